@@ -1,0 +1,2 @@
+//! The command line for a store of managed domains.
+fn main() {}

@@ -1,0 +1,12 @@
+//! Managed domains for Apache httpd: the core of `mod_md` and `a2md`.
+//!
+//! Layers, in dependency order; nothing imports what stands below it:
+//!
+//! ```text
+//! model  clock  log                 values, time, messages: no I/O
+//! crypto  http  exec  store         one outside thing each
+//! acme                              RFC 8555 on crypto and http
+//! registry                          all managed domains: configuration, store, renewals
+//! status                            snapshots as JSON
+//! httpd (feature `httpd`), a2md     the server and the command line
+//! ```
