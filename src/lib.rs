@@ -10,3 +10,7 @@
 //! status                            snapshots as JSON
 //! httpd (feature `httpd`), a2md     the server and the command line
 //! ```
+
+pub mod clock;
+pub mod log;
+pub mod model;
