@@ -14,3 +14,5 @@
 pub mod clock;
 pub mod log;
 pub mod model;
+
+pub mod crypto;
