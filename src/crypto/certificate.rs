@@ -4,19 +4,21 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use openssl::asn1::Asn1Object;
 use openssl::error::ErrorStack;
 use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
-use openssl::x509::{X509, X509NameRef};
+use openssl::pkey::{PKeyRef, Private};
+use openssl::x509::X509;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate};
+use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
 use super::chain::PemBlocks;
 use super::csr::{MUST_STAPLE, TLS_FEATURE};
 use super::{ChainError, CryptoError, base64url, hex};
 use crate::model::{DomainName, Timestamp};
 
-/// A certificate that both OpenSSL and we can read. Copies share the data.
+/// A certificate. Reading one is cheap, as a server start reads thousands; copies share the data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate(Arc<Facts>);
 
@@ -42,13 +44,11 @@ impl Certificate {
     /// Reads DER.
     ///
     /// # Errors
-    /// If this is no certificate, or one that the server could not use.
+    /// If this is no certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
-        let x509 = X509::from_der(der).map_err(|errors| damaged(&errors))?;
-        let der = x509.to_der()?;
-        let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| damaged(&error))?;
-        let facts = Facts::read(&parsed.tbs_certificate, one_line(x509.issuer_name()));
-        Ok(Self(Arc::new(Facts { der, ..facts })))
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|error| damaged(&error))?;
+        let facts = Facts::read(&parsed.tbs_certificate);
+        Ok(Self(Arc::new(Facts { der: parsed.as_raw().to_vec(), ..facts })))
     }
 
     /// Reads the first certificate of a PEM text.
@@ -160,6 +160,15 @@ impl Certificate {
         })
     }
 
+    /// Whether the public key of the certificate is this one.
+    pub(super) fn has_key(&self, key: &PKeyRef<Private>) -> bool {
+        let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return false };
+        // OpenSSL needs much longer to read a public key than to write one, which mostly is the same bytes.
+        key.public_key_to_der().is_ok_and(|own| own == parsed.public_key().raw)
+            || self.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| key.public_eq(&public))
+    }
+
+    /// The certificate as OpenSSL reads it, with its public key.
     pub(super) fn x509(&self) -> Result<X509, ErrorStack> {
         X509::from_der(&self.0.der)
     }
@@ -172,14 +181,14 @@ impl Certificate {
 
 impl Facts {
     /// What the certificate says, without its DER.
-    fn read(certificate: &TbsCertificate<'_>, issuer: String) -> Self {
+    fn read(certificate: &TbsCertificate<'_>) -> Self {
         let mut facts = Self {
             der: Vec::new(),
             names: Vec::new(),
             not_before: moment(certificate.validity().not_before.timestamp()),
             not_after: moment(certificate.validity().not_after.timestamp()),
             serial: certificate.raw_serial().to_vec(),
-            issuer,
+            issuer: one_line(certificate.issuer()),
             authority_key_id: None,
             issuer_uri: None,
             ocsp_uri: None,
@@ -237,18 +246,17 @@ fn name_text(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// A name as `X509_NAME_oneline` writes it, bytes that do not print as `\xHH`.
-fn one_line(name: &X509NameRef) -> String {
+fn one_line(name: &X509Name<'_>) -> String {
     let mut text = String::new();
-    for entry in name.entries() {
-        let object = entry.object();
-        match object.nid() {
-            Nid::UNDEF => text.push_str(&format!("/{object}=")),
-            nid => text.push_str(&format!("/{}=", nid.short_name().unwrap_or("?"))),
-        }
-        for byte in entry.data().as_slice() {
+    for attribute in name.iter_attributes() {
+        let id = attribute.attr_type().to_id_string();
+        let nid = Asn1Object::from_str(&id).map_or(Nid::UNDEF, |object| object.nid());
+        let known = Some(nid).filter(|nid| *nid != Nid::UNDEF).and_then(|nid| nid.short_name().ok());
+        text.extend(["/", known.unwrap_or(&id), "="]);
+        for byte in attribute.attr_value().data {
             match byte {
                 b' '..=b'~' => text.push(char::from(*byte)),
-                _ => text.push_str(&format!("\\x{byte:02X}")),
+                _ => text.extend(["\\x", &hex(&[*byte], true)]),
             }
         }
     }
@@ -263,7 +271,7 @@ impl fmt::Debug for Certificate {
 
 #[cfg(test)]
 mod tests {
-    use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+    use openssl::asn1::{Asn1OctetString, Asn1Time};
     use openssl::bn::BigNum;
     use openssl::x509::{X509Extension, X509NameBuilder};
 

@@ -60,6 +60,21 @@ impl Chain {
         &self.0
     }
 
+    /// Looks whether OpenSSL, and with it the server, can read every certificate and its key. It is stricter and much slower
+    /// than we are, so this is for chains that are new.
+    ///
+    /// # Errors
+    /// Names the first that it cannot read.
+    pub fn check(&self) -> Result<(), ChainError> {
+        for (index, certificate) in self.0.iter().enumerate() {
+            certificate
+                .x509()
+                .and_then(|x509| x509.public_key())
+                .map_err(|errors| ChainError::Damaged { position: index + 1, reason: errors.to_string() })?;
+        }
+        Ok(())
+    }
+
     /// The chain as PEM, the leaf first.
     #[must_use]
     pub fn to_pem(&self) -> Vec<u8> {
@@ -131,6 +146,19 @@ mod tests {
         let one = Chain::from_der_or_pem(leaf.to_der()).unwrap();
         assert_eq!(one.leaf(), &leaf);
         assert_eq!(one.extended(Chain::from_der_or_pem(issuer.to_pem().as_bytes()).unwrap()), chain);
+    }
+
+    #[test]
+    fn check_finds_a_key_that_openssl_cannot_read() {
+        let good = with_name("a.org");
+        let mut der = good.to_der().to_vec();
+        // The point on the curve is what follows this curve's identifier; its first byte tells the form.
+        let curve = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00];
+        let at = der.windows(curve.len()).position(|window| window == curve).unwrap() + curve.len();
+        der[at] = 0x09;
+        let bad = Certificate::from_der(&der).unwrap();
+        assert!(Chain(vec![good.clone()]).check().is_ok());
+        assert!(matches!(Chain(vec![good, bad]).check(), Err(ChainError::Damaged { position: 2, .. })));
     }
 
     #[test]

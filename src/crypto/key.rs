@@ -105,7 +105,7 @@ impl PrivateKey {
     /// Whether this is the key that the certificate was issued for.
     #[must_use]
     pub fn fits(&self, certificate: &Certificate) -> bool {
-        certificate.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| self.0.public_eq(&public))
+        certificate.has_key(&self.0)
     }
 
     /// Whether the key is of the type that the specification asks for.
