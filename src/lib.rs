@@ -3,7 +3,7 @@
 //! Layers, in dependency order; nothing imports what stands below it:
 //!
 //! ```text
-//! model  clock  log                 values, time, messages: no I/O
+//! model  clock  cancel  log         values, time, messages: no I/O
 //! crypto  http  exec  store         one outside thing each
 //! acme                              RFC 8555 on crypto and http
 //! registry                          all managed domains: configuration, store, renewals
@@ -11,8 +11,10 @@
 //! httpd (feature `httpd`), a2md     the server and the command line
 //! ```
 
+pub mod cancel;
 pub mod clock;
 pub mod log;
 pub mod model;
 
 pub mod crypto;
+pub mod http;

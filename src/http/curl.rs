@@ -1,0 +1,448 @@
+//! The client on curl: trust, proxies, time-outs and limits.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use curl::easy::{Easy2, Handler, List, WriteError};
+use url::Url;
+
+use super::{HttpClient, HttpError, Method, Request, Response};
+use crate::cancel::Cancel;
+
+/// How a client reaches servers and whom it trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurlSettings {
+    /// `User-Agent` of all requests.
+    pub user_agent: String,
+    /// Certificates to trust in addition to the system's directory of CAs (`MDCACertificateFile`).
+    pub ca_file: Option<PathBuf>,
+    /// URL of the proxy (`MDHttpProxy`). The environment's proxies are not used.
+    pub proxy: Option<String>,
+    /// Certificates to trust at an https proxy (`MDHttpProxyCACertificateFile`).
+    pub proxy_ca_file: Option<PathBuf>,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+    /// Longest time for a request and its answer.
+    pub timeout: Duration,
+    /// Fewer bytes per second than this, for so long, end a transfer.
+    pub stall: (u32, Duration),
+}
+
+/// Sends requests with curl. Connections are kept open for the next request.
+pub struct CurlClient {
+    settings: CurlSettings,
+    cancel: Cancel,
+    idle: Mutex<Vec<Easy2<Answer>>>,
+}
+
+/// What has come of the answer.
+struct Answer {
+    response: Response,
+    limit: usize,
+    too_large: bool,
+    cancel: Cancel,
+}
+
+impl Default for CurlSettings {
+    fn default() -> Self {
+        Self {
+            user_agent: format!("mod_md/{}", crate::model::VERSION),
+            ca_file: None,
+            proxy: None,
+            proxy_ca_file: None,
+            connect_timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(600),
+            stall: (10, Duration::from_secs(30)),
+        }
+    }
+}
+
+impl CurlClient {
+    /// A client whose requests end when `cancel` asks for it, about a second later.
+    #[must_use]
+    pub fn new(settings: CurlSettings, cancel: Cancel) -> Self {
+        Self { settings, cancel, idle: Mutex::new(Vec::new()) }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Easy2<Answer>>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn prepare(&self, easy: &mut Easy2<Answer>, request: &Request) -> Result<(), curl::Error> {
+        easy.reset();
+        *easy.get_mut() = Answer::new(request.limit, self.cancel.clone());
+        easy.url(&request.url)?;
+        match request.method {
+            Method::Get => easy.get(true)?,
+            Method::Head => easy.nobody(true)?,
+            Method::Post => {
+                easy.post(true)?;
+                easy.post_fields_copy(&request.body)?;
+            }
+        }
+        let mut headers = List::new();
+        // Or curl waits a second for servers that do not know it.
+        headers.append("Expect:")?;
+        for (name, value) in &request.headers {
+            headers.append(&format!("{name}: {value}"))?;
+        }
+        easy.http_headers(headers)?;
+        self.configure(easy)
+    }
+
+    fn configure(&self, easy: &mut Easy2<Answer>) -> Result<(), curl::Error> {
+        let settings = &self.settings;
+        easy.useragent(&settings.user_agent)?;
+        easy.follow_location(false)?;
+        // Time-outs by signals would hit any thread of the server.
+        easy.signal(false)?;
+        easy.progress(true)?;
+        easy.connect_timeout(settings.connect_timeout)?;
+        easy.timeout(settings.timeout)?;
+        easy.low_speed_limit(settings.stall.0)?;
+        easy.low_speed_time(settings.stall.1)?;
+        // Empty values keep curl from those of the environment.
+        easy.proxy(settings.proxy.as_deref().unwrap_or_default())?;
+        easy.noproxy("")?;
+        if let Some(path) = &settings.ca_file {
+            easy.cainfo(path)?;
+        }
+        if let Some(path) = &settings.proxy_ca_file {
+            easy.proxy_cainfo(&path.to_string_lossy())?;
+        }
+        leave_resolver_behind(easy);
+        Ok(())
+    }
+
+    fn explain(&self, easy: &Easy2<Answer>, url: &Url, error: &curl::Error) -> HttpError {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+        match error {
+            _ if self.cancel.is_cancelled() => HttpError::Cancelled,
+            _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
+            error if error.is_url_malformed() => HttpError::Url { url: url.to_string(), reason },
+            error if error.is_couldnt_resolve_host() => HttpError::Resolve { host, reason },
+            error if error.is_couldnt_resolve_proxy() => {
+                HttpError::Resolve { host: self.settings.proxy.clone().unwrap_or(host), reason }
+            }
+            error if error.is_couldnt_connect() => {
+                HttpError::Connect { host, reason: advise(easy.os_errno().unwrap_or_default(), reason) }
+            }
+            error if error.is_operation_timedout() => HttpError::TimedOut { host, reason },
+            error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
+            error if error.is_peer_failed_verification() || error.is_ssl_cacert() => {
+                HttpError::Certificate { host, reason }
+            }
+            error if error.is_ssl_connect_error() => HttpError::Tls { host, reason },
+            _ => HttpError::Other { host, reason },
+        }
+    }
+
+    fn ca_file_error(&self, host: String, reason: String) -> HttpError {
+        let files = [&self.settings.ca_file, &self.settings.proxy_ca_file];
+        let mut files = files.into_iter().flatten();
+        match files.clone().find(|path| File::open(path).is_err()).or_else(|| files.next()) {
+            None => HttpError::Certificate { host, reason },
+            Some(path) => {
+                let reason = File::open(path).err().map_or(reason, |error| error.to_string());
+                HttpError::CaFile { path: path.clone(), reason }
+            }
+        }
+    }
+}
+
+impl HttpClient for CurlClient {
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        if self.cancel.is_cancelled() {
+            return Err(HttpError::Cancelled);
+        }
+        let url = http_url(&request.url)?;
+        let mut easy = self.idle().pop().unwrap_or_else(|| Easy2::new(Answer::new(0, self.cancel.clone())));
+        let sent = self.prepare(&mut easy, request).and_then(|()| easy.perform());
+        let response = match sent {
+            Ok(()) => Ok(std::mem::take(&mut easy.get_mut().response)),
+            Err(error) => Err(self.explain(&easy, &url, &error)),
+        };
+        self.idle().push(easy);
+        response
+    }
+}
+
+impl Answer {
+    fn new(limit: usize, cancel: Cancel) -> Self {
+        Self { response: Response::default(), limit, too_large: false, cancel }
+    }
+}
+
+impl Handler for Answer {
+    fn header(&mut self, line: &[u8]) -> bool {
+        let line = String::from_utf8_lossy(line);
+        if line.starts_with("HTTP/") {
+            // Of several answers, such as of a proxy or with status 100, the last one counts.
+            self.response = Response { status: status_of(&line), ..Response::default() };
+        } else if let Some((name, value)) = line.split_once(':') {
+            self.response.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+        true
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        self.too_large = self.response.body.len() + data.len() > self.limit;
+        if self.too_large {
+            return Ok(0);
+        }
+        self.response.body.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn progress(&mut self, _: f64, _: f64, _: f64, _: f64) -> bool {
+        !self.cancel.is_cancelled()
+    }
+}
+
+fn status_of(line: &str) -> u16 {
+    line.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+}
+
+/// The URL, if it is one that may be asked: curl knows many more protocols, and a CA chooses most of the URLs.
+fn http_url(text: &str) -> Result<Url, HttpError> {
+    let wrong = |reason: String| HttpError::Url { url: text.to_owned(), reason };
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(wrong("not http or https".to_owned())) }
+}
+
+fn advise(errno: i32, reason: String) -> String {
+    if errno != libc::EACCES {
+        return reason;
+    }
+    format!("{reason}; the system does not permit it: with SELinux, set the boolean httpd_can_network_connect")
+}
+
+/// Makes a cancel effective while a name is being resolved; without it, curl waits for the resolver.
+#[allow(unsafe_code, reason = "the curl crate has no method for this option")]
+fn leave_resolver_behind(easy: &Easy2<Answer>) {
+    const QUICK_EXIT: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_LONG + 322;
+    let on: libc::c_long = 1;
+    // SAFETY: curl_easy_setopt() wants a live handle, which `easy` owns and nobody else uses meanwhile, and for an option
+    // of type LONG a long. Before 7.87 curl does not know the option and says so, which leaves things as they were.
+    let _ = unsafe { curl_sys::curl_easy_setopt(easy.raw(), QUICK_EXIT, on) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+    use crate::model::Status;
+
+    fn client() -> CurlClient {
+        CurlClient::new(CurlSettings::default(), Cancel::default())
+    }
+
+    /// Serves one connection with `answer`, and returns what `answer` returns.
+    fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/path?query", listener.local_addr().unwrap());
+        (url, thread::spawn(move || answer(listener.accept().unwrap().0)))
+    }
+
+    fn read_request(stream: &TcpStream) -> (Vec<String>, Vec<u8>) {
+        let mut reader = BufReader::new(stream);
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            match line.trim_end() {
+                "" => break,
+                line => head.push(line.to_owned()),
+            }
+        }
+        let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut body).unwrap();
+        (head, body)
+    }
+
+    fn respond(mut stream: &TcpStream, text: &str) -> (Vec<String>, Vec<u8>) {
+        let request = read_request(stream);
+        stream.write_all(text.as_bytes()).unwrap();
+        request
+    }
+
+    #[test]
+    fn answers_are_read_with_headers_and_body_over_one_connection() {
+        let (url, server) = serve(|stream| {
+            let first = respond(
+                &stream,
+                "HTTP/1.1 100 Continue\r\nX: old\r\n\r\nHTTP/1.1 201 Created\r\nLocation:  /a \r\nLink: <x>\r\nlink: <y>\r\n\
+                 Content-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}",
+            );
+            let second = respond(&stream, "HTTP/1.1 200 OK\r\nReplay-Nonce: n\r\nContent-Length: 7\r\n\r\n");
+            let third = respond(&stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+            [first, second, third]
+        });
+        let client = client();
+        let response = client.send(&Request::post(&url, "application/jose+json", "{\"a\":1}")).unwrap();
+        assert_eq!((response.status, &response.body[..]), (201, &b"{}"[..]));
+        assert_eq!(response.header("location"), Some("/a"));
+        assert_eq!(response.headers_named("Link").count(), 2);
+        assert_eq!(response.header("x"), None);
+        let response = client.send(&Request::head(&url)).unwrap();
+        assert_eq!((response.header("replay-nonce"), response.body.len()), (Some("n"), 0));
+        assert_eq!(client.send(&Request::get(&url).header("Accept", "text/x")).unwrap().status, 404);
+        let [(post, body), (head, _), (get, _)] = server.join().unwrap();
+        assert_eq!((post[0].as_str(), &body[..]), ("POST /path?query HTTP/1.1", &b"{\"a\":1}"[..]));
+        assert!(post.contains(&"Content-Type: application/jose+json".to_owned()), "{post:?}");
+        assert!(post.contains(&format!("User-Agent: mod_md/{}", crate::model::VERSION)), "{post:?}");
+        assert!(!post.iter().any(|line| line.starts_with("Expect")), "{post:?}");
+        assert_eq!(head[0], "HEAD /path?query HTTP/1.1");
+        assert_eq!(get[0], "GET /path?query HTTP/1.1");
+        assert!(get.contains(&"Accept: text/x".to_owned()), "{get:?}");
+    }
+
+    #[test]
+    fn redirects_are_not_followed() {
+        let (url, server) = serve(|stream| {
+            respond(&stream, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+        });
+        assert_eq!(client().send(&Request::get(url)).unwrap().status, 302);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_an_error() {
+        let (url, server) = serve(|stream| respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"));
+        let error = client().send(&Request::get(url)).unwrap_err();
+        assert!(matches!(error, HttpError::Other { .. }), "{error}");
+        assert_eq!(error.status(), Status::GENERAL);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_body_without_end_is_cut_at_the_limit() {
+        let (url, server) = serve(|stream| {
+            respond(&stream, "HTTP/1.1 200 OK\r\n\r\n");
+            while (&stream).write_all(&[b'x'; 4096]).is_ok() {}
+        });
+        let client = client();
+        let error = client.send(&Request { limit: 10_000, ..Request::get(url) }).unwrap_err();
+        assert!(matches!(error, HttpError::TooLarge { limit: 10_000, .. }), "{error}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_body_of_just_the_limit_is_fine() {
+        let (url, server) = serve(|stream| respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"));
+        assert_eq!(client().send(&Request { limit: 4, ..Request::get(url) }).unwrap().body, b"body");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_http_is_an_error() {
+        for text in ["nonsense\r\n\r\n", "", "HTTP/1.1\r\n", "\0\0\0\0"] {
+            let (url, server) = serve(move |stream| respond(&stream, text));
+            let error = client().send(&Request::get(url)).unwrap_err();
+            assert!(matches!(error, HttpError::Other { .. }), "{text:?}: {error}");
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_silent_times_out() {
+        let (url, server) = serve(|mut stream| stream.read_to_end(&mut Vec::new()));
+        let settings = CurlSettings { timeout: Duration::from_millis(200), ..CurlSettings::default() };
+        let error = CurlClient::new(settings, Cancel::default()).send(&Request::get(url)).unwrap_err();
+        assert!(matches!(error, HttpError::TimedOut { .. }), "{error}");
+        assert_eq!(error.status(), Status::TIMED_OUT);
+        server.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_cancel_ends_a_transfer_and_all_later_ones() {
+        let (started, wait) = mpsc::channel();
+        let (url, server) = serve(move |mut stream| {
+            respond(&stream, "HTTP/1.1 200 OK\r\n\r\nbegin");
+            started.send(()).unwrap();
+            stream.read_to_end(&mut Vec::new())
+        });
+        let cancel = Cancel::default();
+        let client = CurlClient::new(CurlSettings::default(), cancel.clone());
+        let request = Request::get(url);
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| client.send(&request));
+            wait.recv().unwrap();
+            cancel.cancel();
+            assert!(sending.join().unwrap().unwrap_err().is_cancelled());
+        });
+        assert!(client.send(&request).unwrap_err().is_cancelled());
+        let _ = server.join().unwrap();
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = client().send(&Request::get(format!("http://{address}/"))).unwrap_err();
+        assert!(matches!(&error, HttpError::Connect { host, .. } if host == "127.0.0.1"), "{error}");
+        assert_eq!(error.status(), Status::REFUSED);
+    }
+
+    #[test]
+    fn only_http_urls_are_asked() {
+        for url in ["", "/directory", "file:///etc/passwd", "ftp://ca.example/", "https://"] {
+            let error = client().send(&Request::get(url)).unwrap_err();
+            assert!(matches!(error, HttpError::Url { .. }), "{url}: {error}");
+            assert_eq!(error.status(), Status::INVALID);
+        }
+    }
+
+    #[test]
+    fn requests_go_through_the_configured_proxy() {
+        let (proxy, server) = serve(|stream| respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        let settings = CurlSettings { proxy: Some(proxy), ..CurlSettings::default() };
+        let client = CurlClient::new(settings, Cancel::default());
+        assert_eq!(client.send(&Request::get("http://ca.invalid/dir")).unwrap().status, 200);
+        assert_eq!(server.join().unwrap().0[0], "GET http://ca.invalid/dir HTTP/1.1");
+    }
+
+    #[test]
+    fn a_proxy_without_address_is_named() {
+        let settings = CurlSettings { proxy: Some("http://proxy.invalid:3128".to_owned()), ..CurlSettings::default() };
+        let error = CurlClient::new(settings, Cancel::default()).send(&Request::get("http://ca.invalid/")).unwrap_err();
+        assert!(matches!(&error, HttpError::Resolve { host, .. } if host.contains("proxy.invalid")), "{error}");
+        assert_eq!(error.status(), Status::REFUSED);
+    }
+
+    #[test]
+    fn a_ca_file_that_is_missing_is_named() {
+        let (url, server) = serve(|mut stream| stream.read_to_end(&mut Vec::new()));
+        let settings = CurlSettings { ca_file: Some("/nonexistent/roots.pem".into()), ..CurlSettings::default() };
+        let client = CurlClient::new(settings, Cancel::default());
+        let error = client.send(&Request::get(url.replace("http:", "https:"))).unwrap_err();
+        assert!(matches!(&error, HttpError::CaFile { .. }), "{error}");
+        assert!(error.to_string().contains("/nonexistent/roots.pem"), "{error}");
+        drop(client);
+        let _ = server.join().unwrap();
+    }
+
+    #[test]
+    fn plain_text_instead_of_tls_is_a_tls_error() {
+        let (url, server) = serve(|mut stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        let error = client().send(&Request::get(url.replace("http:", "https:"))).unwrap_err();
+        assert!(matches!(error, HttpError::Tls { .. }), "{error}");
+        assert_eq!(error.status(), Status::ABORTED);
+        server.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_is_not_permitted_mentions_selinux() {
+        assert!(advise(libc::EACCES, "failed".to_owned()).contains("httpd_can_network_connect"));
+        assert_eq!(advise(libc::ECONNREFUSED, "failed".to_owned()), "failed");
+    }
+}

@@ -1,0 +1,111 @@
+//! Why there is no answer to a request.
+
+use std::path::PathBuf;
+
+use crate::model::Status;
+
+/// Why a request has no complete answer. Texts are sentences for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The URL is none, or not one of `http` or `https`.
+    #[error("'{url}' is not a URL to send requests to: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name of the host or of the proxy has no address.
+    #[error("the name of {host} cannot be resolved: {reason}")]
+    Resolve {
+        /// Host of the URL or of the proxy.
+        host: String,
+        /// Curl's words.
+        reason: String,
+    },
+    /// No connection was made.
+    #[error("no connection to {host}: {reason}")]
+    Connect {
+        /// Host of the URL.
+        host: String,
+        /// Curl's words, with advice.
+        reason: String,
+    },
+    /// The connection is not secure, for other reasons than the certificate.
+    #[error("no TLS connection to {host}: {reason}")]
+    Tls {
+        /// Host of the URL.
+        host: String,
+        /// Curl's words.
+        reason: String,
+    },
+    /// The certificate of the host is not trusted.
+    #[error(
+        "the certificate of {host} is not trusted: {reason}; if it was issued by a CA of your own, name its root certificate in \
+         MDCACertificateFile"
+    )]
+    Certificate {
+        /// Host of the URL.
+        host: String,
+        /// Curl's words.
+        reason: String,
+    },
+    /// A file of trusted CAs is configured that cannot be used.
+    #[error("the file {} of trusted CAs cannot be used: {reason}; the user that the server runs as must be able to read it", .path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The answer was not complete in time, or came to a stop.
+    #[error("{host} takes too long: {reason}")]
+    TimedOut {
+        /// Host of the URL.
+        host: String,
+        /// Curl's words.
+        reason: String,
+    },
+    /// The body of the answer is too long.
+    #[error("the answer of {host} is longer than {limit} bytes")]
+    TooLarge {
+        /// Host of the URL.
+        host: String,
+        /// The most that was wanted.
+        limit: usize,
+    },
+    /// We were asked to stop.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// Anything else, such as an answer that breaks off.
+    #[error("the request to {host} failed: {reason}")]
+    Other {
+        /// Host of the URL.
+        host: String,
+        /// Curl's words.
+        reason: String,
+    },
+}
+
+impl HttpError {
+    /// The result code to report.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Url { .. } => Status::INVALID,
+            Self::Resolve { .. } | Self::Connect { .. } => Status::REFUSED,
+            Self::Tls { .. } => Status::ABORTED,
+            Self::TimedOut { .. } => Status::TIMED_OUT,
+            Self::Cancelled => Status::AGAIN,
+            Self::Certificate { .. } | Self::CaFile { .. } | Self::TooLarge { .. } | Self::Other { .. } => {
+                Status::GENERAL
+            }
+        }
+    }
+
+    /// Whether it ended because we were asked to stop, which is no failure to count.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+}

@@ -1,0 +1,124 @@
+//! Requests over HTTP: the port that ACME and OCSP code against, and its implementation on curl.
+// The one exception is fenced in curl.rs.
+#![deny(unsafe_code)]
+
+mod curl;
+mod error;
+
+pub use curl::{CurlClient, CurlSettings};
+pub use error::HttpError;
+
+/// How a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are HTTP's")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+}
+
+/// A request for one URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// How.
+    pub method: Method,
+    /// What, an absolute `http` or `https` URL.
+    pub url: String,
+    /// Headers beside those that the client makes.
+    pub headers: Vec<(String, String)>,
+    /// What to send; empty unless it is a POST.
+    pub body: Vec<u8>,
+    /// The most bytes of a body that are read of the answer.
+    pub limit: usize,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Response {
+    /// The status, e.g. 200.
+    pub status: u16,
+    /// The headers in the order they came.
+    pub headers: Vec<(String, String)>,
+    /// The body, complete.
+    pub body: Vec<u8>,
+}
+
+/// Sends requests. Blocks until the answer is complete; may be shared by threads, whose requests run side by side.
+pub trait HttpClient: Send + Sync {
+    /// Sends the request and reads the answer. Redirects are answers, too: they are not followed.
+    ///
+    /// # Errors
+    /// If there is no complete answer; see [`HttpError`]. Nothing is tried twice.
+    fn send(&self, request: &Request) -> Result<Response, HttpError>;
+}
+
+impl Request {
+    /// The limit of the answer's body that requests start with, in bytes.
+    pub const LIMIT: usize = 1 << 20;
+
+    /// A GET.
+    #[must_use]
+    pub fn get(url: impl Into<String>) -> Self {
+        Self { method: Method::Get, url: url.into(), headers: Vec::new(), body: Vec::new(), limit: Self::LIMIT }
+    }
+
+    /// A HEAD.
+    #[must_use]
+    pub fn head(url: impl Into<String>) -> Self {
+        Self { method: Method::Head, ..Self::get(url) }
+    }
+
+    /// A POST of a body with its `Content-Type`.
+    #[must_use]
+    pub fn post(url: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { method: Method::Post, body: body.into(), ..Self::get(url) }.header("Content-Type", content_type)
+    }
+
+    /// The request with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl Response {
+    /// The value of the first header of this name, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The values of all headers of this name, in any case.
+    pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The `Content-Type` in lower case, without parameters.
+    #[must_use]
+    pub fn content_type(&self) -> Option<String> {
+        let value = self.header("Content-Type")?;
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        (!essence.is_empty()).then(|| essence.to_ascii_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_in_any_case() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![
+            header("link", "<a>"),
+            header("Content-TYPE", "Application/Problem+JSON ; charset=utf-8"),
+            header("Link", "<b>"),
+        ];
+        let response = Response { headers, ..Response::default() };
+        assert_eq!(response.header("LINK"), Some("<a>"));
+        assert_eq!(response.headers_named("link").collect::<Vec<_>>(), ["<a>", "<b>"]);
+        assert_eq!(response.content_type().as_deref(), Some("application/problem+json"));
+        assert_eq!(Response::default().content_type(), None);
+    }
+}
