@@ -87,8 +87,8 @@ pub trait Store: Send + Sync {
     /// Makes the item of [`Group::Tmp`] that of [`Group::Domains`]. A former one goes to [`Group::Archive`] with the
     /// first free number from 1 to 999 as suffix, of which the newest 50 of each domain are kept.
     ///
-    /// Stopped half-way, it may have archived the former set but not put the new one in its place; the next start brings
-    /// the former one back. What the new one was made from has to be kept until this returns.
+    /// Stopped half-way, it may have archived the former set but not put the new one in its place; the next start
+    /// brings the former one back. What the new one was made from has to be kept until this returns.
     ///
     /// # Errors
     /// If there is nothing in tmp, no free number, or the medium fails; the former item is in its place then.

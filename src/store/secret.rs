@@ -13,7 +13,8 @@ pub(super) const VERSION: f64 = 3.0;
 const FILE: &str = "md_store.json";
 const SIZE: usize = 48;
 
-/// The pass phrase of all private keys that are stored encrypted: raw bytes, of any value. Has no printable form and is wiped from memory.
+/// The pass phrase of all private keys that are stored encrypted: raw bytes, of any value. Has no printable form and is
+/// wiped from memory.
 pub struct Secret(Zeroizing<[u8; SIZE]>);
 
 /// What `md_store.json` says.
