@@ -18,3 +18,11 @@ pub mod model;
 
 pub mod crypto;
 pub mod http;
+pub mod store;
+
+pub mod acme;
+pub mod registry;
+pub mod status;
+
+#[cfg(feature = "httpd")]
+pub mod httpd;

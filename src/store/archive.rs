@@ -1,0 +1,187 @@
+//! How a new set takes the place of the former one: names of former sets, which of them are kept, and what a failure or
+//! a crash half-way leads to.
+
+use std::fs;
+use std::time::SystemTime;
+
+use super::file::present;
+use super::{Aspect, FileStore, Group, Store, StoreError};
+use crate::log::note;
+
+/// So many former sets of a domain are kept.
+pub(super) const KEPT: usize = 50;
+
+/// The highest number of a set.
+const LAST: u16 = 999;
+
+/// The names that a former set of `item` may get, in the order in which they are tried.
+pub(super) fn names(item: &str) -> impl Iterator<Item = String> + '_ {
+    (1..=LAST).map(move |number| format!("{item}.{number}"))
+}
+
+/// The number of a set of `item`; `None` for the sets of others.
+pub(super) fn number(item: &str, name: &str) -> Option<u16> {
+    let digits = name.strip_prefix(item)?.strip_prefix('.')?;
+    let number = digits.parse().ok().filter(|number| (1..=LAST).contains(number))?;
+    (digits == number.to_string()).then_some(number)
+}
+
+/// Makes the set in tmp the one that is served. See [`Store::replace`].
+pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
+    let (new, place) = ((Group::Tmp, item), (Group::Domains, item));
+    if present(store.item(new.0, item))?.is_none() || !is_present(store, place)? {
+        return store.rename(new, place);
+    }
+    let archived = retire(store, item)?;
+    bring_in(store, item, &archived)?;
+    if let Err(error) = prune(store, item) {
+        note!(Warning, error.status(); "{item}: old certificates stay in the archive: {error}");
+    }
+    Ok(())
+}
+
+/// Ends what a crash within [`replace`] left half done: a new set in tmp, the former one in the archive, and nothing to
+/// serve. The former one comes back, as the new one can be made again. A failure is one of this domain only.
+pub(super) fn recover(store: &FileStore) {
+    for item in store.list(Group::Tmp).unwrap_or_default() {
+        if let Err(error) = put_back(store, &item) {
+            note!(Error, error.status(); "{item}: the former certificates could not be put back: {error}");
+        }
+    }
+}
+
+fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
+    // The C module leaves a job.json in tmp, beside domains that an administrator may have removed for good.
+    if !store.exists(Group::Tmp, item, &Aspect::MdJson) || is_present(store, (Group::Domains, item))? {
+        return Ok(());
+    }
+    let Some(former) = sets(store, item)?.into_iter().next() else { return Ok(()) };
+    let Some(_claim) = store.claim(item)? else { return Ok(()) };
+    store.rename((Group::Archive, &former), (Group::Domains, item))?;
+    store.purge(Group::Tmp, item)?;
+    note!(Notice, "{item}: activation was interrupted, the former certificates are back in place");
+    Ok(())
+}
+
+/// Moves the set that is served out of the way and returns its new name.
+fn retire(store: &FileStore, item: &str) -> Result<String, StoreError> {
+    // The oldest sets go first: the time on the directory says when it came here, also after a restored backup.
+    if let Some(dir) = present(store.item(Group::Domains, item))? {
+        let _ = dir.handle().set_modified(SystemTime::now());
+    }
+    for name in names(item) {
+        if !is_present(store, (Group::Archive, &name))? {
+            return store.rename((Group::Domains, item), (Group::Archive, &name)).map(|()| name);
+        }
+    }
+    Err(StoreError::ArchiveFull(item.to_owned()))
+}
+
+/// Puts the new set in place of the one that is archived, or that one back.
+fn bring_in(store: &FileStore, item: &str, archived: &str) -> Result<(), StoreError> {
+    let place = (Group::Domains, item);
+    store.rename((Group::Tmp, item), place).inspect_err(|_| {
+        if let Err(error) = store.rename((Group::Archive, archived), place) {
+            note!(Error, error.status(); "{item}: the former certificates could not be put back: {error}");
+        }
+    })
+}
+
+fn prune(store: &FileStore, item: &str) -> Result<(), StoreError> {
+    sets(store, item)?.iter().skip(KEPT).try_for_each(|name| store.purge(Group::Archive, name))
+}
+
+/// The former sets of a domain, newest first.
+fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
+    let mut sets = Vec::new();
+    for name in store.list(Group::Archive)? {
+        if let Some(number) = number(item, &name) {
+            let path = store.paths.item(Group::Archive, &name)?;
+            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            sets.push((modified.map_err(|error| StoreError::io("examine", path, error))?, number, name));
+        }
+    }
+    sets.sort();
+    Ok(sets.into_iter().rev().map(|(_, _, name)| name).collect())
+}
+
+/// Whether there is anything of this name, even if it is no item.
+fn is_present(store: &FileStore, (group, item): (Group, &str)) -> Result<bool, StoreError> {
+    Ok(fs::symlink_metadata(store.paths.item(group, item)?).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Status;
+
+    fn scene() -> (tempfile::TempDir, FileStore) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = FileStore::open(temp.path()).unwrap();
+        (temp, store)
+    }
+
+    fn put(store: &FileStore, group: Group, item: &str) {
+        store.save(group, item, &Aspect::MdJson, item.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn sets_of_other_domains_are_told_apart() {
+        let rows = [
+            ("a.org.1", Some(1)),
+            ("a.org.999", Some(999)),
+            ("a.org.1000", None),
+            ("a.org.0", None),
+            ("a.org.01", None),
+            ("a.org.+1", None),
+            ("a.org.1.1", None),
+            ("a.org", None),
+            ("b.a.org.1", None),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(number("a.org", name), expected, "{name}");
+        }
+        assert_eq!(names("a.org").count(), 999);
+    }
+
+    #[test]
+    fn the_former_set_comes_back_if_the_new_one_cannot_be_moved() {
+        let (_temp, store) = scene();
+        put(&store, Group::Domains, "a.org");
+        let archived = retire(&store, "a.org").unwrap();
+        assert_eq!((archived.as_str(), store.list(Group::Domains).unwrap().len()), ("a.org.1", 0));
+        assert_eq!(bring_in(&store, "a.org", &archived).unwrap_err().status(), Status::NOT_FOUND);
+        assert!(store.exists(Group::Domains, "a.org", &Aspect::MdJson));
+        assert!(store.list(Group::Archive).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_start_after_a_crash_while_replacing_finds_the_former_set() {
+        let (_temp, store) = scene();
+        for item in ["a.org", "deleted.org"] {
+            put(&store, Group::Domains, item);
+            retire(&store, item).unwrap();
+        }
+        put(&store, Group::Tmp, "a.org");
+        store.save(Group::Tmp, "deleted.org", &Aspect::JobJson, b"left by the C module").unwrap();
+        put(&store, Group::Tmp, "first.org");
+        store.prepare(None).unwrap();
+        assert_eq!(store.list(Group::Domains).unwrap(), ["a.org"]);
+        assert_eq!(store.list(Group::Archive).unwrap(), ["deleted.org.1"]);
+        assert_eq!(store.list(Group::Tmp).unwrap(), ["deleted.org", "first.org"]);
+    }
+
+    #[test]
+    fn a_full_archive_is_an_error_and_changes_nothing() {
+        let (_temp, store) = scene();
+        put(&store, Group::Domains, "a.org");
+        put(&store, Group::Tmp, "a.org");
+        for name in names("a.org") {
+            fs::create_dir_all(store.base().join("archive").join(name)).unwrap();
+        }
+        let error = store.replace("a.org").unwrap_err();
+        assert!(matches!(&error, StoreError::ArchiveFull(name) if name == "a.org"), "{error}");
+        assert!(store.exists(Group::Domains, "a.org", &Aspect::MdJson));
+        assert!(store.exists(Group::Tmp, "a.org", &Aspect::MdJson));
+    }
+}

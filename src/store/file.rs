@@ -1,0 +1,432 @@
+//! The store in a directory (`MDStoreDir`), in the layout that releases of the C module share.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::{Dir, Links};
+use super::paths::{Paths, checked_file};
+use super::secret::{Header, VERSION};
+use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, migration};
+use crate::log::note;
+use crate::model::Timestamp;
+
+/// Keeps everything below one directory.
+///
+/// Directories of the groups that the server's user works in belong to whoever the directory of the group belongs to,
+/// if root makes them; [`FileStore::prepare`] says who that is. Files belong to their writer.
+pub struct FileStore {
+    pub(super) paths: Paths,
+    secret: Secret,
+}
+
+impl FileStore {
+    /// Opens the store in a directory, which is made if it is absent, and brings it to the present layout.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or `md_store.json` is damaged or from a later release.
+    pub fn open(base: &Path) -> Result<Self, StoreError> {
+        if let Some(parent) = base.parent() {
+            fs::create_dir_all(parent).map_err(|error| StoreError::io("create directory", parent, error))?;
+        }
+        let (dir, _) = Dir::open_or_make(base, 0o755, Links::Follow)?;
+        let header = Header::load_or_create(&dir)?;
+        let (version, document) = (header.version, header.document);
+        let store = Self { paths: Paths::new(base), secret: header.secret };
+        if version < VERSION {
+            migration::run(&store, version)?;
+            Header::upgrade(document, &dir)?;
+            note!(Info, "{}: migrated from version {version:?} to {VERSION:?}", base.display());
+        }
+        Ok(store)
+    }
+
+    /// Makes the directories that the server's user needs and gives them to that user (if we are root), repairs modes
+    /// and owners of what is there, and undoes a replacement that a crash has interrupted. For the start of a server.
+    ///
+    /// # Errors
+    /// [`StoreError::Owner`] if a directory cannot be given away, others if it cannot be made.
+    pub fn prepare(&self, user: Option<u32>) -> Result<(), StoreError> {
+        let user = user.filter(|_| is_root());
+        for group in Group::ALL {
+            let path = self.paths.group(group);
+            if group.is_of_server() || group == Group::Accounts {
+                Dir::open_or_make(&path, group.dir_mode(), Links::Follow)?;
+            }
+            present(Dir::open(&path, Links::Follow).and_then(|dir| adopt(&dir, group, user)))?;
+            if group.is_of_server() {
+                self.list(group)?.iter().try_for_each(|item| {
+                    present(self.item(group, item).and_then(|dir| adopt(&dir, group, user))).map(|_| ())
+                })?;
+            }
+        }
+        archive::recover(self);
+        Ok(())
+    }
+
+    /// The directory of the store.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        self.paths.base()
+    }
+
+    /// Where a file is, for those who read it by themselves. It may be absent.
+    ///
+    /// # Errors
+    /// If the name is unfit.
+    pub fn path(&self, group: Group, item: &str, aspect: &Aspect) -> Result<PathBuf, StoreError> {
+        self.paths.file(group, item, aspect)
+    }
+
+    /// How clients reach the server, as its last start found out. A file that cannot be read is removed.
+    #[must_use]
+    pub fn load_reachability(&self) -> Reachability {
+        Dir::open(self.base(), Links::Follow).map(|dir| Reachability::load(&dir)).unwrap_or_default()
+    }
+
+    /// Keeps how clients reach the server; writes only what differs.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_reachability(&self, found: Reachability) -> Result<(), StoreError> {
+        found.save(&Dir::open(self.base(), Links::Follow)?)
+    }
+
+    /// Opens an item that is there.
+    pub(super) fn item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
+        Dir::open(&self.paths.item(group, item)?, links(group))
+    }
+
+    fn make_item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
+        let path = self.paths.item(group, item)?;
+        let (parent, _) = Dir::open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        let (dir, made) = Dir::open_or_make(&path, group.dir_mode(), links(group))?;
+        if made {
+            adopt(&dir, group, Some(parent.owner()?).filter(|_| is_root()))?;
+        }
+        Ok(dir)
+    }
+}
+
+impl Store for FileStore {
+    fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = checked_file(aspect)?;
+        Ok(present(self.item(group, item))?.map(|dir| dir.read(&name)).transpose()?.flatten())
+    }
+
+    fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        let name = checked_file(aspect)?;
+        self.make_item(group, item)?.write(&name, group.file_mode(aspect), data)
+    }
+
+    fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
+        let name = checked_file(aspect)?;
+        self.make_item(group, item)?.create(&name, group.file_mode(aspect), data)
+    }
+
+    fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
+        let name = checked_file(aspect)?;
+        present(self.item(group, item))?.map_or(Ok(()), |dir| dir.remove(&name))
+    }
+
+    fn purge(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        let path = self.paths.item(group, item)?;
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::io("remove", path, error)),
+            Ok(()) => Dir::open(&self.paths.group(group), Links::Follow)?.sync(),
+        }
+    }
+
+    fn clear(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        present(self.item(group, item))?.map_or(Ok(()), |dir| dir.clear())
+    }
+
+    fn list(&self, group: Group) -> Result<Vec<String>, StoreError> {
+        let path = self.paths.group(group);
+        let failed = |error| StoreError::io("list", &path, error);
+        let Some(entries) = present(fs::read_dir(&path).map_err(failed))? else { return Ok(Vec::new()) };
+        let mut items = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name().into_string().unwrap_or_default();
+            // The root of a file system has a directory of its own.
+            if name != "lost+found" && is_item(&self.paths, group, &name) {
+                items.push(name);
+            }
+        }
+        items.sort();
+        Ok(items)
+    }
+
+    fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
+        self.paths.file(group, item, aspect).is_ok_and(|path| path.is_file())
+    }
+
+    fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        let path = self.paths.file(group, item, aspect).ok()?;
+        fs::metadata(path).ok()?.modified().ok()?.try_into().ok()
+    }
+
+    fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
+        let (source, target) = (self.paths.item(from.0, from.1)?, self.paths.item(to.0, to.1)?);
+        let (old, new) = (self.paths.group(from.0), self.paths.group(to.0));
+        let (new, _) = Dir::open_or_make(&new, to.0.dir_mode(), Links::Follow)?;
+        fs::rename(&source, &target).map_err(|error| StoreError::Move { from: source, to: target, source: error })?;
+        if from.0 != to.0 {
+            let user = Some(new.owner()?).filter(|_| is_root());
+            present(self.item(to.0, to.1).and_then(|dir| adopt(&dir, to.0, user)))?;
+            Dir::open(&old, Links::Follow)?.sync()?;
+        }
+        new.sync()
+    }
+
+    fn replace(&self, item: &str) -> Result<(), StoreError> {
+        archive::replace(self, item)
+    }
+
+    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
+        claim::claim(|| self.make_item(Group::Staging, item))
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.secret
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn links(group: Group) -> Links {
+    if group.is_of_server() { Links::Refuse } else { Links::Follow }
+}
+
+/// Gives a directory the mode of its group, and the owner if the group is for the server's user.
+fn adopt(dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
+    dir.set_mode(group.dir_mode())?;
+    user.filter(|_| group.is_of_server()).map_or(Ok(()), |user| dir.set_owner(user))
+}
+
+/// `None` for what is not there.
+pub(super) fn present<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Err(error) if error.is_absent() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn is_item(paths: &Paths, group: Group, name: &str) -> bool {
+    paths.item(group, name).is_ok_and(|path| match links(group) {
+        Links::Follow => path.is_dir(),
+        Links::Refuse => fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::super::suite;
+    use super::*;
+    use crate::model::KeySpec;
+
+    const WWW: u32 = 33;
+
+    fn scene() -> (tempfile::TempDir, FileStore) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = FileStore::open(&temp.path().join("md")).unwrap();
+        (temp, store)
+    }
+
+    fn mode(store: &FileStore, path: &str) -> u32 {
+        fs::metadata(store.base().join(path)).unwrap().mode() & 0o7777
+    }
+
+    fn owner(store: &FileStore, path: &str) -> u32 {
+        fs::metadata(store.base().join(path)).unwrap().uid()
+    }
+
+    fn put(store: &FileStore, group: Group, item: &str) {
+        store.save(group, item, &Aspect::MdJson, item.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn behaves_as_a_store() {
+        suite::run(&scene().1);
+    }
+
+    #[test]
+    fn modes_are_right_whatever_the_umask() {
+        for umask in [0o077, 0o000] {
+            let umask = rustix::process::umask(umask.into());
+            let (_temp, store) = scene();
+            store.prepare(None).unwrap();
+            let key = Aspect::PrivateKey(KeySpec::Default);
+            put(&store, Group::Accounts, "ACME-x-0000");
+            put(&store, Group::Tmp, "a.org");
+            store.replace("a.org").unwrap();
+            store.save(Group::Domains, "a.org", &key, b"").unwrap();
+            assert!(store.create(Group::Staging, "a.org", &key, b"").unwrap());
+            store.save(Group::Challenges, "a.org", &Aspect::TlsAlpn01Key(KeySpec::Default), b"").unwrap();
+            store.save(Group::Challenges, "a.org", &Aspect::Http01, b"").unwrap();
+            store.save_reachability(Reachability { http: false, https: true }).unwrap();
+            rustix::process::umask(umask);
+            let rows = [
+                ("", 0o755),
+                ("md_store.json", 0o600),
+                ("httpd.json", 0o600),
+                ("accounts", 0o755),
+                ("accounts/ACME-x-0000", 0o755),
+                ("accounts/ACME-x-0000/md.json", 0o644),
+                ("domains", 0o700),
+                ("domains/a.org", 0o700),
+                ("domains/a.org/md.json", 0o600),
+                ("domains/a.org/privkey.pem", 0o600),
+                ("staging", 0o755),
+                ("staging/a.org", 0o755),
+                ("staging/a.org/privkey.pem", 0o644),
+                ("challenges", 0o755),
+                ("challenges/a.org/acme-http-01.txt", 0o644),
+                ("challenges/a.org/acme-tls-alpn-01-privkey.pem", 0o600),
+                ("tmp", 0o700),
+                ("ocsp", 0o755),
+            ];
+            for (path, expected) in rows {
+                assert_eq!(mode(&store, path), expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_servers_user_gets_the_directories_it_works_in() {
+        let (_temp, store) = scene();
+        put(&store, Group::Staging, "before.org");
+        fs::set_permissions(store.base().join("staging/before.org"), fs::Permissions::from_mode(0o700)).unwrap();
+        put(&store, Group::Domains, "a.org");
+        store.prepare(Some(WWW)).unwrap();
+        put(&store, Group::Staging, "a.org");
+        put(&store, Group::Challenges, "a.org");
+        store.rename((Group::Staging, "a.org"), (Group::Staging, "b.org")).unwrap();
+        let claim = store.claim("claimed.org").unwrap().unwrap();
+        let me = rustix::process::geteuid().as_raw();
+        let server = if is_root() { WWW } else { me };
+        let rows = [
+            ("staging", server),
+            ("staging/before.org", server),
+            ("staging/before.org/md.json", me),
+            ("staging/b.org", server),
+            ("staging/claimed.org", server),
+            ("challenges", server),
+            ("challenges/a.org", server),
+            ("challenges/a.org/md.json", me),
+            ("ocsp", server),
+            ("accounts", me),
+            ("domains", me),
+            ("domains/a.org", me),
+            ("", me),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(owner(&store, path), expected, "{path}");
+        }
+        assert_eq!(mode(&store, "staging/before.org"), 0o755);
+        drop(claim);
+    }
+
+    #[test]
+    fn stray_entries_are_ignored_and_left_alone() {
+        let (_temp, store) = scene();
+        put(&store, Group::Domains, "a.org");
+        let group = store.base().join("domains");
+        for name in [".hidden", "lost+found"] {
+            fs::create_dir(group.join(name)).unwrap();
+        }
+        for name in [".DS_Store", "notes.txt", "b.org"] {
+            fs::write(group.join(name), "stray").unwrap();
+        }
+        assert_eq!(store.list(Group::Domains).unwrap(), ["a.org"]);
+        assert_eq!(store.load(Group::Domains, "b.org", &Aspect::MdJson).unwrap(), None);
+        assert!(store.save(Group::Domains, "b.org", &Aspect::MdJson, b"").is_err());
+        store.prepare(None).unwrap();
+        assert_eq!(fs::read_dir(&group).unwrap().count(), 6);
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_no_aspect_and_no_item() {
+        let (_temp, store) = scene();
+        put(&store, Group::Staging, "a.org");
+        let left = store.base().join("staging/a.org/job.json.0123456789abcdef.tmp");
+        fs::write(&left, "{").unwrap();
+        fs::write(store.base().join("staging/b.org.tmp"), "{").unwrap();
+        fs::write(store.base().join("md_store.json.0123456789abcdef.tmp"), "{").unwrap();
+        let store = FileStore::open(store.base()).unwrap();
+        assert_eq!(store.load(Group::Staging, "a.org", &Aspect::JobJson).unwrap(), None);
+        assert!(!store.exists(Group::Staging, "a.org", &Aspect::JobJson));
+        assert_eq!(store.list(Group::Staging).unwrap(), ["a.org"]);
+        store.purge(Group::Staging, "a.org").unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn links_of_the_administrator_are_kept_and_used() {
+        let temp = tempfile::tempdir().unwrap();
+        let (base, target) = (temp.path().join("md"), temp.path().join("elsewhere"));
+        fs::create_dir_all(target.join("live")).unwrap();
+        symlink(&target, &base).unwrap();
+        symlink(target.join("live"), target.join("domains")).unwrap();
+        let store = FileStore::open(&base).unwrap();
+        store.prepare(Some(WWW)).unwrap();
+        for _ in 0..2 {
+            put(&store, Group::Tmp, "a.org");
+            store.replace("a.org").unwrap();
+        }
+        assert!(target.join("live/a.org/md.json").is_file());
+        assert!(target.join("archive/a.org.1/md.json").is_file());
+        assert!(base.is_symlink() && target.join("domains").is_symlink());
+        assert_eq!(mode(&store, "domains/"), 0o700);
+    }
+
+    #[test]
+    fn links_of_the_servers_user_lead_nowhere() {
+        let (temp, store) = scene();
+        store.prepare(Some(WWW)).unwrap();
+        let victim = temp.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("md.json"), "secret").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o750)).unwrap();
+        symlink(&victim, store.base().join("staging/a.org")).unwrap();
+        put(&store, Group::Staging, "b.org");
+        symlink(victim.join("md.json"), store.base().join("staging/b.org/job.json")).unwrap();
+        store.prepare(Some(WWW)).unwrap();
+        assert_eq!(store.list(Group::Staging).unwrap(), ["b.org"]);
+        assert_eq!(store.load(Group::Staging, "a.org", &Aspect::MdJson).unwrap(), None);
+        assert!(store.save(Group::Staging, "a.org", &Aspect::MdJson, b"").is_err());
+        assert!(store.claim("a.org").is_err());
+        store.purge(Group::Staging, "a.org").unwrap();
+        assert!(store.load(Group::Staging, "b.org", &Aspect::JobJson).is_err());
+        store.save(Group::Staging, "b.org", &Aspect::JobJson, b"job").unwrap();
+        let metadata = fs::metadata(&victim).unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o750));
+        assert_eq!(fs::read_to_string(victim.join("md.json")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn a_damaged_header_stops_and_is_kept() {
+        let (_temp, store) = scene();
+        let file = store.base().join("md_store.json");
+        fs::write(&file, "").unwrap();
+        let error = FileStore::open(store.base()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.starts_with(&format!("{} is damaged", file.display())), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), b"");
+    }
+
+    #[test]
+    fn two_that_open_a_new_store_share_its_secret() {
+        let temp = tempfile::tempdir().unwrap();
+        let open = || FileStore::open(&temp.path().join("new/md")).unwrap().secret().as_bytes().to_vec();
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let threads = [0; 4].map(|_| scope.spawn(open));
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+}

@@ -1,0 +1,339 @@
+//! Files in one directory, written so that after a crash there is the old content or the new, on disk and complete.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::StoreError;
+
+/// More than this is none of ours.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// A temporary file that nobody has touched for so long belongs to a process that died.
+const STALE: Duration = Duration::from_secs(10);
+
+const TEMP_SUFFIX: &str = ".tmp";
+
+/// Whether symbolic links are followed. Where another user can make them, they could lead root anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    Follow,
+    Refuse,
+}
+
+/// An open directory. All access goes through the handle, so that it cannot be exchanged under our feet.
+#[derive(Debug)]
+pub(super) struct Dir {
+    handle: File,
+    path: PathBuf,
+    links: Links,
+}
+
+impl Links {
+    fn flags(self) -> OFlags {
+        match self {
+            Self::Follow => OFlags::CLOEXEC,
+            Self::Refuse => OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        }
+    }
+}
+
+impl Dir {
+    pub(super) fn open(path: &Path, links: Links) -> Result<Self, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | links.flags();
+        let handle = openat(CWD, path, flags, Mode::empty()).map_err(|error| StoreError::io("open", path, error))?;
+        Ok(Self { handle: handle.into(), path: path.to_owned(), links })
+    }
+
+    /// Opens a directory, or makes it with just this mode. The caller is told which.
+    pub(super) fn open_or_make(path: &Path, mode: u32, links: Links) -> Result<(Self, bool), StoreError> {
+        match Self::open(path, links) {
+            Err(error) if error.is_absent() => {}
+            opened => return Ok((opened?, false)),
+        }
+        let made = match mkdirat(CWD, path, Mode::RWXU) {
+            Err(Errno::EXIST) => false,
+            result => result.map(|()| true).map_err(|error| StoreError::io("create directory", path, error))?,
+        };
+        let dir = Self::open(path, links)?;
+        if made {
+            dir.set_mode(mode)?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Self::open(parent, Links::Follow)?.sync()?;
+        }
+        Ok((dir, made))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn handle(&self) -> &File {
+        &self.handle
+    }
+
+    pub(super) fn owner(&self) -> Result<u32, StoreError> {
+        Ok(self.metadata()?.uid())
+    }
+
+    fn metadata(&self) -> Result<std::fs::Metadata, StoreError> {
+        self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
+    }
+
+    /// Whether the path still leads to this directory.
+    pub(super) fn is_in_place(&self) -> bool {
+        let place = std::fs::symlink_metadata(&self.path);
+        let own = self.handle.metadata();
+        matches!((place, own), (Ok(place), Ok(own)) if (place.dev(), place.ino()) == (own.dev(), own.ino()))
+    }
+
+    /// Makes the mode of the directory what it should be, whatever the umask.
+    pub(super) fn set_mode(&self, mode: u32) -> Result<(), StoreError> {
+        if self.metadata()?.mode() & 0o7777 == mode {
+            return Ok(());
+        }
+        let failed = |error| StoreError::io("set the mode of", &self.path, error);
+        self.handle.set_permissions(Permissions::from_mode(mode)).map_err(failed)
+    }
+
+    /// Gives the directory to a user; its group stays.
+    pub(super) fn set_owner(&self, user: u32) -> Result<(), StoreError> {
+        if self.owner()? == user {
+            return Ok(());
+        }
+        fchown(&self.handle, Some(user), None).map_err(|source| StoreError::Owner {
+            path: self.path.clone(),
+            user,
+            source,
+        })
+    }
+
+    /// Makes new, renamed and removed entries survive a power failure.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        match self.handle.sync_all() {
+            // Some network file systems do not know the operation for directories.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            result => result.map_err(|error| StoreError::io("sync", &self.path, error)),
+        }
+    }
+
+    /// The content of a file, `None` if there is no such file.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
+        // A pipe that somebody put here must not make the server wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | self.links.flags();
+        let file = match openat(&self.handle, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => File::from(opened.map_err(|error| failed(error.into()))?),
+        };
+        read_all(&file).map(Some).map_err(failed)
+    }
+
+    /// Replaces the content of a file. If that fails, the old file is as it was.
+    pub(super) fn write(&self, name: &str, mode: u32, data: &[u8]) -> Result<(), StoreError> {
+        self.place(name, mode, data, |temp| renameat(&self.handle, temp, &self.handle, name))
+    }
+
+    /// Writes a file that must not exist; `false` if it does.
+    pub(super) fn create(&self, name: &str, mode: u32, data: &[u8]) -> Result<bool, StoreError> {
+        self.place(name, mode, data, |temp| match linkat(&self.handle, temp, &self.handle, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => Ok(false),
+            result => result.map(|()| true),
+        })
+    }
+
+    /// Gives a file another name, unless the name is taken or there is no such file.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        match linkat(&self.handle, from, &self.handle, to, AtFlags::empty()) {
+            Err(Errno::NOENT | Errno::EXIST) => Ok(()),
+            Err(error) => {
+                Err(StoreError::Move { from: self.path.join(from), to: self.path.join(to), source: error.into() })
+            }
+            Ok(()) => self.remove(from),
+        }
+    }
+
+    /// Removes a file; one that is not there is fine.
+    pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        match unlinkat(&self.handle, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(StoreError::io("remove", self.path.join(name), error)),
+            Ok(()) => self.sync(),
+        }
+    }
+
+    /// Removes all files, leaves directories.
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        for name in self.names()? {
+            match unlinkat(&self.handle, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+                Err(error) => return Err(StoreError::io("remove", self.path.join(name), error)),
+            }
+        }
+        self.sync()
+    }
+
+    /// Fills a temporary file and lets `publish` give it its name. The temporary name is unique: with a common one, a
+    /// slow writer could publish what another has only begun to write.
+    fn place<T>(
+        &self,
+        name: &str,
+        mode: u32,
+        data: &[u8],
+        publish: impl FnOnce(&str) -> rustix::io::Result<T>,
+    ) -> Result<T, StoreError> {
+        let placed = unique().and_then(|unique| {
+            let temp = format!("{name}.{unique:016x}{TEMP_SUFFIX}");
+            let placed = self.fill(&temp, mode, data).and_then(|()| Ok(publish(&temp)?));
+            let _ = unlinkat(&self.handle, &temp, AtFlags::empty());
+            placed
+        });
+        let placed = placed.map_err(|error| StoreError::io("write", self.path.join(name), error))?;
+        self.sync()?;
+        self.sweep();
+        Ok(placed)
+    }
+
+    fn fill(&self, temp: &str, mode: u32, data: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&self.handle, temp, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(data)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()
+    }
+
+    /// Removes what writers left behind when they died. Another time is as good if that fails.
+    fn sweep(&self) {
+        for name in self.names().unwrap_or_default() {
+            if name.ends_with(TEMP_SUFFIX) && self.age(&name).is_some_and(|age| age > STALE) {
+                let _ = unlinkat(&self.handle, &name, AtFlags::empty());
+            }
+        }
+    }
+
+    fn age(&self, name: &str) -> Option<Duration> {
+        let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(stat.st_mtime.try_into().ok()?);
+        modified.elapsed().ok()
+    }
+
+    /// The entries that have a readable name.
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error: Errno| StoreError::io("list", &self.path, error);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_str().map(str::to_owned);
+            names.extend(name.ok().filter(|name| name != "." && name != ".."));
+        }
+        Ok(names)
+    }
+}
+
+fn read_all(file: &File) -> io::Result<Vec<u8>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(io::Error::other("it is too large"));
+    }
+    let mut data = Vec::new();
+    file.take(MAX_SIZE).read_to_end(&mut data)?;
+    Ok(data)
+}
+
+fn unique() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn scene() -> (tempfile::TempDir, Dir) {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path(), Links::Refuse).unwrap();
+        (temp, dir)
+    }
+
+    fn entries(dir: &Dir) -> Vec<String> {
+        let mut names = dir.names().unwrap();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_content_and_mode() {
+        let (temp, dir) = scene();
+        dir.write("a.json", 0o644, b"old").unwrap();
+        dir.write("a.json", 0o600, b"new").unwrap();
+        assert_eq!(dir.read("a.json").unwrap().unwrap(), b"new");
+        assert_eq!(fs::metadata(temp.path().join("a.json")).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(entries(&dir), ["a.json"]);
+    }
+
+    #[test]
+    fn creates_only_once() {
+        let (_temp, dir) = scene();
+        assert!(dir.create("a.json", 0o600, b"first").unwrap());
+        assert!(!dir.create("a.json", 0o600, b"second").unwrap());
+        assert_eq!(dir.read("a.json").unwrap().unwrap(), b"first");
+        assert_eq!(entries(&dir), ["a.json"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind_and_names_the_file() {
+        let (temp, dir) = scene();
+        fs::create_dir(temp.path().join("a.json")).unwrap();
+        let error = dir.write("a.json", 0o600, b"new").unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write {}/a.json: Is a directory", temp.path().display()));
+        assert_eq!(error.status().0, 21);
+        assert_eq!(entries(&dir), ["a.json"]);
+    }
+
+    #[test]
+    fn temporary_files_of_the_dead_go_those_of_the_living_stay() {
+        let (temp, dir) = scene();
+        for name in ["job.json.tmp", "job.json.0123456789abcdef.tmp", "job.json.fedcba9876543210.tmp"] {
+            fs::write(temp.path().join(name), "{").unwrap();
+        }
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        for name in ["job.json.tmp", "job.json.0123456789abcdef.tmp"] {
+            File::options().write(true).open(temp.path().join(name)).unwrap().set_modified(long_ago).unwrap();
+        }
+        dir.write("job.json", 0o600, b"{}").unwrap();
+        assert_eq!(entries(&dir), ["job.json", "job.json.fedcba9876543210.tmp"]);
+    }
+
+    #[test]
+    fn clearing_removes_files_only() {
+        let (temp, dir) = scene();
+        fs::create_dir(temp.path().join("kept")).unwrap();
+        dir.write("a.json", 0o600, b"").unwrap();
+        dir.clear().unwrap();
+        assert_eq!(entries(&dir), ["kept"]);
+    }
+
+    #[test]
+    fn reads_regular_files_only() {
+        let (temp, dir) = scene();
+        fs::create_dir(temp.path().join("dir")).unwrap();
+        assert!(dir.read("dir").unwrap_err().to_string().ends_with("/dir: it is not a regular file"));
+        rustix::fs::mkfifoat(CWD, temp.path().join("pipe"), Mode::RWXU).unwrap();
+        assert!(dir.read("pipe").unwrap_err().to_string().ends_with("/pipe: it is not a regular file"));
+        std::os::unix::fs::symlink("/etc/passwd", temp.path().join("link")).unwrap();
+        assert_eq!(dir.read("link").unwrap_err().status().0, 40);
+        File::create(temp.path().join("huge")).unwrap().set_len(MAX_SIZE + 1).unwrap();
+        assert!(dir.read("huge").unwrap_err().to_string().ends_with("/huge: it is too large"));
+        assert_eq!(dir.read("none").unwrap(), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The store: bytes by group, item and aspect. It knows names, modes and owners, but not what the bytes mean.
+#![forbid(unsafe_code)]
+
+mod archive;
+mod claim;
+mod error;
+mod file;
+mod files;
+mod memory;
+mod migration;
+mod paths;
+mod reachability;
+mod secret;
+#[cfg(test)]
+mod suite;
+
+pub use claim::Claim;
+pub use error::StoreError;
+pub use file::FileStore;
+pub use memory::MemoryStore;
+pub use paths::{Aspect, Group};
+pub use reachability::Reachability;
+pub use secret::Secret;
+
+use crate::model::Timestamp;
+
+/// Keeps the files of accounts and domains.
+///
+/// Several processes may use one store at a time. Every call stands for itself and blocks until the disk has it. Items
+/// come into being with their first file. A name that could lead out of the store is [`StoreError::Name`] in every
+/// call, the others fail only where the medium fails.
+pub trait Store: Send + Sync {
+    /// The content of a file, `None` if it is absent.
+    ///
+    /// # Errors
+    /// If the file is there but cannot be read.
+    fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Writes or replaces a file. Readers see the old content or the new, also after a crash.
+    ///
+    /// # Errors
+    /// If it cannot be written; the old content is still there.
+    fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError>;
+
+    /// Writes a file that is absent; `false` if it is there already. Of several writers one succeeds.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError>;
+
+    /// Removes a file; an absent one is fine.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError>;
+
+    /// Removes an item with all that is in it; an absent one is fine. A claim on it protects nothing any more.
+    ///
+    /// # Errors
+    /// If something of it cannot be removed; part of it may be gone.
+    fn purge(&self, group: Group, item: &str) -> Result<(), StoreError>;
+
+    /// Removes all files of an item but keeps the item, and with it a claim; an absent one is fine.
+    ///
+    /// # Errors
+    /// As [`Store::purge`].
+    fn clear(&self, group: Group, item: &str) -> Result<(), StoreError>;
+
+    /// The items of a group, sorted. What the store would not have made (plain files, hidden files) is left out.
+    ///
+    /// # Errors
+    /// If the group is there but cannot be read.
+    fn list(&self, group: Group) -> Result<Vec<String>, StoreError>;
+
+    /// Whether a file is there.
+    fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool;
+
+    /// When a file was written; `None` if it is absent.
+    fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp>;
+
+    /// Moves an item with all that is in it. Nothing is overwritten.
+    ///
+    /// # Errors
+    /// If it is absent, or the target has files.
+    fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError>;
+
+    /// Makes the item of [`Group::Tmp`] that of [`Group::Domains`]. A former one goes to [`Group::Archive`] with the
+    /// first free number from 1 to 999 as suffix, of which the newest 50 of each domain are kept.
+    ///
+    /// Stopped half-way, it may have archived the former set but not put the new one in its place; the next start
+    /// brings the former one back. What the new one was made from has to be kept until this returns.
+    ///
+    /// # Errors
+    /// If there is nothing in tmp, no free number, or the medium fails; the former item is in its place then.
+    fn replace(&self, item: &str) -> Result<(), StoreError>;
+
+    /// Claims the item of [`Group::Staging`], which is made if it is absent, against everybody else who asks, in this
+    /// process and in others; `None` if somebody has it. Does not wait. An item that is empty in the end is removed.
+    ///
+    /// # Errors
+    /// If the item can be neither found nor made.
+    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError>;
+
+    /// The pass phrase of keys that are stored encrypted.
+    fn secret(&self) -> &Secret;
+}

@@ -1,0 +1,240 @@
+//! Where everything is in the store: groups, aspects, their names and modes, and the one builder of paths.
+
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+
+use super::StoreError;
+use crate::model::KeySpec;
+
+/// The first level of the store; below each there is one directory per item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// ACME accounts; items are account ids.
+    Accounts,
+    /// Data that a CA looks for; items are DNS names.
+    Challenges,
+    /// What is served; items are managed domains, as in all following groups.
+    Domains,
+    /// Renewals under way.
+    Staging,
+    /// Sets that are put together for activation.
+    Tmp,
+    /// Former sets; items are a managed domain, a dot and a number.
+    Archive,
+    /// OCSP responses; the item `other` is for certificates without a managed domain.
+    Ocsp,
+}
+
+/// One file of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aspect {
+    /// `md.json`: settings and state.
+    MdJson,
+    /// `job.json`: report on the renewal.
+    JobJson,
+    /// `order.json`: the order at the CA.
+    OrderJson,
+    /// `account.json`: the account as the CA knows it.
+    AccountJson,
+    /// `account.pem`: the key of the account, always encrypted.
+    AccountKey,
+    /// `ari.json`: when the CA suggests to renew.
+    AriJson,
+    /// `privkey[.<curve>].pem`: the private key.
+    PrivateKey(KeySpec),
+    /// `pubcert[.<curve>].pem`: the certificate with its chain.
+    Chain(KeySpec),
+    /// `fallback-privkey[.<curve>].pem`: the key of the placeholder.
+    FallbackKey(KeySpec),
+    /// `fallback-pubcert[.<curve>].pem`: the placeholder certificate.
+    FallbackCert(KeySpec),
+    /// `acme-http-01.txt`: the key authorization.
+    Http01,
+    /// `acme-tls-alpn-01-privkey[.<curve>].pem`: the key of the challenge certificate.
+    TlsAlpn01Key(KeySpec),
+    /// `acme-tls-alpn-01-pubcert[.<curve>].pem`: the challenge certificate.
+    TlsAlpn01Cert(KeySpec),
+    /// `ocsp-<hex>.json`: the response for the certificate with this SHA-1 fingerprint.
+    OcspJson([u8; 20]),
+}
+
+struct Rule {
+    name: &'static str,
+    dir_mode: u32,
+    file_mode: u32,
+    of_server: bool,
+}
+
+impl Group {
+    /// All groups.
+    pub const ALL: [Self; 7] =
+        [Self::Accounts, Self::Challenges, Self::Domains, Self::Staging, Self::Tmp, Self::Archive, Self::Ocsp];
+
+    #[rustfmt::skip]
+    fn rule(self) -> Rule {
+        let (name, dir_mode, file_mode, of_server) = match self {
+            Self::Accounts   => ("accounts",   0o755, 0o644, false),
+            Self::Challenges => ("challenges", 0o755, 0o644, true),
+            Self::Domains    => ("domains",    0o700, 0o600, false),
+            Self::Staging    => ("staging",    0o755, 0o644, true),
+            Self::Tmp        => ("tmp",        0o700, 0o600, false),
+            Self::Archive    => ("archive",    0o700, 0o600, false),
+            Self::Ocsp       => ("ocsp",       0o755, 0o644, true),
+        };
+        Rule { name, dir_mode, file_mode, of_server }
+    }
+
+    /// The name of the directory.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.rule().name
+    }
+
+    /// The mode of the group's directory and of its items.
+    #[must_use]
+    pub fn dir_mode(self) -> u32 {
+        self.rule().dir_mode
+    }
+
+    /// Whether the directories belong to the server's user, who works in them. What is found there is not trusted with
+    /// symbolic links: root works in these directories too.
+    #[must_use]
+    pub fn is_of_server(self) -> bool {
+        self.rule().of_server
+    }
+
+    /// Whether private keys are kept encrypted here, so that anybody may read the files.
+    #[must_use]
+    pub fn encrypts_keys(self) -> bool {
+        matches!(self, Self::Accounts | Self::Staging)
+    }
+
+    /// The mode of a file.
+    #[must_use]
+    pub fn file_mode(self, aspect: &Aspect) -> u32 {
+        if aspect.is_secret() && !self.encrypts_keys() { 0o600 } else { self.rule().file_mode }
+    }
+}
+
+impl Aspect {
+    /// The name of the file.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let pem = |kind: &str, spec: &KeySpec| format!("{kind}{}.pem", spec.file_suffix());
+        match self {
+            Self::MdJson => "md.json".to_owned(),
+            Self::JobJson => "job.json".to_owned(),
+            Self::OrderJson => "order.json".to_owned(),
+            Self::AccountJson => "account.json".to_owned(),
+            Self::AccountKey => "account.pem".to_owned(),
+            Self::AriJson => "ari.json".to_owned(),
+            Self::PrivateKey(spec) => pem("privkey", spec),
+            Self::Chain(spec) => pem("pubcert", spec),
+            Self::FallbackKey(spec) => pem("fallback-privkey", spec),
+            Self::FallbackCert(spec) => pem("fallback-pubcert", spec),
+            Self::Http01 => "acme-http-01.txt".to_owned(),
+            Self::TlsAlpn01Key(spec) => pem("acme-tls-alpn-01-privkey", spec),
+            Self::TlsAlpn01Cert(spec) => pem("acme-tls-alpn-01-pubcert", spec),
+            Self::OcspJson(sha1) => format!("ocsp-{}.json", HEXLOWER.encode(sha1)),
+        }
+    }
+
+    /// Whether it is a private key, which only its owner may read where it is not encrypted.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::AccountKey | Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_))
+    }
+}
+
+/// Builds every path of a store.
+#[derive(Debug, Clone)]
+pub(super) struct Paths(PathBuf);
+
+impl Paths {
+    pub(super) fn new(base: &Path) -> Self {
+        Self(base.to_owned())
+    }
+
+    pub(super) fn base(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn group(&self, group: Group) -> PathBuf {
+        self.0.join(group.name())
+    }
+
+    pub(super) fn item(&self, group: Group, item: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.group(group).join(checked(item)?))
+    }
+
+    pub(super) fn file(&self, group: Group, item: &str, aspect: &Aspect) -> Result<PathBuf, StoreError> {
+        Ok(self.item(group, item)?.join(checked_file(aspect)?))
+    }
+}
+
+/// The name of an item if it is fit for a directory. Hidden ones would not be listed.
+pub(super) fn checked(name: &str) -> Result<&str, StoreError> {
+    let unfit = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']);
+    if unfit { Err(StoreError::Name(name.to_owned())) } else { Ok(name) }
+}
+
+/// The name of a file; that of a curve is part of it and comes from a configuration or from a file.
+pub(super) fn checked_file(aspect: &Aspect) -> Result<String, StoreError> {
+    let name = aspect.file_name();
+    checked(&name)?;
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_the_names_of_the_contract() {
+        let ec = || KeySpec::Ec { curve: "P-256".into() };
+        let rows = [
+            (Aspect::PrivateKey(KeySpec::Default), "privkey.pem"),
+            (Aspect::PrivateKey(ec()), "privkey.p-256.pem"),
+            (Aspect::Chain(KeySpec::Rsa { bits: 4096 }), "pubcert.pem"),
+            (Aspect::FallbackKey(ec()), "fallback-privkey.p-256.pem"),
+            (Aspect::FallbackCert(KeySpec::Default), "fallback-pubcert.pem"),
+            (Aspect::TlsAlpn01Key(KeySpec::Default), "acme-tls-alpn-01-privkey.pem"),
+            (Aspect::TlsAlpn01Cert(ec()), "acme-tls-alpn-01-pubcert.p-256.pem"),
+            (Aspect::OcspJson([0xab; 20]), "ocsp-abababababababababababababababababababab.json"),
+        ];
+        for (aspect, name) in rows {
+            assert_eq!(aspect.file_name(), name);
+        }
+    }
+
+    #[test]
+    fn only_encrypted_keys_may_be_read_by_others() {
+        let key = Aspect::PrivateKey(KeySpec::Default);
+        let modes = Group::ALL.map(|group| (group.name(), group.dir_mode(), group.file_mode(&key)));
+        let expected = [
+            ("accounts", 0o755, 0o644),
+            ("challenges", 0o755, 0o600),
+            ("domains", 0o700, 0o600),
+            ("staging", 0o755, 0o644),
+            ("tmp", 0o700, 0o600),
+            ("archive", 0o700, 0o600),
+            ("ocsp", 0o755, 0o600),
+        ];
+        assert_eq!(modes, expected);
+        assert_eq!(Group::Challenges.file_mode(&Aspect::Http01), 0o644);
+        assert_eq!(Group::Domains.file_mode(&Aspect::MdJson), 0o600);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_store() {
+        let paths = Paths::new(Path::new("/md"));
+        for name in ["", ".", "..", "../x", "a/b", "/etc", "a\0b", ".DS_Store"] {
+            assert!(matches!(paths.item(Group::Domains, name), Err(StoreError::Name(_))), "{name:?}");
+        }
+        let curve = Aspect::PrivateKey(KeySpec::Ec { curve: "../../../etc/x".into() });
+        assert!(matches!(paths.file(Group::Domains, "a", &curve), Err(StoreError::Name(_))));
+        let path = paths.file(Group::Domains, "*.example.org", &Aspect::MdJson).unwrap();
+        assert_eq!(path, Path::new("/md/domains/*.example.org/md.json"));
+    }
+}
