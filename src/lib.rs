@@ -10,3 +10,6 @@
 //! status                            snapshots as JSON
 //! httpd (feature `httpd`), a2md     the server and the command line
 //! ```
+
+#[cfg(feature = "httpd")]
+pub mod httpd;
