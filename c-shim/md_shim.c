@@ -10,21 +10,27 @@ int md_shim_log_enabled(const server_rec *server, int level)
     return server ? APLOG_IS_LEVEL(server, level) : level <= APLOG_NOTICE;
 }
 
-/* The text is never a format: it may quote what a CA or a client sent. */
+/* The text is never a format: it may quote what a CA or a client sent.
+ * No file and line: they would be the same for every message.
+ */
 
 void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text)
 {
-    ap_log_error(APLOG_MARK, level, status, server, "%s", text);
+    ap_log_error_(NULL, 0, APLOG_MODULE_INDEX, level, status, server, "%s", text);
 }
 
 void md_shim_log_connection(const conn_rec *connection, int level, apr_status_t status, const char *text)
 {
-    ap_log_cerror(APLOG_MARK, level, status, connection, "%s", text);
+    if (APLOG_C_IS_LEVEL(connection, level)) {
+        ap_log_cerror_(NULL, 0, APLOG_MODULE_INDEX, level, status, connection, "%s", text);
+    }
 }
 
 void md_shim_log_request(const request_rec *request, int level, apr_status_t status, const char *text)
 {
-    ap_log_rerror(APLOG_MARK, level, status, request, "%s", text);
+    if (APLOG_R_IS_LEVEL(request, level)) {
+        ap_log_rerror_(NULL, 0, APLOG_MODULE_INDEX, level, status, request, "%s", text);
+    }
 }
 
 /* Optional functions are looked up at each use: a pointer kept in a static would outlive the module that owns it. */

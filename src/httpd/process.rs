@@ -20,10 +20,10 @@ pub fn is_dry_run() -> bool {
 
 /// Whether the server has run with an earlier configuration: an error would end it now.
 pub fn is_restart() -> bool {
-    query(sys::AP_SQ_CONFIG_GEN) > 0
+    generation() > 1
 }
 
-/// How often the configuration was read again, 0 at a start.
+/// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.
 pub fn generation() -> i32 {
     query(sys::AP_SQ_CONFIG_GEN)
 }
