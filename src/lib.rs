@@ -11,5 +11,11 @@
 //! httpd (feature `httpd`), a2md     the server and the command line
 //! ```
 
+pub mod clock;
+pub mod log;
+pub mod model;
+
+pub mod crypto;
+
 #[cfg(feature = "httpd")]
 pub mod httpd;

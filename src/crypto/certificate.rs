@@ -1,0 +1,394 @@
+//! Certificates: what they say, read once.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use openssl::error::ErrorStack;
+use openssl::hash::{MessageDigest, hash};
+use openssl::nid::Nid;
+use openssl::x509::{X509, X509NameRef};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate};
+
+use super::chain::PemBlocks;
+use super::csr::{MUST_STAPLE, TLS_FEATURE};
+use super::{ChainError, CryptoError, base64url, hex};
+use crate::model::{DomainName, Timestamp};
+
+/// A certificate that both OpenSSL and we can read. Copies share the data.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate(Arc<Facts>);
+
+#[derive(PartialEq, Eq)]
+struct Facts {
+    der: Vec<u8>,
+    names: Vec<String>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    /// Content octets of the INTEGER.
+    serial: Vec<u8>,
+    issuer: String,
+    authority_key_id: Option<Vec<u8>>,
+    issuer_uri: Option<String>,
+    ocsp_uri: Option<String>,
+    must_staple: bool,
+}
+
+const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";
+
+impl Certificate {
+    /// Reads DER.
+    ///
+    /// # Errors
+    /// If this is no certificate, or one that the server could not use.
+    pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
+        let x509 = X509::from_der(der).map_err(|errors| damaged(&errors))?;
+        let der = x509.to_der()?;
+        let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| damaged(&error))?;
+        let facts = Facts::read(&parsed.tbs_certificate, one_line(x509.issuer_name()));
+        Ok(Self(Arc::new(Facts { der, ..facts })))
+    }
+
+    /// Reads the first certificate of a PEM text.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
+        let der = PemBlocks(pem).next().ok_or_else(|| damaged(&ChainError::Empty))?;
+        Self::from_der(&der.map_err(|reason| damaged(&reason))?)
+    }
+
+    /// The certificate as PEM.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let body = openssl::base64::encode_block(&self.0.der);
+        let mut pem = String::with_capacity(body.len() + body.len() / 64 + 60);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = body.as_str();
+        while !rest.is_empty() {
+            let (line, tail) = rest.split_at(rest.len().min(64));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = tail;
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+        pem
+    }
+
+    /// The certificate as DER.
+    #[must_use]
+    pub fn to_der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The names it is good for: DNS names in lower case, addresses in their canonical text form.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.names.clone()
+    }
+
+    /// Start of its life.
+    #[must_use]
+    pub fn not_before(&self) -> Timestamp {
+        self.0.not_before
+    }
+
+    /// End of its life.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.0.not_after
+    }
+
+    /// The serial number in upper-case hexadecimal, two digits per byte, without leading zero bytes.
+    #[must_use]
+    pub fn serial_hex(&self) -> String {
+        let zeros = self.0.serial.iter().take_while(|byte| **byte == 0).count();
+        hex(&self.0.serial[zeros.min(self.0.serial.len().saturating_sub(1))..], true)
+    }
+
+    /// SHA-256 of the DER, in lower-case hexadecimal.
+    #[must_use]
+    pub fn sha256_fingerprint(&self) -> String {
+        self.fingerprint(MessageDigest::sha256())
+    }
+
+    /// SHA-1 of the DER, in lower-case hexadecimal.
+    #[must_use]
+    pub fn sha1_hex(&self) -> String {
+        self.fingerprint(MessageDigest::sha1())
+    }
+
+    /// The issuer on one line, e.g. `/C=US/O=Example/CN=R3`, as `X509_NAME_oneline` writes it.
+    #[must_use]
+    pub fn issuer_one_line(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// Where the issuer's certificate can be had (RFC 5280 section 4.2.2.1).
+    #[must_use]
+    pub fn issuer_uri(&self) -> Option<String> {
+        self.0.issuer_uri.clone()
+    }
+
+    /// Where its OCSP responder is (RFC 5280 section 4.2.2.1).
+    #[must_use]
+    pub fn ocsp_uri(&self) -> Option<String> {
+        self.0.ocsp_uri.clone()
+    }
+
+    /// The identifier that renewal information is asked for with (RFC 9773 section 4.1); `None` without an authority key identifier.
+    #[must_use]
+    pub fn ari_cert_id(&self) -> Option<String> {
+        let key_id = self.0.authority_key_id.as_deref()?;
+        Some(format!("{}.{}", base64url(key_id), base64url(&self.0.serial)))
+    }
+
+    /// Whether clients shall refuse it without an OCSP staple (RFC 7633).
+    #[must_use]
+    pub fn must_staple(&self) -> bool {
+        self.0.must_staple
+    }
+
+    /// Whether it is good for the name: the name itself, or for a host a wildcard above it.
+    #[must_use]
+    pub fn covers(&self, name: &DomainName) -> bool {
+        let is_address = name.as_str().parse::<IpAddr>().is_ok();
+        self.0.names.iter().any(|own| {
+            own == name.as_str() || (!is_address && DomainName::parse(own).is_ok_and(|own| own.covers(name.as_str())))
+        })
+    }
+
+    pub(super) fn x509(&self) -> Result<X509, ErrorStack> {
+        X509::from_der(&self.0.der)
+    }
+
+    fn fingerprint(&self, digest: MessageDigest) -> String {
+        // Only a library that is configured to refuse the digest fails here; the text then matches nothing.
+        hash(digest, &self.0.der).map(|digest| hex(&digest, false)).unwrap_or_default()
+    }
+}
+
+impl Facts {
+    /// What the certificate says, without its DER.
+    fn read(certificate: &TbsCertificate<'_>, issuer: String) -> Self {
+        let mut facts = Self {
+            der: Vec::new(),
+            names: Vec::new(),
+            not_before: moment(certificate.validity().not_before.timestamp()),
+            not_after: moment(certificate.validity().not_after.timestamp()),
+            serial: certificate.raw_serial().to_vec(),
+            issuer,
+            authority_key_id: None,
+            issuer_uri: None,
+            ocsp_uri: None,
+            must_staple: false,
+        };
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(san) => {
+                    facts.names = san.general_names.iter().filter_map(name_text).collect();
+                }
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    facts.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+                }
+                ParsedExtension::AuthorityInfoAccess(access) => {
+                    let first = |method: &str| {
+                        access.iter().find_map(|description| match &description.access_location {
+                            GeneralName::URI(uri) if description.access_method.to_id_string() == method => {
+                                Some((*uri).to_owned())
+                            }
+                            _ => None,
+                        })
+                    };
+                    (facts.issuer_uri, facts.ocsp_uri) = (first(CA_ISSUERS), first(OCSP));
+                }
+                _ if extension.oid.to_id_string() == TLS_FEATURE => {
+                    facts.must_staple = extension.value == MUST_STAPLE;
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+}
+
+/// The moment, or the nearest that can be told: "no end" is the year 9999 (RFC 5280 section 4.1.2.5), past our range by a day.
+fn moment(seconds: i64) -> Timestamp {
+    let seconds = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+fn damaged(reason: &dyn fmt::Display) -> CryptoError {
+    CryptoError::DamagedCertificate(reason.to_string())
+}
+
+fn name_text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            ip.ok().map(|ip| ip.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// A name as `X509_NAME_oneline` writes it, bytes that do not print as `\xHH`.
+fn one_line(name: &X509NameRef) -> String {
+    let mut text = String::new();
+    for entry in name.entries() {
+        let object = entry.object();
+        match object.nid() {
+            Nid::UNDEF => text.push_str(&format!("/{object}=")),
+            nid => text.push_str(&format!("/{}=", nid.short_name().unwrap_or("?"))),
+        }
+        for byte in entry.data().as_slice() {
+            match byte {
+                b' '..=b'~' => text.push(char::from(*byte)),
+                _ => text.push_str(&format!("\\x{byte:02X}")),
+            }
+        }
+    }
+    text
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} {:?})", self.serial_hex(), self.0.names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+    use openssl::bn::BigNum;
+    use openssl::x509::{X509Extension, X509NameBuilder};
+
+    use super::*;
+    use crate::crypto::{PrivateKey, csr};
+    use crate::model::{Identifier, KeySpec};
+
+    fn extension(oid: &str, value: &[u8]) -> X509Extension {
+        let value = Asn1OctetString::new_from_bytes(value).unwrap();
+        X509Extension::new_from_der(&Asn1Object::from_str(oid).unwrap(), false, &value).unwrap()
+    }
+
+    fn issue(serial: &[u8], names: &[Identifier], extensions: Vec<X509Extension>) -> Certificate {
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        let mut issuer = X509NameBuilder::new().unwrap();
+        issuer.append_entry_by_nid(Nid::COUNTRYNAME, "DE").unwrap();
+        issuer.append_entry_by_nid(Nid::ORGANIZATIONNAME, "Bücher & Co").unwrap();
+        issuer.append_entry_by_nid(Nid::COMMONNAME, "Test CA").unwrap();
+        let mut x509 = X509::builder().unwrap();
+        x509.set_version(2).unwrap();
+        x509.set_serial_number(&BigNum::from_slice(serial).unwrap().to_asn1_integer().unwrap()).unwrap();
+        x509.set_issuer_name(&issuer.build()).unwrap();
+        x509.set_pubkey(key.pkey()).unwrap();
+        x509.set_not_before(&Asn1Time::from_unix(1_600_000_000).unwrap()).unwrap();
+        x509.set_not_after(&Asn1Time::from_str_x509("99991231235959Z").unwrap()).unwrap();
+        if !names.is_empty() {
+            let names = csr::alt_names(names).build(&x509.x509v3_context(None, None)).unwrap();
+            x509.append_extension(names).unwrap();
+        }
+        for extension in extensions {
+            x509.append_extension(extension).unwrap();
+        }
+        x509.sign(key.pkey(), MessageDigest::sha256()).unwrap();
+        Certificate::from_der(&x509.build().to_der().unwrap()).unwrap()
+    }
+
+    fn with_names(names: &[&str]) -> Certificate {
+        let identifier = |name: &&str| match name.parse() {
+            Ok(ip) => Identifier::Ip(ip),
+            Err(_) => Identifier::Dns((*name).to_owned()),
+        };
+        issue(&[1], &names.iter().map(identifier).collect::<Vec<_>>(), Vec::new())
+    }
+
+    /// Authority key identifier and serial number of RFC 9773 section 4.1.
+    #[test]
+    fn ari_identifier_of_rfc_9773() {
+        let key_id = [
+            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01,
+            0xc8, 0xd4,
+        ];
+        let value = [&[0x30, 0x16, 0x80, 0x14], &key_id[..]].concat();
+        let certificate = issue(&[0x87, 0x65, 0x43, 0x21], &[], vec![extension("2.5.29.35", &value)]);
+        assert_eq!(certificate.ari_cert_id().unwrap(), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+        assert_eq!(certificate.serial_hex(), "87654321");
+        assert_eq!(with_names(&["a.org"]).ari_cert_id(), None);
+    }
+
+    #[test]
+    fn facts_of_a_certificate() {
+        let access = b"\x30\x2c\
+            \x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x01\x86\x08http://o\
+            \x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02\x86\x08http://i";
+        let extensions = vec![extension("1.3.6.1.5.5.7.1.1", access), extension(TLS_FEATURE, &MUST_STAPLE)];
+        let certificate = issue(&[0x0a, 0xbc], &[Identifier::Dns("A.example.org".to_owned())], extensions);
+        assert_eq!(certificate.names(), ["a.example.org"]);
+        assert_eq!(certificate.serial_hex(), "0ABC");
+        assert_eq!(certificate.not_before().as_second(), 1_600_000_000);
+        assert_eq!(certificate.not_after().as_second(), Timestamp::MAX.as_second());
+        assert_eq!(certificate.issuer_one_line(), "/C=DE/O=B\\xC3\\xBCcher & Co/CN=Test CA");
+        assert_eq!(certificate.ocsp_uri().as_deref(), Some("http://o"));
+        assert_eq!(certificate.issuer_uri().as_deref(), Some("http://i"));
+        assert!(certificate.must_staple());
+        let digest = hash(MessageDigest::sha256(), certificate.to_der()).unwrap();
+        assert_eq!(certificate.sha256_fingerprint(), hex(&digest, false));
+        assert_eq!(certificate.sha1_hex().len(), 40);
+    }
+
+    #[test]
+    fn senseless_extensions_are_as_good_as_none() {
+        let oids = ["2.5.29.17", "2.5.29.35", "1.3.6.1.5.5.7.1.1", TLS_FEATURE];
+        for value in [&b""[..], b"\x30", b"\x30\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x03abc", &[0xff; 40]] {
+            let certificate = issue(&[1], &[], oids.iter().map(|oid| extension(oid, value)).collect());
+            assert!(certificate.names().is_empty() && !certificate.must_staple(), "{value:?}");
+            assert_eq!(certificate.issuer_uri().or(certificate.ocsp_uri()).or(certificate.ari_cert_id()), None);
+        }
+    }
+
+    #[test]
+    fn covers_names_wildcards_and_addresses() {
+        let certificate = with_names(&["Example.org", "*.Example.org", "192.0.2.1", "2001:db8::1", "*.0.2.9"]);
+        let rows = [
+            ("example.org", true),
+            ("www.example.org", true),
+            ("*.example.org", true),
+            ("a.b.example.org", false),
+            ("example.com", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("1.0.2.9", false),
+            ("2001:DB8:0:0::1", true),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(certificate.covers(&DomainName::parse(name).unwrap()), expected, "{name}");
+        }
+        let certificate = with_names(&["www.example.org"]);
+        assert!(!certificate.covers(&DomainName::parse("*.example.org").unwrap()));
+    }
+
+    #[test]
+    fn pem_is_what_openssl_writes() {
+        let certificate = with_names(&["a.org"]);
+        let expected = certificate.x509().unwrap().to_pem().unwrap();
+        assert_eq!(certificate.to_pem().as_bytes(), expected);
+        assert!(Certificate::from_pem(&expected).unwrap() == certificate);
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_and_no_panic() {
+        let der = with_names(&["a.org"]).to_der().to_vec();
+        for position in 0..der.len() {
+            let mut bytes = der.clone();
+            bytes[position] ^= 0x55;
+            let _ = Certificate::from_der(&bytes).map(|certificate| certificate.serial_hex());
+            assert!(Certificate::from_der(&der[..position]).is_err());
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Chains of certificates, and the PEM text that they are exchanged in.
+
+use super::{Certificate, CryptoError};
+
+/// A certificate and those that lead from it to a root: never empty, the leaf first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain(Vec<Certificate>);
+
+/// Why a text is no chain of certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// There is no certificate in it.
+    #[error("there is no certificate in it")]
+    Empty,
+    /// There is one that cannot be read.
+    #[error("certificate {position} cannot be read: {reason}")]
+    Damaged {
+        /// Which one, counted from 1.
+        position: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Chain {
+    /// Reads all certificates of a PEM text; other things in it are passed over.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, ChainError> {
+        let read = |(index, der): (usize, Result<Vec<u8>, &str>)| {
+            let damaged = |reason| ChainError::Damaged { position: index + 1, reason };
+            let der = der.map_err(|reason| damaged(reason.to_owned()))?;
+            Certificate::from_der(&der).map_err(|error| match error {
+                CryptoError::DamagedCertificate(reason) => damaged(reason),
+                other => damaged(other.to_string()),
+            })
+        };
+        let certificates = PemBlocks(pem).enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() { Err(ChainError::Empty) } else { Ok(Self(certificates)) }
+    }
+
+    /// Reads a PEM text, or a single certificate in DER.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn from_der_or_pem(bytes: &[u8]) -> Result<Self, ChainError> {
+        Certificate::from_der(bytes).map_or_else(|_| Self::from_pem(bytes), |leaf| Ok(Self(vec![leaf])))
+    }
+
+    /// The certificate that the others vouch for.
+    #[must_use]
+    pub fn leaf(&self) -> &Certificate {
+        &self.0[0]
+    }
+
+    /// All certificates, the leaf first.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.0
+    }
+
+    /// The chain as PEM, the leaf first.
+    #[must_use]
+    pub fn to_pem(&self) -> Vec<u8> {
+        self.0.iter().map(Certificate::to_pem).collect::<String>().into_bytes()
+    }
+
+    /// The chain with one more certificate at its end, for CAs that hand them out one by one.
+    #[must_use]
+    pub fn extended(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+}
+
+/// The certificates of a PEM text as DER. OpenSSL's reader is no choice: it asks a terminal about blocks that say they are encrypted.
+pub(super) struct PemBlocks<'a>(pub(super) &'a [u8]);
+
+impl Iterator for PemBlocks<'_> {
+    type Item = Result<Vec<u8>, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const LABELS: [&[u8]; 2] = [b"CERTIFICATE-----", b"X509 CERTIFICATE-----"];
+        loop {
+            let (_, after) = split_once(self.0, b"-----BEGIN ")?;
+            self.0 = after;
+            let Some(label) = LABELS.iter().find(|label| after.starts_with(label)) else { continue };
+            let Some((body, rest)) = split_once(&after[label.len()..], b"-----END ") else {
+                return self.end("its end is missing");
+            };
+            self.0 = rest;
+            let body: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let der = std::str::from_utf8(&body).ok().and_then(|body| openssl::base64::decode_block(body).ok());
+            return Some(der.ok_or("it is not base64"));
+        }
+    }
+}
+
+impl PemBlocks<'_> {
+    fn end<T>(&mut self, reason: &'static str) -> Option<Result<T, &'static str>> {
+        self.0 = &[];
+        Some(Err(reason))
+    }
+}
+
+fn split_once<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = text.windows(mark.len()).position(|window| window == mark)?;
+    Some((&text[..at], &text[at + mark.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{PrivateKey, self_signed};
+    use crate::model::{DomainName, KeySpec, Timestamp};
+
+    fn with_name(name: &str) -> Certificate {
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        self_signed(&key, name, &[DomainName::parse(name).unwrap()], Timestamp::UNIX_EPOCH, 1).unwrap()
+    }
+
+    #[test]
+    fn chain_reads_back_among_other_text() {
+        let [leaf, issuer] = [with_name("a.org"), with_name("ca")];
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let text = format!("words\n{key}{}more\r\n{}", leaf.to_pem(), issuer.to_pem().replace('\n', "\r\n"));
+        let chain = Chain::from_pem(text.as_bytes()).unwrap();
+        assert_eq!(chain.certificates(), [leaf.clone(), issuer.clone()]);
+        assert_eq!(chain.to_pem(), format!("{}{}", leaf.to_pem(), issuer.to_pem()).into_bytes());
+        let one = Chain::from_der_or_pem(leaf.to_der()).unwrap();
+        assert_eq!(one.leaf(), &leaf);
+        assert_eq!(one.extended(Chain::from_der_or_pem(issuer.to_pem().as_bytes()).unwrap()), chain);
+    }
+
+    #[test]
+    fn damaged_chains_are_told_from_empty_ones() {
+        for text in ["", "words", "-----BEGIN", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            assert!(matches!(Chain::from_pem(text.as_bytes()), Err(ChainError::Empty)), "{text}");
+            assert!(Certificate::from_pem(text.as_bytes()).is_err());
+        }
+        let pem = with_name("a.org").to_pem();
+        let bodies = [
+            pem[..pem.len() / 2].to_owned(),
+            pem.replacen("MII", "MI", 1),
+            pem.replacen("MII", "NII", 1),
+            pem.replacen("MII", "===", 1),
+            pem.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-CBC,00\n\n", 1),
+            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+        ];
+        for body in bodies {
+            let error = Chain::from_pem(format!("{pem}{body}").as_bytes()).unwrap_err();
+            assert!(matches!(error, ChainError::Damaged { position: 2, .. }), "{error}: {body}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Keys, requests, certificates and signed messages: the only part that names the crypto library.
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod chain;
+mod csr;
+mod jws;
+mod key;
+mod self_signed;
+
+pub use certificate::Certificate;
+pub use chain::{Chain, ChainError};
+pub use csr::csr_der;
+pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, thumbprint};
+pub use key::PrivateKey;
+pub use self_signed::self_signed;
+
+/// Why a key, a request or a signature could not be made or read. Never tells a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CryptoError {
+    /// OpenSSL has no curve of this name.
+    #[error("the curve '{0}' is not known to OpenSSL")]
+    UnknownCurve(String),
+    /// The key is of a type that cannot do this.
+    #[error("a key of type {key} cannot {task}")]
+    Unsuitable {
+        /// Type of the key.
+        key: String,
+        /// What was asked of it.
+        task: &'static str,
+    },
+    /// The text is no private key, or its pass phrase is another one.
+    #[error("the private key cannot be read: {0}")]
+    DamagedKey(openssl::error::ErrorStack),
+    /// The private key needs a pass phrase and none was given.
+    #[error("the private key is encrypted and there is no pass phrase for it")]
+    PassPhraseMissing,
+    /// The bytes are no certificate.
+    #[error("the certificate cannot be read: {0}")]
+    DamagedCertificate(String),
+    /// OpenSSL failed at something that normally works.
+    #[error("OpenSSL: {0}")]
+    Library(#[from] openssl::error::ErrorStack),
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+/// If the system has no randomness to give.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
+    let mut bytes = [0; N];
+    openssl::rand::rand_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8], upper: bool) -> String {
+    let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(digits[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random_bytes::<20>().unwrap(), random_bytes::<20>().unwrap());
+    }
+
+    #[test]
+    fn hex_has_two_digits_per_byte() {
+        assert_eq!(hex(&[0, 0x0a, 0xff], true), "000AFF");
+        assert_eq!(hex(&[0, 0x0a, 0xff], false), "000aff");
+    }
+}

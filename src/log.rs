@@ -1,0 +1,163 @@
+//! Messages for the administrator: levels, the table of numbers, and the sink that the server or a2md installs.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::sync::RwLock;
+
+use crate::model::Status;
+
+/// Severity, as httpd and syslog order it. Error: the administrator acts; warning: we retry; notice: lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are syslog's")]
+pub enum Level {
+    Emergency,
+    Alert,
+    Critical,
+    Error,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+    Trace1,
+    Trace2,
+}
+
+/// A message on its way to the sink.
+pub struct Record<'a> {
+    /// Severity.
+    pub level: Level,
+    /// Number in the server's log, e.g. `AH10056` or `MD0001`.
+    pub number: Option<&'static str>,
+    /// Result code that the message is about; [`Status::OK`] for none.
+    pub status: Status,
+    /// The sentence, one line.
+    pub text: fmt::Arguments<'a>,
+}
+
+/// Where messages go. Called from any thread; must not log by itself.
+pub trait Sink: Send + Sync {
+    /// Whether a message of this level would be written.
+    fn enabled(&self, level: Level) -> bool;
+    /// Writes the message.
+    fn write(&self, record: &Record<'_>);
+}
+
+/// A numbered message: its number and its severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// Number in the log, kept for good.
+    pub number: &'static str,
+    /// Severity.
+    pub level: Level,
+}
+
+static SINK: RwLock<Option<&'static dyn Sink>> = RwLock::new(None);
+
+/// Makes `sink` the receiver of all messages, `None` for nobody.
+pub fn install(sink: Option<&'static dyn Sink>) {
+    *SINK.write().unwrap_or_else(std::sync::PoisonError::into_inner) = sink;
+}
+
+/// Sends a message to the installed sink if that wants its level.
+pub fn write(record: &Record<'_>) {
+    let sink = *SINK.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(sink) = sink.filter(|sink| sink.enabled(record.level)) {
+        sink.write(record);
+    }
+}
+
+/// Logs a numbered message: `report!(AH10056, status, "processing {name}: {detail}")`; the status may be left out.
+macro_rules! report {
+    ($number:ident, $status:expr; $($text:tt)+) => {
+        $crate::log::write(&$crate::log::Record {
+            level: $crate::log::$number.level,
+            number: Some($crate::log::$number.number),
+            status: $status,
+            text: format_args!($($text)+),
+        })
+    };
+    ($number:ident, $($text:tt)+) => {
+        $crate::log::report!($number, $crate::model::Status::OK; $($text)+)
+    };
+}
+
+/// Logs a message without a number: `note!(Debug, "...")`, or `note!(Warning, status; "...")`.
+macro_rules! note {
+    ($level:ident, $status:expr; $($text:tt)+) => {
+        $crate::log::write(&$crate::log::Record {
+            level: $crate::log::Level::$level,
+            number: None,
+            status: $status,
+            text: format_args!($($text)+),
+        })
+    };
+    ($level:ident, $($text:tt)+) => {
+        $crate::log::note!($level, $crate::model::Status::OK; $($text)+)
+    };
+}
+
+pub(crate) use {note, report};
+
+macro_rules! messages {
+    ($($number:ident $level:ident $doc:literal)+) => {
+        $(#[doc = $doc] pub const $number: Message = Message { number: stringify!($number), level: Level::$level };)+
+
+        /// Every numbered message with what it says.
+        pub const MESSAGES: &[(Message, &str)] = &[$(($number, $doc)),+];
+    };
+}
+
+messages! {
+    AH10037 Debug "reachability by http and https is known"
+    AH10038 Error "two managed domains have a name in common"
+    AH10039 Debug "settings of a managed domain are complete"
+    AH10040 Warning "a manual domain does not have a name of its virtual host"
+    AH10041 Debug "a managed domain belongs to a virtual host"
+    AH10042 Error "a TLS host has more than one managed domain"
+    AH10044 Debug "contact taken from MDContactEmail of a virtual host"
+    AH10045 Warning "a managed domain has no virtual host"
+    AH10046 Error "the store cannot be opened"
+    AH10047 Error "the directories of the store cannot be made"
+    AH10052 Debug "the renewal of a domain runs"
+    AH10054 Debug "the renewal watchdog starts"
+    AH10055 Debug "the renewal watchdog runs"
+    AH10056 Error "a renewal failed"
+    AH10057 Info "error count and next attempt of a failed renewal"
+    AH10058 Debug "the renewal watchdog stops"
+    AH10059 Notice "a domain is renewed, a restart activates it"
+    AH10061 Critical "mod_watchdog is missing"
+    AH10064 Notice "a renewal with errors starts over at a server start"
+    AH10066 Critical "mod_watchdog has no watchdog for us"
+    AH10067 Critical "mod_watchdog does not take our callback"
+    AH10068 Info "staged certificates are active"
+    AH10069 Error "staged certificates are unusable and dropped"
+    AH10070 Trace1 "first pass of the configuration"
+    AH10071 Info "second pass of the configuration, with our version"
+    AH10073 Error "a managed domain cannot be synchronised with the store"
+    AH10074 Debug "number of managed domains that are watched"
+    AH10075 Debug "no managed domain is to be watched"
+    AH10077 Debug "certificates are provided for a virtual host"
+    AH10081 Error "challenge data cannot be read"
+    AH10082 Error "a directory of the store cannot be given to the server's user"
+    AH10084 Debug "a virtual host has other certificates too"
+    AH10107 Debug "when the renewal watchdog runs next"
+    AH10110 Error "certificates of a domain cannot be read"
+    AH10113 Debug "certificates of a virtual host are asked for"
+    AH10116 Debug "a placeholder certificate is provided"
+    AH10172 Error "a managed domain cannot be saved"
+    AH10173 Error "a managed domain cannot be renewed as configured"
+    AH10174 Error "a placeholder certificate cannot be made"
+    AH10237 Debug "contact taken from ServerAdmin of a virtual host"
+    AH10238 Error "a TLS host with several managed domains asks for certificates"
+    MD0001 Critical "a panic inside the module was caught"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_in_order() {
+        assert!(MESSAGES.windows(2).all(|pair| pair[0].0.number < pair[1].0.number));
+    }
+}

@@ -1,0 +1,315 @@
+//! A managed domain: the settings and the state that `md.json` holds.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{DomainName, KeySpecs, Window, window};
+
+/// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ManagedDomain {
+    /// The first name; the name of its directories.
+    pub name: DomainName,
+    /// All names, without duplicates.
+    #[serde(default)]
+    pub domains: Vec<DomainName>,
+    /// Contact URIs for the account.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// Whether names of matching virtual hosts are added.
+    #[serde(default, rename = "transitive")]
+    pub members: MemberMode,
+    /// Everything about the CA.
+    #[serde(default)]
+    pub ca: CaSettings,
+    /// Key types, where configured.
+    #[serde(default, rename = "privkey", skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeySpecs>,
+    /// What is known of the certificates in `domains/`.
+    #[serde(default)]
+    pub state: State,
+    /// Why the state is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_descr: Option<String>,
+    /// When renewals happen.
+    #[serde(default)]
+    pub renew_mode: RenewMode,
+    /// When a certificate is renewed.
+    #[serde(default, deserialize_with = "window::read_optional", skip_serializing_if = "Option::is_none")]
+    pub renew_window: Option<Window>,
+    /// When the administrator is warned.
+    #[serde(default, deserialize_with = "window::read_optional", skip_serializing_if = "Option::is_none")]
+    pub warn_window: Option<Window>,
+    /// Redirection of plain requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_https: Option<RequireHttps>,
+    /// Whether certificates ask for stapling (RFC 7633).
+    #[serde(default)]
+    pub must_staple: bool,
+    /// Protocols that the server offers for single names.
+    #[serde(default)]
+    pub proto: Protocols,
+    /// Certificates that the administrator provides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cert_files: Vec<String>,
+    /// Keys that the administrator provides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pkey_files: Vec<String>,
+    /// Whether OCSP responses are stapled.
+    #[serde(default)]
+    pub stapling: bool,
+    /// The command for dns-01, where it is this domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd_dns_01: Option<String>,
+    /// The proxy, where it is this domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<String>,
+    /// Roots for the CA's server, where they are this domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certs: Option<String>,
+    /// Roots for the proxy, where they are this domain's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_ca_certs: Option<String>,
+    /// External account binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eab: Option<Eab>,
+    /// Name of the order profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether an order without the profile is refused.
+    #[serde(default)]
+    pub profile_mandatory: bool,
+    /// Whether the CA may say when to renew (RFC 9773).
+    #[serde(default = "yes")]
+    pub ari_renewals: bool,
+}
+
+/// The CA of a domain, and how it is talked to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CaSettings {
+    /// Id of the account in `accounts/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Always `ACME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<String>,
+    /// Directory URL of the CA in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Directory URLs as configured, in the order of fail-over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// `accepted`, or the URL of the terms that were agreed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<String>,
+    /// Challenge types, where configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub challenges: Vec<String>,
+}
+
+/// Key id and MAC key of an external account (RFC 8555 section 7.3.4).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eab {
+    /// Key identifier.
+    pub kid: String,
+    /// base64url of the MAC key.
+    pub hmac: String,
+}
+
+impl std::fmt::Debug for Eab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Eab").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// Names for which the server offers a protocol.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Protocols {
+    /// Names that can answer tls-alpn-01 (RFC 8737).
+    #[serde(rename = "acme-tls/1", skip_serializing_if = "Vec::is_empty")]
+    pub acme_tls_1: Vec<DomainName>,
+}
+
+/// How `Require https` redirects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequireHttps {
+    /// 302 or 307.
+    Temporary,
+    /// 301 or 308, and HSTS.
+    Permanent,
+}
+
+macro_rules! stored_as_int {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $int:literal),+ $(,)? } $(and $old:literal reads $read:ident,)? else $default:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant = $int),+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::$default
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_i32(*self as i32)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(match i64::deserialize(deserializer)? {
+                    $($int => Self::$variant,)+
+                    $($old => Self::$read,)?
+                    _ => Self::$default,
+                })
+            }
+        }
+    };
+}
+
+stored_as_int! {
+    /// Whether names of matching virtual hosts become names of the domain (`MDMembers`).
+    MemberMode {
+        /// Nothing was said.
+        Unset = -1,
+        /// Only the names given.
+        Manual = 0,
+        /// ServerName and ServerAlias of its virtual hosts too.
+        Auto = 1,
+    } else Unset
+}
+
+stored_as_int! {
+    /// When certificates are obtained (`MDRenewMode`).
+    RenewMode {
+        /// Nothing was said.
+        Unset = -1,
+        /// Never by this module.
+        Manual = 0,
+        /// When a virtual host uses them.
+        Auto = 1,
+        /// Always.
+        Always = 2,
+    } else Unset
+}
+
+stored_as_int! {
+    /// What the certificates in `domains/` are worth.
+    State {
+        /// Not looked at.
+        Unknown = 0,
+        /// A certificate is missing or does not fit.
+        Incomplete = 1,
+        /// There is one that fits for each key type; it may have expired. Old files say 3 when it has.
+        Complete = 2,
+        /// A file cannot be read.
+        Error = 4,
+        /// Settings are missing.
+        MissingInformation = 5,
+    } and 3 reads Complete, else Unknown
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ManagedDomain {
+    /// A domain of these names with nothing configured. The first name is its own.
+    #[must_use]
+    pub fn new(names: Vec<DomainName>) -> Option<Self> {
+        Some(Self {
+            name: names.first()?.clone(),
+            domains: names,
+            contacts: Vec::new(),
+            members: MemberMode::Unset,
+            ca: CaSettings::default(),
+            keys: None,
+            state: State::Unknown,
+            state_descr: None,
+            renew_mode: RenewMode::Unset,
+            renew_window: None,
+            warn_window: None,
+            require_https: None,
+            must_staple: false,
+            proto: Protocols::default(),
+            cert_files: Vec::new(),
+            pkey_files: Vec::new(),
+            stapling: false,
+            cmd_dns_01: None,
+            proxy_url: None,
+            ca_certs: None,
+            proxy_ca_certs: None,
+            eab: None,
+            profile: None,
+            profile_mandatory: false,
+            ari_renewals: true,
+        })
+    }
+
+    /// Whether a certificate of this domain is good for `name`.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        self.domains.iter().any(|own| own.covers(name))
+    }
+
+    /// The key types it has certificates for.
+    #[must_use]
+    pub fn key_specs(&self) -> KeySpecs {
+        self.keys.clone().unwrap_or_else(KeySpecs::standard)
+    }
+
+    /// The names that an order needs: all but those that a wildcard of the same domain covers.
+    #[must_use]
+    pub fn order_names(&self) -> Vec<&DomainName> {
+        let covered = |name: &DomainName| {
+            self.domains.iter().any(|other| other.is_wildcard() && other != name && other.covers(name.as_str()))
+        };
+        self.domains.iter().filter(|name| !covered(name)).collect()
+    }
+
+    /// Directory URL of the CA to use now.
+    #[must_use]
+    pub fn ca_url(&self) -> Option<&str> {
+        self.ca.url.as_deref().or_else(|| self.ca.urls.first().map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(names: &[&str]) -> ManagedDomain {
+        ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    #[test]
+    fn members_are_written_in_the_stored_order() {
+        let mut md = domain(&["x.org", "www.x.org"]);
+        md.ca.proto = Some("ACME".to_owned());
+        md.renew_window = Some(Window::Percent(33));
+        let text = r#"{"name":"x.org","domains":["x.org","www.x.org"],"contacts":[],"transitive":-1,"ca":{"proto":"ACME"},"state":0,"renew-mode":-1,"renew-window":"33%","must-staple":false,"proto":{},"stapling":false,"profile-mandatory":false,"ari-renewals":true}"#;
+        assert_eq!(serde_json::to_string(&md).unwrap(), text);
+        assert_eq!(serde_json::from_str::<ManagedDomain>(text).unwrap(), md);
+    }
+
+    #[test]
+    fn old_files_are_understood() {
+        let text =
+            r#"{"name":"x.org","state":7,"renew-window":1209600,"ca":{"url":"https://ca/dir"},"future":{"a":1}}"#;
+        let md: ManagedDomain = serde_json::from_str(text).unwrap();
+        assert_eq!((md.state, md.renew_window, md.ca_url()), (State::Unknown, None, Some("https://ca/dir")));
+        assert!(md.ari_renewals);
+    }
+
+    #[test]
+    fn names_covered_by_a_wildcard_are_not_ordered() {
+        let md = domain(&["x.org", "a.x.org", "*.x.org", "b.a.x.org"]);
+        let names: Vec<_> = md.order_names().iter().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(names, ["x.org", "*.x.org", "b.a.x.org"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The report on the renewal of one domain (`job.json`): what was done last, with what result, and when it goes on.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::time::gmt;
+use super::{Problem, Status, Timestamp};
+
+/// The report of a renewal; never the truth about what is staged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Job {
+    /// Name of the domain.
+    pub name: String,
+    /// Everything is staged.
+    pub finished: bool,
+    /// The administrator was told of the end.
+    pub notified: bool,
+    /// The administrator was told of the renewal.
+    pub notified_renewed: bool,
+    /// Not before this moment.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<Timestamp>,
+    /// The last attempt.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<Timestamp>,
+    /// The staged certificates are good from then on.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Timestamp>,
+    /// Failed attempts in a row.
+    pub errors: u32,
+    /// How the last attempt ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<JobResult>,
+    /// What happened, newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<JobLog>,
+}
+
+/// How an attempt ended, or what it is doing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct JobResult {
+    /// Result code.
+    pub status: Status,
+    /// The code in words, where it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_description: Option<String>,
+    /// Type of the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// A sentence for the administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The last step that was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
+    /// When the new certificates become valid.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Timestamp>,
+    /// The CA's problems with single names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subproblems: Vec<Value>,
+}
+
+/// The log of a job.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobLog {
+    /// Newest first.
+    pub entries: Vec<LogEntry>,
+}
+
+/// One line of a job's log.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogEntry {
+    /// The moment.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub when: Option<Timestamp>,
+    /// `starting`, `progress`, `finished`, `renewal-error`, `message-<event>` ...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A result code in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// A sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Job {
+    /// Entries that a log keeps at most.
+    const LOG_ENTRIES: usize = 128;
+
+    /// A job without history.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Adds a line to the log; the oldest goes when there are too many.
+    pub fn record(&mut self, when: Timestamp, kind: &str, status: Option<&str>, detail: Option<&str>) {
+        let entries = &mut self.log.get_or_insert_default().entries;
+        let entry = LogEntry {
+            when: Some(when),
+            kind: kind.to_owned(),
+            status: status.map(str::to_owned),
+            detail: detail.map(str::to_owned),
+        };
+        entries.insert(0, entry);
+        entries.truncate(Self::LOG_ENTRIES);
+    }
+
+    /// The same report without its log.
+    #[must_use]
+    pub fn without_log(&self) -> Self {
+        Self { log: None, ..self.clone() }
+    }
+}
+
+impl JobResult {
+    /// The result of a step that failed with this code and sentence.
+    #[must_use]
+    pub fn failure(status: Status, detail: String) -> Self {
+        Self { status, status_description: Some(status.text().to_owned()), detail: Some(detail), ..Self::default() }
+    }
+
+    /// The result of a step that the CA refused.
+    #[must_use]
+    pub fn problem(problem: &Problem) -> Self {
+        Self {
+            problem: Some(problem.kind.clone()),
+            subproblems: problem.subproblems.clone(),
+            ..Self::failure(problem.status(), problem.detail.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_report_reads_back_and_keeps_its_order() {
+        let text = r#"{"name":"x.org","finished":false,"notified":false,"notified-renewed":false,"next-run":"Thu, 29 Aug 2019 16:06:35 GMT","errors":1,"last":{"status":20014,"status-description":"Internal error (specific information not available)","problem":"p","detail":"d"},"log":{"entries":[{"when":"Thu, 29 Aug 2019 16:06:35 GMT","type":"starting"}]}}"#;
+        let job: Job = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&job).unwrap(), text);
+        assert!(job.without_log().log.is_none());
+    }
+
+    #[test]
+    fn the_log_keeps_the_newest_entries() {
+        let mut job = Job::new("x.org");
+        for i in 0..200 {
+            job.record(Timestamp::UNIX_EPOCH, "progress", None, Some(&i.to_string()));
+        }
+        let entries = &job.log.unwrap().entries;
+        assert_eq!((entries.len(), entries[0].detail.as_deref()), (128, Some("199")));
+    }
+}

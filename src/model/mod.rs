@@ -1,0 +1,30 @@
+//! Values of the domain: names, windows, key types, settings, jobs. No I/O, and time only as a parameter.
+#![forbid(unsafe_code)]
+
+pub mod directive;
+mod domain;
+mod duration;
+mod job;
+mod key_spec;
+mod name;
+mod port_map;
+mod problem;
+mod settings;
+mod status;
+pub mod time;
+mod window;
+
+pub use domain::{CaSettings, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
+pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
+pub use job::{Job, JobResult, LogEntry};
+pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
+pub use name::{DomainName, Identifier, NameError};
+pub use port_map::{PortMap, PortMapError};
+pub use problem::Problem;
+pub use settings::{Declared, Globals, MatchNames, Origin, Settings};
+pub use status::Status;
+pub use time::Timestamp;
+pub use window::{Window, WindowError};
+
+/// The version of module, command line and User-Agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,185 @@
+//! DNS names and addresses of a managed domain, as they are compared, stored and sent to a CA.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A name of a managed domain: lower case, an A-label where it was given in UTF-8, and fit to be the name of a directory.
+/// May be a wildcard (`*.example.org`) or an IP address (RFC 8738).
+///
+/// What public CAs accept is theirs to say, so nothing else is checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DomainName(String);
+
+/// Why a text cannot be the name of a managed domain.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("a domain name must not be empty")]
+    Empty,
+    /// The name could not be used as a directory below the store.
+    #[error("'{0}' cannot be a domain name: blanks, '/', control characters and a leading '.' are not allowed")]
+    Unusable(String),
+    /// The name is longer than a file name may be.
+    #[error("'{0}' is longer than the 253 characters that a domain name may have")]
+    TooLong(String),
+    /// The name is not a valid internationalized name.
+    #[error("'{0}' cannot be written as an internationalized domain name")]
+    NotIdna(String),
+}
+
+/// What an order asks for (RFC 8555 section 9.7.7, RFC 8738 section 3).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "lowercase")]
+pub enum Identifier {
+    /// A DNS name, possibly a wildcard.
+    Dns(String),
+    /// An address in its canonical text form.
+    Ip(IpAddr),
+}
+
+impl DomainName {
+    /// Takes a name as written in a configuration.
+    ///
+    /// # Errors
+    /// If the name could not be stored as a directory or be sent to a CA at all.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let text = text.trim_end_matches('.');
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.starts_with('.') || text.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
+            return Err(NameError::Unusable(text.escape_default().to_string()));
+        }
+        let name = if text.is_ascii() {
+            text.to_ascii_lowercase()
+        } else {
+            let (star, rest) = text.strip_prefix("*.").map_or(("", text), |rest| ("*.", rest));
+            let ascii = idna::domain_to_ascii(rest).map_err(|_| NameError::NotIdna(text.to_owned()))?;
+            format!("{star}{ascii}")
+        };
+        let name = name.parse::<IpAddr>().map_or(name, |ip| ip.to_string());
+        if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name)) }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is `*.` and a name.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// Whether a certificate for this name is good for `other`: the same name, or one label below a wildcard.
+    #[must_use]
+    pub fn covers(&self, other: &str) -> bool {
+        if self.0.eq_ignore_ascii_case(other) {
+            return true;
+        }
+        let (Some(parent), Some((label, rest))) = (self.0.strip_prefix("*."), other.split_once('.')) else {
+            return false;
+        };
+        !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
+    }
+
+    /// What to order for this name.
+    #[must_use]
+    pub fn identifier(&self) -> Identifier {
+        self.0.parse().map_or_else(|_| Identifier::Dns(self.0.clone()), Identifier::Ip)
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for DomainName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DomainName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<DomainName> for String {
+    fn from(name: DomainName) -> Self {
+        name.0
+    }
+}
+
+impl Identifier {
+    /// The value as text: the name, or the address.
+    #[must_use]
+    pub fn value(&self) -> String {
+        match self {
+            Self::Dns(name) => name.clone(),
+            Self::Ip(ip) => ip.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_and_fit_for_a_directory() {
+        let rows = [
+            ("Example.ORG", Ok("example.org")),
+            ("*.Example.org", Ok("*.example.org")),
+            ("example.org.", Ok("example.org")),
+            ("bücher.example", Ok("xn--bcher-kva.example")),
+            ("*.bücher.example", Ok("*.xn--bcher-kva.example")),
+            ("2001:DB8:0:0::1", Ok("2001:db8::1")),
+            ("!", Ok("!")),
+            ("", Err(NameError::Empty)),
+            ("a/b", Err(NameError::Unusable("a/b".into()))),
+            ("..", Err(NameError::Empty)),
+            (".hidden", Err(NameError::Unusable(".hidden".into()))),
+            ("a b", Err(NameError::Unusable("a b".into()))),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(DomainName::parse(text).map(String::from), expected.map(str::to_owned), "{text}");
+        }
+        assert!(matches!(DomainName::parse(&"a".repeat(254)), Err(NameError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_wildcard_covers_exactly_one_label() {
+        let rows = [
+            ("*.x.org", "a.x.org", true),
+            ("*.x.org", "A.X.org", true),
+            ("*.x.org", "x.org", false),
+            ("*.x.org", "a.b.x.org", false),
+            ("*.x.org", ".x.org", false),
+            ("*.x.org", "*.x.org", true),
+            ("x.org", "X.ORG", true),
+            ("x.org", "*.org", false),
+        ];
+        for (name, other, expected) in rows {
+            assert_eq!(DomainName::parse(name).unwrap().covers(other), expected, "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_ordered_as_type_ip() {
+        let json = |name| serde_json::to_string(&DomainName::parse(name).unwrap().identifier()).unwrap();
+        assert_eq!(json("2001:DB8::1"), r#"{"type":"ip","value":"2001:db8::1"}"#);
+        assert_eq!(json("192.0.2.1"), r#"{"type":"ip","value":"192.0.2.1"}"#);
+        assert_eq!(json("*.x.org"), r#"{"type":"dns","value":"*.x.org"}"#);
+    }
+}
