@@ -30,16 +30,13 @@ const FUNCTIONS: &[&str] = &[
     "apr_pool_userdata_get",
     "apr_pool_userdata_set",
     "apr_pstrmemdup",
-    "apr_table_addn",
     "apr_table_get",
     "apr_table_setn",
-    "apr_table_unset",
     "md_shim_.*",
 ];
 
 const TYPES: &[&str] = &[
     "ap_directive_t",
-    "ap_watchdog_callback_fn_t",
     "cmd_func",
     "cmd_how",
     "cmd_parms",
@@ -50,18 +47,17 @@ const TYPES: &[&str] = &[
 ];
 
 const VARIABLES: &[&str] = &[
-    "APLOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG|TRACE[1-8])",
+    "APLOG_(EMERG|ERR|TRACE2)",
     "APR_SUCCESS",
-    "AP_SQ_(MAIN_STATE|RUN_MODE|CONFIG_GEN|MS_CREATE_PRE_CONFIG)",
+    "AP_SQ_(CONFIG_GEN|MAIN_STATE|MS_CREATE_PRE_CONFIG)",
     "AP_WATCHDOG_STATE_.*",
     "DECLINED",
     "DEFAULT_ADMIN",
     "DONE",
-    "HTTP_(INTERNAL_SERVER_ERROR|NOT_FOUND|NOT_IMPLEMENTED|SERVICE_UNAVAILABLE)",
+    "HTTP_INTERNAL_SERVER_ERROR",
     "M_GET",
     "NOT_IN_(DIR_CONTEXT|HTACCESS)",
     "OK",
-    "OR_AUTHCFG",
     "RSRC_CONF",
     "ap_listeners",
     "ap_server_conf",

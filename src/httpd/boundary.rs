@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::ptr::NonNull;
 
-use super::log;
+use crate::log::report;
 
 thread_local! {
     // Const and without a destructor: a thread-local with one would keep the module loaded over restarts.
@@ -36,7 +36,7 @@ pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R
     match outcome {
         Ok(Ok(value)) => value,
         Ok(Err(null)) => {
-            log::internal(&format!("{hook}: {null}"));
+            report!(MD0002, "{hook}: {null}");
             fallback
         }
         Err(_) => fallback,
@@ -52,7 +52,7 @@ pub fn install_panic_log() {
 
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-    log::internal(&format!("{}: panic{place}: {}", HOOK.get(), message(info.payload())));
+    report!(MD0001, "{}: panic{place}: {}", HOOK.get(), message(info.payload()));
 }
 
 fn message(payload: &dyn Any) -> &str {

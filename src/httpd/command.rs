@@ -7,22 +7,22 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
-use super::hooks::{self, ServerConfig};
+use super::config::{Local, ServerConfig};
 use super::pool::{Pool, text};
+use super::process;
 use super::server::Server;
-use super::table::{DIRECTIVES, Directive, Kind, Place};
+use crate::model::directive::{Args, DIRECTIVES, Directive, Scope};
+use crate::model::{Globals, Origin};
 
-/// What a directive may read and change while the configuration is read, in the parent's only thread.
-#[derive(Debug)]
-pub struct CommandScope<'c> {
+/// A directive being handled, in the parent's only thread.
+struct Command<'c> {
     raw: NonNull<sys::cmd_parms>,
     pool: Pool<'c>,
-    server: Server<'c>,
     config: NonNull<ServerConfig>,
     main_config: NonNull<ServerConfig>,
 }
 
-impl<'c> CommandScope<'c> {
+impl<'c> Command<'c> {
     /// # Safety
     /// `raw` is NULL or the live cmd_parms of a directive, which nobody else uses to reach a configuration of ours in `'c`.
     unsafe fn from_raw(raw: *mut sys::cmd_parms) -> Result<Self, Null> {
@@ -37,39 +37,38 @@ impl<'c> CommandScope<'c> {
         let main = unsafe { sys::ap_server_conf };
         // SAFETY: it lives as long as its virtual hosts.
         let main = unsafe { Server::from_raw(main) }?;
-        Ok(Self { raw, pool, server, config: server.config_ptr()?, main_config: main.config_ptr()? })
+        Ok(Self { raw, pool, config: server.config_ptr()?, main_config: main.config_ptr()? })
     }
 
-    /// Our settings of the server that the directive stands in.
-    pub fn config(&mut self) -> &mut ServerConfig {
+    /// Checks the arguments and sets what they say.
+    fn run(&mut self, row: &Directive, words: &[&str]) -> Result<(), String> {
+        let (pool, origin) = (self.pool, self.origin());
+        let (globals, local) = self.settings();
+        let resolve = |path: &str| process::server_path(pool, path);
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve }, words)
+    }
+
+    /// The values of the whole server, and those of the server that the directive stands in.
+    fn settings(&mut self) -> (&mut Globals, &mut Local) {
         // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
-        unsafe { self.config.as_mut() }
-    }
-
-    /// Our settings of the main server, where those of the whole process are.
-    pub fn main_config(&mut self) -> &mut ServerConfig {
-        // SAFETY: as in `config`.
-        unsafe { self.main_config.as_mut() }
-    }
-
-    /// The server that the directive stands in; its names and addresses are not complete yet.
-    pub fn server(&self) -> Server<'c> {
-        self.server
-    }
-
-    /// The pool of the configuration.
-    pub fn pool(&self) -> Pool<'c> {
-        self.pool
+        let main = unsafe { self.main_config.as_mut() };
+        if self.config == self.main_config {
+            return (&mut main.globals, &mut main.local);
+        }
+        // SAFETY: as above, and not the same as `main`.
+        let host = unsafe { self.config.as_mut() };
+        (&mut main.globals, &mut host.local)
     }
 
     /// The file and line of the directive.
-    pub fn place(&self) -> Option<(&'c str, i32)> {
+    fn origin(&self) -> Origin {
         // SAFETY: live by `from_raw`.
         let directive = unsafe { (*self.raw.as_ptr()).directive };
         // SAFETY: NULL or a node of the tree that httpd is walking.
-        let directive = unsafe { directive.as_ref() }?;
+        let Some(directive) = (unsafe { directive.as_ref() }) else { return Origin::default() };
         // SAFETY: NULL or in the configuration's pool.
-        unsafe { text(directive.filename) }.map(|file| (file, directive.line_num))
+        let file = unsafe { text(directive.filename) }.unwrap_or_default();
+        Origin { file: file.to_owned(), line: directive.line_num.unsigned_abs() }
     }
 
     /// The directive's row. Every record of ours has one.
@@ -89,24 +88,24 @@ impl<'c> CommandScope<'c> {
         refused(unsafe { sys::ap_check_cmd_context(self.raw.as_ptr(), forbidden) })
     }
 
-    /// Handles the directives inside this section. No reference into a configuration may be held meanwhile.
+    /// Handles the directives inside this section; each makes a `Command` of its own.
     fn walk(&mut self) -> Result<(), Refusal> {
         // SAFETY: live by `from_raw`.
         let parms = unsafe { self.raw.as_ref() };
         let context = parms.context;
         // SAFETY: `directive` is the node being handled.
         let children = unsafe { (*parms.directive).first_child };
-        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self` sees to it that nobody uses the scope.
+        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is alive.
         refused(unsafe { sys::ap_walk_config(children, self.raw.as_ptr(), context) })
     }
 }
 
 /// Why a directive is not accepted.
 enum Refusal {
-    /// Said by us: the directive's name goes in front.
+    /// Said by us.
     Ours(String),
-    /// Said by httpd, or by a directive inside a section, complete.
-    Made(*const c_char),
+    /// Said by httpd, or by a directive inside a section.
+    Httpd(*const c_char),
 }
 
 impl From<String> for Refusal {
@@ -116,40 +115,37 @@ impl From<String> for Refusal {
 }
 
 fn refused(message: *const c_char) -> Result<(), Refusal> {
-    if message.is_null() { Ok(()) } else { Err(Refusal::Made(message)) }
+    if message.is_null() { Ok(()) } else { Err(Refusal::Httpd(message)) }
 }
 
 /// The way of every directive: NULL for httpd if it is accepted, else the reason.
 ///
 /// # Safety
-/// As for [`CommandScope::from_raw`].
+/// As for [`Command::from_raw`].
 unsafe fn directive(
     parms: *mut sys::cmd_parms,
-    body: impl FnOnce(&mut CommandScope<'_>, &Directive) -> Result<(), Refusal>,
+    body: impl FnOnce(&mut Command<'_>, &'static Directive) -> Result<(), Refusal>,
 ) -> *const c_char {
     guard("directive", c"internal error, see the error log".as_ptr(), || {
         // SAFETY: the caller's promise.
-        let mut scope = unsafe { CommandScope::from_raw(parms) }?;
-        let row = scope.row()?;
-        let outcome = scope.misplaced().and_then(|()| body(&mut scope, row));
+        let mut command = unsafe { Command::from_raw(parms) }?;
+        let row = command.row()?;
+        let outcome = command.misplaced().and_then(|()| body(&mut command, row));
         Ok(match outcome {
             Ok(()) => ptr::null(),
-            Err(Refusal::Made(message)) => message,
-            Err(Refusal::Ours(reason)) => {
-                let name = row.name.to_string_lossy();
-                scope.pool().string(format!("{name}: {reason}")).as_ptr()
-            }
+            Err(Refusal::Httpd(message)) => message,
+            Err(Refusal::Ours(reason)) => command.pool.string(reason).as_ptr(),
         })
     })
 }
 
 /// # Safety
-/// As for [`CommandScope::from_raw`]; every word is NULL or a string that lives while the directive is handled.
+/// As for [`Command::from_raw`]; every word is NULL or a string that lives while the directive is handled.
 unsafe fn apply(parms: *mut sys::cmd_parms, words: &[*const c_char]) -> *const c_char {
-    let body = |scope: &mut CommandScope<'_>, row: &Directive| {
+    let body = |command: &mut Command<'_>, row: &Directive| {
         // SAFETY: the caller's promise.
-        let words = words.iter().filter_map(|word| unsafe { utf8(*word) }).collect::<Result<Vec<_>, _>>()?;
-        Ok(hooks::directive(scope, row, &words)?)
+        let words = words.iter().filter_map(|word| unsafe { utf8(*word, row) }).collect::<Result<Vec<_>, _>>()?;
+        Ok(command.run(row, &words)?)
     };
     // SAFETY: the caller's promise.
     unsafe { directive(parms, body) }
@@ -159,11 +155,11 @@ unsafe fn apply(parms: *mut sys::cmd_parms, words: &[*const c_char]) -> *const c
 ///
 /// # Safety
 /// `raw` is NULL or a string that lives for `'a`.
-unsafe fn utf8<'a>(raw: *const c_char) -> Option<Result<&'a str, String>> {
+unsafe fn utf8<'a>(raw: *const c_char, row: &Directive) -> Option<Result<&'a str, String>> {
     let raw = NonNull::new(raw.cast_mut())?;
     // SAFETY: the caller's promise.
     let raw = unsafe { CStr::from_ptr(raw.as_ptr()) };
-    Some(raw.to_str().map_err(|_| format!("'{}' is not valid UTF-8", raw.to_string_lossy())))
+    Some(raw.to_str().map_err(|_| format!("{}: '{}' is not valid UTF-8", row.name(), raw.to_string_lossy())))
 }
 
 unsafe extern "C" fn take_one(parms: *mut sys::cmd_parms, _dir: *mut c_void, word: *const c_char) -> *const c_char {
@@ -197,21 +193,25 @@ unsafe extern "C" fn take_words(
 }
 
 unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
-    let body = |scope: &mut CommandScope<'_>, row: &Directive| {
+    let body = |command: &mut Command<'_>, row: &'static Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the section is handled.
-        let rest = unsafe { utf8(rest) }.transpose()?.unwrap_or_default();
-        let words = section_words(scope.pool(), rest)?;
-        hooks::section_begin(scope, row, &words)?;
-        scope.walk()?;
-        Ok(hooks::section_end(scope, row)?)
+        let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
+        let words = section_words(command.pool, rest, row)?;
+        command.run(row, &words)?;
+        command.settings().1.in_section = true;
+        let children = command.walk();
+        command.settings().1.in_section = false;
+        children
     };
     // SAFETY: as in `take_one`.
     unsafe { directive(parms, body) }
 }
 
 /// The words up to the closing `>`, which httpd leaves to the directive; quotes hold a word together.
-fn section_words<'p>(pool: Pool<'p>, rest: &str) -> Result<Vec<&'p str>, String> {
-    let inner = rest.trim_end().strip_suffix('>').ok_or("directive missing closing '>'")?;
+fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
+    let Some(inner) = rest.trim_end().strip_suffix('>') else {
+        return Err(format!("{}: directive missing closing '>'", row.name()));
+    };
     let mut line = pool.string(inner.trim_start()).as_ptr();
     let mut words = Vec::new();
     // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
@@ -219,7 +219,10 @@ fn section_words<'p>(pool: Pool<'p>, rest: &str) -> Result<Vec<&'p str>, String>
         // SAFETY: as above; the word is allocated in the pool.
         let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
         // SAFETY: the word lives in the pool.
-        words.extend(unsafe { utf8(word) }.transpose()?);
+        words.extend(unsafe { utf8(word, row) }.transpose()?);
+    }
+    if words.is_empty() {
+        return Err(format!("{}: section must specify a unique domain name", row.name()));
     }
     Ok(words)
 }
@@ -254,23 +257,17 @@ const fn records() -> [sys::command_rec; DIRECTIVES.len() + 1] {
 }
 
 const fn record(row: &'static Directive) -> sys::command_rec {
-    let (args_how, func) = match row.kind {
-        Kind::Raw => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_one) }),
-        Kind::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
-        Kind::Words => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
-        Kind::One => (sys::cmd_how_TAKE1, sys::cmd_func { take1: Some(take_one) }),
-        Kind::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
-        Kind::Two => (sys::cmd_how_TAKE2, sys::cmd_func { take2: Some(take_two) }),
-    };
-    let req_override = match row.place {
-        Place::Server => sys::RSRC_CONF,
-        Place::ServerOrIf => sys::RSRC_CONF | sys::OR_AUTHCFG,
+    let (args_how, func) = match row.args {
+        Args::One => (sys::cmd_how_TAKE1, sys::cmd_func { take1: Some(take_one) }),
+        Args::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
+        Args::List => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
+        Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
     };
     sys::command_rec {
         name: row.name.as_ptr(),
         func,
         cmd_data: ptr::from_ref(row).cast_mut().cast(),
-        req_override,
+        req_override: sys::RSRC_CONF,
         args_how,
         errmsg: row.help.as_ptr(),
     }

@@ -7,7 +7,8 @@ use std::path::Path;
 use apache_sys as sys;
 
 use super::boundary::{self, Null, guard, present};
-use super::hooks::{self, CertificateFiles, ServerConfig, Stop};
+use super::config::ServerConfig;
+use super::hooks::{self, CertificateFiles, Stop};
 use super::pool::{Pool, text};
 use super::request::{Answer, Connection, Request};
 use super::server::Server;
@@ -35,6 +36,7 @@ unsafe extern "C" fn md_rs_create_server_config(
     pool: *mut sys::apr_pool_t,
     _server: *mut sys::server_rec,
 ) -> *mut c_void {
+    log::install();
     boundary::install_panic_log();
     guard("create_server_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the configuration's pool, in which it also keeps the pointer that we return.

@@ -5,12 +5,14 @@
 //!   entry, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
 //!     boundary       panics and NULL end here
 //!     hooks          what the module does, in safe Rust
+//! config                         our settings of one server, as directives set them
 //! pool server request process    wrapper types and facts
 //! log watchdog threads           services of the server and the child
 //! ```
 
 pub mod boundary;
 pub mod command;
+pub mod config;
 mod entry;
 pub mod hooks;
 pub mod log;
@@ -18,6 +20,5 @@ pub mod pool;
 pub mod process;
 pub mod request;
 pub mod server;
-pub mod table;
 pub mod threads;
 pub mod watchdog;

@@ -9,7 +9,7 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, present};
-use super::hooks::ServerConfig;
+use super::config::ServerConfig;
 use super::pool::{Pool, text};
 
 /// The main server or a virtual host. Complete from check_config on, and unchanged until the configuration goes.
@@ -51,7 +51,7 @@ impl<'s> Server<'s> {
     /// The settings of our module for this server, merged with the main server's once directives are read.
     pub fn config(self) -> Result<&'s ServerConfig, Null> {
         let config = self.config_ptr()?;
-        // SAFETY: `create` or `merge` below made it and its pool keeps it; the only `&mut` is a directive's, before 's begins.
+        // SAFETY: one of the two entry points that create settings made it and its pool keeps it; the only `&mut` is a directive's, before 's begins.
         Ok(unsafe { config.as_ref() })
     }
 

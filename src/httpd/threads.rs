@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::boundary::guard;
-use super::log::{self, Level, Record};
 use super::pool::Pool;
+use crate::log::report;
 
 /// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -155,8 +155,7 @@ fn end() {
 /// Ends the process right where `exit` begins: its clean-ups would unload the module, and take OpenSSL apart, under threads
 /// that still run. The pools of the child are cleared all the same; what is skipped, the kernel does.
 fn abandon(count: usize) {
-    let text = format!("{count} threads did not end in time, the child exits without them");
-    log::sink(&Record { level: Level::Warn, number: Some("MD0002"), status: 0, text: &text });
+    report!(MD0003, "{count} threads did not end in time, the child exits without them");
     extern "C" fn leave() {
         // SAFETY: no conditions; it does not return.
         unsafe { libc::_exit(0) }
