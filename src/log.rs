@@ -150,6 +150,8 @@ messages! {
     AH10237 Debug "contact taken from ServerAdmin of a virtual host"
     AH10238 Error "a TLS host with several managed domains asks for certificates"
     MD0001 Critical "a panic inside the module was caught"
+    MD0002 Error "the server passed no pointer where it promises one"
+    MD0003 Warning "threads did not end in time, the child exits without them"
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+/* Functions for Rust that need httpd's macros, varargs or struct fields; see md_shim.h. */
+#include "md_shim.h"
+
+#include <apr_optional.h>
+
+APLOG_USE_MODULE(md);
+
+int md_shim_log_enabled(const server_rec *server, int level)
+{
+    return server ? APLOG_IS_LEVEL(server, level) : level <= APLOG_NOTICE;
+}
+
+/* The text is never a format: it may quote what a CA or a client sent.
+ * No file and line: they would be the same for every message.
+ */
+
+void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text)
+{
+    ap_log_error_(NULL, 0, APLOG_MODULE_INDEX, level, status, server, "%s", text);
+}
+
+void md_shim_log_connection(const conn_rec *connection, int level, apr_status_t status, const char *text)
+{
+    if (APLOG_C_IS_LEVEL(connection, level)) {
+        ap_log_cerror_(NULL, 0, APLOG_MODULE_INDEX, level, status, connection, "%s", text);
+    }
+}
+
+void md_shim_log_request(const request_rec *request, int level, apr_status_t status, const char *text)
+{
+    if (APLOG_R_IS_LEVEL(request, level)) {
+        ap_log_rerror_(NULL, 0, APLOG_MODULE_INDEX, level, status, request, "%s", text);
+    }
+}
+
+/* Optional functions are looked up at each use: a pointer kept in a static would outlive the module that owns it. */
+
+int md_shim_watchdog_loaded(void)
+{
+    return APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance)
+        && APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback)
+        && APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_set_callback_interval);
+}
+
+apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
+    /* In a child and not in the parent, in one child at a time. */
+    return get ? get(watchdog, name, 0, 1, pool) : APR_ENOTIMPL;
+}
+
+apr_status_t md_shim_watchdog_start(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *add = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
+    return add ? add(watchdog, interval, data, md_rs_watchdog) : APR_ENOTIMPL;
+}
+
+apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_set_callback_interval) *set =
+        APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_set_callback_interval);
+    return set ? set(watchdog, interval, data, md_rs_watchdog) : APR_ENOTIMPL;
+}
+
+#define FIELD(result, name, type, expression) \
+    result md_shim_##name(const type *it) { return expression; }
+
+FIELD(void *, server_config, server_rec, ap_get_module_config(it->module_config, &md_module))
+FIELD(server_rec *, server_next, server_rec, it->next)
+FIELD(const char *, server_hostname, server_rec, it->server_hostname)
+FIELD(const char *, server_admin, server_rec, it->server_admin)
+FIELD(const char *, server_defn_name, server_rec, it->defn_name)
+FIELD(unsigned, server_defn_line, server_rec, it->defn_line_number)
+FIELD(int, server_is_virtual, server_rec, it->is_virtual != 0)
+FIELD(apr_port_t, server_port, server_rec, it->port)
+FIELD(const server_addr_rec *, server_addrs, server_rec, it->addrs)
+FIELD(const apr_array_header_t *, server_aliases, server_rec, it->names)
+FIELD(const apr_array_header_t *, server_wildcard_aliases, server_rec, it->wild_names)
+FIELD(apr_pool_t *, server_process_pool, server_rec, it->process->pool)
+
+FIELD(ap_listen_rec *, listener_next, ap_listen_rec, it->next)
+FIELD(apr_port_t, listener_port, ap_listen_rec, it->bind_addr->port)
+FIELD(const char *, listener_protocol, ap_listen_rec, it->protocol)
+
+FIELD(conn_rec *, connection_master, conn_rec, it->master)
+FIELD(server_rec *, connection_base_server, conn_rec, it->base_server)
+FIELD(apr_pool_t *, connection_pool, conn_rec, it->pool)
+FIELD(apr_table_t *, connection_notes, conn_rec, it->notes)
+
+FIELD(conn_rec *, request_connection, request_rec, it->connection)
+FIELD(server_rec *, request_server, request_rec, it->server)
+FIELD(apr_pool_t *, request_pool, request_rec, it->pool)
+FIELD(const char *, request_method, request_rec, it->method)
+FIELD(int, request_method_number, request_rec, it->method_number)
+FIELD(int, request_is_head, request_rec, it->header_only != 0)
+FIELD(const char *, request_handler, request_rec, it->handler)
+FIELD(const char *, request_hostname, request_rec, it->hostname)
+FIELD(const char *, request_path, request_rec, it->parsed_uri.path)
+FIELD(const char *, request_path_info, request_rec, it->path_info)
+FIELD(const char *, request_query, request_rec, it->args)
+FIELD(apr_table_t *, request_headers_in, request_rec, it->headers_in)
+FIELD(apr_table_t *, request_headers_out, request_rec, it->headers_out)
+FIELD(apr_table_t *, request_error_headers_out, request_rec, it->err_headers_out)
+
+void md_shim_request_set_status(request_rec *request, int status)
+{
+    request->status = status;
+}

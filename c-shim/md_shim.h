@@ -1,0 +1,114 @@
+/* The border between C and Rust: bindgen reads this file for Rust, the compiler reads it for the shim.
+ *
+ * md_shim_* is written in C: what needs httpd's macros, varargs, or fields of server_rec, conn_rec and request_rec, whose
+ * layout Rust does not have to know.
+ * md_rs_* is written in Rust. Each has a function type here; Rust assigns its function to that type in a const, so that a
+ * signature which drifts on either side does not compile.
+ */
+#ifndef MD_SHIM_H
+#define MD_SHIM_H
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_main.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <http_ssl.h>
+#include <ap_listen.h>
+#include <mpm_common.h>
+#include <unixd.h>
+#include <mod_watchdog.h>
+#include <apr_strings.h>
+
+/* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
+
+typedef void *md_rs_create_server_config_fn(apr_pool_t *pool, server_rec *server);
+typedef void *md_rs_merge_server_config_fn(apr_pool_t *pool, void *base, void *add);
+typedef int md_rs_pre_config_fn(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+typedef int md_rs_check_config_fn(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+typedef int md_rs_post_config_fn(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *server);
+typedef void md_rs_child_init_fn(apr_pool_t *pchild, server_rec *server);
+typedef void md_rs_child_stopping_fn(apr_pool_t *pchild, int graceful);
+typedef int md_rs_request_fn(request_rec *request);
+typedef int md_rs_cert_files_fn(server_rec *server, apr_pool_t *pool, apr_array_header_t *certs,
+                                apr_array_header_t *keys);
+typedef int md_rs_answer_challenge_fn(conn_rec *connection, const char *name, const char **cert, const char **key);
+typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
+
+md_rs_create_server_config_fn md_rs_create_server_config;
+md_rs_merge_server_config_fn md_rs_merge_server_config;
+md_rs_pre_config_fn md_rs_pre_config;
+md_rs_check_config_fn md_rs_check_config;
+md_rs_post_config_fn md_rs_post_config_first;
+md_rs_post_config_fn md_rs_post_config_last;
+md_rs_child_init_fn md_rs_child_init;
+md_rs_child_stopping_fn md_rs_child_stopping;
+md_rs_request_fn md_rs_post_read_first;
+md_rs_request_fn md_rs_post_read_challenge;
+md_rs_request_fn md_rs_handler;
+md_rs_cert_files_fn md_rs_add_cert_files;
+md_rs_cert_files_fn md_rs_add_fallback_cert_files;
+md_rs_answer_challenge_fn md_rs_answer_challenge;
+md_rs_watchdog_fn md_rs_watchdog;
+
+/* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
+extern const command_rec md_rs_directives[];
+
+/* --- C: the log ------------------------------------------------------------------------------------------------ */
+
+/* Whether LogLevel lets a message through. A NULL server stands for the time before the configuration is read. */
+int md_shim_log_enabled(const server_rec *server, int level);
+void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text);
+void md_shim_log_connection(const conn_rec *connection, int level, apr_status_t status, const char *text);
+void md_shim_log_request(const request_rec *request, int level, apr_status_t status, const char *text);
+
+/* --- C: mod_watchdog, which may be absent ---------------------------------------------------------------------- */
+
+int md_shim_watchdog_loaded(void);
+apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool);
+apr_status_t md_shim_watchdog_start(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
+apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
+
+/* --- C: fields ------------------------------------------------------------------------------------------------- */
+
+void *md_shim_server_config(const server_rec *server);
+server_rec *md_shim_server_next(const server_rec *server);
+const char *md_shim_server_hostname(const server_rec *server);
+const char *md_shim_server_admin(const server_rec *server);
+const char *md_shim_server_defn_name(const server_rec *server);
+unsigned md_shim_server_defn_line(const server_rec *server);
+int md_shim_server_is_virtual(const server_rec *server);
+apr_port_t md_shim_server_port(const server_rec *server);
+const server_addr_rec *md_shim_server_addrs(const server_rec *server);
+const apr_array_header_t *md_shim_server_aliases(const server_rec *server);
+const apr_array_header_t *md_shim_server_wildcard_aliases(const server_rec *server);
+apr_pool_t *md_shim_server_process_pool(const server_rec *server);
+
+ap_listen_rec *md_shim_listener_next(const ap_listen_rec *listener);
+apr_port_t md_shim_listener_port(const ap_listen_rec *listener);
+const char *md_shim_listener_protocol(const ap_listen_rec *listener);
+
+conn_rec *md_shim_connection_master(const conn_rec *connection);
+server_rec *md_shim_connection_base_server(const conn_rec *connection);
+apr_pool_t *md_shim_connection_pool(const conn_rec *connection);
+apr_table_t *md_shim_connection_notes(const conn_rec *connection);
+
+conn_rec *md_shim_request_connection(const request_rec *request);
+server_rec *md_shim_request_server(const request_rec *request);
+apr_pool_t *md_shim_request_pool(const request_rec *request);
+const char *md_shim_request_method(const request_rec *request);
+int md_shim_request_method_number(const request_rec *request);
+int md_shim_request_is_head(const request_rec *request);
+const char *md_shim_request_handler(const request_rec *request);
+const char *md_shim_request_hostname(const request_rec *request);
+const char *md_shim_request_path(const request_rec *request);
+const char *md_shim_request_path_info(const request_rec *request);
+const char *md_shim_request_query(const request_rec *request);
+apr_table_t *md_shim_request_headers_in(const request_rec *request);
+apr_table_t *md_shim_request_headers_out(const request_rec *request);
+apr_table_t *md_shim_request_error_headers_out(const request_rec *request);
+void md_shim_request_set_status(request_rec *request, int status);
+
+#endif

@@ -1,0 +1,51 @@
+/* The module record and the registration of all hooks.
+ *
+ * The file's name is part of the interface: <IfModule mod_md.c> and the log's tag "md" come from it.
+ */
+#include "md_shim.h"
+
+static void register_hooks(apr_pool_t *pool)
+{
+    static const char *const tls[] = {"mod_ssl.c", "mod_tls.c", NULL};
+    static const char *const ssl[] = {"mod_ssl.c", NULL};
+    static const char *const watchdog[] = {"mod_watchdog.c", NULL};
+    (void)pool;
+
+    /* Before any directive is applied: statics of an earlier generation are reset, whether or not the module was unloaded. */
+    ap_hook_pre_config(md_rs_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    /* The last look at the settings that `httpd -t` takes too. */
+    ap_hook_check_config(md_rs_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Before the TLS modules: they ask for certificates in their post_config, so domains must be matched and activated. */
+    ap_hook_post_config(md_rs_post_config_first, NULL, tls, APR_HOOK_FIRST);
+    /* After the TLS modules: which hosts asked is known then. Before mod_watchdog: it starts what is registered by now. */
+    ap_hook_post_config(md_rs_post_config_last, tls, watchdog, APR_HOOK_LAST);
+
+    /* Before mod_ssl and mod_watchdog start using our callbacks in the child. */
+    ap_hook_child_init(md_rs_child_init, NULL, tls, APR_HOOK_FIRST);
+    /* At once when a child is told to stop: its pools may live until the last connection ends. */
+    ap_hook_child_stopping(md_rs_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* Before mod_ssl, which answers 503 itself on hosts that have only a fallback certificate. */
+    ap_hook_post_read_request(md_rs_post_read_first, NULL, ssl, APR_HOOK_FIRST);
+    /* After mod_ssl; before every translate and access hook, so that no Redirect, Require or ProxyPass hides a challenge. */
+    ap_hook_post_read_request(md_rs_post_read_challenge, ssl, NULL, APR_HOOK_MIDDLE);
+    /* Acts only where SetHandler names it, so the order among handlers does not matter. */
+    ap_hook_handler(md_rs_handler, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* httpd's own hooks, not those of mod_ssl: it runs them for every TLS module, and they exist without one. */
+    ap_hook_ssl_add_cert_files(md_rs_add_cert_files, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_ssl_add_fallback_cert_files(md_rs_add_fallback_cert_files, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_ssl_answer_challenge(md_rs_answer_challenge, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA md_module = {
+    STANDARD20_MODULE_STUFF,
+    NULL, /* no settings per directory */
+    NULL,
+    md_rs_create_server_config,
+    md_rs_merge_server_config,
+    md_rs_directives,
+    register_hooks,
+    /* Without the flag httpd skips the merge for hosts with no directive of ours, and they would share the main server's value. */
+    AP_MODULE_FLAG_ALWAYS_MERGE,
+};

@@ -1,0 +1,79 @@
+//! The one place through which C calls Rust: panics and NULL end here, as a logged message and a fallback.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::ptr::NonNull;
+
+use crate::log::report;
+
+thread_local! {
+    // Const and without a destructor: a thread-local with one would keep the module loaded over restarts.
+    static HOOK: Cell<&'static str> = const { Cell::new("a thread") };
+}
+
+/// httpd passed no pointer where it promises one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("httpd passed no {0}")]
+pub struct Null(pub &'static str);
+
+/// Turns a pointer into something that is there, or into the error that [`guard`] logs.
+pub fn present<T>(pointer: *const T, what: &'static str) -> Result<NonNull<T>, Null> {
+    NonNull::new(pointer.cast_mut()).ok_or(Null(what))
+}
+
+/// Runs the Rust side of `hook` and gives C an answer in every case: `fallback` after a panic or an unexpected NULL.
+///
+/// The fallback is what the server can go on with; a panic's message and place are in the error log then.
+pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R, Null>) -> R {
+    let outer = HOOK.replace(hook);
+    // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        probe(hook);
+        body()
+    }));
+    HOOK.set(outer);
+    match outcome {
+        Ok(Ok(value)) => value,
+        Ok(Err(null)) => {
+            report!(MD0002, "{hook}: {null}");
+            fallback
+        }
+        Err(_) => fallback,
+    }
+}
+
+/// Sends panics to the server log, once, in place of the text and backtrace that std prints to stderr.
+///
+/// Runs before anything of ours can panic; installing again is harmless. The hook has no state, so nothing is allocated.
+pub fn install_panic_log() {
+    panic::set_hook(Box::new(log_panic));
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+    report!(MD0001, "{}: panic{place}: {}", HOOK.get(), message(info.payload()));
+}
+
+fn message(payload: &dyn Any) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(not(feature = "panic-probe"))]
+fn probe(_hook: &str) {}
+
+/// Panics in the hook that the environment names: `MD_PANIC_IN=handler`, or `MD_PANIC_IN=post_config_last@restart`
+/// to let the server start first.
+#[cfg(feature = "panic-probe")]
+fn probe(hook: &str) {
+    let Ok(wanted) = std::env::var("MD_PANIC_IN") else { return };
+    let due = match wanted.strip_suffix("@restart") {
+        Some(name) => name == hook && super::process::is_restart(),
+        None => wanted == hook,
+    };
+    assert!(!due, "provoked by MD_PANIC_IN");
+}

@@ -1,0 +1,274 @@
+//! Directives: the table as httpd wants it, and the way from a configuration line to safe Rust.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use apache_sys as sys;
+
+use super::boundary::{Null, guard, present};
+use super::config::{Local, ServerConfig};
+use super::pool::{Pool, text};
+use super::process;
+use super::server::Server;
+use crate::model::directive::{Args, DIRECTIVES, Directive, Scope};
+use crate::model::{Globals, Origin};
+
+/// A directive being handled, in the parent's only thread.
+struct Command<'c> {
+    raw: NonNull<sys::cmd_parms>,
+    pool: Pool<'c>,
+    config: NonNull<ServerConfig>,
+    main_config: NonNull<ServerConfig>,
+}
+
+impl<'c> Command<'c> {
+    /// # Safety
+    /// `raw` is NULL or the live cmd_parms of a directive, which nobody else uses to reach a configuration of ours in `'c`.
+    unsafe fn from_raw(raw: *mut sys::cmd_parms) -> Result<Self, Null> {
+        let raw = present(raw, "directive")?;
+        // SAFETY: live by the caller's promise.
+        let parms = unsafe { raw.as_ref() };
+        // SAFETY: httpd keeps the configuration's pool as long as it handles directives.
+        let pool = unsafe { Pool::from_raw(parms.pool) }?;
+        // SAFETY: as above.
+        let server = unsafe { Server::from_raw(parms.server) }?;
+        // SAFETY: set before directives are processed.
+        let main = unsafe { sys::ap_server_conf };
+        // SAFETY: it lives as long as its virtual hosts.
+        let main = unsafe { Server::from_raw(main) }?;
+        Ok(Self { raw, pool, config: server.config_ptr()?, main_config: main.config_ptr()? })
+    }
+
+    /// Checks the arguments and sets what they say.
+    fn run(&mut self, row: &Directive, words: &[&str]) -> Result<(), String> {
+        let (pool, origin) = (self.pool, self.origin());
+        let (globals, local) = self.settings();
+        let resolve = |path: &str| process::server_path(pool, path);
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve }, words)
+    }
+
+    /// The values of the whole server, and those of the server that the directive stands in.
+    fn settings(&mut self) -> (&mut Globals, &mut Local) {
+        // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
+        let main = unsafe { self.main_config.as_mut() };
+        if self.config == self.main_config {
+            return (&mut main.globals, &mut main.local);
+        }
+        // SAFETY: as above, and not the same as `main`.
+        let host = unsafe { self.config.as_mut() };
+        (&mut main.globals, &mut host.local)
+    }
+
+    /// The file and line of the directive.
+    fn origin(&self) -> Origin {
+        // SAFETY: live by `from_raw`.
+        let directive = unsafe { (*self.raw.as_ptr()).directive };
+        // SAFETY: NULL or a node of the tree that httpd is walking.
+        let Some(directive) = (unsafe { directive.as_ref() }) else { return Origin::default() };
+        // SAFETY: NULL or in the configuration's pool.
+        let file = unsafe { text(directive.filename) }.unwrap_or_default();
+        Origin { file: file.to_owned(), line: directive.line_num.unsigned_abs() }
+    }
+
+    /// The directive's row. Every record of ours has one.
+    fn row(&self) -> Result<&'static Directive, Null> {
+        // SAFETY: live by `from_raw`.
+        let info = unsafe { (*self.raw.as_ptr()).info };
+        let row = present(info.cast::<Directive>(), "directive's row")?;
+        // SAFETY: `record` stored a reference to a static there.
+        Ok(unsafe { row.as_ref() })
+    }
+
+    /// httpd's words if the directive stands inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
+    /// server's settings while requests are served.
+    fn misplaced(&self) -> Result<(), Refusal> {
+        let forbidden = (sys::NOT_IN_DIR_CONTEXT | sys::NOT_IN_HTACCESS) as c_uint;
+        // SAFETY: live by `from_raw`.
+        refused(unsafe { sys::ap_check_cmd_context(self.raw.as_ptr(), forbidden) })
+    }
+
+    /// Handles the directives inside this section; each makes a `Command` of its own.
+    fn walk(&mut self) -> Result<(), Refusal> {
+        // SAFETY: live by `from_raw`.
+        let parms = unsafe { self.raw.as_ref() };
+        let context = parms.context;
+        // SAFETY: `directive` is the node being handled.
+        let children = unsafe { (*parms.directive).first_child };
+        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is alive.
+        refused(unsafe { sys::ap_walk_config(children, self.raw.as_ptr(), context) })
+    }
+}
+
+/// Why a directive is not accepted.
+enum Refusal {
+    /// Said by us.
+    Ours(String),
+    /// Said by httpd, or by a directive inside a section.
+    Httpd(*const c_char),
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::Ours(reason)
+    }
+}
+
+fn refused(message: *const c_char) -> Result<(), Refusal> {
+    if message.is_null() { Ok(()) } else { Err(Refusal::Httpd(message)) }
+}
+
+/// The way of every directive: NULL for httpd if it is accepted, else the reason.
+///
+/// # Safety
+/// As for [`Command::from_raw`].
+unsafe fn directive(
+    parms: *mut sys::cmd_parms,
+    body: impl FnOnce(&mut Command<'_>, &'static Directive) -> Result<(), Refusal>,
+) -> *const c_char {
+    guard("directive", c"internal error, see the error log".as_ptr(), || {
+        // SAFETY: the caller's promise.
+        let mut command = unsafe { Command::from_raw(parms) }?;
+        let row = command.row()?;
+        let outcome = command.misplaced().and_then(|()| body(&mut command, row));
+        Ok(match outcome {
+            Ok(()) => ptr::null(),
+            Err(Refusal::Httpd(message)) => message,
+            Err(Refusal::Ours(reason)) => command.pool.string(reason).as_ptr(),
+        })
+    })
+}
+
+/// # Safety
+/// As for [`Command::from_raw`]; every word is NULL or a string that lives while the directive is handled.
+unsafe fn apply(parms: *mut sys::cmd_parms, words: &[*const c_char]) -> *const c_char {
+    let body = |command: &mut Command<'_>, row: &Directive| {
+        // SAFETY: the caller's promise.
+        let words = words.iter().filter_map(|word| unsafe { utf8(*word, row) }).collect::<Result<Vec<_>, _>>()?;
+        Ok(command.run(row, &words)?)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { directive(parms, body) }
+}
+
+/// The word, `None` for NULL, or the reason why it is no text.
+///
+/// # Safety
+/// `raw` is NULL or a string that lives for `'a`.
+unsafe fn utf8<'a>(raw: *const c_char, row: &Directive) -> Option<Result<&'a str, String>> {
+    let raw = NonNull::new(raw.cast_mut())?;
+    // SAFETY: the caller's promise.
+    let raw = unsafe { CStr::from_ptr(raw.as_ptr()) };
+    Some(raw.to_str().map_err(|_| format!("{}: '{}' is not valid UTF-8", row.name(), raw.to_string_lossy())))
+}
+
+unsafe extern "C" fn take_one(parms: *mut sys::cmd_parms, _dir: *mut c_void, word: *const c_char) -> *const c_char {
+    // SAFETY: httpd calls this with its live cmd_parms, in the one thread that reads the configuration.
+    unsafe { apply(parms, &[word]) }
+}
+
+unsafe extern "C" fn take_two(
+    parms: *mut sys::cmd_parms,
+    _dir: *mut c_void,
+    first: *const c_char,
+    second: *const c_char,
+) -> *const c_char {
+    // SAFETY: as in `take_one`; the second word is NULL if there is none.
+    unsafe { apply(parms, &[first, second]) }
+}
+
+unsafe extern "C" fn take_words(
+    parms: *mut sys::cmd_parms,
+    _dir: *mut c_void,
+    count: c_int,
+    words: *const *mut c_char,
+) -> *const c_char {
+    let words = match usize::try_from(count) {
+        // SAFETY: httpd passes an array of `count` words.
+        Ok(count) if count > 0 && !words.is_null() => unsafe { slice::from_raw_parts(words.cast(), count) },
+        _ => &[],
+    };
+    // SAFETY: as in `take_one`.
+    unsafe { apply(parms, words) }
+}
+
+unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
+    let body = |command: &mut Command<'_>, row: &'static Directive| {
+        // SAFETY: httpd passes the rest of the line, which lives while the section is handled.
+        let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
+        let words = section_words(command.pool, rest, row)?;
+        command.run(row, &words)?;
+        command.settings().1.in_section = true;
+        let children = command.walk();
+        command.settings().1.in_section = false;
+        children
+    };
+    // SAFETY: as in `take_one`.
+    unsafe { directive(parms, body) }
+}
+
+/// The words up to the closing `>`, which httpd leaves to the directive; quotes hold a word together.
+fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
+    let Some(inner) = rest.trim_end().strip_suffix('>') else {
+        return Err(format!("{}: directive missing closing '>'", row.name()));
+    };
+    let mut line = pool.string(inner.trim_start()).as_ptr();
+    let mut words = Vec::new();
+    // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
+    while unsafe { *line } != 0 {
+        // SAFETY: as above; the word is allocated in the pool.
+        let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
+        // SAFETY: the word lives in the pool.
+        words.extend(unsafe { utf8(word, row) }.transpose()?);
+    }
+    if words.is_empty() {
+        return Err(format!("{}: section must specify a unique domain name", row.name()));
+    }
+    Ok(words)
+}
+
+/// httpd's form of the table, ended by a record without a name.
+#[repr(transparent)]
+struct Records([sys::command_rec; DIRECTIVES.len() + 1]);
+
+// SAFETY: httpd only reads the records, and what they point to is constant.
+unsafe impl Sync for Records {}
+
+/// A static and not filled at run time: mod_so reads it before any function of ours has run.
+#[unsafe(no_mangle)]
+static md_rs_directives: Records = Records(records());
+
+const fn records() -> [sys::command_rec; DIRECTIVES.len() + 1] {
+    let end = sys::command_rec {
+        name: ptr::null(),
+        func: sys::cmd_func { no_args: None },
+        cmd_data: ptr::null_mut(),
+        req_override: 0,
+        args_how: sys::cmd_how_RAW_ARGS,
+        errmsg: ptr::null(),
+    };
+    let mut records = [end; DIRECTIVES.len() + 1];
+    let mut i = 0;
+    while i < DIRECTIVES.len() {
+        records[i] = record(&DIRECTIVES[i]);
+        i += 1;
+    }
+    records
+}
+
+const fn record(row: &'static Directive) -> sys::command_rec {
+    let (args_how, func) = match row.args {
+        Args::One => (sys::cmd_how_TAKE1, sys::cmd_func { take1: Some(take_one) }),
+        Args::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
+        Args::List => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
+        Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
+    };
+    sys::command_rec {
+        name: row.name.as_ptr(),
+        func,
+        cmd_data: ptr::from_ref(row).cast_mut().cast(),
+        req_override: sys::RSRC_CONF,
+        args_how,
+        errmsg: row.help.as_ptr(),
+    }
+}

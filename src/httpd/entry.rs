@@ -1,0 +1,288 @@
+//! The functions that httpd calls: each checks what it was given, calls one function of `hooks` and translates the result.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use apache_sys as sys;
+
+use super::boundary::{self, Null, guard, present};
+use super::config::ServerConfig;
+use super::hooks::{self, CertificateFiles, Stop};
+use super::pool::{Pool, text};
+use super::request::{Answer, Connection, Request};
+use super::server::Server;
+use super::{log, process, threads};
+
+// A signature that differs from the header's does not compile.
+const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
+const _: sys::md_rs_merge_server_config_fn = Some(md_rs_merge_server_config);
+const _: sys::md_rs_pre_config_fn = Some(md_rs_pre_config);
+const _: sys::md_rs_check_config_fn = Some(md_rs_check_config);
+const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_first);
+const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_last);
+const _: sys::md_rs_child_init_fn = Some(md_rs_child_init);
+const _: sys::md_rs_child_stopping_fn = Some(md_rs_child_stopping);
+const _: sys::md_rs_request_fn = Some(md_rs_post_read_first);
+const _: sys::md_rs_request_fn = Some(md_rs_post_read_challenge);
+const _: sys::md_rs_request_fn = Some(md_rs_handler);
+const _: sys::md_rs_cert_files_fn = Some(md_rs_add_cert_files);
+const _: sys::md_rs_cert_files_fn = Some(md_rs_add_fallback_cert_files);
+const _: sys::md_rs_answer_challenge_fn = Some(md_rs_answer_challenge);
+
+/// The first of our functions that httpd calls, right after loading the module.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_create_server_config(
+    pool: *mut sys::apr_pool_t,
+    _server: *mut sys::server_rec,
+) -> *mut c_void {
+    log::install();
+    boundary::install_panic_log();
+    guard("create_server_config", std::ptr::null_mut(), || {
+        // SAFETY: httpd passes the configuration's pool, in which it also keeps the pointer that we return.
+        let pool = unsafe { Pool::from_raw(pool) }?;
+        Ok(pool.keep_raw(ServerConfig::default()).cast())
+    })
+}
+
+/// Called for every virtual host once all directives are read.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_merge_server_config(
+    pool: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    add: *mut c_void,
+) -> *mut c_void {
+    guard("merge_server_config", add, || {
+        // SAFETY: httpd passes the configuration's pool.
+        let pool = unsafe { Pool::from_raw(pool) }?;
+        let base = present(base.cast::<ServerConfig>(), "settings of the main server")?;
+        let add = present(add.cast::<ServerConfig>(), "settings of the virtual host")?;
+        // SAFETY: made by `md_rs_create_server_config`, kept by the same pool.
+        let base = unsafe { base.as_ref() };
+        // SAFETY: as above.
+        let add = unsafe { add.as_ref() };
+        Ok(pool.keep_raw(ServerConfig::merge(base, add)).cast())
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_pre_config(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    _ptemp: *mut sys::apr_pool_t,
+) -> c_int {
+    guard("pre_config", sys::OK, || {
+        // SAFETY: httpd's pool of the configuration, cleared when the next one is read.
+        log::attach(unsafe { Pool::from_raw(pconf) }?);
+        Ok(sys::OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_check_config(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    ptemp: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: httpd's arguments are passed on.
+    unsafe { configure("check_config", pconf, ptemp, server, hooks::check_config) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_post_config_first(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    ptemp: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: httpd's arguments are passed on.
+    unsafe { configure("post_config_first", pconf, ptemp, server, hooks::post_config_first) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_post_config_last(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    ptemp: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: httpd's arguments are passed on.
+    unsafe { configure("post_config_last", pconf, ptemp, server, hooks::post_config_last) }
+}
+
+/// A hook of the configuration. After a panic a first start ends, while a running server goes on without what the hook does.
+///
+/// # Safety
+/// The pointers are those httpd passes to such a hook.
+unsafe fn configure(
+    hook: &'static str,
+    pconf: *mut sys::apr_pool_t,
+    ptemp: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+    run: fn(Pool<'_>, Pool<'_>, Server<'_>) -> Result<(), Stop>,
+) -> c_int {
+    let fallback = if process::is_restart() { sys::OK } else { sys::HTTP_INTERNAL_SERVER_ERROR };
+    guard(hook, fallback, || {
+        // SAFETY: live while the hook runs, by the caller's promise.
+        let pconf = unsafe { Pool::from_raw(pconf) }?;
+        // SAFETY: as above.
+        let ptemp = unsafe { Pool::from_raw(ptemp) }?;
+        // SAFETY: as above.
+        let server = unsafe { Server::from_raw(server) }?;
+        Ok(match run(pconf, ptemp, server) {
+            Ok(()) => sys::OK,
+            Err(Stop) => sys::HTTP_INTERNAL_SERVER_ERROR,
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    guard("child_init", (), || {
+        // SAFETY: the child's pool, destroyed when the child ends.
+        let pchild = unsafe { Pool::from_raw(pchild) }?;
+        // SAFETY: the main server, which outlives the child.
+        let server = unsafe { Server::from_raw(server) }?;
+        process::enter_child();
+        threads::enter_child(pchild);
+        hooks::child_init(pchild, server);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, _graceful: c_int) {
+    guard("child_stopping", (), || {
+        threads::cancel();
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_post_read_first(request: *mut sys::request_rec) -> c_int {
+    // SAFETY: httpd's argument is passed on.
+    unsafe { answer("post_read_first", request, sys::DECLINED, sys::DONE, hooks::post_read_first) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_post_read_challenge(request: *mut sys::request_rec) -> c_int {
+    // SAFETY: httpd's argument is passed on.
+    unsafe { answer("post_read_challenge", request, sys::DECLINED, sys::DONE, hooks::post_read_challenge) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_handler(request: *mut sys::request_rec) -> c_int {
+    // SAFETY: httpd's argument is passed on.
+    unsafe { answer("handler", request, sys::HTTP_INTERNAL_SERVER_ERROR, sys::OK, hooks::handler) }
+}
+
+/// A hook of a request. `written` tells httpd in this phase that the response is complete.
+///
+/// # Safety
+/// `request` is what httpd passes to such a hook.
+unsafe fn answer(
+    hook: &'static str,
+    request: *mut sys::request_rec,
+    fallback: c_int,
+    written: c_int,
+    run: fn(Request<'_>) -> Answer,
+) -> c_int {
+    guard(hook, fallback, || {
+        // SAFETY: a live request_rec, by the caller's promise; it is not kept after this call.
+        let request = unsafe { Request::from_raw(request) }?;
+        Ok(match run(request) {
+            Answer::Declined => sys::DECLINED,
+            Answer::Written => written,
+            Answer::Status(status) => c_int::from(status),
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_add_cert_files(
+    server: *mut sys::server_rec,
+    _pool: *mut sys::apr_pool_t,
+    certs: *mut sys::apr_array_header_t,
+    keys: *mut sys::apr_array_header_t,
+) -> c_int {
+    // SAFETY: httpd's arguments are passed on.
+    unsafe { add_files("ssl_add_cert_files", server, certs, keys, hooks::certificate_files) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_add_fallback_cert_files(
+    server: *mut sys::server_rec,
+    _pool: *mut sys::apr_pool_t,
+    certs: *mut sys::apr_array_header_t,
+    keys: *mut sys::apr_array_header_t,
+) -> c_int {
+    // SAFETY: httpd's arguments are passed on.
+    unsafe { add_files("ssl_add_fallback_cert_files", server, certs, keys, hooks::fallback_certificate_files) }
+}
+
+/// A hook that offers certificates. After a panic the host is as one we know nothing about.
+///
+/// # Safety
+/// The pointers are those httpd passes to such a hook.
+unsafe fn add_files(
+    hook: &'static str,
+    server: *mut sys::server_rec,
+    certs: *mut sys::apr_array_header_t,
+    keys: *mut sys::apr_array_header_t,
+    find: fn(Server<'_>) -> Vec<CertificateFiles>,
+) -> c_int {
+    guard(hook, sys::DECLINED, || {
+        // SAFETY: a server of the configuration being set up.
+        let server = unsafe { Server::from_raw(server) }?;
+        let certs = present(certs, "array of certificates")?.as_ptr();
+        let keys = present(keys, "array of keys")?.as_ptr();
+        let files = find(server);
+        for pair in &files {
+            // SAFETY: a live array of `const char *`, as the hook's documentation says.
+            unsafe { push(certs, &pair.chain) }?;
+            // SAFETY: as above.
+            unsafe { push(keys, &pair.key) }?;
+        }
+        Ok(if files.is_empty() { sys::DECLINED } else { sys::OK })
+    })
+}
+
+/// # Safety
+/// `array` is a live APR array of `const char *`.
+unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), Null> {
+    // SAFETY: the caller's promise.
+    let pool = unsafe { (*array).pool };
+    // SAFETY: the array's own pool: the string lives as long as the array.
+    let pool = unsafe { Pool::from_raw(pool) }?;
+    let path = pool.string(path.as_os_str().as_bytes()).as_ptr();
+    // SAFETY: the caller's promise.
+    let slot = present(unsafe { sys::apr_array_push(array) }.cast::<*const c_char>(), "element of an array")?;
+    // SAFETY: APR returns room for one element, that is one pointer.
+    unsafe { slot.write(path) };
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_answer_challenge(
+    connection: *mut sys::conn_rec,
+    name: *const c_char,
+    chain: *mut *const c_char,
+    key: *mut *const c_char,
+) -> c_int {
+    guard("ssl_answer_challenge", sys::DECLINED, || {
+        // SAFETY: the connection whose handshake is in progress.
+        let connection = unsafe { Connection::from_raw(connection) }?;
+        let chain = present(chain, "place for a certificate")?;
+        let key = present(key, "place for a key")?;
+        // SAFETY: NULL or the name in the client's hello, which lives during the handshake.
+        let Some(name) = (unsafe { text(name) }) else { return Ok(sys::DECLINED) };
+        let Some(pem) = hooks::challenge_certificate(connection, name) else { return Ok(sys::DECLINED) };
+        let pool = connection.pool()?;
+        // SAFETY: httpd passes the address of a variable.
+        unsafe { chain.write(pool.string(&pem.chain).as_ptr()) };
+        // SAFETY: as above.
+        unsafe { key.write(pool.string(&pem.key).as_ptr()) };
+        Ok(sys::OK)
+    })
+}

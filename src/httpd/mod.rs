@@ -1,0 +1,24 @@
+//! Glue to httpd: C calls come in, are checked, and go to safe functions in [`hooks`]; this is where unsafe code lives.
+//!
+//! ```text
+//! c-shim/mod_md.c    the module record; registers entry points and says in which order
+//!   entry, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
+//!     boundary       panics and NULL end here
+//!     hooks          what the module does, in safe Rust
+//! config                         our settings of one server, as directives set them
+//! pool server request process    wrapper types and facts
+//! log watchdog threads           services of the server and the child
+//! ```
+
+pub mod boundary;
+pub mod command;
+pub mod config;
+mod entry;
+pub mod hooks;
+pub mod log;
+pub mod pool;
+pub mod process;
+pub mod request;
+pub mod server;
+pub mod threads;
+pub mod watchdog;

@@ -1,0 +1,112 @@
+//! Memory pools of httpd: strings in them, values dropped with them, and what to do before they go.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+use apache_sys as sys;
+
+use super::boundary::{Null, guard, present};
+
+/// A pool that lives for `'p`. Not for other threads: APR pools have no locks.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool<'p> {
+    raw: NonNull<sys::apr_pool_t>,
+    life: PhantomData<&'p ()>,
+}
+
+impl<'p> Pool<'p> {
+    /// # Safety
+    /// `raw` is NULL or a pool that is not cleared during `'p`.
+    pub(super) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Result<Self, Null> {
+        Ok(Self { raw: present(raw, "pool")?, life: PhantomData })
+    }
+
+    /// The pool for C.
+    pub(super) fn as_ptr(self) -> *mut sys::apr_pool_t {
+        self.raw.as_ptr()
+    }
+
+    /// Copies a string into the pool; it ends at the first NUL.
+    pub fn string(self, text: impl AsRef<[u8]>) -> &'p CStr {
+        let bytes = text.as_ref();
+        // SAFETY: the pool is live by `from_raw`; apr copies `len` bytes and adds a NUL. It ends the process if memory is out.
+        let copy = unsafe { sys::apr_pstrmemdup(self.as_ptr(), bytes.as_ptr().cast::<c_char>(), bytes.len()) };
+        // SAFETY: the copy ends with a NUL and lives as long as the pool, which nobody clears during 'p.
+        unsafe { CStr::from_ptr(copy) }
+    }
+
+    /// Keeps a value until the pool is cleared, and drops it then.
+    pub fn keep<T: 'static>(self, value: T) -> &'p T {
+        let raw = self.keep_raw(value);
+        // SAFETY: `keep_raw` made it from a Box, which its clean-up drops when the pool is cleared, that is after 'p.
+        unsafe { &*raw }
+    }
+
+    /// As [`Pool::keep`], for values that C hands back to us by pointer.
+    pub(super) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
+        let raw = Box::into_raw(Box::new(value));
+        self.on_cleanup(move || {
+            // SAFETY: from Box::into_raw above; this clean-up runs once and is the only one to free it.
+            drop(unsafe { Box::from_raw(raw) });
+        });
+        raw
+    }
+
+    /// Runs an action when the pool is cleared, latest registered first; not in a process that is forked to run a command.
+    pub fn on_cleanup(self, action: impl FnOnce() + 'static) {
+        let data = boxed(action);
+        // SAFETY: the pool is live; `run_cleanup` takes `data` back, and APR calls it once.
+        unsafe {
+            sys::apr_pool_cleanup_register(self.as_ptr(), data, Some(run_cleanup), Some(sys::apr_pool_cleanup_null))
+        }
+    }
+
+    /// Runs an action when clearing begins, while everything allocated in the pool and its sub-pools is still there.
+    pub fn before_cleanup(self, action: impl FnOnce() + 'static) {
+        let data = boxed(action);
+        // SAFETY: as in `on_cleanup`.
+        unsafe { sys::apr_pool_pre_cleanup_register(self.as_ptr(), data, Some(run_cleanup)) }
+    }
+
+    /// What is stored under `key`, if anything.
+    pub fn user_data(self, key: &CStr) -> Option<NonNull<c_void>> {
+        let mut data = ptr::null_mut();
+        // SAFETY: the pool is live; APR writes NULL or what was stored.
+        unsafe { sys::apr_pool_userdata_get(&raw mut data, key.as_ptr(), self.as_ptr()) };
+        NonNull::new(data)
+    }
+
+    /// Stores a pointer under `key`, which is copied. What goes into the process's pool survives the module: no pointer
+    /// into the module may go there.
+    pub fn set_user_data(self, key: &CStr, data: NonNull<c_void>) {
+        // SAFETY: the pool is live and copies the key; without a clean-up APR never follows `data`.
+        unsafe { sys::apr_pool_userdata_set(data.as_ptr(), key.as_ptr(), None, self.as_ptr()) };
+    }
+}
+
+type Action = Box<dyn FnOnce()>;
+
+/// A thin pointer to an action: C cannot carry the two words of a `Box<dyn FnOnce()>`.
+fn boxed(action: impl FnOnce() + 'static) -> *mut c_void {
+    Box::into_raw(Box::new(Box::new(action) as Action)).cast()
+}
+
+unsafe extern "C" fn run_cleanup(data: *mut c_void) -> sys::apr_status_t {
+    guard("pool clean-up", sys::APR_SUCCESS, || {
+        // SAFETY: `data` comes from `boxed`, and APR runs a clean-up once.
+        let action = unsafe { Box::from_raw(data.cast::<Action>()) };
+        action();
+        Ok(sys::APR_SUCCESS)
+    })
+}
+
+/// A C string as text; `None` for NULL and for what is not UTF-8.
+///
+/// # Safety
+/// `raw` is NULL or a string that lives, unchanged, for `'a`.
+pub(super) unsafe fn text<'a>(raw: *const c_char) -> Option<&'a str> {
+    let raw = NonNull::new(raw.cast_mut())?;
+    // SAFETY: not NULL; the rest is the caller's promise.
+    unsafe { CStr::from_ptr(raw.as_ptr()) }.to_str().ok()
+}

@@ -1,0 +1,76 @@
+//! Facts about the running server process.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use apache_sys as sys;
+
+use super::boundary::Null;
+use super::pool::{Pool, text};
+use super::request::Request;
+use super::server::Server;
+
+/// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Whether httpd reads its configuration a first time only to see whether it can start.
+pub fn is_dry_run() -> bool {
+    query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
+}
+
+/// Whether the server has run with an earlier configuration: an error would end it now.
+pub fn is_restart() -> bool {
+    generation() > 1
+}
+
+/// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.
+pub fn generation() -> i32 {
+    query(sys::AP_SQ_CONFIG_GEN)
+}
+
+/// Whether this process serves requests.
+pub fn is_child() -> bool {
+    IN_CHILD.load(Ordering::Acquire)
+}
+
+pub(super) fn enter_child() {
+    IN_CHILD.store(true, Ordering::Release);
+}
+
+/// User and group id of the children: what `User` and `Group` say, known from check_config on.
+pub fn worker_ids() -> (u32, u32) {
+    let config = &raw const sys::ap_unixd_config;
+    // SAFETY: a variable of httpd, written while directives are read, in the parent's only thread.
+    let uid = unsafe { (*config).user_id };
+    // SAFETY: as above.
+    (uid, unsafe { (*config).group_id })
+}
+
+/// The server's name and version as `ServerTokens` allows them to be told.
+pub fn banner() -> &'static str {
+    // SAFETY: no conditions; never NULL once the configuration is read.
+    let raw = unsafe { sys::ap_get_server_banner() };
+    // SAFETY: NULL or in the process's pool or httpd's program text.
+    unsafe { text(raw) }.unwrap_or_default()
+}
+
+/// A path of the configuration, below `ServerRoot` unless it is absolute; `None` if it cannot be one.
+pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
+    // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
+    let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
+    // SAFETY: NULL or in the pool.
+    unsafe { text(raw) }.map(PathBuf::from)
+}
+
+/// The main server while a request is served.
+pub(super) fn main_server(_while_served: Request<'_>) -> Result<Server<'_>, Null> {
+    // SAFETY: written by httpd in the parent's only thread, before children exist.
+    let raw = unsafe { sys::ap_server_conf };
+    // SAFETY: the configuration outlives every request.
+    unsafe { Server::from_raw(raw) }
+}
+
+fn query(what: i32) -> i32 {
+    // SAFETY: no conditions.
+    unsafe { sys::ap_state_query(what) }
+}

@@ -1,0 +1,188 @@
+//! The main server, virtual hosts and listening sockets as httpd has read them from its configuration.
+
+use std::ffi::{CStr, c_char};
+use std::iter;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use apache_sys as sys;
+
+use super::boundary::{Null, present};
+use super::config::ServerConfig;
+use super::pool::{Pool, text};
+
+/// The main server or a virtual host. Complete from check_config on, and unchanged until the configuration goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Server<'s> {
+    raw: NonNull<sys::server_rec>,
+    life: PhantomData<&'s ()>,
+}
+
+/// One address of a virtual host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address<'s> {
+    /// As written in `<VirtualHost>`, without the port.
+    pub host: &'s str,
+    /// 0 stands for every port.
+    pub port: u16,
+}
+
+/// One `Listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener<'s> {
+    /// The local port.
+    pub port: u16,
+    /// The protocol, if the directive or the port's number says one.
+    pub protocol: Option<&'s str>,
+}
+
+impl<'s> Server<'s> {
+    /// # Safety
+    /// `raw` is NULL or a server_rec that lives for `'s`.
+    pub(super) unsafe fn from_raw(raw: *const sys::server_rec) -> Result<Self, Null> {
+        Ok(Self { raw: present(raw, "server")?, life: PhantomData })
+    }
+
+    fn as_ptr(self) -> *mut sys::server_rec {
+        self.raw.as_ptr()
+    }
+
+    /// The settings of our module for this server, merged with the main server's once directives are read.
+    pub fn config(self) -> Result<&'s ServerConfig, Null> {
+        let config = self.config_ptr()?;
+        // SAFETY: one of the two entry points that create settings made it and its pool keeps it; the only `&mut` is a directive's, before 's begins.
+        Ok(unsafe { config.as_ref() })
+    }
+
+    pub(super) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
+        // SAFETY: live by `from_raw`.
+        present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
+    }
+
+    /// This server and those after it: all, if asked of the main server, which comes first.
+    pub fn all(self) -> impl Iterator<Item = Server<'s>> {
+        iter::successors(Some(self), |server| {
+            // SAFETY: live by `from_raw`.
+            let next = unsafe { sys::md_shim_server_next(server.as_ptr()) };
+            // SAFETY: httpd links servers of one configuration, which live equally long.
+            unsafe { Self::from_raw(next) }.ok()
+        })
+    }
+
+    /// False for the main server.
+    pub fn is_virtual(self) -> bool {
+        // SAFETY: live by `from_raw`.
+        unsafe { sys::md_shim_server_is_virtual(self.as_ptr()) != 0 }
+    }
+
+    /// `ServerName`, or what httpd chose in its place.
+    pub fn name(self) -> Option<&'s str> {
+        // SAFETY: live by `from_raw`.
+        let raw = unsafe { sys::md_shim_server_hostname(self.as_ptr()) };
+        // SAFETY: allocated in the configuration's pool.
+        unsafe { text(raw) }
+    }
+
+    /// The port of `ServerName`, 0 if it has none.
+    pub fn port(self) -> u16 {
+        // SAFETY: live by `from_raw`.
+        unsafe { sys::md_shim_server_port(self.as_ptr()) }
+    }
+
+    /// `ServerAdmin`, without the text that stands for "not configured".
+    pub fn admin(self) -> Option<&'s str> {
+        // SAFETY: live by `from_raw`.
+        let raw = unsafe { sys::md_shim_server_admin(self.as_ptr()) };
+        // SAFETY: allocated in the configuration's pool.
+        unsafe { text(raw) }.filter(|admin| Ok(*admin) != sys::DEFAULT_ADMIN.to_str())
+    }
+
+    /// Every `ServerAlias` without a wildcard.
+    pub fn aliases(self) -> impl Iterator<Item = &'s str> {
+        // SAFETY: live by `from_raw`.
+        let names = unsafe { sys::md_shim_server_aliases(self.as_ptr()) };
+        // SAFETY: httpd fills `names` with strings and leaves it alone once the configuration is read.
+        unsafe { strings(names) }
+    }
+
+    /// Every `ServerAlias` with `*` or `?`.
+    pub fn wildcard_aliases(self) -> impl Iterator<Item = &'s str> {
+        // SAFETY: live by `from_raw`.
+        let names = unsafe { sys::md_shim_server_wildcard_aliases(self.as_ptr()) };
+        // SAFETY: as for `aliases`.
+        unsafe { strings(names) }
+    }
+
+    /// The addresses in `<VirtualHost>`.
+    pub fn addresses(self) -> impl Iterator<Item = Address<'s>> {
+        // SAFETY: live by `from_raw`.
+        let first = unsafe { sys::md_shim_server_addrs(self.as_ptr()) };
+        // SAFETY: NULL or a record of the configuration's pool, as are those that follow it.
+        let first: Option<&'s sys::server_addr_rec> = unsafe { first.as_ref() };
+        // SAFETY: see above.
+        iter::successors(first, |address| unsafe { address.next.as_ref() }).map(|address| {
+            // SAFETY: NULL or a string in the same pool.
+            let host = unsafe { text(address.virthost) };
+            Address { host: host.unwrap_or_default(), port: address.host_port }
+        })
+    }
+
+    /// The file and line of `<VirtualHost>`.
+    pub fn defined_at(self) -> Option<(&'s str, u32)> {
+        // SAFETY: live by `from_raw`.
+        let file = unsafe { sys::md_shim_server_defn_name(self.as_ptr()) };
+        // SAFETY: live by `from_raw`.
+        let line = unsafe { sys::md_shim_server_defn_line(self.as_ptr()) };
+        // SAFETY: NULL or a string in the configuration's pool.
+        unsafe { text(file) }.map(|file| (file, line))
+    }
+
+    /// Whether `Protocols` of this server names `protocol`.
+    pub fn allows_protocol(self, protocol: &CStr) -> bool {
+        // SAFETY: with a server httpd looks at neither connection nor request.
+        unsafe { sys::ap_is_allowed_protocol(ptr::null_mut(), ptr::null_mut(), self.as_ptr(), protocol.as_ptr()) != 0 }
+    }
+
+    /// The pool of the process: it survives every restart.
+    pub fn process_pool(self) -> Result<Pool<'s>, Null> {
+        // SAFETY: live by `from_raw`; httpd sets `process` in every server_rec.
+        let pool = unsafe { sys::md_shim_server_process_pool(self.as_ptr()) };
+        // SAFETY: it lives longer than any server.
+        unsafe { Pool::from_raw(pool) }
+    }
+}
+
+/// What httpd listens on, known from check_config on.
+pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener<'_>> {
+    // SAFETY: written while directives are read, in the parent's only thread.
+    let first = NonNull::new(unsafe { sys::ap_listeners });
+    iter::successors(first, |listener| {
+        // SAFETY: in a list of records that live until the configuration goes.
+        NonNull::new(unsafe { sys::md_shim_listener_next(listener.as_ptr()) })
+    })
+    .map(|listener| {
+        // SAFETY: as above.
+        let port = unsafe { sys::md_shim_listener_port(listener.as_ptr()) };
+        // SAFETY: as above.
+        let protocol = unsafe { sys::md_shim_listener_protocol(listener.as_ptr()) };
+        // SAFETY: NULL or a string that lives as long as the record.
+        Listener { port, protocol: unsafe { text(protocol) } }
+    })
+}
+
+/// The strings of an array; what is not UTF-8 cannot be a name and is left out.
+///
+/// # Safety
+/// `array` is NULL or an array of C strings that stays unchanged for `'a`.
+unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = &'a str> {
+    // SAFETY: the caller's promise.
+    let array = unsafe { array.as_ref() }.filter(|array| array.nelts > 0);
+    let items: &'a [*const c_char] = match array {
+        // SAFETY: `elts` holds `nelts` pointers, aligned by APR's allocator.
+        Some(array) => unsafe { slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize) },
+        None => &[],
+    };
+    // SAFETY: the caller's promise.
+    items.iter().filter_map(|item| unsafe { text(*item) })
+}

@@ -1,0 +1,196 @@
+//! Threads of a child: started with all signals blocked, cancelled when the child is told to stop, joined before its pool goes.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::boundary::guard;
+use super::pool::Pool;
+use crate::log::report;
+
+/// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a thread was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// In the parent: children would inherit the handle of a thread that they do not have.
+    #[error("threads run in children only")]
+    NotInChild,
+    /// The child ends.
+    #[error("the child is stopping")]
+    Stopping,
+    /// The system has no thread for us.
+    #[error("cannot start a thread: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Tells a thread that it is to end soon; shared by all threads of the child.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Cancel {
+    /// Whether to end now.
+    pub fn is_set(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
+    }
+
+    /// The flag alone, for code that does not know the server.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.flag)
+    }
+
+    /// Sleeps until the time is over or the flag is set, and says whether it is set.
+    pub fn sleep(&self, time: Duration) -> bool {
+        let running = lock(&self.state.running);
+        let waited = self.state.changed.wait_timeout_while(running, time, |_| !self.is_set());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.is_set()
+    }
+
+    fn set(&self) {
+        // Under the lock, so that no sleeper misses it between its look and its wait.
+        let running = lock(&self.state.running);
+        self.flag.store(true, Ordering::Release);
+        drop(running);
+        self.state.changed.notify_all();
+    }
+
+    /// Waits until no thread runs, at most until `deadline`; the answer is how many still do.
+    fn wait_idle(&self, deadline: Instant) -> usize {
+        let running = lock(&self.state.running);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.state.changed.wait_timeout_while(running, left, |running| *running > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Counts a thread from before it starts until it has ended, however it ends.
+struct Running(Arc<State>);
+
+impl Running {
+    fn new(state: &Arc<State>) -> Self {
+        *lock(&state.running) += 1;
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *lock(&self.0.running) -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+struct Child {
+    cancel: Cancel,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// The child's threads; `None` in the parent, always, and after the child's end began.
+static CHILD: Mutex<Option<Child>> = Mutex::new(None);
+
+/// Starts a thread that ends soon after its [`Cancel`] is set. A panic in it is logged and ends only the thread.
+pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<(), SpawnError> {
+    let mut guarded = lock(&CHILD);
+    let child = guarded.as_mut().ok_or(SpawnError::NotInChild)?;
+    if child.cancel.is_set() {
+        return Err(SpawnError::Stopping);
+    }
+    join(&mut child.handles, JoinHandle::is_finished);
+    let cancel = child.cancel.clone();
+    let running = Running::new(&cancel.state);
+    let body = move || {
+        let _running = running;
+        guard("thread", (), || {
+            body(&cancel);
+            Ok(())
+        });
+    };
+    let handle = with_signals_blocked(|| thread::Builder::new().name(name.to_owned()).spawn(body))?;
+    child.handles.push(handle);
+    Ok(())
+}
+
+/// Tells all threads to end, without waiting: the child may have connections that live on for long.
+pub(super) fn cancel() {
+    let cancel = lock(&CHILD).as_ref().map(|child| child.cancel.clone());
+    if let Some(cancel) = cancel {
+        cancel.set();
+    }
+}
+
+/// Makes threads possible, and sees to their end with that of `pchild`.
+pub(super) fn enter_child(pchild: Pool<'_>) {
+    *lock(&CHILD) = Some(Child { cancel: Cancel::default(), handles: Vec::new() });
+    pchild.before_cleanup(end);
+}
+
+fn end() {
+    let Some(mut child) = lock(&CHILD).take() else { return };
+    let deadline = Instant::now() + PATIENCE;
+    child.cancel.set();
+    let left = child.cancel.wait_idle(deadline);
+    if left == 0 {
+        join(&mut child.handles, |_| true);
+    } else {
+        join(&mut child.handles, JoinHandle::is_finished);
+        abandon(left);
+    }
+}
+
+/// Ends the process right where `exit` begins: its clean-ups would unload the module, and take OpenSSL apart, under threads
+/// that still run. The pools of the child are cleared all the same; what is skipped, the kernel does.
+fn abandon(count: usize) {
+    report!(MD0003, "{count} threads did not end in time, the child exits without them");
+    extern "C" fn leave() {
+        // SAFETY: no conditions; it does not return.
+        unsafe { libc::_exit(0) }
+    }
+    // SAFETY: `leave` is in this module, which is unloaded by exit handlers that were registered before and so run after it.
+    unsafe { libc::atexit(leave) };
+}
+
+fn join(handles: &mut Vec<JoinHandle<()>>, which: impl Fn(&JoinHandle<()>) -> bool) {
+    let mut i = 0;
+    while i < handles.len() {
+        if which(&handles[i]) {
+            // The body catches and logs its panics.
+            let _ended = handles.swap_remove(i).join();
+        } else {
+            i += 1;
+        }
+    }
+}
+
+/// Runs `body` with every signal blocked, which a thread started in it inherits: httpd's handler for SIGTERM calls exit.
+fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: writes a whole set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` was filled; `old` is ours to write.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
+    let result = body();
+    // SAFETY: the call above wrote `old`: it fails only for an unknown first argument.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), ptr::null_mut()) };
+    result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is changed in single steps, so a panic leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

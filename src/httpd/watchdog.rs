@@ -1,0 +1,100 @@
+//! Periodic work through mod_watchdog: one thread, in one child of the server at a time.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use apache_sys as sys;
+
+use super::boundary::{guard, present};
+use super::pool::Pool;
+
+/// Why the server calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// This child has become the one that runs the work.
+    Start,
+    /// The interval is over.
+    Run,
+    /// The child stops. Not reliable in children: `threads` has the cancelling that is.
+    Stop,
+}
+
+/// Why periodic work cannot be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WatchdogError {
+    /// mod_watchdog is not loaded.
+    #[error("mod_watchdog is required")]
+    Missing,
+    /// mod_watchdog has no instance for us; the status is APR's.
+    #[error("cannot create the watchdog")]
+    Instance(i32),
+    /// mod_watchdog does not take the callback; the status is APR's.
+    #[error("cannot register the watchdog's callback")]
+    Callback(i32),
+}
+
+/// What the server calls. The answer is the time until the next call, if that is to change.
+///
+/// It holds the lock that a next generation waits for, so it is to be short; longer work belongs on `threads`.
+pub type Callback = Box<dyn FnMut(Occasion) -> Option<Duration> + Send>;
+
+struct Job {
+    handle: *mut sys::ap_watchdog_t,
+    callback: Mutex<Callback>,
+}
+
+/// Registers work for the configuration of `pconf`; only before mod_watchdog's post_config. First call after `delay`.
+pub fn register(
+    name: &'static CStr,
+    delay: Duration,
+    pconf: Pool<'_>,
+    callback: Callback,
+) -> Result<(), WatchdogError> {
+    // SAFETY: no conditions.
+    if unsafe { sys::md_shim_watchdog_loaded() } == 0 {
+        return Err(WatchdogError::Missing);
+    }
+    let mut handle = ptr::null_mut();
+    // SAFETY: `handle` is ours to write; the name is static in the module, which stays loaded as long as `pconf`.
+    let status = unsafe { sys::md_shim_watchdog_create(&raw mut handle, name.as_ptr(), pconf.as_ptr()) };
+    if status != sys::APR_SUCCESS {
+        return Err(WatchdogError::Instance(status));
+    }
+    let job: *mut Job = pconf.keep_raw(Job { handle, callback: Mutex::new(callback) });
+    // SAFETY: mod_watchdog keeps the pointer as long as `pconf`, which drops the job.
+    match unsafe { sys::md_shim_watchdog_start(handle, interval(delay), job.cast()) } {
+        sys::APR_SUCCESS => Ok(()),
+        status => Err(WatchdogError::Callback(status)),
+    }
+}
+
+const _: sys::md_rs_watchdog_fn = Some(md_rs_watchdog);
+
+/// Always succeeds: mod_watchdog never again calls what returned an error.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_watchdog(state: c_int, data: *mut c_void, _pool: *mut sys::apr_pool_t) -> sys::apr_status_t {
+    guard("watchdog", sys::APR_SUCCESS, || {
+        let job = present(data.cast::<Job>(), "data of the watchdog")?;
+        // SAFETY: registered in `register`; mod_watchdog joins its threads before the pool goes. Shared access only.
+        let job = unsafe { job.as_ref() };
+        let occasion = match state {
+            sys::AP_WATCHDOG_STATE_STARTING => Occasion::Start,
+            sys::AP_WATCHDOG_STATE_STOPPING => Occasion::Stop,
+            _ => Occasion::Run,
+        };
+        // A callback that panicked is called again: the state it keeps is its own to check.
+        let mut callback = job.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = callback(occasion) {
+            // SAFETY: the handle of this job's instance, from its own thread.
+            unsafe { sys::md_shim_watchdog_interval(job.handle, interval(next), data) };
+        }
+        Ok(sys::APR_SUCCESS)
+    })
+}
+
+/// APR counts microseconds.
+fn interval(time: Duration) -> sys::apr_interval_time_t {
+    time.as_micros().try_into().unwrap_or(sys::apr_interval_time_t::MAX)
+}
