@@ -30,9 +30,13 @@ make_debian() {
 
 # How this machine reaches registries and mirrors: its CA bundle, names, apt's transport and the settings of cargo and pip.
 pass_on_network() {
-    local bundle=/etc/ssl/certs/ca-certificates.crt file
-    mkdir -p "$root/etc/ssl/certs" "$root/root/.cargo"
-    [ ! -r $bundle ] || cp $bundle "$root$bundle"
+    local bundle=/etc/ssl/certs/ca-certificates.crt extra=$root/usr/local/share/ca-certificates file
+    mkdir -p "$root/etc/ssl/certs" "$root/root/.cargo" "$extra"
+    if [ -r $bundle ]; then
+        cp $bundle "$root$bundle"
+        # The package ca-certificates makes the bundle anew, from single files.
+        awk -v to="$extra/host-" '/BEGIN CERT/ { n++ } n { print > (to n ".crt") }' $bundle
+    fi
     cp /etc/resolv.conf /etc/hosts "$root/etc/"
     apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-|Retries|ForceIP)' >"$root/etc/apt/apt.conf.d/99host" || true
     for file in config config.toml; do
