@@ -49,7 +49,7 @@ pass_on_network() {
 
 # Of the environment only what has to do with the above.
 network_environment() {
-    env | grep -iE '^(https?_proxy|no_proxy|all_proxy|PIP_[A-Z_]+|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*|SSL_CERT_[A-Z]+|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE)='
+    env | grep -iE '^(https?_proxy|no_proxy|all_proxy|PIP_(CERT|PROXY|DEFAULT_TIMEOUT|TRUSTED_HOST|NO_INDEX|[A-Z_]*INDEX_URL)|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*|SSL_CERT_[A-Z]+|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE)='
 }
 
 mount_system() {
