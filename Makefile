@@ -8,6 +8,7 @@ PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
 CHECKS    := fmt clippy layers symbols coverage
+LINT      := $(CARGO) clippy --locked --all-targets
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 2
 
@@ -57,8 +58,7 @@ fmt:
 	@$(TOOLS)/current.sh || $(CARGO) fmt --all --check
 
 clippy:
-	@$(TOOLS)/current.sh || $(CARGO) clippy --locked --all-targets -- -D warnings
-	@$(TOOLS)/current.sh || $(CARGO) clippy --locked --all-targets --features httpd -- -D warnings
+	@$(TOOLS)/current.sh || { $(LINT) -- -D warnings && $(LINT) --features httpd -- -D warnings; }
 
 layers:
 	@python3 $(TOOLS)/layers.py
