@@ -41,7 +41,8 @@ deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/venv/install
 
 build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
 
-install: build ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
+# What is built is installed as it is: root, by sudo, has no cargo as a rule.
+install: $(if $(wildcard build/a2md),,build) ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
 	@$(TOOLS)/install.sh install
 
 uninstall: ## Remove what install put there

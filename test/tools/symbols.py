@@ -33,7 +33,6 @@ def complaints(asked, offered, listed, newer):
     """What is wrong, in one line each."""
     lines = [f"{name}: needs an httpd newer than 2.4.49" for name in sorted(asked & newer)]
     lines += [f"{name}: not in symbols.txt; see since when httpd has it, then run symbols.py --write" for name in sorted(asked - listed - newer)]
-    lines += [f"{name}: in symbols.txt, but no longer used" for name in sorted(listed - asked)]
     lines += [f"{name}: exported, but only md_module may be" for name in sorted(offered - {"md_module"})]
     if "md_module" not in offered:
         lines.append("md_module: not exported, httpd cannot load this")
