@@ -1,0 +1,88 @@
+# Everything a developer or an administrator does here has a verb: `make help` lists them.
+
+CARGO     ?= cargo
+APXS      ?= apxs
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+PYTHON    := build/venv/bin/python
+TOOLS     := test/tools
+# What `make check` consists of; each counts as one test in `make test`.
+CHECKS    := fmt clippy layers symbols coverage
+LINT      := $(CARGO) clippy --locked --all-targets
+# pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
+ARGS      ?= -n 2
+
+export APXS PREFIX DESTDIR
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test fresh clean
+
+help: ## List these verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+include c-shim/module.mk
+
+packages:
+	@$(TOOLS)/deps.sh
+
+build/pebble/bin/pebble: $(TOOLS)/pebble.sh | packages
+	@$(TOOLS)/pebble.sh
+
+build/oracle/mod_md.so: $(TOOLS)/oracle.sh | packages
+	@$(TOOLS)/oracle.sh
+
+build/venv/installed: test/requirements.txt | packages
+	@$(TOOLS)/venv.sh
+
+deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/venv/installed ## Install what building and testing need, below build/ where possible
+
+build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
+
+# What is built is installed as it is: root, by sudo, has no cargo as a rule.
+install: $(if $(wildcard build/a2md),,build) ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
+	@$(TOOLS)/install.sh install
+
+uninstall: ## Remove what install put there
+	@$(TOOLS)/install.sh uninstall
+
+# A make of its own for the build: what deps installs is asked for its paths (apxs -q) only now.
+demo: deps ## Obtain and serve a certificate from a private CA and show it; KEEP=1 leaves it running
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/demo.py $(if $(KEEP),--keep)
+
+check: $(CHECKS) ## Format, lints, layers, symbols, coverage of the list of known bugs
+
+fmt:
+	@$(TOOLS)/current.sh || $(CARGO) fmt --all --check
+
+clippy:
+	@$(TOOLS)/current.sh || { $(LINT) -- -D warnings && $(LINT) --features httpd -- -D warnings; }
+
+layers:
+	@python3 $(TOOLS)/layers.py
+
+symbols: build/mod_md.so
+	@python3 $(TOOLS)/symbols.py build/mod_md.so
+
+coverage:
+	@python3 $(TOOLS)/coverage.py
+
+unittest: ## Test the core with cargo; needs no httpd
+	@$(CARGO) test --locked --no-fail-fast
+
+pytest: deps build ## Test against httpd and Pebble; ARGS go to pytest
+	@$(PYTHON) -m pytest $(ARGS) test
+
+# run.py needs a Python before it can count; what else is missing is its first step.
+test: $(if $(shell command -v python3),,packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed
+	@python3 $(TOOLS)/run.py $(CHECKS)
+
+fresh: ## Run demo and test in a new Debian 13 below build/fresh, with its own Rust
+	@$(TOOLS)/fresh.sh
+
+clean: ## Remove what the build left; downloads and the Debian of fresh stay
+	$(CARGO) clean
+	rm -rf build/mod_md* build/a2md

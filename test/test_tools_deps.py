@@ -1,0 +1,40 @@
+"""What test/tools/deps.sh does where it cannot install anything, and where nothing is missing."""
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def deps(tmp_path):
+    """Runs deps.sh with programs replaced by these scripts."""
+    def run(**programs):
+        for name, script in programs.items():
+            path = tmp_path / name.replace("_", "-")
+            path.write_text(f"#!/bin/sh\n{script}\n")
+            path.chmod(0o755)
+        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        return subprocess.run([TOP / "test/tools/deps.sh"], env=env, capture_output=True, text=True)
+    return run
+
+
+def test_does_nothing_when_nothing_is_missing(deps):
+    done = deps(apt_get="echo apt-get was called; exit 1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_says_what_is_missing_and_the_command_to_whoever_is_not_root(deps):
+    done = deps(pkg_config="exit 1", id="echo 1000", apt_get="echo apt-get was called")
+    assert done.returncode == 1
+    assert done.stdout == "Missing: OpenSSL headers, curl headers\n"
+    assert "sudo apt-get update && sudo apt-get install --no-install-recommends libssl-dev libcurl4-openssl-dev" in done.stderr
+
+
+def test_refuses_a_rust_that_is_too_old_here_and_in_the_distribution(deps):
+    done = deps(rustc="echo rustc 1.63.0", apt_cache="echo '  Candidate: 1.63.0+dfsg1-2'", apt_get="exit 0", id="echo 0")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Missing: Rust 1.85 or newer\n")
+    assert "this distribution has 1.63.0" in done.stderr

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs the system packages that building and testing need and that are not there yet.
+# Not root, or no apt: says what is missing and how to get it, and fails.
+set -eu
+cd "$(dirname "$0")/../.."
+. test/tools/lib.sh
+
+MIN_RUST=1.85
+newest() { sort -V | tail -n 1; }
+at_least() { [ "$(printf '%s\n' "$1" "$2" | newest)" = "$1" ]; }
+
+have_rust() { has cargo && at_least "$(rustc --version 2>/dev/null | cut -d ' ' -f 2)" "$MIN_RUST"; }
+have_library() { pkg-config --exists "$1" 2>/dev/null; }
+have_libclang() {
+    compgen -G "${LIBCLANG_PATH:-/usr/lib}/libclang*.so*" >/dev/null ||
+        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p 2>/dev/null | grep -q libclang
+}
+have_clang_headers() { compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null; }
+have_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
+
+# What is needed | how to see that it is there | the Debian package that brings it.
+# apache2-bin and apache2-dev suffice: the package apache2 would set up and start a server of the system's.
+NEEDED='
+a C compiler               | has cc                        | gcc libc6-dev
+pkg-config                 | has pkg-config                | pkg-config
+Rust 1.85 or newer         | have_rust                     | cargo rustc
+Apache httpd               | have_httpd                    | apache2-bin
+apxs and the httpd headers | has apxs                      | apache2-dev
+OpenSSL headers            | have_library openssl          | libssl-dev
+curl headers               | have_library libcurl          | libcurl4-openssl-dev
+libclang                   | have_libclang                 | libclang-dev
+headers of clang           | have_clang_headers            | libclang-dev
+binutils                   | has nm                        | binutils
+openssl                    | has openssl                   | openssl
+curl                       | has curl                      | curl
+Python 3                   | has python3                   | python3
+venv of Python             | python3 -c "import ensurepip" | python3-venv
+strace                     | has strace                    | strace
+faketime                   | has faketime                  | faketime
+wrk                        | has wrk                       | wrk
+'
+
+# Fills `missing` (words) and `packages` from the table.
+look() {
+    missing=() packages=()
+    while IFS='|' read -r what test package; do
+        [ -n "$what" ] || continue
+        eval "$test" >/dev/null 2>&1 && continue
+        missing+=("$(echo $what)")
+        packages+=($package)
+    done <<<"$NEEDED"
+}
+
+# A distribution's Rust may be too old: then it is not worth installing.
+check_rust_candidate() {
+    have_rust && return
+    local candidate
+    candidate=$(apt-cache policy rustc 2>/dev/null | sed -n 's/ *Candidate: //p')
+    at_least "${candidate:-0}" "$MIN_RUST" || die "Rust $MIN_RUST or newer is missing, and this distribution has ${candidate:-none}." \
+        "Install it with rustup (see the Rust project's site) and put cargo into PATH."
+}
+
+look
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+list=$(printf '%s, ' "${missing[@]}")
+say "Missing: ${list%, }"
+has apt-get || die "There is no apt-get here. Install the above with the system's package manager; Debian calls them:" "  ${packages[*]}"
+[ "$(id -u)" = 0 ] || die "Not root, so nothing is installed. Run:" "  sudo apt-get update && sudo apt-get install --no-install-recommends ${packages[*]}"
+
+refresh_apt
+check_rust_candidate
+DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "${packages[@]}"
+hash -r
+
+look
+[ ${#missing[@]} -eq 0 ] || die "Installed, but still not found: ${missing[*]}"

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Runs a command (default: make demo, then make test) on the last commit in a Debian 13 of its own, below build/fresh, with
+# that distribution's Rust. The Debian is made by debootstrap once and kept; the checkout in it is new each time.
+#
+# It all happens in a mount and process namespace: what is mounted or started there ends with this script, however it ends.
+set -eu
+cd "$(dirname "$0")/../.."
+. test/tools/lib.sh
+
+SUITE=trixie
+root=$PWD/build/fresh/$SUITE
+checkout=/srv/mod_md
+
+if [ "${1:-}" != --inside ]; then
+    [ "$(id -u)" = 0 ] || die "This needs root, for chroot. Run: sudo make fresh"
+    has debootstrap || die "debootstrap is missing. Run: sudo apt-get install debootstrap"
+    has git || die "git is missing. Run: sudo apt-get install git"
+    exec unshare --mount --propagation private --pid --fork --kill-child -- "$0" --inside "$@"
+fi
+shift
+
+make_debian() {
+    local part=$root.part mirror keyring
+    mirror=$(debian_mirror) keyring=$(debian_keyring)
+    rm -rf --one-file-system "$part"
+    mkdir -p "$part"
+    debootstrap --variant=minbase --keyring="$keyring" "$SUITE" "$part" "$mirror" || die "debootstrap failed, see $part/debootstrap"
+    mv "$part" "$root"
+}
+
+# How this machine reaches registries and mirrors: its CA bundle, names, apt's transport and the settings of cargo and pip.
+pass_on_network() {
+    local bundle=/etc/ssl/certs/ca-certificates.crt extra=$root/usr/local/share/ca-certificates file
+    mkdir -p "$root/etc/ssl/certs" "$root/root/.cargo" "$extra"
+    if [ -r $bundle ]; then
+        cp $bundle "$root$bundle"
+        # The package ca-certificates makes the bundle anew, from single files.
+        awk -v to="$extra/host-" '/BEGIN CERT/ { n++ } n { print > (to n ".crt") }' $bundle
+    fi
+    cp /etc/resolv.conf /etc/hosts "$root/etc/"
+    apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-|Retries|ForceIP)' >"$root/etc/apt/apt.conf.d/99host" || true
+    for file in config config.toml; do
+        [ ! -r "${CARGO_HOME:-$HOME/.cargo}/$file" ] || cp "${CARGO_HOME:-$HOME/.cargo}/$file" "$root/root/.cargo/"
+    done
+    for file in /etc/pip.conf "$HOME/.config/pip/pip.conf" "$HOME/.pip/pip.conf"; do
+        [ ! -r "$file" ] || cp "$file" "$root/etc/pip.conf"
+    done
+}
+
+# Of the environment only what has to do with the above.
+network_environment() {
+    env | grep -iE '^(https?_proxy|no_proxy|all_proxy|PIP_(CERT|PROXY|DEFAULT_TIMEOUT|TRUSTED_HOST|NO_INDEX|[A-Z_]*INDEX_URL)|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*|SSL_CERT_[A-Z]+|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE)='
+}
+
+mount_system() {
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount -t sysfs -o ro sysfs "$root/sys" 2>/dev/null || true
+}
+
+new_checkout() {
+    rm -rf --one-file-system "${root:?}$checkout"
+    mkdir -p "$root$checkout"
+    git archive HEAD | tar -x -C "$root$checkout"
+}
+
+inside() {
+    local settings=()
+    mapfile -t settings < <(network_environment)
+    chroot "$root" /usr/bin/env -i "${settings[@]}" HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        DEBIAN_FRONTEND=noninteractive bash -c "cd $checkout && $*"
+}
+
+[ -d "$root" ] || make_debian
+pass_on_network
+mount_system
+new_checkout
+inside 'command -v make >/dev/null || { apt-get -q update && apt-get -qy install --no-install-recommends make; }'
+say "== Debian $(cat "$root/etc/debian_version"), commit $(git rev-parse --short HEAD)"
+inside "${*:-make demo && make test}"

@@ -1,0 +1,28 @@
+# What the shell tools share: words for the user, and Debian's archive as this machine's apt knows it.
+
+die() { printf '%s\n' "$@" >&2; exit 1; }
+say() { printf '%s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The archive's lists may never have been fetched on a new machine.
+refresh_apt() {
+    has apt-get || return 1
+    [ "$(id -u)" = 0 ] || return 1
+    DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
+}
+
+apt_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -n 1; }
+
+# Prints the base address of the Debian archive, fails in words when apt knows none.
+debian_mirror() {
+    has apt-get || die "No apt here: this needs a Debian system."
+    [ -n "$(apt_mirror)" ] || refresh_apt || true
+    [ -n "$(apt_mirror)" ] || die "apt knows no Debian archive; see /etc/apt/sources.list.d, then: sudo apt-get update"
+    apt_mirror
+}
+
+debian_keyring() {
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    [ -r "$keyring" ] || die "$keyring is missing. Run: sudo apt-get install debian-archive-keyring"
+    printf '%s\n' "$keyring"
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Provides build/venv, the Python of the tests with test/requirements.txt in it.
+set -eu
+cd "$(dirname "$0")/../.."
+. test/tools/lib.sh
+
+rm -rf build/venv
+python3 -m venv build/venv
+build/venv/bin/python -m pip --disable-pip-version-check install -q -r test/requirements.txt
+touch build/venv/installed
+say "Python of the tests: $(build/venv/bin/python --version)"
