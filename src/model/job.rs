@@ -35,6 +35,9 @@ pub struct Job {
     /// What happened, newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<JobLog>,
+    /// The CA does not want to be asked before this moment, whatever else makes the renewal due.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Timestamp>,
 }
 
 /// How an attempt ended, or what it is doing.

@@ -14,7 +14,7 @@ mod status;
 pub mod time;
 mod window;
 
-pub use domain::{CaSettings, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
+pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
 pub use job::{Job, JobResult, LogEntry};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};

@@ -1,0 +1,112 @@
+//! Accounts (RFC 8555 section 7.1.2): what the CA says of one, and what is kept of it in `account.json`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::Eab;
+
+/// Whether the CA takes requests of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountStatus {
+    /// It does.
+    Valid,
+    /// The holder gave the account up.
+    Deactivated,
+    /// The CA took it away.
+    Revoked,
+}
+
+/// `account.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountRecord {
+    /// Absent where the account was found to be unusable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<AccountStatus>,
+    /// URL of the account, the key id of requests.
+    pub url: String,
+    /// Directory URL of its CA.
+    pub ca_url: String,
+    /// Contact URIs as the CA knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contact: Vec<String>,
+    /// The CA's answer to the registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Value>,
+    /// The terms that were agreed to.
+    #[serde(default, alias = "terms-of-service", skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<String>,
+    /// URL of the list of orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<String>,
+    /// The external account that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eab: Option<Eab>,
+}
+
+/// What an account is good for: one CA, and one external account if any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountScope {
+    /// Directory URL of the CA.
+    pub ca_url: String,
+    /// The external account.
+    pub eab: Option<Eab>,
+}
+
+/// An account as the CA describes it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Account {
+    pub status: Option<AccountStatus>,
+    pub contact: Vec<String>,
+    pub orders: Option<String>,
+}
+
+/// The payload of a newAccount request (RFC 8555 section 7.3).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewAccount<'a> {
+    pub contact: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub terms_of_service_agreed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_account_binding: Option<Value>,
+}
+
+impl AccountRecord {
+    /// Whether this account can be used for orders in that scope.
+    #[must_use]
+    pub fn is_for(&self, scope: &AccountScope) -> bool {
+        self.status == Some(AccountStatus::Valid) && self.ca_url == scope.ca_url && self.eab == scope.eab
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_accounts_read_back() {
+        let text = r#"{"status":"valid","url":"https://ca/acct/1","ca-url":"https://ca/dir","contact":["mailto:a@x.org"],"registration":{"status":"valid"},"agreement":"accepted","orders":"https://ca/list/1"}"#;
+        let record: AccountRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        let old: AccountRecord =
+            serde_json::from_str(r#"{"url":"u","ca-url":"c","terms-of-service":"t","eab":{"kid":"k","hmac":"h"}}"#)
+                .unwrap();
+        assert_eq!(old.agreement.as_deref(), Some("t"));
+        assert!(!old.is_for(&AccountScope { ca_url: "c".to_owned(), eab: old.eab.clone() }), "no status: not usable");
+    }
+
+    #[test]
+    fn an_account_is_for_one_ca_and_one_external_account() {
+        let eab = |kid: &str| Some(Eab { kid: kid.to_owned(), hmac: "h".to_owned() });
+        let scope = |ca: &str, eab| AccountScope { ca_url: ca.to_owned(), eab };
+        let record: AccountRecord =
+            serde_json::from_str(r#"{"status":"valid","url":"u","ca-url":"c","eab":{"kid":"k","hmac":"h"}}"#).unwrap();
+        assert!(record.is_for(&scope("c", eab("k"))));
+        assert!(!record.is_for(&scope("d", eab("k"))));
+        assert!(!record.is_for(&scope("c", eab("l"))));
+        assert!(!record.is_for(&scope("c", None)));
+    }
+}

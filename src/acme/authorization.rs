@@ -1,0 +1,131 @@
+//! Authorizations and their challenges (RFC 8555 sections 7.1.4 and 8).
+
+use serde::Deserialize;
+
+use crate::model::Problem;
+
+/// Where an authorization stands (RFC 8555 section 7.1.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthorizationStatus {
+    /// Control over the name is shown.
+    Valid,
+    /// A challenge failed.
+    Invalid,
+    /// Its time is over.
+    Expired,
+    /// The account gave it up.
+    Deactivated,
+    /// The CA withdrew it.
+    Revoked,
+    /// A challenge is to be met. Also stands for a status that is not known here.
+    #[default]
+    #[serde(other)]
+    Pending,
+}
+
+/// An authorization as the CA describes it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Authorization {
+    /// Where it stands.
+    pub status: AuthorizationStatus,
+    /// What it is for.
+    pub identifier: AuthorizedIdentifier,
+    /// Ways to show control; one suffices.
+    pub challenges: Vec<Challenge>,
+}
+
+/// The name of an authorization, without the `*.` of a wildcard.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct AuthorizedIdentifier {
+    /// The name or address.
+    pub value: String,
+}
+
+/// Where a challenge stands (RFC 8555 section 7.1.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChallengeStatus {
+    /// The CA is looking.
+    Processing,
+    /// It was met.
+    Valid,
+    /// It failed.
+    Invalid,
+    /// The CA waits to be told that it can look.
+    #[default]
+    #[serde(other)]
+    Pending,
+}
+
+/// One way to show control over a name. Types that are not known here may lack what the known ones have.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Challenge {
+    /// E.g. `http-01`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where to say that it can be looked at.
+    pub url: String,
+    /// Where it stands.
+    pub status: ChallengeStatus,
+    /// Random value of the CA.
+    pub token: String,
+    /// Why it failed.
+    pub error: Option<Problem>,
+}
+
+impl Authorization {
+    /// Whether it can no longer become valid.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        !matches!(self.status, AuthorizationStatus::Pending | AuthorizationStatus::Valid)
+    }
+
+    /// What the CA found wrong, of any challenge.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        self.challenges.iter().find_map(|challenge| challenge.error.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_of_the_rfc() {
+        // RFC 8555 section 7.1.4
+        let authorization: Authorization = serde_json::from_str(
+            r#"{
+            "status": "valid",
+            "expires": "2015-03-01T14:09:07.99Z",
+            "identifier": { "type": "dns", "value": "www.example.org" },
+            "challenges": [{
+                "url": "https://example.com/acme/chall/prV_B7yEyA4",
+                "type": "http-01",
+                "status": "valid",
+                "token": "DGyRejmCefe7v4NfDGDKfA",
+                "validated": "2014-12-01T12:05:58.16Z"
+            }],
+            "wildcard": false
+        }"#,
+        )
+        .unwrap();
+        assert_eq!(authorization.challenges[0].token, "DGyRejmCefe7v4NfDGDKfA");
+        assert!(!authorization.has_failed());
+    }
+
+    #[test]
+    fn unknown_challenge_types_do_not_break_parsing() {
+        let authorization: Authorization = serde_json::from_str(
+            r#"{"status": "pending", "identifier": {"type": "dns", "value": "x.org"},
+            "challenges": [{"type": "dns-persist-01", "url": "u", "issuer-domain-names": ["ca"]}, {"type": "foo-99", "status": "odd"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(authorization.challenges.len(), 2);
+        assert_eq!(authorization.challenges[1].status, ChallengeStatus::Pending);
+    }
+}

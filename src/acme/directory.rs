@@ -1,0 +1,87 @@
+//! The directory of a CA (RFC 8555 section 7.1.1).
+
+use serde::Deserialize;
+
+use super::AcmeError;
+
+/// Where a CA's resources are, and what it asks of its clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Directory {
+    /// Gives nonces.
+    pub new_nonce: String,
+    /// Takes registrations.
+    pub new_account: String,
+    /// Takes orders.
+    pub new_order: String,
+    /// Says when to renew (RFC 9773), where the CA does.
+    #[serde(default)]
+    pub renewal_info: Option<String>,
+    /// Terms and conditions.
+    #[serde(default)]
+    pub meta: Meta,
+}
+
+/// What a CA says about itself (RFC 8555 section 9.7.6).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    /// URL of the terms of service.
+    pub terms_of_service: Option<String>,
+    /// Whether an account needs an external one (RFC 8555 section 7.3.4).
+    pub external_account_required: bool,
+}
+
+impl Directory {
+    /// Reads what the CA answered at `url`.
+    ///
+    /// # Errors
+    /// If it is not the directory of an RFC 8555 server.
+    pub fn parse(url: &str, body: &[u8]) -> Result<Self, AcmeError> {
+        serde_json::from_slice(body).map_err(|_| {
+            let version_1 =
+                serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
+            if version_1 {
+                AcmeError::Version1 { url: url.to_owned() }
+            } else {
+                AcmeError::NotADirectory { url: url.to_owned() }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_of_the_rfc() {
+        // RFC 8555 section 7.1.1
+        let body = br#"{
+            "newNonce": "https://example.com/acme/new-nonce",
+            "newAccount": "https://example.com/acme/new-account",
+            "newOrder": "https://example.com/acme/new-order",
+            "newAuthz": "https://example.com/acme/new-authz",
+            "revokeCert": "https://example.com/acme/revoke-cert",
+            "keyChange": "https://example.com/acme/key-change",
+            "meta": {
+                "termsOfService": "https://example.com/acme/terms/2017-5-30",
+                "website": "https://www.example.com/",
+                "caaIdentities": ["example.com"],
+                "externalAccountRequired": false
+            }
+        }"#;
+        let directory = Directory::parse("https://example.com/acme", body).unwrap();
+        assert_eq!(directory.new_order, "https://example.com/acme/new-order");
+        assert_eq!(directory.meta.terms_of_service.as_deref(), Some("https://example.com/acme/terms/2017-5-30"));
+    }
+
+    #[test]
+    fn other_answers_are_named() {
+        let parse = |body: &str| Directory::parse("https://ca/dir", body.as_bytes()).unwrap_err();
+        assert!(matches!(parse(r#"{"new-authz": "https://ca/new-authz"}"#), AcmeError::Version1 { .. }));
+        for body in ["", "<html>", "{}", "[]", r#"{"newNonce": 1, "newAccount": "", "newOrder": ""}"#] {
+            assert!(matches!(parse(body), AcmeError::NotADirectory { .. }), "{body}");
+        }
+    }
+}

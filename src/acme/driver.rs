@@ -1,0 +1,458 @@
+//! Takes the steps that [`next`] decides on, one request or command each, until there is a certificate or no way on.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::account::{Account, NewAccount};
+use super::challenge::{choose, key_authorization};
+use super::facts::{AuthorizationFacts, Said};
+use super::next::Failure;
+use super::order::NewOrder;
+use super::session::{empty_object, json, location};
+use super::{
+    AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Authorization, ChallengeType, Directory, Facts,
+    Journal, Order, OrderRecord, Poll, Publisher, Session, SetUp, Step, next,
+};
+use crate::clock::Clock;
+use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, base64url_decode, csr_der, sign_eab};
+use crate::http::HttpClient;
+use crate::log::note;
+use crate::model::{Eab, Identifier, KeySpec, Problem};
+
+/// What a renewal is to bring.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Name of the domain, for messages.
+    pub name: String,
+    /// What the certificates are to be for, in order.
+    pub identifiers: Vec<Identifier>,
+    /// The types of key; a certificate each.
+    pub keys: Vec<KeySpec>,
+    /// Whether certificates ask for stapling (RFC 7633).
+    pub must_staple: bool,
+    /// The CA, and the external account if any.
+    pub scope: AccountScope,
+    /// Contact URIs for a new account.
+    pub contacts: Vec<String>,
+    /// The agreement to the CA's terms, as configured.
+    pub agreement: Option<String>,
+    /// Challenge types that may be used, most wanted first.
+    pub challenges: Vec<ChallengeType>,
+}
+
+/// What is left to do after some steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Call again, at once.
+    Continue,
+    /// Call again, not before this moment.
+    Wait(Timestamp),
+    /// All certificates are in the journal, and nothing is left set up.
+    Done,
+}
+
+/// One run of a domain's renewal.
+pub struct Driver<J, P> {
+    wanted: Wanted,
+    journal: J,
+    publisher: P,
+    accounts: Arc<dyn AccountBook>,
+    clock: Arc<dyn Clock>,
+    session: Session,
+    directory: Option<Directory>,
+    account: Option<(AccountRecord, PrivateKey)>,
+    /// The key type that is worked on, by index.
+    current: usize,
+    facts: Facts,
+    refused_nonces: u32,
+}
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    /// Refused nonces in a row that are taken; at the end there is a pause between tries.
+    const MAX_REFUSED_NONCES: u32 = 25;
+    /// Refused nonces in a row that are answered at once.
+    const IMMEDIATE_RETRIES: u32 = 3;
+    /// Longest first name that becomes the common name (RFC 5280, ub-common-name).
+    const MAX_COMMON_NAME: usize = 64;
+
+    /// A run that goes on where the journal ends.
+    #[must_use]
+    pub fn new(
+        wanted: Wanted,
+        journal: J,
+        publisher: P,
+        accounts: Arc<dyn AccountBook>,
+        http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let facts = Facts::new(false, OrderRecord::default(), Vec::new(), clock.now());
+        let session = Session::new(http, Arc::clone(&clock));
+        let mut driver = Self {
+            wanted,
+            journal,
+            publisher,
+            accounts,
+            clock,
+            session,
+            directory: None,
+            account: None,
+            current: 0,
+            facts,
+            refused_nonces: 0,
+        };
+        driver.look();
+        driver
+    }
+
+    /// The journal, to close it.
+    pub fn journal(&mut self) -> &mut J {
+        &mut self.journal
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// If the run is over without all certificates. What is in the journal serves the next run.
+    pub fn step(&mut self) -> Result<Outcome, AcmeError> {
+        match self.take(next(&self.facts, self.clock.now())) {
+            Err(AcmeError::BadNonce) => self.nonce_refused(),
+            result => {
+                self.refused_nonces = 0;
+                result
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<Outcome, AcmeError> {
+        match step {
+            Step::Directory => self.read_directory()?,
+            Step::Register => return self.find_or_register(),
+            Step::NewOrder => self.new_order()?,
+            Step::RefreshOrder => self.refresh_order()?,
+            Step::Refresh(index) => self.refresh(index)?,
+            Step::SetUp(index, kind) => self.set_up(index, kind)?,
+            Step::Answer(index, kind) => self.answer(index, kind)?,
+            Step::Wait { until } => {
+                if until > self.facts.poll.at {
+                    self.facts.poll = self.facts.poll.again(until);
+                }
+                return Ok(Outcome::Wait(until));
+            }
+            Step::Finalize => self.finalize()?,
+            Step::Download(url) => self.download(&url)?,
+            Step::TearDown => self.tear_down()?,
+            Step::Done if self.current + 1 < self.wanted.keys.len() => {
+                self.current += 1;
+                self.look();
+            }
+            Step::Done => return Ok(Outcome::Done),
+            Step::GiveUp(failure) => return Err(self.give_up(&failure)),
+        }
+        Ok(Outcome::Continue)
+    }
+
+    /// Gathers the facts about the present key type from the journal; those about the CA stay.
+    fn look(&mut self) {
+        let chain = self.wanted.keys.get(self.current).is_none_or(|spec| self.journal.has_chain(spec));
+        let facts = Facts::new(chain, self.journal.order(), self.wanted.challenges.clone(), self.clock.now());
+        self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), ..facts };
+    }
+
+    fn nonce_refused(&mut self) -> Result<Outcome, AcmeError> {
+        self.refused_nonces += 1;
+        if self.refused_nonces > Self::MAX_REFUSED_NONCES {
+            return Err(AcmeError::BadNonce);
+        }
+        let Some(pauses) = self.refused_nonces.checked_sub(Self::IMMEDIATE_RETRIES) else {
+            return Ok(Outcome::Continue);
+        };
+        let pause = SignedDuration::from_millis(50 << pauses.min(4));
+        Ok(Outcome::Wait(self.clock.now() + pause))
+    }
+
+    fn read_directory(&mut self) -> Result<(), AcmeError> {
+        self.journal.progress("Contacting ACME server");
+        self.directory = Some(self.session.directory(&self.wanted.scope.ca_url)?);
+        self.facts.directory = true;
+        Ok(())
+    }
+
+    fn find_or_register(&mut self) -> Result<Outcome, AcmeError> {
+        let Some(_claim) = self.accounts.claim(&self.wanted.scope) else {
+            return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
+        };
+        if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
+            self.journal.progress("Checking the account at the CA");
+            match self.session.read(directory(&self.directory)?, &account.url, &key, &account.url) {
+                Ok(response) if json::<Account>(&account.url, &response)?.status == Some(AccountStatus::Valid) => {
+                    self.account = Some((account, key));
+                    self.facts.account = true;
+                }
+                Ok(_) => self.accounts.forget(&account)?,
+                Err(err) if err.is_account_lost() => {
+                    note!(Warning, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
+                    self.accounts.forget(&account)?;
+                }
+                Err(err) => return Err(err),
+            }
+        } else {
+            self.register()?;
+        }
+        Ok(Outcome::Continue)
+    }
+
+    fn register(&mut self) -> Result<(), AcmeError> {
+        let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
+        if wanted.contacts.is_empty() {
+            return Err(AcmeError::NoContact(wanted.name.clone()));
+        }
+        if wanted.agreement.is_none() {
+            let terms = ca.meta.terms_of_service.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(AcmeError::NoAgreement { terms });
+        }
+        self.journal.progress("Registering a new account at the CA");
+        let key = self.accounts.draft_key(&wanted.scope)?;
+        let binding = wanted.scope.eab.as_ref().map(|eab| bind(&key, &ca.new_account, eab)).transpose()?;
+        let payload = NewAccount {
+            contact: &wanted.contacts,
+            terms_of_service_agreed: ca.meta.terms_of_service.is_some(),
+            external_account_binding: binding,
+        };
+        let response = self.session.post(ca, &ca.new_account, &key, KeyRef::Jwk, &payload)?;
+        let url = location(&ca.new_account, &response)?;
+        let said: Account = json(&url, &response)?;
+        let record = AccountRecord {
+            status: said.status,
+            url,
+            ca_url: wanted.scope.ca_url.clone(),
+            contact: said.contact,
+            registration: json(&ca.new_account, &response).ok(),
+            agreement: wanted.agreement.clone(),
+            orders: said.orders,
+            eab: wanted.scope.eab.clone(),
+        };
+        self.accounts.add(&record)?;
+        note!(Warning, "registered new account {}", record.url);
+        self.account = Some((record, key));
+        self.facts.account = true;
+        Ok(())
+    }
+
+    fn new_order(&mut self) -> Result<(), AcmeError> {
+        self.journal.progress("Creating new order");
+        let payload = NewOrder { identifiers: &self.wanted.identifiers };
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload)?;
+        let url = location(&ca.new_order, &response)?;
+        let order: Order = json(&url, &response)?;
+        let now = self.clock.now();
+        self.facts.forget_order(now);
+        self.facts.ordered_now = true;
+        self.facts.record.url = Some(url);
+        self.facts.hear_order(order, now);
+        self.journal.save_order(&self.facts.record)?;
+        Ok(())
+    }
+
+    fn refresh_order(&mut self) -> Result<(), AcmeError> {
+        let url = self.facts.record.url.clone().unwrap_or_default();
+        match self.read::<Order>(&url) {
+            Ok(order) => self.heard_order(order),
+            Err(err) if err.is_gone() && !self.facts.ordered_now => {
+                self.facts.order_gone = true;
+                Ok(())
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    fn heard_order(&mut self, order: Order) -> Result<(), AcmeError> {
+        let before = self.facts.record.status;
+        self.facts.hear_order(order, self.clock.now());
+        if self.facts.record.status == before { Ok(()) } else { Ok(self.journal.save_order(&self.facts.record)?) }
+    }
+
+    fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
+        let url = self.facts.authorizations[index].url.clone();
+        let value = match self.read::<Authorization>(&url) {
+            Ok(value) => value,
+            Err(err) if err.is_gone() && !self.facts.ordered_now => {
+                self.facts.order_gone = true;
+                return Ok(());
+            }
+            Err(err) => return Err(err),
+        };
+        self.facts.authorizations[index].said = Some(Said { value, at: self.clock.now() });
+        Ok(())
+    }
+
+    fn set_up(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
+        let (_, key) = self.account.as_ref().ok_or_else(no_account)?;
+        let authz = authorization(&self.facts.authorizations[index])?;
+        let (_, challenge) = choose(&[kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
+        let set_up = SetUp { kind, name: authz.identifier.value.clone() };
+        self.journal.progress(&format!("Setting up challenge '{kind}' for domain {}", set_up.name));
+        let value = key_authorization(&challenge.token, key)?;
+        let token = set_up.to_string();
+        if !self.facts.record.challenge_setups.contains(&token) {
+            self.facts.record.challenge_setups.push(token);
+            self.journal.save_order(&self.facts.record)?;
+        }
+        self.publisher.publish(&set_up, &value)?;
+        self.facts.authorizations[index].set_up = true;
+        Ok(())
+    }
+
+    fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
+        let authz = authorization(&self.facts.authorizations[index])?;
+        let (_, challenge) = choose(&[kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
+        self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
+        self.facts.authorizations[index].answered = true;
+        self.facts.poll = Poll::start(self.clock.now());
+        Ok(())
+    }
+
+    fn finalize(&mut self) -> Result<(), AcmeError> {
+        self.journal.progress("Sending the CSR");
+        let key = self.certificate_key()?;
+        let names = &self.wanted.identifiers;
+        let common_name = names.iter().find_map(|name| match name {
+            Identifier::Dns(name) => Some(name.as_str()),
+            Identifier::Ip(_) => None,
+        });
+        let common_name = common_name.filter(|name| name.len() < Self::MAX_COMMON_NAME);
+        let csr = csr_der(&key, names, common_name, self.wanted.must_staple)?;
+        let url = self.facts.record.finalize.clone().unwrap_or_default();
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let payload = serde_json::json!({ "csr": base64url(&csr) });
+        let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
+        self.facts.poll = Poll::start(self.clock.now());
+        self.heard_order(json(&url, &response)?)
+    }
+
+    fn certificate_key(&mut self) -> Result<PrivateKey, AcmeError> {
+        let spec = &self.wanted.keys[self.current];
+        if let Some(key) = self.journal.key(spec) {
+            return Ok(key);
+        }
+        let key = PrivateKey::generate(spec)?;
+        self.journal.save_key(spec, &key)?;
+        Ok(key)
+    }
+
+    fn download(&mut self, url: &str) -> Result<(), AcmeError> {
+        self.journal.progress("Downloading the certificate");
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.read(ca, url, key, &account.url)?;
+        let chain = Chain::from_der_or_pem(&response.body)
+            .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
+        let spec = &self.wanted.keys[self.current];
+        let fits = self.journal.key(spec).is_some_and(|key| key.fits(chain.leaf()));
+        let saved = if fits {
+            self.journal.save_chain(spec, &chain).map_err(AcmeError::from)
+        } else {
+            Err(AcmeError::WrongKey)
+        };
+        if saved.is_err() {
+            self.tear_down()?;
+            self.journal.save_order(&OrderRecord::default())?;
+        }
+        self.facts.chain = saved.is_ok();
+        saved
+    }
+
+    /// Each set-up is taken away once: it leaves the journal with it. With the last one the order goes too if it has
+    /// come to its end.
+    fn tear_down(&mut self) -> Result<(), AcmeError> {
+        while let Some(token) = self.facts.record.challenge_setups.last() {
+            if let Some(set_up) = SetUp::parse(token) {
+                self.publisher.withdraw(&set_up)?;
+            }
+            self.facts.record.challenge_setups.pop();
+            self.journal.save_order(&self.facts.record)?;
+        }
+        if self.facts.chain {
+            self.facts.record = OrderRecord::default();
+            self.journal.save_order(&self.facts.record)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the failure into words. An order that failed for good is forgotten.
+    fn give_up(&mut self, failure: &Failure) -> AcmeError {
+        let error = self.describe(failure);
+        if !matches!(failure, Failure::TimedOut(_)) {
+            if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
+                return err.into();
+            }
+        }
+        error
+    }
+
+    fn describe(&self, failure: &Failure) -> AcmeError {
+        let url = self.facts.record.url.clone().unwrap_or_default();
+        let order = self.facts.order.as_ref().map(|said| &said.value);
+        match failure {
+            Failure::Authorization(index) => {
+                let authz = authorization(&self.facts.authorizations[*index]);
+                let (name, problem) =
+                    authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
+                AcmeError::ChallengeFailed { name, problem: problem.cloned().unwrap_or_else(unexplained) }
+            }
+            Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
+                Ok(authz) => no_challenge(&self.wanted, authz),
+                Err(err) => err,
+            },
+            Failure::Order => match order.and_then(|order| order.error.clone()) {
+                Some(problem) => AcmeError::Problem { problem, retry_after: None },
+                None => AcmeError::OrderInvalid { url },
+            },
+            Failure::TimedOut(what) => AcmeError::TimedOut { what },
+            Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
+            Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
+        }
+    }
+
+    /// Reads a resource of the account and remembers when the CA wants to be asked again.
+    fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.read(ca, url, key, &account.url)?;
+        self.facts.retry_after = self.session.retry_after(&response);
+        json(url, &response)
+    }
+}
+
+fn directory(directory: &Option<Directory>) -> Result<&Directory, AcmeError> {
+    directory.as_ref().ok_or(AcmeError::Lacks { url: String::new(), what: "a directory" })
+}
+
+/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
+fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
+    let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
+    Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)
+}
+
+fn no_account() -> AcmeError {
+    AcmeError::Lacks { url: String::new(), what: "an account" }
+}
+
+fn authorization(facts: &AuthorizationFacts) -> Result<&Authorization, AcmeError> {
+    let lacks = || AcmeError::Lacks { url: facts.url.clone(), what: "an authorization" };
+    facts.said.as_ref().map(|said| &said.value).ok_or_else(lacks)
+}
+
+fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
+    AcmeError::NoChallenge {
+        name: authz.identifier.value.clone(),
+        offered: authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" "),
+        wanted: wanted.challenges.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn unexplained() -> Problem {
+    Problem { detail: "the CA does not say why".to_owned(), ..Problem::default() }
+}

@@ -1,0 +1,237 @@
+//! What can go wrong between an order and its certificate, and what it means for the next attempt.
+
+use jiff::Timestamp;
+
+use super::PortError;
+use crate::crypto::{ChainError, CryptoError};
+use crate::http::HttpError;
+use crate::model::{JobResult, Problem, Status};
+
+/// Why a renewal could not go on. The text is a sentence for the administrator.
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeError {
+    /// No directory came from the CA.
+    #[error("Unsuccessful in contacting ACME server at <{url}>: {source}")]
+    NoDirectory {
+        /// Directory URL.
+        url: String,
+        /// What happened.
+        source: HttpError,
+    },
+    /// The directory could not be given by the CA.
+    #[error("Unsuccessful in contacting ACME server at <{url}>: {}", unavailable(*.http_status))]
+    DirectoryStatus {
+        /// Directory URL.
+        url: String,
+        /// HTTP status.
+        http_status: u16,
+        /// Not before this moment.
+        retry_after: Option<Timestamp>,
+    },
+    /// What the URL gave is not a directory.
+    #[error("Unable to understand ACME server response from <{url}>. Wrong ACME protocol version or link?")]
+    NotADirectory {
+        /// Directory URL.
+        url: String,
+    },
+    /// The directory is one of the protocol before the RFC.
+    #[error("The CA at <{url}> speaks ACME version 1, which is no longer supported. Use the CA's version 2 URL.")]
+    Version1 {
+        /// Directory URL.
+        url: String,
+    },
+    /// A request got no answer.
+    #[error("{0}")]
+    Transport(#[from] HttpError),
+    /// The CA wants a fresh nonce (RFC 8555 section 6.5); the request was not processed.
+    #[error("the CA did not accept the nonce")]
+    BadNonce,
+    /// The CA refused.
+    #[error("{} <{}>", .problem.detail, .problem.kind)]
+    Problem {
+        /// What it says.
+        problem: Problem,
+        /// Not before this moment.
+        retry_after: Option<Timestamp>,
+    },
+    /// The CA answered with an error but did not say what.
+    #[error("unexpected http status: {http_status} from <{url}>")]
+    HttpStatus {
+        /// The resource.
+        url: String,
+        /// HTTP status.
+        http_status: u16,
+        /// Not before this moment.
+        retry_after: Option<Timestamp>,
+    },
+    /// The answer is not what the protocol says.
+    #[error("unable to process the response from <{url}>: http-status={http_status}, content-type={content_type}")]
+    NotUnderstood {
+        /// The resource.
+        url: String,
+        /// HTTP status.
+        http_status: u16,
+        /// Type of the body.
+        content_type: String,
+    },
+    /// The answer lacks something that is needed.
+    #[error("the CA's answer from <{url}> lacks {what}")]
+    Lacks {
+        /// The resource.
+        url: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A contact is needed to register.
+    #[error("No contact information is available for MD {0}. Configure it with MDContactEmail or ServerAdmin.")]
+    NoContact(String),
+    /// The CA's terms were not agreed to.
+    #[error(
+        "the CA requires you to accept the terms-of-service as specified in <{terms}>. Please read the document that you find at that URL and, if you agree to the conditions, configure \"MDCertificateAgreement accepted\" in your Apache. Then (graceful) restart the server to activate."
+    )]
+    NoAgreement {
+        /// URL of the terms.
+        terms: String,
+    },
+    /// The MAC key of the external account is no base64url.
+    #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
+    EabKey,
+    /// The CA has no challenge that can be answered.
+    #[error(
+        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."
+    )]
+    NoChallenge {
+        /// The name.
+        name: String,
+        /// What the CA has.
+        offered: String,
+        /// What could be used.
+        wanted: String,
+    },
+    /// A challenge was not met.
+    #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
+    ChallengeFailed {
+        /// The name.
+        name: String,
+        /// What the CA says.
+        problem: Problem,
+    },
+    /// The order failed without the CA saying why.
+    #[error("the order {url} is invalid")]
+    OrderInvalid {
+        /// The order.
+        url: String,
+    },
+    /// The CA takes too long.
+    #[error("Error waiting for {what}: the CA was not done after 5 minutes")]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// The certificate is unusable.
+    #[error("the certificate from <{url}> cannot be used: {source}")]
+    Certificate {
+        /// Where it came from.
+        url: String,
+        /// What is wrong.
+        source: ChainError,
+    },
+    /// The certificate is for another key.
+    #[error("Certificate and private key do not match.")]
+    WrongKey,
+    /// Keys or signatures failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The store or a command failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+fn unavailable(http_status: u16) -> String {
+    match http_status {
+        503 => "it is unavailable at the moment (HTTP status 503)".to_owned(),
+        other => format!("it answered with HTTP status {other}"),
+    }
+}
+
+impl AcmeError {
+    /// Whether the same input will be refused again, so that tries are wasted until the administrator acts.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => problem.is_permanent(),
+            Self::NoContact(_) | Self::NoAgreement { .. } | Self::EabKey | Self::Version1 { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The moment before which the CA does not want to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Timestamp> {
+        match self {
+            Self::Problem { retry_after, .. }
+            | Self::HttpStatus { retry_after, .. }
+            | Self::DirectoryStatus { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether it was this server that stopped.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Transport(source) | Self::NoDirectory { source, .. } if source.is_cancelled())
+    }
+
+    /// Whether the CA no longer knows the resource, or does not let this account see it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => {
+                matches!(problem.status(), Status::DENIED | Status::NOT_FOUND) || problem.is("malformed")
+            }
+            Self::HttpStatus { http_status, .. } => matches!(http_status, 401 | 403 | 404),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA says that the account cannot be used.
+    #[must_use]
+    pub fn is_account_lost(&self) -> bool {
+        self.is_gone() || matches!(self, Self::Problem { problem, .. } if problem.is("accountDoesNotExist"))
+    }
+
+    /// The result code.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
+            Self::DirectoryStatus { .. } | Self::BadNonce => Status::AGAIN,
+            Self::Problem { problem, .. } => problem.status(),
+            Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
+            Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,
+            Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
+            Self::TimedOut { .. } => Status::TIMED_OUT,
+            Self::Port(source) => source.status,
+            Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
+            _ => Status::INVALID,
+        }
+    }
+
+    /// The result for job.json and the status pages.
+    #[must_use]
+    pub fn to_result(&self) -> JobResult {
+        match self {
+            Self::Problem { problem, .. } => JobResult::problem(problem),
+            Self::ChallengeFailed { name, problem } => {
+                let mut result = JobResult::problem(problem);
+                result.detail = Some(format!("{name}: {self}"));
+                result
+            }
+            Self::NoChallenge { .. } => JobResult {
+                problem: Some("challenge-mismatch".to_owned()),
+                ..JobResult::failure(self.status(), self.to_string())
+            },
+            _ => JobResult::failure(self.status(), self.to_string()),
+        }
+    }
+}

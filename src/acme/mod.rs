@@ -1,0 +1,33 @@
+//! The ACME protocol (RFC 8555): resources, signed requests, and the driver that takes a renewal from a directory
+//! URL to a certificate chain.
+//!
+//! [`next`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and writes what
+//! came of it into the facts. Nothing about steps is stored, so an interrupted renewal goes on by looking again.
+//! What has to survive goes through three ports: [`Journal`], [`AccountBook`] and [`Publisher`].
+#![forbid(unsafe_code)]
+
+mod account;
+mod authorization;
+mod challenge;
+mod directory;
+mod driver;
+mod error;
+mod facts;
+mod next;
+mod order;
+mod poll;
+mod ports;
+mod session;
+
+pub use account::{AccountRecord, AccountScope, AccountStatus};
+pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
+pub use challenge::{ChallengeType, SetUp};
+pub use directory::Directory;
+pub use driver::{Driver, Outcome, Wanted};
+pub use error::AcmeError;
+pub use facts::Facts;
+pub use next::{Step, next};
+pub use order::{Order, OrderRecord, OrderStatus};
+pub use poll::Poll;
+pub use ports::{AccountBook, AccountClaim, Journal, PortError, Publisher};
+pub use session::Session;

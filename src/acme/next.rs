@@ -1,0 +1,169 @@
+//! The one decision of the protocol: what to do next, given what is known.
+
+use jiff::Timestamp;
+
+use super::challenge::{ChallengeType, choose};
+use super::facts::AuthorizationFacts;
+use super::{AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
+
+/// What to do next on the way to a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read the CA's directory.
+    Directory,
+    /// Find an account that the CA takes, or register one.
+    Register,
+    /// Make an order.
+    NewOrder,
+    /// Ask the CA for the state of the order.
+    RefreshOrder,
+    /// Ask the CA for the state of an authorization, by index.
+    Refresh(usize),
+    /// Put the data of a challenge in place, by index of the authorization.
+    SetUp(usize, ChallengeType),
+    /// Tell the CA that it can look, by index of the authorization.
+    Answer(usize, ChallengeType),
+    /// Do nothing before that moment, then look again.
+    Wait {
+        /// The moment.
+        until: Timestamp,
+    },
+    /// Send the CSR.
+    Finalize,
+    /// Get the certificate from that URL.
+    Download(String),
+    /// Take away what was set up for challenges.
+    TearDown,
+    /// The certificate is here and nothing is left to do.
+    Done,
+    /// It does not work this time.
+    GiveUp(Failure),
+}
+
+/// Why a run ends without a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// An authorization failed, by index.
+    Authorization(usize),
+    /// No challenge of an authorization, by index, can be answered.
+    NoChallenge(usize),
+    /// The order failed.
+    Order,
+    /// The CA does not come to an end with this.
+    TimedOut(&'static str),
+    /// The CA says that there is a certificate, but not where.
+    NoCertificateUrl,
+    /// The CA does not say where the CSR goes.
+    NoFinalizeUrl,
+}
+
+/// Decides. A pure function of its arguments: after a restart the facts are gathered again and it goes on.
+#[must_use]
+pub fn next(facts: &Facts, now: Timestamp) -> Step {
+    if facts.chain {
+        return if facts.record.is_empty() { Step::Done } else { Step::TearDown };
+    }
+    if !facts.directory {
+        return Step::Directory;
+    }
+    if !facts.account {
+        return Step::Register;
+    }
+    if facts.record.url.is_none() {
+        return if facts.record.is_empty() { Step::NewOrder } else { Step::TearDown };
+    }
+    if facts.order_gone {
+        return failed(facts, Failure::Order);
+    }
+    let Some(order) = &facts.order else { return Step::RefreshOrder };
+    match order.value.status {
+        OrderStatus::Pending => authorize(facts, now),
+        OrderStatus::Ready if order.value.finalize.is_some() => Step::Finalize,
+        OrderStatus::Ready => failed(facts, Failure::NoFinalizeUrl),
+        OrderStatus::Processing => wait_for_order(facts, now, "the certificate to be issued"),
+        OrderStatus::Valid => download(facts, &order.value),
+        OrderStatus::Invalid => {
+            let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
+            let culprit = facts.authorizations.iter().position(has_failed);
+            match (culprit, unheard) {
+                (Some(index), _) => failed(facts, Failure::Authorization(index)),
+                (None, Some(index)) if facts.ordered_now => Step::Refresh(index),
+                _ => failed(facts, Failure::Order),
+            }
+        }
+    }
+}
+
+fn authorize(facts: &Facts, now: Timestamp) -> Step {
+    let (mut stale, mut open) = (None, false);
+    for (index, authz) in facts.authorizations.iter().enumerate() {
+        let Some(said) = &authz.said else { return Step::Refresh(index) };
+        if has_failed(authz) {
+            return failed(facts, Failure::Authorization(index));
+        }
+        if said.value.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        if !authz.answered {
+            let Some((kind, challenge)) = choose(&facts.challenges, &said.value.challenges) else {
+                return failed(facts, Failure::NoChallenge(index));
+            };
+            if !authz.set_up {
+                return Step::SetUp(index, kind);
+            }
+            if challenge.status == ChallengeStatus::Pending {
+                return Step::Answer(index, kind);
+            }
+        }
+        stale = stale.or(Some(index).filter(|_| said.at < facts.poll.at));
+        open = true;
+    }
+    match stale {
+        Some(index) => when_due(facts, now, Step::Refresh(index)),
+        None if open => wait(facts, now, "the CA to look at the challenges"),
+        None => wait_for_order(facts, now, "the order to become ready"),
+    }
+}
+
+fn wait_for_order(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
+    let newest = facts.authorizations.iter().filter_map(|authz| authz.said.as_ref()).map(|said| said.at).max();
+    match &facts.order {
+        Some(said) if newest.is_some_and(|at| at > said.at) => Step::RefreshOrder,
+        Some(said) if said.at >= facts.poll.at => wait(facts, now, what),
+        _ => when_due(facts, now, Step::RefreshOrder),
+    }
+}
+
+/// What was heard is out of date, but it is asked again at the time that was set for it only.
+fn when_due(facts: &Facts, now: Timestamp, step: Step) -> Step {
+    if now < facts.poll.at { Step::Wait { until: facts.poll.at } } else { step }
+}
+
+fn wait(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
+    if facts.poll.is_over(now) {
+        return Step::GiveUp(Failure::TimedOut(what));
+    }
+    Step::Wait { until: facts.poll.next_at(now, facts.retry_after) }
+}
+
+fn download(facts: &Facts, order: &Order) -> Step {
+    match &order.certificate {
+        Some(url) => Step::Download(url.clone()),
+        None => failed(facts, Failure::NoCertificateUrl),
+    }
+}
+
+/// An order that has failed is of no more use. One from an earlier run is replaced; one of this run is the result.
+fn failed(facts: &Facts, failure: Failure) -> Step {
+    if !facts.record.challenge_setups.is_empty() {
+        Step::TearDown
+    } else if facts.ordered_now {
+        Step::GiveUp(failure)
+    } else {
+        Step::NewOrder
+    }
+}
+
+fn has_failed(authz: &AuthorizationFacts) -> bool {
+    authz.said.as_ref().is_some_and(|said| said.value.has_failed())
+}

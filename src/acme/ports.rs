@@ -1,0 +1,95 @@
+//! What the driver needs from outside: a journal for one domain, the accounts of all, and a place for challenge data.
+
+use super::{AccountRecord, AccountScope, OrderRecord, SetUp};
+use crate::crypto::{Chain, PrivateKey};
+use crate::model::{KeySpec, Status};
+
+/// A failure behind a port, told in a sentence that names the file or command.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct PortError {
+    /// Result code.
+    pub status: Status,
+    /// The sentence.
+    pub text: String,
+}
+
+/// What survives of one domain's renewal. What is saved is durable when the call returns; what cannot be read counts
+/// as absent. Only one driver at a time uses the journal of a domain.
+pub trait Journal {
+    /// The order that was begun; an empty one if there is none.
+    fn order(&self) -> OrderRecord;
+
+    /// Saves the order, or forgets it when it [is empty](OrderRecord::is_empty).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError>;
+
+    /// The new private key of that type, if it was made already.
+    fn key(&self, spec: &KeySpec) -> Option<PrivateKey>;
+
+    /// Saves a new private key.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError>;
+
+    /// Whether the new certificate of that type is here: its chain verifies, for the domain and for the new key.
+    fn has_chain(&self, spec: &KeySpec) -> bool;
+
+    /// Saves the chain of a new certificate.
+    ///
+    /// # Errors
+    /// If it cannot be written, or does not fit the domain and the key.
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError>;
+
+    /// Notes what is being done, for those who watch.
+    fn progress(&mut self, activity: &str);
+}
+
+/// The exclusive right to look for and register accounts of one scope; given back when dropped.
+pub type AccountClaim = Box<dyn Send>;
+
+/// The accounts that all domains share. May be used by many drivers at a time.
+pub trait AccountBook: Send + Sync {
+    /// Claims a scope, so that domains that start together make one account. `None`: somebody else is at it.
+    fn claim(&self, scope: &AccountScope) -> Option<AccountClaim>;
+
+    /// A usable account of that scope, with its key.
+    fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)>;
+
+    /// The key for a registration that was not finished, or a new one. It is durable when the call returns, so that a
+    /// registration that was cut short finds the account that the CA may have made for it.
+    ///
+    /// # Errors
+    /// If it cannot be made or written.
+    fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError>;
+
+    /// Adds the account that was registered with the drafted key. It is durable when the call returns.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn add(&self, account: &AccountRecord) -> Result<(), PortError>;
+
+    /// Marks an account as one that the CA does not take any more.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn forget(&self, account: &AccountRecord) -> Result<(), PortError>;
+}
+
+/// Puts challenge data where the CA will look.
+pub trait Publisher {
+    /// Publishes `value` for the challenge; when this returns the CA may look. Publishing again replaces.
+    ///
+    /// # Errors
+    /// If it cannot be published.
+    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError>;
+
+    /// Takes away what was published. What is gone already is fine.
+    ///
+    /// # Errors
+    /// If it cannot be taken away.
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+}

@@ -1,0 +1,173 @@
+//! Signed requests to one CA: nonces, JWS, and the reading of its errors (RFC 8555 section 6).
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{AcmeError, Directory};
+use crate::clock::Clock;
+use crate::crypto::{KeyRef, PrivateKey, sign_jws};
+use crate::http::{HttpClient, Request, Response};
+use crate::model::{Problem, time};
+
+/// Talks to one CA. Not shared between renewals.
+pub struct Session {
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    nonce: Option<String>,
+}
+
+impl Session {
+    /// The longest wait that a Retry-After of a CA can ask for.
+    const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+    /// A session without a nonce.
+    #[must_use]
+    pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        Self { http, clock, nonce: None }
+    }
+
+    /// Reads the directory (RFC 8555 section 7.1.1).
+    ///
+    /// # Errors
+    /// If there is no answer, or it is not a directory.
+    pub fn directory(&mut self, url: &str) -> Result<Directory, AcmeError> {
+        let response = self
+            .http
+            .send(&Request::get(url))
+            .map_err(|source| AcmeError::NoDirectory { url: url.to_owned(), source })?;
+        if !is_success(&response) {
+            return Err(AcmeError::DirectoryStatus {
+                url: url.to_owned(),
+                http_status: response.status,
+                retry_after: self.retry_after(&response),
+            });
+        }
+        Directory::parse(url, &response.body)
+    }
+
+    /// Sends `payload`, signed with the account key. One attempt: a refused nonce is [`AcmeError::BadNonce`], and the
+    /// next attempt uses the nonce that came with it.
+    ///
+    /// # Errors
+    /// If there is no answer, or the CA refuses.
+    pub fn post(
+        &mut self,
+        directory: &Directory,
+        url: &str,
+        key: &PrivateKey,
+        key_ref: KeyRef<'_>,
+        payload: &impl Serialize,
+    ) -> Result<Response, AcmeError> {
+        let payload =
+            serde_json::to_vec(payload).map_err(|_| AcmeError::Lacks { url: url.to_owned(), what: "a payload" })?;
+        self.send(directory, url, key, key_ref, &payload)
+    }
+
+    /// Reads a resource (POST-as-GET, RFC 8555 section 6.3).
+    ///
+    /// # Errors
+    /// If there is no answer, or the CA refuses.
+    pub fn read(
+        &mut self,
+        directory: &Directory,
+        url: &str,
+        key: &PrivateKey,
+        account_url: &str,
+    ) -> Result<Response, AcmeError> {
+        self.send(directory, url, key, KeyRef::Kid(account_url), b"")
+    }
+
+    fn send(
+        &mut self,
+        directory: &Directory,
+        url: &str,
+        key: &PrivateKey,
+        key_ref: KeyRef<'_>,
+        payload: &[u8],
+    ) -> Result<Response, AcmeError> {
+        let nonce = self.take_nonce(directory)?;
+        let body = sign_jws(key, url, Some(&nonce), key_ref, payload)?;
+        let response = self.http.send(&Request::post(url, "application/jose+json", body))?;
+        self.keep_nonce(&response);
+        if is_success(&response) { Ok(response) } else { Err(self.error(url, &response)) }
+    }
+
+    fn take_nonce(&mut self, directory: &Directory) -> Result<String, AcmeError> {
+        if self.nonce.is_none() {
+            let url = &directory.new_nonce;
+            let response = self.http.send(&Request::head(url))?;
+            if !is_success(&response) {
+                return Err(self.error(url, &response));
+            }
+            self.keep_nonce(&response);
+        }
+        self.nonce.take().ok_or_else(|| AcmeError::Lacks { url: directory.new_nonce.clone(), what: "a Replay-Nonce" })
+    }
+
+    fn keep_nonce(&mut self, response: &Response) {
+        if let Some(nonce) = response.header("Replay-Nonce") {
+            self.nonce = Some(nonce.to_owned());
+        }
+    }
+
+    fn error(&self, url: &str, response: &Response) -> AcmeError {
+        let retry_after = self.retry_after(response);
+        let is_problem = response.content_type().as_deref() == Some("application/problem+json");
+        let problem = is_problem.then(|| serde_json::from_slice::<Problem>(&response.body).ok()).flatten();
+        let problem = problem.filter(|problem| !problem.kind.is_empty());
+        match problem {
+            Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
+            Some(problem) => AcmeError::Problem { problem, retry_after },
+            None => AcmeError::HttpStatus { url: url.to_owned(), http_status: response.status, retry_after },
+        }
+    }
+
+    /// When the CA wants to be asked again (RFC 9110 section 10.2.3), at most a week from now.
+    #[must_use]
+    pub fn retry_after(&self, response: &Response) -> Option<Timestamp> {
+        let (text, now) = (response.header("Retry-After")?.trim(), self.clock.now());
+        let longest = now + Self::MAX_RETRY_AFTER;
+        let at = match text.parse::<u32>() {
+            Ok(seconds) => now + SignedDuration::from_secs(seconds.into()),
+            Err(_) => time::parse_gmt(text)?,
+        };
+        Some(at.min(longest))
+    }
+}
+
+/// The JSON of an answer.
+///
+/// # Errors
+/// If the body is not JSON of that shape.
+pub fn json<T: DeserializeOwned>(url: &str, response: &Response) -> Result<T, AcmeError> {
+    serde_json::from_slice(&response.body).map_err(|_| AcmeError::NotUnderstood {
+        url: url.to_owned(),
+        http_status: response.status,
+        content_type: response.content_type().unwrap_or_else(|| "none".to_owned()),
+    })
+}
+
+/// The URL of what a request created.
+///
+/// # Errors
+/// If the answer does not have it.
+pub fn location(url: &str, response: &Response) -> Result<String, AcmeError> {
+    response
+        .header("Location")
+        .map(str::to_owned)
+        .ok_or_else(|| AcmeError::Lacks { url: url.to_owned(), what: "a Location" })
+}
+
+/// The payload that tells a CA to look at a challenge (RFC 8555 section 7.5.1).
+#[must_use]
+pub fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+fn is_success(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+}

@@ -1,0 +1,180 @@
+//! Which managed domains belong to which virtual hosts, and what they take over from them.
+
+use super::index::DomainIndex;
+use crate::log::report;
+use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode};
+
+/// What has to be known of a virtual host, or of the main server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// ServerName, without port.
+    pub server_name: Option<String>,
+    /// ServerAlias without wildcards.
+    pub aliases: Vec<String>,
+    /// ServerAlias with wildcards.
+    pub wild_aliases: Vec<String>,
+    /// Whether it is the main server.
+    pub is_main: bool,
+    /// Whether TLS is on: it has asked for certificates.
+    pub tls: bool,
+    /// Its own MDContactEmail, as a URI.
+    pub contact: Option<String>,
+    /// Its ServerAdmin.
+    pub admin: Option<String>,
+    /// Where it is defined, for messages.
+    pub origin: String,
+}
+
+/// For each host the positions of its domains, ascending.
+#[must_use]
+pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_too: bool) -> Vec<Vec<usize>> {
+    let index = DomainIndex::new(domains);
+    let matches = |host: &Host| match mode {
+        _ if host.is_main && !main_too => Vec::new(),
+        MatchNames::All => by_all_names(domains, &index, host),
+        MatchNames::ServerNames => host.server_name.iter().filter_map(|name| index.covering(name)).collect(),
+    };
+    hosts.iter().map(matches).collect()
+}
+
+fn by_all_names(domains: &[ManagedDomain], index: &DomainIndex, host: &Host) -> Vec<usize> {
+    let server_name = host.server_name.as_deref();
+    let mut found: Vec<usize> =
+        server_name.into_iter().chain(host.aliases.iter().map(String::as_str)).filter_map(|n| index.exact(n)).collect();
+    found.extend(server_name.and_then(|name| index.wildcard(name)));
+    for pattern in &host.wild_aliases {
+        let matches = |md: &ManagedDomain| md.domains.iter().any(|name| glob(pattern, name.as_str()));
+        found.extend(domains.iter().enumerate().filter(|(_, md)| matches(md)).map(|(position, _)| position));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether a pattern of httpd (`*` and `?`, any case) matches the name.
+fn glob(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_at_checked(1) else { return name.is_empty() };
+    match head {
+        "*" => (0..=name.len()).any(|at| name.get(at..).is_some_and(|rest| glob(tail, rest))),
+        _ => name
+            .split_at_checked(1)
+            .is_some_and(|(first, rest)| (head == "?" || head.eq_ignore_ascii_case(first)) && glob(tail, rest)),
+    }
+}
+
+/// Adds the names of TLS hosts to the domains that want them, and tells of those that a manual domain lacks.
+pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
+    for (host, positions) in hosts.iter().zip(assigned) {
+        let ([position], true) = (positions.as_slice(), host.tls) else { continue };
+        let md = &mut domains[*position];
+        for name in host.server_name.iter().chain(&host.aliases) {
+            if md.covers(name) {
+                continue;
+            }
+            match (DomainName::parse(name), md.members) {
+                (Ok(name), MemberMode::Auto) => md.domains.push(name),
+                _ => report!(
+                    AH10040,
+                    "Virtual Host {} has name {name} that is not covered by the Managed Domain {}. \
+                     Add it with MDMembers, or let it be added with 'MDMembers auto'",
+                    host.origin,
+                    md.name
+                ),
+            }
+        }
+    }
+}
+
+/// Gives domains without a contact that of their first host: MDContactEmail, then ServerAdmin.
+pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
+    for (host, positions) in hosts.iter().zip(assigned) {
+        for position in positions {
+            let md = &mut domains[*position];
+            if !md.contacts.is_empty() {
+                continue;
+            }
+            if let Some(contact) = &host.contact {
+                report!(AH10044, "{}: contact info {contact} from the virtual host {}", md.name, host.origin);
+                md.contacts.push(contact.clone());
+            } else if let Some(admin) = &host.admin {
+                report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin);
+                md.contacts.push(crate::model::directive::contact_uri(admin));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn md(names: &[&str]) -> ManagedDomain {
+        ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    fn host(server_name: &str, aliases: &[&str], wild: &[&str]) -> Host {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Host {
+            server_name: Some(server_name.to_owned()),
+            aliases: all(aliases),
+            wild_aliases: all(wild),
+            tls: true,
+            ..Host::default()
+        }
+    }
+
+    #[test]
+    fn domains_find_their_hosts() {
+        let domains = [md(&["a.org", "www.a.org"]), md(&["*.b.org"]), md(&["x.c.org"])];
+        let rows = [
+            (host("A.org", &[], &[]), vec![0], vec![0]),
+            (host("other.org", &["WWW.a.org"], &[]), vec![0], vec![]),
+            (host("y.b.org", &[], &[]), vec![1], vec![1]),
+            (host("z.y.b.org", &[], &[]), vec![], vec![]),
+            (host("other.org", &["y.b.org"], &[]), vec![], vec![]),
+            (host("other.org", &[], &["*.C.org"]), vec![2], vec![]),
+            (host("a.org", &["x.c.org"], &[]), vec![0, 2], vec![0]),
+            (Host { is_main: true, ..host("a.org", &[], &[]) }, vec![], vec![]),
+        ];
+        for (host, all, servernames) in rows {
+            let hosts = [host.clone()];
+            assert_eq!(assign(&domains, &hosts, MatchNames::All, false)[0], all, "{host:?}");
+            assert_eq!(assign(&domains, &hosts, MatchNames::ServerNames, false)[0], servernames, "{host:?}");
+        }
+        let main = [Host { is_main: true, ..host("a.org", &[], &[]) }];
+        assert_eq!(assign(&domains, &main, MatchNames::All, true)[0], [0]);
+    }
+
+    #[test]
+    fn names_of_tls_hosts_become_members() {
+        let mut domains = [md(&["a.org"])];
+        let hosts =
+            [host("a.org", &["b.org", "A.org"], &["*.c.org"]), Host { tls: false, ..host("a.org", &["d.org"], &[]) }];
+        domains[0].members = MemberMode::Auto;
+        let assigned = assign(&domains, &hosts, MatchNames::All, false);
+        add_members(&mut domains, &hosts, &assigned);
+        let names: Vec<_> = domains[0].domains.iter().map(DomainName::as_str).collect();
+        assert_eq!(names, ["a.org", "b.org"]);
+        domains[0] = md(&["a.org"]);
+        domains[0].members = MemberMode::Manual;
+        add_members(&mut domains, &hosts, &assigned);
+        assert_eq!(domains[0].domains.len(), 1);
+    }
+
+    #[test]
+    fn contacts_of_last_resort_come_from_the_first_host() {
+        let mut domains = [md(&["a.org"])];
+        let hosts = [Host { admin: Some("admin@a.org".to_owned()), ..host("a.org", &[], &[]) }];
+        add_contacts(&mut domains, &hosts, &[vec![0]]);
+        assert_eq!(domains[0].contacts, ["mailto:admin@a.org"]);
+    }
+
+    #[test]
+    fn patterns_of_httpd() {
+        for (pattern, name, expected) in
+            [("*.x.org", "a.b.x.org", true), ("*.x.org", "x.org", false), ("a?.org", "ab.org", true), ("*", "", true)]
+        {
+            assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Finds the domain that a name belongs to without looking at all of them.
+
+use std::collections::HashMap;
+
+use crate::model::{DomainName, ManagedDomain};
+
+/// Names of many domains. Positions are those of the list it was made from.
+#[derive(Debug, Default)]
+pub struct DomainIndex {
+    names: HashMap<String, usize>,
+    wildcards: HashMap<String, usize>,
+}
+
+impl DomainIndex {
+    /// An index of these domains; where two have a name in common the first has it.
+    pub fn new<'a>(domains: impl IntoIterator<Item = &'a ManagedDomain>) -> Self {
+        let mut index = Self::default();
+        for (position, md) in domains.into_iter().enumerate() {
+            md.domains.iter().for_each(|name| index.add(name, position));
+        }
+        index
+    }
+
+    /// Adds a name of the domain at `position`.
+    pub fn add(&mut self, name: &DomainName, position: usize) {
+        let map = if name.is_wildcard() { &mut self.wildcards } else { &mut self.names };
+        let key = name.as_str().strip_prefix("*.").unwrap_or(name.as_str());
+        map.entry(key.to_owned()).or_insert(position);
+    }
+
+    /// The domain that has exactly this name.
+    #[must_use]
+    pub fn exact(&self, name: &str) -> Option<usize> {
+        let name = name.to_ascii_lowercase();
+        match name.strip_prefix("*.") {
+            Some(parent) => self.wildcards.get(parent).copied(),
+            None => self.names.get(&name).copied(),
+        }
+    }
+
+    /// The domain that has a wildcard for this name.
+    #[must_use]
+    pub fn wildcard(&self, name: &str) -> Option<usize> {
+        let (label, parent) = name.split_once('.')?;
+        if label.is_empty() || label == "*" { None } else { self.wildcards.get(&parent.to_ascii_lowercase()).copied() }
+    }
+
+    /// The domain whose certificate is good for this name.
+    #[must_use]
+    pub fn covering(&self, name: &str) -> Option<usize> {
+        self.exact(name).or_else(|| self.wildcard(name))
+    }
+}
+
+/// Two domains that have a name in common.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// Position of the earlier one.
+    pub first: usize,
+    /// Position of the later one.
+    pub second: usize,
+    /// The name.
+    pub name: String,
+}
+
+/// The first two domains of which one has a name that the other has or covers.
+#[must_use]
+pub fn overlap(domains: &[ManagedDomain]) -> Option<Overlap> {
+    let index = DomainIndex::new(domains);
+    let found = |a: usize, b: usize, name: &str| {
+        (a != b).then(|| Overlap { first: a.min(b), second: a.max(b), name: name.to_owned() })
+    };
+    domains.iter().enumerate().find_map(|(position, md)| {
+        md.domains.iter().find_map(|name| {
+            let holders = [index.exact(name.as_str()), index.wildcard(name.as_str())];
+            holders.into_iter().flatten().find_map(|holder| found(holder, position, name.as_str()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domains(all: &[&[&str]]) -> Vec<ManagedDomain> {
+        let parse = |names: &[&str]| names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+        all.iter().map(|names| ManagedDomain::new(parse(names)).unwrap()).collect()
+    }
+
+    #[test]
+    fn names_find_their_domain() {
+        let index = DomainIndex::new(&domains(&[&["x.org", "www.x.org"], &["*.y.org"]]));
+        let rows =
+            [("WWW.x.org", Some(0)), ("a.y.org", Some(1)), ("*.y.org", Some(1)), ("y.org", None), ("a.b.y.org", None)];
+        for (name, expected) in rows {
+            assert_eq!(index.covering(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn overlaps_are_found_in_either_order() {
+        let rows: [(&[&[&str]], _); 4] = [
+            (&[&["a.org", "b.org"], &["c.org", "b.org"]], Some((0, 1))),
+            (&[&["*.x.org"], &["a.x.org"]], Some((0, 1))),
+            (&[&["a.x.org"], &["*.x.org"]], Some((0, 1))),
+            (&[&["x.org", "*.x.org", "a.x.org"], &["y.org"]], None),
+        ];
+        for (names, expected) in rows {
+            assert_eq!(overlap(&domains(names)).map(|o| (o.first, o.second)), expected, "{names:?}");
+        }
+    }
+}

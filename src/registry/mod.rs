@@ -1,0 +1,356 @@
+//! All managed domains: configuration and store brought together at a start, and their renewals after it.
+//!
+//! A start has two phases, with the TLS module between them: [`Setup::begin`] gets the store and the staged sets into
+//! order, so that certificates can be offered; [`Setup::finish`] knows which hosts use TLS and makes the [`Registry`].
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod activation;
+mod hosts;
+mod index;
+mod live;
+mod placeholder;
+mod renewal;
+mod renewals;
+mod schedule;
+mod staged;
+mod suitable;
+mod vault;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::acme::ChallengeType;
+use crate::clock::Clock;
+use crate::log::{note, report};
+use crate::model::{Declared, Globals, Job, ManagedDomain, Origin, RenewMode, Settings, State, Window};
+use crate::store::{Aspect, Group, Reachability};
+
+pub use hosts::Host;
+pub use index::DomainIndex;
+pub use live::{CertificateFacts, LiveSet, common_validity};
+pub use renewals::{Clients, Renewals};
+pub use schedule::Validity;
+pub use staged::facts as staged_facts;
+pub use suitable::reachability;
+pub use vault::{Vault, to_json};
+
+/// What the configuration and the server say at a start.
+pub struct Start {
+    /// The domains as declared, in order.
+    pub declared: Vec<Declared>,
+    /// Settings of the main server.
+    pub main: Settings,
+    /// Settings of the whole server.
+    pub globals: Globals,
+    /// The main server and all virtual hosts.
+    pub hosts: Vec<Host>,
+    /// The server has run before and must not be ended by an error.
+    pub is_restart: bool,
+}
+
+/// Why the server cannot start. The reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CannotStart;
+
+/// Domains that can be asked for certificates but are not complete yet.
+pub struct Setup {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    globals: Globals,
+    domains: Vec<ManagedDomain>,
+    hosts: Vec<Host>,
+    assigned: Vec<Vec<usize>>,
+    is_restart: bool,
+}
+
+/// A domain of the registry. Read-only from the end of the start on.
+#[derive(Debug)]
+pub struct Entry {
+    /// The domain with all its settings.
+    pub md: Arc<ManagedDomain>,
+    /// Its certificates as they were at the start.
+    pub live: LiveSet,
+    /// Whether it is looked after.
+    pub watched: bool,
+    /// Challenge types that it can use.
+    pub challenges: Vec<ChallengeType>,
+}
+
+/// All domains, their certificates as they were at the start, and what is needed to renew them.
+pub struct Registry {
+    /// Documents and keys.
+    pub vault: Arc<Vault>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Settings of the whole server.
+    pub globals: Globals,
+    /// The domains, in order of declaration.
+    pub entries: Vec<Entry>,
+    /// Finds domains by name.
+    pub index: DomainIndex,
+    accounts: Arc<accounts::SharedAccounts>,
+}
+
+/// The domains as they are configured, before hosts and store add to them.
+///
+/// # Errors
+/// If two have a name in common (AH10038). At a restart the later one is left out instead.
+pub fn configured(
+    declared: &[Declared],
+    main: &Settings,
+    globals: &Globals,
+    is_restart: bool,
+) -> Result<Vec<ManagedDomain>, CannotStart> {
+    let (mut origins, mut domains): (Vec<&Origin>, Vec<_>) =
+        declared.iter().filter_map(|declared| Some((&declared.origin, declared.complete(main)?))).unzip();
+    if globals.match_names == crate::model::MatchNames::ServerNames {
+        return Ok(domains);
+    }
+    while let Some(overlap) = index::overlap(&domains) {
+        report!(
+            AH10038,
+            "two Managed Domains have the name {} in common: MD {} defined in {} and MD {} defined in {}; remove it from one",
+            overlap.name,
+            domains[overlap.second].name,
+            origins[overlap.second],
+            domains[overlap.first].name,
+            origins[overlap.first]
+        );
+        if !is_restart {
+            return Err(CannotStart);
+        }
+        domains.remove(overlap.second);
+        origins.remove(overlap.second);
+    }
+    Ok(domains)
+}
+
+impl Setup {
+    /// The first phase: accounts and staged sets get to their places.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself.
+    pub fn begin(start: Start, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
+        let Start { declared, main, globals, hosts, is_restart } = start;
+        let domains = configured(&declared, &main, &globals, is_restart)?;
+        let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
+        let setup = Self { vault, clock, globals, domains, hosts, assigned, is_restart };
+        accounts::adopt_staged(&setup.vault);
+        setup.activate_staged();
+        Ok(setup)
+    }
+
+    fn activate_staged(&self) {
+        let staged = items(&self.vault, Group::Staging);
+        let now = self.clock.now();
+        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+            match self.vault.store().claim(md.name.as_str()) {
+                Ok(Some(_claim)) => {
+                    activation::activate(&self.vault, md, now);
+                }
+                Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
+                Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
+            }
+        }
+    }
+
+    /// The domain that certificates of the host at `position` come from. Several are an error at a start, while a
+    /// running server goes on with the first.
+    #[must_use]
+    pub fn domain_of(&self, position: usize) -> Option<&ManagedDomain> {
+        match self.assigned.get(position)?.as_slice() {
+            [] => None,
+            [only] => self.domains.get(*only),
+            [first, ..] => {
+                let host = &self.hosts[position];
+                report!(AH10238, "conflicting MDs for the TLS host {} ask for certificates", host.origin);
+                self.domains.get(*first).filter(|_| self.is_restart)
+            }
+        }
+    }
+
+    /// Key types of the domain for which a key and a chain are there that fit each other.
+    #[must_use]
+    pub fn usable(&self, md: &ManagedDomain) -> Vec<crate::model::KeySpec> {
+        let mut specs = md.key_specs().0;
+        specs.retain(|spec| live::is_usable(&self.vault, md, spec));
+        specs
+    }
+
+    /// Sees to it that the domain has placeholders.
+    ///
+    /// # Errors
+    /// If they cannot be made (AH10174).
+    pub fn ensure_placeholder(&self, md: &ManagedDomain) -> Result<(), CannotStart> {
+        placeholder::ensure(&self.vault, md, self.clock.now()).map_err(|err| {
+            report!(AH10174, err.status; "{}: the placeholder certificate cannot be made: {err}", md.name);
+            CannotStart
+        })
+    }
+
+    /// The second phase. `tls` says for each host whether it asked for certificates.
+    ///
+    /// # Errors
+    /// If a TLS host has several domains (AH10042) or a domain cannot be saved (AH10172); at a restart such a domain
+    /// goes on as it can.
+    pub fn finish(mut self, tls: impl Fn(usize) -> bool, reach: Reachability) -> Result<Registry, CannotStart> {
+        for (position, host) in self.hosts.iter_mut().enumerate() {
+            host.tls = tls(position);
+        }
+        self.check_hosts()?;
+        hosts::add_members(&mut self.domains, &self.hosts, &self.assigned);
+        hosts::add_contacts(&mut self.domains, &self.hosts, &self.assigned);
+        self.clean_up_challenges();
+        self.start_over_failed();
+        let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
+        let index = DomainIndex::new(&self.domains);
+        let mut entries = Vec::with_capacity(self.domains.len());
+        for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
+            entries.push(self.complete(md, used.contains(&position), reach)?);
+        }
+        let watched = entries.iter().filter(|entry| entry.watched).count();
+        if watched > 0 {
+            report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
+        } else {
+            report!(AH10075, "no managed domains to supervise");
+        }
+        let accounts = Arc::default();
+        Ok(Registry { vault: self.vault, clock: self.clock, globals: self.globals, entries, index, accounts })
+    }
+
+    fn check_hosts(&self) -> Result<(), CannotStart> {
+        let mut result = Ok(());
+        for (host, positions) in self.hosts.iter().zip(&self.assigned).filter(|(host, _)| host.tls) {
+            for position in positions {
+                report!(
+                    AH10041,
+                    "Managed Domain {} applies to the virtual host {}",
+                    self.domains[*position].name,
+                    host.origin
+                );
+            }
+            if let [first, second, ..] = positions.as_slice() {
+                report!(
+                    AH10042,
+                    "the virtual host {} matches the Managed Domains {} and {}, but a TLS host can have only one",
+                    host.origin,
+                    self.domains[*first].name,
+                    self.domains[*second].name
+                );
+                result = if self.is_restart { result } else { Err(CannotStart) };
+            }
+        }
+        result
+    }
+
+    /// Brings one domain together with what the store knows of it, and saves it if that changed.
+    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability) -> Result<Entry, CannotStart> {
+        if !used && md.renew_mode != RenewMode::Always {
+            report!(
+                AH10045,
+                "No VirtualHost matches Managed Domain {}: it gets no certificates unless a ServerName or ServerAlias has one of its names, or MDRenewMode is 'always'",
+                md.name
+            );
+        }
+        let name = md.name.to_string();
+        let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
+        let known = stored.as_deref().and_then(|bytes| {
+            serde_json::from_slice::<ManagedDomain>(bytes)
+                .inspect_err(|err| {
+                    note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
+                })
+                .ok()
+        });
+        merge(&mut md, known.as_ref());
+        let live = LiveSet::load(self.vault.store(), &md);
+        md.state = live.state.unwrap_or(State::Unknown);
+        md.state_descr.clone_from(&live.state_descr);
+        if to_json(&md).ok() != stored {
+            if let Err(err) = self.vault.save_json(Group::Domains, &name, &Aspect::MdJson, &md) {
+                report!(AH10172, err.status; "{name}: cannot be saved: {err}");
+                if !self.is_restart {
+                    return Err(CannotStart);
+                }
+            }
+        }
+        let watched = used || md.renew_mode != RenewMode::Auto;
+        let challenges = suitable::challenges(&md, reach).unwrap_or_else(|reason| {
+            if watched && md.renew_mode != RenewMode::Manual {
+                report!(AH10173, "{name}: cannot be renewed: {reason}");
+            }
+            Vec::new()
+        });
+        report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
+        Ok(Entry { md: Arc::new(md), live, watched, challenges })
+    }
+
+    /// Challenge data of names that no domain has is of no use.
+    fn clean_up_challenges(&self) {
+        let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
+        for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
+            if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
+                note!(Warning, err.status(); "challenge data for {name} cannot be removed: {err}");
+            }
+        }
+    }
+
+    /// At a full start a renewal that had failed is due at once, except where the CA said when.
+    fn start_over_failed(&self) {
+        if self.is_restart {
+            return;
+        }
+        let staged = items(&self.vault, Group::Staging);
+        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+            let name = md.name.as_str();
+            let Some(mut job) = self.vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) else { continue };
+            if job.errors == 0 {
+                continue;
+            }
+            report!(
+                AH10064,
+                "{name}: the renewal had {} errors before the server started, its count starts over",
+                job.errors
+            );
+            job.errors = 0;
+            job.next_run = job.retry_after;
+            if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
+                note!(Warning, err.status; "{name}: {err}");
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether this module obtains its certificates.
+    #[must_use]
+    pub fn renewable(&self) -> bool {
+        self.watched && self.md.renew_mode != RenewMode::Manual
+    }
+
+    /// When its certificates are to be renewed.
+    #[must_use]
+    pub fn renew_at(&self, now: Timestamp) -> Timestamp {
+        self.live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
+    }
+}
+
+/// Takes over from the stored form what the configuration does not say.
+fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
+    md.ca.url = md.ca.urls.first().cloned();
+    let Some(known) = known else { return };
+    if md.contacts.is_empty() {
+        md.contacts.clone_from(&known.contacts);
+    }
+    if let Some(url) = known.ca.url.as_ref().filter(|url| md.ca.urls.contains(url)) {
+        md.ca.url = Some(url.clone());
+        md.ca.account.clone_from(&known.ca.account);
+    }
+}
+
+fn items(vault: &Vault, group: Group) -> HashSet<String> {
+    let listed = vault.store().list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
+    listed.unwrap_or_default().into_iter().collect()
+}

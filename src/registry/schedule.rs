@@ -1,0 +1,81 @@
+//! When something is due: renewals, and the next attempt after a failure. Pure functions of time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::Window;
+
+/// Longest wait between two attempts.
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// A validity: from, until.
+pub type Validity = (Timestamp, Timestamp);
+
+/// When the certificates are to be renewed: the earliest moment at which the window of one of them opens. One that
+/// is missing (`None`) is due `now`.
+#[must_use]
+pub fn renew_at(validities: &[Option<Validity>], window: Window, now: Timestamp) -> Timestamp {
+    let opens = |validity: &Option<Validity>| validity.map_or(now, |(from, until)| window.opens(from, until));
+    validities.iter().map(opens).min().unwrap_or(now)
+}
+
+/// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
+/// failures wait at once. `random` in 0..1 spreads it by half to either side, within these limits.
+#[must_use]
+pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f64) -> SignedDuration {
+    let base = base.min(MAX_DELAY);
+    let doubled = base.as_secs_f64() * 2_f64.powi(i32::try_from(failures.clamp(1, 64) - 1).unwrap_or(0));
+    let exact = SignedDuration::from_secs_f64(if permanent { f64::MAX } else { doubled }.min(MAX_DELAY.as_secs_f64()));
+    let spread = SignedDuration::from_secs_f64(exact.as_secs_f64() * (random.clamp(0.0, 1.0) - 0.5));
+    (exact + spread).clamp(base, MAX_DELAY)
+}
+
+/// Time until the next check of all domains: the interval, spread by half to either side.
+#[must_use]
+pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
+    SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_stay_within_limits_after_any_number_of_failures() {
+        let base = SignedDuration::from_secs(30);
+        for failures in 0..2000 {
+            for random in [0.0, 0.5, 1.0] {
+                let delay = back_off(failures, false, base, random);
+                assert!(delay >= base && delay <= MAX_DELAY, "{failures}: {delay:?}");
+            }
+        }
+        for failures in [0, 1, u32::MAX] {
+            assert_eq!(back_off(failures, false, SignedDuration::MAX, 0.5), MAX_DELAY);
+        }
+    }
+
+    #[test]
+    fn the_first_failure_waits_once_and_then_it_doubles() {
+        let base = SignedDuration::from_secs(30);
+        let delays: Vec<_> = (1..=4).map(|n| back_off(n, false, base, 0.5).as_secs()).collect();
+        assert_eq!(delays, [30, 60, 120, 240]);
+        assert_eq!(back_off(1, true, base, 0.5), MAX_DELAY);
+    }
+
+    #[test]
+    fn a_missing_certificate_is_due_now() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let day = SignedDuration::from_hours(24);
+        let validity = Some((now, now + day * 90));
+        let window = Window::Percent(33);
+        assert_eq!(renew_at(&[validity, None], window, now), now);
+        assert_eq!(renew_at(&[], window, now), now);
+        assert!(renew_at(&[validity], window, now) > now + day * 60);
+    }
+
+    #[test]
+    fn servers_started_together_do_not_check_in_the_same_minute() {
+        let interval = SignedDuration::from_hours(12);
+        assert_eq!(check_delay(interval, 0.0), interval / 2);
+        assert_eq!(check_delay(interval, 1.0), interval * 3 / 2);
+    }
+}

@@ -1,0 +1,221 @@
+//! A renewal in `staging/`: its journal, the challenge data it publishes, and the proof that it is complete.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::live::{CertificateFacts, read_chain};
+use super::vault::{Vault, port_error};
+use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::clock::Clock;
+use crate::crypto::{Chain, PrivateKey};
+use crate::model::{Job, JobResult, KeySpec, ManagedDomain, Status};
+use crate::store::{Aspect, Group};
+
+/// Progress is written at most this often.
+const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
+
+/// The journal of one domain's renewal, with the report on it.
+pub struct StagedJournal {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    md: Arc<ManagedDomain>,
+    /// The report.
+    pub job: Job,
+    saved: Option<Timestamp>,
+}
+
+/// Publishes challenge data in `challenges/`.
+pub struct StoredChallenges(Arc<Vault>);
+
+/// Why a staged set cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unusable {
+    /// A file is not there yet.
+    #[error("{0}")]
+    Incomplete(String),
+    /// A file is there and is wrong.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl StagedJournal {
+    /// The journal of `md`. The caller has the claim on its staging directory.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>) -> Self {
+        let name = md.name.as_str();
+        let job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_else(|| Job::new(name));
+        Self { vault, clock, md, job, saved: None }
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_job(&mut self) -> Result<(), PortError> {
+        self.saved = Some(self.clock.now());
+        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
+    }
+
+    /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
+    /// waits here for the next start stays.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn open(&mut self) -> Result<(), PortError> {
+        let name = self.md.name.as_str();
+        if is_begun_for(&self.vault, &self.md) {
+            return Ok(());
+        }
+        let mut challenges = StoredChallenges(Arc::clone(&self.vault));
+        for token in &self.order().challenge_setups {
+            SetUp::parse(token).map_or(Ok(()), |set_up| challenges.withdraw(&set_up))?;
+        }
+        let specs = self.md.key_specs().0;
+        let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
+        for aspect in keys.chain([Aspect::OrderJson]) {
+            self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
+        }
+        self.vault.save_json(Group::Staging, name, &Aspect::MdJson, &*self.md)
+    }
+}
+
+/// Whether what is staged was begun for the same settings.
+#[must_use]
+pub fn is_begun_for(vault: &Vault, md: &ManagedDomain) -> bool {
+    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
+    begun.is_some_and(|begun| asks_for_the_same(&begun, md))
+}
+
+/// Whether every certificate that the domain needs is staged and verifies.
+#[must_use]
+pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
+    md.key_specs().0.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+}
+
+/// Whether an order that was begun for one serves the other.
+fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    let wants = |md: &ManagedDomain| {
+        let names: Vec<_> = md.order_names().into_iter().cloned().collect();
+        (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
+    };
+    wants(a) == wants(b)
+}
+
+/// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
+/// names are there, it has not expired.
+///
+/// # Errors
+/// What is missing or wrong.
+pub fn verified(
+    vault: &Vault,
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    now: Timestamp,
+) -> Result<(PrivateKey, Chain), Unusable> {
+    let chain = match read_chain(vault.store(), Group::Staging, md, spec) {
+        Ok(chain) => chain,
+        Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
+        Err((_, reason)) => return Err(Unusable::Damaged(reason)),
+    };
+    let name = spec.json_name();
+    let key = vault
+        .load_key(Group::Staging, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))
+        .ok_or_else(|| Unusable::Incomplete(format!("private key({name}) is missing")))?;
+    verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
+    Ok((key, chain))
+}
+
+fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, now: Timestamp) -> Result<(), String> {
+    let (leaf, name) = (chain.leaf(), spec.json_name());
+    if !key.fits(leaf) {
+        return Err(format!("certificate({name}) and private key do not match"));
+    }
+    if let Some(missing) = md.domains.iter().find(|domain| !leaf.covers(domain)) {
+        return Err(format!("certificate({name}) is not for {missing}"));
+    }
+    if leaf.not_after() <= now {
+        return Err(format!("certificate({name}) has expired"));
+    }
+    Ok(())
+}
+
+/// Facts about the staged certificates, one entry per key type.
+#[must_use]
+pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<CertificateFacts>> {
+    let look = |spec: &KeySpec| {
+        let chain = read_chain(vault.store(), Group::Staging, md, spec).ok()?;
+        Some(CertificateFacts::new(spec, chain.leaf()))
+    };
+    md.key_specs().0.iter().map(look).collect()
+}
+
+impl Journal for StagedJournal {
+    fn order(&self) -> OrderRecord {
+        self.vault.load_json(Group::Staging, self.md.name.as_str(), &Aspect::OrderJson).unwrap_or_default()
+    }
+
+    fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
+        let name = self.md.name.as_str();
+        if order.is_empty() {
+            return self.vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+        }
+        self.vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+    }
+
+    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
+        let key = self.vault.load_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
+        key.filter(|key| key.fits_spec(spec))
+    }
+
+    fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
+        self.vault.save_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()), key)
+    }
+
+    fn has_chain(&self, spec: &KeySpec) -> bool {
+        verified(&self.vault, &self.md, spec, self.clock.now()).is_ok()
+    }
+
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
+        let name = self.md.name.as_str();
+        if let Some(missing) = self.md.domains.iter().find(|domain| !chain.leaf().covers(domain)) {
+            let text = format!("the CA's certificate({}) is not for {missing}", spec.json_name());
+            return Err(PortError { status: Status::GENERAL, text });
+        }
+        self.vault.store().save(Group::Staging, name, &Aspect::Chain(spec.clone()), &chain.to_pem()).map_err(port_error)
+    }
+
+    fn progress(&mut self, activity: &str) {
+        let now = self.clock.now();
+        self.job.record(now, "progress", None, Some(activity));
+        self.job.last = Some(JobResult { activity: Some(activity.to_owned()), ..JobResult::default() });
+        if self.saved.is_none_or(|saved| now.duration_since(saved) >= PROGRESS_INTERVAL) {
+            // The report is for those who watch; a renewal does not fail for it.
+            let _ = self.save_job();
+        }
+    }
+}
+
+impl StoredChallenges {
+    /// Challenge data in this store.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>) -> Self {
+        Self(vault)
+    }
+}
+
+impl Publisher for StoredChallenges {
+    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
+        match set_up.kind {
+            ChallengeType::Http01 => self
+                .0
+                .store()
+                .save(Group::Challenges, &set_up.name, &Aspect::Http01, value.as_bytes())
+                .map_err(port_error),
+        }
+    }
+
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.0.store().purge(Group::Challenges, &set_up.name).map_err(port_error)
+    }
+}
