@@ -17,4 +17,5 @@ pub mod log;
 pub mod model;
 
 pub mod crypto;
+pub mod exec;
 pub mod http;
