@@ -17,6 +17,7 @@ pub mod log;
 pub mod model;
 
 pub mod crypto;
+pub mod exec;
 pub mod http;
 pub mod store;
 
