@@ -34,7 +34,6 @@ typedef void md_rs_child_stopping_fn(apr_pool_t *pchild, int graceful);
 typedef int md_rs_request_fn(request_rec *request);
 typedef int md_rs_cert_files_fn(server_rec *server, apr_pool_t *pool, apr_array_header_t *certs,
                                 apr_array_header_t *keys);
-typedef int md_rs_answer_challenge_fn(conn_rec *connection, const char *name, const char **cert, const char **key);
 typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
 
 md_rs_create_server_config_fn md_rs_create_server_config;
@@ -49,8 +48,6 @@ md_rs_request_fn md_rs_post_read_first;
 md_rs_request_fn md_rs_post_read_challenge;
 md_rs_request_fn md_rs_handler;
 md_rs_cert_files_fn md_rs_add_cert_files;
-md_rs_cert_files_fn md_rs_add_fallback_cert_files;
-md_rs_answer_challenge_fn md_rs_answer_challenge;
 md_rs_watchdog_fn md_rs_watchdog;
 
 /* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */

@@ -25,7 +25,7 @@ static void register_hooks(apr_pool_t *pool)
     /* At once when a child is told to stop: its pools may live until the last connection ends. */
     ap_hook_child_stopping(md_rs_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* Before mod_ssl, which answers 503 itself on hosts that have only a fallback certificate. */
+    /* Before mod_ssl, so that nothing of a host is looked at that has only a placeholder for a certificate. */
     ap_hook_post_read_request(md_rs_post_read_first, NULL, ssl, APR_HOOK_FIRST);
     /* After mod_ssl; before every translate and access hook, so that no Redirect, Require or ProxyPass hides a challenge. */
     ap_hook_post_read_request(md_rs_post_read_challenge, ssl, NULL, APR_HOOK_MIDDLE);
@@ -34,8 +34,6 @@ static void register_hooks(apr_pool_t *pool)
 
     /* httpd's own hooks, not those of mod_ssl: it runs them for every TLS module, and they exist without one. */
     ap_hook_ssl_add_cert_files(md_rs_add_cert_files, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_ssl_add_fallback_cert_files(md_rs_add_fallback_cert_files, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_ssl_answer_challenge(md_rs_answer_challenge, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 module AP_MODULE_DECLARE_DATA md_module = {

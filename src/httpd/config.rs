@@ -1,17 +1,69 @@
-//! Our settings of one server, as directives set them.
+//! What our module keeps for one server: its settings, and what became of them at the start.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
+use crate::registry::{Registry, Setup};
+use crate::store::FileStore;
 
 /// Settings of the main server or of a virtual host.
 ///
 /// Written by directives and the merge, in the parent's only thread; read-only from check_config on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ServerConfig {
     /// Values of the whole server; those of the main server count.
     pub globals: Globals,
     /// Values that each server has for itself.
     pub local: Local,
+    /// What the start found out about this server.
+    pub host: HostState,
+    /// The start in progress, in the main server: from the first to the last post_config.
+    starting: Mutex<Option<Starting>>,
+    /// All domains, in the main server: from the last post_config on.
+    pub registry: OnceLock<Arc<Registry>>,
+}
+
+/// What is known between the two phases of a start.
+pub struct Starting {
+    /// Domains and hosts.
+    pub setup: Setup,
+    /// Where mod_ssl finds its files; `None` where no domain is declared.
+    pub store: Option<Arc<FileStore>>,
+}
+
+/// What the start found out about one server. Written in post_config by the parent's only thread.
+#[derive(Debug, Default)]
+pub struct HostState {
+    /// Position among all servers, the main server first.
+    pub position: OnceLock<usize>,
+    tls: AtomicBool,
+    placeholder: AtomicBool,
+}
+
+impl HostState {
+    /// mod_ssl asked for certificates.
+    pub fn set_tls(&self) {
+        self.tls.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this host uses TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.load(Ordering::Relaxed)
+    }
+
+    /// The host has got a placeholder as its certificate.
+    pub fn set_placeholder(&self) {
+        self.placeholder.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is no certificate yet that clients can trust.
+    #[must_use]
+    pub fn has_placeholder(&self) -> bool {
+        self.placeholder.load(Ordering::Relaxed)
+    }
 }
 
 /// Values that each server has for itself.
@@ -26,10 +78,15 @@ pub struct Local {
 }
 
 impl ServerConfig {
+    /// The start in progress.
+    pub fn starting(&self) -> MutexGuard<'_, Option<Starting>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a virtual host has once all directives are read: what was said in it. Domains inherit from the main server only.
     #[must_use]
     pub fn merge(_main: &Self, host: &Self) -> Self {
-        Self { globals: Globals::default(), local: host.local.clone() }
+        Self { local: host.local.clone(), ..Self::default() }
     }
 }
 

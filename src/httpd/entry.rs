@@ -9,8 +9,8 @@ use apache_sys as sys;
 use super::boundary::{self, Null, guard, present};
 use super::config::ServerConfig;
 use super::hooks::{self, CertificateFiles, Stop};
-use super::pool::{Pool, text};
-use super::request::{Answer, Connection, Request};
+use super::pool::Pool;
+use super::request::{Answer, Request};
 use super::server::Server;
 use super::{log, process, threads};
 
@@ -27,8 +27,6 @@ const _: sys::md_rs_request_fn = Some(md_rs_post_read_first);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_challenge);
 const _: sys::md_rs_request_fn = Some(md_rs_handler);
 const _: sys::md_rs_cert_files_fn = Some(md_rs_add_cert_files);
-const _: sys::md_rs_cert_files_fn = Some(md_rs_add_fallback_cert_files);
-const _: sys::md_rs_answer_challenge_fn = Some(md_rs_answer_challenge);
 
 /// The first of our functions that httpd calls, right after loading the module.
 #[unsafe(no_mangle)]
@@ -210,17 +208,6 @@ unsafe extern "C" fn md_rs_add_cert_files(
     unsafe { add_files("ssl_add_cert_files", server, certs, keys, hooks::certificate_files) }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_add_fallback_cert_files(
-    server: *mut sys::server_rec,
-    _pool: *mut sys::apr_pool_t,
-    certs: *mut sys::apr_array_header_t,
-    keys: *mut sys::apr_array_header_t,
-) -> c_int {
-    // SAFETY: httpd's arguments are passed on.
-    unsafe { add_files("ssl_add_fallback_cert_files", server, certs, keys, hooks::fallback_certificate_files) }
-}
-
 /// A hook that offers certificates. After a panic the host is as one we know nothing about.
 ///
 /// # Safety
@@ -230,14 +217,16 @@ unsafe fn add_files(
     server: *mut sys::server_rec,
     certs: *mut sys::apr_array_header_t,
     keys: *mut sys::apr_array_header_t,
-    find: fn(Server<'_>) -> Vec<CertificateFiles>,
+    find: fn(Server<'_>, bool) -> Vec<CertificateFiles>,
 ) -> c_int {
     guard(hook, sys::DECLINED, || {
         // SAFETY: a server of the configuration being set up.
         let server = unsafe { Server::from_raw(server) }?;
         let certs = present(certs, "array of certificates")?.as_ptr();
         let keys = present(keys, "array of keys")?.as_ptr();
-        let files = find(server);
+        // SAFETY: a live array, as the hook's documentation says.
+        let has_others = unsafe { (*certs).nelts } > 0;
+        let files = find(server, has_others);
         for pair in &files {
             // SAFETY: a live array of `const char *`, as the hook's documentation says.
             unsafe { push(certs, &pair.chain) }?;
@@ -261,28 +250,4 @@ unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), N
     // SAFETY: APR returns room for one element, that is one pointer.
     unsafe { slot.write(path) };
     Ok(())
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_answer_challenge(
-    connection: *mut sys::conn_rec,
-    name: *const c_char,
-    chain: *mut *const c_char,
-    key: *mut *const c_char,
-) -> c_int {
-    guard("ssl_answer_challenge", sys::DECLINED, || {
-        // SAFETY: the connection whose handshake is in progress.
-        let connection = unsafe { Connection::from_raw(connection) }?;
-        let chain = present(chain, "place for a certificate")?;
-        let key = present(key, "place for a key")?;
-        // SAFETY: NULL or the name in the client's hello, which lives during the handshake.
-        let Some(name) = (unsafe { text(name) }) else { return Ok(sys::DECLINED) };
-        let Some(pem) = hooks::challenge_certificate(connection, name) else { return Ok(sys::DECLINED) };
-        let pool = connection.pool()?;
-        // SAFETY: httpd passes the address of a variable.
-        unsafe { chain.write(pool.string(&pem.chain).as_ptr()) };
-        // SAFETY: as above.
-        unsafe { key.write(pool.string(&pem.key).as_ptr()) };
-        Ok(sys::OK)
-    })
 }

@@ -1,54 +1,105 @@
-//! What the module does in each phase of the server, in safe Rust.
+//! What the module does in each phase of the server, in safe Rust: the start, and who answers requests.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::boundary::Null;
+use super::config::{ServerConfig, Starting};
 use super::pool::Pool;
-use super::process;
-use super::request::{Answer, Connection, Request};
-use super::server::Server;
-use crate::log::report;
-use crate::model::VERSION;
+use super::request::{Answer, Request};
+use super::server::{Server, listeners};
+use super::{answers, driver, process};
+use crate::clock::SystemClock;
+use crate::log::{note, report};
+use crate::model::directive::contact_uri;
+use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
+use crate::registry::{Host, Setup, Start, Vault, configured, reachability};
+use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
 
 /// The start cannot go on. The reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop;
 
+impl From<Null> for Stop {
+    fn from(null: Null) -> Self {
+        report!(MD0002, "{null}");
+        Self
+    }
+}
+
 /// The configuration is complete; `httpd -t` ends after this.
-pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, _main: Server<'_>) -> Result<(), Stop> {
+pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
+    let config = main.config()?;
+    configured(&declared(main), &config.local.settings, &config.globals, process::is_restart()).map_err(|_| Stop)?;
     Ok(())
 }
 
 /// Before the TLS modules look for certificates. Also runs in the pass that only tries the configuration.
-pub fn post_config_first(_pconf: Pool<'_>, _ptemp: Pool<'_>, _main: Server<'_>) -> Result<(), Stop> {
+pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     if process::is_dry_run() {
         report!(AH10070, "initial configuration pass");
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
+    let config = main.config()?;
+    let declared = declared(main);
+    let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
+    let start = Start {
+        declared,
+        main: main_settings(main)?,
+        globals: config.globals.clone(),
+        hosts: hosts(main)?,
+        is_restart: process::is_restart(),
+        read_only,
+    };
+    let bytes: Arc<dyn Store> = match &store {
+        Some(store) => Arc::clone(store) as _,
+        None => Arc::new(MemoryStore::new()),
+    };
+    let setup = Setup::begin(start, Arc::new(Vault::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
+    *config.starting() = Some(Starting { setup, store });
     Ok(())
 }
 
 /// After the TLS modules asked for certificates, before mod_watchdog starts.
-pub fn post_config_last(_pconf: Pool<'_>, _ptemp: Pool<'_>, _main: Server<'_>) -> Result<(), Stop> {
-    Ok(())
+pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
+    let config = main.config()?;
+    let Some(Starting { setup, store }) = config.starting().take() else { return Ok(()) };
+    if process::is_dry_run() {
+        return Ok(());
+    }
+    let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
+    if let Some(store) = store.filter(|_| !setup.is_read_only()) {
+        if let Err(err) = store.save_reachability(reach) {
+            note!(Warning, err.status(); "{err}");
+        }
+    }
+    let servers: Vec<Server<'_>> = main.all().collect();
+    let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
+    let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
+    let registered = driver::register(pconf, &registry);
+    // Set once, here.
+    let _ = config.registry.set(registry);
+    registered
 }
 
 /// First in a new child; threads may be started from now on.
 pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {}
 
 /// A request, before mod_ssl or anything else looks at it.
-pub fn post_read_first(_request: Request<'_>) -> Answer {
-    Answer::Declined
+pub fn post_read_first(request: Request<'_>) -> Answer {
+    answers::unavailable(request).unwrap_or(Answer::Declined)
 }
 
 /// A request, before it is mapped to anything: challenges are answered here.
-pub fn post_read_challenge(_request: Request<'_>) -> Answer {
-    Answer::Declined
+pub fn post_read_challenge(request: Request<'_>) -> Answer {
+    answers::http_01(request).unwrap_or(Answer::Declined)
 }
 
 /// A request in the content phase.
-pub fn handler(_request: Request<'_>) -> Answer {
-    Answer::Declined
+pub fn handler(request: Request<'_>) -> Answer {
+    answers::md_status(request).unwrap_or(Answer::Declined)
 }
 
 /// A certificate chain and its key, both PEM files that the parent can read.
@@ -60,25 +111,109 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// The certificates of a host that uses TLS; none leaves it to others.
-pub fn certificate_files(_server: Server<'_>) -> Vec<CertificateFiles> {
-    Vec::new()
+/// The certificates of a host that uses TLS; none leaves it to others, and so it is where the configuration has a
+/// certificate already (`has_others`) and we have only a placeholder.
+pub fn certificate_files(server: Server<'_>, has_others: bool) -> Vec<CertificateFiles> {
+    offer(server, has_others).unwrap_or_default()
 }
 
-/// What to use until there is a certificate, for hosts that nobody has one for.
-pub fn fallback_certificate_files(_server: Server<'_>) -> Vec<CertificateFiles> {
-    Vec::new()
+fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, Stop> {
+    let host = &server.config()?.host;
+    host.set_tls();
+    let starting = server.main()?.config()?.starting();
+    let (Some(Starting { setup, store: Some(store) }), Some(position)) = (&*starting, host.position.get()) else {
+        return Ok(Vec::new());
+    };
+    let Some(md) = setup.domain_of(*position) else { return Ok(Vec::new()) };
+    let name = server.name().unwrap_or_default();
+    report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
+    let specs = setup.usable(md);
+    if !specs.is_empty() {
+        report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", specs.len(), md.name);
+        return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
+    }
+    if has_others {
+        report!(AH10084, "{name}: has a certificate of its own until Managed Domain {} has one", md.name);
+        return Ok(Vec::new());
+    }
+    setup.ensure_placeholder(md).map_err(|_| Stop)?;
+    host.set_placeholder();
+    report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
+    files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
 }
 
-/// A certificate and its key as PEM text.
-pub struct CertificatePem {
-    /// The chain, the challenge's certificate first.
-    pub chain: String,
-    /// The private key.
-    pub key: String,
+fn files(
+    store: &FileStore,
+    md: &ManagedDomain,
+    specs: &[KeySpec],
+    chain: fn(KeySpec) -> Aspect,
+    key: fn(KeySpec) -> Aspect,
+) -> Result<Vec<CertificateFiles>, Stop> {
+    let path = |aspect| {
+        store.path(Group::Domains, md.name.as_str(), &aspect).map_err(|err| {
+            report!(AH10110, err.status(); "{}: {err}", md.name);
+            Stop
+        })
+    };
+    specs
+        .iter()
+        .map(|spec| Ok(CertificateFiles { chain: path(chain(spec.clone()))?, key: path(key(spec.clone()))? }))
+        .collect()
 }
 
-/// The certificate for a TLS connection that is a challenge for `name`.
-pub fn challenge_certificate(_connection: Connection<'_>, _name: &str) -> Option<CertificatePem> {
-    None
+/// All domains that are declared anywhere, the main server's first.
+fn declared(main: Server<'_>) -> Vec<Declared> {
+    main.all().filter_map(|server| server.config().ok()).flat_map(|config| config.local.declared.clone()).collect()
+}
+
+fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
+    let mut settings = main.config()?.local.settings.clone();
+    settings.contact = settings.contact.or_else(|| main.admin().map(contact_uri));
+    Ok(settings)
+}
+
+fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
+    let describe = |(position, server): (usize, Server<'_>)| {
+        let config = server.config()?;
+        // Set once, here: the configuration is new.
+        let _ = config.host.position.set(position);
+        let names = |all: &mut dyn Iterator<Item = &str>| all.map(str::to_owned).collect();
+        let name = server.name().unwrap_or("(no name)");
+        Ok(Host {
+            server_name: server.name().map(str::to_owned),
+            aliases: names(&mut server.aliases()),
+            wild_aliases: names(&mut server.wildcard_aliases()),
+            is_main: !server.is_virtual(),
+            tls: false,
+            contact: config.local.settings.contact.clone(),
+            admin: server.admin().map(str::to_owned),
+            origin: server.defined_at().map_or(name.to_owned(), |(file, line)| format!("{name} ({file}:{line})")),
+        })
+    };
+    main.all().enumerate().map(describe).collect()
+}
+
+/// The store, and whether it can only be read. There is none where nothing needs it.
+fn open_store(pconf: Pool<'_>, config: &ServerConfig, unused: bool) -> Result<(Option<Arc<FileStore>>, bool), Stop> {
+    if unused {
+        return Ok((None, false));
+    }
+    let dir = config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
+    match FileStore::open(&dir).and_then(|store| Ok((store.prepare(Some(process::worker_ids().0))?, store).1)) {
+        Ok(store) => Ok((Some(Arc::new(store)), false)),
+        Err(err) => {
+            complain(&err);
+            if !process::is_restart() {
+                return Err(Stop);
+            }
+            Ok((Some(Arc::new(FileStore::read_only(&dir))), true))
+        }
+    }
+}
+
+fn complain(err: &StoreError) {
+    match err {
+        StoreError::Owner { .. } => report!(AH10082, err.status(); "MDStoreDir: {err}"),
+        _ => report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}"),
+    }
 }

@@ -4,15 +4,18 @@
 //! c-shim/mod_md.c    the module record; registers entry points and says in which order
 //!   entry, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
 //!     boundary       panics and NULL end here
-//!     hooks          what the module does, in safe Rust
+//!     hooks          the phases of the server, in safe Rust
+//!     answers driver requests that are answered here; renewals in a child
 //! config                         our settings of one server, as directives set them
 //! pool server request process    wrapper types and facts
 //! log watchdog threads           services of the server and the child
 //! ```
 
+pub mod answers;
 pub mod boundary;
 pub mod command;
 pub mod config;
+pub mod driver;
 mod entry;
 pub mod hooks;
 pub mod log;

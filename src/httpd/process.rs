@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use apache_sys as sys;
 
-use super::boundary::Null;
 use super::pool::{Pool, text};
-use super::request::Request;
-use super::server::Server;
 
 /// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
@@ -54,20 +51,17 @@ pub fn banner() -> &'static str {
     unsafe { text(raw) }.unwrap_or_default()
 }
 
+/// The server's name and version without those of its modules.
+pub fn base_version() -> &'static str {
+    banner().split(' ').next().unwrap_or_default()
+}
+
 /// A path of the configuration, below `ServerRoot` unless it is absolute; `None` if it cannot be one.
 pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
     let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
     // SAFETY: NULL or in the pool.
     unsafe { text(raw) }.map(PathBuf::from)
-}
-
-/// The main server while a request is served.
-pub(super) fn main_server(_while_served: Request<'_>) -> Result<Server<'_>, Null> {
-    // SAFETY: written by httpd in the parent's only thread, before children exist.
-    let raw = unsafe { sys::ap_server_conf };
-    // SAFETY: the configuration outlives every request.
-    unsafe { Server::from_raw(raw) }
 }
 
 fn query(what: i32) -> i32 {

@@ -195,11 +195,6 @@ impl<'r> Request<'r> {
         // SAFETY: the configuration outlives requests.
         unsafe { Server::from_raw(raw) }
     }
-
-    /// The main server, which has the settings of the whole process.
-    pub fn main_server(self) -> Result<Server<'r>, Null> {
-        super::process::main_server(self)
-    }
 }
 
 impl<'c> Connection<'c> {

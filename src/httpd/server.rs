@@ -60,6 +60,14 @@ impl<'s> Server<'s> {
         present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
     }
 
+    /// The main server of the same configuration, which has the settings of the whole process.
+    pub fn main(self) -> Result<Self, Null> {
+        // SAFETY: set when the configuration is read, before any server of it is handed to us.
+        let raw = unsafe { sys::ap_server_conf };
+        // SAFETY: it lives as long as its virtual hosts.
+        unsafe { Self::from_raw(raw) }
+    }
+
     /// This server and those after it: all, if asked of the main server, which comes first.
     pub fn all(self) -> impl Iterator<Item = Server<'s>> {
         iter::successors(Some(self), |server| {

@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::boundary::guard;
 use super::pool::Pool;
+use crate::cancel::Cancel;
 use crate::log::report;
 
 /// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
@@ -29,51 +29,18 @@ pub enum SpawnError {
     System(#[from] io::Error),
 }
 
-/// Tells a thread that it is to end soon; shared by all threads of the child.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel {
-    flag: Arc<AtomicBool>,
-    state: Arc<State>,
-}
-
 #[derive(Debug, Default)]
 struct State {
     running: Mutex<usize>,
     changed: Condvar,
 }
 
-impl Cancel {
-    /// Whether to end now.
-    pub fn is_set(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
-    }
-
-    /// The flag alone, for code that does not know the server.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.flag)
-    }
-
-    /// Sleeps until the time is over or the flag is set, and says whether it is set.
-    pub fn sleep(&self, time: Duration) -> bool {
-        let running = lock(&self.state.running);
-        let waited = self.state.changed.wait_timeout_while(running, time, |_| !self.is_set());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.is_set()
-    }
-
-    fn set(&self) {
-        // Under the lock, so that no sleeper misses it between its look and its wait.
-        let running = lock(&self.state.running);
-        self.flag.store(true, Ordering::Release);
-        drop(running);
-        self.state.changed.notify_all();
-    }
-
+impl State {
     /// Waits until no thread runs, at most until `deadline`; the answer is how many still do.
     fn wait_idle(&self, deadline: Instant) -> usize {
-        let running = lock(&self.state.running);
+        let running = lock(&self.running);
         let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.state.changed.wait_timeout_while(running, left, |running| *running > 0);
+        let waited = self.changed.wait_timeout_while(running, left, |running| *running > 0);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -95,8 +62,10 @@ impl Drop for Running {
     }
 }
 
+#[derive(Default)]
 struct Child {
     cancel: Cancel,
+    state: Arc<State>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -107,12 +76,12 @@ static CHILD: Mutex<Option<Child>> = Mutex::new(None);
 pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<(), SpawnError> {
     let mut guarded = lock(&CHILD);
     let child = guarded.as_mut().ok_or(SpawnError::NotInChild)?;
-    if child.cancel.is_set() {
+    if child.cancel.is_cancelled() {
         return Err(SpawnError::Stopping);
     }
     join(&mut child.handles, JoinHandle::is_finished);
     let cancel = child.cancel.clone();
-    let running = Running::new(&cancel.state);
+    let running = Running::new(&child.state);
     let body = move || {
         let _running = running;
         guard("thread", (), || {
@@ -129,21 +98,21 @@ pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<
 pub(super) fn cancel() {
     let cancel = lock(&CHILD).as_ref().map(|child| child.cancel.clone());
     if let Some(cancel) = cancel {
-        cancel.set();
+        cancel.cancel();
     }
 }
 
 /// Makes threads possible, and sees to their end with that of `pchild`.
 pub(super) fn enter_child(pchild: Pool<'_>) {
-    *lock(&CHILD) = Some(Child { cancel: Cancel::default(), handles: Vec::new() });
+    *lock(&CHILD) = Some(Child::default());
     pchild.before_cleanup(end);
 }
 
 fn end() {
     let Some(mut child) = lock(&CHILD).take() else { return };
     let deadline = Instant::now() + PATIENCE;
-    child.cancel.set();
-    let left = child.cancel.wait_idle(deadline);
+    child.cancel.cancel();
+    let left = child.state.wait_idle(deadline);
     if left == 0 {
         join(&mut child.handles, |_| true);
     } else {

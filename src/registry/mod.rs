@@ -49,6 +49,8 @@ pub struct Start {
     pub hosts: Vec<Host>,
     /// The server has run before and must not be ended by an error.
     pub is_restart: bool,
+    /// The store can only be read: what is in `domains/` is served and nothing is renewed.
+    pub read_only: bool,
 }
 
 /// Why the server cannot start. The reason is in the log.
@@ -64,6 +66,7 @@ pub struct Setup {
     hosts: Vec<Host>,
     assigned: Vec<Vec<usize>>,
     is_restart: bool,
+    read_only: bool,
 }
 
 /// A domain of the registry. Read-only from the end of the start on.
@@ -134,12 +137,14 @@ impl Setup {
     /// # Errors
     /// If the configuration contradicts itself.
     pub fn begin(start: Start, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
-        let Start { declared, main, globals, hosts, is_restart } = start;
+        let Start { declared, main, globals, hosts, is_restart, read_only } = start;
         let domains = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
-        let setup = Self { vault, clock, globals, domains, hosts, assigned, is_restart };
-        accounts::adopt_staged(&setup.vault);
-        setup.activate_staged();
+        let setup = Self { vault, clock, globals, domains, hosts, assigned, is_restart, read_only };
+        if !read_only {
+            accounts::adopt_staged(&setup.vault);
+            setup.activate_staged();
+        }
         Ok(setup)
     }
 
@@ -170,6 +175,12 @@ impl Setup {
                 self.domains.get(*first).filter(|_| self.is_restart)
             }
         }
+    }
+
+    /// Whether the server runs with what the start before left, as the store cannot be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Key types of the domain for which a key and a chain are there that fit each other.
@@ -203,8 +214,10 @@ impl Setup {
         self.check_hosts()?;
         hosts::add_members(&mut self.domains, &self.hosts, &self.assigned);
         hosts::add_contacts(&mut self.domains, &self.hosts, &self.assigned);
-        self.clean_up_challenges();
-        self.start_over_failed();
+        if !self.read_only {
+            self.clean_up_challenges();
+            self.start_over_failed();
+        }
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
@@ -268,7 +281,7 @@ impl Setup {
         let live = LiveSet::load(self.vault.store(), &md);
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
-        if to_json(&md).ok() != stored {
+        if !self.read_only && to_json(&md).ok() != stored {
             if let Err(err) = self.vault.save_json(Group::Domains, &name, &Aspect::MdJson, &md) {
                 report!(AH10172, err.status; "{name}: cannot be saved: {err}");
                 if !self.is_restart {
@@ -276,7 +289,7 @@ impl Setup {
                 }
             }
         }
-        let watched = used || md.renew_mode != RenewMode::Auto;
+        let watched = !self.read_only && (used || md.renew_mode != RenewMode::Auto);
         let challenges = suitable::challenges(&md, reach).unwrap_or_else(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");

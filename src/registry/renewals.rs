@@ -104,6 +104,12 @@ impl Renewals {
         missing
     }
 
+    /// Takes back a worker of [`Renewals::tick`] that could not be started.
+    pub fn worker_lost(&self) {
+        let mut state = self.state();
+        state.workers = state.workers.saturating_sub(1);
+    }
+
     fn look_at(&self, candidates: &[usize], now: Timestamp) {
         let staged: HashSet<String> =
             self.registry.vault.store().list(Group::Staging).unwrap_or_default().into_iter().collect();

@@ -128,6 +128,7 @@ pub fn verified(
 
 fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, now: Timestamp) -> Result<(), String> {
     let (leaf, name) = (chain.leaf(), spec.json_name());
+    chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
         return Err(format!("certificate({name}) and private key do not match"));
     }

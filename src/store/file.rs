@@ -41,6 +41,12 @@ impl FileStore {
         Ok(store)
     }
 
+    /// The store in a directory whose `md_store.json` cannot be used: for reading what is not encrypted.
+    #[must_use]
+    pub fn read_only(base: &Path) -> Self {
+        Self { paths: Paths::new(base), secret: Secret::absent() }
+    }
+
     /// Makes the directories that the server's user needs and gives them to that user (if we are root), repairs modes
     /// and owners of what is there, and undoes a replacement that a crash has interrupted. For the start of a server.
     ///

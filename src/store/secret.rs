@@ -34,6 +34,11 @@ impl Secret {
         Ok(Self(bytes))
     }
 
+    /// The pass phrase of nothing.
+    pub(super) fn absent() -> Self {
+        Self(Zeroizing::new([0; SIZE]))
+    }
+
     fn from_text(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))

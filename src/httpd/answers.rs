@@ -1,0 +1,102 @@
+//! Requests that the module answers itself.
+
+use super::boundary::Null;
+use super::log::for_request;
+use super::request::{Answer, Request};
+use crate::acme::ChallengeType;
+use crate::log::{AH10081, Record};
+use crate::registry::{Entry, Registry, to_json};
+use crate::status;
+use crate::store::{Aspect, Group};
+
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Seconds after which a client may find a certificate in place of the placeholder.
+const RETRY_AFTER: &str = "30";
+
+/// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust. Both the
+/// host of the handshake and that of the request count.
+pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
+    let connection = request.connection()?;
+    if request.path().is_some_and(|path| path.starts_with(CHALLENGES)) || !connection.is_tls() {
+        return Ok(Answer::Declined);
+    }
+    let placeholder = request.server()?.config()?.host.has_placeholder()
+        || connection.master().base_server()?.config()?.host.has_placeholder();
+    if !placeholder {
+        return Ok(Answer::Declined);
+    }
+    request.set_error_header(c"Retry-After", RETRY_AFTER);
+    Ok(Answer::Status(503))
+}
+
+/// The data of an http-01 challenge (RFC 8555 section 8.3). A token that nobody waits for is left to other modules.
+pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
+    let token = request.path().and_then(|path| path.strip_prefix(CHALLENGES));
+    let (Some(token), Some(host)) =
+        (token.filter(|token| !token.is_empty() && !token.contains('/')), request.hostname())
+    else {
+        return Ok(Answer::Declined);
+    };
+    let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
+    if registry.index.covering(host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
+        return Ok(Answer::Declined);
+    }
+    let data = match registry.vault.store().load(Group::Challenges, host, &Aspect::Http01) {
+        Ok(Some(data)) => data,
+        Ok(None) => return Ok(Answer::Declined),
+        Err(err) => {
+            let text = format_args!("{err}");
+            for_request(
+                request,
+                &Record { level: AH10081.level, number: Some(AH10081.number), status: err.status(), text },
+            );
+            return Ok(Answer::Status(500));
+        }
+    };
+    if is_for_another(&data, token) {
+        return Ok(Answer::Declined);
+    }
+    if !request.is_get_or_head() {
+        return Ok(Answer::Status(501));
+    }
+    Ok(request.respond(200, None, &data))
+}
+
+fn may_use_http_01(entry: &Entry) -> bool {
+    let configured = &entry.md.ca.challenges;
+    configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
+}
+
+/// Whether this is a key authorization (`token.thumbprint`), but for another token. Other text is for any.
+fn is_for_another(data: &[u8], token: &str) -> bool {
+    let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
+    let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let (own, thumbprint) = (&data[..dot], &data[dot + 1..]);
+    thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
+}
+
+/// What is known of all domains, or of the one that the path names.
+pub fn md_status(request: Request<'_>) -> Result<Answer, Null> {
+    if request.handler() != Some("md-status") {
+        return Ok(Answer::Declined);
+    }
+    if !request.is_get_or_head() {
+        return Ok(Answer::Status(501));
+    }
+    let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
+    let name = request.path_info().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let (status, document) = if name.is_empty() {
+        (200, status::listing(registry))
+    } else {
+        let unknown = || serde_json::json!({ "error": format!("there is no managed domain '{name}'") });
+        status::domain(registry, name).map_or_else(|| (404, unknown()), |document| (200, document))
+    };
+    let body = to_json(&document).unwrap_or_default();
+    Ok(request.respond(status, Some(c"application/json"), &body))
+}
+
+/// All domains, from the last phase of the start on.
+fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
+    Ok(request.server()?.main()?.config()?.registry.get().map(AsRef::as_ref))
+}
