@@ -14,6 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from .certificate import Certificate
 
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "ocsp": ExtendedKeyUsageOID.OCSP_SIGNING}
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -52,12 +53,13 @@ class Ca:
         must_staple: bool = False,
         serial: int | None = None,
         san: bool = True,
+        usage: str = "server",
         signed_by: Ca | None = None,
     ) -> Leaf:
         """A server certificate for names and addresses.
 
         `key` is `p256`, `p384` or `rsa<bits>`; `not_before` defaults to a minute ago; `san=False` leaves the names to
-        the subject; `signed_by` makes the signature another authority's: it says this issuer and does not verify.
+        the subject; `usage` is `server` or `ocsp` (a delegated responder); `signed_by` makes the signature another authority's: it says this issuer and does not verify.
         """
         start = not_before or _now() - timedelta(minutes=1)
         private = _new_key(key)
@@ -70,7 +72,7 @@ class Ca:
             .not_valid_before(start)
             .not_valid_after(start + timedelta(days=days))
             .add_extension(x509.BasicConstraints(False, None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([_USAGES[usage]]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if san:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -106,8 +107,12 @@ class Sandbox:
 
     def tree(self) -> dict[str, Access]:
         """Every path of the store, relative to it (`.` is the store), with its mode and owner."""
-        paths = [self.store, *sorted(self.store.rglob("*"))]
-        return {str(path.relative_to(self.store)): Access.of(path) for path in paths}
+        found = {}
+        for path in [self.store, *sorted(self.store.rglob("*"))]:
+            # A running server may rename or remove what was listed.
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path.relative_to(self.store))] = Access.of(path)
+        return found
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Write a file below the sandbox."""
@@ -124,6 +129,10 @@ class Sandbox:
             folder.mkdir()
             self._give(folder)
         return folder
+
+    def remove_store(self) -> None:
+        """Forget everything the module has stored."""
+        shutil.rmtree(self.store)
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from . import process
+from .clock import Clock
+from .crash import Crash
 from .dns import Dns
 from .httpd import Httpd
 from .module import Module
+from .ocsp import Responder
 from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
 from .ports import Ports
@@ -25,9 +28,14 @@ class World:
     A Pebble has one http and one TLS port to validate at: all CAs and servers of a world share them.
     """
 
+    _open: ClassVar[list[World]] = []
+    """Worlds of this process that are not closed: one does not end what belongs to another."""
+
     def __init__(self, name: str = "test", module: Module | None = None) -> None:
         process.adopt_orphans()
+        self._open.append(self)
         self._before = set(process.descendants())
+        self._judged = False
         self._module = module
         self.keep = False
         """Leave the sandbox for somebody to look at."""
@@ -37,6 +45,8 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
+        self._responders: list[Responder] = []
+        self._crashes: list[Crash] = []
         self._dns: Dns | None = None
         self._tls: Ca | None = None
 
@@ -69,9 +79,26 @@ class World:
         self.servers.append(httpd)
         return httpd
 
+    def responder(self, ca: Ca) -> Responder:
+        """Start an OCSP responder for the certificates of a CA."""
+        self._responders.append(Responder(ca, Ports.mine().take()))
+        return self._responders[-1]
+
+    def clock(self, httpd: Httpd) -> Clock:
+        """A clock of its own for a server that is not started yet."""
+        return Clock(self.sandbox).attach(httpd)
+
+    def crash(self, httpd: Httpd) -> Crash:
+        """Faults for a server."""
+        self._crashes.append(Crash(httpd))
+        return self._crashes[-1]
+
     def complaints(self) -> list[str]:
-        """Stop the servers; what then is left or was logged without announcement."""
+        """Stop everything; what then is left, or was logged without announcement. Tells it once."""
         found: list[str] = []
+        if self._judged:
+            return found
+        self._judged = True
         for httpd in self.servers:
             if httpd.parent and not httpd.running:
                 found.append("httpd ended by itself")
@@ -97,6 +124,7 @@ class World:
             httpd.kill()
         self._stop_services()
         self._end_rest()
+        self._open.remove(self)
 
     def remove(self) -> None:
         self.sandbox.remove()
@@ -108,13 +136,16 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        for pebble in self.pebbles:
-            pebble.stop()
+        for part in (*self._crashes, *self._responders, *self.pebbles):
+            part.stop()
+        self._responders.clear()
         if self._dns:
             self._dns.stop()
 
     def _end_rest(self) -> list[Proc]:
-        rest = [proc for proc in process.descendants() if proc not in self._before]
+        others = {pid for world in self._open if world is not self for pid in world.pids}
+        others |= {proc.pid for pid in others for proc in process.descendants(pid)}
+        rest = [proc for proc in process.descendants() if proc not in self._before and proc.pid not in others]
         process.end(rest)
         process.reap_orphans()
         return rest
