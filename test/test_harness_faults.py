@@ -44,6 +44,7 @@ def test_crash_kills_a_start_at_the_nth_rename(world: World, sandbox: Sandbox) -
 def test_crash_fails_calls_for_one_file(world: World, sandbox: Sandbox) -> None:
     httpd = world.httpd()
     httpd.config.http("a.example.org").http("b.example.org")
+    httpd.log.expects("AH00132")
     crash = world.crash(httpd)
     crash.start(Fault("%stat,open,openat", error="EACCES", path=sandbox.docs / "a.example.org" / "index.html"))
     assert httpd.get("http://a.example.org/").status != 200

@@ -72,6 +72,15 @@ def children(pid: int) -> list[Proc]:
     return [proc for proc in every() if proc.parent == pid and not proc.zombie]
 
 
+def sleeps(pid: int) -> bool:
+    """True if all threads of the process sleep."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
+
+
 def descendants(pid: int | None = None) -> list[Proc]:
     """All living processes below `pid`, by default below this one; parents first."""
     procs = every()
