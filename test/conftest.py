@@ -95,8 +95,9 @@ def _world(item: pytest.Item) -> World | None:
     return getattr(item, "funcargs", {}).get("world")
 
 
-def pytest_report_header() -> str:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     try:
-        return f"module under test: {Module.under_test()}"
+        module = Module.under_test()
+        terminalreporter.write_line(f"module under test: {module.name}, {module.path}")
     except Missing as missing:
-        return f"module under test: {missing}"
+        terminalreporter.write_line(f"module under test: {missing}")

@@ -57,7 +57,7 @@ def test_crash_kills_running_children_at_their_first_rename(world: World) -> Non
     httpd.config.managed("a.example.org")
     # Renewals that fail and are repeated leave time to attach.
     httpd.config.add("MDCertificateAuthority https://localhost:1/dir")
-    httpd.log.expects("https://localhost:1/dir", optional=True)
+    httpd.log.expects("https://localhost:1/dir", "AH10056", optional=True)
     httpd.start()
     before = httpd.children()
     crash = world.crash(httpd).attach(Fault("rename"))

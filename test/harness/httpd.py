@@ -96,8 +96,10 @@ class Httpd:
         """SIGKILL to all its processes at once, as if the machine lost power."""
         if self.parent:
             # The parent first: it would replace a child that dies.
-            for proc in [self.parent, *process.descendants(self.parent.pid)]:
+            procs = [self.parent, *process.descendants(self.parent.pid)]
+            for proc in procs:
                 proc.signal(signal.SIGKILL)
+            process.end(procs, grace=0)
             self._end_family()
 
     def graceful(self, draining: bool = False) -> Httpd:
@@ -227,9 +229,11 @@ class Httpd:
 
     def _stop(self, number: int) -> None:
         if self.parent:
+            # A process that exits loses its command line before it closes its sockets.
+            procs = self._family()
             self.parent.signal(number)
             try:
-                wait(lambda: not self._family(), 30, "end of httpd")
+                wait(lambda: not (self._family() or any(proc.alive for proc in procs)), 30, "end of httpd")
             finally:
                 self._end_family()
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-import tempfile
-from pathlib import Path
 
 _FIRST, _BLOCK, _BLOCKS = 10_000, 100, 220
-_LOCKS = Path(tempfile.gettempdir()) / "mod_md-ports"
 
 
 class Ports:
-    """A block of ports, held by a lock for as long as this process lives.
+    """A block of ports, held for as long as this process lives.
 
     The blocks lie below the range that the kernel takes for outgoing connections. Ports are handed out
     round the block, so that one that was just closed is not the next.
@@ -22,20 +17,20 @@ class Ports:
     _mine: Ports | None = None
 
     def __init__(self) -> None:
-        _LOCKS.mkdir(mode=0o1777, exist_ok=True)
         for number in range(_BLOCKS):
+            # A name that only this network namespace knows, as it is with ports, and that goes with the process.
             # The descriptor is closed on exec: servers that the test starts do not hold the block.
-            lock = os.open(_LOCKS / str(number), os.O_RDWR | os.O_CREAT, 0o666)
+            lock = socket.socket(socket.AF_UNIX)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
+                lock.bind(f"\0mod_md-ports-{number}")
+            except OSError:
+                lock.close()
                 continue
             self._lock = lock
             self._first = _FIRST + number * _BLOCK
             self._next = 0
             return
-        raise RuntimeError(f"all {_BLOCKS} blocks of ports are taken; see {_LOCKS}")
+        raise RuntimeError(f"all {_BLOCKS} blocks of ports are taken")
 
     @classmethod
     def mine(cls) -> Ports:

@@ -42,7 +42,9 @@ class Proc:
             return None
         name, rest = stat[stat.index("(") + 1 :].rsplit(")", 1)
         fields = rest.split()
-        return cls(pid, int(fields[19]), int(fields[1]), fields[0] in "ZX", command.strip() or name)
+        # A dead main thread shows as a zombie while other threads still hold the sockets.
+        zombie = fields[0] in "ZX" and int(fields[17]) <= 1
+        return cls(pid, int(fields[19]), int(fields[1]), zombie, command.strip() or name)
 
     @property
     def alive(self) -> bool:
