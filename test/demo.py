@@ -7,6 +7,11 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # main() imports it, where the absence of a package is explained.
+    from harness.world import World
 
 DOMAIN = "demo.example.org"
 
@@ -40,7 +45,7 @@ def main() -> int:
     return 0
 
 
-def _show(world: World, keep: bool) -> None:  # noqa: F821 - imported in main(), where its absence is explained
+def _show(world: World, keep: bool) -> None:
     print(f"Module  {world.module.path}")
     pebble = world.pebble()
     print(f"Pebble  {pebble.directory}, validates at port {pebble.http_port}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from harness.crash import Fault
@@ -13,7 +13,7 @@ from harness.world import World
 
 def _ahead(httpd: Httpd) -> timedelta:
     date = parsedate_to_datetime(httpd.admin("/md-status").headers["Date"])
-    return date - datetime.now(timezone.utc)
+    return date - datetime.now(UTC)
 
 
 def test_clock_shifts_a_server_also_while_it_runs(world: World) -> None:

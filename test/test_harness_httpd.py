@@ -113,8 +113,8 @@ def test_httpd_shows_what_it_serves(lone_httpd: Httpd, pki: Pki) -> None:
     httpd, ca = lone_httpd, pki.ca()
     issuing = ca.intermediate("Test Intermediate")
     rsa, ecdsa = issuing.leaf("a.example.org", key="rsa2048"), issuing.leaf("a.example.org", key="p256")
-    files = [f"SSLCertificate{kind} {path}" for leaf in (rsa, ecdsa) for kind, path in (("File", leaf.chain_file), ("KeyFile", leaf.key_file))]
-    httpd.config.https("a.example.org", *files)
+    files = [(f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}") for leaf in (rsa, ecdsa)]
+    httpd.config.https("a.example.org", *files[0], *files[1])
     httpd.start()
 
     served = httpd.served("a.example.org", tls="1.3", sigalgs="ECDSA+SHA256", ca=ca.cert_file)

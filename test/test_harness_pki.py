@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_ocsp_responder_says_every_status(world: World, status: str, said: str) 
         (lambda ca, leaf: {"nonce": "none"}, "no nonce in response"),
     ],
 )
-def test_ocsp_responder_lies(world: World, lie: Callable[[Ca, Leaf], dict[str, object]], complaint: str) -> None:
+def test_ocsp_responder_lies(world: World, lie: Callable[[Ca, Leaf], dict[str, Any]], complaint: str) -> None:
     ca, other = world.pki.ca(), world.pki.ca("Other Root")
     leaf, decoy = ca.leaf("a.example.org"), ca.leaf("b.example.org")
     responder = world.responder(ca).says(leaf, **lie(other, decoy))

@@ -43,13 +43,15 @@ def test_broken(lone_httpd):
 '''
 
 
-def test_world_fails_a_test_for_what_it_did_not_announce(tmp_path: Path) -> None:
+def test_world_fails_a_test_for_what_it_did_not_announce(world: World) -> None:
     here = Path(__file__).parent
-    file = tmp_path / "test_inner.py"
+    folder = world.sandbox.root / "inner"
+    folder.mkdir()
+    file = folder / "test_inner.py"
     file.write_text(_TESTS)
     command = [sys.executable, "-m", "pytest", "-c", str(here / "pytest.ini"), "-p", "conftest", "-rA", str(file)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(here), "TMPDIR": str(tmp_path)}
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(here), "TMPDIR": str(folder)}
     )
     outcomes = dict(line.split()[:2][::-1] for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED")))
     names = {key.rpartition("::")[2]: outcome for key, outcome in outcomes.items()}
@@ -65,7 +67,7 @@ def test_world_fails_a_test_for_what_it_did_not_announce(tmp_path: Path) -> None
     assert "announced, but never came: AH10056" in done.stdout
     assert "left running: " in done.stdout and "sleep 300" in done.stdout
     # What fails is kept for a look, what passes is removed.
-    kept = {path.name.rsplit("-", 1)[0] for path in tmp_path.glob("mod_md-*-*")}
+    kept = {path.name.rsplit("-", 1)[0] for path in folder.glob("mod_md-*-*")}
     assert kept == {"mod_md-warning", "mod_md-never_came", "mod_md-leak", "mod_md-broken"}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 from pathlib import Path
-import subprocess
 
 from .module import Missing, Module
 from .sandbox import USER, Sandbox

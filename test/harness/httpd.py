@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -155,7 +156,7 @@ class Httpd:
         """md-status of one domain, or the listing."""
         answer = self.admin(f"/md-status/{domain or ''}")
         assert answer.status == 200, answer
-        return answer.json()
+        return dict(answer.json())
 
     def served(self, name: str | None, **options: Any) -> Served:
         """The chain that a client with this SNI gets; options as in `tls.handshake` (`tls=`, `sigalgs=`, `ca=`)."""
@@ -175,9 +176,7 @@ class Httpd:
     def wait_staged(self, *domains: str, limit: float = 90.0) -> Httpd:
         """Wait until the renewals of these domains are finished: their certificates are in staging."""
         for domain in domains:
-            self.wait(
-                lambda: self.md_status(domain).get("renewal", {}).get("finished"), limit, f"certificate for {domain}"
-            )
+            self.wait(partial(self._is_staged, domain), limit, f"certificate for {domain}")
         return self
 
     def obtain(self, *domains: str, limit: float = 90.0) -> Httpd:
@@ -185,6 +184,9 @@ class Httpd:
         return self.wait_staged(*domains, limit=limit).graceful()
 
     # Inside
+
+    def _is_staged(self, domain: str) -> bool:
+        return bool(self.md_status(domain).get("renewal", {}).get("finished"))
 
     def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
         conf = str(self.config.write())

@@ -6,8 +6,9 @@ import base64
 import threading
 import urllib.parse
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -50,7 +51,7 @@ class Answer:
     """`echo` the request's, `none`, or a `wrong` one."""
 
     def der(self, issuer: Ca, request: ocsp.OCSPRequest) -> bytes:
-        start = datetime.now(timezone.utc) - self.age
+        start = datetime.now(UTC) - self.age
         revoked = start - timedelta(days=1) if self.status == "revoked" else None
         builder = ocsp.OCSPResponseBuilder().add_response(
             cert=(self.instead or self.leaf).certificate.x509,
@@ -91,7 +92,7 @@ class Responder:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def says(self, leaf: Leaf, status: str = "good", **how: object) -> Responder:
+    def says(self, leaf: Leaf, status: str = "good", **how: Any) -> Responder:
         """Answer for this certificate from now on; `how` are the fields of `Answer`."""
         self._answers[leaf.certificate.x509.serial_number] = replace(Answer(leaf, status), **how)
         return self

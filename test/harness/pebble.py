@@ -128,7 +128,7 @@ class Pebble:
         """`Status` (Valid, Revoked), `Reason`, ... of a certificate; {} if it is not known."""
         # Pebble wants no leading zero here.
         answer = self._manage(f"cert-status-by-serial/{cert.x509.serial_number:x}")
-        return answer.json() if answer.status == 200 else {}
+        return dict(answer.json()) if answer.status == 200 else {}
 
     def requests(self, part: str = "") -> list[str]:
         """What it was asked since its first start, as `POST /order-plz`, where that contains `part`."""
@@ -143,7 +143,7 @@ class Pebble:
     # Inside
 
     def _config(self) -> dict[str, Any]:
-        config = json.loads((REPO / "pebble" / "pebble.json").read_text())
+        config: dict[str, Any] = json.loads((REPO / "pebble" / "pebble.json").read_text())
         settings = self.settings
         config["pebble"] |= {
             "listenAddress": f"127.0.0.1:{self.port}",

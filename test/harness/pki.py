@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -59,7 +59,8 @@ class Ca:
         """A server certificate for names and addresses.
 
         `key` is `p256`, `p384` or `rsa<bits>`; `not_before` defaults to a minute ago; `san=False` leaves the names to
-        the subject; `usage` is `server` or `ocsp` (a delegated responder); `signed_by` makes the signature another authority's: it says this issuer and does not verify.
+        the subject; `usage` is `server` or `ocsp` (a delegated responder); `signed_by` makes the signature another
+        authority's: it names this issuer and does not verify.
         """
         start = not_before or _now() - timedelta(minutes=1)
         private = _new_key(key)
@@ -157,4 +158,4 @@ def _file(name: str) -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -54,10 +55,8 @@ class Proc:
     def signal(self, number: int) -> None:
         """Send a signal if the process is still the same one."""
         if self.alive:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass
 
     def __str__(self) -> str:
         return f"{self.pid} {self.command}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 from . import process
@@ -9,7 +10,7 @@ from .clock import Clock
 from .crash import Crash
 from .dns import Dns
 from .httpd import Httpd
-from .module import Module
+from .module import Missing, Module
 from .ocsp import Responder
 from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
@@ -32,6 +33,8 @@ class World:
     """Worlds of this process that are not closed: one does not end what belongs to another."""
 
     def __init__(self, name: str = "test", module: Module | None = None) -> None:
+        if os.geteuid() != 0:
+            raise Missing("httpd is started as root, to become www-data: run the tests as root")
         process.adopt_orphans()
         self._open.append(self)
         self._before = set(process.descendants())
@@ -136,7 +139,8 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        for part in (*self._crashes, *self._responders, *self.pebbles):
+        parts: list[Crash | Responder | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        for part in parts:
             part.stop()
         self._responders.clear()
         if self._dns:
