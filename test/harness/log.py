@@ -1,0 +1,104 @@
+"""The server's error log: every warning has to be announced by the test."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_LINE = re.compile(
+    r"^\[[^]]+\] \[(?P<module>\w+):(?P<level>\w+)\] \[pid (?P<pid>\d+)[^]]*\] (?P<text>.*)$", re.S
+)
+_WATCHED = {"md", "ssl", "core", "watchdog"}
+_SERIOUS = {"warn", "error", "crit", "alert", "emerg"}
+# A child that died is only a notice to httpd.
+_CRASH = re.compile(r"AH0005[012]:|exit signal")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line; a line that httpd did not format (a panic, output of a library) has no module."""
+
+    raw: str
+    module: str = ""
+    level: str = ""
+    pid: int = 0
+    text: str = ""
+
+    @classmethod
+    def parse(cls, raw: str) -> Line:
+        found = _LINE.match(raw)
+        if not found:
+            return cls(raw, text=raw)
+        return cls(raw, found["module"], found["level"], int(found["pid"]), found["text"])
+
+    @property
+    def is_complaint(self) -> bool:
+        if not self.module:
+            return True
+        return (self.module in _WATCHED and self.level in _SERIOUS) or bool(_CRASH.search(self.text))
+
+    def has(self, what: str) -> bool:
+        """`what` is a message number (`AH10045`, `MD0001`) or any part of the line."""
+        return f"{what}:" in self.raw if re.fullmatch(r"(AH|MD)\d+", what) else what in self.raw
+
+    def __str__(self) -> str:
+        return self.raw
+
+
+@dataclass
+class Announcement:
+    what: str
+    optional: bool = False
+
+
+@dataclass
+class Log:
+    """The error log of one server, over all its restarts."""
+
+    path: Path
+    _announced: list[Announcement] = field(default_factory=list)
+    _console: list[Line] = field(default_factory=list)
+
+    def expects(self, *what: str, optional: bool = False) -> None:
+        """Announce warnings by number or phrase, before or after they come.
+
+        An announcement that never comes true fails the test too, unless it is optional.
+        """
+        self._announced += [Announcement(each, optional) for each in what]
+
+    def add_console(self, text: str) -> None:
+        """Take in what the server wrote to the terminal before its log was open."""
+        lines = (Line.parse(raw) for raw in text.splitlines())
+        self._console += [line for line in lines if line.module]
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines so far, without one that is still being written."""
+        try:
+            text = self.path.read_text(errors="replace")
+        except FileNotFoundError:
+            text = ""
+        return self._console + [Line.parse(raw) for raw in text.split("\n")[:-1] if raw]
+
+    def find(self, what: str) -> list[Line]:
+        return [line for line in self.lines if line.has(what)]
+
+    def count(self, what: str) -> int:
+        return len(self.find(what))
+
+    @property
+    def unannounced(self) -> list[Line]:
+        """Lines at warn or above of md, ssl and core, crashes and unformatted output that no test announced."""
+        lines = (line for line in self.lines if line.is_complaint)
+        return [line for line in lines if not any(line.has(each.what) for each in self._announced)]
+
+    @property
+    def never_came(self) -> list[str]:
+        """Announcements that no line fulfilled."""
+        lines = self.lines
+        due = (each.what for each in self._announced if not each.optional)
+        return [what for what in due if not any(line.has(what) for line in lines)]
+
+    def tail(self, count: int = 60) -> str:
+        return "\n".join(map(str, self.lines[-count:]))

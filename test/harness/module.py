@@ -1,0 +1,61 @@
+"""Which module httpd loads, and the few places where the two answer differently on purpose."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .http import Response
+
+REPO = Path(__file__).resolve().parents[2]
+BUILD = REPO / "build"
+SYSTEM_VERSION = b"2.6.10"
+
+
+class Missing(RuntimeError):
+    """Something that a test needs is not installed or not built; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A mod_md.so: `ours` or the C module of the `system`."""
+
+    name: str
+    path: Path
+
+    @classmethod
+    def named(cls, name: str) -> Module:
+        module = {"ours": cls("ours", BUILD / "mod_md.so"), "system": cls("system", BUILD / "oracle" / "mod_md.so")}[name]
+        if not module.path.exists():
+            raise Missing(f"{module.path} is missing: run `make {'build' if name == 'ours' else 'deps'}`")
+        if name == "system" and SYSTEM_VERSION not in module.path.read_bytes():
+            raise Missing(f"{module.path} is not the C module {SYSTEM_VERSION.decode()}: remove it, run `make deps`")
+        return module
+
+    @classmethod
+    def under_test(cls) -> Module:
+        """What the environment variable MD_UNDER_TEST names, by default ours."""
+        name = os.environ.get("MD_UNDER_TEST") or "ours"
+        if name not in ("ours", "system"):
+            raise Missing(f"MD_UNDER_TEST={name}: use ours or system")
+        return cls.named(name)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name == "ours"
+
+    @property
+    def usual_warnings(self) -> tuple[str, ...]:
+        """What this module lets the server log before a domain's first certificate.
+
+        With C mod_ssl answers for the placeholder, and warns; ours answers itself.
+        """
+        return () if self.is_ours else ("AH10085",)
+
+    def assert_placeholder(self, answer: Response) -> None:
+        """The answer of an https host before its first certificate: 503, ours with Retry-After."""
+        assert answer.status == 503, answer
+        assert ("Retry-After" in answer.headers) == self.is_ours, answer.headers

@@ -1,0 +1,150 @@
+"""The directory of one server: its store, logs and documents, with a name for every path that tests look at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+USER = "www-data"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Mode and owner of a path; compares and prints as `0755 root`."""
+
+    mode: int
+    owner: str
+
+    @classmethod
+    def of(cls, path: Path) -> Access:
+        stat = path.lstat()
+        return cls(stat.st_mode & 0o7777, pwd.getpwuid(stat.st_uid).pw_name)
+
+    def __str__(self) -> str:
+        return f"{self.mode:04o} {self.owner}"
+
+
+class Sandbox:
+    """A temporary directory that the server's user can enter."""
+
+    def __init__(self, name: str = "test") -> None:
+        self.root = Path(tempfile.mkdtemp(prefix=f"mod_md-{name[:40]}-"))
+        self.root.chmod(0o755)
+        for folder in (self.logs, self.run, self.docs, self.conf.parent):
+            folder.mkdir()
+        self.cores.mkdir()
+        self._give(self.cores)
+
+    @property
+    def conf(self) -> Path:
+        return self.root / "conf" / "httpd.conf"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def error_log(self) -> Path:
+        return self.logs / "error_log"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def docs(self) -> Path:
+        return self.root / "docs"
+
+    @property
+    def cores(self) -> Path:
+        return self.root / "cores"
+
+    @property
+    def store(self) -> Path:
+        """MDStoreDir."""
+        return self.root / "md"
+
+    def domains(self, md: str = "") -> Path:
+        return self.store / "domains" / md
+
+    def staging(self, md: str = "") -> Path:
+        return self.store / "staging" / md
+
+    def archive(self, md: str = "") -> Path:
+        """The archive, or with a domain and number (`a.example.org.1`) one set of it."""
+        return self.store / "archive" / md
+
+    def accounts(self, account: str = "") -> Path:
+        return self.store / "accounts" / account
+
+    def challenges(self, name: str = "") -> Path:
+        return self.store / "challenges" / name
+
+    def tmp(self, md: str = "") -> Path:
+        return self.store / "tmp" / md
+
+    def ocsp(self, md: str = "") -> Path:
+        return self.store / "ocsp" / md
+
+    def job(self, md: str, group: str = "staging") -> dict[str, Any]:
+        """job.json of a domain, or {} if there is none."""
+        return _json(self.store / group / md / "job.json")
+
+    def md_json(self, md: str, group: str = "domains") -> dict[str, Any]:
+        """md.json of a domain, or {} if there is none."""
+        return _json(self.store / group / md / "md.json")
+
+    def account_ids(self) -> list[str]:
+        """Names of the directories below accounts/."""
+        return sorted(path.name for path in self.accounts().glob("*"))
+
+    def tree(self) -> dict[str, Access]:
+        """Every path of the store, relative to it (`.` is the store), with its mode and owner."""
+        found = {}
+        for path in [self.store, *sorted(self.store.rglob("*"))]:
+            # A running server may rename or remove what was listed.
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path.relative_to(self.store))] = Access.of(path)
+        return found
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file below the sandbox."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+        return file
+
+    def writable(self, name: str) -> Path:
+        """A directory that the server's user can write to, made on first use."""
+        folder = self.root / name
+        if not folder.exists():
+            folder.mkdir()
+            self._give(folder)
+        return folder
+
+    def remove_store(self) -> None:
+        """Forget everything the module has stored."""
+        shutil.rmtree(self.store)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @staticmethod
+    def _give(folder: Path) -> None:
+        user = pwd.getpwnam(USER)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,168 @@
+"""Everything one test starts, and the account of it afterwards."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from . import process
+from .clock import Clock
+from .crash import Crash
+from .dns import Dns
+from .httpd import Httpd
+from .module import Missing, Module
+from .ocsp import Responder
+from .pebble import Pebble, Settings, program
+from .pki import Ca, Pki
+from .ports import Ports
+from .process import Proc
+from .sandbox import Sandbox
+
+
+class Complaints(AssertionError):
+    """Something is left over that the test did not announce."""
+
+
+class World:
+    """One sandbox with its servers. `finish()` complains about what is left over, `close()` ends everything.
+
+    A Pebble has one http and one TLS port to validate at: all CAs and servers of a world share them.
+    """
+
+    _open: ClassVar[list[World]] = []
+    """Worlds of this process that are not closed: one does not end what belongs to another."""
+
+    def __init__(self, name: str = "test", module: Module | None = None) -> None:
+        if os.geteuid() != 0:
+            raise Missing("httpd is started as root, to become www-data: run the tests as root")
+        process.adopt_orphans()
+        self._open.append(self)
+        self._before = set(process.descendants())
+        self._judged = False
+        self._module = module
+        self.keep = False
+        """Leave the sandbox for somebody to look at."""
+        ports = Ports.mine()
+        self.http_port, self.https_port = ports.take(), ports.take()
+        self.sandbox = Sandbox(name)
+        self.pki = Pki(self.sandbox.root / "pki")
+        self.servers: list[Httpd] = []
+        self.pebbles: list[Pebble] = []
+        self._responders: list[Responder] = []
+        self._crashes: list[Crash] = []
+        self._dns: Dns | None = None
+        self._tls: Ca | None = None
+
+    @property
+    def module(self) -> Module:
+        self._module = self._module or Module.under_test()
+        return self._module
+
+    @property
+    def dns(self) -> Dns:
+        """The DNS of all CAs of this world, started on first use."""
+        if self._dns is None:
+            ports = Ports.mine()
+            self._dns = Dns(program("pebble-challtestsrv"), self.sandbox, ports.take(), ports.take())
+            self._dns.start()
+        return self._dns
+
+    def pebble(self, **settings: Any) -> Pebble:
+        """Start a CA; settings as in `pebble.Settings`."""
+        self._tls = self._tls or self.pki.ca("Pebble web server")
+        pebble = Pebble(self.sandbox, self._tls, self.http_port, self.https_port, self.dns, Settings(**settings))
+        self.pebbles.append(pebble)
+        return pebble.start()
+
+    def httpd(self, pebble: Pebble | None = None, mpm: str = "event") -> Httpd:
+        """A server that is not started yet. With a CA its defaults use that, with short delays."""
+        httpd = Httpd(self.sandbox, self.module, self.http_port, self.https_port, Ports.mine().take(), mpm)
+        if pebble:
+            httpd.config.defaults = acme_defaults(pebble)
+        self.servers.append(httpd)
+        return httpd
+
+    def responder(self, ca: Ca) -> Responder:
+        """Start an OCSP responder for the certificates of a CA."""
+        self._responders.append(Responder(ca, Ports.mine().take()))
+        return self._responders[-1]
+
+    def clock(self, httpd: Httpd) -> Clock:
+        """A clock of its own for a server that is not started yet."""
+        return Clock(self.sandbox).attach(httpd)
+
+    def crash(self, httpd: Httpd) -> Crash:
+        """Faults for a server."""
+        self._crashes.append(Crash(httpd))
+        return self._crashes[-1]
+
+    def complaints(self) -> list[str]:
+        """Stop everything; what then is left, or was logged without announcement. Tells it once."""
+        found: list[str] = []
+        if self._judged:
+            return found
+        self._judged = True
+        for httpd in self.servers:
+            if httpd.parent and not httpd.running:
+                found.append("httpd ended by itself")
+            try:
+                httpd.stop()
+            except AssertionError as late:
+                found.append(f"httpd did not stop: {late}")
+            found += [f"unannounced: {line}" for line in httpd.log.unannounced]
+            found += [f"announced, but never came: {what}" for what in httpd.log.never_came]
+            found += [f"core: {path}" for path in httpd.crashes()]
+        self._stop_services()
+        found += [f"left running: {proc}" for proc in self._end_rest()]
+        return found
+
+    def finish(self) -> None:
+        """Stop everything and fail if there are complaints."""
+        if found := self.complaints():
+            raise Complaints("\n".join(found))
+
+    def close(self) -> None:
+        """End everything, whatever its state."""
+        for httpd in self.servers:
+            httpd.kill()
+        self._stop_services()
+        self._end_rest()
+        self._open.remove(self)
+
+    def remove(self) -> None:
+        self.sandbox.remove()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes to end if this world is left running: servers' parents, CAs, DNS."""
+        found = [httpd.parent.pid for httpd in self.servers if httpd.parent]
+        return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
+
+    def _stop_services(self) -> None:
+        parts: list[Crash | Responder | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        for part in parts:
+            part.stop()
+        self._responders.clear()
+        if self._dns:
+            self._dns.stop()
+
+    def _end_rest(self) -> list[Proc]:
+        others = {pid for world in self._open if world is not self for pid in world.pids}
+        others |= {proc.pid for pid in others for proc in process.descendants(pid)}
+        rest = [proc for proc in process.descendants() if proc not in self._before and proc.pid not in others]
+        process.end(rest)
+        process.reap_orphans()
+        return rest
+
+
+def acme_defaults(pebble: Pebble) -> list[str]:
+    """Directives that make a server a client of this CA."""
+    return [
+        f"MDCertificateAuthority {pebble.directory}",
+        f"MDCACertificateFile {pebble.trust}",
+        "MDCertificateAgreement accepted",
+        "MDContactEmail admin@example.org",
+        f"MDPortMap http:{pebble.http_port} https:{pebble.tls_port}",
+        "MDRetryDelay 1s",
+        "MDCheckInterval 1s",
+    ]
