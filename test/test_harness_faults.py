@@ -29,6 +29,8 @@ def test_clock_shifts_a_server_also_while_it_runs(world: World) -> None:
 
 def test_crash_kills_a_start_at_the_nth_rename(world: World, sandbox: Sandbox) -> None:
     httpd = world.httpd()
+    httpd.config.md("a.example.org")
+    httpd.log.expects("AH10045")
     crash = world.crash(httpd)
     renames = crash.calls_at_start("rename")
     nth = 1 + next(number for number, call in enumerate(renames) if "httpd.json" in call)

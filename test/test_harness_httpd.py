@@ -136,6 +136,8 @@ def test_httpd_shows_what_it_serves(lone_httpd: Httpd, pki: Pki) -> None:
 def test_sandbox_is_open_to_the_servers_user_and_names_its_paths(lone_httpd: Httpd, sandbox: Sandbox) -> None:
     assert Access.of(sandbox.root) == Access(0o755, "root")
     assert Access.of(sandbox.writable("out")) == Access(0o755, "www-data")
+    lone_httpd.config.md("a.example.org")
+    lone_httpd.log.expects("AH10045")
     lone_httpd.start()
     assert {path.name for path in sandbox.store.iterdir()} >= {"md_store.json", "staging", "challenges", "accounts"}
     assert sandbox.tree()["md_store.json"] == Access(0o600, "root")

@@ -234,7 +234,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             eab: wanted.scope.eab.clone(),
         };
         self.accounts.add(&record)?;
-        note!(Warning, "registered new account {}", record.url);
+        note!(Info, "registered new account {}", record.url);
         self.account = Some((record, key));
         self.facts.account = true;
         Ok(())
