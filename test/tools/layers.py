@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-VALUES = {"model", "clock", "log"}
+VALUES = {"model", "clock", "cancel", "log"}
 EDGES = VALUES | {"crypto", "http", "exec", "store"}
 REGISTRY = EDGES | {"acme", "ocsp", "registry"}
 
@@ -15,6 +15,7 @@ REGISTRY = EDGES | {"acme", "ocsp", "registry"}
 MAY_USE = {
     "model": set(),
     "clock": VALUES,
+    "cancel": set(),
     "log": VALUES,
     "crypto": VALUES,
     "http": VALUES,
@@ -41,7 +42,7 @@ RESERVED = {
     "clap": ({"a2md"}, "only a2md has a command line"),
     "rustix": ({"exec", "store", "httpd", "a2md"}, "system calls are for exec and store"),
     "libc": ({"exec", "store", "http", "httpd", "a2md"}, "system calls are for exec and store"),
-    "std::fs": ({"exec", "store", "httpd", "a2md"}, "files are the store's"),
+    "std::fs": ({"exec", "http", "store", "httpd", "a2md"}, "files are the store's, and http's to say what is wrong with a CA file"),
     "std::process": ({"exec", "store", "httpd", "a2md"}, "processes are exec's"),
     "std::net": ({"http", "httpd", "a2md"}, "the network is http's"),
     "std::time::SystemTime::now": ({"clock", "store"}, "time is a parameter, or comes from a Clock"),
