@@ -221,9 +221,15 @@ impl Setup {
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
+        let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            entries.push(self.complete(md, used.contains(&position), reach)?);
+            let (entry, differs) = self.complete(md, used.contains(&position), reach);
+            if differs && !self.read_only {
+                changed.push(position);
+            }
+            entries.push(entry);
         }
+        self.save(changed.iter().map(|position| &*entries[*position].md))?;
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
             report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
@@ -259,8 +265,19 @@ impl Setup {
         result
     }
 
-    /// Brings one domain together with what the store knows of it, and saves it if that changed.
-    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability) -> Result<Entry, CannotStart> {
+    fn save<'a>(&self, domains: impl Iterator<Item = &'a ManagedDomain>) -> Result<(), CannotStart> {
+        let files: Vec<_> = domains.filter_map(|md| Some((md.name.as_str(), to_json(md).ok()?))).collect();
+        let saved = self.vault.store().save_each(Group::Domains, &Aspect::MdJson, &files);
+        let mut result = Ok(());
+        for ((name, _), err) in files.iter().zip(saved).filter_map(|(file, saved)| Some((file, saved.err()?))) {
+            report!(AH10172, err.status(); "{name}: cannot be saved: {err}");
+            result = if self.is_restart { Ok(()) } else { Err(CannotStart) };
+        }
+        result
+    }
+
+    /// Brings one domain together with what the store knows of it, and says whether that is something else.
+    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability) -> (Entry, bool) {
         if !used && md.renew_mode != RenewMode::Always {
             report!(
                 AH10045,
@@ -281,14 +298,7 @@ impl Setup {
         let live = LiveSet::load(self.vault.store(), &md);
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
-        if !self.read_only && to_json(&md).ok() != stored {
-            if let Err(err) = self.vault.save_json(Group::Domains, &name, &Aspect::MdJson, &md) {
-                report!(AH10172, err.status; "{name}: cannot be saved: {err}");
-                if !self.is_restart {
-                    return Err(CannotStart);
-                }
-            }
-        }
+        let differs = to_json(&md).ok() != stored;
         let watched = !self.read_only && (used || md.renew_mode != RenewMode::Auto);
         let challenges = suitable::challenges(&md, reach).unwrap_or_else(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
@@ -297,7 +307,7 @@ impl Setup {
             Vec::new()
         });
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        Ok(Entry { md: Arc::new(md), live, watched, challenges })
+        (Entry { md: Arc::new(md), live, watched, challenges }, differs)
     }
 
     /// Challenge data of names that no domain has is of no use.

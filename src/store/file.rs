@@ -4,12 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::{Dir, Links};
+use super::files::{Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
 use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, migration};
 use crate::log::note;
 use crate::model::Timestamp;
+
+/// Files that are written side by side; each needs two open descriptors.
+const AT_ONCE: usize = 128;
 
 /// Keeps everything below one directory.
 ///
@@ -114,6 +117,20 @@ impl FileStore {
     }
 }
 
+impl FileStore {
+    /// Saves all or some of them. Each step is done for all files before the next, so that the disk is waited for twice
+    /// and not twice per file.
+    fn save_together(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
+        let (name, mode) = (checked_file(aspect)?, group.file_mode(aspect));
+        let dirs: Vec<Dir> = files.iter().map(|(item, _)| self.make_item(group, item)).collect::<Result<_, _>>()?;
+        let prepare = |(dir, (_, data)): (_, &(&str, Vec<u8>))| Dir::prepare(dir, &name, mode, data);
+        let pending: Vec<Pending<'_>> = dirs.iter().zip(files).map(prepare).collect::<Result<_, _>>()?;
+        pending.iter().try_for_each(Pending::sync)?;
+        pending.iter().try_for_each(Pending::replace)?;
+        dirs.iter().try_for_each(Dir::settle)
+    }
+}
+
 impl Store for FileStore {
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
         let name = checked_file(aspect)?;
@@ -123,6 +140,16 @@ impl Store for FileStore {
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
         self.make_item(group, item)?.write(&name, group.file_mode(aspect), data)
+    }
+
+    fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
+        let save = |files: &[(&str, Vec<u8>)]| -> Vec<Result<(), StoreError>> {
+            match self.save_together(group, aspect, files) {
+                Ok(()) => files.iter().map(|_| Ok(())).collect(),
+                Err(_) => files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect(),
+            }
+        };
+        files.chunks(AT_ONCE).flat_map(save).collect()
     }
 
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
@@ -259,6 +286,21 @@ mod tests {
     #[test]
     fn behaves_as_a_store() {
         suite::run(&scene().1);
+    }
+
+    #[test]
+    fn many_are_saved_at_once_and_a_failure_is_its_own() {
+        let (_temp, store) = scene();
+        let names: Vec<String> = (0..AT_ONCE + 10).map(|n| format!("d{n}.org")).collect();
+        fs::create_dir_all(store.base().join("domains/d3.org/md.json/in the way")).unwrap();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), name.clone().into_bytes())).collect();
+        let saved = store.save_each(Group::Domains, &Aspect::MdJson, &files);
+        let failed: Vec<_> = saved.iter().enumerate().filter(|(_, saved)| saved.is_err()).map(|(n, _)| n).collect();
+        assert_eq!((saved.len(), failed), (AT_ONCE + 10, vec![3]));
+        for name in names.iter().filter(|name| *name != "d3.org") {
+            assert_eq!(store.load(Group::Domains, name, &Aspect::MdJson).unwrap().unwrap(), name.as_bytes());
+            assert_eq!(fs::read_dir(store.base().join("domains").join(name)).unwrap().count(), 1);
+        }
     }
 
     #[test]

@@ -19,6 +19,14 @@ const STALE: Duration = Duration::from_secs(10);
 
 const TEMP_SUFFIX: &str = ".tmp";
 
+/// A file that is complete under a temporary name. Unless it gets its name, it goes when this is dropped.
+pub(super) struct Pending<'d> {
+    dir: &'d Dir,
+    file: File,
+    temp: String,
+    name: &'d str,
+}
+
 /// Whether symbolic links are followed. Where another user can make them, they could lead root anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
@@ -136,15 +144,23 @@ impl Dir {
 
     /// Replaces the content of a file. If that fails, the old file is as it was.
     pub(super) fn write(&self, name: &str, mode: u32, data: &[u8]) -> Result<(), StoreError> {
-        self.place(name, mode, data, |temp| renameat(&self.handle, temp, &self.handle, name))
+        let pending = self.prepare(name, mode, data)?;
+        pending.sync()?;
+        pending.replace()?;
+        self.settle()
     }
 
     /// Writes a file that must not exist; `false` if it does.
     pub(super) fn create(&self, name: &str, mode: u32, data: &[u8]) -> Result<bool, StoreError> {
-        self.place(name, mode, data, |temp| match linkat(&self.handle, temp, &self.handle, name, AtFlags::empty()) {
-            Err(Errno::EXIST) => Ok(false),
-            result => result.map(|()| true),
-        })
+        let pending = self.prepare(name, mode, data)?;
+        pending.sync()?;
+        let created = match linkat(&self.handle, &pending.temp, &self.handle, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => false,
+            result => result.map(|()| true).map_err(|error| pending.failed(error.into()))?,
+        };
+        drop(pending);
+        self.settle()?;
+        Ok(created)
     }
 
     /// Gives a file another name, unless the name is taken or there is no such file.
@@ -178,33 +194,35 @@ impl Dir {
         self.sync()
     }
 
-    /// Fills a temporary file and lets `publish` give it its name. The temporary name is unique: with a common one, a
-    /// slow writer could publish what another has only begun to write.
-    fn place<T>(
-        &self,
-        name: &str,
-        mode: u32,
-        data: &[u8],
-        publish: impl FnOnce(&str) -> rustix::io::Result<T>,
-    ) -> Result<T, StoreError> {
-        let placed = unique().and_then(|unique| {
+    /// Fills a temporary file. Its name is unique: with a common one, a slow writer could publish what another has only
+    /// begun to write.
+    pub(super) fn prepare<'d>(&'d self, name: &'d str, mode: u32, data: &[u8]) -> Result<Pending<'d>, StoreError> {
+        let prepared = unique().and_then(|unique| {
             let temp = format!("{name}.{unique:016x}{TEMP_SUFFIX}");
-            let placed = self.fill(&temp, mode, data).and_then(|()| Ok(publish(&temp)?));
-            let _ = unlinkat(&self.handle, &temp, AtFlags::empty());
-            placed
+            match self.fill(&temp, mode, data) {
+                Ok(file) => Ok(Pending { dir: self, file, temp, name }),
+                Err(error) => {
+                    let _ = unlinkat(&self.handle, &temp, AtFlags::empty());
+                    Err(error)
+                }
+            }
         });
-        let placed = placed.map_err(|error| StoreError::io("write", self.path.join(name), error))?;
-        self.sync()?;
-        self.sweep();
-        Ok(placed)
+        prepared.map_err(|error| StoreError::io("write", self.path.join(name), error))
     }
 
-    fn fill(&self, temp: &str, mode: u32, data: &[u8]) -> io::Result<()> {
+    /// Ends a change: what was done is on disk, what dead writers left is gone.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        self.sync()?;
+        self.sweep();
+        Ok(())
+    }
+
+    fn fill(&self, temp: &str, mode: u32, data: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.handle, temp, flags, Mode::RUSR | Mode::WUSR)?);
         file.write_all(data)?;
         file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()
+        Ok(file)
     }
 
     /// Removes what writers left behind when they died. Another time is as good if that fails.
@@ -231,6 +249,29 @@ impl Dir {
             names.extend(name.ok().filter(|name| name != "." && name != ".."));
         }
         Ok(names)
+    }
+}
+
+impl Pending<'_> {
+    /// Puts the content on disk. Of many pending files the first call does most of the work for all.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(|error| self.failed(error))
+    }
+
+    /// Gives the file its name, in place of the old file.
+    pub(super) fn replace(&self) -> Result<(), StoreError> {
+        let handle = &self.dir.handle;
+        renameat(handle, &self.temp, handle, self.name).map_err(|error| self.failed(error.into()))
+    }
+
+    fn failed(&self, error: io::Error) -> StoreError {
+        StoreError::io("write", self.dir.path.join(self.name), error)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(&self.dir.handle, &self.temp, AtFlags::empty());
     }
 }
 

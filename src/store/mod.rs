@@ -42,6 +42,12 @@ pub trait Store: Send + Sync {
     /// If it cannot be written; the old content is still there.
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError>;
 
+    /// As [`Store::save`] for one file in each of many items, faster than one by one. The answers are in the order of
+    /// the files.
+    fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
+        files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect()
+    }
+
     /// Writes a file that is absent; `false` if it is there already. Of several writers one succeeds.
     ///
     /// # Errors
