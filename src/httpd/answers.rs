@@ -46,11 +46,8 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
         Ok(Some(data)) => data,
         Ok(None) => return Ok(Answer::Declined),
         Err(err) => {
-            let text = format_args!("{err}");
-            for_request(
-                request,
-                &Record { level: AH10081.level, number: Some(AH10081.number), status: err.status(), text },
-            );
+            let (level, number) = (AH10081.level, Some(AH10081.number));
+            for_request(request, &Record { level, number, status: err.status(), text: format_args!("{err}") });
             return Ok(Answer::Status(500));
         }
     };
