@@ -53,11 +53,11 @@ impl<'c> Command<'c> {
         // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
         let main = unsafe { self.main_config.as_mut() };
         if self.config == self.main_config {
-            return (&mut main.globals, &mut main.local);
+            return main.both_mut();
         }
         // SAFETY: as above, and not the same as `main`.
         let host = unsafe { self.config.as_mut() };
-        (&mut main.globals, &mut host.local)
+        (main.globals_mut(), host.local_mut())
     }
 
     /// The file and line of the directive.

@@ -8,19 +8,20 @@ use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
 use crate::store::FileStore;
 
-/// Settings of the main server or of a virtual host.
+/// Settings of the main server or of a virtual host. There are as many as hosts, twice while they are merged, so what few
+/// of them need is boxed.
 ///
 /// Written by directives and the merge, in the parent's only thread; read-only from check_config on.
 #[derive(Default)]
 pub struct ServerConfig {
     /// Values of the whole server; those of the main server count.
-    pub globals: Globals,
-    /// Values that each server has for itself.
-    pub local: Local,
+    globals: Option<Box<Globals>>,
+    /// What was said in this server.
+    local: Option<Box<Local>>,
     /// What the start found out about this server.
     pub host: HostState,
     /// The start in progress, in the main server: from the first to the last post_config.
-    starting: Mutex<Option<Starting>>,
+    starting: Mutex<Option<Box<Starting>>>,
     /// All domains, in the main server: from the last post_config on.
     pub registry: OnceLock<Arc<Registry>>,
 }
@@ -66,9 +67,9 @@ impl HostState {
     }
 }
 
-/// Values that each server has for itself.
+/// Values that a server has for itself.
 #[derive(Debug, Default, Clone)]
-pub struct Local {
+pub(super) struct Local {
     /// Properties set outside of sections.
     pub settings: Settings,
     /// Domains declared in this server, in order.
@@ -79,7 +80,7 @@ pub struct Local {
 
 impl ServerConfig {
     /// The start in progress.
-    pub fn starting(&self) -> MutexGuard<'_, Option<Starting>> {
+    pub fn starting(&self) -> MutexGuard<'_, Option<Box<Starting>>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,6 +88,39 @@ impl ServerConfig {
     #[must_use]
     pub fn merge(_main: &Self, host: &Self) -> Self {
         Self { local: host.local.clone(), ..Self::default() }
+    }
+
+    /// Values of the whole server.
+    #[must_use]
+    pub fn globals(&self) -> Globals {
+        self.globals.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Values of the whole server, to be changed.
+    pub(super) fn globals_mut(&mut self) -> &mut Globals {
+        self.globals.get_or_insert_default()
+    }
+
+    /// Properties set outside of sections.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.local.as_deref().map(|local| &local.settings)
+    }
+
+    /// Domains declared in this server, in order.
+    #[must_use]
+    pub fn declared(&self) -> &[Declared] {
+        self.local.as_deref().map_or(&[], |local| &local.declared)
+    }
+
+    /// What is said in this server, to be changed.
+    pub(super) fn local_mut(&mut self) -> &mut Local {
+        self.local.get_or_insert_default()
+    }
+
+    /// Both.
+    pub(super) fn both_mut(&mut self) -> (&mut Globals, &mut Local) {
+        (self.globals.get_or_insert_default(), self.local.get_or_insert_default())
     }
 }
 

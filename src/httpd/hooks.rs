@@ -29,8 +29,8 @@ impl From<Null> for Stop {
 
 /// The configuration is complete; `httpd -t` ends after this.
 pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    let config = main.config()?;
-    configured(&declared(main), &config.local.settings, &config.globals, process::is_restart()).map_err(|_| Stop)?;
+    let globals = main.config()?.globals();
+    configured(&declared(main), &main_settings(main)?, &globals, process::is_restart()).map_err(|_| Stop)?;
     Ok(())
 }
 
@@ -47,7 +47,7 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     let start = Start {
         declared,
         main: main_settings(main)?,
-        globals: config.globals.clone(),
+        globals: config.globals(),
         hosts: hosts(main)?,
         is_restart: process::is_restart(),
         read_only,
@@ -57,18 +57,19 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
         None => Arc::new(MemoryStore::new()),
     };
     let setup = Setup::begin(start, Arc::new(Vault::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
-    *config.starting() = Some(Starting { setup, store });
+    *config.starting() = Some(Box::new(Starting { setup, store }));
     Ok(())
 }
 
 /// After the TLS modules asked for certificates, before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     let config = main.config()?;
-    let Some(Starting { setup, store }) = config.starting().take() else { return Ok(()) };
+    let Some(starting) = config.starting().take() else { return Ok(()) };
+    let Starting { setup, store } = *starting;
     if process::is_dry_run() {
         return Ok(());
     }
-    let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let reach = reachability(config.globals().port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
@@ -81,6 +82,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let registered = driver::register(pconf, &registry);
     // Set once, here.
     let _ = config.registry.set(registry);
+    process::trim_memory();
     registered
 }
 
@@ -121,7 +123,8 @@ fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, 
     let host = &server.config()?.host;
     host.set_tls();
     let starting = server.main()?.config()?.starting();
-    let (Some(Starting { setup, store: Some(store) }), Some(position)) = (&*starting, host.position.get()) else {
+    let (Some(Starting { setup, store: Some(store) }), Some(position)) = (starting.as_deref(), host.position.get())
+    else {
         return Ok(Vec::new());
     };
     let Some(md) = setup.domain_of(*position) else { return Ok(Vec::new()) };
@@ -163,11 +166,11 @@ fn files(
 
 /// All domains that are declared anywhere, the main server's first.
 fn declared(main: Server<'_>) -> Vec<Declared> {
-    main.all().filter_map(|server| server.config().ok()).flat_map(|config| config.local.declared.clone()).collect()
+    main.all().filter_map(|server| server.config().ok()).flat_map(ServerConfig::declared).cloned().collect()
 }
 
 fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
-    let mut settings = main.config()?.local.settings.clone();
+    let mut settings = main.config()?.settings().cloned().unwrap_or_default();
     settings.contact = settings.contact.or_else(|| main.admin().map(contact_uri));
     Ok(settings)
 }
@@ -185,7 +188,7 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
             wild_aliases: names(&mut server.wildcard_aliases()),
             is_main: !server.is_virtual(),
             tls: false,
-            contact: config.local.settings.contact.clone(),
+            contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
             origin: server.defined_at().map_or(name.to_owned(), |(file, line)| format!("{name} ({file}:{line})")),
         })
@@ -198,7 +201,7 @@ fn open_store(pconf: Pool<'_>, config: &ServerConfig, unused: bool) -> Result<(O
     if unused {
         return Ok((None, false));
     }
-    let dir = config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
+    let dir = config.globals().store_dir.or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
     match FileStore::open(&dir).and_then(|store| Ok((store.prepare(Some(process::worker_ids().0))?, store).1)) {
         Ok(store) => Ok((Some(Arc::new(store)), false)),
         Err(err) => {

@@ -64,6 +64,15 @@ pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     unsafe { text(raw) }.map(PathBuf::from)
 }
 
+/// Gives memory that the start has freed back to the system, before children are forked from it.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: glibc's own; it takes its locks itself and moves nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn query(what: i32) -> i32 {
     // SAFETY: no conditions.
     unsafe { sys::ap_state_query(what) }
