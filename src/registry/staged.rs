@@ -136,9 +136,14 @@ pub fn verified(
         Err((_, reason)) => return Err(Unusable::Damaged(reason)),
     };
     let name = spec.json_name();
-    let key = vault
-        .load_key(Group::Staging, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))
-        .ok_or_else(|| Unusable::Incomplete(format!("private key({name}) is missing")))?;
+    let aspect = Aspect::PrivateKey(spec.clone());
+    let key = vault.load_key(Group::Staging, md.name.as_str(), &aspect).ok_or_else(|| {
+        if vault.store().exists(Group::Staging, md.name.as_str(), &aspect) {
+            Unusable::Damaged(format!("private key({name}) cannot be read"))
+        } else {
+            Unusable::Incomplete(format!("private key({name}) is missing"))
+        }
+    })?;
     verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
     Ok((key, chain))
 }
