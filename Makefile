@@ -73,7 +73,7 @@ coverage:
 unittest: ## Test the core with cargo; needs no httpd
 	@$(CARGO) test --locked --no-fail-fast
 
-pytest: deps build ## Test against httpd and Pebble; ARGS go to pytest
+pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test
 
 # run.py needs a Python before it can count; what else is missing is its first step.

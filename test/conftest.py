@@ -17,8 +17,10 @@ from harness.world import World
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """The test's own sandbox, ports and servers."""
-    world = World(request.node.name.partition("[")[0].removeprefix("test_"))
+    """The test's own sandbox, ports and servers; `@pytest.mark.module("panicking")` chooses the module."""
+    marker = request.node.get_closest_marker("module")
+    module = Module.named(marker.args[0]) if marker else None
+    world = World(request.node.name.partition("[")[0].removeprefix("test_"), module)
     yield world
     world.close()
     if not world.keep:

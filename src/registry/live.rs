@@ -61,12 +61,14 @@ impl CertificateFacts {
 impl LiveSet {
     /// Looks at the active certificates of a domain.
     #[must_use]
-    pub fn load(store: &dyn Store, md: &ManagedDomain) -> Self {
+    pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
         let mut set = Self { state: Some(State::Complete), ..Self::default() };
         for spec in &md.key_specs().0 {
-            let chain = read_chain(store, Group::Domains, md, spec);
-            if let Err((state, reason)) = chain.as_ref().map_err(Clone::clone).and_then(|chain| check(md, spec, chain))
-            {
+            let chain = read_chain(vault.store(), Group::Domains, md, spec);
+            let checked = chain.as_ref().map_err(Clone::clone);
+            let checked =
+                checked.and_then(|chain| check(md, spec, chain).and_then(|()| check_key(vault, md, spec, chain)));
+            if let Err((state, reason)) = checked {
                 if set.state == Some(State::Complete) {
                     (set.state, set.state_descr) = (Some(state), Some(reason));
                 }
@@ -134,6 +136,15 @@ fn check(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State
         return Err((State::Incomplete, format!("certificate({name}) {text}.")));
     }
     Ok(())
+}
+
+/// A certificate without its key is as good as none.
+fn check_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State, String)> {
+    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
+    if key.is_some_and(|key| key.fits(chain.leaf())) {
+        return Ok(());
+    }
+    Err((State::Incomplete, format!("certificate({}) has no private key that fits.", spec.json_name())))
 }
 
 /// Whether key and chain of that type are there, readable, and fit each other: what mod_ssl cannot start without.

@@ -295,7 +295,7 @@ impl Setup {
                 .ok()
         });
         merge(&mut md, known.as_ref());
-        let live = LiveSet::load(self.vault.store(), &md);
+        let live = LiveSet::load(&self.vault, &md);
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
         let differs = to_json(&md).ok() != stored;

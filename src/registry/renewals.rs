@@ -138,7 +138,7 @@ impl Renewals {
         let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
         let Some(job) = job else { return due };
         let next_run =
-            if super::staged::is_begun_for(&self.registry.vault, &entry.md) { job.next_run } else { job.retry_after };
+            if super::staged::is_unchanged(&self.registry.vault, &entry.md) { job.next_run } else { job.retry_after };
         next_run.map_or(due, |next_run| due.max(next_run))
     }
 

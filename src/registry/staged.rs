@@ -64,8 +64,8 @@ impl StagedJournal {
     /// If the store cannot be written.
     pub fn open(&mut self) -> Result<(), PortError> {
         let name = self.md.name.as_str();
-        if is_begun_for(&self.vault, &self.md) {
-            return Ok(());
+        if let Some(begun) = begun(&self.vault, &self.md) {
+            return if has_same_settings(&begun, &self.md) { Ok(()) } else { self.save_md() };
         }
         let mut challenges = StoredChallenges(Arc::clone(&self.vault));
         for token in &self.order().challenge_setups {
@@ -76,15 +76,24 @@ impl StagedJournal {
         for aspect in keys.chain([Aspect::OrderJson]) {
             self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
         }
-        self.vault.save_json(Group::Staging, name, &Aspect::MdJson, &*self.md)
+        self.save_md()
+    }
+
+    fn save_md(&self) -> Result<(), PortError> {
+        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
 }
 
-/// Whether what is staged was begun for the same settings.
+/// Whether what is staged was begun with the same settings, so that trying again soon would fail as before.
 #[must_use]
-pub fn is_begun_for(vault: &Vault, md: &ManagedDomain) -> bool {
+pub fn is_unchanged(vault: &Vault, md: &ManagedDomain) -> bool {
+    begun(vault, md).is_some_and(|begun| has_same_settings(&begun, md))
+}
+
+/// The domain as it was when what is staged was begun, if an order for that serves this one.
+fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.is_some_and(|begun| asks_for_the_same(&begun, md))
+    begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
 /// Whether every certificate that the domain needs is staged and verifies.
@@ -100,6 +109,14 @@ fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
         (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
     };
     wants(a) == wants(b)
+}
+
+/// Whether both, who ask for the same, also do it in the same way.
+fn has_same_settings(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    let how = |md: &ManagedDomain| {
+        (md.contacts.clone(), md.ca.agreement.clone(), md.ca.challenges.clone(), md.ca_certs.clone())
+    };
+    how(a) == how(b)
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
@@ -119,9 +136,14 @@ pub fn verified(
         Err((_, reason)) => return Err(Unusable::Damaged(reason)),
     };
     let name = spec.json_name();
-    let key = vault
-        .load_key(Group::Staging, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))
-        .ok_or_else(|| Unusable::Incomplete(format!("private key({name}) is missing")))?;
+    let aspect = Aspect::PrivateKey(spec.clone());
+    let key = vault.load_key(Group::Staging, md.name.as_str(), &aspect).ok_or_else(|| {
+        if vault.store().exists(Group::Staging, md.name.as_str(), &aspect) {
+            Unusable::Damaged(format!("private key({name}) cannot be read"))
+        } else {
+            Unusable::Incomplete(format!("private key({name}) is missing"))
+        }
+    })?;
     verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
     Ok((key, chain))
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
 import json
 import socket
 import ssl
+import subprocess
 from dataclasses import dataclass
 from http.client import HTTPMessage
 from pathlib import Path
@@ -66,3 +69,28 @@ def request(
         return Response(answer.status, answer.headers, answer.read(), certificate)
     finally:
         connection.close()
+
+
+def request_h2(url: str, port: int) -> Response:
+    """Send a GET for `url` over HTTP/2, and nothing else, to 127.0.0.1:`port`; nobody verifies the certificate."""
+    command = ["curl", "--http2", "--insecure", "--silent", "--show-error", "--include", "--noproxy", "*"]
+    command += ["--connect-to", f"::127.0.0.1:{port}", url]
+    done = subprocess.run(command, capture_output=True, timeout=60)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    first, _, fields = head.partition(b"\r\n")
+    assert first.startswith(b"HTTP/2 "), (first, done.stderr)
+    return Response(int(first.split()[1]), http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n")), body)
+
+
+def send(data: bytes, port: int) -> bytes:
+    """Send exactly these bytes to 127.0.0.1:`port`; all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        # A server that refuses may close before it has read everything.
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        parts = []
+        with contextlib.suppress(ConnectionError):
+            while part := sock.recv(65536):
+                parts.append(part)
+        return b"".join(parts)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from . import process
 from .config import Config, binary
-from .http import Response, request
+from .http import Response, request, request_h2, send
 from .log import Log
 from .module import Module
 from .ports import accepts
@@ -148,9 +148,17 @@ class Httpd:
         port = self.config.https_port if url.startswith("https:") else self.config.http_port
         return request(url, port, **options)
 
-    def admin(self, path: str) -> Response:
-        """A request to the host that has md-status and server-status only."""
-        return request(f"http://admin.invalid{path}", self.config.admin_port)
+    def get_h2(self, url: str) -> Response:
+        """One request over HTTP/2 to the https vhost of the URL's name."""
+        return request_h2(url, self.config.https_port)
+
+    def send(self, data: bytes) -> bytes:
+        """Exactly these bytes to the http port; what comes back until the server closes."""
+        return send(data, self.config.http_port)
+
+    def admin(self, path: str, **options: Any) -> Response:
+        """A request to the host that has md-status and server-status only; options as in `http.request`."""
+        return request(f"http://admin.invalid{path}", self.config.admin_port, **options)
 
     def md_status(self, domain: str | None = None) -> dict[str, Any]:
         """md-status of one domain, or the listing."""

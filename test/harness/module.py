@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 BUILD = REPO / "build"
 SYSTEM_VERSION = b"2.6.10"
+# The file below build/, and the verb that makes it.
+_FILES = {
+    "ours": ("mod_md.so", "build"),
+    "system": ("oracle/mod_md.so", "deps"),
+    "panicking": ("mod_md_panic.so", "build/mod_md_panic.so"),
+}
 
 
 class Missing(RuntimeError):
@@ -21,16 +27,16 @@ class Missing(RuntimeError):
 
 @dataclass(frozen=True)
 class Module:
-    """A mod_md.so: `ours` or the C module of the `system`."""
+    """A mod_md.so: `ours`, the C module of the `system`, or `panicking`: ours with panics on demand."""
 
     name: str
     path: Path
 
     @classmethod
     def named(cls, name: str) -> Module:
-        module = {"ours": cls("ours", BUILD / "mod_md.so"), "system": cls("system", BUILD / "oracle" / "mod_md.so")}[name]
+        module = cls(name, BUILD / _FILES[name][0])
         if not module.path.exists():
-            raise Missing(f"{module.path} is missing: run `make {'build' if name == 'ours' else 'deps'}`")
+            raise Missing(f"{module.path} is missing: run `make {_FILES[name][1]}`")
         if name == "system" and SYSTEM_VERSION not in module.path.read_bytes():
             raise Missing(f"{module.path} is not the C module {SYSTEM_VERSION.decode()}: remove it, run `make deps`")
         return module
@@ -45,7 +51,7 @@ class Module:
 
     @property
     def is_ours(self) -> bool:
-        return self.name == "ours"
+        return self.name != "system"
 
     @property
     def usual_warnings(self) -> tuple[str, ...]:

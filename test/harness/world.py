@@ -16,6 +16,7 @@ from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
 from .ports import Ports
 from .process import Proc
+from .recorder import Recorder
 from .sandbox import Sandbox
 
 
@@ -48,7 +49,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
-        self._responders: list[Responder] = []
+        self._responders: list[Responder | Recorder] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | None = None
         self._tls: Ca | None = None
@@ -84,8 +85,15 @@ class World:
 
     def responder(self, ca: Ca) -> Responder:
         """Start an OCSP responder for the certificates of a CA."""
-        self._responders.append(Responder(ca, Ports.mine().take()))
-        return self._responders[-1]
+        responder = Responder(ca, Ports.mine().take())
+        self._responders.append(responder)
+        return responder
+
+    def recorder(self) -> Recorder:
+        """Start an HTTP server that notes what it is asked and says what it is told to."""
+        recorder = Recorder(Ports.mine().take())
+        self._responders.append(recorder)
+        return recorder
 
     def clock(self, httpd: Httpd) -> Clock:
         """A clock of its own for a server that is not started yet."""
@@ -139,7 +147,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()

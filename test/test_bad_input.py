@@ -1,0 +1,322 @@
+"""Bad configuration and a damaged store: a clear error that names the remedy, and nothing else lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.crash import Fault
+from harness.httpd import Httpd
+from harness.pebble import Pebble
+from harness.sandbox import Sandbox
+from harness.world import World
+
+REFUSED = [
+    ("MDomain", "MDomain: needs at least one domain name"),
+    ("MDomain auto", "MDomain: needs at least one domain name"),
+    ("MDomain a/b.example.org", "MDomain: 'a/b.example.org' cannot be a domain name"),
+    ("<MDomainSet>\n</MDomainSet>", "<MDomainSet: section must specify a unique domain name"),
+    ("<MDomain b.example.org\n</MDomain>", "<MDomain: directive missing closing '>'"),
+    ("<MDomain b.example.org>\nMDStoreDir x\n</MDomain>", "MDStoreDir is not allowed inside an '<MDomainSet' context"),
+    ("<MDomain b.example.org>\nMDomain c.example.org\n</MDomain>", "MDomain is not allowed inside an '<MDomainSet' context"),
+    ("MDMembers sometimes", 'MDMembers: unknown value \'sometimes\', use "auto|manual"'),
+    ("MDMember b.example.org c.example.org", "MDMember: is only valid inside a '<MDomainSet' context, not here"),
+    ("MDCertificateAuthority nobody", "MDCertificateAuthority: The CA name 'nobody' is not known"),
+    ("MDCertificateAuthority nobody", "Known CA names are: LetsEncrypt, LetsEncrypt-Test, Buypass, Buypass-Test"),
+    ("MDCertificateAgreement", "MDCertificateAgreement takes one argument"),
+    ("MDContactEmail", "MDContactEmail takes one argument"),
+    ("MDCACertificateFile", "MDCACertificateFile takes one argument"),
+    ("MDStoreDir", "MDStoreDir takes one argument"),
+    ("MDPrivateKeys", "MDPrivateKeys: needs to specify the private key type"),
+    ("MDPrivateKeys RSA 1024", "MDPrivateKeys: '1024' must be 2048 or higher in order to be considered safe."),
+    ("MDPrivateKeys RSA rsa4096", "two keys of type 'RSA' are not possible."),
+    ("MDPrivateKeys P-256 p-256", "two keys of type 'p-256' are not possible."),
+    ("MDPrivateKeys Default RSA", "'Default' allows no other parameter"),
+    ("MDRenewMode never", "MDRenewMode: unknown MDDriveMode never"),
+    ("MDDriveMode never", "MDDriveMode: unknown MDDriveMode never"),
+    ("MDRenewWindow soon", "MDRenewWindow: has unrecognized format"),
+    ("MDRenewWindow 100%", "a length of 100% or more is not allowed."),
+    ("MDPortMap 80", "MDPortMap: no ':' after first port number"),
+    ("MDPortMap x:80", "MDPortMap: unable to parse first port number"),
+    ("MDPortMap 81:80", "MDPortMap: mapped port number must be 80 or 443"),
+    ("MDPortMap http:x", "MDPortMap: unable to parse second port number"),
+    ("MDPortMap http:70000", "MDPortMap: invalid number for port map, must be in ]0,65535]"),
+    ("MDCheckInterval 3m", "MDCheckInterval: unrecognized duration format"),
+    ("MDCheckInterval 10ms", "MDCheckInterval: check interval cannot be less than one second"),
+    ("MDRetryDelay soon", "MDRetryDelay: unrecognized duration format"),
+    ("MDRetryDelay 0", "MDRetryDelay: minimum delay must be greater than 0"),
+    ("MDBaseServer maybe", "MDBaseServer: unknown 'maybe', supported parameter values are 'on' and 'off'"),
+    ("MDMatchNames some", "MDMatchNames: invalid argument, must be a 'all' or 'servernames'"),
+    ("MDRenewWorkers many", "MDRenewWorkers: must be a number from 1 to 64: 'many'"),
+    ("<Location />\nMDRenewMode auto\n</Location>", "MDRenewMode not allowed in <Location> context"),
+]
+
+
+@pytest.mark.parametrize(("lines", "phrase"), REFUSED, ids=[lines.replace("\n", " ") for lines, _ in REFUSED])
+def test_a_wrong_value_stops_the_start_and_says_where(lone_httpd: Httpd, sandbox: Sandbox, lines: str, phrase: str) -> None:
+    lone_httpd.config.add(*lines.splitlines())
+    said = lone_httpd.fails_to_start()
+    assert phrase in said
+    written = sandbox.conf.read_text().splitlines()
+    wrong = next(number for number, line in enumerate(written, 1) if line.strip() in lines.splitlines())
+    inner = wrong + (not phrase.startswith("<") and lines.startswith("<"))
+    assert f"Syntax error on line {inner} of {sandbox.conf}" in said
+    assert not sandbox.store.exists()
+
+
+def test_a_running_server_is_spared_what_the_check_of_the_configuration_refuses(lone_httpd: Httpd) -> None:
+    lone_httpd.config.http("a.example.org")
+    lone_httpd.start()
+    lone_httpd.config.add("MDRenewMode never")
+    checked = lone_httpd.configtest()
+    assert not checked.ok
+    assert "MDRenewMode: unknown MDDriveMode never" in checked.text
+    assert lone_httpd.get("http://a.example.org/").status == 200
+
+
+NO_START = ["AH00016"]
+"""What httpd itself says when a module stops the start."""
+
+
+def _offline(httpd: Httpd) -> Httpd:
+    """Domains that nobody is asked for."""
+    httpd.config.defaults = ["MDCertificateAuthority https://localhost:1/dir", "MDRenewMode manual"]
+    return httpd
+
+
+def test_a_store_that_is_a_file_stops_the_start(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    _offline(lone_httpd).config.managed("a.example.org")
+    sandbox.write("md", "not a directory")
+    lone_httpd.log.expects("AH10046", *NO_START)
+    said = lone_httpd.fails_to_start()
+    assert f"AH10046: MDStoreDir: the store cannot be used: cannot open {sandbox.store}" in said
+    assert sandbox.store.read_text() == "not a directory"
+
+
+def test_a_store_without_permission_stops_the_start(lone_httpd: Httpd, world: World, sandbox: Sandbox) -> None:
+    _offline(lone_httpd).config.managed("a.example.org")
+    sandbox.store.mkdir()
+    lone_httpd.log.expects("AH10046", *NO_START)
+    assert not world.crash(lone_httpd).start(Fault("openat,open", error="EACCES", path=sandbox.store))
+    said = lone_httpd.log.find("AH10046")[0].text
+    assert str(sandbox.store) in said
+    assert "Permission denied" in said
+
+
+def _content(sandbox: Sandbox) -> dict[str, bytes]:
+    """What is in the store, without placeholders: a new host cannot be served without one."""
+    files = (path for path in sorted(sandbox.store.rglob("*")) if path.is_file())
+    return {str(path): path.read_bytes() for path in files if not path.name.startswith("fallback-")}
+
+
+DAMAGED = {
+    "cut off": ('{ "store": { "version": 3.0 }, "key"', "restore it from a backup, or move"),
+    "empty": ("", "restore it from a backup, or move"),
+    "no key": ('{ "store": { "version": 3.0 } }', "restore it from a backup, or move"),
+    "short key": ('{ "store": { "version": 3.0 }, "key": "c2hvcnQ" }', "restore it from a backup, or move"),
+    "newer": ('{ "store": { "version": 4.0 }, "key": "' + 64 * "A" + '" }', "use the release that wrote it"),
+}
+
+
+def test_a_damaged_md_store_json_stops_a_start_and_a_restart_serves_on(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().obtain("a.example.org")
+    served = httpd.served("a.example.org").leaf
+    secret = sandbox.store / "md_store.json"
+    good = secret.read_text()
+    httpd.log.expects("AH10046", *NO_START)
+
+    # A domain that would be obtained if the store could be used.
+    httpd.config.managed("b.example.org")
+    secret.write_text(DAMAGED["cut off"][0])
+    before, asked = _content(sandbox), len(pebble.requests())
+    httpd.graceful()
+    assert httpd.log.count("AH10046") == 1
+    assert httpd.served("a.example.org", ca=pebble.root).leaf == served
+    assert httpd.get("https://a.example.org/").status == 200
+    assert httpd.get("http://b.example.org/").status == 200
+    assert not any(md["watched"] for md in httpd.md_status()["managed-domains"])
+    assert httpd.log.count("AH10075") >= 1
+    httpd.graceful()
+    assert _content(sandbox) == before
+    assert len(pebble.requests()) == asked
+
+    httpd.stop()
+    for text, remedy in DAMAGED.values():
+        secret.write_text(text)
+        before = _content(sandbox)
+        said = httpd.fails_to_start().partition("AH10046")[2]
+        assert str(secret) in said
+        assert remedy in said
+        assert _content(sandbox) == before
+
+    secret.write_text(good)
+    httpd.start().obtain("b.example.org")
+    assert httpd.served("a.example.org").leaf == served
+    assert httpd.served("b.example.org", ca=pebble.root).verified
+    assert pebble.new_accounts == 1
+
+
+def test_damaged_files_of_a_domain_are_made_anew_and_the_certificate_stays(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().obtain("a.example.org")
+    served, before = httpd.served("a.example.org").leaf, sandbox.md_json("a.example.org")
+    domain, [account] = sandbox.domains("a.example.org"), sandbox.account_ids()
+    # What others leave in a store: not ours, and no reason to complain.
+    stray = [sandbox.domains(".DS_Store"), sandbox.staging("note.txt"), sandbox.store / "lost+found"]
+    for path in stray:
+        path.write_text("stray")
+
+    (domain / "md.json").write_text('{ "name": "a.example.org", "domains": [')
+    (domain / "job.json").write_text("")
+    (sandbox.store / "httpd.json").write_text("[]")
+    (sandbox.accounts(account) / "account.json").write_text("{ nonsense")
+    httpd.log.expects("failed to load JSON file domains/a.example.org/md.json")
+    httpd.log.expects(f"failed to load JSON file accounts/{account}/account.json")
+    httpd.config.managed("b.example.org")
+    httpd.graceful()
+    assert httpd.served("a.example.org").leaf == served
+    after = sandbox.md_json("a.example.org")
+    # The account was known from the file only.
+    before["ca"].pop("account", None), after["ca"].pop("account", None)
+    assert after == before
+
+    httpd.obtain("b.example.org")
+    assert httpd.served("b.example.org", ca=pebble.root).verified
+    assert pebble.new_accounts == 2
+    assert (sandbox.accounts(account) / "account.json").read_text() == "{ nonsense"
+    assert all(path.read_text() == "stray" for path in stray)
+
+
+def test_a_renewal_with_damaged_files_starts_over(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    httpd.config.managed("a.example.org")
+    names = ["md.json", "job.json", "order.json", "account.json", "account.pem", "privkey.pem", "pubcert.pem"]
+    for name in names:
+        sandbox.write(f"md/staging/a.example.org/{name}", "{ nonsense")
+    httpd.log.expects("failed to load JSON file staging/a.example.org/md.json")
+    httpd.log.expects("failed to load JSON file staging/a.example.org/job.json")
+    httpd.log.expects("staging/a.example.org", optional=True)
+    httpd.start().obtain("a.example.org")
+    assert httpd.served("a.example.org", ca=pebble.root).verified
+    assert not sandbox.staging("a.example.org").exists()
+
+
+@pytest.mark.parametrize("name", ["privkey.pem", "pubcert.pem"])
+def test_a_damaged_staged_certificate_is_dropped_and_obtained_again(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, name: str
+) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().wait_staged("a.example.org")
+    staged = sandbox.staging("a.example.org") / name
+    lines = staged.read_text().splitlines()
+    # Longer than what counts as no certificate at all.
+    staged.write_text("\n".join([lines[0], *("?" + line[1:] for line in lines[1:-1]), lines[-1]]) + "\n" * 1024)
+    httpd.log.expects("AH10069")
+    httpd.log.expects(f"staging/a.example.org/{name}", optional=True)
+    httpd.graceful()
+    assert not sandbox.domains("a.example.org").joinpath("pubcert.pem").exists()
+    httpd.obtain("a.example.org")
+    assert httpd.served("a.example.org", ca=pebble.root).verified
+
+
+def test_a_job_that_claims_to_be_finished_without_its_files_is_done_anew(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().wait_staged("a.example.org")
+    (sandbox.staging("a.example.org") / "pubcert.pem").unlink()
+    (sandbox.staging("a.example.org") / "order.json").unlink(missing_ok=True)
+    httpd.stop()
+    httpd.start()
+    httpd.wait(lambda: (sandbox.staging("a.example.org") / "pubcert.pem").exists(), what="the chain")
+    httpd.obtain("a.example.org")
+    assert httpd.served("a.example.org", ca=pebble.root).verified
+
+
+@pytest.mark.parametrize("name", ["privkey.pem", "pubcert.pem"])
+def test_a_damaged_live_certificate_is_obtained_again(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, name: str
+) -> None:
+    httpd.config.managed("a.example.org").managed("b.example.org")
+    httpd.start().obtain("a.example.org", "b.example.org")
+    other = httpd.served("b.example.org").leaf
+    (sandbox.domains("a.example.org") / name).write_text("nonsense\n" * 200)
+    httpd.log.expects("AH10110", "a.example.org", optional=True)
+    httpd.stop()
+    httpd.start()
+    assert httpd.get("https://a.example.org/").status == 503
+    assert httpd.served("b.example.org").leaf == other
+    httpd.obtain("a.example.org")
+    assert httpd.served("a.example.org", ca=pebble.root).verified
+    assert httpd.served("b.example.org").leaf == other
+
+
+def test_domains_that_overlap_stop_a_start_and_leave_a_running_server_with_the_first(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org", "www.example.org")
+    httpd.start()
+    # mod_ssl about the host of the domain that was left out.
+    httpd.log.expects("AH10038", "AH01909")
+    httpd.config.managed("b.example.org", "WWW.example.org")
+
+    checked = httpd.configtest()
+    assert not checked.ok
+    httpd.graceful()
+    assert httpd.get("http://a.example.org/").status == 200
+    assert [md["name"] for md in httpd.md_status()["managed-domains"]] == ["a.example.org"]
+    httpd.stop()
+    said = httpd.fails_to_start().partition("AH10038")[2].splitlines()[0]
+    assert all(part in said for part in ("www.example.org", "a.example.org", "b.example.org", str(httpd.sandbox.conf)))
+
+    # A wildcard counts, in either order.
+    for names in (["*.example.org", "x.example.org"], ["x.example.org", "*.example.org"]):
+        httpd.config.clear().md(names[0]).md(names[1])
+        assert "AH10038" in httpd.fails_to_start()
+
+
+def test_a_tls_host_with_two_domains_stops_a_start_and_leaves_a_running_server_with_the_first(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org")
+    httpd.start()
+    httpd.log.expects("AH10042", "AH10238", *NO_START, "AH02572", "AH02312", "SSL Library Error")
+    httpd.config.clear().md("a.example.org").md("b.example.org").https("a.example.org", aliases=["b.example.org"])
+
+    httpd.graceful()
+    assert httpd.served("a.example.org").names == ["a.example.org"]
+    assert httpd.get("https://a.example.org/").status == 503
+    httpd.stop()
+    said = httpd.fails_to_start()
+    assert "AH10238" in said
+
+    # Without TLS a host may belong to several.
+    httpd.config.clear().md("a.example.org").md("b.example.org").http("a.example.org", aliases=["b.example.org"])
+    httpd.start()
+    assert httpd.get("http://b.example.org/").status == 200
+
+
+def test_a_domain_without_a_host_is_said_and_not_watched(lone_httpd: Httpd) -> None:
+    httpd = lone_httpd
+    httpd.config.add("MDCertificateAuthority https://localhost:1/dir").md("a.example.org")
+    httpd.config.md_set("b.example.org", "MDRenewMode always", "MDCAChallenges dns-01")
+    httpd.log.expects("AH10045", "AH10173")
+    httpd.log.expects("processing b.example.org", optional=True)
+    httpd.start()
+    assert [line.text for line in httpd.log.find("AH10045")][0].count("a.example.org") == 1
+    assert httpd.log.count("AH10045") == 1
+    assert {md["name"]: md["watched"] for md in httpd.md_status()["managed-domains"]} == {
+        "a.example.org": False,
+        "b.example.org": True,
+    }
+
+
+def test_a_name_that_a_manual_domain_lacks_is_said(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.md("a.example.org", "manual").https("a.example.org", aliases=["b.example.org", "*.c.example.org"])
+    httpd.log.expects("AH10040")
+    httpd.start()
+    [line] = httpd.log.find("AH10040")
+    assert "b.example.org" in line.text
+    assert httpd.md_status("a.example.org")["domains"] == ["a.example.org"]

@@ -1,0 +1,132 @@
+"""A start without certificates, with a CA that is wrong or away: the server runs, says what is wrong, and recovers."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from harness.httpd import Httpd
+from harness.pebble import Pebble
+from harness.sandbox import Sandbox
+from harness.world import World
+
+UNKNOWN_CHALLENGE = "https://a.example.org/.well-known/acme-challenge/unknown"
+
+
+def test_https_says_503_before_the_first_certificate_and_200_after(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.load("http2").add("Protocols h2 http/1.1").managed("a.example.org")
+    httpd.start()
+
+    page = httpd.get("https://a.example.org/")
+    assert page.status == 503
+    assert int(page.headers["Retry-After"]) > 0
+    # The page of a host that nobody asked for in the handshake.
+    nameless = httpd.get("https://127.0.0.1/")
+    assert (nameless.status, nameless.headers["Retry-After"]) == (503, page.headers["Retry-After"])
+    assert httpd.served(None).names == ["a.example.org"]
+    h2 = httpd.get_h2("https://a.example.org/")
+    assert (h2.status, h2.headers["Retry-After"]) == (503, page.headers["Retry-After"])
+    assert httpd.get("http://a.example.org/").status == 200
+    assert httpd.get(UNKNOWN_CHALLENGE).status == 404
+    assert httpd.get_h2(UNKNOWN_CHALLENGE).status == 404
+
+    httpd.obtain("a.example.org")
+    assert httpd.get("https://a.example.org/", ca=pebble.root).status == 200
+    assert httpd.get("https://127.0.0.1/").status == 200
+    assert httpd.get_h2("https://a.example.org/").status == 200
+
+
+def test_hosts_that_are_not_managed_or_have_a_certificate_serve_as_before(world: World, httpd: Httpd) -> None:
+    leaf = world.pki.ca("by hand").leaf("a.example.org", "other.example.org")
+    own = [f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}"]
+    httpd.config.md("a.example.org").http("a.example.org").https("a.example.org", *own).https("other.example.org", *own)
+    httpd.start()
+    for name in ("a.example.org", "other.example.org"):
+        page = httpd.get(f"https://{name}/")
+        assert (page.status, page.text) == (200, name)
+        assert page.certificate == leaf.certificate
+    assert httpd.md_status("a.example.org")["domains"] == ["a.example.org"]
+    assert httpd.log.count("AH10084") >= 1
+
+
+def test_a_wrong_ca_is_reported_while_the_server_runs(httpd: Httpd, pebble: Pebble, world: World, sandbox: Sandbox) -> None:
+    no_ca = world.recorder().says(200, b"<html>welcome</html>", Content_Type="text/html")
+    wrong = {
+        "page.example.org": (no_ca.url, pebble.trust, "Unable to understand ACME server response"),
+        "path.example.org": (f"{pebble.directory}-no", pebble.trust, "HTTP status 404"),
+        "away.example.org": ("https://localhost:1/dir", pebble.trust, "no connection to localhost"),
+        "untrusted.example.org": (pebble.directory, "none", "MDCACertificateFile"),
+        "file.example.org": (pebble.directory, "/nowhere/roots.pem", "/nowhere/roots.pem of trusted CAs cannot be used"),
+    }
+    for name, (url, trust, _) in wrong.items():
+        httpd.config.md_set(name, f"MDCertificateAuthority {url}", f"MDCACertificateFile {trust}").http(name).https(name)
+    httpd.log.expects(*(f"processing {name}:" for name in wrong))
+    httpd.start()
+
+    for name, (_, _, phrase) in wrong.items():
+        httpd.wait(lambda name=name: httpd.md_status(name).get("renewal", {}).get("errors"), what=f"errors of {name}")
+        assert httpd.get(f"http://{name}/").status == 200
+        assert httpd.get(f"https://{name}/").status == 503
+        assert phrase in httpd.log.find(f"AH10056: processing {name}:")[0].text
+        assert httpd.log.find(f"AH10057: {name}: encountered error")
+        # Read once: a run in progress takes the result away until it has its own.
+        renewal = httpd.wait(lambda name=name: _failed(httpd.md_status(name)["renewal"]), what=f"report on {name}")
+        assert phrase in renewal["last"]["detail"]
+        assert renewal["last"]["status"] != 0
+        assert parsedate_to_datetime(renewal["next-run"]) > parsedate_to_datetime(renewal["last-run"])
+        assert not renewal["finished"]
+        assert [entry["type"] for entry in renewal["log"]["entries"]].count("renewal-error") >= 1
+        job = httpd.wait(lambda name=name: _failed(sandbox.job(name)), what=f"job of {name}")
+        assert phrase in job["last"]["detail"]
+        assert "renewal" in httpd.md_status(name)
+
+
+def _failed(job: dict) -> dict | None:
+    return job if "next-run" in job and "detail" in job.get("last", {}) else None
+
+
+def test_missing_contact_and_agreement_are_said_and_tried_again_daily(httpd: Httpd, pebble: Pebble) -> None:
+    without = ("MDContactEmail", "MDCertificateAgreement")
+    httpd.config.defaults = [line for line in httpd.config.defaults if not line.startswith(without)]
+    httpd.config.md_set("a.example.org", "MDContactEmail admin@example.org").http("a.example.org")
+    httpd.config.md_set("b.example.org", "MDCertificateAgreement accepted").http("b.example.org")
+    phrases = {
+        "a.example.org": "the CA requires you to accept the terms-of-service as specified in",
+        "b.example.org": "No contact information is available for MD b.example.org",
+    }
+    httpd.log.expects(*(f"processing {name}:" for name in phrases))
+    httpd.start()
+    for name, phrase in phrases.items():
+        job = httpd.wait(lambda name=name: _failed(httpd.md_status(name).get("renewal", {})), what=f"report on {name}")
+        assert phrase in job["last"]["detail"]
+        wait = parsedate_to_datetime(job["next-run"]) - parsedate_to_datetime(job["last-run"])
+        assert wait.total_seconds() > 11 * 3600
+    assert pebble.new_accounts == 0
+
+    # The words say a graceful restart is enough.
+    httpd.config.add("MDCertificateAgreement accepted", "MDContactEmail admin@example.org")
+    httpd.graceful().obtain("a.example.org", "b.example.org")
+
+
+def test_a_ca_that_is_down_at_the_start_is_asked_until_it_is_up(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.log.expects("AH10056")
+    pebble.kill()
+    httpd.start().wait_log("AH10057")
+    assert httpd.get("https://a.example.org/").status == 503
+
+    pebble.start()
+    httpd.obtain("a.example.org")
+    assert httpd.served("a.example.org", ca=pebble.root).verified
+
+
+def test_a_server_with_certificates_starts_and_serves_while_the_ca_is_down(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().obtain("a.example.org")
+    before = httpd.served("a.example.org").leaf
+
+    pebble.kill()
+    httpd.graceful()
+    httpd.stop()
+    httpd.start()
+    assert httpd.served("a.example.org").leaf == before
+    assert httpd.get("https://a.example.org/").status == 200
