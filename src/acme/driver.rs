@@ -465,3 +465,6 @@ fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
 fn unexplained() -> Problem {
     Problem { detail: "the CA does not say why".to_owned(), ..Problem::default() }
 }
+
+#[cfg(test)]
+mod tests;
