@@ -13,7 +13,7 @@ use super::order::NewOrder;
 use super::session::{empty_object, json, location};
 use super::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Authorization, ChallengeType, Directory, Facts,
-    Journal, Order, OrderRecord, Poll, Publisher, Session, SetUp, Step, next,
+    Journal, Order, OrderRecord, Publisher, Session, SetUp, Step, next,
 };
 use crate::clock::Clock;
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, base64url_decode, csr_der, sign_eab};
@@ -309,10 +309,11 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose(&[kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
-        self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
+        let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
         self.facts.authorizations[index].answered = true;
-        self.facts.poll = Poll::start(self.clock.now());
+        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.start_poll(self.clock.now());
         Ok(())
     }
 
@@ -330,7 +331,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
-        self.facts.poll = Poll::start(self.clock.now());
+        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.start_poll(self.clock.now());
         self.heard_order(json(&url, &response)?)
     }
 
@@ -346,23 +348,30 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     fn download(&mut self, url: &str) -> Result<(), AcmeError> {
         self.journal.progress("Downloading the certificate");
+        match self.take_certificate(url) {
+            Ok(()) => self.facts.chain = true,
+            // What an earlier run has left is of no use, and would not be in the next run either.
+            Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
+            Err(err @ (AcmeError::WrongKey | AcmeError::Port(_))) => {
+                self.tear_down()?;
+                self.journal.save_order(&OrderRecord::default())?;
+                return Err(err);
+            }
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    fn take_certificate(&mut self, url: &str) -> Result<(), AcmeError> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let response = self.session.read(ca, url, key, &account.url)?;
         let chain = Chain::from_der_or_pem(&response.body)
             .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
         let spec = &self.wanted.keys[self.current];
-        let fits = self.journal.key(spec).is_some_and(|key| key.fits(chain.leaf()));
-        let saved = if fits {
-            self.journal.save_chain(spec, &chain).map_err(AcmeError::from)
-        } else {
-            Err(AcmeError::WrongKey)
-        };
-        if saved.is_err() {
-            self.tear_down()?;
-            self.journal.save_order(&OrderRecord::default())?;
+        if !self.journal.key(spec).is_some_and(|key| key.fits(chain.leaf())) {
+            return Err(AcmeError::WrongKey);
         }
-        self.facts.chain = saved.is_ok();
-        saved
+        Ok(self.journal.save_chain(spec, &chain)?)
     }
 
     /// Each set-up is taken away once: it leaves the journal with it. With the last one the order goes too if it has
@@ -421,7 +430,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let response = self.session.read(ca, url, key, &account.url)?;
-        self.facts.retry_after = self.session.retry_after(&response);
+        self.facts.hear_floor(self.session.retry_after(&response));
         json(url, &response)
     }
 }
@@ -456,3 +465,6 @@ fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
 fn unexplained() -> Problem {
     Problem { detail: "the CA does not say why".to_owned(), ..Problem::default() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,6 +194,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether an order has no certificate that would be of use.
+    #[must_use]
+    pub fn is_useless_certificate(&self) -> bool {
+        self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey)
+    }
+
     /// Whether the CA says that the account cannot be used.
     #[must_use]
     pub fn is_account_lost(&self) -> bool {

@@ -89,6 +89,17 @@ impl Facts {
         self.order = Some(Said { value: order, at });
     }
 
+    /// Takes over when the CA wants to be asked again. The latest such moment counts, whatever it was said of.
+    pub fn hear_floor(&mut self, floor: Option<Timestamp>) {
+        self.retry_after = self.retry_after.max(floor);
+    }
+
+    /// Begins a wait.
+    pub fn start_poll(&mut self, now: Timestamp) {
+        let poll = Poll::start(now);
+        self.poll = Poll { at: self.retry_after.map_or(poll.at, |floor| floor.max(poll.at)), ..poll };
+    }
+
     /// Forgets the order and all that came with it.
     pub fn forget_order(&mut self, now: Timestamp) {
         let challenges = std::mem::take(&mut self.challenges);

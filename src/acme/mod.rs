@@ -13,6 +13,8 @@ mod directory;
 mod driver;
 mod error;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fake_ca;
 mod next;
 mod order;
 mod poll;

@@ -167,3 +167,6 @@ fn failed(facts: &Facts, failure: Failure) -> Step {
 fn has_failed(authz: &AuthorizationFacts) -> bool {
     authz.said.as_ref().is_some_and(|said| said.value.has_failed())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ mod csr;
 mod jws;
 mod key;
 mod self_signed;
+#[cfg(test)]
+pub(crate) mod test_ca;
 
 pub use certificate::Certificate;
 pub use chain::{Chain, ChainError};

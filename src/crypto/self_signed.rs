@@ -42,7 +42,7 @@ pub fn self_signed(
 }
 
 /// 20 bytes that make a positive integer of just that length (RFC 5280 section 4.1.2.2).
-fn random_serial() -> Result<Asn1Integer, CryptoError> {
+pub(super) fn random_serial() -> Result<Asn1Integer, CryptoError> {
     let mut bytes = random_bytes::<20>()?;
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(BigNum::from_slice(&bytes)?.to_asn1_integer()?)

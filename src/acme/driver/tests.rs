@@ -1,0 +1,879 @@
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use super::*;
+use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
+use crate::acme::{AccountClaim, OrderStatus, PortError};
+use crate::clock::SettableClock;
+use crate::http::Response;
+use crate::model::{DomainName, Status};
+
+/// What survives of one domain.
+#[derive(Default)]
+struct Staged {
+    order: OrderRecord,
+    orders_saved: Vec<OrderRecord>,
+    keys: HashMap<String, PrivateKey>,
+    chains: HashMap<String, Chain>,
+    activities: Vec<String>,
+    full: bool,
+}
+
+#[derive(Clone, Default)]
+struct MemoryJournal(Arc<Mutex<Staged>>);
+
+#[derive(Clone, Default)]
+struct MemoryPublisher(Arc<Mutex<HashMap<String, String>>>);
+
+#[derive(Default)]
+struct Book {
+    draft: Option<PrivateKey>,
+    accounts: Vec<(AccountRecord, PrivateKey)>,
+    drafted: usize,
+    busy: bool,
+}
+
+#[derive(Clone, Default)]
+struct MemoryBook(Arc<Mutex<Book>>);
+
+/// Account keys take long to make.
+static ACCOUNT_KEYS: LazyLock<[PrivateKey; 2]> = LazyLock::new(|| [ec(), ec()]);
+
+fn spec() -> KeySpec {
+    KeySpec::Ec { curve: "P-256".to_owned() }
+}
+
+fn ec() -> PrivateKey {
+    PrivateKey::generate(&spec()).unwrap()
+}
+
+fn full() -> PortError {
+    PortError { status: Status(28), text: "no space left".to_owned() }
+}
+
+impl Journal for MemoryJournal {
+    fn order(&self) -> OrderRecord {
+        self.0.lock().unwrap().order.clone()
+    }
+
+    fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
+        let mut staged = self.0.lock().unwrap();
+        if staged.full {
+            return Err(full());
+        }
+        staged.order = order.clone();
+        staged.orders_saved.push(order.clone());
+        Ok(())
+    }
+
+    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
+        self.0.lock().unwrap().keys.get(spec.json_name()).cloned()
+    }
+
+    fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
+        self.0.lock().unwrap().keys.insert(spec.json_name().to_owned(), key.clone());
+        Ok(())
+    }
+
+    fn has_chain(&self, spec: &KeySpec) -> bool {
+        self.0.lock().unwrap().chains.contains_key(spec.json_name())
+    }
+
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
+        self.0.lock().unwrap().chains.insert(spec.json_name().to_owned(), chain.clone());
+        Ok(())
+    }
+
+    fn progress(&mut self, activity: &str) {
+        self.0.lock().unwrap().activities.push(activity.to_owned());
+    }
+}
+
+impl Publisher for MemoryPublisher {
+    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
+        self.0.lock().unwrap().insert(set_up.name.clone(), value.to_owned());
+        Ok(())
+    }
+
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.0.lock().unwrap().remove(&set_up.name);
+        Ok(())
+    }
+}
+
+impl AccountBook for MemoryBook {
+    fn claim(&self, _scope: &AccountScope) -> Option<AccountClaim> {
+        (!self.0.lock().unwrap().busy).then(|| Box::new(()) as _)
+    }
+
+    fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
+        self.0.lock().unwrap().accounts.iter().find(|(record, _)| record.is_for(scope)).cloned()
+    }
+
+    fn draft_key(&self, _scope: &AccountScope) -> Result<PrivateKey, PortError> {
+        let mut book = self.0.lock().unwrap();
+        if book.draft.is_none() {
+            book.draft = Some(ACCOUNT_KEYS[book.drafted].clone());
+            book.drafted += 1;
+        }
+        Ok(book.draft.clone().unwrap())
+    }
+
+    fn add(&self, account: &AccountRecord) -> Result<(), PortError> {
+        let mut book = self.0.lock().unwrap();
+        let key = book.draft.take().unwrap();
+        book.accounts.push((account.clone(), key));
+        Ok(())
+    }
+
+    fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
+        self.0.lock().unwrap().accounts.retain(|(record, _)| record.url != account.url);
+        Ok(())
+    }
+}
+
+/// One domain, its CA, and the time.
+struct World {
+    clock: Arc<SettableClock>,
+    ca: Arc<FakeCa>,
+    journal: MemoryJournal,
+    publisher: MemoryPublisher,
+    book: MemoryBook,
+    wanted: Wanted,
+}
+
+impl World {
+    fn new(names: &[&str]) -> Self {
+        let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
+        let publisher = MemoryPublisher::default();
+        let published = publisher.clone();
+        let ca = FakeCa::new(Arc::clone(&clock), move |name| published.0.lock().unwrap().get(name).cloned());
+        let identifiers = names.iter().map(|name| DomainName::parse(name).unwrap().identifier()).collect();
+        let wanted = Wanted {
+            name: names[0].to_owned(),
+            identifiers,
+            keys: vec![spec()],
+            must_staple: false,
+            scope: AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None },
+            contacts: vec!["mailto:admin@x.org".to_owned()],
+            agreement: Some("accepted".to_owned()),
+            challenges: ChallengeType::ALL.to_vec(),
+        };
+        Self { clock, ca, journal: MemoryJournal::default(), publisher, book: MemoryBook::default(), wanted }
+    }
+
+    fn driver(&self) -> Driver<MemoryJournal, MemoryPublisher> {
+        let (ca, clock) = (Arc::clone(&self.ca), Arc::clone(&self.clock));
+        Driver::new(
+            self.wanted.clone(),
+            self.journal.clone(),
+            self.publisher.clone(),
+            Arc::new(self.book.clone()),
+            ca,
+            clock,
+        )
+    }
+
+    /// Takes at most so many steps; `None` if that is not the end. Waits take no time.
+    fn steps(&self, most: usize) -> Option<Result<(), AcmeError>> {
+        let mut driver = self.driver();
+        for _ in 0..most {
+            match driver.step() {
+                Ok(Outcome::Continue) => {}
+                Ok(Outcome::Wait(until)) => self.clock.advance(until.duration_since(self.clock.now())),
+                Ok(Outcome::Done) => return Some(Ok(())),
+                Err(err) => return Some(Err(err)),
+            }
+        }
+        None
+    }
+
+    fn run(&self) -> Result<(), AcmeError> {
+        self.steps(1000).expect("a run comes to an end")
+    }
+
+    fn staged(&self) -> std::sync::MutexGuard<'_, Staged> {
+        self.journal.0.lock().unwrap()
+    }
+
+    /// A run succeeds and leaves a certificate, and nothing else.
+    fn succeeds(&self) {
+        self.run().unwrap();
+        self.is_done();
+    }
+
+    fn is_done(&self) {
+        let staged = self.staged();
+        let (key, chain) = (&staged.keys["P-256"], &staged.chains["P-256"]);
+        assert!(key.fits(chain.leaf()));
+        assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().is_empty());
+        self.ca.check();
+    }
+}
+
+#[test]
+fn a_certificate_is_obtained_over_http_01() {
+    let world = World::new(&["x.org", "www.x.org"]);
+    world.succeeds();
+    let staged = world.staged();
+    assert_eq!(staged.chains["P-256"].leaf().names(), ["x.org", "www.x.org"]);
+    assert_eq!(staged.chains["P-256"].certificates().len(), 2);
+    assert_eq!(world.ca.common_name().as_deref(), Some("x.org"));
+    let registration = world.ca.registration();
+    assert_eq!(registration.to_string(), r#"{"contact":["mailto:admin@x.org"],"termsOfServiceAgreed":true}"#);
+    assert_eq!(
+        staged.activities,
+        [
+            "Contacting ACME server",
+            "Registering a new account at the CA",
+            "Creating new order",
+            "Setting up challenge 'http-01' for domain x.org",
+            "Waiting for the CA to look at 'http-01' of domain x.org",
+            "Setting up challenge 'http-01' for domain www.x.org",
+            "Waiting for the CA to look at 'http-01' of domain www.x.org",
+            "Sending the CSR",
+            "Downloading the certificate",
+        ]
+    );
+    let set_up: Vec<_> = staged.orders_saved.iter().map(|order| order.challenge_setups.len()).collect();
+    assert_eq!(set_up.iter().max(), Some(&2), "{set_up:?}");
+}
+
+#[test]
+fn a_run_that_is_cut_off_after_any_step_goes_on() {
+    for cut in 0.. {
+        let world = World::new(&["x.org"]);
+        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+        let ended = world.steps(cut);
+        world.succeeds();
+        assert_eq!(world.ca.accounts(), 1, "cut after {cut} steps");
+        assert_eq!(world.ca.ordered().len(), 1, "cut after {cut} steps");
+        if ended.is_some() {
+            assert!(cut > 8);
+            return;
+        }
+    }
+}
+
+#[test]
+fn several_key_types_have_an_order_each() {
+    let mut world = World::new(&["x.org"]);
+    world.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
+    world.succeeds();
+    assert_eq!((world.ca.ordered().len(), world.staged().chains.len()), (2, 2));
+    let key = world.staged().keys["P-384"].clone();
+    assert!(key.fits(world.staged().chains["P-384"].leaf()));
+}
+
+/// A fault in one kind of request, and what the run that meets it says.
+struct Row {
+    operation: Operation,
+    fault: Fault,
+    says: &'static str,
+    status: Status,
+}
+
+fn row(operation: Operation, fault: Fault, says: &'static str, status: Status) -> Row {
+    Row { operation, fault, says, status }
+}
+
+const ALL: [Operation; 10] = [
+    Operation::Directory,
+    Operation::Nonce,
+    Operation::NewAccount,
+    Operation::Account,
+    Operation::NewOrder,
+    Operation::Order,
+    Operation::Authorization,
+    Operation::Challenge,
+    Operation::Finalize,
+    Operation::Certificate,
+];
+
+/// A world whose next run comes by every operation.
+fn busy_world() -> World {
+    let world = World::new(&["x.org"]);
+    world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+    world
+}
+
+/// As above, for this operation: accounts are read where there is one already.
+fn world_for(operation: Operation) -> World {
+    let world = busy_world();
+    if operation == Operation::Account {
+        let key = ACCOUNT_KEYS[0].clone();
+        let url = world.ca.add_account(&key);
+        let text = format!(r#"{{"status":"valid","url":"{url}","ca-url":"{}"}}"#, FakeCa::DIRECTORY);
+        let mut book = world.book.0.lock().unwrap();
+        book.drafted = 1;
+        book.accounts.push((serde_json::from_str(&text).unwrap(), key));
+        drop(book);
+    }
+    world
+}
+
+/// A run that fails in this way, then one that succeeds.
+fn fails_then_succeeds(row: Row) -> AcmeError {
+    let world = world_for(row.operation);
+    let context = format!("{:?} {:?}", row.operation, row.fault);
+    world.ca.fail(row.operation, row.fault);
+    let err = world.run().expect_err(&context);
+    assert_eq!((err.to_string(), err.status()), (row.says.to_owned(), row.status), "{context}");
+    let result = err.to_result();
+    assert!(result.detail.is_some_and(|detail| row.says.contains(&detail) || detail.contains(row.says)), "{context}");
+    world.ca.recover();
+    world.succeeds();
+    assert_eq!(world.ca.accounts(), 1, "{context}");
+    err
+}
+
+#[test]
+fn connections_that_end_are_tried_again_in_the_next_run() {
+    for operation in ALL {
+        for fault in [Fault::Drop, Fault::DropAnswer] {
+            let says = match operation {
+                Operation::Directory => {
+                    "Unsuccessful in contacting ACME server at <https://ca.test/directory>: the request to ca.test failed: \
+                     connection reset"
+                }
+                _ => "the request to ca.test failed: connection reset",
+            };
+            let err = fails_then_succeeds(row(operation, fault, says, Status::GENERAL));
+            assert!(!err.is_permanent() && err.retry_after().is_none());
+        }
+    }
+}
+
+#[test]
+fn rate_limits_say_when_to_come_back() {
+    let limited = with_header(problem(429, "rateLimited", "too many"), "Retry-After", "3600");
+    for operation in ALL {
+        let (says, status) = match operation {
+            Operation::Directory => (
+                "Unsuccessful in contacting ACME server at <https://ca.test/directory>: it answered with HTTP status 429",
+                Status::AGAIN,
+            ),
+            _ => ("too many <urn:ietf:params:acme:error:rateLimited>", Status::BAD_ARGUMENT),
+        };
+        let err = fails_then_succeeds(row(operation, Fault::Answer(limited.clone()), says, status));
+        assert!(!err.is_permanent());
+        let wait = err.retry_after().unwrap().as_second() - 1_700_000_000;
+        assert!((3600..3605).contains(&wait), "{operation:?}: {wait}");
+    }
+}
+
+#[test]
+fn retry_after_is_a_date_or_seconds_and_at_most_a_week() {
+    let rows = [
+        ("120", Some(120)),
+        (" 0 ", Some(0)),
+        ("Tue, 14 Nov 2023 22:15:20 GMT", Some(120)),
+        ("Fri, 14 Nov 2053 22:15:20 GMT", Some(7 * 86_400)),
+        ("4000000000", Some(7 * 86_400)),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+    ];
+    for (text, expected) in rows {
+        let world = busy_world();
+        let unavailable = with_header(answer(503, "text/html", "<html>"), "retry-after", text);
+        world.ca.fail(Operation::Directory, Fault::Answer(unavailable));
+        let err = world.run().unwrap_err();
+        assert_eq!(err.retry_after().map(|at| at.as_second() - 1_700_000_000), expected, "{text:?}");
+        assert!(err.to_string().contains("unavailable at the moment (HTTP status 503)"), "{err}");
+    }
+}
+
+#[test]
+fn problems_are_told_and_some_are_permanent() {
+    let rows = [
+        (Operation::NewAccount, "invalidContact", Status::BAD_ARGUMENT, true),
+        (Operation::NewAccount, "externalAccountRequired", Status::INVALID, true),
+        (Operation::Account, "serverInternal", Status::GENERAL, false),
+        (Operation::NewOrder, "rejectedIdentifier", Status::BAD_ARGUMENT, true),
+        (Operation::NewOrder, "unauthorized", Status::DENIED, false),
+        (Operation::NewOrder, "userActionRequired", Status::GENERAL, true),
+        (Operation::NewOrder, "caa", Status::GENERAL, false),
+        (Operation::Order, "unauthorized", Status::DENIED, false),
+        (Operation::Authorization, "serverInternal", Status::GENERAL, false),
+        (Operation::Challenge, "malformed", Status::INVALID, true),
+        (Operation::Finalize, "badCSR", Status::INVALID, true),
+        (Operation::Finalize, "orderNotReady", Status::GENERAL, false),
+        (Operation::Certificate, "serverInternal", Status::GENERAL, false),
+    ];
+    for (operation, name, status, permanent) in rows {
+        let says: &str = Box::leak(format!("no <urn:ietf:params:acme:error:{name}>").into_boxed_str());
+        let err = fails_then_succeeds(row(operation, Fault::Answer(problem(403, name, "no")), says, status));
+        assert_eq!(err.is_permanent(), permanent, "{operation:?} {name}");
+        assert!(err.to_result().problem.unwrap().ends_with(name));
+    }
+}
+
+#[test]
+fn empty_and_broken_answers_are_errors_of_this_run_only() {
+    let bodies: [fn(&mut Response); 3] = [
+        |answer| answer.body.clear(),
+        |answer| answer.body.truncate(answer.body.len() / 2),
+        |answer| answer.body = b"<html>sorry</html>".to_vec(),
+    ];
+    for operation in ALL {
+        for (index, body) in bodies.into_iter().enumerate() {
+            let world = world_for(operation);
+            world.ca.fail(operation, Fault::Alter(body));
+            let err = match (operation, world.run()) {
+                // What is in these answers is in their headers.
+                (Operation::Nonce | Operation::Challenge, result) => {
+                    result.unwrap();
+                    continue;
+                }
+                (_, result) => result.expect_err(&format!("{operation:?} {index}")),
+            };
+            let says = match operation {
+                Operation::Directory => "Unable to understand ACME server response",
+                Operation::Certificate => "the certificate from <https://ca.test/certificate/0> cannot be used",
+                _ => "unable to process the response from <https://ca.test/",
+            };
+            assert!(err.to_string().starts_with(says), "{operation:?} {index}: {err}");
+            assert_eq!(err.status(), Status::INVALID);
+            assert!(!err.is_permanent());
+            world.ca.recover();
+            world.succeeds();
+            assert_eq!(world.ca.accounts(), 1);
+        }
+    }
+}
+
+#[test]
+fn errors_without_a_problem_document_have_the_status() {
+    let rows = [
+        (400, Status::INVALID),
+        (401, Status::DENIED),
+        (403, Status::DENIED),
+        (404, Status::NOT_FOUND),
+        (500, Status::GENERAL),
+        (301, Status::GENERAL),
+    ];
+    for (http_status, status) in rows {
+        for body in [answer(http_status, "text/html", "<html>"), answer(http_status, "application/problem+json", "{}")]
+        {
+            let says = format!("unexpected http status: {http_status} from <https://ca.test/new-order>");
+            let says: &str = Box::leak(says.into_boxed_str());
+            fails_then_succeeds(row(Operation::NewOrder, Fault::Answer(body), says, status));
+        }
+    }
+}
+
+#[test]
+fn a_missing_location_matters_only_where_something_is_created() {
+    let strip: fn(&mut Response) = |answer| answer.headers.retain(|(name, _)| name != "Location");
+    for (operation, url) in [(Operation::NewAccount, "new-account"), (Operation::NewOrder, "new-order")] {
+        let says: &str = Box::leak(format!("the CA's answer from <https://ca.test/{url}> lacks a Location").into());
+        fails_then_succeeds(row(operation, Fault::Alter(strip), says, Status::INVALID));
+    }
+    let world = busy_world();
+    for operation in [Operation::Finalize, Operation::Certificate, Operation::Authorization] {
+        world.ca.fail(operation, Fault::Alter(strip));
+    }
+    world.succeeds();
+}
+
+#[test]
+fn content_types_of_good_answers_do_not_matter() {
+    let types: [fn(&mut Response); 3] = [
+        |answer| answer.headers.retain(|(name, _)| name != "Content-Type"),
+        |answer| {
+            answer
+                .headers
+                .iter_mut()
+                .filter(|(n, _)| n == "Content-Type")
+                .for_each(|(_, v)| *v = "text/plain".to_owned())
+        },
+        |answer| {
+            answer.headers.iter_mut().filter(|(n, _)| n == "Content-Type").for_each(|(_, v)| *v = "a/b".to_owned())
+        },
+    ];
+    for alter in types {
+        let world = busy_world();
+        ALL.into_iter().for_each(|operation| world.ca.fail_times(operation, 100, Fault::Alter(alter)));
+        world.succeeds();
+    }
+}
+
+#[test]
+fn refused_nonces_are_answered_with_the_new_one_in_every_operation() {
+    for operation in ALL.into_iter().filter(|o| !matches!(o, Operation::Directory | Operation::Nonce)) {
+        let world = world_for(operation);
+        world.ca.fail_times(operation, 25, Fault::RefuseNonce);
+        world.succeeds();
+        assert_eq!(world.ca.count(Operation::Nonce), 1, "{operation:?}");
+        assert_eq!(world.ca.ordered().len(), 1);
+    }
+    let world = world_for(Operation::Finalize);
+    world.ca.fail_times(Operation::Finalize, 26, Fault::RefuseNonce);
+    let began = world.clock.now();
+    assert!(matches!(world.run(), Err(AcmeError::BadNonce)));
+    let took = world.clock.now().duration_since(began);
+    assert!(took > SignedDuration::from_secs(5) && took < SignedDuration::from_secs(60), "{took:?}");
+}
+
+#[test]
+fn a_refusal_without_a_nonce_leads_to_a_fresh_one() {
+    let world = busy_world();
+    let bare = with_header(problem(400, "badNonce", "stale"), "No-Nonce", "");
+    world.ca.fail(Operation::NewOrder, Fault::Answer(bare));
+    world.succeeds();
+    assert_eq!(world.ca.count(Operation::Nonce), 2);
+    world.ca.fail(
+        Operation::Nonce,
+        Fault::Answer(with_header(Response { status: 200, ..Response::default() }, "No-Nonce", "")),
+    );
+    let world = World { journal: MemoryJournal::default(), ..world };
+    assert_eq!(
+        world.run().unwrap_err().to_string(),
+        "the CA's answer from <https://ca.test/nonce> lacks a Replay-Nonce"
+    );
+}
+
+#[test]
+fn a_crash_right_after_the_registration_makes_no_second_account() {
+    let world = World::new(&["x.org"]);
+    world.ca.fail(Operation::NewAccount, Fault::DropAnswer);
+    world.run().unwrap_err();
+    assert_eq!((world.ca.accounts(), world.book.0.lock().unwrap().accounts.len()), (1, 0));
+    world.succeeds();
+    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 2));
+}
+
+#[test]
+fn an_account_that_the_ca_lost_is_replaced_in_the_same_run() {
+    for status in ["gone", "deactivated", "revoked"] {
+        let world = world_for(Operation::Account);
+        world.ca.set_accounts(status);
+        world.succeeds();
+        assert_eq!((world.ca.accounts(), world.book.0.lock().unwrap().accounts.len()), (2, 1), "{status}");
+    }
+    let deactivated: fn(&mut Response) = |answer| answer.body = br#"{"status":"deactivated"}"#.to_vec();
+    let world = world_for(Operation::Account);
+    world.ca.fail(Operation::Account, Fault::Alter(deactivated));
+    world.ca.set_accounts("valid");
+    world.run().unwrap();
+}
+
+#[test]
+fn an_order_of_a_lost_account_is_replaced_too() {
+    let world = world_for(Operation::Account);
+    world.ca.fail(Operation::Finalize, Fault::Drop);
+    world.run().unwrap_err();
+    world.ca.set_accounts("gone");
+    world.succeeds();
+    assert_eq!((world.ca.accounts(), world.ca.ordered().len()), (2, 2));
+}
+
+#[test]
+fn somebody_else_at_the_accounts_is_waited_for() {
+    let world = World::new(&["x.org"]);
+    world.book.0.lock().unwrap().busy = true;
+    assert!(world.steps(20).is_none());
+    assert_eq!(world.ca.count(Operation::NewAccount), 0);
+    world.book.0.lock().unwrap().busy = false;
+    world.succeeds();
+}
+
+#[test]
+fn registration_needs_a_contact_and_an_agreement() {
+    let mut world = World::new(&["x.org"]);
+    world.wanted.contacts.clear();
+    let err = world.run().unwrap_err();
+    assert!(err.to_string().starts_with("No contact information is available for MD x.org"), "{err}");
+    assert!(err.is_permanent());
+    world.wanted.contacts.push("mailto:a@x.org".to_owned());
+    world.wanted.agreement = None;
+    let err = world.run().unwrap_err();
+    assert!(err.to_string().contains("terms-of-service as specified in <https://ca.test/terms>"), "{err}");
+    assert!(err.is_permanent());
+    world.wanted.agreement = Some("accepted".to_owned());
+    world.ca.behave(|ca| ca.has_terms = false);
+    world.succeeds();
+    assert_eq!(world.ca.registration().to_string(), r#"{"contact":["mailto:a@x.org"]}"#);
+}
+
+#[test]
+fn an_external_account_is_bound_once() {
+    let mut world = World::new(&["x.org"]);
+    let eab = |hmac: &str| Some(Eab { kid: "kid-1".to_owned(), hmac: hmac.to_owned() });
+    world.wanted.scope.eab = eab("");
+    let err = world.run().unwrap_err();
+    assert!(matches!(err, AcmeError::EabKey) && err.is_permanent());
+    world.wanted.scope.eab = eab("c2VjcmV0");
+    world.succeeds();
+    let binding = &world.ca.registration()["externalAccountBinding"];
+    let header = base64url_decode(binding["protected"].as_str().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!((&header["kid"], &header["alg"]), (&"kid-1".into(), &"HS256".into()));
+    assert_eq!(world.book.0.lock().unwrap().accounts[0].0.eab, world.wanted.scope.eab);
+}
+
+#[test]
+fn authorizations_that_are_valid_already_need_no_challenge() {
+    let world = World::new(&["x.org", "y.org"]);
+    world.ca.behave(|ca| ca.authorized = true);
+    world.succeeds();
+    assert_eq!((world.ca.count(Operation::Challenge), world.ca.count(Operation::Authorization)), (0, 0));
+    let world = World::new(&["x.org", "y.org"]);
+    world.ca.behave(|ca| ca.without_authorizations = true);
+    world.succeeds();
+    let world = World::new(&["x.org", "y.org"]);
+    world.ca.behave(|ca| ca.authorized = true);
+    let pending: fn(&mut Response) = |answer| {
+        answer.body = String::from_utf8_lossy(&answer.body).replace(r#""ready""#, r#""pending""#).into_bytes();
+    };
+    world.ca.fail(Operation::NewOrder, Fault::Alter(pending));
+    world.succeeds();
+    assert_eq!((world.ca.count(Operation::Challenge), world.ca.count(Operation::Authorization)), (0, 2));
+}
+
+#[test]
+fn an_order_that_is_valid_at_once_is_downloaded_if_its_key_is_here() {
+    let world = busy_world();
+    world.ca.fail(Operation::Certificate, Fault::Drop);
+    world.run().unwrap_err();
+    assert_eq!(world.staged().order.status, OrderStatus::Valid);
+    world.succeeds();
+    assert_eq!((world.ca.ordered().len(), world.ca.count(Operation::Finalize)), (1, 1));
+}
+
+#[test]
+fn unknown_challenge_types_are_passed_over() {
+    let world = World::new(&["x.org"]);
+    let others = [
+        r#"{"type":"dns-account-01","url":"https://ca.test/challenge/9","status":"pending","token":"t"}"#,
+        r#"{"type":"dns-persist-01","url":"https://ca.test/challenge/9","issuer-domain-names":["ca.test"]}"#,
+        r#"{"type":"foo-99"}"#,
+    ];
+    world.ca.behave(|ca| ca.others = others.iter().map(|text| serde_json::from_str(text).unwrap()).collect());
+    world.succeeds();
+    let world = World::new(&["x.org"]);
+    world.ca.behave(|ca| {
+        ca.http_01 = false;
+        ca.others = others.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    });
+    let err = world.run().unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "None of offered challenge types for domain x.org are supported. The server offered 'dns-account-01 dns-persist-01 \
+         foo-99' and available are: 'http-01'."
+    );
+    assert_eq!(err.to_result().problem.as_deref(), Some("challenge-mismatch"));
+    assert!(world.staged().order.is_empty());
+    world.ca.recover();
+    world.succeeds();
+}
+
+#[test]
+fn a_challenge_that_fails_is_told_and_leaves_nothing() {
+    let world = World::new(&["x.org", "y.org"]);
+    world.ca.behave(|ca| ca.finds = Some("404 at http://x.org"));
+    let err = world.run().unwrap_err();
+    assert_eq!(err.to_string(), "CA considers answer to challenge invalid: 404 at http://x.org");
+    let result = err.to_result();
+    assert_eq!(result.problem.as_deref(), Some("urn:ietf:params:acme:error:incorrectResponse"));
+    assert!(result.detail.unwrap().starts_with("x.org: CA considers"));
+    assert!(world.staged().order.is_empty() && world.publisher.0.lock().unwrap().is_empty());
+    world.ca.recover();
+    world.succeeds();
+    assert_eq!(world.ca.ordered().len(), 2);
+}
+
+#[test]
+fn what_is_left_of_an_order_that_cannot_be_used_is_replaced_in_the_same_run() {
+    let spoil: [fn(&FakeCa); 6] = [
+        |ca| ca.set_orders("invalid"),
+        |ca| ca.set_orders("gone"),
+        |ca| ca.set_authorizations("invalid"),
+        |ca| ca.set_authorizations("expired"),
+        |ca| ca.set_authorizations("gone"),
+        |ca| ca.set_authorizations("deactivated"),
+    ];
+    for (index, spoil) in spoil.into_iter().enumerate() {
+        let world = World::new(&["x.org"]);
+        world.ca.fail(Operation::Challenge, Fault::Drop);
+        world.run().unwrap_err();
+        assert_eq!(world.staged().order.challenge_setups, ["http-01:x.org"]);
+        spoil(&world.ca);
+        world.succeeds();
+        assert_eq!(world.ca.ordered().len(), 2, "{index}");
+    }
+}
+
+#[test]
+fn an_order_that_fails_in_its_own_run_ends_it() {
+    let world = World::new(&["x.org"]);
+    world.ca.behave(|ca| ca.authorized = true);
+    let invalid: fn(&mut Response) = |answer| answer.body = br#"{"status":"invalid"}"#.to_vec();
+    world.ca.fail(Operation::Finalize, Fault::Alter(invalid));
+    assert_eq!(world.run().unwrap_err().to_string(), "the order https://ca.test/order/0 is invalid");
+    let explained: fn(&mut Response) = |answer| {
+        answer.body =
+            br#"{"status":"invalid","error":{"type":"urn:ietf:params:acme:error:caa","detail":"no"}}"#.to_vec();
+    };
+    world.ca.fail(Operation::Finalize, Fault::Alter(explained));
+    assert_eq!(world.run().unwrap_err().to_string(), "no <urn:ietf:params:acme:error:caa>");
+    world.succeeds();
+    assert_eq!(world.ca.ordered().len(), 3);
+}
+
+#[test]
+fn orders_that_lack_a_url_are_given_up() {
+    let without = |member: &'static str| -> fn(&mut Response) {
+        match member {
+            "finalize" => |answer| answer.body = br#"{"status":"ready"}"#.to_vec(),
+            _ => |answer| answer.body = br#"{"status":"valid"}"#.to_vec(),
+        }
+    };
+    for (member, says) in
+        [("finalize", "lacks the URL to finalize at"), ("certificate", "lacks the URL of the certificate")]
+    {
+        let world = World::new(&["x.org"]);
+        world.ca.fail(Operation::NewOrder, Fault::Alter(without(member)));
+        let err = world.run().unwrap_err();
+        assert!(err.to_string().ends_with(says), "{err}");
+        assert!(world.staged().order.is_empty());
+        world.succeeds();
+    }
+}
+
+#[test]
+fn a_ca_that_is_never_done_is_given_five_minutes_and_its_order_is_kept() {
+    for (pending, processing, what) in
+        [(u32::MAX, 0, "the CA to look at the challenges"), (0, u32::MAX, "the certificate to be issued")]
+    {
+        let world = World::new(&["x.org"]);
+        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing));
+        let began = world.clock.now();
+        let err = world.run().unwrap_err();
+        assert_eq!(err.to_string(), format!("Error waiting for {what}: the CA was not done after 5 minutes"));
+        assert_eq!(err.status(), Status::TIMED_OUT);
+        let took = world.clock.now().duration_since(began).as_secs();
+        assert!((300..=311).contains(&took), "{took}");
+        assert!(world.ca.count(Operation::Order) + world.ca.count(Operation::Authorization) < 60);
+        assert!(!world.staged().order.is_empty());
+    }
+}
+
+#[test]
+fn retry_after_is_a_floor_for_polling() {
+    let later: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "20".to_owned()));
+    for operation in [Operation::Challenge, Operation::Authorization, Operation::Finalize, Operation::Order] {
+        let world = busy_world();
+        world.ca.fail_times(operation, 100, Fault::Alter(later));
+        let began = world.clock.now();
+        world.succeeds();
+        let took = world.clock.now().duration_since(began).as_secs();
+        assert!((20..90).contains(&took), "{operation:?}: {took}");
+    }
+}
+
+#[test]
+fn a_slow_ca_is_waited_for() {
+    let world = busy_world();
+    ALL.into_iter().for_each(|o| world.ca.fail_times(o, 1, Fault::Slow(SignedDuration::from_secs(60))));
+    world.succeeds();
+}
+
+#[test]
+fn a_chain_of_one_certificate_is_taken() {
+    let world = World::new(&["x.org"]);
+    world.ca.behave(|ca| ca.with_issuer = false);
+    world.succeeds();
+    assert_eq!(world.staged().chains["P-256"].certificates().len(), 1);
+}
+
+#[test]
+fn a_certificate_for_another_key_is_refused() {
+    let world = busy_world();
+    world.ca.fail(Operation::Certificate, Fault::Drop);
+    world.run().unwrap_err();
+    // As if the key had been lost: the order of the former run is replaced at once.
+    world.staged().keys.insert("P-256".to_owned(), ec());
+    world.succeeds();
+    assert_eq!(world.ca.ordered().len(), 2);
+    // In its own run it is an error.
+    let world = World::new(&["x.org"]);
+    let other: fn(&mut Response) = |answer| {
+        let name = [DomainName::parse("x.org").unwrap()];
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        answer.body = crate::crypto::self_signed(&ec(), "x", &name, at, 1).unwrap().to_pem().into_bytes();
+    };
+    world.ca.fail(Operation::Certificate, Fault::Alter(other));
+    assert!(matches!(world.run(), Err(AcmeError::WrongKey)));
+    assert!(world.staged().chains.is_empty() && world.staged().order.is_empty());
+    world.succeeds();
+}
+
+#[test]
+fn a_certificate_that_stays_away_does_not_keep_its_order_alive() {
+    let faults = [
+        Fault::Answer(problem(404, "malformed", "no such certificate")),
+        Fault::Answer(answer(403, "text/html", "<html>")),
+        Fault::Answer(answer(200, "application/pem-certificate-chain", "-----BEGIN CERTIFICATE-----")),
+    ];
+    for fault in faults {
+        let world = busy_world();
+        world.ca.fail_times(Operation::Certificate, 2, fault);
+        world.run().unwrap_err();
+        world.succeeds();
+        assert_eq!(world.ca.ordered().len(), 2);
+    }
+}
+
+#[test]
+fn a_first_name_of_64_octets_is_no_common_name() {
+    let label = "a".repeat(60);
+    for (name, is_common) in [(format!("{label}.ab"), true), (format!("{label}.abc"), false)] {
+        let world = World::new(&[&name, "x.org"]);
+        world.succeeds();
+        assert_eq!(world.ca.common_name(), is_common.then_some(name));
+        assert_eq!(world.staged().chains["P-256"].leaf().names().len(), 2);
+    }
+}
+
+#[test]
+fn many_names_are_ordered_whole() {
+    let names: Vec<String> = (0..100).map(|n| format!("{n}.{}.example.org", "a".repeat(60))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let world = World::new(&names);
+    world.ca.behave(|ca| ca.authorized = true);
+    world.succeeds();
+    assert_eq!(world.staged().chains["P-256"].leaf().names(), names);
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_the_next_one_goes_on() {
+    let world = World::new(&["x.org"]);
+    world.staged().full = true;
+    let err = world.run().unwrap_err();
+    assert_eq!((err.to_string(), err.status()), ("no space left".to_owned(), Status(28)));
+    world.staged().full = false;
+    world.succeeds();
+}
+
+#[test]
+fn a_request_that_was_cancelled_is_no_failure() {
+    struct Cancelled;
+    impl HttpClient for Cancelled {
+        fn send(&self, _: &crate::http::Request) -> Result<Response, crate::http::HttpError> {
+            Err(crate::http::HttpError::Cancelled)
+        }
+    }
+    let world = World::new(&["x.org"]);
+    let (book, clock) = (Arc::new(world.book.clone()), Arc::clone(&world.clock));
+    let mut driver = Driver::new(
+        world.wanted.clone(),
+        world.journal.clone(),
+        world.publisher.clone(),
+        book,
+        Arc::new(Cancelled),
+        clock,
+    );
+    assert!(driver.step().unwrap_err().is_cancelled());
+}

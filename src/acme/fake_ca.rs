@@ -1,0 +1,590 @@
+//! A CA in memory, for tests: it is as strict as the RFC about requests, and fails in the ways that it is told to.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, SettableClock};
+use crate::crypto::test_ca::{Issuer, common_name, thumbprint_of, verifies};
+use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
+use crate::http::{HttpClient, HttpError, Method, Request, Response};
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Directory,
+    Nonce,
+    NewAccount,
+    Account,
+    NewOrder,
+    Order,
+    Authorization,
+    Challenge,
+    Finalize,
+    Certificate,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The nonce is refused; a new one comes with the refusal.
+    RefuseNonce,
+    /// The connection ends before the request is seen.
+    Drop,
+    /// The request is processed, but its answer is lost.
+    DropAnswer,
+    /// The request is not processed, and this is the answer.
+    Answer(Response),
+    /// The request is processed, and its answer is altered.
+    Alter(fn(&mut Response)),
+    /// Time passes first.
+    Slow(SignedDuration),
+}
+
+/// How the CA behaves beside single faults.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    /// New authorizations are valid already.
+    pub authorized: bool,
+    /// New orders have no authorizations.
+    pub without_authorizations: bool,
+    /// How often an authorization is read as pending after it was answered.
+    pub pending_reads: u32,
+    /// Why answers to challenges are found to be wrong.
+    pub finds: Option<&'static str>,
+    /// How often an order is read as processing after it was finalized.
+    pub processing_reads: u32,
+    /// Other challenges that are offered before http-01.
+    pub others: Vec<Value>,
+    /// http-01 is offered.
+    pub http_01: bool,
+    /// Chains have the issuer's certificate.
+    pub with_issuer: bool,
+    /// Life of certificates.
+    pub days: i64,
+    /// Terms of service are announced.
+    pub has_terms: bool,
+}
+
+struct Account {
+    jwk: Value,
+    status: &'static str,
+    payload: Value,
+}
+
+#[derive(Clone)]
+struct Order {
+    account: usize,
+    names: Vec<Value>,
+    status: &'static str,
+    authorizations: Vec<usize>,
+    reads: u32,
+    certificate: Vec<Certificate>,
+    common_name: Option<String>,
+}
+
+struct Authorization {
+    account: usize,
+    name: String,
+    status: &'static str,
+    error: Option<&'static str>,
+    answered: bool,
+    reads: u32,
+}
+
+#[derive(Default)]
+struct State {
+    behaviour: Behaviour,
+    faults: Vec<(Operation, u32, Fault)>,
+    counts: HashMap<Operation, usize>,
+    nonces: HashSet<String>,
+    next_nonce: u64,
+    accounts: Vec<Account>,
+    orders: Vec<Order>,
+    authorizations: Vec<Authorization>,
+    violations: Vec<String>,
+}
+
+/// Where challenge data is found: the name to the text.
+type Look = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The CA.
+pub struct FakeCa {
+    clock: Arc<SettableClock>,
+    issuer: Issuer,
+    look: Look,
+    state: Mutex<State>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            authorized: false,
+            without_authorizations: false,
+            pending_reads: 0,
+            finds: None,
+            processing_reads: 0,
+            others: Vec::new(),
+            http_01: true,
+            with_issuer: true,
+            days: 90,
+            has_terms: true,
+        }
+    }
+}
+
+/// A problem document (RFC 8555 section 6.7).
+pub fn problem(status: u16, name: &str, detail: &str) -> Response {
+    let body = json!({ "type": format!("urn:ietf:params:acme:error:{name}"), "detail": detail });
+    answer(status, "application/problem+json; charset=utf-8", &body.to_string())
+}
+
+/// An answer with a body of that type.
+pub fn answer(status: u16, content_type: &str, body: &str) -> Response {
+    let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
+    Response { status, headers, body: body.as_bytes().to_vec() }
+}
+
+/// The answer with one more header.
+pub fn with_header(mut response: Response, name: &str, value: &str) -> Response {
+    response.headers.push((name.to_owned(), value.to_owned()));
+    response
+}
+
+fn url(path: &str) -> String {
+    format!("{}/{path}", FakeCa::BASE)
+}
+
+fn urls(kind: &str, ids: &[usize]) -> Vec<String> {
+    ids.iter().map(|id| url(&format!("{kind}/{id}"))).collect()
+}
+
+fn json_answer(status: u16, body: &Value) -> Response {
+    answer(status, "application/json", &body.to_string())
+}
+
+impl FakeCa {
+    const BASE: &str = "https://ca.test";
+    /// URL of the directory.
+    pub const DIRECTORY: &str = "https://ca.test/directory";
+
+    /// A CA that looks for challenge data with `look`.
+    pub fn new(clock: Arc<SettableClock>, look: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
+        let issuer = Issuer::new(clock.now());
+        Arc::new(Self { clock, issuer, look: Box::new(look), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Changes how it behaves.
+    pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.state().behaviour);
+    }
+
+    /// The next request of this kind goes wrong.
+    pub fn fail(&self, operation: Operation, fault: Fault) {
+        self.fail_times(operation, 1, fault);
+    }
+
+    /// The next so many requests of this kind go wrong.
+    pub fn fail_times(&self, operation: Operation, times: u32, fault: Fault) {
+        self.state().faults.push((operation, times, fault));
+    }
+
+    /// All is well from now on.
+    pub fn recover(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        state.behaviour = Behaviour::default();
+    }
+
+    /// How many requests of this kind there were.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.state().counts.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How many accounts were made.
+    pub fn accounts(&self) -> usize {
+        self.state().accounts.len()
+    }
+
+    /// The payload that the newest account was made with.
+    pub fn registration(&self) -> Value {
+        self.state().accounts.last().unwrap().payload.clone()
+    }
+
+    /// Makes an account, as if it had been registered; gives its URL.
+    pub fn add_account(&self, key: &PrivateKey) -> String {
+        let mut state = self.state();
+        state.accounts.push(Account { jwk: jwk(key).unwrap(), status: "valid", payload: Value::Null });
+        url(&format!("account/{}", state.accounts.len() - 1))
+    }
+
+    /// Sets the status of all accounts; `gone` for those that the CA does not know any more.
+    pub fn set_accounts(&self, status: &'static str) {
+        self.state().accounts.iter_mut().for_each(|account| account.status = status);
+    }
+
+    /// Sets the status of all orders; `gone` for those that the CA does not know any more.
+    pub fn set_orders(&self, status: &'static str) {
+        self.state().orders.iter_mut().for_each(|order| order.status = status);
+    }
+
+    /// Sets the status of all authorizations; `gone` for those that the CA does not know any more.
+    pub fn set_authorizations(&self, status: &'static str) {
+        self.state().authorizations.iter_mut().for_each(|authorization| authorization.status = status);
+    }
+
+    /// The identifiers of every order.
+    pub fn ordered(&self) -> Vec<Vec<Value>> {
+        self.state().orders.iter().map(|order| order.names.clone()).collect()
+    }
+
+    /// The common name in the newest CSR.
+    pub fn common_name(&self) -> Option<String> {
+        self.state().orders.last().unwrap().common_name.clone()
+    }
+
+    /// Fails the test if a request was not as the RFC wants it.
+    pub fn check(&self) {
+        let state = self.state();
+        assert!(state.violations.is_empty(), "{:#?}", state.violations);
+    }
+}
+
+impl HttpClient for FakeCa {
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        let path = request.url.strip_prefix(Self::BASE).expect("a URL of this CA").trim_start_matches('/');
+        let (kind, id) = path.split_once('/').unwrap_or((path, "0"));
+        let operation = match kind {
+            "directory" => Operation::Directory,
+            "nonce" => Operation::Nonce,
+            "new-account" => Operation::NewAccount,
+            "account" => Operation::Account,
+            "new-order" => Operation::NewOrder,
+            "order" => Operation::Order,
+            "authorization" => Operation::Authorization,
+            "challenge" => Operation::Challenge,
+            "finalize" => Operation::Finalize,
+            "certificate" => Operation::Certificate,
+            _ => panic!("{}", request.url),
+        };
+        let mut state = self.state();
+        *state.counts.entry(operation).or_default() += 1;
+        let fault = state.take_fault(operation);
+        let lost = || Err(HttpError::Other { host: "ca.test".to_owned(), reason: "connection reset".to_owned() });
+        if let Some(Fault::Slow(time)) = fault {
+            self.clock.advance(time);
+        }
+        let mut response = match &fault {
+            Some(Fault::Drop) => return lost(),
+            Some(Fault::Answer(response)) => response.clone(),
+            Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
+            _ => self.process(&mut state, operation, id.parse().unwrap(), request),
+        };
+        match fault {
+            Some(Fault::Alter(alter)) => alter(&mut response),
+            Some(Fault::DropAnswer) => return lost(),
+            _ => {}
+        }
+        if operation != Operation::Directory && !response.headers.iter().any(|(name, _)| name == "No-Nonce") {
+            let nonce = state.new_nonce();
+            response.headers.push(("Replay-Nonce".to_owned(), nonce));
+        }
+        Ok(response)
+    }
+}
+
+impl State {
+    fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
+        let at = self.faults.iter().position(|(own, times, _)| *own == operation && *times > 0)?;
+        self.faults[at].1 -= 1;
+        Some(self.faults[at].2.clone())
+    }
+
+    fn new_nonce(&mut self) -> String {
+        self.next_nonce += 1;
+        let nonce = format!("nonce-{}", self.next_nonce);
+        self.nonces.insert(nonce.clone());
+        nonce
+    }
+
+    fn violation(&mut self, words: String) -> Response {
+        self.violations.push(words.clone());
+        problem(400, "malformed", &words)
+    }
+
+    /// Checks a signed request. Gives the account, if the key is that of one, the key, and the payload.
+    fn verify(&mut self, request: &Request) -> Result<(Option<usize>, Value, Vec<u8>), Response> {
+        let content_type = request.headers.iter().find(|(name, _)| name == "Content-Type").map(|(_, value)| &**value);
+        if request.method != Method::Post || content_type != Some("application/jose+json") {
+            return Err(self.violation(format!("{:?} {content_type:?} for {}", request.method, request.url)));
+        }
+        let message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let part = |name: &str| message[name].as_str().and_then(base64url_decode);
+        let (Some(protected), Some(payload), Some(signature)) = (part("protected"), part("payload"), part("signature"))
+        else {
+            return Err(self.violation(format!("not a flattened JWS: {message}")));
+        };
+        let header: Value = serde_json::from_slice(&protected).unwrap_or_default();
+        if header["url"] != *request.url || message.as_object().is_none_or(|members| members.len() != 3) {
+            return Err(self.violation(format!("{header} for {}", request.url)));
+        }
+        if !header["nonce"].as_str().is_some_and(|nonce| self.nonces.remove(nonce)) {
+            self.violations.push(format!("nonce of {header} was used or never given"));
+            return Err(problem(400, "badNonce", "unknown nonce"));
+        }
+        let prefix = url("account/");
+        let number = |kid: &str| kid.strip_prefix(&prefix)?.parse::<usize>().ok();
+        let (account, key) = match (header["kid"].as_str(), &header["jwk"]) {
+            (None, jwk) if !jwk.is_null() => (self.accounts.iter().position(|known| known.jwk == *jwk), jwk.clone()),
+            (Some(kid), Value::Null) => match number(kid).and_then(|id| Some((id, self.accounts.get(id)?))) {
+                Some((_, known)) if known.status == "gone" => {
+                    return Err(problem(400, "accountDoesNotExist", "no such account"));
+                }
+                Some((_, known)) if known.status != "valid" => {
+                    return Err(problem(401, "unauthorized", "the account is not valid"));
+                }
+                Some((id, known)) => (Some(id), known.jwk.clone()),
+                None => return Err(problem(400, "accountDoesNotExist", "no such account")),
+            },
+            _ => return Err(self.violation(format!("{header} needs one of kid and jwk"))),
+        };
+        let input = format!("{}.{}", message["protected"].as_str().unwrap(), message["payload"].as_str().unwrap());
+        if !verifies(&key, input.as_bytes(), &signature) {
+            return Err(self.violation(format!("bad signature: {header}")));
+        }
+        Ok((account, key, payload))
+    }
+
+    fn order_value(&self, id: usize) -> Value {
+        let order = &self.orders[id];
+        let mut value = json!({
+            "status": order.status,
+            "identifiers": order.names,
+            "authorizations": urls("authorization", &order.authorizations),
+            "finalize": url(&format!("finalize/{id}")),
+        });
+        if order.status == "valid" {
+            value["certificate"] = url(&format!("certificate/{id}")).into();
+        }
+        if order.status == "invalid" {
+            value["error"] = json!({ "type": "urn:ietf:params:acme:error:serverInternal", "detail": "order failed" });
+        }
+        value
+    }
+
+    fn challenge_value(&self, id: usize) -> Value {
+        let authorization = &self.authorizations[id];
+        let status = match (authorization.status, authorization.answered) {
+            ("pending", true) => "processing",
+            (status, _) => status,
+        };
+        let mut value = json!({
+            "type": "http-01", "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
+        });
+        if let Some(error) = authorization.error {
+            value["error"] =
+                json!({ "type": "urn:ietf:params:acme:error:incorrectResponse", "detail": error, "status": 403 });
+        }
+        value
+    }
+
+    fn authorization_value(&self, id: usize) -> Value {
+        let authorization = &self.authorizations[id];
+        let own = self.behaviour.http_01.then(|| self.challenge_value(id));
+        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(own).collect();
+        json!({
+            "status": authorization.status,
+            "identifier": { "type": "dns", "value": authorization.name },
+            "challenges": challenges,
+        })
+    }
+
+    /// The order moves on when its authorizations have.
+    fn settle(&mut self, id: usize) {
+        if self.orders[id].status != "pending" {
+            return;
+        }
+        let of = |at: &usize| self.authorizations[*at].status;
+        let all: Vec<_> = self.orders[id].authorizations.iter().map(of).collect();
+        if all.iter().all(|status| *status == "valid") {
+            self.orders[id].status = "ready";
+        } else if all.iter().any(|status| *status != "valid" && *status != "pending") {
+            self.orders[id].status = "invalid";
+        }
+    }
+}
+
+impl FakeCa {
+    fn process(&self, state: &mut State, operation: Operation, id: usize, request: &Request) -> Response {
+        match operation {
+            Operation::Directory => return self.directory(state, request),
+            Operation::Nonce => return Response { status: 200, ..Response::default() },
+            _ => {}
+        }
+        let (account, key, payload) = match state.verify(request) {
+            Ok(verified) => verified,
+            Err(response) => return response,
+        };
+        let reads = [Operation::Account, Operation::Order, Operation::Authorization, Operation::Certificate];
+        let payload = match (reads.contains(&operation), serde_json::from_slice::<Value>(&payload)) {
+            (true, _) if payload.is_empty() => Value::Null,
+            (false, Ok(value)) if value.is_object() => value,
+            _ => return state.violation(format!("payload of {}", request.url)),
+        };
+        if operation == Operation::NewAccount {
+            return new_account(state, account, key, payload);
+        }
+        let Some(account) = account else { return problem(400, "accountDoesNotExist", "no such account") };
+        let hidden = || problem(404, "malformed", "not found");
+        match operation {
+            Operation::Account => json_answer(200, &json!({ "status": state.accounts[id].status })),
+            Operation::NewOrder => new_order(state, account, &payload),
+            Operation::Order => match state.orders.get(id) {
+                Some(order) if order.account == account && order.status != "gone" => read_order(state, id),
+                _ => hidden(),
+            },
+            Operation::Authorization => match state.authorizations.get(id) {
+                Some(authz) if authz.account == account && authz.status != "gone" => read_authorization(state, id),
+                _ => hidden(),
+            },
+            Operation::Challenge => self.challenge(state, id, &key, &payload),
+            Operation::Finalize => self.finalize(state, id, &payload),
+            Operation::Certificate => match state.orders.get(id) {
+                Some(order) if order.account == account && order.status == "valid" => certificate(order),
+                _ => hidden(),
+            },
+            Operation::Directory | Operation::Nonce | Operation::NewAccount => unreachable!(),
+        }
+    }
+
+    fn directory(&self, state: &mut State, request: &Request) -> Response {
+        if request.method != Method::Get {
+            return state.violation(format!("{:?} for the directory", request.method));
+        }
+        let terms = state.behaviour.has_terms.then(|| url("terms"));
+        json_answer(
+            200,
+            &json!({
+                "newNonce": url("nonce"),
+                "newAccount": url("new-account"),
+                "newOrder": url("new-order"),
+                "meta": { "termsOfService": terms },
+            }),
+        )
+    }
+
+    fn challenge(&self, state: &mut State, id: usize, key: &Value, payload: &Value) -> Response {
+        if *payload != json!({}) {
+            return state.violation(format!("payload {payload} for a challenge"));
+        }
+        let (finds, reads) = (state.behaviour.finds, state.behaviour.pending_reads);
+        let authorization = &mut state.authorizations[id];
+        if authorization.status != "pending" {
+            return problem(400, "malformed", "the authorization is not pending");
+        }
+        let expected = format!("token-{id}.{}", thumbprint_of(key));
+        let found = (self.look)(&authorization.name);
+        authorization.answered = true;
+        authorization.reads = reads;
+        authorization.error =
+            finds.or((found.as_ref() != Some(&expected)).then_some("the key authorization is another"));
+        json_answer(200, &state.challenge_value(id))
+    }
+
+    fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
+        state.settle(id);
+        let (behaviour, order) = (state.behaviour.clone(), &mut state.orders[id]);
+        if order.status != "ready" {
+            return problem(403, "orderNotReady", "the order is not ready");
+        }
+        let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
+            return state.violation(format!("payload {payload} for finalize"));
+        };
+        let Some(leaf) = self.issuer.issue(&csr, self.clock.now(), behaviour.days) else {
+            return problem(400, "badCSR", "cannot be read");
+        };
+        let mut names = leaf.names();
+        let mut wanted: Vec<_> =
+            order.names.iter().map(|name| name["value"].as_str().unwrap_or_default().to_owned()).collect();
+        names.sort();
+        wanted.sort();
+        if names != wanted {
+            return problem(400, "badCSR", "other names than in the order");
+        }
+        order.common_name = common_name(&csr);
+        order.reads = behaviour.processing_reads;
+        order.certificate = vec![leaf];
+        order.certificate.extend(behaviour.with_issuer.then(|| self.issuer.root().clone()));
+        order.status = if order.reads == 0 { "valid" } else { "processing" };
+        json_answer(200, &state.order_value(id))
+    }
+}
+
+fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Value) -> Response {
+    let (status, id) = match known {
+        Some(id) => (200, id),
+        None if state.behaviour.has_terms && payload["termsOfServiceAgreed"] != true => {
+            return problem(403, "userActionRequired", "agree to the terms");
+        }
+        None => {
+            state.accounts.push(Account { jwk, status: "valid", payload });
+            (201, state.accounts.len() - 1)
+        }
+    };
+    let body = json!({ "status": state.accounts[id].status, "contact": state.accounts[id].payload["contact"] });
+    with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
+}
+
+fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
+    let names = payload["identifiers"].as_array().cloned().unwrap_or_default();
+    if names.is_empty() {
+        return state.violation(format!("order {payload}"));
+    }
+    let behaviour = state.behaviour.clone();
+    let mut authorizations = Vec::new();
+    for name in names.iter().filter(|_| !behaviour.without_authorizations) {
+        let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
+        let status = if behaviour.authorized { "valid" } else { "pending" };
+        authorizations.push(state.authorizations.len());
+        state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
+    }
+    let (status, certificate) = ("pending", Vec::new());
+    state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
+    let id = state.orders.len() - 1;
+    state.settle(id);
+    with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
+}
+
+fn read_order(state: &mut State, id: usize) -> Response {
+    state.settle(id);
+    let order = &mut state.orders[id];
+    if order.status == "processing" {
+        match order.reads.checked_sub(1) {
+            Some(left) => order.reads = left,
+            None => order.status = "valid",
+        }
+    }
+    json_answer(200, &state.order_value(id))
+}
+
+fn read_authorization(state: &mut State, id: usize) -> Response {
+    let authorization = &mut state.authorizations[id];
+    if authorization.status == "pending" && authorization.answered {
+        match authorization.reads.checked_sub(1) {
+            Some(left) => authorization.reads = left,
+            None => authorization.status = if authorization.error.is_some() { "invalid" } else { "valid" },
+        }
+    }
+    json_answer(200, &state.authorization_value(id))
+}
+
+fn certificate(order: &Order) -> Response {
+    let chain: String = order.certificate.iter().map(Certificate::to_pem).collect();
+    answer(200, "application/pem-certificate-chain", &chain)
+}

@@ -1,0 +1,270 @@
+use jiff::SignedDuration;
+
+use super::*;
+use crate::acme::facts::Said;
+use crate::acme::{Authorization, Challenge, OrderRecord, Poll};
+
+const HTTP: ChallengeType = ChallengeType::Http01;
+
+fn start() -> Timestamp {
+    Timestamp::from_second(1_700_000_000).unwrap()
+}
+
+fn after(millis: i64) -> Timestamp {
+    start() + SignedDuration::from_millis(millis)
+}
+
+/// A run that has a directory and an account and nothing else.
+fn facts() -> Facts {
+    let facts = Facts::new(false, OrderRecord::default(), ChallengeType::ALL.to_vec(), start());
+    Facts { directory: true, account: true, ..facts }
+}
+
+/// An order of this run with that status.
+fn ordered(status: OrderStatus) -> Facts {
+    let mut facts = facts();
+    facts.ordered_now = true;
+    facts.record.url = Some("order".to_owned());
+    facts.hear_order(Order { status, finalize: Some("finalize".to_owned()), ..Order::default() }, start());
+    facts
+}
+
+/// The same, made by an earlier run.
+fn earlier(status: OrderStatus) -> Facts {
+    Facts { ordered_now: false, ..ordered(status) }
+}
+
+fn authorization(status: AuthorizationStatus, kind: &str, challenge: ChallengeStatus) -> AuthorizationFacts {
+    let challenges = vec![
+        Challenge { kind: "foo-99".to_owned(), ..Challenge::default() },
+        Challenge { kind: kind.to_owned(), status: challenge, ..Challenge::default() },
+    ];
+    let value = Authorization { status, challenges, ..Authorization::default() };
+    AuthorizationFacts { url: "a".to_owned(), said: Some(Said { value, at: start() }), set_up: false, answered: false }
+}
+
+fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
+    facts.authorizations = authorizations;
+    facts
+}
+
+fn unheard() -> AuthorizationFacts {
+    AuthorizationFacts { said: None, ..pending() }
+}
+
+fn pending() -> AuthorizationFacts {
+    authorization(AuthorizationStatus::Pending, "http-01", ChallengeStatus::Pending)
+}
+
+fn valid() -> AuthorizationFacts {
+    authorization(AuthorizationStatus::Valid, "http-01", ChallengeStatus::Valid)
+}
+
+fn answered() -> AuthorizationFacts {
+    AuthorizationFacts { set_up: true, answered: true, ..pending() }
+}
+
+fn set_up(mut facts: Facts) -> Facts {
+    facts.record.challenge_setups.push("http-01:x.org".to_owned());
+    facts
+}
+
+fn check(rows: Vec<(&str, Facts, Step)>) {
+    for (what, facts, step) in rows {
+        assert_eq!(next(&facts, start()), step, "{what}");
+    }
+}
+
+#[test]
+fn directory_and_account_come_before_the_order() {
+    let new = || Facts { directory: false, account: false, ..facts() };
+    check(vec![
+        ("nothing is known", new(), Step::Directory),
+        ("an earlier order waits", Facts { record: earlier(OrderStatus::Ready).record, ..new() }, Step::Directory),
+        ("no account", Facts { directory: true, ..new() }, Step::Register),
+        ("no order", facts(), Step::NewOrder),
+        ("set-ups without an order", set_up(facts()), Step::TearDown),
+        ("an order in the journal", Facts { order: None, ..earlier(OrderStatus::Pending) }, Step::RefreshOrder),
+    ]);
+}
+
+#[test]
+fn a_chain_ends_it_whatever_else_there_is() {
+    let done = |facts| Facts { chain: true, directory: false, account: false, ..facts };
+    check(vec![
+        ("a chain alone", done(facts()), Step::Done),
+        ("its order", done(ordered(OrderStatus::Valid)), Step::TearDown),
+        ("what was set up", done(set_up(facts())), Step::TearDown),
+        ("an order that failed", done(ordered(OrderStatus::Invalid)), Step::TearDown),
+    ]);
+}
+
+#[test]
+fn the_status_of_the_order_decides() {
+    let mut without_finalize = ordered(OrderStatus::Ready);
+    without_finalize.order.as_mut().unwrap().value.finalize = None;
+    let mut issued = ordered(OrderStatus::Valid);
+    issued.order.as_mut().unwrap().value.certificate = Some("certificate".to_owned());
+    let renewed = Facts { ordered_now: false, ..without_finalize.clone() };
+    let soon = Step::Wait { until: after(100) };
+    check(vec![
+        ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
+        ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
+        ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unheard()]), Step::Finalize),
+        ("nowhere to finalize", without_finalize, Step::GiveUp(Failure::NoFinalizeUrl)),
+        ("nowhere to finalize, from before", renewed, Step::NewOrder),
+        ("valid at once", issued.clone(), Step::Download("certificate".to_owned())),
+        ("valid, from before", Facts { ordered_now: false, ..issued }, Step::Download("certificate".to_owned())),
+        ("valid, but where", ordered(OrderStatus::Valid), Step::GiveUp(Failure::NoCertificateUrl)),
+        ("valid, but where, from before", earlier(OrderStatus::Valid), Step::NewOrder),
+        ("processing", ordered(OrderStatus::Processing), soon),
+        ("no authorizations", ordered(OrderStatus::Pending), Step::Wait { until: after(100) }),
+        ("invalid", ordered(OrderStatus::Invalid), Step::GiveUp(Failure::Order)),
+        ("invalid, from before", earlier(OrderStatus::Invalid), Step::NewOrder),
+        ("invalid, with set-ups", set_up(ordered(OrderStatus::Invalid)), Step::TearDown),
+        ("invalid, from before, with set-ups", set_up(earlier(OrderStatus::Invalid)), Step::TearDown),
+        ("gone", Facts { order_gone: true, ..earlier(OrderStatus::Pending) }, Step::NewOrder),
+        (
+            "gone, nothing heard",
+            Facts { order_gone: true, order: None, ..earlier(OrderStatus::Pending) },
+            Step::NewOrder,
+        ),
+        ("gone, with set-ups", Facts { order_gone: true, ..set_up(earlier(OrderStatus::Pending)) }, Step::TearDown),
+    ]);
+}
+
+#[test]
+fn an_invalid_order_is_explained_by_its_authorizations() {
+    let failed = || authorization(AuthorizationStatus::Invalid, "http-01", ChallengeStatus::Invalid);
+    let invalid = |authorizations| with(ordered(OrderStatus::Invalid), authorizations);
+    check(vec![
+        ("one failed", invalid(vec![valid(), failed()]), Step::GiveUp(Failure::Authorization(1))),
+        ("one is not known", invalid(vec![valid(), unheard()]), Step::Refresh(1)),
+        ("failed before unknown", invalid(vec![unheard(), failed()]), Step::GiveUp(Failure::Authorization(1))),
+        ("none failed", invalid(vec![valid()]), Step::GiveUp(Failure::Order)),
+        ("from before: no need to know", with(earlier(OrderStatus::Invalid), vec![unheard()]), Step::NewOrder),
+    ]);
+}
+
+#[test]
+fn authorizations_are_met_one_after_the_other() {
+    let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
+    let put = || AuthorizationFacts { set_up: true, ..pending() };
+    let looking = authorization(AuthorizationStatus::Pending, "http-01", ChallengeStatus::Processing);
+    let unknown = authorization(AuthorizationStatus::Pending, "dns-persist-01", ChallengeStatus::Pending);
+    let met = authorization(AuthorizationStatus::Valid, "dns-persist-01", ChallengeStatus::Valid);
+    let looking_again = AuthorizationFacts { set_up: true, ..looking.clone() };
+    let soon = || Step::Wait { until: after(100) };
+    check(vec![
+        ("not heard of", order(vec![valid(), unheard()]), Step::Refresh(1)),
+        ("pending", order(vec![valid(), pending()]), Step::SetUp(1, HTTP)),
+        ("set up", order(vec![put(), pending()]), Step::Answer(0, HTTP)),
+        ("answered, the next one", order(vec![answered(), pending()]), Step::SetUp(1, HTTP)),
+        ("answered, the next one not heard of", order(vec![answered(), unheard()]), Step::Refresh(1)),
+        ("all answered", order(vec![answered(), answered()]), soon()),
+        ("answered by an earlier run", order(vec![looking]), Step::SetUp(0, HTTP)),
+        ("answered by an earlier run, set up again", order(vec![looking_again]), soon()),
+        ("only unknown types", order(vec![unknown]), Step::GiveUp(Failure::NoChallenge(0))),
+        ("unknown type that was met", order(vec![met, pending()]), Step::SetUp(1, HTTP)),
+        (
+            "no type can be used",
+            Facts { challenges: Vec::new(), ..order(vec![pending()]) },
+            Step::GiveUp(Failure::NoChallenge(0)),
+        ),
+        ("all valid already", order(vec![valid(), valid()]), soon()),
+    ]);
+}
+
+#[test]
+fn authorizations_that_failed_end_the_order() {
+    for status in [
+        AuthorizationStatus::Invalid,
+        AuthorizationStatus::Expired,
+        AuthorizationStatus::Deactivated,
+        AuthorizationStatus::Revoked,
+    ] {
+        let failed = || vec![valid(), authorization(status, "http-01", ChallengeStatus::Invalid), unheard()];
+        let (now, before) = (ordered(OrderStatus::Pending), earlier(OrderStatus::Pending));
+        check(vec![
+            ("of this run", with(now.clone(), failed()), Step::GiveUp(Failure::Authorization(1))),
+            ("of this run, with set-ups", set_up(with(now, failed())), Step::TearDown),
+            ("from before", with(before.clone(), failed()), Step::NewOrder),
+            ("from before, with set-ups", set_up(with(before, failed())), Step::TearDown),
+        ]);
+    }
+}
+
+/// Lets time pass: answers to questions are always that nothing has changed. Gives the moments of the questions.
+fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timestamp>) -> (Vec<i64>, Step) {
+    let (mut now, mut asked) = (start(), Vec::new());
+    loop {
+        match next(&facts, now) {
+            Step::Wait { until } => {
+                assert!(until > now);
+                if until > facts.poll.at {
+                    facts.poll = facts.poll.again(until);
+                }
+                now = until;
+                continue;
+            }
+            Step::RefreshOrder => facts.order.as_mut().unwrap().at = now,
+            Step::Refresh(index) => facts.authorizations[index].said.as_mut().unwrap().at = now,
+            end => return (asked, end),
+        }
+        asked.push(now.duration_since(start()).as_millis() as i64);
+        facts.hear_floor(retry_after(now));
+    }
+}
+
+#[test]
+fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
+    let rows = [
+        (ordered(OrderStatus::Processing), "the certificate to be issued"),
+        (with(ordered(OrderStatus::Pending), vec![answered()]), "the CA to look at the challenges"),
+        (with(ordered(OrderStatus::Pending), vec![valid()]), "the order to become ready"),
+    ];
+    for (facts, what) in rows {
+        let (asked, end) = questions(facts, |_| None);
+        assert_eq!(end, Step::GiveUp(Failure::TimedOut(what)));
+        assert_eq!(asked[..5], [100, 300, 700, 1500, 2500], "{what}");
+        let gaps: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(asked.iter().zip(&gaps).all(|(at, gap)| *gap <= if *at < 10_000 { 1000 } else { 10_000 }), "{asked:?}");
+        let last = *asked.last().unwrap();
+        assert!((300_000..=310_000).contains(&last), "{last}");
+    }
+}
+
+#[test]
+fn retry_after_is_the_least_wait_between_questions() {
+    let (asked, end) = questions(ordered(OrderStatus::Processing), |now| Some(now + SignedDuration::from_secs(60)));
+    assert_eq!(asked, [100, 60_100, 120_100, 180_100, 240_100, 300_100]);
+    assert!(matches!(end, Step::GiveUp(Failure::TimedOut(_))));
+    let (asked, _) = questions(ordered(OrderStatus::Processing), |now| Some(now - SignedDuration::from_secs(60)));
+    assert_eq!(asked[..3], [100, 300, 700]);
+}
+
+#[test]
+fn every_open_authorization_is_asked_once_per_round() {
+    let (asked, _) = questions(with(ordered(OrderStatus::Pending), vec![answered(), valid(), answered()]), |_| None);
+    assert_eq!(asked[..6], [100, 100, 300, 300, 700, 700]);
+}
+
+#[test]
+fn the_order_is_asked_as_soon_as_the_last_authorization_is_valid() {
+    let mut facts = with(ordered(OrderStatus::Pending), vec![valid(), valid()]);
+    facts.authorizations[1].said.as_mut().unwrap().at = after(150);
+    facts.poll = Poll::start(start()).again(after(140));
+    assert_eq!(next(&facts, after(150)), Step::RefreshOrder);
+}
+
+#[test]
+fn a_new_wait_heeds_what_was_said_before() {
+    let mut facts = ordered(OrderStatus::Processing);
+    facts.hear_floor(Some(after(5000)));
+    facts.hear_floor(None);
+    facts.start_poll(start());
+    assert_eq!(next(&facts, start()), Step::Wait { until: after(5000) });
+    facts.forget_order(after(100));
+    facts.start_poll(after(100));
+    assert_eq!(facts.poll.at, after(200));
+}

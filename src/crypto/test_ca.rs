@@ -1,0 +1,97 @@
+//! The side of a CA: checks signatures of accounts and signs certificates. For tests of what talks to a CA.
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
+use openssl::hash::{MessageDigest, hash};
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Public};
+use openssl::rsa::Rsa;
+use openssl::sign::Verifier;
+use openssl::x509::{X509, X509Req};
+use serde_json::Value;
+
+use super::csr::subject;
+use super::self_signed::random_serial;
+use super::{Certificate, PrivateKey, base64url, base64url_decode, self_signed};
+use crate::model::{DomainName, KeySpec, Timestamp};
+
+/// Issues certificates right below a root of its own.
+pub struct Issuer {
+    key: PrivateKey,
+    root: Certificate,
+}
+
+impl Issuer {
+    pub fn new(now: Timestamp) -> Self {
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        let root = self_signed(&key, "Fake CA", &[DomainName::parse("ca.test").unwrap()], now, 3650);
+        Self { key, root: root.unwrap() }
+    }
+
+    pub fn root(&self) -> &Certificate {
+        &self.root
+    }
+
+    /// A certificate with the subject, the names and the key of the request; `None` if that is not signed with its key.
+    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64) -> Option<Certificate> {
+        let request = X509Req::from_der(request).ok()?;
+        let key = request.public_key().ok()?;
+        if !request.verify(&key).ok()? {
+            return None;
+        }
+        let mut builder = X509::builder().ok()?;
+        builder.set_version(2).ok()?;
+        builder.set_serial_number(random_serial().ok()?.as_ref()).ok()?;
+        builder.set_subject_name(request.subject_name()).ok()?;
+        builder.set_issuer_name(subject(Some("Fake CA")).ok()?.as_ref()).ok()?;
+        builder.set_pubkey(&key).ok()?;
+        builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
+        builder.set_not_after(Asn1Time::from_unix(from.as_second() + days * 86_400).ok()?.as_ref()).ok()?;
+        for extension in request.extensions().ok()? {
+            builder.append_extension(extension).ok()?;
+        }
+        builder.sign(self.key.pkey(), MessageDigest::sha256()).ok()?;
+        Certificate::from_der(&builder.build().to_der().ok()?).ok()
+    }
+}
+
+/// The common name of a request.
+pub fn common_name(request: &[u8]) -> Option<String> {
+    let request = X509Req::from_der(request).ok()?;
+    let entry = request.subject_name().entries_by_nid(Nid::COMMONNAME).next()?;
+    String::from_utf8(entry.data().as_slice().to_vec()).ok()
+}
+
+/// Whether the holder of this public key signed `input`, with RS256 or ES256.
+pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
+    match jwk["kty"].as_str() {
+        Some("RSA") => verifies_rsa(jwk, input, signature).unwrap_or(false),
+        Some("EC") => verifies_ec(jwk, input, signature).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// RFC 7638, for a key whose members are in order.
+pub fn thumbprint_of(jwk: &Value) -> String {
+    base64url(&hash(MessageDigest::sha256(), jwk.to_string().as_bytes()).unwrap())
+}
+
+fn number(jwk: &Value, member: &str) -> Option<BigNum> {
+    BigNum::from_slice(&base64url_decode(jwk[member].as_str()?)?).ok()
+}
+
+fn verifies_rsa(jwk: &Value, input: &[u8], signature: &[u8]) -> Option<bool> {
+    let key: PKey<Public> =
+        PKey::from_rsa(Rsa::from_public_components(number(jwk, "n")?, number(jwk, "e")?).ok()?).ok()?;
+    Verifier::new(MessageDigest::sha256(), &key).ok()?.verify_oneshot(signature, input).ok()
+}
+
+fn verifies_ec(jwk: &Value, input: &[u8], signature: &[u8]) -> Option<bool> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).ok()?;
+    let key = EcKey::from_public_key_affine_coordinates(&group, &*number(jwk, "x")?, &*number(jwk, "y")?).ok()?;
+    let [r, s] = [signature.get(..32)?, signature.get(32..64)?].map(BigNum::from_slice);
+    let signature = EcdsaSig::from_private_components(r.ok()?, s.ok()?).ok()?;
+    signature.verify(&hash(MessageDigest::sha256(), input).ok()?, &key).ok()
+}
