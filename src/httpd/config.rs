@@ -8,10 +8,9 @@ use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
 use crate::store::FileStore;
 
-/// Settings of the main server or of a virtual host. There are as many as hosts, twice while they are merged, so what few
-/// of them need is boxed.
+/// Settings of the main server or of a virtual host. There are as many as hosts, so what few of them need is boxed.
 ///
-/// Written by directives and the merge, in the parent's only thread; read-only from check_config on.
+/// Written by directives, in the parent's only thread; read-only from check_config on.
 #[derive(Default)]
 pub struct ServerConfig {
     /// Values of the whole server; those of the main server count.
@@ -82,12 +81,6 @@ impl ServerConfig {
     /// The start in progress.
     pub fn starting(&self) -> MutexGuard<'_, Option<Box<Starting>>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a virtual host has once all directives are read: what was said in it. Domains inherit from the main server only.
-    #[must_use]
-    pub fn merge(_main: &Self, host: &Self) -> Self {
-        Self { local: host.local.clone(), ..Self::default() }
     }
 
     /// Values of the whole server.

@@ -1,5 +1,7 @@
 //! A managed domain: the settings and the state that `md.json` holds.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{DomainName, KeySpecs, Window, window};
@@ -15,13 +17,13 @@ pub struct ManagedDomain {
     pub domains: Vec<DomainName>,
     /// Contact URIs for the account.
     #[serde(default)]
-    pub contacts: Vec<String>,
+    pub contacts: Arc<Vec<String>>,
     /// Whether names of matching virtual hosts are added.
     #[serde(default, rename = "transitive")]
     pub members: MemberMode,
-    /// Everything about the CA.
+    /// Everything about the CA; domains for which it is the same can share it.
     #[serde(default)]
-    pub ca: CaSettings,
+    pub ca: Arc<CaSettings>,
     /// Key types, where configured.
     #[serde(default, rename = "privkey", skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySpecs>,
@@ -225,9 +227,9 @@ impl ManagedDomain {
         Some(Self {
             name: names.first()?.clone(),
             domains: names,
-            contacts: Vec::new(),
+            contacts: Arc::default(),
             members: MemberMode::Unset,
-            ca: CaSettings::default(),
+            ca: Arc::default(),
             keys: None,
             state: State::Unknown,
             state_descr: None,
@@ -290,7 +292,7 @@ mod tests {
     #[test]
     fn members_are_written_in_the_stored_order() {
         let mut md = domain(&["x.org", "www.x.org"]);
-        md.ca.proto = Some("ACME".to_owned());
+        Arc::make_mut(&mut md.ca).proto = Some("ACME".to_owned());
         md.renew_window = Some(Window::Percent(33));
         let text = r#"{"name":"x.org","domains":["x.org","www.x.org"],"contacts":[],"transitive":-1,"ca":{"proto":"ACME"},"state":0,"renew-mode":-1,"renew-window":"33%","must-staple":false,"proto":{},"stapling":false,"profile-mandatory":false,"ari-renewals":true}"#;
         assert_eq!(serde_json::to_string(&md).unwrap(), text);

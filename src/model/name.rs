@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A name of a managed domain: lower case, an A-label where it was given in UTF-8, and fit to be the name of a directory.
-/// May be a wildcard (`*.example.org`) or an IP address (RFC 8738).
+/// May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Copies share the text.
 ///
 /// What public CAs accept is theirs to say, so nothing else is checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct DomainName(String);
+pub struct DomainName(Arc<str>);
 
 /// Why a text cannot be the name of a managed domain.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl DomainName {
             format!("{star}{ascii}")
         };
         let name = name.parse::<IpAddr>().map_or(name, |ip| ip.to_string());
-        if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name)) }
+        if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name.into())) }
     }
 
     /// The name as text.
@@ -91,7 +92,7 @@ impl DomainName {
     /// What to order for this name.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
-        self.0.parse().map_or_else(|_| Identifier::Dns(self.0.clone()), Identifier::Ip)
+        self.0.parse().map_or_else(|_| Identifier::Dns(self.0.to_string()), Identifier::Ip)
     }
 }
 
@@ -117,7 +118,7 @@ impl TryFrom<String> for DomainName {
 
 impl From<DomainName> for String {
     fn from(name: DomainName) -> Self {
-        name.0
+        name.0.to_string()
     }
 }
 

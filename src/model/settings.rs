@@ -2,10 +2,11 @@
 
 use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{DomainName, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, Window};
+use super::{CaSettings, DomainName, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, Window};
 
 /// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,15 +131,17 @@ impl Declared {
     pub fn complete(&self, main: &Settings) -> Option<ManagedDomain> {
         let own = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = own.contact.iter().chain(&main.contact).take(1).cloned().collect();
+        md.contacts = Arc::new(own.contact.iter().chain(&main.contact).take(1).cloned().collect());
         md.members = own.members.or(main.members).unwrap_or(MemberMode::Auto);
-        md.ca.proto = Some("ACME".to_owned());
-        md.ca.urls = own.ca_urls.clone().or_else(|| main.ca_urls.clone()).unwrap_or_default();
-        if md.ca.urls.is_empty() {
-            md.ca.urls.push(super::directive::DEFAULT_CA.to_owned());
-        }
-        md.ca.agreement = own.agreement.clone().or_else(|| main.agreement.clone());
-        md.ca.challenges = own.challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default();
+        let urls = own.ca_urls.clone().or_else(|| main.ca_urls.clone()).filter(|urls| !urls.is_empty());
+        md.ca = Arc::new(CaSettings {
+            account: None,
+            proto: Some("ACME".to_owned()),
+            url: None,
+            urls: urls.unwrap_or_else(|| vec![super::directive::DEFAULT_CA.to_owned()]),
+            agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
+            challenges: own.challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
+        });
         md.keys = own.keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = own.renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
         md.renew_window = Some(own.renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
@@ -177,7 +180,7 @@ mod tests {
         assert_eq!(md.domains.len(), 2);
         assert_eq!((md.members, md.renew_mode), (MemberMode::Manual, RenewMode::Always));
         assert_eq!(md.renew_window, Some(Window::Percent(50)));
-        assert_eq!(md.contacts, ["mailto:a@x.org"]);
+        assert_eq!(*md.contacts, ["mailto:a@x.org"]);
         assert_eq!(md.ca.urls, [super::super::directive::DEFAULT_CA]);
     }
 }

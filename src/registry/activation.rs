@@ -1,5 +1,7 @@
 //! Makes a staged set the one that is served: `staging/` -> `tmp/` -> `domains/`, the former set goes to `archive/`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::accounts;
@@ -13,7 +15,7 @@ use crate::store::{Aspect, Group};
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
 /// to go on with; one that is wrong is dropped (AH10069), and the renewal starts over. What is served is never touched
 /// by a failure.
-pub fn activate(vault: &std::sync::Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool {
+pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool {
     let name = md.name.as_str();
     let Some(staged) = vault.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson) else { return false };
     if staged.ca.url.is_none() {
@@ -54,12 +56,7 @@ impl From<PortError> for Failed {
 }
 
 /// Assembles the set in `tmp/`.
-fn prepare(
-    vault: &std::sync::Arc<Vault>,
-    md: &ManagedDomain,
-    mut staged: ManagedDomain,
-    now: Timestamp,
-) -> Result<(), Failed> {
+fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, now: Timestamp) -> Result<(), Failed> {
     let (name, store) = (md.name.as_str(), vault.store());
     let mut pairs = Vec::new();
     for spec in staged.key_specs().0 {
@@ -71,7 +68,7 @@ fn prepare(
     }
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    staged.ca.account = accounts::find_id(vault, &AccountScope { ca_url, eab: staged.eab.clone() });
+    Arc::make_mut(&mut staged.ca).account = accounts::find_id(vault, &AccountScope { ca_url, eab: staged.eab.clone() });
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
     for (spec, (key, chain)) in pairs {
@@ -94,7 +91,7 @@ fn swap(vault: &Vault, name: &str) -> Result<(), Failed> {
 }
 
 /// Takes away what a renewal has set up and drops what it staged.
-fn drop_staged(vault: &std::sync::Arc<Vault>, name: &str) {
+fn drop_staged(vault: &Arc<Vault>, name: &str) {
     let dropped = tear_down(vault, name)
         .and_then(|()| vault.store().purge(Group::Staging, name).map_err(port_error))
         .and_then(|()| vault.store().purge(Group::Challenges, name).map_err(port_error));
@@ -103,9 +100,9 @@ fn drop_staged(vault: &std::sync::Arc<Vault>, name: &str) {
     }
 }
 
-fn tear_down(vault: &std::sync::Arc<Vault>, name: &str) -> Result<(), PortError> {
+fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
     let order: OrderRecord = vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default();
-    let mut challenges = staged::StoredChallenges::new(std::sync::Arc::clone(vault));
+    let mut challenges = staged::StoredChallenges::new(Arc::clone(vault));
     for set_up in order.challenge_setups.iter().filter_map(|token| SetUp::parse(token)) {
         challenges.withdraw(&set_up)?;
     }

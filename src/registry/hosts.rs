@@ -95,10 +95,10 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[V
             }
             if let Some(contact) = &host.contact {
                 report!(AH10044, "{}: contact info {contact} from the virtual host {}", md.name, host.origin);
-                md.contacts.push(contact.clone());
+                md.contacts = vec![contact.clone()].into();
             } else if let Some(admin) = &host.admin {
                 report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin);
-                md.contacts.push(crate::model::directive::contact_uri(admin));
+                md.contacts = vec![crate::model::directive::contact_uri(admin)].into();
             }
         }
     }
@@ -166,7 +166,7 @@ mod tests {
         let mut domains = [md(&["a.org"])];
         let hosts = [Host { admin: Some("admin@a.org".to_owned()), ..host("a.org", &[], &[]) }];
         add_contacts(&mut domains, &hosts, &[vec![0]]);
-        assert_eq!(domains[0].contacts, ["mailto:admin@a.org"]);
+        assert_eq!(*domains[0].contacts, ["mailto:admin@a.org"]);
     }
 
     #[test]

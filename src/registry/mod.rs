@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
-use crate::model::{Declared, Globals, Job, ManagedDomain, Origin, RenewMode, Settings, State, Window};
+use crate::model::{CaSettings, Declared, Globals, Job, ManagedDomain, Origin, RenewMode, Settings, State, Window};
 use crate::store::{Aspect, Group, Reachability};
 
 pub use hosts::Host;
@@ -229,6 +229,7 @@ impl Setup {
             }
             entries.push(entry);
         }
+        share(&mut entries);
         self.save(changed.iter().map(|position| &*entries[*position].md))?;
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
@@ -362,14 +363,25 @@ impl Entry {
 
 /// Takes over from the stored form what the configuration does not say.
 fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
-    md.ca.url = md.ca.urls.first().cloned();
-    let Some(known) = known else { return };
-    if md.contacts.is_empty() {
+    let known_url = known.and_then(|known| known.ca.url.as_ref()).filter(|url| md.ca.urls.contains(url));
+    let account = known_url.and(known).and_then(|known| known.ca.account.clone());
+    let url = known_url.or(md.ca.urls.first()).cloned();
+    md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
+    if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
     }
-    if let Some(url) = known.ca.url.as_ref().filter(|url| md.ca.urls.contains(url)) {
-        md.ca.url = Some(url.clone());
-        md.ca.account.clone_from(&known.ca.account);
+}
+
+/// Lets domains that say the same keep it once: there may be thousands.
+fn share(entries: &mut [Entry]) {
+    let Some(first) = entries.first().map(|entry| Arc::clone(&entry.md)) else { return };
+    for md in entries.iter_mut().filter_map(|entry| Arc::get_mut(&mut entry.md)) {
+        if md.ca == first.ca {
+            md.ca = Arc::clone(&first.ca);
+        }
+        if md.contacts == first.contacts {
+            md.contacts = Arc::clone(&first.contacts);
+        }
     }
 }
 

@@ -175,7 +175,7 @@ fn wanted(entry: &Entry) -> Wanted {
         keys: md.key_specs().0,
         must_staple: md.must_staple,
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.clone() },
-        contacts: md.contacts.clone(),
+        contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: entry.challenges.clone(),
     }

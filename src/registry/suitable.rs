@@ -68,9 +68,10 @@ mod tests {
         let (reachable, not) = (Reachability { http: true, https: true }, Reachability { http: false, https: true });
         assert_eq!(challenges(&md, reachable), Ok(vec![ChallengeType::Http01]));
         assert!(challenges(&md, not).unwrap_err().contains("reachable on port 80"));
-        md.ca.challenges = vec!["foo-99".to_owned(), "HTTP-01".to_owned()];
+        let ca = std::sync::Arc::make_mut(&mut md.ca);
+        ca.challenges = vec!["foo-99".to_owned(), "HTTP-01".to_owned()];
         assert_eq!(challenges(&md, not), Ok(vec![ChallengeType::Http01]));
-        md.ca.challenges.pop();
+        std::sync::Arc::make_mut(&mut md.ca).challenges.pop();
         assert!(challenges(&md, reachable).unwrap_err().contains("'foo-99' of MDCAChallenges is not supported"));
     }
 }
