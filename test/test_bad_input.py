@@ -254,19 +254,26 @@ def test_a_damaged_live_certificate_is_obtained_again(
     assert httpd.served("b.example.org").leaf == other
 
 
-def test_domains_that_overlap_stop_a_start_and_leave_a_running_server_with_the_first(lone_httpd: Httpd) -> None:
+def test_domains_that_overlap_stop_a_start_and_a_running_server_gives_the_name_to_the_first(lone_httpd: Httpd) -> None:
     httpd = _offline(lone_httpd)
     httpd.config.managed("a.example.org", "www.example.org")
     httpd.start()
-    # mod_ssl about the host of the domain that was left out.
-    httpd.log.expects("AH10038", "AH01909")
-    httpd.config.managed("b.example.org", "WWW.example.org")
+    httpd.log.expects("AH10038")
+    httpd.config.md("b.example.org", "WWW.example.org").http("b.example.org").https("b.example.org")
+    # With no name of its own, and by the name of the other.
+    httpd.config.md("www.example.org").md("a.example.org", "c.example.org").https("c.example.org")
 
     checked = httpd.configtest()
     assert not checked.ok
     httpd.graceful()
     assert httpd.get("http://a.example.org/").status == 200
-    assert [md["name"] for md in httpd.md_status()["managed-domains"]] == ["a.example.org"]
+    assert {md["name"]: md["domains"] for md in httpd.md_status()["managed-domains"]} == {
+        "a.example.org": ["a.example.org", "www.example.org"],
+        "b.example.org": ["b.example.org"],
+        "c.example.org": ["c.example.org"],
+    }
+    for name in ("a.example.org", "b.example.org", "c.example.org"):
+        assert httpd.get(f"https://{name}/").status == 503
     httpd.stop()
     said = httpd.fails_to_start().partition("AH10038")[2].splitlines()[0]
     assert all(part in said for part in ("www.example.org", "a.example.org", "b.example.org", str(httpd.sandbox.conf)))

@@ -96,6 +96,9 @@ pub enum AcmeError {
     /// The MAC key of the external account is no base64url.
     #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
     EabKey,
+    /// No challenge of any kind could be met; there is no use in asking the CA.
+    #[error("None of the ACME challenge methods configured for this domain are suitable.")]
+    NoMethod,
     /// The CA has no challenge that can be answered.
     #[error(
         "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."

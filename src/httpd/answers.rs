@@ -7,9 +7,12 @@ use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
 use crate::registry::{Entry, Registry, to_json};
 use crate::status;
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Group, StoreError};
 
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Characters of the longest domain name (RFC 1035 section 2.3.4); what is longer is no reason for an error in the log.
+const LONGEST_NAME: usize = 253;
 
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
@@ -33,9 +36,8 @@ pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
 /// The data of an http-01 challenge (RFC 8555 section 8.3). A token that nobody waits for is left to other modules.
 pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     let token = request.path().and_then(|path| path.strip_prefix(CHALLENGES));
-    let (Some(token), Some(host)) =
-        (token.filter(|token| !token.is_empty() && !token.contains('/')), request.hostname())
-    else {
+    let token = token.filter(|token| !token.is_empty() && !token.contains('/'));
+    let (Some(token), Some(host)) = (token, request.hostname().filter(|host| host.len() <= LONGEST_NAME)) else {
         return Ok(Answer::Declined);
     };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
@@ -44,7 +46,7 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     }
     let data = match registry.vault.store().load(Group::Challenges, host, &Aspect::Http01) {
         Ok(Some(data)) => data,
-        Ok(None) => return Ok(Answer::Declined),
+        Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
             let (level, number) = (AH10081.level, Some(AH10081.number));
             for_request(request, &Record { level, number, status: err.status(), text: format_args!("{err}") });

@@ -130,7 +130,7 @@ impl std::fmt::Debug for Eab {
 #[serde(default)]
 pub struct Protocols {
     /// Names that can answer tls-alpn-01 (RFC 8737).
-    #[serde(rename = "acme-tls/1", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "acme-tls/1")]
     pub acme_tls_1: Vec<DomainName>,
 }
 
@@ -294,7 +294,7 @@ mod tests {
         let mut md = domain(&["x.org", "www.x.org"]);
         Arc::make_mut(&mut md.ca).proto = Some("ACME".to_owned());
         md.renew_window = Some(Window::Percent(33));
-        let text = r#"{"name":"x.org","domains":["x.org","www.x.org"],"contacts":[],"transitive":-1,"ca":{"proto":"ACME"},"state":0,"renew-mode":-1,"renew-window":"33%","must-staple":false,"proto":{},"stapling":false,"profile-mandatory":false,"ari-renewals":true}"#;
+        let text = r#"{"name":"x.org","domains":["x.org","www.x.org"],"contacts":[],"transitive":-1,"ca":{"proto":"ACME"},"state":0,"renew-mode":-1,"renew-window":"33%","must-staple":false,"proto":{"acme-tls/1":[]},"stapling":false,"profile-mandatory":false,"ari-renewals":true}"#;
         assert_eq!(serde_json::to_string(&md).unwrap(), text);
         assert_eq!(serde_json::from_str::<ManagedDomain>(text).unwrap(), md);
     }

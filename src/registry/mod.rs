@@ -100,7 +100,7 @@ pub struct Registry {
 /// The domains as they are configured, before hosts and store add to them.
 ///
 /// # Errors
-/// If two have a name in common (AH10038). At a restart the later one is left out instead.
+/// If two have a name in common (AH10038). At a restart the later one goes on without it instead.
 pub fn configured(
     declared: &[Declared],
     main: &Settings,
@@ -125,10 +125,27 @@ pub fn configured(
         if !is_restart {
             return Err(CannotStart);
         }
-        domains.remove(overlap.second);
-        origins.remove(overlap.second);
+        match without(&domains[overlap.second], &domains[overlap.first]) {
+            Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
+            Some(rest) => domains[overlap.second] = rest,
+            None => {
+                domains.remove(overlap.second);
+                origins.remove(overlap.second);
+            }
+        }
     }
     Ok(domains)
+}
+
+/// The domain without the names that `other` has or covers, `None` if that leaves none. Left out as a whole, its hosts
+/// would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other` stays.
+fn without(md: &ManagedDomain, other: &ManagedDomain) -> Option<ManagedDomain> {
+    let mut rest = md.clone();
+    rest.domains.retain(|name| !other.covers(name.as_str()));
+    if rest.name == other.name {
+        rest.name = rest.domains.first()?.clone();
+    }
+    (!rest.domains.is_empty()).then_some(rest)
 }
 
 impl Setup {

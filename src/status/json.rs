@@ -42,7 +42,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
     members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
     let job: Option<Job> = registry.vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson);
-    if job.is_some() || (renew_at <= now && entry.renewable()) {
+    if job.is_some() || renew_at <= now {
         members.insert("renew".to_owned(), true.into());
     }
     if let Some(job) = job {
