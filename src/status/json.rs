@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Job, VERSION, time};
-use crate::registry::{CertificateFacts, Entry, Registry, Validity, common_validity, staged_facts};
-use crate::store::{Aspect, Group};
+use crate::model::{VERSION, time};
+use crate::registry::{CertificateFacts, Entry, Registry, Validity, common_validity, staged_facts, staged_report};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -41,7 +40,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
     members.insert("cert".to_owned(), certificates(entry.live.certificates.iter().map(Option::as_ref)));
     members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
-    let job: Option<Job> = registry.vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson);
+    let job = staged_report(&registry.vault, md);
     if job.is_some() || (renew_at <= now && entry.renewable()) {
         members.insert("renew".to_owned(), true.into());
     }
