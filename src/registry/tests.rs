@@ -480,7 +480,7 @@ fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
         }),
         ("wrong2.test", |world, md, make, name| {
             let own = world.vault.load_key(Group::Staging, md, &key()).unwrap();
-            world.put(Group::Staging, md, &chain(), &make(&[name.clone()], &own, 90));
+            world.put(Group::Staging, md, &chain(), &make(std::slice::from_ref(name), &own, 90));
         }),
         ("wrong3.test", |world, md, make, _| {
             let own = world.vault.load_key(Group::Staging, md, &key()).unwrap();
