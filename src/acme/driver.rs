@@ -153,11 +153,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// Gathers the facts about the present key type from the journal; those about the CA stay.
+    /// Gathers the facts about the present key type from the journal; those about the CA stay. An order is for the
+    /// first type without a certificate; if it is not, its certificate turns out to be for another key.
     fn look(&mut self) {
-        let chain = self.wanted.keys.get(self.current).is_none_or(|spec| self.journal.has_chain(spec));
-        let facts = Facts::new(chain, self.journal.order(), self.wanted.challenges.clone(), self.clock.now());
+        let record = self.journal.order();
+        while record.url.is_some() && self.current + 1 < self.wanted.keys.len() && self.has_chain() {
+            self.current += 1;
+        }
+        let facts = Facts::new(self.has_chain(), record, self.wanted.challenges.clone(), self.clock.now());
         self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), ..facts };
+    }
+
+    fn has_chain(&self) -> bool {
+        self.wanted.keys.get(self.current).is_none_or(|spec| self.journal.has_chain(spec))
     }
 
     fn nonce_refused(&mut self) -> Result<Outcome, AcmeError> {

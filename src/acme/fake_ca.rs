@@ -105,6 +105,7 @@ struct State {
     orders: Vec<Order>,
     authorizations: Vec<Authorization>,
     violations: Vec<String>,
+    most_open: usize,
 }
 
 /// Where challenge data is found: the name to the text.
@@ -242,6 +243,11 @@ impl FakeCa {
     /// The identifiers of every order.
     pub fn ordered(&self) -> Vec<Vec<Value>> {
         self.state().orders.iter().map(|order| order.names.clone()).collect()
+    }
+
+    /// How many orders that were not done there were at most at a time.
+    pub fn most_open_orders(&self) -> usize {
+        self.state().most_open
     }
 
     /// The common name in the newest CSR.
@@ -558,6 +564,8 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
     let id = state.orders.len() - 1;
     state.settle(id);
+    let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
+    state.most_open = state.most_open.max(open);
     with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
 }
 

@@ -117,9 +117,11 @@ pub fn find_id(vault: &Vault, scope: &AccountScope) -> Option<String> {
 }
 
 /// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging is
-/// activated or dropped. An account that cannot be moved stays and is used from where it is.
+/// activated or dropped. An account that cannot be moved, or that somebody may be registering just now, stays and is
+/// used from where it is.
 pub fn adopt_staged(vault: &Vault) {
     for domain in vault.store().list(Group::Staging).unwrap_or_default() {
+        let Ok(Some(_claim)) = vault.store().claim(&domain) else { continue };
         let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, &domain, &Aspect::AccountJson) else {
             continue;
         };

@@ -16,6 +16,8 @@ mod schedule;
 mod staged;
 mod suitable;
 mod vault;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ pub use index::DomainIndex;
 pub use live::{CertificateFacts, LiveSet, common_validity};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
-pub use staged::facts as staged_facts;
+pub use staged::{facts as staged_facts, report as staged_report};
 pub use suitable::reachability;
 pub use vault::{Vault, to_json};
 
@@ -406,3 +408,6 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
     let listed = vault.store().list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
     listed.unwrap_or_default().into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::{Entry, Registry};
 use crate::acme::Outcome;
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
-use crate::log::{note, report};
+use crate::log::report;
 use crate::model::{Job, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
@@ -56,6 +56,12 @@ struct State {
 enum Task {
     Begin(usize),
     Go(Box<Renewal>),
+}
+
+/// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
+struct Hands<'a> {
+    renewals: &'a Renewals,
+    position: Option<usize>,
 }
 
 impl Renewals {
@@ -144,14 +150,17 @@ impl Renewals {
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
+        let mut hands = Hands { renewals: self, position: None };
         while let Some(task) = self.next_task(cancel) {
-            let renewal = match task {
-                Task::Begin(position) => self.begin(position, cancel),
-                Task::Go(renewal) => Some(renewal),
+            let (position, renewal) = match task {
+                Task::Begin(position) => (position, None),
+                Task::Go(renewal) => (renewal.position(), Some(renewal)),
             };
-            if let Some(renewal) = renewal {
+            hands.position = Some(position);
+            if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
                 self.go_on(renewal, cancel);
             }
+            hands.position = None;
         }
     }
 
@@ -160,6 +169,9 @@ impl Renewals {
         loop {
             if cancel.is_cancelled() || (state.open.is_empty() && state.due.is_empty()) {
                 state.workers = state.workers.saturating_sub(1);
+                let open = std::mem::take(&mut state.open);
+                drop(state);
+                open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
                 return None;
             }
             let now = self.registry.clock.now();
@@ -222,11 +234,16 @@ impl Renewals {
                 Err(err) => break Ended::Failed(err),
             }
         };
+        self.end(renewal, result);
+    }
+
+    /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
+    fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
         let delay = |failures, permanent| {
             schedule::back_off(failures, permanent, self.registry.globals.retry_delay, (self.random)())
         };
-        let look = renewal.end(result, delay);
+        let look = renewal.end(ended, delay);
         drop(renewal);
         self.close(position, look);
     }
@@ -256,11 +273,13 @@ impl Renewals {
     }
 }
 
-impl Drop for Renewals {
+impl Drop for Hands<'_> {
     fn drop(&mut self) {
-        let open = self.state().open.len();
-        if open > 0 {
-            note!(Debug, "{open} renewals are interrupted and go on later");
+        if std::thread::panicking() {
+            self.renewals.worker_lost();
+            if let Some(position) = self.position {
+                self.renewals.close(position, None);
+            }
         }
     }
 }

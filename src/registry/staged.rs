@@ -102,6 +102,13 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
     md.key_specs().0.iter().all(|spec| verified(vault, md, spec, now).is_ok())
 }
 
+/// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
+#[must_use]
+pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
+    let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+    (!job.finished || facts(vault, md).iter().all(Option::is_some)).then_some(job)
+}
+
 /// Whether an order that was begun for one serves the other.
 fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
     let wants = |md: &ManagedDomain| {

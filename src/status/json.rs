@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Job, VERSION, time};
-use crate::registry::{CertificateFacts, Entry, Registry, Validity, common_validity, staged_facts};
-use crate::store::{Aspect, Group};
+use crate::model::{VERSION, time};
+use crate::registry::{CertificateFacts, Entry, Registry, Validity, common_validity, staged_facts, staged_report};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -41,7 +40,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
     members.insert("cert".to_owned(), certificates(entry.live.certificates.iter().map(Option::as_ref)));
     members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
-    let job: Option<Job> = registry.vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson);
+    let job = staged_report(&registry.vault, md);
     if job.is_some() || renew_at <= now {
         members.insert("renew".to_owned(), true.into());
     }
@@ -84,4 +83,147 @@ fn certificate(facts: &CertificateFacts) -> Value {
 
 fn validity((from, until): Validity) -> Value {
     json!({ "from": time::format_gmt(from), "until": time::format_gmt(until) })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::model::Eab;
+    use crate::registry::world::{World, declared, host, p256};
+    use crate::store::{Aspect, Group, Store};
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    const SETTINGS: [&str; 14] = [
+        "name",
+        "domains",
+        "contacts",
+        "transitive",
+        "ca",
+        "privkey",
+        "state",
+        "renew-mode",
+        "renew-window",
+        "warn-window",
+        "must-staple",
+        "proto",
+        "stapling",
+        "profile-mandatory",
+    ];
+
+    #[test]
+    fn without_domains_there_is_only_the_version() {
+        let world = World::new(&[]);
+        assert_eq!(listing(&world.start(false)), json!({ "version": VERSION }));
+    }
+
+    #[test]
+    fn members_are_in_the_contracts_order() {
+        let world = World::new(&["b.test", "a.test"]);
+        let registry = world.start(false);
+        let all = listing(&registry);
+        assert_eq!(keys(&all), ["version", "managed-domains"]);
+        let names: Vec<_> = all["managed-domains"].as_array().unwrap().iter().map(|md| &md["name"]).collect();
+        assert_eq!(names, ["a.test", "b.test"]);
+        let md = &all["managed-domains"][0];
+        let mut expected = SETTINGS.to_vec();
+        expected.insert(7, "state-descr");
+        expected.extend(["ari-renewals", "cert", "renew-at", "watched", "renew"]);
+        assert_eq!(keys(md), expected);
+        assert_eq!(keys(&md["ca"]), ["proto", "url", "urls", "agreement"]);
+        assert_eq!((&md["cert"], &md["renew"], &md["watched"]), (&json!({}), &true.into(), &true.into()));
+        assert_eq!(md["state-descr"], "certificate(P-256) is missing");
+    }
+
+    #[test]
+    fn a_complete_domain_shows_its_certificate_and_no_renew() {
+        let world = World::new(&["c.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let md = domain(&registry, "c.test").unwrap();
+        let mut expected = SETTINGS.to_vec();
+        expected.extend(["ari-renewals", "cert", "renew-at", "watched"]);
+        assert_eq!(keys(&md), expected);
+        assert_eq!(keys(&md["ca"]), ["account", "proto", "url", "urls", "agreement"]);
+        assert_eq!(keys(&md["cert"]), ["P-256", "valid"]);
+        let cert = &md["cert"]["P-256"];
+        assert_eq!(keys(cert), ["issuer-name", "valid", "serial", "sha256-fingerprint"]);
+        assert_eq!((&cert["issuer-name"], keys(&cert["valid"])), (&"/CN=Fake CA".into(), vec!["from", "until"]));
+        assert_eq!(md["cert"]["valid"], cert["valid"]);
+        assert_eq!(md["state"], 2);
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        assert_eq!(domain(&registry, "c.test").unwrap()["renew"], true, "its window has opened");
+    }
+
+    #[test]
+    fn a_renewal_is_shown_with_its_log_in_the_single_view_only() {
+        let world = World::new(&["d.test"]);
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        drop(world.run(false));
+        let registry = world.start(true);
+        let md = domain(&registry, "d.test").unwrap();
+        assert_eq!(keys(&md)[keys(&md).len() - 2..], ["renew", "renewal"]);
+        let members = ["name", "finished", "notified", "notified-renewed", "next-run", "last-run", "errors", "last"];
+        assert_eq!(keys(&md["renewal"]), [&members[..], &["log", "cert"]].concat());
+        assert_eq!((&md["renewal"]["errors"], &md["renewal"]["cert"]), (&1.into(), &json!({})));
+        let short = &listing(&registry)["managed-domains"][0]["renewal"];
+        assert_eq!(keys(short), [&members[..], &["cert"]].concat());
+    }
+
+    #[test]
+    fn a_staged_certificate_is_shown_until_it_is_missing() {
+        let world = World::new(&["e.test"]);
+        let registry = world.start(false);
+        drop(world.run(false));
+        let md = domain(&registry, "e.test").unwrap();
+        assert_eq!((&md["renewal"]["finished"], md["renewal"]["valid-from"].is_string()), (&true.into(), true));
+        assert_eq!(keys(&md["renewal"]["cert"]), ["P-256", "valid"]);
+        world.store.remove(Group::Staging, "e.test", &Aspect::Chain(p256())).unwrap();
+        let md = domain(&registry, "e.test").unwrap();
+        assert!(md.get("renewal").is_none(), "a report of what is not there");
+        world.put(Group::Staging, "e.test", &Aspect::JobJson, "{");
+        assert!(domain(&registry, "e.test").unwrap().get("renewal").is_none());
+    }
+
+    #[test]
+    fn a_domain_is_found_by_any_of_its_names() {
+        let mut world = World::new(&["f.test", "g.test"]);
+        world.declared[0] = declared(&["f.test", "www.f.test", "*.h.test"]);
+        world.hosts.push(host("www.f.test"));
+        let registry = world.start(false);
+        for (name, expected) in [
+            ("F.test", Some("f.test")),
+            ("www.f.test", Some("f.test")),
+            ("x.h.test", Some("f.test")),
+            ("g.test", Some("g.test")),
+            ("x.y.h.test", None),
+            ("h.test", None),
+            ("", None),
+        ] {
+            let found = domain(&registry, name).map(|md| md["name"].as_str().unwrap().to_owned());
+            assert_eq!(found.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_an_external_account_is_not_shown() {
+        let world = World::new(&["i.test"]);
+        let registry = world.start(false);
+        let mut md = (*registry.entries[0].md).clone();
+        md.eab = Some(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() });
+        let entry = Entry {
+            md: std::sync::Arc::new(md),
+            live: registry.entries[0].live.clone(),
+            watched: true,
+            challenges: Vec::new(),
+        };
+        let shown = object(&registry, &entry, true);
+        assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));
+        assert!(!shown.to_string().contains("c2VjcmV0"));
+    }
 }

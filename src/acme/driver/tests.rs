@@ -265,6 +265,22 @@ fn several_key_types_have_an_order_each() {
     assert!(key.fits(world.staged().chains["P-384"].leaf()));
 }
 
+#[test]
+fn several_key_types_go_on_after_any_step() {
+    for cut in 0.. {
+        let mut world = World::new(&["x.org"]);
+        world.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
+        let ended = world.steps(cut);
+        world.succeeds();
+        assert_eq!(world.staged().chains.len(), 2);
+        // Cut right behind the first certificate, its order is looked at once more.
+        assert_eq!(world.ca.ordered().len(), 2, "cut after {cut} steps");
+        if ended.is_some() {
+            return;
+        }
+    }
+}
+
 /// A fault in one kind of request, and what the run that meets it says.
 struct Row {
     operation: Operation,
