@@ -85,6 +85,7 @@ def test_contacts_come_from_the_host_where_nothing_else_says_them() -> None:
         httpd.config.md("b.example.org").http("b.example.org", "ServerAdmin admin@example.org")
         httpd.config.md("c.example.org").http("c.example.org")
         found = {name: md["contacts"] for name, md in _stored(httpd)["md"].items()}
+        assert httpd.log.find("AH10044") and httpd.log.find("AH10237")
         # With one for the whole server that one counts.
         httpd.config.add("ServerAdmin main@example.org")
         httpd.graceful()
