@@ -148,7 +148,8 @@ def test_the_log_of_a_first_certificate_has_the_numbers_of_the_c_module() -> Non
         numbers = re.findall(r"\[md:(\w+)\] .*?\b(AH\d{5}): ", "\n".join(map(str, httpd.log.lines)))
         # Whether a child that stops has time for it is chance.
         # C says some at a lower level too, when it only tries the configuration.
-        return {number: level for level, number in sorted(numbers, reverse=True) if number != "AH10058"}
+        levels = {number: level for level, number in sorted(numbers, reverse=True) if number != "AH10058"}
+        return dict(sorted(levels.items()))
 
     no_ari = "ours does not ask for renewal information"
     Oracle().both(
