@@ -37,7 +37,7 @@ def test_a_section_has_settings_of_its_own_and_inherits_from_the_main_server_onl
             "MDRenewWindow 20d",
             "MDContactEmail main@example.org",
             "MDCertificateAgreement https://ca.example.org/terms",
-            "MDPrivateKeys RSA 3072",
+            "MDPrivateKeys RSA 2048",
             "MDCAChallenges http-01",
             "MDMembers manual",
         )
@@ -49,7 +49,7 @@ def test_a_section_has_settings_of_its_own_and_inherits_from_the_main_server_onl
             "MDCertificateAuthority letsencrypt-test https://ca.example.org/dir",
             "MDCertificateAgreement accepted",
             "MDContactEmail own@example.org",
-            "MDPrivateKeys secp384r1 RSA 4096",
+            "MDPrivateKeys secp384r1 RSA 3072",
             "MDCAChallenges dns-01 http-01",
             "MDRenewMode always",
             "MDRenewMode stick",
@@ -68,12 +68,12 @@ def test_a_section_has_settings_of_its_own_and_inherits_from_the_main_server_onl
     plain, own, second = (mds[f"{name}.example.org"] for name in ("plain", "own", "second"))
     assert plain["contacts"] == second["contacts"] == ["mailto:main@example.org"]
     assert plain["renew-window"] == second["renew-window"] == mds["late.example.org"]["renew-window"] == "20d"
-    assert plain["privkey"] == {"type": "RSA", "bits": 3072}
+    assert plain["privkey"] == {"type": "RSA", "bits": 2048}
     assert plain["domains"] == ["plain.example.org", "www.plain.example.org"]
     assert own["domains"] == ["own.example.org", "mail.own.example.org", "www.own.example.org", "more.own.example.org"]
     assert own["ca"]["urls"] == ["https://acme-staging-v02.api.letsencrypt.org/directory", "https://ca.example.org/dir"]
     assert own["ca"]["url"] == own["ca"]["urls"][0]
-    assert own["privkey"] == [{"type": "EC", "curve": "secp384r1"}, {"type": "RSA", "bits": 4096}]
+    assert own["privkey"] == [{"type": "EC", "curve": "secp384r1"}, {"type": "RSA", "bits": 3072}]
     assert (own["renew-window"], own["renew-mode"]) == ("10%", 0)
 
 
@@ -85,6 +85,7 @@ def test_contacts_come_from_the_host_where_nothing_else_says_them() -> None:
         httpd.config.md("b.example.org").http("b.example.org", "ServerAdmin admin@example.org")
         httpd.config.md("c.example.org").http("c.example.org")
         found = {name: md["contacts"] for name, md in _stored(httpd)["md"].items()}
+        assert httpd.log.find("AH10044") and httpd.log.find("AH10237")
         # With one for the whole server that one counts.
         httpd.config.add("ServerAdmin main@example.org")
         httpd.graceful()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import parsedate_to_datetime
 
 from harness.httpd import Httpd
+from harness.oracle import Oracle
 from harness.pebble import Pebble
 from harness.sandbox import Sandbox
 from harness.world import World
@@ -113,6 +115,9 @@ def test_a_ca_that_is_down_at_the_start_is_asked_until_it_is_up(httpd: Httpd, pe
     pebble.kill()
     httpd.start().wait_log("AH10057")
     assert httpd.get("https://a.example.org/").status == 503
+    httpd.stop()
+    httpd.start()
+    assert "a.example.org: the renewal had" in httpd.log.find("AH10064")[0].text
 
     pebble.start()
     httpd.obtain("a.example.org")
@@ -130,3 +135,30 @@ def test_a_server_with_certificates_starts_and_serves_while_the_ca_is_down(httpd
     httpd.start()
     assert httpd.served("a.example.org").leaf == before
     assert httpd.get("https://a.example.org/").status == 200
+
+
+def test_the_log_of_a_first_certificate_has_the_numbers_of_the_c_module() -> None:
+    def case(world: World) -> dict[str, str]:
+        httpd = world.httpd(world.pebble(nonce_reject=0, authz_reuse=0))
+        httpd.config.log_level = "info md:trace2"
+        httpd.config.managed("a.example.org")
+        httpd.start().obtain("a.example.org")
+        # A whole run of the new child, which may have begun its first.
+        httpd.wait_log("AH10107", times=httpd.log.count("AH10107") + 2)
+        numbers = re.findall(r"\[md:(\w+)\] .*?\b(AH\d{5}): ", "\n".join(map(str, httpd.log.lines)))
+        # Whether a child that stops has time for it is chance.
+        # C says some at a lower level too, when it only tries the configuration.
+        levels = {number: level for level, number in sorted(numbers, reverse=True) if number != "AH10058"}
+        return dict(sorted(levels.items()))
+
+    no_ari = "ours does not ask for renewal information"
+    Oracle().both(
+        case,
+        {
+            "AH10067": "C says it of success too",
+            "AH10169": "ours does not offer tls-alpn-01",
+            "AH10512": "ours says with AH10052 that a domain is due",
+            "AH10513": no_ari,
+            "AH10516": no_ari,
+        },
+    )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 
+from harness.a2md import a2md
 from harness.httpd import Httpd
-from harness.module import BUILD
 from harness.world import World
 
 VERSION = "3.0.0"
 
 
 def test_a2md_tells_its_version() -> None:
-    done = subprocess.run([BUILD / "a2md", "-V"], capture_output=True, text=True, timeout=60)
+    done = a2md("-V")
     assert (done.returncode, done.stdout.strip()) == (0, f"version: {VERSION}")
 
 
