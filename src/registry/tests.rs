@@ -279,20 +279,21 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
     let names: Vec<String> = (0..40).map(|n| format!("o{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = World::new(&names);
-    world.ca.behave(|ca| ca.pending_reads = 1);
+    world.ca.behave(|ca| ca.pending_reads = u32::MAX);
     let renewals = world.renewals(false);
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
         assert_eq!(renewals.tick(), 8);
         let worker = scope.spawn(|| renewals.work(&cancel));
         while world.ca.count(Operation::Challenge) < 32 {
-            world.clock.advance(SignedDuration::from_micros(1));
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
         cancel.cancel();
         worker.join().unwrap();
     });
     assert_eq!(world.ca.most_open_orders(), 32);
+    world.ca.recover();
+    world.ca.set_authorizations("valid");
     let renewals = world.renewals(true);
     work_side_by_side(&world, &renewals, &names);
     assert_eq!((world.ca.most_open_orders(), world.ca.ordered().len()), (32, 40));
@@ -679,6 +680,21 @@ fn domains_without_a_host_are_not_renewed_unless_always() {
     assert_eq!(watched, [(false, false), (true, true), (true, false)]);
     drop(world.run(false));
     assert_eq!(world.store.list(Group::Staging).unwrap(), ["b.test"]);
+}
+
+#[test]
+fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
+    watch_log();
+    let mut world = World::new(&["unsuited.test"]);
+    world.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
+    drop(world.run(false));
+    let job = world.staged_job("unsuited.test");
+    let last = job.last.unwrap();
+    let says =
+        "None of the ACME challenge methods configured for this domain are suitable. The challenge type 'foo-99'";
+    assert!(last.detail.unwrap().starts_with(says));
+    assert_eq!((last.status.0, job.errors, world.ca.count(Operation::Directory)), (20014, 1, 0));
+    assert_eq!(logged("AH10173", "unsuited.test"), 1);
 }
 
 #[test]
