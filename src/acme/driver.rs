@@ -38,8 +38,8 @@ pub struct Wanted {
     pub contacts: Vec<String>,
     /// The agreement to the CA's terms, as configured.
     pub agreement: Option<String>,
-    /// Challenge types that may be used, most wanted first.
-    pub challenges: Vec<ChallengeType>,
+    /// Challenge types that may be used, most wanted first; or why there is none.
+    pub challenges: Result<Vec<ChallengeType>, String>,
 }
 
 /// What is left to do after some steps.
@@ -156,11 +156,11 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Gathers the facts about the present key type from the journal; those about the CA stay. An order is for the
     /// first type without a certificate; if it is not, its certificate turns out to be for another key.
     fn look(&mut self) {
-        let record = self.journal.order();
+        let (record, challenges) = (self.journal.order(), self.wanted.challenges.clone().unwrap_or_default());
         while record.url.is_some() && self.current + 1 < self.wanted.keys.len() && self.has_chain() {
             self.current += 1;
         }
-        let facts = Facts::new(self.has_chain(), record, self.wanted.challenges.clone(), self.clock.now());
+        let facts = Facts::new(self.has_chain(), record, challenges, self.clock.now());
         self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), ..facts };
     }
 
@@ -181,6 +181,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn read_directory(&mut self) -> Result<(), AcmeError> {
+        if let Err(reason) = &self.wanted.challenges {
+            return Err(AcmeError::NoSuitableChallenge(reason.clone()));
+        }
         self.journal.progress("Contacting ACME server");
         self.directory = Some(self.session.directory(&self.wanted.scope.ca_url)?);
         self.facts.directory = true;
@@ -466,7 +469,7 @@ fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
     AcmeError::NoChallenge {
         name: authz.identifier.value.clone(),
         offered: authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" "),
-        wanted: wanted.challenges.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
+        wanted: wanted.challenges.iter().flatten().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -96,9 +96,9 @@ pub enum AcmeError {
     /// The MAC key of the external account is no base64url.
     #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
     EabKey,
-    /// No challenge of any kind could be met; there is no use in asking the CA.
-    #[error("None of the ACME challenge methods configured for this domain are suitable.")]
-    NoMethod,
+    /// No type of challenge can be answered, so the CA need not be asked.
+    #[error("{0}")]
+    NoSuitableChallenge(String),
     /// The CA has no challenge that can be answered.
     #[error(
         "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."
@@ -163,7 +163,8 @@ impl AcmeError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
-            Self::NoContact(_) | Self::NoAgreement { .. } | Self::EabKey | Self::Version1 { .. } => true,
+            Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
+            Self::EabKey | Self::Version1 { .. } => true,
             _ => false,
         }
     }
@@ -222,6 +223,7 @@ impl AcmeError {
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
+            Self::NoSuitableChallenge(_) => Status::GENERAL,
             _ => Status::INVALID,
         }
     }

@@ -80,8 +80,8 @@ pub struct Entry {
     pub live: LiveSet,
     /// Whether it is looked after.
     pub watched: bool,
-    /// Challenge types that it can use.
-    pub challenges: Vec<ChallengeType>,
+    /// Challenge types that it can use, or why there is none.
+    pub challenges: Result<Vec<ChallengeType>, String>,
 }
 
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
@@ -320,11 +320,10 @@ impl Setup {
         md.state_descr.clone_from(&live.state_descr);
         let differs = to_json(&md).ok() != stored;
         let watched = !self.read_only && (used || md.renew_mode != RenewMode::Auto);
-        let challenges = suitable::challenges(&md, reach).unwrap_or_else(|reason| {
+        let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
             }
-            Vec::new()
         });
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
         (Entry { md: Arc::new(md), live, watched, challenges }, differs)

@@ -88,9 +88,6 @@ impl Renewal {
     /// # Errors
     /// If the renewal is over without success.
     pub fn step(&mut self) -> Result<Outcome, AcmeError> {
-        if self.registry.entries[self.position].challenges.is_empty() {
-            return Err(AcmeError::NoMethod);
-        }
         self.driver.step()
     }
 

@@ -279,20 +279,21 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
     let names: Vec<String> = (0..40).map(|n| format!("o{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = World::new(&names);
-    world.ca.behave(|ca| ca.pending_reads = 1);
+    world.ca.behave(|ca| ca.pending_reads = u32::MAX);
     let renewals = world.renewals(false);
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
         assert_eq!(renewals.tick(), 8);
         let worker = scope.spawn(|| renewals.work(&cancel));
         while world.ca.count(Operation::Challenge) < 32 {
-            world.clock.advance(SignedDuration::from_micros(1));
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
         cancel.cancel();
         worker.join().unwrap();
     });
     assert_eq!(world.ca.most_open_orders(), 32);
+    world.ca.recover();
+    world.ca.set_authorizations("valid");
     let renewals = world.renewals(true);
     work_side_by_side(&world, &renewals, &names);
     assert_eq!((world.ca.most_open_orders(), world.ca.ordered().len()), (32, 40));
@@ -611,6 +612,7 @@ fn the_certificates_make_the_state() {
         let names: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
         self_signed(&own, "x", &names, now, 90).unwrap().to_pem()
     };
+    world.vault.save_key(Group::Domains, name, &Aspect::PrivateKey(p256()), &own).unwrap();
     let rows = [
         (None, State::Incomplete, "certificate(P-256) is missing"),
         (Some(String::new()), State::Incomplete, "certificate(P-256) is missing"),
@@ -683,6 +685,21 @@ fn domains_without_a_host_are_not_renewed_unless_always() {
 }
 
 #[test]
+fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
+    watch_log();
+    let mut world = World::new(&["unsuited.test"]);
+    world.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
+    drop(world.run(false));
+    let job = world.staged_job("unsuited.test");
+    let last = job.last.unwrap();
+    let says =
+        "None of the ACME challenge methods configured for this domain are suitable. The challenge type 'foo-99'";
+    assert!(last.detail.unwrap().starts_with(says));
+    assert_eq!((last.status.0, job.errors, world.ca.count(Operation::Directory)), (20014, 1, 0));
+    assert_eq!(logged("AH10173", "unsuited.test"), 1);
+}
+
+#[test]
 fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
     let mut world = World::new(&["d.test", "e.test"]);
     world.hosts = vec![Host { aliases: vec!["e.test".to_owned()], ..host("d.test") }];
@@ -707,7 +724,8 @@ fn two_domains_with_a_name_in_common_stop_a_start_but_not_a_restart() {
     let all = [declared(&["f.test", "g.test"]), declared(&["h.test", "g.test"])];
     assert!(configured(&all, &main, &globals, false).is_err());
     let left = configured(&all, &main, &globals, true).unwrap();
-    assert_eq!(left.iter().map(|md| md.name.as_str()).collect::<Vec<_>>(), ["f.test"]);
+    let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["f.test", "g.test"], vec!["h.test"]]);
 }
 
 #[test]

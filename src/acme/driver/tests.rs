@@ -157,7 +157,7 @@ impl World {
             scope: AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None },
             contacts: vec!["mailto:admin@x.org".to_owned()],
             agreement: Some("accepted".to_owned()),
-            challenges: ChallengeType::ALL.to_vec(),
+            challenges: Ok(ChallengeType::ALL.to_vec()),
         };
         Self { clock, ca, journal: MemoryJournal::default(), publisher, book: MemoryBook::default(), wanted }
     }
@@ -683,6 +683,16 @@ fn unknown_challenge_types_are_passed_over() {
     assert!(world.staged().order.is_empty());
     world.ca.recover();
     world.succeeds();
+}
+
+#[test]
+fn without_a_suitable_challenge_the_ca_is_not_asked() {
+    let mut world = World::new(&["x.org"]);
+    world.wanted.challenges = Err("None of the ACME challenge methods are suitable.".to_owned());
+    let err = world.run().unwrap_err();
+    assert_eq!(err.to_string(), "None of the ACME challenge methods are suitable.");
+    assert_eq!((err.status(), err.is_permanent()), (Status::GENERAL, true));
+    assert_eq!(world.ca.count(Operation::Directory), 0);
 }
 
 #[test]
