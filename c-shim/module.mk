@@ -11,7 +11,7 @@ md_archive = $(CARGO) rustc --lib --crate-type staticlib $(1) -- --print native-
 
 # $(call md_link,<archive>): -z defs is absent on purpose, the server's own symbols are found when it loads the module.
 md_link = $$($(APXS) -q CC) -shared -o $@.new $(1) $$(cat $(1).libs) \
-	-Wl,-u,md_module -Wl,--version-script=c-shim/md_module.map -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro,-z,now \
+	-Wl,-u,md_module -Wl,--version-script=c-shim/md_module.map -Wl,--gc-sections -Wl,--strip-debug -Wl,--as-needed -Wl,-z,relro,-z,now \
 	&& mv $@.new $@
 
 build/mod_md.so: target/release/libmod_md.a c-shim/md_module.map

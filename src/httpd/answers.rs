@@ -17,16 +17,10 @@ const LONGEST_NAME: usize = 253;
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
 
-/// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust. Both the
-/// host of the handshake and that of the request count.
+/// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
 pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
-    let connection = request.connection()?;
-    if request.path().is_some_and(|path| path.starts_with(CHALLENGES)) || !connection.is_tls() {
-        return Ok(Answer::Declined);
-    }
-    let placeholder = request.server()?.config()?.host.has_placeholder()
-        || connection.master().base_server()?.config()?.host.has_placeholder();
-    if !placeholder {
+    let is_challenge = request.path().is_some_and(|path| path.starts_with(CHALLENGES));
+    if is_challenge || !request.connection()?.is_tls() || !request.server()?.config()?.host.has_placeholder() {
         return Ok(Answer::Declined);
     }
     request.set_error_header(c"Retry-After", RETRY_AFTER);

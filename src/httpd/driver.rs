@@ -1,6 +1,7 @@
 //! Renewals in the server: mod_watchdog says in which child and when, threads of that child do the work.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::hooks::Stop;
@@ -22,8 +23,8 @@ pub fn register(pconf: Pool<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
     if !registry.entries.iter().any(|entry| entry.watched) {
         return Ok(());
     }
-    let ca_file = registry.globals.ca_file.clone();
-    let clients = move |md: &ManagedDomain, cancel: &Cancel| client(md, ca_file.as_deref(), cancel);
+    let clients = SharedClients { ca_file: registry.globals.ca_file.clone(), by_ca_file: Mutex::default() };
+    let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
     let registered =
         watchdog::register(c"_md_renew_", Duration::ZERO, pconf, Box::new(move |on| Some(tick(&renewals, on))));
@@ -53,11 +54,25 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
     TICK
 }
 
-fn client(md: &ManagedDomain, ca_file: Option<&str>, cancel: &Cancel) -> Arc<dyn HttpClient> {
-    let own = md.ca_certs.as_deref().or(ca_file);
+/// HTTP clients, one for each file of root certificates, so that renewals share connections.
+struct SharedClients {
+    ca_file: Option<String>,
+    by_ca_file: Mutex<HashMap<Option<String>, Arc<dyn HttpClient>>>,
+}
+
+impl SharedClients {
+    fn of(&self, md: &ManagedDomain, cancel: &Cancel) -> Arc<dyn HttpClient> {
+        let ca_file = md.ca_certs.as_ref().or(self.ca_file.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none"));
+        let mut known = self.by_ca_file.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = known.entry(ca_file.cloned()).or_insert_with(|| client(ca_file, cancel));
+        Arc::clone(client)
+    }
+}
+
+fn client(ca_file: Option<&String>, cancel: &Cancel) -> Arc<dyn HttpClient> {
     let settings = CurlSettings {
         user_agent: format!("{} mod_md_rs/{VERSION}", process::base_version()),
-        ca_file: own.filter(|file| !file.eq_ignore_ascii_case("none")).map(Into::into),
+        ca_file: ca_file.map(Into::into),
         ..CurlSettings::default()
     };
     Arc::new(CurlClient::new(settings, cancel.clone()))

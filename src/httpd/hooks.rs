@@ -27,10 +27,13 @@ impl From<Null> for Stop {
     }
 }
 
-/// The configuration is complete; `httpd -t` ends after this.
+/// The configuration is complete; `httpd -t` ends after this. A restart cannot be refused any more.
 pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
+    if process::is_restart() {
+        return Ok(());
+    }
     let globals = main.config()?.globals();
-    configured(&declared(main), &main_settings(main)?, &globals, process::is_restart()).map_err(|_| Stop)?;
+    configured(&declared(main), &main_settings(main)?, &globals, false).map_err(|_| Stop)?;
     Ok(())
 }
 
@@ -202,21 +205,23 @@ fn open_store(pconf: Pool<'_>, config: &ServerConfig, unused: bool) -> Result<(O
         return Ok((None, false));
     }
     let dir = config.globals().store_dir.or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
-    match FileStore::open(&dir).and_then(|store| Ok((store.prepare(Some(process::worker_ids().0))?, store).1)) {
+    let opened = FileStore::open(&dir).map_err(|err| {
+        report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
+    });
+    let prepared = opened.and_then(|store| {
+        let done = store.prepare(Some(process::worker_ids().0));
+        done.map(|()| store).map_err(|err| match err {
+            StoreError::Owner { .. } => report!(AH10082, err.status(); "MDStoreDir: {err}"),
+            _ => report!(AH10047, err.status(); "MDStoreDir: {err}"),
+        })
+    });
+    match prepared {
         Ok(store) => Ok((Some(Arc::new(store)), false)),
-        Err(err) => {
-            complain(&err);
+        Err(()) => {
             if !process::is_restart() {
                 return Err(Stop);
             }
             Ok((Some(Arc::new(FileStore::read_only(&dir))), true))
         }
-    }
-}
-
-fn complain(err: &StoreError) {
-    match err {
-        StoreError::Owner { .. } => report!(AH10082, err.status(); "MDStoreDir: {err}"),
-        _ => report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}"),
     }
 }

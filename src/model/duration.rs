@@ -13,10 +13,12 @@ pub enum Unit {
 
 /// A text that is not a duration.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unrecognized duration format")]
+#[error("unrecognized duration format, or more than 100 years")]
 pub struct DurationError;
 
 const DAY: i64 = 24 * 3600;
+/// What is longer cannot be meant, and would lead beyond the calendar.
+const LONGEST: i64 = 100 * 366 * DAY;
 const UNITS: [(&str, i64); 4] = [("d", DAY), ("h", 3600), ("mi", 60), ("s", 1)];
 
 /// Parses `<int>[unit]`: `d`, `h`, `mi`, `s` or `ms` in any case, where only the first letters of the unit count
@@ -30,14 +32,18 @@ pub fn parse_duration(text: &str, default: Unit) -> Result<SignedDuration, Durat
     let number: i64 = text[..split].parse().map_err(|_| DurationError)?;
     let unit = text[split..].to_ascii_lowercase();
     if unit.starts_with("ms") {
-        return Ok(SignedDuration::from_millis(number));
+        return bounded(SignedDuration::from_millis(number));
     }
     let seconds = match unit.as_str() {
         "" if default == Unit::Days => DAY,
         "" => 1,
         unit => UNITS.iter().find(|(prefix, _)| unit.starts_with(prefix)).ok_or(DurationError)?.1,
     };
-    number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or(DurationError)
+    number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or(DurationError).and_then(bounded)
+}
+
+fn bounded(value: SignedDuration) -> Result<SignedDuration, DurationError> {
+    if value.unsigned_abs().as_secs() > LONGEST.unsigned_abs() { Err(DurationError) } else { Ok(value) }
 }
 
 /// The canonical form: the biggest unit that divides the whole seconds; `ms` only where there is a fraction.
@@ -93,6 +99,9 @@ mod tests {
             ("-", Unit::Days, None),
             ("9223372036854775807d", Unit::Days, None),
             ("99999999999999999999", Unit::Days, None),
+            ("36500d", Unit::Days, Some(36_500 * DAY * 1000)),
+            ("36601d", Unit::Days, None),
+            ("-36601d", Unit::Days, None),
         ];
         for (text, unit, millis) in rows {
             let parsed = parse_duration(text, unit).ok().map(|d| i64::try_from(d.as_millis()).unwrap());

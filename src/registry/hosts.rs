@@ -51,15 +51,25 @@ fn by_all_names(domains: &[ManagedDomain], index: &DomainIndex, host: &Host) -> 
     found
 }
 
-/// Whether a pattern of httpd (`*` and `?`, any case) matches the name.
+/// Whether a pattern of httpd (`*` and `?`, any case) matches the name. After a mismatch the last `*` takes one more.
 fn glob(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_at_checked(1) else { return name.is_empty() };
-    match head {
-        "*" => (0..=name.len()).any(|at| name.get(at..).is_some_and(|rest| glob(tail, rest))),
-        _ => name
-            .split_at_checked(1)
-            .is_some_and(|(first, rest)| (head == "?" || head.eq_ignore_ascii_case(first)) && glob(tail, rest)),
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || c.eq_ignore_ascii_case(&name[n]) => (p, n) = (p + 1, n + 1),
+            _ => {
+                let Some((at, taken)) = star else { return false };
+                star = Some((at, taken + 1));
+                (p, n) = (at + 1, taken + 1);
+            }
+        }
     }
+    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 /// Adds the names of TLS hosts to the domains that want them, and tells of those that a manual domain lacks.
@@ -171,9 +181,15 @@ mod tests {
 
     #[test]
     fn patterns_of_httpd() {
-        for (pattern, name, expected) in
-            [("*.x.org", "a.b.x.org", true), ("*.x.org", "x.org", false), ("a?.org", "ab.org", true), ("*", "", true)]
-        {
+        for (pattern, name, expected) in [
+            ("*.x.org", "a.b.x.org", true),
+            ("*.x.org", "x.org", false),
+            ("a?.org", "ab.org", true),
+            ("*", "", true),
+            ("*a*b", "xaxxb", true),
+            ("*a*b", "xaxxbc", false),
+            ("a", "", false),
+        ] {
             assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
         }
     }

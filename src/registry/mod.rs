@@ -69,6 +69,7 @@ pub struct Setup {
     assigned: Vec<Vec<usize>>,
     is_restart: bool,
     read_only: bool,
+    placeholders: placeholder::Placeholders,
 }
 
 /// A domain of the registry. Read-only from the end of the start on.
@@ -159,7 +160,17 @@ impl Setup {
         let Start { declared, main, globals, hosts, is_restart, read_only } = start;
         let domains = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
-        let setup = Self { vault, clock, globals, domains, hosts, assigned, is_restart, read_only };
+        let setup = Self {
+            vault,
+            clock,
+            globals,
+            domains,
+            hosts,
+            assigned,
+            is_restart,
+            read_only,
+            placeholders: Default::default(),
+        };
         if !read_only {
             accounts::adopt_staged(&setup.vault);
             setup.activate_staged();
@@ -215,7 +226,7 @@ impl Setup {
     /// # Errors
     /// If they cannot be made (AH10174).
     pub fn ensure_placeholder(&self, md: &ManagedDomain) -> Result<(), CannotStart> {
-        placeholder::ensure(&self.vault, md, self.clock.now()).map_err(|err| {
+        self.placeholders.ensure(&self.vault, md, self.clock.now()).map_err(|err| {
             report!(AH10174, err.status; "{}: the placeholder certificate cannot be made: {err}", md.name);
             CannotStart
         })

@@ -2,6 +2,7 @@
 //! a crash half-way leads to.
 
 use std::fs;
+use std::io;
 use std::time::SystemTime;
 
 use super::file::present;
@@ -10,6 +11,9 @@ use crate::log::note;
 
 /// So many former sets of a domain are kept.
 pub(super) const KEPT: usize = 50;
+
+/// So many numbers that are free in a row are the end: a new set takes the first free number.
+const GAP: u16 = 200;
 
 /// The highest number of a set.
 const LAST: u16 = 999;
@@ -91,14 +95,21 @@ fn prune(store: &FileStore, item: &str) -> Result<(), StoreError> {
     sets(store, item)?.iter().skip(KEPT).try_for_each(|name| store.purge(Group::Archive, name))
 }
 
-/// The former sets of a domain, newest first.
+/// The former sets of a domain, newest first. They are looked for by name, as the archive holds those of all domains.
 fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
-    let mut sets = Vec::new();
-    for name in store.list(Group::Archive)? {
-        if let Some(number) = number(item, &name) {
-            let path = store.paths.item(Group::Archive, &name)?;
-            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
-            sets.push((modified.map_err(|error| StoreError::io("examine", path, error))?, number, name));
+    let (mut sets, mut missing) = (Vec::new(), 0);
+    for name in names(item) {
+        let path = store.paths.item(Group::Archive, &name)?;
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(modified) => {
+                sets.push((modified, number(item, &name), name));
+                missing = 0;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing += 1,
+            Err(error) => return Err(StoreError::io("examine", path, error)),
+        }
+        if missing > GAP {
+            break;
         }
     }
     sets.sort();

@@ -152,6 +152,11 @@ impl Store for FileStore {
         files.chunks(AT_ONCE).flat_map(save).collect()
     }
 
+    fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        let name = checked_file(aspect)?;
+        self.make_item(group, item)?.prepare(&name, group.file_mode(aspect), data)?.replace()
+    }
+
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
         let name = checked_file(aspect)?;
         self.make_item(group, item)?.create(&name, group.file_mode(aspect), data)

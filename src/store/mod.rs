@@ -48,6 +48,15 @@ pub trait Store: Send + Sync {
         files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect()
     }
 
+    /// As [`Store::save`] for what can be made again: does not wait for the disk, so that after a power failure the file
+    /// may be damaged.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        self.save(group, item, aspect, data)
+    }
+
     /// Writes a file that is absent; `false` if it is there already. Of several writers one succeeds.
     ///
     /// # Errors
