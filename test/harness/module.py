@@ -21,7 +21,7 @@ class Missing(RuntimeError):
 
 @dataclass(frozen=True)
 class Module:
-    """A mod_md.so: `ours` or the C module of the `system`."""
+    """A mod_md.so: `ours` or the C module of the `system`; `none` is the absence of both."""
 
     name: str
     path: Path
@@ -36,12 +36,21 @@ class Module:
         return module
 
     @classmethod
+    def absent(cls) -> Module:
+        """No module at all: httpd as it is, to compare with."""
+        return cls("none", Path())
+
+    @classmethod
     def under_test(cls) -> Module:
         """What the environment variable MD_UNDER_TEST names, by default ours."""
         name = os.environ.get("MD_UNDER_TEST") or "ours"
         if name not in ("ours", "system"):
             raise Missing(f"MD_UNDER_TEST={name}: use ours or system")
         return cls.named(name)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.name != "none"
 
     @property
     def is_ours(self) -> bool:
