@@ -427,6 +427,8 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=300, help="seconds after which renew gives up")
     parser.add_argument("--extra", default="", help="further lines of configuration for renew")
     options = parser.parse_intermixed_args()
+    # Servers are ended and stores removed also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if options.what == "all":
             run_all(options)

@@ -17,6 +17,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import signal
 import socket
 import ssl
 import sys
@@ -183,9 +184,16 @@ class Load:
         threads = [threading.Thread(target=self._client, args=(number, counts[number], stopped)) for number in range(CLIENTS)]
         for thread in threads:
             thread.start()
-        with contextlib.suppress(EOFError):
-            pipe.recv()
-        stopped.set()
+        # An interrupt reaches the whole group; this process ends when it is told to by the pipe.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        # Without this end of its own the pipe also tells that the other process is gone.
+        self._pipe.close()
+        try:
+            with contextlib.suppress(EOFError):
+                pipe.recv()
+        finally:
+            stopped.set()
         for thread in threads:
             thread.join()
         with contextlib.suppress(BrokenPipeError):
@@ -475,6 +483,7 @@ def _threads(pid: int) -> int:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return 0 if Soak(Plan()).run() else 1
     except Missing as missing:
