@@ -18,7 +18,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test fresh clean
+.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,15 @@ pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS 
 # run.py needs a Python before it can count; what else is missing is its first step.
 test: $(if $(shell command -v python3),,packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed
 	@python3 $(TOOLS)/run.py $(CHECKS)
+
+# Not a part of test: these take minutes, and their figures want a machine that does nothing else.
+soak: deps ## Restart under load while renewals run; SOAK_RESTARTS=200, SOAK_MPM=event and others in test/soak.py
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/soak.py
+
+bench: deps ## Measure the C module and ours side by side; BENCH_N=1000, BENCH_RUNS=3 and others in test/README.md
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/bench.py all
 
 fresh: ## Run demo and test in a new Debian 13 below build/fresh, with its own Rust
 	@$(TOOLS)/fresh.sh

@@ -15,7 +15,9 @@ use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
 use super::chain::PemBlocks;
 use super::csr::{MUST_STAPLE, TLS_FEATURE};
-use super::{ChainError, CryptoError, base64url, hex};
+use super::key_match::comparable;
+use super::summary::{Issuer, Summary};
+use super::{ChainError, CryptoError, hex};
 use crate::model::{DomainName, Timestamp};
 
 /// A certificate. Reading one is cheap, as a server start reads thousands; copies share the data.
@@ -101,17 +103,16 @@ impl Certificate {
         self.0.not_after
     }
 
-    /// The serial number in upper-case hexadecimal, two digits per byte, without leading zero bytes.
+    /// The facts that are told of it, to be kept when the certificate itself is not.
     #[must_use]
-    pub fn serial_hex(&self) -> String {
-        let zeros = self.0.serial.iter().take_while(|byte| **byte == 0).count();
-        hex(&self.0.serial[zeros.min(self.0.serial.len().saturating_sub(1))..], true)
-    }
-
-    /// SHA-256 of the DER, in lower-case hexadecimal.
-    #[must_use]
-    pub fn sha256_fingerprint(&self) -> String {
-        self.fingerprint(MessageDigest::sha256())
+    pub fn summary(&self) -> Summary {
+        let facts = &*self.0;
+        let issuer = Issuer {
+            name: facts.issuer.clone(),
+            uri: facts.issuer_uri.clone(),
+            key_id: facts.authority_key_id.clone(),
+        };
+        Summary::new(issuer, (facts.not_before, facts.not_after), &facts.serial, &facts.der)
     }
 
     /// SHA-1 of the DER, in lower-case hexadecimal.
@@ -120,29 +121,10 @@ impl Certificate {
         self.fingerprint(MessageDigest::sha1())
     }
 
-    /// The issuer on one line, e.g. `/C=US/O=Example/CN=R3`, as `X509_NAME_oneline` writes it.
-    #[must_use]
-    pub fn issuer_one_line(&self) -> &str {
-        &self.0.issuer
-    }
-
-    /// Where the issuer's certificate can be had (RFC 5280 section 4.2.2.1).
-    #[must_use]
-    pub fn issuer_uri(&self) -> Option<String> {
-        self.0.issuer_uri.clone()
-    }
-
     /// Where its OCSP responder is (RFC 5280 section 4.2.2.1).
     #[must_use]
     pub fn ocsp_uri(&self) -> Option<String> {
         self.0.ocsp_uri.clone()
-    }
-
-    /// The identifier that renewal information is asked for with (RFC 9773 section 4.1); `None` without an authority key identifier.
-    #[must_use]
-    pub fn ari_cert_id(&self) -> Option<String> {
-        let key_id = self.0.authority_key_id.as_deref()?;
-        Some(format!("{}.{}", base64url(key_id), base64url(&self.0.serial)))
     }
 
     /// Whether clients shall refuse it without an OCSP staple (RFC 7633).
@@ -166,6 +148,13 @@ impl Certificate {
         // OpenSSL needs much longer to read a public key than to write one, which mostly is the same bytes.
         key.public_key_to_der().is_ok_and(|own| own == parsed.public_key().raw)
             || self.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| key.public_eq(&public))
+    }
+
+    /// The public key in the form in which keys are compared.
+    pub(super) fn public_key(&self) -> Option<Vec<u8>> {
+        let (_, parsed) = X509Certificate::from_der(&self.0.der).ok()?;
+        let key = parsed.public_key();
+        comparable(key.algorithm.algorithm.as_bytes(), &key.subject_public_key.data)
     }
 
     /// The certificate as OpenSSL reads it, with its public key.
@@ -265,7 +254,7 @@ fn one_line(name: &X509Name<'_>) -> String {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Certificate({} {:?})", self.serial_hex(), self.0.names)
+        write!(f, "Certificate({} {:?})", self.summary().serial_hex(), self.0.names)
     }
 }
 
@@ -325,9 +314,9 @@ mod tests {
         ];
         let value = [&[0x30, 0x16, 0x80, 0x14], &key_id[..]].concat();
         let certificate = issue(&[0x87, 0x65, 0x43, 0x21], &[], vec![extension("2.5.29.35", &value)]);
-        assert_eq!(certificate.ari_cert_id().unwrap(), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
-        assert_eq!(certificate.serial_hex(), "87654321");
-        assert_eq!(with_names(&["a.org"]).ari_cert_id(), None);
+        assert_eq!(certificate.summary().ari_cert_id().unwrap(), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+        assert_eq!(certificate.summary().serial_hex(), "87654321");
+        assert_eq!(with_names(&["a.org"]).summary().ari_cert_id(), None);
     }
 
     #[test]
@@ -338,15 +327,15 @@ mod tests {
         let extensions = vec![extension("1.3.6.1.5.5.7.1.1", access), extension(TLS_FEATURE, &MUST_STAPLE)];
         let certificate = issue(&[0x0a, 0xbc], &[Identifier::Dns("A.example.org".to_owned())], extensions);
         assert_eq!(certificate.names(), ["a.example.org"]);
-        assert_eq!(certificate.serial_hex(), "0ABC");
+        assert_eq!(certificate.summary().serial_hex(), "0ABC");
         assert_eq!(certificate.not_before().as_second(), 1_600_000_000);
         assert_eq!(certificate.not_after().as_second(), Timestamp::MAX.as_second());
-        assert_eq!(certificate.issuer_one_line(), "/C=DE/O=B\\xC3\\xBCcher & Co/CN=Test CA");
+        assert_eq!(certificate.summary().issuer_name(), "/C=DE/O=B\\xC3\\xBCcher & Co/CN=Test CA");
         assert_eq!(certificate.ocsp_uri().as_deref(), Some("http://o"));
-        assert_eq!(certificate.issuer_uri().as_deref(), Some("http://i"));
+        assert_eq!(certificate.summary().issuer_uri(), Some("http://i"));
         assert!(certificate.must_staple());
         let digest = hash(MessageDigest::sha256(), certificate.to_der()).unwrap();
-        assert_eq!(certificate.sha256_fingerprint(), hex(&digest, false));
+        assert_eq!(certificate.summary().sha256_fingerprint(), hex(&digest, false));
         assert_eq!(certificate.sha1_hex().len(), 40);
     }
 
@@ -356,7 +345,8 @@ mod tests {
         for value in [&b""[..], b"\x30", b"\x30\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x03abc", &[0xff; 40]] {
             let certificate = issue(&[1], &[], oids.iter().map(|oid| extension(oid, value)).collect());
             assert!(certificate.names().is_empty() && !certificate.must_staple(), "{value:?}");
-            assert_eq!(certificate.issuer_uri().or(certificate.ocsp_uri()).or(certificate.ari_cert_id()), None);
+            let summary = certificate.summary();
+            assert_eq!((summary.issuer_uri(), certificate.ocsp_uri(), summary.ari_cert_id()), (None, None, None));
         }
     }
 
@@ -395,7 +385,7 @@ mod tests {
         for position in 0..der.len() {
             let mut bytes = der.clone();
             bytes[position] ^= 0x55;
-            let _ = Certificate::from_der(&bytes).map(|certificate| certificate.serial_hex());
+            let _ = Certificate::from_der(&bytes).map(|certificate| certificate.summary().serial_hex());
             assert!(Certificate::from_der(&der[..position]).is_err());
         }
     }

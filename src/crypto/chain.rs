@@ -1,5 +1,7 @@
 //! Chains of certificates, and the PEM text that they are exchanged in.
 
+use zeroize::Zeroizing;
+
 use super::{Certificate, CryptoError};
 
 /// A certificate and those that lead from it to a root: never empty, the leaf first.
@@ -92,6 +94,24 @@ impl Chain {
 /// The certificates of a PEM text as DER. OpenSSL's reader is no choice: it asks a terminal about blocks that say they are encrypted.
 pub(super) struct PemBlocks<'a>(pub(super) &'a [u8]);
 
+/// The content of the first block of PEM with one of these labels, `None` if there is none or it is no base64.
+pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
+    let mut text = text;
+    loop {
+        (_, text) = split_once(text, b"-----BEGIN ")?;
+        if let Some(label) = labels.iter().find(|label| text.starts_with(label)) {
+            let (body, _) = split_once(&text[label.len()..], b"-----END ")?;
+            return decode(body);
+        }
+    }
+}
+
+fn decode(body: &[u8]) -> Option<Vec<u8>> {
+    let body: Zeroizing<Vec<u8>> =
+        body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>().into();
+    std::str::from_utf8(&body).ok().and_then(|body| openssl::base64::decode_block(body).ok())
+}
+
 impl Iterator for PemBlocks<'_> {
     type Item = Result<Vec<u8>, &'static str>;
 
@@ -105,9 +125,7 @@ impl Iterator for PemBlocks<'_> {
                 return self.end("its end is missing");
             };
             self.0 = rest;
-            let body: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            let der = std::str::from_utf8(&body).ok().and_then(|body| openssl::base64::decode_block(body).ok());
-            return Some(der.ok_or("it is not base64"));
+            return Some(decode(body).ok_or("it is not base64"));
         }
     }
 }

@@ -6,7 +6,9 @@ mod chain;
 mod csr;
 mod jws;
 mod key;
+mod key_match;
 mod self_signed;
+mod summary;
 #[cfg(test)]
 pub(crate) mod test_ca;
 
@@ -15,7 +17,9 @@ pub use chain::{Chain, ChainError};
 pub use csr::csr_der;
 pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, thumbprint};
 pub use key::PrivateKey;
+pub use key_match::key_fits;
 pub use self_signed::self_signed;
+pub use summary::Summary;
 
 /// Why a key, a request or a signature could not be made or read. Never tells a secret.
 #[derive(Debug, thiserror::Error)]

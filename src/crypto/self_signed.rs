@@ -67,8 +67,8 @@ mod tests {
             assert_eq!(certificate.names(), ["a.example.org", "*.b.example.org", "192.0.2.1"]);
             assert_eq!(certificate.not_before(), from);
             assert_eq!(certificate.not_after().as_second(), 1_700_000_000 + 14 * 86_400);
-            assert_eq!(certificate.issuer_one_line(), "/CN=Placeholder");
-            assert_eq!(certificate.serial_hex().len(), 40);
+            assert_eq!(certificate.summary().issuer_name(), "/CN=Placeholder");
+            assert_eq!(certificate.summary().serial_hex().len(), 40);
             assert!(key.fits(&certificate));
             let x509 = X509::from_der(certificate.to_der()).unwrap();
             assert!(x509.verify(key.pkey()).unwrap());

@@ -91,5 +91,5 @@ pub fn md_status(request: Request<'_>) -> Result<Answer, Null> {
 
 /// All domains, from the last phase of the start on.
 fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
-    Ok(request.server()?.main()?.config()?.registry.get().map(AsRef::as_ref))
+    Ok(request.server()?.main()?.config()?.main()?.registry.get().map(AsRef::as_ref))
 }

@@ -43,13 +43,13 @@ impl<'c> Command<'c> {
     /// Checks the arguments and sets what they say.
     fn run(&mut self, row: &Directive, words: &[&str]) -> Result<(), String> {
         let (pool, origin) = (self.pool, self.origin());
-        let (globals, local) = self.settings();
+        let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
         row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve }, words)
     }
 
     /// The values of the whole server, and those of the server that the directive stands in.
-    fn settings(&mut self) -> (&mut Globals, &mut Local) {
+    fn settings(&mut self) -> Result<(&mut Globals, &mut Local), Null> {
         // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
         let main = unsafe { self.main_config.as_mut() };
         if self.config == self.main_config {
@@ -57,7 +57,12 @@ impl<'c> Command<'c> {
         }
         // SAFETY: as above, and not the same as `main`.
         let host = unsafe { self.config.as_mut() };
-        (main.globals_mut(), host.local_mut())
+        Ok((main.globals_mut()?, host.local_mut()))
+    }
+
+    /// From the start of a section to its end directives set what its domain has.
+    fn set_in_section(&mut self, inside: bool) -> Result<(), String> {
+        self.settings().map(|(_, local)| local.in_section = inside).map_err(|null| null.to_string())
     }
 
     /// The file and line of the directive.
@@ -198,9 +203,9 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
         let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
         let words = section_words(command.pool, rest, row)?;
         command.run(row, &words)?;
-        command.settings().1.in_section = true;
+        command.set_in_section(true)?;
         let children = command.walk();
-        command.settings().1.in_section = false;
+        command.set_in_section(false)?;
         children
     };
     // SAFETY: as in `take_one`.

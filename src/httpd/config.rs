@@ -1,8 +1,9 @@
 //! What our module keeps for one server: its settings, and what became of them at the start.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::boundary::Null;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
@@ -13,15 +14,20 @@ use crate::store::FileStore;
 /// Written by directives, in the parent's only thread; read-only from check_config on.
 #[derive(Default)]
 pub struct ServerConfig {
-    /// Values of the whole server; those of the main server count.
-    globals: Option<Box<Globals>>,
-    /// What was said in this server.
+    main: Option<Box<Main>>,
     local: Option<Box<Local>>,
     /// What the start found out about this server.
     pub host: HostState,
-    /// The start in progress, in the main server: from the first to the last post_config.
-    starting: Mutex<Option<Box<Starting>>>,
-    /// All domains, in the main server: from the last post_config on.
+}
+
+/// What only the main server has.
+#[derive(Default)]
+pub struct Main {
+    /// Values of the whole server.
+    pub globals: Globals,
+    /// The start in progress: from the first to the last post_config.
+    starting: Mutex<Option<Starting>>,
+    /// All domains: from the last post_config on.
     pub registry: OnceLock<Arc<Registry>>,
 }
 
@@ -36,13 +42,102 @@ pub struct Starting {
 /// What the start found out about one server. Written in post_config by the parent's only thread.
 #[derive(Debug, Default)]
 pub struct HostState {
-    /// Position among all servers, the main server first.
-    pub position: OnceLock<usize>,
+    position: AtomicU32,
     tls: AtomicBool,
     placeholder: AtomicBool,
 }
 
+/// Values that a server has for itself.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    /// Properties set outside of sections.
+    settings: Settings,
+    /// Domains declared in this server, in order, until a start takes them.
+    declared: Mutex<Vec<Declared>>,
+    /// Whether the last declared domain is a section that is still being read.
+    pub(super) in_section: bool,
+}
+
+impl ServerConfig {
+    /// What the main server needs beside what all have.
+    #[must_use]
+    pub fn for_main() -> Self {
+        Self { main: Some(Box::default()), ..Self::default() }
+    }
+
+    /// What only the main server has.
+    ///
+    /// # Errors
+    /// If this is not the main server.
+    pub fn main(&self) -> Result<&Main, Null> {
+        self.main.as_deref().ok_or(Null("main server"))
+    }
+
+    /// Values of the whole server, to be changed.
+    pub(super) fn globals_mut(&mut self) -> Result<&mut Globals, Null> {
+        self.main.as_deref_mut().map(|main| &mut main.globals).ok_or(Null("main server"))
+    }
+
+    /// What is said in this server, to be changed.
+    pub(super) fn local_mut(&mut self) -> &mut Local {
+        self.local.get_or_insert_default()
+    }
+
+    /// Values of the whole server and what is said in it, to be changed.
+    pub(super) fn both_mut(&mut self) -> Result<(&mut Globals, &mut Local), Null> {
+        let main = self.main.as_deref_mut().ok_or(Null("main server"))?;
+        Ok((&mut main.globals, self.local.get_or_insert_default()))
+    }
+
+    /// Properties set outside of sections.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.local.as_deref().map(|local| &local.settings)
+    }
+
+    /// Domains declared in this server, in order.
+    #[must_use]
+    pub fn declared(&self) -> Vec<Declared> {
+        self.local.as_deref().map(|local| lock(&local.declared).clone()).unwrap_or_default()
+    }
+
+    /// The same, which is not needed after this.
+    #[must_use]
+    pub fn take_declared(&self) -> Vec<Declared> {
+        self.local.as_deref().map(|local| std::mem::take(&mut *lock(&local.declared))).unwrap_or_default()
+    }
+}
+
+impl Main {
+    /// The start in progress.
+    pub fn starting(&self) -> MutexGuard<'_, Option<Starting>> {
+        lock(&self.starting)
+    }
+}
+
+impl Local {
+    /// What a directive sets now: the section that is being read, or the server.
+    pub(super) fn target(&mut self) -> Target<'_> {
+        let declared = self.declared.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match declared.len() {
+            count if self.in_section && count > 0 => Target::Domain(&mut declared[count - 1]),
+            _ => Target::Server { settings: &mut self.settings, declared },
+        }
+    }
+}
+
 impl HostState {
+    /// Sets the position among all servers, the main server first.
+    pub fn set_position(&self, position: usize) {
+        self.position.store(position.try_into().unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// The position among all servers.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position.load(Ordering::Relaxed) as usize
+    }
+
     /// mod_ssl asked for certificates.
     pub fn set_tls(&self) {
         self.tls.store(true, Ordering::Relaxed);
@@ -66,63 +161,6 @@ impl HostState {
     }
 }
 
-/// Values that a server has for itself.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Local {
-    /// Properties set outside of sections.
-    pub settings: Settings,
-    /// Domains declared in this server, in order.
-    pub declared: Vec<Declared>,
-    /// Whether the last declared domain is a section that is still being read.
-    pub(super) in_section: bool,
-}
-
-impl ServerConfig {
-    /// The start in progress.
-    pub fn starting(&self) -> MutexGuard<'_, Option<Box<Starting>>> {
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Values of the whole server.
-    #[must_use]
-    pub fn globals(&self) -> Globals {
-        self.globals.as_deref().cloned().unwrap_or_default()
-    }
-
-    /// Values of the whole server, to be changed.
-    pub(super) fn globals_mut(&mut self) -> &mut Globals {
-        self.globals.get_or_insert_default()
-    }
-
-    /// Properties set outside of sections.
-    #[must_use]
-    pub fn settings(&self) -> Option<&Settings> {
-        self.local.as_deref().map(|local| &local.settings)
-    }
-
-    /// Domains declared in this server, in order.
-    #[must_use]
-    pub fn declared(&self) -> &[Declared] {
-        self.local.as_deref().map_or(&[], |local| &local.declared)
-    }
-
-    /// What is said in this server, to be changed.
-    pub(super) fn local_mut(&mut self) -> &mut Local {
-        self.local.get_or_insert_default()
-    }
-
-    /// Both.
-    pub(super) fn both_mut(&mut self) -> (&mut Globals, &mut Local) {
-        (self.globals.get_or_insert_default(), self.local.get_or_insert_default())
-    }
-}
-
-impl Local {
-    /// What a directive sets now: the section that is being read, or the server.
-    pub(super) fn target(&mut self) -> Target<'_> {
-        match self.declared.len() {
-            count if self.in_section && count > 0 => Target::Domain(&mut self.declared[count - 1]),
-            _ => Target::Server { settings: &mut self.settings, declared: &mut self.declared },
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

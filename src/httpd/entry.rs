@@ -32,14 +32,17 @@ const _: sys::md_rs_cert_files_fn = Some(md_rs_add_cert_files);
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_create_server_config(
     pool: *mut sys::apr_pool_t,
-    _server: *mut sys::server_rec,
+    server: *mut sys::server_rec,
 ) -> *mut c_void {
     log::install();
     boundary::install_panic_log();
     guard("create_server_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the configuration's pool, in which it also keeps the pointer that we return.
         let pool = unsafe { Pool::from_raw(pool) }?;
-        Ok(pool.keep_raw(ServerConfig::default()).cast())
+        // SAFETY: the server that the configuration is for, which lives as long.
+        let server = unsafe { Server::from_raw(server) }?;
+        let config = if server.is_virtual() { ServerConfig::default() } else { ServerConfig::for_main() };
+        Ok(pool.keep_raw(config).cast())
     })
 }
 

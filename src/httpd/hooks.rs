@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boundary::Null;
-use super::config::{ServerConfig, Starting};
+use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
@@ -32,8 +32,9 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     if process::is_restart() {
         return Ok(());
     }
-    let globals = main.config()?.globals();
-    configured(&declared(main), &main_settings(main)?, &globals, false).map_err(|_| Stop)?;
+    let globals = &main.config()?.main()?.globals;
+    let declared: Vec<Declared> = declared(main, ServerConfig::declared);
+    configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
     Ok(())
 }
 
@@ -44,13 +45,13 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
-    let config = main.config()?;
-    let declared = declared(main);
+    let config = main.config()?.main()?;
+    let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
     let start = Start {
         declared,
         main: main_settings(main)?,
-        globals: config.globals(),
+        globals: config.globals.clone(),
         hosts: hosts(main)?,
         is_restart: process::is_restart(),
         read_only,
@@ -60,19 +61,18 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
         None => Arc::new(MemoryStore::new()),
     };
     let setup = Setup::begin(start, Arc::new(Vault::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
-    *config.starting() = Some(Box::new(Starting { setup, store }));
+    *config.starting() = Some(Starting { setup, store });
     Ok(())
 }
 
 /// After the TLS modules asked for certificates, before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    let config = main.config()?;
-    let Some(starting) = config.starting().take() else { return Ok(()) };
-    let Starting { setup, store } = *starting;
+    let config = main.config()?.main()?;
+    let Some(Starting { setup, store }) = config.starting().take() else { return Ok(()) };
     if process::is_dry_run() {
         return Ok(());
     }
-    let reach = reachability(config.globals().port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
@@ -125,12 +125,11 @@ pub fn certificate_files(server: Server<'_>, has_others: bool) -> Vec<Certificat
 fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, Stop> {
     let host = &server.config()?.host;
     host.set_tls();
-    let starting = server.main()?.config()?.starting();
-    let (Some(Starting { setup, store: Some(store) }), Some(position)) = (starting.as_deref(), host.position.get())
-    else {
+    let starting = server.main()?.config()?.main()?.starting();
+    let Some(Starting { setup, store: Some(store) }) = &*starting else {
         return Ok(Vec::new());
     };
-    let Some(md) = setup.domain_of(*position) else { return Ok(Vec::new()) };
+    let Some(md) = setup.domain_of(host.position()) else { return Ok(Vec::new()) };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
     let specs = setup.usable(md);
@@ -168,8 +167,8 @@ fn files(
 }
 
 /// All domains that are declared anywhere, the main server's first.
-fn declared(main: Server<'_>) -> Vec<Declared> {
-    main.all().filter_map(|server| server.config().ok()).flat_map(ServerConfig::declared).cloned().collect()
+fn declared(main: Server<'_>, of: fn(&ServerConfig) -> Vec<Declared>) -> Vec<Declared> {
+    main.all().filter_map(|server| server.config().ok()).flat_map(of).collect()
 }
 
 fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
@@ -181,8 +180,7 @@ fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
 fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
     let describe = |(position, server): (usize, Server<'_>)| {
         let config = server.config()?;
-        // Set once, here: the configuration is new.
-        let _ = config.host.position.set(position);
+        config.host.set_position(position);
         let names = |all: &mut dyn Iterator<Item = &str>| all.map(str::to_owned).collect();
         let name = server.name().unwrap_or("(no name)");
         Ok(Host {
@@ -200,11 +198,11 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
 }
 
 /// The store, and whether it can only be read. There is none where nothing needs it.
-fn open_store(pconf: Pool<'_>, config: &ServerConfig, unused: bool) -> Result<(Option<Arc<FileStore>>, bool), Stop> {
+fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Option<Arc<FileStore>>, bool), Stop> {
     if unused {
         return Ok((None, false));
     }
-    let dir = config.globals().store_dir.or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
+    let dir = config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
     let opened = FileStore::open(&dir).map_err(|err| {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });

@@ -46,10 +46,9 @@ impl<'p> Pool<'p> {
     /// As [`Pool::keep`], for values that C hands back to us by pointer.
     pub(super) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
         let raw = Box::into_raw(Box::new(value));
-        self.on_cleanup(move || {
-            // SAFETY: from Box::into_raw above; this clean-up runs once and is the only one to free it.
-            drop(unsafe { Box::from_raw(raw) });
-        });
+        let (pool, data) = (self.as_ptr(), raw.cast());
+        // SAFETY: the pool is live; `drop_value` takes `data` back as what it is, and APR calls it once.
+        unsafe { sys::apr_pool_cleanup_register(pool, data, Some(drop_value::<T>), Some(sys::apr_pool_cleanup_null)) }
         raw
     }
 
@@ -90,6 +89,14 @@ type Action = Box<dyn FnOnce()>;
 /// A thin pointer to an action: C cannot carry the two words of a `Box<dyn FnOnce()>`.
 fn boxed(action: impl FnOnce() + 'static) -> *mut c_void {
     Box::into_raw(Box::new(Box::new(action) as Action)).cast()
+}
+
+unsafe extern "C" fn drop_value<T>(data: *mut c_void) -> sys::apr_status_t {
+    guard("pool clean-up", sys::APR_SUCCESS, || {
+        // SAFETY: from Box::into_raw in `keep_raw`; this clean-up runs once and is the only one to free it.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        Ok(sys::APR_SUCCESS)
+    })
 }
 
 unsafe extern "C" fn run_cleanup(data: *mut c_void) -> sys::apr_status_t {

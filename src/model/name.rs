@@ -1,5 +1,6 @@
 //! DNS names and addresses of a managed domain, as they are compared, stored and sent to a CA.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -104,6 +105,12 @@ impl fmt::Display for DomainName {
 
 impl AsRef<str> for DomainName {
     fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for DomainName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

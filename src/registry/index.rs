@@ -7,8 +7,9 @@ use crate::model::{DomainName, ManagedDomain};
 /// Names of many domains. Positions are those of the list it was made from.
 #[derive(Debug, Default)]
 pub struct DomainIndex {
-    names: HashMap<String, usize>,
-    wildcards: HashMap<String, usize>,
+    names: HashMap<DomainName, u32>,
+    /// By what follows `*.`.
+    wildcards: HashMap<Box<str>, u32>,
 }
 
 impl DomainIndex {
@@ -23,9 +24,11 @@ impl DomainIndex {
 
     /// Adds a name of the domain at `position`.
     pub fn add(&mut self, name: &DomainName, position: usize) {
-        let map = if name.is_wildcard() { &mut self.wildcards } else { &mut self.names };
-        let key = name.as_str().strip_prefix("*.").unwrap_or(name.as_str());
-        map.entry(key.to_owned()).or_insert(position);
+        let position = position.try_into().unwrap_or(u32::MAX);
+        match name.as_str().strip_prefix("*.") {
+            Some(parent) => self.wildcards.entry(parent.into()).or_insert(position),
+            None => self.names.entry(name.clone()).or_insert(position),
+        };
     }
 
     /// The domain that has exactly this name.
@@ -33,16 +36,18 @@ impl DomainIndex {
     pub fn exact(&self, name: &str) -> Option<usize> {
         let name = name.to_ascii_lowercase();
         match name.strip_prefix("*.") {
-            Some(parent) => self.wildcards.get(parent).copied(),
-            None => self.names.get(&name).copied(),
+            Some(parent) => self.wildcards.get(parent),
+            None => self.names.get(name.as_str()),
         }
+        .map(|position| *position as usize)
     }
 
     /// The domain that has a wildcard for this name.
     #[must_use]
     pub fn wildcard(&self, name: &str) -> Option<usize> {
         let (label, parent) = name.split_once('.')?;
-        if label.is_empty() || label == "*" { None } else { self.wildcards.get(&parent.to_ascii_lowercase()).copied() }
+        let found = self.wildcards.get(parent.to_ascii_lowercase().as_str()).map(|position| *position as usize);
+        found.filter(|_| !label.is_empty() && label != "*")
     }
 
     /// The domain whose certificate is good for this name.

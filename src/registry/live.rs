@@ -1,10 +1,11 @@
 //! The certificates that a domain serves: what there is in `domains/`, what it is worth, and when it is to be renewed.
 
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use super::schedule::{self, Validity};
 use super::vault::Vault;
-use crate::crypto::{Certificate, Chain, ChainError};
+use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain, State, Window};
 use crate::store::{Aspect, Group, Store};
@@ -12,50 +13,15 @@ use crate::store::{Aspect, Group, Store};
 /// Shorter files without a certificate count as missing; longer ones as damaged.
 const DAMAGED_FROM: usize = 1024;
 
-/// What is told of a certificate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CertificateFacts {
-    /// Name of its key type.
-    pub spec: String,
-    /// Issuer in one line.
-    pub issuer_name: String,
-    /// Where the issuer's certificate is.
-    pub issuer_uri: Option<String>,
-    /// Good from, and until.
-    pub validity: Validity,
-    /// Serial number, upper-case hex.
-    pub serial: String,
-    /// Fingerprint, lower-case hex.
-    pub sha256_fingerprint: String,
-    /// Identifier for renewal information (RFC 9773 section 4.1).
-    pub ari_cert_id: Option<String>,
-}
-
 /// The certificates of a domain as they were when they were looked at, one entry per key type.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveSet {
     /// `None` where the certificate is missing.
-    pub certificates: Vec<Option<CertificateFacts>>,
+    pub certificates: Vec<Option<Summary>>,
     /// What the set is worth.
     pub state: Option<State>,
     /// Why it is not complete.
     pub state_descr: Option<String>,
-}
-
-impl CertificateFacts {
-    /// The facts of a certificate for a key type.
-    #[must_use]
-    pub fn new(spec: &KeySpec, certificate: &Certificate) -> Self {
-        Self {
-            spec: spec.json_name().to_owned(),
-            issuer_name: certificate.issuer_one_line().to_owned(),
-            issuer_uri: certificate.issuer_uri(),
-            validity: (certificate.not_before(), certificate.not_after()),
-            serial: certificate.serial_hex(),
-            sha256_fingerprint: certificate.sha256_fingerprint(),
-            ari_cert_id: certificate.ari_cert_id(),
-        }
-    }
 }
 
 impl LiveSet {
@@ -73,7 +39,7 @@ impl LiveSet {
                     (set.state, set.state_descr) = (Some(state), Some(reason));
                 }
             }
-            set.certificates.push(chain.ok().map(|chain| CertificateFacts::new(spec, chain.leaf())));
+            set.certificates.push(chain.ok().map(|chain| chain.leaf().summary()));
         }
         set
     }
@@ -84,7 +50,7 @@ impl LiveSet {
         if self.state != Some(State::Complete) {
             return now;
         }
-        let validities: Vec<_> = self.certificates.iter().map(|cert| cert.as_ref().map(|cert| cert.validity)).collect();
+        let validities: Vec<_> = self.certificates.iter().map(|cert| cert.as_ref().map(Summary::validity)).collect();
         schedule::renew_at(&validities, window, now)
     }
 
@@ -96,8 +62,8 @@ impl LiveSet {
 }
 
 /// The span in which all of these are good; `None` if one is missing or there is no such span.
-pub fn common_validity<'a>(certificates: impl Iterator<Item = Option<&'a CertificateFacts>>) -> Option<Validity> {
-    let validities: Option<Vec<_>> = certificates.map(|cert| cert.map(|cert| cert.validity)).collect();
+pub fn common_validity<'a>(certificates: impl Iterator<Item = Option<&'a Summary>>) -> Option<Validity> {
+    let validities: Option<Vec<_>> = certificates.map(|cert| cert.map(Summary::validity)).collect();
     let common = validities?.into_iter().reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))?;
     (common.0 < common.1).then_some(common)
 }
@@ -140,26 +106,38 @@ fn check(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State
 
 /// A certificate without its key is as good as none.
 fn check_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State, String)> {
-    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
-    if key.is_some_and(|key| key.fits(chain.leaf())) {
-        return Ok(());
+    match has_key(vault, md, spec, chain) {
+        Some(true) => Ok(()),
+        _ => Err((State::Incomplete, format!("certificate({}) has no private key that fits.", spec.json_name()))),
     }
-    Err((State::Incomplete, format!("certificate({}) has no private key that fits.", spec.json_name())))
+}
+
+/// Whether the key of that type is the one of the chain; `None` if it is missing or cannot be read.
+fn has_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Option<bool> {
+    let aspect = Aspect::PrivateKey(spec.clone());
+    let loaded = vault.store().load(Group::Domains, md.name.as_str(), &aspect).inspect_err(|err| {
+        report!(AH10110, err.status(); "{}: {err}", md.name);
+    });
+    let pem = Zeroizing::new(loaded.ok()??);
+    key_fits(&pem, Some(vault.store().secret().as_bytes()), chain.leaf())
 }
 
 /// Whether key and chain of that type are there, readable, and fit each other: what mod_ssl cannot start without.
 pub(super) fn is_usable(vault: &Vault, md: &ManagedDomain, spec: &KeySpec) -> bool {
-    let Ok(chain) = read_chain(vault.store(), Group::Domains, md, spec).map_err(|(state, reason)| {
-        if state == State::Error {
-            report!(AH10110, "{}: certificate({}) cannot be read: {reason}", md.name, spec.json_name());
+    let name = spec.json_name();
+    let chain = match read_chain(vault.store(), Group::Domains, md, spec) {
+        Ok(chain) => chain,
+        Err((State::Error, reason)) => {
+            report!(AH10110, "{}: certificate({name}) cannot be read: {reason}", md.name);
+            return false;
         }
-    }) else {
-        return false;
+        Err(_) => return false,
     };
-    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
-    let fits = key.as_ref().is_some_and(|key| key.fits(chain.leaf()));
-    if key.is_some() && !fits {
-        report!(AH10110, "{}: private key({}) does not fit the certificate", md.name, spec.json_name());
+    let fits = has_key(vault, md, spec, &chain);
+    match fits {
+        Some(true) => {}
+        Some(false) => report!(AH10110, "{}: private key({name}) does not fit the certificate", md.name),
+        None => report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name),
     }
-    fits
+    fits == Some(true)
 }

@@ -32,7 +32,7 @@ use crate::store::{Aspect, Group, Reachability};
 
 pub use hosts::Host;
 pub use index::DomainIndex;
-pub use live::{CertificateFacts, LiveSet, common_validity};
+pub use live::{LiveSet, common_validity};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
@@ -403,8 +403,11 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
 
 /// Lets domains that say the same keep it once: there may be thousands.
 fn share(entries: &mut [Entry]) {
-    let Some(first) = entries.first().map(|entry| Arc::clone(&entry.md)) else { return };
-    for md in entries.iter_mut().filter_map(|entry| Arc::get_mut(&mut entry.md)) {
+    let Some((first, others)) = entries.split_first_mut() else { return };
+    for other in others {
+        let certificates = other.live.certificates.iter_mut().flatten().zip(first.live.certificates.iter().flatten());
+        certificates.for_each(|(own, first)| own.share(first));
+        let (Some(md), first) = (Arc::get_mut(&mut other.md), &first.md) else { continue };
         if md.ca == first.ca {
             md.ca = Arc::clone(&first.ca);
         }

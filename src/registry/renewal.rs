@@ -114,7 +114,7 @@ impl Renewal {
 
     fn succeeded(&mut self, now: Timestamp) {
         let facts = staged::facts(&self.registry.vault, &self.md);
-        let valid_from = facts.iter().flatten().map(|facts| facts.validity.0).max().unwrap_or(now);
+        let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
         let usable = if valid_from > now {
             format!("can be used from {} on", time::format_gmt(valid_from))
         } else {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::live::{CertificateFacts, read_chain};
+use super::live::read_chain;
 use super::vault::{Vault, port_error};
 use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
 use crate::clock::Clock;
-use crate::crypto::{Chain, PrivateKey};
+use crate::crypto::{Chain, PrivateKey, Summary};
 use crate::model::{Job, JobResult, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -172,10 +172,10 @@ fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, n
 
 /// Facts about the staged certificates, one entry per key type.
 #[must_use]
-pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<CertificateFacts>> {
+pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
     let look = |spec: &KeySpec| {
         let chain = read_chain(vault.store(), Group::Staging, md, spec).ok()?;
-        Some(CertificateFacts::new(spec, chain.leaf()))
+        Some(chain.leaf().summary())
     };
     md.key_specs().0.iter().map(look).collect()
 }

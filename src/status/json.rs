@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{VERSION, time};
-use crate::registry::{CertificateFacts, Entry, Registry, Validity, common_validity, staged_facts, staged_report};
+use crate::crypto::Summary;
+use crate::model::{ManagedDomain, VERSION, time};
+use crate::registry::{Entry, Registry, Validity, common_validity, staged_facts, staged_report};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -37,7 +38,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
         *hmac = "***".into();
     }
     let renew_at = entry.renew_at(now);
-    members.insert("cert".to_owned(), certificates(entry.live.certificates.iter().map(Option::as_ref)));
+    members.insert("cert".to_owned(), certificates(md, &entry.live.certificates));
     members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
     let job = staged_report(&registry.vault, md);
@@ -49,7 +50,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
             let staged = staged_facts(&registry.vault, md);
-            renewal.insert("cert".to_owned(), certificates(staged.iter().map(Option::as_ref)));
+            renewal.insert("cert".to_owned(), certificates(md, &staged));
         }
         members.insert("renewal".to_owned(), renewal);
     }
@@ -57,26 +58,28 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
 }
 
 /// One member per certificate, and the span in which all are good.
-fn certificates<'a>(all: impl Iterator<Item = Option<&'a CertificateFacts>> + Clone) -> Value {
+fn certificates(md: &ManagedDomain, all: &[Option<Summary>]) -> Value {
+    let specs = md.key_specs().0;
+    let named = specs.iter().zip(all).filter_map(|(spec, summary)| Some((spec.json_name(), summary.as_ref()?)));
     let mut members: Map<String, Value> =
-        all.clone().flatten().map(|facts| (facts.spec.clone(), certificate(facts))).collect();
-    if let Some(common) = common_validity(all) {
+        named.map(|(name, summary)| (name.to_owned(), certificate(summary))).collect();
+    if let Some(common) = common_validity(all.iter().map(Option::as_ref)) {
         members.insert("valid".to_owned(), validity(common));
     }
     Value::Object(members)
 }
 
-fn certificate(facts: &CertificateFacts) -> Value {
-    let mut value = json!({ "issuer-name": facts.issuer_name });
+fn certificate(summary: &Summary) -> Value {
+    let mut value = json!({ "issuer-name": summary.issuer_name() });
     let mut set = |name: &str, member: Value| value[name] = member;
-    if let Some(uri) = &facts.issuer_uri {
-        set("issuer-uri", uri.as_str().into());
+    if let Some(uri) = summary.issuer_uri() {
+        set("issuer-uri", uri.into());
     }
-    set("valid", validity(facts.validity));
-    set("serial", facts.serial.as_str().into());
-    set("sha256-fingerprint", facts.sha256_fingerprint.as_str().into());
-    if let Some(id) = &facts.ari_cert_id {
-        set("ari-cert-id", id.as_str().into());
+    set("valid", validity(summary.validity()));
+    set("serial", summary.serial_hex().into());
+    set("sha256-fingerprint", summary.sha256_fingerprint().into());
+    if let Some(id) = summary.ari_cert_id() {
+        set("ari-cert-id", id.into());
     }
     value
 }

@@ -40,7 +40,7 @@ class Config:
     def __init__(self, sandbox: Sandbox, module: Module, http: int, https: int, admin: int, mpm: str) -> None:
         self.sandbox, self.module, self.mpm = sandbox, module, mpm
         self.http_port, self.https_port, self.admin_port = http, https, admin
-        self.log_level = "info md:debug ssl:info"
+        self.log_level = f"info ssl:info{' md:debug' if module.is_loaded else ''}"
         self.defaults: list[str] = []
         self._modules = list(_MODULES)
         self._global: list[str] = []
@@ -103,7 +103,7 @@ class Config:
             f"LogLevel {self.log_level}",
             f"LoadModule mpm_{self.mpm}_module {_so(f'mpm_{self.mpm}')}",
             *(f"LoadModule {name}_module {_so(name)}" for name in dict.fromkeys(self._modules)),
-            f"LoadModule md_module {self.module.path}",
+            *([f"LoadModule md_module {self.module.path}"] if self.module.is_loaded else []),
             *_MPM[self.mpm],
             f"User {USER}",
             f"Group {USER}",

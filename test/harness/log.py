@@ -59,6 +59,8 @@ class Log:
     path: Path
     _announced: list[Announcement] = field(default_factory=list)
     _console: list[Line] = field(default_factory=list)
+    _read: list[Line] = field(default_factory=list)
+    _offset: int = 0
 
     def expects(self, *what: str, optional: bool = False) -> None:
         """Announce warnings by number or phrase, before or after they come.
@@ -75,11 +77,20 @@ class Log:
     @property
     def lines(self) -> list[Line]:
         """All lines so far, without one that is still being written."""
+        self._catch_up()
+        return self._console + self._read
+
+    def _catch_up(self) -> None:
+        """Read what was appended: a log is asked often, and one of a long run is large."""
         try:
-            text = self.path.read_text(errors="replace")
+            with self.path.open("rb") as log:
+                log.seek(self._offset)
+                whole = log.read().rpartition(b"\n")[0]
         except FileNotFoundError:
-            text = ""
-        return self._console + [Line.parse(raw) for raw in text.split("\n")[:-1] if raw]
+            return
+        if whole:
+            self._offset += len(whole) + 1
+            self._read += [Line.parse(raw) for raw in whole.decode(errors="replace").split("\n") if raw]
 
     def find(self, what: str) -> list[Line]:
         return [line for line in self.lines if line.has(what)]

@@ -27,7 +27,7 @@ class Missing(RuntimeError):
 
 @dataclass(frozen=True)
 class Module:
-    """A mod_md.so: `ours`, the C module of the `system`, or `panicking`: ours with panics on demand."""
+    """A mod_md.so: `ours`, the C module of the `system`, `panicking`: ours with panics on demand, or `none`: no module."""
 
     name: str
     path: Path
@@ -42,6 +42,11 @@ class Module:
         return module
 
     @classmethod
+    def absent(cls) -> Module:
+        """No module at all: httpd as it is, to compare with."""
+        return cls("none", Path())
+
+    @classmethod
     def under_test(cls) -> Module:
         """What the environment variable MD_UNDER_TEST names, by default ours."""
         name = os.environ.get("MD_UNDER_TEST") or "ours"
@@ -50,8 +55,12 @@ class Module:
         return cls.named(name)
 
     @property
+    def is_loaded(self) -> bool:
+        return self.name != "none"
+
+    @property
     def is_ours(self) -> bool:
-        return self.name != "system"
+        return self.name in ("ours", "panicking")
 
     @property
     def usual_warnings(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Settings:
     chain_length: int = 1
     alternate_roots: int = 0
     retry_after: int = 1
-    """Seconds that clients are asked to wait for authorizations and orders."""
+    """Seconds that clients are asked to wait for authorizations and orders; 0: Pebble's own, 3 and 5."""
     key_algorithm: str = "ecdsa"
     ocsp_url: str = ""
 
