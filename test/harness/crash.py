@@ -13,14 +13,14 @@ from .process import Proc, Service
 from .wait import wait
 
 # glibc and Rust use one or the other, depending on the machine.
-_SETS = {"rename": "?rename,?renameat,?renameat2,?link,?linkat", "fsync": "fsync,fdatasync"}
+_SETS = {"rename": "?rename,?renameat,?renameat2", "link": "?link,?linkat", "fsync": "fsync,fdatasync"}
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens at the `nth` call: the process is killed, or with `error` (`ENOSPC`) this and later calls fail.
 
-    `calls` is `rename` (a link that gives a new file its name too), `fsync` or a set in strace's words. `path` restricts it to calls that name this file;
+    `calls` is `rename`, `link`, `fsync` or a set in strace's words. `path` restricts it to calls that name this file;
     of a rename strace looks at the old name only. strace counts per thread and kind of call.
     """
 
