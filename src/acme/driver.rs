@@ -342,6 +342,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
+        self.facts.finalized = true;
         self.facts.hear_floor(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
         self.heard_order(json(&url, &response)?)
@@ -405,7 +406,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Turns the failure into words. An order that failed for good is forgotten.
     fn give_up(&mut self, failure: &Failure) -> AcmeError {
         let error = self.describe(failure);
-        if !matches!(failure, Failure::TimedOut(_)) {
+        if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
             if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
                 return err.into();
             }
@@ -432,6 +433,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 None => AcmeError::OrderInvalid { url },
             },
             Failure::TimedOut(what) => AcmeError::TimedOut { what },
+            Failure::Postponed(what, retry_after) => AcmeError::Postponed { what, retry_after: *retry_after },
             Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
             Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
         }

@@ -800,6 +800,41 @@ fn retry_after_is_a_floor_for_polling() {
 }
 
 #[test]
+fn a_retry_after_of_an_hour_ends_the_run_and_keeps_its_order() {
+    let later: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned()));
+    for operation in [Operation::Challenge, Operation::Authorization, Operation::Finalize] {
+        let world = busy_world();
+        world.ca.fail(operation, Fault::Alter(later));
+        let began = world.clock.now();
+        let err = world.run().unwrap_err();
+        assert!(world.clock.now().duration_since(began).as_secs() < 10, "{operation:?}");
+        let wait = err.retry_after().unwrap().duration_since(began).as_secs();
+        assert!((3600..3610).contains(&wait) && !err.is_permanent(), "{operation:?}: {wait}");
+        assert!(err.to_string().contains("the CA wants to be asked again at Tue, 14 Nov 2023 23:13:"), "{err}");
+        world.clock.advance(SignedDuration::from_secs(3600));
+        world.succeeds();
+        assert_eq!(world.ca.ordered().len(), 1);
+    }
+}
+
+#[test]
+fn an_order_that_stays_ready_is_finalized_once_in_a_run() {
+    let ready: fn(&mut Response) = |answer| {
+        let body = String::from_utf8_lossy(&answer.body);
+        answer.body = body.replace(r#""processing""#, r#""ready""#).replace(r#""valid""#, r#""ready""#).into_bytes();
+    };
+    for (reads, ends) in [(3, true), (1000, false)] {
+        let world = busy_world();
+        world.ca.fail(Operation::Finalize, Fault::Alter(ready));
+        // The first answer belongs to the time before.
+        world.ca.fail_times(Operation::Order, reads, Fault::Alter(ready));
+        let result = world.run();
+        assert_eq!((result.is_ok(), world.ca.count(Operation::Finalize)), (ends, 1), "{result:?}");
+        assert!(ends || matches!(result, Err(AcmeError::TimedOut { .. })));
+    }
+}
+
+#[test]
 fn a_slow_ca_is_waited_for() {
     let world = busy_world();
     ALL.into_iter().for_each(|o| world.ca.fail_times(o, 1, Fault::Slow(SignedDuration::from_secs(60))));
