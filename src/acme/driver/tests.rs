@@ -119,10 +119,10 @@ impl AccountBook for MemoryBook {
         Ok(book.draft.clone().unwrap())
     }
 
-    fn add(&self, account: &AccountRecord) -> Result<(), PortError> {
+    fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let mut book = self.0.lock().unwrap();
-        let key = book.draft.take().unwrap();
-        book.accounts.push((account.clone(), key));
+        book.draft.take().unwrap();
+        book.accounts.push((account.clone(), key.clone()));
         Ok(())
     }
 
@@ -593,6 +593,68 @@ fn somebody_else_at_the_accounts_is_waited_for() {
     assert_eq!(world.ca.count(Operation::NewAccount), 0);
     world.book.0.lock().unwrap().busy = false;
     world.succeeds();
+}
+
+#[test]
+fn an_account_without_a_status_counts_as_valid() {
+    let bare: fn(&mut Response) = |answer| answer.body = b"{}".to_vec();
+    let world = World::new(&["x.org"]);
+    world.ca.fail(Operation::NewAccount, Fault::Alter(bare));
+    world.succeeds();
+    assert!(world.book.0.lock().unwrap().accounts[0].0.is_for(&world.wanted.scope));
+    let world = world_for(Operation::Account);
+    world.ca.fail(Operation::Account, Fault::Alter(bare));
+    world.succeeds();
+    assert_eq!(world.ca.accounts(), 1);
+}
+
+#[test]
+fn an_account_that_is_there_needs_no_claim() {
+    let world = world_for(Operation::Account);
+    world.book.0.lock().unwrap().busy = true;
+    world.succeeds();
+    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 0));
+}
+
+/// A book that gives out a claim and at the same time turns out to have an account.
+struct Late(MemoryBook, (AccountRecord, PrivateKey));
+
+impl AccountBook for Late {
+    fn claim(&self, _: &AccountScope) -> Option<AccountClaim> {
+        self.0.0.lock().unwrap().accounts.push(self.1.clone());
+        Some(Box::new(()))
+    }
+
+    fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
+        self.0.find(scope)
+    }
+
+    fn draft_key(&self, _: &AccountScope) -> Result<PrivateKey, PortError> {
+        unreachable!()
+    }
+
+    fn add(&self, _: &AccountRecord, _: &PrivateKey) -> Result<(), PortError> {
+        unreachable!()
+    }
+
+    fn forget(&self, _: &AccountRecord) -> Result<(), PortError> {
+        unreachable!()
+    }
+}
+
+#[test]
+fn an_account_that_came_before_the_claim_is_taken() {
+    let world = world_for(Operation::Account);
+    let account = world.book.0.lock().unwrap().accounts.pop().unwrap();
+    let book = Arc::new(Late(world.book.clone(), account));
+    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let (journal, publisher) = (world.journal.clone(), world.publisher.clone());
+    let http = Arc::clone(&world.ca) as Arc<dyn HttpClient>;
+    let mut driver = Driver::new(world.wanted.clone(), journal, publisher, book, http, clock);
+    while world.ca.count(Operation::NewOrder) == 0 {
+        assert_eq!(driver.step().unwrap(), Outcome::Continue);
+    }
+    assert_eq!((world.ca.count(Operation::NewAccount), world.ca.count(Operation::Account)), (0, 1));
 }
 
 #[test]
