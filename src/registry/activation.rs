@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::accounts;
+use super::adoption::Accounts;
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
@@ -15,16 +15,20 @@ use crate::store::{Aspect, Group};
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
 /// to go on with; one that is wrong is dropped (AH10069), and the renewal starts over. What is served is never touched
 /// by a failure.
-pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool {
+pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> bool {
     let name = md.name.as_str();
     let Some(staged) = vault.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson) else { return false };
     if staged.ca.url.is_none() {
         return false;
     }
-    let result = prepare(vault, md, staged, now).and_then(|()| swap(vault, name));
-    match result {
+    let live = prepare(vault, md, staged.clone(), accounts, now)
+        .and_then(|()| vault.store().replace(name).map_err(|err| Failed::Store(port_error(err))));
+    match live {
         Ok(()) => {
             report!(AH10068, "{name}: staged set activated");
+            if let Err(err) = remove_staged(vault, name, &staged) {
+                note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
+            }
             true
         }
         Err(Failed::NotYet(reason)) => {
@@ -33,7 +37,7 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool 
         }
         Err(Failed::Unusable(reason)) => {
             report!(AH10069, "{name}: the staged set cannot be used and is dropped, its renewal starts over: {reason}");
-            drop_staged(vault, name);
+            drop_staged(vault, name, &staged);
             false
         }
         Err(Failed::Store(err)) => {
@@ -56,7 +60,13 @@ impl From<PortError> for Failed {
 }
 
 /// Assembles the set in `tmp/`.
-fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, now: Timestamp) -> Result<(), Failed> {
+fn prepare(
+    vault: &Arc<Vault>,
+    md: &ManagedDomain,
+    mut staged: ManagedDomain,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> Result<(), Failed> {
     let (name, store) = (md.name.as_str(), vault.store());
     let mut pairs = Vec::new();
     for spec in staged.key_specs().0 {
@@ -68,7 +78,8 @@ fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, no
     }
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    Arc::make_mut(&mut staged.ca).account = accounts::find_id(vault, &AccountScope { ca_url, eab: staged.eab.clone() });
+    let scope = AccountScope { ca_url, eab: staged.eab.clone() };
+    Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
     for (spec, (key, chain)) in pairs {
@@ -82,22 +93,27 @@ fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, no
     Ok(())
 }
 
-fn swap(vault: &Vault, name: &str) -> Result<(), Failed> {
-    let store = vault.store();
-    store.replace(name).map_err(port_error)?;
-    store.purge(Group::Staging, name).map_err(port_error)?;
-    store.purge(Group::Challenges, name).map_err(port_error)?;
-    Ok(())
-}
-
 /// Takes away what a renewal has set up and drops what it staged.
-fn drop_staged(vault: &Arc<Vault>, name: &str) {
-    let dropped = tear_down(vault, name)
-        .and_then(|()| vault.store().purge(Group::Staging, name).map_err(port_error))
-        .and_then(|()| vault.store().purge(Group::Challenges, name).map_err(port_error));
-    if let Err(err) = dropped {
+fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
+    if let Err(err) = tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
         note!(Error, err.status; "{name}: the staged set cannot be removed: {err}");
     }
+}
+
+/// An account that waits here, or the key for one, stays: nobody else may have it.
+fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
+    let store = vault.store();
+    if [Aspect::AccountJson, Aspect::AccountKey].iter().any(|aspect| store.exists(Group::Staging, name, aspect)) {
+        // First what makes the rest a renewal that was begun.
+        let mut files = vec![Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson];
+        files.extend(
+            staged.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]),
+        );
+        files.iter().try_for_each(|aspect| store.remove(Group::Staging, name, aspect)).map_err(port_error)?;
+    } else {
+        store.purge(Group::Staging, name).map_err(port_error)?;
+    }
+    store.purge(Group::Challenges, name).map_err(port_error)
 }
 
 fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {

@@ -6,6 +6,9 @@
 
 mod accounts;
 mod activation;
+mod adoption;
+#[cfg(test)]
+pub(crate) mod disk;
 mod hosts;
 mod index;
 mod live;
@@ -21,9 +24,11 @@ pub(crate) mod world;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::adoption::Accounts;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
@@ -38,6 +43,9 @@ pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use suitable::reachability;
 pub use vault::{Vault, to_json};
+
+/// How long a start waits, in all, for those who work in staging.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the configuration and the server say at a start.
 pub struct Start {
@@ -161,19 +169,36 @@ impl Setup {
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let setup = Self { vault, clock, globals, domains, hosts, assigned, is_restart, read_only };
         if !read_only {
-            accounts::adopt_staged(&setup.vault);
-            setup.activate_staged();
+            setup.take_over_staged();
         }
         Ok(setup)
     }
 
-    fn activate_staged(&self) {
+    /// Accounts first: activation tells which account a set was made with. Whoever works in staging is waited for, but
+    /// not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
+    fn take_over_staged(&self) {
+        let until = Instant::now() + CLAIM_PATIENCE;
+        let accounts = match Accounts::read(&self.vault) {
+            Ok(mut accounts) => {
+                accounts.adopt_staged(&self.vault, until);
+                accounts
+            }
+            Err(err) => {
+                note!(Warning, err.status; "new accounts stay in staging: {err}");
+                Accounts::default()
+            }
+        };
+        self.activate_staged(&accounts, until);
+    }
+
+    fn activate_staged(&self, accounts: &Accounts, until: Instant) {
         let staged = items(&self.vault, Group::Staging);
         let now = self.clock.now();
         for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
-            match self.vault.store().claim(md.name.as_str()) {
+            let patience = until.saturating_duration_since(Instant::now());
+            match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
-                    activation::activate(&self.vault, md, now);
+                    activation::activate(&self.vault, md, accounts, now);
                 }
                 Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),

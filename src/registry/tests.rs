@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::disk::Call;
 use super::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
@@ -549,6 +550,86 @@ fn accounts_move_to_their_place_once() {
     world.start(true);
     let md: ManagedDomain = world.vault.load_json(Group::Domains, "account.test", &Aspect::MdJson).unwrap();
     assert_eq!(md.ca.account.as_deref(), Some(ACCOUNT));
+}
+
+#[test]
+fn accounts_are_read_once_for_many_domains() {
+    let names: Vec<String> = (0..20).map(|n| format!("m{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let asked = |names: &[&str]| {
+        let world = World::new(names);
+        drop(world.run(false));
+        world.start(true);
+        assert!(names.iter().all(|name| world.store.exists(Group::Domains, name, &chain())));
+        let disk = &world.store;
+        assert_eq!(disk.count(Call::Load, Group::Accounts, Some(&Aspect::AccountKey)), 1);
+        let lists = [Group::Accounts, Group::Staging].map(|group| disk.count(Call::List, group, None));
+        (lists, disk.count(Call::Load, Group::Accounts, None))
+    };
+    assert_eq!(asked(&names), asked(&names[..1]));
+}
+
+#[test]
+fn an_account_that_cannot_move_stays_and_is_used() {
+    type Spoil = fn(&World);
+    let rows: [Spoil; 5] = [
+        |world| world.store.refuse(Call::Write, Group::Accounts),
+        |world| world.store.refuse(Call::List, Group::Accounts),
+        |world| {
+            for n in 0..1000 {
+                world.put(Group::Accounts, &format!("ACME-ca.test-{n:04}"), &Aspect::AccountJson, "{}");
+            }
+        },
+        |world| {
+            let text = world.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
+            world.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
+        },
+        // A set that is dropped.
+        |world| {
+            world.store.refuse(Call::Write, Group::Accounts);
+            world.put(Group::Staging, "stuck.test", &key(), "no key");
+        },
+    ];
+    for (index, spoil) in rows.into_iter().enumerate() {
+        let world = World::without_account(&["stuck.test"]);
+        drop(world.run(false));
+        spoil(&world);
+        let files = [Aspect::AccountJson, Aspect::AccountKey];
+        let before = files.clone().map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        world.start(true);
+        assert_eq!(world.store.exists(Group::Domains, "stuck.test", &chain()), index != 4, "{index}");
+        let after = files.map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        assert_eq!(after, before, "{index}");
+        for aspect in [Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson, key(), chain()] {
+            assert!(!world.store.exists(Group::Staging, "stuck.test", &aspect), "{index} {aspect:?}");
+        }
+        world.store.recover();
+        if index != 3 {
+            // Time for the next certificate, with the same account.
+            world.clock.advance(hours(24 * 80));
+            drop(world.run(true));
+            assert!(world.staged_job("stuck.test").finished);
+            assert_eq!(world.ca.accounts(), 1, "{index}");
+        }
+    }
+}
+
+#[test]
+fn a_start_waits_for_those_who_are_about_to_end() {
+    let world = staged("ending.test");
+    let claim = world.store.claim("ending.test").unwrap();
+    assert!(claim.is_some());
+    std::thread::scope(|scope| {
+        let start = scope.spawn(|| world.start(true));
+        // It has asked once at least.
+        let before = world.store.count(Call::Claim, Group::Staging, None);
+        while world.store.count(Call::Claim, Group::Staging, None) < before + 2 && !start.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(claim);
+        start.join().unwrap();
+    });
+    assert!(world.store.exists(Group::Domains, "ending.test", &chain()));
 }
 
 #[test]

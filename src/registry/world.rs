@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::disk::Disk;
 use super::{Host, Registry, Renewals, Setup, Start, Vault};
 use crate::acme::fake_ca::FakeCa;
 use crate::cancel::Cancel;
@@ -12,7 +13,7 @@ use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::log::{Level, Record, Sink};
 use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
-use crate::store::{Aspect, Group, MemoryStore, Reachability, Store};
+use crate::store::{Aspect, Group, Reachability, Store};
 
 /// The account that there is.
 pub const ACCOUNT: &str = "ACME-ca.test-0000";
@@ -20,7 +21,7 @@ pub const ACCOUNT: &str = "ACME-ca.test-0000";
 /// All that outlives a server.
 pub struct World {
     pub clock: Arc<SettableClock>,
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<Disk>,
     pub vault: Arc<Vault>,
     pub ca: Arc<FakeCa>,
     pub declared: Vec<Declared>,
@@ -74,7 +75,7 @@ impl World {
     /// The same, but a first renewal has to register.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(Disk::default());
         let published = Arc::clone(&store);
         let look = move |name: &str| {
             let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
