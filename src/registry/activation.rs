@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
+use super::live::LiveSet;
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
 use crate::log::{note, report};
-use crate::model::{Job, ManagedDomain};
+use crate::model::{Job, ManagedDomain, State, time};
 use crate::store::{Aspect, Group};
 
+/// Certificates that are good this soon are good enough: clocks differ.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
+
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
-/// to go on with; one that is wrong is dropped (AH10069), and the renewal starts over. What is served is never touched
-/// by a failure.
+/// to go on with, and so does one that is not valid yet while another is served. One that is wrong is dropped (AH10069),
+/// and the renewal starts over. What is served is never touched by a failure.
 pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> bool {
     let name = md.name.as_str();
     let Some(staged) = vault.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson) else { return false };
@@ -35,6 +39,14 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
             note!(Debug, "{name}: staged set is not complete: {reason}");
             false
         }
+        Err(Failed::TooEarly(from)) => {
+            let from = time::format_gmt(from);
+            note!(
+                Info,
+                "{name}: what is staged can be used from {from} on; what is served stays until a start after that"
+            );
+            false
+        }
         Err(Failed::Unusable(reason)) => {
             report!(AH10069, "{name}: the staged set cannot be used and is dropped, its renewal starts over: {reason}");
             drop_staged(vault, name, &staged);
@@ -49,6 +61,7 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
 
 enum Failed {
     NotYet(String),
+    TooEarly(Timestamp),
     Unusable(String),
     Store(PortError),
 }
@@ -76,6 +89,10 @@ fn prepare(
         })?;
         pairs.push((spec, pair));
     }
+    let from = pairs.iter().map(|(_, (_, chain))| chain.leaf().not_before()).max().unwrap_or(now);
+    if from > now + EARLY && is_served(vault, md, from, now) {
+        return Err(Failed::TooEarly(from));
+    }
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
     let scope = AccountScope { ca_url, eab: staged.eab.clone() };
@@ -91,6 +108,13 @@ fn prepare(
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
     Ok(())
+}
+
+/// Whether what is there now can be used, and not later than what is good `from` a moment.
+fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
+    let live = LiveSet::load(vault, md);
+    live.state == Some(State::Complete)
+        && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
 }
 
 /// Takes away what a renewal has set up and drops what it staged.

@@ -22,17 +22,21 @@ mod vault;
 #[cfg(test)]
 pub(crate) mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use self::adoption::Accounts;
+use self::index::Overlap;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
-use crate::model::{CaSettings, Declared, Globals, Job, ManagedDomain, Origin, RenewMode, Settings, State, Window};
+use crate::model::{
+    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State,
+    Window,
+};
 use crate::store::{Aspect, Group, Reachability};
 
 pub use hosts::Host;
@@ -119,10 +123,13 @@ pub fn configured(
 ) -> Result<Vec<ManagedDomain>, CannotStart> {
     let (mut origins, mut domains): (Vec<&Origin>, Vec<_>) =
         declared.iter().filter_map(|declared| Some((&declared.origin, declared.complete(main)?))).unzip();
-    if globals.match_names == crate::model::MatchNames::ServerNames {
-        return Ok(domains);
-    }
-    while let Some(overlap) = index::overlap(&domains) {
+    // Domains that are matched by server name may share others, but not the first: it names their directories.
+    let (find, shares): (fn(&[ManagedDomain]) -> _, fn(&ManagedDomain, &DomainName) -> bool) = match globals.match_names
+    {
+        MatchNames::All => (index::overlap, |md, name| md.covers(name.as_str())),
+        MatchNames::ServerNames => (same_name, |md, name| md.name == *name),
+    };
+    while let Some(overlap) = find(&domains) {
         report!(
             AH10038,
             "two Managed Domains have the name {} in common: MD {} defined in {} and MD {} defined in {}; remove it from one",
@@ -135,7 +142,7 @@ pub fn configured(
         if !is_restart {
             return Err(CannotStart);
         }
-        match without(&domains[overlap.second], &domains[overlap.first]) {
+        match without(&domains[overlap.second], &domains[overlap.first], shares) {
             Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
             Some(rest) => domains[overlap.second] = rest,
             None => {
@@ -147,11 +154,25 @@ pub fn configured(
     Ok(domains)
 }
 
-/// The domain without the names that `other` has or covers, `None` if that leaves none. Left out as a whole, its hosts
-/// would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other` stays.
-fn without(md: &ManagedDomain, other: &ManagedDomain) -> Option<ManagedDomain> {
+/// The first two domains of the same name.
+fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
+    let mut known = HashMap::new();
+    domains.iter().enumerate().find_map(|(second, md)| {
+        let first = known.insert(&md.name, second)?;
+        Some(Overlap { first, second, name: md.name.to_string() })
+    })
+}
+
+/// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
+/// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
+/// stays.
+fn without(
+    md: &ManagedDomain,
+    other: &ManagedDomain,
+    shares: impl Fn(&ManagedDomain, &DomainName) -> bool,
+) -> Option<ManagedDomain> {
     let mut rest = md.clone();
-    rest.domains.retain(|name| !other.covers(name.as_str()));
+    rest.domains.retain(|name| !shares(other, name));
     if rest.name == other.name {
         rest.name = rest.domains.first()?.clone();
     }

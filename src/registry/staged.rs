@@ -208,10 +208,10 @@ impl Journal for StagedJournal {
 
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
         let name = self.md.name.as_str();
-        if let Some(missing) = self.md.domains.iter().find(|domain| !chain.leaf().covers(domain)) {
-            let text = format!("the CA's certificate({}) is not for {missing}", spec.json_name());
-            return Err(PortError { status: Status::GENERAL, text });
-        }
+        let unusable = |reason| PortError { status: Status::GENERAL, text: format!("the CA's {reason}") };
+        let key =
+            self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
+        verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         self.vault.store().save(Group::Staging, name, &Aspect::Chain(spec.clone()), &chain.to_pem()).map_err(port_error)
     }
 

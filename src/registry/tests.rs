@@ -10,7 +10,7 @@ use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountRecord, OrderRecord};
 use crate::cancel::Cancel;
-use crate::crypto::{Chain, PrivateKey, self_signed};
+use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{DomainName, KeySpec, KeySpecs};
 use crate::store::Store;
@@ -807,6 +807,129 @@ fn two_domains_with_a_name_in_common_stop_a_start_but_not_a_restart() {
     let left = configured(&all, &main, &globals, true).unwrap();
     let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["f.test", "g.test"], vec!["h.test"]]);
+}
+
+#[test]
+fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
+    let globals = Globals { match_names: MatchNames::ServerNames, ..Globals::default() };
+    let main = Settings::default();
+    let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // Other names may be shared.
+    let all = [declared(&["i.test", "j.test"]), declared(&["k.test", "j.test"])];
+    assert_eq!(configured(&all, &main, &globals, false).unwrap().len(), 2);
+    let all = [declared(&["i.test", "j.test"]), declared(&["i.test", "j.test"]), declared(&["i.test"])];
+    assert!(configured(&all, &main, &globals, false).is_err());
+    let left = configured(&all, &main, &globals, true).unwrap();
+    assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["i.test", "j.test"], vec!["j.test"]]);
+    assert_eq!(left[1].name.as_str(), "j.test");
+}
+
+/// A self-made certificate for the staged key, good from so many minutes after now.
+fn stage_early(world: &World, name: &str, minutes: i64) -> String {
+    let own = world.vault.load_key(Group::Staging, name, &key()).unwrap();
+    let from = world.clock.now() + SignedDuration::from_mins(minutes);
+    let text = self_signed(&own, "x", &[DomainName::parse(name).unwrap()], from, 90).unwrap().to_pem();
+    world.put(Group::Staging, name, &chain(), &text);
+    text
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_does_not_replace_one_that_is() {
+    let name = "early.test";
+    let world = staged(name);
+    let live = |world: &World| world.text(Group::Domains, name, &chain()).unwrap();
+    // Better than nothing.
+    let first = stage_early(&world, name, 60);
+    world.start(true);
+    assert_eq!(live(&world), first);
+
+    world.clock.advance(hours(24 * 80));
+    drop(world.run(true));
+    let second = stage_early(&world, name, 10);
+    world.start(true);
+    assert_eq!(live(&world), first);
+    assert!(world.staged_job(name).finished, "it waits");
+    world.clock.advance(SignedDuration::from_mins(5));
+    world.start(true);
+    assert_eq!(live(&world), second, "soon enough");
+
+    // What is served has expired.
+    world.clock.advance(hours(24 * 91));
+    drop(world.run(true));
+    let third = stage_early(&world, name, 60);
+    world.start(true);
+    assert_eq!(live(&world), third);
+}
+
+#[test]
+fn an_activation_that_cannot_clean_up_is_an_activation() {
+    watch_log();
+    let name = "unclean.test";
+    let world = staged(name);
+    world.store.refuse(Call::Remove, Group::Challenges);
+    world.start(true);
+    assert!(world.store.exists(Group::Domains, name, &chain()));
+    assert_eq!((logged("AH10068", name), logged("AH10069", name)), (1, 0));
+}
+
+#[test]
+fn a_useless_certificate_is_an_error_and_its_order_is_dropped() {
+    type Make = fn(&World, &DomainName, &PrivateKey) -> String;
+    let rows: [(Make, &str); 3] = [
+        (
+            |world, name, key| {
+                self_signed(key, "x", std::slice::from_ref(name), world.clock.now() - hours(48), 1).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256) has expired",
+        ),
+        (
+            |world, _, key| {
+                let other = [DomainName::parse("other.test").unwrap()];
+                self_signed(key, "x", &other, world.clock.now(), 90).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256) is not for useless.test",
+        ),
+        // We can read its issuer, OpenSSL cannot: the key is no point.
+        (
+            |world, name, key| {
+                let good = self_signed(key, "x", std::slice::from_ref(name), world.clock.now(), 90).unwrap();
+                let mut der = good.to_der().to_vec();
+                let at = der.windows(4).position(|bytes| bytes == [3, 0x42, 0, 4]).unwrap();
+                der[at + 3] = 9;
+                good.to_pem() + &Certificate::from_der(&der).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256): certificate 2 cannot be read",
+        ),
+    ];
+    for (make, says) in rows {
+        let world = World::new(&["useless.test"]);
+        let md = Arc::new(world.declared[0].complete(&Settings::default()).unwrap());
+        let own = PrivateKey::generate(&p256()).unwrap();
+        let mut journal = staged::StagedJournal::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, md);
+        crate::acme::Journal::save_key(&mut journal, &p256(), &own).unwrap();
+        let pem = make(&world, &DomainName::parse("useless.test").unwrap(), &own);
+        let made = Chain::from_pem(pem.as_bytes()).unwrap();
+        let err = crate::acme::Journal::save_chain(&mut journal, &p256(), &made).unwrap_err();
+        assert!(err.to_string().starts_with(says), "{err}");
+        assert!(!world.store.exists(Group::Staging, "useless.test", &chain()));
+    }
+}
+
+#[test]
+fn a_ca_that_hands_out_useless_certificates_is_asked_with_back_off() {
+    let world = World::new(&["useless2.test"]);
+    world.ca.behave(|ca| ca.days = 0);
+    let renewals = world.run(false);
+    for orders in 1..=3 {
+        let job = world.staged_job("useless2.test");
+        assert_eq!((job.finished, job.errors, world.ca.ordered().len()), (false, orders as u32, orders));
+        assert_eq!(job.last.unwrap().detail.as_deref(), Some("the CA's certificate(P-256) has expired"));
+        assert!(!world.store.exists(Group::Staging, "useless2.test", &Aspect::OrderJson));
+        world.go_on(&renewals);
+        assert_eq!(world.ca.ordered().len(), orders, "not yet");
+        world.clock.advance(SignedDuration::from_secs(30 << (orders - 1)));
+        world.go_on(&renewals);
+    }
 }
 
 #[test]
