@@ -34,8 +34,7 @@ use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
 use crate::model::{
-    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State,
-    Window,
+    CaSettings, Declared, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State, Window,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -123,12 +122,8 @@ pub fn configured(
 ) -> Result<Vec<ManagedDomain>, CannotStart> {
     let (mut origins, mut domains): (Vec<&Origin>, Vec<_>) =
         declared.iter().filter_map(|declared| Some((&declared.origin, declared.complete(main)?))).unzip();
-    // Domains that are matched by server name may share others, but not the first: it names their directories.
-    let (find, shares): (fn(&[ManagedDomain]) -> _, fn(&ManagedDomain, &DomainName) -> bool) = match globals.match_names
-    {
-        MatchNames::All => (index::overlap, |md, name| md.covers(name.as_str())),
-        MatchNames::ServerNames => (same_name, |md, name| md.name == *name),
-    };
+    let by_server_name = globals.match_names == MatchNames::ServerNames;
+    let find = if by_server_name { same_name } else { index::overlap };
     while let Some(overlap) = find(&domains) {
         report!(
             AH10038,
@@ -142,7 +137,7 @@ pub fn configured(
         if !is_restart {
             return Err(CannotStart);
         }
-        match without(&domains[overlap.second], &domains[overlap.first], shares) {
+        match without(&domains[overlap.second], &domains[overlap.first], by_server_name) {
             Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
             Some(rest) => domains[overlap.second] = rest,
             None => {
@@ -165,14 +160,10 @@ fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
 
 /// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
 /// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
-/// stays.
-fn without(
-    md: &ManagedDomain,
-    other: &ManagedDomain,
-    shares: impl Fn(&ManagedDomain, &DomainName) -> bool,
-) -> Option<ManagedDomain> {
+/// stays. Domains that are matched by server name may share all but the first, which names their directories.
+fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
     let mut rest = md.clone();
-    rest.domains.retain(|name| !shares(other, name));
+    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name.as_str()) });
     if rest.name == other.name {
         rest.name = rest.domains.first()?.clone();
     }
@@ -281,7 +272,6 @@ impl Setup {
         hosts::add_contacts(&mut self.domains, &self.hosts, &self.assigned);
         if !self.read_only {
             self.clean_up_challenges();
-            self.start_over_failed();
         }
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
@@ -293,6 +283,9 @@ impl Setup {
                 changed.push(position);
             }
             entries.push(entry);
+        }
+        if !self.is_restart {
+            self.start_over_failed(&entries);
         }
         share(&mut entries);
         self.save(changed.iter().map(|position| &*entries[*position].md))?;
@@ -386,12 +379,10 @@ impl Setup {
     }
 
     /// At a full start a renewal that had failed is due at once, except where the CA said when.
-    fn start_over_failed(&self) {
-        if self.is_restart {
-            return;
-        }
+    fn start_over_failed(&self, entries: &[Entry]) {
         let staged = items(&self.vault, Group::Staging);
-        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+        let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+        for md in entries.iter().filter(staged).map(|entry| &entry.md) {
             let name = md.name.as_str();
             let Some(mut job) = self.vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) else { continue };
             if job.errors == 0 {
@@ -403,6 +394,7 @@ impl Setup {
                 job.errors
             );
             job.errors = 0;
+            job.retry_after = staged::retry_after(&self.vault, md, &job);
             job.next_run = job.retry_after;
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 note!(Warning, err.status; "{name}: {err}");

@@ -172,6 +172,75 @@ fn a_changed_configuration_is_due_at_once_but_not_before_the_ca_says() {
 }
 
 #[test]
+fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
+    type Change = fn(&mut World);
+    let rows: [(Change, bool); 6] = [
+        (|_| {}, false),
+        (|world| world.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
+        (|world| world.declared[0].settings.ca_file = Some("none".to_owned()), true),
+        (|world| world.reach.http = false, true),
+        (|world| world.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
+        // It does not change what a renewal can do.
+        (|world| world.globals.check_interval = hours(1), false),
+    ];
+    for (index, (change, due)) in rows.into_iter().enumerate() {
+        let mut world = failed("settings.test", None);
+        change(&mut world);
+        let before = world.staged_job("settings.test");
+        drop(world.run(true));
+        assert_eq!(world.staged_job("settings.test") != before, due, "{index}");
+    }
+}
+
+#[test]
+fn a_retry_after_of_another_ca_does_not_count() {
+    for is_restart in [true, false] {
+        let mut world = failed("otherca.test", Some("7200"));
+        let urls = vec![FakeCa::DIRECTORY.to_owned() + "/2"];
+        world.declared[0].settings.ca_urls = Some(urls);
+        let directories = world.ca.count(Operation::Directory);
+        world.ca.fail(Operation::Directory, Fault::Drop);
+        drop(world.run(is_restart));
+        assert_eq!(world.ca.count(Operation::Directory), directories + 1);
+        let job = world.staged_job("otherca.test");
+        assert_eq!(job.retry_after, None);
+    }
+}
+
+#[test]
+fn a_manual_domain_is_left_alone_whatever_is_staged() {
+    watch_log();
+    let mut world = failed("manual.test", Some("7200"));
+    world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+    let before = world.staged_job("manual.test");
+    for is_restart in [true, false] {
+        world.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
+        world.clock.advance(hours(24));
+        drop(world.run(is_restart));
+        assert_eq!(world.staged_job("manual.test"), before);
+    }
+    assert_eq!((logged("AH10064", "manual.test"), world.ca.count(Operation::Directory)), (0, 1));
+}
+
+#[test]
+fn failures_to_begin_wait_longer_each_time_for_their_domain() {
+    let world = World::new(&["unwritable.test"]);
+    world.store.refuse(Call::Claim, Group::Staging);
+    let renewals = world.renewals(false);
+    for (tries, delay) in [(1, 30), (2, 60), (3, 120), (4, 240)] {
+        world.go_on(&renewals);
+        assert_eq!(world.store.count(Call::Claim, Group::Staging, None), tries);
+        world.clock.advance(SignedDuration::from_secs(delay - 1));
+        assert_eq!(renewals.tick(), 0, "not yet");
+        world.clock.advance(SignedDuration::from_secs(1));
+    }
+    world.store.recover();
+    drop(renewals);
+    drop(world.run(false));
+    assert!(world.staged_job("unwritable.test").finished);
+}
+
+#[test]
 fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
     let mut world = World::without_account(&["anew.test"]);
     world.ca.fail(Operation::Challenge, Fault::Drop);
@@ -196,6 +265,7 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
 #[test]
 fn a_domain_that_somebody_else_works_on_is_left_alone() {
     let world = World::new(&["claimed.test"]);
+    watch_log();
     let renewals = world.renewals(false);
     let claim = world.store.claim("claimed.test").unwrap().unwrap();
     world.go_on(&renewals);
@@ -204,9 +274,11 @@ fn a_domain_that_somebody_else_works_on_is_left_alone() {
     assert_eq!(renewals.tick(), 0, "too early");
     world.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(renewals.tick(), 1, "it is looked at again soon");
+    assert_eq!(logged("AH10052", "claimed.test"), 0);
     drop(renewals);
     world.run(false);
     assert!(world.staged_job("claimed.test").finished);
+    assert_eq!(logged("AH10052", "claimed.test"), 1);
 }
 
 /// Cancels as soon as a request of some kind is made.

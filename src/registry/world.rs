@@ -27,6 +27,7 @@ pub struct World {
     pub declared: Vec<Declared>,
     pub hosts: Vec<Host>,
     pub globals: Globals,
+    pub reach: Reachability,
 }
 
 /// A clock that moves on whenever somebody looks, so that waits end by themselves.
@@ -89,6 +90,7 @@ impl World {
             declared: names.iter().map(|name| declared(&[name])).collect(),
             hosts: names.iter().map(|name| host(name)).collect(),
             globals: Globals::default(),
+            reach: Reachability::default(),
         }
     }
 
@@ -107,7 +109,7 @@ impl World {
     /// A start, at which all hosts use TLS and can be reached.
     pub fn start(&self, is_restart: bool) -> Arc<Registry> {
         let setup = self.setup(is_restart, Arc::clone(&self.clock) as _);
-        Arc::new(setup.finish(|_| true, Reachability::default()).unwrap())
+        Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
     /// Renewals of a server that started just now. No chance is involved in their delays.
@@ -123,7 +125,7 @@ impl World {
         client: impl Fn(&str) -> Option<Arc<dyn HttpClient>> + Send + Sync + 'static,
     ) -> Renewals {
         let setup = self.setup(is_restart, clock);
-        let registry = Arc::new(setup.finish(|_| true, Reachability::default()).unwrap());
+        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
         let ca = Arc::clone(&self.ca);
         let clients = move |md: &crate::model::ManagedDomain, _: &Cancel| {
             client(md.name.as_str()).unwrap_or_else(|| Arc::clone(&ca) as Arc<dyn HttpClient>)
@@ -173,7 +175,7 @@ struct Lines;
 
 impl Sink for Lines {
     fn enabled(&self, level: Level) -> bool {
-        level <= Level::Info
+        level <= Level::Debug
     }
 
     fn write(&self, record: &Record<'_>) {
