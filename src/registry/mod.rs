@@ -121,8 +121,14 @@ pub fn configured(
     globals: &Globals,
     is_restart: bool,
 ) -> Result<Vec<ManagedDomain>, CannotStart> {
-    let (mut origins, mut domains): (Vec<&Origin>, Vec<_>) =
-        declared.iter().filter_map(|declared| Some((&declared.origin, declared.complete(main)?))).unzip();
+    let mut origins: Vec<&Origin> = Vec::with_capacity(declared.len());
+    let mut domains: Vec<ManagedDomain> = Vec::with_capacity(declared.len());
+    for declared in declared {
+        let Some(mut md) = declared.complete(main) else { continue };
+        domains.last().into_iter().for_each(|other| md.share(other));
+        domains.push(md);
+        origins.push(&declared.origin);
+    }
     let by_server_name = globals.match_names == MatchNames::ServerNames;
     let find = if by_server_name { same_name } else { index::overlap };
     while let Some(overlap) = find(&domains) {
@@ -289,7 +295,7 @@ impl Setup {
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (entry, differs) = self.complete(md, used.contains(&position), reach);
+            let (entry, differs) = self.complete(md, used.contains(&position), reach, entries.last());
             if differs && !self.read_only {
                 changed.push(position);
             }
@@ -298,7 +304,6 @@ impl Setup {
         if !self.is_restart {
             self.start_over_failed(&entries);
         }
-        share(&mut entries);
         self.save(changed.iter().map(|position| &*entries[*position].md))?;
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
@@ -347,7 +352,9 @@ impl Setup {
     }
 
     /// Brings one domain together with what the store knows of it, and says whether that is something else.
-    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability) -> (Entry, bool) {
+    ///
+    /// What it has in common with `other` is kept once: there may be thousands of domains.
+    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability, other: Option<&Entry>) -> (Entry, bool) {
         if !used && md.renew_mode != RenewMode::Always {
             report!(
                 AH10045,
@@ -365,7 +372,11 @@ impl Setup {
                 .ok()
         });
         merge(&mut md, known.as_ref());
-        let live = LiveSet::load(&self.vault, &md);
+        let mut live = LiveSet::load(&self.vault, &md);
+        if let Some(other) = other {
+            md.share(&other.md);
+            live.share(&other.live);
+        }
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
         let differs = to_json(&md).ok() != stored;
@@ -436,22 +447,6 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
     if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
-    }
-}
-
-/// Lets domains that say the same keep it once: there may be thousands.
-fn share(entries: &mut [Entry]) {
-    let Some((first, others)) = entries.split_first_mut() else { return };
-    for other in others {
-        let certificates = other.live.certificates.iter_mut().flatten().zip(first.live.certificates.iter().flatten());
-        certificates.for_each(|(own, first)| own.share(first));
-        let (Some(md), first) = (Arc::get_mut(&mut other.md), &first.md) else { continue };
-        if md.ca == first.ca {
-            md.ca = Arc::clone(&first.ca);
-        }
-        if md.contacts == first.contacts {
-            md.contacts = Arc::clone(&first.contacts);
-        }
     }
 }
 
