@@ -102,6 +102,38 @@ def test_a_store_without_permission_stops_the_start(lone_httpd: Httpd, world: Wo
     assert "Permission denied" in said
 
 
+IN_THE_WAY = {
+    "AH10047": ("md/staging", "no directory", "md/staging"),
+    "AH10172": ("md/domains/a.example.org/md.json/file", "a directory in its place", "a.example.org: cannot be saved"),
+    "AH10174": ("md/domains/a.example.org/fallback-privkey.pem/file", "a directory in its place", "fallback-privkey.pem"),
+}
+"""Path in the sandbox, what is there, and what the message says of it."""
+
+
+@pytest.mark.parametrize("number", IN_THE_WAY)
+def test_what_is_in_the_way_in_the_store_stops_the_start_and_is_named(
+    lone_httpd: Httpd, sandbox: Sandbox, number: str
+) -> None:
+    _offline(lone_httpd).config.managed("a.example.org")
+    path, text, phrase = IN_THE_WAY[number]
+    sandbox.write(path, text)
+    lone_httpd.log.expects(number)
+    # What others say of it.
+    lone_httpd.log.expects(*NO_START, "AH00020", "AH02572", "AH02312", "SSL Library Error", "a.example.org", optional=True)
+    said = lone_httpd.fails_to_start().partition(number)[2].splitlines()[0]
+    assert phrase in said
+    assert (sandbox.root / path).read_text() == text
+
+
+def test_a_directory_that_the_servers_user_cannot_get_stops_the_start(
+    lone_httpd: Httpd, world: World, sandbox: Sandbox
+) -> None:
+    _offline(lone_httpd).config.managed("a.example.org")
+    lone_httpd.log.expects("AH10082", *NO_START)
+    assert not world.crash(lone_httpd).start(Fault("chown,fchown,fchownat", error="EPERM"))
+    assert str(sandbox.store) in lone_httpd.log.find("AH10082")[0].text
+
+
 def _content(sandbox: Sandbox) -> dict[str, bytes]:
     """What is in the store, without placeholders: a new host cannot be served without one."""
     files = (path for path in sorted(sandbox.store.rglob("*")) if path.is_file())
@@ -244,7 +276,8 @@ def test_a_damaged_live_certificate_is_obtained_again(
     httpd.start().obtain("a.example.org", "b.example.org")
     other = httpd.served("b.example.org").leaf
     (sandbox.domains("a.example.org") / name).write_text("nonsense\n" * 200)
-    httpd.log.expects("AH10110", "a.example.org", optional=True)
+    httpd.log.expects("AH10110")
+    httpd.log.expects("a.example.org", optional=True)
     httpd.stop()
     httpd.start()
     assert httpd.get("https://a.example.org/").status == 503

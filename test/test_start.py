@@ -124,6 +124,30 @@ def test_a_ca_that_is_down_at_the_start_is_asked_until_it_is_up(httpd: Httpd, pe
     assert httpd.served("a.example.org", ca=pebble.root).verified
 
 
+def test_errors_are_counted_per_domain_over_a_graceful_restart_and_afresh_after_a_start(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.add("MDRetryDelay 1000s").managed("good.example.org")
+    httpd.config.md_set("bad.example.org", "MDCertificateAuthority https://localhost:1/dir").http("bad.example.org")
+    httpd.log.expects("processing bad.example.org", "AH10064")
+
+    def errors() -> int:
+        job = httpd.wait(lambda: _failed(httpd.md_status("bad.example.org").get("renewal", {})), what="report")
+        return job["errors"]
+
+    httpd.start().wait_staged("good.example.org")
+    assert errors() == 1
+    httpd.graceful()
+    assert httpd.served("good.example.org", ca=pebble.root).verified
+    assert "renewal" not in httpd.md_status("good.example.org")
+    # The new child looked and found that it is too early.
+    httpd.wait_log("AH10107", times=httpd.log.count("AH10107") + 2)
+    assert (errors(), httpd.log.count("AH10056"), httpd.log.count("AH10064")) == (1, 1, 0)
+
+    httpd.stop()
+    httpd.start().wait_log("AH10056", times=2)
+    assert httpd.log.find("AH10064")[0].text.count("bad.example.org") == 1
+    assert errors() == 1
+
+
 def test_a_server_with_certificates_starts_and_serves_while_the_ca_is_down(httpd: Httpd, pebble: Pebble) -> None:
     httpd.config.managed("a.example.org")
     httpd.start().obtain("a.example.org")
@@ -135,6 +159,12 @@ def test_a_server_with_certificates_starts_and_serves_while_the_ca_is_down(httpd
     httpd.start()
     assert httpd.served("a.example.org").leaf == before
     assert httpd.get("https://a.example.org/").status == 200
+
+
+LIFE = (
+    *("AH10037", "AH10039", "AH10041", "AH10052", "AH10054", "AH10055", "AH10059", "AH10068", "AH10070", "AH10071"),
+    *("AH10074", "AH10077", "AH10107", "AH10113", "AH10116"),
+)
 
 
 def test_the_log_of_a_first_certificate_has_the_numbers_of_the_c_module() -> None:
@@ -152,7 +182,7 @@ def test_the_log_of_a_first_certificate_has_the_numbers_of_the_c_module() -> Non
         return dict(sorted(levels.items()))
 
     no_ari = "ours does not ask for renewal information"
-    Oracle().both(
+    ours = Oracle().both(
         case,
         {
             "AH10067": "C says it of success too",
@@ -162,3 +192,5 @@ def test_the_log_of_a_first_certificate_has_the_numbers_of_the_c_module() -> Non
             "AH10516": no_ari,
         },
     )
+    # Both say them, which being equal alone does not tell.
+    assert set(LIFE) <= set(ours)

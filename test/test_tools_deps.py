@@ -33,8 +33,15 @@ def test_says_what_is_missing_and_the_command_to_whoever_is_not_root(deps):
     assert "sudo apt-get update && sudo apt-get install --no-install-recommends libssl-dev libcurl4-openssl-dev" in done.stderr
 
 
-def test_refuses_a_rust_that_is_too_old_here_and_in_the_distribution(deps):
-    done = deps(rustc="echo rustc 1.63.0", apt_cache="echo '  Candidate: 1.63.0+dfsg1-2'", apt_get="exit 0", id="echo 0")
+@pytest.mark.parametrize("user", [0, 1000])
+def test_refuses_a_rust_that_is_too_old_here_and_in_the_distribution(deps, user):
+    done = deps(rustc="echo rustc 1.63.0", apt_cache="echo '  Candidate: 1.63.0+dfsg1-2'", apt_get="exit 0", id=f"echo {user}")
     assert done.returncode == 1
     assert done.stdout.startswith("Missing: Rust 1.85 or newer\n")
     assert "this distribution has 1.63.0" in done.stderr
+    assert "apt-get install" not in done.stderr
+
+
+def test_does_not_judge_a_distribution_whose_lists_were_never_fetched(deps):
+    done = deps(rustc="echo rustc 1.63.0", apt_cache="exit 0", apt_get="exit 0", id="echo 1000")
+    assert done.stderr.endswith("apt-get install --no-install-recommends cargo rustc\n")

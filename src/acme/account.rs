@@ -74,6 +74,13 @@ pub(super) struct NewAccount<'a> {
     pub external_account_binding: Option<Value>,
 }
 
+impl Account {
+    /// Whether the CA takes it. A CA that says nothing about that has just answered its request.
+    pub fn is_valid(&self) -> bool {
+        self.status.is_none_or(|status| status == AccountStatus::Valid)
+    }
+}
+
 impl AccountRecord {
     /// Whether this account can be used for orders in that scope.
     #[must_use]

@@ -190,28 +190,38 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
+    /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have
+    /// registered. Finding and checking need none, or all domains of a CA would wait for each other.
     fn find_or_register(&mut self) -> Result<Outcome, AcmeError> {
+        if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
+            self.check(account, key)?;
+            return Ok(Outcome::Continue);
+        }
         let Some(_claim) = self.accounts.claim(&self.wanted.scope) else {
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
         };
-        if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
-            self.journal.progress("Checking the account at the CA");
-            match self.session.read(directory(&self.directory)?, &account.url, &key, &account.url) {
-                Ok(response) if json::<Account>(&account.url, &response)?.status == Some(AccountStatus::Valid) => {
-                    self.account = Some((account, key));
-                    self.facts.account = true;
-                }
-                Ok(_) => self.accounts.forget(&account)?,
-                Err(err) if err.is_account_lost() => {
-                    note!(Warning, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
-                    self.accounts.forget(&account)?;
-                }
-                Err(err) => return Err(err),
-            }
-        } else {
+        if self.accounts.find(&self.wanted.scope).is_none() {
             self.register()?;
         }
         Ok(Outcome::Continue)
+    }
+
+    /// Asks the CA whether it takes the account. One that it does not take is forgotten, so that it is not found again.
+    fn check(&mut self, account: AccountRecord, key: PrivateKey) -> Result<(), AcmeError> {
+        self.journal.progress("Checking the account at the CA");
+        match self.session.read(directory(&self.directory)?, &account.url, &key, &account.url) {
+            Ok(response) if json::<Account>(&account.url, &response)?.is_valid() => {
+                self.account = Some((account, key));
+                self.facts.account = true;
+            }
+            Ok(_) => self.accounts.forget(&account)?,
+            Err(err) if err.is_account_lost() => {
+                note!(Warning, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
+                self.accounts.forget(&account)?;
+            }
+            Err(err) => return Err(err),
+        }
+        Ok(())
     }
 
     fn register(&mut self) -> Result<(), AcmeError> {
@@ -235,7 +245,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let url = location(&ca.new_account, &response)?;
         let said: Account = json(&url, &response)?;
         let record = AccountRecord {
-            status: said.status,
+            status: said.status.or(Some(AccountStatus::Valid)),
             url,
             ca_url: wanted.scope.ca_url.clone(),
             contact: said.contact,
@@ -244,7 +254,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             orders: said.orders,
             eab: wanted.scope.eab.clone(),
         };
-        self.accounts.add(&record)?;
+        self.accounts.add(&record, &key)?;
         note!(Info, "registered new account {}", record.url);
         self.account = Some((record, key));
         self.facts.account = true;
@@ -342,6 +352,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
+        self.facts.finalized = true;
         self.facts.hear_floor(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
         self.heard_order(json(&url, &response)?)
@@ -405,7 +416,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Turns the failure into words. An order that failed for good is forgotten.
     fn give_up(&mut self, failure: &Failure) -> AcmeError {
         let error = self.describe(failure);
-        if !matches!(failure, Failure::TimedOut(_)) {
+        if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
             if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
                 return err.into();
             }
@@ -432,6 +443,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 None => AcmeError::OrderInvalid { url },
             },
             Failure::TimedOut(what) => AcmeError::TimedOut { what },
+            Failure::Postponed(what, retry_after) => AcmeError::Postponed { what, retry_after: *retry_after },
             Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
             Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::PortError;
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
-use crate::model::{JobResult, Problem, Status};
+use crate::model::{JobResult, Problem, Status, time};
 
 /// Why a renewal could not go on. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +131,14 @@ pub enum AcmeError {
         /// What was waited for.
         what: &'static str,
     },
+    /// The CA wants to be asked much later.
+    #[error("Error waiting for {what}: the CA wants to be asked again at {}", time::format_gmt(*.retry_after))]
+    Postponed {
+        /// What was waited for.
+        what: &'static str,
+        /// Not before this moment.
+        retry_after: Timestamp,
+    },
     /// The certificate is unusable.
     #[error("the certificate from <{url}> cannot be used: {source}")]
     Certificate {
@@ -176,6 +184,7 @@ impl AcmeError {
             Self::Problem { retry_after, .. }
             | Self::HttpStatus { retry_after, .. }
             | Self::DirectoryStatus { retry_after, .. } => *retry_after,
+            Self::Postponed { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -215,7 +224,7 @@ impl AcmeError {
     pub fn status(&self) -> Status {
         match self {
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
-            Self::DirectoryStatus { .. } | Self::BadNonce => Status::AGAIN,
+            Self::DirectoryStatus { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
             Self::Problem { problem, .. } => problem.status(),
             Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
             Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,

@@ -20,6 +20,8 @@ pub struct Facts {
     pub ordered_now: bool,
     /// What the CA says of the order.
     pub order: Option<Said<Order>>,
+    /// The CSR of the order was sent in this run.
+    pub finalized: bool,
     /// The order cannot be found at the CA any more.
     pub order_gone: bool,
     /// What the CA says of its authorizations.
@@ -65,6 +67,7 @@ impl Facts {
             record,
             ordered_now: false,
             order: None,
+            finalized: false,
             order_gone: false,
             authorizations: Vec::new(),
             challenges,

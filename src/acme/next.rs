@@ -51,6 +51,8 @@ pub enum Failure {
     Order,
     /// The CA does not come to an end with this.
     TimedOut(&'static str),
+    /// The CA wants to be asked about this so late that it is for another run.
+    Postponed(&'static str, Timestamp),
     /// The CA says that there is a certificate, but not where.
     NoCertificateUrl,
     /// The CA does not say where the CSR goes.
@@ -78,6 +80,8 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
     let Some(order) = &facts.order else { return Step::RefreshOrder };
     match order.value.status {
         OrderStatus::Pending => authorize(facts, now),
+        // A CA may take a moment to see that it has the CSR; a second one would be an error, or another certificate.
+        OrderStatus::Ready if facts.finalized => wait_for_order(facts, now, "the certificate to be issued"),
         OrderStatus::Ready if order.value.finalize.is_some() => Step::Finalize,
         OrderStatus::Ready => failed(facts, Failure::NoFinalizeUrl),
         OrderStatus::Processing => wait_for_order(facts, now, "the certificate to be issued"),
@@ -93,6 +97,8 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
         }
     }
 }
+
+const CHALLENGES: &str = "the CA to look at the challenges";
 
 fn authorize(facts: &Facts, now: Timestamp) -> Step {
     let (mut stale, mut open) = (None, false);
@@ -119,8 +125,8 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
         open = true;
     }
     match stale {
-        Some(index) => when_due(facts, now, Step::Refresh(index)),
-        None if open => wait(facts, now, "the CA to look at the challenges"),
+        Some(index) => when_due(facts, now, Step::Refresh(index), CHALLENGES),
+        None if open => wait(facts, now, CHALLENGES),
         None => wait_for_order(facts, now, "the order to become ready"),
     }
 }
@@ -130,20 +136,28 @@ fn wait_for_order(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
     match &facts.order {
         Some(said) if newest.is_some_and(|at| at > said.at) => Step::RefreshOrder,
         Some(said) if said.at >= facts.poll.at => wait(facts, now, what),
-        _ => when_due(facts, now, Step::RefreshOrder),
+        _ => when_due(facts, now, Step::RefreshOrder, what),
     }
 }
 
 /// What was heard is out of date, but it is asked again at the time that was set for it only.
-fn when_due(facts: &Facts, now: Timestamp, step: Step) -> Step {
-    if now < facts.poll.at { Step::Wait { until: facts.poll.at } } else { step }
+fn when_due(facts: &Facts, now: Timestamp, step: Step, what: &'static str) -> Step {
+    if now < facts.poll.at { pause(facts, facts.poll.at, what) } else { step }
 }
 
 fn wait(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
     if facts.poll.is_over(now) {
         return Step::GiveUp(Failure::TimedOut(what));
     }
-    Step::Wait { until: facts.poll.next_at(now, facts.retry_after) }
+    pause(facts, facts.poll.next_at(now, facts.retry_after), what)
+}
+
+/// A run does not wait longer than it would poll: it has its claim and one of the places at the CA.
+fn pause(facts: &Facts, until: Timestamp, what: &'static str) -> Step {
+    match facts.retry_after.filter(|floor| facts.poll.is_over(*floor)) {
+        Some(floor) => Step::GiveUp(Failure::Postponed(what, floor)),
+        None => Step::Wait { until },
+    }
 }
 
 fn download(facts: &Facts, order: &Order) -> Step {

@@ -48,15 +48,16 @@ pub trait Journal {
     fn progress(&mut self, activity: &str);
 }
 
-/// The exclusive right to look for and register accounts of one scope; given back when dropped.
+/// The exclusive right to register accounts of one scope; given back when dropped.
 pub type AccountClaim = Box<dyn Send>;
 
 /// The accounts that all domains share. May be used by many drivers at a time.
 pub trait AccountBook: Send + Sync {
-    /// Claims a scope, so that domains that start together make one account. `None`: somebody else is at it.
+    /// Claims a scope, so that domains that start together make one account: look again before registering. `None`:
+    /// somebody else is at it.
     fn claim(&self, scope: &AccountScope) -> Option<AccountClaim>;
 
-    /// A usable account of that scope, with its key.
+    /// A usable account of that scope, with its key. Cheap when it was found before.
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)>;
 
     /// The key for a registration that was not finished, or a new one. It is durable when the call returns, so that a
@@ -66,11 +67,11 @@ pub trait AccountBook: Send + Sync {
     /// If it cannot be made or written.
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError>;
 
-    /// Adds the account that was registered with the drafted key. It is durable when the call returns.
+    /// Adds the account that was registered with `key`, the drafted one. It is durable when the call returns.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn add(&self, account: &AccountRecord) -> Result<(), PortError>;
+    fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError>;
 
     /// Marks an account as one that the CA does not take any more.
     ///

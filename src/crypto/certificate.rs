@@ -10,7 +10,9 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
 use openssl::pkey::{PKeyRef, Private};
 use openssl::x509::X509;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::extensions::{AuthorityInfoAccess, AuthorityKeyIdentifier, GeneralName, SubjectAlternativeName};
+use x509_parser::nom::Parser;
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
 use super::chain::PemBlocks;
@@ -39,6 +41,9 @@ struct Facts {
     must_staple: bool,
 }
 
+const ALTERNATIVE_NAMES: &str = "2.5.29.17";
+const AUTHORITY_KEY: &str = "2.5.29.35";
+const AUTHORITY_ACCESS: &str = "1.3.6.1.5.5.7.1.1";
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 const OCSP: &str = "1.3.6.1.5.5.7.48.1";
 
@@ -48,7 +53,7 @@ impl Certificate {
     /// # Errors
     /// If this is no certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
-        let (_, parsed) = X509Certificate::from_der(der).map_err(|error| damaged(&error))?;
+        let parsed = parse(der).map_err(|error| damaged(&error))?;
         let facts = Facts::read(&parsed.tbs_certificate);
         Ok(Self(Arc::new(Facts { der: parsed.as_raw().to_vec(), ..facts })))
     }
@@ -144,7 +149,7 @@ impl Certificate {
 
     /// Whether the public key of the certificate is this one.
     pub(super) fn has_key(&self, key: &PKeyRef<Private>) -> bool {
-        let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return false };
+        let Ok(parsed) = parse(&self.0.der) else { return false };
         // OpenSSL needs much longer to read a public key than to write one, which mostly is the same bytes.
         key.public_key_to_der().is_ok_and(|own| own == parsed.public_key().raw)
             || self.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| key.public_eq(&public))
@@ -152,7 +157,7 @@ impl Certificate {
 
     /// The public key in the form in which keys are compared.
     pub(super) fn public_key(&self) -> Option<Vec<u8>> {
-        let (_, parsed) = X509Certificate::from_der(&self.0.der).ok()?;
+        let parsed = parse(&self.0.der).ok()?;
         let key = parsed.public_key();
         comparable(key.algorithm.algorithm.as_bytes(), &key.subject_public_key.data)
     }
@@ -184,32 +189,44 @@ impl Facts {
             must_staple: false,
         };
         for extension in certificate.extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::SubjectAlternativeName(san) => {
-                    facts.names = san.general_names.iter().filter_map(name_text).collect();
-                }
-                ParsedExtension::AuthorityKeyIdentifier(id) => {
-                    facts.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-                }
-                ParsedExtension::AuthorityInfoAccess(access) => {
-                    let first = |method: &str| {
-                        access.iter().find_map(|description| match &description.access_location {
-                            GeneralName::URI(uri) if description.access_method.to_id_string() == method => {
-                                Some((*uri).to_owned())
-                            }
-                            _ => None,
-                        })
-                    };
-                    (facts.issuer_uri, facts.ocsp_uri) = (first(CA_ISSUERS), first(OCSP));
-                }
-                _ if extension.oid.to_id_string() == TLS_FEATURE => {
-                    facts.must_staple = extension.value == MUST_STAPLE;
-                }
-                _ => {}
-            }
+            facts.read_extension(&extension.oid.to_id_string(), extension.value);
         }
         facts
     }
+
+    /// What cannot be read says nothing.
+    fn read_extension(&mut self, oid: &str, value: &[u8]) {
+        match oid {
+            ALTERNATIVE_NAMES => {
+                let names = SubjectAlternativeName::from_der(value).map(|(_, san)| san.general_names);
+                self.names = names.unwrap_or_default().iter().filter_map(name_text).collect();
+            }
+            AUTHORITY_KEY => {
+                let id = AuthorityKeyIdentifier::from_der(value).ok().and_then(|(_, id)| id.key_identifier);
+                self.authority_key_id = id.map(|id| id.0.to_vec());
+            }
+            AUTHORITY_ACCESS => {
+                let Ok((_, access)) = AuthorityInfoAccess::from_der(value) else { return };
+                let first = |method: &str| {
+                    access.iter().find_map(|description| match &description.access_location {
+                        GeneralName::URI(uri) if description.access_method.to_id_string() == method => {
+                            Some((*uri).to_owned())
+                        }
+                        _ => None,
+                    })
+                };
+                (self.issuer_uri, self.ocsp_uri) = (first(CA_ISSUERS), first(OCSP));
+            }
+            TLS_FEATURE => self.must_staple = value == MUST_STAPLE,
+            _ => {}
+        }
+    }
+}
+
+/// Reads a certificate, but not the content of its extensions: for those the parser makes a table that is never freed,
+/// while httpd loads and unloads the module at each restart.
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, impl fmt::Display + use<>> {
+    X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).map(|(_, certificate)| certificate)
 }
 
 /// The moment, or the nearest that can be told: "no end" is the year 9999 (RFC 5280 section 4.1.2.5), past our range by a day.

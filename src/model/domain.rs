@@ -253,6 +253,16 @@ impl ManagedDomain {
         })
     }
 
+    /// Keeps only once what both domains say alike.
+    pub fn share(&mut self, other: &Self) {
+        if self.ca == other.ca {
+            self.ca = Arc::clone(&other.ca);
+        }
+        if self.contacts == other.contacts {
+            self.contacts = Arc::clone(&other.contacts);
+        }
+    }
+
     /// Whether a certificate of this domain is good for `name`.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {

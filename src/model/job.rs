@@ -38,6 +38,9 @@ pub struct Job {
     /// The CA does not want to be asked before this moment, whatever else makes the renewal due.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
+    /// Stands for the settings with which the last attempt failed: with others, it need not fail again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
 }
 
 /// How an attempt ended, or what it is doing.

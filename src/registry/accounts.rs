@@ -1,22 +1,38 @@
-//! The accounts that all domains share, in the store: those in `accounts/`, and new ones that wait in `staging/`.
+//! The accounts that all domains share, as renewals use them: those in `accounts/`, and new ones in `staging/`.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
-use crate::log::note;
 use crate::model::ManagedDomain;
-use crate::store::{Aspect, Group, Store};
+use crate::store::{Aspect, Group};
 
 use super::vault::{Vault, port_error};
 
-/// What the account books of all domains share.
+/// What the account books of all domains share. The store is read once, when the first account is looked for: what
+/// comes into being after that is added here too.
 #[derive(Debug, Default)]
 pub struct SharedAccounts {
     claimed: Mutex<HashSet<String>>,
-    /// URLs of accounts that a CA did not take; the worker cannot write to `accounts/`.
-    lost: Mutex<HashSet<String>>,
+    /// What was in the store, most wanted first: the newest in `accounts/`, then what is staged.
+    stored: OnceLock<Vec<Stored>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    group: Group,
+    item: String,
+    record: AccountRecord,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Accounts that were found, with their keys.
+    usable: Vec<(AccountRecord, PrivateKey)>,
+    /// URLs of accounts that a CA did not take, or whose key cannot be read; the worker cannot write to `accounts/`.
+    lost: HashSet<String>,
 }
 
 /// The accounts as one domain's renewal sees them: a new one goes to its own staging directory, from where the next
@@ -45,8 +61,12 @@ impl StoredAccounts {
         Self { shared, vault, domain: domain.to_owned() }
     }
 
-    fn is_lost(&self, url: &str) -> bool {
-        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(url)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stored(&self) -> &[Stored] {
+        self.shared.stored.get_or_init(|| read_all(&self.vault))
     }
 
     /// The key of a registration for `domain` of which no answer was heard.
@@ -75,13 +95,23 @@ impl AccountBook for StoredAccounts {
     }
 
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
-        candidates(self.vault.store(), &scope.ca_url).find_map(|(group, item)| {
-            let record: AccountRecord = self.vault.load_json(group, &item, &Aspect::AccountJson)?;
-            if !record.is_for(scope) || self.is_lost(&record.url) {
-                return None;
+        let stored = self.stored();
+        // Locked to the end, so that a key that many look for is decrypted once.
+        let mut known = self.known();
+        if let Some(found) = known.usable.iter().find(|(record, _)| record.is_for(scope)) {
+            return Some(found.clone());
+        }
+        for Stored { group, item, record } in stored.iter().filter(|stored| stored.record.is_for(scope)) {
+            if known.lost.contains(&record.url) {
+                continue;
             }
-            self.vault.load_key(group, &item, &Aspect::AccountKey).map(|key| (record, key))
-        })
+            if let Some(key) = self.vault.load_key(*group, item, &Aspect::AccountKey) {
+                known.usable.push((record.clone(), key.clone()));
+                return Some((record.clone(), key));
+            }
+            known.lost.insert(record.url.clone());
+        }
+        None
     }
 
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
@@ -98,79 +128,34 @@ impl AccountBook for StoredAccounts {
         Ok(key)
     }
 
-    fn add(&self, account: &AccountRecord) -> Result<(), PortError> {
-        self.vault.save_json(Group::Staging, &self.domain, &Aspect::AccountJson, account)
+    fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
+        self.vault.save_json(Group::Staging, &self.domain, &Aspect::AccountJson, account)?;
+        self.known().usable.push((account.clone(), key.clone()));
+        Ok(())
     }
 
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
-        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(account.url.clone());
+        let mut known = self.known();
+        known.usable.retain(|(record, _)| record.url != account.url);
+        known.lost.insert(account.url.clone());
         Ok(())
     }
 }
 
-/// Places where an account of that CA may be: the newest in `accounts/` first, then what is staged.
-fn candidates<'a>(store: &'a dyn Store, ca_url: &str) -> impl Iterator<Item = (Group, String)> + use<'a> {
-    let prefix = id_prefix(ca_url);
-    let list = |group| store.list(group).unwrap_or_default();
-    let known = list(Group::Accounts).into_iter().rev().filter(move |id| id.starts_with(&prefix));
-    known.map(|id| (Group::Accounts, id)).chain(list(Group::Staging).into_iter().map(|name| (Group::Staging, name)))
+fn read_all(vault: &Vault) -> Vec<Stored> {
+    let read = |group: Group, item: String| {
+        let record = vault.load_json(group, &item, &Aspect::AccountJson)?;
+        Some(Stored { group, item, record })
+    };
+    let list = |group| vault.store().list(group).unwrap_or_default();
+    let moved = list(Group::Accounts).into_iter().rev().filter_map(|id| read(Group::Accounts, id));
+    let moved = moved.filter(|stored| stored.item.starts_with(&id_prefix(&stored.record.ca_url)));
+    moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
 }
 
 /// How the ids of accounts at that CA begin: `ACME-`, the last 16 characters of the host, `-`.
-fn id_prefix(ca_url: &str) -> String {
+pub(super) fn id_prefix(ca_url: &str) -> String {
     let host = url::Url::parse(ca_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let short = host.len().checked_sub(16).and_then(|from| host.get(from..)).unwrap_or(&host);
     format!("ACME-{short}-")
-}
-
-/// The id of a usable account in `accounts/` of that scope.
-#[must_use]
-pub fn find_id(vault: &Vault, scope: &AccountScope) -> Option<String> {
-    candidates(vault.store(), &scope.ca_url).take_while(|(group, _)| *group == Group::Accounts).find_map(
-        |(group, id)| {
-            let record: AccountRecord = vault.load_json(group, &id, &Aspect::AccountJson)?;
-            record.is_for(scope).then_some(id)
-        },
-    )
-}
-
-/// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging is
-/// activated or dropped. An account that cannot be moved, or that somebody may be registering just now, stays and is
-/// used from where it is.
-pub fn adopt_staged(vault: &Vault) {
-    for domain in vault.store().list(Group::Staging).unwrap_or_default() {
-        let Ok(Some(_claim)) = vault.store().claim(&domain) else { continue };
-        let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, &domain, &Aspect::AccountJson) else {
-            continue;
-        };
-        if let Err(err) = adopt(vault, &domain, &record) {
-            note!(Warning, err.status; "account {} stays in staging/{domain}: {err}", record.url);
-        }
-    }
-}
-
-fn adopt(vault: &Vault, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
-    let store = vault.store();
-    if let Some(key) = vault.load_key(Group::Staging, domain, &Aspect::AccountKey) {
-        let prefix = id_prefix(&record.ca_url);
-        let url_of = |id: &str| {
-            vault.load_json::<AccountRecord>(Group::Accounts, id, &Aspect::AccountJson).map(|known| known.url)
-        };
-        let known = store.list(Group::Accounts).map_err(port_error)?;
-        if !known.iter().any(|id| id.starts_with(&prefix) && url_of(id).as_ref() == Some(&record.url)) {
-            let free =
-                (0..1000).map(|n| format!("{prefix}{n:04}")).find(|id| !known.contains(id)).ok_or_else(|| {
-                    PortError {
-                        status: crate::model::Status::EXISTS,
-                        text: format!(
-                            "there are 1000 accounts named {prefix}* already; remove those that are not used"
-                        ),
-                    }
-                })?;
-            vault.save_key(Group::Accounts, &free, &Aspect::AccountKey, &key)?;
-            vault.save_json(Group::Accounts, &free, &Aspect::AccountJson, record)?;
-        }
-    }
-    store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
-    store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
 }

@@ -2,38 +2,54 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::accounts;
+use super::adoption::Accounts;
+use super::live::LiveSet;
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
 use crate::log::{note, report};
-use crate::model::{Job, ManagedDomain};
+use crate::model::{Job, ManagedDomain, State, time};
 use crate::store::{Aspect, Group};
 
+/// Certificates that are good this soon are good enough: clocks differ.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
+
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
-/// to go on with; one that is wrong is dropped (AH10069), and the renewal starts over. What is served is never touched
-/// by a failure.
-pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool {
+/// to go on with, and so does one that is not valid yet while another is served. One that is wrong is dropped (AH10069),
+/// and the renewal starts over. What is served is never touched by a failure.
+pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> bool {
     let name = md.name.as_str();
     let Some(staged) = vault.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson) else { return false };
     if staged.ca.url.is_none() {
         return false;
     }
-    let result = prepare(vault, md, staged, now).and_then(|()| swap(vault, name));
-    match result {
+    let live = prepare(vault, md, staged.clone(), accounts, now)
+        .and_then(|()| vault.store().replace(name).map_err(|err| Failed::Store(port_error(err))));
+    match live {
         Ok(()) => {
             report!(AH10068, "{name}: staged set activated");
+            if let Err(err) = remove_staged(vault, name, &staged) {
+                note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
+            }
             true
         }
         Err(Failed::NotYet(reason)) => {
             note!(Debug, "{name}: staged set is not complete: {reason}");
             false
         }
+        Err(Failed::TooEarly(from)) => {
+            let from = time::format_gmt(from);
+            note!(
+                Info,
+                "{name}: what is staged can be used from {from} on; what is served stays until a start after that"
+            );
+            false
+        }
         Err(Failed::Unusable(reason)) => {
             report!(AH10069, "{name}: the staged set cannot be used and is dropped, its renewal starts over: {reason}");
-            drop_staged(vault, name);
+            drop_staged(vault, name, &staged);
             false
         }
         Err(Failed::Store(err)) => {
@@ -45,6 +61,7 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, now: Timestamp) -> bool 
 
 enum Failed {
     NotYet(String),
+    TooEarly(Timestamp),
     Unusable(String),
     Store(PortError),
 }
@@ -56,7 +73,13 @@ impl From<PortError> for Failed {
 }
 
 /// Assembles the set in `tmp/`.
-fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, now: Timestamp) -> Result<(), Failed> {
+fn prepare(
+    vault: &Arc<Vault>,
+    md: &ManagedDomain,
+    mut staged: ManagedDomain,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> Result<(), Failed> {
     let (name, store) = (md.name.as_str(), vault.store());
     let mut pairs = Vec::new();
     for spec in staged.key_specs().0 {
@@ -66,9 +89,14 @@ fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, no
         })?;
         pairs.push((spec, pair));
     }
+    let from = pairs.iter().map(|(_, (_, chain))| chain.leaf().not_before()).max().unwrap_or(now);
+    if from > now + EARLY && is_served(vault, md, from, now) {
+        return Err(Failed::TooEarly(from));
+    }
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    Arc::make_mut(&mut staged.ca).account = accounts::find_id(vault, &AccountScope { ca_url, eab: staged.eab.clone() });
+    let scope = AccountScope { ca_url, eab: staged.eab.clone() };
+    Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
     for (spec, (key, chain)) in pairs {
@@ -82,22 +110,34 @@ fn prepare(vault: &Arc<Vault>, md: &ManagedDomain, mut staged: ManagedDomain, no
     Ok(())
 }
 
-fn swap(vault: &Vault, name: &str) -> Result<(), Failed> {
-    let store = vault.store();
-    store.replace(name).map_err(port_error)?;
-    store.purge(Group::Staging, name).map_err(port_error)?;
-    store.purge(Group::Challenges, name).map_err(port_error)?;
-    Ok(())
+/// Whether what is there now can be used, and not later than what is good `from` a moment.
+fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
+    let live = LiveSet::load(vault, md);
+    live.state == Some(State::Complete)
+        && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
 }
 
 /// Takes away what a renewal has set up and drops what it staged.
-fn drop_staged(vault: &Arc<Vault>, name: &str) {
-    let dropped = tear_down(vault, name)
-        .and_then(|()| vault.store().purge(Group::Staging, name).map_err(port_error))
-        .and_then(|()| vault.store().purge(Group::Challenges, name).map_err(port_error));
-    if let Err(err) = dropped {
+fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
+    if let Err(err) = tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
         note!(Error, err.status; "{name}: the staged set cannot be removed: {err}");
     }
+}
+
+/// An account that waits here, or the key for one, stays: nobody else may have it.
+fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
+    let store = vault.store();
+    if [Aspect::AccountJson, Aspect::AccountKey].iter().any(|aspect| store.exists(Group::Staging, name, aspect)) {
+        // First what makes the rest a renewal that was begun.
+        let mut files = vec![Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson];
+        files.extend(
+            staged.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]),
+        );
+        files.iter().try_for_each(|aspect| store.remove(Group::Staging, name, aspect)).map_err(port_error)?;
+    } else {
+        store.purge(Group::Staging, name).map_err(port_error)?;
+    }
+    store.purge(Group::Challenges, name).map_err(port_error)
 }
 
 fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {

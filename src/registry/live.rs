@@ -54,6 +54,12 @@ impl LiveSet {
         schedule::renew_at(&validities, window, now)
     }
 
+    /// Keeps only once what certificates of both sets have in common.
+    pub(super) fn share(&mut self, other: &Self) {
+        let both = self.certificates.iter_mut().flatten().zip(other.certificates.iter().flatten());
+        both.for_each(|(own, other)| own.share(other));
+    }
+
     /// The span in which all certificates are good.
     #[must_use]
     pub fn common_validity(&self) -> Option<Validity> {

@@ -6,6 +6,9 @@
 
 mod accounts;
 mod activation;
+mod adoption;
+#[cfg(test)]
+pub(crate) mod disk;
 mod hosts;
 mod index;
 mod live;
@@ -19,15 +22,20 @@ mod vault;
 #[cfg(test)]
 pub(crate) mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::adoption::Accounts;
+use self::index::Overlap;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
-use crate::model::{CaSettings, Declared, Globals, Job, ManagedDomain, Origin, RenewMode, Settings, State, Window};
+use crate::model::{
+    CaSettings, Declared, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State, Window,
+};
 use crate::store::{Aspect, Group, Reachability};
 
 pub use hosts::Host;
@@ -38,6 +46,9 @@ pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use suitable::reachability;
 pub use vault::{Vault, to_json};
+
+/// How long a start waits, in all, for those who work in staging.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the configuration and the server say at a start.
 pub struct Start {
@@ -110,12 +121,17 @@ pub fn configured(
     globals: &Globals,
     is_restart: bool,
 ) -> Result<Vec<ManagedDomain>, CannotStart> {
-    let (mut origins, mut domains): (Vec<&Origin>, Vec<_>) =
-        declared.iter().filter_map(|declared| Some((&declared.origin, declared.complete(main)?))).unzip();
-    if globals.match_names == crate::model::MatchNames::ServerNames {
-        return Ok(domains);
+    let mut origins: Vec<&Origin> = Vec::with_capacity(declared.len());
+    let mut domains: Vec<ManagedDomain> = Vec::with_capacity(declared.len());
+    for declared in declared {
+        let Some(mut md) = declared.complete(main) else { continue };
+        domains.last().into_iter().for_each(|other| md.share(other));
+        domains.push(md);
+        origins.push(&declared.origin);
     }
-    while let Some(overlap) = index::overlap(&domains) {
+    let by_server_name = globals.match_names == MatchNames::ServerNames;
+    let find = if by_server_name { same_name } else { index::overlap };
+    while let Some(overlap) = find(&domains) {
         report!(
             AH10038,
             "two Managed Domains have the name {} in common: MD {} defined in {} and MD {} defined in {}; remove it from one",
@@ -128,7 +144,7 @@ pub fn configured(
         if !is_restart {
             return Err(CannotStart);
         }
-        match without(&domains[overlap.second], &domains[overlap.first]) {
+        match without(&domains[overlap.second], &domains[overlap.first], by_server_name) {
             Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
             Some(rest) => domains[overlap.second] = rest,
             None => {
@@ -140,11 +156,21 @@ pub fn configured(
     Ok(domains)
 }
 
-/// The domain without the names that `other` has or covers, `None` if that leaves none. Left out as a whole, its hosts
-/// would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other` stays.
-fn without(md: &ManagedDomain, other: &ManagedDomain) -> Option<ManagedDomain> {
+/// The first two domains of the same name.
+fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
+    let mut known = HashMap::new();
+    domains.iter().enumerate().find_map(|(second, md)| {
+        let first = known.insert(&md.name, second)?;
+        Some(Overlap { first, second, name: md.name.to_string() })
+    })
+}
+
+/// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
+/// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
+/// stays. Domains that are matched by server name may share all but the first, which names their directories.
+fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
     let mut rest = md.clone();
-    rest.domains.retain(|name| !other.covers(name.as_str()));
+    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name.as_str()) });
     if rest.name == other.name {
         rest.name = rest.domains.first()?.clone();
     }
@@ -172,19 +198,36 @@ impl Setup {
             placeholders: Default::default(),
         };
         if !read_only {
-            accounts::adopt_staged(&setup.vault);
-            setup.activate_staged();
+            setup.take_over_staged();
         }
         Ok(setup)
     }
 
-    fn activate_staged(&self) {
+    /// Accounts first: activation tells which account a set was made with. Whoever works in staging is waited for, but
+    /// not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
+    fn take_over_staged(&self) {
+        let until = Instant::now() + CLAIM_PATIENCE;
+        let accounts = match Accounts::read(&self.vault) {
+            Ok(mut accounts) => {
+                accounts.adopt_staged(&self.vault, until);
+                accounts
+            }
+            Err(err) => {
+                note!(Warning, err.status; "new accounts stay in staging: {err}");
+                Accounts::default()
+            }
+        };
+        self.activate_staged(&accounts, until);
+    }
+
+    fn activate_staged(&self, accounts: &Accounts, until: Instant) {
         let staged = items(&self.vault, Group::Staging);
         let now = self.clock.now();
         for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
-            match self.vault.store().claim(md.name.as_str()) {
+            let patience = until.saturating_duration_since(Instant::now());
+            match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
-                    activation::activate(&self.vault, md, now);
+                    activation::activate(&self.vault, md, accounts, now);
                 }
                 Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
@@ -246,20 +289,21 @@ impl Setup {
         hosts::add_contacts(&mut self.domains, &self.hosts, &self.assigned);
         if !self.read_only {
             self.clean_up_challenges();
-            self.start_over_failed();
         }
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (entry, differs) = self.complete(md, used.contains(&position), reach);
+            let (entry, differs) = self.complete(md, used.contains(&position), reach, entries.last());
             if differs && !self.read_only {
                 changed.push(position);
             }
             entries.push(entry);
         }
-        share(&mut entries);
+        if !self.is_restart {
+            self.start_over_failed(&entries);
+        }
         self.save(changed.iter().map(|position| &*entries[*position].md))?;
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
@@ -308,7 +352,9 @@ impl Setup {
     }
 
     /// Brings one domain together with what the store knows of it, and says whether that is something else.
-    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability) -> (Entry, bool) {
+    ///
+    /// What it has in common with `other` is kept once: there may be thousands of domains.
+    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability, other: Option<&Entry>) -> (Entry, bool) {
         if !used && md.renew_mode != RenewMode::Always {
             report!(
                 AH10045,
@@ -326,7 +372,11 @@ impl Setup {
                 .ok()
         });
         merge(&mut md, known.as_ref());
-        let live = LiveSet::load(&self.vault, &md);
+        let mut live = LiveSet::load(&self.vault, &md);
+        if let Some(other) = other {
+            md.share(&other.md);
+            live.share(&other.live);
+        }
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
         let differs = to_json(&md).ok() != stored;
@@ -351,12 +401,10 @@ impl Setup {
     }
 
     /// At a full start a renewal that had failed is due at once, except where the CA said when.
-    fn start_over_failed(&self) {
-        if self.is_restart {
-            return;
-        }
+    fn start_over_failed(&self, entries: &[Entry]) {
         let staged = items(&self.vault, Group::Staging);
-        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+        let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+        for md in entries.iter().filter(staged).map(|entry| &entry.md) {
             let name = md.name.as_str();
             let Some(mut job) = self.vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) else { continue };
             if job.errors == 0 {
@@ -368,6 +416,7 @@ impl Setup {
                 job.errors
             );
             job.errors = 0;
+            job.retry_after = staged::retry_after(&self.vault, md, &job);
             job.next_run = job.retry_after;
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 note!(Warning, err.status; "{name}: {err}");
@@ -398,22 +447,6 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
     if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
-    }
-}
-
-/// Lets domains that say the same keep it once: there may be thousands.
-fn share(entries: &mut [Entry]) {
-    let Some((first, others)) = entries.split_first_mut() else { return };
-    for other in others {
-        let certificates = other.live.certificates.iter_mut().flatten().zip(first.live.certificates.iter().flatten());
-        certificates.for_each(|(own, first)| own.share(first));
-        let (Some(md), first) = (Arc::get_mut(&mut other.md), &first.md) else { continue };
-        if md.ca == first.ca {
-            md.ca = Arc::clone(&first.ca);
-        }
-        if md.contacts == first.contacts {
-            md.contacts = Arc::clone(&first.contacts);
-        }
     }
 }
 

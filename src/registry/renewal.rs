@@ -1,5 +1,6 @@
 //! One domain's renewal from its claim to its report.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +11,7 @@ use super::{Entry, Registry};
 use crate::acme::{AccountScope, AcmeError, Driver, Outcome, PortError, Wanted};
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::model::{Job, JobResult, ManagedDomain, format_human, time};
+use crate::model::{Globals, Job, JobResult, ManagedDomain, format_human, time};
 use crate::store::Claim;
 
 use super::vault::port_error;
@@ -67,7 +68,15 @@ impl Renewal {
             return Ok(Begun::Complete);
         }
         let now = registry.clock.now();
-        journal.job = Job { finished: false, notified: false, notified_renewed: false, next_run: None, ..journal.job };
+        journal.job = Job {
+            finished: false,
+            notified: false,
+            notified_renewed: false,
+            next_run: None,
+            // It has passed, or was another CA's.
+            retry_after: None,
+            ..journal.job
+        };
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
@@ -128,7 +137,7 @@ impl Renewal {
         job.finished = true;
         job.errors = 0;
         job.next_run = None;
-        job.retry_after = None;
+        job.settings = None;
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
@@ -144,6 +153,7 @@ impl Renewal {
 
     fn failed(&mut self, err: &AcmeError, now: Timestamp, delay: impl Fn(u32, bool) -> SignedDuration) -> Timestamp {
         let name = self.md.name.clone();
+        let settings = settings(&self.registry.entries[self.position], &self.registry.globals);
         let job = &mut self.driver.journal().job;
         let activity = job.last.take().and_then(|last| last.activity);
         let result = JobResult { activity, ..err.to_result() };
@@ -152,6 +162,7 @@ impl Renewal {
         job.retry_after = err.retry_after().filter(|at| *at > now);
         let next = (now + delay(job.errors, err.is_permanent())).max(job.retry_after.unwrap_or(now));
         job.next_run = Some(next);
+        job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
         let problem = result.problem.as_ref().map(|problem| format!(" problem[{problem}]")).unwrap_or_default();
         let activity = result.activity.as_ref().map(|activity| format!(" while[{activity}]")).unwrap_or_default();
@@ -165,6 +176,15 @@ impl Renewal {
         job.last = Some(result);
         next
     }
+}
+
+/// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered
+/// and where. Other settings give another text, and so may another release: the domain is tried once more then.
+pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
+    let (md, mut hasher) = (&entry.md, DefaultHasher::new());
+    let ca_file = md.ca_certs.as_ref().or(globals.ca_file.as_ref());
+    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 fn wanted(entry: &Entry) -> Wanted {

@@ -10,9 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
-use super::renewal::{Begun, Ended, Renewal};
-use super::schedule;
-use super::{Entry, Registry};
+use super::renewal::{self, Begun, Ended, Renewal};
+use super::{Entry, Registry, schedule, staged};
 use crate::acme::Outcome;
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -47,6 +46,8 @@ struct State {
     at_ca: HashMap<String, usize>,
     /// When to look at a domain again, by position.
     looks: Vec<Timestamp>,
+    /// Failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
+    not_begun: HashMap<usize, u32>,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
@@ -143,9 +144,9 @@ impl Renewals {
         let due = due_at(entry, now);
         let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
         let Some(job) = job else { return due };
-        let next_run =
-            if super::staged::is_unchanged(&self.registry.vault, &entry.md) { job.next_run } else { job.retry_after };
-        next_run.map_or(due, |next_run| due.max(next_run))
+        let settings = renewal::settings(entry, &self.registry.globals);
+        let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings);
+        not_before.map_or(due, |moment| due.max(moment))
     }
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
@@ -200,7 +201,6 @@ impl Renewals {
 
     fn begin(&self, position: usize, cancel: &Cancel) -> Option<Box<Renewal>> {
         let entry = &self.registry.entries[position];
-        report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.live.state);
         let http = (self.clients)(&entry.md, cancel);
         let book = StoredAccounts::new(
             Arc::clone(&self.registry.accounts),
@@ -209,15 +209,22 @@ impl Renewals {
         );
         let now = self.registry.clock.now();
         match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
-            Ok(Begun::Renewal(renewal)) => return Some(renewal),
+            Ok(Begun::Renewal(renewal)) => {
+                report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.live.state);
+                self.state().not_begun.remove(&position);
+                return Some(renewal);
+            }
             Ok(Begun::Complete) => self.close(position, None),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
-                self.close(
-                    position,
-                    Some(now + schedule::back_off(1, false, self.registry.globals.retry_delay, (self.random)())),
-                );
+                let failures = {
+                    let mut state = self.state();
+                    let failures = state.not_begun.entry(position).or_default();
+                    *failures = failures.saturating_add(1);
+                    *failures
+                };
+                self.close(position, Some(now + self.back_off(failures, false)));
             }
         }
         None
@@ -240,12 +247,13 @@ impl Renewals {
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
-        let delay = |failures, permanent| {
-            schedule::back_off(failures, permanent, self.registry.globals.retry_delay, (self.random)())
-        };
-        let look = renewal.end(ended, delay);
+        let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
         self.close(position, look);
+    }
+
+    fn back_off(&self, failures: u32, permanent: bool) -> SignedDuration {
+        schedule::back_off(failures, permanent, self.registry.globals.retry_delay, (self.random)())
     }
 
     fn put_back(&self, renewal: Box<Renewal>, until: Timestamp) {
@@ -257,12 +265,13 @@ impl Renewals {
         self.changed.notify_one();
     }
 
-    /// The domain is free again, and looked at again at that time if it is earlier than planned.
+    /// The domain is free again, and looked at again at that time instead of when it was planned: a report that could
+    /// not be written does not make it wait.
     fn close(&self, position: usize, look: Option<Timestamp>) {
         let mut state = self.state();
         state.busy.remove(&position);
         if let Some(look) = look {
-            state.looks[position] = state.looks[position].min(look);
+            state.looks[position] = look;
         }
         let ca = self.registry.entries[position].md.ca_url().unwrap_or_default();
         if let Some(open) = state.at_ca.get_mut(ca) {

@@ -65,7 +65,7 @@ impl StagedJournal {
     pub fn open(&mut self) -> Result<(), PortError> {
         let name = self.md.name.as_str();
         if let Some(begun) = begun(&self.vault, &self.md) {
-            return if has_same_settings(&begun, &self.md) { Ok(()) } else { self.save_md() };
+            return if begun == *self.md { Ok(()) } else { self.save_md() };
         }
         let mut challenges = StoredChallenges(Arc::clone(&self.vault));
         for token in &self.order().challenge_setups {
@@ -84,10 +84,22 @@ impl StagedJournal {
     }
 }
 
-/// Whether what is staged was begun with the same settings, so that trying again soon would fail as before.
+/// The moment before which `job`, the report on what is staged, lets nobody try again. What was begun for something
+/// else, or failed with other `settings`, need not fail again, but the CA's word counts.
 #[must_use]
-pub fn is_unchanged(vault: &Vault, md: &ManagedDomain) -> bool {
-    begun(vault, md).is_some_and(|begun| has_same_settings(&begun, md))
+pub fn not_before(vault: &Vault, md: &ManagedDomain, job: &Job, settings: &str) -> Option<Timestamp> {
+    if job.settings.as_deref() == Some(settings) && begun(vault, md).is_some() {
+        return job.next_run;
+    }
+    retry_after(vault, md, job)
+}
+
+/// When the CA wants to be asked again. What another CA said does not count.
+#[must_use]
+pub fn retry_after(vault: &Vault, md: &ManagedDomain, job: &Job) -> Option<Timestamp> {
+    let at = job.retry_after?;
+    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
+    begun.is_none_or(|begun| begun.ca.urls == md.ca.urls).then_some(at)
 }
 
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
@@ -106,6 +118,8 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+    // Which settings failed is for the next attempt only.
+    let job = Job { settings: None, ..job };
     (!job.finished || facts(vault, md).iter().all(Option::is_some)).then_some(job)
 }
 
@@ -116,14 +130,6 @@ fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
         (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
     };
     wants(a) == wants(b)
-}
-
-/// Whether both, who ask for the same, also do it in the same way.
-fn has_same_settings(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    let how = |md: &ManagedDomain| {
-        (md.contacts.clone(), md.ca.agreement.clone(), md.ca.challenges.clone(), md.ca_certs.clone())
-    };
-    how(a) == how(b)
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
@@ -208,10 +214,10 @@ impl Journal for StagedJournal {
 
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
         let name = self.md.name.as_str();
-        if let Some(missing) = self.md.domains.iter().find(|domain| !chain.leaf().covers(domain)) {
-            let text = format!("the CA's certificate({}) is not for {missing}", spec.json_name());
-            return Err(PortError { status: Status::GENERAL, text });
-        }
+        let unusable = |reason| PortError { status: Status::GENERAL, text: format!("the CA's {reason}") };
+        let key =
+            self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
+        verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         self.vault.store().save(Group::Staging, name, &Aspect::Chain(spec.clone()), &chain.to_pem()).map_err(port_error)
     }
 

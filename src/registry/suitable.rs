@@ -40,8 +40,13 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability) -> Result<Vec<Challen
         };
         md.ca.challenges.iter().filter_map(known).collect()
     };
-    if !types.is_empty() {
-        return Ok(types);
+    let wildcard = md.domains.iter().find(|name| name.is_wildcard());
+    match wildcard.filter(|_| !types.iter().any(|kind| kind.proves_wildcards())) {
+        Some(name) => reasons.push(format!(
+            "The wildcard name '{name}' needs the challenge type 'dns-01', which is not supported in this version."
+        )),
+        None if !types.is_empty() => return Ok(types),
+        None => {}
     }
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
 }
@@ -73,5 +78,17 @@ mod tests {
         assert_eq!(challenges(&md, not), Ok(vec![ChallengeType::Http01]));
         std::sync::Arc::make_mut(&mut md.ca).challenges.pop();
         assert!(challenges(&md, reachable).unwrap_err().contains("'foo-99' of MDCAChallenges is not supported"));
+    }
+
+    #[test]
+    fn a_wildcard_name_needs_more_than_http_01() {
+        let reachable = Reachability { http: true, https: true };
+        for listed in [&[][..], &["http-01"], &["dns-01", "http-01"]] {
+            let names = ["x.org", "*.x.org"].map(|name| DomainName::parse(name).unwrap());
+            let mut md = ManagedDomain::new(names.to_vec()).unwrap();
+            std::sync::Arc::make_mut(&mut md.ca).challenges = listed.iter().map(|kind| (*kind).to_owned()).collect();
+            let reason = challenges(&md, reachable).unwrap_err();
+            assert!(reason.contains("'*.x.org' needs the challenge type 'dns-01'"), "{reason}");
+        }
     }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::disk::Call;
 use super::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountRecord, OrderRecord};
 use crate::cancel::Cancel;
-use crate::crypto::{Chain, PrivateKey, self_signed};
+use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{DomainName, KeySpec, KeySpecs};
 use crate::store::Store;
@@ -171,6 +172,75 @@ fn a_changed_configuration_is_due_at_once_but_not_before_the_ca_says() {
 }
 
 #[test]
+fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
+    type Change = fn(&mut World);
+    let rows: [(Change, bool); 6] = [
+        (|_| {}, false),
+        (|world| world.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
+        (|world| world.declared[0].settings.ca_file = Some("none".to_owned()), true),
+        (|world| world.reach.http = false, true),
+        (|world| world.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
+        // It does not change what a renewal can do.
+        (|world| world.globals.check_interval = hours(1), false),
+    ];
+    for (index, (change, due)) in rows.into_iter().enumerate() {
+        let mut world = failed("settings.test", None);
+        change(&mut world);
+        let before = world.staged_job("settings.test");
+        drop(world.run(true));
+        assert_eq!(world.staged_job("settings.test") != before, due, "{index}");
+    }
+}
+
+#[test]
+fn a_retry_after_of_another_ca_does_not_count() {
+    for is_restart in [true, false] {
+        let mut world = failed("otherca.test", Some("7200"));
+        let urls = vec![FakeCa::DIRECTORY.to_owned() + "/2"];
+        world.declared[0].settings.ca_urls = Some(urls);
+        let directories = world.ca.count(Operation::Directory);
+        world.ca.fail(Operation::Directory, Fault::Drop);
+        drop(world.run(is_restart));
+        assert_eq!(world.ca.count(Operation::Directory), directories + 1);
+        let job = world.staged_job("otherca.test");
+        assert_eq!(job.retry_after, None);
+    }
+}
+
+#[test]
+fn a_manual_domain_is_left_alone_whatever_is_staged() {
+    watch_log();
+    let mut world = failed("manual.test", Some("7200"));
+    world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+    let before = world.staged_job("manual.test");
+    for is_restart in [true, false] {
+        world.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
+        world.clock.advance(hours(24));
+        drop(world.run(is_restart));
+        assert_eq!(world.staged_job("manual.test"), before);
+    }
+    assert_eq!((logged("AH10064", "manual.test"), world.ca.count(Operation::Directory)), (0, 1));
+}
+
+#[test]
+fn failures_to_begin_wait_longer_each_time_for_their_domain() {
+    let world = World::new(&["unwritable.test"]);
+    world.store.refuse(Call::Claim, Group::Staging);
+    let renewals = world.renewals(false);
+    for (tries, delay) in [(1, 30), (2, 60), (3, 120), (4, 240)] {
+        world.go_on(&renewals);
+        assert_eq!(world.store.count(Call::Claim, Group::Staging, None), tries);
+        world.clock.advance(SignedDuration::from_secs(delay - 1));
+        assert_eq!(renewals.tick(), 0, "not yet");
+        world.clock.advance(SignedDuration::from_secs(1));
+    }
+    world.store.recover();
+    drop(renewals);
+    drop(world.run(false));
+    assert!(world.staged_job("unwritable.test").finished);
+}
+
+#[test]
 fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
     let mut world = World::without_account(&["anew.test"]);
     world.ca.fail(Operation::Challenge, Fault::Drop);
@@ -195,6 +265,7 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
 #[test]
 fn a_domain_that_somebody_else_works_on_is_left_alone() {
     let world = World::new(&["claimed.test"]);
+    watch_log();
     let renewals = world.renewals(false);
     let claim = world.store.claim("claimed.test").unwrap().unwrap();
     world.go_on(&renewals);
@@ -203,9 +274,11 @@ fn a_domain_that_somebody_else_works_on_is_left_alone() {
     assert_eq!(renewals.tick(), 0, "too early");
     world.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(renewals.tick(), 1, "it is looked at again soon");
+    assert_eq!(logged("AH10052", "claimed.test"), 0);
     drop(renewals);
     world.run(false);
     assert!(world.staged_job("claimed.test").finished);
+    assert_eq!(logged("AH10052", "claimed.test"), 1);
 }
 
 /// Cancels as soon as a request of some kind is made.
@@ -552,6 +625,86 @@ fn accounts_move_to_their_place_once() {
 }
 
 #[test]
+fn accounts_are_read_once_for_many_domains() {
+    let names: Vec<String> = (0..20).map(|n| format!("m{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let asked = |names: &[&str]| {
+        let world = World::new(names);
+        drop(world.run(false));
+        world.start(true);
+        assert!(names.iter().all(|name| world.store.exists(Group::Domains, name, &chain())));
+        let disk = &world.store;
+        assert_eq!(disk.count(Call::Load, Group::Accounts, Some(&Aspect::AccountKey)), 1);
+        let lists = [Group::Accounts, Group::Staging].map(|group| disk.count(Call::List, group, None));
+        (lists, disk.count(Call::Load, Group::Accounts, None))
+    };
+    assert_eq!(asked(&names), asked(&names[..1]));
+}
+
+#[test]
+fn an_account_that_cannot_move_stays_and_is_used() {
+    type Spoil = fn(&World);
+    let rows: [Spoil; 5] = [
+        |world| world.store.refuse(Call::Write, Group::Accounts),
+        |world| world.store.refuse(Call::List, Group::Accounts),
+        |world| {
+            for n in 0..1000 {
+                world.put(Group::Accounts, &format!("ACME-ca.test-{n:04}"), &Aspect::AccountJson, "{}");
+            }
+        },
+        |world| {
+            let text = world.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
+            world.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
+        },
+        // A set that is dropped.
+        |world| {
+            world.store.refuse(Call::Write, Group::Accounts);
+            world.put(Group::Staging, "stuck.test", &key(), "no key");
+        },
+    ];
+    for (index, spoil) in rows.into_iter().enumerate() {
+        let world = World::without_account(&["stuck.test"]);
+        drop(world.run(false));
+        spoil(&world);
+        let files = [Aspect::AccountJson, Aspect::AccountKey];
+        let before = files.clone().map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        world.start(true);
+        assert_eq!(world.store.exists(Group::Domains, "stuck.test", &chain()), index != 4, "{index}");
+        let after = files.map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        assert_eq!(after, before, "{index}");
+        for aspect in [Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson, key(), chain()] {
+            assert!(!world.store.exists(Group::Staging, "stuck.test", &aspect), "{index} {aspect:?}");
+        }
+        world.store.recover();
+        if index != 3 {
+            // Time for the next certificate, with the same account.
+            world.clock.advance(hours(24 * 80));
+            drop(world.run(true));
+            assert!(world.staged_job("stuck.test").finished);
+            assert_eq!(world.ca.accounts(), 1, "{index}");
+        }
+    }
+}
+
+#[test]
+fn a_start_waits_for_those_who_are_about_to_end() {
+    let world = staged("ending.test");
+    let claim = world.store.claim("ending.test").unwrap();
+    assert!(claim.is_some());
+    std::thread::scope(|scope| {
+        let start = scope.spawn(|| world.start(true));
+        // It has asked once at least.
+        let before = world.store.count(Call::Claim, Group::Staging, None);
+        while world.store.count(Call::Claim, Group::Staging, None) < before + 2 && !start.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(claim);
+        start.join().unwrap();
+    });
+    assert!(world.store.exists(Group::Domains, "ending.test", &chain()));
+}
+
+#[test]
 fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
     let world = World::new(&["lost1.test", "lost2.test"]);
     world.ca.set_accounts("gone");
@@ -726,6 +879,129 @@ fn two_domains_with_a_name_in_common_stop_a_start_but_not_a_restart() {
     let left = configured(&all, &main, &globals, true).unwrap();
     let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["f.test", "g.test"], vec!["h.test"]]);
+}
+
+#[test]
+fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
+    let globals = Globals { match_names: MatchNames::ServerNames, ..Globals::default() };
+    let main = Settings::default();
+    let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // Other names may be shared.
+    let all = [declared(&["i.test", "j.test"]), declared(&["k.test", "j.test"])];
+    assert_eq!(configured(&all, &main, &globals, false).unwrap().len(), 2);
+    let all = [declared(&["i.test", "j.test"]), declared(&["i.test", "j.test"]), declared(&["i.test"])];
+    assert!(configured(&all, &main, &globals, false).is_err());
+    let left = configured(&all, &main, &globals, true).unwrap();
+    assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["i.test", "j.test"], vec!["j.test"]]);
+    assert_eq!(left[1].name.as_str(), "j.test");
+}
+
+/// A self-made certificate for the staged key, good from so many minutes after now.
+fn stage_early(world: &World, name: &str, minutes: i64) -> String {
+    let own = world.vault.load_key(Group::Staging, name, &key()).unwrap();
+    let from = world.clock.now() + SignedDuration::from_mins(minutes);
+    let text = self_signed(&own, "x", &[DomainName::parse(name).unwrap()], from, 90).unwrap().to_pem();
+    world.put(Group::Staging, name, &chain(), &text);
+    text
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_does_not_replace_one_that_is() {
+    let name = "early.test";
+    let world = staged(name);
+    let live = |world: &World| world.text(Group::Domains, name, &chain()).unwrap();
+    // Better than nothing.
+    let first = stage_early(&world, name, 60);
+    world.start(true);
+    assert_eq!(live(&world), first);
+
+    world.clock.advance(hours(24 * 80));
+    drop(world.run(true));
+    let second = stage_early(&world, name, 10);
+    world.start(true);
+    assert_eq!(live(&world), first);
+    assert!(world.staged_job(name).finished, "it waits");
+    world.clock.advance(SignedDuration::from_mins(5));
+    world.start(true);
+    assert_eq!(live(&world), second, "soon enough");
+
+    // What is served has expired.
+    world.clock.advance(hours(24 * 91));
+    drop(world.run(true));
+    let third = stage_early(&world, name, 60);
+    world.start(true);
+    assert_eq!(live(&world), third);
+}
+
+#[test]
+fn an_activation_that_cannot_clean_up_is_an_activation() {
+    watch_log();
+    let name = "unclean.test";
+    let world = staged(name);
+    world.store.refuse(Call::Remove, Group::Challenges);
+    world.start(true);
+    assert!(world.store.exists(Group::Domains, name, &chain()));
+    assert_eq!((logged("AH10068", name), logged("AH10069", name)), (1, 0));
+}
+
+#[test]
+fn a_useless_certificate_is_an_error_and_its_order_is_dropped() {
+    type Make = fn(&World, &DomainName, &PrivateKey) -> String;
+    let rows: [(Make, &str); 3] = [
+        (
+            |world, name, key| {
+                self_signed(key, "x", std::slice::from_ref(name), world.clock.now() - hours(48), 1).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256) has expired",
+        ),
+        (
+            |world, _, key| {
+                let other = [DomainName::parse("other.test").unwrap()];
+                self_signed(key, "x", &other, world.clock.now(), 90).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256) is not for useless.test",
+        ),
+        // We can read its issuer, OpenSSL cannot: the key is no point.
+        (
+            |world, name, key| {
+                let good = self_signed(key, "x", std::slice::from_ref(name), world.clock.now(), 90).unwrap();
+                let mut der = good.to_der().to_vec();
+                let at = der.windows(4).position(|bytes| bytes == [3, 0x42, 0, 4]).unwrap();
+                der[at + 3] = 9;
+                good.to_pem() + &Certificate::from_der(&der).unwrap().to_pem()
+            },
+            "the CA's certificate(P-256): certificate 2 cannot be read",
+        ),
+    ];
+    for (make, says) in rows {
+        let world = World::new(&["useless.test"]);
+        let md = Arc::new(world.declared[0].complete(&Settings::default()).unwrap());
+        let own = PrivateKey::generate(&p256()).unwrap();
+        let mut journal = staged::StagedJournal::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, md);
+        crate::acme::Journal::save_key(&mut journal, &p256(), &own).unwrap();
+        let pem = make(&world, &DomainName::parse("useless.test").unwrap(), &own);
+        let made = Chain::from_pem(pem.as_bytes()).unwrap();
+        let err = crate::acme::Journal::save_chain(&mut journal, &p256(), &made).unwrap_err();
+        assert!(err.to_string().starts_with(says), "{err}");
+        assert!(!world.store.exists(Group::Staging, "useless.test", &chain()));
+    }
+}
+
+#[test]
+fn a_ca_that_hands_out_useless_certificates_is_asked_with_back_off() {
+    let world = World::new(&["useless2.test"]);
+    world.ca.behave(|ca| ca.days = 0);
+    let renewals = world.run(false);
+    for orders in 1..=3 {
+        let job = world.staged_job("useless2.test");
+        assert_eq!((job.finished, job.errors, world.ca.ordered().len()), (false, orders as u32, orders));
+        assert_eq!(job.last.unwrap().detail.as_deref(), Some("the CA's certificate(P-256) has expired"));
+        assert!(!world.store.exists(Group::Staging, "useless2.test", &Aspect::OrderJson));
+        world.go_on(&renewals);
+        assert_eq!(world.ca.ordered().len(), orders, "not yet");
+        world.clock.advance(SignedDuration::from_secs(30 << (orders - 1)));
+        world.go_on(&renewals);
+    }
 }
 
 #[test]

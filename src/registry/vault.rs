@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
@@ -61,6 +62,7 @@ impl Vault {
             note!(Error, err.status(); "{err}; it is ignored");
             None
         })?;
+        let pem = Zeroizing::new(pem);
         PrivateKey::from_pem(&pem, Some(self.0.secret().as_bytes()))
             .inspect_err(|err| {
                 note!(

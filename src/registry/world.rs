@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::disk::Disk;
 use super::{Host, Registry, Renewals, Setup, Start, Vault};
 use crate::acme::fake_ca::FakeCa;
 use crate::cancel::Cancel;
@@ -12,7 +13,7 @@ use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::log::{Level, Record, Sink};
 use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
-use crate::store::{Aspect, Group, MemoryStore, Reachability, Store};
+use crate::store::{Aspect, Group, Reachability, Store};
 
 /// The account that there is.
 pub const ACCOUNT: &str = "ACME-ca.test-0000";
@@ -20,12 +21,13 @@ pub const ACCOUNT: &str = "ACME-ca.test-0000";
 /// All that outlives a server.
 pub struct World {
     pub clock: Arc<SettableClock>,
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<Disk>,
     pub vault: Arc<Vault>,
     pub ca: Arc<FakeCa>,
     pub declared: Vec<Declared>,
     pub hosts: Vec<Host>,
     pub globals: Globals,
+    pub reach: Reachability,
 }
 
 /// A clock that moves on whenever somebody looks, so that waits end by themselves.
@@ -74,7 +76,7 @@ impl World {
     /// The same, but a first renewal has to register.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(Disk::default());
         let published = Arc::clone(&store);
         let look = move |name: &str| {
             let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
@@ -88,6 +90,7 @@ impl World {
             declared: names.iter().map(|name| declared(&[name])).collect(),
             hosts: names.iter().map(|name| host(name)).collect(),
             globals: Globals::default(),
+            reach: Reachability::default(),
         }
     }
 
@@ -106,7 +109,7 @@ impl World {
     /// A start, at which all hosts use TLS and can be reached.
     pub fn start(&self, is_restart: bool) -> Arc<Registry> {
         let setup = self.setup(is_restart, Arc::clone(&self.clock) as _);
-        Arc::new(setup.finish(|_| true, Reachability::default()).unwrap())
+        Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
     /// Renewals of a server that started just now. No chance is involved in their delays.
@@ -122,7 +125,7 @@ impl World {
         client: impl Fn(&str) -> Option<Arc<dyn HttpClient>> + Send + Sync + 'static,
     ) -> Renewals {
         let setup = self.setup(is_restart, clock);
-        let registry = Arc::new(setup.finish(|_| true, Reachability::default()).unwrap());
+        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
         let ca = Arc::clone(&self.ca);
         let clients = move |md: &crate::model::ManagedDomain, _: &Cancel| {
             client(md.name.as_str()).unwrap_or_else(|| Arc::clone(&ca) as Arc<dyn HttpClient>)
@@ -172,7 +175,7 @@ struct Lines;
 
 impl Sink for Lines {
     fn enabled(&self, level: Level) -> bool {
-        level <= Level::Info
+        level <= Level::Debug
     }
 
     fn write(&self, record: &Record<'_>) {

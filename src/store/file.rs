@@ -11,6 +11,9 @@ use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archi
 use crate::log::note;
 use crate::model::Timestamp;
 
+/// Fewer files are quicker to write one by one.
+const FEW: usize = 8;
+
 /// Files that are written side by side; each needs two open descriptors.
 const AT_ONCE: usize = 128;
 
@@ -119,15 +122,18 @@ impl FileStore {
 
 impl FileStore {
     /// Saves all or some of them. Each step is done for all files before the next, so that the disk is waited for twice
-    /// and not twice per file.
+    /// and not twice per file; it writes everything else that waits, too.
     fn save_together(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
         let (name, mode) = (checked_file(aspect)?, group.file_mode(aspect));
         let dirs: Vec<Dir> = files.iter().map(|(item, _)| self.make_item(group, item)).collect::<Result<_, _>>()?;
         let prepare = |(dir, (_, data)): (_, &(&str, Vec<u8>))| Dir::prepare(dir, &name, mode, data);
         let pending: Vec<Pending<'_>> = dirs.iter().zip(files).map(prepare).collect::<Result<_, _>>()?;
-        pending.iter().try_for_each(Pending::sync)?;
+        let base = Dir::open(self.base(), Links::Follow)?;
+        base.sync_file_system()?;
         pending.iter().try_for_each(Pending::replace)?;
-        dirs.iter().try_for_each(Dir::settle)
+        base.sync_file_system()?;
+        dirs.iter().for_each(Dir::sweep);
+        Ok(())
     }
 }
 
@@ -144,9 +150,10 @@ impl Store for FileStore {
 
     fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
         let save = |files: &[(&str, Vec<u8>)]| -> Vec<Result<(), StoreError>> {
-            match self.save_together(group, aspect, files) {
-                Ok(()) => files.iter().map(|_| Ok(())).collect(),
-                Err(_) => files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect(),
+            let together = if files.len() < FEW { None } else { self.save_together(group, aspect, files).ok() };
+            match together {
+                Some(()) => files.iter().map(|_| Ok(())).collect(),
+                None => files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect(),
             }
         };
         files.chunks(AT_ONCE).flat_map(save).collect()

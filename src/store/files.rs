@@ -130,6 +130,11 @@ impl Dir {
         }
     }
 
+    /// Puts all that waits to be written to the file system of this directory on disk.
+    pub(super) fn sync_file_system(&self) -> Result<(), StoreError> {
+        rustix::fs::syncfs(&self.handle).map_err(|error| StoreError::io("sync", &self.path, error))
+    }
+
     /// The content of a file, `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
@@ -211,7 +216,7 @@ impl Dir {
     }
 
     /// Ends a change: what was done is on disk, what dead writers left is gone.
-    pub(super) fn settle(&self) -> Result<(), StoreError> {
+    fn settle(&self) -> Result<(), StoreError> {
         self.sync()?;
         self.sweep();
         Ok(())
@@ -226,7 +231,7 @@ impl Dir {
     }
 
     /// Removes what writers left behind when they died. Another time is as good if that fails.
-    fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         for name in self.names().unwrap_or_default() {
             if name.ends_with(TEMP_SUFFIX) && self.age(&name).is_some_and(|age| age > STALE) {
                 let _ = unlinkat(&self.handle, &name, AtFlags::empty());
@@ -253,7 +258,7 @@ impl Dir {
 }
 
 impl Pending<'_> {
-    /// Puts the content on disk. Of many pending files the first call does most of the work for all.
+    /// Puts the content on disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|error| self.failed(error))
     }

@@ -22,7 +22,12 @@ pub use paths::{Aspect, Group};
 pub use reachability::Reachability;
 pub use secret::Secret;
 
+use std::time::{Duration, Instant};
+
 use crate::model::Timestamp;
+
+/// How often [`Store::claim_within`] asks.
+const CLAIM_POLL: Duration = Duration::from_millis(10);
 
 /// Keeps the files of accounts and domains.
 ///
@@ -115,6 +120,22 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the item can be neither found nor made.
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError>;
+
+    /// As [`Store::claim`], but waits up to `patience` for whoever has it; `None` if that was not enough.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    fn claim_within(&self, item: &str, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        let asked = Instant::now();
+        loop {
+            let claim = self.claim(item)?;
+            let left = patience.saturating_sub(asked.elapsed());
+            if claim.is_some() || left.is_zero() {
+                return Ok(claim);
+            }
+            std::thread::sleep(left.min(CLAIM_POLL));
+        }
+    }
 
     /// The pass phrase of keys that are stored encrypted.
     fn secret(&self) -> &Secret;

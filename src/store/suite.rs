@@ -1,5 +1,7 @@
 //! What every store does: the same tests for all of them.
 
+use std::time::Duration;
+
 use super::{Aspect, Group, Store, StoreError};
 use crate::model::{KeySpec, Status, Timestamp};
 
@@ -145,4 +147,17 @@ fn claims(store: &dyn Store) {
     store.purge(Group::Staging, MD).unwrap();
     drop(again);
     assert!(store.list(Group::Staging).unwrap().is_empty());
+    waiting(store);
+}
+
+fn waiting(store: &dyn Store) {
+    let held = store.claim(MD).unwrap();
+    assert!(held.is_some() && store.claim_within(MD, Duration::ZERO).unwrap().is_none());
+    assert!(store.claim_within(MD, Duration::from_millis(30)).unwrap().is_none());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| store.claim_within(MD, Duration::from_secs(60)).unwrap().is_some());
+        drop(held);
+        assert!(waits.join().unwrap());
+    });
+    assert!(store.claim_within(MD, Duration::ZERO).unwrap().is_some());
 }

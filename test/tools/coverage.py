@@ -1,8 +1,8 @@
 """Checks test/coverage.toml: the list of the field's known bugs and of all log messages, each with the test that shows it.
 
 A value is the test's id, or a list of them: `test/test_x.py::test_name` or `src/x/mod.rs::tests::name`. An empty value
-stands for what the module does not do; `due` for what it does and no test shows, which fails. Fails too when a named
-test is not in the tree, and when the sources use a message number that is not in the list.
+stands for what the module does not do, or what tests show in part only; `due` for what it does and no test shows, which
+fails. Fails too when a named test is not in the tree, and when the sources use a message number that is not in the list.
 """
 import re
 import sys

@@ -56,6 +56,8 @@ check_rust_candidate() {
     have_rust && return
     local candidate
     candidate=$(apt-cache policy rustc 2>/dev/null | sed -n 's/ *Candidate: //p')
+    # Lists that were never fetched say nothing, and only root can fetch them.
+    [ -n "$candidate" ] || [ "$(id -u)" = 0 ] || return 0
     at_least "${candidate:-0}" "$MIN_RUST" || die "Rust $MIN_RUST or newer is missing, and this distribution has ${candidate:-none}." \
         "Install it with rustup (see the Rust project's site) and put cargo into PATH."
 }
@@ -66,10 +68,10 @@ look
 list=$(printf '%s, ' "${missing[@]}")
 say "Missing: ${list%, }"
 has apt-get || die "There is no apt-get here. Install the above with the system's package manager; Debian calls them:" "  ${packages[*]}"
+[ "$(id -u)" != 0 ] || refresh_apt
+check_rust_candidate
 [ "$(id -u)" = 0 ] || die "Not root, so nothing is installed. Run:" "  sudo apt-get update && sudo apt-get install --no-install-recommends ${packages[*]}"
 
-refresh_apt
-check_rust_candidate
 DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "${packages[@]}"
 hash -r
 

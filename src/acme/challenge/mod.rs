@@ -34,6 +34,14 @@ impl ChallengeType {
         Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(name))
     }
 
+    /// Whether it can show control over all names below one. What answers for one host does not: no CA offers it then.
+    #[must_use]
+    pub fn proves_wildcards(self) -> bool {
+        match self {
+            Self::Http01 => false,
+        }
+    }
+
     /// The name in the protocol.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -119,10 +119,10 @@ impl AccountBook for MemoryBook {
         Ok(book.draft.clone().unwrap())
     }
 
-    fn add(&self, account: &AccountRecord) -> Result<(), PortError> {
+    fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let mut book = self.0.lock().unwrap();
-        let key = book.draft.take().unwrap();
-        book.accounts.push((account.clone(), key));
+        book.draft.take().unwrap();
+        book.accounts.push((account.clone(), key.clone()));
         Ok(())
     }
 
@@ -596,6 +596,68 @@ fn somebody_else_at_the_accounts_is_waited_for() {
 }
 
 #[test]
+fn an_account_without_a_status_counts_as_valid() {
+    let bare: fn(&mut Response) = |answer| answer.body = b"{}".to_vec();
+    let world = World::new(&["x.org"]);
+    world.ca.fail(Operation::NewAccount, Fault::Alter(bare));
+    world.succeeds();
+    assert!(world.book.0.lock().unwrap().accounts[0].0.is_for(&world.wanted.scope));
+    let world = world_for(Operation::Account);
+    world.ca.fail(Operation::Account, Fault::Alter(bare));
+    world.succeeds();
+    assert_eq!(world.ca.accounts(), 1);
+}
+
+#[test]
+fn an_account_that_is_there_needs_no_claim() {
+    let world = world_for(Operation::Account);
+    world.book.0.lock().unwrap().busy = true;
+    world.succeeds();
+    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 0));
+}
+
+/// A book that gives out a claim and at the same time turns out to have an account.
+struct Late(MemoryBook, (AccountRecord, PrivateKey));
+
+impl AccountBook for Late {
+    fn claim(&self, _: &AccountScope) -> Option<AccountClaim> {
+        self.0.0.lock().unwrap().accounts.push(self.1.clone());
+        Some(Box::new(()))
+    }
+
+    fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
+        self.0.find(scope)
+    }
+
+    fn draft_key(&self, _: &AccountScope) -> Result<PrivateKey, PortError> {
+        unreachable!()
+    }
+
+    fn add(&self, _: &AccountRecord, _: &PrivateKey) -> Result<(), PortError> {
+        unreachable!()
+    }
+
+    fn forget(&self, _: &AccountRecord) -> Result<(), PortError> {
+        unreachable!()
+    }
+}
+
+#[test]
+fn an_account_that_came_before_the_claim_is_taken() {
+    let world = world_for(Operation::Account);
+    let account = world.book.0.lock().unwrap().accounts.pop().unwrap();
+    let book = Arc::new(Late(world.book.clone(), account));
+    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let (journal, publisher) = (world.journal.clone(), world.publisher.clone());
+    let http = Arc::clone(&world.ca) as Arc<dyn HttpClient>;
+    let mut driver = Driver::new(world.wanted.clone(), journal, publisher, book, http, clock);
+    while world.ca.count(Operation::NewOrder) == 0 {
+        assert_eq!(driver.step().unwrap(), Outcome::Continue);
+    }
+    assert_eq!((world.ca.count(Operation::NewAccount), world.ca.count(Operation::Account)), (0, 1));
+}
+
+#[test]
 fn registration_needs_a_contact_and_an_agreement() {
     let mut world = World::new(&["x.org"]);
     world.wanted.contacts.clear();
@@ -796,6 +858,41 @@ fn retry_after_is_a_floor_for_polling() {
         world.succeeds();
         let took = world.clock.now().duration_since(began).as_secs();
         assert!((20..90).contains(&took), "{operation:?}: {took}");
+    }
+}
+
+#[test]
+fn a_retry_after_of_an_hour_ends_the_run_and_keeps_its_order() {
+    let later: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned()));
+    for operation in [Operation::Challenge, Operation::Authorization, Operation::Finalize] {
+        let world = busy_world();
+        world.ca.fail(operation, Fault::Alter(later));
+        let began = world.clock.now();
+        let err = world.run().unwrap_err();
+        assert!(world.clock.now().duration_since(began).as_secs() < 10, "{operation:?}");
+        let wait = err.retry_after().unwrap().duration_since(began).as_secs();
+        assert!((3600..3610).contains(&wait) && !err.is_permanent(), "{operation:?}: {wait}");
+        assert!(err.to_string().contains("the CA wants to be asked again at Tue, 14 Nov 2023 23:13:"), "{err}");
+        world.clock.advance(SignedDuration::from_secs(3600));
+        world.succeeds();
+        assert_eq!(world.ca.ordered().len(), 1);
+    }
+}
+
+#[test]
+fn an_order_that_stays_ready_is_finalized_once_in_a_run() {
+    let ready: fn(&mut Response) = |answer| {
+        let body = String::from_utf8_lossy(&answer.body);
+        answer.body = body.replace(r#""processing""#, r#""ready""#).replace(r#""valid""#, r#""ready""#).into_bytes();
+    };
+    for (reads, ends) in [(3, true), (1000, false)] {
+        let world = busy_world();
+        world.ca.fail(Operation::Finalize, Fault::Alter(ready));
+        // The first answer belongs to the time before.
+        world.ca.fail_times(Operation::Order, reads, Fault::Alter(ready));
+        let result = world.run();
+        assert_eq!((result.is_ok(), world.ca.count(Operation::Finalize)), (ends, 1), "{result:?}");
+        assert!(ends || matches!(result, Err(AcmeError::TimedOut { .. })));
     }
 }
 

@@ -106,8 +106,11 @@ fn the_status_of_the_order_decides() {
     let mut issued = ordered(OrderStatus::Valid);
     issued.order.as_mut().unwrap().value.certificate = Some("certificate".to_owned());
     let renewed = Facts { ordered_now: false, ..without_finalize.clone() };
-    let soon = Step::Wait { until: after(100) };
+    let soon = || Step::Wait { until: after(100) };
+    let finalized = |status| Facts { finalized: true, ..ordered(status) };
     check(vec![
+        ("ready, but finalized", finalized(OrderStatus::Ready), soon()),
+        ("processing, as it is finalized", finalized(OrderStatus::Processing), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
         ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unheard()]), Step::Finalize),
@@ -117,8 +120,8 @@ fn the_status_of_the_order_decides() {
         ("valid, from before", Facts { ordered_now: false, ..issued }, Step::Download("certificate".to_owned())),
         ("valid, but where", ordered(OrderStatus::Valid), Step::GiveUp(Failure::NoCertificateUrl)),
         ("valid, but where, from before", earlier(OrderStatus::Valid), Step::NewOrder),
-        ("processing", ordered(OrderStatus::Processing), soon),
-        ("no authorizations", ordered(OrderStatus::Pending), Step::Wait { until: after(100) }),
+        ("processing", ordered(OrderStatus::Processing), soon()),
+        ("no authorizations", ordered(OrderStatus::Pending), soon()),
         ("invalid", ordered(OrderStatus::Invalid), Step::GiveUp(Failure::Order)),
         ("invalid, from before", earlier(OrderStatus::Invalid), Step::NewOrder),
         ("invalid, with set-ups", set_up(ordered(OrderStatus::Invalid)), Step::TearDown),
@@ -220,6 +223,7 @@ fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timesta
 fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
     let rows = [
         (ordered(OrderStatus::Processing), "the certificate to be issued"),
+        (Facts { finalized: true, ..ordered(OrderStatus::Ready) }, "the certificate to be issued"),
         (with(ordered(OrderStatus::Pending), vec![answered()]), "the CA to look at the challenges"),
         (with(ordered(OrderStatus::Pending), vec![valid()]), "the order to become ready"),
     ];
@@ -237,10 +241,26 @@ fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
 #[test]
 fn retry_after_is_the_least_wait_between_questions() {
     let (asked, end) = questions(ordered(OrderStatus::Processing), |now| Some(now + SignedDuration::from_secs(60)));
-    assert_eq!(asked, [100, 60_100, 120_100, 180_100, 240_100, 300_100]);
-    assert!(matches!(end, Step::GiveUp(Failure::TimedOut(_))));
+    assert_eq!(asked, [100, 60_100, 120_100, 180_100, 240_100]);
+    assert_eq!(end, Step::GiveUp(Failure::Postponed("the certificate to be issued", after(300_100))));
     let (asked, _) = questions(ordered(OrderStatus::Processing), |now| Some(now - SignedDuration::from_secs(60)));
     assert_eq!(asked[..3], [100, 300, 700]);
+}
+
+#[test]
+fn a_retry_after_beyond_the_limit_of_a_wait_ends_the_run() {
+    for (seconds, ends) in [(300, false), (301, true)] {
+        let late = after(seconds * 1000);
+        let mut facts = with(ordered(OrderStatus::Pending), vec![answered()]);
+        facts.hear_floor(Some(late));
+        let (step, failed) =
+            (Step::Wait { until: late }, Step::GiveUp(Failure::Postponed("the CA to look at the challenges", late)));
+        facts.start_poll(start());
+        assert_eq!(next(&facts, after(50)), if ends { failed } else { step });
+        // What needs no wait is done all the same.
+        facts.authorizations.push(pending());
+        assert_eq!(next(&facts, after(50)), Step::SetUp(1, HTTP));
+    }
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! The accounts in `accounts/` as a start finds them, and the move of new ones that wait in `staging/` to there.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::accounts::id_prefix;
+use super::vault::{Vault, port_error};
+use crate::acme::{AccountRecord, AccountScope, PortError};
+use crate::log::note;
+use crate::model::Status;
+use crate::store::{Aspect, Group};
+
+/// Accounts by id; `None` for one that cannot be read. Read once per start: there may be thousands of domains.
+#[derive(Debug, Default)]
+pub struct Accounts(BTreeMap<String, Option<AccountRecord>>);
+
+impl Accounts {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn read(vault: &Vault) -> Result<Self, PortError> {
+        let ids = vault.store().list(Group::Accounts).map_err(port_error)?;
+        let read = |id: String| {
+            let record = vault.load_json(Group::Accounts, &id, &Aspect::AccountJson);
+            (id, record)
+        };
+        Ok(Self(ids.into_iter().map(read).collect()))
+    }
+
+    /// The id of the newest usable account of that scope.
+    #[must_use]
+    pub fn id_for(&self, scope: &AccountScope) -> Option<&str> {
+        self.at(&scope.ca_url).rev().find(|(_, record)| record.is_for(scope)).map(|(id, _)| id)
+    }
+
+    fn at(&self, ca_url: &str) -> impl DoubleEndedIterator<Item = (&str, &AccountRecord)> {
+        let prefix = id_prefix(ca_url);
+        let readable = self.0.iter().filter_map(|(id, record)| Some((id.as_str(), record.as_ref()?)));
+        readable.filter(move |(id, _)| id.starts_with(&prefix))
+    }
+
+    /// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging
+    /// is activated or dropped. One that cannot be moved, or that somebody still works with when the time is over, stays
+    /// and is used from where it is.
+    pub fn adopt_staged(&mut self, vault: &Vault, until: Instant) {
+        for domain in vault.store().list(Group::Staging).unwrap_or_default() {
+            if !vault.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
+                continue;
+            }
+            let patience = until.saturating_duration_since(Instant::now());
+            let Ok(Some(_claim)) = vault.store().claim_within(&domain, patience) else { continue };
+            let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, &domain, &Aspect::AccountJson) else {
+                continue;
+            };
+            if let Err(err) = self.adopt(vault, &domain, &record) {
+                note!(Warning, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+            }
+        }
+    }
+
+    /// An account without its key is of no use and goes. One whose key is there leaves staging only when it is saved.
+    fn adopt(&mut self, vault: &Vault, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
+        let store = vault.store();
+        if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
+            let key = vault
+                .load_key(Group::Staging, domain, &Aspect::AccountKey)
+                .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
+            let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
+            let is_whole = |id: &String| vault.load_key(Group::Accounts, id, &Aspect::AccountKey).is_some();
+            if !known.as_ref().is_some_and(is_whole) {
+                let id = known.map_or_else(|| self.free_id(&record.ca_url), Ok)?;
+                vault.save_key(Group::Accounts, &id, &Aspect::AccountKey, &key)?;
+                vault.save_json(Group::Accounts, &id, &Aspect::AccountJson, record)?;
+                self.0.insert(id, Some(record.clone()));
+            }
+        }
+        store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
+        store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
+    }
+
+    fn free_id(&self, ca_url: &str) -> Result<String, PortError> {
+        let prefix = id_prefix(ca_url);
+        let mut ids = (0..1000).map(|n| format!("{prefix}{n:04}"));
+        ids.find(|id| !self.0.contains_key(id)).ok_or_else(|| PortError {
+            status: Status::EXISTS,
+            text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! A store in memory that counts what it is asked and refuses what it is told to. For tests.
+
+use std::io;
+use std::sync::Mutex;
+
+use crate::model::Timestamp;
+use crate::store::{Aspect, Claim, Group, MemoryStore, Secret, Store, StoreError};
+
+/// What can be counted and refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Load,
+    Write,
+    Remove,
+    List,
+    Claim,
+}
+
+/// The store.
+#[derive(Default)]
+pub struct Disk {
+    content: MemoryStore,
+    asked: Mutex<Vec<(Call, Group, Option<Aspect>)>>,
+    refused: Mutex<Vec<(Call, Group)>>,
+}
+
+impl Disk {
+    /// Refuses such calls from now on.
+    pub fn refuse(&self, call: Call, group: Group) {
+        self.refused.lock().unwrap().push((call, group));
+    }
+
+    /// Refuses nothing from now on.
+    pub fn recover(&self) {
+        self.refused.lock().unwrap().clear();
+    }
+
+    /// How often it was asked for this, for one aspect or for any.
+    pub fn count(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> usize {
+        let same = |asked: &&(Call, Group, Option<Aspect>)| {
+            (asked.0, asked.1) == (call, group) && (aspect.is_none() || asked.2.as_ref() == aspect)
+        };
+        self.asked.lock().unwrap().iter().filter(same).count()
+    }
+
+    fn see(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> Result<&MemoryStore, StoreError> {
+        self.asked.lock().unwrap().push((call, group, aspect.cloned()));
+        if self.refused.lock().unwrap().contains(&(call, group)) {
+            let source = io::Error::from_raw_os_error(30);
+            return Err(StoreError::Io { action: "use", path: group.name().into(), source });
+        }
+        Ok(&self.content)
+    }
+}
+
+impl Store for Disk {
+    fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
+        self.see(Call::Load, group, Some(aspect))?.load(group, item, aspect)
+    }
+
+    fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        self.see(Call::Write, group, Some(aspect))?.save(group, item, aspect, data)
+    }
+
+    fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
+        self.see(Call::Write, group, Some(aspect))?.create(group, item, aspect, data)
+    }
+
+    fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
+        self.see(Call::Remove, group, Some(aspect))?.remove(group, item, aspect)
+    }
+
+    fn purge(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        self.see(Call::Remove, group, None)?.purge(group, item)
+    }
+
+    fn clear(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        self.see(Call::Remove, group, None)?.clear(group, item)
+    }
+
+    fn list(&self, group: Group) -> Result<Vec<String>, StoreError> {
+        self.see(Call::List, group, None)?.list(group)
+    }
+
+    fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
+        self.content.exists(group, item, aspect)
+    }
+
+    fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        self.content.modified(group, item, aspect)
+    }
+
+    fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
+        self.see(Call::Write, to.0, None)?.rename(from, to)
+    }
+
+    fn replace(&self, item: &str) -> Result<(), StoreError> {
+        self.see(Call::Write, Group::Domains, None)?.replace(item)
+    }
+
+    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
+        self.see(Call::Claim, Group::Staging, None)?.claim(item)
+    }
+
+    fn secret(&self) -> &Secret {
+        self.content.secret()
+    }
+}
