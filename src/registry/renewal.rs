@@ -22,6 +22,8 @@ pub struct Renewal {
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
     driver: Driver<StagedJournal, StoredChallenges>,
+    /// When the last step was taken.
+    stepped: Timestamp,
     /// Kept for what its drop does, after everything else.
     _claim: Claim,
 }
@@ -83,7 +85,14 @@ impl Renewal {
         let publisher = StoredChallenges::new(Arc::clone(&registry.vault));
         let clock = Arc::clone(&registry.clock);
         let driver = Driver::new(wanted(entry), journal, publisher, accounts, http, clock);
-        Ok(Begun::Renewal(Box::new(Self { position, md, registry: Arc::clone(registry), driver, _claim: claim })))
+        Ok(Begun::Renewal(Box::new(Self {
+            position,
+            md,
+            registry: Arc::clone(registry),
+            driver,
+            stepped: now,
+            _claim: claim,
+        })))
     }
 
     /// Position of the domain in the registry.
@@ -92,11 +101,19 @@ impl Renewal {
         self.position
     }
 
+    /// Whether it is earlier now than at the last step. What was planned in between is of no use then; the same renewal,
+    /// begun again, goes on.
+    #[must_use]
+    pub fn clock_was_put_back(&self) -> bool {
+        self.registry.clock.now() < self.stepped
+    }
+
     /// Takes one step.
     ///
     /// # Errors
     /// If the renewal is over without success.
     pub fn step(&mut self) -> Result<Outcome, AcmeError> {
+        self.stepped = self.registry.clock.now();
         self.driver.step()
     }
 

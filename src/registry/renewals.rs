@@ -48,6 +48,8 @@ struct State {
     looks: Vec<Timestamp>,
     /// Failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
     not_begun: HashMap<usize, u32>,
+    /// When it was last looked whether something is due.
+    ticked: Timestamp,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
@@ -94,6 +96,7 @@ impl Renewals {
     /// is. Cheap when it is not yet time to look.
     pub fn tick(&self) -> usize {
         let now = self.registry.clock.now();
+        self.heed_clock(now);
         let candidates: Vec<usize> = {
             let state = self.state();
             let free = |position: &usize| state.looks[*position] <= now && !state.busy.contains(position);
@@ -109,6 +112,18 @@ impl Renewals {
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
         missing
+    }
+
+    /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
+    fn heed_clock(&self, now: Timestamp) {
+        let mut state = self.state();
+        if now < state.ticked {
+            state.looks.fill(now);
+            let open = std::mem::take(&mut state.open);
+            state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
+            self.changed.notify_all();
+        }
+        state.ticked = now;
     }
 
     /// Takes back a worker of [`Renewals::tick`] that could not be started.
@@ -139,11 +154,11 @@ impl Renewals {
         self.changed.notify_all();
     }
 
-    /// When a domain with a renewal in staging is to be worked on.
+    /// When a domain with a renewal in staging is to be worked on. A report from the future is one of a wrong clock.
     fn next_look(&self, entry: &Entry, now: Timestamp) -> Timestamp {
         let due = due_at(entry, now);
         let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
-        let Some(job) = job else { return due };
+        let Some(job) = job.filter(|job| job.last_run.is_none_or(|at| at <= now)) else { return due };
         let settings = renewal::settings(entry, &self.registry.globals);
         let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings);
         not_before.map_or(due, |moment| due.max(moment))
@@ -232,6 +247,9 @@ impl Renewals {
 
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
         let result = loop {
+            if renewal.clock_was_put_back() {
+                break Ended::Cancelled;
+            }
             match renewal.step() {
                 Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
                 Ok(Outcome::Continue) => {}
