@@ -120,24 +120,6 @@ def test_renewals_go_on_at_every_step(httpd: Httpd, pebble: Pebble, sandbox: San
     assert len(sandbox.account_ids()) == 1
 
 
-@pytest.mark.parametrize("mpm", MPMS)
-@pytest.mark.parametrize("stop", [Httpd.stop, Httpd.stop_gracefully], ids=["stop", "graceful stop"])
-def test_a_stop_in_the_middle_of_renewals_waits_for_no_ca(
-    httpd: Httpd, pebble: Pebble, world: World, stop: Callable[[Httpd], None]
-) -> None:
-    gate = world.gate(pebble)
-    httpd.config.add(f"MDCertificateAuthority {gate.directory}")
-    for name in NAMES[:3]:
-        httpd.config.managed(name)
-    finalize = gate.hold("/finalize-order/", count=3)
-    httpd.start().wait(lambda: finalize.held == 3, what="hanging requests")
-    family = [httpd.parent, *httpd.children()]
-    stop(httpd)
-    assert not any(proc and proc.alive for proc in family)
-    # After 3 seconds the parent loses its patience, and says so; and we do if a thread does not end in 2.
-    assert httpd.log.count("AH00045") == httpd.log.count("MD0003") == 0
-
-
 @pytest.mark.pebble(nonce_reject=0)
 @pytest.mark.parametrize("mpm", MPMS)
 def test_another_child_takes_over_when_the_one_that_renews_has_served_its_time(
@@ -160,7 +142,7 @@ def test_another_child_takes_over_when_the_one_that_renews_has_served_its_time(
     assert sandbox.job("a.example.org")["errors"] == 0
 
 
-@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
 def test_renewals_survive_that_idle_children_go(httpd: Httpd, pebble: Pebble, world: World, mpm: str) -> None:
     gate = world.gate(pebble)
     httpd.config.add(f"MDCertificateAuthority {gate.directory}")
@@ -208,3 +190,21 @@ def test_a_ca_that_does_not_answer_takes_a_worker_and_no_more(httpd: Httpd, pebb
     assert not httpd.md_status("a.example.org")["renewal"]["finished"]
     orders.release()
     httpd.wait_staged("a.example.org")
+
+
+@pytest.mark.pebble(nonce_reject=0)
+def test_at_most_32_orders_are_open_at_a_ca_and_the_status_tells_the_progress(
+    httpd: Httpd, pebble: Pebble, world: World
+) -> None:
+    gate, names = world.gate(pebble), [f"d{number}.example.org" for number in range(40)]
+    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDRenewWorkers 64", "MDPrivateKeys secp256r1")
+    for name in names:
+        httpd.config.managed(name)
+    finalize = gate.hold("/finalize-order/", count=len(names))
+    httpd.start().wait(lambda: finalize.held == 32, what="32 orders")
+    # There are workers for more.
+    begun = [name for name in names if "last-run" in httpd.md_status(name).get("renewal", {})]
+    assert (len(begun), finalize.held, pebble.new_orders) == (32, 32, 32)
+    finalize.release()
+    httpd.wait_staged(*names)
+    assert (pebble.new_accounts, pebble.new_orders) == (1, 40)

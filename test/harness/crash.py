@@ -13,7 +13,7 @@ from .process import Proc, Service
 from .wait import wait
 
 # glibc and Rust use one or the other, depending on the machine.
-_SETS = {"rename": "?rename,?renameat,?renameat2", "link": "?link,?linkat", "fsync": "fsync,fdatasync"}
+_SETS = {"rename": "?rename,?renameat,?renameat2", "link": "?link,?linkat", "fsync": "fsync,fdatasync,syncfs"}
 
 
 @dataclass(frozen=True)
