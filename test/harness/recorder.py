@@ -24,6 +24,8 @@ class Recorder:
         self.port = port
         self.requests: list[Asked] = []
         self._answer: tuple[int, bytes, dict[str, str]] = (200, b"", {})
+        self._open = threading.Event()
+        self._open.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -37,7 +39,13 @@ class Recorder:
         self._answer = (status, body, {name.replace("_", "-"): value for name, value in headers.items()})
         return self
 
+    def hangs(self, on: bool = True) -> Recorder:
+        """Take requests and stay silent, until `hangs(False)`."""
+        (self._open.clear if on else self._open.set)()
+        return self
+
     def stop(self) -> None:
+        self._open.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -45,6 +53,7 @@ class Recorder:
         class Handler(BaseHTTPRequestHandler):
             def _reply(self) -> None:
                 recorder.requests.append(Asked(self.command, self.path, self.headers))
+                recorder._open.wait()
                 status, body, headers = recorder._answer
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
