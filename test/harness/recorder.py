@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from http.client import HTTPMessage
@@ -54,6 +55,11 @@ class Recorder:
             def _reply(self) -> None:
                 recorder.requests.append(Asked(self.command, self.path, self.headers))
                 recorder._open.wait()
+                # Somebody who had to wait may be gone.
+                with contextlib.suppress(ConnectionError):
+                    self._say()
+
+            def _say(self) -> None:
                 status, body, headers = recorder._answer
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
