@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
+use crate::model::ManagedDomain;
 use crate::store::{Aspect, Group};
 
 use super::vault::{Vault, port_error};
@@ -67,6 +68,23 @@ impl StoredAccounts {
     fn stored(&self) -> &[Stored] {
         self.shared.stored.get_or_init(|| read_all(&self.vault))
     }
+
+    /// The key of a registration for `domain` of which no answer was heard.
+    fn drafted(&self, domain: &str) -> Option<PrivateKey> {
+        let known = self.vault.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson);
+        if known.is_some() { None } else { self.vault.load_key(Group::Staging, domain, &Aspect::AccountKey) }
+    }
+
+    /// The key of a registration that a renewal of another domain did not bring to its end: the CA may have the account
+    /// already, and answers with that one if it is asked with the same key.
+    fn interrupted(&self, scope: &AccountScope) -> Option<PrivateKey> {
+        let others = self.vault.store().list(Group::Staging).unwrap_or_default();
+        others.iter().filter(|domain| **domain != self.domain).find_map(|domain| {
+            let md: ManagedDomain = self.vault.load_json(Group::Staging, domain, &Aspect::MdJson)?;
+            let is_same = md.ca_url() == Some(scope.ca_url.as_str()) && md.eab == scope.eab;
+            is_same.then(|| self.drafted(domain))?
+        })
+    }
 }
 
 impl AccountBook for StoredAccounts {
@@ -96,16 +114,16 @@ impl AccountBook for StoredAccounts {
         None
     }
 
-    fn draft_key(&self, _scope: &AccountScope) -> Result<PrivateKey, PortError> {
-        let record: Option<AccountRecord> = self.vault.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
-        if record.is_none() {
-            if let Some(key) = self.vault.load_key(Group::Staging, &self.domain, &Aspect::AccountKey) {
-                return Ok(key);
-            }
+    fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
+        if let Some(key) = self.drafted(&self.domain) {
+            return Ok(key);
         }
         self.vault.store().remove(Group::Staging, &self.domain, &Aspect::AccountJson).map_err(port_error)?;
-        let key = PrivateKey::generate_account()
-            .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?;
+        let key = match self.interrupted(scope) {
+            Some(key) => key,
+            None => PrivateKey::generate_account()
+                .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?,
+        };
         self.vault.save_key(Group::Staging, &self.domain, &Aspect::AccountKey, &key)?;
         Ok(key)
     }

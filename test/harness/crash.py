@@ -13,14 +13,14 @@ from .process import Proc, Service
 from .wait import wait
 
 # glibc and Rust use one or the other, depending on the machine.
-_SETS = {"rename": "?rename,?renameat,?renameat2", "fsync": "fsync,fdatasync"}
+_SETS = {"rename": "?rename,?renameat,?renameat2", "link": "?link,?linkat", "fsync": "fsync,fdatasync"}
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens at the `nth` call: the process is killed, or with `error` (`ENOSPC`) this and later calls fail.
 
-    `calls` is `rename`, `fsync` or a set in strace's words. `path` restricts it to calls that name this file;
+    `calls` is `rename`, `link`, `fsync` or a set in strace's words. `path` restricts it to calls that name this file;
     of a rename strace looks at the old name only. strace counts per thread and kind of call.
     """
 
@@ -83,12 +83,14 @@ class Crash:
     def _start(self, options: list[str]) -> bool:
         # -D: the server stays the direct child, strace goes when the last of its processes does.
         self.httpd.prefix = ["strace", "-D", *options]
+        # One process goes through the whole start, so that a fault can be at any call of it.
+        self.httpd.foreground = True
         try:
             self.httpd.start()
         except StartFailed:
             return False
         finally:
-            self.httpd.prefix = []
+            self.httpd.prefix, self.httpd.foreground = [], False
         return True
 
     def _out(self) -> Path:

@@ -26,6 +26,8 @@ from .wait import TimedOut, wait
 
 T = TypeVar("T")
 _RUNNING = "resuming normal operations"
+RENEWER = "md-renew"
+"""Name of our threads that work on renewals."""
 
 
 class StartFailed(AssertionError):
@@ -38,7 +40,7 @@ class Died(AssertionError):
 
 @dataclass(frozen=True)
 class Checked:
-    """The answer of `httpd -t`."""
+    """The answer of httpd to a command."""
 
     ok: bool
     text: str
@@ -63,18 +65,26 @@ class Httpd:
         self.env: dict[str, str] = {}
         self.prefix: list[str] = []
         """A command that runs the server, such as strace with its options."""
+        self.foreground = False
+        """Start as one process that stays, instead of one that tries the configuration and another that serves."""
         self.parent: Proc | None = None
+
+    def use(self, module: Module) -> Httpd:
+        """From the next start on load this module, on the same store."""
+        self.module = self.config.module = module
+        self.log.expects(*module.usual_warnings, optional=True)
+        return self
 
     # Life
 
     def start(self) -> Httpd:
         """Start as a daemon and return when it serves."""
         mark = self.log.count(_RUNNING)
-        done = self._run("-k", "start")
-        if done.returncode == 0 and self._came_up(mark):
+        done = self._run("-D", "FOREGROUND", stays=True) if self.foreground else self._run("-k", "start")
+        if done.ok and self._came_up(mark):
             return self
         self._end_family()
-        raise StartFailed(f"{done.stdout}\n{self.log.tail()}")
+        raise StartFailed(f"{done.text}\n{self.log.tail()}")
 
     def fails_to_start(self) -> str:
         """Start in the expectation that it fails; returns the terminal's and the log's text."""
@@ -117,8 +127,7 @@ class Httpd:
 
     def configtest(self) -> Checked:
         """`httpd -t`, in this or any state of the server."""
-        done = self._run("-t")
-        return Checked(done.returncode == 0, done.stdout)
+        return self._run("-t")
 
     @property
     def running(self) -> bool:
@@ -174,6 +183,10 @@ class Httpd:
         """The server's child processes."""
         return process.children(self.parent.pid) if self.parent else []
 
+    def renewing(self) -> list[Proc]:
+        """Children of which threads of ours work on renewals."""
+        return [proc for proc in self.children() if any(each.name == RENEWER for each in process.threads(proc.pid))]
+
     def memory(self) -> dict[str, list[Memory]]:
         """Memory of the `parent` (one entry) and of its `children`."""
         assert self.parent, "the server was not started"
@@ -196,24 +209,26 @@ class Httpd:
     def _is_staged(self, domain: str) -> bool:
         return bool(self.md_status(domain).get("renewal", {}).get("finished"))
 
-    def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *args: str, stays: bool = False) -> Checked:
         conf = str(self.config.write())
         # The output goes to a file: a pipe would stay open as long as the daemon.
         console = self.sandbox.logs / "console"
         with console.open("w+") as out:
             command = [*self.prefix, binary(), "-d", str(self.sandbox.root), "-f", conf, *args]
-            done = subprocess.run(
+            httpd = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env={**os.environ, **self.env},
-                timeout=120,
                 preexec_fn=_allow_cores,
             )
+        if stays:
+            return Checked(True, "")
+        code = httpd.wait(120)
         text = console.read_text(errors="replace")
         self.log.add_console(text)
-        return subprocess.CompletedProcess(command, done.returncode, text)
+        return Checked(code == 0, text)
 
     def _came_up(self, mark: int) -> bool:
         def outcome() -> str | None:

@@ -140,6 +140,11 @@ class Pebble:
         """How many accounts it has made since its first start."""
         return len(re.findall(r"There are now \d+ accounts", self.log.read_text()))
 
+    @property
+    def new_orders(self) -> int:
+        """How many orders it has taken since its first start."""
+        return len(re.findall(r"There are now \d+ orders", self.log.read_text()))
+
     # Inside
 
     def _config(self) -> dict[str, Any]:

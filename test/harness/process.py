@@ -73,6 +73,25 @@ def children(pid: int) -> list[Proc]:
     return [proc for proc in every() if proc.parent == pid and not proc.zombie]
 
 
+@dataclass(frozen=True)
+class Thread:
+    """One thread of a process, with the signals that it blocks as a bit mask (bit 0 is signal 1)."""
+
+    name: str
+    blocked: int
+
+
+def threads(pid: int) -> list[Thread]:
+    """The threads of a process that live."""
+    found = []
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        # One that ends meanwhile cannot be read.
+        with contextlib.suppress(OSError):
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            found.append(Thread(fields["Name"], int(fields["SigBlk"], 16)))
+    return found
+
+
 def sleeps(pid: int) -> bool:
     """True if all threads of the process sleep."""
     try:

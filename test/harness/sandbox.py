@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +133,34 @@ class Sandbox:
             self._give(folder)
         return folder
 
+    @contextlib.contextmanager
+    def claim(self, md: str) -> Iterator[Path]:
+        """Be the one who works on a domain: nobody else does as long as this lasts. Gives its staging directory."""
+        folder = self.staging(md)
+        while True:
+            if not folder.exists():
+                folder.mkdir()
+                self._give(folder)
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+                    yield folder
+                    return
+            finally:
+                os.close(handle)
+
+    def save_store(self) -> Path:
+        """A copy of the store with all owners, modes and times."""
+        copy = Path(tempfile.mkdtemp(prefix="store-", dir=self.root))
+        _copy(self.store, copy)
+        return copy
+
+    def restore_store(self, copy: Path) -> None:
+        """Put a copy in the place of the store."""
+        self.remove_store()
+        _copy(copy, self.store)
+
     def remove_store(self) -> None:
         """Forget everything the module has stored."""
         shutil.rmtree(self.store)
@@ -141,6 +172,10 @@ class Sandbox:
     def _give(folder: Path) -> None:
         user = pwd.getpwnam(USER)
         os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "--archive", "--no-target-directory", str(source), str(target)], check=True, timeout=60)
 
 
 def _json(path: Path) -> dict[str, Any]:

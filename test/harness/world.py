@@ -9,6 +9,7 @@ from . import process
 from .clock import Clock
 from .crash import Crash
 from .dns import Dns
+from .gate import Gate
 from .httpd import Httpd
 from .module import Missing, Module
 from .ocsp import Responder
@@ -18,6 +19,7 @@ from .ports import Ports
 from .process import Proc
 from .recorder import Recorder
 from .sandbox import Sandbox
+from .volume import Volume
 
 
 class Complaints(AssertionError):
@@ -49,7 +51,8 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
-        self._responders: list[Responder | Recorder] = []
+        self._responders: list[Responder | Recorder | Gate] = []
+        self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | None = None
         self._tls: Ca | None = None
@@ -95,6 +98,18 @@ class World:
         self._responders.append(recorder)
         return recorder
 
+    def gate(self, pebble: Pebble) -> Gate:
+        """Start a door in front of a CA, where requests can be held."""
+        assert self._tls
+        gate = Gate(pebble, self._tls.leaf("localhost", "127.0.0.1"), Ports.mine().take())
+        self._responders.append(gate)
+        return gate
+
+    def volume(self, kib: int = 2048) -> Volume:
+        """Put the store, which is not made yet, on a small file system of its own."""
+        self._volumes.append(Volume(self.sandbox.store, kib))
+        return self._volumes[-1]
+
     def clock(self, httpd: Httpd) -> Clock:
         """A clock of its own for a server that is not started yet."""
         return Clock(self.sandbox).attach(httpd)
@@ -135,6 +150,8 @@ class World:
             httpd.kill()
         self._stop_services()
         self._end_rest()
+        for volume in self._volumes:
+            volume.close()
         self._open.remove(self)
 
     def remove(self) -> None:
@@ -147,7 +164,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()
