@@ -166,7 +166,7 @@ def test_a_directory_that_the_worker_cannot_write_is_named_and_put_right_by_a_re
     assert httpd.served(NAME, ca=pebble.root).verified
 
 
-# A CA without memory
+# A CA without memory, and with a bad one
 
 
 @pytest.mark.parametrize("path", ["/order-plz", "/finalize-order/", "/certZ/"])
@@ -191,6 +191,36 @@ def test_a_ca_that_forgets_everything_in_the_middle_of_a_renewal(
     httpd.graceful()
     assert httpd.served(NAME, ca=pebble.root).verified
     assert sandbox.job(NAME, "domains")["errors"] == 0
+
+
+def test_a_ca_that_has_forgotten_its_accounts_gets_one_new_one_for_all(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    names = [f"{letter}.example.org" for letter in "abcde"]
+    for name in names:
+        httpd.config.managed(name)
+    httpd.start().obtain(*names)
+    pebble.restart()
+    httpd.log.expects("no longer takes account")
+    httpd.config.add(ALWAYS_DUE)
+    httpd.graceful().wait_staged(*names)
+    httpd.config.add("MDRenewWindow 33%")
+    httpd.graceful()
+    assert all(httpd.served(name, ca=pebble.root).verified for name in names)
+    assert pebble.new_accounts == 2
+    assert len(sandbox.account_ids()) == 2
+
+
+@pytest.mark.pebble(nonce_reject=50)
+def test_every_second_nonce_refused_is_no_error(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    names = [f"n{number}.example.org" for number in range(15)]
+    for name in names:
+        httpd.config.managed(name)
+    httpd.start().wait_staged(*names)
+    assert [sandbox.job(name)["errors"] for name in names] == [0] * len(names)
+    httpd.graceful()
+    assert all(httpd.served(name, ca=pebble.root).verified for name in names)
+    assert pebble.new_accounts == 1
 
 
 # Damaged files in staging

@@ -37,6 +37,7 @@ unsafe extern "C" fn md_rs_create_server_config(
     log::install();
     boundary::install_panic_log();
     guard("create_server_config", std::ptr::null_mut(), || {
+        process::keep_libcurl();
         // SAFETY: httpd passes the configuration's pool, in which it also keeps the pointer that we return.
         let pool = unsafe { Pool::from_raw(pool) }?;
         // SAFETY: the server that the configuration is for, which lives as long.

@@ -73,6 +73,14 @@ pub fn trim_memory() {
     }
 }
 
+/// Keeps libcurl in the process when httpd unloads the module at a restart. It brings two dozen libraries with it, and
+/// some of them leave memory behind each time they are loaded and unloaded.
+pub(super) fn keep_libcurl() {
+    let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+    // SAFETY: a C string; the library is in the process already, as the module is linked with it, so nothing is run.
+    unsafe { libc::dlopen(c"libcurl.so.4".as_ptr(), flags) };
+}
+
 fn query(what: i32) -> i32 {
     // SAFETY: no conditions.
     unsafe { sys::ap_state_query(what) }

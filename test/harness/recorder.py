@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from http.client import HTTPMessage
@@ -24,6 +25,8 @@ class Recorder:
         self.port = port
         self.requests: list[Asked] = []
         self._answer: tuple[int, bytes, dict[str, str]] = (200, b"", {})
+        self._open = threading.Event()
+        self._open.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -37,7 +40,13 @@ class Recorder:
         self._answer = (status, body, {name.replace("_", "-"): value for name, value in headers.items()})
         return self
 
+    def hangs(self, on: bool = True) -> Recorder:
+        """Take requests and stay silent, until `hangs(False)`."""
+        (self._open.clear if on else self._open.set)()
+        return self
+
     def stop(self) -> None:
+        self._open.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -45,6 +54,12 @@ class Recorder:
         class Handler(BaseHTTPRequestHandler):
             def _reply(self) -> None:
                 recorder.requests.append(Asked(self.command, self.path, self.headers))
+                recorder._open.wait()
+                # Somebody who had to wait may be gone.
+                with contextlib.suppress(ConnectionError):
+                    self._say()
+
+            def _say(self) -> None:
                 status, body, headers = recorder._answer
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
