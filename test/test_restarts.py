@@ -99,16 +99,20 @@ def test_renewals_go_on_at_every_step(httpd: Httpd, pebble: Pebble, sandbox: San
     # A domain at each step; one passes all of them.
     holds = _catch(gate)
     httpd.graceful()
-    old = {name: httpd.served(name, ca=pebble.root).leaf for name in NAMES}
     httpd.wait(lambda: all(hold.held for hold in holds), what="renewals at every step")
     INTERRUPTIONS[interruption](httpd)
-    assert {name: httpd.served(name).leaf for name in NAMES} == old
+    # A restart activates what was complete by then, so a name has its old certificate or its new one.
+    handshakes = {name: httpd.served(name, ca=pebble.root) for name in NAMES}
+    assert all(handshake.verified for handshake in handshakes.values())
+    serving = {name: handshake.leaf for name, handshake in handshakes.items()}
     for hold in holds:
         hold.release()
     httpd.wait_staged(*NAMES)
-    assert {name: httpd.served(name).leaf for name in NAMES} == old
+    assert {name: httpd.served(name).leaf for name in NAMES} == serving
     # The only order made twice is the one whose answer was lost.
-    assert (pebble.new_accounts, pebble.new_orders) == (1, 2 * len(NAMES) + 1)
+    # The domain that passes all steps is due again if a restart came after its last one.
+    assert pebble.new_accounts == 1
+    assert pebble.new_orders in (2 * len(NAMES) + 1, 2 * len(NAMES) + 2)
     assert [sandbox.job(name)["errors"] for name in NAMES] == [0] * len(NAMES)
 
     httpd.config.add("MDRenewWindow 33%")
