@@ -99,6 +99,7 @@ def test_renewals_go_on_at_every_step(httpd: Httpd, pebble: Pebble, sandbox: San
     # A domain at each step; one passes all of them.
     holds = _catch(gate)
     httpd.graceful()
+    old = {name: httpd.served(name, ca=pebble.root).leaf for name in NAMES}
     httpd.wait(lambda: all(hold.held for hold in holds), what="renewals at every step")
     INTERRUPTIONS[interruption](httpd)
     # A restart activates what was complete by then, so a name has its old certificate or its new one.
