@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use url::Url;
@@ -114,7 +115,7 @@ pub static DIRECTIVES: [Directive; 21] = [
     }),
     row(c"MDCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for the CA's server, or 'none'", ca_file),
     row(c"MDPrivateKeys", Args::List, Place::Anywhere, c"'Default', 'RSA [bits]' or names of curves: a certificate for each", |scope, args| {
-        scope.settings().keys = Some(KeySpecs::parse(args).map_err(|err| err.to_string())?);
+        scope.settings().keys = Some(Arc::new(KeySpecs::parse(args).map_err(|err| err.to_string())?));
         Ok(())
     }),
     row(c"MDRenewMode", Args::One, Place::Anywhere, c"'auto', 'always' or 'manual'", renew_mode),

@@ -26,7 +26,7 @@ pub struct ManagedDomain {
     pub ca: Arc<CaSettings>,
     /// Key types, where configured.
     #[serde(default, rename = "privkey", skip_serializing_if = "Option::is_none")]
-    pub keys: Option<KeySpecs>,
+    pub keys: Option<Arc<KeySpecs>>,
     /// What is known of the certificates in `domains/`.
     #[serde(default)]
     pub state: State,
@@ -261,6 +261,9 @@ impl ManagedDomain {
         if self.contacts == other.contacts {
             self.contacts = Arc::clone(&other.contacts);
         }
+        if self.keys == other.keys {
+            self.keys.clone_from(&other.keys);
+        }
     }
 
     /// Whether a certificate of this domain is good for `name`.
@@ -272,7 +275,7 @@ impl ManagedDomain {
     /// The key types it has certificates for.
     #[must_use]
     pub fn key_specs(&self) -> KeySpecs {
-        self.keys.clone().unwrap_or_else(KeySpecs::standard)
+        self.keys.as_deref().cloned().unwrap_or_else(KeySpecs::standard)
     }
 
     /// The names that an order needs: all but those that a wildcard of the same domain covers.

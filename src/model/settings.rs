@@ -22,7 +22,7 @@ pub struct Settings {
     /// `MDCAChallenges`
     pub challenges: Option<Vec<String>>,
     /// `MDPrivateKeys`
-    pub keys: Option<KeySpecs>,
+    pub keys: Option<Arc<KeySpecs>>,
     /// `MDRenewMode`
     pub renew_mode: Option<RenewMode>,
     /// `MDRenewWindow`

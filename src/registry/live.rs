@@ -24,22 +24,44 @@ pub struct LiveSet {
     pub state_descr: Option<String>,
 }
 
+/// What there is of one key type.
+pub(super) enum Found {
+    /// No certificate.
+    Nothing,
+    /// One that cannot be read, and why.
+    Damaged(String),
+    /// One, and whether the key fits; `None` if the key is missing or cannot be read.
+    Chain(Option<bool>),
+}
+
 impl LiveSet {
     /// Looks at the active certificates of a domain.
     #[must_use]
     pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
+        Self::look(vault, md, |_, _| {})
+    }
+
+    /// The same, and tells of each key type whether key and chain are there, readable, and fit each other: what mod_ssl
+    /// cannot start without. A type that is not there is no reason to speak.
+    pub(super) fn look(vault: &Vault, md: &ManagedDomain, mut tell: impl FnMut(&KeySpec, Found)) -> Self {
         let mut set = Self { state: Some(State::Complete), ..Self::default() };
         for spec in &md.key_specs().0 {
-            let chain = read_chain(vault.store(), Group::Domains, md, spec);
-            let checked = chain.as_ref().map_err(Clone::clone);
-            let checked =
-                checked.and_then(|chain| check(md, spec, chain).and_then(|()| check_key(vault, md, spec, chain)));
-            if let Err((state, reason)) = checked {
-                if set.state == Some(State::Complete) {
-                    (set.state, set.state_descr) = (Some(state), Some(reason));
+            let (checked, found) = match read_chain(vault.store(), Group::Domains, md, spec) {
+                Ok(chain) => {
+                    let fits = has_key(vault, md, spec, &chain);
+                    set.certificates.push(Some(chain.leaf().summary()));
+                    (check(md, spec, &chain).and_then(|()| check_key(spec, fits)), Found::Chain(fits))
                 }
+                Err((state, reason)) => {
+                    set.certificates.push(None);
+                    let found = if state == State::Error { Found::Damaged(reason.clone()) } else { Found::Nothing };
+                    (Err((state, reason)), found)
+                }
+            };
+            if let (Err((state, reason)), Some(State::Complete)) = (checked, set.state) {
+                (set.state, set.state_descr) = (Some(state), Some(reason));
             }
-            set.certificates.push(chain.ok().map(|chain| chain.leaf().summary()));
+            tell(spec, found);
         }
         set
     }
@@ -111,8 +133,8 @@ fn check(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State
 }
 
 /// A certificate without its key is as good as none.
-fn check_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State, String)> {
-    match has_key(vault, md, spec, chain) {
+fn check_key(spec: &KeySpec, fits: Option<bool>) -> Result<(), (State, String)> {
+    match fits {
         Some(true) => Ok(()),
         _ => Err((State::Incomplete, format!("certificate({}) has no private key that fits.", spec.json_name()))),
     }
@@ -128,22 +150,17 @@ fn has_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> 
     key_fits(&pem, Some(vault.store().secret().as_bytes()), chain.leaf())
 }
 
-/// Whether key and chain of that type are there, readable, and fit each other: what mod_ssl cannot start without.
-pub(super) fn is_usable(vault: &Vault, md: &ManagedDomain, spec: &KeySpec) -> bool {
+/// Whether mod_ssl can start with what was found; if not, the reason is told.
+pub(super) fn is_usable(md: &ManagedDomain, spec: &KeySpec, found: &Found) -> bool {
     let name = spec.json_name();
-    let chain = match read_chain(vault.store(), Group::Domains, md, spec) {
-        Ok(chain) => chain,
-        Err((State::Error, reason)) => {
-            report!(AH10110, "{}: certificate({name}) cannot be read: {reason}", md.name);
-            return false;
+    match found {
+        Found::Chain(Some(true)) => return true,
+        Found::Chain(Some(false)) => {
+            report!(AH10110, "{}: private key({name}) does not fit the certificate", md.name);
         }
-        Err(_) => return false,
-    };
-    let fits = has_key(vault, md, spec, &chain);
-    match fits {
-        Some(true) => {}
-        Some(false) => report!(AH10110, "{}: private key({name}) does not fit the certificate", md.name),
-        None => report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name),
+        Found::Chain(None) => report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name),
+        Found::Damaged(reason) => report!(AH10110, "{}: certificate({name}) cannot be read: {reason}", md.name),
+        Found::Nothing => {}
     }
-    fits == Some(true)
+    false
 }

@@ -22,6 +22,7 @@ mod vault;
 #[cfg(test)]
 pub(crate) mod world;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,8 @@ use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
 use crate::model::{
-    CaSettings, Declared, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State, Window,
+    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State,
+    Window,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -81,6 +83,8 @@ pub struct Setup {
     is_restart: bool,
     read_only: bool,
     placeholders: placeholder::Placeholders,
+    /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
+    looked_at: RefCell<HashMap<DomainName, (usize, LiveSet)>>,
 }
 
 /// A domain of the registry. Read-only from the end of the start on.
@@ -93,7 +97,7 @@ pub struct Entry {
     /// Whether it is looked after.
     pub watched: bool,
     /// Challenge types that it can use, or why there is none.
-    pub challenges: Result<Vec<ChallengeType>, String>,
+    pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
 
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
@@ -196,6 +200,7 @@ impl Setup {
             is_restart,
             read_only,
             placeholders: Default::default(),
+            looked_at: RefCell::default(),
         };
         if !read_only {
             setup.take_over_staged();
@@ -259,8 +264,15 @@ impl Setup {
     /// Key types of the domain for which a key and a chain are there that fit each other.
     #[must_use]
     pub fn usable(&self, md: &ManagedDomain) -> Vec<crate::model::KeySpec> {
-        let mut specs = md.key_specs().0;
-        specs.retain(|spec| live::is_usable(&self.vault, md, spec));
+        let mut specs = Vec::new();
+        let mut live = LiveSet::look(&self.vault, md, |spec, found| {
+            if live::is_usable(md, spec, &found) {
+                specs.push(spec.clone());
+            }
+        });
+        let mut looked_at = self.looked_at.borrow_mut();
+        looked_at.values().next().into_iter().for_each(|(_, other)| live.share(other));
+        looked_at.insert(md.name.clone(), (md.domains.len(), live));
         specs
     }
 
@@ -295,16 +307,16 @@ impl Setup {
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (entry, differs) = self.complete(md, used.contains(&position), reach, entries.last());
-            if differs && !self.read_only {
-                changed.push(position);
+            let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last());
+            if stored != Stored::Same && !self.read_only {
+                changed.push((position, stored));
             }
             entries.push(entry);
         }
         if !self.is_restart {
             self.start_over_failed(&entries);
         }
-        self.save(changed.iter().map(|position| &*entries[*position].md))?;
+        self.save(changed.iter().map(|(position, stored)| (&*entries[*position].md, *stored)))?;
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
             report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
@@ -340,21 +352,34 @@ impl Setup {
         result
     }
 
-    fn save<'a>(&self, domains: impl Iterator<Item = &'a ManagedDomain>) -> Result<(), CannotStart> {
-        let files: Vec<_> = domains.filter_map(|md| Some((md.name.as_str(), to_json(md).ok()?))).collect();
-        let saved = self.vault.store().save_each(Group::Domains, &Aspect::MdJson, &files);
+    /// New files do not wait for the disk: there is nothing in them that the next start would not write again.
+    fn save<'a>(&self, domains: impl Iterator<Item = (&'a ManagedDomain, Stored)>) -> Result<(), CannotStart> {
+        let store = self.vault.store();
+        let files = domains.filter_map(|(md, stored)| Some((stored, (md.name.as_str(), to_json(md).ok()?))));
+        let (new, known): (Vec<_>, Vec<_>) = files.partition(|(stored, _)| *stored == Stored::Absent);
+        let [new, known] = [new, known].map(|files| files.into_iter().map(|(_, file)| file).collect::<Vec<_>>());
+        let mut saved: Vec<_> =
+            new.iter().map(|(name, text)| store.save_lazily(Group::Domains, name, &Aspect::MdJson, text)).collect();
+        saved.extend(store.save_each(Group::Domains, &Aspect::MdJson, &known));
+        let files = new.iter().chain(&known);
         let mut result = Ok(());
-        for ((name, _), err) in files.iter().zip(saved).filter_map(|(file, saved)| Some((file, saved.err()?))) {
+        for ((name, _), err) in files.zip(saved).filter_map(|(file, saved)| Some((file, saved.err()?))) {
             report!(AH10172, err.status(); "{name}: cannot be saved: {err}");
             result = if self.is_restart { Ok(()) } else { Err(CannotStart) };
         }
         result
     }
 
-    /// Brings one domain together with what the store knows of it, and says whether that is something else.
+    /// Brings one domain together with what the store knows of it, and compares the two.
     ///
     /// What it has in common with `other` is kept once: there may be thousands of domains.
-    fn complete(&self, mut md: ManagedDomain, used: bool, reach: Reachability, other: Option<&Entry>) -> (Entry, bool) {
+    fn complete(
+        &self,
+        mut md: ManagedDomain,
+        used: bool,
+        reach: Reachability,
+        other: Option<&Entry>,
+    ) -> (Entry, Stored) {
         if !used && md.renew_mode != RenewMode::Always {
             report!(
                 AH10045,
@@ -364,6 +389,8 @@ impl Setup {
         }
         let name = md.name.to_string();
         let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
+        // What a power failure leaves of a file that was new.
+        let stored = stored.filter(|bytes| !bytes.is_empty());
         let known = stored.as_deref().and_then(|bytes| {
             serde_json::from_slice::<ManagedDomain>(bytes)
                 .inspect_err(|err| {
@@ -372,22 +399,32 @@ impl Setup {
                 .ok()
         });
         merge(&mut md, known.as_ref());
-        let mut live = LiveSet::load(&self.vault, &md);
+        // Names that were added since may not be covered.
+        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
+        let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
         if let Some(other) = other {
             md.share(&other.md);
             live.share(&other.live);
         }
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
-        let differs = to_json(&md).ok() != stored;
+        let stored = match stored {
+            None => Stored::Absent,
+            Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
+            Some(_) => Stored::Different,
+        };
         let watched = !self.read_only && (used || md.renew_mode != RenewMode::Auto);
         let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
             }
         });
+        let challenges = match other.map(|other| &other.challenges) {
+            Some(others) if **others == challenges => Arc::clone(others),
+            _ => Arc::new(challenges),
+        };
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        (Entry { md: Arc::new(md), live, watched, challenges }, differs)
+        (Entry { md: Arc::new(md), live, watched, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -437,6 +474,14 @@ impl Entry {
     pub fn renew_at(&self, now: Timestamp) -> Timestamp {
         self.live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
     }
+}
+
+/// How what is stored of a domain compares with what it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Absent,
+    Same,
+    Different,
 }
 
 /// Takes over from the stored form what the configuration does not say.

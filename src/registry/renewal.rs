@@ -214,6 +214,6 @@ fn wanted(entry: &Entry) -> Wanted {
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.clone() },
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
-        challenges: entry.challenges.clone(),
+        challenges: (*entry.challenges).clone(),
     }
 }

@@ -225,7 +225,7 @@ impl Renewals {
         let now = self.registry.clock.now();
         match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
             Ok(Begun::Renewal(renewal)) => {
-                report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.live.state);
+                report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
                 self.state().not_begun.remove(&position);
                 return Some(renewal);
             }

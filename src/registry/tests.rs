@@ -77,7 +77,7 @@ fn a_renewal_is_staged_and_reported() {
 #[test]
 fn the_report_is_finished_only_when_everything_is_staged() {
     let mut world = World::new(&["two.test"]);
-    world.declared[0].settings.keys = Some(KeySpecs(vec![p256(), KeySpec::Ec { curve: "P-384".to_owned() }]));
+    world.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), KeySpec::Ec { curve: "P-384".to_owned() }])));
     world.ca.fail(Operation::Certificate, Fault::Slow(hours(0)));
     world.ca.fail(Operation::Certificate, Fault::Drop);
     world.run(false);

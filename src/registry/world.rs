@@ -49,7 +49,7 @@ pub fn declared(names: &[&str]) -> Declared {
         ca_urls: Some(vec![FakeCa::DIRECTORY.to_owned()]),
         agreement: Some("accepted".to_owned()),
         contact: Some("mailto:admin@x.org".to_owned()),
-        keys: Some(KeySpecs(vec![p256()])),
+        keys: Some(Arc::new(KeySpecs(vec![p256()]))),
         renew_window: Some(Window::Percent(33)),
         ..Settings::default()
     };

@@ -223,7 +223,7 @@ mod tests {
             md: std::sync::Arc::new(md),
             live: registry.entries[0].live.clone(),
             watched: true,
-            challenges: Ok(Vec::new()),
+            challenges: Ok(Vec::new()).into(),
         };
         let shown = object(&registry, &entry, true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));
