@@ -12,6 +12,7 @@ pub(crate) mod disk;
 mod hosts;
 mod index;
 mod live;
+mod offline;
 mod placeholder;
 mod renewal;
 mod renewals;
@@ -29,7 +30,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use self::adoption::Accounts;
 use self::index::Overlap;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
@@ -40,9 +40,13 @@ use crate::model::{
 };
 use crate::store::{Aspect, Group, Reachability};
 
+pub use activation::Activation;
+pub use adoption::Accounts;
 pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
+pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
