@@ -189,7 +189,7 @@ def test_what_is_not_due_is_left_alone_unless_forced(cli: A2md, world: World, an
 
 
 def test_files_of_a2md_are_of_use_to_the_servers_user(cli: A2md, answering: Httpd, sandbox: Sandbox, pebble: Pebble) -> None:
-    cli("update", NAME, "contacts", "admin@example.org")
+    cli("update", NAME, "agreement")
     assert cli("drive", "-f").code == 1
     tree = sandbox.tree()
     assert str(tree[f"staging/{NAME}"]) == "0755 www-data"
@@ -257,7 +257,7 @@ def test_a_domain_that_the_server_works_on_is_left_to_it(cli: A2md, sandbox: San
 
 
 def test_reset_forgets_what_a_renewal_left(cli: A2md, answering: Httpd, sandbox: Sandbox, pebble: Pebble, dns: object) -> None:
-    cli("update", NAME, "contacts", "admin@example.org")
+    cli("update", NAME, "agreement")
     drive_fails(cli, "terms-of-service")
     sandbox.write(f"md/staging/{NAME}/order.json", json.dumps({"url": f"{pebble.directory}/gone", "challenge-setups": [f"http-01:{NAME}"]}))
     sandbox.write(f"md/challenges/{NAME}/acme-http-01.txt", "old")

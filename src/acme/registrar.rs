@@ -88,7 +88,11 @@ impl Registrar {
         key: &PrivateKey,
         agreement: &str,
     ) -> Result<AccountRecord, AcmeError> {
-        let payload = json!({ "termsOfServiceAgreed": true });
+        // Some CAs take an update only if it says something that they keep.
+        let mut payload = json!({ "termsOfServiceAgreed": true });
+        if !account.contact.is_empty() {
+            payload["contact"] = account.contact.clone().into();
+        }
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
         heard(AccountRecord { agreement: Some(agreement.to_owned()), ..account.clone() }, &response)
     }

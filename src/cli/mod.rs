@@ -8,6 +8,8 @@ mod domains;
 mod drive;
 mod error;
 mod import;
+#[cfg(test)]
+mod manual;
 mod output;
 mod session;
 mod status;
