@@ -173,6 +173,17 @@ def test_a_domain_is_driven_and_the_server_serves_it_after_a_restart(
     assert again.leaf != served.leaf
 
 
+def test_a_drive_on_a_terminal_has_a_spinner_and_one_in_a_pipe_has_none(cli: A2md, answering: Httpd) -> None:
+    prepare(cli)
+    done = cli.on_a_terminal("drive", "-f", NAME)
+    assert (done.code, done.out) == (0, ""), done
+    assert re.search(rf"\r\S* ?\S+ {NAME}: Creating new order", done.err), done.err
+    assert f"{NAME}: staged set activated" in done.err
+    assert "\x1b" not in cli("drive", "-f", NAME).err
+    quiet = cli.with_options("-q").on_a_terminal("drive", "-f", NAME)
+    assert (quiet.code, quiet.err) == (0, "")
+
+
 def test_what_is_not_due_is_left_alone_unless_forced(cli: A2md, world: World, answering: Httpd, pebble: Pebble) -> None:
     prepare(cli)
     md = cli.sandbox.md_json(NAME) | {"renew-mode": 1}

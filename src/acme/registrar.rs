@@ -132,3 +132,51 @@ fn heard(record: AccountRecord, response: &Response) -> Result<AccountRecord, Ac
         ..record
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::fake_ca::{FakeCa, Fault, Operation};
+    use super::*;
+    use crate::clock::SettableClock;
+    use crate::model::KeySpec;
+
+    fn scene() -> (Arc<FakeCa>, Registrar, PrivateKey) {
+        let clock = Arc::new(SettableClock::new(Timestamp::UNIX_EPOCH));
+        let ca = FakeCa::new(Arc::clone(&clock), |_| None);
+        let registrar = Registrar::connect(Arc::clone(&ca) as _, clock, FakeCa::DIRECTORY).unwrap();
+        (ca, registrar, PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap())
+    }
+
+    #[test]
+    fn an_account_is_registered_and_read_back() {
+        let (ca, mut registrar, key) = scene();
+        let contacts = ["mailto:a@x.org".to_owned()];
+        let account = registrar.register(&key, &contacts, Some("accepted")).unwrap();
+        assert_eq!((account.status, account.agreement.as_deref()), (Some(AccountStatus::Valid), Some("accepted")));
+        assert_eq!(ca.registration()["termsOfServiceAgreed"], true);
+        let known = registrar.refresh(&account, &key).unwrap();
+        assert_eq!((known.url.as_str(), &known.agreement), (account.url.as_str(), &account.agreement));
+        ca.set_accounts("gone");
+        assert!(registrar.refresh(&account, &key).unwrap_err().is_account_lost());
+        ca.check();
+    }
+
+    #[test]
+    fn without_an_agreement_the_ca_is_asked_and_refuses() {
+        let (ca, mut registrar, key) = scene();
+        let refused = registrar.register(&key, &["mailto:a@x.org".to_owned()], None).unwrap_err();
+        assert!(matches!(refused, AcmeError::Problem { .. }), "{refused}");
+        assert_eq!((ca.count(Operation::NewAccount), ca.accounts()), (1, 0));
+    }
+
+    #[test]
+    fn refused_nonces_are_taken_within_limits() {
+        let (ca, mut registrar, key) = scene();
+        ca.fail_times(Operation::NewAccount, 25, Fault::RefuseNonce);
+        let account = registrar.register(&key, &[], Some("accepted")).unwrap();
+        ca.fail_times(Operation::Account, 26, Fault::RefuseNonce);
+        assert!(matches!(registrar.refresh(&account, &key), Err(AcmeError::BadNonce)));
+    }
+}

@@ -136,3 +136,97 @@ fn entry(mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option
     };
     Entry { md: Arc::new(md), live, watched: true, challenges: Arc::new(challenges) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::Outcome;
+    use crate::registry::world::{ACCOUNT, World};
+
+    fn registry(world: &World, only: Option<&str>) -> Arc<Registry> {
+        let (vault, clock) = (Arc::clone(&world.vault), world.moving_clock());
+        Arc::new(Registry::stored(vault, clock, Reachability::default(), only).unwrap())
+    }
+
+    fn renew(world: &World, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {
+        let Begun::Renewal(mut renewal) = registry.begin(0, Arc::clone(&world.ca) as _).unwrap() else {
+            panic!("nothing to renew")
+        };
+        let result = loop {
+            match renewal.step() {
+                Ok(Outcome::Done) => break Ok(()),
+                Ok(_) => {}
+                Err(err) => break Err(err),
+            }
+        };
+        registry.close(renewal, if result.is_ok() { Ended::Done } else { Ended::Cancelled });
+        result
+    }
+
+    #[test]
+    fn a_stored_domain_is_renewed_and_activated_at_once() {
+        let world = World::new(&["a.offline.test"]);
+        drop(world.start(false));
+        let begun = registry(&world, None);
+        assert!(begun.due_at(0, begun.clock.now()).is_some_and(|at| at <= begun.clock.now()));
+        renew(&world, &begun).unwrap();
+        assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
+        assert_eq!(begun.activate(0).unwrap(), Activation::Nothing);
+        let after = registry(&world, None);
+        let md = &after.entries[0].md;
+        assert_eq!((md.state, md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
+        assert!(after.due_at(0, after.clock.now()).is_some_and(|at| at > after.clock.now()));
+    }
+
+    #[test]
+    fn a_new_account_is_in_its_place_afterwards() {
+        let world = World::without_account(&["b.offline.test"]);
+        drop(world.start(false));
+        let begun = registry(&world, None);
+        renew(&world, &begun).unwrap();
+        assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
+        assert_eq!(world.vault.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
+        assert_eq!(world.ca.accounts(), 1);
+    }
+
+    #[test]
+    fn a_reset_keeps_the_account_only() {
+        let world = World::without_account(&["c.offline.test"]);
+        drop(world.run(false));
+        let begun = registry(&world, None);
+        reset(&world.vault, &begun.entries[0].md).unwrap();
+        assert_eq!(world.vault.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
+        assert_eq!(begun.activate(0).unwrap(), Activation::Nothing);
+        let claim = world.vault.store().claim("c.offline.test").unwrap();
+        assert_eq!(reset(&world.vault, &begun.entries[0].md).unwrap_err().status, crate::model::Status::AGAIN);
+        drop(claim);
+    }
+
+    #[test]
+    fn one_type_of_challenge_can_be_chosen_without_being_stored() {
+        let world = World::new(&["d.offline.test"]);
+        drop(world.start(false));
+        let refused = registry(&world, Some("foo-01"));
+        assert!(refused.entries[0].challenges.as_ref().as_ref().is_err_and(|reason| reason.contains("'foo-01'")));
+        assert!(renew(&world, &refused).is_err());
+        let chosen = registry(&world, Some("http-01"));
+        assert!(chosen.entries[0].md.ca.challenges.is_empty());
+        renew(&world, &chosen).unwrap();
+    }
+
+    #[test]
+    fn what_others_renew_is_not_due() {
+        let world = World::new(&["e.offline.test"]);
+        drop(world.start(false));
+        for change in [
+            |md: &mut ManagedDomain| md.renew_mode = RenewMode::Manual,
+            |md: &mut ManagedDomain| md.cert_files = vec!["x".into()],
+        ] {
+            let (mut md, _) = stored_domain(&world.vault, "e.offline.test").unwrap();
+            change(&mut md);
+            world.vault.save_json(Group::Domains, "e.offline.test", &Aspect::MdJson, &md).unwrap();
+            let registry = registry(&world, None);
+            assert_eq!(registry.due_at(0, registry.clock.now()), None);
+        }
+    }
+}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +16,17 @@ from .pebble import Pebble
 from .sandbox import Sandbox
 
 
-def a2md(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `a2md` with these arguments: `.returncode`, `.stdout`, `.stderr`."""
+def program() -> Path:
+    """The path of `a2md`."""
     path = BUILD / "a2md"
     if not path.exists():
         raise Missing(f"{path} is missing: run `make build`")
-    return subprocess.run([path, *args], capture_output=True, text=True, timeout=120)
+    return path
+
+
+def a2md(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `a2md` with these arguments: `.returncode`, `.stdout`, `.stderr`."""
+    return subprocess.run([program(), *args], capture_output=True, text=True, timeout=120)
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,28 @@ class A2md:
 
     def __call__(self, *args: str | Path) -> Done:
         """Run a command; words that are paths are fine."""
-        ca = ("-a", self.pebble.directory, "-C", self.pebble.trust) if self.pebble else ()
-        done = a2md("-d", self.sandbox.store, *ca, *self.options, *args)
+        done = a2md(*self._words(*args))
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def on_a_terminal(self, *args: str | Path) -> Done:
+        """The same with a terminal as stderr; `.err` is what came there, control characters and all."""
+        terminal, end = pty.openpty()
+        command = [program(), *self._words(*args)]
+        env = os.environ | {"TERM": "xterm"}
+        ran = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=env, text=True)
+        os.close(end)
+        shown = b""
+        # The last to hold the terminal closes it, and reading fails.
+        with contextlib.suppress(OSError):
+            while data := os.read(terminal, 4096):
+                shown += data
+        os.close(terminal)
+        out, _ = ran.communicate(timeout=120)
+        return Done(ran.returncode, out, shown.decode())
+
+    def _words(self, *args: str | Path) -> list[str | Path]:
+        ca = ("-a", self.pebble.directory, "-C", self.pebble.trust) if self.pebble else ()
+        return ["-d", self.sandbox.store, *ca, *self.options, *args]
 
     def with_options(self, *options: str | Path) -> A2md:
         """The same with more options of the program, such as `-j` or `-t accepted`."""
