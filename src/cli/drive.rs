@@ -62,7 +62,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     if md.ca_url().is_none() {
         return refused(
             Status::NOT_FOUND,
-            format!("{}: is missing MDCertificateAuthority, use -a or 'update'", md.name),
+            format!("{0}: is missing MDCertificateAuthority; 'a2md update {0} ca <url>' sets it", md.name),
         );
     }
     if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case("ACME")) {
