@@ -1,6 +1,8 @@
 //! Directives: the table as httpd wants it, and the way from a configuration line to safe Rust.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::fs;
+use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -11,7 +13,7 @@ use super::config::{Local, ServerConfig};
 use super::pool::{Pool, text};
 use super::process;
 use super::server::Server;
-use crate::model::directive::{Args, DIRECTIVES, Directive, Scope};
+use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
 
 /// A directive being handled, in the parent's only thread.
@@ -45,7 +47,8 @@ impl<'c> Command<'c> {
         let (pool, origin) = (self.pool, self.origin());
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
-        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve }, words)
+        let read = |path: &Path| if process::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, words)
     }
 
     /// The values of the whole server, and those of the server that the directive stands in.
@@ -87,8 +90,9 @@ impl<'c> Command<'c> {
 
     /// httpd's words if the directive stands inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
     /// server's settings while requests are served.
-    fn misplaced(&self) -> Result<(), Refusal> {
-        let forbidden = (sys::NOT_IN_DIR_CONTEXT | sys::NOT_IN_HTACCESS) as c_uint;
+    fn misplaced(&self, row: &Directive) -> Result<(), Refusal> {
+        let allowed = if row.place == Place::AnywhereOrIf { sys::NOT_IN_FILES } else { 0 };
+        let forbidden = ((sys::NOT_IN_DIR_CONTEXT | sys::NOT_IN_HTACCESS) & !allowed) as c_uint;
         // SAFETY: live by `from_raw`.
         refused(unsafe { sys::ap_check_cmd_context(self.raw.as_ptr(), forbidden) })
     }
@@ -135,7 +139,7 @@ unsafe fn directive(
         // SAFETY: the caller's promise.
         let mut command = unsafe { Command::from_raw(parms) }?;
         let row = command.row()?;
-        let outcome = command.misplaced().and_then(|()| body(&mut command, row));
+        let outcome = command.misplaced(row).and_then(|()| body(&mut command, row));
         Ok(match outcome {
             Ok(()) => ptr::null(),
             Err(Refusal::Httpd(message)) => message,
@@ -195,6 +199,12 @@ unsafe extern "C" fn take_words(
     };
     // SAFETY: as in `take_one`.
     unsafe { apply(parms, words) }
+}
+
+unsafe extern "C" fn take_line(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
+    let rest = if rest.is_null() { c"".as_ptr() } else { rest };
+    // SAFETY: as in `take_one`.
+    unsafe { apply(parms, &[rest]) }
 }
 
 unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
@@ -265,14 +275,19 @@ const fn record(row: &'static Directive) -> sys::command_rec {
     let (args_how, func) = match row.args {
         Args::One => (sys::cmd_how_TAKE1, sys::cmd_func { take1: Some(take_one) }),
         Args::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
+        Args::Two => (sys::cmd_how_TAKE2, sys::cmd_func { take2: Some(take_two) }),
+        Args::Line => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_line) }),
         Args::List => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
         Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
     };
+    // What lets a directive pass inside `<If>`; sections of directories are refused when it is handled.
+    let req_override =
+        if matches!(row.place, Place::AnywhereOrIf) { sys::RSRC_CONF | sys::OR_AUTHCFG } else { sys::RSRC_CONF };
     sys::command_rec {
         name: row.name.as_ptr(),
         func,
         cmd_data: ptr::from_ref(row).cast_mut().cast(),
-        req_override: sys::RSRC_CONF,
+        req_override,
         args_how,
         errmsg: row.help.as_ptr(),
     }

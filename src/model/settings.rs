@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{CaSettings, DomainName, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, Window};
+use super::{
+    CaSettings, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, RequireHttps, Window,
+};
+
+/// The only protocol for certificates that there is (`MDCertificateProtocol`).
+pub const ACME: &str = "ACME";
 
 /// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +32,37 @@ pub struct Settings {
     pub renew_mode: Option<RenewMode>,
     /// `MDRenewWindow`
     pub renew_window: Option<Window>,
-    /// `MDCACertificateFile` in a section; outside it is global
+    /// `MDWarnWindow`
+    pub warn_window: Option<Window>,
+    /// `MDCertificateProtocol`
+    pub protocol: Option<Arc<str>>,
+    /// `MDProfile`
+    pub profile: Option<Arc<str>>,
+    /// `MDProfileMandatory`
+    pub profile_mandatory: Option<bool>,
+    /// `MDRenewViaARI`
+    pub ari_renewals: Option<bool>,
+    /// `MDMustStaple`
+    pub must_staple: Option<bool>,
+    /// `MDExternalAccountBinding`; `none` is a value, too
+    pub eab: Option<Option<Arc<Eab>>>,
+    /// `MDRequireHttps`; `off` is a value, too
+    pub require_https: Option<Option<RequireHttps>>,
+    /// `MDStapling`
+    pub stapling: Option<bool>,
+    /// `MDStapleOthers`, of servers only
+    pub staple_others: Option<bool>,
+    /// `MDCertificateFile`, in sections only
+    pub cert_files: Vec<String>,
+    /// `MDCertificateKeyFile`, in sections only
+    pub key_files: Vec<String>,
+    /// `MDChallengeDns01` in a section; outside it is global, as are the next three
+    pub dns01_command: Option<String>,
+    /// `MDHttpProxy` in a section
+    pub proxy: Option<String>,
+    /// `MDHttpProxyCACertificateFile` in a section
+    pub proxy_ca_file: Option<String>,
+    /// `MDCACertificateFile` in a section
     pub ca_file: Option<String>,
 }
 
@@ -40,16 +75,46 @@ pub struct Globals {
     pub port_map: PortMap,
     /// `MDCACertificateFile` outside of sections
     pub ca_file: Option<String>,
+    /// `MDHttpProxy` outside of sections
+    pub proxy: Option<String>,
+    /// `MDHttpProxyCACertificateFile` outside of sections
+    pub proxy_ca_file: Option<String>,
+    /// `MDChallengeDns01` outside of sections, as written
+    pub dns01_command: Option<String>,
+    /// `MDChallengeDns01Version`
+    pub dns01_version: u8,
+    /// `MDNotifyCmd`, as written
+    pub notify_command: Option<String>,
+    /// `MDMessageCmd`, as written
+    pub message_command: Option<String>,
     /// `MDCheckInterval`
     pub check_interval: SignedDuration,
+    /// `MDInitialDelay`
+    pub initial_delay: SignedDuration,
     /// `MDRetryDelay`
     pub retry_delay: SignedDuration,
+    /// `MDRetryFailover`
+    pub retry_failover: u32,
+    /// `MDActivationDelay`; below zero is as good as none
+    pub activation_delay: SignedDuration,
+    /// `MDStaplingKeepResponse`; a percentage is one of a week
+    pub keep_response: Window,
+    /// `MDStaplingRenewWindow`
+    pub stapling_renew_window: Window,
+    /// `MDServerStatus`
+    pub server_status: bool,
+    /// `MDCertificateStatus`
+    pub certificate_status: bool,
+    /// `MDCertificateCheck`: a name, and a URL that a fingerprint is put behind
+    pub certificate_check: (String, String),
     /// `MDBaseServer`
     pub base_server: bool,
     /// `MDMatchNames`
     pub match_names: MatchNames,
     /// `MDRenewWorkers`
     pub renew_workers: NonZeroU8,
+    /// Directives that are configured, in order of appearance, though this version does nothing for them
+    pub without_effect: Vec<&'static str>,
 }
 
 /// How domains are matched to virtual hosts (`MDMatchNames`).
@@ -87,11 +152,26 @@ impl Default for Globals {
             store_dir: None,
             port_map: PortMap::default(),
             ca_file: None,
+            proxy: None,
+            proxy_ca_file: None,
+            dns01_command: None,
+            dns01_version: 1,
+            notify_command: None,
+            message_command: None,
             check_interval: SignedDuration::from_hours(12),
+            initial_delay: SignedDuration::ZERO,
             retry_delay: SignedDuration::from_secs(30),
+            retry_failover: 13,
+            activation_delay: SignedDuration::ZERO,
+            keep_response: Window::Length(SignedDuration::from_hours(7 * 24)),
+            stapling_renew_window: Window::Percent(33),
+            server_status: true,
+            certificate_status: true,
+            certificate_check: ("crt.sh".to_owned(), "https://crt.sh?q=".to_owned()),
             base_server: false,
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
+            without_effect: Vec::new(),
         }
     }
 }
@@ -136,7 +216,7 @@ impl Declared {
         let urls = own.ca_urls.clone().or_else(|| main.ca_urls.clone()).filter(|urls| !urls.is_empty());
         md.ca = Arc::new(CaSettings {
             account: None,
-            proto: Some("ACME".to_owned()),
+            proto: Some(own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref).to_owned()),
             url: None,
             urls: urls.unwrap_or_else(|| vec![super::directive::DEFAULT_CA.to_owned()]),
             agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
@@ -145,8 +225,23 @@ impl Declared {
         md.keys = own.keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = own.renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
         md.renew_window = Some(own.renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(Window::Percent(10));
+        md.warn_window = Some(own.warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        md.require_https = own.require_https.or(main.require_https).flatten();
+        md.must_staple = own.must_staple.or(main.must_staple).unwrap_or(false);
+        md.stapling = own.stapling.or(main.stapling).unwrap_or(false);
+        md.eab = own.eab.clone().or_else(|| main.eab.clone()).flatten();
+        md.profile = own.profile.clone().or_else(|| main.profile.clone());
+        md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
+        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true);
+        md.cert_files.clone_from(&own.cert_files);
+        md.pkey_files.clone_from(&own.key_files);
+        md.cmd_dns_01.clone_from(&own.dns01_command);
+        md.proxy_url.clone_from(&own.proxy);
         md.ca_certs.clone_from(&own.ca_file);
+        md.proxy_ca_certs.clone_from(&own.proxy_ca_file);
+        if md.is_static() && md.renew_mode == RenewMode::Auto {
+            md.renew_mode = RenewMode::Manual;
+        }
         Some(md)
     }
 }

@@ -8,7 +8,7 @@ use super::{Timestamp, Unit, format_duration, parse_duration};
 /// A window at the end of a validity (`MDRenewWindow`, `MDWarnWindow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// Percent of the whole validity, below 100.
+    /// Percent of the whole validity; below 100, except where [`Window::parse_any`] read it.
     Percent(u32),
     /// A fixed length.
     Length(SignedDuration),
@@ -34,14 +34,24 @@ impl Window {
     /// # Errors
     /// If the text is neither, or the percentage is not in 0..100.
     pub fn parse(text: &str) -> Result<Self, WindowError> {
+        match Self::parse_any(text)? {
+            Self::Percent(100..) => Err(WindowError::Whole),
+            window => Ok(window),
+        }
+    }
+
+    /// The same, but a percentage may be any.
+    ///
+    /// # Errors
+    /// If the text is neither, or the percentage is negative.
+    pub fn parse_any(text: &str) -> Result<Self, WindowError> {
         let format = || WindowError::Format(text.to_owned());
         let Some(percent) = text.strip_suffix('%') else {
             return parse_duration(text, Unit::Days).map(Self::Length).map_err(|_| format());
         };
         match percent.parse::<i64>().map_err(|_| format())? {
             ..0 => Err(WindowError::Negative(text.to_owned())),
-            100.. => Err(WindowError::Whole),
-            percent => Ok(Self::Percent(u32::try_from(percent).map_err(|_| format())?)),
+            percent => Ok(Self::Percent(percent.try_into().unwrap_or(u32::MAX))),
         }
     }
 

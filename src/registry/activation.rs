@@ -95,7 +95,7 @@ fn prepare(
     }
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    let scope = AccountScope { ca_url, eab: staged.eab.clone() };
+    let scope = AccountScope { ca_url, eab: staged.eab.as_deref().cloned() };
     Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;

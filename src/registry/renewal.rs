@@ -211,7 +211,7 @@ fn wanted(entry: &Entry) -> Wanted {
         identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
         keys: md.key_specs().0,
         must_staple: md.must_staple,
-        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.clone() },
+        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: (*entry.challenges).clone(),

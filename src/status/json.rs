@@ -218,7 +218,7 @@ mod tests {
         let world = World::new(&["i.test"]);
         let registry = world.start(false);
         let mut md = (*registry.entries[0].md).clone();
-        md.eab = Some(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() });
+        md.eab = Some(std::sync::Arc::new(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() }));
         let entry = Entry {
             md: std::sync::Arc::new(md),
             live: registry.entries[0].live.clone(),
