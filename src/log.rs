@@ -140,10 +140,15 @@ messages! {
     AH10081 Error "challenge data cannot be read"
     AH10082 Error "a directory of the store cannot be given to the server's user"
     AH10084 Debug "a virtual host has other certificates too"
+    AH10105 Warning "https is required, but no TLS host has the domain"
     AH10107 Debug "when the renewal watchdog runs next"
     AH10110 Error "certificates of a domain cannot be read"
     AH10113 Debug "certificates of a virtual host are asked for"
     AH10116 Debug "a placeholder certificate is provided"
+    AH10168 Debug "no https server is there for a name"
+    AH10169 Debug "acme-tls/1 is not enabled for a name"
+    AH10170 Error "numbers of certificate and key files differ"
+    AH10171 Error "key files without certificate files"
     AH10172 Error "a managed domain cannot be saved"
     AH10173 Error "a managed domain cannot be renewed as configured"
     AH10174 Error "a placeholder certificate cannot be made"
@@ -152,6 +157,10 @@ messages! {
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
+    MD0004 Warning "directives are configured that have no effect in this version"
+    MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
+    MD0006 Warning "a managed domain has names that no public CA takes"
+    MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
 }
 
 #[cfg(test)]

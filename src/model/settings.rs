@@ -278,4 +278,89 @@ mod tests {
         assert_eq!(*md.contacts, ["mailto:a@x.org"]);
         assert_eq!(md.ca.urls, [super::super::directive::DEFAULT_CA]);
     }
+
+    fn complete(own: Settings, main: &Settings) -> ManagedDomain {
+        let names = vec![DomainName::parse("x.org").unwrap()];
+        Declared { names, settings: own, origin: Origin::default() }.complete(main).unwrap()
+    }
+
+    #[test]
+    fn defaults() {
+        let md = complete(Settings::default(), &Settings::default());
+        let ca = CaSettings {
+            proto: Some(ACME.to_owned()),
+            urls: vec![super::super::directive::DEFAULT_CA.to_owned()],
+            ..CaSettings::default()
+        };
+        let expected = ManagedDomain {
+            members: MemberMode::Auto,
+            ca: Arc::new(ca),
+            renew_mode: RenewMode::Auto,
+            renew_window: Some(Window::Percent(33)),
+            warn_window: Some(Window::Percent(10)),
+            ..ManagedDomain::new(md.domains.clone()).unwrap()
+        };
+        assert_eq!(md, expected);
+        assert!(md.ari_renewals);
+    }
+
+    #[test]
+    fn off_and_none_of_a_section_override_what_the_main_server_has() {
+        let main = Settings {
+            require_https: Some(Some(RequireHttps::Permanent)),
+            must_staple: Some(true),
+            stapling: Some(true),
+            profile: Some("short".into()),
+            profile_mandatory: Some(true),
+            ari_renewals: Some(false),
+            eab: Some(Some(Arc::new(Eab { kid: "k".to_owned(), hmac: "h".to_owned() }))),
+            protocol: Some("Other".into()),
+            warn_window: Some(Window::Percent(1)),
+            ..Settings::default()
+        };
+        let inherited = complete(Settings::default(), &main);
+        assert_eq!((inherited.must_staple, inherited.stapling, inherited.profile_mandatory), (true, true, true));
+        assert_eq!((inherited.ari_renewals, inherited.require_https), (false, Some(RequireHttps::Permanent)));
+        assert_eq!((inherited.profile.as_deref(), inherited.ca.proto.as_deref()), (Some("short"), Some("Other")));
+        assert_eq!((inherited.eab.unwrap().kid.as_str(), inherited.warn_window), ("k", Some(Window::Percent(1))));
+        let own = Settings {
+            require_https: Some(None),
+            must_staple: Some(false),
+            stapling: Some(false),
+            profile: Some("long".into()),
+            profile_mandatory: Some(false),
+            ari_renewals: Some(true),
+            eab: Some(None),
+            protocol: Some(ACME.into()),
+            ..Settings::default()
+        };
+        let md = complete(own, &main);
+        assert_eq!((md.must_staple, md.stapling, md.profile_mandatory, md.ari_renewals), (false, false, false, true));
+        assert_eq!((md.require_https, md.eab.is_none(), md.profile.as_deref()), (None, true, Some("long")));
+    }
+
+    #[test]
+    fn files_of_the_administrator_are_not_renewed_unless_that_is_said() {
+        let files = || vec!["/f".to_owned()];
+        let modes = [
+            (None, RenewMode::Manual),
+            (Some(RenewMode::Auto), RenewMode::Manual),
+            (Some(RenewMode::Always), RenewMode::Always),
+        ];
+        for (renew_mode, expected) in modes {
+            let own = Settings { cert_files: files(), key_files: files(), renew_mode, ..Settings::default() };
+            assert_eq!(complete(own, &Settings::default()).renew_mode, expected);
+        }
+    }
+
+    #[test]
+    fn what_domains_have_in_common_is_kept_once_and_a_domain_is_small() {
+        let main = Settings { profile: Some("short".into()), ..Settings::default() };
+        let (a, b) = (complete(Settings::default(), &main), complete(Settings::default(), &main));
+        assert!(Arc::ptr_eq(a.profile.as_ref().unwrap(), b.profile.as_ref().unwrap()));
+        assert!(size_of::<ManagedDomain>() <= SIZE, "{}", size_of::<ManagedDomain>());
+    }
+
+    /// There may be tens of thousands of them.
+    const SIZE: usize = 400;
 }

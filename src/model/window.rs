@@ -92,6 +92,8 @@ pub(super) fn read_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -109,6 +111,36 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(Window::parse(text).map(|w| w.to_string()), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(number in 0_i64..36_500, unit in prop::sample::select(vec!["", "d", "h", "mi", "s", "ms"])) {
+            let window = Window::parse(&format!("{number}{unit}")).unwrap();
+            prop_assert_eq!(Window::parse(&window.to_string()), Ok(window));
+        }
+
+        #[test]
+        fn percentages_read_back_below_100(number in -200_i64..200) {
+            let parsed = Window::parse(&format!("{number}%"));
+            prop_assert_eq!(parsed.is_ok(), (0..100).contains(&number));
+            prop_assert_eq!(Window::parse_any(&format!("{number}%")).is_ok(), number >= 0);
+        }
+
+        #[test]
+        fn a_window_opens_within_the_validity(percent in 0_u32..100, days in 0_i64..40_000, life in 0_i64..1_000_000_000) {
+            let from = Timestamp::from_second(1_000_000_000).unwrap();
+            let until = from + SignedDuration::from_secs(life);
+            for window in [Window::Percent(percent), Window::Length(SignedDuration::from_hours(24 * days))] {
+                let opens = window.opens(from, until);
+                prop_assert!(from <= opens && opens <= until, "{:?}", window);
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in "\\PC{0,12}%?") {
+            let _ = Window::parse(&text);
         }
     }
 

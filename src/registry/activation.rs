@@ -112,7 +112,7 @@ fn prepare(
 
 /// Whether what is there now can be used, and not later than what is good `from` a moment.
 fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
-    let live = LiveSet::load(vault, md);
+    let live = LiveSet::stored(vault, md);
     live.state == Some(State::Complete)
         && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
 }
