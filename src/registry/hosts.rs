@@ -45,12 +45,26 @@ impl Host {
 #[must_use]
 pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_too: bool) -> Vec<Vec<usize>> {
     let index = DomainIndex::new(domains);
-    let matches = |host: &Host| match mode {
+    let exact = if mode == MatchNames::ServerNames { by_name(domains) } else { HashMap::new() };
+    let matches = |host: &Host| match (mode, &host.server_name) {
         _ if host.is_main && !main_too => Vec::new(),
-        MatchNames::All => by_all_names(domains, &index, host),
-        MatchNames::ServerNames => host.server_name.iter().filter_map(|name| index.covering(name)).collect(),
+        (MatchNames::All, _) => by_all_names(domains, &index, host),
+        (MatchNames::ServerNames, Some(name)) => exact
+            .get(name.to_ascii_lowercase().as_str())
+            .cloned()
+            .unwrap_or_else(|| index.wildcard(name).into_iter().collect()),
+        (MatchNames::ServerNames, None) => Vec::new(),
     };
     hosts.iter().map(matches).collect()
+}
+
+/// All domains that have a name, as they may share it where hosts are matched by their server names.
+fn by_name(domains: &[ManagedDomain]) -> HashMap<&str, Vec<usize>> {
+    let mut all: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (position, md) in domains.iter().enumerate() {
+        md.domains.iter().for_each(|name| all.entry(name.as_str()).or_default().push(position));
+    }
+    all
 }
 
 fn by_all_names(domains: &[ManagedDomain], index: &DomainIndex, host: &Host) -> Vec<usize> {
@@ -235,6 +249,20 @@ mod tests {
         }
         let main = [Host { is_main: true, ..host("a.org", &[], &[]) }];
         assert_eq!(assign(&domains, &main, MatchNames::All, true)[0], [0]);
+    }
+
+    #[test]
+    fn a_server_name_is_matched_exactly_before_any_wildcard() {
+        let domains = [md(&["*.a.org", "shared.org"]), md(&["x.a.org", "shared.org"])];
+        for (name, expected) in
+            [("X.a.org", vec![1]), ("y.a.org", vec![0]), ("shared.org", vec![0, 1]), ("a.org", vec![])]
+        {
+            assert_eq!(
+                assign(&domains, &[host(name, &[], &[])], MatchNames::ServerNames, false)[0],
+                expected,
+                "{name}"
+            );
+        }
     }
 
     #[test]
