@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use url::Url;
@@ -86,12 +87,15 @@ const CA_NAMES: [(&str, &str); 4] = [
     ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
 ];
 
+/// What `MDStoreLocks on` waits for the lock.
+const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// Workers that `MDRenewWorkers` allows at most.
 const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 21] = [
+pub static DIRECTIVES: [Directive; 22] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", declare),
     row(c"<MDomainSet", Args::Section, Place::Server, c"a managed domain with settings of its own", declare),
     row(c"<MDomain", Args::Section, Place::Server, c"a managed domain with settings of its own", declare),
@@ -150,6 +154,10 @@ pub static DIRECTIVES: [Directive; 21] = [
             "servernames" => MatchNames::ServerNames,
             other => return Err(format!("invalid argument, must be a 'all' or 'servernames': '{other}'")),
         };
+        Ok(())
+    }),
+    row(c"MDStoreLocks", Args::One, Place::Server, c"whether servers that share a store take turns at a start: 'on', 'off', or how long to wait", |scope, args| {
+        scope.globals.store_locks = store_locks(args[0])?;
         Ok(())
     }),
     row(c"MDRenewWorkers", Args::One, Place::Server, c"renewals that run side by side, 1 to 64", |scope, args| {
@@ -269,6 +277,16 @@ fn at_least(text: &str, least: SignedDuration, complaint: &str) -> Result<Signed
     if value < least { Err(format!("{complaint}: '{text}'")) } else { Ok(value) }
 }
 
+/// How long a start waits for the lock of the store; `None` for no lock.
+fn store_locks(text: &str) -> Result<Option<Duration>, String> {
+    if let Ok(on) = on_off(text) {
+        return Ok(on.then_some(STORE_LOCK_WAIT));
+    }
+    let wait = parse_duration(text, Unit::Seconds).ok().and_then(|wait| Duration::try_from(wait).ok());
+    let wait = wait.ok_or_else(|| format!("neither 'on', 'off' or a duration specified: '{text}'"))?;
+    Ok(Some(wait).filter(|wait| !wait.is_zero()))
+}
+
 fn on_off(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "on" => Ok(true),
@@ -325,6 +343,9 @@ mod tests {
             (false, "MDBaseServer maybe", "supported parameter values are 'on' and 'off'"),
             (false, "MDMatchNames some", "invalid argument, must be a 'all' or 'servernames'"),
             (false, "MDRenewWorkers 0", "must be a number from 1 to 64"),
+            (false, "MDStoreLocks maybe", "neither 'on', 'off' or a duration specified"),
+            (false, "MDStoreLocks -1s", "neither 'on', 'off' or a duration specified"),
+            (true, "MDStoreLocks on", "is not allowed inside an '<MDomainSet' context"),
             (false, "MDRenewWorkers 65", "must be a number from 1 to 64"),
         ];
         for (in_section, line, phrase) in rows {
@@ -351,6 +372,16 @@ mod tests {
         assert_eq!(config.globals.ca_file.as_deref(), Some("/ca.pem"));
         config.run(false, "MDCACertificateFile NONE").unwrap();
         assert_eq!(config.globals.ca_file, None);
+    }
+
+    #[test]
+    fn the_store_is_locked_if_that_is_wanted_with_a_wait() {
+        let rows = [("on", Some(5000)), ("OFF", None), ("10", Some(10_000)), ("500ms", Some(500)), ("0", None)];
+        for (text, wait) in rows {
+            let mut config = Config::default();
+            config.run(false, &format!("MDStoreLocks {text}")).unwrap();
+            assert_eq!(config.globals.store_locks, wait.map(Duration::from_millis), "{text}");
+        }
     }
 
     #[test]

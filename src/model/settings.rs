@@ -3,6 +3,7 @@
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -50,6 +51,8 @@ pub struct Globals {
     pub match_names: MatchNames,
     /// `MDRenewWorkers`
     pub renew_workers: NonZeroU8,
+    /// `MDStoreLocks`: how long to wait for the store's lock; `None` for no locking
+    pub store_locks: Option<Duration>,
 }
 
 /// How domains are matched to virtual hosts (`MDMatchNames`).
@@ -92,6 +95,7 @@ impl Default for Globals {
             base_server: false,
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
+            store_locks: None,
         }
     }
 }
