@@ -154,6 +154,7 @@ messages! {
     AH10174 Error "a placeholder certificate cannot be made"
     AH10237 Debug "contact taken from ServerAdmin of a virtual host"
     AH10238 Error "a TLS host with several managed domains asks for certificates"
+    AH10398 Error "the lock of the store is not obtained"
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
@@ -161,6 +162,7 @@ messages! {
     MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
     MD0006 Warning "a managed domain has names that no public CA takes"
     MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
+    MD0008 Warning "another running server uses the same store"
 }
 
 #[cfg(test)]

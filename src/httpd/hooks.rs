@@ -52,6 +52,9 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
+    if let Some(store) = store.as_ref().filter(|_| !(process::is_dry_run() || read_only)) {
+        occupy(main.process_pool()?, store, config.globals.store_locks.is_some());
+    }
     let start = Start {
         declared,
         main: main_settings(main)?,
@@ -231,6 +234,22 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
         })
     };
     main.all().enumerate().map(describe).collect()
+}
+
+/// Two servers that renew the same domains and activate each other's certificates are a mistake, unless they take turns.
+fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
+    if takes_turns || process::kept_handle(process).is_some_and(|handle| store.is_occupied_by(handle)) {
+        return;
+    }
+    match store.occupy() {
+        Ok(Some(handle)) => process::keep_handle(process, handle),
+        Ok(None) => report!(
+            MD0008,
+            "MDStoreDir {}: another running httpd uses this store; give each a store of its own, or set MDStoreLocks in both",
+            store.base().display()
+        ),
+        Err(err) => note!(Info, err.status(); "MDStoreDir: not known whether another httpd uses this store: {err}"),
+    }
 }
 
 /// The store, and whether it can only be read. There is none where nothing needs it.

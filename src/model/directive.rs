@@ -110,7 +110,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 48] = [
+pub static DIRECTIVES: [Directive; 49] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -282,6 +282,10 @@ pub static DIRECTIVES: [Directive; 48] = [
     }),
     inert(c"MDCertificateCheck", Args::Two, Place::Anywhere, c"name and URL of a site that shows certificates by their fingerprint", certificate_check),
     ours(inert(c"MDCertificateMonitor", Args::Two, Place::Anywhere, c"another name of MDCertificateCheck", certificate_check)),
+    row(c"MDStoreLocks", Args::One, Place::Server, c"whether servers that share a store take turns at a start: 'on', 'off', or how long to wait", |scope, args| {
+        scope.globals.store_locks = values::store_locks(args[0])?;
+        Ok(())
+    }),
     ours(row(c"MDRenewWorkers", Args::One, Place::Server, c"renewals that run side by side, 1 to 64", |scope, args| {
         let number = args[0].parse().ok().filter(|number| (1..=MAX_WORKERS).contains(number)).and_then(NonZeroU8::new);
         scope.globals.renew_workers = number.ok_or_else(|| format!("must be a number from 1 to {MAX_WORKERS}: '{}'", args[0]))?;

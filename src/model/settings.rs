@@ -3,6 +3,7 @@
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -113,6 +114,8 @@ pub struct Globals {
     pub match_names: MatchNames,
     /// `MDRenewWorkers`
     pub renew_workers: NonZeroU8,
+    /// `MDStoreLocks`: how long to wait for the store's lock; `None` for no locking
+    pub store_locks: Option<Duration>,
     /// Directives that are configured, in order of appearance, though this version does nothing for them
     pub without_effect: Vec<&'static str>,
 }
@@ -171,6 +174,7 @@ impl Default for Globals {
             base_server: false,
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
+            store_locks: None,
             without_effect: Vec::new(),
         }
     }

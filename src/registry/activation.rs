@@ -21,7 +21,9 @@ const EARLY: SignedDuration = SignedDuration::from_mins(5);
 /// and the renewal starts over. What is served is never touched by a failure.
 pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> bool {
     let name = md.name.as_str();
-    let Some(staged) = vault.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson) else { return false };
+    let staged = vault.load_json(Group::Staging, name, &Aspect::MdJson);
+    // It may have been staged under another name.
+    let Some(staged) = staged.map(|staged| ManagedDomain { name: md.name.clone(), ..staged }) else { return false };
     if staged.ca.url.is_none() {
         return false;
     }
@@ -104,6 +106,7 @@ fn prepare(
         store.save(Group::Tmp, name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
     }
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
+        name.clone_into(&mut job.name);
         job.record(now, "message-installed", None, None);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }

@@ -14,6 +14,7 @@ mod hosts;
 mod index;
 mod live;
 mod placeholder;
+mod renaming;
 mod renewal;
 mod renewals;
 mod schedule;
@@ -35,7 +36,9 @@ use self::configured::Configured;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
-use crate::model::{CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, RenewMode, Settings, State, Window};
+use crate::model::{
+    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, RenewMode, Settings, State, Window, format_human,
+};
 use crate::store::{Aspect, Group, Reachability};
 
 pub use configured::{check, configured};
@@ -118,7 +121,7 @@ pub struct Registry {
 }
 
 impl Setup {
-    /// The first phase: accounts and staged sets get to their places.
+    /// The first phase: domains with a new first name, accounts and staged sets get to their places.
     ///
     /// # Errors
     /// If the configuration contradicts itself.
@@ -140,15 +143,32 @@ impl Setup {
             looked_at: RefCell::default(),
         };
         if !read_only {
-            setup.take_over_staged();
+            setup.synchronise();
         }
         Ok(setup)
     }
 
-    /// Accounts first: activation tells which account a set was made with. Whoever works in staging is waited for, but
-    /// not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
-    fn take_over_staged(&self) {
+    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that.
+    fn synchronise(&self) {
+        let Some(patience) = self.globals.store_locks else { return self.take_over() };
+        match self.vault.store().lock_within(patience) {
+            Ok(Some(_lock)) => self.take_over(),
+            Ok(None) => report!(
+                AH10398,
+                "MDStoreLocks: another process has kept the store locked for {}; what is staged waits for the next start",
+                format_human(patience.try_into().unwrap_or_default())
+            ),
+            Err(err) => {
+                report!(AH10398, err.status(); "MDStoreLocks: {err}; what is staged waits for the next start");
+            }
+        }
+    }
+
+    /// Accounts before activation, which tells which account a set was made with. Whoever works in staging is waited for,
+    /// but not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
+    fn take_over(&self) {
         let until = Instant::now() + CLAIM_PATIENCE;
+        renaming::follow(&self.vault, &self.domains, until);
         let accounts = match Accounts::read(&self.vault) {
             Ok(mut accounts) => {
                 accounts.adopt_staged(&self.vault, until);

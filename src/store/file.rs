@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::{Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
-use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, migration};
+use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, lock, migration};
 use crate::log::note;
 use crate::model::Timestamp;
 
@@ -80,6 +82,23 @@ impl FileStore {
     #[must_use]
     pub fn base(&self) -> &Path {
         self.paths.base()
+    }
+
+    /// Marks the store as used by this server for as long as the handle is open, here or in a child process; `None` if
+    /// another server has it marked and does not leave within a moment. Nobody is kept off by that.
+    ///
+    /// # Errors
+    /// If the mark cannot be set.
+    pub fn occupy(&self) -> Result<Option<OwnedFd>, StoreError> {
+        lock::occupy(Dir::open(self.base(), Links::Follow)?, lock::LEAVING)
+    }
+
+    /// Whether this is the handle that [`FileStore::occupy`] gave for this store.
+    #[must_use]
+    pub fn is_occupied_by(&self, handle: BorrowedFd<'_>) -> bool {
+        let Ok(dir) = Dir::open(self.base(), Links::Follow) else { return false };
+        let [own, other] = [dir.handle().as_fd(), handle].map(rustix::fs::fstat);
+        matches!((own, other), (Ok(own), Ok(other)) if (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
     }
 
     /// Where a file is, for those who read it by themselves. It may be absent.
@@ -231,6 +250,10 @@ impl Store for FileStore {
 
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
         claim::claim(|| self.make_item(Group::Staging, item))
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        lock::lock_within(&Dir::open(self.base(), Links::Follow)?, patience)
     }
 
     fn secret(&self) -> &Secret {

@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 48] = {
+const TABLE: [Row; 49] = {
     use Args::*;
     use Place::*;
     [
@@ -109,6 +109,7 @@ const TABLE: [Row; 48] = {
         ("MDStaplingKeepResponse", One, Anywhere, false, true),
         ("MDStaplingRenewWindow", One, Anywhere, false, true),
         ("MDStoreDir", One, Server, true, true),
+        ("MDStoreLocks", One, Server, true, true),
         ("MDWarnWindow", One, Anywhere, false, true),
         ("MDomain", List, Server, true, true),
     ]
@@ -225,6 +226,9 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDMatchNames some", "invalid argument, must be a 'all' or 'servernames'"),
         (OUT, "MDRenewWorkers 0", "must be a number from 1 to 64"),
         (OUT, "MDRenewWorkers 65", "must be a number from 1 to 64"),
+        (OUT, "MDStoreLocks maybe", "neither 'on', 'off' or a duration specified"),
+        (OUT, "MDStoreLocks -1s", "neither 'on', 'off' or a duration specified"),
+        (IN, "MDStoreLocks on", "is not allowed inside an '<MDomainSet' context"),
     ];
     for (in_section, line, phrase) in rows {
         let error = Config::new().run(in_section, line).expect_err(line);
@@ -421,5 +425,15 @@ fn a_section_is_named_by_its_first_word() {
 fn contacts_become_uris() {
     for (text, uri) in [("a@x.org", "mailto:a@x.org"), ("mailto:a@x.org", "mailto:a@x.org"), ("tel:1", "tel:1")] {
         assert_eq!(contact_uri(text), uri);
+    }
+}
+
+#[test]
+fn the_store_is_locked_if_that_is_wanted_with_a_wait() {
+    let rows = [("on", Some(5000)), ("OFF", None), ("10", Some(10_000)), ("500ms", Some(500)), ("0", None)];
+    for (text, wait) in rows {
+        let mut config = Config::new();
+        config.run(OUT, &format!("MDStoreLocks {text}")).unwrap();
+        assert_eq!(config.globals.store_locks, wait.map(std::time::Duration::from_millis), "{text}");
     }
 }

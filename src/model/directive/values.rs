@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -10,6 +11,9 @@ use url::{ParseError, Url};
 
 use super::{CA_NAMES, Scope};
 use crate::model::{Eab, MatchNames, RenewMode, RequireHttps, Unit, parse_duration};
+
+/// What `MDStoreLocks on` waits for the lock.
+const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The contact as a URI: `mailto:` goes in front unless there is a scheme.
 #[must_use]
@@ -167,4 +171,14 @@ pub(super) fn on_off(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err(format!("unknown '{text}', supported parameter values are 'on' and 'off'")),
     }
+}
+
+/// How long a start waits for the lock of the store; `None` for no lock.
+pub(super) fn store_locks(text: &str) -> Result<Option<Duration>, String> {
+    if let Ok(on) = on_off(text) {
+        return Ok(on.then_some(STORE_LOCK_WAIT));
+    }
+    let wait = parse_duration(text, Unit::Seconds).ok().and_then(|wait| Duration::try_from(wait).ok());
+    let wait = wait.ok_or_else(|| format!("neither 'on', 'off' or a duration specified: '{text}'"))?;
+    Ok(Some(wait).filter(|wait| !wait.is_zero()))
 }
