@@ -1,10 +1,9 @@
 //! Directives: the table as httpd wants it, and the way from a configuration line to safe Rust.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::fs;
 use std::path::Path;
 use std::ptr::{self, NonNull};
-use std::slice;
 
 use apache_sys as sys;
 
@@ -186,19 +185,16 @@ unsafe extern "C" fn take_two(
     unsafe { apply(parms, &[first, second]) }
 }
 
-unsafe extern "C" fn take_words(
-    parms: *mut sys::cmd_parms,
-    _dir: *mut c_void,
-    count: c_int,
-    words: *const *mut c_char,
-) -> *const c_char {
-    let words = match usize::try_from(count) {
-        // SAFETY: httpd passes an array of `count` words.
-        Ok(count) if count > 0 && !words.is_null() => unsafe { slice::from_raw_parts(words.cast(), count) },
-        _ => &[],
+/// For directives with any number of words: httpd itself drops those after the 64th without a word.
+unsafe extern "C" fn take_words(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
+    let body = |command: &mut Command<'_>, row: &Directive| {
+        // SAFETY: httpd passes the rest of the line, which lives while the directive is handled.
+        let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
+        let words = words(command.pool, rest, row)?;
+        Ok(command.run(row, &words)?)
     };
     // SAFETY: as in `take_one`.
-    unsafe { apply(parms, words) }
+    unsafe { directive(parms, body) }
 }
 
 unsafe extern "C" fn take_line(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
@@ -227,7 +223,16 @@ fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<
     let Some(inner) = rest.trim_end().strip_suffix('>') else {
         return Err(format!("{}: directive missing closing '>'", row.name()));
     };
-    let mut line = pool.string(inner.trim_start()).as_ptr();
+    let words = words(pool, inner, row)?;
+    if words.is_empty() {
+        return Err(format!("{}: section must specify a unique domain name", row.name()));
+    }
+    Ok(words)
+}
+
+/// The words of a line as httpd splits it; quotes hold a word together.
+fn words<'p>(pool: Pool<'p>, line: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
+    let mut line = pool.string(line.trim_start()).as_ptr();
     let mut words = Vec::new();
     // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
     while unsafe { *line } != 0 {
@@ -235,9 +240,6 @@ fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<
         let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
         // SAFETY: the word lives in the pool.
         words.extend(unsafe { utf8(word, row) }.transpose()?);
-    }
-    if words.is_empty() {
-        return Err(format!("{}: section must specify a unique domain name", row.name()));
     }
     Ok(words)
 }
@@ -277,7 +279,7 @@ const fn record(row: &'static Directive) -> sys::command_rec {
         Args::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
         Args::Two => (sys::cmd_how_TAKE2, sys::cmd_func { take2: Some(take_two) }),
         Args::Line => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_line) }),
-        Args::List => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
+        Args::List => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_words) }),
         Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
     };
     // What lets a directive pass inside `<If>`; sections of directories are refused when it is handled.
