@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::RwLock;
 
 use crate::model::Status;
@@ -40,6 +41,10 @@ pub trait Sink: Send + Sync {
     fn enabled(&self, level: Level) -> bool;
     /// Writes the message.
     fn write(&self, record: &Record<'_>);
+    /// The same for a sink that also tells where in the sources the message is.
+    fn write_at(&self, record: &Record<'_>, _place: &Location<'_>) {
+        self.write(record);
+    }
 }
 
 /// A numbered message: its number and its severity.
@@ -59,10 +64,11 @@ pub fn install(sink: Option<&'static dyn Sink>) {
 }
 
 /// Sends a message to the installed sink if that wants its level.
+#[track_caller]
 pub fn write(record: &Record<'_>) {
     let sink = *SINK.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(sink) = sink.filter(|sink| sink.enabled(record.level)) {
-        sink.write(record);
+        sink.write_at(record, Location::caller());
     }
 }
 

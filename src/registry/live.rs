@@ -9,7 +9,7 @@ use super::schedule::{self, Validity};
 use super::vault::Vault;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::log::report;
-use crate::model::{KeySpec, ManagedDomain, State, Window};
+use crate::model::{KeySpec, ManagedDomain, RenewMode, State, Window};
 use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
 /// Shorter files without a certificate count as missing; longer ones as damaged.
@@ -96,6 +96,12 @@ impl LiveSet {
             tell(&source, found);
         }
         set
+    }
+
+    /// The certificates in the store, where the administrator's are served and ours are to be ready all the same.
+    #[must_use]
+    pub fn kept_ready(vault: &Vault, md: &ManagedDomain) -> Option<Box<Self>> {
+        (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(vault, md)))
     }
 
     /// When the set is to be renewed; `now` if it is not complete.

@@ -13,6 +13,7 @@ pub(crate) mod disk;
 mod hosts;
 mod index;
 mod live;
+mod offline;
 mod placeholder;
 mod renaming;
 mod renewal;
@@ -31,7 +32,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use self::adoption::Accounts;
 use self::configured::Configured;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
@@ -41,10 +41,14 @@ use crate::model::{
 };
 use crate::store::{Aspect, Group, Reachability};
 
+pub use activation::Activation;
+pub use adoption::Accounts;
 pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
+pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
@@ -372,8 +376,7 @@ impl Setup {
             Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
             Some(_) => Stored::Different,
         };
-        let kept_ready =
-            (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(LiveSet::stored(&self.vault, &md)));
+        let kept_ready = LiveSet::kept_ready(&self.vault, &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
         let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {

@@ -101,6 +101,11 @@ impl Renewal {
         self.position
     }
 
+    /// What is being done.
+    pub fn activity(&mut self) -> Option<&str> {
+        self.driver.journal().job.last.as_ref()?.activity.as_deref()
+    }
+
     /// Whether it is earlier now than at the last step. What was planned in between is of no use then; the same renewal,
     /// begun again, goes on.
     #[must_use]

@@ -55,6 +55,17 @@ impl FileStore {
         Self { paths: Paths::new(base), secret: Secret::absent() }
     }
 
+    /// The store in a directory for those who only look: nothing is made or changed. Tells also whether opening it would
+    /// bring it to the present layout. `None` if there is no store.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn look(base: &Path) -> Result<Option<(Self, bool)>, StoreError> {
+        let Some(dir) = present(Dir::open(base, Links::Follow))? else { return Ok(None) };
+        let header = Header::load(&dir)?;
+        Ok(header.map(|Header { secret, version, .. }| (Self { paths: Paths::new(base), secret }, version < VERSION)))
+    }
+
     /// Makes the directories that the server's user needs and gives them to that user (if we are root), repairs modes
     /// and owners of what is there, and undoes a replacement that a crash has interrupted. For the start of a server.
     ///

@@ -58,8 +58,8 @@ impl Header {
     /// A file that is there but makes no sense is never replaced: the keys that it protects would be lost.
     pub(super) fn load_or_create(dir: &Dir) -> Result<Self, StoreError> {
         loop {
-            if let Some(data) = dir.read(FILE)?.map(Zeroizing::new) {
-                return Self::parse(dir, &data);
+            if let Some(header) = Self::load(dir)? {
+                return Ok(header);
             }
             let failed = |error| StoreError::io("draw a key for", dir.path().join(FILE), error);
             let secret = Secret::generate().map_err(failed)?;
@@ -68,6 +68,15 @@ impl Header {
             // Whoever else opens the store for the first time has the same idea; the first one wins.
             dir.create(FILE, 0o600, &pretty(&document))?;
         }
+    }
+
+    /// Reads the file if there is one.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub(super) fn load(dir: &Dir) -> Result<Option<Self>, StoreError> {
+        let data = dir.read(FILE)?.map(Zeroizing::new);
+        data.map(|data| Self::parse(dir, &data)).transpose()
     }
 
     fn parse(dir: &Dir, data: &[u8]) -> Result<Self, StoreError> {
