@@ -21,15 +21,24 @@ pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let contacts = syntax::contacts(&contacts)?;
     let terms = session.terms.clone();
     terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
-    let failed = |source| CliError::Acme { what: "register new account".to_owned(), source };
-    let key = PrivateKey::generate_account().map_err(|err| failed(err.into()))?;
-    let mut ca = connect(session).map_err(failed)?;
-    let account = ca.register(&key, &contacts, terms.as_deref()).map_err(failed)?;
-    let account = ca.refresh(&account, &key).map_err(failed)?;
+    let registered = register(session, &contacts, terms.as_deref());
+    let (account, key) = registered.map_err(CliError::acme("register new account"))?;
     let vault = session.vault();
     let id = Accounts::read(vault)?.add(vault, &account, &key)?;
     session.tell(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
+}
+
+/// Registers, and reads back what the CA then has.
+fn register(
+    session: &Session,
+    contacts: &[String],
+    terms: Option<&str>,
+) -> Result<(AccountRecord, PrivateKey), AcmeError> {
+    let key = PrivateKey::generate_account()?;
+    let mut ca = connect(session)?;
+    let account = ca.register(&key, contacts, terms)?;
+    Ok((ca.refresh(&account, &key)?, key))
 }
 
 fn connect(session: &Session) -> Result<Registrar, AcmeError> {
@@ -40,7 +49,7 @@ fn connect(session: &Session) -> Result<Registrar, AcmeError> {
 /// `acme validate account...`
 pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     for_each(session, given, |session, ca, id, (account, key)| {
-        let failed = |source| CliError::Acme { what: format!("validate account {id}"), source };
+        let failed = CliError::acme(format!("validate account {id}"));
         match ca.refresh(&account, &key) {
             Ok(known) if known.status == Some(AccountStatus::Valid) => save(session, id, &known)?,
             Ok(known) => {
@@ -65,7 +74,7 @@ pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     for_each(session, given, |session, ca, id, (account, key)| {
         let terms = named.clone().or_else(|| ca.terms().map(str::to_owned));
         let terms = terms.ok_or_else(|| CliError::invalid("the CA has no terms of service"))?;
-        let failed = |source| CliError::Acme { what: format!("agree to terms of service with account {id}"), source };
+        let failed = CliError::acme(format!("agree to terms of service with account {id}"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
         save(session, id, &account)?;
         session.tell(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
@@ -94,7 +103,7 @@ fn for_each(
 ) -> Result<(), CliError> {
     let ids = needed(given)?;
     let accounts = ids.iter().map(|id| load(session, id)).collect::<Result<Vec<_>, _>>()?;
-    let failed = |source| CliError::Acme { what: "talk to the ACME server".to_owned(), source };
+    let failed = CliError::acme("talk to the ACME server");
     let mut ca = connect(session).map_err(failed)?;
     ids.iter().zip(accounts).try_for_each(|(id, account)| act(session, &mut ca, id, account))
 }

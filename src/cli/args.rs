@@ -28,33 +28,42 @@ pub fn command() -> Command {
             flag("version", 'V').help("Print the version"),
         ])
         .subcommands([
-            leaf("add", "Add a managed domain", "domain", "The names, the first names the managed domain"),
-            leaf("update", "Change a managed domain", "name", "The managed domain; then what to change, as below")
-                .after_help(UPDATE),
+            leaf("add", "domain...", "Add a managed domain", "The names, the first names the managed domain"),
+            leaf(
+                "update",
+                "name [what [value...]]",
+                "Change a managed domain",
+                "The managed domain; then what to change, as below",
+            )
+            .after_help(UPDATE),
             leaf(
                 "list",
+                "[name...]",
                 "List managed domains",
-                "name",
                 "Only these, by the name of the managed domain or any name in it",
             ),
-            leaf("drive", "Renew certificates that are due, and activate them", "name", "Only these managed domains")
-                .args([
-                    value("challenge", 'c', "type").help("Use this type of challenge only, e.g. http-01"),
-                    flag("force", 'f').help("Renew also what is not due"),
-                    flag("reset", 'r').help("Forget what an earlier renewal has left"),
-                ]),
+            leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS).args([
+                value("challenge", 'c', "type").help("Use this type of challenge only, e.g. http-01"),
+                flag("force", 'f').help("Renew also what is not due"),
+                flag("reset", 'r').help("Forget what an earlier renewal has left"),
+            ]),
             leaf(
                 "status",
+                "[name...]",
                 "Show what is valid until when, what is due, and what failed and why",
-                "name",
-                "Only these managed domains",
+                MANAGED_DOMAINS,
             ),
-            leaf("check", "Tell what the next start of the server would activate, discard or repair", "", ""),
+            leaf("check", "", "Tell what the next start of the server would activate, discard or repair", "")
+                .long_about(
+                    "Tell what the next start of the server would activate, discard or repair, without doing it. It is \
+                 assumed that the domains of the store are still configured. A store that would keep the server from \
+                 starting is a failure.",
+                ),
             level("import", "Take over certificates from other programs").subcommand(
                 leaf(
-                    "certbot",
-                    "Make a managed domain of every certificate of certbot",
+                    "import certbot",
                     "dir",
+                    "Make a managed domain of every certificate of certbot",
                     "Usually /etc/letsencrypt",
                 )
                 .long_about(
@@ -65,40 +74,37 @@ pub fn command() -> Command {
             ),
             level("store", "Work on the store without checks").subcommands([
                 leaf(
-                    "add",
-                    "Add managed domains, without checks",
-                    "domain",
+                    "store add",
+                    "domain...",
+                    "Add a managed domain, without checks",
                     "The names, the first names the managed domain",
                 ),
-                leaf("remove", "Remove the settings of managed domains", "name", "The managed domains")
+                leaf("store remove", "name...", "Remove the settings of managed domains", "The managed domains")
                     .arg(flag("force", 'f').help("Also where there is nothing to remove")),
-                leaf("list", "List managed domains", "", ""),
+                leaf("store list", "", "List managed domains", ""),
                 leaf(
-                    "update",
-                    "Change names or ACME server, without checks",
-                    "name",
-                    "The managed domain; then 'domains' and the new names, or nothing but -a",
+                    "store update",
+                    "name [domains domain...]",
+                    "Change names or ACME server (-a), without checks",
+                    "The managed domain; then its new names",
                 ),
             ]),
             level("acme", "Work on accounts at an ACME server").subcommands([
-                leaf("newreg", "Register an account", "contact", "Where the server reaches you, e.g. a mail address"),
                 leaf(
-                    "validate",
-                    "Ask the server whether accounts are valid",
-                    "account",
-                    "Ids of accounts in the store",
+                    "acme newreg",
+                    "contact...",
+                    "Register an account",
+                    "Where the server reaches you, e.g. a mail address",
                 ),
-                leaf("agree", "Agree to the server's terms of service", "account", "Ids of accounts in the store"),
-                leaf(
-                    "delreg",
-                    "Remove accounts from the store; the server is not told",
-                    "account",
-                    "Ids of accounts in the store",
-                ),
+                leaf("acme validate", "account...", "Ask the server whether accounts are valid", ACCOUNTS),
+                leaf("acme agree", "account...", "Agree to the server's terms of service", ACCOUNTS),
+                leaf("acme delreg", "account...", "Remove accounts from the store; the server is not told", ACCOUNTS),
             ]),
         ])
 }
 
+const MANAGED_DOMAINS: &str = "Only these managed domains";
+const ACCOUNTS: &str = "Ids of accounts in the store";
 const UPDATE: &str = "\
 What to change:
   domains <domain>...       the names; the managed domain keeps its own
@@ -173,11 +179,14 @@ fn level(name: &'static str, about: &'static str) -> Command {
         .allow_external_subcommands(true)
 }
 
-fn leaf(name: &'static str, about: &'static str, arg: &'static str, help: &'static str) -> Command {
-    let command = level(name, about).allow_external_subcommands(false);
+/// A command that does something: its name behind those above it, and its arguments, of which the first word names all.
+fn leaf(path: &'static str, words: &'static str, about: &'static str, help: &'static str) -> Command {
+    let name = path.rsplit(' ').next().unwrap_or(path);
+    let first = words.split(' ').next().unwrap_or_default().trim_matches(['[', ']', '.']);
     let rest = Arg::new(REST).num_args(0..).trailing_var_arg(true).action(ArgAction::Append);
-    let rest = if arg.is_empty() { rest.hide(true) } else { rest.value_name(arg).help(help) };
-    command.arg(rest)
+    let rest = if words.is_empty() { rest.hide(true) } else { rest.value_name(first).help(help) };
+    let usage = format!("a2md [options] {path} [options] {words}");
+    level(name, about).allow_external_subcommands(false).arg(rest).override_usage(usage.trim_end().to_owned())
 }
 
 fn flag(name: &'static str, short: char) -> Arg {

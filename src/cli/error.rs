@@ -46,7 +46,7 @@ pub enum CliError {
         /// What was tried.
         what: String,
         /// What came of it.
-        source: AcmeError,
+        source: Box<AcmeError>,
     },
     /// The store.
     #[error(transparent)]
@@ -63,6 +63,12 @@ impl CliError {
     /// A value that makes no sense.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Refused { status: Status::INVALID, text: text.into() }
+    }
+
+    /// The failure of what was tried at a CA.
+    pub fn acme(what: impl Into<String>) -> impl Fn(AcmeError) -> Self {
+        let what = what.into();
+        move |source| Self::Acme { what: what.clone(), source: Box::new(source) }
     }
 
     /// The result code.
@@ -85,7 +91,7 @@ impl CliError {
             Self::Told(_) => {}
             Self::NoDomain(_) => note!(Info, self.status(); "{self}"),
             Self::Acme { source, .. } => {
-                match source {
+                match &**source {
                     AcmeError::Problem { problem, .. } => {
                         note!(Warning, self.status(); "acme problem {}: {}", problem.kind, problem.detail);
                     }

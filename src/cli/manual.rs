@@ -3,7 +3,6 @@
 //! `BLESS=1 cargo test --lib manual` writes the file anew.
 
 use clap::{Arg, Command};
-use clap_mangen::Man;
 
 use super::args;
 use crate::model::VERSION;
@@ -46,12 +45,8 @@ A domain that the server is to serve needs an \fBMDomain\fR in its configuration
 fn page() -> String {
     let mut command = args::command();
     command.build();
-    let title = format!("a2md {VERSION}");
-    let man = Man::new(command.clone().version(VERSION)).section("8").source(title).manual("mod_md").date("");
-    let mut page = Vec::new();
-    man.render_title(&mut page).unwrap();
-    man.render_name_section(&mut page).unwrap();
-    let mut page = String::from_utf8(page).unwrap();
+    let about = escaped(&command.get_about().unwrap().to_string());
+    let mut page = format!(".TH a2md 8 \"\" \"a2md {VERSION}\" mod_md\n.SH NAME\na2md \\- {about}\n");
     page += ".SH SYNOPSIS\n\\fBa2md\\fR [\\fIoptions\\fR] \\fIcommand\\fR [\\fIcommand options\\fR] [\\fIarguments\\fR]\n.SH DESCRIPTION\n";
     page += &paragraph(&command.get_long_about().unwrap().to_string());
     page += ".PP\nOptions of the program come before the command, those of the command before its arguments.\n.SH OPTIONS\n";
@@ -68,10 +63,10 @@ fn leaves(path: &str, command: &Command, page: &mut String) {
             leaves(&path, below, page);
             continue;
         }
-        let positional = below.get_positionals().find(|arg| !arg.is_hide_set());
-        let words = positional.map(|arg| format!(" \\fI{}\\fR...", value_name(arg))).unwrap_or_default();
-        let options: String = below.get_opts().filter(|arg| arg.get_id() != "help").map(usage).collect();
-        *page += &format!(".SS \\fB{}\\fR{options}{words}\n", escaped(path.trim()));
+        let (words, options) = (&below.clone().render_usage().to_string(), below.get_arguments());
+        let options: String = options.filter(|arg| !arg.is_positional() && arg.get_id() != "help").map(usage).collect();
+        let words = words.rsplit_once("[options]").map_or("", |(_, words)| words);
+        *page += &format!(".SS \\fB{}\\fR{options}\\fI{}\\fR\n", escaped(path.trim()), escaped(words));
         *page += &paragraph(&below.get_long_about().or(below.get_about()).unwrap().to_string());
         below
             .get_arguments()

@@ -45,7 +45,7 @@ RESERVED = {
     "rustix": ({"exec", "store", "httpd", "cli"}, "system calls are for exec and store"),
     "libc": ({"exec", "store", "http", "httpd", "cli"}, "system calls are for exec and store"),
     "std::fs": ({"exec", "http", "store", "httpd", "cli"}, "files are the store's, and http's to say what is wrong with a CA file"),
-    "std::process": ({"exec", "store", "httpd", "cli"}, "processes are exec's"),
+    "std::process": ({"exec", "store", "httpd", "cli", "a2md"}, "processes are exec's"),
     "std::net": ({"http", "httpd", "cli"}, "the network is http's"),
     "std::time::SystemTime::now": ({"clock", "store"}, "time is a parameter, or comes from a Clock"),
     "jiff::Timestamp::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
