@@ -529,3 +529,25 @@ def test_an_external_account_is_bound_from_a_file(httpd: Httpd, pebble: Pebble, 
     httpd.start().obtain("a.example.org")
     assert httpd.served("a.example.org", ca=pebble.root).verified
     assert httpd.md_status("a.example.org")["eab"] == {"kid": "kid-1", "hmac": "***"}
+
+
+@pytest.mark.parametrize("order", [["*.w.example.org", "x.w.example.org"], ["x.w.example.org", "*.w.example.org"]], ids=["wildcard first", "exact first"])
+def test_a_server_name_is_matched_exactly_before_a_wildcard(order: list[str]) -> None:
+    def case(world: World) -> Any:
+        httpd = world.httpd()
+        httpd.config.add("MDCertificateAuthority https://localhost:1/dir", "MDInitialDelay 1h", "MDMatchNames servernames")
+        httpd.config.md("exact.example.org", order[0], "shared.example.org").md("other.example.org", order[1], "shared.example.org")
+        httpd.config.http("x.w.example.org")
+        httpd.log.expects("AH10045")
+        httpd.log.expects("AH10173", "None of the ACME challenge methods", optional=True)
+        httpd.start()
+        alone = {md["name"]: md["watched"] for md in httpd.md_status()["managed-domains"]}
+        httpd.config.http("shared.example.org")
+        httpd.graceful()
+        shared = {md["name"]: md["watched"] for md in httpd.md_status()["managed-domains"]}
+        return alone, shared
+
+    alone, shared = Oracle().both(case)
+    exact = "exact.example.org" if order[0].startswith("x.") else "other.example.org"
+    assert [name for name, watched in alone.items() if watched] == [exact]
+    assert all(shared.values())
