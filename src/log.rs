@@ -154,6 +154,7 @@ messages! {
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
     MD0005 Warning "another running server uses the same store"
+    MD0006 Warning "the secret of the store is lost, and with it accounts and renewals"
 }
 
 #[cfg(test)]
