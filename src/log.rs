@@ -169,6 +169,7 @@ messages! {
     MD0006 Warning "a managed domain has names that no public CA takes"
     MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
     MD0008 Warning "another running server uses the same store"
+    MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
 }
 
 #[cfg(test)]

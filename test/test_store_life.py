@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ from typing import Any
 import pytest
 
 from harness import process
+from harness.certificate import Certificate
 from harness.httpd import Httpd
 from harness.oracle import Oracle
+from harness.pebble import Pebble
 from harness.pki import Leaf
-from harness.sandbox import Sandbox
+from harness.sandbox import Access, Sandbox
 from harness.wait import wait
 from harness.world import World
 
 NAME = "a.example.org"
+FIXTURES = Path(__file__).parent / "fixtures"
 NOBODY = ("MDCertificateAuthority https://localhost:1/dir", "MDCertificateAgreement accepted")
 """A CA that is not asked, or does not answer."""
 
@@ -215,3 +220,195 @@ def test_commands_and_daemons_that_a_server_has_started_do_not_hold_its_store(lo
         getattr(first, end)()
         second.start()
     first.log.expects("AH00098", optional=True)
+
+
+# Stores of old releases
+
+
+def _migrated(world: World, version: str) -> Any:
+    """What a start makes of the store of an old release: all its files, and what it serves."""
+    store = world.sandbox.store
+    shutil.copytree(FIXTURES / f"store-{version}", store)
+    httpd = world.httpd()
+    httpd.config.add("MDCertificateAuthority https://ca.example.org/directory", "MDRenewMode manual")
+    httpd.config.managed("old.example.org", "www.old.example.org").managed("new.example.org")
+    httpd.start()
+    # Neither placeholders nor the module's own bookkeeping of an activation.
+    files = (path for path in store.rglob("*") if path.is_file() and not path.name.startswith(("fallback-", "job.json")))
+    found = {str(path.relative_to(store)): path for path in sorted(files)}
+    live = httpd.served("old.example.org").chain
+    return {
+        "json": {name: json.loads(path.read_text()) for name, path in found.items() if path.suffix == ".json"},
+        "pem": {name: hashlib.sha1(path.read_bytes()).hexdigest()[:12] for name, path in found.items() if path.suffix == ".pem"},
+        "access": {name: str(Access.of(path)) for name, path in found.items()},
+        "served": [cert.names or cert.common_name for cert in live],
+        "new": httpd.get("https://new.example.org/").status,
+    }
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_the_store_of_an_old_release_is_taken_over_as_by_the_c_module(version: str) -> None:
+    # No certificate, so no CA yet.
+    differences = {"1.0": {"json.domains/new.example.org/md.json.ca.url": "ours says from the start which of its CAs a domain uses"}}
+    found = Oracle().both(lambda world: _migrated(world, version), differences.get(version))
+    assert found["served"] == [["old.example.org", "www.old.example.org"], "Old Intermediate"]
+    # A certificate that was staged in the files of version 1 is obtained again.
+    assert found["new"] == (503 if version == "1.0" else 200)
+    assert found["json"]["md_store.json"]["store"] == {"version": 3.0}
+    assert "version" not in found["json"]["md_store.json"]
+    assert {"domains/old.example.org/privkey.pem", "archive/old.example.org.1/pubcert.pem"} <= found["pem"].keys()
+
+
+# What people do by hand
+
+ALWAYS_DUE = "MDRenewWindow 100d"
+GROUPS = ["accounts", "archive", "challenges", "domains", "ocsp", "staging", "tmp"]
+WHEN = pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+
+
+def _obtained(httpd: Httpd) -> Certificate:
+    """The server has a certificate, and all groups have been used; gives the certificate."""
+    httpd.config.managed(NAME)
+    # The archive gets what was there before the first certificate.
+    return httpd.start().obtain(NAME).served(NAME).leaf
+
+
+def _by_hand(httpd: Httpd, running: bool, change: Callable[[], object]) -> None:
+    """Somebody changes the store, of a stopped server or of one that is then restarted gracefully."""
+    if not running:
+        httpd.stop()
+    change()
+    _ = httpd.graceful() if running else httpd.start()
+
+
+def _renews(httpd: Httpd, pebble: Pebble) -> None:
+    """The next renewal succeeds, and its certificate is served."""
+    before = httpd.served(NAME).leaf
+    httpd.config.add(ALWAYS_DUE)
+    httpd.graceful().obtain(NAME).wait_staged(NAME)
+    served = httpd.served(NAME, ca=pebble.root)
+    assert served.verified
+    assert served.leaf != before
+
+
+@WHEN
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_can_be_deleted(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, group: str, running: bool) -> None:
+    leaf = _obtained(httpd)
+    _by_hand(httpd, running, lambda: shutil.rmtree(sandbox.store / group, ignore_errors=True))
+    if group == "domains":
+        assert httpd.get(f"https://{NAME}/").status == 503
+        httpd.obtain(NAME)
+        assert httpd.get(f"https://{NAME}/").status == 200
+    else:
+        assert httpd.served(NAME, ca=pebble.root).leaf == leaf
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == (2 if group == "accounts" else 1)
+    assert len(sandbox.account_ids()) == 1
+
+
+@WHEN
+@pytest.mark.parametrize("file", ["md.json", "job.json", "privkey.pem", "pubcert.pem"])
+def test_a_file_of_a_domain_can_be_deleted(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, file: str, running: bool) -> None:
+    leaf = _obtained(httpd)
+    if file == "privkey.pem":
+        httpd.log.expects("AH10110")
+    _by_hand(httpd, running, sandbox.domains(NAME).joinpath(file).unlink)
+    if file in ("privkey.pem", "pubcert.pem"):
+        assert httpd.get(f"https://{NAME}/").status == 503
+        httpd.obtain(NAME)
+    else:
+        assert httpd.served(NAME).leaf == leaf
+    assert httpd.get(f"https://{NAME}/").status == 200
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == 1
+
+
+@WHEN
+@pytest.mark.parametrize("file", ["account.json", "account.pem"])
+def test_a_file_of_an_account_can_be_deleted(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, file: str, running: bool) -> None:
+    leaf = _obtained(httpd)
+    _by_hand(httpd, running, next(sandbox.accounts().glob(f"*/{file}")).unlink)
+    assert httpd.served(NAME).leaf == leaf
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == 2
+
+
+@WHEN
+@pytest.mark.parametrize("file", ["md.json", "job.json", "privkey.pem", "pubcert.pem"])
+def test_a_file_of_a_renewal_can_be_deleted(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, file: str, running: bool) -> None:
+    httpd.config.managed(NAME)
+    httpd.start().wait_staged(NAME)
+    _by_hand(httpd, running, sandbox.staging(NAME).joinpath(file).unlink)
+    # Without its report a set is whole.
+    if file != "job.json":
+        assert httpd.get(f"https://{NAME}/").status == 503
+        httpd.obtain(NAME)
+    assert httpd.served(NAME, ca=pebble.root).verified
+    assert httpd.get(f"https://{NAME}/").status == 200
+    assert pebble.new_accounts == 1
+
+
+@WHEN
+def test_the_file_of_the_ports_can_be_deleted(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, running: bool) -> None:
+    httpd.config.add(f"MDPortMap http:{httpd.config.http_port} https:-")
+    leaf = _obtained(httpd)
+    ports = sandbox.store / "httpd.json"
+    before = ports.read_bytes()
+    _by_hand(httpd, running, ports.unlink)
+    assert httpd.served(NAME).leaf == leaf
+    assert ports.read_bytes() == before
+
+
+@WHEN
+def test_a_lost_secret_costs_accounts_and_renewals_but_no_certificate(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, running: bool
+) -> None:
+    leaf = _obtained(httpd)
+    httpd.config.add(ALWAYS_DUE)
+    httpd.graceful().wait_staged(NAME)
+    httpd.log.expects("MD0009")
+    httpd.log.expects("account.pem is no usable private key", optional=True)
+    _by_hand(httpd, running, sandbox.store.joinpath("md_store.json").unlink)
+    assert httpd.served(NAME).leaf == leaf
+    assert httpd.get(f"https://{NAME}/").status == 200
+    httpd.obtain(NAME)
+    assert httpd.served(NAME, ca=pebble.root).verified
+    assert httpd.served(NAME).leaf != leaf
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == len(sandbox.account_ids()) == 2
+    assert httpd.log.count("MD0009") == 1
+    assert httpd.log.count("account.pem is no usable private key") <= 1
+
+
+@WHEN
+def test_an_archived_set_can_be_copied_back(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, running: bool) -> None:
+    leaf = _obtained(httpd)
+    _renews(httpd, pebble)
+    httpd.config.add("MDRenewMode manual")
+    httpd.graceful()
+    sets = [path.parent for path in sandbox.archive().glob("*/pubcert.pem") if Certificate.chain(path)[0] == leaf]
+
+    def copy_back() -> None:
+        shutil.rmtree(sandbox.domains(NAME))
+        shutil.copytree(sets[0], sandbox.domains(NAME))
+
+    _by_hand(httpd, running, copy_back)
+    assert httpd.served(NAME, ca=pebble.root).leaf == leaf
+    assert httpd.get(f"https://{NAME}/").status == 200
+    httpd.config.add("MDRenewMode auto")
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == 1
+
+
+@WHEN
+def test_the_store_can_be_moved(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, running: bool) -> None:
+    leaf = _obtained(httpd)
+    place = sandbox.root / "elsewhere" / "certificates"
+    place.parent.mkdir()
+    httpd.config.add(f"MDStoreDir {place}")
+    _by_hand(httpd, running, lambda: sandbox.store.rename(place))
+    assert httpd.served(NAME, ca=pebble.root).leaf == leaf
+    _renews(httpd, pebble)
+    assert pebble.new_accounts == 1
+    assert not sandbox.store.exists()

@@ -122,7 +122,15 @@ pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
     // Which settings failed is for the next attempt only.
     let job = Job { name: md.name.to_string(), settings: None, ..job };
-    (!job.finished || facts(vault, md).iter().all(Option::is_some)).then_some(job)
+    (!job.finished || is_whole(vault, md)).then_some(job)
+}
+
+/// Whether there is a file for everything that an activation needs, and a certificate in each that has one.
+fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
+    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
+    let mut files = keys.chain([Aspect::MdJson]);
+    files.all(|aspect| vault.store().exists(Group::Staging, md.name.as_str(), &aspect))
+        && facts(vault, md).iter().all(Option::is_some)
 }
 
 /// Whether an order that was begun for one serves the other.
