@@ -126,3 +126,16 @@ def test_examples_and_defaults_load(lone_httpd: Httpd) -> None:
             if said := _refused(lone_httpd, lines):
                 wrong.append(f"{section.name}: {said}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_has_no_effect_is_what_the_server_warns_of(lone_httpd: Httpd) -> None:
+    silent = {section.name for section in SECTIONS if not section.has_effect}
+    lines = [section.items["Default"].strip("`") for section in SECTIONS]
+    lines = [section.use if line == "none" else line for section, line in zip(SECTIONS, lines, strict=True)]
+    allowed = [line for section, line in zip(SECTIONS, lines, strict=True) if "server config" in section.contexts]
+    lone_httpd.config.add(*(line for line in allowed if not line.startswith(("MDomain", "<"))))
+    lone_httpd.config.md_set("docs.example.org", "MDRenewMode manual").http("docs.example.org")
+    lone_httpd.log.expects("MDStapling")
+    lone_httpd.start()
+    said = {name for line in lone_httpd.log.find("MDStapling") for name in re.findall(r"\bMD[A-Z]\w+(?!:)\b", line.text)}
+    assert {name for name in said if name in BY_NAME} == silent
