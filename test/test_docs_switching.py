@@ -210,8 +210,7 @@ def test_from_the_c_module_and_back(debian: Debian, pebble: Pebble) -> None:
 def test_from_certificate_files(debian: Debian, pebble: Pebble, world: World) -> None:
     old = world.pki.ca("Old CA").leaf(NAME)
     debian.with_files(old, "/etc/ssl/example.org.pem", "/etc/ssl/private/example.org.key")
-    # Some warning may tell what to remove.
-    debian.log.expects("SSLCertificateFile", optional=True)
+    debian.log.expects("MD0007")
     debian.enable("ssl md_rs").start()
     assert debian.served(NAME).leaf.serial == old.certificate.serial
 
