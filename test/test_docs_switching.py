@@ -15,7 +15,7 @@ import pytest
 from harness import process
 from harness.httpd import Checked, Httpd
 from harness.log import Log
-from harness.module import BUILD, REPO, Module
+from harness.module import BUILD, REPO, Missing, Module
 from harness.pebble import Pebble
 from harness.pki import Leaf
 from harness.process import Proc
@@ -23,6 +23,7 @@ from harness.world import World, acme_defaults
 
 # What example.org becomes: Pebble 2.10 panics at a name of two labels.
 NAME = "docs.example.org"
+DEBIAN = BUILD / "debian"
 TEXT = (REPO / "docs/switching.md").read_text()
 ENVVARS = """
 export APACHE_RUN_USER=www-data APACHE_RUN_GROUP=www-data APACHE_STARTED_BY_SYSTEMD=1 LANG=C
@@ -57,7 +58,7 @@ MDomain example.org
 
 
 class Debian(Httpd):
-    """The server of a Debian: run by apachectl, on a copy of /etc/apache2 that has both modules to choose from."""
+    """The server of a Debian: run by apachectl, on a copy of its /etc/apache2 that has both modules to choose from."""
 
     def __init__(self, world: World, pebble: Pebble) -> None:
         base = world.httpd(pebble)
@@ -65,7 +66,9 @@ class Debian(Httpd):
         world.servers[-1] = self
         box = self.sandbox
         self.etc = box.root / "etc/apache2"
-        shutil.copytree("/etc/apache2", self.etc, symlinks=True)
+        if not (DEBIAN / "etc/apache2/apache2.conf").exists():
+            raise Missing(f"{DEBIAN} is missing: run `make deps`")
+        shutil.copytree(DEBIAN / "etc/apache2", self.etc, symlinks=True)
         self.log = Log(box.logs / "error.log")
         self.paths = {
             "example.org": NAME,
@@ -78,16 +81,17 @@ class Debian(Httpd):
             "*:80>": f"*:{base.config.http_port}>",
             "*:443>": f"*:{base.config.https_port}>",
         }
-        for each in self.etc.glob("sites-enabled/*"):
-            each.unlink()
-        for folder in ("root", "etc/ssl/private", "state"):
-            (box.root / folder).mkdir(parents=True)
+        for folder in ("root", "etc/ssl/private", "state", *(f"etc/apache2/{kind}-enabled" for kind in ("mods", "conf", "sites"))):
+            (box.root / folder).mkdir(parents=True, exist_ok=True)
         (box.docs / "index.html").write_text(NAME)
         ports = (base.config.http_port, base.config.https_port, base.config.admin_port)
         self.put("ports.conf", "\n".join(f"Listen 127.0.0.1:{port}" for port in ports))
         self.put("envvars", ENVVARS.format(run=box.run, logs=box.logs))
         local = LOCAL.format(cores=box.cores, docs=box.docs, admin=base.config.admin_port)
         self.put("conf-enabled/local.conf", local + "<IfModule md_module>\n" + "\n".join(acme_defaults(pebble)) + "\n</IfModule>\n")
+        # Its types are in a package of their own.
+        self.put("mime.types", "text/html html\n")
+        self.put("mods-available/mime.conf", f"TypesConfig {self.etc}/mime.types\n")
         self.put("mods-available/md_rs.conf", (REPO / "conf/md_rs.conf").read_text())
         load = (REPO / "conf/md_rs.load").read_text()
         self.put("mods-available/md_rs.load", re.sub(r"\S+/mod_md_rs\.so", str(self.module.path), load))
@@ -113,8 +117,9 @@ class Debian(Httpd):
         return re.sub("|".join(map(re.escape, self.paths)), lambda found: self.paths[found[0]], text)
 
     def enable(self, modules: str) -> Debian:
-        """Switch modules on, before the first start."""
-        assert self._shell(f"a2enmod {modules}").ok
+        """Switch modules on beside those that are always there, before the first start."""
+        done = self._shell(f"a2enmod mpm_event authz_core authz_host dir alias {modules}")
+        assert done.ok, done.text
         return self
 
     def sh(self, commands: str) -> str:
@@ -129,7 +134,7 @@ class Debian(Httpd):
         return done.text
 
     def _shell(self, commands: str) -> Checked:
-        path = f"{BUILD}:{os.environ['PATH']}"
+        path = f"{DEBIAN / 'usr/sbin'}:{BUILD}:{os.environ['PATH']}"
         state = self.sandbox.root / "state"
         env = os.environ | {"APACHE_CONFDIR": str(self.etc), "APACHE_STATE_DIRECTORY": str(state), "PATH": path}
         out = self.sandbox.logs / "console"
