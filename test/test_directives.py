@@ -132,7 +132,7 @@ def test_the_main_server_belongs_to_a_domain_only_with_base_server_on(base: str)
         httpd = world.httpd()
         httpd.config.add(NOBODY, f"MDBaseServer {base}", "MDomain server.invalid", "MDCAChallenges http-01")
         httpd.config.add(f"MDPortMap http:{httpd.config.http_port} https:-")
-        httpd.log.expects("AH10045", "AH10056", "processing ", "://localhost:1/dir", optional=True)
+        httpd.log.expects("AH10045", "MD0006", "AH10056", "processing ", "://localhost:1/dir", optional=True)
         httpd.start()
         return _watched(httpd)
 

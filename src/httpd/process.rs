@@ -1,6 +1,9 @@
 //! Facts about the running server process.
 
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apache_sys as sys;
@@ -10,9 +13,22 @@ use super::pool::{Pool, text};
 /// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
+/// Where the process's pool has the number of the kept handle.
+const KEPT_HANDLE: &CStr = c"mod_md_rs_handle";
+
 /// Whether httpd reads its configuration a first time only to see whether it can start.
 pub fn is_dry_run() -> bool {
     query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
+}
+
+/// Whether httpd reads its configuration only to check it (`httpd -t`).
+pub fn is_config_test() -> bool {
+    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
+}
+
+/// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
+pub fn is_config_dump() -> bool {
+    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_DUMP
 }
 
 /// Whether the server has run with an earlier configuration: an error would end it now.
@@ -62,6 +78,27 @@ pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
     // SAFETY: NULL or in the pool.
     unsafe { text(raw) }.map(PathBuf::from)
+}
+
+/// The handle that this server keeps open as long as it runs, if there is one.
+pub fn kept_handle(process: Pool<'_>) -> Option<BorrowedFd<'_>> {
+    let number = process.user_data(KEPT_HANDLE)?;
+    // SAFETY: `keep_handle` stored a string of the same pool.
+    let number = unsafe { text(number.as_ptr().cast()) }?.parse().ok()?;
+    // SAFETY: open until `keep_handle` stores another, which starts do one after the other, in one thread.
+    Some(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Keeps a handle in place of the one before. The module is unloaded at every restart and cannot own it; the process's
+/// pool has its number.
+pub fn keep_handle(process: Pool<'_>, handle: OwnedFd) {
+    let former = kept_handle(process).map(|handle| handle.as_raw_fd());
+    let number = process.string(handle.into_raw_fd().to_string());
+    process.set_user_data(KEPT_HANDLE, NonNull::from(number).cast());
+    if let Some(former) = former {
+        // SAFETY: kept by an earlier call of this function, and its number is known to nobody any more.
+        drop(unsafe { OwnedFd::from_raw_fd(former) });
+    }
 }
 
 /// Gives memory that the start has freed back to the system, before children are forked from it.

@@ -11,7 +11,7 @@ use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
 use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
-use crate::model::{Job, KeySpec, ManagedDomain, State, Status, time};
+use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
 use crate::store::{Aspect, Group};
 
 /// Certificates that are good this soon are good enough: clocks differ.
@@ -87,6 +87,8 @@ pub fn verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Activation 
 /// The domain as it was when what is staged was begun.
 fn staged_for(vault: &Vault, name: &str) -> Option<ManagedDomain> {
     let staged: ManagedDomain = vault.load_json(Group::Staging, name, &Aspect::MdJson)?;
+    // It may have been staged under another name.
+    let staged = ManagedDomain { name: DomainName::parse(name).ok()?, ..staged };
     staged.ca.url.is_some().then_some(staged)
 }
 
@@ -119,7 +121,7 @@ fn prepare(
     let pairs = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    let scope = AccountScope { ca_url, eab: staged.eab.clone() };
+    let scope = AccountScope { ca_url, eab: staged.eab.as_deref().cloned() };
     Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
@@ -128,6 +130,7 @@ fn prepare(
         store.save(Group::Tmp, name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
     }
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
+        name.clone_into(&mut job.name);
         job.record(now, "message-installed", None, None);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
@@ -155,7 +158,7 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
 
 /// Whether what is there now can be used, and not later than what is good `from` a moment.
 fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
-    let live = LiveSet::load(vault, md);
+    let live = LiveSet::stored(vault, md);
     live.state == Some(State::Complete)
         && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
 }

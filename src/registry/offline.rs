@@ -68,7 +68,7 @@ impl Registry {
         let names = vault.store().list(Group::Domains)?;
         let read = |name: &String| {
             let (md, live) = stored_domain(&vault, name)?;
-            Some(entry(md, live, reach, only))
+            Some(entry(&vault, md, live, reach, only))
         };
         let entries: Vec<Entry> = names.iter().filter_map(read).collect();
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
@@ -123,7 +123,7 @@ impl Registry {
 }
 
 /// The domain as a renewal wants it: with the CA that is in use.
-fn entry(mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
+fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
     let url = md.ca_url().map(str::to_owned);
     let urls = if md.ca.urls.is_empty() { url.iter().cloned().collect() } else { md.ca.urls.clone() };
     md.ca = Arc::new(CaSettings { url, urls, ..(*md.ca).clone() });
@@ -134,7 +134,8 @@ fn entry(mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option
         }
         None => suitable::challenges(&md, reach),
     };
-    Entry { md: Arc::new(md), live, watched: true, challenges: Arc::new(challenges) }
+    let kept_ready = LiveSet::kept_ready(vault, &md);
+    Entry { md: Arc::new(md), live, kept_ready, watched: true, challenges: Arc::new(challenges) }
 }
 
 #[cfg(test)]

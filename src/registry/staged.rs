@@ -1,5 +1,6 @@
 //! A renewal in `staging/`: its journal, the challenge data it publishes, and the proof that it is complete.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -44,7 +45,8 @@ impl StagedJournal {
     #[must_use]
     pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>) -> Self {
         let name = md.name.as_str();
-        let job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_else(|| Job::new(name));
+        let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let job = Job { name: name.to_owned(), ..job };
         Self { vault, clock, md, job, saved: None }
     }
 
@@ -119,14 +121,22 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
     // Which settings failed is for the next attempt only.
-    let job = Job { settings: None, ..job };
-    (!job.finished || facts(vault, md).iter().all(Option::is_some)).then_some(job)
+    let job = Job { name: md.name.to_string(), settings: None, ..job };
+    (!job.finished || is_whole(vault, md)).then_some(job)
+}
+
+/// Whether there is a file for everything that an activation needs, and a certificate in each that has one.
+fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
+    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
+    let mut files = keys.chain([Aspect::MdJson]);
+    files.all(|aspect| vault.store().exists(Group::Staging, md.name.as_str(), &aspect))
+        && facts(vault, md).iter().all(Option::is_some)
 }
 
 /// Whether an order that was begun for one serves the other.
 fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
     let wants = |md: &ManagedDomain| {
-        let names: Vec<_> = md.order_names().into_iter().cloned().collect();
+        let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
         (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
     };
     wants(a) == wants(b)

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::{Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
-use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, migration};
-use crate::log::note;
+use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, lock, migration};
+use crate::log::{note, report};
 use crate::model::Timestamp;
 
 /// Fewer files are quicker to write one by one.
@@ -39,12 +41,37 @@ impl FileStore {
         let header = Header::load_or_create(&dir)?;
         let (version, document) = (header.version, header.document);
         let store = Self { paths: Paths::new(base), secret: header.secret };
+        if header.is_new {
+            store.begin_anew()?;
+        }
         if version < VERSION {
             migration::run(&store, version)?;
             Header::upgrade(document, &dir)?;
             note!(Info, "{}: migrated from version {version:?} to {VERSION:?}", base.display());
         }
         Ok(store)
+    }
+
+    /// A new secret in a store that is not new: what the lost one protects cannot be read any more. Renewals are dropped,
+    /// except where somebody still works with the lost one. Accounts stay: the file may come back from a backup.
+    fn begin_anew(&self) -> Result<(), StoreError> {
+        let (accounts, staged) = (self.list(Group::Accounts)?, self.list(Group::Staging)?);
+        if accounts.is_empty() && staged.is_empty() {
+            return Ok(());
+        }
+        report!(
+            MD0009,
+            "{}: md_store.json is gone, a new one is made: {} accounts and {} renewals in staging cannot be used any more and are made anew, certificates in domains stay in service",
+            self.base().display(),
+            accounts.len(),
+            staged.len()
+        );
+        for item in staged {
+            if let Some(_claim) = self.claim(&item)? {
+                self.clear(Group::Staging, &item)?;
+            }
+        }
+        Ok(())
     }
 
     /// The store in a directory whose `md_store.json` cannot be used: for reading what is not encrypted.
@@ -91,6 +118,23 @@ impl FileStore {
     #[must_use]
     pub fn base(&self) -> &Path {
         self.paths.base()
+    }
+
+    /// Marks the store as used by this server for as long as the handle is open, here or in a child process; `None` if
+    /// another server has it marked and does not leave within a moment. Nobody is kept off by that.
+    ///
+    /// # Errors
+    /// If the mark cannot be set.
+    pub fn occupy(&self) -> Result<Option<OwnedFd>, StoreError> {
+        lock::occupy(Dir::open(self.base(), Links::Follow)?, lock::LEAVING)
+    }
+
+    /// Whether this is the handle that [`FileStore::occupy`] gave for this store.
+    #[must_use]
+    pub fn is_occupied_by(&self, handle: BorrowedFd<'_>) -> bool {
+        let Ok(dir) = Dir::open(self.base(), Links::Follow) else { return false };
+        let [own, other] = [dir.handle().as_fd(), handle].map(rustix::fs::fstat);
+        matches!((own, other), (Ok(own), Ok(other)) if (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
     }
 
     /// Where a file is, for those who read it by themselves. It may be absent.
@@ -244,6 +288,10 @@ impl Store for FileStore {
         claim::claim(|| self.make_item(Group::Staging, item))
     }
 
+    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        lock::lock_within(&Dir::open(self.base(), Links::Follow)?, patience)
+    }
+
     fn secret(&self) -> &Secret {
         &self.secret
     }
@@ -309,6 +357,25 @@ mod tests {
     #[test]
     fn behaves_as_a_store() {
         suite::run(&scene().1);
+    }
+
+    #[test]
+    fn a_new_secret_drops_what_the_lost_one_protects() {
+        let (temp, store) = scene();
+        for group in Group::ALL {
+            put(&store, group, "a.org.1");
+        }
+        put(&store, Group::Staging, "b.org");
+        let base = temp.path().join("md");
+        let reopen = || FileStore::open(&base).unwrap().list(Group::Staging).unwrap();
+        assert_eq!(reopen(), ["a.org.1", "b.org"]);
+        fs::remove_file(base.join("md_store.json")).unwrap();
+        let claim = store.claim("b.org").unwrap();
+        assert_eq!(reopen(), ["b.org"], "somebody works on it");
+        drop(claim);
+        for group in Group::ALL.into_iter().filter(|group| *group != Group::Staging) {
+            assert_eq!(store.list(group).unwrap(), ["a.org.1"], "{group:?}");
+        }
     }
 
     #[test]

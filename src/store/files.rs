@@ -85,6 +85,10 @@ impl Dir {
         &self.handle
     }
 
+    pub(super) fn into_handle(self) -> std::os::fd::OwnedFd {
+        self.handle.into()
+    }
+
     pub(super) fn owner(&self) -> Result<u32, StoreError> {
         Ok(self.metadata()?.uid())
     }

@@ -6,6 +6,8 @@ mod claim;
 mod error;
 mod file;
 mod files;
+mod foreign;
+mod lock;
 mod memory;
 mod migration;
 mod paths;
@@ -17,6 +19,7 @@ mod suite;
 pub use claim::Claim;
 pub use error::StoreError;
 pub use file::FileStore;
+pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
 pub use reachability::Reachability;
@@ -135,6 +138,16 @@ pub trait Store: Send + Sync {
             }
             std::thread::sleep(left.min(CLAIM_POLL));
         }
+    }
+
+    /// Locks the whole store against other processes that ask; `None` if one of them has it for longer than `patience`.
+    /// Only those who agree to ask are kept off. A store that no other process can see needs no lock.
+    ///
+    /// # Errors
+    /// If the lock cannot be asked for.
+    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        let _ = patience;
+        Ok(Some(Claim::new(())))
     }
 
     /// The pass phrase of keys that are stored encrypted.

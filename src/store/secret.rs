@@ -24,6 +24,8 @@ pub(super) struct Header {
     pub(super) version: f64,
     /// All of it.
     pub(super) document: Map<String, Value>,
+    /// It was not there and is made just now.
+    pub(super) is_new: bool,
 }
 
 impl Secret {
@@ -57,16 +59,17 @@ impl Header {
     /// # Errors
     /// A file that is there but makes no sense is never replaced: the keys that it protects would be lost.
     pub(super) fn load_or_create(dir: &Dir) -> Result<Self, StoreError> {
+        let mut is_new = false;
         loop {
             if let Some(header) = Self::load(dir)? {
-                return Ok(header);
+                return Ok(Self { is_new, ..header });
             }
             let failed = |error| StoreError::io("draw a key for", dir.path().join(FILE), error);
             let secret = Secret::generate().map_err(failed)?;
             let key = BASE64URL_NOPAD.encode(secret.as_bytes());
             let document = json!({ "store": { "version": VERSION }, "key": key });
             // Whoever else opens the store for the first time has the same idea; the first one wins.
-            dir.create(FILE, 0o600, &pretty(&document))?;
+            is_new = dir.create(FILE, 0o600, &pretty(&document))?;
         }
     }
 
@@ -91,7 +94,7 @@ impl Header {
         }
         let key = document.get("key").and_then(Value::as_str).ok_or_else(|| damaged("it has no key"))?;
         let secret = Secret::from_text(key).ok_or_else(|| damaged("its key is not 48 bytes in base64url"))?;
-        Ok(Self { secret, version, document })
+        Ok(Self { secret, version, document, is_new: false })
     }
 
     /// Writes the file with the current version and without what earlier ones had.
