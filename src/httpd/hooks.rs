@@ -37,7 +37,7 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     let found = configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
     // A start says it later, when its log is open.
     if process::is_config_test() {
-        check(&found.domains, &hosts(main)?, globals);
+        check(&found.domains, &hosts(main)?, globals).map_err(|_| Stop)?;
     }
     Ok(())
 }

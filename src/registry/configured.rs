@@ -1,12 +1,14 @@
 //! The domains as the configuration has them: what contradicts itself in it, and what is worth a warning.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::CannotStart;
 use super::hosts::{self, Host};
 use super::index::{self, Overlap};
 use crate::log::report;
 use crate::model::{ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings};
+use crate::store::read_foreign;
 
 /// Names that CAs put into one certificate at most, as a rule.
 const MOST_NAMES: usize = 100;
@@ -139,12 +141,24 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
 }
 
 /// Tells what is known of a configuration without a store and before hosts say whether they use TLS: what `httpd -t` is for.
-pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) {
+///
+/// # Errors
+/// If mod_ssl could not start with it.
+pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
     tell_without_effect(globals);
     advise(domains);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.into_iter().flatten().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
+    let missing = domains.iter().filter(|md| lacks_files(md)).count();
+    if missing == 0 { Ok(()) } else { Err(CannotStart) }
+}
+
+/// Tells of files that are not there. Others may not be for the eyes of who asks.
+fn lacks_files(md: &ManagedDomain) -> bool {
+    let files = md.cert_files.iter().chain(&md.pkey_files);
+    let missing = files.filter(|file| matches!(read_foreign(Path::new(file)), Ok(None)));
+    missing.inspect(|file| report!(AH10110, "{}: there is no file {file}", md.name)).count() > 0
 }
 
 pub(super) fn tell_without_effect(globals: &Globals) {
