@@ -122,12 +122,9 @@ fn check(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State
         return Err((State::Incomplete, format!("certificate({name}) does not cover all domains.")));
     }
     if leaf.must_staple() != md.must_staple {
-        let text = if md.must_staple {
-            "is not must-staple, but MDMustStaple is on"
-        } else {
-            "is must-staple, but MDMustStaple is off"
-        };
-        return Err((State::Incomplete, format!("certificate({name}) {text}.")));
+        let (wanted, found) =
+            if md.must_staple { ("is requested", "has it not") } else { ("is not requested", "has it") };
+        return Err((State::Incomplete, format!("'must-staple' {wanted}, but certificate({name}) {found} enabled.")));
     }
     Ok(())
 }
