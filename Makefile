@@ -34,10 +34,14 @@ build/pebble/bin/pebble: $(TOOLS)/pebble.sh | packages
 build/oracle/mod_md.so: $(TOOLS)/oracle.sh | packages
 	@$(TOOLS)/oracle.sh
 
+build/debian/etc/apache2/apache2.conf: $(TOOLS)/debian.sh | packages
+	@$(TOOLS)/debian.sh
+	@touch $@
+
 build/venv/installed: test/requirements.txt | packages
 	@$(TOOLS)/venv.sh
 
-deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/venv/installed ## Install what building and testing need, below build/ where possible
+deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/debian/etc/apache2/apache2.conf build/venv/installed ## Install what building and testing need, below build/ where possible
 
 build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
 

@@ -8,7 +8,7 @@
 //! acme                              RFC 8555 on crypto and http
 //! registry                          all managed domains: configuration, store, renewals
 //! status                            snapshots as JSON
-//! httpd (feature `httpd`), a2md     the server and the command line
+//! httpd (feature `httpd`), cli      the server, and the command line a2md
 //! ```
 
 pub mod cancel;
@@ -24,6 +24,8 @@ pub mod store;
 pub mod acme;
 pub mod registry;
 pub mod status;
+
+pub mod cli;
 
 #[cfg(feature = "httpd")]
 pub mod httpd;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::RwLock;
 
 use crate::model::Status;
@@ -40,6 +41,10 @@ pub trait Sink: Send + Sync {
     fn enabled(&self, level: Level) -> bool;
     /// Writes the message.
     fn write(&self, record: &Record<'_>);
+    /// The same for a sink that also tells where in the sources the message is.
+    fn write_at(&self, record: &Record<'_>, _place: &Location<'_>) {
+        self.write(record);
+    }
 }
 
 /// A numbered message: its number and its severity.
@@ -59,10 +64,11 @@ pub fn install(sink: Option<&'static dyn Sink>) {
 }
 
 /// Sends a message to the installed sink if that wants its level.
+#[track_caller]
 pub fn write(record: &Record<'_>) {
     let sink = *SINK.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(sink) = sink.filter(|sink| sink.enabled(record.level)) {
-        sink.write(record);
+        sink.write_at(record, Location::caller());
     }
 }
 
@@ -140,10 +146,15 @@ messages! {
     AH10081 Error "challenge data cannot be read"
     AH10082 Error "a directory of the store cannot be given to the server's user"
     AH10084 Debug "a virtual host has other certificates too"
+    AH10105 Warning "https is required, but no TLS host has the domain"
     AH10107 Debug "when the renewal watchdog runs next"
     AH10110 Error "certificates of a domain cannot be read"
     AH10113 Debug "certificates of a virtual host are asked for"
     AH10116 Debug "a placeholder certificate is provided"
+    AH10168 Debug "no https server is there for a name"
+    AH10169 Debug "acme-tls/1 is not enabled for a name"
+    AH10170 Error "numbers of certificate and key files differ"
+    AH10171 Error "key files without certificate files"
     AH10172 Error "a managed domain cannot be saved"
     AH10173 Error "a managed domain cannot be renewed as configured"
     AH10174 Error "a placeholder certificate cannot be made"
@@ -153,8 +164,12 @@ messages! {
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
-    MD0005 Warning "another running server uses the same store"
-    MD0006 Warning "the secret of the store is lost, and with it accounts and renewals"
+    MD0004 Warning "directives are configured that have no effect in this version"
+    MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
+    MD0006 Warning "a managed domain has names that no public CA takes"
+    MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
+    MD0008 Warning "another running server uses the same store"
+    MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
 }
 
 #[cfg(test)]

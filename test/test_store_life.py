@@ -177,18 +177,18 @@ def _second_server(first: Httpd, *lines: str) -> Iterator[Httpd]:
 def test_a_second_server_on_the_same_store_is_reported(lone_httpd: Httpd) -> None:
     first = _configure(lone_httpd, ["a"]).start()
     with _second_server(first) as second:
-        second.log.expects("MD0005")
+        second.log.expects("MD0008")
         second.start()
         assert second.get(f"http://{NAME}/").status == 200
-        assert [str(first.sandbox.store) in line.text for line in second.log.find("MD0005")] == [True]
+        assert [str(first.sandbox.store) in line.text for line in second.log.find("MD0008")] == [True]
         # Its own restarts do not alarm the first, and a second that is alone at last is fine.
         first.graceful().graceful().restart().stop()
         second.graceful().graceful()
-        assert second.log.count("MD0005") == 1
-        first.log.expects("MD0005")
+        assert second.log.count("MD0008") == 1
+        first.log.expects("MD0008")
         first.start().stop()
     first.start().graceful()
-    assert first.log.count("MD0005") == 1
+    assert first.log.count("MD0008") == 1
 
 
 def test_servers_that_take_turns_at_a_store_may_share_it(lone_httpd: Httpd) -> None:
@@ -369,7 +369,7 @@ def test_a_lost_secret_costs_accounts_and_renewals_but_no_certificate(
     leaf = _obtained(httpd)
     httpd.config.add(ALWAYS_DUE)
     httpd.graceful().wait_staged(NAME)
-    httpd.log.expects("MD0006")
+    httpd.log.expects("MD0009")
     httpd.log.expects("account.pem is no usable private key", optional=True)
     _by_hand(httpd, running, sandbox.store.joinpath("md_store.json").unlink)
     assert httpd.served(NAME).leaf == leaf
@@ -379,7 +379,7 @@ def test_a_lost_secret_costs_accounts_and_renewals_but_no_certificate(
     assert httpd.served(NAME).leaf != leaf
     _renews(httpd, pebble)
     assert pebble.new_accounts == len(sandbox.account_ids()) == 2
-    assert httpd.log.count("MD0006") == 1
+    assert httpd.log.count("MD0009") == 1
     assert httpd.log.count("account.pem is no usable private key") <= 1
 
 

@@ -3,10 +3,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 TOP = Path(__file__).resolve().parent.parent
 
 
-def documented():
+DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("test/*.md")])
+
+
+def common():
     """README's table of directives as pairs: name, and whether it may stand in the section of a domain."""
     table = (TOP / "README.md").read_text().split("## Directives")[1].split("\n## ")[0]
     for line in table.splitlines():
@@ -16,14 +21,39 @@ def documented():
                 yield name, cell.endswith("*")
 
 
-def implemented():
-    """The same pairs from the table of the sources."""
-    rows = re.findall(r'row\(c"(<?MD\w+)",\s*Args::\w+,\s*Place::(\w+)', (TOP / "src/model/directive.rs").read_text())
-    return [(name, place == "Anywhere") for name, place in rows]
+def described():
+    """The same pairs from the sections of docs/directives.md."""
+    sections = re.findall(r"^### `(<?MD\w+)>?`$.*?^- Context: (.*?)$", (TOP / "docs/directives.md").read_text(), re.M | re.S)
+    return {(name, "`<MDomainSet>`" in context) for name, context in sections}
 
 
-def test_readme_lists_the_directives_that_there_are():
-    assert sorted(documented()) == sorted(implemented())
+def anchors(text):
+    """The targets that GitHub gives the headings of a document; the second of the same name gets a number."""
+    found = []
+    for heading in re.findall(r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S), re.M):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        times = sum(bool(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", each)) for each in found)
+        found.append(f"{slug}-{times}" if times else slug)
+    return found
+
+
+def test_readme_lists_directives_as_they_are_described():
+    listed = set(common())
+    assert listed
+    assert listed <= described()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_links_lead_somewhere(document):
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    assert not broken
 
 
 def test_changelog_opens_with_the_version_that_is_built():

@@ -7,7 +7,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parent.parent
 MODULE = "usr/lib/apache2/modules/mod_md_rs.so"
-A2MD = "usr/local/bin/a2md"
+A2MD, MAN = "usr/local/bin/a2md", "usr/local/share/man/man8/a2md.8"
 LOAD, CONF = "etc/apache2/mods-available/md_rs.load", "etc/apache2/mods-available/md_rs.conf"
 
 # An apxs of a Debian, whatever this system is; what it copies, the real one copies.
@@ -51,13 +51,14 @@ def target(tmp_path):
     return Target(tmp_path)
 
 
-def test_installs_four_files_under_names_of_its_own_and_removes_them(target):
+def test_installs_its_files_under_names_of_its_own_and_removes_them(target):
     done = target.run("install")
     assert done.returncode == 0, done.stderr
-    assert target.files() == {MODULE, A2MD, LOAD, CONF}
+    assert target.files() == {MODULE, A2MD, MAN, LOAD, CONF}
     assert target.path(MODULE).read_bytes() == (TOP / "build/mod_md.so").read_bytes()
     assert target.path(MODULE).stat().st_mode & 0o777 == 0o644
     assert target.path(A2MD).stat().st_mode & 0o777 == 0o755
+    assert target.path(MAN).read_bytes() == (TOP / "docs/a2md.8").read_bytes()
     assert "LoadModule md_module" in target.path(LOAD).read_text()
     assert "a2dismod md; a2enmod md_rs" in done.stdout
     assert target.run("uninstall").returncode == 0
@@ -67,7 +68,7 @@ def test_installs_four_files_under_names_of_its_own_and_removes_them(target):
 def test_installs_over_itself(target):
     assert target.run("install").returncode == 0
     assert target.run("install").returncode == 0
-    assert target.files() == {MODULE, A2MD, LOAD, CONF}
+    assert target.files() == {MODULE, A2MD, MAN, LOAD, CONF}
 
 
 def test_leaves_an_edited_configuration_alone(target):
@@ -79,7 +80,7 @@ def test_leaves_an_edited_configuration_alone(target):
     assert target.files() == {CONF}
 
 
-@pytest.mark.parametrize("owned", [MODULE, A2MD, LOAD, CONF])
+@pytest.mark.parametrize("owned", [MODULE, A2MD, MAN, LOAD, CONF])
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
 def test_changes_nothing_where_a_package_owns_a_file(target, owned, verb):
     target.path(owned).parent.mkdir(parents=True)
@@ -107,4 +108,4 @@ def test_tells_the_line_to_write_where_there_is_no_mods_available(target):
     (target.etc / "mods-available").rmdir()
     done = target.run("install")
     assert "LoadModule md_module /usr/lib/apache2/modules/mod_md_rs.so" in done.stdout
-    assert target.files() == {MODULE, A2MD}
+    assert target.files() == {MODULE, A2MD, MAN}

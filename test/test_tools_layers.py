@@ -94,7 +94,8 @@ ALLOWED = [
     ("acme/a.rs", "use std::time::SystemTime;\nfn f(now: SystemTime) -> impl Iterator + use<'_> { now.store() }"),
     ("httpd/ssl/mod.rs", "use openssl::x509::X509;\nfn f() { unsafe { apache_sys::g() } }"),
     ("http/easy.rs", "fn f() { unsafe { curl_sys::g() } }"),
-    ("bin/a2md.rs", "#![forbid(unsafe_code)]\nuse mod_md::{registry::Registry, status};\nuse clap::Parser;"),
+    ("bin/a2md.rs", "#![forbid(unsafe_code)]\nuse mod_md::cli;"),
+    ("cli/mod.rs", "#![forbid(unsafe_code)]\nuse crate::{registry::Registry, status};\nuse clap::Parser;"),
 ]
 
 

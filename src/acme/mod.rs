@@ -19,6 +19,7 @@ mod next;
 mod order;
 mod poll;
 mod ports;
+mod registrar;
 mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
@@ -32,4 +33,5 @@ pub use next::{Step, next};
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
 pub use ports::{AccountBook, AccountClaim, Journal, PortError, Publisher};
+pub use registrar::Registrar;
 pub use session::Session;

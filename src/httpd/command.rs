@@ -1,8 +1,9 @@
 //! Directives: the table as httpd wants it, and the way from a configuration line to safe Rust.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_uint, c_void};
+use std::fs;
+use std::path::Path;
 use std::ptr::{self, NonNull};
-use std::slice;
 
 use apache_sys as sys;
 
@@ -11,7 +12,7 @@ use super::config::{Local, ServerConfig};
 use super::pool::{Pool, text};
 use super::process;
 use super::server::Server;
-use crate::model::directive::{Args, DIRECTIVES, Directive, Scope};
+use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
 
 /// A directive being handled, in the parent's only thread.
@@ -45,7 +46,8 @@ impl<'c> Command<'c> {
         let (pool, origin) = (self.pool, self.origin());
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
-        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve }, words)
+        let read = |path: &Path| if process::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, words)
     }
 
     /// The values of the whole server, and those of the server that the directive stands in.
@@ -87,8 +89,9 @@ impl<'c> Command<'c> {
 
     /// httpd's words if the directive stands inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
     /// server's settings while requests are served.
-    fn misplaced(&self) -> Result<(), Refusal> {
-        let forbidden = (sys::NOT_IN_DIR_CONTEXT | sys::NOT_IN_HTACCESS) as c_uint;
+    fn misplaced(&self, row: &Directive) -> Result<(), Refusal> {
+        let allowed = if row.place == Place::AnywhereOrIf { sys::NOT_IN_FILES } else { 0 };
+        let forbidden = ((sys::NOT_IN_DIR_CONTEXT | sys::NOT_IN_HTACCESS) & !allowed) as c_uint;
         // SAFETY: live by `from_raw`.
         refused(unsafe { sys::ap_check_cmd_context(self.raw.as_ptr(), forbidden) })
     }
@@ -135,7 +138,7 @@ unsafe fn directive(
         // SAFETY: the caller's promise.
         let mut command = unsafe { Command::from_raw(parms) }?;
         let row = command.row()?;
-        let outcome = command.misplaced().and_then(|()| body(&mut command, row));
+        let outcome = command.misplaced(row).and_then(|()| body(&mut command, row));
         Ok(match outcome {
             Ok(()) => ptr::null(),
             Err(Refusal::Httpd(message)) => message,
@@ -182,19 +185,22 @@ unsafe extern "C" fn take_two(
     unsafe { apply(parms, &[first, second]) }
 }
 
-unsafe extern "C" fn take_words(
-    parms: *mut sys::cmd_parms,
-    _dir: *mut c_void,
-    count: c_int,
-    words: *const *mut c_char,
-) -> *const c_char {
-    let words = match usize::try_from(count) {
-        // SAFETY: httpd passes an array of `count` words.
-        Ok(count) if count > 0 && !words.is_null() => unsafe { slice::from_raw_parts(words.cast(), count) },
-        _ => &[],
+/// For directives with any number of words: httpd itself drops those after the 64th without a word.
+unsafe extern "C" fn take_words(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
+    let body = |command: &mut Command<'_>, row: &Directive| {
+        // SAFETY: httpd passes the rest of the line, which lives while the directive is handled.
+        let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
+        let words = words(command.pool, rest, row)?;
+        Ok(command.run(row, &words)?)
     };
     // SAFETY: as in `take_one`.
-    unsafe { apply(parms, words) }
+    unsafe { directive(parms, body) }
+}
+
+unsafe extern "C" fn take_line(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
+    let rest = if rest.is_null() { c"".as_ptr() } else { rest };
+    // SAFETY: as in `take_one`.
+    unsafe { apply(parms, &[rest]) }
 }
 
 unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
@@ -217,7 +223,16 @@ fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<
     let Some(inner) = rest.trim_end().strip_suffix('>') else {
         return Err(format!("{}: directive missing closing '>'", row.name()));
     };
-    let mut line = pool.string(inner.trim_start()).as_ptr();
+    let words = words(pool, inner, row)?;
+    if words.is_empty() {
+        return Err(format!("{}: section must specify a unique domain name", row.name()));
+    }
+    Ok(words)
+}
+
+/// The words of a line as httpd splits it; quotes hold a word together.
+fn words<'p>(pool: Pool<'p>, line: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
+    let mut line = pool.string(line.trim_start()).as_ptr();
     let mut words = Vec::new();
     // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
     while unsafe { *line } != 0 {
@@ -225,9 +240,6 @@ fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<
         let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
         // SAFETY: the word lives in the pool.
         words.extend(unsafe { utf8(word, row) }.transpose()?);
-    }
-    if words.is_empty() {
-        return Err(format!("{}: section must specify a unique domain name", row.name()));
     }
     Ok(words)
 }
@@ -265,14 +277,19 @@ const fn record(row: &'static Directive) -> sys::command_rec {
     let (args_how, func) = match row.args {
         Args::One => (sys::cmd_how_TAKE1, sys::cmd_func { take1: Some(take_one) }),
         Args::OneOrTwo => (sys::cmd_how_TAKE12, sys::cmd_func { take2: Some(take_two) }),
-        Args::List => (sys::cmd_how_TAKE_ARGV, sys::cmd_func { take_argv: Some(take_words) }),
+        Args::Two => (sys::cmd_how_TAKE2, sys::cmd_func { take2: Some(take_two) }),
+        Args::Line => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_line) }),
+        Args::List => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_words) }),
         Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
     };
+    // What lets a directive pass inside `<If>`; sections of directories are refused when it is handled.
+    let req_override =
+        if matches!(row.place, Place::AnywhereOrIf) { sys::RSRC_CONF | sys::OR_AUTHCFG } else { sys::RSRC_CONF };
     sys::command_rec {
         name: row.name.as_ptr(),
         func,
         cmd_data: ptr::from_ref(row).cast_mut().cast(),
-        req_override: sys::RSRC_CONF,
+        req_override,
         args_how,
         errmsg: row.help.as_ptr(),
     }

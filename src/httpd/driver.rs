@@ -12,7 +12,7 @@ use crate::cancel::Cancel;
 use crate::crypto::random_bytes;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{note, report};
-use crate::model::{ManagedDomain, Status, VERSION};
+use crate::model::{Globals, ManagedDomain, Status, VERSION};
 use crate::registry::{Registry, Renewals};
 
 /// How often it is looked whether something is due; a look is cheap.
@@ -23,11 +23,12 @@ pub fn register(pconf: Pool<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
     if !registry.entries.iter().any(|entry| entry.watched) {
         return Ok(());
     }
-    let clients = SharedClients { ca_file: registry.globals.ca_file.clone(), by_ca_file: Mutex::default() };
+    let initial_delay = registry.globals.initial_delay.unsigned_abs();
+    let clients = SharedClients { defaults: Route::of_all(&registry.globals), by_route: Mutex::default() };
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
     let registered =
-        watchdog::register(c"_md_renew_", Duration::ZERO, pconf, Box::new(move |on| Some(tick(&renewals, on))));
+        watchdog::register(c"_md_renew_", initial_delay, pconf, Box::new(move |on| Some(tick(&renewals, on))));
     let Err(err) = registered else { return Ok(()) };
     match err {
         WatchdogError::Missing => report!(AH10061, "{err}, load it with LoadModule watchdog_module"),
@@ -54,28 +55,56 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
     TICK
 }
 
-/// HTTP clients, one for each file of root certificates, so that renewals share connections.
-struct SharedClients {
+/// How a CA is reached and trusted; `None` for what libcurl does without being told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Route {
     ca_file: Option<String>,
-    by_ca_file: Mutex<HashMap<Option<String>, Arc<dyn HttpClient>>>,
+    proxy: Option<String>,
+    proxy_ca_file: Option<String>,
+}
+
+impl Route {
+    fn of_all(globals: &Globals) -> Self {
+        let Globals { ca_file, proxy, proxy_ca_file, .. } = globals.clone();
+        Self { ca_file, proxy, proxy_ca_file }
+    }
+
+    /// What a domain says for itself goes first; `none` is no file, whatever all others have.
+    fn of(&self, md: &ManagedDomain) -> Self {
+        let file = |own: &Option<String>, all: &Option<String>| {
+            own.as_ref().or(all.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
+        };
+        Self {
+            ca_file: file(&md.ca_certs, &self.ca_file),
+            proxy: md.proxy_url.as_ref().or(self.proxy.as_ref()).cloned(),
+            proxy_ca_file: file(&md.proxy_ca_certs, &self.proxy_ca_file),
+        }
+    }
+
+    fn client(&self, cancel: &Cancel) -> Arc<dyn HttpClient> {
+        let settings = CurlSettings {
+            user_agent: format!("{} mod_md_rs/{VERSION}", process::base_version()),
+            ca_file: self.ca_file.as_ref().map(Into::into),
+            proxy: self.proxy.clone(),
+            proxy_ca_file: self.proxy_ca_file.as_ref().map(Into::into),
+            ..CurlSettings::default()
+        };
+        Arc::new(CurlClient::new(settings, cancel.clone()))
+    }
+}
+
+/// HTTP clients, one for each route, so that renewals share connections.
+struct SharedClients {
+    defaults: Route,
+    by_route: Mutex<HashMap<Route, Arc<dyn HttpClient>>>,
 }
 
 impl SharedClients {
     fn of(&self, md: &ManagedDomain, cancel: &Cancel) -> Arc<dyn HttpClient> {
-        let ca_file = md.ca_certs.as_ref().or(self.ca_file.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none"));
-        let mut known = self.by_ca_file.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = known.entry(ca_file.cloned()).or_insert_with(|| client(ca_file, cancel));
-        Arc::clone(client)
+        let mut known = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
+        let route = self.defaults.of(md);
+        Arc::clone(known.entry(route).or_insert_with_key(|route| route.client(cancel)))
     }
-}
-
-fn client(ca_file: Option<&String>, cancel: &Cancel) -> Arc<dyn HttpClient> {
-    let settings = CurlSettings {
-        user_agent: format!("{} mod_md_rs/{VERSION}", process::base_version()),
-        ca_file: ca_file.map(Into::into),
-        ..CurlSettings::default()
-    };
-    Arc::new(CurlClient::new(settings, cancel.clone()))
 }
 
 /// In 0..1; a half if there is no randomness to be had.

@@ -13,7 +13,7 @@ use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
 use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
-use crate::registry::{Host, Setup, Start, Vault, configured, reachability};
+use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
 
 /// The start cannot go on. The reason is in the log.
@@ -34,7 +34,11 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     }
     let globals = &main.config()?.main()?.globals;
     let declared: Vec<Declared> = declared(main, ServerConfig::declared);
-    configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
+    let found = configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
+    // A start says it later, when its log is open.
+    if process::is_config_test() {
+        check(&found.domains, &hosts(main)?, globals);
+    }
     Ok(())
 }
 
@@ -120,7 +124,7 @@ pub struct CertificateFiles {
 }
 
 /// The certificates of a host that uses TLS; none leaves it to others, and so it is where the configuration has a
-/// certificate already (`has_others`) and we have only a placeholder.
+/// certificate already (`has_others`): who put it there wants it to be served.
 pub fn certificate_files(server: Server<'_>, has_others: bool) -> Vec<CertificateFiles> {
     offer(server, has_others).unwrap_or_default()
 }
@@ -135,19 +139,48 @@ fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, 
     let Some(md) = setup.domain_of(host.position()) else { return Ok(Vec::new()) };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
-    let specs = setup.usable(md);
-    if !specs.is_empty() {
-        report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", specs.len(), md.name);
-        return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
-    }
+    let usable = setup.usable(md);
     if has_others {
-        report!(AH10084, "{name}: has a certificate of its own until Managed Domain {} has one", md.name);
+        tell_of_others(name, md, !usable.is_empty());
         return Ok(Vec::new());
+    }
+    if md.is_static() && !(usable.is_empty() && process::is_restart()) {
+        report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
+        return Ok(static_files(md, &usable));
+    }
+    if !usable.is_empty() {
+        report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
+        let specs = md.key_specs().0;
+        let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
+        return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
     }
     setup.ensure_placeholder(md).map_err(|_| Stop)?;
     host.set_placeholder();
     report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
     files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
+}
+
+/// A certificate of the configuration stays until the administrator takes it away. Said once per start.
+fn tell_of_others(name: &str, md: &ManagedDomain, has_certificate: bool) {
+    report!(AH10084, "{name}: has other certificates configured, those of Managed Domain {} are not used", md.name);
+    if process::is_dry_run() {
+        return;
+    }
+    let when = if has_certificate { "which has one" } else { "once that has one (AH10059)" };
+    report!(
+        MD0007,
+        "{name}: the certificate of SSLCertificateFile is served; remove SSLCertificateFile and SSLCertificateKeyFile from \
+         this host, and restart gracefully, for the certificate of Managed Domain {}, {when}",
+        md.name
+    );
+}
+
+/// The administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running
+/// server leaves that one out.
+fn static_files(md: &ManagedDomain, usable: &[usize]) -> Vec<CertificateFiles> {
+    let pairs = md.cert_files.iter().zip(&md.pkey_files).enumerate();
+    let served = pairs.filter(|(position, _)| !process::is_restart() || usable.contains(position));
+    served.map(|(_, (chain, key))| CertificateFiles { chain: chain.into(), key: key.into() }).collect()
 }
 
 fn files(
@@ -181,6 +214,7 @@ fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
 }
 
 fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
+    let https_port = main.config()?.main()?.globals.port_map.https;
     let describe = |(position, server): (usize, Server<'_>)| {
         let config = server.config()?;
         config.host.set_position(position);
@@ -194,6 +228,8 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
             tls: false,
             contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
+            allows_acme_tls: server.allows_protocol(c"acme-tls/1"),
+            is_at_https_port: server.addresses().all(|address| Some(address.port) == https_port),
             origin: server.defined_at().map_or(name.to_owned(), |(file, line)| format!("{name} ({file}:{line})")),
         })
     };
@@ -208,7 +244,7 @@ fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
     match store.occupy() {
         Ok(Some(handle)) => process::keep_handle(process, handle),
         Ok(None) => report!(
-            MD0005,
+            MD0008,
             "MDStoreDir {}: another running httpd uses this store; give each a store of its own, or set MDStoreLocks in both",
             store.base().display()
         ),

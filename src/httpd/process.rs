@@ -21,6 +21,16 @@ pub fn is_dry_run() -> bool {
     query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
 }
 
+/// Whether httpd reads its configuration only to check it (`httpd -t`).
+pub fn is_config_test() -> bool {
+    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
+}
+
+/// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
+pub fn is_config_dump() -> bool {
+    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_DUMP
+}
+
 /// Whether the server has run with an earlier configuration: an error would end it now.
 pub fn is_restart() -> bool {
     generation() > 1

@@ -1,16 +1,20 @@
 //! The table of all directives: one row each, with its arguments, its place and what it sets.
 
+mod values;
+
 use std::ffi::CStr;
+use std::io;
 use std::num::NonZeroU8;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
-use url::Url;
 
+use self::values::{at_least, ca_url, command, duration, eab, file, match_names, on_off, path, proxy_url, unless_none};
 use super::settings::member_mode;
-use super::{Declared, Globals, KeySpecs, MatchNames, Origin, RenewMode, Settings, Unit, Window, parse_duration};
+use super::{Declared, DomainName, Globals, KeySpecs, Origin, Settings, Unit, Window};
+
+pub use values::contact_uri;
 
 /// One directive.
 pub struct Directive {
@@ -22,6 +26,10 @@ pub struct Directive {
     pub place: Place,
     /// What `httpd -L` says of it.
     pub help: &'static CStr,
+    /// Whether this version does something for it. If not, its value is checked and kept.
+    pub has_effect: bool,
+    /// Whether it is new here: the C module does not know it.
+    pub is_ours: bool,
     /// Checks the arguments and sets the value.
     pub apply: Apply,
 }
@@ -33,8 +41,12 @@ pub enum Args {
     One,
     /// One or two.
     OneOrTwo,
+    /// Exactly two.
+    Two,
     /// Any number.
     List,
+    /// The rest of the line, as one argument: a command with its arguments, quotes and all.
+    Line,
     /// Words up to `>`, then directives up to the end tag.
     Section,
 }
@@ -44,8 +56,12 @@ pub enum Args {
 pub enum Place {
     /// In a server and in the section of a domain.
     Anywhere,
+    /// The same, and in `<If>` and `<Files>`, whose conditions do not matter.
+    AnywhereOrIf,
     /// In a server only.
     Server,
+    /// In the section of a domain only.
+    Domain,
 }
 
 /// Sets what the arguments say, or tells what is wrong with them.
@@ -61,6 +77,8 @@ pub struct Scope<'a> {
     pub origin: Origin,
     /// Makes a path absolute, relative to ServerRoot.
     pub resolve: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// Reads a file; `None` where the configuration is only listed, which needs no rights to read it.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Option<Vec<u8>>>,
 }
 
 /// What a directive stands in.
@@ -87,22 +105,25 @@ const CA_NAMES: [(&str, &str); 4] = [
     ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
 ];
 
-/// What `MDStoreLocks on` waits for the lock.
-const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
-
 /// Workers that `MDRenewWorkers` allows at most.
 const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 22] = [
-    row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", declare),
-    row(c"<MDomainSet", Args::Section, Place::Server, c"a managed domain with settings of its own", declare),
-    row(c"<MDomain", Args::Section, Place::Server, c"a managed domain with settings of its own", declare),
+pub static DIRECTIVES: [Directive; 49] = [
+    row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
+        declare(scope, Vec::new(), args)
+    }),
+    row(c"<MDomainSet", Args::Section, Place::Server, c"a managed domain with settings of its own", section),
+    row(c"<MDomain", Args::Section, Place::Server, c"a managed domain with settings of its own", section),
     row(c"MDMember", Args::List, Place::Anywhere, c"further names of the domain, or 'auto' or 'manual'", members),
     row(c"MDMembers", Args::List, Place::Anywhere, c"further names of the domain, or 'auto' or 'manual'", members),
     row(c"MDCertificateAuthority", Args::List, Place::Anywhere, c"names or directory URLs of the CAs to use, in order", |scope, args| {
         scope.settings().ca_urls = Some(args.iter().map(|arg| ca_url(arg)).collect::<Result<_, _>>()?);
+        Ok(())
+    }),
+    row(c"MDCertificateProtocol", Args::One, Place::Anywhere, c"'ACME', the only protocol there is", |scope, args| {
+        scope.settings().protocol = Some(args[0].into());
         Ok(())
     }),
     row(c"MDCertificateAgreement", Args::One, Place::Anywhere, c"'accepted', or the URL of the CA's terms you agree to", |scope, args| {
@@ -117,58 +138,173 @@ pub static DIRECTIVES: [Directive; 22] = [
         scope.settings().challenges = Some(args.iter().map(ToString::to_string).collect());
         Ok(())
     }),
-    row(c"MDCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for the CA's server, or 'none'", ca_file),
+    row(c"MDRenewMode", Args::One, Place::Anywhere, c"'auto', 'always' or 'manual'", renew_mode),
+    row(c"MDDriveMode", Args::One, Place::Anywhere, c"old name of MDRenewMode", renew_mode),
+    row(c"MDRenewWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to renew it in, or a percentage of its life", |scope, args| {
+        scope.settings().renew_window = Some(window(args[0])?);
+        Ok(())
+    }),
+    inert(c"MDWarnWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to warn in, or a percentage of its life", |scope, args| {
+        scope.settings().warn_window = Some(window(args[0])?);
+        Ok(())
+    }),
+    row(c"MDMustStaple", Args::One, Place::Anywhere, c"whether certificates ask for stapling: 'on' or 'off'", |scope, args| {
+        scope.settings().must_staple = Some(on_off(args[0])?);
+        Ok(())
+    }),
     row(c"MDPrivateKeys", Args::List, Place::Anywhere, c"'Default', 'RSA [bits]' or names of curves: a certificate for each", |scope, args| {
         scope.settings().keys = Some(Arc::new(KeySpecs::parse(args).map_err(|err| err.to_string())?));
         Ok(())
     }),
-    row(c"MDRenewMode", Args::One, Place::Anywhere, c"'auto', 'always' or 'manual'", renew_mode),
-    row(c"MDDriveMode", Args::One, Place::Anywhere, c"old name of MDRenewMode", renew_mode),
-    row(c"MDRenewWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to renew it in, or a percentage of its life", |scope, args| {
-        scope.settings().renew_window = Some(Window::parse(args[0]).map_err(|err| err.to_string())?);
+    inert(c"MDProfile", Args::One, Place::Anywhere, c"name of the CA's profile to order certificates by", |scope, args| {
+        scope.settings().profile = Some(args[0].into());
+        Ok(())
+    }),
+    inert(c"MDProfileMandatory", Args::One, Place::Anywhere, c"whether an order without the profile is refused: 'on' or 'off'", |scope, args| {
+        scope.settings().profile_mandatory = Some(on_off(args[0])?);
+        Ok(())
+    }),
+    inert(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
+        scope.settings().ari_renewals = Some(on_off(args[0])?);
+        Ok(())
+    }),
+    row(c"MDExternalAccountBinding", Args::OneOrTwo, Place::Anywhere, c"key id and MAC key of an account at the CA, a JSON file with both, or 'none'", |scope, args| {
+        scope.settings().eab = Some(eab(scope, args)?);
+        Ok(())
+    }),
+    inert(c"MDChallengeDns01", Args::Line, Place::Anywhere, c"command that sets up and tears down dns-01 challenges", |scope, args| {
+        let line = command(args[0]);
+        *scope.own_or_global(|own| &mut own.dns01_command, |globals| &mut globals.dns01_command) = line;
+        Ok(())
+    }),
+    inert(c"MDChallengeDns01Version", Args::One, Place::Server, c"arguments that the dns-01 command gets: '1' or '2'", |scope, args| {
+        scope.globals.dns01_version = match args[0] {
+            "1" => 1,
+            "2" => 2,
+            other => return Err(format!("Only versions `1` and `2` are supported: '{other}'")),
+        };
+        Ok(())
+    }),
+    row(c"MDHttpProxy", Args::One, Place::Anywhere, c"URL of the proxy for requests to CAs", |scope, args| {
+        let url = proxy_url(args[0])?;
+        *scope.own_or_global(|own| &mut own.proxy, |globals| &mut globals.proxy) = Some(url);
+        Ok(())
+    }),
+    row(c"MDHttpProxyCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for an https proxy, or 'none'", |scope, args| {
+        set_file(scope, args[0], |own| &mut own.proxy_ca_file, |globals| &mut globals.proxy_ca_file);
+        Ok(())
+    }),
+    row(c"MDCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for the CA's server, or 'none'", |scope, args| {
+        set_file(scope, args[0], |own| &mut own.ca_file, |globals| &mut globals.ca_file);
+        Ok(())
+    }),
+    row(c"MDCertificateFile", Args::One, Place::Domain, c"file with a certificate and its chain to serve for the domain", |scope, args| {
+        let file = file(scope, args[0], "certificate file not found: ")?;
+        scope.settings().cert_files.push(file);
+        Ok(())
+    }),
+    row(c"MDCertificateKeyFile", Args::One, Place::Domain, c"file with the key of the certificate file of the same number", |scope, args| {
+        let file = file(scope, args[0], "certificate key file not found: ")?;
+        scope.settings().key_files.push(file);
+        Ok(())
+    }),
+    inert(c"MDRequireHttps", Args::One, Place::AnywhereOrIf, c"how plain requests are sent to https: 'off', 'temporary' or 'permanent'", |scope, args| {
+        scope.settings().require_https = Some(values::require_https(args[0])?);
+        Ok(())
+    }),
+    inert(c"MDStapling", Args::One, Place::Anywhere, c"whether OCSP responses are stapled: 'on' or 'off'", |scope, args| {
+        scope.settings().stapling = Some(on_off(args[0])?);
+        Ok(())
+    }),
+    inert(c"MDStapleOthers", Args::One, Place::Anywhere, c"whether stapling includes hosts without a managed domain: 'on' or 'off'", |scope, args| {
+        scope.settings().staple_others = Some(on_off(args[0])?);
+        Ok(())
+    }),
+    inert(c"MDStaplingKeepResponse", Args::One, Place::Anywhere, c"age at which OCSP responses are deleted, or a percentage of a week", |scope, args| {
+        scope.globals.keep_response = Window::parse_any(args[0]).map_err(|err| err.to_string())?;
+        Ok(())
+    }),
+    inert(c"MDStaplingRenewWindow", Args::One, Place::Anywhere, c"time before the end of an OCSP response to renew it in, or a percentage of its life", |scope, args| {
+        scope.globals.stapling_renew_window = window(args[0]).map_err(|err| err.replace("a length", "with a length"))?;
         Ok(())
     }),
     row(c"MDStoreDir", Args::One, Place::Server, c"directory of the store", |scope, args| {
-        let path = (scope.resolve)(args[0]).ok_or_else(|| format!("'{}' is not a path", args[0]))?;
-        scope.globals.store_dir = Some(path);
+        scope.globals.store_dir = Some(path(scope, args[0], "not a path: ")?);
+        Ok(())
+    }),
+    inert(c"MDNotifyCmd", Args::Line, Place::Server, c"command that is run when a domain is renewed", |scope, args| {
+        scope.globals.notify_command = command(args[0]);
+        Ok(())
+    }),
+    inert(c"MDMessageCmd", Args::Line, Place::Server, c"command that is run when something happens to a domain", |scope, args| {
+        scope.globals.message_command = command(args[0]);
         Ok(())
     }),
     row(c"MDPortMap", Args::OneOrTwo, Place::Server, c"local ports behind the public ones, e.g. 'http:8080 https:8443', '-' for none", |scope, args| {
         args.iter().try_for_each(|arg| scope.globals.port_map.set(arg).map_err(|err| err.to_string()))
-    }),
-    row(c"MDCheckInterval", Args::One, Place::Server, c"time between checks of what is to be renewed", |scope, args| {
-        scope.globals.check_interval = at_least(args[0], SignedDuration::from_secs(1), "check interval cannot be less than one second")?;
-        Ok(())
-    }),
-    row(c"MDRetryDelay", Args::One, Place::Server, c"time to wait after the first failure of a renewal", |scope, args| {
-        scope.globals.retry_delay = at_least(args[0], SignedDuration::from_millis(1), "minimum delay must be greater than 0")?;
-        Ok(())
     }),
     row(c"MDBaseServer", Args::One, Place::Server, c"whether the main server can belong to a managed domain: 'on' or 'off'", |scope, args| {
         scope.globals.base_server = on_off(args[0])?;
         Ok(())
     }),
     row(c"MDMatchNames", Args::One, Place::Server, c"names of virtual hosts that count: 'all' or 'servernames'", |scope, args| {
-        scope.globals.match_names = match args[0].to_ascii_lowercase().as_str() {
-            "all" => MatchNames::All,
-            "servernames" => MatchNames::ServerNames,
-            other => return Err(format!("invalid argument, must be a 'all' or 'servernames': '{other}'")),
-        };
+        scope.globals.match_names = match_names(args[0])?;
         Ok(())
     }),
+    row(c"MDCheckInterval", Args::One, Place::Server, c"time between checks of what is to be renewed", |scope, args| {
+        scope.globals.check_interval = at_least(args[0], SignedDuration::from_secs(1), "check interval cannot be less than one second")?;
+        Ok(())
+    }),
+    row(c"MDInitialDelay", Args::One, Place::Server, c"time from a start to the first check", |scope, args| {
+        scope.globals.initial_delay = at_least(args[0], SignedDuration::ZERO, "initial delay must not be negative")?;
+        Ok(())
+    }),
+    row(c"MDRetryDelay", Args::One, Place::Server, c"time to wait after the first failure of a renewal", |scope, args| {
+        scope.globals.retry_delay = at_least(args[0], SignedDuration::from_millis(1), "minimum delay must be greater than 0")?;
+        Ok(())
+    }),
+    inert(c"MDRetryFailover", Args::One, Place::Server, c"failures at which the next CA is tried", |scope, args| {
+        let number = args[0].parse().ok().filter(|number| *number > 0);
+        scope.globals.retry_failover = number.ok_or_else(|| format!("invalid argument, must be a number > 0: '{}'", args[0]))?;
+        Ok(())
+    }),
+    inert(c"MDActivationDelay", Args::One, Place::Server, c"time from a renewal to its notification", |scope, args| {
+        scope.globals.activation_delay = duration(args[0], Unit::Days)?;
+        Ok(())
+    }),
+    inert(c"MDServerStatus", Args::One, Place::Anywhere, c"whether server-status shows managed domains: 'on' or 'off'", |scope, args| {
+        scope.globals.server_status = on_off(args[0])?;
+        Ok(())
+    }),
+    inert(c"MDCertificateStatus", Args::One, Place::Anywhere, c"whether /.httpd/certificate-status is answered: 'on' or 'off'", |scope, args| {
+        scope.globals.certificate_status = on_off(args[0])?;
+        Ok(())
+    }),
+    inert(c"MDCertificateCheck", Args::Two, Place::Anywhere, c"name and URL of a site that shows certificates by their fingerprint", certificate_check),
+    ours(inert(c"MDCertificateMonitor", Args::Two, Place::Anywhere, c"another name of MDCertificateCheck", certificate_check)),
     row(c"MDStoreLocks", Args::One, Place::Server, c"whether servers that share a store take turns at a start: 'on', 'off', or how long to wait", |scope, args| {
-        scope.globals.store_locks = store_locks(args[0])?;
+        scope.globals.store_locks = values::store_locks(args[0])?;
         Ok(())
     }),
-    row(c"MDRenewWorkers", Args::One, Place::Server, c"renewals that run side by side, 1 to 64", |scope, args| {
+    ours(row(c"MDRenewWorkers", Args::One, Place::Server, c"renewals that run side by side, 1 to 64", |scope, args| {
         let number = args[0].parse().ok().filter(|number| (1..=MAX_WORKERS).contains(number)).and_then(NonZeroU8::new);
         scope.globals.renew_workers = number.ok_or_else(|| format!("must be a number from 1 to {MAX_WORKERS}: '{}'", args[0]))?;
         Ok(())
-    }),
+    })),
 ];
 
 const fn row(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
-    Directive { name, args, place, help, apply }
+    Directive { name, args, place, help, has_effect: true, is_ours: false, apply }
+}
+
+/// A row whose directive has no effect in this version.
+const fn inert(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
+    Directive { has_effect: false, ..row(name, args, place, help, apply) }
+}
+
+/// The row as one that the C module does not have.
+const fn ours(row: Directive) -> Directive {
+    Directive { is_ours: true, ..row }
 }
 
 impl Directive {
@@ -183,14 +319,24 @@ impl Directive {
     /// # Errors
     /// What is wrong, in words for the administrator.
     pub fn run(&self, scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
+        let name = self.name();
         match (self.place, &scope.target) {
             (Place::Server, Target::Domain(_)) => {
-                Err(format!("{} is not allowed inside an '<MDomainSet' context", self.name()))
+                return Err(format!("{name} is not allowed inside an '<MDomainSet' context"));
             }
-            _ => (self.apply)(scope, args).map_err(|err| format!("{}: {err}", self.name())),
+            (Place::Domain, Target::Server { .. }) => return Err(format!("{name} {OUTSIDE}")),
+            _ => {}
         }
+        (self.apply)(scope, args).map_err(|err| format!("{name}: {err}"))?;
+        if !self.has_effect && !scope.globals.without_effect.contains(&name) {
+            scope.globals.without_effect.push(name);
+        }
+        Ok(())
     }
 }
+
+/// What is said of a directive that needs the section of a domain around it.
+const OUTSIDE: &str = "is only valid inside a '<MDomainSet' context, not here";
 
 impl Scope<'_> {
     fn settings(&mut self) -> &mut Settings {
@@ -199,17 +345,43 @@ impl Scope<'_> {
             Target::Domain(declared) => &mut declared.settings,
         }
     }
+
+    /// Where a value goes that a domain can have for itself, and else the whole server has.
+    fn own_or_global<T>(&mut self, own: fn(&mut Settings) -> &mut T, global: fn(&mut Globals) -> &mut T) -> &mut T {
+        match &mut self.target {
+            Target::Server { .. } => global(self.globals),
+            Target::Domain(declared) => own(&mut declared.settings),
+        }
+    }
 }
 
-fn declare(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
+/// `none` is a value in a section, as the server may have a file.
+fn set_file(
+    scope: &mut Scope<'_>,
+    file: &str,
+    own: fn(&mut Settings) -> &mut Option<String>,
+    global: fn(&mut Globals) -> &mut Option<String>,
+) {
+    let value = if matches!(scope.target, Target::Domain(_)) { Some(file.to_owned()) } else { unless_none(file) };
+    *scope.own_or_global(own, global) = value;
+}
+
+/// Declares a domain of these names and of those among the words.
+fn declare(scope: &mut Scope<'_>, names: Vec<DomainName>, words: &[&str]) -> Result<(), String> {
     let Target::Server { declared, .. } = &mut scope.target else { return Ok(()) };
-    let mut new = Declared { names: Vec::new(), settings: Settings::default(), origin: scope.origin.clone() };
-    new.add_words(args).map_err(|err| err.to_string())?;
+    let mut new = Declared { names, settings: Settings::default(), origin: scope.origin.clone() };
+    new.add_words(words).map_err(|err| err.to_string())?;
     if new.names.is_empty() {
         return Err("needs at least one domain name".to_owned());
     }
     declared.push(new);
     Ok(())
+}
+
+/// The first word of a section is its name, even if it is `auto`.
+fn section(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
+    let [first, rest @ ..] = args else { return Err("section must specify a unique domain name".to_owned()) };
+    declare(scope, vec![DomainName::parse(first).map_err(|err| err.to_string())?], rest)
 }
 
 fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
@@ -220,178 +392,23 @@ fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
             settings.members = Some(mode);
             Ok(())
         }
-        _ => Err("is only valid inside a '<MDomainSet' context, not here".to_owned()),
+        _ => Err(OUTSIDE.to_owned()),
     }
-}
-
-fn ca_url(arg: &str) -> Result<String, String> {
-    if let Some((_, url)) = CA_NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(arg)) {
-        return Ok((*url).to_owned());
-    }
-    match Url::parse(arg) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(arg.to_owned()),
-        _ => {
-            let names: Vec<_> = CA_NAMES.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "The CA name '{arg}' is not known and it is not a URL either. Known CA names are: {}.",
-                names.join(", ")
-            ))
-        }
-    }
-}
-
-/// The contact as a URI: `mailto:` goes in front unless there is a scheme.
-#[must_use]
-pub fn contact_uri(text: &str) -> String {
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        text.to_owned()
-    } else {
-        format!("mailto:{text}")
-    }
-}
-
-fn ca_file(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
-    match &mut scope.target {
-        Target::Domain(declared) => declared.settings.ca_file = Some(args[0].to_owned()),
-        Target::Server { .. } => {
-            scope.globals.ca_file = Some(args[0].to_owned()).filter(|file| !file.eq_ignore_ascii_case("none"));
-        }
-    }
-    Ok(())
 }
 
 fn renew_mode(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
-    let mode = match args[0].to_ascii_lowercase().as_str() {
-        "auto" | "automatic" => RenewMode::Auto,
-        "always" => RenewMode::Always,
-        "manual" | "stick" => RenewMode::Manual,
-        other => return Err(format!("unknown MDDriveMode {other}, use 'auto', 'always' or 'manual'")),
-    };
-    scope.settings().renew_mode = Some(mode);
+    scope.settings().renew_mode = Some(values::renew_mode(args[0])?);
     Ok(())
 }
 
-fn at_least(text: &str, least: SignedDuration, complaint: &str) -> Result<SignedDuration, String> {
-    let value = parse_duration(text, Unit::Seconds).map_err(|err| format!("{err}: '{text}'"))?;
-    if value < least { Err(format!("{complaint}: '{text}'")) } else { Ok(value) }
+fn window(text: &str) -> Result<Window, String> {
+    Window::parse(text).map_err(|err| err.to_string())
 }
 
-/// How long a start waits for the lock of the store; `None` for no lock.
-fn store_locks(text: &str) -> Result<Option<Duration>, String> {
-    if let Ok(on) = on_off(text) {
-        return Ok(on.then_some(STORE_LOCK_WAIT));
-    }
-    let wait = parse_duration(text, Unit::Seconds).ok().and_then(|wait| Duration::try_from(wait).ok());
-    let wait = wait.ok_or_else(|| format!("neither 'on', 'off' or a duration specified: '{text}'"))?;
-    Ok(Some(wait).filter(|wait| !wait.is_zero()))
-}
-
-fn on_off(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("unknown '{text}', supported parameter values are 'on' and 'off'")),
-    }
+fn certificate_check(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
+    scope.globals.certificate_check = (args[0].to_owned(), args[1].to_owned());
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Default)]
-    struct Config {
-        globals: Globals,
-        settings: Settings,
-        declared: Vec<Declared>,
-    }
-
-    impl Config {
-        fn run(&mut self, in_section: bool, line: &str) -> Result<(), String> {
-            let (name, args) = line.split_once(' ').unwrap_or((line, ""));
-            let directive = DIRECTIVES.iter().find(|row| row.name().eq_ignore_ascii_case(name)).expect("a known name");
-            let target = if in_section {
-                Target::Domain(&mut self.declared[0])
-            } else {
-                Target::Server { settings: &mut self.settings, declared: &mut self.declared }
-            };
-            let resolve = |path: &str| Some(PathBuf::from("/root").join(path));
-            let mut scope = Scope { globals: &mut self.globals, target, origin: Origin::default(), resolve: &resolve };
-            directive.run(&mut scope, &args.split_whitespace().collect::<Vec<_>>())
-        }
-    }
-
-    #[test]
-    fn wrong_values_are_refused_in_words() {
-        let rows = [
-            (false, "MDomain auto", "needs at least one domain name"),
-            (false, "MDomain a/b.org", "cannot be a domain name"),
-            (true, "MDomain x.org", "is not allowed inside an '<MDomainSet' context"),
-            (true, "MDStoreDir x", "is not allowed inside an '<MDomainSet' context"),
-            (false, "MDMember x.org", "use \"auto|manual\""),
-            (false, "MDMembers x.org y.org", "is only valid inside a '<MDomainSet' context, not here"),
-            (false, "MDCertificateAuthority nobody", "The CA name 'nobody' is not known "),
-            (false, "MDCertificateAuthority nobody", "Known CA names are: LetsEncrypt, "),
-            (false, "MDPrivateKeys RSA 1024", "must be 2048 or higher in order to be considered safe."),
-            (false, "MDRenewMode never", "unknown MDDriveMode never"),
-            (false, "MDRenewWindow soon", "has unrecognized format"),
-            (false, "MDRenewWindow 100%", "a length of 100% or more is not allowed."),
-            (false, "MDPortMap 80", "no ':' after first port number"),
-            (false, "MDCheckInterval 3m", "unrecognized duration format"),
-            (false, "MDCheckInterval 10ms", "check interval cannot be less than one second"),
-            (false, "MDRetryDelay 0", "minimum delay must be greater than 0"),
-            (false, "MDBaseServer maybe", "supported parameter values are 'on' and 'off'"),
-            (false, "MDMatchNames some", "invalid argument, must be a 'all' or 'servernames'"),
-            (false, "MDRenewWorkers 0", "must be a number from 1 to 64"),
-            (false, "MDStoreLocks maybe", "neither 'on', 'off' or a duration specified"),
-            (false, "MDStoreLocks -1s", "neither 'on', 'off' or a duration specified"),
-            (true, "MDStoreLocks on", "is not allowed inside an '<MDomainSet' context"),
-            (false, "MDRenewWorkers 65", "must be a number from 1 to 64"),
-        ];
-        for (in_section, line, phrase) in rows {
-            let mut config = Config::default();
-            config.run(false, "MDomain x.org").unwrap();
-            let error = config.run(in_section, line).expect_err(line);
-            let name = line.split(' ').next().unwrap();
-            assert!(error.starts_with(name) && error.contains(phrase), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_property_in_a_section_stays_there_and_a_global_does_not() {
-        let mut config = Config::default();
-        config.run(false, "MDomain x.org").unwrap();
-        for line in ["MDRenewWindow 10d", "MDMembers www.x.org manual", "MDCACertificateFile none"] {
-            config.run(true, line).unwrap();
-        }
-        assert_eq!(config.settings, Settings::default());
-        let md = &config.declared[0];
-        assert_eq!((md.names.len(), md.settings.ca_file.as_deref()), (2, Some("none")));
-        config.run(false, "mdrenewwindow 5d").unwrap();
-        config.run(false, "MDCACertificateFile /ca.pem").unwrap();
-        assert_eq!(config.globals.ca_file.as_deref(), Some("/ca.pem"));
-        config.run(false, "MDCACertificateFile NONE").unwrap();
-        assert_eq!(config.globals.ca_file, None);
-    }
-
-    #[test]
-    fn the_store_is_locked_if_that_is_wanted_with_a_wait() {
-        let rows = [("on", Some(5000)), ("OFF", None), ("10", Some(10_000)), ("500ms", Some(500)), ("0", None)];
-        for (text, wait) in rows {
-            let mut config = Config::default();
-            config.run(false, &format!("MDStoreLocks {text}")).unwrap();
-            assert_eq!(config.globals.store_locks, wait.map(Duration::from_millis), "{text}");
-        }
-    }
-
-    #[test]
-    fn contacts_become_uris_and_known_cas_urls() {
-        for (text, uri) in [("a@x.org", "mailto:a@x.org"), ("mailto:a@x.org", "mailto:a@x.org"), ("tel:1", "tel:1")] {
-            assert_eq!(contact_uri(text), uri);
-        }
-        let mut config = Config::default();
-        config.run(false, "MDCertificateAuthority letsencrypt-test https://ca.x.org/dir").unwrap();
-        let urls = config.settings.ca_urls.unwrap();
-        assert_eq!(urls, ["https://acme-staging-v02.api.letsencrypt.org/directory", "https://ca.x.org/dir"]);
-    }
-}
+mod tests;

@@ -51,7 +51,7 @@ pub struct ManagedDomain {
     /// Protocols that the server offers for single names.
     #[serde(default)]
     pub proto: Protocols,
-    /// Certificates that the administrator provides.
+    /// Certificates that the administrator provides, chains in the order of `pkey_files`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cert_files: Vec<String>,
     /// Keys that the administrator provides.
@@ -74,10 +74,10 @@ pub struct ManagedDomain {
     pub proxy_ca_certs: Option<String>,
     /// External account binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eab: Option<Eab>,
+    pub eab: Option<Arc<Eab>>,
     /// Name of the order profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
+    pub profile: Option<Arc<str>>,
     /// Whether an order without the profile is refused.
     #[serde(default)]
     pub profile_mandatory: bool,
@@ -270,6 +270,12 @@ impl ManagedDomain {
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         self.domains.iter().any(|own| own.covers(name))
+    }
+
+    /// Whether the administrator provides its certificates.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        !self.cert_files.is_empty()
     }
 
     /// The key types it has certificates for.

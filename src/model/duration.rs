@@ -78,6 +78,8 @@ pub fn format_human(value: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -115,6 +117,30 @@ mod tests {
             let value = parse_duration(text, Unit::Seconds).unwrap();
             assert_eq!(format_duration(value), canonical);
             assert_eq!(parse_duration(canonical, Unit::Seconds), Ok(value));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_duration_reads_back(millis in -3_000_000_000_000_i64..3_000_000_000_000) {
+            let value = SignedDuration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&format_duration(value), Unit::Seconds), Ok(value));
+            prop_assert!(!format_human(value).is_empty());
+        }
+
+        #[test]
+        fn only_the_first_letters_of_a_unit_count(number in 0_i64..1000, unit in "(d|h|mi|s|ms)", rest in "[a-z]{0,5}") {
+            let exact = parse_duration(&format!("{number}{unit}"), Unit::Days);
+            prop_assume!(unit != "s" && unit != "mi" || rest.is_empty() || !rest.starts_with('s'));
+            let longer = format!("{number}{}{rest}", unit.to_uppercase());
+            prop_assert_eq!(parse_duration(&longer, Unit::Seconds), exact);
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in "-?[0-9]{0,22}\\PC{0,4}") {
+            if let Ok(value) = parse_duration(&text, Unit::Days) {
+                prop_assert!(value.unsigned_abs().as_secs() <= LONGEST.unsigned_abs());
+            }
         }
     }
 

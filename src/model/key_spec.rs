@@ -122,7 +122,7 @@ impl KeySpecs {
 
 fn parse_bits(text: &str) -> Result<u32, KeySpecError> {
     match text.parse::<i32>() {
-        Err(_) => Err(KeySpecError::TooLong(text.to_owned())),
+        Err(_) | Ok(i32::MAX) => Err(KeySpecError::TooLong(text.to_owned())),
         Ok(bits) if bits < 2048 => Err(KeySpecError::TooShort(text.to_owned())),
         Ok(bits) => Ok(bits.unsigned_abs()),
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -52,16 +52,20 @@ impl DomainName {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
-        if text.starts_with('.') || text.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
-            return Err(NameError::Unusable(text.escape_default().to_string()));
-        }
         let name = if text.is_ascii() {
             text.to_ascii_lowercase()
         } else {
             let (star, rest) = text.strip_prefix("*.").map_or(("", text), |rest| ("*.", rest));
             let ascii = idna::domain_to_ascii(rest).map_err(|_| NameError::NotIdna(text.to_owned()))?;
-            format!("{star}{ascii}")
+            format!("{star}{}", ascii.trim_end_matches('.'))
         };
+        // Not before: some letters become a '/' or a blank.
+        if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
+            return Err(NameError::Unusable(text.escape_default().to_string()));
+        }
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
         let name = name.parse::<IpAddr>().map_or(name, |ip| ip.to_string());
         if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name.into())) }
     }
@@ -90,11 +94,71 @@ impl DomainName {
         !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
     }
 
+    /// Why no public CA gives a certificate for this name; `None` if one may. Names are judged by their form and by what is
+    /// reserved (RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`), addresses by what is not global.
+    #[must_use]
+    pub fn not_public(&self) -> Option<&'static str> {
+        match self.0.parse() {
+            Ok(IpAddr::V4(ip)) => (!is_global_v4(ip)).then_some(NOT_GLOBAL),
+            Ok(IpAddr::V6(ip)) => (!is_global_v6(ip)).then_some(NOT_GLOBAL),
+            Err(_) => not_public_name(self.0.strip_prefix("*.").unwrap_or(&self.0)),
+        }
+    }
+
     /// What to order for this name.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.0.parse().map_or_else(|_| Identifier::Dns(self.0.to_string()), Identifier::Ip)
     }
+}
+
+const NOT_GLOBAL: &str = "not an address of the public internet";
+
+/// Ends of names that stay private.
+const RESERVED: [&str; 12] = [
+    "alt",
+    "corp",
+    "example",
+    "home",
+    "home.arpa",
+    "internal",
+    "invalid",
+    "lan",
+    "local",
+    "localhost",
+    "onion",
+    "test",
+];
+
+fn not_public_name(name: &str) -> Option<&'static str> {
+    let mut labels = name.split('.');
+    let is_label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let is_below = |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if !labels.all(is_label) {
+        Some("not letters, digits and hyphens between dots")
+    } else if !name.contains('.') {
+        Some("no dot")
+    } else if name.rsplit('.').next().is_some_and(|top| top.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some("ends with a number")
+    } else {
+        RESERVED.iter().any(is_below).then_some("a reserved name")
+    }
+}
+
+fn is_global_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_special = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation();
+    !(is_special || is_shared || a == 0 || a >= 224)
+}
+
+fn is_global_v6(ip: Ipv6Addr) -> bool {
+    let [a, b, ..] = ip.segments();
+    // Global unicast is 2000::/3 (RFC 4291 section 2.4), of which 2001:db8::/32 is for documentation (RFC 3849).
+    (0x2000..0x4000).contains(&a) && (a, b) != (0x2001, 0x0db8)
 }
 
 impl fmt::Display for DomainName {
@@ -142,6 +206,8 @@ impl Identifier {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -159,6 +225,8 @@ mod tests {
             ("..", Err(NameError::Empty)),
             (".hidden", Err(NameError::Unusable(".hidden".into()))),
             ("a b", Err(NameError::Unusable("a b".into()))),
+            ("a\u{ff0f}b", Err(NameError::Unusable("a\\u{ff0f}b".into()))),
+            ("\u{ad}", Err(NameError::Empty)),
         ];
         for (text, expected) in rows {
             assert_eq!(DomainName::parse(text).map(String::from), expected.map(str::to_owned), "{text}");
@@ -180,6 +248,72 @@ mod tests {
         ];
         for (name, other, expected) in rows {
             assert_eq!(DomainName::parse(name).unwrap().covers(other), expected, "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_public_ca_takes() {
+        let form = Some("not letters, digits and hyphens between dots");
+        let (reserved, global) = (Some("a reserved name"), Some(NOT_GLOBAL));
+        let rows = [
+            ("example.org", None),
+            ("*.example.org", None),
+            ("xn--bcher-kva.example.org", None),
+            ("local.example.org", None),
+            ("mylocal", Some("no dot")),
+            ("*.org", Some("no dot")),
+            ("intranet", Some("no dot")),
+            ("a.local", reserved),
+            ("a.b.internal", reserved),
+            ("router.home.arpa", reserved),
+            ("home.example.org", None),
+            ("x.test", reserved),
+            ("under_score.example.org", form),
+            ("a.*.example.org", form),
+            ("*.*.example.org", form),
+            ("-a.example.org", form),
+            ("a-.example.org", form),
+            ("a..example.org", form),
+            ("host.123", Some("ends with a number")),
+            ("192.0.2.1", global),
+            ("10.0.0.1", global),
+            ("172.20.1.1", global),
+            ("100.64.0.1", global),
+            ("127.0.0.1", global),
+            ("169.254.1.1", global),
+            ("255.255.255.255", global),
+            ("8.8.8.8", None),
+            ("::1", global),
+            ("fe80::1", global),
+            ("fd00::1", global),
+            ("2001:db8::1", global),
+            ("2a00:1450::1", None),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(DomainName::parse(name).unwrap().not_public(), expected, "{name}");
+        }
+        let long = format!("{}.example.org", "a".repeat(64));
+        assert_eq!(DomainName::parse(&long).unwrap().not_public(), form);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_keeps_a_parsed_name(text in "\\PC{0,20}") {
+            if let Ok(name) = DomainName::parse(&text) {
+                prop_assert_eq!(DomainName::parse(name.as_str()), Ok(name.clone()));
+                prop_assert!(name.covers(name.as_str()) && name.covers(&name.as_str().to_ascii_uppercase()));
+            }
+        }
+
+        #[test]
+        fn a_wildcard_covers_a_label_and_no_more(label in "[a-z0-9-]{1,8}", below in "[a-z]{1,4}", parent in "[a-z]{1,8}\\.[a-z]{2,4}") {
+            let wildcard = DomainName::parse(&format!("*.{parent}")).unwrap();
+            let below_it = format!("{label}.{parent}");
+            prop_assert!(wildcard.covers(&below_it));
+            let others = [parent.clone(), format!("{below}.{label}.{parent}"), format!("{label}.{below}.{parent}"), format!("{label}{parent}")];
+            for other in others.iter().filter(|other| other.split_once('.').is_none_or(|(_, rest)| rest != parent)) {
+                prop_assert!(!wildcard.covers(other), "{}", other);
+            }
         }
     }
 

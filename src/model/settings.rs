@@ -7,7 +7,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{CaSettings, DomainName, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, Window};
+use super::{
+    CaSettings, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, RequireHttps, Window,
+};
+
+/// The only protocol for certificates that there is (`MDCertificateProtocol`).
+pub const ACME: &str = "ACME";
 
 /// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,7 +33,37 @@ pub struct Settings {
     pub renew_mode: Option<RenewMode>,
     /// `MDRenewWindow`
     pub renew_window: Option<Window>,
-    /// `MDCACertificateFile` in a section; outside it is global
+    /// `MDWarnWindow`
+    pub warn_window: Option<Window>,
+    /// `MDCertificateProtocol`
+    pub protocol: Option<Arc<str>>,
+    /// `MDProfile`
+    pub profile: Option<Arc<str>>,
+    /// `MDProfileMandatory`
+    pub profile_mandatory: Option<bool>,
+    /// `MDRenewViaARI`
+    pub ari_renewals: Option<bool>,
+    /// `MDMustStaple`
+    pub must_staple: Option<bool>,
+    /// `MDExternalAccountBinding`; `none` is a value, too
+    pub eab: Option<Option<Arc<Eab>>>,
+    /// `MDRequireHttps`; `off` is a value, too
+    pub require_https: Option<Option<RequireHttps>>,
+    /// `MDStapling`
+    pub stapling: Option<bool>,
+    /// `MDStapleOthers`, of servers only
+    pub staple_others: Option<bool>,
+    /// `MDCertificateFile`, in sections only
+    pub cert_files: Vec<String>,
+    /// `MDCertificateKeyFile`, in sections only
+    pub key_files: Vec<String>,
+    /// `MDChallengeDns01` in a section; outside it is global, as are the next three
+    pub dns01_command: Option<String>,
+    /// `MDHttpProxy` in a section
+    pub proxy: Option<String>,
+    /// `MDHttpProxyCACertificateFile` in a section
+    pub proxy_ca_file: Option<String>,
+    /// `MDCACertificateFile` in a section
     pub ca_file: Option<String>,
 }
 
@@ -41,10 +76,38 @@ pub struct Globals {
     pub port_map: PortMap,
     /// `MDCACertificateFile` outside of sections
     pub ca_file: Option<String>,
+    /// `MDHttpProxy` outside of sections
+    pub proxy: Option<String>,
+    /// `MDHttpProxyCACertificateFile` outside of sections
+    pub proxy_ca_file: Option<String>,
+    /// `MDChallengeDns01` outside of sections, as written
+    pub dns01_command: Option<String>,
+    /// `MDChallengeDns01Version`
+    pub dns01_version: u8,
+    /// `MDNotifyCmd`, as written
+    pub notify_command: Option<String>,
+    /// `MDMessageCmd`, as written
+    pub message_command: Option<String>,
     /// `MDCheckInterval`
     pub check_interval: SignedDuration,
+    /// `MDInitialDelay`
+    pub initial_delay: SignedDuration,
     /// `MDRetryDelay`
     pub retry_delay: SignedDuration,
+    /// `MDRetryFailover`
+    pub retry_failover: u32,
+    /// `MDActivationDelay`; below zero is as good as none
+    pub activation_delay: SignedDuration,
+    /// `MDStaplingKeepResponse`; a percentage is one of a week
+    pub keep_response: Window,
+    /// `MDStaplingRenewWindow`
+    pub stapling_renew_window: Window,
+    /// `MDServerStatus`
+    pub server_status: bool,
+    /// `MDCertificateStatus`
+    pub certificate_status: bool,
+    /// `MDCertificateCheck`: a name, and a URL that a fingerprint is put behind
+    pub certificate_check: (String, String),
     /// `MDBaseServer`
     pub base_server: bool,
     /// `MDMatchNames`
@@ -53,6 +116,8 @@ pub struct Globals {
     pub renew_workers: NonZeroU8,
     /// `MDStoreLocks`: how long to wait for the store's lock; `None` for no locking
     pub store_locks: Option<Duration>,
+    /// Directives that are configured, in order of appearance, though this version does nothing for them
+    pub without_effect: Vec<&'static str>,
 }
 
 /// How domains are matched to virtual hosts (`MDMatchNames`).
@@ -90,12 +155,27 @@ impl Default for Globals {
             store_dir: None,
             port_map: PortMap::default(),
             ca_file: None,
+            proxy: None,
+            proxy_ca_file: None,
+            dns01_command: None,
+            dns01_version: 1,
+            notify_command: None,
+            message_command: None,
             check_interval: SignedDuration::from_hours(12),
+            initial_delay: SignedDuration::ZERO,
             retry_delay: SignedDuration::from_secs(30),
+            retry_failover: 13,
+            activation_delay: SignedDuration::ZERO,
+            keep_response: Window::Length(SignedDuration::from_hours(7 * 24)),
+            stapling_renew_window: Window::Percent(33),
+            server_status: true,
+            certificate_status: true,
+            certificate_check: ("crt.sh".to_owned(), "https://crt.sh?q=".to_owned()),
             base_server: false,
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
             store_locks: None,
+            without_effect: Vec::new(),
         }
     }
 }
@@ -140,7 +220,7 @@ impl Declared {
         let urls = own.ca_urls.clone().or_else(|| main.ca_urls.clone()).filter(|urls| !urls.is_empty());
         md.ca = Arc::new(CaSettings {
             account: None,
-            proto: Some("ACME".to_owned()),
+            proto: Some(own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref).to_owned()),
             url: None,
             urls: urls.unwrap_or_else(|| vec![super::directive::DEFAULT_CA.to_owned()]),
             agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
@@ -149,8 +229,23 @@ impl Declared {
         md.keys = own.keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = own.renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
         md.renew_window = Some(own.renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(Window::Percent(10));
+        md.warn_window = Some(own.warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        md.require_https = own.require_https.or(main.require_https).flatten();
+        md.must_staple = own.must_staple.or(main.must_staple).unwrap_or(false);
+        md.stapling = own.stapling.or(main.stapling).unwrap_or(false);
+        md.eab = own.eab.clone().or_else(|| main.eab.clone()).flatten();
+        md.profile = own.profile.clone().or_else(|| main.profile.clone());
+        md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
+        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true);
+        md.cert_files.clone_from(&own.cert_files);
+        md.pkey_files.clone_from(&own.key_files);
+        md.cmd_dns_01.clone_from(&own.dns01_command);
+        md.proxy_url.clone_from(&own.proxy);
         md.ca_certs.clone_from(&own.ca_file);
+        md.proxy_ca_certs.clone_from(&own.proxy_ca_file);
+        if md.is_static() && md.renew_mode == RenewMode::Auto {
+            md.renew_mode = RenewMode::Manual;
+        }
         Some(md)
     }
 }
@@ -187,4 +282,89 @@ mod tests {
         assert_eq!(*md.contacts, ["mailto:a@x.org"]);
         assert_eq!(md.ca.urls, [super::super::directive::DEFAULT_CA]);
     }
+
+    fn complete(own: Settings, main: &Settings) -> ManagedDomain {
+        let names = vec![DomainName::parse("x.org").unwrap()];
+        Declared { names, settings: own, origin: Origin::default() }.complete(main).unwrap()
+    }
+
+    #[test]
+    fn defaults() {
+        let md = complete(Settings::default(), &Settings::default());
+        let ca = CaSettings {
+            proto: Some(ACME.to_owned()),
+            urls: vec![super::super::directive::DEFAULT_CA.to_owned()],
+            ..CaSettings::default()
+        };
+        let expected = ManagedDomain {
+            members: MemberMode::Auto,
+            ca: Arc::new(ca),
+            renew_mode: RenewMode::Auto,
+            renew_window: Some(Window::Percent(33)),
+            warn_window: Some(Window::Percent(10)),
+            ..ManagedDomain::new(md.domains.clone()).unwrap()
+        };
+        assert_eq!(md, expected);
+        assert!(md.ari_renewals);
+    }
+
+    #[test]
+    fn off_and_none_of_a_section_override_what_the_main_server_has() {
+        let main = Settings {
+            require_https: Some(Some(RequireHttps::Permanent)),
+            must_staple: Some(true),
+            stapling: Some(true),
+            profile: Some("short".into()),
+            profile_mandatory: Some(true),
+            ari_renewals: Some(false),
+            eab: Some(Some(Arc::new(Eab { kid: "k".to_owned(), hmac: "h".to_owned() }))),
+            protocol: Some("Other".into()),
+            warn_window: Some(Window::Percent(1)),
+            ..Settings::default()
+        };
+        let inherited = complete(Settings::default(), &main);
+        assert_eq!((inherited.must_staple, inherited.stapling, inherited.profile_mandatory), (true, true, true));
+        assert_eq!((inherited.ari_renewals, inherited.require_https), (false, Some(RequireHttps::Permanent)));
+        assert_eq!((inherited.profile.as_deref(), inherited.ca.proto.as_deref()), (Some("short"), Some("Other")));
+        assert_eq!((inherited.eab.unwrap().kid.as_str(), inherited.warn_window), ("k", Some(Window::Percent(1))));
+        let own = Settings {
+            require_https: Some(None),
+            must_staple: Some(false),
+            stapling: Some(false),
+            profile: Some("long".into()),
+            profile_mandatory: Some(false),
+            ari_renewals: Some(true),
+            eab: Some(None),
+            protocol: Some(ACME.into()),
+            ..Settings::default()
+        };
+        let md = complete(own, &main);
+        assert_eq!((md.must_staple, md.stapling, md.profile_mandatory, md.ari_renewals), (false, false, false, true));
+        assert_eq!((md.require_https, md.eab.is_none(), md.profile.as_deref()), (None, true, Some("long")));
+    }
+
+    #[test]
+    fn files_of_the_administrator_are_not_renewed_unless_that_is_said() {
+        let files = || vec!["/f".to_owned()];
+        let modes = [
+            (None, RenewMode::Manual),
+            (Some(RenewMode::Auto), RenewMode::Manual),
+            (Some(RenewMode::Always), RenewMode::Always),
+        ];
+        for (renew_mode, expected) in modes {
+            let own = Settings { cert_files: files(), key_files: files(), renew_mode, ..Settings::default() };
+            assert_eq!(complete(own, &Settings::default()).renew_mode, expected);
+        }
+    }
+
+    #[test]
+    fn what_domains_have_in_common_is_kept_once_and_a_domain_is_small() {
+        let main = Settings { profile: Some("short".into()), ..Settings::default() };
+        let (a, b) = (complete(Settings::default(), &main), complete(Settings::default(), &main));
+        assert!(Arc::ptr_eq(a.profile.as_ref().unwrap(), b.profile.as_ref().unwrap()));
+        assert!(size_of::<ManagedDomain>() <= SIZE, "{}", size_of::<ManagedDomain>());
+    }
+
+    /// There may be tens of thousands of them.
+    const SIZE: usize = 400;
 }

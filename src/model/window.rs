@@ -8,7 +8,7 @@ use super::{Timestamp, Unit, format_duration, parse_duration};
 /// A window at the end of a validity (`MDRenewWindow`, `MDWarnWindow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// Percent of the whole validity, below 100.
+    /// Percent of the whole validity; below 100, except where [`Window::parse_any`] read it.
     Percent(u32),
     /// A fixed length.
     Length(SignedDuration),
@@ -34,14 +34,24 @@ impl Window {
     /// # Errors
     /// If the text is neither, or the percentage is not in 0..100.
     pub fn parse(text: &str) -> Result<Self, WindowError> {
+        match Self::parse_any(text)? {
+            Self::Percent(100..) => Err(WindowError::Whole),
+            window => Ok(window),
+        }
+    }
+
+    /// The same, but a percentage may be any.
+    ///
+    /// # Errors
+    /// If the text is neither, or the percentage is negative.
+    pub fn parse_any(text: &str) -> Result<Self, WindowError> {
         let format = || WindowError::Format(text.to_owned());
         let Some(percent) = text.strip_suffix('%') else {
             return parse_duration(text, Unit::Days).map(Self::Length).map_err(|_| format());
         };
         match percent.parse::<i64>().map_err(|_| format())? {
             ..0 => Err(WindowError::Negative(text.to_owned())),
-            100.. => Err(WindowError::Whole),
-            percent => Ok(Self::Percent(u32::try_from(percent).map_err(|_| format())?)),
+            percent => Ok(Self::Percent(percent.try_into().unwrap_or(u32::MAX))),
         }
     }
 
@@ -82,6 +92,8 @@ pub(super) fn read_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -99,6 +111,36 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(Window::parse(text).map(|w| w.to_string()), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(number in 0_i64..36_500, unit in prop::sample::select(vec!["", "d", "h", "mi", "s", "ms"])) {
+            let window = Window::parse(&format!("{number}{unit}")).unwrap();
+            prop_assert_eq!(Window::parse(&window.to_string()), Ok(window));
+        }
+
+        #[test]
+        fn percentages_read_back_below_100(number in -200_i64..200) {
+            let parsed = Window::parse(&format!("{number}%"));
+            prop_assert_eq!(parsed.is_ok(), (0..100).contains(&number));
+            prop_assert_eq!(Window::parse_any(&format!("{number}%")).is_ok(), number >= 0);
+        }
+
+        #[test]
+        fn a_window_opens_within_the_validity(percent in 0_u32..100, days in 0_i64..40_000, life in 0_i64..1_000_000_000) {
+            let from = Timestamp::from_second(1_000_000_000).unwrap();
+            let until = from + SignedDuration::from_secs(life);
+            for window in [Window::Percent(percent), Window::Length(SignedDuration::from_hours(24 * days))] {
+                let opens = window.opens(from, until);
+                prop_assert!(from <= opens && opens <= until, "{:?}", window);
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in "\\PC{0,12}%?") {
+            let _ = Window::parse(&text);
         }
     }
 

@@ -81,7 +81,7 @@ impl StoredAccounts {
         let others = self.vault.store().list(Group::Staging).unwrap_or_default();
         others.iter().filter(|domain| **domain != self.domain).find_map(|domain| {
             let md: ManagedDomain = self.vault.load_json(Group::Staging, domain, &Aspect::MdJson)?;
-            let is_same = md.ca_url() == Some(scope.ca_url.as_str()) && md.eab == scope.eab;
+            let is_same = md.ca_url() == Some(scope.ca_url.as_str()) && md.eab.as_deref() == scope.eab.as_ref();
             is_same.then(|| self.drafted(domain))?
         })
     }

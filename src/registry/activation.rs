@@ -9,24 +9,35 @@ use super::live::LiveSet;
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
+use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
-use crate::model::{Job, ManagedDomain, State, time};
+use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
 use crate::store::{Aspect, Group};
 
 /// Certificates that are good this soon are good enough: clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
+/// What becomes of a staged set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activation {
+    /// There is none.
+    Nothing,
+    /// It is served from now on.
+    Activated,
+    /// It stays as it is, for this reason.
+    Waits(String),
+    /// It cannot be used and is dropped, for this reason.
+    Dropped(String),
+    /// The store failed; it stays as it is.
+    Failed(Status),
+}
+
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
 /// to go on with, and so does one that is not valid yet while another is served. One that is wrong is dropped (AH10069),
 /// and the renewal starts over. What is served is never touched by a failure.
-pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> bool {
+pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
-    let staged = vault.load_json(Group::Staging, name, &Aspect::MdJson);
-    // It may have been staged under another name.
-    let Some(staged) = staged.map(|staged| ManagedDomain { name: md.name.clone(), ..staged }) else { return false };
-    if staged.ca.url.is_none() {
-        return false;
-    }
+    let Some(staged) = staged_for(vault, name) else { return Activation::Nothing };
     let live = prepare(vault, md, staged.clone(), accounts, now)
         .and_then(|()| vault.store().replace(name).map_err(|err| Failed::Store(port_error(err))));
     match live {
@@ -35,11 +46,11 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
             if let Err(err) = remove_staged(vault, name, &staged) {
                 note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
             }
-            true
+            Activation::Activated
         }
         Err(Failed::NotYet(reason)) => {
             note!(Debug, "{name}: staged set is not complete: {reason}");
-            false
+            Activation::Waits(reason)
         }
         Err(Failed::TooEarly(from)) => {
             let from = time::format_gmt(from);
@@ -47,18 +58,42 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
                 Info,
                 "{name}: what is staged can be used from {from} on; what is served stays until a start after that"
             );
-            false
+            Activation::Waits(too_early(&from))
         }
         Err(Failed::Unusable(reason)) => {
             report!(AH10069, "{name}: the staged set cannot be used and is dropped, its renewal starts over: {reason}");
             drop_staged(vault, name, &staged);
-            false
+            Activation::Dropped(reason)
         }
         Err(Failed::Store(err)) => {
             report!(AH10069, err.status; "{name}: the staged set stays until the next start: {err}");
-            false
+            Activation::Failed(err.status)
         }
     }
+}
+
+/// What [`activate`] would do with what is staged for `md`, if the store does not fail.
+pub fn verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Activation {
+    let Some(staged) = staged_for(vault, md.name.as_str()) else { return Activation::Nothing };
+    match verified_pairs(vault, md, &staged, now) {
+        Ok(_) => Activation::Activated,
+        Err(Failed::NotYet(reason)) => Activation::Waits(reason),
+        Err(Failed::TooEarly(from)) => Activation::Waits(too_early(&time::format_gmt(from))),
+        Err(Failed::Unusable(reason)) => Activation::Dropped(reason),
+        Err(Failed::Store(err)) => Activation::Failed(err.status),
+    }
+}
+
+/// The domain as it was when what is staged was begun.
+fn staged_for(vault: &Vault, name: &str) -> Option<ManagedDomain> {
+    let staged: ManagedDomain = vault.load_json(Group::Staging, name, &Aspect::MdJson)?;
+    // It may have been staged under another name.
+    let staged = ManagedDomain { name: DomainName::parse(name).ok()?, ..staged };
+    staged.ca.url.is_some().then_some(staged)
+}
+
+fn too_early(from: &str) -> String {
+    format!("it can be used from {from} on")
 }
 
 enum Failed {
@@ -83,21 +118,10 @@ fn prepare(
     now: Timestamp,
 ) -> Result<(), Failed> {
     let (name, store) = (md.name.as_str(), vault.store());
-    let mut pairs = Vec::new();
-    for spec in staged.key_specs().0 {
-        let pair = staged::verified(vault, &staged, &spec, now).map_err(|err| match err {
-            Unusable::Incomplete(reason) => Failed::NotYet(reason),
-            Unusable::Damaged(reason) => Failed::Unusable(reason),
-        })?;
-        pairs.push((spec, pair));
-    }
-    let from = pairs.iter().map(|(_, (_, chain))| chain.leaf().not_before()).max().unwrap_or(now);
-    if from > now + EARLY && is_served(vault, md, from, now) {
-        return Err(Failed::TooEarly(from));
-    }
+    let pairs = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
-    let scope = AccountScope { ca_url, eab: staged.eab.clone() };
+    let scope = AccountScope { ca_url, eab: staged.eab.as_deref().cloned() };
     Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, name).map_err(port_error)?;
     vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
@@ -113,9 +137,28 @@ fn prepare(
     Ok(())
 }
 
+type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
+
+/// The keys and chains that are staged, if they can take the place of what is served.
+fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now: Timestamp) -> Result<Pairs, Failed> {
+    let mut pairs = Vec::new();
+    for spec in staged.key_specs().0 {
+        let pair = staged::verified(vault, staged, &spec, now).map_err(|err| match err {
+            Unusable::Incomplete(reason) => Failed::NotYet(reason),
+            Unusable::Damaged(reason) => Failed::Unusable(reason),
+        })?;
+        pairs.push((spec, pair));
+    }
+    let from = pairs.iter().map(|(_, (_, chain))| chain.leaf().not_before()).max().unwrap_or(now);
+    if from > now + EARLY && is_served(vault, md, from, now) {
+        return Err(Failed::TooEarly(from));
+    }
+    Ok(pairs)
+}
+
 /// Whether what is there now can be used, and not later than what is good `from` a moment.
 fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
-    let live = LiveSet::load(vault, md);
+    let live = LiveSet::stored(vault, md);
     live.state == Some(State::Complete)
         && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
 }
@@ -143,7 +186,8 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
     store.purge(Group::Challenges, name).map_err(port_error)
 }
 
-fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
+/// Takes away what the renewal of a domain has set up, and its order.
+pub(super) fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
     let order: OrderRecord = vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default();
     let mut challenges = staged::StoredChallenges::new(Arc::clone(vault));
     for set_up in order.challenge_setups.iter().filter_map(|token| SetUp::parse(token)) {

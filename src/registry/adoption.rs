@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::accounts::id_prefix;
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountRecord, AccountScope, PortError};
+use crate::crypto::PrivateKey;
 use crate::log::note;
 use crate::model::Status;
 use crate::store::{Aspect, Group};
@@ -50,13 +51,35 @@ impl Accounts {
             }
             let patience = until.saturating_duration_since(Instant::now());
             let Ok(Some(_claim)) = vault.store().claim_within(&domain, patience) else { continue };
-            let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, &domain, &Aspect::AccountJson) else {
-                continue;
-            };
-            if let Err(err) = self.adopt(vault, &domain, &record) {
-                note!(Warning, err.status; "account {} stays in staging/{domain}: {err}", record.url);
-            }
+            self.adopt_from(vault, &domain);
         }
+    }
+
+    /// Moves the account that waits in staging for `domain`, if there is one. The caller has the claim.
+    pub(super) fn adopt_from(&mut self, vault: &Vault, domain: &str) {
+        let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson) else {
+            return;
+        };
+        if let Err(err) = self.adopt(vault, domain, &record) {
+            note!(Warning, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+        }
+    }
+
+    /// Adds a new account to `accounts/` and returns its id.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
+        let id = self.free_id(&record.ca_url)?;
+        self.save(vault, &id, record, key)?;
+        Ok(id)
+    }
+
+    fn save(&mut self, vault: &Vault, id: &str, record: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
+        vault.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
+        vault.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;
+        self.0.insert(id.to_owned(), Some(record.clone()));
+        Ok(())
     }
 
     /// An account without its key is of no use and goes. One whose key is there leaves staging only when it is saved.
@@ -70,9 +93,7 @@ impl Accounts {
             let is_whole = |id: &String| vault.load_key(Group::Accounts, id, &Aspect::AccountKey).is_some();
             if !known.as_ref().is_some_and(is_whole) {
                 let id = known.map_or_else(|| self.free_id(&record.ca_url), Ok)?;
-                vault.save_key(Group::Accounts, &id, &Aspect::AccountKey, &key)?;
-                vault.save_json(Group::Accounts, &id, &Aspect::AccountJson, record)?;
-                self.0.insert(id, Some(record.clone()));
+                self.save(vault, &id, record, &key)?;
             }
         }
         store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;

@@ -1,8 +1,10 @@
 //! Which managed domains belong to which virtual hosts, and what they take over from them.
 
+use std::collections::{HashMap, HashSet};
+
 use super::index::DomainIndex;
 use crate::log::report;
-use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode};
+use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode, RenewMode};
 
 /// What has to be known of a virtual host, or of the main server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,18 +25,46 @@ pub struct Host {
     pub admin: Option<String>,
     /// Where it is defined, for messages.
     pub origin: String,
+    /// Whether `Protocols` has acme-tls/1 (RFC 8737).
+    pub allows_acme_tls: bool,
+    /// Whether all its addresses have the port behind the world's 443.
+    pub is_at_https_port: bool,
+}
+
+impl Host {
+    /// Whether requests for this name come here.
+    fn has(&self, name: &DomainName) -> bool {
+        let named = |own: &String| own.eq_ignore_ascii_case(name.as_str());
+        self.aliases.iter().chain(&self.server_name).any(named)
+            || self.server_name.as_ref().is_some_and(|own| name.covers(own))
+            || self.wild_aliases.iter().any(|pattern| glob(pattern, name.as_str()))
+    }
 }
 
 /// For each host the positions of its domains, ascending.
 #[must_use]
 pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_too: bool) -> Vec<Vec<usize>> {
     let index = DomainIndex::new(domains);
-    let matches = |host: &Host| match mode {
+    let exact = if mode == MatchNames::ServerNames { by_name(domains) } else { HashMap::new() };
+    let matches = |host: &Host| match (mode, &host.server_name) {
         _ if host.is_main && !main_too => Vec::new(),
-        MatchNames::All => by_all_names(domains, &index, host),
-        MatchNames::ServerNames => host.server_name.iter().filter_map(|name| index.covering(name)).collect(),
+        (MatchNames::All, _) => by_all_names(domains, &index, host),
+        (MatchNames::ServerNames, Some(name)) => exact
+            .get(name.to_ascii_lowercase().as_str())
+            .cloned()
+            .unwrap_or_else(|| index.wildcard(name).into_iter().collect()),
+        (MatchNames::ServerNames, None) => Vec::new(),
     };
     hosts.iter().map(matches).collect()
+}
+
+/// All domains that have a name, as they may share it where hosts are matched by their server names.
+fn by_name(domains: &[ManagedDomain]) -> HashMap<&str, Vec<usize>> {
+    let mut all: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (position, md) in domains.iter().enumerate() {
+        md.domains.iter().for_each(|name| all.entry(name.as_str()).or_default().push(position));
+    }
+    all
 }
 
 fn by_all_names(domains: &[ManagedDomain], index: &DomainIndex, host: &Host) -> Vec<usize> {
@@ -92,6 +122,72 @@ pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[Ve
                 ),
             }
         }
+    }
+}
+
+/// Tells of a domain that is nowhere used.
+pub fn tell_unused(md: &ManagedDomain) {
+    if md.renew_mode != RenewMode::Always {
+        report!(
+            AH10045,
+            "No VirtualHost matches Managed Domain {}: it gets no certificates unless a ServerName or ServerAlias has one of its names, or MDRenewMode is 'always'",
+            md.name
+        );
+    }
+}
+
+/// Tells of domains that are to be seen by https only, and have no host for it.
+pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
+    let with_tls: HashSet<usize> = tls_hosts(hosts, assigned).flat_map(|(_, positions)| positions).copied().collect();
+    for (position, md) in domains.iter().enumerate() {
+        if md.require_https.is_some() && !with_tls.contains(&position) {
+            report!(
+                AH10105,
+                "MD {} does not match any VirtualHost with 'SSLEngine on', but is configured to require https. This cannot work.",
+                md.name
+            );
+        }
+    }
+}
+
+fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a [Vec<usize>]) -> impl Iterator<Item = (&'a Host, &'a Vec<usize>)> {
+    hosts.iter().zip(assigned).filter(|(host, _)| host.tls)
+}
+
+/// Finds the names for which the server can answer tls-alpn-01 (RFC 8737): those with a TLS host that the CA reaches and
+/// that speaks acme-tls/1. A domain that lists the challenge is taken at its word about the port.
+pub fn find_protocols(
+    domains: &mut [ManagedDomain],
+    hosts: &[Host],
+    assigned: &[Vec<usize>],
+    main_too: bool,
+    can_https: bool,
+) {
+    let mut by_domain: HashMap<usize, Vec<&Host>> = HashMap::new();
+    for (host, positions) in tls_hosts(hosts, assigned) {
+        positions.iter().for_each(|position| by_domain.entry(*position).or_default().push(host));
+    }
+    let main = hosts.iter().find(|host| host.is_main && main_too);
+    for (position, md) in domains.iter_mut().enumerate() {
+        let own = by_domain.get(&position).map(Vec::as_slice).unwrap_or_default();
+        let is_listed = md.ca.challenges.iter().any(|kind| kind.eq_ignore_ascii_case("tls-alpn-01"));
+        let answers = |name: &&DomainName| {
+            let all = || own.iter().filter(|host| host.has(name));
+            let found = if is_listed {
+                all().find(|host| host.allows_acme_tls).or_else(|| all().next())
+            } else {
+                all().find(|host| can_https && host.is_at_https_port)
+            };
+            let Some(host) = found.copied().or(main) else {
+                report!(AH10168, "{name}: there is no https server that could answer tls-alpn-01 for {}", md.name);
+                return false;
+            };
+            if !host.allows_acme_tls {
+                report!(AH10169, "{name}: acme-tls/1 is not among the Protocols of {}", host.origin);
+            }
+            host.allows_acme_tls
+        };
+        md.proto.acme_tls_1 = md.domains.iter().filter(answers).cloned().collect();
     }
 }
 
@@ -156,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_name_is_matched_exactly_before_any_wildcard() {
+        let domains = [md(&["*.a.org", "shared.org"]), md(&["x.a.org", "shared.org"])];
+        for (name, expected) in
+            [("X.a.org", vec![1]), ("y.a.org", vec![0]), ("shared.org", vec![0, 1]), ("a.org", vec![])]
+        {
+            assert_eq!(
+                assign(&domains, &[host(name, &[], &[])], MatchNames::ServerNames, false)[0],
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn names_of_tls_hosts_become_members() {
         let mut domains = [md(&["a.org"])];
         let hosts =
@@ -169,6 +279,51 @@ mod tests {
         domains[0].members = MemberMode::Manual;
         add_members(&mut domains, &hosts, &assigned);
         assert_eq!(domains[0].domains.len(), 1);
+    }
+
+    #[test]
+    fn names_that_can_answer_tls_alpn_01() {
+        let host = |name: &str, allows: bool, at_port: bool| Host {
+            allows_acme_tls: allows,
+            is_at_https_port: at_port,
+            ..host(name, &[], &["*.wild.org"])
+        };
+        let plain = |name: &str| Host { tls: false, ..host(name, true, true) };
+        let main = Host { is_main: true, tls: false, ..host("main.org", true, false) };
+        // Hosts, whether the challenge is configured, MDBaseServer, reachability, what is found.
+        let rows = [
+            (vec![host("a.org", true, true)], false, false, true, vec!["a.org"]),
+            (vec![host("a.org", true, true)], false, false, false, vec![]),
+            (vec![host("a.org", true, false)], false, false, true, vec![]),
+            (vec![host("a.org", true, false)], true, false, false, vec!["a.org"]),
+            (vec![host("a.org", false, true)], true, false, true, vec![]),
+            (vec![host("a.org", false, true), host("A.org", true, true)], false, false, true, vec![]),
+            (vec![host("a.org", false, true), host("A.org", true, true)], true, false, true, vec!["a.org"]),
+            (vec![plain("a.org")], true, false, true, vec![]),
+            (
+                vec![host("a.org", true, true), host("www.a.org", true, true)],
+                false,
+                false,
+                true,
+                vec!["a.org", "www.a.org"],
+            ),
+            (vec![main.clone()], false, false, true, vec![]),
+            (vec![main], false, true, true, vec!["a.org", "www.a.org"]),
+        ];
+        for (hosts, listed, main_too, can_https, expected) in rows {
+            let mut domains = [md(&["a.org", "www.a.org"])];
+            if listed {
+                std::sync::Arc::make_mut(&mut domains[0].ca).challenges = vec!["tls-alpn-01".to_owned()];
+            }
+            let assigned = vec![vec![0]; hosts.len()];
+            find_protocols(&mut domains, &hosts, &assigned, main_too, can_https);
+            let found: Vec<_> = domains[0].proto.acme_tls_1.iter().map(DomainName::as_str).collect();
+            assert_eq!(found, expected, "{hosts:?} {listed} {main_too} {can_https}");
+        }
+        let mut wild = [md(&["*.a.org", "x.wild.org"])];
+        let hosts = [host("b.a.org", true, true)];
+        find_protocols(&mut wild, &hosts, &[vec![0]], false, true);
+        assert_eq!(wild[0].proto.acme_tls_1, wild[0].domains);
     }
 
     #[test]

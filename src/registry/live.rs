@@ -1,4 +1,6 @@
-//! The certificates that a domain serves: what there is in `domains/`, what it is worth, and when it is to be renewed.
+//! The certificates that a domain serves: what there is in `domains/` or in files of the administrator, what it is worth, and when it is to be renewed.
+
+use std::path::Path;
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -7,13 +9,13 @@ use super::schedule::{self, Validity};
 use super::vault::Vault;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::log::report;
-use crate::model::{KeySpec, ManagedDomain, State, Window};
-use crate::store::{Aspect, Group, Store};
+use crate::model::{KeySpec, ManagedDomain, RenewMode, State, Window};
+use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
 /// Shorter files without a certificate count as missing; longer ones as damaged.
 const DAMAGED_FROM: usize = 1024;
 
-/// The certificates of a domain as they were when they were looked at, one entry per key type.
+/// The certificates of a domain as they were when they were looked at, one entry per key type or file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveSet {
     /// `None` where the certificate is missing.
@@ -22,6 +24,14 @@ pub struct LiveSet {
     pub state: Option<State>,
     /// Why it is not complete.
     pub state_descr: Option<String>,
+}
+
+/// Where a certificate and its key are.
+pub(super) enum Source<'a> {
+    /// In the store, for this key type.
+    Stored(&'a KeySpec),
+    /// In files of the administrator, with their number.
+    Files(usize, &'a str, Option<&'a str>),
 }
 
 /// What there is of one key type.
@@ -35,22 +45,44 @@ pub(super) enum Found {
 }
 
 impl LiveSet {
-    /// Looks at the active certificates of a domain.
+    /// Looks at the certificates that a domain serves.
     #[must_use]
     pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
         Self::look(vault, md, |_, _| {})
     }
 
-    /// The same, and tells of each key type whether key and chain are there, readable, and fit each other: what mod_ssl
-    /// cannot start without. A type that is not there is no reason to speak.
-    pub(super) fn look(vault: &Vault, md: &ManagedDomain, mut tell: impl FnMut(&KeySpec, Found)) -> Self {
+    /// Looks at those in the store, whether they are served or not.
+    #[must_use]
+    pub fn stored(vault: &Vault, md: &ManagedDomain) -> Self {
+        let specs = md.key_specs().0;
+        Self::look_at(vault, md, specs.iter().map(Source::Stored), |_, _| {})
+    }
+
+    /// The same as [`LiveSet::load`], and tells of each certificate whether key and chain are there, readable, and fit each
+    /// other: what mod_ssl cannot start without. One that is not there is no reason to speak.
+    pub(super) fn look(vault: &Vault, md: &ManagedDomain, tell: impl FnMut(&Source<'_>, Found)) -> Self {
+        if md.is_static() {
+            let keys = md.pkey_files.iter().map(|key| Some(key.as_str())).chain(std::iter::repeat(None));
+            let pairs = md.cert_files.iter().zip(keys).enumerate();
+            return Self::look_at(vault, md, pairs.map(|(at, (chain, key))| Source::Files(at, chain, key)), tell);
+        }
+        let specs = md.key_specs().0;
+        Self::look_at(vault, md, specs.iter().map(Source::Stored), tell)
+    }
+
+    fn look_at<'a>(
+        vault: &Vault,
+        md: &ManagedDomain,
+        sources: impl Iterator<Item = Source<'a>>,
+        mut tell: impl FnMut(&Source<'a>, Found),
+    ) -> Self {
         let mut set = Self { state: Some(State::Complete), ..Self::default() };
-        for spec in &md.key_specs().0 {
-            let (checked, found) = match read_chain(vault.store(), Group::Domains, md, spec) {
+        for source in sources {
+            let (checked, found) = match source.chain(vault.store(), md) {
                 Ok(chain) => {
-                    let fits = has_key(vault, md, spec, &chain);
+                    let fits = source.key_fits(vault, md, &chain);
                     set.certificates.push(Some(chain.leaf().summary()));
-                    (check(md, spec, &chain).and_then(|()| check_key(spec, fits)), Found::Chain(fits))
+                    (check(md, &source, &chain).and_then(|()| check_key(&source, fits)), Found::Chain(fits))
                 }
                 Err((state, reason)) => {
                     set.certificates.push(None);
@@ -61,9 +93,15 @@ impl LiveSet {
             if let (Err((state, reason)), Some(State::Complete)) = (checked, set.state) {
                 (set.state, set.state_descr) = (Some(state), Some(reason));
             }
-            tell(spec, found);
+            tell(&source, found);
         }
         set
+    }
+
+    /// The certificates in the store, where the administrator's are served and ours are to be ready all the same.
+    #[must_use]
+    pub fn kept_ready(vault: &Vault, md: &ManagedDomain) -> Option<Box<Self>> {
+        (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(vault, md)))
     }
 
     /// When the set is to be renewed; `now` if it is not complete.
@@ -96,6 +134,34 @@ pub fn common_validity<'a>(certificates: impl Iterator<Item = Option<&'a Summary
     (common.0 < common.1).then_some(common)
 }
 
+impl Source<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Stored(spec) => spec.json_name().to_owned(),
+            Self::Files(number, ..) => number.to_string(),
+        }
+    }
+
+    fn chain(&self, store: &dyn Store, md: &ManagedDomain) -> Result<Chain, (State, String)> {
+        match self {
+            Self::Stored(spec) => read_chain(store, Group::Domains, md, spec),
+            Self::Files(_, chain, _) => parse_chain(read_foreign(Path::new(chain)), &self.name()),
+        }
+    }
+
+    /// Whether the key is the one of the chain; `None` if it is missing or cannot be read.
+    fn key_fits(&self, vault: &Vault, md: &ManagedDomain, chain: &Chain) -> Option<bool> {
+        let loaded = match self {
+            Self::Stored(spec) => {
+                vault.store().load(Group::Domains, md.name.as_str(), &Aspect::PrivateKey((*spec).clone()))
+            }
+            Self::Files(.., key) => read_foreign(Path::new((*key)?)),
+        };
+        let pem = loaded.inspect_err(|err| report!(AH10110, err.status(); "{}: {err}", md.name)).ok()??;
+        key_fits(&Zeroizing::new(pem), Some(vault.store().secret().as_bytes()), chain.leaf())
+    }
+}
+
 /// Reads a chain; the error says what that makes of the domain.
 pub(super) fn read_chain(
     store: &dyn Store,
@@ -103,8 +169,12 @@ pub(super) fn read_chain(
     md: &ManagedDomain,
     spec: &KeySpec,
 ) -> Result<Chain, (State, String)> {
-    let missing = || (State::Incomplete, format!("certificate({}) is missing", spec.json_name()));
-    let pem = match store.load(group, md.name.as_str(), &Aspect::Chain(spec.clone())) {
+    parse_chain(store.load(group, md.name.as_str(), &Aspect::Chain(spec.clone())), spec.json_name())
+}
+
+fn parse_chain(pem: Result<Option<Vec<u8>>, StoreError>, name: &str) -> Result<Chain, (State, String)> {
+    let missing = || (State::Incomplete, format!("certificate({name}) is missing"));
+    let pem = match pem {
         Ok(pem) => pem.ok_or_else(missing)?,
         Err(err) => return Err((State::Error, err.to_string())),
     };
@@ -116,48 +186,48 @@ pub(super) fn read_chain(
     }
 }
 
-fn check(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Result<(), (State, String)> {
-    let (leaf, name) = (chain.leaf(), spec.json_name());
+fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (State, String)> {
+    let (leaf, name) = (chain.leaf(), || source.name());
     if !md.domains.iter().all(|domain| leaf.covers(domain)) {
-        return Err((State::Incomplete, format!("certificate({name}) does not cover all domains.")));
+        return Err((State::Incomplete, format!("certificate({}) does not cover all domains.", name())));
     }
     if leaf.must_staple() != md.must_staple {
         let (wanted, found) =
             if md.must_staple { ("is requested", "has it not") } else { ("is not requested", "has it") };
-        return Err((State::Incomplete, format!("'must-staple' {wanted}, but certificate({name}) {found} enabled.")));
+        return Err((
+            State::Incomplete,
+            format!("'must-staple' {wanted}, but certificate({}) {found} enabled.", name()),
+        ));
     }
     Ok(())
 }
 
-/// A certificate without its key is as good as none.
-fn check_key(spec: &KeySpec, fits: Option<bool>) -> Result<(), (State, String)> {
-    match fits {
-        Some(true) => Ok(()),
-        _ => Err((State::Incomplete, format!("certificate({}) has no private key that fits.", spec.json_name()))),
+/// A certificate without its key is as good as none. A key of the administrator may have a pass phrase, which mod_ssl asks for.
+fn check_key(source: &Source<'_>, fits: Option<bool>) -> Result<(), (State, String)> {
+    match (fits, source) {
+        (Some(true), _) | (None, Source::Files(..)) => Ok(()),
+        _ => Err((State::Incomplete, format!("certificate({}) has no private key that fits.", source.name()))),
     }
 }
 
-/// Whether the key of that type is the one of the chain; `None` if it is missing or cannot be read.
-fn has_key(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Option<bool> {
-    let aspect = Aspect::PrivateKey(spec.clone());
-    let loaded = vault.store().load(Group::Domains, md.name.as_str(), &aspect).inspect_err(|err| {
-        report!(AH10110, err.status(); "{}: {err}", md.name);
-    });
-    let pem = Zeroizing::new(loaded.ok()??);
-    key_fits(&pem, Some(vault.store().secret().as_bytes()), chain.leaf())
-}
-
 /// Whether mod_ssl can start with what was found; if not, the reason is told.
-pub(super) fn is_usable(md: &ManagedDomain, spec: &KeySpec, found: &Found) -> bool {
-    let name = spec.json_name();
-    match found {
-        Found::Chain(Some(true)) => return true,
-        Found::Chain(Some(false)) => {
+pub(super) fn is_usable(md: &ManagedDomain, source: &Source<'_>, found: &Found) -> bool {
+    let name = source.name();
+    match (found, source) {
+        (Found::Chain(Some(true)), _) | (Found::Chain(None), Source::Files(..)) => return true,
+        (Found::Chain(Some(false)), _) => {
             report!(AH10110, "{}: private key({name}) does not fit the certificate", md.name);
         }
-        Found::Chain(None) => report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name),
-        Found::Damaged(reason) => report!(AH10110, "{}: certificate({name}) cannot be read: {reason}", md.name),
-        Found::Nothing => {}
+        (Found::Chain(None), _) => {
+            report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name);
+        }
+        (Found::Damaged(reason), _) => {
+            report!(AH10110, "{}: certificate({name}) cannot be read: {reason}", md.name);
+        }
+        (Found::Nothing, Source::Files(_, chain, _)) => {
+            report!(AH10110, "{}: there is no certificate in {chain}", md.name);
+        }
+        (Found::Nothing, _) => {}
     }
     false
 }

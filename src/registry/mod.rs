@@ -7,11 +7,13 @@
 mod accounts;
 mod activation;
 mod adoption;
+mod configured;
 #[cfg(test)]
 pub(crate) mod disk;
 mod hosts;
 mod index;
 mod live;
+mod offline;
 mod placeholder;
 mod renaming;
 mod renewal;
@@ -30,20 +32,23 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use self::adoption::Accounts;
-use self::index::Overlap;
+use self::configured::Configured;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
 use crate::model::{
-    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, MatchNames, Origin, RenewMode, Settings, State,
-    Window, format_human,
+    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, RenewMode, Settings, State, Window, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
+pub use activation::Activation;
+pub use adoption::Accounts;
+pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
+pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
@@ -79,6 +84,7 @@ pub struct Setup {
     clock: Arc<dyn Clock>,
     globals: Globals,
     domains: Vec<ManagedDomain>,
+    out_of_service: HashSet<DomainName>,
     hosts: Vec<Host>,
     assigned: Vec<Vec<usize>>,
     is_restart: bool,
@@ -95,6 +101,8 @@ pub struct Entry {
     pub md: Arc<ManagedDomain>,
     /// Its certificates as they were at the start.
     pub live: LiveSet,
+    /// Those in the store, where the administrator's are served and ours are kept ready.
+    pub kept_ready: Option<Box<LiveSet>>,
     /// Whether it is looked after.
     pub watched: bool,
     /// Challenge types that it can use, or why there is none.
@@ -116,72 +124,6 @@ pub struct Registry {
     accounts: Arc<accounts::SharedAccounts>,
 }
 
-/// The domains as they are configured, before hosts and store add to them.
-///
-/// # Errors
-/// If two have a name in common (AH10038). At a restart the later one goes on without it instead.
-pub fn configured(
-    declared: &[Declared],
-    main: &Settings,
-    globals: &Globals,
-    is_restart: bool,
-) -> Result<Vec<ManagedDomain>, CannotStart> {
-    let mut origins: Vec<&Origin> = Vec::with_capacity(declared.len());
-    let mut domains: Vec<ManagedDomain> = Vec::with_capacity(declared.len());
-    for declared in declared {
-        let Some(mut md) = declared.complete(main) else { continue };
-        domains.last().into_iter().for_each(|other| md.share(other));
-        domains.push(md);
-        origins.push(&declared.origin);
-    }
-    let by_server_name = globals.match_names == MatchNames::ServerNames;
-    let find = if by_server_name { same_name } else { index::overlap };
-    while let Some(overlap) = find(&domains) {
-        report!(
-            AH10038,
-            "two Managed Domains have the name {} in common: MD {} defined in {} and MD {} defined in {}; remove it from one",
-            overlap.name,
-            domains[overlap.second].name,
-            origins[overlap.second],
-            domains[overlap.first].name,
-            origins[overlap.first]
-        );
-        if !is_restart {
-            return Err(CannotStart);
-        }
-        match without(&domains[overlap.second], &domains[overlap.first], by_server_name) {
-            Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
-            Some(rest) => domains[overlap.second] = rest,
-            None => {
-                domains.remove(overlap.second);
-                origins.remove(overlap.second);
-            }
-        }
-    }
-    Ok(domains)
-}
-
-/// The first two domains of the same name.
-fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
-    let mut known = HashMap::new();
-    domains.iter().enumerate().find_map(|(second, md)| {
-        let first = known.insert(&md.name, second)?;
-        Some(Overlap { first, second, name: md.name.to_string() })
-    })
-}
-
-/// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
-/// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
-/// stays. Domains that are matched by server name may share all but the first, which names their directories.
-fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
-    let mut rest = md.clone();
-    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name.as_str()) });
-    if rest.name == other.name {
-        rest.name = rest.domains.first()?.clone();
-    }
-    (!rest.domains.is_empty()).then_some(rest)
-}
-
 impl Setup {
     /// The first phase: domains with a new first name, accounts and staged sets get to their places.
     ///
@@ -189,13 +131,14 @@ impl Setup {
     /// If the configuration contradicts itself.
     pub fn begin(start: Start, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
         let Start { declared, main, globals, hosts, is_restart, read_only } = start;
-        let domains = configured(&declared, &main, &globals, is_restart)?;
+        let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let setup = Self {
             vault,
             clock,
             globals,
             domains,
+            out_of_service,
             hosts,
             assigned,
             is_restart,
@@ -279,19 +222,21 @@ impl Setup {
         self.read_only
     }
 
-    /// Key types of the domain for which a key and a chain are there that fit each other.
+    /// Positions, among the domain's key types or its files, of the certificates for which a key and a chain are there
+    /// that fit each other.
     #[must_use]
-    pub fn usable(&self, md: &ManagedDomain) -> Vec<crate::model::KeySpec> {
-        let mut specs = Vec::new();
-        let mut live = LiveSet::look(&self.vault, md, |spec, found| {
-            if live::is_usable(md, spec, &found) {
-                specs.push(spec.clone());
+    pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
+        let (mut usable, mut position) = (Vec::new(), 0);
+        let mut live = LiveSet::look(&self.vault, md, |source, found| {
+            if live::is_usable(md, source, &found) {
+                usable.push(position);
             }
+            position += 1;
         });
         let mut looked_at = self.looked_at.borrow_mut();
         looked_at.values().next().into_iter().for_each(|(_, other)| live.share(other));
         looked_at.insert(md.name.clone(), (md.domains.len(), live));
-        specs
+        usable
     }
 
     /// Sees to it that the domain has placeholders.
@@ -320,13 +265,17 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
+        configured::tell_without_effect(&self.globals);
+        configured::advise(&self.domains);
+        hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
+        hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
             let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last());
-            if stored != Stored::Same && !self.read_only {
+            if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&entry.md.name) {
                 changed.push((position, stored));
             }
             entries.push(entry);
@@ -398,12 +347,8 @@ impl Setup {
         reach: Reachability,
         other: Option<&Entry>,
     ) -> (Entry, Stored) {
-        if !used && md.renew_mode != RenewMode::Always {
-            report!(
-                AH10045,
-                "No VirtualHost matches Managed Domain {}: it gets no certificates unless a ServerName or ServerAlias has one of its names, or MDRenewMode is 'always'",
-                md.name
-            );
+        if !used {
+            hosts::tell_unused(&md);
         }
         let name = md.name.to_string();
         let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
@@ -431,7 +376,9 @@ impl Setup {
             Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
             Some(_) => Stored::Different,
         };
-        let watched = !self.read_only && (used || md.renew_mode != RenewMode::Auto);
+        let kept_ready = LiveSet::kept_ready(&self.vault, &md);
+        let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
+        let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
         let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
@@ -442,7 +389,7 @@ impl Setup {
             _ => Arc::new(challenges),
         };
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        (Entry { md: Arc::new(md), live, watched, challenges }, stored)
+        (Entry { md: Arc::new(md), live, kept_ready, watched, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -490,7 +437,8 @@ impl Entry {
     /// When its certificates are to be renewed.
     #[must_use]
     pub fn renew_at(&self, now: Timestamp) -> Timestamp {
-        self.live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
+        let live = self.kept_ready.as_deref().unwrap_or(&self.live);
+        live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
     }
 }
 

@@ -101,6 +101,11 @@ impl Renewal {
         self.position
     }
 
+    /// What is being done.
+    pub fn activity(&mut self) -> Option<&str> {
+        self.driver.journal().job.last.as_ref()?.activity.as_deref()
+    }
+
     /// Whether it is earlier now than at the last step. What was planned in between is of no use then; the same renewal,
     /// begun again, goes on.
     #[must_use]
@@ -200,7 +205,9 @@ impl Renewal {
 pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
     let (md, mut hasher) = (&entry.md, DefaultHasher::new());
     let ca_file = md.ca_certs.as_ref().or(globals.ca_file.as_ref());
-    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file).hash(&mut hasher);
+    let proxy = md.proxy_url.as_ref().or(globals.proxy.as_ref());
+    let proxy_ca_file = md.proxy_ca_certs.as_ref().or(globals.proxy_ca_file.as_ref());
+    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -211,7 +218,7 @@ fn wanted(entry: &Entry) -> Wanted {
         identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
         keys: md.key_specs().0,
         must_staple: md.must_staple,
-        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.clone() },
+        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: (*entry.challenges).clone(),

@@ -12,7 +12,7 @@ use crate::acme::{AccountRecord, OrderRecord};
 use crate::cancel::Cancel;
 use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::{DomainName, KeySpec, KeySpecs};
+use crate::model::{DomainName, KeySpec, KeySpecs, MatchNames};
 use crate::store::Store;
 
 fn key() -> Aspect {
@@ -876,7 +876,7 @@ fn two_domains_with_a_name_in_common_stop_a_start_but_not_a_restart() {
     let (main, globals) = (Settings::default(), Globals::default());
     let all = [declared(&["f.test", "g.test"]), declared(&["h.test", "g.test"])];
     assert!(configured(&all, &main, &globals, false).is_err());
-    let left = configured(&all, &main, &globals, true).unwrap();
+    let left = configured(&all, &main, &globals, true).unwrap().domains;
     let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["f.test", "g.test"], vec!["h.test"]]);
 }
@@ -888,10 +888,10 @@ fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
     let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
     // Other names may be shared.
     let all = [declared(&["i.test", "j.test"]), declared(&["k.test", "j.test"])];
-    assert_eq!(configured(&all, &main, &globals, false).unwrap().len(), 2);
+    assert_eq!(configured(&all, &main, &globals, false).unwrap().domains.len(), 2);
     let all = [declared(&["i.test", "j.test"]), declared(&["i.test", "j.test"]), declared(&["i.test"])];
     assert!(configured(&all, &main, &globals, false).is_err());
-    let left = configured(&all, &main, &globals, true).unwrap();
+    let left = configured(&all, &main, &globals, true).unwrap().domains;
     assert_eq!(left.iter().map(names).collect::<Vec<_>>(), [vec!["i.test", "j.test"], vec!["j.test"]]);
     assert_eq!(left[1].name.as_str(), "j.test");
 }
@@ -1045,4 +1045,122 @@ fn set_ups_of_an_interrupted_order_are_taken_away_with_it() {
     world.start(true);
     assert!(world.store.exists(Group::Domains, "setups.test", &chain()));
     assert!(world.store.list(Group::Challenges).unwrap().is_empty());
+}
+
+/// A certificate for the name in files of their own, as an administrator has them: chain and key.
+fn own_files(directory: &std::path::Path, name: &str) -> (String, String) {
+    let key = PrivateKey::generate(&p256()).unwrap();
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    let chain = self_signed(&key, name, &[DomainName::parse(name).unwrap()], now, 90).unwrap();
+    let path = |end: &str| directory.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
+    std::fs::write(path("pem"), chain.to_pem()).unwrap();
+    std::fs::write(path("key"), key.to_pem().unwrap()).unwrap();
+    (path("pem"), path("key"))
+}
+
+fn with_files(world: &mut World, chain: &str, key: &str, mode: RenewMode) {
+    let own = &mut world.declared[0].settings;
+    (own.cert_files, own.key_files) = (vec![chain.to_owned()], vec![key.to_owned()]);
+    own.renew_mode = Some(mode);
+}
+
+#[test]
+fn files_of_the_administrator_are_served_and_not_renewed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = own_files(directory.path(), "own.test");
+    let mut world = World::new(&["own.test"]);
+    with_files(&mut world, &chain, &key, RenewMode::Auto);
+    let registry = world.start(false);
+    let entry = &registry.entries[0];
+    assert_eq!((entry.md.renew_mode, entry.renewable(), entry.watched), (RenewMode::Manual, false, true));
+    assert_eq!((entry.md.state, entry.live.certificates.len()), (State::Complete, 1));
+    assert!(entry.renew_at(world.clock.now()) > world.clock.now() + hours(24 * 50));
+
+    let states =
+        [("missing.pem", State::Incomplete, "certificate(0) is missing"), (key.as_str(), State::Incomplete, "")];
+    for (file, state, reason) in states {
+        with_files(&mut world, file, &key, RenewMode::Auto);
+        let md = Arc::clone(&world.start(true).entries[0].md);
+        assert!(md.state == state && md.state_descr.as_ref().unwrap().contains(reason), "{:?}", md.state_descr);
+    }
+}
+
+#[test]
+fn a_certificate_is_kept_ready_behind_files_of_the_administrator_if_always_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = own_files(directory.path(), "ready.test");
+    let mut world = World::new(&["ready.test"]);
+    with_files(&mut world, &chain, &key, RenewMode::Always);
+    // The file is as good as over: what is renewed is not what is served.
+    world.clock.advance(hours(24 * 89));
+    drop(world.run(false));
+    let renewals = world.run(true);
+    assert!(world.store.exists(Group::Domains, "ready.test", &super::tests::chain()));
+    assert_eq!(renewals.tick(), 0);
+    drop(renewals);
+    let orders = world.ca.count(Operation::NewOrder);
+    drop(world.run(true));
+    assert_eq!(world.ca.count(Operation::NewOrder), orders);
+    let registry = world.start(true);
+    let entry = &registry.entries[0];
+    assert!(entry.renew_at(world.clock.now()) > world.clock.now());
+    assert_ne!(entry.live, **entry.kept_ready.as_ref().unwrap());
+}
+
+#[test]
+fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_service_at_a_restart() {
+    watch_log();
+    let contradicting = |name: &str, certs: usize, keys: usize, protocol: Option<&str>| {
+        let mut declared = declared(&[name]);
+        declared.settings.cert_files = vec!["c".to_owned(); certs];
+        declared.settings.key_files = vec!["k".to_owned(); keys];
+        declared.settings.protocol = protocol.map(Into::into);
+        declared
+    };
+    let rows = [
+        ("AH10170", contradicting("fewer-keys.test", 2, 1, None)),
+        ("AH10170", contradicting("no-keys.test", 1, 0, None)),
+        ("AH10171", contradicting("no-certs.test", 0, 1, None)),
+        ("AH10172", contradicting("protocol.test", 0, 0, Some("acme"))),
+    ];
+    let (main, globals) = (Settings::default(), Globals::default());
+    for (number, bad) in rows {
+        let name = bad.names[0].clone();
+        let all = [bad, declared(&["good.test"])];
+        assert!(configured(&all, &main, &globals, false).is_err());
+        assert_eq!(logged(number, name.as_str()), 1, "{name}");
+        let mut world = World::new(&["good.test"]);
+        world.declared = all.to_vec();
+        world.hosts.push(host(name.as_str()));
+        let registry = world.start(true);
+        let watched: Vec<_> = registry.entries.iter().map(|entry| entry.watched).collect();
+        assert_eq!(watched, [false, true]);
+        assert!(!registry.entries[0].md.is_static());
+        assert!(!world.store.exists(Group::Domains, name.as_str(), &Aspect::MdJson));
+    }
+}
+
+#[test]
+fn what_makes_an_order_fail_is_said_once_per_domain() {
+    watch_log();
+    let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
+    let mut world = World::new(&["ok.example.org"]);
+    world.declared.push(declared(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+    world.declared.push(declared(&["ok.example.com", "private.local", "10.1.2.3"]));
+    world.declared.push(declared(&["nobody-asks.local"]));
+    world.declared[3].settings.renew_mode = Some(RenewMode::Manual);
+    world.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
+    world.globals.without_effect = vec!["MDOne", "MDTwo"];
+    world.start(false);
+    assert_eq!(logged("MD0005", "n0.many.example.org: has 101 names"), 1);
+    assert_eq!(
+        logged(
+            "MD0006",
+            "ok.example.com: has names that no public CA takes: private.local (a reserved name), 10.1.2.3 ("
+        ),
+        1
+    );
+    assert_eq!(logged("MD0006", "nobody-asks"), 0);
+    assert_eq!(logged("AH10105", "ok.example.com"), 1);
+    assert_eq!(logged("MD0004", "MDOne, MDTwo"), 1);
 }

@@ -38,7 +38,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
         *hmac = "***".into();
     }
     let renew_at = entry.renew_at(now);
-    members.insert("cert".to_owned(), certificates(md, &entry.live.certificates));
+    members.insert("cert".to_owned(), certificates(&served_names(md), &entry.live.certificates));
     members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
     let job = staged_report(&registry.vault, md);
@@ -50,7 +50,7 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
             let staged = staged_facts(&registry.vault, md);
-            renewal.insert("cert".to_owned(), certificates(md, &staged));
+            renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged));
         }
         members.insert("renewal".to_owned(), renewal);
     }
@@ -58,15 +58,22 @@ fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
 }
 
 /// One member per certificate, and the span in which all are good.
-fn certificates(md: &ManagedDomain, all: &[Option<Summary>]) -> Value {
-    let specs = md.key_specs().0;
-    let named = specs.iter().zip(all).filter_map(|(spec, summary)| Some((spec.json_name(), summary.as_ref()?)));
-    let mut members: Map<String, Value> =
-        named.map(|(name, summary)| (name.to_owned(), certificate(summary))).collect();
+fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
+    let named = names.iter().zip(all).filter_map(|(name, summary)| Some((name, summary.as_ref()?)));
+    let mut members: Map<String, Value> = named.map(|(name, summary)| (name.clone(), certificate(summary))).collect();
     if let Some(common) = common_validity(all.iter().map(Option::as_ref)) {
         members.insert("valid".to_owned(), validity(common));
     }
     Value::Object(members)
+}
+
+/// Certificates of the store go by their key types, those in files by numbers.
+fn served_names(md: &ManagedDomain) -> Vec<String> {
+    if md.is_static() { (0..md.cert_files.len()).map(|number| number.to_string()).collect() } else { key_names(md) }
+}
+
+fn key_names(md: &ManagedDomain) -> Vec<String> {
+    md.key_specs().0.iter().map(|spec| spec.json_name().to_owned()).collect()
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -218,10 +225,11 @@ mod tests {
         let world = World::new(&["i.test"]);
         let registry = world.start(false);
         let mut md = (*registry.entries[0].md).clone();
-        md.eab = Some(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() });
+        md.eab = Some(std::sync::Arc::new(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() }));
         let entry = Entry {
             md: std::sync::Arc::new(md),
             live: registry.entries[0].live.clone(),
+            kept_ready: None,
             watched: true,
             challenges: Ok(Vec::new()).into(),
         };

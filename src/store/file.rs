@@ -60,7 +60,7 @@ impl FileStore {
             return Ok(());
         }
         report!(
-            MD0006,
+            MD0009,
             "{}: md_store.json is gone, a new one is made: {} accounts and {} renewals in staging cannot be used any more and are made anew, certificates in domains stay in service",
             self.base().display(),
             accounts.len(),
@@ -78,6 +78,17 @@ impl FileStore {
     #[must_use]
     pub fn read_only(base: &Path) -> Self {
         Self { paths: Paths::new(base), secret: Secret::absent() }
+    }
+
+    /// The store in a directory for those who only look: nothing is made or changed. Tells also whether opening it would
+    /// bring it to the present layout. `None` if there is no store.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn look(base: &Path) -> Result<Option<(Self, bool)>, StoreError> {
+        let Some(dir) = present(Dir::open(base, Links::Follow))? else { return Ok(None) };
+        let header = Header::load(&dir)?;
+        Ok(header.map(|Header { secret, version, .. }| (Self { paths: Paths::new(base), secret }, version < VERSION)))
     }
 
     /// Makes the directories that the server's user needs and gives them to that user (if we are root), repairs modes

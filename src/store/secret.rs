@@ -61,8 +61,8 @@ impl Header {
     pub(super) fn load_or_create(dir: &Dir) -> Result<Self, StoreError> {
         let mut is_new = false;
         loop {
-            if let Some(data) = dir.read(FILE)?.map(Zeroizing::new) {
-                return Ok(Self { is_new, ..Self::parse(dir, &data)? });
+            if let Some(header) = Self::load(dir)? {
+                return Ok(Self { is_new, ..header });
             }
             let failed = |error| StoreError::io("draw a key for", dir.path().join(FILE), error);
             let secret = Secret::generate().map_err(failed)?;
@@ -71,6 +71,15 @@ impl Header {
             // Whoever else opens the store for the first time has the same idea; the first one wins.
             is_new = dir.create(FILE, 0o600, &pretty(&document))?;
         }
+    }
+
+    /// Reads the file if there is one.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub(super) fn load(dir: &Dir) -> Result<Option<Self>, StoreError> {
+        let data = dir.read(FILE)?.map(Zeroizing::new);
+        data.map(|data| Self::parse(dir, &data)).transpose()
     }
 
     fn parse(dir: &Dir, data: &[u8]) -> Result<Self, StoreError> {

@@ -129,6 +129,10 @@ class Httpd:
         """`httpd -t`, in this or any state of the server."""
         return self._run("-t")
 
+    def directives(self) -> str:
+        """`httpd -L`: every directive that the loaded modules know, and where it is allowed."""
+        return self._run("-L").text
+
     @property
     def running(self) -> bool:
         return self.parent is not None and self.parent.alive

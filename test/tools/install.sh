@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the module and a2md, or removes what was installed; never touches a file that a package owns.
+# Installs the module and a2md with its man page, or removes what was installed; never touches a file that a package owns.
 # The module is mod_md_rs.so, as Debian's C module has the name mod_md.so. DESTDIR, PREFIX and APXS are obeyed.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -10,6 +10,7 @@ modules=$("$APXS" -q LIBEXECDIR) || die "apxs is missing. Run: make deps"
 available=$("$APXS" -q SYSCONFDIR)/mods-available
 module=$DESTDIR$modules/mod_md_rs.so
 a2md=$DESTDIR$PREFIX/bin/a2md
+man=$DESTDIR$PREFIX/share/man/man8/a2md.8
 
 # Debian switches modules on by links to mods-available; elsewhere there is a LoadModule line to write.
 confs=()
@@ -22,7 +23,7 @@ owner() {
 }
 refuse_owned() {
     local file whose
-    for file in "$module" "$a2md" "${confs[@]}"; do
+    for file in "$module" "$a2md" "$man" "${confs[@]}"; do
         ! whose=$(owner "$file") || die "$file belongs to a package ($whose) and stays as it is." "Nothing was changed. Another PREFIX helps for a2md."
     done
 }
@@ -37,6 +38,8 @@ install_all() {
     say "installed $module"
     install -D -m 755 build/a2md "$a2md"
     say "installed $a2md"
+    install -D -m 644 docs/a2md.8 "$man"
+    say "installed $man"
     local file
     for file in "${confs[@]}"; do
         if [ -e "$file" ] && [ "${file##*.}" = conf ] && ! cmp -s "$file" "conf/${file##*/}"; then
@@ -60,7 +63,7 @@ uninstall_all() {
         [ ! -e "$file" ] || die "The module is switched on and the server would not start without it. First: a2dismod md_rs"
     done
     refuse_owned
-    for file in "$module" "$a2md" "${confs[@]}"; do
+    for file in "$module" "$a2md" "$man" "${confs[@]}"; do
         [ -e "$file" ] || continue
         if [ "${file##*.}" = conf ] && ! cmp -s "$file" "conf/${file##*/}"; then
             say "kept    $file, which was edited"

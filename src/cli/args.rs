@@ -1,0 +1,202 @@
+//! The command line as clap knows it: every command, option and argument in one place. The man page comes from it, too.
+//!
+//! Options are taken per level and end at the first argument, as scripts expect of `a2md`.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// The arguments of a command, whatever they mean to it.
+const REST: &str = "args";
+
+/// All of it.
+#[must_use]
+pub fn command() -> Command {
+    level("a2md", "Looks after the store of managed domains, beside an Apache httpd with mod_md or without one")
+        .long_about(
+            "a2md works on the store of mod_md (MDStoreDir): it lists and changes managed domains, registers accounts \
+             at a certificate authority, obtains certificates, and tells what the server would do with what is stored.",
+        )
+        .args([
+            value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' store it"),
+            value("cafile", 'C', "file").help("PEM file with roots to trust when talking to the ACME server"),
+            value("dir", 'd', "dir").help("Directory of the store; made if it is missing"),
+            flag("json", 'j').help("Print one JSON document instead of lines"),
+            value("proxy", 'p', "url").help("HTTP proxy to use"),
+            counted("quiet", 'q').help("Tell less; may be repeated"),
+            value("terms", 't', "url|accepted")
+                .help("Agreement to the terms of service, for 'acme newreg' and 'acme agree'"),
+            counted("verbose", 'v').help("Tell more; may be repeated"),
+            flag("version", 'V').help("Print the version"),
+        ])
+        .subcommands([
+            leaf("add", "domain...", "Add a managed domain", "The names, the first names the managed domain"),
+            leaf(
+                "update",
+                "name [what [value...]]",
+                "Change a managed domain",
+                "The managed domain; then what to change, as below",
+            )
+            .after_help(UPDATE),
+            leaf(
+                "list",
+                "[name...]",
+                "List managed domains",
+                "Only these, by the name of the managed domain or any name in it",
+            ),
+            leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS).args([
+                value("challenge", 'c', "type").help("Use this type of challenge only, e.g. http-01"),
+                flag("force", 'f').help("Renew also what is not due"),
+                flag("reset", 'r').help("Forget what an earlier renewal has left"),
+            ]),
+            leaf(
+                "status",
+                "[name...]",
+                "Show what is valid until when, what is due, and what failed and why",
+                MANAGED_DOMAINS,
+            ),
+            leaf("check", "", "Tell what the next start of the server would activate, discard or repair", "")
+                .long_about(
+                    "Tell what the next start of the server would activate, discard or repair, without doing it. It is \
+                 assumed that the domains of the store are still configured. A store that would keep the server from \
+                 starting is a failure.",
+                ),
+            level("import", "Take over certificates from other programs").subcommand(
+                leaf(
+                    "import certbot",
+                    "dir",
+                    "Make a managed domain of every certificate of certbot",
+                    "Usually /etc/letsencrypt",
+                )
+                .long_about(
+                    "Make a managed domain of every certificate of certbot: live/<name>/fullchain.pem and \
+                         privkey.pem below the directory. Nothing that the store has is overwritten, and nothing of \
+                         certbot is changed; accounts are not taken over.",
+                ),
+            ),
+            level("store", "Work on the store without checks").subcommands([
+                leaf(
+                    "store add",
+                    "domain...",
+                    "Add a managed domain, without checks",
+                    "The names, the first names the managed domain",
+                ),
+                leaf("store remove", "name...", "Remove the settings of managed domains", "The managed domains")
+                    .arg(flag("force", 'f').help("Also where there is nothing to remove")),
+                leaf("store list", "", "List managed domains", ""),
+                leaf(
+                    "store update",
+                    "name [domains domain...]",
+                    "Change names or ACME server (-a), without checks",
+                    "The managed domain; then its new names",
+                ),
+            ]),
+            level("acme", "Work on accounts at an ACME server").subcommands([
+                leaf(
+                    "acme newreg",
+                    "contact...",
+                    "Register an account",
+                    "Where the server reaches you, e.g. a mail address",
+                ),
+                leaf("acme validate", "account...", "Ask the server whether accounts are valid", ACCOUNTS),
+                leaf("acme agree", "account...", "Agree to the server's terms of service", ACCOUNTS),
+                leaf("acme delreg", "account...", "Remove accounts from the store; the server is not told", ACCOUNTS),
+            ]),
+        ])
+}
+
+const MANAGED_DOMAINS: &str = "Only these managed domains";
+const ACCOUNTS: &str = "Ids of accounts in the store";
+const UPDATE: &str = "\
+What to change:
+  domains <domain>...       the names; the managed domain keeps its own
+  ca <url> [proto]          the ACME server, as -a does
+  account [id]              the account; without an id any that fits
+  contacts <contact>...     where the ACME server reaches you
+  agreement [url|accepted]  the agreement to its terms of service";
+
+/// The command that was given, its name with those above it, and its own options.
+pub struct Given<'a> {
+    /// e.g. `store add`; empty if none was given.
+    pub path: String,
+    /// What was parsed for it.
+    pub matches: &'a ArgMatches,
+    /// Whether there are commands below it, of which none was given.
+    pub is_incomplete: bool,
+}
+
+/// Follows the commands to the last one.
+///
+/// # Errors
+/// The name of a command that there is not.
+pub fn given<'a>(definition: &Command, matches: &'a ArgMatches) -> Result<Given<'a>, String> {
+    let (mut path, mut definition, mut matches) = (Vec::new(), definition, matches);
+    while let Some((name, below)) = matches.subcommand().filter(|_| !matches.get_flag("help")) {
+        definition = definition.find_subcommand(name).ok_or_else(|| [&path[..], &[name]].concat().join(" "))?;
+        matches = below;
+        path.push(name);
+    }
+    Ok(Given { path: path.join(" "), matches, is_incomplete: definition.has_subcommands() })
+}
+
+/// The definition of a command, by its name with those above it.
+#[must_use]
+pub fn find(path: &str) -> Command {
+    let mut found = command();
+    found.build();
+    for name in path.split_whitespace() {
+        found = found.find_subcommand(name).cloned().unwrap_or(found);
+    }
+    found
+}
+
+impl Given<'_> {
+    /// Its arguments.
+    #[must_use]
+    pub fn args(&self) -> Vec<&str> {
+        let rest = self.matches.try_get_many::<String>(REST).ok().flatten();
+        rest.into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Whether this option was given; not if there is no such option.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.matches.try_get_one(name).ok().flatten().copied().unwrap_or(false)
+    }
+
+    /// The value of an option.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+    }
+}
+
+fn level(name: &'static str, about: &'static str) -> Command {
+    let help = flag("help", 'h').help("Print help");
+    let command = Command::new(name).about(about).arg(help);
+    command
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .allow_external_subcommands(true)
+}
+
+/// A command that does something: its name behind those above it, and its arguments, of which the first word names all.
+fn leaf(path: &'static str, words: &'static str, about: &'static str, help: &'static str) -> Command {
+    let name = path.rsplit(' ').next().unwrap_or(path);
+    let first = words.split(' ').next().unwrap_or_default().trim_matches(['[', ']', '.']);
+    let rest = Arg::new(REST).num_args(0..).trailing_var_arg(true).action(ArgAction::Append);
+    let rest = if words.is_empty() { rest.hide(true) } else { rest.value_name(first).help(help) };
+    let usage = format!("a2md [options] {path} [options] {words}");
+    level(name, about).allow_external_subcommands(false).arg(rest).override_usage(usage.trim_end().to_owned())
+}
+
+fn flag(name: &'static str, short: char) -> Arg {
+    Arg::new(name).short(short).long(name).action(ArgAction::SetTrue)
+}
+
+fn counted(name: &'static str, short: char) -> Arg {
+    Arg::new(name).short(short).long(name).action(ArgAction::Count)
+}
+
+fn value(name: &'static str, short: char, value: &'static str) -> Arg {
+    Arg::new(name).short(short).long(name).value_name(value)
+}

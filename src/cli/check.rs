@@ -1,0 +1,214 @@
+//! `check`: what in the store the next start of the server would activate, discard or repair, without doing it.
+//!
+//! The configuration is not known here: it is assumed that the domains of the store are still configured.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::args::Given;
+use super::error::CliError;
+use super::session::Session;
+use crate::acme::AccountRecord;
+use crate::model::{ManagedDomain, State, Timestamp, time};
+use crate::registry::{Activation, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
+use crate::store::{Aspect, FileStore, Group, Store};
+
+/// Something that a start would do.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// `activate`, `keep`, `discard`, `repair` or `renew`.
+    action: &'static str,
+    /// The domain, or a path in the store.
+    item: String,
+    /// Why.
+    detail: String,
+}
+
+/// `check`
+pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
+    let dir = session.dir.clone().unwrap_or_default();
+    let Some((store, is_old)) = FileStore::look(&dir)? else {
+        let text = format!("there is no store in {}", dir.display());
+        return Err(CliError::Refused { status: crate::model::Status::NOT_FOUND, text });
+    };
+    let mut findings = Vec::new();
+    if is_old {
+        findings.push(finding("repair", "md_store.json", "the store is brought to the present layout".to_owned()));
+    }
+    findings.extend(modes(&dir));
+    let vault = Vault::new(Arc::new(store));
+    let now = session.clock.now();
+    findings.extend(look(&vault, now)?);
+    for Finding { action, item, detail } in findings {
+        session
+            .tell(&format!("{action}: {item}: {detail}"), json!({ "action": action, "item": item, "detail": detail }));
+    }
+    Ok(())
+}
+
+fn finding(action: &'static str, item: &str, detail: String) -> Finding {
+    Finding { action, item: item.to_owned(), detail }
+}
+
+fn modes(dir: &Path) -> Vec<Finding> {
+    let wrong = |group: Group| {
+        let mode = std::fs::metadata(dir.join(group.name())).ok()?.permissions().mode() & 0o7777;
+        let detail = format!("its mode {mode:04o} becomes {:04o}", group.dir_mode());
+        (mode != group.dir_mode()).then(|| finding("repair", group.name(), detail))
+    };
+    Group::ALL.into_iter().filter_map(wrong).collect()
+}
+
+fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
+    let store = vault.store();
+    let (domains, staged) = (store.list(Group::Domains)?, store.list(Group::Staging)?);
+    let mut findings = interrupted(store, &domains)?;
+    let mut known = Vec::new();
+    for name in &domains {
+        match stored_domain(vault, name) {
+            Some((md, live)) => {
+                findings.extend(served(&md, live.common_validity().map(|(_, until)| until), now));
+                known.push(md);
+            }
+            None => findings.push(finding("repair", name, "md.json is missing or damaged and is made anew".to_owned())),
+        }
+    }
+    for name in &staged {
+        findings.extend(account(vault, name));
+        match known.iter().find(|md| md.name.as_str() == name) {
+            Some(md) => findings.extend(waiting(vault, md, now)),
+            None => findings.push(finding("keep", name, "is staged, but no domain of the store".to_owned())),
+        }
+    }
+    let is_of_none =
+        |name: &&String| !known.iter().any(|md| md.domains.iter().any(|own| own.as_str() == name.as_str()));
+    let challenges = store.list(Group::Challenges)?;
+    findings.extend(
+        challenges
+            .iter()
+            .filter(is_of_none)
+            .map(|name| finding("discard", &format!("challenges/{name}"), "no domain has this name".to_owned())),
+    );
+    Ok(findings)
+}
+
+/// Activations that a crash has cut short.
+fn interrupted(store: &dyn Store, domains: &[String]) -> Result<Vec<Finding>, CliError> {
+    let archived = store.list(Group::Archive)?;
+    let is_former = |item: &str, set: &str| {
+        set.strip_prefix(item)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|number| number.parse::<u16>().is_ok())
+    };
+    let lost = |item: &String| {
+        !domains.contains(item)
+            && store.exists(Group::Tmp, item, &Aspect::MdJson)
+            && archived.iter().any(|set| is_former(item, set))
+    };
+    let detail = || "an activation was interrupted, the former certificates come back".to_owned();
+    Ok(store.list(Group::Tmp)?.into_iter().filter(lost).map(|item| finding("repair", &item, detail())).collect())
+}
+
+fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Option<Finding> {
+    let why = md.state_descr.clone().unwrap_or_default();
+    match (md.state, until) {
+        (State::Complete, Some(until)) if until <= now => {
+            let detail = format!("the certificate has expired at {}", time::format_gmt(until));
+            Some(finding("renew", md.name.as_str(), detail))
+        }
+        (State::Complete, _) => None,
+        (State::Error, _) => Some(finding("renew", md.name.as_str(), format!("a certificate cannot be read: {why}"))),
+        _ => Some(finding("renew", md.name.as_str(), why)),
+    }
+}
+
+fn account(vault: &Vault, name: &str) -> Option<Finding> {
+    let record: AccountRecord = vault.load_json(Group::Staging, name, &Aspect::AccountJson)?;
+    let detail = format!("the account {} moves to accounts/", record.url);
+    Some(finding("activate", &format!("staging/{name}"), detail))
+}
+
+fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
+    let name = md.name.as_str();
+    let until = || staged_facts(vault, md).iter().flatten().map(|facts| facts.validity().1).min();
+    let until = || until().map_or_else(String::new, |until| format!(", valid until {}", time::format_gmt(until)));
+    let mut findings = vec![match activation_verdict(vault, md, now) {
+        Activation::Activated => finding("activate", name, format!("the staged certificates{}", until())),
+        Activation::Dropped(reason) => finding("discard", name, format!("what is staged cannot be used: {reason}")),
+        Activation::Waits(reason) => finding("keep", name, format!("what is staged is not activated yet: {reason}")),
+        Activation::Nothing => finding("keep", name, "nothing that could be activated is staged".to_owned()),
+        Activation::Failed(status) => finding("keep", name, format!("what is staged cannot be read: {status}")),
+    }];
+    if let Some(job) = staged_report(vault, md).filter(|job| job.errors > 0) {
+        let times = job.errors;
+        let detail = format!("the renewal failed {times} times; a full start counts from 0 and tries again at once");
+        findings.push(finding("renew", name, detail));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::registry::world::{World, p256};
+
+    fn told(world: &World) -> Vec<String> {
+        let findings = look(&world.vault, world.clock.now()).unwrap();
+        findings.iter().map(|Finding { action, item, detail }| format!("{action}: {item}: {detail}")).collect()
+    }
+
+    fn begins(lines: &[String], expected: &[&str]) {
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        assert!(lines.iter().zip(expected).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+    }
+
+    #[test]
+    fn tells_what_a_start_then_does() {
+        let world = World::without_account(&["a.check.test"]);
+        drop(world.start(false));
+        begins(&told(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
+        drop(world.run(false));
+        let expected = [
+            "renew: a.check.test",
+            "activate: staging/a.check.test: the account ",
+            "activate: a.check.test: the staged certificates, valid until ",
+        ];
+        begins(&told(&world), &expected);
+        begins(&told(&world), &expected);
+        drop(world.start(true));
+        assert_eq!(told(&world), Vec::<String>::new());
+        world.clock.advance(SignedDuration::from_hours(24 * 91));
+        begins(&told(&world), &["renew: a.check.test: the certificate has expired at "]);
+    }
+
+    #[test]
+    fn tells_what_is_damaged_or_left_over() {
+        let world = World::new(&["b.check.test", "c.check.test"]);
+        drop(world.run(false));
+        world.put(Group::Staging, "b.check.test", &Aspect::PrivateKey(p256()), "no key");
+        world.store.remove(Group::Staging, "c.check.test", &Aspect::Chain(p256())).unwrap();
+        world.put(Group::Domains, "d.check.test", &Aspect::MdJson, "{");
+        world.put(Group::Staging, "e.check.test", &Aspect::MdJson, "{}");
+        world.put(Group::Challenges, "f.check.test", &Aspect::Http01, "x");
+        world.put(Group::Challenges, "b.check.test", &Aspect::Http01, "x");
+        world.put(Group::Tmp, "g.check.test", &Aspect::MdJson, "{}");
+        world.put(Group::Archive, "g.check.test.7", &Aspect::MdJson, "{}");
+        let expected = [
+            "repair: g.check.test: an activation was interrupted",
+            "renew: b.check.test: certificate(P-256) is missing",
+            "renew: c.check.test",
+            "repair: d.check.test: md.json is missing or damaged",
+            "discard: b.check.test: what is staged cannot be used: private key(P-256) cannot be read",
+            "keep: c.check.test: what is staged is not activated yet: certificate(P-256) is missing",
+            "keep: e.check.test",
+            "discard: challenges/f.check.test",
+        ];
+        begins(&told(&world), &expected);
+    }
+}

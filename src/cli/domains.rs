@@ -1,0 +1,165 @@
+//! `add`, `update` and `list`: domains in the store, with all checks.
+
+use std::sync::Arc;
+
+use super::args::Given;
+use super::error::CliError;
+use super::session::Session;
+use super::syntax;
+use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window};
+use crate::registry::{LiveSet, Vault, stored_domain, to_json};
+use crate::store::{Aspect, Group};
+
+/// The only protocol there is.
+const PROTO: &str = "ACME";
+
+/// When a certificate is renewed if nothing was said.
+const RENEW_WINDOW: Window = Window::Percent(33);
+/// When the administrator is warned if nothing was said.
+const WARN_WINDOW: Window = Window::Percent(10);
+
+/// `add domain...`
+pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let names = syntax::domain_names(&given.args())?;
+    let url = session.acme.clone();
+    url.as_deref().map_or(Ok(()), syntax::check_uri)?;
+    let mut md = new(names, url)?;
+    let vault = session.vault();
+    refuse_known(vault, &md)?;
+    refuse_overlap(vault, &md)?;
+    md.members = MemberMode::Manual;
+    md.renew_window = Some(RENEW_WINDOW);
+    md.warn_window = Some(WARN_WINDOW);
+    let live = LiveSet::load(vault, &md);
+    md.state = live.state.unwrap_or(State::Incomplete);
+    md.state_descr.clone_from(&live.state_descr);
+    create(vault, &md)?;
+    let renew = is_due(session, &md, &live);
+    session.tell_domain(&md, Some(renew))
+}
+
+/// A domain with nothing but names and a CA.
+pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<ManagedDomain, CliError> {
+    let none = || CliError::invalid("needs at least one domain name");
+    let mut md = ManagedDomain::new(names).ok_or_else(none)?;
+    let proto = Some(PROTO.to_owned());
+    md.ca = Arc::new(CaSettings { proto, urls: url.into_iter().collect(), ..CaSettings::default() });
+    Ok(md)
+}
+
+/// Saves a domain that is new.
+pub(super) fn create(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
+    match vault.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
+        true => Ok(()),
+        false => Err(exists(md)),
+    }
+}
+
+fn refuse_known(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
+    let known = vault.store().exists(Group::Domains, md.name.as_str(), &Aspect::MdJson);
+    if known { Err(exists(md)) } else { Ok(()) }
+}
+
+fn exists(md: &ManagedDomain) -> CliError {
+    CliError::Refused { status: Status::EXISTS, text: format!("managed domain exists already: {}", md.name) }
+}
+
+/// No other domain may have a name of this one, or cover it, or be covered.
+pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
+    for other in stored(vault)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
+        let common = md.domains.iter().find(|name| other.covers(name.as_str()));
+        if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name.as_str()))) {
+            return Err(CliError::invalid(format!(
+                "{}: the name {name} is in managed domain {} too",
+                md.name, other.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// All domains by name, with their certificates. Those that cannot be read are left out; the log tells.
+fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
+    let names = vault.store().list(Group::Domains)?;
+    Ok(names.iter().filter_map(|name| stored_domain(vault, name)).collect())
+}
+
+fn is_due(session: &Session, md: &ManagedDomain, live: &LiveSet) -> bool {
+    let now = session.clock.now();
+    let by_us = md.renew_mode != RenewMode::Manual && md.cert_files.is_empty();
+    by_us && live.renew_at(md.renew_window.unwrap_or(RENEW_WINDOW), now) <= now
+}
+
+/// `update name [aspect [value...]]`
+pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let args = given.args();
+    let (name, aspect) = args.split_first().ok_or(CliError::Usage("needs the name of a managed domain"))?;
+    let vault = Arc::clone(session.vault());
+    let unknown = || CliError::NoDomain((*name).to_owned());
+    let (stored, _) =
+        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
+    let mut md = stored.clone();
+    if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
+        set_ca(&mut md, url)?;
+    }
+    if let Some((aspect, values)) = aspect.split_first() {
+        change(&mut md, aspect, values)?;
+    }
+    if md.domains != stored.domains {
+        refuse_overlap(&vault, &md)?;
+    }
+    let live = LiveSet::load(&vault, &md);
+    md.state = live.state.unwrap_or(State::Unknown);
+    md.state_descr.clone_from(&live.state_descr);
+    vault.save_json(Group::Domains, md.name.as_str(), &Aspect::MdJson, &md)?;
+    let renew = is_due(session, &md, &live);
+    session.tell_domain(&md, Some(renew))
+}
+
+fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), CliError> {
+    let first = values.first().map(|value| (*value).to_owned());
+    match aspect {
+        "domains" => md.domains = syntax::domain_names(values)?,
+        "ca" => {
+            set_ca(md, values.first().ok_or(CliError::Usage("needs the url of the ACME server"))?)?;
+            let proto = values.get(1).copied().unwrap_or(PROTO);
+            Arc::make_mut(&mut md.ca).proto = Some(proto.to_owned());
+        }
+        "account" => Arc::make_mut(&mut md.ca).account = first,
+        "contacts" => md.contacts = Arc::new(syntax::contacts(values)?),
+        "agreement" => {
+            first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
+            Arc::make_mut(&mut md.ca).agreement = first;
+        }
+        other => return Err(CliError::UnknownAspect(other.to_owned())),
+    }
+    Ok(())
+}
+
+/// Makes this the CA of a domain. Which was in use does not matter any more.
+pub(super) fn set_ca(md: &mut ManagedDomain, url: &str) -> Result<(), CliError> {
+    syntax::check_uri(url)?;
+    let ca = Arc::make_mut(&mut md.ca);
+    ca.urls = vec![url.to_owned()];
+    ca.url = None;
+    Ok(())
+}
+
+/// `list [name...]`
+pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let all = stored(session.vault())?;
+    let args = given.args();
+    if args.is_empty() {
+        return all.iter().try_for_each(|found| tell(session, found));
+    }
+    args.iter().try_for_each(|name| {
+        let called = all.iter().find(|(md, _)| md.name.as_str().eq_ignore_ascii_case(name));
+        let found = called.or_else(|| all.iter().find(|(md, _)| md.covers(name)));
+        tell(session, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
+    })
+}
+
+fn tell(session: &mut Session, (md, live): &(ManagedDomain, LiveSet)) -> Result<(), CliError> {
+    let renew = is_due(session, md, live);
+    session.tell_domain(md, Some(renew))
+}

@@ -1,0 +1,120 @@
+//! The man page `docs/a2md.8`, which is made from the definitions of the command line. For tests: nothing else needs it.
+//!
+//! `BLESS=1 cargo test --lib manual` writes the file anew.
+
+use clap::{Arg, Command};
+
+use super::args;
+use crate::model::VERSION;
+
+/// What the definitions do not say.
+const REST: &str = r#".SH "EXIT STATUS"
+.TP
+0
+The command succeeded.
+.TP
+1
+It failed, or lacks words that it needs. With \fB\-j\fR the document tells the result code as \fBstatus\fR and, cut, in words as \fBdescription\fR.
+.TP
+2
+Help was asked for, or an option is not understood.
+.SH FILES
+The store is a directory that belongs to root, with an item per domain or account in each of its groups: \fBdomains\fR has what the server serves, \fBstaging\fR renewals under way, \fBarchive\fR former certificates, \fBaccounts\fR the accounts at ACME servers, \fBchallenges\fR what they look for.
+.SH EXAMPLES
+Obtain a certificate for a server that runs and has an http host of that name:
+.PP
+.nf
+a2md \-d /etc/apache2/md \-a https://acme\-v02.api.letsencrypt.org/directory add www.example.org
+a2md \-d /etc/apache2/md update www.example.org contacts admin@example.org
+a2md \-d /etc/apache2/md update www.example.org agreement accepted
+a2md \-d /etc/apache2/md drive www.example.org
+.fi
+.PP
+Take over the certificates of certbot, and see what there is:
+.PP
+.nf
+a2md \-d /etc/apache2/md import certbot /etc/letsencrypt
+a2md \-d /etc/apache2/md status
+.fi
+.SH NOTES
+A domain that the server is to serve needs an \fBMDomain\fR in its configuration, which also decides on the settings of that domain from the next start on. What \fBdrive\fR obtains is served after the next (graceful) restart. Certificates for keys of elliptic curves go on to be renewed as such if \fBMDPrivateKeys\fR says so.
+.SH "SEE ALSO"
+.BR apachectl (8)
+"#;
+
+fn page() -> String {
+    let mut command = args::command();
+    command.build();
+    let about = escaped(&command.get_about().unwrap().to_string());
+    let mut page = format!(".TH a2md 8 \"\" \"a2md {VERSION}\" mod_md\n.SH NAME\na2md \\- {about}\n");
+    page += ".SH SYNOPSIS\n\\fBa2md\\fR [\\fIoptions\\fR] \\fIcommand\\fR [\\fIcommand options\\fR] [\\fIarguments\\fR]\n.SH DESCRIPTION\n";
+    page += &paragraph(&command.get_long_about().unwrap().to_string());
+    page += ".PP\nOptions of the program come before the command, those of the command before its arguments.\n.SH OPTIONS\n";
+    command.get_arguments().for_each(|arg| page += &option(arg));
+    page += ".SH COMMANDS\n";
+    leaves("", &command, &mut page);
+    page + REST
+}
+
+fn leaves(path: &str, command: &Command, page: &mut String) {
+    for below in command.get_subcommands() {
+        let path = format!("{path} {}", below.get_name());
+        if below.has_subcommands() {
+            leaves(&path, below, page);
+            continue;
+        }
+        let (words, options) = (&below.clone().render_usage().to_string(), below.get_arguments());
+        let options: String = options.filter(|arg| !arg.is_positional() && arg.get_id() != "help").map(usage).collect();
+        let words = words.rsplit_once("[options]").map_or("", |(_, words)| words);
+        *page += &format!(".SS \\fB{}\\fR{options}\\fI{}\\fR\n", escaped(path.trim()), escaped(words));
+        *page += &paragraph(&below.get_long_about().or(below.get_about()).unwrap().to_string());
+        below
+            .get_arguments()
+            .filter(|arg| !arg.is_hide_set() && arg.get_id() != "help")
+            .for_each(|arg| *page += &option(arg));
+        if let Some(more) = below.get_after_help() {
+            *page += &format!(".PP\n.nf\n{}\n.fi\n", escaped(&more.to_string()));
+        }
+    }
+}
+
+fn usage(arg: &Arg) -> String {
+    let value = if arg.get_action().takes_values() { format!(" \\fI{}\\fR", value_name(arg)) } else { String::new() };
+    format!(" [\\-{}{value}]", arg.get_short().unwrap())
+}
+
+fn option(arg: &Arg) -> String {
+    let value = value_name(arg);
+    let head = match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) if arg.get_action().takes_values() => {
+            format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR \\fI{value}\\fR")
+        }
+        (Some(short), Some(long)) => format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR"),
+        _ => format!("\\fI{value}\\fR"),
+    };
+    format!(".TP\n{head}\n{}", paragraph(&arg.get_help().unwrap().to_string()))
+}
+
+fn value_name(arg: &Arg) -> String {
+    escaped(arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str()))
+}
+
+fn paragraph(text: &str) -> String {
+    format!("{}.\n", escaped(text.trim_end_matches('.')))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-").replace("\n.", "\n\\&.").replace("'", "\\(aq")
+}
+
+#[test]
+fn the_man_page_is_what_the_definitions_give() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/a2md.8");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap_or_default() == page(),
+        "docs/a2md.8 is not what the definitions give; `BLESS=1 cargo test --lib manual` writes it"
+    );
+}

@@ -1,0 +1,219 @@
+//! What the program says: lines or one JSON document on stdout, messages and progress on stderr.
+
+use std::io::{IsTerminal, Write};
+use std::panic::Location;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::log::{self, Level, Record, Sink};
+use crate::model::{ManagedDomain, Status};
+
+/// Longest text of a result code in JSON.
+const DESCRIPTION: usize = 31;
+/// Longest text of a result code in a message.
+const REASON: usize = 63;
+/// How often a spinner turns.
+const TURN: Duration = Duration::from_millis(100);
+
+/// What a renewal says to those who run the server: when it tries again, and that a restart activates.
+const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
+
+/// Messages on stderr, and a spinner below them.
+struct Console;
+
+static CONSOLE: Console = Console;
+/// The least severe level that is told.
+static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
+static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Sends messages of this process to stderr: `info` and above, and so many levels more or less.
+pub fn install(more: i32) {
+    THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
+    log::install(Some(&CONSOLE));
+}
+
+impl Sink for Console {
+    fn enabled(&self, level: Level) -> bool {
+        level as i32 <= THRESHOLD.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, record: &Record<'_>) {
+        self.write_at(record, Location::caller());
+    }
+
+    /// Without the numbers of the server's log.
+    fn write_at(&self, record: &Record<'_>, place: &Location<'_>) {
+        if record.number.is_some_and(|number| OF_THE_SERVER.contains(&number)) {
+            return;
+        }
+        let file = place.file().trim_start_matches("src/");
+        say(&message(record.level, record.status, file, place.line(), &record.text.to_string()));
+    }
+}
+
+/// A message as scripts know it: the place and the result code, or `ok`; alone where it is of the level that is usual.
+fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> String {
+    let place = format!("{file}:{line} {}", level_name(level));
+    match (status, level) {
+        (Status::OK, Level::Info) => text.to_owned(),
+        (Status::OK, _) => format!("[{place}][ok] {text}"),
+        _ => format!("[{place}][{}({})] {text}", status.0, cut(&status_text(status), REASON)),
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Emergency => "emergency",
+        Level::Alert => "alert",
+        Level::Critical => "crit",
+        Level::Error => "err",
+        Level::Warning => "warning",
+        Level::Notice => "notice",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace1 => "trace1",
+        Level::Trace2 => "trace2",
+    }
+}
+
+/// The code in words: those of the system where the module has none of its own.
+fn status_text(status: Status) -> String {
+    let general = Status::GENERAL.text();
+    match status.text() {
+        text if text == general && (1..1000).contains(&status.0) => {
+            let text = std::io::Error::from_raw_os_error(status.0).to_string();
+            text.split(" (os error ").next().unwrap_or(general).to_owned()
+        }
+        text => text.to_owned(),
+    }
+}
+
+fn cut(text: &str, longest: usize) -> &str {
+    text.char_indices().nth(longest).map_or(text, |(at, _)| &text[..at])
+}
+
+/// The JSON document that a command ends with.
+#[must_use]
+pub fn envelope(output: &[Value], status: Status) -> Value {
+    let mut document = json!({ "output": output, "status": status });
+    if status != Status::OK {
+        document["description"] = cut(&status_text(status), DESCRIPTION).into();
+    }
+    document
+}
+
+/// A domain on one line.
+#[must_use]
+pub fn domain_line(md: &ManagedDomain) -> String {
+    let names: Vec<_> = md.domains.iter().map(AsRef::as_ref).collect();
+    format!("md: {} [{}]", md.name, names.join(", "))
+}
+
+/// A line on stdout. Who closed it does not want to read it.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on stderr, above the spinner if there is one.
+pub fn say(line: &str) {
+    let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
+    match &*spinner() {
+        Some(spinner) => spinner.suspend(write),
+        None => write(),
+    }
+}
+
+fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
+    SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is being done for a domain, told as it goes: a spinner on a terminal, else a line for each step.
+pub struct Progress {
+    name: String,
+    told: String,
+}
+
+impl Progress {
+    /// Begins to tell.
+    #[must_use]
+    pub fn begin(name: &str) -> Self {
+        if std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info) {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_prefix(name.to_owned());
+            bar.enable_steady_tick(TURN);
+            *spinner() = Some(bar);
+        }
+        Self { name: name.to_owned(), told: String::new() }
+    }
+
+    /// Tells what is being done, once.
+    pub fn step(&mut self, activity: &str) {
+        if activity == self.told {
+            return;
+        }
+        activity.clone_into(&mut self.told);
+        match &*spinner() {
+            Some(spinner) => spinner.set_message(activity.to_owned()),
+            None if CONSOLE.enabled(Level::Info) => drop(writeln!(std::io::stderr(), "{}: {activity}", self.name)),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(spinner) = spinner().take() {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DomainName;
+
+    #[test]
+    fn messages_have_the_form_that_scripts_know() {
+        let rows = [
+            (Level::Info, Status::OK, "hello"),
+            (Level::Notice, Status::OK, "[a.rs:7 notice][ok] hello"),
+            (Level::Info, Status::NOT_FOUND, "[a.rs:7 info][2(No such file or directory)] hello"),
+            (Level::Error, Status(28), "[a.rs:7 err][28(No space left on device)] hello"),
+            (
+                Level::Warning,
+                Status::GENERAL,
+                "[a.rs:7 warning][20014(Internal error (specific information not available))] hello",
+            ),
+        ];
+        for (level, status, expected) in rows {
+            assert_eq!(message(level, status, "a.rs", 7, "hello"), expected);
+        }
+    }
+
+    #[test]
+    fn the_document_says_what_went_wrong_in_31_characters() {
+        assert_eq!(envelope(&[], Status::OK).to_string(), r#"{"output":[],"status":0}"#);
+        let failed = r#"{"output":[],"status":20014,"description":"Internal error (specific inform"}"#;
+        assert_eq!(envelope(&[], Status::GENERAL).to_string(), failed);
+        assert_eq!(envelope(&[], Status::NOT_FOUND)["description"], "No such file or directory");
+        assert_eq!(envelope(&[], Status(70099))["description"], "Internal error (specific inform");
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!((cut("äöü", 2), cut("äöü", 3), cut("", 1)), ("äö", "äöü", ""));
+    }
+
+    #[test]
+    fn a_domain_is_a_line() {
+        let names = ["a.org", "b.org"].map(|name| DomainName::parse(name).unwrap()).to_vec();
+        assert_eq!(domain_line(&ManagedDomain::new(names).unwrap()), "md: a.org [a.org, b.org]");
+    }
+}

@@ -1,0 +1,122 @@
+//! What all commands share: the options of the program, the store, the way to a CA, and what is to be printed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use serde_json::Value;
+
+use super::error::CliError;
+use super::output;
+use crate::cancel::Cancel;
+use crate::clock::{Clock, SystemClock};
+use crate::http::{CurlClient, CurlSettings, HttpClient};
+use crate::model::{ManagedDomain, Status, VERSION};
+use crate::registry::Vault;
+use crate::store::{FileStore, Store};
+
+/// One run of the program.
+pub struct Session {
+    /// Directory URL of the CA.
+    pub acme: Option<String>,
+    /// Directory of the store.
+    pub dir: Option<PathBuf>,
+    /// Agreement to terms.
+    pub terms: Option<String>,
+    /// One document instead of lines.
+    pub json: bool,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    ca_file: Option<String>,
+    proxy: Option<String>,
+    store: Option<(Arc<FileStore>, Arc<Vault>)>,
+    output: Vec<Value>,
+}
+
+impl Session {
+    /// A run with the options of the program.
+    #[must_use]
+    pub fn new(matches: &ArgMatches) -> Self {
+        let value = |name| matches.get_one::<String>(name).cloned();
+        Self {
+            acme: value("acme"),
+            dir: value("dir").map(PathBuf::from),
+            terms: value("terms"),
+            json: matches.get_flag("json"),
+            clock: Arc::new(SystemClock),
+            ca_file: value("cafile"),
+            proxy: value("proxy"),
+            store: None,
+            output: Vec::new(),
+        }
+    }
+
+    /// Opens the store, which is made if it is absent.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn open(&mut self) -> Result<(), CliError> {
+        let store = Arc::new(FileStore::open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?);
+        let vault = Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>));
+        self.store = Some((store, vault));
+        Ok(())
+    }
+
+    /// The store as files.
+    #[must_use]
+    pub fn files(&self) -> &FileStore {
+        &self.opened().0
+    }
+
+    /// Documents and keys of the store.
+    #[must_use]
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.opened().1
+    }
+
+    fn opened(&self) -> &(Arc<FileStore>, Arc<Vault>) {
+        self.store.as_ref().expect("`perform` opens the store before every command that uses it")
+    }
+
+    /// The way to a CA, with what `md` has for that where no option says something else.
+    #[must_use]
+    pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {
+        let known = |file: &String| !file.eq_ignore_ascii_case("none");
+        let ca_file = self.ca_file.clone().or_else(|| md?.ca_certs.clone().filter(known));
+        let settings = CurlSettings {
+            user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
+            ca_file: ca_file.map(PathBuf::from),
+            proxy: self.proxy.clone().or_else(|| md?.proxy_url.clone()),
+            proxy_ca_file: md.and_then(|md| md.proxy_ca_certs.clone()).filter(known).map(PathBuf::from),
+            ..CurlSettings::default()
+        };
+        Arc::new(CurlClient::new(settings, Cancel::default()))
+    }
+
+    /// Prints a line, or keeps what it says for the document.
+    pub fn tell(&mut self, line: &str, value: impl Into<Value>) {
+        if self.json {
+            self.output.push(value.into());
+        } else {
+            output::print(line);
+        }
+    }
+
+    /// Prints a domain; `renew` tells whether it is due.
+    ///
+    /// # Errors
+    /// If it has no JSON form.
+    pub fn tell_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
+        let mut value = serde_json::to_value(md).map_err(|err| CliError::invalid(err.to_string()))?;
+        if let Some(renew) = renew {
+            value["renew"] = renew.into();
+        }
+        self.tell(&output::domain_line(md), value);
+        Ok(())
+    }
+
+    /// Ends the run with the document.
+    pub fn print_document(&self, status: Status) {
+        output::print(&format!("{:#}", output::envelope(&self.output, status)));
+    }
+}

@@ -1,0 +1,142 @@
+//! `status`: what is valid until when, what is due, and what failed and why.
+
+use std::sync::Arc;
+
+use super::args::Given;
+use super::drive::chosen;
+use super::error::CliError;
+use super::output;
+use super::session::Session;
+use crate::model::{Job, State, Timestamp};
+use crate::registry::{Activation, Registry, activation_verdict};
+
+const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
+
+/// What is told of one domain: a row of the table, and sentences below it.
+struct Row {
+    cells: [String; 4],
+    notes: Vec<String>,
+}
+
+/// `status [name...]`
+pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let (vault, clock) = (Arc::clone(session.vault()), Arc::clone(&session.clock));
+    let registry = Registry::stored(vault, clock, session.files().load_reachability(), None)?;
+    let positions = chosen(&registry, &given.args())?;
+    if session.json {
+        for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
+            session.tell(name, crate::status::domain(&registry, name).unwrap_or_default());
+        }
+        return Ok(());
+    }
+    let now = registry.clock.now();
+    let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
+    lines(&rows).iter().for_each(|line| output::print(line));
+    Ok(())
+}
+
+fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
+    let entry = &registry.entries[position];
+    let (md, job) = (&entry.md, registry.job(position));
+    let until = entry.live.common_validity().map(|(_, until)| until);
+    let state = match (md.state, until) {
+        (State::Complete, Some(until)) if until <= now => "expired",
+        (State::Complete, _) => "complete",
+        (State::Incomplete, _) => "incomplete",
+        (State::Error | State::MissingInformation, _) => "error",
+        (State::Unknown, _) => "unknown",
+    };
+    let staged = activation_verdict(&registry.vault, md, now);
+    let due = if staged == Activation::Activated {
+        "new certificate waits for a restart".to_owned()
+    } else {
+        due(registry.due_at(position, now), job.as_ref(), now)
+    };
+    let mut notes: Vec<String> = md.state_descr.iter().cloned().collect();
+    notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
+    Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
+}
+
+fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
+    let retry = job.and_then(|job| job.next_run).filter(|next| *next > now);
+    match (at, retry) {
+        (None, _) => "not renewed by mod_md".to_owned(),
+        (Some(at), _) if at > now => format!("renewal {}", show(at)),
+        (Some(_), Some(next)) => format!("renewal now, next attempt {}", show(next)),
+        (Some(_), None) => "renewal now".to_owned(),
+    }
+}
+
+fn failure(job: &Job) -> String {
+    let times = if job.errors == 1 { "once".to_owned() } else { format!("{} times", job.errors) };
+    let when = job.last_run.map(|at| format!(", last {}", show(at))).unwrap_or_default();
+    let last = job.last.as_ref();
+    let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("the reason is not known");
+    let problem = last.and_then(|last| last.problem.as_deref()).filter(|problem| !why.contains(problem));
+    format!("failed {times}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
+}
+
+fn show(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// The table, as wide as its widest cells.
+fn lines(rows: &[Row]) -> Vec<String> {
+    let wide = |column: usize| {
+        let cells = rows.iter().map(|row| row.cells[column].chars().count());
+        cells.chain([TITLES[column].len()]).max().unwrap_or_default()
+    };
+    let widths = [0, 1, 2, 3].map(wide);
+    let line = |cells: &[&str]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(&TITLES)];
+    for row in rows {
+        lines.push(line(&row.cells.each_ref().map(String::as_str)));
+        lines.extend(row.notes.iter().map(|note| format!("    {note}")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::registry::world::World;
+    use crate::store::Reachability;
+
+    fn table(world: &World) -> Vec<String> {
+        let registry =
+            Registry::stored(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, Reachability::default(), None)
+                .unwrap();
+        let rows: Vec<Row> =
+            (0..registry.entries.len()).map(|at| row(&registry, at, crate::clock::Clock::now(&*world.clock))).collect();
+        lines(&rows)
+    }
+
+    #[test]
+    fn the_table_tells_what_is_due_and_what_failed() {
+        let world = World::new(&["a.status.test", "long-name.status.test"]);
+        drop(world.start(false));
+        assert_eq!(
+            table(&world),
+            [
+                "DOMAIN                 STATE       VALID UNTIL (UTC)  DUE (UTC)",
+                "a.status.test          incomplete  -                  renewal now",
+                "    certificate(P-256) is missing",
+                "long-name.status.test  incomplete  -                  renewal now",
+                "    certificate(P-256) is missing",
+            ]
+        );
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
+        drop(world.run(false));
+        let lines = table(&world);
+        let failed = lines.iter().find(|line| line.contains("failed once, last 2023-11-14 22:13: ")).unwrap();
+        assert!(failed.contains("no disk") && failed.contains("serverInternal"), "{failed}");
+        assert!(lines.iter().any(|line| line.contains("renewal now, next attempt 2023-11-14 22:1")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
+        drop(world.start(true));
+        assert!(table(&world).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&world));
+    }
+}

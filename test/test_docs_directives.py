@@ -1,0 +1,144 @@
+"""docs/directives.md against the module: a section for each directive, with contexts and examples that httpd agrees with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from harness.httpd import Httpd
+from harness.module import REPO
+
+pytestmark = pytest.mark.module("ours")
+
+TEXT = (REPO / "docs/directives.md").read_text()
+# What a line is put into, by the words of the Context item.
+PLACES = {
+    "server config": "{}",
+    "virtual host": "<VirtualHost *:81>\nServerName docs.example.org\n{}\n</VirtualHost>",
+    "<MDomainSet>": "<MDomainSet docs.example.org>\n{}\n</MDomainSet>",
+}
+# httpd refuses these for all but a few directives by itself, as `httpd -L` tells.
+BY_OVERRIDE = {"<If>": "<If true>\n{}\n</If>", "<Directory>": '<Directory "/">\n{}\n</Directory>'}
+# How httpd and the module complain of a place.
+MISPLACED = re.compile(r"is not allowed inside an '<MDomainSet'|is only valid inside a '<MDomainSet'|not allowed here|cannot occur within")
+# `httpd -L` puts it this way.
+ONLY_SERVER = "Allowed in *.conf only outside <Directory>, <Files>, <Location>, or <If>"
+AUTH_CONFIG = "Allowed in *.conf anywhere [no per-dir config] and in .htaccess when AllowOverride includes AuthConfig"
+
+
+@dataclass
+class Section:
+    """What one section says."""
+
+    name: str
+    text: str
+
+    @property
+    def items(self) -> dict[str, str]:
+        """The list at its top: Syntax, Default, Context, Scope."""
+        return dict(re.findall(r"^- (\w+): (.+)$", self.text, re.M))
+
+    @property
+    def contexts(self) -> set[str]:
+        return set(self.items["Context"].partition(";")[0].replace("`", "").split(", "))
+
+    @property
+    def override(self) -> str:
+        return self.items["Context"].partition("; override ")[2]
+
+    @property
+    def examples(self) -> list[str]:
+        return re.findall(r"^```apache\n(.*?)^```$", self.text, re.M | re.S)
+
+    @property
+    def has_effect(self) -> bool:
+        return not self.text.startswith("\nNo effect in this version.\n\n")
+
+    @property
+    def use(self) -> str:
+        """The directive as the example has it, without what it stands in."""
+        name = re.escape(self.name.rstrip(">"))
+        pattern = rf"^{name}\b.*?^</.*?>$" if self.name.startswith("<") else rf"^ *{name} .*$"
+        found = re.search(pattern, self.examples[0], re.M | (re.S if self.name.startswith("<") else re.NOFLAG))
+        assert found, f"the example of {self.name} does not use it"
+        return found[0].strip()
+
+
+SECTIONS = [Section(name, text) for name, text in re.findall(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S)]
+BY_NAME = {section.name: section for section in SECTIONS}
+
+
+def _registered(httpd: Httpd) -> dict[str, str]:
+    """What `httpd -L` tells of the module's directives: where they are allowed."""
+    found = re.findall(r"^(<?MD\w+) \(mod_md\.c\)\n\t.*\n((?:\t.*\n?)+)", httpd.directives(), re.M)
+    return {f"{name}>" if name.startswith("<") else name: " ".join(allowed.split()) for name, allowed in found}
+
+
+def _refused(httpd: Httpd, *lines: str) -> str:
+    """What `httpd -t` says against lines of the main server; nothing if it takes them."""
+    httpd.log.expects("AH10045", "MD0004", optional=True)
+    httpd.config.clear().add(*lines)
+    checked = httpd.configtest()
+    return "" if checked.ok else checked.text
+
+
+def test_each_directive_of_the_module_has_one_section_and_the_others_none(lone_httpd: Httpd) -> None:
+    names = [section.name for section in SECTIONS]
+    assert len(names) == len(BY_NAME)
+    assert sorted(names) == sorted(_registered(lone_httpd))
+
+
+def test_the_contents_at_the_top_name_each_section_once() -> None:
+    contents = TEXT.partition("\n## ")[0]
+    assert sorted(re.findall(r"\[`?([^]`]+)`?\]\(#", contents)) == sorted(BY_NAME)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
+def test_a_section_is_complete(section: Section) -> None:
+    assert list(section.items) == ["Syntax", "Default", "Context", "Scope"]
+    assert section.items["Syntax"].startswith(f"`{section.name.rstrip('>')} ")
+    assert section.items["Default"] == "none" or section.items["Default"].startswith(f"`{section.name} ")
+    assert section.contexts <= (PLACES | BY_OVERRIDE if section.override else PLACES).keys()
+    assert section.examples
+    assert len(section.text.splitlines()) <= 40, "too long"
+    assert section.use
+
+
+def test_contexts_are_what_httpd_tells_and_does(lone_httpd: Httpd) -> None:
+    # A certificate file without its key, and the other way round.
+    lone_httpd.log.expects("AH10170", "AH10171")
+    wrong = []
+    for name, allowed in _registered(lone_httpd).items():
+        section = BY_NAME[name]
+        if allowed != (AUTH_CONFIG if section.override == "AuthConfig" else ONLY_SERVER):
+            wrong.append(f"{name}: httpd -L says {allowed}")
+        for place, around in (PLACES | BY_OVERRIDE if section.override else PLACES).items():
+            said = _refused(lone_httpd, around.format(section.use))
+            if bool(MISPLACED.search(said)) == (place in section.contexts):
+                wrong.append(f"{name} in {place}: {said or 'is taken'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_examples_and_defaults_load(lone_httpd: Httpd) -> None:
+    wrong = []
+    for section in SECTIONS:
+        default = section.items["Default"].strip("`")
+        for lines in [*section.examples, *([default] if default != "none" else [])]:
+            if said := _refused(lone_httpd, lines):
+                wrong.append(f"{section.name}: {said}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_has_no_effect_is_what_the_server_warns_of(lone_httpd: Httpd) -> None:
+    silent = {section.name for section in SECTIONS if not section.has_effect}
+    lines = [section.items["Default"].strip("`") for section in SECTIONS]
+    lines = [section.use if line == "none" else line for section, line in zip(SECTIONS, lines, strict=True)]
+    allowed = [line for section, line in zip(SECTIONS, lines, strict=True) if "server config" in section.contexts]
+    lone_httpd.config.add(*(line for line in allowed if not line.startswith(("MDomain", "<"))))
+    lone_httpd.config.md_set("docs.example.org", "MDRenewMode manual").http("docs.example.org")
+    lone_httpd.log.expects("MD0004")
+    lone_httpd.start()
+    [line] = lone_httpd.log.find("MD0004")
+    assert set(re.findall(r"\bMD[A-Z]\w+", line.text)) == silent
