@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from harness import process
 from harness.certificate import Certificate
 from harness.httpd import Httpd
+from harness.module import Module
 from harness.oracle import Oracle
 from harness.pebble import Pebble
 from harness.pki import Leaf
@@ -412,3 +414,117 @@ def test_the_store_can_be_moved(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, 
     _renews(httpd, pebble)
     assert pebble.new_accounts == 1
     assert not sandbox.store.exists()
+
+
+# What the store makes of a domain
+
+
+def _rewrite(file: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda folder: (folder / file).write_bytes(change((folder / file).read_bytes()))
+
+
+def _keep(folder: Path) -> None:
+    """No change."""
+
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=100)
+SOON = datetime.now(UTC) + timedelta(days=10)
+# Options of the certificate (`names` beside its own), what is done to the files then, and the state: 1 incomplete,
+# 2 complete, 4 error.
+STATES: dict[str, tuple[dict[str, Any], Callable[[Path], object], int]] = {
+    "good": ({}, _keep, 2),
+    "wildcard": ({"names": ["*.example.org"]}, _keep, 2),
+    "more-names": ({"names": ["more-names.example.org", "other.example.org"]}, _keep, 2),
+    "expired": ({"not_before": LONG_AGO, "days": 1}, _keep, 2),
+    "not-yet-valid": ({"not_before": SOON}, _keep, 2),
+    "missing": ({}, lambda folder: (folder / "pubcert.pem").unlink(), 1),
+    "other-names": ({"names": ["other.example.org"]}, _keep, 1),
+    "must-staple": ({"must_staple": True}, _keep, 1),
+    "without-names": ({"san": False}, _keep, 1),
+    "empty": ({}, _rewrite("pubcert.pem", lambda pem: b""), 1),
+    "short": ({}, _rewrite("pubcert.pem", lambda pem: b"no certificate\n"), 1),
+    "long": ({}, _rewrite("pubcert.pem", lambda pem: b"no certificate\n" * 100), 4),
+    "cut": ({}, _rewrite("pubcert.pem", lambda pem: pem[:500]), 4),
+    "cut-late": ({"key": "rsa4096"}, _rewrite("pubcert.pem", lambda pem: pem[:1100]), 4),
+    "garbled": ({"key": "rsa4096"}, _rewrite("pubcert.pem", lambda pem: pem.replace(b"MII", b"+II")), 4),
+    "without-key": ({}, lambda folder: (folder / "privkey.pem").unlink(), 1),
+    "wrong-key": ({}, _rewrite("privkey.pem", lambda pem: OTHER_KEY.read_bytes()), 1),
+}
+OTHER_KEY = FIXTURES / "store-2.0/domains/old.example.org/privkey.pem"
+
+
+def _stored_states(world: World, rows: list[str]) -> dict[str, Any]:
+    """State and description of each domain, as listed and as stored."""
+    httpd, ca = world.httpd(), world.pki.ca("CA")
+    httpd.config.add(*NOBODY, "MDRenewMode manual")
+    for short in [*rows, "two"]:
+        httpd.config.http(f"{short}.example.org")
+        httpd.config.md_set(f"{short}.example.org", *(["MDPrivateKeys rsa2048 secp384r1"] if short == "two" else []))
+    httpd.start().stop()
+    for short in rows:
+        md, (options, spoil, _) = f"{short}.example.org", STATES[short]
+        options = {"names": [md], "key": "rsa2048", **options}
+        _put(world.sandbox, md, ca.leaf(*options.pop("names"), **options))
+        spoil(world.sandbox.domains(md))
+    _put(world.sandbox, "two.example.org", ca.leaf("two.example.org", key="p384"), suffix=".secp384r1")
+    httpd.log.expects("AH10110", optional=True)
+    httpd.start()
+    listed = {md["name"]: md for md in httpd.md_status()["managed-domains"]}
+    both = {md: (listed[md], world.sandbox.md_json(md)) for md in listed}
+    return {
+        md.split(".")[0]: [{key: each.get(key) for key in ("state", "state-descr")} for each in pair] for md, pair in both.items()
+    }
+
+
+def test_the_certificates_make_the_state_as_in_the_c_module() -> None:
+    rows = [short for short, (_, _, state) in STATES.items() if state != 4]
+    differences = {
+        "must-staple.1.state-descr": "C writes a new description only with a new state",
+        "other-names.1.state-descr": "as above",
+        "without-key.?.state*": "C looks at certificates only, and mod_ssl does not start then",
+        "wrong-key.?.state*": "as above",
+    }
+    found = Oracle().both(lambda world: _stored_states(world, rows), differences)
+    assert {short: found[short][0]["state"] for short in rows} == {short: STATES[short][2] for short in rows}
+
+
+def test_a_damaged_certificate_is_an_error_of_its_domain_only(world: World) -> None:
+    """The C module does not start then."""
+    rows = ["good", *(short for short, (_, _, state) in STATES.items() if state == 4)]
+    found = _stored_states(world, rows)
+    for short in rows:
+        assert [each["state"] for each in found[short]] == [STATES[short][2]] * 2, short
+
+
+@pytest.mark.parametrize("writer", ["system", "ours"])
+def test_md_json_is_written_only_when_something_in_it_changed(world: World, sandbox: Sandbox, writer: str) -> None:
+    httpd = world.httpd().use(Module.named(writer))
+    httpd.config.add(*NOBODY, "MDRenewMode manual", "MDContactEmail admin@example.org")
+    httpd.config.managed("a.example.org", "www.example.org")
+    httpd.config.md_set("b.example.org", "MDPrivateKeys rsa2048 secp384r1", "MDRenewWindow 20d").http("b.example.org")
+    httpd.start().stop()
+    files = [sandbox.domains(md) / "md.json" for md in ("a.example.org", "b.example.org")]
+    written = [json.loads(file.read_text()) for file in files]
+    for md in written:
+        # C does not know which of its CAs a domain uses before the first renewal.
+        md["ca"].setdefault("url", md["ca"]["urls"][0])
+    httpd.use(Module.named("ours"))
+    httpd.start()
+    first = [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files]
+    assert [json.loads(file.read_text()) for file in files] == written
+    for start in (httpd.graceful, httpd.restart):
+        start()
+        assert [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files] == first
+    httpd.config.add("MDRenewWindow 40%")
+    httpd.graceful()
+    changed = [file.read_bytes() != before for file, (_, _, before) in zip(files, first, strict=True)]
+    assert changed == [True, False]
+
+
+def test_challenge_data_of_names_that_no_domain_has_is_removed_at_a_start(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    httpd = _configure(lone_httpd, ["a b"]).start()
+    for name in _names("a b c"):
+        sandbox.write(f"md/challenges/{name}/acme-http-01.txt", "data")
+    sandbox.write("md/challenges/stray", "none of ours")
+    httpd.graceful()
+    assert sorted(path.name for path in sandbox.challenges().iterdir()) == [*_names("a b"), "stray"]

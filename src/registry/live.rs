@@ -192,12 +192,12 @@ fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (
         return Err((State::Incomplete, format!("certificate({}) does not cover all domains.", name())));
     }
     if leaf.must_staple() != md.must_staple {
-        let text = if md.must_staple {
-            "is not must-staple, but MDMustStaple is on"
-        } else {
-            "is must-staple, but MDMustStaple is off"
-        };
-        return Err((State::Incomplete, format!("certificate({}) {text}.", name())));
+        let (wanted, found) =
+            if md.must_staple { ("is requested", "has it not") } else { ("is not requested", "has it") };
+        return Err((
+            State::Incomplete,
+            format!("'must-staple' {wanted}, but certificate({}) {found} enabled.", name()),
+        ));
     }
     Ok(())
 }
