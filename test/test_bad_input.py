@@ -224,7 +224,9 @@ def test_damaged_files_of_a_domain_are_made_anew_and_the_certificate_stays(
 
 
 def test_a_renewal_with_damaged_files_starts_over(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
-    httpd.config.managed("a.example.org")
+    httpd.config.managed("a.example.org").add("MDRenewMode manual")
+    httpd.start().stop()
+    httpd.config.add("MDRenewMode auto")
     names = ["md.json", "job.json", "order.json", "account.json", "account.pem", "privkey.pem", "pubcert.pem"]
     for name in names:
         sandbox.write(f"md/staging/a.example.org/{name}", "{ nonsense")

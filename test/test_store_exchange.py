@@ -19,6 +19,13 @@ ALWAYS_DUE = "MDRenewWindow 2h"
 SHORT = pytest.mark.pebble(profiles={"default": 3600}, authz_reuse=0)
 
 
+@pytest.fixture(autouse=True)
+def _without_advice(httpd: Httpd) -> None:
+    """Pebble advises to renew in the life of such short certificates, and C picks any moment of it, also the first."""
+    httpd.config.add("MDRenewViaARI off")
+    httpd.log.expects("MD0004", optional=True)
+
+
 def _by(httpd: Httpd, name: str) -> Httpd:
     """The same server with another module; stopped, if it ran.
 
@@ -55,9 +62,7 @@ def _renews(httpd: Httpd, pebble: Pebble) -> None:
 def test_a_complete_certificate_is_served_at_once_renewed_and_given_back(
     httpd: Httpd, pebble: Pebble, sandbox: Sandbox, writer: str, reader: str
 ) -> None:
-    # Pebble advises to renew in the life of such a short certificate, and C picks any moment of it, also the first.
-    httpd.config.add("MDRenewViaARI off").managed(NAME, "www.example.org")
-    httpd.log.expects("MD0004", optional=True)
+    httpd.config.managed(NAME, "www.example.org")
     _by(httpd, writer).start().obtain(NAME)
     leaf, secret = httpd.served(NAME).leaf, sandbox.store.joinpath("md_store.json").read_bytes()
 
