@@ -88,6 +88,9 @@ class Crash:
         try:
             self.httpd.start()
         except StartFailed:
+            # The tracer may still have to write down what it did.
+            out = self._outs()[-1]
+            wait(lambda: out.exists() and out.read_text().rstrip().endswith("+++"), what=f"end of {out}")
             return False
         finally:
             self.httpd.prefix, self.httpd.foreground = [], False
@@ -98,7 +101,8 @@ class Crash:
         return self.httpd.sandbox.logs / f"strace-{self._runs}"
 
     def _outs(self) -> list[Path]:
-        return [path for path in self.httpd.sandbox.logs.glob("strace-*") if not path.suffix]
+        found = [path for path in self.httpd.sandbox.logs.glob("strace-*") if not path.suffix]
+        return sorted(found, key=lambda path: int(path.name.partition("-")[2]))
 
 
 def _traced(proc: Proc) -> bool:

@@ -67,6 +67,7 @@ class Httpd:
         """A command that runs the server, such as strace with its options."""
         self.foreground = False
         """Start as one process that stays, instead of one that tries the configuration and another that serves."""
+        self._started: subprocess.Popen[bytes] | None = None
         self.parent: Proc | None = None
 
     def use(self, module: Module) -> Httpd:
@@ -228,7 +229,9 @@ class Httpd:
                 preexec_fn=_allow_cores,
             )
         if stays:
+            self._started = httpd
             return Checked(True, "")
+        self._started = None
         code = httpd.wait(120)
         text = console.read_text(errors="replace")
         self.log.add_console(text)
@@ -236,7 +239,8 @@ class Httpd:
 
     def _came_up(self, mark: int) -> bool:
         def outcome() -> str | None:
-            if not self._family():
+            # A process has no command line for a moment while it becomes another program.
+            if not self._family() and (self._started is None or self._started.poll() is not None):
                 return "dead"
             serves = self.log.count(_RUNNING) > mark and accepts(self.config.admin_port)
             return "up" if serves else None
