@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 
 import pytest
 
 from harness.httpd import Httpd
 from harness.module import REPO
+from harness.pki import Pki
 
 pytestmark = pytest.mark.module("ours")
 
@@ -121,12 +123,17 @@ def test_contexts_are_what_httpd_tells_and_does(lone_httpd: Httpd) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_examples_and_defaults_load(lone_httpd: Httpd) -> None:
+def test_examples_and_defaults_load(lone_httpd: Httpd, pki: Pki) -> None:
+    leaf, files = pki.ca().leaf("example.org"), lone_httpd.sandbox.root / "ssl"
+    for path in re.findall(r"/etc/ssl/(\S+)", TEXT):
+        target = files / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(leaf.key_file if path.endswith(".key") else leaf.cert_file, target)
     wrong = []
     for section in SECTIONS:
         default = section.items["Default"].strip("`")
         for lines in [*section.examples, *([default] if default != "none" else [])]:
-            if said := _refused(lone_httpd, lines):
+            if said := _refused(lone_httpd, lines.replace("/etc/ssl", str(files))):
                 wrong.append(f"{section.name}: {said}")
     assert not wrong, "\n".join(wrong)
 
