@@ -170,6 +170,7 @@ messages! {
     MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
     MD0008 Warning "another running server uses the same store"
     MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
+    MD0023 Warning "a new account was registered"
 }
 
 #[cfg(test)]

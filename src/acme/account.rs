@@ -87,6 +87,12 @@ impl AccountRecord {
     pub fn is_for(&self, scope: &AccountScope) -> bool {
         self.status == Some(AccountStatus::Valid) && self.ca_url == scope.ca_url && self.eab == scope.eab
     }
+
+    /// What it is good for.
+    #[must_use]
+    pub fn scope(&self) -> AccountScope {
+        AccountScope { ca_url: self.ca_url.clone(), eab: self.eab.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
 use crate::clock::Clock;
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, base64url_decode, csr_der, sign_eab};
 use crate::http::HttpClient;
-use crate::log::note;
+use crate::log::{note, report};
 use crate::model::{Eab, Identifier, KeySpec, Problem};
 
 /// What a renewal is to bring.
@@ -255,7 +255,11 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             eab: wanted.scope.eab.clone(),
         };
         self.accounts.add(&record, &key)?;
-        note!(Info, "registered new account {}", record.url);
+        report!(
+            MD0023,
+            "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",
+            record.url
+        );
         self.account = Some((record, key));
         self.facts.account = true;
         Ok(())

@@ -262,7 +262,7 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Option<Ar
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });
     let prepared = opened.and_then(|store| {
-        let done = store.prepare(Some(process::worker_ids().0));
+        let done = store.prepare(Some(process::worker_ids()));
         done.map(|()| store).map_err(|err| match err {
             StoreError::Owner { .. } => report!(AH10082, err.status(); "MDStoreDir: {err}"),
             _ => report!(AH10047, err.status(); "MDStoreDir: {err}"),

@@ -1,11 +1,11 @@
 //! The accounts that all domains share, as renewals use them: those in `accounts/`, and new ones in `staging/`.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
-use crate::model::ManagedDomain;
 use crate::store::{Aspect, Group};
 
 use super::vault::{Vault, port_error};
@@ -35,8 +35,8 @@ struct Known {
     lost: HashSet<String>,
 }
 
-/// The accounts as one domain's renewal sees them: a new one goes to its own staging directory, from where the next
-/// start of the server moves it to `accounts/`.
+/// The accounts as one domain's renewal sees them: a new one goes to staging, from where the next start of the server
+/// moves it to `accounts/`.
 pub struct StoredAccounts {
     shared: Arc<SharedAccounts>,
     vault: Arc<Vault>,
@@ -69,21 +69,10 @@ impl StoredAccounts {
         self.shared.stored.get_or_init(|| read_all(&self.vault))
     }
 
-    /// The key of a registration for `domain` of which no answer was heard.
-    fn drafted(&self, domain: &str) -> Option<PrivateKey> {
-        let known = self.vault.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson);
-        if known.is_some() { None } else { self.vault.load_key(Group::Staging, domain, &Aspect::AccountKey) }
-    }
-
-    /// The key of a registration that a renewal of another domain did not bring to its end: the CA may have the account
-    /// already, and answers with that one if it is asked with the same key.
-    fn interrupted(&self, scope: &AccountScope) -> Option<PrivateKey> {
-        let others = self.vault.store().list(Group::Staging).unwrap_or_default();
-        others.iter().filter(|domain| **domain != self.domain).find_map(|domain| {
-            let md: ManagedDomain = self.vault.load_json(Group::Staging, domain, &Aspect::MdJson)?;
-            let is_same = md.ca_url() == Some(scope.ca_url.as_str()) && md.eab.as_deref() == scope.eab.as_ref();
-            is_same.then(|| self.drafted(domain))?
-        })
+    /// Where in staging the account of that scope goes: to the domain, unless one of another scope waits there already.
+    fn place(&self, scope: &AccountScope) -> String {
+        let waiting: Option<AccountRecord> = self.vault.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
+        if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { place_of_its_own(scope) }
     }
 }
 
@@ -115,21 +104,26 @@ impl AccountBook for StoredAccounts {
     }
 
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
-        if let Some(key) = self.drafted(&self.domain) {
+        let place = place_of_its_own(scope);
+        if let Some(key) = self.vault.load_key(Group::Staging, &place, &Aspect::AccountKey) {
             return Ok(key);
         }
-        self.vault.store().remove(Group::Staging, &self.domain, &Aspect::AccountJson).map_err(port_error)?;
-        let key = match self.interrupted(scope) {
-            Some(key) => key,
-            None => PrivateKey::generate_account()
-                .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?,
-        };
-        self.vault.save_key(Group::Staging, &self.domain, &Aspect::AccountKey, &key)?;
+        let key = PrivateKey::generate_account()
+            .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?;
+        self.vault.save_key(Group::Staging, &place, &Aspect::AccountKey, &key)?;
         Ok(key)
     }
 
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
-        self.vault.save_json(Group::Staging, &self.domain, &Aspect::AccountJson, account)?;
+        let scope = account.scope();
+        let (place, draft) = (self.place(&scope), place_of_its_own(&scope));
+        if place != draft {
+            self.vault.save_key(Group::Staging, &place, &Aspect::AccountKey, key)?;
+        }
+        self.vault.save_json(Group::Staging, &place, &Aspect::AccountJson, account)?;
+        if place != draft {
+            self.vault.store().purge(Group::Staging, &draft).map_err(port_error)?;
+        }
         self.known().usable.push((account.clone(), key.clone()));
         Ok(())
     }
@@ -153,9 +147,89 @@ fn read_all(vault: &Vault) -> Vec<Stored> {
     moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
 }
 
+/// An item of staging that no domain has, as domains have no capital letters: for the key of a registration that all
+/// domains may bring to its end, and for accounts that find no room with their domain.
+fn place_of_its_own(scope: &AccountScope) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&scope.ca_url, scope.eab.as_ref().map(|eab| &eab.kid)).hash(&mut hasher);
+    format!("{}{:016x}", id_prefix(&scope.ca_url), hasher.finish())
+}
+
 /// How the ids of accounts at that CA begin: `ACME-`, the last 16 characters of the host, `-`.
 pub(super) fn id_prefix(ca_url: &str) -> String {
     let host = url::Url::parse(ca_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let short = host.len().checked_sub(16).and_then(|from| host.get(from..)).unwrap_or(&host);
     format!("ACME-{short}-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::AccountStatus;
+    use crate::model::Eab;
+    use crate::registry::Accounts;
+    use crate::store::MemoryStore;
+
+    fn book(vault: &Arc<Vault>, domain: &str) -> StoredAccounts {
+        StoredAccounts::new(Arc::default(), Arc::clone(vault), domain)
+    }
+
+    fn scope(ca: &str, kid: Option<&str>) -> AccountScope {
+        let eab = kid.map(|kid| Eab { kid: kid.to_owned(), hmac: "c2VjcmV0".to_owned() });
+        AccountScope { ca_url: format!("https://{ca}/dir"), eab }
+    }
+
+    fn account(scope: &AccountScope, url: &str) -> AccountRecord {
+        AccountRecord {
+            status: Some(AccountStatus::Valid),
+            url: url.to_owned(),
+            ca_url: scope.ca_url.clone(),
+            contact: Vec::new(),
+            registration: None,
+            agreement: None,
+            orders: None,
+            eab: scope.eab.clone(),
+        }
+    }
+
+    #[test]
+    fn accounts_of_several_cas_wait_side_by_side_and_all_move() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let scopes = [scope("one.test", None), scope("two.test", Some("a")), scope("two.test", Some("b"))];
+        for (scope, url) in scopes.iter().zip(["u1", "u2", "u3"]) {
+            let key = book(&vault, "x.org").draft_key(scope).unwrap();
+            // A registration that was cut short goes on with its key, for any domain.
+            assert!(
+                book(&vault, "y.org").draft_key(scope).unwrap().fits_spec(&crate::model::KeySpec::Rsa { bits: 3072 })
+            );
+            let again = book(&vault, "y.org").draft_key(scope).unwrap();
+            assert_eq!(again.to_pem().unwrap(), key.to_pem().unwrap(), "{url}");
+            book(&vault, "x.org").add(&account(scope, url), &key).unwrap();
+        }
+        let found = |vault: &Arc<Vault>| -> Vec<String> {
+            scopes.iter().map(|scope| book(vault, "z.org").find(scope).unwrap().0.url).collect()
+        };
+        assert_eq!(found(&vault), ["u1", "u2", "u3"]);
+        assert_eq!(vault.store().list(Group::Staging).unwrap().len(), 3);
+        let mut accounts = Accounts::read(&vault).unwrap();
+        accounts.adopt_staged(&vault, std::time::Instant::now());
+        assert_eq!(found(&vault), ["u1", "u2", "u3"]);
+        let ids = vault.store().list(Group::Accounts).unwrap();
+        assert_eq!(ids, ["ACME-one.test-0000", "ACME-two.test-0000", "ACME-two.test-0001"]);
+        assert!(vault.store().list(Group::Staging).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_successor_takes_the_place_of_an_account_that_was_lost() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let scope = scope("one.test", None);
+        let book = book(&vault, "x.org");
+        for url in ["u1", "u2"] {
+            let key = book.draft_key(&scope).unwrap();
+            book.add(&account(&scope, url), &key).unwrap();
+            assert_eq!(book.find(&scope).unwrap().0.url, url);
+            book.forget(&account(&scope, url)).unwrap();
+        }
+        assert_eq!(vault.store().list(Group::Staging).unwrap(), ["x.org"]);
+    }
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::files::{Dir, Links, Pending};
+use super::files::{Access, Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
 use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, lock, migration};
@@ -19,6 +20,8 @@ const FEW: usize = 8;
 /// Files that are written side by side; each needs two open descriptors.
 const AT_ONCE: usize = 128;
 
+const EAB_KEY: &[u8] = b"\"hmac\"";
+
 /// Keeps everything below one directory.
 ///
 /// Directories of the groups that the server's user works in belong to whoever the directory of the group belongs to,
@@ -26,6 +29,8 @@ const AT_ONCE: usize = 128;
 pub struct FileStore {
     pub(super) paths: Paths,
     secret: Secret,
+    /// Group of the server's user, where it is known.
+    server_group: OnceLock<u32>,
 }
 
 impl FileStore {
@@ -40,7 +45,7 @@ impl FileStore {
         let (dir, _) = Dir::open_or_make(base, 0o755, Links::Follow)?;
         let header = Header::load_or_create(&dir)?;
         let (version, document) = (header.version, header.document);
-        let store = Self { paths: Paths::new(base), secret: header.secret };
+        let store = Self { secret: header.secret, ..Self::read_only(base) };
         if header.is_new {
             store.begin_anew()?;
         }
@@ -77,7 +82,7 @@ impl FileStore {
     /// The store in a directory whose `md_store.json` cannot be used: for reading what is not encrypted.
     #[must_use]
     pub fn read_only(base: &Path) -> Self {
-        Self { paths: Paths::new(base), secret: Secret::absent() }
+        Self { paths: Paths::new(base), secret: Secret::absent(), server_group: OnceLock::new() }
     }
 
     /// The store in a directory for those who only look: nothing is made or changed. Tells also whether opening it would
@@ -88,16 +93,19 @@ impl FileStore {
     pub fn look(base: &Path) -> Result<Option<(Self, bool)>, StoreError> {
         let Some(dir) = present(Dir::open(base, Links::Follow))? else { return Ok(None) };
         let header = Header::load(&dir)?;
-        Ok(header.map(|Header { secret, version, .. }| (Self { paths: Paths::new(base), secret }, version < VERSION)))
+        Ok(header.map(|Header { secret, version, .. }| (Self { secret, ..Self::read_only(base) }, version < VERSION)))
     }
 
-    /// Makes the directories that the server's user needs and gives them to that user (if we are root), repairs modes
-    /// and owners of what is there, and undoes a replacement that a crash has interrupted. For the start of a server.
+    /// Makes the directories that the server's user (and group) needs and gives them to that user (if we are root),
+    /// repairs modes and owners of what is there, and undoes a replacement that a crash has interrupted. For the start of
+    /// a server.
     ///
     /// # Errors
     /// [`StoreError::Owner`] if a directory cannot be given away, others if it cannot be made.
-    pub fn prepare(&self, user: Option<u32>) -> Result<(), StoreError> {
-        let user = user.filter(|_| is_root());
+    pub fn prepare(&self, server: Option<(u32, u32)>) -> Result<(), StoreError> {
+        let server = server.filter(|_| is_root());
+        let user = server.map(|(user, _)| user);
+        server.inspect(|(_, group)| _ = self.server_group.set(*group));
         for group in Group::ALL {
             let path = self.paths.group(group);
             if group.is_of_server() || group == Group::Accounts {
@@ -111,7 +119,35 @@ impl FileStore {
             }
         }
         archive::recover(self);
+        self.protect_secrets();
         Ok(())
+    }
+
+    /// The C module leaves keys of external accounts readable for everybody.
+    fn protect_secrets(&self) {
+        for (group, aspect) in Aspect::WITH_EAB_KEYS {
+            for item in self.list(group).unwrap_or_default() {
+                let protected = self
+                    .item(group, &item)
+                    .and_then(|dir| dir.protect(&aspect.file_name(), |data| self.access(&dir, group, &aspect, data)));
+                if let Err(err) = protected {
+                    note!(Debug, err.status(); "{err}");
+                }
+            }
+        }
+    }
+
+    /// Who may read a file of that content. One with the key of an external account is for the server's user only: where
+    /// root's files are read by that user too, it is through the group.
+    fn access(&self, dir: &Dir, group: Group, aspect: &Aspect, data: &[u8]) -> Access {
+        if !(Aspect::WITH_EAB_KEYS.contains(&(group, aspect.clone())) && holds_eab_key(data)) {
+            return group.file_mode(aspect).into();
+        }
+        if group.is_of_server() {
+            Access { mode: 0o600, owner: dir.owner().ok().filter(|_| is_root()), group: None }
+        } else {
+            Access { mode: 0o640, owner: None, group: self.server_group.get().copied() }
+        }
     }
 
     /// The directory of the store.
@@ -179,10 +215,13 @@ impl FileStore {
     /// Saves all or some of them. Each step is done for all files before the next, so that the disk is waited for twice
     /// and not twice per file; it writes everything else that waits, too.
     fn save_together(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
-        let (name, mode) = (checked_file(aspect)?, group.file_mode(aspect));
+        let name = checked_file(aspect)?;
         let dirs: Vec<Dir> = files.iter().map(|(item, _)| self.make_item(group, item)).collect::<Result<_, _>>()?;
-        let prepare = |(dir, (_, data)): (_, &(&str, Vec<u8>))| Dir::prepare(dir, &name, mode, data);
-        let pending: Vec<Pending<'_>> = dirs.iter().zip(files).map(prepare).collect::<Result<_, _>>()?;
+        let pending = dirs
+            .iter()
+            .zip(files)
+            .map(|(dir, (_, data))| dir.prepare(&name, self.access(dir, group, aspect, data), data));
+        let pending: Vec<Pending<'_>> = pending.collect::<Result<_, _>>()?;
         let base = Dir::open(self.base(), Links::Follow)?;
         base.sync_file_system()?;
         pending.iter().try_for_each(Pending::replace)?;
@@ -200,7 +239,8 @@ impl Store for FileStore {
 
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
-        self.make_item(group, item)?.write(&name, group.file_mode(aspect), data)
+        let dir = self.make_item(group, item)?;
+        dir.write(&name, self.access(&dir, group, aspect, data), data)
     }
 
     fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
@@ -216,12 +256,14 @@ impl Store for FileStore {
 
     fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
-        self.make_item(group, item)?.prepare(&name, group.file_mode(aspect), data)?.replace()
+        let dir = self.make_item(group, item)?;
+        dir.prepare(&name, self.access(&dir, group, aspect, data), data)?.replace()
     }
 
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
         let name = checked_file(aspect)?;
-        self.make_item(group, item)?.create(&name, group.file_mode(aspect), data)
+        let dir = self.make_item(group, item)?;
+        dir.create(&name, self.access(&dir, group, aspect, data), data)
     }
 
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
@@ -295,6 +337,11 @@ impl Store for FileStore {
     fn secret(&self) -> &Secret {
         &self.secret
     }
+}
+
+/// Whether a JSON document has the member that keys of external accounts are in.
+fn holds_eab_key(json: &[u8]) -> bool {
+    json.windows(EAB_KEY.len()).any(|part| part == EAB_KEY)
 }
 
 fn is_root() -> bool {
@@ -394,6 +441,37 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_external_accounts_are_for_the_servers_user_only() {
+        let (_temp, store) = scene();
+        let eab = br#"{"eab":{"kid":"k","hmac":"s"}}"#;
+        let files = [
+            (Group::Accounts, "ACME-x-0000", Aspect::AccountJson, "accounts/ACME-x-0000/account.json", (0o640, 0, WWW)),
+            (Group::Staging, "a.org", Aspect::AccountJson, "staging/a.org/account.json", (0o600, WWW, 0)),
+            (Group::Staging, "a.org", Aspect::MdJson, "staging/a.org/md.json", (0o600, WWW, 0)),
+        ];
+        let access = |path: &str| {
+            let metadata = fs::metadata(store.base().join(path)).unwrap();
+            (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+        };
+        let as_expected =
+            |(mode, user, group)| if is_root() { (mode, user, group) } else { (mode, access("").1, access("").2) };
+        store.prepare(Some((WWW, WWW))).unwrap();
+        for (group, item, aspect, path, expected) in &files {
+            store.save(*group, item, aspect, eab).unwrap();
+            assert_eq!(access(path), as_expected(*expected), "{path}");
+            // As the C module leaves it, whose worker is the server's user.
+            let open = fs::Permissions::from_mode(0o644);
+            fs::set_permissions(store.base().join(path), open).unwrap();
+            store.save(*group, "b.org", aspect, b"{}").unwrap();
+        }
+        store.prepare(Some((WWW, WWW))).unwrap();
+        for (group, _, aspect, path, expected) in files {
+            assert_eq!(access(path), as_expected(expected), "{path}");
+            assert_eq!(access(&format!("{}/b.org/{}", group.name(), aspect.file_name())).0, 0o644, "{path}");
+        }
+    }
+
+    #[test]
     fn modes_are_right_whatever_the_umask() {
         for umask in [0o077, 0o000] {
             let umask = rustix::process::umask(umask.into());
@@ -441,7 +519,7 @@ mod tests {
         put(&store, Group::Staging, "before.org");
         fs::set_permissions(store.base().join("staging/before.org"), fs::Permissions::from_mode(0o700)).unwrap();
         put(&store, Group::Domains, "a.org");
-        store.prepare(Some(WWW)).unwrap();
+        store.prepare(Some((WWW, WWW))).unwrap();
         put(&store, Group::Staging, "a.org");
         put(&store, Group::Challenges, "a.org");
         store.rename((Group::Staging, "a.org"), (Group::Staging, "b.org")).unwrap();
@@ -512,7 +590,7 @@ mod tests {
         symlink(&target, &base).unwrap();
         symlink(target.join("live"), target.join("domains")).unwrap();
         let store = FileStore::open(&base).unwrap();
-        store.prepare(Some(WWW)).unwrap();
+        store.prepare(Some((WWW, WWW))).unwrap();
         for _ in 0..2 {
             put(&store, Group::Tmp, "a.org");
             store.replace("a.org").unwrap();
@@ -526,7 +604,7 @@ mod tests {
     #[test]
     fn links_of_the_servers_user_lead_nowhere() {
         let (temp, store) = scene();
-        store.prepare(Some(WWW)).unwrap();
+        store.prepare(Some((WWW, WWW))).unwrap();
         let victim = temp.path().join("victim");
         fs::create_dir(&victim).unwrap();
         fs::write(victim.join("md.json"), "secret").unwrap();
@@ -534,7 +612,7 @@ mod tests {
         symlink(&victim, store.base().join("staging/a.org")).unwrap();
         put(&store, Group::Staging, "b.org");
         symlink(victim.join("md.json"), store.base().join("staging/b.org/job.json")).unwrap();
-        store.prepare(Some(WWW)).unwrap();
+        store.prepare(Some((WWW, WWW))).unwrap();
         assert_eq!(store.list(Group::Staging).unwrap(), ["b.org"]);
         assert_eq!(store.load(Group::Staging, "a.org", &Aspect::MdJson).unwrap(), None);
         assert!(store.save(Group::Staging, "a.org", &Aspect::MdJson, b"").is_err());

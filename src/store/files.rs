@@ -27,6 +27,14 @@ pub(super) struct Pending<'d> {
     name: &'d str,
 }
 
+/// Who may read and write a file: its mode, and its user and group where they are not those of the writer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access {
+    pub(super) mode: u32,
+    pub(super) owner: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
 /// Whether symbolic links are followed. Where another user can make them, they could lead root anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
@@ -142,26 +150,30 @@ impl Dir {
     /// The content of a file, `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
+        let file = self.open_file(name).map_err(failed)?;
+        file.map(|file| read_all(&file)).transpose().map_err(failed)
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         // A pipe that somebody put here must not make the server wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | self.links.flags();
-        let file = match openat(&self.handle, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            opened => File::from(opened.map_err(|error| failed(error.into()))?),
-        };
-        read_all(&file).map(Some).map_err(failed)
+        match openat(&self.handle, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(Some(opened?.into())),
+        }
     }
 
     /// Replaces the content of a file. If that fails, the old file is as it was.
-    pub(super) fn write(&self, name: &str, mode: u32, data: &[u8]) -> Result<(), StoreError> {
-        let pending = self.prepare(name, mode, data)?;
+    pub(super) fn write(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<(), StoreError> {
+        let pending = self.prepare(name, access, data)?;
         pending.sync()?;
         pending.replace()?;
         self.settle()
     }
 
     /// Writes a file that must not exist; `false` if it does.
-    pub(super) fn create(&self, name: &str, mode: u32, data: &[u8]) -> Result<bool, StoreError> {
-        let pending = self.prepare(name, mode, data)?;
+    pub(super) fn create(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<bool, StoreError> {
+        let pending = self.prepare(name, access, data)?;
         pending.sync()?;
         let created = match linkat(&self.handle, &pending.temp, &self.handle, name, AtFlags::empty()) {
             Err(Errno::EXIST) => false,
@@ -205,10 +217,15 @@ impl Dir {
 
     /// Fills a temporary file. Its name is unique: with a common one, a slow writer could publish what another has only
     /// begun to write.
-    pub(super) fn prepare<'d>(&'d self, name: &'d str, mode: u32, data: &[u8]) -> Result<Pending<'d>, StoreError> {
+    pub(super) fn prepare<'d>(
+        &'d self,
+        name: &'d str,
+        access: impl Into<Access>,
+        data: &[u8],
+    ) -> Result<Pending<'d>, StoreError> {
         let prepared = unique().and_then(|unique| {
             let temp = format!("{name}.{unique:016x}{TEMP_SUFFIX}");
-            match self.fill(&temp, mode, data) {
+            match self.fill(&temp, access.into(), data) {
                 Ok(file) => Ok(Pending { dir: self, file, temp, name }),
                 Err(error) => {
                     let _ = unlinkat(&self.handle, &temp, AtFlags::empty());
@@ -226,11 +243,24 @@ impl Dir {
         Ok(())
     }
 
-    fn fill(&self, temp: &str, mode: u32, data: &[u8]) -> io::Result<File> {
+    /// Gives a file the access that is right for its content, if it is there.
+    pub(super) fn protect(&self, name: &str, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
+        let failed = |error: io::Error| StoreError::io("protect", self.path.join(name), error);
+        let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(()) };
+        let (data, metadata) = (read_all(&file).map_err(failed)?, file.metadata().map_err(failed)?);
+        let access = access(&data);
+        let is_right =
+            metadata.mode() & 0o7777 == access.mode && access.group.is_none_or(|group| group == metadata.gid());
+        // A file of another user's is not given away: in a directory of the server's user it could be any file of root's.
+        let is_foreign = access.owner.is_some_and(|owner| owner != metadata.uid());
+        if is_right || is_foreign { Ok(()) } else { access.apply(&file).map_err(failed) }
+    }
+
+    fn fill(&self, temp: &str, access: Access, data: &[u8]) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.handle, temp, flags, Mode::RUSR | Mode::WUSR)?);
+        access.apply(&file)?;
         file.write_all(data)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
         Ok(file)
     }
 
@@ -258,6 +288,21 @@ impl Dir {
             names.extend(name.ok().filter(|name| name != "." && name != ".."));
         }
         Ok(names)
+    }
+}
+
+impl From<u32> for Access {
+    fn from(mode: u32) -> Self {
+        Self { mode, owner: None, group: None }
+    }
+}
+
+impl Access {
+    fn apply(self, file: &File) -> io::Result<()> {
+        if self.owner.is_some() || self.group.is_some() {
+            fchown(file, self.owner, self.group)?;
+        }
+        file.set_permissions(Permissions::from_mode(self.mode))
     }
 }
 

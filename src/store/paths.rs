@@ -118,6 +118,10 @@ impl Group {
 }
 
 impl Aspect {
+    /// Files in readable directories that may hold the key of an external account.
+    pub(super) const WITH_EAB_KEYS: [(Group, Self); 3] =
+        [(Group::Accounts, Self::AccountJson), (Group::Staging, Self::AccountJson), (Group::Staging, Self::MdJson)];
+
     /// The name of the file.
     #[must_use]
     pub fn file_name(&self) -> String {
