@@ -77,6 +77,7 @@ def test_a_document_has_the_account(cli: A2md) -> None:
     assert done.output[0]["account"] == "ACME-localhost-0000"
 
 
+@pytest.mark.pebble(strict=True)
 def test_accounts_are_validated_agreed_and_removed(cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:
     first, second = register(cli), register(cli)
     done = cli("acme", "validate", first, second)

@@ -35,7 +35,7 @@ def test_never_came(lone_httpd):
     lone_httpd.start()
 
 def test_leak(world):
-    subprocess.run("setsid sleep 300 &", shell=True)
+    subprocess.Popen(["sleep", "300"], start_new_session=True)
 
 def test_broken(lone_httpd):
     lone_httpd.start()
