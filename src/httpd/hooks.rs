@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, driver, process};
+use super::{answers, driver, https, process};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -101,17 +101,35 @@ pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {}
 
 /// A request, before mod_ssl or anything else looks at it.
 pub fn post_read_first(request: Request<'_>) -> Answer {
-    answers::unavailable(request).unwrap_or(Answer::Declined)
+    match answers::certificate_status(request) {
+        Ok(Answer::Declined) => answers::unavailable(request).unwrap_or(Answer::Declined),
+        answer => answer.unwrap_or(Answer::Declined),
+    }
 }
 
-/// A request, before it is mapped to anything: challenges are answered here.
-pub fn post_read_challenge(request: Request<'_>) -> Answer {
-    answers::http_01(request).unwrap_or(Answer::Declined)
+/// A request, before it is mapped to anything: challenges are answered, and what has to be asked for over https is sent there.
+pub fn post_read_second(request: Request<'_>) -> Answer {
+    match answers::http_01(request) {
+        Ok(Answer::Declined) => https::redirect(request).unwrap_or(Answer::Declined),
+        answer => answer.unwrap_or(Answer::Declined),
+    }
+}
+
+/// A request whose response is about to be made.
+pub fn insert_filter(request: Request<'_>) {
+    // Without the request's connection or server there is nothing to say about them.
+    let _ = https::promise(request);
 }
 
 /// A request in the content phase.
 pub fn handler(request: Request<'_>) -> Answer {
-    answers::md_status(request).unwrap_or(Answer::Declined)
+    answers::document(request).unwrap_or(Answer::Declined)
+}
+
+/// A part of mod_status's page, for programs or for people.
+pub fn status(request: Request<'_>, for_programs: bool) {
+    // Without the main server's configuration there is nothing to show.
+    let _ = answers::server_status(request, for_programs);
 }
 
 /// A certificate chain and its key, both PEM files that the parent can read.

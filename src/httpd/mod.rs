@@ -18,6 +18,7 @@ pub mod config;
 pub mod driver;
 mod entry;
 pub mod hooks;
+mod https;
 pub mod log;
 pub mod pool;
 pub mod process;

@@ -20,6 +20,7 @@ mod renewal;
 mod renewals;
 mod schedule;
 mod staged;
+mod staged_view;
 mod suitable;
 mod vault;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
+pub use staged_view::{StagedView, StagedViews};
 pub use suitable::reachability;
 pub use vault::{Vault, to_json};
 
@@ -121,6 +123,9 @@ pub struct Registry {
     pub entries: Vec<Entry>,
     /// Finds domains by name.
     pub index: DomainIndex,
+    /// Positions of the domains that apply to each host.
+    assigned: Vec<Vec<usize>>,
+    staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
 }
 
@@ -291,7 +296,8 @@ impl Setup {
             report!(AH10075, "no managed domains to supervise");
         }
         let accounts = Arc::default();
-        Ok(Registry { vault: self.vault, clock: self.clock, globals: self.globals, entries, index, accounts })
+        let Self { vault, clock, globals, assigned, .. } = self;
+        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views: StagedViews::default(), accounts })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -424,6 +430,20 @@ impl Setup {
                 note!(Warning, err.status; "{name}: {err}");
             }
         }
+    }
+}
+
+impl Registry {
+    /// The domains that apply to the host at that position.
+    pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
+        let positions = self.assigned.get(host).map_or(&[][..], Vec::as_slice);
+        positions.iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
+    }
+
+    /// What is staged for a domain; `None` if there is no renewal under way. Files are read only where they changed.
+    #[must_use]
+    pub fn staged_view(&self, md: &ManagedDomain) -> Option<Arc<StagedView>> {
+        self.staged_views.of(&self.vault, md, self.clock.now())
     }
 }
 

@@ -72,7 +72,16 @@ impl Registry {
         };
         let entries: Vec<Entry> = names.iter().filter_map(read).collect();
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
-        Ok(Self { clock, globals: Globals::default(), entries, index, accounts: Arc::default(), vault })
+        Ok(Self {
+            clock,
+            globals: Globals::default(),
+            entries,
+            index,
+            assigned: Vec::new(),
+            staged_views: Default::default(),
+            accounts: Arc::default(),
+            vault,
+        })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this

@@ -2,22 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
+use super::view::{self, View, key_names, served_names};
 use crate::crypto::Summary;
-use crate::model::{ManagedDomain, VERSION, time};
-use crate::registry::{Entry, Registry, Validity, common_validity, staged_facts, staged_report};
+use crate::model::{VERSION, time};
+use crate::registry::{Registry, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
 pub fn listing(registry: &Registry) -> Value {
-    let mut entries: Vec<&Entry> = registry.entries.iter().collect();
-    entries.sort_by(|a, b| a.md.name.cmp(&b.md.name));
+    let views = view::all(registry);
     let mut listing = Map::new();
     listing.insert("version".to_owned(), VERSION.into());
-    if !entries.is_empty() {
-        listing.insert(
-            "managed-domains".to_owned(),
-            entries.into_iter().map(|entry| object(registry, entry, false)).collect(),
-        );
+    if !views.is_empty() {
+        listing.insert("managed-domains".to_owned(), views.iter().map(|view| object(view, false)).collect());
     }
     Value::Object(listing)
 }
@@ -27,30 +24,52 @@ pub fn listing(registry: &Registry) -> Value {
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let called = registry.entries.iter().find(|entry| entry.md.name.as_str().eq_ignore_ascii_case(name));
     let entry = called.or_else(|| registry.entries.get(registry.index.covering(name)?))?;
-    Some(object(registry, entry, true))
+    Some(object(&View::new(registry, entry, true), true))
 }
 
-fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
-    let (now, md) = (registry.clock.now(), &entry.md);
-    let mut value = serde_json::to_value(&**md).unwrap_or_default();
+/// What anybody may know of the certificates of the domain at that position (`MDCertificateStatus`).
+#[must_use]
+pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
+    let view = View::new(registry, registry.entries.get(position)?, true);
+    let mut members = Map::new();
+    if let Some(common) = view.validity() {
+        members.insert("valid".to_owned(), validity(common));
+    }
+    let served = served_names(view.md).into_iter().zip(&view.entry.live.certificates);
+    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
+    if let Some(staged) = &view.staged {
+        let staged = certificates(&key_names(view.md), &staged.certificates);
+        members.insert("renewal".to_owned(), json!({ "cert": staged }));
+    }
+    Some(Value::Object(members))
+}
+
+fn brief(summary: &Summary) -> Value {
+    json!({
+        "valid": validity(summary.validity()),
+        "serial": summary.serial_hex(),
+        "sha256-fingerprint": summary.sha256_fingerprint(),
+    })
+}
+
+fn object(view: &View<'_>, with_log: bool) -> Value {
+    let (entry, md) = (view.entry, view.md);
+    let mut value = serde_json::to_value(md).unwrap_or_default();
     let Some(members) = value.as_object_mut() else { return value };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    let renew_at = entry.renew_at(now);
     members.insert("cert".to_owned(), certificates(&served_names(md), &entry.live.certificates));
-    members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
+    members.insert("renew-at".to_owned(), time::format_gmt(view.renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
-    let job = staged_report(&registry.vault, md);
-    if job.is_some() || renew_at <= now {
+    if view.renews() {
         members.insert("renew".to_owned(), true.into());
     }
-    if let Some(job) = job {
-        let job = if with_log { job } else { job.without_log() };
+    if let Some(staged) = &view.staged {
+        let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
-            let staged = staged_facts(&registry.vault, md);
-            renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged));
+            renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged.certificates));
         }
         members.insert("renewal".to_owned(), renewal);
     }
@@ -65,15 +84,6 @@ fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
         members.insert("valid".to_owned(), validity(common));
     }
     Value::Object(members)
-}
-
-/// Certificates of the store go by their key types, those in files by numbers.
-fn served_names(md: &ManagedDomain) -> Vec<String> {
-    if md.is_static() { (0..md.cert_files.len()).map(|number| number.to_string()).collect() } else { key_names(md) }
-}
-
-fn key_names(md: &ManagedDomain) -> Vec<String> {
-    md.key_specs().0.iter().map(|spec| spec.json_name().to_owned()).collect()
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -102,6 +112,7 @@ mod tests {
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::Eab;
+    use crate::registry::Entry;
     use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
 
@@ -233,7 +244,7 @@ mod tests {
             watched: true,
             challenges: Ok(Vec::new()).into(),
         };
-        let shown = object(&registry, &entry, true);
+        let shown = object(&View::new(&registry, &entry, true), true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));
         assert!(!shown.to_string().contains("c2VjcmV0"));
     }
