@@ -16,6 +16,11 @@ pub fn auto(registry: &Registry) -> String {
         lines.prefix = format!("ManagedDomain[{index}]");
         domain(&mut lines, registry, view);
     }
+    lines.prefix.clear();
+    // No stapling is managed.
+    for count in ["Total", "OK", "Renew", "Errored"] {
+        lines.add(&format!("ManagedStaplings{count}"), 0);
+    }
     lines.text
 }
 
