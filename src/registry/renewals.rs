@@ -160,7 +160,7 @@ impl Renewals {
         let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
         let Some(job) = job.filter(|job| job.last_run.is_none_or(|at| at <= now)) else { return due };
         let settings = renewal::settings(entry, &self.registry.globals);
-        let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings);
+        let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings, now);
         not_before.map_or(due, |moment| due.max(moment))
     }
 
