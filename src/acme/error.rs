@@ -18,15 +18,15 @@ pub enum AcmeError {
         /// What happened.
         source: HttpError,
     },
-    /// The directory could not be given by the CA.
+    /// The CA did not give what every client may have: its directory, a nonce.
     #[error("Unsuccessful in contacting ACME server at <{url}>: {}{}", unavailable(*.http_status), says(.problem, .moved_to))]
-    DirectoryStatus {
-        /// Directory URL.
+    Unavailable {
+        /// The resource.
         url: String,
         /// HTTP status.
         http_status: u16,
         /// What else the answer says.
-        problem: Option<Problem>,
+        problem: Option<Box<Problem>>,
         /// Where it redirects to.
         moved_to: Option<String>,
         /// Not before this moment.
@@ -66,7 +66,7 @@ pub enum AcmeError {
         /// HTTP status.
         http_status: u16,
         /// What else the answer says, in words that are not of the protocol.
-        problem: Option<Problem>,
+        problem: Option<Box<Problem>>,
         /// Where it redirects to.
         moved_to: Option<String>,
         /// Not before this moment.
@@ -176,7 +176,7 @@ fn unavailable(http_status: u16) -> String {
     }
 }
 
-fn says(problem: &Option<Problem>, moved_to: &Option<String>) -> String {
+fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
     match (problem, moved_to) {
         (Some(problem), _) => format!(": {}", problem.sentence()),
         (None, Some(url)) => format!(", a redirect to <{url}>, which is not followed"),
@@ -223,7 +223,7 @@ impl AcmeError {
         match self {
             Self::Problem { retry_after, .. }
             | Self::HttpStatus { retry_after, .. }
-            | Self::DirectoryStatus { retry_after, .. } => *retry_after,
+            | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
@@ -264,7 +264,7 @@ impl AcmeError {
     pub fn status(&self) -> Status {
         match self {
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
-            Self::DirectoryStatus { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
+            Self::Unavailable { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
             Self::Problem { problem, .. } => problem.status(),
             Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
             Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,
@@ -283,13 +283,13 @@ impl AcmeError {
         const TRIED_AGAIN: &str = "something else than the CA may have answered, such as a proxy; it is tried again";
         match self {
             Self::NotADirectory { .. } => Some("see that MDCertificateAuthority is the URL of the CA's directory"),
-            Self::DirectoryStatus { moved_to: Some(_), .. } | Self::HttpStatus { moved_to: Some(_), .. } => {
+            Self::Unavailable { moved_to: Some(_), .. } | Self::HttpStatus { moved_to: Some(_), .. } => {
                 Some("see whether the CA has a new URL for MDCertificateAuthority")
             }
-            Self::DirectoryStatus { http_status: 400..500, problem: None, retry_after: None, .. } => {
+            Self::Unavailable { http_status: 400..500, problem: None, retry_after: None, .. } => {
                 Some("see that MDCertificateAuthority is the URL of the CA's directory")
             }
-            Self::DirectoryStatus { .. } => Some("it is tried again"),
+            Self::Unavailable { .. } => Some("it is tried again"),
             Self::HttpStatus { http_status: 500.., .. } => {
                 Some("it is for the CA to put this right; it is tried again")
             }
@@ -318,10 +318,11 @@ impl AcmeError {
             Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
             Self::ChallengeFailed { name, problem } => {
                 let says = problem.sentence();
-                (Some(problem), format!("{name}: CA considers answer to challenge invalid: {says}"))
+                let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+                (Some(problem), format!("{name}CA considers answer to challenge invalid: {says}"))
             }
-            Self::DirectoryStatus { problem, .. } | Self::HttpStatus { problem, .. } => {
-                (problem.as_ref(), self.to_string())
+            Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
+                (problem.as_deref(), self.to_string())
             }
             _ => (None, self.to_string()),
         };

@@ -40,13 +40,7 @@ impl Session {
             .send(&Request::get(url))
             .map_err(|source| AcmeError::NoDirectory { url: url.to_owned(), source })?;
         if !is_success(&response) {
-            return Err(AcmeError::DirectoryStatus {
-                url: url.to_owned(),
-                http_status: response.status,
-                problem: problem(&response),
-                moved_to: moved_to(&response),
-                retry_after: self.retry_after(&response),
-            });
+            return Err(self.unavailable(url, &response));
         }
         Directory::parse(url, &response.body)
     }
@@ -103,7 +97,8 @@ impl Session {
             let url = &directory.new_nonce;
             let response = self.http.send(&Request::head(url))?;
             if !is_success(&response) {
-                return Err(self.error(url, &response));
+                // Not a word about the account, whatever the status.
+                return Err(self.unavailable(url, &response));
             }
             self.keep_nonce(&response);
         }
@@ -116,12 +111,22 @@ impl Session {
         }
     }
 
+    fn unavailable(&self, url: &str, response: &Response) -> AcmeError {
+        AcmeError::Unavailable {
+            url: url.to_owned(),
+            http_status: response.status,
+            problem: problem(response),
+            moved_to: moved_to(response),
+            retry_after: self.retry_after(response),
+        }
+    }
+
     fn error(&self, url: &str, response: &Response) -> AcmeError {
         let (retry_after, url, http_status) = (self.retry_after(response), url.to_owned(), response.status);
         match problem(response) {
             Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
             Some(problem) if problem.is_acme() || is_problem(response) && !problem.kind.is_empty() => {
-                AcmeError::Problem { problem, retry_after }
+                AcmeError::Problem { problem: *problem, retry_after }
             }
             problem => AcmeError::HttpStatus { url, http_status, problem, moved_to: moved_to(response), retry_after },
         }
@@ -175,13 +180,13 @@ fn is_problem(response: &Response) -> bool {
 
 /// What an answer says went wrong. Whatever the type of the body: servers and what is in front of them get it wrong, and
 /// the status says already that it is an error.
-fn problem(response: &Response) -> Option<Problem> {
+fn problem(response: &Response) -> Option<Box<Problem>> {
     let value: Value = serde_json::from_slice(&response.body).ok()?;
     let mut problem = Problem::from(value);
     // RFC 8555 sections 6.6 and 7.3.3.
     let for_people = |(relation, _): &(String, _)| matches!(relation.as_str(), "help" | "terms-of-service");
     problem.see.extend(links(response).filter(for_people).map(|(_, url)| url));
-    (problem.is_acme() || !problem.detail.is_empty()).then_some(problem)
+    (problem.is_acme() || !problem.detail.is_empty()).then(|| Box::new(problem))
 }
 
 /// Relations and targets of the `Link` headers (RFC 8288).

@@ -467,4 +467,6 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
