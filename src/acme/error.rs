@@ -311,6 +311,12 @@ impl AcmeError {
         }
     }
 
+    /// What happened, with all that the CA says, and what to do about it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.to_result().detail.unwrap_or_default()
+    }
+
     /// The result for job.json, the log and the status pages: what happened, with all that the CA says, and what to do.
     #[must_use]
     pub fn to_result(&self) -> JobResult {

@@ -495,6 +495,9 @@ fn the_status_says_it_all() {
         Soon,
     ));
     let other = Fault::Answer(answer(409, "application/json", r#"{"detail": "please wait", "code": 7}"#));
+    let blank = r#"{"type": "about:blank", "title": "Conflict", "detail": "please wait"}"#;
+    let blank = Fault::Answer(answer(409, "application/problem+json", blank));
+    rows.push((SIGNED, blank, "unexpected http status: 409 from <{url}>: please wait; {again}", Soon));
     rows.push((SIGNED, other, "unexpected http status: 409 from <{url}>: please wait; {again}", Soon));
     check(&rows);
 }
