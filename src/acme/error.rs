@@ -332,7 +332,7 @@ impl AcmeError {
             }
             _ => (None, self.to_string()),
         };
-        let kind = problem.map(|problem| problem.kind.clone()).filter(|kind| !kind.is_empty());
+        let kind = problem.filter(|problem| problem.has_type()).map(|problem| problem.kind.clone());
         let mismatch = matches!(self, Self::NoChallenge { .. }).then(|| "challenge-mismatch".to_owned());
         JobResult {
             problem: kind.or(mismatch),

@@ -125,7 +125,7 @@ impl Session {
         let (retry_after, url, http_status) = (self.retry_after(response), url.to_owned(), response.status);
         match problem(response) {
             Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
-            Some(problem) if problem.is_acme() || is_problem(response) && !says_nothing(&problem.kind) => {
+            Some(problem) if problem.is_acme() || is_problem(response) && problem.has_type() => {
                 AcmeError::Problem { problem: *problem, retry_after }
             }
             problem => AcmeError::HttpStatus { url, http_status, problem, moved_to: moved_to(response), retry_after },
@@ -176,11 +176,6 @@ pub fn empty_object() -> Value {
 
 fn is_problem(response: &Response) -> bool {
     response.content_type().as_deref() == Some("application/problem+json")
-}
-
-/// Whether the status of the answer says as much as this type (RFC 7807 section 4.2).
-fn says_nothing(kind: &str) -> bool {
-    matches!(kind, "" | "about:blank")
 }
 
 /// What an answer says went wrong. Whatever the type of the body: servers and what is in front of them get it wrong, and

@@ -114,6 +114,12 @@ impl Problem {
         acme_name(&self.kind).is_some()
     }
 
+    /// Whether it has a type that says more than the HTTP status does (RFC 7807 section 4.2).
+    #[must_use]
+    pub fn has_type(&self) -> bool {
+        !matches!(self.kind.as_str(), "" | "about:blank")
+    }
+
     /// The status code that goes with the type.
     #[must_use]
     pub fn status(&self) -> Status {

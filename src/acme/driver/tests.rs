@@ -371,6 +371,10 @@ fn rate_limits_say_when_to_come_back() {
                  too many",
                 Status::AGAIN,
             ),
+            Operation::Nonce => (
+                "Unsuccessful in contacting ACME server at <https://ca.test/nonce>: it answered with HTTP status 429: too many",
+                Status::AGAIN,
+            ),
             _ => ("too many <urn:ietf:params:acme:error:rateLimited>", Status::BAD_ARGUMENT),
         };
         let err = fails_then_succeeds(row(operation, Fault::Answer(limited.clone()), says, status));
