@@ -148,6 +148,7 @@ def test_a_ca_that_is_not_trusted_or_not_there_is_said_with_the_directive(
         "trust.example.org": ("MDCACertificateFile none", "name its root certificate in MDCACertificateFile"),
         "name.example.org": ("MDCertificateAuthority https://ca.invalid/dir", "the name of ca.invalid cannot be resolved"),
         "proxy.example.org": ("MDHttpProxy http://user:secret@127.0.0.1:1", "the proxy 127.0.0.1:1 of MDHttpProxy cannot"),
+        "https.example.org": (f"MDHttpProxy https://localhost:{pebble.port}", "in MDHttpProxyCACertificateFile"),
         "moved.example.org": (f"MDCertificateAuthority {_moved(world)}", "redirect to <https://new.invalid/>"),
     }
     for name, (line, _) in cases.items():

@@ -414,6 +414,17 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
             assert_eq!(logged("AH10056", &format!("{bare}] while[")), 1);
         }
     }
+    let terms = with_header(
+        problem(403, "userActionRequired", "new terms"),
+        "Link",
+        "<https://ca.test/terms>; rel=terms-of-service",
+    );
+    check(&[(
+        &[NewOrder],
+        Fault::Answer(terms),
+        "new terms, see https://ca.test/terms; do what the CA asks of the holder of the account",
+        Tomorrow,
+    )]);
     // The directory's says it too, and is asked again soon: there is no other way.
     check(&[(
         &[Directory],
