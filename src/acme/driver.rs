@@ -378,7 +378,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Ok(()) => self.facts.chain = true,
             // What an earlier run has left is of no use, and would not be in the next run either.
             Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
-            Err(err @ (AcmeError::WrongKey | AcmeError::Port(_))) => {
+            Err(err @ (AcmeError::WrongKey | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
                 self.tear_down()?;
                 self.journal.save_order(&OrderRecord::default())?;
                 return Err(err);

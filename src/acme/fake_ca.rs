@@ -24,6 +24,7 @@ pub enum Operation {
     Challenge,
     Finalize,
     Certificate,
+    RenewalInfo,
 }
 
 /// What goes wrong with a request.
@@ -35,6 +36,8 @@ pub enum Fault {
     Drop,
     /// The request is processed, but its answer is lost.
     DropAnswer,
+    /// There is no answer, for this reason.
+    Fail(fn() -> HttpError),
     /// The request is not processed, and this is the answer.
     Answer(Response),
     /// The request is processed, and its answer is altered.
@@ -64,8 +67,14 @@ pub struct Behaviour {
     pub with_issuer: bool,
     /// Life of certificates.
     pub days: i64,
+    /// Certificates are valid only so long after they were issued.
+    pub starts_in: SignedDuration,
+    /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
+    pub forgets: &'static [&'static [u8]],
     /// Terms of service are announced.
     pub has_terms: bool,
+    /// When it wants certificates to be renewed (RFC 9773): what is answered for each, if it has that at all.
+    pub renewal_info: Option<Value>,
 }
 
 struct Account {
@@ -131,7 +140,10 @@ impl Default for Behaviour {
             http_01: true,
             with_issuer: true,
             days: 90,
+            starts_in: SignedDuration::ZERO,
+            forgets: &[],
             has_terms: true,
+            renewal_info: None,
         }
     }
 }
@@ -277,6 +289,7 @@ impl HttpClient for FakeCa {
             "challenge" => Operation::Challenge,
             "finalize" => Operation::Finalize,
             "certificate" => Operation::Certificate,
+            "renewal-info" => Operation::RenewalInfo,
             _ => panic!("{}", request.url),
         };
         let mut state = self.state();
@@ -288,8 +301,10 @@ impl HttpClient for FakeCa {
         }
         let mut response = match &fault {
             Some(Fault::Drop) => return lost(),
+            Some(Fault::Fail(why)) => return Err(why()),
             Some(Fault::Answer(response)) => response.clone(),
             Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
+            _ if operation == Operation::RenewalInfo => renewal_info(&mut state, request),
             _ => self.process(&mut state, operation, id.parse().unwrap(), request),
         };
         match fault {
@@ -465,7 +480,7 @@ impl FakeCa {
                 Some(order) if order.account == account && order.status == "valid" => certificate(order),
                 _ => hidden(),
             },
-            Operation::Directory | Operation::Nonce | Operation::NewAccount => unreachable!(),
+            _ => unreachable!("answered above"),
         }
     }
 
@@ -474,15 +489,16 @@ impl FakeCa {
             return state.violation(format!("{:?} for the directory", request.method));
         }
         let terms = state.behaviour.has_terms.then(|| url("terms"));
-        json_answer(
-            200,
-            &json!({
-                "newNonce": url("nonce"),
-                "newAccount": url("new-account"),
-                "newOrder": url("new-order"),
-                "meta": { "termsOfService": terms },
-            }),
-        )
+        let mut directory = json!({
+            "newNonce": url("nonce"),
+            "newAccount": url("new-account"),
+            "newOrder": url("new-order"),
+            "meta": { "termsOfService": terms },
+        });
+        if state.behaviour.renewal_info.is_some() {
+            directory["renewalInfo"] = url("renewal-info").into();
+        }
+        json_answer(200, &directory)
     }
 
     fn challenge(&self, state: &mut State, id: usize, key: &Value, payload: &Value) -> Response {
@@ -512,10 +528,11 @@ impl FakeCa {
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let Some(leaf) = self.issuer.issue(&csr, self.clock.now(), behaviour.days) else {
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, behaviour.days, forgets);
+        let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
-        let mut names = leaf.names();
+        let mut names = whole.names();
         let mut wanted: Vec<_> =
             order.names.iter().map(|name| name["value"].as_str().unwrap_or_default().to_owned()).collect();
         names.sort();
@@ -529,6 +546,14 @@ impl FakeCa {
         order.certificate.extend(behaviour.with_issuer.then(|| self.issuer.root().clone()));
         order.status = if order.reads == 0 { "valid" } else { "processing" };
         json_answer(200, &state.order_value(id))
+    }
+}
+
+fn renewal_info(state: &mut State, request: &Request) -> Response {
+    match state.behaviour.renewal_info.clone() {
+        _ if request.method != Method::Get => state.violation(format!("{:?} for renewal information", request.method)),
+        Some(info) => json_answer(200, &info),
+        None => problem(404, "malformed", "not found"),
     }
 }
 

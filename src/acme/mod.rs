@@ -32,6 +32,6 @@ pub use facts::Facts;
 pub use next::{Step, next};
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
-pub use ports::{AccountBook, AccountClaim, Journal, PortError, Publisher};
+pub use ports::{AccountBook, AccountClaim, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
 pub use session::Session;

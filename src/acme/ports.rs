@@ -14,6 +14,17 @@ pub struct PortError {
     pub text: String,
 }
 
+/// Why a chain is not saved.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainRefused {
+    /// It is not what was ordered: for this reason, a sentence.
+    #[error("{0}")]
+    Unfit(String),
+    /// It cannot be written.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
 /// What survives of one domain's renewal. What is saved is durable when the call returns; what cannot be read counts
 /// as absent. Only one driver at a time uses the journal of a domain.
 pub trait Journal {
@@ -42,7 +53,7 @@ pub trait Journal {
     ///
     /// # Errors
     /// If it cannot be written, or does not fit the domain and the key.
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError>;
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused>;
 
     /// Notes what is being done, for those who watch.
     fn progress(&mut self, activity: &str);

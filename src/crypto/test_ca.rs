@@ -34,8 +34,9 @@ impl Issuer {
         &self.root
     }
 
-    /// A certificate with the subject, the names and the key of the request; `None` if that is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64) -> Option<Certificate> {
+    /// A certificate with the subject, the key and the extensions of the request, without those of these OIDs; `None` if
+    /// that is not signed with its key.
+    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -50,6 +51,10 @@ impl Issuer {
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
         builder.set_not_after(Asn1Time::from_unix(from.as_second() + days * 86_400).ok()?.as_ref()).ok()?;
         for extension in request.extensions().ok()? {
+            let der = extension.to_der().ok()?;
+            if without.iter().any(|oid| der.windows(oid.len()).any(|bytes| bytes == *oid)) {
+                continue;
+            }
             builder.append_extension(extension).ok()?;
         }
         builder.sign(self.key.pkey(), MessageDigest::sha256()).ok()?;

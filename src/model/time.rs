@@ -43,6 +43,30 @@ pub mod gmt {
     }
 }
 
+/// Serde form of several moments; what cannot be read is left out.
+pub mod gmt_list {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Timestamp, format_gmt, parse_gmt};
+
+    /// Writes the moments as GMT texts.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(times: &[Timestamp], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(times.iter().map(|time| format_gmt(*time)))
+    }
+
+    /// Reads moments from GMT texts.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Timestamp>, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(value.as_array().into_iter().flatten().filter_map(|value| parse_gmt(value.as_str()?)).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -419,7 +419,7 @@ impl Setup {
             );
             job.errors = 0;
             job.retry_after = staged::retry_after(&self.vault, md, &job);
-            job.next_run = job.retry_after;
+            job.next_run = staged::floor(&self.vault, md, &job, self.clock.now());
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 note!(Warning, err.status; "{name}: {err}");
             }
@@ -466,5 +466,7 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
     listed.unwrap_or_default().into_iter().collect()
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

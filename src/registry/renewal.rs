@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal, StoredChallenges};
 use super::{Entry, Registry};
 use crate::acme::{AccountScope, AcmeError, Driver, Outcome, PortError, Wanted};
@@ -160,6 +161,7 @@ impl Renewal {
         job.errors = 0;
         job.next_run = None;
         job.settings = None;
+        job.validation_failures.clear();
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
@@ -182,13 +184,17 @@ impl Renewal {
         let detail = result.detail.clone().unwrap_or_default();
         job.errors = job.errors.saturating_add(1);
         job.retry_after = err.retry_after().filter(|at| *at > now);
-        let next = (now + delay(job.errors, err.is_permanent())).max(job.retry_after.unwrap_or(now));
+        let mut next = (now + delay(job.errors, err.is_permanent())).max(job.retry_after.unwrap_or(now));
+        if matches!(err, AcmeError::ChallengeFailed { .. }) {
+            job.validation_failures = schedule::recent(&job.validation_failures, now);
+            job.validation_failures.push(now);
+            let floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);
+            next = next.max(floor.unwrap_or(now));
+        }
         job.next_run = Some(next);
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
-        let problem = result.problem.as_ref().map(|problem| format!(" problem[{problem}]")).unwrap_or_default();
-        let activity = result.activity.as_ref().map(|activity| format!(" while[{activity}]")).unwrap_or_default();
-        report!(AH10056, err.status(); "processing {name}:{activity}{problem} {detail}");
+        report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
         report!(
             AH10057,
             "{name}: encountered error for the {}. time, next run in {}",

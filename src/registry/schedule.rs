@@ -29,6 +29,30 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
     (exact + spread).clamp(base, MAX_DELAY)
 }
 
+/// Failed validations of a name that a CA is to see in an hour at most, from a domain that all its names stand for.
+pub const MAX_VALIDATION_FAILURES: usize = 5;
+
+/// How many of these the server uses by itself: the last one is for an administrator who has put something right.
+pub const OWN_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Those of the last hour. What is to come is of a clock that was wrong.
+#[must_use]
+pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
+    let mut recent: Vec<_> = failures.iter().copied().filter(|at| *at <= now && *at > now - HOUR).collect();
+    recent.sort_unstable();
+    recent
+}
+
+/// The moment from which on there were fewer than `most` failures within the hour before; `None` if that is now.
+#[must_use]
+pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> Option<Timestamp> {
+    let recent = recent(failures, now);
+    let too_many = recent.len().checked_sub(most)?;
+    Some(*recent.get(too_many)? + HOUR)
+}
+
 /// Time until the next check of all domains: the interval, spread by half to either side.
 #[must_use]
 pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
@@ -59,6 +83,47 @@ mod tests {
         let delays: Vec<_> = (1..=4).map(|n| back_off(n, false, base, 0.5).as_secs()).collect();
         assert_eq!(delays, [30, 60, 120, 240]);
         assert_eq!(back_off(1, true, base, 0.5), MAX_DELAY);
+    }
+
+    #[test]
+    fn validations_fail_five_times_an_hour_at_most() {
+        let at = |minutes: i64| Timestamp::from_second(1_000_000 + 60 * minutes).unwrap();
+        // Minutes of failures, and of the moment at which there may be another one, looked at in minute 30.
+        let rows: [(&[i64], Option<i64>); 8] = [
+            (&[], None),
+            (&[1, 2, 3, 4], None),
+            (&[0, 1, 2, 3, 4], Some(60)),
+            (&[4, 3, 2, 1, 0], Some(60)),
+            (&[0, 1, 2, 3, 4, 29], Some(61)),
+            (&[-30, 0, 1, 2, 3], None),
+            (&[-29, 0, 1, 2, 3], Some(31)),
+            (&[1, 2, 3, 31, 500], None),
+        ];
+        for (failures, expected) in rows {
+            let failures: Vec<_> = failures.iter().map(|minute| at(*minute)).collect();
+            assert_eq!(validation_floor(&failures, MAX_VALIDATION_FAILURES, at(30)), expected.map(at), "{failures:?}");
+        }
+    }
+
+    #[test]
+    fn no_delay_makes_more_than_five_failures_in_any_hour() {
+        for (base, random) in [(1, 0.0), (5, 0.0), (5, 0.5), (30, 1.0)] {
+            let (mut now, mut failures, mut all) = (Timestamp::from_second(1_000_000).unwrap(), Vec::new(), Vec::new());
+            for errors in 1..200 {
+                failures = recent(&failures, now);
+                failures.push(now);
+                all.push(now);
+                // Somebody restarts the server all the time.
+                let (most, delay) = if errors % 3 == 0 {
+                    (MAX_VALIDATION_FAILURES, SignedDuration::ZERO)
+                } else {
+                    (OWN_VALIDATION_FAILURES, back_off(errors % 3, false, SignedDuration::from_secs(base), random))
+                };
+                now = (now + delay).max(validation_floor(&failures, most, now).unwrap_or(now));
+            }
+            let hour = |from: &Timestamp| all.iter().filter(|at| *at >= from && **at < *from + HOUR).count();
+            assert_eq!(all.iter().map(hour).max(), Some(MAX_VALIDATION_FAILURES), "{base} {random}");
+        }
     }
 
     #[test]

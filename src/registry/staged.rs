@@ -6,15 +6,19 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::live::read_chain;
+use super::schedule;
 use super::vault::{Vault, port_error};
-use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChainRefused, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Chain, PrivateKey, Summary};
-use crate::model::{Job, JobResult, KeySpec, ManagedDomain, Status};
+use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
 /// Progress is written at most this often.
 const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
+
+/// A certificate that is valid only after so long is a mistake; less may be a clock that is behind.
+const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The journal of one domain's renewal, with the report on it.
 pub struct StagedJournal {
@@ -87,13 +91,21 @@ impl StagedJournal {
 }
 
 /// The moment before which `job`, the report on what is staged, lets nobody try again. What was begun for something
-/// else, or failed with other `settings`, need not fail again, but the CA's word counts.
+/// else, or failed with other `settings`, need not fail again, but the CA's word counts, and so does the number of
+/// validations that failed.
 #[must_use]
-pub fn not_before(vault: &Vault, md: &ManagedDomain, job: &Job, settings: &str) -> Option<Timestamp> {
+pub fn not_before(vault: &Vault, md: &ManagedDomain, job: &Job, settings: &str, now: Timestamp) -> Option<Timestamp> {
     if job.settings.as_deref() == Some(settings) && begun(vault, md).is_some() {
         return job.next_run;
     }
-    retry_after(vault, md, job)
+    floor(vault, md, job, now)
+}
+
+/// The moment before which nothing makes the renewal due: what the CA said, and what it has seen fail in this hour.
+#[must_use]
+pub fn floor(vault: &Vault, md: &ManagedDomain, job: &Job, now: Timestamp) -> Option<Timestamp> {
+    let failed = schedule::validation_floor(&job.validation_failures, schedule::MAX_VALIDATION_FAILURES, now);
+    retry_after(vault, md, job).max(failed)
 }
 
 /// When the CA wants to be asked again. What another CA said does not count.
@@ -120,8 +132,8 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
-    // Which settings failed is for the next attempt only.
-    let job = Job { name: md.name.to_string(), settings: None, ..job };
+    // These are for the next attempt only.
+    let job = Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), ..job };
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 
@@ -143,7 +155,7 @@ fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
-/// names are there, it has not expired.
+/// names are there and must-staple is as wanted, it has not expired and is not for a far future.
 ///
 /// # Errors
 /// What is missing or wrong.
@@ -182,6 +194,16 @@ fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, n
     }
     if leaf.not_after() <= now {
         return Err(format!("certificate({name}) has expired"));
+    }
+    if leaf.not_before() > now + FAR_AHEAD {
+        return Err(format!("certificate({name}) is not valid before {}", time::format_gmt(leaf.not_before())));
+    }
+    match (md.must_staple, leaf.must_staple()) {
+        (true, false) => return Err(format!("certificate({name}) lacks the 'must-staple' that MDMustStaple asks for")),
+        (false, true) => {
+            return Err(format!("certificate({name}) has 'must-staple', which MDMustStaple does not ask for"));
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -222,13 +244,14 @@ impl Journal for StagedJournal {
         verified(&self.vault, &self.md, spec, self.clock.now()).is_ok()
     }
 
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
         let name = self.md.name.as_str();
-        let unusable = |reason| PortError { status: Status::GENERAL, text: format!("the CA's {reason}") };
+        let unusable = |reason| ChainRefused::Unfit(format!("the CA's {reason}"));
         let key =
             self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
-        self.vault.store().save(Group::Staging, name, &Aspect::Chain(spec.clone()), &chain.to_pem()).map_err(port_error)
+        let aspect = Aspect::Chain(spec.clone());
+        Ok(self.vault.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
     }
 
     fn progress(&mut self, activity: &str) {

@@ -3,7 +3,7 @@ use std::sync::{LazyLock, Mutex};
 
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::acme::{AccountClaim, OrderStatus, PortError};
+use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
 use crate::http::Response;
 use crate::model::{DomainName, Status};
@@ -79,7 +79,7 @@ impl Journal for MemoryJournal {
         self.0.lock().unwrap().chains.contains_key(spec.json_name())
     }
 
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
         self.0.lock().unwrap().chains.insert(spec.json_name().to_owned(), chain.clone());
         Ok(())
     }
@@ -336,7 +336,8 @@ fn fails_then_succeeds(row: Row) -> AcmeError {
     let err = world.run().expect_err(&context);
     assert_eq!((err.to_string(), err.status()), (row.says.to_owned(), row.status), "{context}");
     let result = err.to_result();
-    assert!(result.detail.is_some_and(|detail| row.says.contains(&detail) || detail.contains(row.says)), "{context}");
+    let says = row.says.split(" <urn:").next().unwrap_or_default();
+    assert!(result.detail.is_some_and(|detail| detail.starts_with(says)), "{context}");
     world.ca.recover();
     world.succeeds();
     assert_eq!(world.ca.accounts(), 1, "{context}");
@@ -366,7 +367,12 @@ fn rate_limits_say_when_to_come_back() {
     for operation in ALL {
         let (says, status) = match operation {
             Operation::Directory => (
-                "Unsuccessful in contacting ACME server at <https://ca.test/directory>: it answered with HTTP status 429",
+                "Unsuccessful in contacting ACME server at <https://ca.test/directory>: it answered with HTTP status 429: \
+                 too many",
+                Status::AGAIN,
+            ),
+            Operation::Nonce => (
+                "Unsuccessful in contacting ACME server at <https://ca.test/nonce>: it answered with HTTP status 429: too many",
                 Status::AGAIN,
             ),
             _ => ("too many <urn:ietf:params:acme:error:rateLimited>", Status::BAD_ARGUMENT),
@@ -429,7 +435,7 @@ fn problems_are_told_and_some_are_permanent() {
 fn empty_and_broken_answers_are_errors_of_this_run_only() {
     let bodies: [fn(&mut Response); 3] = [
         |answer| answer.body.clear(),
-        |answer| answer.body.truncate(answer.body.len() / 2),
+        |answer| answer.body.truncate(answer.body.len() * 2 / 5),
         |answer| answer.body = b"<html>sorry</html>".to_vec(),
     ];
     for operation in ALL {
