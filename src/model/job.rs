@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::time::gmt;
-use super::{Problem, Status, Timestamp};
+use super::{Authorities, Problem, Status, Timestamp};
 
 /// The report of a renewal; never the truth about what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -41,6 +41,12 @@ pub struct Job {
     /// Stands for the settings with which the last attempt failed: with others, it need not fail again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
+    /// Directory URL of the CA that is or was asked, where it does not go without saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_url: Option<String>,
+    /// What is remembered of the CAs, where there are several.
+    #[serde(skip_serializing_if = "Authorities::is_empty")]
+    pub authorities: Authorities,
 }
 
 /// How an attempt ended, or what it is doing.
