@@ -487,4 +487,6 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
 }
 
 #[cfg(test)]
+mod several_cas;
+#[cfg(test)]
 mod tests;
