@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.a2md import A2md
 from harness.httpd import Httpd
 from harness.module import Module
 from harness.pebble import Pebble
@@ -198,3 +199,23 @@ def test_roots_for_the_authority_may_be_at_a_relative_path(httpd: Httpd, pebble:
     httpd.start().obtain(NAME)
     assert httpd.served(NAME, ca=pebble.root).verified
     assert sandbox.md_json(NAME)["ca-certs"] == str(sandbox.root / "ca.pem")
+
+
+@pytest.mark.module("ours")
+def test_a_drive_goes_by_the_proxy_of_the_domain_or_of_the_command(
+    httpd: Httpd, pebble: Pebble, proxy: Proxy, sandbox: Sandbox
+) -> None:
+    httpd.config.add("MDRenewMode manual")
+    httpd.config.md_set(NAME, f"MDHttpProxy {proxy.https}", f"MDHttpProxyCACertificateFile {proxy.ca.cert_file}")
+    httpd.config.http(NAME).https(NAME)
+    httpd.start()
+    cli = A2md(sandbox, pebble)
+    assert cli("update", NAME, "contacts", "admin@example.org").code == 0
+    done = cli("drive", "-f", NAME)
+    assert done.code == 0, done
+    tunnels = proxy.tunnels(pebble)
+    assert tunnels > 0
+    done = cli.with_options("-p", "http://localhost:1")("drive", "-f", NAME)
+    assert done.code == 1
+    assert "Connection refused" in done.err
+    assert (proxy.tunnels(pebble), pebble.new_orders) == (tunnels, 1)
