@@ -357,6 +357,32 @@ fn a_refusal_of_one_ca_stops_nobody_at_another() {
 }
 
 #[test]
+fn the_limit_of_open_orders_is_that_of_the_ca_whose_turn_it_is() {
+    let (mut world, way) = fleet(40);
+    configure(&mut world, &[A, B]);
+    let text = format!(r#"{{"errors":13,"authorities":[{{"url":"{A}","errors":0,"turns":1}}]}}"#);
+    names(20).iter().for_each(|name| world.put(Group::Staging, name, &Aspect::JobJson, &text));
+    names(20).iter().for_each(|name| world.put(Group::Staging, name, &Aspect::MdJson, "{}"));
+    world.ca.behave(|ca| ca.pending_reads = u32::MAX);
+    let client = Arc::clone(&way);
+    let renewals = world.renewals_with(true, Arc::clone(&world.clock) as _, move |_| Some(Arc::clone(&client) as _));
+    let cancel = Cancel::default();
+    std::thread::scope(|scope| {
+        renewals.tick();
+        let worker = scope.spawn(|| renewals.work(&cancel));
+        // More than one CA may have, and not at the limit of either.
+        while world.ca.count(Operation::Challenge) < 40 {
+            world.clock.advance(pace::Pace::GAP);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        cancel.cancel();
+        worker.join().unwrap();
+    });
+    let asked = way.asked();
+    assert_eq!((asked.matches('A').count(), asked.matches('B').count()), (20, 20));
+}
+
+#[test]
 fn a_thousand_domains_due_at_once_are_no_storm() {
     const COUNT: usize = 1000;
     let (world, way) = fleet(COUNT);
