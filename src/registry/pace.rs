@@ -9,7 +9,7 @@ pub struct Pace {
     open: usize,
     /// How many may be.
     room: usize,
-    /// The next may begin then.
+    /// When the next would begin if all kept their distance.
     next: Timestamp,
     /// None may begin before.
     paused_until: Timestamp,
@@ -32,8 +32,11 @@ impl Default for Pace {
 impl Pace {
     /// Renewals that may be open at one CA at a time.
     pub const MOST_OPEN: usize = 32;
-    /// Time between two that begin. Each needs a nonce of its own, and Let's Encrypt gives 20 in a second.
+    /// Time between two that begin. Each needs a nonce of its own, and Let's Encrypt gives 20 in a second, 10 of them at
+    /// once.
     pub const GAP: SignedDuration = SignedDuration::from_millis(50);
+    /// How much earlier one may begin than it would at that distance.
+    const BURST: SignedDuration = SignedDuration::from_millis(450);
     /// The first pause if the CA does not say how long.
     const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
     /// What others wait at first, however long one domain has to: the limit may be that of its names only.
@@ -44,7 +47,7 @@ impl Pace {
     /// Whether one may begin.
     #[must_use]
     pub fn may_begin(&self, now: Timestamp) -> bool {
-        self.open < self.room && now >= self.next && now >= self.paused_until
+        self.open < self.room && now + Self::BURST >= self.next && now >= self.paused_until
     }
 
     /// The moment before which none may begin, if that is not past.
@@ -62,7 +65,7 @@ impl Pace {
     /// One has begun.
     pub fn begin(&mut self, now: Timestamp) {
         self.open += 1;
-        self.next = now + Self::GAP;
+        self.next = self.next.max(now) + Self::GAP;
     }
 
     /// One is closed, whatever came of it.
@@ -105,10 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_open_and_they_follow_each_other_with_a_gap() {
+    fn so_many_are_open_and_ten_may_begin_together_and_then_one_at_a_time() {
         let mut pace = Pace::default();
         let mut now = at(0);
-        for _ in 0..Pace::MOST_OPEN {
+        for _ in 0..9 {
+            pace.begin(now);
+        }
+        for _ in 9..Pace::MOST_OPEN {
             assert!(pace.may_begin(now));
             pace.begin(now);
             assert!(!pace.may_begin(now));
