@@ -170,6 +170,10 @@ messages! {
     MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
     MD0008 Warning "another running server uses the same store"
     MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
+    MD0016 Warning "a CA failed too often, the next attempt is at another one"
+    MD0017 Warning "a CA that is configured has closed"
+    MD0018 Notice "certificates are of a CA that is configured no more, and are renewed"
+    MD0019 Warning "a CA wants fewer requests, renewals wait"
     MD0023 Warning "a new account was registered"
 }
 

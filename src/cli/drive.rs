@@ -68,7 +68,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case("ACME")) {
         return refused(Status::INVALID, format!("{}: Unknown CA protocol: {proto}", md.name));
     }
-    let asked = registry.job(position).and_then(|job| job.retry_after).filter(|at| *at > now && !way.force);
+    let asked = registry.retry_after(position, now).filter(|_| !way.force);
     if let Some(at) = asked {
         let at = time::format_gmt(at);
         return refused(

@@ -105,6 +105,10 @@ const CA_NAMES: [(&str, &str); 4] = [
     ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
 ];
 
+/// CAs of these that have closed, with the year.
+pub const CLOSED_CAS: [(&str, u16); 2] =
+    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
+
 /// Workers that `MDRenewWorkers` allows at most.
 const MAX_WORKERS: u8 = 64;
 
@@ -191,12 +195,10 @@ pub static DIRECTIVES: [Directive; 49] = [
         Ok(())
     }),
     row(c"MDHttpProxyCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for an https proxy, or 'none'", |scope, args| {
-        set_file(scope, args[0], |own| &mut own.proxy_ca_file, |globals| &mut globals.proxy_ca_file);
-        Ok(())
+        set_file(scope, args[0], |own| &mut own.proxy_ca_file, |globals| &mut globals.proxy_ca_file)
     }),
     row(c"MDCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for the CA's server, or 'none'", |scope, args| {
-        set_file(scope, args[0], |own| &mut own.ca_file, |globals| &mut globals.ca_file);
-        Ok(())
+        set_file(scope, args[0], |own| &mut own.ca_file, |globals| &mut globals.ca_file)
     }),
     row(c"MDCertificateFile", Args::One, Place::Domain, c"file with a certificate and its chain to serve for the domain", |scope, args| {
         let file = file(scope, args[0], "certificate file not found: ")?;
@@ -263,7 +265,7 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.globals.retry_delay = at_least(args[0], SignedDuration::from_millis(1), "minimum delay must be greater than 0")?;
         Ok(())
     }),
-    inert(c"MDRetryFailover", Args::One, Place::Server, c"failures at which the next CA is tried", |scope, args| {
+    row(c"MDRetryFailover", Args::One, Place::Server, c"failures at which the next CA is tried", |scope, args| {
         let number = args[0].parse().ok().filter(|number| *number > 0);
         scope.globals.retry_failover = number.ok_or_else(|| format!("invalid argument, must be a number > 0: '{}'", args[0]))?;
         Ok(())
@@ -358,12 +360,16 @@ impl Scope<'_> {
 /// `none` is a value in a section, as the server may have a file.
 fn set_file(
     scope: &mut Scope<'_>,
-    file: &str,
+    text: &str,
     own: fn(&mut Settings) -> &mut Option<String>,
     global: fn(&mut Globals) -> &mut Option<String>,
-) {
-    let value = if matches!(scope.target, Target::Domain(_)) { Some(file.to_owned()) } else { unless_none(file) };
+) -> Result<(), String> {
+    let value = match unless_none(text) {
+        Some(text) => Some(file(scope, &text, "Invalid file path ")?),
+        None => matches!(scope.target, Target::Domain(_)).then(|| "none".to_owned()),
+    };
     *scope.own_or_global(own, global) = value;
+    Ok(())
 }
 
 /// Declares a domain of these names and of those among the words.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
-use super::{Status, Timestamp};
+use super::{Authorities, Status, Timestamp};
 
 /// The report of a renewal; never the truth about what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -44,6 +44,12 @@ pub struct Job {
     /// When CAs found, in the last hour, that a challenge was not met.
     #[serde(with = "gmt_list", skip_serializing_if = "Vec::is_empty")]
     pub validation_failures: Vec<Timestamp>,
+    /// Directory URL of the CA that is or was asked, where it does not go without saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_url: Option<String>,
+    /// What is remembered of the CAs, where there are several.
+    #[serde(skip_serializing_if = "Authorities::is_empty")]
+    pub authorities: Authorities,
 }
 
 /// How an attempt ended, or what it is doing.

@@ -7,7 +7,10 @@ use super::CannotStart;
 use super::hosts::{self, Host};
 use super::index::{self, Overlap};
 use crate::log::report;
-use crate::model::{ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings};
+use crate::model::directive::CLOSED_CAS;
+use crate::model::{
+    ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, is_same_ca,
+};
 use crate::store::read_foreign;
 
 /// Names that CAs put into one certificate at most, as a rule.
@@ -167,8 +170,23 @@ pub(super) fn tell_without_effect(globals: &Globals) {
     }
 }
 
-/// Warns of names for which an order is bound to fail.
+/// Warns of names for which an order is bound to fail, and of CAs where every order is.
 pub(super) fn advise(domains: &[ManagedDomain]) {
+    for (url, year) in CLOSED_CAS {
+        let asks = |md: &&ManagedDomain| {
+            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))
+        };
+        let all: Vec<_> = domains.iter().filter(asks).collect();
+        if let Some(first) = all.first() {
+            report!(
+                MD0017,
+                "MDCertificateAuthority: the CA at {url} has closed in {year}; name another one, such as LetsEncrypt, \
+                 for {} ({} domains)",
+                first.name,
+                all.len()
+            );
+        }
+    }
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
         let names = md.domains.len();
         if names > MOST_NAMES {

@@ -9,6 +9,7 @@ use crate::acme::fake_ca::Operation::{
 use crate::acme::fake_ca::{Fault, Operation, answer, problem, with_header};
 use crate::crypto::{PrivateKey, self_signed};
 use crate::http::{HttpError, Response};
+use crate::model::{JobResult, Status};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -139,6 +140,14 @@ impl Case {
         assert_eq!(asked(), before, "{context}: not yet");
         world.clock.advance(SignedDuration::from_secs(7));
         world.go_on(renewals);
+        // A CA that wants fewer requests and does not say when is left alone by all domains for a minute.
+        let wants_fewer = |last: &JobResult| {
+            last.status == Status::BAD_ARGUMENT || last.detail.as_ref().is_some_and(|detail| detail.contains("429"))
+        };
+        if world.staged_job(name).last.as_ref().is_some_and(wants_fewer) {
+            world.clock.advance(SignedDuration::from_mins(1));
+            world.go_on(renewals);
+        }
     }
 }
 

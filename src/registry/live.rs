@@ -114,6 +114,14 @@ impl LiveSet {
         schedule::renew_at(&validities, window, now)
     }
 
+    /// A number in 0..1 that is this set's own, by the fingerprint of its first certificate.
+    #[must_use]
+    pub fn chance(&self) -> f64 {
+        let first = self.certificates.iter().flatten().next().map(Summary::sha256_fingerprint);
+        let number = first.and_then(|print| u32::from_str_radix(print.get(..8)?, 16).ok());
+        f64::from(number.unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
     /// Keeps only once what certificates of both sets have in common.
     pub(super) fn share(&mut self, other: &Self) {
         let both = self.certificates.iter_mut().flatten().zip(other.certificates.iter().flatten());

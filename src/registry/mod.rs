@@ -14,6 +14,7 @@ mod hosts;
 mod index;
 mod live;
 mod offline;
+mod pace;
 mod placeholder;
 mod renaming;
 mod renewal;
@@ -21,6 +22,7 @@ mod renewals;
 mod schedule;
 mod staged;
 mod suitable;
+mod turn;
 mod vault;
 #[cfg(test)]
 pub(crate) mod world;
@@ -33,11 +35,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use self::configured::Configured;
+use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
 use crate::log::{note, report};
 use crate::model::{
-    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, RenewMode, Settings, State, Window, format_human,
+    Authorities, CaSettings, Declared, DomainName, Globals, ManagedDomain, RenewMode, Settings, State, Window,
+    format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -53,6 +57,7 @@ pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use suitable::reachability;
+pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
 
 /// How long a start waits, in all, for those who work in staging.
@@ -361,10 +366,10 @@ impl Setup {
                 })
                 .ok()
         });
-        merge(&mut md, known.as_ref());
         // Names that were added since may not be covered.
         let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
         let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
+        merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
         if let Some(other) = other {
             md.share(&other.md);
             live.share(&other.live);
@@ -379,6 +384,13 @@ impl Setup {
         let kept_ready = LiveSet::kept_ready(&self.vault, &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
+        if watched && md.renew_mode != RenewMode::Manual && turn::is_ca_gone(&md) {
+            let (former, present) = (md.ca_url().unwrap_or_default(), md.ca.urls.join(" "));
+            report!(
+                MD0018,
+                "{name}: its certificate is of {former}, which is configured no more: it is renewed with {present}"
+            );
+        }
         let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
@@ -406,9 +418,10 @@ impl Setup {
     fn start_over_failed(&self, entries: &[Entry]) {
         let staged = items(&self.vault, Group::Staging);
         let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+        let now = self.clock.now();
         for md in entries.iter().filter(staged).map(|entry| &entry.md) {
             let name = md.name.as_str();
-            let Some(mut job) = self.vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) else { continue };
+            let Turn { mut job, mut known, .. } = Turn::read(&self.vault, md);
             if job.errors == 0 {
                 continue;
             }
@@ -418,8 +431,11 @@ impl Setup {
                 job.errors
             );
             job.errors = 0;
-            job.retry_after = staged::retry_after(&self.vault, md, &job);
-            job.next_run = staged::floor(&self.vault, md, &job, self.clock.now());
+            known.start_over(now);
+            job.retry_after =
+                known.next(&md.ca.urls, self.globals.retry_failover, now).and_then(|next| next.retry_after);
+            job.next_run = job.retry_after.max(turn::validation_floor(&job, now));
+            job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 note!(Warning, err.status; "{name}: {err}");
             }
@@ -434,9 +450,12 @@ impl Entry {
         self.watched && self.md.renew_mode != RenewMode::Manual
     }
 
-    /// When its certificates are to be renewed.
+    /// When its certificates are to be renewed: now if their CA is configured no more.
     #[must_use]
     pub fn renew_at(&self, now: Timestamp) -> Timestamp {
+        if turn::is_ca_gone(&self.md) {
+            return now;
+        }
         let live = self.kept_ready.as_deref().unwrap_or(&self.live);
         live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
     }
@@ -451,10 +470,11 @@ enum Stored {
 }
 
 /// Takes over from the stored form what the configuration does not say.
-fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
-    let known_url = known.and_then(|known| known.ca.url.as_ref()).filter(|url| md.ca.urls.contains(url));
-    let account = known_url.and(known).and_then(|known| known.ca.account.clone());
-    let url = known_url.or(md.ca.urls.first()).cloned();
+fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates: bool) {
+    let known_url = known.and_then(|known| known.ca.url.as_ref());
+    let url = turn::in_use(&md.ca.urls, known_url, has_certificates);
+    let account = known.filter(|_| url.is_some() && url.as_ref() == known_url);
+    let account = account.and_then(|known| known.ca.account.clone());
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
     if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
@@ -468,5 +488,7 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod several_cas;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::accounts::StoredAccounts;
 use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
+use super::turn::Turn;
 use super::vault::port_error;
-use super::{Accounts, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable};
+use super::{Accounts, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable, turn};
 use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::http::HttpClient;
@@ -72,7 +73,9 @@ impl Registry {
         };
         let entries: Vec<Entry> = names.iter().filter_map(read).collect();
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
-        Ok(Self { clock, globals: Globals::default(), entries, index, accounts: Arc::default(), vault })
+        // Each run is the first attempt: it is the server that takes turns.
+        let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
+        Ok(Self { clock, globals, entries, index, accounts: Arc::default(), vault })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this
@@ -88,6 +91,13 @@ impl Registry {
     #[must_use]
     pub fn job(&self, position: usize) -> Option<Job> {
         self.vault.load_json(Group::Staging, self.entries[position].md.name.as_str(), &Aspect::JobJson)
+    }
+
+    /// When the CA that is to be asked for the domain at `position` wants to be asked; `None` if that is not said, or past.
+    #[must_use]
+    pub fn retry_after(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
+        let md = &self.entries[position].md;
+        Turn::read(&self.vault, md).next(md, self.globals.retry_failover, now)?.retry_after
     }
 
     /// Begins to renew the domain at `position`, or goes on with what is staged. The rest is [`Renewal::step`] and
@@ -124,8 +134,8 @@ impl Registry {
 
 /// The domain as a renewal wants it: with the CA that is in use.
 fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
-    let url = md.ca_url().map(str::to_owned);
-    let urls = if md.ca.urls.is_empty() { url.iter().cloned().collect() } else { md.ca.urls.clone() };
+    let urls = if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
+    let url = turn::in_use(&urls, md.ca.url.as_ref(), live.certificates.iter().any(Option::is_some));
     md.ca = Arc::new(CaSettings { url, urls, ..(*md.ca).clone() });
     let challenges = match only {
         Some(kind) => {

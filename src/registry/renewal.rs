@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::accounts::StoredAccounts;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal, StoredChallenges};
+use super::turn::{self, Turn};
 use super::{Entry, Registry};
 use crate::acme::{AccountScope, AcmeError, Driver, Outcome, PortError, Wanted};
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::model::{Globals, Job, JobResult, ManagedDomain, format_human, time};
+use crate::model::{Authorities, Globals, Job, JobResult, ManagedDomain, Next, format_human, time};
 use crate::store::Claim;
 
 use super::vault::port_error;
@@ -23,6 +24,8 @@ pub struct Renewal {
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
     driver: Driver<StagedJournal, StoredChallenges>,
+    /// What is remembered of its CAs.
+    known: Authorities,
     /// When the last step was taken.
     stepped: Timestamp,
     /// Kept for what its drop does, after everything else.
@@ -61,17 +64,24 @@ impl Renewal {
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
     ) -> Result<Begun, PortError> {
-        let md = Arc::clone(&entry.md);
+        let md = &entry.md;
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
         };
+        let now = registry.clock.now();
+        let turn = Turn::read(&registry.vault, md);
+        let next = turn.next(md, registry.globals.retry_failover, now);
+        let url = next.map(|next| next.url);
+        // Where it goes without saying, the report is the one that the C module writes.
+        let ca_url = url.clone().filter(|url| md.ca.urls.len() > 1 || md.ca.url.as_ref() != Some(url));
+        let md = url.map_or_else(|| Arc::clone(md), |url| turn::at_ca(md, &url));
         let mut journal = StagedJournal::new(Arc::clone(&registry.vault), Arc::clone(&registry.clock), Arc::clone(&md));
         journal.open()?;
         if journal.job.finished && staged::is_complete(&registry.vault, &md, registry.clock.now()) {
             return Ok(Begun::Complete);
         }
-        let now = registry.clock.now();
         journal.job = Job {
+            ca_url,
             finished: false,
             notified: false,
             notified_renewed: false,
@@ -85,12 +95,15 @@ impl Renewal {
         journal.save_job()?;
         let publisher = StoredChallenges::new(Arc::clone(&registry.vault));
         let clock = Arc::clone(&registry.clock);
-        let driver = Driver::new(wanted(entry), journal, publisher, accounts, http, clock);
+        let mut wanted = wanted(entry);
+        md.ca_url().unwrap_or_default().clone_into(&mut wanted.scope.ca_url);
+        let driver = Driver::new(wanted, journal, publisher, accounts, http, clock);
         Ok(Begun::Renewal(Box::new(Self {
             position,
             md,
             registry: Arc::clone(registry),
             driver,
+            known: turn.known,
             stepped: now,
             _claim: claim,
         })))
@@ -100,6 +113,12 @@ impl Renewal {
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// Directory URL of the CA that it goes to.
+    #[must_use]
+    pub fn ca_url(&self) -> &str {
+        self.md.ca_url().unwrap_or_default()
     }
 
     /// What is being done.
@@ -162,6 +181,7 @@ impl Renewal {
         job.next_run = None;
         job.settings = None;
         job.validation_failures.clear();
+        job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
@@ -183,8 +203,13 @@ impl Renewal {
         let result = JobResult { activity, ..err.to_result() };
         let detail = result.detail.clone().unwrap_or_default();
         job.errors = job.errors.saturating_add(1);
-        job.retry_after = err.retry_after().filter(|at| *at > now);
-        let mut next = (now + delay(job.errors, err.is_permanent())).max(job.retry_after.unwrap_or(now));
+        let (url, failover) = (self.md.ca_url().unwrap_or_default(), self.registry.globals.retry_failover);
+        self.known.failed(url, err.retry_after(), failover, now);
+        let then = self.known.next(&self.md.ca.urls, failover, now);
+        let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
+        let is_permanent = err.is_permanent() && then.url == url;
+        job.retry_after = then.retry_after;
+        let mut next = (now + delay(then.failures.max(1), is_permanent)).max(job.retry_after.unwrap_or(now));
         if matches!(err, AcmeError::ChallengeFailed { .. }) {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
@@ -192,6 +217,9 @@ impl Renewal {
             next = next.max(floor.unwrap_or(now));
         }
         job.next_run = Some(next);
+        if self.md.ca.urls.len() > 1 {
+            job.authorities = self.known.clone();
+        }
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
         report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
@@ -201,6 +229,9 @@ impl Renewal {
             job.errors,
             format_human(next.duration_since(now))
         );
+        if then.url != url {
+            report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
+        }
         job.last = Some(result);
         next
     }

@@ -1,23 +1,26 @@
 //! Renews what is due: a queue ordered by time, which worker threads empty.
 //!
 //! A worker never sleeps for a CA: a renewal that has to wait goes back to the queue. So a slow CA delays its own
-//! domains only, and a few workers serve many renewals.
+//! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
+//! [`Pace::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::{Entry, Registry, schedule, staged};
-use crate::acme::Outcome;
+use super::turn::{self, Turn};
+use super::{Entry, Registry, schedule};
+use crate::acme::{AcmeError, Outcome};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::report;
-use crate::model::{Job, ManagedDomain, time};
-use crate::store::{Aspect, Group};
+use crate::model::{ManagedDomain, State as Worth, time};
+use crate::store::Group;
 
 /// Makes the HTTP client for one domain's renewal.
 pub type Clients = Box<dyn Fn(&ManagedDomain, &Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
@@ -38,12 +41,12 @@ pub struct Renewals {
 struct State {
     /// Renewals that wait for their time.
     open: BTreeMap<(Timestamp, u64), Box<Renewal>>,
-    /// Domains whose renewal is to begin, by position.
-    due: std::collections::VecDeque<usize>,
+    /// What is to begin and what is open, by directory URL.
+    cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
     busy: HashSet<usize>,
-    /// Renewals that are open or in the hands of a worker, by CA.
-    at_ca: HashMap<String, usize>,
+    /// The CAs that renewals which are open or in the hands of a worker go to, by position.
+    begun_at: HashMap<usize, String>,
     /// When to look at a domain again, by position.
     looks: Vec<Timestamp>,
     /// Failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
@@ -54,6 +57,14 @@ struct State {
     turn: u64,
     /// Workers that run.
     workers: usize,
+}
+
+/// One CA as all renewals see it.
+#[derive(Default)]
+struct AtCa {
+    pace: Pace,
+    /// Domains whose renewal is to begin, by position.
+    due: VecDeque<usize>,
 }
 
 enum Task {
@@ -68,8 +79,6 @@ struct Hands<'a> {
 }
 
 impl Renewals {
-    /// Renewals that may be open at one CA at a time.
-    const MAX_OPEN_PER_CA: usize = 32;
     /// How long a worker waits before it looks whether it is cancelled. Clocks of tests move when they are looked at.
     const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
     /// When to look again at a domain that another process works on.
@@ -107,7 +116,7 @@ impl Renewals {
             self.look_at(&candidates, now);
         }
         let mut state = self.state();
-        let work = state.due.len() + state.open.len();
+        let work = state.due() + state.open.len();
         let wanted = work.min(self.registry.globals.renew_workers.get().into());
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
@@ -121,6 +130,7 @@ impl Renewals {
             state.looks.fill(now);
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
+            state.cas.values_mut().for_each(|ca| ca.pace.forget_plans());
             self.changed.notify_all();
         }
         state.ticked = now;
@@ -138,12 +148,14 @@ impl Renewals {
         for position in candidates {
             let entry = &self.registry.entries[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let look =
-                if staged.contains(entry.md.name.as_str()) { self.next_look(entry, now) } else { due_at(entry, now) };
+            let turn = staged.contains(entry.md.name.as_str()).then(|| Turn::read(&self.registry.vault, &entry.md));
+            let (ca, look) = self.next_look(entry, &turn.unwrap_or_default(), now);
             let mut state = self.state();
+            let at_ca = state.cas.entry(ca).or_default();
+            let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
             if look <= now {
+                at_ca.due.push_back(*position);
                 state.busy.insert(*position);
-                state.due.push_back(*position);
             }
             state.looks[*position] = if look <= now { now + delay } else { look.min(now + delay) };
         }
@@ -154,14 +166,14 @@ impl Renewals {
         self.changed.notify_all();
     }
 
-    /// When a domain with a renewal in staging is to be worked on. A report from the future is one of a wrong clock.
-    fn next_look(&self, entry: &Entry, now: Timestamp) -> Timestamp {
-        let due = due_at(entry, now);
-        let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
-        let Some(job) = job.filter(|job| job.last_run.is_none_or(|at| at <= now)) else { return due };
-        let settings = renewal::settings(entry, &self.registry.globals);
-        let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings, now);
-        not_before.map_or(due, |moment| due.max(moment))
+    /// Which CA a domain is to go to, and when.
+    fn next_look(&self, entry: &Entry, turn: &Turn, now: Timestamp) -> (String, Timestamp) {
+        let globals = &self.registry.globals;
+        let next = turn.next(&entry.md, globals.retry_failover, now);
+        let settings = renewal::settings(entry, globals);
+        let not_before = turn.not_before(&entry.md, &settings, globals.retry_failover, now);
+        let due = due_at(entry, globals.check_interval, now);
+        (next.map(|next| next.url).unwrap_or_default(), not_before.map_or(due, |moment| due.max(moment)))
     }
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
@@ -183,7 +195,7 @@ impl Renewals {
     fn next_task(&self, cancel: &Cancel) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due.is_empty()) {
+            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0) {
                 state.workers = state.workers.saturating_sub(1);
                 let open = std::mem::take(&mut state.open);
                 drop(state);
@@ -195,23 +207,13 @@ impl Renewals {
             if ready.is_some_and(|at| at <= now) {
                 return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
             }
-            if let Some(position) = self.take_due(&mut state) {
+            if let Some(position) = state.take_due(now) {
                 return Some(Task::Begin(position));
             }
-            let wait = ready.map_or(Self::PATIENCE, |at| at.duration_since(now).unsigned_abs().min(Self::PATIENCE));
+            let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP.unsigned_abs() };
+            let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// The first domain in line whose CA has room for another renewal.
-    fn take_due(&self, state: &mut State) -> Option<usize> {
-        let ca = |position: usize| self.registry.entries[position].md.ca_url().unwrap_or_default();
-        let has_room =
-            |position: &usize| state.at_ca.get(ca(*position)).is_none_or(|open| *open < Self::MAX_OPEN_PER_CA);
-        let at = state.due.iter().position(has_room)?;
-        let position = state.due.remove(at)?;
-        *state.at_ca.entry(ca(position).to_owned()).or_default() += 1;
-        Some(position)
     }
 
     fn begin(&self, position: usize, cancel: &Cancel) -> Option<Box<Renewal>> {
@@ -226,7 +228,9 @@ impl Renewals {
         match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
             Ok(Begun::Renewal(renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
-                self.state().not_begun.remove(&position);
+                let mut state = self.state();
+                state.not_begun.remove(&position);
+                state.goes_to(position, renewal.ca_url(), now);
                 return Some(renewal);
             }
             Ok(Begun::Complete) => self.close(position, None),
@@ -265,9 +269,38 @@ impl Renewals {
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
+        self.hear(renewal.ca_url(), &ended);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
         self.close(position, look);
+    }
+
+    /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
+    fn hear(&self, ca: &str, ended: &Ended) {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        let at_ca = state.cas.entry(ca.to_owned()).or_default();
+        let before = at_ca.pace.paused_until(now);
+        let retry_after = match ended {
+            Ended::Done => return at_ca.pace.content(),
+            Ended::Failed(err) if wants_fewer(err) => err.retry_after(),
+            Ended::Failed(_) | Ended::Cancelled => return,
+        };
+        let until = at_ca.pace.refused(now, retry_after);
+        let waiting = std::mem::take(&mut at_ca.due);
+        for position in &waiting {
+            state.busy.remove(position);
+            state.looks[*position] = until;
+        }
+        drop(state);
+        if before.is_none() {
+            let until = time::format_gmt(until);
+            report!(
+                MD0019,
+                "{ca} wants fewer requests: no other renewal begins there before {until}, {} domains wait",
+                waiting.len()
+            );
+        }
     }
 
     fn back_off(&self, failures: u32, permanent: bool) -> SignedDuration {
@@ -291,10 +324,7 @@ impl Renewals {
         if let Some(look) = look {
             state.looks[position] = look;
         }
-        let ca = self.registry.entries[position].md.ca_url().unwrap_or_default();
-        if let Some(open) = state.at_ca.get_mut(ca) {
-            *open = open.saturating_sub(1);
-        }
+        state.leaves(position);
         drop(state);
         self.changed.notify_one();
     }
@@ -311,6 +341,64 @@ impl Drop for Hands<'_> {
     }
 }
 
-fn due_at(entry: &Entry, now: Timestamp) -> Timestamp {
-    if entry.renewable() { entry.renew_at(now) } else { Timestamp::MAX }
+impl State {
+    /// Domains whose renewal is to begin.
+    fn due(&self) -> usize {
+        self.cas.values().map(|ca| ca.due.len()).sum()
+    }
+
+    /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
+    fn take_due(&mut self, now: Timestamp) -> Option<usize> {
+        let may_begin = self.cas.iter_mut().filter(|(_, ca)| !ca.due.is_empty() && ca.pace.may_begin(now));
+        let (url, ca) = may_begin.min_by_key(|(_, ca)| ca.pace.next())?;
+        let position = ca.due.pop_front()?;
+        ca.pace.begin(now);
+        self.begun_at.insert(position, url.clone());
+        Some(position)
+    }
+
+    /// The renewal goes to that CA: since it was put in line, another process may have had a try.
+    fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) {
+        if self.begun_at.get(&position).is_some_and(|known| known != ca) {
+            self.leaves(position);
+            self.cas.entry(ca.to_owned()).or_default().pace.begin(now);
+            self.begun_at.insert(position, ca.to_owned());
+        }
+    }
+
+    fn leaves(&mut self, position: usize) {
+        if let Some(ca) = self.begun_at.remove(&position).and_then(|url| self.cas.get_mut(&url)) {
+            ca.pace.end();
+        }
+    }
+}
+
+/// Whether it is not this domain's fault, but the CA has too much to do.
+fn wants_fewer(err: &AcmeError) -> bool {
+    match err {
+        AcmeError::Problem { problem, retry_after } => {
+            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
+        }
+        AcmeError::HttpStatus { http_status, retry_after, .. }
+        | AcmeError::Unavailable { http_status, retry_after, .. } => {
+            *http_status == 429 || *http_status == 503 && retry_after.is_some()
+        }
+        _ => false,
+    }
+}
+
+/// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
+/// come due: servers that were set up or restarted together would come together.
+fn due_at(entry: &Entry, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
+    if !entry.renewable() {
+        return Timestamp::MAX;
+    }
+    let due = entry.renew_at(now);
+    let live = entry.kept_ready.as_deref().unwrap_or(&entry.live);
+    match live.common_validity() {
+        Some((_, until)) if live.state == Some(Worth::Complete) && !turn::is_ca_gone(&entry.md) => {
+            due + schedule::spread(until.duration_since(due), check_interval, live.chance())
+        }
+        _ => due,
+    }
 }

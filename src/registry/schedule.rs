@@ -59,6 +59,15 @@ pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
     SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
 }
 
+/// How long after it came due the renewal of a certificate begins that is good for `left`: at most a check interval,
+/// and at most a tenth of what is left. `chance` in 0..1 is the certificate's own, so that it is the same after each
+/// restart, and another one for each server.
+#[must_use]
+pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> SignedDuration {
+    let most = interval.min(left / 10).max(SignedDuration::ZERO);
+    SignedDuration::from_secs_f64(most.as_secs_f64() * chance.clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +151,35 @@ mod tests {
         let interval = SignedDuration::from_hours(12);
         assert_eq!(check_delay(interval, 0.0), interval / 2);
         assert_eq!(check_delay(interval, 1.0), interval * 3 / 2);
+    }
+
+    #[test]
+    fn the_spread_of_renewals_is_short_beside_what_is_left() {
+        let (minute, hour, day) =
+            (SignedDuration::from_mins(1), SignedDuration::from_hours(1), SignedDuration::from_hours(24));
+        let rows = [
+            (day * 30, hour * 12, hour * 12),
+            (day * 2, hour * 12, hour * 24 / 5),
+            (minute * 20, hour * 12, minute * 2),
+            (day * 30, SignedDuration::from_secs(1), SignedDuration::from_secs(1)),
+            (SignedDuration::ZERO, hour, SignedDuration::ZERO),
+            (-day, hour, SignedDuration::ZERO),
+        ];
+        for (left, interval, most) in rows {
+            assert_eq!(spread(left, interval, 0.0), SignedDuration::ZERO);
+            assert_eq!(spread(left, interval, 0.5), most / 2, "{left:?}");
+            assert_eq!(spread(left, interval, 1.0), most, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_servers_restarted_together_do_not_renew_in_the_same_minute() {
+        let mut minutes = std::collections::BTreeMap::<i64, u32>::new();
+        for server in 0..1000_u32 {
+            let chance = f64::from(server.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
+            let delay = spread(SignedDuration::from_hours(30 * 24), SignedDuration::from_hours(12), chance);
+            *minutes.entry(delay.as_mins()).or_default() += 1;
+        }
+        assert!(minutes.values().all(|servers| *servers < 10), "{minutes:?}");
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::live::read_chain;
-use super::schedule;
 use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
 use crate::clock::Clock;
@@ -90,32 +89,6 @@ impl StagedJournal {
     }
 }
 
-/// The moment before which `job`, the report on what is staged, lets nobody try again. What was begun for something
-/// else, or failed with other `settings`, need not fail again, but the CA's word counts, and so does the number of
-/// validations that failed.
-#[must_use]
-pub fn not_before(vault: &Vault, md: &ManagedDomain, job: &Job, settings: &str, now: Timestamp) -> Option<Timestamp> {
-    if job.settings.as_deref() == Some(settings) && begun(vault, md).is_some() {
-        return job.next_run;
-    }
-    floor(vault, md, job, now)
-}
-
-/// The moment before which nothing makes the renewal due: what the CA said, and what it has seen fail in this hour.
-#[must_use]
-pub fn floor(vault: &Vault, md: &ManagedDomain, job: &Job, now: Timestamp) -> Option<Timestamp> {
-    let failed = schedule::validation_floor(&job.validation_failures, schedule::MAX_VALIDATION_FAILURES, now);
-    retry_after(vault, md, job).max(failed)
-}
-
-/// When the CA wants to be asked again. What another CA said does not count.
-#[must_use]
-pub fn retry_after(vault: &Vault, md: &ManagedDomain, job: &Job) -> Option<Timestamp> {
-    let at = job.retry_after?;
-    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.is_none_or(|begun| begun.ca.urls == md.ca.urls).then_some(at)
-}
-
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
 fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
@@ -147,11 +120,18 @@ fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
 
 /// Whether an order that was begun for one serves the other.
 fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    let wants = |md: &ManagedDomain| {
-        let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
-        (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
-    };
-    wants(a) == wants(b)
+    wants(a) == wants(b) && a.ca.url == b.ca.url
+}
+
+/// Whether both are to have the same, of the same CAs, though perhaps not of the same at the moment.
+#[must_use]
+pub fn is_configured_alike(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    wants(a) == wants(b) && a.ca.urls == b.ca.urls
+}
+
+fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
+    let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
+    (names, md.key_specs(), md.must_staple, md.profile.clone(), md.eab.clone())
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the

@@ -359,6 +359,7 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
         assert_eq!(renewals.tick(), 8);
         let worker = scope.spawn(|| renewals.work(&cancel));
         while world.ca.count(Operation::Challenge) < 32 {
+            world.clock.advance(pace::Pace::GAP);
             std::thread::sleep(Duration::from_millis(1));
         }
         cancel.cancel();

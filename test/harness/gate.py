@@ -73,6 +73,11 @@ class Gate:
         self.pebble, self.port = pebble, port
         self._holds: list[Hold] = []
         self._refusals: list[Refusal] = []
+        self._lock, self._under_way = threading.Lock(), 0
+        self.most_at_once = 0
+        """How many requests there were at most at a time."""
+        self.answered: list[str] = []
+        """Paths of all requests, in the order of their answers."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(leaf.chain_file, leaf.key_file)
 
@@ -117,6 +122,17 @@ class Gate:
         self._server.server_close()
 
     def _pass(self, path: str, send: Callable[[], Response], is_there: Callable[[], bool]) -> Response | None:
+        with self._lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            return self._pass_or_hold(path, send, is_there)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self.answered.append(path)
+
+    def _pass_or_hold(self, path: str, send: Callable[[], Response], is_there: Callable[[], bool]) -> Response | None:
         hold = next((hold for hold in self._holds if hold.catches(path)), None)
         if hold and not hold.answer:
             hold.stop_here()

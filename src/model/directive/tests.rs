@@ -102,7 +102,7 @@ const TABLE: [Row; 49] = {
         ("MDRenewWorkers", One, Server, true, false),
         ("MDRequireHttps", One, AnywhereOrIf, false, true),
         ("MDRetryDelay", One, Server, true, true),
-        ("MDRetryFailover", One, Server, false, true),
+        ("MDRetryFailover", One, Server, true, true),
         ("MDServerStatus", One, Anywhere, false, true),
         ("MDStapleOthers", One, Anywhere, false, true),
         ("MDStapling", One, Anywhere, false, true),
@@ -286,7 +286,6 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
         without_effect: vec![
-            "MDRetryFailover",
             "MDActivationDelay",
             "MDChallengeDns01Version",
             "MDNotifyCmd",
@@ -397,7 +396,7 @@ fn what_a_domain_can_have_for_itself_is_of_the_whole_server_outside_of_sections(
     config.run(IN, "MDCertificateFile b.pem").unwrap();
     let own = &config.declared[0].settings;
     assert_eq!((own.dns01_command.as_deref(), own.proxy.as_deref()), (Some("/bin/own"), Some("http://own")));
-    assert_eq!((own.ca_file.as_deref(), own.proxy_ca_file.as_deref()), (Some("none"), Some("p.pem")));
+    assert_eq!((own.ca_file.as_deref(), own.proxy_ca_file.as_deref()), (Some("none"), Some("/root/p.pem")));
     assert_eq!(
         (own.cert_files.as_slice(), own.key_files.as_slice()),
         (&["/root/a.pem".to_owned(), "/root/b.pem".to_owned()][..], &["/a.key".to_owned()][..])
