@@ -111,6 +111,28 @@ pub enum AcmeError {
         /// What could be used.
         wanted: String,
     },
+    /// The profile that has to be is not there.
+    #[error(
+        "the CA does not offer the profile '{profile}', but {}; change MDProfile, or set MDProfileMandatory off to order without",
+        offer(.offered)
+    )]
+    ProfileNotOffered {
+        /// As configured.
+        profile: String,
+        /// What the CA has.
+        offered: Vec<String>,
+    },
+    /// The profile that has to be was refused.
+    #[error(
+        "the CA refuses to order by the profile '{profile}': {}; change MDProfile, or set MDProfileMandatory off to order without",
+        .problem.detail
+    )]
+    ProfileRefused {
+        /// As configured.
+        profile: String,
+        /// What the CA says.
+        problem: Problem,
+    },
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
     ChallengeFailed {
@@ -158,6 +180,11 @@ pub enum AcmeError {
     Port(#[from] PortError),
 }
 
+/// What a CA offers, in words.
+pub(super) fn offer(profiles: &[String]) -> String {
+    if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
+}
+
 fn unavailable(http_status: u16) -> String {
     match http_status {
         503 => "it is unavailable at the moment (HTTP status 503)".to_owned(),
@@ -173,6 +200,7 @@ impl AcmeError {
             Self::Problem { problem, .. } => problem.is_permanent(),
             Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
+            Self::ProfileNotOffered { .. } | Self::ProfileRefused { .. } => true,
             _ => false,
         }
     }
@@ -203,6 +231,18 @@ impl AcmeError {
                 matches!(problem.status(), Status::DENIED | Status::NOT_FOUND) || problem.is("malformed")
             }
             Self::HttpStatus { http_status, .. } => matches!(http_status, 401 | 403 | 404),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA refused what was sent, and might take something else at once.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Problem { problem, retry_after: None } => {
+                !["rateLimited", "accountDoesNotExist", "userActionRequired"].iter().any(|name| problem.is(name))
+            }
+            Self::HttpStatus { http_status, retry_after: None, .. } => (400..429).contains(http_status),
             _ => false,
         }
     }
@@ -246,6 +286,9 @@ impl AcmeError {
                 let mut result = JobResult::problem(problem);
                 result.detail = Some(format!("{name}: {self}"));
                 result
+            }
+            Self::ProfileRefused { problem, .. } => {
+                JobResult { problem: Some(problem.kind.clone()), ..JobResult::failure(self.status(), self.to_string()) }
             }
             Self::NoChallenge { .. } => JobResult {
                 problem: Some("challenge-mismatch".to_owned()),

@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::ari::Advisor;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::{Entry, Registry, schedule, staged};
+use super::{Advice, Entry, Registry, schedule, staged};
 use crate::acme::Outcome;
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -32,6 +33,7 @@ pub struct Renewals {
     random: Random,
     state: Mutex<State>,
     changed: Condvar,
+    advisor: Advisor,
 }
 
 #[derive(Default)]
@@ -50,6 +52,12 @@ struct State {
     not_begun: HashMap<usize, u32>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
+    /// Domains whose CA is to be asked when to renew, by position.
+    asks: std::collections::VecDeque<usize>,
+    /// A worker asks, and has no hand for a renewal.
+    asking: bool,
+    /// When to ask again, by position.
+    ask_again: Vec<Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
@@ -59,12 +67,14 @@ struct State {
 enum Task {
     Begin(usize),
     Go(Box<Renewal>),
+    Ask(usize),
 }
 
 /// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
     position: Option<usize>,
+    asks: bool,
 }
 
 impl Renewals {
@@ -74,17 +84,21 @@ impl Renewals {
     const PATIENCE: Duration = Duration::from_millis(100);
     /// When to look again at a domain that another process works on.
     const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+    /// When to ask a CA again if an answer of it made a worker panic.
+    const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
     /// Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let looks = vec![Timestamp::MIN; registry.entries.len()];
+        let ask_again = looks.clone();
         Self {
             registry,
             clients,
             random,
-            state: Mutex::new(State { looks, ..State::default() }),
+            state: Mutex::new(State { looks, ask_again, ..State::default() }),
             changed: Condvar::new(),
+            advisor: Advisor::default(),
         }
     }
 
@@ -108,7 +122,8 @@ impl Renewals {
         }
         let mut state = self.state();
         let work = state.due.len() + state.open.len();
-        let wanted = work.min(self.registry.globals.renew_workers.get().into());
+        let asking = state.asking || !state.asks.is_empty();
+        let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
         missing
@@ -119,6 +134,7 @@ impl Renewals {
         let mut state = self.state();
         if now < state.ticked {
             state.looks.fill(now);
+            state.ask_again.fill(Timestamp::MIN);
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
             self.changed.notify_all();
@@ -138,14 +154,21 @@ impl Renewals {
         for position in candidates {
             let entry = &self.registry.entries[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let look =
-                if staged.contains(entry.md.name.as_str()) { self.next_look(entry, now) } else { due_at(entry, now) };
+            let is_staged = staged.contains(entry.md.name.as_str());
+            let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
+            let due = due_at(entry, &advice, now);
+            let look = if is_staged { self.next_look(entry, due, now) } else { due };
             let mut state = self.state();
+            let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
             if look <= now {
                 state.busy.insert(*position);
                 state.due.push_back(*position);
+            } else if ask.is_some_and(|at| at <= now) {
+                state.busy.insert(*position);
+                state.asks.push_back(*position);
             }
-            state.looks[*position] = if look <= now { now + delay } else { look.min(now + delay) };
+            let next = if look <= now { now + delay } else { look.min(now + delay) };
+            state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
@@ -155,8 +178,7 @@ impl Renewals {
     }
 
     /// When a domain with a renewal in staging is to be worked on. A report from the future is one of a wrong clock.
-    fn next_look(&self, entry: &Entry, now: Timestamp) -> Timestamp {
-        let due = due_at(entry, now);
+    fn next_look(&self, entry: &Entry, due: Timestamp, now: Timestamp) -> Timestamp {
         let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
         let Some(job) = job.filter(|job| job.last_run.is_none_or(|at| at <= now)) else { return due };
         let settings = renewal::settings(entry, &self.registry.globals);
@@ -166,11 +188,17 @@ impl Renewals {
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
-        let mut hands = Hands { renewals: self, position: None };
+        let mut hands = Hands { renewals: self, position: None, asks: false };
         while let Some(task) = self.next_task(cancel) {
             let (position, renewal) = match task {
                 Task::Begin(position) => (position, None),
                 Task::Go(renewal) => (renewal.position(), Some(renewal)),
+                Task::Ask(position) => {
+                    (hands.position, hands.asks) = (Some(position), true);
+                    self.asked(position, self.ask(position, cancel));
+                    (hands.position, hands.asks) = (None, false);
+                    continue;
+                }
             };
             hands.position = Some(position);
             if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
@@ -183,7 +211,8 @@ impl Renewals {
     fn next_task(&self, cancel: &Cancel) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due.is_empty()) {
+            let may_ask = !state.asking && !state.asks.is_empty();
+            if cancel.is_cancelled() || (state.open.is_empty() && state.due.is_empty() && !may_ask) {
                 state.workers = state.workers.saturating_sub(1);
                 let open = std::mem::take(&mut state.open);
                 drop(state);
@@ -197,6 +226,10 @@ impl Renewals {
             }
             if let Some(position) = self.take_due(&mut state) {
                 return Some(Task::Begin(position));
+            }
+            if may_ask {
+                state.asking = true;
+                return state.asks.pop_front().map(Task::Ask);
             }
             let wait = ready.map_or(Self::PATIENCE, |at| at.duration_since(now).unsigned_abs().min(Self::PATIENCE));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -230,6 +263,7 @@ impl Renewals {
                 return Some(renewal);
             }
             Ok(Begun::Complete) => self.close(position, None),
+            Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
@@ -243,6 +277,23 @@ impl Renewals {
             }
         }
         None
+    }
+
+    /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
+    fn ask(&self, position: usize, cancel: &Cancel) -> Timestamp {
+        let entry = &self.registry.entries[position];
+        let http = (self.clients)(&entry.md, cancel);
+        self.advisor.ask(&self.registry, entry, &http, self.random)
+    }
+
+    /// The domain is free, and looked at at once: what the CA said may make it due.
+    fn asked(&self, position: usize, again: Timestamp) {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        state.asking = false;
+        state.busy.remove(&position);
+        state.ask_again[position] = again;
+        state.looks[position] = now;
     }
 
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
@@ -304,13 +355,18 @@ impl Drop for Hands<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.renewals.worker_lost();
-            if let Some(position) = self.position {
-                self.renewals.close(position, None);
+            match self.position {
+                Some(position) if self.asks => {
+                    let again = self.renewals.registry.clock.now() + Renewals::AFTER_A_PANIC;
+                    self.renewals.asked(position, again);
+                }
+                Some(position) => self.renewals.close(position, None),
+                None => {}
             }
         }
     }
 }
 
-fn due_at(entry: &Entry, now: Timestamp) -> Timestamp {
-    if entry.renewable() { entry.renew_at(now) } else { Timestamp::MAX }
+fn due_at(entry: &Entry, advice: &Advice, now: Timestamp) -> Timestamp {
+    if entry.renewable() { entry.renew_at(advice, now) } else { Timestamp::MAX }
 }

@@ -110,10 +110,10 @@ fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
-/// Whether every certificate that the domain needs is staged and verifies.
+/// Whether there is a certificate for each of these types of key, and verifies.
 #[must_use]
-pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
-    md.key_specs().0.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
+    keys.iter().all(|spec| verified(vault, md, spec, now).is_ok())
 }
 
 /// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
@@ -125,12 +125,14 @@ pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 
-/// Whether there is a file for everything that an activation needs, and a certificate in each that has one.
+/// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
 fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
-    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
-    let mut files = keys.chain([Aspect::MdJson]);
-    files.all(|aspect| vault.store().exists(Group::Staging, md.name.as_str(), &aspect))
-        && facts(vault, md).iter().all(Option::is_some)
+    let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
+    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
+    let mut pairs = keys.zip(&certificates);
+    exists(&Aspect::MdJson)
+        && certificates.iter().any(Option::is_some)
+        && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
 
 /// Whether an order that was begun for one serves the other.
@@ -171,7 +173,13 @@ pub fn verified(
     Ok((key, chain))
 }
 
-fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, now: Timestamp) -> Result<(), String> {
+pub(super) fn verify(
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    key: &PrivateKey,
+    chain: &Chain,
+    now: Timestamp,
+) -> Result<(), String> {
     let (leaf, name) = (chain.leaf(), spec.json_name());
     chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
@@ -179,6 +187,14 @@ fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, n
     }
     if let Some(missing) = md.domains.iter().find(|domain| !leaf.covers(domain)) {
         return Err(format!("certificate({name}) is not for {missing}"));
+    }
+    if leaf.must_staple() != md.must_staple {
+        let found = if md.must_staple {
+            "has no must-staple, which MDMustStaple asks for"
+        } else {
+            "has must-staple, which was not asked for"
+        };
+        return Err(format!("certificate({name}) {found}"));
     }
     if leaf.not_after() <= now {
         return Err(format!("certificate({name}) has expired"));
