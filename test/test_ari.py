@@ -28,7 +28,7 @@ def _served(httpd: Httpd, pebble: Pebble, past: bool) -> None:
 
 
 def _questions(pebble: Pebble) -> int:
-    return len([each for each in pebble.requests() if "renewal" in each.lower()])
+    return len(pebble.requests("/renewalInfo/"))
 
 
 def test_a_suggested_moment_is_shown_with_its_explanation_and_stays_over_restarts(
@@ -114,7 +114,7 @@ def test_a_ca_that_is_down_delays_no_renewal_by_questions(world: World, httpd: H
     gate = world.gate(pebble)
     httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDPrivateKeys secp256r1", "MDRenewViaARI off").managed(NAME)
     httpd.start().obtain(NAME)
-    hold = gate.hold("renewal", answer=False)
+    hold = gate.hold("/renewalInfo/", answer=False)
     httpd.config.add("MDRenewViaARI on", "MDRenewWorkers 1").managed("b.example.org")
     httpd.graceful().wait(lambda: hold.held, what="a question")
     httpd.wait_staged("b.example.org")

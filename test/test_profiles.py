@@ -8,7 +8,6 @@ import pytest
 
 from harness.certificate import Certificate
 from harness.httpd import Httpd
-from harness.module import Module
 from harness.pebble import Pebble
 
 NAME = "a.example.org"
@@ -65,10 +64,11 @@ def test_a_profile_that_is_not_offered_is_left_out_or_an_error_that_names_those_
 
 
 @pytest.mark.module("ours")
-def test_names_beyond_what_a_profile_allows_are_reported(httpd: Httpd, module: Module) -> None:
+def test_names_beyond_what_a_profile_allows_are_reported(httpd: Httpd) -> None:
     names = [f"n{number}.example.org" for number in range(26)]
     httpd.config.md_set(" ".join(names), "MDProfile tlsserver", "MDRenewMode manual").https(names[0])
     assert "MD0005" not in httpd.configtest().text
     httpd.config.clear()
+    httpd.log.expects("MD0005")
     httpd.config.md_set(" ".join(names), "MDProfile tlsserver").https(names[0])
     assert "has 26 names, but CAs put at most 25 into a certificate" in httpd.configtest().text
