@@ -36,6 +36,7 @@ def test_a_suggested_moment_is_shown_with_its_explanation_and_stays_over_restart
 ) -> None:
     _served(httpd, pebble, past=False)
     httpd.wait_log("AH10515")
+    assert f"asking the CA at {pebble.directory}" in httpd.log.find("AH10513")[0].text
     assert WHY in httpd.log.find("AH10515")[0].text
     status = httpd.wait(lambda: (md := httpd.md_status(NAME)).get("ari") and md, what="the suggestion")
     window = {name: parsedate_to_datetime(text) for name, text in status["ari"]["suggested-window"].items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_short_lived_certificates_have_no_common_name(httpd: Httpd, pebble: Pebb
     assert served.verified
     assert served.leaf.common_name is None
     assert served.names == [NAME, "www.example.org"]
+
+
+@pytest.mark.module("ours")
+@PROFILES
+def test_short_lives_are_renewed_at_half_unless_a_window_is_configured(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.add("MDProfile shortlived", "MDRenewViaARI off").managed(NAME)
+    httpd.start().obtain(NAME)
+    leaf = httpd.served(NAME, ca=pebble.root).leaf
+
+    def left() -> float:
+        return (leaf.not_after - parsedate_to_datetime(httpd.md_status(NAME)["renew-at"])) / _life(leaf)
+
+    assert abs(left() - 0.5) < 0.001
+    httpd.config.add("MDRenewWindow 20%")
+    httpd.graceful()
+    assert abs(left() - 0.2) < 0.001
 
 
 @pytest.mark.module("ours")

@@ -242,7 +242,9 @@ impl AcmeError {
             Self::Problem { problem, retry_after: None } => {
                 !["rateLimited", "accountDoesNotExist", "userActionRequired"].iter().any(|name| problem.is(name))
             }
-            Self::HttpStatus { http_status, retry_after: None, .. } => (400..429).contains(http_status),
+            Self::HttpStatus { http_status, retry_after: None, .. } => {
+                (400..500).contains(http_status) && *http_status != 429
+            }
             _ => false,
         }
     }

@@ -211,11 +211,12 @@ impl Advisor {
 mod tests {
     use super::*;
     use crate::acme::fake_ca::{FakeCa, Operation, answer, with_header};
+    use crate::cancel::Cancel;
     use crate::clock::Clock as _;
     use crate::http::Response;
     use crate::model::Window;
     use crate::registry::Renewals;
-    use crate::registry::world::{ACCOUNT, World, logged, watch_log};
+    use crate::registry::world::{ACCOUNT, World, declared, host, logged, watch_log};
     use crate::status;
     use crate::store::Store;
 
@@ -433,6 +434,25 @@ mod tests {
     }
 
     #[test]
+    fn a_suggestion_without_an_explanation_is_a_matter_of_debugging() {
+        let name = "plain.ari.test";
+        let silent = |mut response: Response| {
+            let text = String::from_utf8(response.body).unwrap().replace("https://ca.test/why", "");
+            response.body = text.into_bytes();
+            response
+        };
+        let world = served(name, silent(window(1000, 1010)));
+        let renewals = world.run(true);
+        assert_eq!([logged("AH10513", name), logged("AH10516", name), logged("AH10515", name)], [1, 1, 0]);
+        says(&world, answer(503, "text/plain", ""));
+        pass(&world, &renewals, 7);
+        assert_eq!(logged("AH10514", name), 1);
+        says(&world, silent(window(-2, -1)));
+        pass(&world, &renewals, 7);
+        assert_eq!([logged("AH10518", name), logged("AH10517", name)], [1, 0]);
+    }
+
+    #[test]
     fn a_damaged_file_or_one_of_a_wrong_clock_is_done_again() {
         let name = "damaged.ari.test";
         let world = served(name, window(1000, 1010));
@@ -451,16 +471,24 @@ mod tests {
     }
 
     #[test]
-    fn a_first_certificate_is_not_delayed_by_questions() {
-        let mut world = served("old.ari.test", window(1000, 1010));
-        world.declared.push(crate::registry::world::declared(&["new.ari.test"]));
-        world.hosts.push(crate::registry::world::host("new.ari.test"));
-        let asked = world.ca.asked_about().len();
-        let renewals = world.renewals_with(true, world.moving_clock(), |_| None);
-        assert_eq!(renewals.tick(), 2, "one for the renewal, one for the question");
-        renewals.work(&crate::cancel::Cancel::default());
-        assert!(world.staged_job("new.ari.test").finished);
-        assert_eq!((asked, world.ca.asked_about().len()), (0, 1));
+    fn questions_have_a_worker_more_and_wait_for_renewals_where_there_are_many() {
+        for (workers, name) in [(1_u8, "one"), (8, "eight")] {
+            let (old, new) = (format!("old-{name}.ari.test"), format!("new-{name}.ari.test"));
+            let mut world = served(&old, window(1000, 1010));
+            world.declared.push(declared(&[&new]));
+            world.hosts.push(host(&new));
+            world.globals.renew_workers = workers.try_into().unwrap();
+            let renewals = world.renewals_with(true, world.moving_clock(), |_| None);
+            assert_eq!(renewals.tick(), 2, "one for the renewal, one for the question");
+            let done = |world: &World| {
+                let is_staged = world.job(Group::Staging, &new).is_some_and(|job| job.finished);
+                (is_staged, world.ca.asked_about().len())
+            };
+            renewals.work(&Cancel::default());
+            assert_eq!(done(&world), if workers == 1 { (false, 1) } else { (true, 1) });
+            renewals.work(&Cancel::default());
+            assert_eq!(done(&world), (true, 1));
+        }
     }
 
     #[test]

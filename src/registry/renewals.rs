@@ -219,12 +219,19 @@ impl Renewals {
                 open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
                 return None;
             }
+            // One worker more than there may be for renewals is there for questions.
+            let is_extra = state.workers > self.registry.globals.renew_workers.get().into() && !state.asking;
+            if is_extra && !may_ask {
+                state.workers -= 1;
+                return None;
+            }
             let now = self.registry.clock.now();
             let ready = state.open.first_key_value().map(|((at, _), _)| *at);
-            if ready.is_some_and(|at| at <= now) {
+            if !is_extra && ready.is_some_and(|at| at <= now) {
                 return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
             }
-            if let Some(position) = self.take_due(&mut state) {
+            let due = if is_extra { None } else { self.take_due(&mut state) };
+            if let Some(position) = due {
                 return Some(Task::Begin(position));
             }
             if may_ask {
