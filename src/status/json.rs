@@ -187,6 +187,37 @@ mod tests {
     }
 
     #[test]
+    fn what_the_ca_suggests_is_shown_and_is_no_renewal() {
+        let mut world = World::new(&["k.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let until = domain(&registry, "k.test").unwrap()["renew-at"].clone();
+        let id = registry.entries[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        let suggested = json!({
+            "start": "2023-12-01T00:00:00.5Z", "end": "2023-12-03T00:00:00Z", "renew-at": "2023-12-02T06:07:08.9Z",
+            "explanation-url": "https://ca.test/why"
+        });
+        let advice = json!({
+            "asked": "Tue, 14 Nov 2023 22:00:00 GMT", "next-check": "Wed, 15 Nov 2023 04:00:00 GMT",
+            "certificates": { id: suggested, "another": suggested }
+        });
+        world.put(Group::Staging, "k.test", &Aspect::AriJson, &advice.to_string());
+        let md = domain(&registry, "k.test").unwrap();
+        assert_eq!(keys(&md)[keys(&md).len() - 3..], ["renew-at", "watched", "ari"]);
+        let expected = json!({
+            "suggested-window": { "from": "Fri, 01 Dec 2023 00:00:00 GMT", "until": "Sun, 03 Dec 2023 00:00:00 GMT" },
+            "renew-at": "Sat, 02 Dec 2023 06:07:08 GMT",
+            "explanation-url": "https://ca.test/why",
+            "next-check": "Wed, 15 Nov 2023 04:00:00 GMT"
+        });
+        assert_eq!((&md["ari"], &md["renew-at"]), (&expected, &expected["renew-at"]));
+        // If the CA has no say, what it said is not shown.
+        world.declared[0].settings.ari_renewals = Some(false);
+        let md = domain(&world.start(true), "k.test").unwrap();
+        assert_eq!((md.get("ari"), &md["renew-at"]), (None, &until));
+    }
+
+    #[test]
     fn a_renewal_is_shown_with_its_log_in_the_single_view_only() {
         let world = World::new(&["d.test"]);
         world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
