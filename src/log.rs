@@ -161,6 +161,13 @@ messages! {
     AH10237 Debug "contact taken from ServerAdmin of a virtual host"
     AH10238 Error "a TLS host with several managed domains asks for certificates"
     AH10398 Error "the lock of the store is not obtained"
+    AH10512 Debug "a domain is renewed because its window has opened"
+    AH10513 Debug "whether the CA may say when a domain is renewed"
+    AH10514 Debug "the CA's time for a renewal is not the earlier one, or there is none"
+    AH10515 Notice "when the CA wants a domain to be renewed, and where it says why"
+    AH10516 Debug "when the CA wants a domain to be renewed"
+    AH10517 Notice "the CA wants a domain to be renewed now, and where it says why"
+    AH10518 Debug "the CA wants a domain to be renewed now"
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
@@ -174,6 +181,8 @@ messages! {
     MD0017 Warning "a CA that is configured has closed"
     MD0018 Notice "certificates are of a CA that is configured no more, and are renewed"
     MD0019 Warning "a CA wants fewer requests, renewals wait"
+    MD0020 Warning "the CA does not have the profile that is configured, and orders go without"
+    MD0021 Warning "what a CA suggests about a renewal makes no sense"
     MD0023 Warning "a new account was registered"
 }
 

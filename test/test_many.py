@@ -30,7 +30,7 @@ def test_forty_domains_are_obtained_with_one_account(httpd: Httpd, pebble: Pebbl
     assert [name for name in names if not served[name].verified or served[name].names != [name]] == []
     assert len({each.leaf.serial for each in served.values()}) == len(names)
     assert pebble.new_accounts == len(sandbox.account_ids()) == 1
-    assert list(sandbox.staging().iterdir()) == list(sandbox.tmp().iterdir()) == []
+    assert sandbox.renewals() == list(sandbox.tmp().iterdir()) == []
 
 
 @pytest.mark.module("ours")

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::account::{Account, NewAccount};
 use super::challenge::{choose, key_authorization};
+use super::error::offer;
 use super::facts::{AuthorizationFacts, Said};
 use super::next::Failure;
 use super::order::NewOrder;
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, base64url_decode, csr_der, sign_eab};
-use crate::http::HttpClient;
+use crate::http::{HttpClient, Response};
 use crate::log::{note, report};
 use crate::model::{Eab, Identifier, KeySpec, Problem};
 
@@ -32,6 +33,12 @@ pub struct Wanted {
     pub keys: Vec<KeySpec>,
     /// Whether certificates ask for stapling (RFC 7633).
     pub must_staple: bool,
+    /// The profile to order by (ACME profiles extension), as configured.
+    pub profile: Option<Arc<str>>,
+    /// Whether there may be no order without the profile.
+    pub profile_mandatory: bool,
+    /// The certificates that the new ones take the place of, where the CA shall know of it.
+    pub replaces: Option<Replaces>,
     /// The CA, and the external account if any.
     pub scope: AccountScope,
     /// Contact URIs for a new account.
@@ -40,6 +47,15 @@ pub struct Wanted {
     pub agreement: Option<String>,
     /// Challenge types that may be used, most wanted first; or why there is none.
     pub challenges: Result<Vec<ChallengeType>, String>,
+}
+
+/// Certificates that are replaced (RFC 9773 section 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaces {
+    /// URL of the account that they were issued to.
+    pub account_url: String,
+    /// Their identifiers (RFC 9773 section 4.1), by type of key.
+    pub certificates: Vec<(KeySpec, String)>,
 }
 
 /// What is left to do after some steps.
@@ -67,6 +83,10 @@ pub struct Driver<J, P> {
     current: usize,
     facts: Facts,
     refused_nonces: u32,
+    /// The CA does not have the profile, so that this run orders without.
+    without_profile: bool,
+    /// The CA does not take the order of the present key type as a replacement.
+    without_replaces: bool,
 }
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
@@ -76,6 +96,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     const IMMEDIATE_RETRIES: u32 = 3;
     /// Longest first name that becomes the common name (RFC 5280, ub-common-name).
     const MAX_COMMON_NAME: usize = 64;
+    /// Profiles whose certificates have no common name.
+    const NAMELESS_PROFILES: [&str; 2] = ["tlsserver", "shortlived"];
+    /// Certificates that a chain can have.
+    const LONGEST_CHAIN: usize = 10;
 
     /// A run that goes on where the journal ends.
     #[must_use]
@@ -101,6 +125,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             current: 0,
             facts,
             refused_nonces: 0,
+            without_profile: false,
+            without_replaces: false,
         };
         driver.look();
         driver
@@ -145,6 +171,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::TearDown => self.tear_down()?,
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
                 self.current += 1;
+                self.without_replaces = false;
                 self.look();
             }
             Step::Done => return Ok(Outcome::Done),
@@ -267,9 +294,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     fn new_order(&mut self) -> Result<(), AcmeError> {
         self.journal.progress("Creating new order");
-        let payload = NewOrder { identifiers: &self.wanted.identifiers };
+        let profile = self.profile()?;
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
-        let response = self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload)?;
+        let replaces = self.replaced(ca, account);
+        let payload = NewOrder {
+            identifiers: &self.wanted.identifiers,
+            profile: profile.as_deref(),
+            replaces: replaces.as_deref(),
+        };
+        let is_replacement = replaces.is_some();
+        let response = match self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload) {
+            Ok(response) => response,
+            Err(err) => return self.order_refused(err, profile, is_replacement),
+        };
         let url = location(&ca.new_order, &response)?;
         let order: Order = json(&url, &response)?;
         let now = self.clock.now();
@@ -278,6 +315,59 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.record.url = Some(url);
         self.facts.hear_order(order, now);
         self.journal.save_order(&self.facts.record)?;
+        Ok(())
+    }
+
+    /// The profile to order by, as the CA spells it.
+    fn profile(&mut self) -> Result<Option<String>, AcmeError> {
+        let Some(wanted) = self.wanted.profile.as_deref().filter(|_| !self.without_profile) else { return Ok(None) };
+        let offered = &directory(&self.directory)?.meta.profiles;
+        if let Some(name) = offered.iter().find(|name| name.eq_ignore_ascii_case(wanted)) {
+            return Ok(Some(name.clone()));
+        }
+        if self.wanted.profile_mandatory {
+            return Err(AcmeError::ProfileNotOffered { profile: wanted.to_owned(), offered: offered.clone() });
+        }
+        let name = &self.wanted.name;
+        report!(
+            MD0020,
+            "{name}: the CA does not offer the profile '{wanted}', but {}; the order goes without",
+            offer(offered)
+        );
+        self.without_profile = true;
+        Ok(None)
+    }
+
+    /// The certificate that the present order replaces. Only the account that has it may say so, and only to a CA that
+    /// knows of this.
+    fn replaced(&self, ca: &Directory, account: &AccountRecord) -> Option<String> {
+        let replaces = self.wanted.replaces.as_ref().filter(|replaces| replaces.account_url == account.url)?;
+        let spec =
+            self.wanted.keys.get(self.current).filter(|_| ca.renewal_info.is_some() && !self.without_replaces)?;
+        replaces.certificates.iter().find(|(own, _)| own == spec).map(|(_, id)| id.clone())
+    }
+
+    /// What an order can do without is left out of the next, which is made at once.
+    fn order_refused(&mut self, err: AcmeError, profile: Option<String>, replaces: bool) -> Result<(), AcmeError> {
+        match (err, profile) {
+            (AcmeError::Problem { problem, .. }, Some(profile)) if problem.is("invalidProfile") => {
+                if self.wanted.profile_mandatory {
+                    return Err(AcmeError::ProfileRefused { profile, problem });
+                }
+                let (name, why) = (&self.wanted.name, &problem.detail);
+                report!(
+                    MD0020,
+                    "{name}: the CA refuses to order by the profile '{profile}': {why}; the order goes without"
+                );
+                self.without_profile = true;
+            }
+            (err, _) if replaces && err.is_refusal() => {
+                let name = &self.wanted.name;
+                note!(Info, err.status(); "{name}: the CA refuses an order that replaces a certificate: {err}; the next goes without");
+                self.without_replaces = true;
+            }
+            (err, _) => return Err(err),
+        }
         Ok(())
     }
 
@@ -345,13 +435,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn finalize(&mut self) -> Result<(), AcmeError> {
         self.journal.progress("Sending the CSR");
         let key = self.certificate_key()?;
-        let names = &self.wanted.identifiers;
-        let common_name = names.iter().find_map(|name| match name {
-            Identifier::Dns(name) => Some(name.as_str()),
-            Identifier::Ip(_) => None,
-        });
-        let common_name = common_name.filter(|name| name.len() < Self::MAX_COMMON_NAME);
-        let csr = csr_der(&key, names, common_name, self.wanted.must_staple)?;
+        let csr = csr_der(&key, &self.wanted.identifiers, self.common_name(), self.wanted.must_staple)?;
         let url = self.facts.record.finalize.clone().unwrap_or_default();
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let payload = serde_json::json!({ "csr": base64url(&csr) });
@@ -360,6 +444,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.hear_floor(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
         self.heard_order(json(&url, &response)?)
+    }
+
+    /// The first name, where it is short enough and neither addresses nor the profile forbid it.
+    fn common_name(&self) -> Option<&str> {
+        let is_nameless = |profile: &str| Self::NAMELESS_PROFILES.iter().any(|own| own.eq_ignore_ascii_case(profile));
+        let names = &self.wanted.identifiers;
+        match names.first()? {
+            _ if names.iter().any(|name| matches!(name, Identifier::Ip(_))) => None,
+            _ if self.wanted.profile.as_deref().is_some_and(is_nameless) => None,
+            Identifier::Dns(name) => Some(name.as_str()).filter(|name| name.len() < Self::MAX_COMMON_NAME),
+            Identifier::Ip(_) => None,
+        }
     }
 
     fn certificate_key(&mut self) -> Result<PrivateKey, AcmeError> {
@@ -389,15 +485,41 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn take_certificate(&mut self, url: &str) -> Result<(), AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
-        let response = self.session.read(ca, url, key, &account.url)?;
-        let chain = Chain::from_der_or_pem(&response.body)
-            .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
+        let chain = self.read_chain(url)?;
         let spec = &self.wanted.keys[self.current];
         if !self.journal.key(spec).is_some_and(|key| key.fits(chain.leaf())) {
             return Err(AcmeError::WrongKey);
         }
         Ok(self.journal.save_chain(spec, &chain)?)
+    }
+
+    /// Reads a chain, of whatever type it says to be. Issuers of a single certificate are where its links lead.
+    fn read_chain(&mut self, url: &str) -> Result<Chain, AcmeError> {
+        let (mut chain, mut issuer) = self.read_certificates(url)?;
+        if chain.certificates().len() > 1 {
+            return Ok(chain);
+        }
+        while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
+            let (more, next) = match self.read_certificates(&url) {
+                // The end of a chain can be told by a list of certificates, which there is no use for.
+                Err(AcmeError::Certificate { .. }) => break,
+                read => read?,
+            };
+            if more.certificates().iter().any(|certificate| chain.certificates().contains(certificate)) {
+                break;
+            }
+            (chain, issuer) = (chain.extended(more), next);
+        }
+        Ok(chain)
+    }
+
+    /// Certificates, and the URL of those that issued them.
+    fn read_certificates(&mut self, url: &str) -> Result<(Chain, Option<String>), AcmeError> {
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.read(ca, url, key, &account.url)?;
+        let chain = Chain::from_der_or_pem(&response.body)
+            .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
+        Ok((chain, issuer_url(url, &response)))
     }
 
     /// Each set-up is taken away once: it leaves the journal with it. With the last one the order goes too if it has
@@ -487,6 +609,19 @@ fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
         offered: authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" "),
         wanted: wanted.challenges.iter().flatten().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// Where the `up` link of an answer leads (RFC 8288).
+fn issuer_url(url: &str, response: &Response) -> Option<String> {
+    let is_up = |parameter: &str| {
+        let Some((name, value)) = parameter.split_once('=') else { return false };
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("up"))
+    };
+    let links = response.headers_named("Link").flat_map(|value| value.split('<').skip(1));
+    let mut links = links.filter_map(|link| link.split_once('>'));
+    let (target, _) = links.find(|(_, parameters)| parameters.split([';', ',']).any(is_up))?;
+    Some(url::Url::parse(url).ok()?.join(target).ok()?.into())
 }
 
 fn unexplained() -> Problem {

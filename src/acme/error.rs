@@ -119,6 +119,25 @@ pub enum AcmeError {
         /// What could be used.
         wanted: String,
     },
+    /// The profile that has to be is not there.
+    #[error(
+        "the CA does not offer the profile '{profile}', but {}; change MDProfile, or set MDProfileMandatory off to order without",
+        offer(.offered)
+    )]
+    ProfileNotOffered {
+        /// As configured.
+        profile: String,
+        /// What the CA has.
+        offered: Vec<String>,
+    },
+    /// The profile that has to be was refused.
+    #[error("{}", profile_refused(.profile, &.problem.detail))]
+    ProfileRefused {
+        /// As configured.
+        profile: String,
+        /// What the CA says.
+        problem: Problem,
+    },
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
     ChallengeFailed {
@@ -169,6 +188,17 @@ pub enum AcmeError {
     Port(#[from] PortError),
 }
 
+/// What a CA offers, in words.
+pub(super) fn offer(profiles: &[String]) -> String {
+    if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
+}
+
+fn profile_refused(profile: &str, says: &str) -> String {
+    format!(
+        "the CA refuses to order by the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
+    )
+}
+
 fn unavailable(http_status: u16) -> String {
     match http_status {
         503 => "it is unavailable at the moment (HTTP status 503)".to_owned(),
@@ -213,6 +243,7 @@ impl AcmeError {
             Self::EabKey | Self::Version1 { .. } => true,
             // Each attempt would cost another certificate.
             Self::WrongKey | Self::Unfit(_) => true,
+            Self::ProfileNotOffered { .. } | Self::ProfileRefused { .. } => true,
             _ => false,
         }
     }
@@ -243,6 +274,20 @@ impl AcmeError {
                 matches!(problem.status(), Status::DENIED | Status::NOT_FOUND) || problem.is("malformed")
             }
             Self::HttpStatus { http_status, .. } => matches!(http_status, 401 | 403 | 404),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA refused what was sent, and might take something else at once.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Problem { problem, retry_after: None } => {
+                !["rateLimited", "accountDoesNotExist", "userActionRequired"].iter().any(|name| problem.is(name))
+            }
+            Self::HttpStatus { http_status, retry_after: None, .. } => {
+                (400..500).contains(http_status) && *http_status != 429
+            }
             _ => false,
         }
     }
@@ -327,6 +372,7 @@ impl AcmeError {
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
                 (Some(problem), format!("{name}CA considers answer to challenge invalid: {says}"))
             }
+            Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
                 (problem.as_deref(), self.to_string())
             }

@@ -73,8 +73,14 @@ pub struct Behaviour {
     pub forgets: &'static [&'static [u8]],
     /// Terms of service are announced.
     pub has_terms: bool,
-    /// When it wants certificates to be renewed (RFC 9773): what is answered for each, if it has that at all.
-    pub renewal_info: Option<Value>,
+    /// Profiles that are announced.
+    pub profiles: Vec<&'static str>,
+    /// Profiles that are refused all the same.
+    pub refuses_profiles: bool,
+    /// What is suggested for all certificates; `None` for a CA that has no renewal information.
+    pub renewal_info: Option<Response>,
+    /// All certificates are replaced already.
+    pub all_replaced: bool,
 }
 
 struct Account {
@@ -114,6 +120,8 @@ struct State {
     orders: Vec<Order>,
     authorizations: Vec<Authorization>,
     violations: Vec<String>,
+    order_requests: Vec<Value>,
+    asked_about: Vec<String>,
     most_open: usize,
 }
 
@@ -143,7 +151,10 @@ impl Default for Behaviour {
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
+            profiles: Vec::new(),
+            refuses_profiles: false,
             renewal_info: None,
+            all_replaced: false,
         }
     }
 }
@@ -257,6 +268,16 @@ impl FakeCa {
         self.state().orders.iter().map(|order| order.names.clone()).collect()
     }
 
+    /// What every order was asked for with, also those that were refused.
+    pub fn order_requests(&self) -> Vec<Value> {
+        self.state().order_requests.clone()
+    }
+
+    /// The identifiers of certificates that renewal information was asked for, in order.
+    pub fn asked_about(&self) -> Vec<String> {
+        self.state().asked_about.clone()
+    }
+
     /// How many orders that were not done there were at most at a time.
     pub fn most_open_orders(&self) -> usize {
         self.state().most_open
@@ -304,7 +325,7 @@ impl HttpClient for FakeCa {
             Some(Fault::Fail(why)) => return Err(why()),
             Some(Fault::Answer(response)) => response.clone(),
             Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
-            _ if operation == Operation::RenewalInfo => renewal_info(&mut state, request),
+            _ if operation == Operation::RenewalInfo => renewal_info(&mut state, id, request),
             _ => self.process(&mut state, operation, id.parse().unwrap(), request),
         };
         match fault {
@@ -312,7 +333,9 @@ impl HttpClient for FakeCa {
             Some(Fault::DropAnswer) => return lost(),
             _ => {}
         }
-        if operation != Operation::Directory && !response.headers.iter().any(|(name, _)| name == "No-Nonce") {
+        if ![Operation::Directory, Operation::RenewalInfo].contains(&operation)
+            && !response.headers.iter().any(|(name, _)| name == "No-Nonce")
+        {
             let nonce = state.new_nonce();
             response.headers.push(("Replay-Nonce".to_owned(), nonce));
         }
@@ -480,7 +503,7 @@ impl FakeCa {
                 Some(order) if order.account == account && order.status == "valid" => certificate(order),
                 _ => hidden(),
             },
-            _ => unreachable!("answered above"),
+            Operation::Directory | Operation::Nonce | Operation::NewAccount | Operation::RenewalInfo => unreachable!(),
         }
     }
 
@@ -495,6 +518,9 @@ impl FakeCa {
             "newOrder": url("new-order"),
             "meta": { "termsOfService": terms },
         });
+        for profile in &state.behaviour.profiles {
+            directory["meta"]["profiles"][*profile] = "what it is for".into();
+        }
         if state.behaviour.renewal_info.is_some() {
             directory["renewalInfo"] = url("renewal-info").into();
         }
@@ -549,14 +575,6 @@ impl FakeCa {
     }
 }
 
-fn renewal_info(state: &mut State, request: &Request) -> Response {
-    match state.behaviour.renewal_info.clone() {
-        _ if request.method != Method::Get => state.violation(format!("{:?} for renewal information", request.method)),
-        Some(info) => json_answer(200, &info),
-        None => problem(404, "malformed", "not found"),
-    }
-}
-
 fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Value) -> Response {
     let (status, id) = match known {
         Some(id) => (200, id),
@@ -578,6 +596,14 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
         return state.violation(format!("order {payload}"));
     }
     let behaviour = state.behaviour.clone();
+    state.order_requests.push(payload.clone());
+    let profile = payload["profile"].as_str();
+    if profile.is_some_and(|profile| behaviour.refuses_profiles || !behaviour.profiles.contains(&profile)) {
+        return problem(400, "invalidProfile", "not for you");
+    }
+    if behaviour.all_replaced && payload["replaces"].is_string() {
+        return problem(409, "alreadyReplaced", "it was replaced before");
+    }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {
         let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
@@ -592,6 +618,14 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
     state.most_open = state.most_open.max(open);
     with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
+}
+
+fn renewal_info(state: &mut State, id: &str, request: &Request) -> Response {
+    if request.method != Method::Get {
+        return state.violation(format!("{:?} for renewal information", request.method));
+    }
+    state.asked_about.push(id.to_owned());
+    state.behaviour.renewal_info.clone().unwrap_or_else(|| problem(404, "malformed", "not found"))
 }
 
 fn read_order(state: &mut State, id: usize) -> Response {

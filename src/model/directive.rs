@@ -160,15 +160,15 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.settings().keys = Some(Arc::new(KeySpecs::parse(args).map_err(|err| err.to_string())?));
         Ok(())
     }),
-    inert(c"MDProfile", Args::One, Place::Anywhere, c"name of the CA's profile to order certificates by", |scope, args| {
+    row(c"MDProfile", Args::One, Place::Anywhere, c"name of the CA's profile to order certificates by", |scope, args| {
         scope.settings().profile = Some(args[0].into());
         Ok(())
     }),
-    inert(c"MDProfileMandatory", Args::One, Place::Anywhere, c"whether an order without the profile is refused: 'on' or 'off'", |scope, args| {
+    row(c"MDProfileMandatory", Args::One, Place::Anywhere, c"whether an order without the profile is refused: 'on' or 'off'", |scope, args| {
         scope.settings().profile_mandatory = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
+    row(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
         scope.settings().ari_renewals = Some(on_off(args[0])?);
         Ok(())
     }),
@@ -270,7 +270,7 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.globals.retry_failover = number.ok_or_else(|| format!("invalid argument, must be a number > 0: '{}'", args[0]))?;
         Ok(())
     }),
-    inert(c"MDActivationDelay", Args::One, Place::Server, c"time from a renewal to its notification", |scope, args| {
+    row(c"MDActivationDelay", Args::One, Place::Server, c"time from a renewal to its notification", |scope, args| {
         scope.globals.activation_delay = duration(args[0], Unit::Days)?;
         Ok(())
     }),

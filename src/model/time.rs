@@ -67,6 +67,29 @@ pub mod gmt_list {
     }
 }
 
+/// Serde form of a moment with all that it has, e.g. `2025-01-02T04:00:00.5Z` (RFC 3339).
+pub mod exact {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Timestamp;
+
+    /// Writes the moment.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    /// Reads a moment.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ use crate::store::read_foreign;
 
 /// Names that CAs put into one certificate at most, as a rule.
 const MOST_NAMES: usize = 100;
+/// The same, by profiles of Let's Encrypt.
+const MOST_NAMES_OF: [(&str, usize); 2] = [("tlsserver", 25), ("shortlived", 25)];
 
 /// The domains of a configuration.
 pub struct Configured {
@@ -170,6 +172,11 @@ pub(super) fn tell_without_effect(globals: &Globals) {
     }
 }
 
+fn most_names(md: &ManagedDomain) -> usize {
+    let profile = md.profile.as_deref().unwrap_or_default();
+    MOST_NAMES_OF.iter().find(|(name, _)| name.eq_ignore_ascii_case(profile)).map_or(MOST_NAMES, |(_, most)| *most)
+}
+
 /// Warns of names for which an order is bound to fail, and of CAs where every order is.
 pub(super) fn advise(domains: &[ManagedDomain]) {
     for (url, year) in CLOSED_CAS {
@@ -188,11 +195,11 @@ pub(super) fn advise(domains: &[ManagedDomain]) {
         }
     }
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
-        let names = md.domains.len();
-        if names > MOST_NAMES {
+        let (names, most) = (md.domains.len(), most_names(md));
+        if names > most {
             report!(
                 MD0005,
-                "{}: has {names} names, but CAs put at most {MOST_NAMES} into a certificate; make several domains of it",
+                "{}: has {names} names, but CAs put at most {most} into a certificate; make several domains of it",
                 md.name
             );
         }

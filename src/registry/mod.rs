@@ -7,6 +7,7 @@
 mod accounts;
 mod activation;
 mod adoption;
+mod ari;
 mod configured;
 #[cfg(test)]
 pub(crate) mod disk;
@@ -38,15 +39,17 @@ use self::configured::Configured;
 use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
+use crate::crypto::Summary;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, ManagedDomain, RenewMode, Settings, State, Window,
+    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State,
     format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
+pub use ari::{Advice, Suggestion};
 pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
@@ -110,6 +113,8 @@ pub struct Entry {
     pub kept_ready: Option<Box<LiveSet>>,
     /// Whether it is looked after.
     pub watched: bool,
+    /// The CA as it was when the certificates were issued.
+    pub issued_by: Arc<CaSettings>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
@@ -194,7 +199,9 @@ impl Setup {
     fn activate_staged(&self, accounts: &Accounts, until: Instant) {
         let staged = items(&self.vault, Group::Staging);
         let now = self.clock.now();
-        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+        let is_begun =
+            |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+        for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
             let patience = until.saturating_duration_since(Instant::now());
             match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
@@ -401,7 +408,11 @@ impl Setup {
             _ => Arc::new(challenges),
         };
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, challenges }, stored)
+        let issued_by = known.map(|known| known.ca).unwrap_or_default();
+        let same =
+            [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
+        let issued_by = same.cloned().unwrap_or(issued_by);
+        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -450,14 +461,50 @@ impl Entry {
         self.watched && self.md.renew_mode != RenewMode::Manual
     }
 
-    /// When its certificates are to be renewed: now if their CA is configured no more.
+    /// When its certificates are to be renewed, according to their lives and to what the CA suggests; now if their CA is
+    /// configured no more.
     #[must_use]
-    pub fn renew_at(&self, now: Timestamp) -> Timestamp {
+    pub fn renew_at(&self, advice: &Advice, now: Timestamp) -> Timestamp {
         if turn::is_ca_gone(&self.md) {
             return now;
         }
-        let live = self.kept_ready.as_deref().unwrap_or(&self.live);
-        live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
+        self.own().renew_at(self.md.renew_window, advice, now)
+    }
+
+    /// The certificates that are renewed.
+    pub fn own_certificates(&self) -> impl Iterator<Item = &Summary> {
+        self.own().certificates.iter().flatten()
+    }
+
+    /// The certificates that are renewed, in the order of their types of key; none for files of the administrator.
+    fn certificates(&self) -> &[Option<Summary>] {
+        let is_stored = !self.md.is_static() || self.kept_ready.is_some();
+        if is_stored { &self.own().certificates } else { &[] }
+    }
+
+    /// Whether the CA is asked when to renew.
+    fn asks_ca(&self) -> bool {
+        let is_known = self.issued_by.url.is_some() && self.issued_by.account.is_some();
+        self.renewable()
+            && self.md.ari_renewals
+            && !self.md.is_static()
+            && is_known
+            && self.own_certificates().count() > 0
+    }
+
+    /// The types of key whose certificates are to be renewed: those that are due, or all if none is or their CA is gone.
+    fn keys_to_renew(&self, advice: &Advice, now: Timestamp) -> Vec<KeySpec> {
+        let specs = self.md.key_specs().0;
+        let due = schedule::to_renew(&self.own().plans(self.md.renew_window, advice), now);
+        let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
+        if !is_ours || !due.contains(&true) || turn::is_ca_gone(&self.md) {
+            return specs;
+        }
+        specs.into_iter().zip(due).filter(|(_, due)| *due).map(|(spec, _)| spec).collect()
+    }
+
+    fn own(&self) -> &LiveSet {
+        self.kept_ready.as_deref().unwrap_or(&self.live)
     }
 }
 

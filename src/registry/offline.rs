@@ -10,7 +10,7 @@ use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
 use super::turn::Turn;
 use super::vault::port_error;
-use super::{Accounts, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable, turn};
+use super::{Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable, turn};
 use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::http::HttpClient;
@@ -84,7 +84,7 @@ impl Registry {
     pub fn due_at(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
         let entry = &self.entries[position];
         let by_us = entry.md.renew_mode != RenewMode::Manual && entry.md.cert_files.is_empty();
-        by_us.then(|| entry.renew_at(now))
+        by_us.then(|| entry.renew_at(&Advice::load(&self.vault, &entry.md), now))
     }
 
     /// The report on the renewal of a domain.
@@ -134,6 +134,7 @@ impl Registry {
 
 /// The domain as a renewal wants it: with the CA that is in use.
 fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
+    let issued_by = Arc::clone(&md.ca);
     let urls = if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
     let url = turn::in_use(&urls, md.ca.url.as_ref(), live.certificates.iter().any(Option::is_some));
     md.ca = Arc::new(CaSettings { url, urls, ..(*md.ca).clone() });
@@ -145,7 +146,7 @@ fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachabilit
         None => suitable::challenges(&md, reach),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
-    Entry { md: Arc::new(md), live, kept_ready, watched: true, challenges: Arc::new(challenges) }
+    Entry { md: Arc::new(md), live, kept_ready, watched: true, issued_by, challenges: Arc::new(challenges) }
 }
 
 #[cfg(test)]

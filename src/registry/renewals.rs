@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::ari::Advisor;
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::turn::{self, Turn};
-use super::{Entry, Registry, schedule};
+use super::{Advice, Entry, Registry, schedule};
 use crate::acme::{AcmeError, Outcome};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -35,6 +36,7 @@ pub struct Renewals {
     random: Random,
     state: Mutex<State>,
     changed: Condvar,
+    advisor: Advisor,
 }
 
 #[derive(Default)]
@@ -53,6 +55,12 @@ struct State {
     not_begun: HashMap<usize, u32>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
+    /// Domains whose CA is to be asked when to renew, by position.
+    asks: std::collections::VecDeque<usize>,
+    /// A worker asks, and has no hand for a renewal.
+    asking: bool,
+    /// When to ask again, by position.
+    ask_again: Vec<Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
@@ -70,12 +78,14 @@ struct AtCa {
 enum Task {
     Begin(usize),
     Go(Box<Renewal>),
+    Ask(usize),
 }
 
 /// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
     position: Option<usize>,
+    asks: bool,
 }
 
 impl Renewals {
@@ -83,17 +93,21 @@ impl Renewals {
     const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
     /// When to look again at a domain that another process works on.
     const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+    /// When to ask a CA again if an answer of it made a worker panic.
+    const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
     /// Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let looks = vec![Timestamp::MIN; registry.entries.len()];
+        let ask_again = looks.clone();
         Self {
             registry,
             clients,
             random,
-            state: Mutex::new(State { looks, ..State::default() }),
+            state: Mutex::new(State { looks, ask_again, ..State::default() }),
             changed: Condvar::new(),
+            advisor: Advisor::default(),
         }
     }
 
@@ -117,7 +131,8 @@ impl Renewals {
         }
         let mut state = self.state();
         let work = state.due() + state.open.len();
-        let wanted = work.min(self.registry.globals.renew_workers.get().into());
+        let asking = state.asking || !state.asks.is_empty();
+        let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
         missing
@@ -128,6 +143,7 @@ impl Renewals {
         let mut state = self.state();
         if now < state.ticked {
             state.looks.fill(now);
+            state.ask_again.fill(Timestamp::MIN);
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
             state.cas.values_mut().for_each(|ca| ca.pace.forget_plans());
@@ -148,16 +164,24 @@ impl Renewals {
         for position in candidates {
             let entry = &self.registry.entries[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let turn = staged.contains(entry.md.name.as_str()).then(|| Turn::read(&self.registry.vault, &entry.md));
-            let (ca, look) = self.next_look(entry, &turn.unwrap_or_default(), now);
+            let is_staged = staged.contains(entry.md.name.as_str());
+            let turn = if is_staged { Turn::read(&self.registry.vault, &entry.md) } else { Turn::default() };
+            let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
+            let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
+            let (ca, look) = self.next_look(entry, &turn, due, now);
             let mut state = self.state();
+            let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
             let at_ca = state.cas.entry(ca).or_default();
             let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
             if look <= now {
                 at_ca.due.push_back(*position);
                 state.busy.insert(*position);
+            } else if ask.is_some_and(|at| at <= now) {
+                state.busy.insert(*position);
+                state.asks.push_back(*position);
             }
-            state.looks[*position] = if look <= now { now + delay } else { look.min(now + delay) };
+            let next = if look <= now { now + delay } else { look.min(now + delay) };
+            state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
@@ -167,22 +191,27 @@ impl Renewals {
     }
 
     /// Which CA a domain is to go to, and when.
-    fn next_look(&self, entry: &Entry, turn: &Turn, now: Timestamp) -> (String, Timestamp) {
+    fn next_look(&self, entry: &Entry, turn: &Turn, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
         let globals = &self.registry.globals;
         let next = turn.next(&entry.md, globals.retry_failover, now);
         let settings = renewal::settings(entry, globals);
         let not_before = turn.not_before(&entry.md, &settings, globals.retry_failover, now);
-        let due = due_at(entry, globals.check_interval, now);
         (next.map(|next| next.url).unwrap_or_default(), not_before.map_or(due, |moment| due.max(moment)))
     }
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
-        let mut hands = Hands { renewals: self, position: None };
+        let mut hands = Hands { renewals: self, position: None, asks: false };
         while let Some(task) = self.next_task(cancel) {
             let (position, renewal) = match task {
                 Task::Begin(position) => (position, None),
                 Task::Go(renewal) => (renewal.position(), Some(renewal)),
+                Task::Ask(position) => {
+                    (hands.position, hands.asks) = (Some(position), true);
+                    self.asked(position, self.ask(position, cancel));
+                    (hands.position, hands.asks) = (None, false);
+                    continue;
+                }
             };
             hands.position = Some(position);
             if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
@@ -195,20 +224,32 @@ impl Renewals {
     fn next_task(&self, cancel: &Cancel) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0) {
+            let may_ask = !state.asking && !state.asks.is_empty();
+            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask) {
                 state.workers = state.workers.saturating_sub(1);
                 let open = std::mem::take(&mut state.open);
                 drop(state);
                 open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
                 return None;
             }
+            // One worker more than there may be for renewals is there for questions.
+            let is_extra = state.workers > self.registry.globals.renew_workers.get().into() && !state.asking;
+            if is_extra && !may_ask {
+                state.workers -= 1;
+                return None;
+            }
             let now = self.registry.clock.now();
             let ready = state.open.first_key_value().map(|((at, _), _)| *at);
-            if ready.is_some_and(|at| at <= now) {
+            if !is_extra && ready.is_some_and(|at| at <= now) {
                 return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
             }
-            if let Some(position) = state.take_due(now) {
+            let due = if is_extra { None } else { state.take_due(now) };
+            if let Some(position) = due {
                 return Some(Task::Begin(position));
+            }
+            if may_ask {
+                state.asking = true;
+                return state.asks.pop_front().map(Task::Ask);
             }
             let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP.unsigned_abs() };
             let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
@@ -234,6 +275,7 @@ impl Renewals {
                 return Some(renewal);
             }
             Ok(Begun::Complete) => self.close(position, None),
+            Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
@@ -247,6 +289,23 @@ impl Renewals {
             }
         }
         None
+    }
+
+    /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
+    fn ask(&self, position: usize, cancel: &Cancel) -> Timestamp {
+        let entry = &self.registry.entries[position];
+        let http = (self.clients)(&entry.md, cancel);
+        self.advisor.ask(&self.registry, entry, &http, self.random)
+    }
+
+    /// The domain is free, and looked at at once: what the CA said may make it due.
+    fn asked(&self, position: usize, again: Timestamp) {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        state.asking = false;
+        state.busy.remove(&position);
+        state.ask_again[position] = again;
+        state.looks[position] = now;
     }
 
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
@@ -334,8 +393,13 @@ impl Drop for Hands<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.renewals.worker_lost();
-            if let Some(position) = self.position {
-                self.renewals.close(position, None);
+            match self.position {
+                Some(position) if self.asks => {
+                    let again = self.renewals.registry.clock.now() + Renewals::AFTER_A_PANIC;
+                    self.renewals.asked(position, again);
+                }
+                Some(position) => self.renewals.close(position, None),
+                None => {}
             }
         }
     }
@@ -388,15 +452,17 @@ fn wants_fewer(err: &AcmeError) -> bool {
 }
 
 /// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
-/// come due: servers that were set up or restarted together would come together.
-fn due_at(entry: &Entry, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
+/// come due: servers that were set up or restarted together would come together. Where the CA has suggested the moment,
+/// it has done that itself.
+fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
     if !entry.renewable() {
         return Timestamp::MAX;
     }
-    let due = entry.renew_at(now);
+    let due = entry.renew_at(advice, now);
     let live = entry.kept_ready.as_deref().unwrap_or(&entry.live);
+    let is_suggested = due < entry.renew_at(&Advice::default(), now);
     match live.common_validity() {
-        Some((_, until)) if live.state == Some(Worth::Complete) && !turn::is_ca_gone(&entry.md) => {
+        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !turn::is_ca_gone(&entry.md) => {
             due + schedule::spread(until.duration_since(due), check_interval, live.chance())
         }
         _ => due,

@@ -7,15 +7,55 @@ use crate::model::Window;
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// When a certificate is renewed if nothing is configured.
+pub const USUAL_WINDOW: Window = Window::Percent(33);
+
+/// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
+const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
+const HALF_OF_LIFE: Window = Window::Percent(50);
+
 /// A validity: from, until.
 pub type Validity = (Timestamp, Timestamp);
 
-/// When the certificates are to be renewed: the earliest moment at which the window of one of them opens. One that
-/// is missing (`None`) is due `now`.
+/// A certificate that does its work, and when it is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Its life.
+    pub validity: Validity,
+    /// When it is to be renewed.
+    pub at: Timestamp,
+}
+
+impl Plan {
+    /// The plan for a certificate: when its window opens, or earlier where the CA suggests that. Half of a short life
+    /// counts if the CA suggests nothing and the window is the usual one, so that another is not asked for.
+    #[must_use]
+    pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
+        let opens = window.opens(from, until);
+        let is_short = window == USUAL_WINDOW && until.duration_since(from) < SHORT_LIFE;
+        let other = suggested.or_else(|| is_short.then(|| HALF_OF_LIFE.opens(from, until)));
+        Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
+    }
+
+    /// Whether it is to be renewed by then, or within a tenth of its life after it.
+    fn is_near(&self, now: Timestamp) -> bool {
+        let life = self.validity.1.duration_since(self.validity.0);
+        self.at.checked_sub(life / 10).is_ok_and(|near| near <= now)
+    }
+}
+
+/// When the first of these certificates is to be renewed. One that is missing, or does not do (`None`), is due `now`.
 #[must_use]
-pub fn renew_at(validities: &[Option<Validity>], window: Window, now: Timestamp) -> Timestamp {
-    let opens = |validity: &Option<Validity>| validity.map_or(now, |(from, until)| window.opens(from, until));
-    validities.iter().map(opens).min().unwrap_or(now)
+pub fn renew_at(plans: &[Option<Plan>], now: Timestamp) -> Timestamp {
+    plans.iter().map(|plan| plan.map_or(now, |plan| plan.at)).min().unwrap_or(now)
+}
+
+/// Which of these certificates to renew: those that are due, and with them those that would be due soon, as one after
+/// the other would mean as many restarts.
+#[must_use]
+pub fn to_renew(plans: &[Option<Plan>], now: Timestamp) -> Vec<bool> {
+    let is_any = renew_at(plans, now) <= now;
+    plans.iter().map(|plan| is_any && plan.is_none_or(|plan| plan.is_near(now))).collect()
 }
 
 /// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
@@ -135,15 +175,70 @@ mod tests {
         }
     }
 
+    fn hours(hours: i64) -> SignedDuration {
+        SignedDuration::from_hours(hours)
+    }
+
+    /// A certificate of so many hours that is good since `EPOCH`, with the window and what the CA suggests.
+    fn plan(life: i64, window: &str, suggested: Option<i64>) -> Plan {
+        let from = Timestamp::UNIX_EPOCH;
+        let window = Window::parse(window).unwrap();
+        Plan::new((from, from + hours(life)), window, suggested.map(|after| from + hours(after)))
+    }
+
     #[test]
-    fn a_missing_certificate_is_due_now() {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let day = SignedDuration::from_hours(24);
-        let validity = Some((now, now + day * 90));
-        let window = Window::Percent(33);
-        assert_eq!(renew_at(&[validity, None], window, now), now);
-        assert_eq!(renew_at(&[], window, now), now);
-        assert!(renew_at(&[validity], window, now) > now + day * 60);
+    fn renewal_is_at_the_window_or_half_of_a_short_life_or_when_the_ca_suggests() {
+        let rows = [
+            // life, window, suggested; when, in minutes
+            (90 * 24, "33%", None, 86_832),
+            (10 * 24, "33%", None, 9648),
+            (10 * 24 - 1, "33%", None, 7170),
+            (160, "33%", None, 4800),
+            (1, "33%", None, 30),
+            (160, "20%", None, 7680),
+            (160, "2d", None, 6720),
+            (160, "33%", Some(100), 6000),
+            (160, "33%", Some(120), 6432),
+            (160, "33%", Some(-5), -300),
+            (90 * 24, "33%", Some(2000), 86_832),
+            (90 * 24, "33%", Some(1000), 60_000),
+        ];
+        for (life, window, suggested, minutes) in rows {
+            let at = plan(life, window, suggested).at;
+            assert_eq!(at.as_second() / 60, minutes, "{life} h, {window}, {suggested:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_due_now() {
+        let (now, plan) = (Timestamp::UNIX_EPOCH, plan(2160, "33%", None));
+        assert_eq!(renew_at(&[Some(plan), None], now), now);
+        assert_eq!(renew_at(&[], now), now);
+        assert_eq!(renew_at(&[Some(plan)], now), plan.at);
+    }
+
+    #[test]
+    fn what_is_due_is_renewed_and_what_soon_would_be() {
+        let start = Timestamp::UNIX_EPOCH;
+        let (a, b) = (plan(1000, "50%", None), plan(1000, "41%", None));
+        let far = plan(1000, "39%", None);
+        let rows = [
+            (vec![Some(a), Some(b)], 0, vec![false, false]),
+            (vec![Some(a), Some(b)], 499, vec![false, false]),
+            (vec![Some(a), Some(b)], 500, vec![true, true]),
+            (vec![Some(a), Some(far)], 500, vec![true, false]),
+            (vec![Some(a), None], 0, vec![false, true]),
+            (vec![Some(a), None], 400, vec![true, true]),
+            (vec![None, None], 0, vec![true, true]),
+        ];
+        for (plans, after, expected) in rows {
+            assert_eq!(to_renew(&plans, start + hours(after)), expected, "{plans:?} {after}");
+        }
+        // Two that were issued minutes apart: one renewal brings both.
+        let later = start + SignedDuration::from_mins(3);
+        let second = Plan::new((later, later + hours(2160)), USUAL_WINDOW, None);
+        let first = plan(2160, "33%", None);
+        assert_eq!(to_renew(&[Some(first), Some(second)], first.at), [true, true]);
     }
 
     #[test]

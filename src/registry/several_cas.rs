@@ -61,6 +61,8 @@ impl Way {
 fn configure(world: &mut World, urls: &[&str]) {
     for declared in &mut world.declared {
         declared.settings.ca_urls = Some(urls.iter().map(ToString::to_string).collect());
+        // What is asked about good certificates is not told apart here.
+        declared.settings.ari_renewals = Some(false);
     }
 }
 
@@ -131,7 +133,7 @@ fn after_so_many_failures_the_next_ca_gives_the_certificate() {
     let registry = world.start(true);
     let entry = &registry.entries[0];
     assert_eq!((live_md(&world, name).ca.url.as_deref(), entry.md.ca.url.as_deref()), (Some(B), Some(B)));
-    assert!(entry.renew_at(world.clock.now()) > world.clock.now() + days(50));
+    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now() + days(50));
     assert_eq!(entry.md.ca.account.as_deref(), Some("ACME-ca.test-0001"), "each CA has its account");
     // The next renewal begins with the first again.
     way.close(&[]);
@@ -258,7 +260,7 @@ fn another_ca_in_the_configuration_renews_now_while_the_old_certificate_serves()
     let entry = &registry.entries[0];
     assert_ne!(chain(), old);
     assert_eq!(entry.md.ca.url.as_deref(), Some(B));
-    assert!(entry.renew_at(world.clock.now()) > world.clock.now());
+    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now());
     way.asked();
     drop(serve(&world, &way, true));
     assert_eq!((way.asked().as_str(), logged("MD0018", name)), ("", 3));
@@ -414,7 +416,7 @@ fn a_certificate_that_comes_due_is_renewed_at_a_moment_of_its_own() {
         let name = format!("spread{number}.test");
         let (world, way) = with_certificate(&name);
         let renewals = serve(&world, &way, true);
-        let due = world.start(true).entries[0].renew_at(world.clock.now());
+        let due = world.start(true).entries[0].renew_at(&Advice::default(), world.clock.now());
         world.clock.advance(due.duration_since(world.clock.now()) - SignedDuration::from_mins(1));
         let mut minutes = -1;
         while way.asked().is_empty() {

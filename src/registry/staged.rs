@@ -95,10 +95,10 @@ fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
-/// Whether every certificate that the domain needs is staged and verifies.
+/// Whether there is a certificate for each of these types of key, and verifies.
 #[must_use]
-pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
-    md.key_specs().0.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
+    keys.iter().all(|spec| verified(vault, md, spec, now).is_ok())
 }
 
 /// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
@@ -110,12 +110,14 @@ pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 
-/// Whether there is a file for everything that an activation needs, and a certificate in each that has one.
+/// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
 fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
-    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
-    let mut files = keys.chain([Aspect::MdJson]);
-    files.all(|aspect| vault.store().exists(Group::Staging, md.name.as_str(), &aspect))
-        && facts(vault, md).iter().all(Option::is_some)
+    let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
+    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
+    let mut pairs = keys.zip(&certificates);
+    exists(&Aspect::MdJson)
+        && certificates.iter().any(Option::is_some)
+        && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
 
 /// Whether an order that was begun for one serves the other.
@@ -163,7 +165,13 @@ pub fn verified(
     Ok((key, chain))
 }
 
-fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, now: Timestamp) -> Result<(), String> {
+pub(super) fn verify(
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    key: &PrivateKey,
+    chain: &Chain,
+    now: Timestamp,
+) -> Result<(), String> {
     let (leaf, name) = (chain.leaf(), spec.json_name());
     chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
@@ -179,13 +187,10 @@ fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, n
         return Err(format!("certificate({name}) is not valid before {}", time::format_gmt(leaf.not_before())));
     }
     match (md.must_staple, leaf.must_staple()) {
-        (true, false) => return Err(format!("certificate({name}) lacks the 'must-staple' that MDMustStaple asks for")),
-        (false, true) => {
-            return Err(format!("certificate({name}) has 'must-staple', which MDMustStaple does not ask for"));
-        }
-        _ => {}
+        (true, false) => Err(format!("certificate({name}) lacks the 'must-staple' that MDMustStaple asks for")),
+        (false, true) => Err(format!("certificate({name}) has 'must-staple', which MDMustStaple does not ask for")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Facts about the staged certificates, one entry per key type.

@@ -785,7 +785,7 @@ fn the_certificates_make_the_state() {
         let registry = world.start(true);
         let entry = &registry.entries[0];
         assert_eq!((entry.md.state, entry.md.state_descr.as_deref().unwrap_or_default()), (state, descr), "{text:?}");
-        let due = entry.renew_at(now) <= now;
+        let due = entry.renew_at(&Advice::default(), now) <= now;
         assert_eq!(due, state != State::Complete);
         let stored: ManagedDomain = world.vault.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
         assert_eq!(stored.state, state);
@@ -793,7 +793,7 @@ fn the_certificates_make_the_state() {
     world.clock.advance(hours(24 * 91));
     let registry = world.start(true);
     assert_eq!(registry.entries[0].md.state, State::Complete, "also when it has expired");
-    assert!(registry.entries[0].renew_at(world.clock.now()) <= world.clock.now());
+    assert!(registry.entries[0].renew_at(&Advice::default(), world.clock.now()) <= world.clock.now());
 }
 
 #[test]
@@ -1078,7 +1078,7 @@ fn files_of_the_administrator_are_served_and_not_renewed() {
     let entry = &registry.entries[0];
     assert_eq!((entry.md.renew_mode, entry.renewable(), entry.watched), (RenewMode::Manual, false, true));
     assert_eq!((entry.md.state, entry.live.certificates.len()), (State::Complete, 1));
-    assert!(entry.renew_at(world.clock.now()) > world.clock.now() + hours(24 * 50));
+    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now() + hours(24 * 50));
 
     let states =
         [("missing.pem", State::Incomplete, "certificate(0) is missing"), (key.as_str(), State::Incomplete, "")];
@@ -1107,7 +1107,7 @@ fn a_certificate_is_kept_ready_behind_files_of_the_administrator_if_always_wante
     assert_eq!(world.ca.count(Operation::NewOrder), orders);
     let registry = world.start(true);
     let entry = &registry.entries[0];
-    assert!(entry.renew_at(world.clock.now()) > world.clock.now());
+    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now());
     assert_ne!(entry.live, **entry.kept_ready.as_ref().unwrap());
 }
 

@@ -154,6 +154,9 @@ impl World {
             identifiers,
             keys: vec![spec()],
             must_staple: false,
+            profile: None,
+            profile_mandatory: false,
+            replaces: None,
             scope: AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None },
             contacts: vec!["mailto:admin@x.org".to_owned()],
             agreement: Some("accepted".to_owned()),
@@ -435,7 +438,7 @@ fn problems_are_told_and_some_are_permanent() {
 fn empty_and_broken_answers_are_errors_of_this_run_only() {
     let bodies: [fn(&mut Response); 3] = [
         |answer| answer.body.clear(),
-        |answer| answer.body.truncate(answer.body.len() * 2 / 5),
+        |answer| answer.body.truncate(answer.body.len() / 3),
         |answer| answer.body = b"<html>sorry</html>".to_vec(),
     ];
     for operation in ALL {
@@ -1005,4 +1008,184 @@ fn a_request_that_was_cancelled_is_no_failure() {
         clock,
     );
     assert!(driver.step().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_profile_goes_by_the_spelling_of_the_ca_or_is_left_out_if_it_is_not_mandatory() {
+    let with = |mandatory| {
+        let mut world = World::new(&["x.org"]);
+        (world.wanted.profile, world.wanted.profile_mandatory) = (Some("ShortLived".into()), mandatory);
+        world
+    };
+    // What the CA offers, whether it refuses it; the profiles of the orders, or the error if it is mandatory.
+    type Row = (&'static [&'static str], bool, &'static [Option<&'static str>], Option<&'static str>);
+    let rows: [Row; 4] = [
+        (&["classic", "shortlived"], false, &[Some("shortlived")], None),
+        (
+            &["classic", "tlsserver"],
+            false,
+            &[None],
+            Some("'ShortLived', but only classic, tlsserver; change MDProfile"),
+        ),
+        (&[], false, &[None], Some("'ShortLived', but no profiles at all; change")),
+        (&["SHORTLIVED"], true, &[Some("SHORTLIVED"), None], Some("by the profile 'SHORTLIVED': not for you; change")),
+    ];
+    for (offered, refused, orders, error) in rows {
+        for mandatory in [false, true] {
+            let world = with(mandatory);
+            world.ca.behave(|ca| (ca.profiles, ca.refuses_profiles) = (offered.to_vec(), refused));
+            let result = world.run();
+            let asked: Vec<_> =
+                world.ca.order_requests().iter().map(|order| order["profile"].as_str().map(str::to_owned)).collect();
+            let Some(error) = error.filter(|_| mandatory) else {
+                result.unwrap();
+                assert_eq!(asked.iter().map(Option::as_deref).collect::<Vec<_>>(), orders);
+                world.is_done();
+                continue;
+            };
+            let err = result.unwrap_err();
+            assert!(err.to_string().contains(error), "{err}");
+            assert_eq!((err.status(), err.is_permanent()), (Status::INVALID, true));
+            // The configuration is changed.
+            let world = World { wanted: Wanted { profile_mandatory: false, ..world.wanted.clone() }, ..world };
+            world.succeeds();
+        }
+    }
+}
+
+#[test]
+fn addresses_and_profiles_for_short_lives_have_no_common_name() {
+    let rows: [(&[&str], Option<&str>, Option<&str>); 5] = [
+        (&["x.org", "www.x.org"], None, Some("x.org")),
+        (&["x.org"], Some("classic"), Some("x.org")),
+        (&["x.org"], Some("TLSServer"), None),
+        (&["x.org"], Some("shortlived"), None),
+        (&["x.org", "192.0.2.1", "2001:db8::1"], None, None),
+    ];
+    for (names, profile, expected) in rows {
+        let mut world = World::new(names);
+        world.wanted.profile = profile.map(Into::into);
+        world.ca.behave(|ca| (ca.authorized, ca.profiles) = (true, vec!["classic", "tlsserver", "shortlived"]));
+        world.succeeds();
+        assert_eq!(world.ca.common_name().as_deref(), expected, "{names:?} {profile:?}");
+        assert_eq!(world.staged().chains["P-256"].leaf().names(), names);
+    }
+}
+
+/// A world in which certificates of two key types are replaced, and the account has issued them.
+fn replacing() -> World {
+    let mut world = World::new(&["x.org"]);
+    world.run().unwrap();
+    let account_url = world.book.0.lock().unwrap().accounts[0].0.url.clone();
+    let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
+    world.wanted.keys = vec![spec(), p384.clone()];
+    let certificates = vec![(p384, "key.384".to_owned()), (spec(), "key.256".to_owned())];
+    world.wanted.replaces = Some(Replaces { account_url, certificates });
+    world.journal = MemoryJournal::default();
+    world.ca.behave(|ca| ca.renewal_info = Some(Response::default()));
+    world
+}
+
+fn replaced(world: &World) -> Vec<Option<String>> {
+    let of = |order: &Value| order["replaces"].as_str().map(str::to_owned);
+    world.ca.order_requests().iter().skip(1).map(of).collect()
+}
+
+#[test]
+fn an_order_tells_which_certificate_it_replaces_to_who_can_know_it() {
+    let own = |id: &str| Some(id.to_owned());
+    let world = replacing();
+    world.succeeds();
+    assert_eq!(replaced(&world), [own("key.256"), own("key.384")]);
+    // Neither to a CA without renewal information, nor as another account, nor if it is switched off.
+    let changes: [fn(&mut World); 3] = [
+        |world| world.ca.behave(|ca| ca.renewal_info = None),
+        |world| world.wanted.replaces.as_mut().unwrap().account_url = "https://ca.test/account/7".to_owned(),
+        |world| world.wanted.replaces = None,
+    ];
+    for change in changes {
+        let mut world = replacing();
+        change(&mut world);
+        world.succeeds();
+        assert_eq!(replaced(&world), [None, None]);
+    }
+}
+
+#[test]
+fn an_order_that_is_refused_as_a_replacement_is_placed_without_it_in_the_same_run() {
+    let own = |id: &str| Some(id.to_owned());
+    let world = replacing();
+    world.ca.behave(|ca| ca.all_replaced = true);
+    world.succeeds();
+    assert_eq!(replaced(&world), [own("key.256"), None, own("key.384"), None]);
+    for refusal in [problem(404, "malformed", "unknown certificate"), answer(400, "text/html", "<html>")] {
+        let world = replacing();
+        world.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        world.succeeds();
+        assert_eq!(replaced(&world), [None, own("key.384")]);
+    }
+    // What is not about the certificate is not tried again at once.
+    let limit = with_header(problem(429, "rateLimited", "slow down"), "Retry-After", "3600");
+    for refusal in [limit, problem(429, "rateLimited", "slow down"), answer(503, "text/html", "")] {
+        let world = replacing();
+        world.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        world.run().unwrap_err();
+        assert!(replaced(&world).is_empty());
+    }
+}
+
+#[test]
+fn issuers_of_a_single_certificate_are_found_by_links() {
+    // The first answer is the leaf alone, with a link to what the second answer is.
+    fn leaf(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.leaf().to_der().to_vec();
+        answer.headers[0].1 = "application/pkix-cert".to_owned();
+        let link = r#"<https://ca.test/directory>;rel="index", </certificate/0>; title=x; rel="up""#;
+        answer.headers.push(("Link".to_owned(), r#"</certificate/0/1>;rel="alternate""#.to_owned()));
+        answer.headers.push(("link".to_owned(), link.to_owned()));
+    }
+    fn issuer(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.certificates()[1].to_pem().into_bytes();
+        answer.headers[0].1 = "text/plain; charset=utf-8".to_owned();
+        // Round in a circle.
+        answer.headers.push(("Link".to_owned(), "<0>; rel=up".to_owned()));
+    }
+    fn list(answer: &mut Response) {
+        answer.headers[0].1 = "application/x-pkcs7-mime".to_owned();
+        answer.body = b"\x30\x03\x02\x01\x05".to_vec();
+    }
+    for (second, length) in [(issuer as fn(&mut Response), 2), (list, 1)] {
+        let world = World::new(&["x.org"]);
+        world.ca.fail(Operation::Certificate, Fault::Alter(leaf));
+        world.ca.fail_times(Operation::Certificate, 2, Fault::Alter(second));
+        world.succeeds();
+        let chain = world.staged().chains["P-256"].clone();
+        assert_eq!(chain.certificates().len(), length);
+        assert_eq!(chain.leaf().names(), ["x.org"]);
+    }
+    // A chain that is complete needs no more.
+    let world = World::new(&["x.org"]);
+    let linked: fn(&mut Response) = |answer| answer.headers.push(("Link".to_owned(), "<0>;rel=up".to_owned()));
+    world.ca.fail(Operation::Certificate, Fault::Alter(linked));
+    world.succeeds();
+    assert_eq!(world.ca.count(Operation::Certificate), 1);
+}
+
+#[test]
+fn links_lead_up_where_they_say_so() {
+    let rows = [
+        (r#"<https://ca/issuer>;rel="up""#, Some("https://ca/issuer")),
+        ("</issuer>; Rel=UP", Some("https://ca.test/issuer")),
+        (r#"<a>; rel="index up", <b>; rel=up"#, Some("https://ca.test/certificate/a")),
+        (r#"<a>;rel="alternate""#, None),
+        ("<a>; rel=update", None),
+        ("<a; rel=up", None),
+        ("", None),
+    ];
+    for (value, expected) in rows {
+        let response = Response { headers: vec![("Link".to_owned(), value.to_owned())], ..Response::default() };
+        assert_eq!(issuer_url("https://ca.test/certificate/0", &response).as_deref(), expected, "{value}");
+    }
 }
