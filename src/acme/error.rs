@@ -101,7 +101,7 @@ pub enum AcmeError {
     NoSuitableChallenge(String),
     /// The CA has no challenge that can be answered.
     #[error(
-        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."
+        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'.{reasons}"
     )]
     NoChallenge {
         /// The name.
@@ -110,6 +110,18 @@ pub enum AcmeError {
         offered: String,
         /// What could be used.
         wanted: String,
+        /// Why some of it could not, a sentence each with a blank in front.
+        reasons: String,
+    },
+    /// No challenge could be set up.
+    #[error("None of the offered challenge types for domain {name} could be set up.{reasons}")]
+    NotSetUp {
+        /// The name.
+        name: String,
+        /// Result code of the last try.
+        status: Status,
+        /// A sentence for each, with a blank in front.
+        reasons: String,
     },
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
@@ -231,6 +243,7 @@ impl AcmeError {
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
+            Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::NoSuitableChallenge(_) => Status::GENERAL,
             _ => Status::INVALID,
@@ -249,6 +262,10 @@ impl AcmeError {
             }
             Self::NoChallenge { .. } => JobResult {
                 problem: Some("challenge-mismatch".to_owned()),
+                ..JobResult::failure(self.status(), self.to_string())
+            },
+            Self::NotSetUp { .. } => JobResult {
+                problem: Some("challenge-setup-failure".to_owned()),
                 ..JobResult::failure(self.status(), self.to_string())
             },
             _ => JobResult::failure(self.status(), self.to_string()),

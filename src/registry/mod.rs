@@ -7,9 +7,11 @@
 mod accounts;
 mod activation;
 mod adoption;
+mod challenges;
 mod configured;
 #[cfg(test)]
 pub(crate) mod disk;
+mod events;
 mod hosts;
 mod index;
 mod live;
@@ -43,6 +45,7 @@ use crate::store::{Aspect, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
+pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
@@ -122,6 +125,7 @@ pub struct Registry {
     /// Finds domains by name.
     pub index: DomainIndex,
     accounts: Arc<accounts::SharedAccounts>,
+    challenges: Arc<challenges::Shared>,
 }
 
 impl Setup {
@@ -290,8 +294,16 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let accounts = Arc::default();
-        Ok(Registry { vault: self.vault, clock: self.clock, globals: self.globals, entries, index, accounts })
+        let (accounts, challenges) = (Arc::default(), Arc::default());
+        Ok(Registry {
+            vault: self.vault,
+            clock: self.clock,
+            globals: self.globals,
+            entries,
+            index,
+            accounts,
+            challenges,
+        })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -379,7 +391,7 @@ impl Setup {
         let kept_ready = LiveSet::kept_ready(&self.vault, &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
-        let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
+        let challenges = suitable::challenges(&md, reach, self.globals.dns01_command.is_some()).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
             }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
-use super::staged::{self, StagedJournal, StoredChallenges};
+use super::challenges::StoredChallenges;
+use super::events::Events;
+use super::staged::{self, StagedJournal};
 use super::{Entry, Registry};
 use crate::acme::{AccountScope, AcmeError, Driver, Outcome, PortError, Wanted};
+use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Globals, Job, JobResult, ManagedDomain, format_human, time};
@@ -49,7 +52,7 @@ pub enum Ended {
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged.
+    /// Begins, or goes on with what is staged. Commands end when `cancel` says so.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -59,12 +62,18 @@ impl Renewal {
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
+        cancel: &Cancel,
     ) -> Result<Begun, PortError> {
         let md = Arc::clone(&entry.md);
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
         };
-        let mut journal = StagedJournal::new(Arc::clone(&registry.vault), Arc::clone(&registry.clock), Arc::clone(&md));
+        let mut journal = StagedJournal::new(
+            Arc::clone(&registry.vault),
+            Arc::clone(&registry.clock),
+            Arc::clone(&md),
+            Events::new(&registry.globals, cancel),
+        );
         journal.open()?;
         if journal.job.finished && staged::is_complete(&registry.vault, &md, registry.clock.now()) {
             return Ok(Begun::Complete);
@@ -82,9 +91,9 @@ impl Renewal {
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
-        let publisher = StoredChallenges::new(Arc::clone(&registry.vault));
+        let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
-        let driver = Driver::new(wanted(entry), journal, publisher, accounts, http, clock);
+        let driver = Driver::new(wanted(entry, &registry.globals), journal, publisher, accounts, http, clock);
         Ok(Begun::Renewal(Box::new(Self {
             position,
             md,
@@ -208,10 +217,12 @@ pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
     let proxy = md.proxy_url.as_ref().or(globals.proxy.as_ref());
     let proxy_ca_file = md.proxy_ca_certs.as_ref().or(globals.proxy_ca_file.as_ref());
     (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file).hash(&mut hasher);
+    let dns01_command = md.cmd_dns_01.as_ref().or(globals.dns01_command.as_ref());
+    (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-fn wanted(entry: &Entry) -> Wanted {
+fn wanted(entry: &Entry, globals: &Globals) -> Wanted {
     let md = &entry.md;
     Wanted {
         name: md.name.to_string(),
@@ -222,5 +233,6 @@ fn wanted(entry: &Entry) -> Wanted {
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: (*entry.challenges).clone(),
+        one_txt: globals.dns01_version == 1,
     }
 }

@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::{Entry, Registry, schedule, staged};
+use super::{Entry, Registry, challenges, schedule, staged};
 use crate::acme::Outcome;
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
-use crate::log::report;
+use crate::log::{note, report};
 use crate::model::{Job, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
@@ -138,10 +138,11 @@ impl Renewals {
         for position in candidates {
             let entry = &self.registry.entries[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let look =
-                if staged.contains(entry.md.name.as_str()) { self.next_look(entry, now) } else { due_at(entry, now) };
+            let is_staged = staged.contains(entry.md.name.as_str());
+            let look = if is_staged { self.next_look(entry, now) } else { due_at(entry, now) };
+            let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
-            if look <= now {
+            if look <= now || is_left {
                 state.busy.insert(*position);
                 state.due.push_back(*position);
             }
@@ -223,7 +224,12 @@ impl Renewals {
             entry.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
+        let is_left = challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+        if is_left && self.next_look(entry, now) > now {
+            self.clean_up(position, cancel);
+            return None;
+        }
+        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, cancel) {
             Ok(Begun::Renewal(renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
                 self.state().not_begun.remove(&position);
@@ -245,6 +251,21 @@ impl Renewals {
         None
     }
 
+    /// The domain is not due, but an earlier renewal has left what its commands had set up.
+    fn clean_up(&self, position: usize, cancel: &Cancel) {
+        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        let again = match challenges::clean_up(&self.registry, &entry.md, cancel) {
+            Ok(true) => None,
+            Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
+            Err(_) if cancel.is_cancelled() => None,
+            Err(err) => {
+                note!(Warning, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                Some(self.back_off(1, false))
+            }
+        };
+        self.close(position, again.map(|delay| now + delay));
+    }
+
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
         let result = loop {
             if renewal.clock_was_put_back() {
@@ -255,7 +276,7 @@ impl Renewals {
                 Ok(Outcome::Continue) => {}
                 Ok(Outcome::Wait(until)) => return self.put_back(renewal, until),
                 Ok(Outcome::Done) => break Ended::Done,
-                Err(err) if err.is_cancelled() => break Ended::Cancelled,
+                Err(err) if err.is_cancelled() || cancel.is_cancelled() => break Ended::Cancelled,
                 Err(err) => break Ended::Failed(err),
             }
         };
