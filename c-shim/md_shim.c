@@ -84,6 +84,14 @@ int md_shim_connection_key_kind(const conn_rec *connection)
     return !key ? MD_KEY_ANY : EVP_PKEY_base_id(key) == EVP_PKEY_RSA ? MD_KEY_RSA : MD_KEY_OTHER;
 }
 
+void md_shim_connection_clear_certificates(const conn_rec *connection)
+{
+    SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);
+    if (ssl) {
+        SSL_certs_clear(ssl);
+    }
+}
+
 void md_shim_connection_close_soon(conn_rec *connection)
 {
     connection->keepalive = AP_CONN_CLOSE;

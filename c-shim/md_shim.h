@@ -93,6 +93,8 @@ void md_shim_register_pre_handshake(void);
 /* The kind of key that a handshake is bound to when the protocol is chosen: before TLS 1.3, that of the certificate that
  * was chosen with the cipher. */
 int md_shim_connection_key_kind(const conn_rec *connection);
+/* Takes the host's certificates out of a handshake: mod_ssl adds that of a challenge to them, and the client would choose. */
+void md_shim_connection_clear_certificates(const conn_rec *connection);
 
 /* --- C: fields ------------------------------------------------------------------------------------------------- */
 

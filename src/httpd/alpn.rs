@@ -53,6 +53,8 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
         let text = format_args!("{name}: a tls-alpn-01 connection, but there is no challenge for that name");
         for_connection(connection, &Record { level, number, status: Status::OK, text });
     }
+    // mod_ssl adds to what the host has, and the client would choose.
+    found.iter().for_each(|_| connection.clear_certificates());
     Ok(found)
 }
 

@@ -267,6 +267,13 @@ impl<'c> Connection<'c> {
         }
     }
 
+    /// Takes the host's certificates out of its handshake; only while the protocol is chosen.
+    pub fn clear_certificates(self) {
+        // SAFETY: live by `from_raw`; mod_ssl keeps the TLS state, whose copies of the certificates these are, as long as the
+        // handshake, in this thread.
+        unsafe { sys::md_shim_connection_clear_certificates(self.as_ptr()) }
+    }
+
     /// Has httpd close the connection after the request on it, if there is one.
     pub fn close_soon(self) {
         // SAFETY: live by `from_raw`; its own thread.
