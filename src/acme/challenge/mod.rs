@@ -98,10 +98,10 @@ impl fmt::Display for SetUp {
 
 /// The first wanted type that the CA offers. What has no token is none of these types, whatever its name.
 #[must_use]
-pub fn choose<'a>(
+pub fn choose(
     wanted: impl IntoIterator<Item = ChallengeType>,
-    offered: &'a [Challenge],
-) -> Option<(ChallengeType, &'a Challenge)> {
+    offered: &[Challenge],
+) -> Option<(ChallengeType, &Challenge)> {
     wanted.into_iter().find_map(|kind| {
         let fits = |challenge: &&Challenge| challenge.kind == kind.as_str() && !challenge.token.is_empty();
         Some((kind, offered.iter().find(fits)?))
