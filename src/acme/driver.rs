@@ -349,7 +349,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let value = key_authorization(&challenge.token, key)?;
         let txt = (kind == ChallengeType::Dns01).then(|| txt_value(&value)).transpose()?;
-        let set_up = SetUp { kind, name: authz.identifier.value.clone(), txt };
+        let name = authz.identifier.value.trim_start_matches("*.").to_owned();
+        let set_up = SetUp { kind, name, txt };
         match self.publisher.reserve(&set_up) {
             Ok(true) => {}
             Ok(false) => return Ok(self.busy()),
