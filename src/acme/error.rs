@@ -109,7 +109,7 @@ pub enum AcmeError {
     NoSuitableChallenge(String),
     /// The CA has no challenge that can be answered.
     #[error(
-        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."
+        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'.{reasons}"
     )]
     NoChallenge {
         /// The name.
@@ -118,6 +118,18 @@ pub enum AcmeError {
         offered: String,
         /// What could be used.
         wanted: String,
+        /// Why some of it could not, a sentence each with a blank in front.
+        reasons: String,
+    },
+    /// No challenge could be set up.
+    #[error("None of the offered challenge types for domain {name} could be set up.{reasons}")]
+    NotSetUp {
+        /// The name.
+        name: String,
+        /// Result code of the last try.
+        status: Status,
+        /// A sentence for each, with a blank in front.
+        reasons: String,
     },
     /// The profile that has to be is not there.
     #[error(
@@ -316,6 +328,7 @@ impl AcmeError {
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
+            Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::NoSuitableChallenge(_) | Self::Unfit(_) => Status::GENERAL,
             _ => Status::INVALID,
@@ -379,9 +392,13 @@ impl AcmeError {
             _ => (None, self.to_string()),
         };
         let kind = problem.filter(|problem| problem.has_type()).map(|problem| problem.kind.clone());
-        let mismatch = matches!(self, Self::NoChallenge { .. }).then(|| "challenge-mismatch".to_owned());
+        let own = match self {
+            Self::NoChallenge { .. } => Some("challenge-mismatch".to_owned()),
+            Self::NotSetUp { .. } => Some("challenge-setup-failure".to_owned()),
+            _ => None,
+        };
         JobResult {
-            problem: kind.or(mismatch),
+            problem: kind.or(own),
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
             ..JobResult::failure(self.status(), with_advice(&happened, self.advice()))
         }

@@ -63,6 +63,8 @@ pub struct Behaviour {
     pub others: Vec<Value>,
     /// http-01 is offered.
     pub http_01: bool,
+    /// Type of the challenge that is offered as http-01 is. What is looked for is the key authorization in any case.
+    pub kind: &'static str,
     /// Chains have the issuer's certificate.
     pub with_issuer: bool,
     /// Life of certificates.
@@ -146,6 +148,7 @@ impl Default for Behaviour {
             processing_reads: 0,
             others: Vec::new(),
             http_01: true,
+            kind: "http-01",
             with_issuer: true,
             days: 90,
             starts_in: SignedDuration::ZERO,
@@ -429,7 +432,7 @@ impl State {
             (status, _) => status,
         };
         let mut value = json!({
-            "type": "http-01", "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
+            "type": self.behaviour.kind, "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
         });
         if let Some(error) = authorization.error {
             value["error"] =
@@ -540,8 +543,8 @@ impl FakeCa {
         let found = (self.look)(&authorization.name);
         authorization.answered = true;
         authorization.reads = reads;
-        authorization.error =
-            finds.or((found.as_ref() != Some(&expected)).then_some("the key authorization is another"));
+        authorization.error = finds.or((!found.is_some_and(|found| found.lines().any(|line| line == expected)))
+            .then_some("the key authorization is another"));
         json_answer(200, &state.challenge_value(id))
     }
 

@@ -57,6 +57,12 @@ pub trait Journal {
 
     /// Notes what is being done, for those who watch.
     fn progress(&mut self, activity: &str);
+
+    /// Tells those who want to know that a challenge is in place. The CA has not been told yet.
+    ///
+    /// # Errors
+    /// If one of them objects: the challenge is of no use then.
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError>;
 }
 
 /// The exclusive right to register accounts of one scope; given back when dropped.
@@ -91,17 +97,24 @@ pub trait AccountBook: Send + Sync {
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError>;
 }
 
-/// Puts challenge data where the CA will look.
+/// Puts challenge data where the CA will look. May block for as long as a command takes.
 pub trait Publisher {
-    /// Publishes `value` for the challenge; when this returns the CA may look. Publishing again replaces.
+    /// Gets ready to publish. `false`: not now, as somebody else publishes for that name or runs a command; ask again.
     ///
     /// # Errors
-    /// If it cannot be published.
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError>;
+    /// If challenges of this type cannot be published here; nothing has to be withdrawn then.
+    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
 
-    /// Takes away what was published. What is gone already is fine.
+    /// Publishes what answers the challenge, after [`Publisher::reserve`]; when this returns the CA may look. Publishing
+    /// again replaces.
     ///
     /// # Errors
-    /// If it cannot be taken away.
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+    /// If it cannot be published. Part of it may be, and has to be withdrawn.
+    fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError>;
+
+    /// Takes away what was published. What is gone already is fine. `false`: not now; ask again.
+    ///
+    /// # Errors
+    /// If the store fails, or this server stops before it is done.
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
 }

@@ -114,7 +114,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 49] = [
+pub static DIRECTIVES: [Directive; 50] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -176,12 +176,12 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.settings().eab = Some(eab(scope, args)?);
         Ok(())
     }),
-    inert(c"MDChallengeDns01", Args::Line, Place::Anywhere, c"command that sets up and tears down dns-01 challenges", |scope, args| {
+    row(c"MDChallengeDns01", Args::Line, Place::Anywhere, c"command that sets up and tears down dns-01 challenges", |scope, args| {
         let line = command(args[0]);
         *scope.own_or_global(|own| &mut own.dns01_command, |globals| &mut globals.dns01_command) = line;
         Ok(())
     }),
-    inert(c"MDChallengeDns01Version", Args::One, Place::Server, c"arguments that the dns-01 command gets: '1' or '2'", |scope, args| {
+    row(c"MDChallengeDns01Version", Args::One, Place::Server, c"arguments that the dns-01 command gets: '1' or '2'", |scope, args| {
         scope.globals.dns01_version = match args[0] {
             "1" => 1,
             "2" => 2,
@@ -238,10 +238,16 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.globals.notify_command = command(args[0]);
         Ok(())
     }),
-    inert(c"MDMessageCmd", Args::Line, Place::Server, c"command that is run when something happens to a domain", |scope, args| {
+    row(c"MDMessageCmd", Args::Line, Place::Server, c"command that is run when something happens to a domain", |scope, args| {
         scope.globals.message_command = command(args[0]);
         Ok(())
     }),
+    ours(row(c"MDCmdTimeout", Args::OneOrTwo, Place::Server, c"how long commands for events may take, and those for dns-01", |scope, args| {
+        let timeouts = &mut scope.globals.cmd_timeout;
+        timeouts.events = values::timeout(args[0])?;
+        timeouts.dns01 = args.get(1).map_or(Ok(timeouts.dns01), |arg| values::timeout(arg))?;
+        Ok(())
+    })),
     row(c"MDPortMap", Args::OneOrTwo, Place::Server, c"local ports behind the public ones, e.g. 'http:8080 https:8443', '-' for none", |scope, args| {
         args.iter().try_for_each(|arg| scope.globals.port_map.set(arg).map_err(|err| err.to_string()))
     }),

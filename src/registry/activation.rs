@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
+use super::challenges;
 use super::live::{self, LiveSet};
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
-use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{AccountScope, PortError};
 use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
@@ -205,15 +206,14 @@ fn forget_advice(vault: &Vault, name: &str) -> Result<(), PortError> {
     vault.store().remove(Group::Staging, name, &Aspect::AriJson).map_err(port_error)
 }
 
-/// An account that waits here, or the key for one, stays: nobody else may have it. What the CA suggests stays too.
+/// An account that waits here, or the key for one, stays: nobody else may have it. So does what the CA suggests, and what
+/// is left of an order after [`tear_down`].
 fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
     let store = vault.store();
-    if [Aspect::AccountJson, Aspect::AccountKey, Aspect::AriJson]
-        .iter()
-        .any(|aspect| store.exists(Group::Staging, name, aspect))
-    {
+    let stays = [Aspect::AccountJson, Aspect::AccountKey, Aspect::AriJson, Aspect::OrderJson];
+    if stays.iter().any(|aspect| store.exists(Group::Staging, name, aspect)) {
         // First what makes the rest a renewal that was begun.
-        let mut files = vec![Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson];
+        let mut files = vec![Aspect::MdJson, Aspect::JobJson];
         files.extend(
             staged.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]),
         );
@@ -224,14 +224,12 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
     store.purge(Group::Challenges, name).map_err(port_error)
 }
 
-/// Takes away what the renewal of a domain has set up, and its order.
+/// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
+/// journal, until the domain is looked at by who may run them.
 pub(super) fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
-    let order: OrderRecord = vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default();
-    let mut challenges = staged::StoredChallenges::new(Arc::clone(vault));
-    for set_up in order.challenge_setups.iter().filter_map(|token| SetUp::parse(token)) {
-        challenges.withdraw(&set_up)?;
-    }
-    vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error)
+    let order = staged::load_order(vault, name);
+    challenges::remove_files(vault, &order.challenge_setups)?;
+    staged::save_order(vault, name, &challenges::left_over(order))
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ mod accounts;
 mod activation;
 mod adoption;
 mod ari;
+mod challenges;
 mod configured;
 #[cfg(test)]
 pub(crate) mod disk;
+mod events;
 mod hosts;
 mod index;
 mod live;
@@ -50,6 +52,7 @@ use crate::store::{Aspect, Group, Reachability};
 pub use activation::Activation;
 pub use adoption::Accounts;
 pub use ari::{Advice, Suggestion};
+pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
@@ -132,6 +135,7 @@ pub struct Registry {
     /// Finds domains by name.
     pub index: DomainIndex,
     accounts: Arc<accounts::SharedAccounts>,
+    challenges: Arc<challenges::Shared>,
 }
 
 impl Setup {
@@ -302,8 +306,16 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let accounts = Arc::default();
-        Ok(Registry { vault: self.vault, clock: self.clock, globals: self.globals, entries, index, accounts })
+        let (accounts, challenges) = (Arc::default(), Arc::default());
+        Ok(Registry {
+            vault: self.vault,
+            clock: self.clock,
+            globals: self.globals,
+            entries,
+            index,
+            accounts,
+            challenges,
+        })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -398,7 +410,7 @@ impl Setup {
                 "{name}: its certificate is of {former}, which is configured no more: it is renewed with {present}"
             );
         }
-        let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
+        let challenges = suitable::challenges(&md, reach, self.globals.dns01_command.is_some()).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
             }

@@ -10,8 +10,11 @@ use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
 use super::turn::Turn;
 use super::vault::port_error;
-use super::{Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable, turn};
+use super::{
+    Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, staged, suitable, turn,
+};
 use crate::acme::PortError;
+use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::http::HttpClient;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
@@ -35,7 +38,8 @@ pub fn activation_verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> 
     activation::verdict(vault, md, now)
 }
 
-/// Forgets what a renewal of `md` has left in staging. An account that waits there gets to its place before.
+/// Forgets what a renewal of `md` has left in staging, except what its commands have set up. An account that waits there
+/// gets to its place before.
 ///
 /// # Errors
 /// If the store cannot be written, or another process works on the domain.
@@ -45,7 +49,9 @@ pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     Accounts::read(vault)?.adopt_from(vault, name);
     activation::tear_down(vault, name)?;
-    vault.store().clear(Group::Staging, name).map_err(port_error)
+    let left = staged::load_order(vault, name);
+    vault.store().clear(Group::Staging, name).map_err(port_error)?;
+    staged::save_order(vault, name, &left)
 }
 
 /// The failure to work on a domain that somebody else works on.
@@ -75,7 +81,8 @@ impl Registry {
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        Ok(Self { clock, globals, entries, index, accounts: Arc::default(), vault })
+        let (accounts, challenges) = (Arc::default(), Arc::default());
+        Ok(Self { clock, globals, entries, index, accounts, challenges, vault })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this
@@ -109,7 +116,7 @@ impl Registry {
         let entry = &self.entries[position];
         let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
         let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http)
+        Renewal::begin(position, entry, self, Arc::new(book), http, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -141,9 +148,9 @@ fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachabilit
     let challenges = match only {
         Some(kind) => {
             let ca = CaSettings { challenges: vec![kind.to_owned()], ..(*md.ca).clone() };
-            suitable::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach)
+            suitable::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, false)
         }
-        None => suitable::challenges(&md, reach),
+        None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
     Entry { md: Arc::new(md), live, kept_ready, watched: true, issued_by, challenges: Arc::new(challenges) }

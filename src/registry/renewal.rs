@@ -6,11 +6,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::challenges::StoredChallenges;
+use super::events::Events;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
-use super::staged::{self, StagedJournal, StoredChallenges};
+use super::staged::{self, StagedJournal};
 use super::turn::{self, Turn};
 use super::{Advice, Entry, Registry};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
+use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
@@ -55,7 +58,7 @@ pub enum Ended {
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged.
+    /// Begins, or goes on with what is staged. Commands end when `cancel` says so.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -65,6 +68,7 @@ impl Renewal {
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
+        cancel: &Cancel,
     ) -> Result<Begun, PortError> {
         let md = &entry.md;
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
@@ -77,7 +81,12 @@ impl Renewal {
         // Where it goes without saying, the report is the one that the C module writes.
         let ca_url = url.clone().filter(|url| md.ca.urls.len() > 1 || md.ca.url.as_ref() != Some(url));
         let md = url.map_or_else(|| Arc::clone(md), |url| turn::at_ca(md, &url));
-        let mut journal = StagedJournal::new(Arc::clone(&registry.vault), Arc::clone(&registry.clock), Arc::clone(&md));
+        let mut journal = StagedJournal::new(
+            Arc::clone(&registry.vault),
+            Arc::clone(&registry.clock),
+            Arc::clone(&md),
+            Events::new(&registry.globals, cancel),
+        );
         journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
         let keys = entry.keys_to_renew(&advice, now);
@@ -106,9 +115,9 @@ impl Renewal {
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
-        let publisher = StoredChallenges::new(Arc::clone(&registry.vault));
+        let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
-        let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry));
+        let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
         let driver = Driver::new(wanted, journal, publisher, accounts, http, clock);
         Ok(Begun::Renewal(Box::new(Self {
             position,
@@ -305,11 +314,19 @@ pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
     let proxy_ca_file = md.proxy_ca_certs.as_ref().or(globals.proxy_ca_file.as_ref());
     (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
         .hash(&mut hasher);
+    let dns01_command = md.cmd_dns_01.as_ref().or(globals.dns01_command.as_ref());
+    (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
 /// What a renewal of the domain, at the CA that it goes to, is to bring.
-fn wanted(entry: &Entry, md: &ManagedDomain, keys: Vec<KeySpec>, replaces: Option<Replaces>) -> Wanted {
+fn wanted(
+    entry: &Entry,
+    md: &ManagedDomain,
+    keys: Vec<KeySpec>,
+    replaces: Option<Replaces>,
+    globals: &Globals,
+) -> Wanted {
     Wanted {
         name: md.name.to_string(),
         identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
@@ -322,5 +339,6 @@ fn wanted(entry: &Entry, md: &ManagedDomain, keys: Vec<KeySpec>, replaces: Optio
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: (*entry.challenges).clone(),
+        one_txt: globals.dns01_version == 1,
     }
 }

@@ -15,11 +15,11 @@ use super::ari::Advisor;
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::turn::{self, Turn};
-use super::{Advice, Entry, Registry, schedule};
+use super::{Advice, Entry, Registry, challenges, schedule};
 use crate::acme::{AcmeError, Outcome};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
-use crate::log::report;
+use crate::log::{note, report};
 use crate::model::{ManagedDomain, State as Worth, time};
 use crate::store::Group;
 
@@ -169,11 +169,12 @@ impl Renewals {
             let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
             let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
             let (ca, look) = self.next_look(entry, &turn, due, now);
+            let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
             let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
             let at_ca = state.cas.entry(ca).or_default();
             let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
-            if look <= now {
+            if look <= now || is_left {
                 at_ca.due.push_back(*position);
                 state.busy.insert(*position);
             } else if ask.is_some_and(|at| at <= now) {
@@ -188,6 +189,13 @@ impl Renewals {
             report!(AH10107, "next watchdog run at {}", time::format_gmt(next));
         }
         self.changed.notify_all();
+    }
+
+    /// When a domain with something in staging is to be worked on.
+    fn look_of(&self, entry: &Entry, now: Timestamp) -> Timestamp {
+        let vault = &self.registry.vault;
+        let (turn, advice) = (Turn::read(vault, &entry.md), Advice::load(vault, &entry.md));
+        self.next_look(entry, &turn, due_at(entry, &advice, self.registry.globals.check_interval, now), now).1
     }
 
     /// Which CA a domain is to go to, and when.
@@ -266,7 +274,12 @@ impl Renewals {
             entry.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
+        let is_left = challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+        if is_left && self.look_of(entry, now) > now {
+            self.clean_up(position, cancel);
+            return None;
+        }
+        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, cancel) {
             Ok(Begun::Renewal(renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
                 let mut state = self.state();
@@ -308,6 +321,21 @@ impl Renewals {
         state.looks[position] = now;
     }
 
+    /// The domain is not due, but an earlier renewal has left what its commands had set up.
+    fn clean_up(&self, position: usize, cancel: &Cancel) {
+        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        let again = match challenges::clean_up(&self.registry, &entry.md, cancel) {
+            Ok(true) => None,
+            Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
+            Err(_) if cancel.is_cancelled() => None,
+            Err(err) => {
+                note!(Warning, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                Some(self.back_off(1, false))
+            }
+        };
+        self.close(position, again.map(|delay| now + delay));
+    }
+
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
         let result = loop {
             if renewal.clock_was_put_back() {
@@ -318,7 +346,7 @@ impl Renewals {
                 Ok(Outcome::Continue) => {}
                 Ok(Outcome::Wait(until)) => return self.put_back(renewal, until),
                 Ok(Outcome::Done) => break Ended::Done,
-                Err(err) if err.is_cancelled() => break Ended::Cancelled,
+                Err(err) if err.is_cancelled() || cancel.is_cancelled() => break Ended::Cancelled,
                 Err(err) => break Ended::Failed(err),
             }
         };

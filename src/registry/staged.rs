@@ -1,13 +1,15 @@
-//! A renewal in `staging/`: its journal, the challenge data it publishes, and the proof that it is complete.
+//! A renewal in `staging/`: its journal, and the proof that it is complete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::challenges;
+use super::events::{Event, Events};
 use super::live::read_chain;
 use super::vault::{Vault, port_error};
-use crate::acme::{ChainRefused, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Chain, PrivateKey, Summary};
 use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
@@ -24,13 +26,11 @@ pub struct StagedJournal {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     md: Arc<ManagedDomain>,
+    events: Events,
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
 }
-
-/// Publishes challenge data in `challenges/`.
-pub struct StoredChallenges(Arc<Vault>);
 
 /// Why a staged set cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub enum Unusable {
 impl StagedJournal {
     /// The journal of `md`. The caller has the claim on its staging directory.
     #[must_use]
-    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>) -> Self {
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
         let name = md.name.as_str();
         let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let job = Job { name: name.to_owned(), ..job };
-        Self { vault, clock, md, job, saved: None }
+        Self { vault, clock, md, events, job, saved: None }
     }
 
     /// Writes the report.
@@ -63,22 +63,22 @@ impl StagedJournal {
     }
 
     /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
-    /// waits here for the next start stays.
+    /// waits here for the next start stays, and so does the memory of what commands have set up.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn open(&mut self) -> Result<(), PortError> {
-        let name = self.md.name.as_str();
+        let md = Arc::clone(&self.md);
+        let name = md.name.as_str();
         if let Some(begun) = begun(&self.vault, &self.md) {
             return if begun == *self.md { Ok(()) } else { self.save_md() };
         }
-        let mut challenges = StoredChallenges(Arc::clone(&self.vault));
-        for token in &self.order().challenge_setups {
-            SetUp::parse(token).map_or(Ok(()), |set_up| challenges.withdraw(&set_up))?;
-        }
+        let order = self.order();
+        challenges::remove_files(&self.vault, &order.challenge_setups)?;
+        self.save_order(&challenges::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
-        for aspect in keys.chain([Aspect::OrderJson]) {
+        for aspect in keys {
             self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
         }
         self.save_md()
@@ -87,6 +87,23 @@ impl StagedJournal {
     fn save_md(&self) -> Result<(), PortError> {
         self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
+}
+
+/// The order that was begun; an empty one if there is none.
+#[must_use]
+pub fn load_order(vault: &Vault, name: &str) -> OrderRecord {
+    vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
+}
+
+/// Saves the order, or forgets it when it is empty.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn save_order(vault: &Vault, name: &str, order: &OrderRecord) -> Result<(), PortError> {
+    if order.is_empty() {
+        return vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+    }
+    vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
 }
 
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
@@ -205,15 +222,11 @@ pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        self.vault.load_json(Group::Staging, self.md.name.as_str(), &Aspect::OrderJson).unwrap_or_default()
+        load_order(&self.vault, self.md.name.as_str())
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
-        let name = self.md.name.as_str();
-        if order.is_empty() {
-            return self.vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
-        }
-        self.vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+        save_order(&self.vault, self.md.name.as_str(), order)
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
@@ -248,28 +261,8 @@ impl Journal for StagedJournal {
             let _ = self.save_job();
         }
     }
-}
 
-impl StoredChallenges {
-    /// Challenge data in this store.
-    #[must_use]
-    pub fn new(vault: Arc<Vault>) -> Self {
-        Self(vault)
-    }
-}
-
-impl Publisher for StoredChallenges {
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
-        match set_up.kind {
-            ChallengeType::Http01 => self
-                .0
-                .store()
-                .save(Group::Challenges, &set_up.name, &Aspect::Http01, value.as_bytes())
-                .map_err(port_error),
-        }
-    }
-
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        self.0.store().purge(Group::Challenges, &set_up.name).map_err(port_error)
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.events.raise(Event::ChallengeSetUp(set_up), &mut self.job, self.clock.now())
     }
 }

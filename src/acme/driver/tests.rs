@@ -16,14 +16,26 @@ struct Staged {
     keys: HashMap<String, PrivateKey>,
     chains: HashMap<String, Chain>,
     activities: Vec<String>,
+    events: Vec<String>,
+    objects: bool,
     full: bool,
 }
 
 #[derive(Clone, Default)]
 struct MemoryJournal(Arc<Mutex<Staged>>);
 
+/// What is published, and what was asked for.
+#[derive(Default)]
+struct Published {
+    data: HashMap<SetUp, String>,
+    calls: Vec<String>,
+    busy: u32,
+    unsupported: Vec<ChallengeType>,
+    broken: Vec<ChallengeType>,
+}
+
 #[derive(Clone, Default)]
-struct MemoryPublisher(Arc<Mutex<HashMap<String, String>>>);
+struct MemoryPublisher(Arc<Mutex<Published>>);
 
 #[derive(Default)]
 struct Book {
@@ -45,6 +57,10 @@ fn spec() -> KeySpec {
 
 fn ec() -> PrivateKey {
     PrivateKey::generate(&spec()).unwrap()
+}
+
+fn broken(text: &str) -> PortError {
+    PortError { status: Status::GENERAL, text: text.to_owned() }
 }
 
 fn full() -> PortError {
@@ -87,17 +103,52 @@ impl Journal for MemoryJournal {
     fn progress(&mut self, activity: &str) {
         self.0.lock().unwrap().activities.push(activity.to_owned());
     }
+
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        let mut staged = self.0.lock().unwrap();
+        staged.events.push(set_up.to_string());
+        if staged.objects { Err(broken("the event failed")) } else { Ok(()) }
+    }
 }
 
 impl Publisher for MemoryPublisher {
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
-        self.0.lock().unwrap().insert(set_up.name.clone(), value.to_owned());
-        Ok(())
+    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+        let mut published = self.0.lock().unwrap();
+        if published.unsupported.contains(&set_up.kind) {
+            return Err(PortError { status: Status::UNSUPPORTED, text: "not here".to_owned() });
+        }
+        Ok(published.is_free())
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        self.0.lock().unwrap().remove(&set_up.name);
-        Ok(())
+    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
+        let mut published = self.0.lock().unwrap();
+        published.calls.push(format!("+{set_up}"));
+        published.data.insert(set_up.clone(), value.to_owned());
+        if published.broken.contains(&set_up.kind) { Err(broken("out of order")) } else { Ok(()) }
+    }
+
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+        let mut published = self.0.lock().unwrap();
+        if !published.is_free() {
+            return Ok(false);
+        }
+        published.calls.push(format!("-{set_up}"));
+        published.data.remove(set_up);
+        Ok(true)
+    }
+}
+
+impl Published {
+    fn is_free(&mut self) -> bool {
+        self.busy = self.busy.saturating_sub(1);
+        self.busy == 0
+    }
+
+    /// What the CA finds for a name: all key authorizations, a line each.
+    fn look(&self, name: &str) -> Option<String> {
+        let found: Vec<_> =
+            self.data.iter().filter(|(set_up, _)| set_up.name == name).map(|(_, data)| data.as_str()).collect();
+        (!found.is_empty()).then(|| found.join("\n"))
     }
 }
 
@@ -147,7 +198,7 @@ impl World {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let publisher = MemoryPublisher::default();
         let published = publisher.clone();
-        let ca = FakeCa::new(Arc::clone(&clock), move |name| published.0.lock().unwrap().get(name).cloned());
+        let ca = FakeCa::new(Arc::clone(&clock), move |name| published.0.lock().unwrap().look(name));
         let identifiers = names.iter().map(|name| DomainName::parse(name).unwrap().identifier()).collect();
         let wanted = Wanted {
             name: names[0].to_owned(),
@@ -161,6 +212,7 @@ impl World {
             contacts: vec!["mailto:admin@x.org".to_owned()],
             agreement: Some("accepted".to_owned()),
             challenges: Ok(ChallengeType::ALL.to_vec()),
+            one_txt: false,
         };
         Self { clock, ca, journal: MemoryJournal::default(), publisher, book: MemoryBook::default(), wanted }
     }
@@ -209,7 +261,7 @@ impl World {
         let staged = self.staged();
         let (key, chain) = (&staged.keys["P-256"], &staged.chains["P-256"]);
         assert!(key.fits(chain.leaf()));
-        assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().is_empty());
+        assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().data.is_empty());
         self.ca.check();
     }
 }
@@ -748,7 +800,7 @@ fn unknown_challenge_types_are_passed_over() {
     assert_eq!(
         err.to_string(),
         "None of offered challenge types for domain x.org are supported. The server offered 'dns-account-01 dns-persist-01 \
-         foo-99' and available are: 'http-01'."
+         foo-99' and available are: 'tls-alpn-01 http-01 dns-01'."
     );
     assert_eq!(err.to_result().problem.as_deref(), Some("challenge-mismatch"));
     assert!(world.staged().order.is_empty());
@@ -775,7 +827,7 @@ fn a_challenge_that_fails_is_told_and_leaves_nothing() {
     let result = err.to_result();
     assert_eq!(result.problem.as_deref(), Some("urn:ietf:params:acme:error:incorrectResponse"));
     assert!(result.detail.unwrap().starts_with("x.org: CA considers"));
-    assert!(world.staged().order.is_empty() && world.publisher.0.lock().unwrap().is_empty());
+    assert!(world.staged().order.is_empty() && world.publisher.0.lock().unwrap().data.is_empty());
     world.ca.recover();
     world.succeeds();
     assert_eq!(world.ca.ordered().len(), 2);
@@ -1188,4 +1240,155 @@ fn links_lead_up_where_they_say_so() {
         let response = Response { headers: vec![("Link".to_owned(), value.to_owned())], ..Response::default() };
         assert_eq!(issuer_url("https://ca.test/certificate/0", &response).as_deref(), expected, "{value}");
     }
+}
+
+/// A world in which only dns-01 is offered.
+fn dns_world(names: &[&str], one_txt: bool) -> World {
+    let mut world = World::new(names);
+    world.wanted.one_txt = one_txt;
+    world.ca.behave(|ca| ca.kind = "dns-01");
+    world
+}
+
+impl World {
+    /// What was published (+) and withdrawn (-), with the values as numbers in order of appearance.
+    fn calls(&self) -> Vec<String> {
+        let (published, mut values) = (self.publisher.0.lock().unwrap(), Vec::new());
+        let number = |call: &String| {
+            let Some((rest, value)) = call.split_once(' ') else { return call.clone() };
+            let at = values.iter().position(|known| *known == value).unwrap_or_else(|| {
+                values.push(value.to_owned());
+                values.len() - 1
+            });
+            format!("{rest} {at}")
+        };
+        published.calls.iter().map(number).collect()
+    }
+}
+
+#[test]
+fn a_name_and_its_wildcard_are_proven_by_dns_01() {
+    let names = ["x.org", "*.x.org"];
+    let together = dns_world(&names, false);
+    together.succeeds();
+    assert_eq!(together.calls(), ["+dns-01:x.org 0", "+dns-01:x.org 1", "-dns-01:x.org 1", "-dns-01:x.org 0"]);
+    let one = dns_world(&names, true);
+    one.succeeds();
+    assert_eq!(one.calls(), ["+dns-01:x.org 0", "-dns-01:x.org 0", "+dns-01:x.org 1", "-dns-01:x.org 1"]);
+    assert_eq!(one.staged().events.len(), 2);
+}
+
+#[test]
+fn every_record_is_taken_away_once_wherever_a_run_is_cut_off() {
+    for cut in 0.. {
+        let world = dns_world(&["x.org", "*.x.org"], cut % 2 == 0);
+        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+        let ended = world.steps(cut);
+        world.succeeds();
+        let (put, taken): (Vec<_>, Vec<_>) = world.calls().into_iter().partition(|call| call.starts_with('+'));
+        let sorted = |calls: Vec<String>| {
+            let mut calls: Vec<_> = calls.iter().map(|call| call[1..].to_owned()).collect();
+            calls.sort();
+            calls
+        };
+        assert_eq!(sorted(put), sorted(taken), "cut after {cut} steps");
+        assert_eq!(world.ca.ordered().len(), 1, "cut after {cut} steps");
+        if ended.is_some() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_failed_run_takes_away_what_commands_have_set_up() {
+    let world = dns_world(&["x.org"], true);
+    world.ca.fail(Operation::Challenge, Fault::Drop);
+    assert!(world.run().is_err());
+    assert_eq!(world.calls(), ["+dns-01:x.org 0", "-dns-01:x.org 0"]);
+    assert!(world.staged().order.challenge_setups.is_empty() && world.staged().order.url.is_some());
+    world.ca.behave(|ca| ca.finds = Some("no record"));
+    assert!(world.run().unwrap_err().to_string().contains("no record"));
+    // The earlier order went bad, and its successor.
+    assert_eq!(world.calls().len(), 6);
+    world.ca.recover();
+    world.ca.behave(|ca| ca.kind = "dns-01");
+    world.succeeds();
+    assert_eq!(world.calls().len(), 8);
+}
+
+#[test]
+fn whoever_has_to_wait_for_others_goes_on_after_them() {
+    let world = dns_world(&["x.org"], true);
+    world.publisher.0.lock().unwrap().busy = 5;
+    world.succeeds();
+    let (mut driver, mut waits) = (dns_world(&["x.org"], true), 0);
+    driver.wanted.challenges = Ok(vec![ChallengeType::Dns01]);
+    driver.publisher.0.lock().unwrap().busy = 3;
+    let mut run = driver.driver();
+    while let Ok(Outcome::Continue | Outcome::Wait(_)) = run.step() {
+        waits += usize::from(
+            driver.staged().order.challenge_setups.is_empty() && driver.ca.count(Operation::Authorization) == 1,
+        );
+        driver.clock.advance(SignedDuration::from_millis(250));
+    }
+    assert!(waits >= 2, "{waits}");
+}
+
+#[test]
+fn the_next_type_is_tried_when_one_cannot_be_set_up() {
+    let other =
+        |kind: &str| serde_json::json!({ "type": kind, "url": "https://ca.test/challenge/0", "token": "other" });
+    for unsupported in [false, true] {
+        let world = World::new(&["x.org"]);
+        world.ca.behave(|ca| ca.others = vec![other("tls-alpn-01")]);
+        let kinds = vec![ChallengeType::TlsAlpn01];
+        match unsupported {
+            true => world.publisher.0.lock().unwrap().unsupported = kinds,
+            false => world.publisher.0.lock().unwrap().broken = kinds,
+        }
+        world.succeeds();
+        let expected: &[&str] = match unsupported {
+            true => &["+http-01:x.org", "-http-01:x.org"],
+            false => &["+tls-alpn-01:x.org", "-tls-alpn-01:x.org", "+http-01:x.org", "-http-01:x.org"],
+        };
+        assert_eq!(world.calls(), expected);
+    }
+}
+
+#[test]
+fn what_became_of_the_last_type_is_the_error() {
+    use ChallengeType::{Dns01, Http01};
+    let rows = [
+        (vec![Dns01, Http01], vec![Http01], vec![], "challenge-setup-failure", 20014),
+        (vec![Http01, Dns01], vec![Http01], vec![], "challenge-mismatch", 22),
+        (vec![Http01], vec![], vec![Http01], "challenge-mismatch", 22),
+        (vec![Dns01], vec![], vec![], "challenge-mismatch", 22),
+    ];
+    for (wanted, broken, unsupported, problem, status) in rows {
+        let mut world = World::new(&["x.org"]);
+        world.wanted.challenges = Ok(wanted.clone());
+        let said = [broken.as_slice(), unsupported.as_slice()].concat();
+        (world.publisher.0.lock().unwrap().broken, world.publisher.0.lock().unwrap().unsupported) =
+            (broken, unsupported);
+        let result = world.run().unwrap_err().to_result();
+        assert_eq!((result.problem.as_deref(), result.status.0), (Some(problem), status), "{wanted:?}");
+        let detail = result.detail.unwrap();
+        assert!(said.iter().all(|kind| detail.contains(&format!("'{kind}' cannot be set up: "))), "{detail}");
+        assert!(world.publisher.0.lock().unwrap().data.is_empty() && world.staged().order.is_empty());
+    }
+}
+
+#[test]
+fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
+    let mut world = World::new(&["x.org"]);
+    world.wanted.challenges = Ok(vec![ChallengeType::Http01]);
+    world.staged().objects = true;
+    let result = world.run().unwrap_err().to_result();
+    assert_eq!(result.problem.as_deref(), Some("challenge-setup-failure"));
+    assert!(result.detail.unwrap().contains("the event failed"));
+    assert_eq!(world.ca.count(Operation::Challenge), 0);
+    assert_eq!(world.calls(), ["+http-01:x.org", "-http-01:x.org"]);
+    world.staged().objects = false;
+    world.succeeds();
+    assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
 }

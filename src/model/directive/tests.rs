@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 49] = {
+const TABLE: [Row; 50] = {
     use Args::*;
     use Place::*;
     [
@@ -77,9 +77,10 @@ const TABLE: [Row; 49] = {
         ("MDCertificateMonitor", Two, Anywhere, false, false),
         ("MDCertificateProtocol", One, Anywhere, true, true),
         ("MDCertificateStatus", One, Anywhere, false, true),
-        ("MDChallengeDns01", Line, Anywhere, false, true),
-        ("MDChallengeDns01Version", One, Server, false, true),
+        ("MDChallengeDns01", Line, Anywhere, true, true),
+        ("MDChallengeDns01Version", One, Server, true, true),
         ("MDCheckInterval", One, Server, true, true),
+        ("MDCmdTimeout", OneOrTwo, Server, true, false),
         ("MDContactEmail", One, Anywhere, true, true),
         ("MDDriveMode", One, Anywhere, true, true),
         ("MDExternalAccountBinding", OneOrTwo, Anywhere, true, true),
@@ -89,7 +90,7 @@ const TABLE: [Row; 49] = {
         ("MDMatchNames", One, Server, true, true),
         ("MDMember", List, Anywhere, true, true),
         ("MDMembers", List, Anywhere, true, true),
-        ("MDMessageCmd", Line, Server, false, true),
+        ("MDMessageCmd", Line, Server, true, true),
         ("MDMustStaple", One, Anywhere, true, true),
         ("MDNotifyCmd", Line, Server, false, true),
         ("MDPortMap", OneOrTwo, Server, true, true),
@@ -219,6 +220,8 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDInitialDelay -1", "initial delay must not be negative"),
         (OUT, "MDRetryDelay x", "unrecognized duration format"),
         (OUT, "MDRetryDelay 0", "minimum delay must be greater than 0"),
+        (OUT, "MDCmdTimeout 0", "time-out must be greater than 0"),
+        (OUT, "MDCmdTimeout 10s x", "unrecognized duration format"),
         (OUT, "MDRetryFailover 0", "invalid argument, must be a number > 0"),
         (OUT, "MDRetryFailover -1", "invalid argument, must be a number > 0"),
         (OUT, "MDRetryFailover many", "invalid argument, must be a number > 0"),
@@ -255,6 +258,8 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         (OUT, "MDChallengeDns01Version 2"),
         (OUT, "MDNotifyCmd  /bin/x 'a  b' c "),
         (OUT, "MDMessageCmd"),
+        (OUT, "MDCmdTimeout 30 1h"),
+        (OUT, "MDCmdTimeout 20s"),
         (OUT, "MDStaplingKeepResponse 200%"),
         (IN, "MDStaplingRenewWindow 2d"),
         (OUT, "MDServerStatus on"),
@@ -271,6 +276,10 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         store_dir: Some("/root/store".into()),
         port_map: globals.port_map,
         check_interval: SignedDuration::from_secs(1),
+        cmd_timeout: crate::model::CmdTimeout {
+            events: std::time::Duration::from_secs(20),
+            dns01: std::time::Duration::from_secs(3600),
+        },
         initial_delay: SignedDuration::from_secs(180),
         retry_delay: SignedDuration::from_millis(1),
         retry_failover: 1,
@@ -286,9 +295,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
         without_effect: vec![
-            "MDChallengeDns01Version",
             "MDNotifyCmd",
-            "MDMessageCmd",
             "MDStaplingKeepResponse",
             "MDStaplingRenewWindow",
             "MDServerStatus",
