@@ -20,6 +20,9 @@ fn main() {
         // The warnings are about our code, not about the server's headers.
         build.flag("-isystem").flag(dir);
     }
+    if let Ok(dir) = env::var("DEP_OPENSSL_INCLUDE") {
+        build.flag("-isystem").flag(dir);
+    }
     for define in defines.split_whitespace() {
         build.flag(define);
     }

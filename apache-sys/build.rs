@@ -56,6 +56,7 @@ const VARIABLES: &[&str] = &[
     "DEFAULT_ADMIN",
     "DONE",
     "HTTP_INTERNAL_SERVER_ERROR",
+    "MD_KEY_(ANY|RSA|OTHER)",
     "M_GET",
     "NOT_IN_(DIR_CONTEXT|FILES|HTACCESS)",
     "OK",
@@ -75,6 +76,7 @@ const OPAQUE: &[&str] = &[
     "conn_rec",
     "request_rec",
     "server_rec",
+    "SSL",
 ];
 
 fn main() {

@@ -2,6 +2,7 @@
 #include "md_shim.h"
 
 #include <apr_optional.h>
+#include <apr_optional_hooks.h>
 
 APLOG_USE_MODULE(md);
 
@@ -60,6 +61,40 @@ apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_tim
     APR_OPTIONAL_FN_TYPE(ap_watchdog_set_callback_interval) *set =
         APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_set_callback_interval);
     return set ? set(watchdog, interval, data, md_rs_watchdog) : APR_ENOTIMPL;
+}
+
+int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
+{
+    if (!is_proxy) {
+        ap_set_module_config(connection->conn_config, &md_module, ssl);
+    }
+    return OK;
+}
+
+void md_shim_register_pre_handshake(void)
+{
+    apr_optional_hook_add("pre_handshake", (void (*)(void))md_shim_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+int md_shim_connection_key_kind(const conn_rec *connection)
+{
+    const SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);
+    const X509 *chosen = ssl && SSL_version(ssl) < TLS1_3_VERSION ? SSL_get_certificate(ssl) : NULL;
+    const EVP_PKEY *key = chosen ? X509_get0_pubkey(chosen) : NULL;
+    return !key ? MD_KEY_ANY : EVP_PKEY_base_id(key) == EVP_PKEY_RSA ? MD_KEY_RSA : MD_KEY_OTHER;
+}
+
+void md_shim_connection_clear_certificates(const conn_rec *connection)
+{
+    SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);
+    if (ssl) {
+        SSL_certs_clear(ssl);
+    }
+}
+
+void md_shim_connection_close_soon(conn_rec *connection)
+{
+    connection->keepalive = AP_CONN_CLOSE;
 }
 
 #define FIELD(result, name, type, expression) \

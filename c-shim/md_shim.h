@@ -23,6 +23,7 @@
 #include <mod_watchdog.h>
 #include <apr_strings.h>
 #include <util_filter.h>
+#include <openssl/ssl.h>
 
 /* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
 
@@ -38,6 +39,12 @@ typedef void md_rs_insert_filter_fn(request_rec *request);
 typedef int md_rs_status_fn(request_rec *request, int flags);
 typedef int md_rs_cert_files_fn(server_rec *server, apr_pool_t *pool, apr_array_header_t *certs,
                                 apr_array_header_t *keys);
+typedef int md_rs_protocol_propose_fn(conn_rec *connection, request_rec *request, server_rec *server,
+                                      const apr_array_header_t *offers, apr_array_header_t *proposals);
+typedef int md_rs_protocol_switch_fn(conn_rec *connection, request_rec *request, server_rec *server,
+                                     const char *protocol);
+typedef const char *md_rs_protocol_get_fn(const conn_rec *connection);
+typedef int md_rs_answer_challenge_fn(conn_rec *connection, const char *name, const char **chain, const char **key);
 typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
 
 md_rs_create_server_config_fn md_rs_create_server_config;
@@ -54,6 +61,10 @@ md_rs_insert_filter_fn md_rs_insert_filter;
 md_rs_status_fn md_rs_status;
 md_rs_request_fn md_rs_handler;
 md_rs_cert_files_fn md_rs_add_cert_files;
+md_rs_protocol_propose_fn md_rs_protocol_propose;
+md_rs_protocol_switch_fn md_rs_protocol_switch;
+md_rs_protocol_get_fn md_rs_protocol_get;
+md_rs_answer_challenge_fn md_rs_answer_challenge;
 md_rs_watchdog_fn md_rs_watchdog;
 
 /* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
@@ -73,6 +84,23 @@ int md_shim_watchdog_loaded(void);
 apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool);
 apr_status_t md_shim_watchdog_start(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
 apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
+
+/* --- C: mod_ssl ------------------------------------------------------------------------------------------------ */
+
+/* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
+int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy);
+/* Registers that; apr_optional_hook_add wants no header of mod_ssl, which not every system has. */
+void md_shim_register_pre_handshake(void);
+
+#define MD_KEY_ANY 0   /* nothing is decided yet, or it is not known */
+#define MD_KEY_RSA 1
+#define MD_KEY_OTHER 2
+
+/* The kind of key that a handshake is bound to when the protocol is chosen: before TLS 1.3, that of the certificate that
+ * was chosen with the cipher. */
+int md_shim_connection_key_kind(const conn_rec *connection);
+/* Takes the host's certificates out of a handshake: mod_ssl adds that of a challenge to them, and the client would choose. */
+void md_shim_connection_clear_certificates(const conn_rec *connection);
 
 /* --- C: fields ------------------------------------------------------------------------------------------------- */
 
@@ -97,6 +125,7 @@ conn_rec *md_shim_connection_master(const conn_rec *connection);
 server_rec *md_shim_connection_base_server(const conn_rec *connection);
 apr_pool_t *md_shim_connection_pool(const conn_rec *connection);
 apr_table_t *md_shim_connection_notes(const conn_rec *connection);
+void md_shim_connection_close_soon(conn_rec *connection);
 
 conn_rec *md_shim_request_connection(const request_rec *request);
 server_rec *md_shim_request_server(const request_rec *request);

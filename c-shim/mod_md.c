@@ -40,6 +40,14 @@ static void register_hooks(apr_pool_t *pool)
 
     /* httpd's own hooks, not those of mod_ssl: it runs them for every TLS module, and they exist without one. */
     ap_hook_ssl_add_cert_files(md_rs_add_cert_files, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* tls-alpn-01: the protocol has no other speaker, so the order among modules does not matter. */
+    ap_hook_protocol_propose(md_rs_protocol_propose, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_protocol_switch(md_rs_protocol_switch, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_protocol_get(md_rs_protocol_get, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_ssl_answer_challenge(md_rs_answer_challenge, NULL, NULL, APR_HOOK_MIDDLE);
+    /* This one is mod_ssl's own. */
+    md_shim_register_pre_handshake();
 }
 
 module AP_MODULE_DECLARE_DATA md_module = {

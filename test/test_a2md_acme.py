@@ -200,6 +200,49 @@ def test_what_is_not_due_is_left_alone_unless_forced(cli: A2md, world: World, an
     assert pebble.new_orders == 2
 
 
+def test_a_drive_asks_the_first_authority_unless_the_server_has_gone_on_to_another(
+    cli: A2md, world: World, answering: Httpd, sandbox: Sandbox, pebble: Pebble
+) -> None:
+    prepare(cli)
+    second = world.pebble()
+    md = sandbox.md_json(NAME)
+    md["ca"] |= {"urls": [pebble.directory, second.directory]}
+    sandbox.write(f"md/domains/{NAME}/md.json", json.dumps(md))
+    pebble.stop()
+    for _ in range(3):
+        drive_fails(cli, f"Unsuccessful in contacting ACME server at <{pebble.directory}>")
+    assert sandbox.job(NAME)["ca-url"] == pebble.directory
+    # As the server leaves it after so many failures.
+    first = {"url": pebble.directory, "errors": 0, "turns": 1}
+    sandbox.write(f"md/staging/{NAME}/job.json", json.dumps({"name": NAME, "errors": 2, "authorities": [first]}))
+    done = cli("drive", "-f", NAME)
+    assert done.code == 0, done
+    assert (second.new_orders, sandbox.md_json(NAME)["ca"]["url"]) == (1, second.directory)
+    # The next renewal begins with the first again.
+    pebble.start()
+    assert cli("drive", "-f", NAME).code == 0
+    assert (pebble.new_orders, second.new_orders) == (1, 1)
+    assert sandbox.md_json(NAME)["ca"]["url"] == pebble.directory
+
+
+def test_a_domain_whose_authority_has_changed_is_due(
+    cli: A2md, world: World, answering: Httpd, sandbox: Sandbox, pebble: Pebble
+) -> None:
+    prepare(cli)
+    md = cli.sandbox.md_json(NAME) | {"renew-mode": 1}
+    cli.sandbox.write(f"md/domains/{NAME}/md.json", json.dumps(md))
+    assert cli("drive").code == 0
+    assert cli.json("list", NAME).md["renew"] is False
+    second = world.pebble()
+    updated = cli.json("update", NAME, "ca", second.directory).md
+    assert (updated["ca"]["urls"], updated["renew"]) == ([second.directory], True)
+    done = cli("drive", NAME)
+    assert done.code == 0, done
+    assert (pebble.new_orders, second.new_orders) == (1, 1)
+    assert sandbox.md_json(NAME)["ca"]["url"] == second.directory
+    assert cli.json("list", NAME).md["renew"] is False
+
+
 def test_files_of_a2md_are_of_use_to_the_servers_user(cli: A2md, answering: Httpd, sandbox: Sandbox, pebble: Pebble) -> None:
     cli("update", NAME, "agreement")
     assert cli("drive", "-f").code == 1

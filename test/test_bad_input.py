@@ -235,7 +235,7 @@ def test_a_renewal_with_damaged_files_starts_over(httpd: Httpd, pebble: Pebble, 
     httpd.log.expects("staging/a.example.org", optional=True)
     httpd.start().obtain("a.example.org")
     assert httpd.served("a.example.org", ca=pebble.root).verified
-    assert not sandbox.staging("a.example.org").exists()
+    assert sandbox.renewals() == []
 
 
 @pytest.mark.parametrize("name", ["privkey.pem", "pubcert.pem"])
@@ -343,7 +343,7 @@ def test_a_domain_without_a_host_is_said_and_not_watched(lone_httpd: Httpd) -> N
     httpd = lone_httpd
     httpd.config.add("MDCertificateAuthority https://localhost:1/dir").md("a.example.org")
     httpd.config.md_set("b.example.org", "MDRenewMode always", "MDCAChallenges dns-01")
-    httpd.log.expects("AH10045", "AH10173")
+    httpd.log.expects("AH10045")
     httpd.log.expects("processing b.example.org", optional=True)
     httpd.start()
     assert [line.text for line in httpd.log.find("AH10045")][0].count("a.example.org") == 1

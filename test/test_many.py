@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -29,7 +30,22 @@ def test_forty_domains_are_obtained_with_one_account(httpd: Httpd, pebble: Pebbl
     assert [name for name in names if not served[name].verified or served[name].names != [name]] == []
     assert len({each.leaf.serial for each in served.values()}) == len(names)
     assert pebble.new_accounts == len(sandbox.account_ids()) == 1
-    assert list(sandbox.staging().iterdir()) == list(sandbox.tmp().iterdir()) == []
+    assert sandbox.renewals() == list(sandbox.tmp().iterdir()) == []
+
+
+@pytest.mark.module("ours")
+@pytest.mark.pebble(nonce_reject=0, always_valid=True)
+def test_two_hundred_domains_due_at_once_are_no_storm(httpd: Httpd, pebble: Pebble, world: World) -> None:
+    gate, names = world.gate(pebble), [f"d{number}.example.org" for number in range(200)]
+    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDPrivateKeys secp256r1")
+    for name in names:
+        httpd.config.md(name).http(name)
+    httpd.start().wait_staged(*names, limit=300)
+    assert (pebble.new_accounts, pebble.new_orders) == (1, 200)
+    assert gate.most_at_once <= 8
+    kinds = [(1 if "/order-plz" in path else -1) for path in gate.answered if "/order-plz" in path or "/certZ/" in path]
+    assert max(accumulate(kinds)) <= 32
+    assert kinds.count(1) == kinds.count(-1) == 200
 
 
 @pytest.mark.module("ours")

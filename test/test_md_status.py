@@ -18,6 +18,8 @@ def test_listing_and_single_view_have_the_members_of_the_c_module() -> None:
     def case(world: World) -> Any:
         # What a CA does by chance would be a difference.
         httpd = world.httpd(world.pebble(nonce_reject=0, authz_reuse=0))
+        # Ours shows what the CA suggests, when it has asked.
+        httpd.config.add("MDRenewViaARI off")
         httpd.config.managed("b.example.org", "www.b.example.org").md_set("a.example.org", "MDRenewMode manual").https("a.example.org")
         httpd.config.md("unused.example.org")
         httpd.log.expects("AH10045")

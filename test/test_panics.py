@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.pki import Pki
+from harness.tls import HandshakeFailed
 
 pytestmark = pytest.mark.module("panicking")
 
@@ -54,6 +57,22 @@ def test_a_request_goes_to_other_modules_after_a_panic_before_it(lone_httpd: Htt
     assert _serves(httpd)
     assert httpd.log.count("MD0001") == before + 1
     assert httpd.get(CHALLENGE).status == 404
+    assert {proc.pid for proc in httpd.children()} == children
+
+
+@pytest.mark.parametrize("hook", ["protocol_propose", "protocol_switch", "protocol_get", "ssl_answer_challenge"])
+def test_a_handshake_that_panics_is_one_without_a_challenge(lone_httpd: Httpd, hook: str) -> None:
+    httpd = _offline(lone_httpd, hook)
+    httpd.config.md("alpn.example.org").https("alpn.example.org", "Protocols http/1.1 acme-tls/1")
+    httpd.start()
+    children = {proc.pid for proc in httpd.children()}
+    # Where httpd cannot switch the handshake ends.
+    httpd.log.expects("AH02907", "AH02908", optional=True)
+    with contextlib.suppress(HandshakeFailed):
+        assert httpd.served("alpn.example.org", alpn="acme-tls/1").names == ["alpn.example.org"]
+    httpd.wait_log("MD0001")
+    assert httpd.served("alpn.example.org").names == ["alpn.example.org"]
+    assert _serves(httpd)
     assert {proc.pid for proc in httpd.children()} == children
 
 

@@ -70,6 +70,8 @@ mod opaque {
         request_rec
         /// The main server or a virtual host; `md_shim_server_*` read its fields.
         server_rec
+        /// The TLS state of a connection.
+        SSL
     }
 }
 

@@ -1,6 +1,7 @@
 //! The directory of a CA (RFC 8555 section 7.1.1).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::AcmeError;
 
@@ -30,6 +31,15 @@ pub struct Meta {
     pub terms_of_service: Option<String>,
     /// Whether an account needs an external one (RFC 8555 section 7.3.4).
     pub external_account_required: bool,
+    /// Names of the profiles that can be ordered (ACME profiles extension).
+    #[serde(deserialize_with = "names")]
+    pub profiles: Vec<String>,
+}
+
+/// The names of an object's members; what is no object has none.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default())
 }
 
 impl Directory {
@@ -39,8 +49,7 @@ impl Directory {
     /// If it is not the directory of an RFC 8555 server.
     pub fn parse(url: &str, body: &[u8]) -> Result<Self, AcmeError> {
         serde_json::from_slice(body).map_err(|_| {
-            let version_1 =
-                serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
+            let version_1 = serde_json::from_slice::<Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
             if version_1 {
                 AcmeError::Version1 { url: url.to_owned() }
             } else {
@@ -74,6 +83,22 @@ mod tests {
         let directory = Directory::parse("https://example.com/acme", body).unwrap();
         assert_eq!(directory.new_order, "https://example.com/acme/new-order");
         assert_eq!(directory.meta.terms_of_service.as_deref(), Some("https://example.com/acme/terms/2017-5-30"));
+    }
+
+    #[test]
+    fn profiles_are_the_names_of_an_object() {
+        let parse = |profiles: &str| {
+            let body = format!(
+                r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","renewalInfo":"r","meta":{{"profiles":{profiles}}}}}"#
+            );
+            Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
+        };
+        let directory = parse(r#"{"classic": "https://ca/docs#classic", "tlsServer": null}"#);
+        assert_eq!(directory.meta.profiles, ["classic", "tlsServer"]);
+        assert_eq!(directory.renewal_info.as_deref(), Some("r"));
+        for odd in ["null", "[]", "7", r#""classic""#] {
+            assert!(parse(odd).meta.profiles.is_empty(), "{odd}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::PortError;
+use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
 use crate::model::{JobResult, Problem, Status, time};
@@ -18,13 +18,17 @@ pub enum AcmeError {
         /// What happened.
         source: HttpError,
     },
-    /// The directory could not be given by the CA.
-    #[error("Unsuccessful in contacting ACME server at <{url}>: {}", unavailable(*.http_status))]
-    DirectoryStatus {
-        /// Directory URL.
+    /// The CA did not give what every client may have: its directory, a nonce.
+    #[error("Unsuccessful in contacting ACME server at <{url}>: {}{}", unavailable(*.http_status), says(.problem, .moved_to))]
+    Unavailable {
+        /// The resource.
         url: String,
         /// HTTP status.
         http_status: u16,
+        /// What else the answer says.
+        problem: Option<Box<Problem>>,
+        /// Where it redirects to.
+        moved_to: Option<String>,
         /// Not before this moment.
         retry_after: Option<Timestamp>,
     },
@@ -55,12 +59,16 @@ pub enum AcmeError {
         retry_after: Option<Timestamp>,
     },
     /// The CA answered with an error but did not say what.
-    #[error("unexpected http status: {http_status} from <{url}>")]
+    #[error("unexpected http status: {http_status} from <{url}>{}", says(.problem, .moved_to))]
     HttpStatus {
         /// The resource.
         url: String,
         /// HTTP status.
         http_status: u16,
+        /// What else the answer says, in words that are not of the protocol.
+        problem: Option<Box<Problem>>,
+        /// Where it redirects to.
+        moved_to: Option<String>,
         /// Not before this moment.
         retry_after: Option<Timestamp>,
     },
@@ -101,7 +109,7 @@ pub enum AcmeError {
     NoSuitableChallenge(String),
     /// The CA has no challenge that can be answered.
     #[error(
-        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'."
+        "None of offered challenge types for domain {name} are supported. The server offered '{offered}' and available are: '{wanted}'.{reasons}"
     )]
     NoChallenge {
         /// The name.
@@ -110,6 +118,37 @@ pub enum AcmeError {
         offered: String,
         /// What could be used.
         wanted: String,
+        /// Why some of it could not, a sentence each with a blank in front.
+        reasons: String,
+    },
+    /// No challenge could be set up.
+    #[error("None of the offered challenge types for domain {name} could be set up.{reasons}")]
+    NotSetUp {
+        /// The name.
+        name: String,
+        /// Result code of the last try.
+        status: Status,
+        /// A sentence for each, with a blank in front.
+        reasons: String,
+    },
+    /// The profile that has to be is not there.
+    #[error(
+        "the CA does not offer the profile '{profile}', but {}; change MDProfile, or set MDProfileMandatory off to order without",
+        offer(.offered)
+    )]
+    ProfileNotOffered {
+        /// As configured.
+        profile: String,
+        /// What the CA has.
+        offered: Vec<String>,
+    },
+    /// The profile that has to be was refused.
+    #[error("{}", profile_refused(.profile, &.problem.detail))]
+    ProfileRefused {
+        /// As configured.
+        profile: String,
+        /// What the CA says.
+        problem: Problem,
     },
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
@@ -139,7 +178,7 @@ pub enum AcmeError {
         /// Not before this moment.
         retry_after: Timestamp,
     },
-    /// The certificate is unusable.
+    /// The certificate cannot be read.
     #[error("the certificate from <{url}> cannot be used: {source}")]
     Certificate {
         /// Where it came from.
@@ -150,12 +189,26 @@ pub enum AcmeError {
     /// The certificate is for another key.
     #[error("Certificate and private key do not match.")]
     WrongKey,
+    /// The certificate is not what was ordered.
+    #[error("{0}")]
+    Unfit(String),
     /// Keys or signatures failed.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
     /// The store or a command failed.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+/// What a CA offers, in words.
+pub(super) fn offer(profiles: &[String]) -> String {
+    if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
+}
+
+fn profile_refused(profile: &str, says: &str) -> String {
+    format!(
+        "the CA refuses to order by the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
+    )
 }
 
 fn unavailable(http_status: u16) -> String {
@@ -165,14 +218,44 @@ fn unavailable(http_status: u16) -> String {
     }
 }
 
+fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
+    match (problem, moved_to) {
+        (Some(problem), _) => format!(": {}", problem.sentence()),
+        (None, Some(url)) => format!(", a redirect to <{url}>, which is not followed"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Joins what happened and what to do about it.
+fn with_advice(happened: &str, advice: Option<&str>) -> String {
+    match advice {
+        Some(advice) if happened.ends_with('.') => format!("{happened} What to do: {advice}"),
+        Some(advice) => format!("{happened}; {advice}"),
+        None => happened.to_owned(),
+    }
+}
+
+impl From<ChainRefused> for AcmeError {
+    fn from(refused: ChainRefused) -> Self {
+        match refused {
+            ChainRefused::Unfit(reason) => Self::Unfit(reason),
+            ChainRefused::Port(err) => Self::Port(err),
+        }
+    }
+}
+
 impl AcmeError {
     /// Whether the same input will be refused again, so that tries are wasted until the administrator acts.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
+            Self::ChallengeFailed { problem, .. } => problem.is_permanent(),
             Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
+            // Each attempt would cost another certificate.
+            Self::WrongKey | Self::Unfit(_) => true,
+            Self::ProfileNotOffered { .. } | Self::ProfileRefused { .. } => true,
             _ => false,
         }
     }
@@ -183,7 +266,7 @@ impl AcmeError {
         match self {
             Self::Problem { retry_after, .. }
             | Self::HttpStatus { retry_after, .. }
-            | Self::DirectoryStatus { retry_after, .. } => *retry_after,
+            | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
@@ -207,10 +290,24 @@ impl AcmeError {
         }
     }
 
+    /// Whether the CA refused what was sent, and might take something else at once.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Problem { problem, retry_after: None } => {
+                !["rateLimited", "accountDoesNotExist", "userActionRequired"].iter().any(|name| problem.is(name))
+            }
+            Self::HttpStatus { http_status, retry_after: None, .. } => {
+                (400..500).contains(http_status) && *http_status != 429
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an order has no certificate that would be of use.
     #[must_use]
     pub fn is_useless_certificate(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey)
+        self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::Unfit(_))
     }
 
     /// Whether the CA says that the account cannot be used.
@@ -224,34 +321,86 @@ impl AcmeError {
     pub fn status(&self) -> Status {
         match self {
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
-            Self::DirectoryStatus { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
+            Self::Unavailable { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
             Self::Problem { problem, .. } => problem.status(),
             Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
             Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
+            Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
-            Self::NoSuitableChallenge(_) => Status::GENERAL,
+            Self::NoSuitableChallenge(_) | Self::Unfit(_) => Status::GENERAL,
             _ => Status::INVALID,
         }
     }
 
-    /// The result for job.json and the status pages.
+    /// What can be done about it, where the text does not say it already.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        const TRIED_AGAIN: &str = "something else than the CA may have answered, such as a proxy; it is tried again";
+        match self {
+            Self::NotADirectory { .. } => Some("see that MDCertificateAuthority is the URL of the CA's directory"),
+            Self::Unavailable { moved_to: Some(_), .. } | Self::HttpStatus { moved_to: Some(_), .. } => {
+                Some("see whether the CA has a new URL for MDCertificateAuthority")
+            }
+            Self::Unavailable { http_status: 400..500, problem: None, retry_after: None, .. } => {
+                Some("see that MDCertificateAuthority is the URL of the CA's directory")
+            }
+            Self::Unavailable { .. } => Some("it is tried again"),
+            Self::HttpStatus { http_status: 500.., .. } => {
+                Some("it is for the CA to put this right; it is tried again")
+            }
+            Self::HttpStatus { .. } | Self::NotUnderstood { .. } | Self::Lacks { .. } => Some(TRIED_AGAIN),
+            Self::Certificate { .. } => Some(TRIED_AGAIN),
+            Self::NoDirectory { source, .. } | Self::Transport(source) => source.advice(),
+            Self::BadNonce => Some("servers of the CA, or a proxy, may not work together; it is tried again"),
+            Self::Problem { problem, .. } => problem.advice(),
+            Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
+            Self::EabKey => Some("copy the key again from what the CA shows"),
+            Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
+            Self::OrderInvalid { .. } => Some("a new one is placed in the next attempt"),
+            Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt goes on with the same order"),
+            Self::Unfit(_) | Self::WrongKey => Some(
+                "what is served stays, and the CA is asked again once a day: see whether it takes these settings, or use \
+                 another CA",
+            ),
+            _ => None,
+        }
+    }
+
+    /// What happened, with all that the CA says, and what to do about it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.to_result().detail.unwrap_or_default()
+    }
+
+    /// The result for job.json, the log and the status pages: what happened, with all that the CA says, and what to do.
     #[must_use]
     pub fn to_result(&self) -> JobResult {
-        match self {
-            Self::Problem { problem, .. } => JobResult::problem(problem),
+        let (problem, happened) = match self {
+            Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
             Self::ChallengeFailed { name, problem } => {
-                let mut result = JobResult::problem(problem);
-                result.detail = Some(format!("{name}: {self}"));
-                result
+                let says = problem.sentence();
+                let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+                (Some(problem), format!("{name}CA considers answer to challenge invalid: {says}"))
             }
-            Self::NoChallenge { .. } => JobResult {
-                problem: Some("challenge-mismatch".to_owned()),
-                ..JobResult::failure(self.status(), self.to_string())
-            },
-            _ => JobResult::failure(self.status(), self.to_string()),
+            Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
+            Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
+                (problem.as_deref(), self.to_string())
+            }
+            _ => (None, self.to_string()),
+        };
+        let kind = problem.filter(|problem| problem.has_type()).map(|problem| problem.kind.clone());
+        let own = match self {
+            Self::NoChallenge { .. } => Some("challenge-mismatch".to_owned()),
+            Self::NotSetUp { .. } => Some("challenge-setup-failure".to_owned()),
+            _ => None,
+        };
+        JobResult {
+            problem: kind.or(own),
+            subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
+            ..JobResult::failure(self.status(), with_advice(&happened, self.advice()))
         }
     }
 }

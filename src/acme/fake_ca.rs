@@ -24,6 +24,7 @@ pub enum Operation {
     Challenge,
     Finalize,
     Certificate,
+    RenewalInfo,
 }
 
 /// What goes wrong with a request.
@@ -35,6 +36,8 @@ pub enum Fault {
     Drop,
     /// The request is processed, but its answer is lost.
     DropAnswer,
+    /// There is no answer, for this reason.
+    Fail(fn() -> HttpError),
     /// The request is not processed, and this is the answer.
     Answer(Response),
     /// The request is processed, and its answer is altered.
@@ -60,12 +63,26 @@ pub struct Behaviour {
     pub others: Vec<Value>,
     /// http-01 is offered.
     pub http_01: bool,
+    /// Type of the challenge that is offered as http-01 is. What is looked for is the key authorization in any case.
+    pub kind: &'static str,
     /// Chains have the issuer's certificate.
     pub with_issuer: bool,
     /// Life of certificates.
     pub days: i64,
+    /// Certificates are valid only so long after they were issued.
+    pub starts_in: SignedDuration,
+    /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
+    pub forgets: &'static [&'static [u8]],
     /// Terms of service are announced.
     pub has_terms: bool,
+    /// Profiles that are announced.
+    pub profiles: Vec<&'static str>,
+    /// Profiles that are refused all the same.
+    pub refuses_profiles: bool,
+    /// What is suggested for all certificates; `None` for a CA that has no renewal information.
+    pub renewal_info: Option<Response>,
+    /// All certificates are replaced already.
+    pub all_replaced: bool,
 }
 
 struct Account {
@@ -105,6 +122,8 @@ struct State {
     orders: Vec<Order>,
     authorizations: Vec<Authorization>,
     violations: Vec<String>,
+    order_requests: Vec<Value>,
+    asked_about: Vec<String>,
     most_open: usize,
 }
 
@@ -129,9 +148,16 @@ impl Default for Behaviour {
             processing_reads: 0,
             others: Vec::new(),
             http_01: true,
+            kind: "http-01",
             with_issuer: true,
             days: 90,
+            starts_in: SignedDuration::ZERO,
+            forgets: &[],
             has_terms: true,
+            profiles: Vec::new(),
+            refuses_profiles: false,
+            renewal_info: None,
+            all_replaced: false,
         }
     }
 }
@@ -245,6 +271,16 @@ impl FakeCa {
         self.state().orders.iter().map(|order| order.names.clone()).collect()
     }
 
+    /// What every order was asked for with, also those that were refused.
+    pub fn order_requests(&self) -> Vec<Value> {
+        self.state().order_requests.clone()
+    }
+
+    /// The identifiers of certificates that renewal information was asked for, in order.
+    pub fn asked_about(&self) -> Vec<String> {
+        self.state().asked_about.clone()
+    }
+
     /// How many orders that were not done there were at most at a time.
     pub fn most_open_orders(&self) -> usize {
         self.state().most_open
@@ -277,6 +313,7 @@ impl HttpClient for FakeCa {
             "challenge" => Operation::Challenge,
             "finalize" => Operation::Finalize,
             "certificate" => Operation::Certificate,
+            "renewal-info" => Operation::RenewalInfo,
             _ => panic!("{}", request.url),
         };
         let mut state = self.state();
@@ -288,8 +325,10 @@ impl HttpClient for FakeCa {
         }
         let mut response = match &fault {
             Some(Fault::Drop) => return lost(),
+            Some(Fault::Fail(why)) => return Err(why()),
             Some(Fault::Answer(response)) => response.clone(),
             Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
+            _ if operation == Operation::RenewalInfo => renewal_info(&mut state, id, request),
             _ => self.process(&mut state, operation, id.parse().unwrap(), request),
         };
         match fault {
@@ -297,7 +336,9 @@ impl HttpClient for FakeCa {
             Some(Fault::DropAnswer) => return lost(),
             _ => {}
         }
-        if operation != Operation::Directory && !response.headers.iter().any(|(name, _)| name == "No-Nonce") {
+        if ![Operation::Directory, Operation::RenewalInfo].contains(&operation)
+            && !response.headers.iter().any(|(name, _)| name == "No-Nonce")
+        {
             let nonce = state.new_nonce();
             response.headers.push(("Replay-Nonce".to_owned(), nonce));
         }
@@ -391,7 +432,7 @@ impl State {
             (status, _) => status,
         };
         let mut value = json!({
-            "type": "http-01", "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
+            "type": self.behaviour.kind, "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
         });
         if let Some(error) = authorization.error {
             value["error"] =
@@ -465,7 +506,7 @@ impl FakeCa {
                 Some(order) if order.account == account && order.status == "valid" => certificate(order),
                 _ => hidden(),
             },
-            Operation::Directory | Operation::Nonce | Operation::NewAccount => unreachable!(),
+            Operation::Directory | Operation::Nonce | Operation::NewAccount | Operation::RenewalInfo => unreachable!(),
         }
     }
 
@@ -474,15 +515,19 @@ impl FakeCa {
             return state.violation(format!("{:?} for the directory", request.method));
         }
         let terms = state.behaviour.has_terms.then(|| url("terms"));
-        json_answer(
-            200,
-            &json!({
-                "newNonce": url("nonce"),
-                "newAccount": url("new-account"),
-                "newOrder": url("new-order"),
-                "meta": { "termsOfService": terms },
-            }),
-        )
+        let mut directory = json!({
+            "newNonce": url("nonce"),
+            "newAccount": url("new-account"),
+            "newOrder": url("new-order"),
+            "meta": { "termsOfService": terms },
+        });
+        for profile in &state.behaviour.profiles {
+            directory["meta"]["profiles"][*profile] = "what it is for".into();
+        }
+        if state.behaviour.renewal_info.is_some() {
+            directory["renewalInfo"] = url("renewal-info").into();
+        }
+        json_answer(200, &directory)
     }
 
     fn challenge(&self, state: &mut State, id: usize, key: &Value, payload: &Value) -> Response {
@@ -498,8 +543,8 @@ impl FakeCa {
         let found = (self.look)(&authorization.name);
         authorization.answered = true;
         authorization.reads = reads;
-        authorization.error =
-            finds.or((found.as_ref() != Some(&expected)).then_some("the key authorization is another"));
+        authorization.error = finds.or((!found.is_some_and(|found| found.lines().any(|line| line == expected)))
+            .then_some("the key authorization is another"));
         json_answer(200, &state.challenge_value(id))
     }
 
@@ -512,10 +557,11 @@ impl FakeCa {
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let Some(leaf) = self.issuer.issue(&csr, self.clock.now(), behaviour.days) else {
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, behaviour.days, forgets);
+        let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
-        let mut names = leaf.names();
+        let mut names = whole.names();
         let mut wanted: Vec<_> =
             order.names.iter().map(|name| name["value"].as_str().unwrap_or_default().to_owned()).collect();
         names.sort();
@@ -553,6 +599,14 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
         return state.violation(format!("order {payload}"));
     }
     let behaviour = state.behaviour.clone();
+    state.order_requests.push(payload.clone());
+    let profile = payload["profile"].as_str();
+    if profile.is_some_and(|profile| behaviour.refuses_profiles || !behaviour.profiles.contains(&profile)) {
+        return problem(400, "invalidProfile", "not for you");
+    }
+    if behaviour.all_replaced && payload["replaces"].is_string() {
+        return problem(409, "alreadyReplaced", "it was replaced before");
+    }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {
         let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
@@ -567,6 +621,14 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
     state.most_open = state.most_open.max(open);
     with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
+}
+
+fn renewal_info(state: &mut State, id: &str, request: &Request) -> Response {
+    if request.method != Method::Get {
+        return state.violation(format!("{:?} for renewal information", request.method));
+    }
+    state.asked_about.push(id.to_owned());
+    state.behaviour.renewal_info.clone().unwrap_or_else(|| problem(404, "malformed", "not found"))
 }
 
 fn read_order(state: &mut State, id: usize) -> Response {

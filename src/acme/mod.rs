@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod ari;
 mod authorization;
 mod challenge;
 mod directory;
@@ -23,15 +24,16 @@ mod registrar;
 mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
+pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
 pub use challenge::{ChallengeType, SetUp};
 pub use directory::Directory;
-pub use driver::{Driver, Outcome, Wanted};
+pub use driver::{Driver, Outcome, Replaces, Wanted};
 pub use error::AcmeError;
 pub use facts::Facts;
 pub use next::{Step, next};
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
-pub use ports::{AccountBook, AccountClaim, Journal, PortError, Publisher};
+pub use ports::{AccountBook, AccountClaim, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
 pub use session::Session;

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::challenge::{ChallengeType, choose};
-use super::facts::AuthorizationFacts;
-use super::{AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
+use super::challenge::ChallengeType;
+use super::facts::{AuthorizationFacts, Said};
+use super::{Authorization, AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
 
 /// What to do next on the way to a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub enum Step {
     Finalize,
     /// Get the certificate from that URL.
     Download(String),
+    /// Take away what was set up for an authorization, by index; it is in the way of something else.
+    Withdraw(usize),
+    /// Take away what commands have set up in an earlier run.
+    CleanUp,
     /// Take away what was set up for challenges.
     TearDown,
     /// The certificate is here and nothing is left to do.
@@ -62,6 +66,9 @@ pub enum Failure {
 /// Decides. A pure function of its arguments: after a restart the facts are gathered again and it goes on.
 #[must_use]
 pub fn next(facts: &Facts, now: Timestamp) -> Step {
+    if facts.left_over {
+        return Step::CleanUp;
+    }
     if facts.chain {
         return if facts.record.is_empty() { Step::Done } else { Step::TearDown };
     }
@@ -107,18 +114,27 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
         if has_failed(authz) {
             return failed(facts, Failure::Authorization(index));
         }
-        if said.value.status == AuthorizationStatus::Valid {
+        if authz.set_up.as_ref().is_some_and(|set_up| authz.refuses(set_up.kind))
+            || facts.is_to_give_way(index) && !is_open(said)
+        {
+            return Step::Withdraw(index);
+        }
+        if !is_open(said) {
             continue;
         }
         if !authz.answered {
-            let Some((kind, challenge)) = choose(&facts.challenges, &said.value.challenges) else {
+            let Some((kind, challenge)) = facts.chosen(authz, &said.value) else {
                 return failed(facts, Failure::NoChallenge(index));
             };
-            if !authz.set_up {
+            if authz.set_up.is_none() && facts.waits_for_record(index, kind) {
+                open = true;
+                continue;
+            }
+            if authz.set_up.is_none() {
                 return Step::SetUp(index, kind);
             }
             if challenge.status == ChallengeStatus::Pending {
-                return Step::Answer(index, kind);
+                return answer(facts, index, kind);
             }
         }
         stale = stale.or(Some(index).filter(|_| said.at < facts.poll.at));
@@ -129,6 +145,19 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
         None if open => wait(facts, now, CHALLENGES),
         None => wait_for_order(facts, now, "the order to become ready"),
     }
+}
+
+/// Nothing is answered as long as the CA might see too little.
+fn answer(facts: &Facts, index: usize, kind: ChallengeType) -> Step {
+    let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
+    match unheard.filter(|_| kind == ChallengeType::Dns01) {
+        Some(unheard) => Step::Refresh(unheard),
+        None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::SetUp(twin, kind)),
+    }
+}
+
+fn is_open(said: &Said<Authorization>) -> bool {
+    said.value.status != AuthorizationStatus::Valid
 }
 
 fn wait_for_order(facts: &Facts, now: Timestamp, what: &'static str) -> Step {

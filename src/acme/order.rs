@@ -64,6 +64,12 @@ pub struct OrderRecord {
 pub struct NewOrder<'a> {
     /// What the certificate is to be for.
     pub identifiers: &'a [Identifier],
+    /// The profile, as the CA spells it (ACME profiles extension).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<&'a str>,
+    /// The certificate that is to be replaced (RFC 9773 section 5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<&'a str>,
 }
 
 impl OrderRecord {

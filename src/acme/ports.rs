@@ -14,6 +14,17 @@ pub struct PortError {
     pub text: String,
 }
 
+/// Why a chain is not saved.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainRefused {
+    /// It is not what was ordered: for this reason, a sentence.
+    #[error("{0}")]
+    Unfit(String),
+    /// It cannot be written.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
 /// What survives of one domain's renewal. What is saved is durable when the call returns; what cannot be read counts
 /// as absent. Only one driver at a time uses the journal of a domain.
 pub trait Journal {
@@ -42,10 +53,16 @@ pub trait Journal {
     ///
     /// # Errors
     /// If it cannot be written, or does not fit the domain and the key.
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError>;
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused>;
 
     /// Notes what is being done, for those who watch.
     fn progress(&mut self, activity: &str);
+
+    /// Tells those who want to know that a challenge is in place. The CA has not been told yet.
+    ///
+    /// # Errors
+    /// If one of them objects: the challenge is of no use then.
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError>;
 }
 
 /// The exclusive right to register accounts of one scope; given back when dropped.
@@ -80,17 +97,24 @@ pub trait AccountBook: Send + Sync {
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError>;
 }
 
-/// Puts challenge data where the CA will look.
+/// Puts challenge data where the CA will look. May block for as long as a command takes.
 pub trait Publisher {
-    /// Publishes `value` for the challenge; when this returns the CA may look. Publishing again replaces.
+    /// Gets ready to publish. `false`: not now, as somebody else publishes for that name or runs a command; ask again.
     ///
     /// # Errors
-    /// If it cannot be published.
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError>;
+    /// If challenges of this type cannot be published here; nothing has to be withdrawn then.
+    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
 
-    /// Takes away what was published. What is gone already is fine.
+    /// Publishes what answers the challenge, after [`Publisher::reserve`]; when this returns the CA may look. Publishing
+    /// again replaces.
     ///
     /// # Errors
-    /// If it cannot be taken away.
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+    /// If it cannot be published. Part of it may be, and has to be withdrawn.
+    fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError>;
+
+    /// Takes away what was published. What is gone already is fine. `false`: not now; ask again.
+    ///
+    /// # Errors
+    /// If the store fails, or this server stops before it is done.
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
 }

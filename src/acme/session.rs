@@ -40,11 +40,7 @@ impl Session {
             .send(&Request::get(url))
             .map_err(|source| AcmeError::NoDirectory { url: url.to_owned(), source })?;
         if !is_success(&response) {
-            return Err(AcmeError::DirectoryStatus {
-                url: url.to_owned(),
-                http_status: response.status,
-                retry_after: self.retry_after(&response),
-            });
+            return Err(self.unavailable(url, &response));
         }
         Directory::parse(url, &response.body)
     }
@@ -101,7 +97,8 @@ impl Session {
             let url = &directory.new_nonce;
             let response = self.http.send(&Request::head(url))?;
             if !is_success(&response) {
-                return Err(self.error(url, &response));
+                // Not a word about the account, whatever the status.
+                return Err(self.unavailable(url, &response));
             }
             self.keep_nonce(&response);
         }
@@ -114,15 +111,24 @@ impl Session {
         }
     }
 
+    fn unavailable(&self, url: &str, response: &Response) -> AcmeError {
+        AcmeError::Unavailable {
+            url: url.to_owned(),
+            http_status: response.status,
+            problem: problem(response),
+            moved_to: moved_to(response),
+            retry_after: self.retry_after(response),
+        }
+    }
+
     fn error(&self, url: &str, response: &Response) -> AcmeError {
-        let retry_after = self.retry_after(response);
-        let is_problem = response.content_type().as_deref() == Some("application/problem+json");
-        let problem = is_problem.then(|| serde_json::from_slice::<Problem>(&response.body).ok()).flatten();
-        let problem = problem.filter(|problem| !problem.kind.is_empty());
-        match problem {
+        let (retry_after, url, http_status) = (self.retry_after(response), url.to_owned(), response.status);
+        match problem(response) {
             Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
-            Some(problem) => AcmeError::Problem { problem, retry_after },
-            None => AcmeError::HttpStatus { url: url.to_owned(), http_status: response.status, retry_after },
+            Some(problem) if problem.is_acme() || is_problem(response) && problem.has_type() => {
+                AcmeError::Problem { problem: *problem, retry_after }
+            }
+            problem => AcmeError::HttpStatus { url, http_status, problem, moved_to: moved_to(response), retry_after },
         }
     }
 
@@ -166,6 +172,35 @@ pub fn location(url: &str, response: &Response) -> Result<String, AcmeError> {
 #[must_use]
 pub fn empty_object() -> Value {
     Value::Object(serde_json::Map::new())
+}
+
+fn is_problem(response: &Response) -> bool {
+    response.content_type().as_deref() == Some("application/problem+json")
+}
+
+/// What an answer says went wrong. Whatever the type of the body: servers and what is in front of them get it wrong, and
+/// the status says already that it is an error.
+fn problem(response: &Response) -> Option<Box<Problem>> {
+    let value: Value = serde_json::from_slice(&response.body).ok()?;
+    let mut problem = Problem::from(value);
+    // RFC 8555 sections 6.6 and 7.3.3.
+    let for_people = |(relation, _): &(String, _)| matches!(relation.as_str(), "help" | "terms-of-service");
+    problem.see.extend(links(response).filter(for_people).map(|(_, url)| url));
+    (problem.is_acme() || !problem.detail.is_empty()).then(|| Box::new(problem))
+}
+
+/// Relations and targets of the `Link` headers (RFC 8288).
+fn links(response: &Response) -> impl Iterator<Item = (String, String)> {
+    let links = response.headers_named("Link").flat_map(|value| value.split(','));
+    links.filter_map(|link| {
+        let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let relation = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("rel="))?;
+        Some((relation.trim_matches('"').to_ascii_lowercase(), url.to_owned()))
+    })
+}
+
+fn moved_to(response: &Response) -> Option<String> {
+    response.header("Location").filter(|_| (300..400).contains(&response.status)).map(str::to_owned)
 }
 
 fn is_success(response: &Response) -> bool {

@@ -78,6 +78,9 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
     }
     for name in &staged {
         findings.extend(account(vault, name));
+        if has_advice_only(store, name) {
+            continue;
+        }
         match known.iter().find(|md| md.name.as_str() == name) {
             Some(md) => findings.extend(waiting(vault, md, now)),
             None => findings.push(finding("keep", name, "is staged, but no domain of the store".to_owned())),
@@ -93,6 +96,12 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
             .map(|name| finding("discard", &format!("challenges/{name}"), "no domain has this name".to_owned())),
     );
     Ok(findings)
+}
+
+/// Whether nothing is staged but what the CA suggests about the next renewal.
+fn has_advice_only(store: &dyn Store, name: &str) -> bool {
+    let exists = |aspect: &Aspect| store.exists(Group::Staging, name, aspect);
+    exists(&Aspect::AriJson) && ![Aspect::MdJson, Aspect::JobJson].iter().any(exists)
 }
 
 /// Activations that a crash has cut short.
@@ -184,6 +193,7 @@ mod tests {
         drop(world.start(true));
         assert_eq!(told(&world), Vec::<String>::new());
         world.clock.advance(SignedDuration::from_hours(24 * 91));
+        world.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
         begins(&told(&world), &["renew: a.check.test: the certificate has expired at "]);
     }
 

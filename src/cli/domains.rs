@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window};
-use crate::registry::{LiveSet, Vault, stored_domain, to_json};
+use crate::registry::{Advice, LiveSet, Vault, is_ca_gone, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
 /// The only protocol there is.
@@ -87,7 +87,7 @@ fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
 fn is_due(session: &Session, md: &ManagedDomain, live: &LiveSet) -> bool {
     let now = session.clock.now();
     let by_us = md.renew_mode != RenewMode::Manual && md.cert_files.is_empty();
-    by_us && live.renew_at(md.renew_window.unwrap_or(RENEW_WINDOW), now) <= now
+    by_us && (is_ca_gone(md) || live.renew_at(md.renew_window, &Advice::load(session.vault(), md), now) <= now)
 }
 
 /// `update name [aspect [value...]]`
@@ -136,12 +136,10 @@ fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), C
     Ok(())
 }
 
-/// Makes this the CA of a domain. Which was in use does not matter any more.
+/// Makes this the CA of a domain. That its certificates are of another one makes it due.
 pub(super) fn set_ca(md: &mut ManagedDomain, url: &str) -> Result<(), CliError> {
     syntax::check_uri(url)?;
-    let ca = Arc::make_mut(&mut md.ca);
-    ca.urls = vec![url.to_owned()];
-    ca.url = None;
+    Arc::make_mut(&mut md.ca).urls = vec![url.to_owned()];
     Ok(())
 }
 

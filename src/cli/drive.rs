@@ -68,7 +68,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case("ACME")) {
         return refused(Status::INVALID, format!("{}: Unknown CA protocol: {proto}", md.name));
     }
-    let asked = registry.job(position).and_then(|job| job.retry_after).filter(|at| *at > now && !way.force);
+    let asked = registry.retry_after(position, now).filter(|_| !way.force);
     if let Some(at) = asked {
         let at = time::format_gmt(at);
         return refused(
@@ -101,7 +101,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize) -> Result<(), CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, session.client(Some(md)))? {
-        Begun::Complete => Ok(()),
+        Begun::Complete | Begun::CompleteFrom(_) => Ok(()),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {
             let result = run(&mut renewal, md.name.as_str(), &*registry.clock);

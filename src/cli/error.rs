@@ -95,7 +95,7 @@ impl CliError {
                     AcmeError::Problem { problem, .. } => {
                         note!(Warning, self.status(); "acme problem {}: {}", problem.kind, problem.detail);
                     }
-                    other => note!(Warning, self.status(); "{other}"),
+                    other => note!(Warning, self.status(); "{}", other.sentence()),
                 }
                 note!(Error, self.status(); "{self}");
             }

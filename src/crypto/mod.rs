@@ -1,6 +1,7 @@
 //! Keys, requests, certificates and signed messages: the only part that names the crypto library.
 #![forbid(unsafe_code)]
 
+mod alpn;
 mod certificate;
 mod chain;
 mod csr;
@@ -12,6 +13,7 @@ mod summary;
 #[cfg(test)]
 pub(crate) mod test_ca;
 
+pub use alpn::alpn_certificate;
 pub use certificate::Certificate;
 pub use chain::{Chain, ChainError};
 pub use csr::csr_der;
@@ -57,6 +59,15 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
     let mut bytes = [0; N];
     openssl::rand::rand_bytes(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The SHA-256 digest.
+///
+/// # Errors
+/// If OpenSSL has it switched off.
+pub fn sha256(bytes: &[u8]) -> Result<[u8; 32], CryptoError> {
+    let digest = openssl::hash::hash(openssl::hash::MessageDigest::sha256(), bytes)?;
+    Ok(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
 }
 
 fn hex(bytes: &[u8], upper: bool) -> String {

@@ -1,6 +1,6 @@
 //! The side of a CA: checks signatures of accounts and signs certificates. For tests of what talks to a CA.
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
@@ -9,7 +9,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Public};
 use openssl::rsa::Rsa;
 use openssl::sign::Verifier;
-use openssl::x509::{X509, X509Req};
+use openssl::x509::{X509, X509Extension, X509Req};
 use serde_json::Value;
 
 use super::csr::subject;
@@ -34,8 +34,9 @@ impl Issuer {
         &self.root
     }
 
-    /// A certificate with the subject, the names and the key of the request; `None` if that is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64) -> Option<Certificate> {
+    /// A certificate with the subject, the key and the extensions of the request, without those of these OIDs; `None` if
+    /// that is not signed with its key.
+    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -49,11 +50,26 @@ impl Issuer {
         builder.set_pubkey(&key).ok()?;
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
         builder.set_not_after(Asn1Time::from_unix(from.as_second() + days * 86_400).ok()?.as_ref()).ok()?;
+        builder.append_extension(self.key_identifier()?).ok()?;
         for extension in request.extensions().ok()? {
+            let der = extension.to_der().ok()?;
+            if without.iter().any(|oid| der.windows(oid.len()).any(|bytes| bytes == *oid)) {
+                continue;
+            }
             builder.append_extension(extension).ok()?;
         }
         builder.sign(self.key.pkey(), MessageDigest::sha256()).ok()?;
         Certificate::from_der(&builder.build().to_der().ok()?).ok()
+    }
+}
+
+impl Issuer {
+    /// The authority key identifier.
+    fn key_identifier(&self) -> Option<X509Extension> {
+        let digest = hash(MessageDigest::sha1(), &self.key.pkey().public_key_to_der().ok()?).ok()?;
+        let value = [&[0x30, 0x16, 0x80, 0x14], &*digest].concat();
+        let (oid, value) = (Asn1Object::from_str("2.5.29.35").ok()?, Asn1OctetString::new_from_bytes(&value).ok()?);
+        X509Extension::new_from_der(&oid, false, &value).ok()
     }
 }
 

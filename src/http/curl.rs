@@ -11,6 +11,9 @@ use url::Url;
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 
+/// Errors in the talk with a proxy; the curl crate has no name for them.
+const CURLE_PROXY: curl_sys::CURLcode = 97;
+
 /// How a client reaches servers and whom it trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurlSettings {
@@ -119,25 +122,47 @@ impl CurlClient {
     fn explain(&self, easy: &Easy2<Answer>, url: &Url, error: &curl::Error) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+        let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
         match error {
             _ if self.cancel.is_cancelled() => HttpError::Cancelled,
             _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
+            error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
+            error if self.is_of_proxy(easy, error) => {
+                let untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
+                HttpError::Proxy { proxy: self.proxy_name(), reason, denied, untrusted }
+            }
             error if error.is_url_malformed() => HttpError::Url { url: url.to_string(), reason },
             error if error.is_couldnt_resolve_host() => HttpError::Resolve { host, reason },
-            error if error.is_couldnt_resolve_proxy() => {
-                HttpError::Resolve { host: self.settings.proxy.clone().unwrap_or(host), reason }
-            }
-            error if error.is_couldnt_connect() => {
-                HttpError::Connect { host, reason: advise(easy.os_errno().unwrap_or_default(), reason) }
-            }
+            error if error.is_couldnt_connect() => HttpError::Connect { host, reason, denied },
             error if error.is_operation_timedout() => HttpError::TimedOut { host, reason },
-            error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
             error if error.is_peer_failed_verification() || error.is_ssl_cacert() => {
                 HttpError::Certificate { host, reason }
             }
             error if error.is_ssl_connect_error() => HttpError::Tls { host, reason },
             _ => HttpError::Other { host, reason },
         }
+    }
+
+    /// Whether it is the proxy that could not be reached or did not do its part: with one, it is where curl connects to,
+    /// and before it has opened a tunnel there is no other certificate than its own.
+    fn is_of_proxy(&self, easy: &Easy2<Answer>, error: &curl::Error) -> bool {
+        let Some(proxy) = &self.settings.proxy else { return false };
+        let tunnel = easy.http_connectcode().unwrap_or_default();
+        let is_tls = error.is_peer_failed_verification() || error.is_ssl_cacert() || error.is_ssl_connect_error();
+        error.is_couldnt_resolve_proxy()
+            || error.is_couldnt_connect()
+            || error.code() == CURLE_PROXY
+            || error.is_recv_error() && tunnel >= 300
+            // No code of curl's tells this from a connection that breaks off later.
+            || error.extra_description().is_some_and(|reason| reason.starts_with("Proxy CONNECT"))
+            || is_tls && tunnel == 0 && proxy.starts_with("https:")
+    }
+
+    /// Host and port of the proxy: its URL may have a password.
+    fn proxy_name(&self) -> String {
+        let url = self.settings.proxy.as_deref().unwrap_or_default();
+        let host_and_port = |url: &Url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?));
+        Url::parse(url).ok().as_ref().and_then(host_and_port).unwrap_or_else(|| "that is configured".to_owned())
     }
 
     fn ca_file_error(&self, host: String, reason: String) -> HttpError {
@@ -211,13 +236,6 @@ fn http_url(text: &str) -> Result<Url, HttpError> {
     let wrong = |reason: String| HttpError::Url { url: text.to_owned(), reason };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(wrong("not http or https".to_owned())) }
-}
-
-fn advise(errno: i32, reason: String) -> String {
-    if errno != libc::EACCES {
-        return reason;
-    }
-    format!("{reason}; the system does not permit it: with SELinux, set the boolean httpd_can_network_connect")
 }
 
 /// Makes a cancel effective while a name is being resolved; without it, curl waits for the resolver.
@@ -363,6 +381,46 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_drips_is_stalled() {
+        let (url, server) = serve(|stream| {
+            respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+            while (&stream).write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(250));
+            }
+        });
+        let settings = CurlSettings { stall: (10, Duration::from_secs(1)), ..CurlSettings::default() };
+        let error = CurlClient::new(settings, Cancel::default()).send(&Request::get(url)).unwrap_err();
+        assert!(matches!(error, HttpError::TimedOut { .. }), "{error}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_is_reset_is_an_error() {
+        for begun in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"] {
+            // What is not read when a connection is closed makes it a reset.
+            let (url, server) = serve(move |mut stream| {
+                stream.peek(&mut [0]).unwrap();
+                stream.write_all(begun.as_bytes()).unwrap();
+            });
+            let error = client().send(&Request::get(url)).unwrap_err();
+            assert!(matches!(error, HttpError::Other { .. }), "{error}");
+            assert_eq!(error.status(), Status::GENERAL);
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn headers_without_end_are_an_error() {
+        let (url, server) = serve(|stream| {
+            respond(&stream, "HTTP/1.1 200 OK\r\n");
+            while (&stream).write_all(&[&b"X: "[..], &[b'x'; 4096], b"\r\n"].concat()).is_ok() {}
+        });
+        let error = client().send(&Request::get(url)).unwrap_err();
+        assert!(matches!(error, HttpError::Other { .. }), "{error}");
+        server.join().unwrap();
+    }
+
+    #[test]
     fn a_cancel_ends_a_transfer_and_all_later_ones() {
         let (started, wait) = mpsc::channel();
         let (url, server) = serve(move |mut stream| {
@@ -411,12 +469,46 @@ mod tests {
         assert_eq!(server.join().unwrap().0[0], "GET http://ca.invalid/dir HTTP/1.1");
     }
 
+    /// A request to a CA through this proxy.
+    fn by_proxy(proxy: &str, url: &str) -> HttpError {
+        let settings = CurlSettings { proxy: Some(proxy.to_owned()), ..CurlSettings::default() };
+        CurlClient::new(settings, Cancel::default()).send(&Request::get(url)).unwrap_err()
+    }
+
     #[test]
-    fn a_proxy_without_address_is_named() {
-        let settings = CurlSettings { proxy: Some("http://proxy.invalid:3128".to_owned()), ..CurlSettings::default() };
-        let error = CurlClient::new(settings, Cancel::default()).send(&Request::get("http://ca.invalid/")).unwrap_err();
-        assert!(matches!(&error, HttpError::Resolve { host, .. } if host.contains("proxy.invalid")), "{error}");
-        assert_eq!(error.status(), Status::REFUSED);
+    fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = listener.local_addr().unwrap().port();
+        drop(listener);
+        let (refusing, server) =
+            serve(|stream| respond(&stream, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"));
+        let refusing = refusing.trim_end_matches("/path?query").trim_start_matches("http://").to_owned();
+        let rows = [
+            ("proxy.invalid:3128".to_owned(), "http://ca.invalid/"),
+            (format!("127.0.0.1:{nobody}"), "https://ca.invalid/"),
+            (refusing, "https://ca.invalid/"),
+        ];
+        for (address, url) in rows {
+            let error = by_proxy(&format!("http://user:secret@{address}"), url);
+            assert!(matches!(error, HttpError::Proxy { denied: false, untrusted: false, .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("the proxy {address} of MDHttpProxy")), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+            assert_eq!(error.status(), Status::REFUSED);
+        }
+        assert!(server.join().unwrap().0[0].starts_with("CONNECT ca.invalid:443"));
+    }
+
+    #[test]
+    fn a_proxy_that_breaks_off_or_speaks_no_tls_is_named() {
+        let (proxy, server) = serve(|stream| drop(read_request(&stream)));
+        let error = by_proxy(&proxy, "https://ca.invalid/");
+        assert!(error.to_string().contains("MDHttpProxy"), "{error:?}");
+        server.join().unwrap();
+        let (proxy, server) = serve(|mut stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        let error = by_proxy(&proxy.replace("http:", "https:"), "https://ca.invalid/");
+        assert!(matches!(error, HttpError::Proxy { untrusted: false, .. }), "{error:?}");
+        server.join().unwrap().unwrap();
     }
 
     #[test]
@@ -438,11 +530,5 @@ mod tests {
         assert!(matches!(error, HttpError::Tls { .. }), "{error}");
         assert_eq!(error.status(), Status::ABORTED);
         server.join().unwrap().unwrap();
-    }
-
-    #[test]
-    fn a_connection_that_is_not_permitted_mentions_selinux() {
-        assert!(advise(libc::EACCES, "failed".to_owned()).contains("httpd_can_network_connect"));
-        assert_eq!(advise(libc::ECONNREFUSED, "failed".to_owned()), "failed");
     }
 }

@@ -15,10 +15,10 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The name of the host or of the proxy has no address.
+    /// The name of the host has no address.
     #[error("the name of {host} cannot be resolved: {reason}")]
     Resolve {
-        /// Host of the URL or of the proxy.
+        /// Host of the URL.
         host: String,
         /// Curl's words.
         reason: String,
@@ -28,8 +28,22 @@ pub enum HttpError {
     Connect {
         /// Host of the URL.
         host: String,
-        /// Curl's words, with advice.
+        /// Curl's words.
         reason: String,
+        /// The system does not permit connections.
+        denied: bool,
+    },
+    /// The proxy cannot be used.
+    #[error("the proxy {proxy} of MDHttpProxy cannot be used: {reason}")]
+    Proxy {
+        /// Its host and port.
+        proxy: String,
+        /// Curl's words.
+        reason: String,
+        /// The system does not permit connections.
+        denied: bool,
+        /// It is its certificate that is not trusted.
+        untrusted: bool,
     },
     /// The connection is not secure, for other reasons than the certificate.
     #[error("no TLS connection to {host}: {reason}")]
@@ -93,13 +107,41 @@ impl HttpError {
     pub fn status(&self) -> Status {
         match self {
             Self::Url { .. } => Status::INVALID,
-            Self::Resolve { .. } | Self::Connect { .. } => Status::REFUSED,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Proxy { .. } => Status::REFUSED,
             Self::Tls { .. } => Status::ABORTED,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Cancelled => Status::AGAIN,
             Self::Certificate { .. } | Self::CaFile { .. } | Self::TooLarge { .. } | Self::Other { .. } => {
                 Status::GENERAL
             }
+        }
+    }
+
+    /// What can be done about it, where the text does not say it already.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { denied: true, .. } | Self::Proxy { denied: true, .. } => Some(
+                "the system does not permit it: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
+                 its firewall",
+            ),
+            Self::Url { .. } => Some("see MDCertificateAuthority"),
+            Self::Resolve { .. } => {
+                Some("see that the name is right and that this machine has a name server that answers")
+            }
+            Self::Connect { .. } => Some(
+                "see that the URL is right and that this machine may connect to it; where that takes a proxy, MDHttpProxy \
+                 names it",
+            ),
+            Self::Proxy { untrusted: true, .. } => {
+                Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
+            }
+            Self::Proxy { .. } => Some("see that it runs and lets this machine connect to the CA"),
+            Self::Tls { .. } => Some("see that the URL is right and that nothing intercepts the connection"),
+            Self::TimedOut { .. } => Some("see that no firewall drops the connection; it is tried again"),
+            Self::TooLarge { .. } => Some("see that the URL is the CA's; it is tried again"),
+            Self::Other { .. } => Some("it is tried again"),
+            Self::Certificate { .. } | Self::CaFile { .. } | Self::Cancelled => None,
         }
     }
 

@@ -9,10 +9,10 @@ use apache_sys as sys;
 use super::boundary::{self, Null, guard, present};
 use super::config::ServerConfig;
 use super::hooks::{self, CertificateFiles, Stop};
-use super::pool::Pool;
-use super::request::{Answer, Request};
-use super::server::Server;
-use super::{log, process, threads};
+use super::pool::{Pool, text};
+use super::request::{Answer, Connection, Request};
+use super::server::{Server, strings};
+use super::{alpn, log, process, threads};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -29,6 +29,10 @@ const _: sys::md_rs_request_fn = Some(md_rs_handler);
 const _: sys::md_rs_insert_filter_fn = Some(md_rs_insert_filter);
 const _: sys::md_rs_status_fn = Some(md_rs_status);
 const _: sys::md_rs_cert_files_fn = Some(md_rs_add_cert_files);
+const _: sys::md_rs_protocol_propose_fn = Some(md_rs_protocol_propose);
+const _: sys::md_rs_protocol_switch_fn = Some(md_rs_protocol_switch);
+const _: sys::md_rs_protocol_get_fn = Some(md_rs_protocol_get);
+const _: sys::md_rs_answer_challenge_fn = Some(md_rs_answer_challenge);
 
 /// The first of our functions that httpd calls, right after loading the module.
 #[unsafe(no_mangle)]
@@ -250,6 +254,84 @@ unsafe fn add_files(
             unsafe { push(keys, &pair.key) }?;
         }
         Ok(if files.is_empty() { sys::DECLINED } else { sys::OK })
+    })
+}
+
+/// Every connection comes here that offers protocols, or asks to change its own.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_protocol_propose(
+    connection: *mut sys::conn_rec,
+    request: *mut sys::request_rec,
+    _server: *mut sys::server_rec,
+    offers: *const sys::apr_array_header_t,
+    proposals: *mut sys::apr_array_header_t,
+) -> c_int {
+    // Only in a handshake, before there is a request.
+    if !request.is_null() || offers.is_null() {
+        return sys::DECLINED;
+    }
+    guard("protocol_propose", sys::DECLINED, || {
+        // SAFETY: a live connection; it is not kept after this call.
+        let connection = unsafe { Connection::from_raw(connection) }?;
+        // SAFETY: an array of C strings that the caller does not change meanwhile.
+        let offered = unsafe { strings(offers) }.any(|offer| offer == alpn::PROTOCOL);
+        if !offered || !connection.is_tls() {
+            return Ok(sys::DECLINED);
+        }
+        let proposals = present(proposals, "array of protocols")?.as_ptr();
+        // SAFETY: httpd passes a live array of `const char *` for us to add to.
+        unsafe { push(proposals, alpn::PROTOCOL.as_ref()) }?;
+        Ok(sys::OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_protocol_switch(
+    connection: *mut sys::conn_rec,
+    _request: *mut sys::request_rec,
+    _server: *mut sys::server_rec,
+    protocol: *const c_char,
+) -> c_int {
+    guard("protocol_switch", sys::DECLINED, || {
+        // SAFETY: NULL or a C string that lives as long as this call.
+        if unsafe { text(protocol) } != Some(alpn::PROTOCOL) {
+            return Ok(sys::DECLINED);
+        }
+        // SAFETY: a live connection; it is not kept after this call.
+        alpn::switch(unsafe { Connection::from_raw(connection) }?);
+        Ok(sys::OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_protocol_get(connection: *const sys::conn_rec) -> *const c_char {
+    guard("protocol_get", std::ptr::null(), || {
+        // SAFETY: a live connection; it is not kept after this call, and only read.
+        let connection = unsafe { Connection::from_raw(connection.cast_mut()) }?;
+        Ok(if alpn::is_switched(connection) { alpn::PROTOCOL_NAME.as_ptr() } else { std::ptr::null() })
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_answer_challenge(
+    connection: *mut sys::conn_rec,
+    name: *const c_char,
+    chain: *mut *const c_char,
+    key: *mut *const c_char,
+) -> c_int {
+    guard("ssl_answer_challenge", sys::DECLINED, || {
+        // SAFETY: a live connection; it is not kept after this call.
+        let connection = unsafe { Connection::from_raw(connection) }?;
+        // SAFETY: NULL or a C string that lives as long as this call.
+        let name = unsafe { text(name) };
+        let Some(answer) = alpn::answer(connection, name)? else { return Ok(sys::DECLINED) };
+        let (chain, key) = (present(chain, "place for a certificate")?, present(key, "place for a key")?);
+        let pool = connection.pool()?;
+        // SAFETY: the caller's place for one pointer; the string lives as long as the connection.
+        unsafe { chain.write(pool.string(&answer.certificate).as_ptr()) };
+        // SAFETY: as above.
+        unsafe { key.write(pool.string(&answer.key).as_ptr()) };
+        Ok(sys::OK)
     })
 }
 

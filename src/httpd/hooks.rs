@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, driver, https, process};
+use super::{answers, commands, driver, https, process};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -97,7 +97,9 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
 }
 
 /// First in a new child; threads may be started from now on.
-pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {}
+pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {
+    commands::install();
+}
 
 /// A request, before mod_ssl or anything else looks at it.
 pub fn post_read_first(request: Request<'_>) -> Answer {

@@ -5,15 +5,17 @@
 //!   entry, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
 //!     boundary       panics and NULL end here
 //!     hooks          the phases of the server, in safe Rust
-//!     answers driver requests that are answered here; renewals in a child
+//!     answers alpn driver   requests and handshakes that are answered here; renewals in a child
 //! config                         our settings of one server, as directives set them
 //! pool server request process    wrapper types and facts
-//! log watchdog threads           services of the server and the child
+//! log watchdog threads commands  services of the server and the child
 //! ```
 
+pub mod alpn;
 pub mod answers;
 pub mod boundary;
 pub mod command;
+pub mod commands;
 pub mod config;
 pub mod driver;
 mod entry;

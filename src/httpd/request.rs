@@ -208,6 +208,17 @@ impl<'r> Request<'r> {
     }
 }
 
+/// A kind of key, as far as TLS 1.2 has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Any will do.
+    Any,
+    /// RSA.
+    Rsa,
+    /// Of a curve.
+    Other,
+}
+
 impl<'c> Connection<'c> {
     /// # Safety
     /// `raw` is NULL or a conn_rec that lives for `'c`.
@@ -255,6 +266,29 @@ impl<'c> Connection<'c> {
         let notes = unsafe { sys::md_shim_connection_notes(self.as_ptr()) };
         // SAFETY: a live table.
         !unsafe { sys::apr_table_get(notes, name.as_ptr()) }.is_null()
+    }
+
+    /// The kind of key that its handshake is bound to; only while the protocol is chosen.
+    pub fn key_kind(self) -> KeyKind {
+        // SAFETY: live by `from_raw`; mod_ssl keeps the TLS state as long as the connection's handshake.
+        match unsafe { sys::md_shim_connection_key_kind(self.as_ptr()) } {
+            sys::MD_KEY_RSA => KeyKind::Rsa,
+            sys::MD_KEY_OTHER => KeyKind::Other,
+            _ => KeyKind::Any,
+        }
+    }
+
+    /// Takes the host's certificates out of its handshake; only while the protocol is chosen.
+    pub fn clear_certificates(self) {
+        // SAFETY: live by `from_raw`; mod_ssl keeps the TLS state, whose copies of the certificates these are, as long as the
+        // handshake, in this thread.
+        unsafe { sys::md_shim_connection_clear_certificates(self.as_ptr()) }
+    }
+
+    /// Has httpd close the connection after the request on it, if there is one.
+    pub fn close_soon(self) {
+        // SAFETY: live by `from_raw`; its own thread.
+        unsafe { sys::md_shim_connection_close_soon(self.as_ptr()) }
     }
 
     /// Marks the connection for later requests on it.

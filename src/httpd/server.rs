@@ -183,7 +183,7 @@ pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = &'a str> {
+pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = &'a str> {
     // SAFETY: the caller's promise.
     let array = unsafe { array.as_ref() }.filter(|array| array.nelts > 0);
     let items: &'a [*const c_char] = match array {

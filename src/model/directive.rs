@@ -105,12 +105,16 @@ pub(super) const CA_NAMES: [(&str, &str); 4] = [
     ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
 ];
 
+/// CAs of these that have closed, with the year.
+pub const CLOSED_CAS: [(&str, u16); 2] =
+    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
+
 /// Workers that `MDRenewWorkers` allows at most.
 const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 49] = [
+pub static DIRECTIVES: [Directive; 50] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -156,15 +160,15 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.settings().keys = Some(Arc::new(KeySpecs::parse(args).map_err(|err| err.to_string())?));
         Ok(())
     }),
-    inert(c"MDProfile", Args::One, Place::Anywhere, c"name of the CA's profile to order certificates by", |scope, args| {
+    row(c"MDProfile", Args::One, Place::Anywhere, c"name of the CA's profile to order certificates by", |scope, args| {
         scope.settings().profile = Some(args[0].into());
         Ok(())
     }),
-    inert(c"MDProfileMandatory", Args::One, Place::Anywhere, c"whether an order without the profile is refused: 'on' or 'off'", |scope, args| {
+    row(c"MDProfileMandatory", Args::One, Place::Anywhere, c"whether an order without the profile is refused: 'on' or 'off'", |scope, args| {
         scope.settings().profile_mandatory = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
+    row(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
         scope.settings().ari_renewals = Some(on_off(args[0])?);
         Ok(())
     }),
@@ -172,12 +176,12 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.settings().eab = Some(eab(scope, args)?);
         Ok(())
     }),
-    inert(c"MDChallengeDns01", Args::Line, Place::Anywhere, c"command that sets up and tears down dns-01 challenges", |scope, args| {
+    row(c"MDChallengeDns01", Args::Line, Place::Anywhere, c"command that sets up and tears down dns-01 challenges", |scope, args| {
         let line = command(args[0]);
         *scope.own_or_global(|own| &mut own.dns01_command, |globals| &mut globals.dns01_command) = line;
         Ok(())
     }),
-    inert(c"MDChallengeDns01Version", Args::One, Place::Server, c"arguments that the dns-01 command gets: '1' or '2'", |scope, args| {
+    row(c"MDChallengeDns01Version", Args::One, Place::Server, c"arguments that the dns-01 command gets: '1' or '2'", |scope, args| {
         scope.globals.dns01_version = match args[0] {
             "1" => 1,
             "2" => 2,
@@ -191,12 +195,10 @@ pub static DIRECTIVES: [Directive; 49] = [
         Ok(())
     }),
     row(c"MDHttpProxyCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for an https proxy, or 'none'", |scope, args| {
-        set_file(scope, args[0], |own| &mut own.proxy_ca_file, |globals| &mut globals.proxy_ca_file);
-        Ok(())
+        set_file(scope, args[0], |own| &mut own.proxy_ca_file, |globals| &mut globals.proxy_ca_file)
     }),
     row(c"MDCACertificateFile", Args::One, Place::Anywhere, c"file with the root certificates for the CA's server, or 'none'", |scope, args| {
-        set_file(scope, args[0], |own| &mut own.ca_file, |globals| &mut globals.ca_file);
-        Ok(())
+        set_file(scope, args[0], |own| &mut own.ca_file, |globals| &mut globals.ca_file)
     }),
     row(c"MDCertificateFile", Args::One, Place::Domain, c"file with a certificate and its chain to serve for the domain", |scope, args| {
         let file = file(scope, args[0], "certificate file not found: ")?;
@@ -236,10 +238,16 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.globals.notify_command = command(args[0]);
         Ok(())
     }),
-    inert(c"MDMessageCmd", Args::Line, Place::Server, c"command that is run when something happens to a domain", |scope, args| {
+    row(c"MDMessageCmd", Args::Line, Place::Server, c"command that is run when something happens to a domain", |scope, args| {
         scope.globals.message_command = command(args[0]);
         Ok(())
     }),
+    ours(row(c"MDCmdTimeout", Args::OneOrTwo, Place::Server, c"how long commands for events may take, and those for dns-01", |scope, args| {
+        let timeouts = &mut scope.globals.cmd_timeout;
+        timeouts.events = values::timeout(args[0])?;
+        timeouts.dns01 = args.get(1).map_or(Ok(timeouts.dns01), |arg| values::timeout(arg))?;
+        Ok(())
+    })),
     row(c"MDPortMap", Args::OneOrTwo, Place::Server, c"local ports behind the public ones, e.g. 'http:8080 https:8443', '-' for none", |scope, args| {
         args.iter().try_for_each(|arg| scope.globals.port_map.set(arg).map_err(|err| err.to_string()))
     }),
@@ -263,12 +271,12 @@ pub static DIRECTIVES: [Directive; 49] = [
         scope.globals.retry_delay = at_least(args[0], SignedDuration::from_millis(1), "minimum delay must be greater than 0")?;
         Ok(())
     }),
-    inert(c"MDRetryFailover", Args::One, Place::Server, c"failures at which the next CA is tried", |scope, args| {
+    row(c"MDRetryFailover", Args::One, Place::Server, c"failures at which the next CA is tried", |scope, args| {
         let number = args[0].parse().ok().filter(|number| *number > 0);
         scope.globals.retry_failover = number.ok_or_else(|| format!("invalid argument, must be a number > 0: '{}'", args[0]))?;
         Ok(())
     }),
-    inert(c"MDActivationDelay", Args::One, Place::Server, c"time from a renewal to its notification", |scope, args| {
+    row(c"MDActivationDelay", Args::One, Place::Server, c"time from a renewal to its notification", |scope, args| {
         scope.globals.activation_delay = duration(args[0], Unit::Days)?;
         Ok(())
     }),
@@ -358,12 +366,16 @@ impl Scope<'_> {
 /// `none` is a value in a section, as the server may have a file.
 fn set_file(
     scope: &mut Scope<'_>,
-    file: &str,
+    text: &str,
     own: fn(&mut Settings) -> &mut Option<String>,
     global: fn(&mut Globals) -> &mut Option<String>,
-) {
-    let value = if matches!(scope.target, Target::Domain(_)) { Some(file.to_owned()) } else { unless_none(file) };
+) -> Result<(), String> {
+    let value = match unless_none(text) {
+        Some(text) => Some(file(scope, &text, "Invalid file path ")?),
+        None => matches!(scope.target, Target::Domain(_)).then(|| "none".to_owned()),
+    };
     *scope.own_or_global(own, global) = value;
+    Ok(())
 }
 
 /// Declares a domain of these names and of those among the words.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::time::gmt;
-use super::{Problem, Status, Timestamp};
+use super::time::{gmt, gmt_list};
+use super::{Authorities, Status, Timestamp};
 
 /// The report of a renewal; never the truth about what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -41,6 +41,15 @@ pub struct Job {
     /// Stands for the settings with which the last attempt failed: with others, it need not fail again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
+    /// When CAs found, in the last hour, that a challenge was not met.
+    #[serde(with = "gmt_list", skip_serializing_if = "Vec::is_empty")]
+    pub validation_failures: Vec<Timestamp>,
+    /// Directory URL of the CA that is or was asked, where it does not go without saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_url: Option<String>,
+    /// What is remembered of the CAs, where there are several.
+    #[serde(skip_serializing_if = "Authorities::is_empty")]
+    pub authorities: Authorities,
 }
 
 /// How an attempt ended, or what it is doing.
@@ -132,14 +141,19 @@ impl JobResult {
         Self { status, status_description: Some(status.text().to_owned()), detail: Some(detail), ..Self::default() }
     }
 
-    /// The result of a step that the CA refused.
+    /// The result as a line of the server's log has it, which scanners look for `problem[` in.
     #[must_use]
-    pub fn problem(problem: &Problem) -> Self {
-        Self {
-            problem: Some(problem.kind.clone()),
-            subproblems: problem.subproblems.clone(),
-            ..Self::failure(problem.status(), problem.detail.clone())
+    pub fn to_log(&self, md: &str) -> String {
+        let mut line = format!("md[{md}]");
+        for (name, text) in [("while", &self.activity), ("problem", &self.problem), ("detail", &self.detail)] {
+            if let Some(text) = text {
+                line += &format!(" {name}[{text}]");
+            }
         }
+        if !self.subproblems.is_empty() {
+            line += &format!(" subproblems{}", Value::from(self.subproblems.clone()));
+        }
+        line
     }
 }
 
@@ -153,6 +167,32 @@ mod tests {
         let job: Job = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&job).unwrap(), text);
         assert!(job.without_log().log.is_none());
+    }
+
+    #[test]
+    fn members_of_our_own_come_last_and_may_be_anything() {
+        let text = r#"{"name":"x.org","finished":false,"notified":false,"notified-renewed":false,"errors":1,"retry-after":"Thu, 29 Aug 2019 16:06:35 GMT","settings":"s","validation-failures":["Thu, 29 Aug 2019 16:06:35 GMT"]}"#;
+        let job: Job = serde_json::from_str(text).unwrap();
+        assert_eq!((job.validation_failures.len(), serde_json::to_string(&job).unwrap()), (1, text.to_owned()));
+        let job: Job = serde_json::from_str(r#"{"retry-after":7,"validation-failures":["soon",1,null]}"#).unwrap();
+        assert_eq!(job, Job::default());
+        let job: Job = serde_json::from_str(r#"{"validation-failures":{}}"#).unwrap();
+        assert_eq!(job, Job::default());
+    }
+
+    #[test]
+    fn the_line_of_the_log_has_what_there_is() {
+        assert_eq!(JobResult::default().to_log("x.org"), "md[x.org]");
+        let result = JobResult {
+            problem: Some("urn:p".to_owned()),
+            activity: Some("Creating new order".to_owned()),
+            subproblems: vec![serde_json::json!({ "detail": "no" })],
+            ..JobResult::failure(Status::GENERAL, "d".to_owned())
+        };
+        assert_eq!(
+            result.to_log("x.org"),
+            r#"md[x.org] while[Creating new order] problem[urn:p] detail[d] subproblems[{"detail":"no"}]"#
+        );
     }
 
     #[test]

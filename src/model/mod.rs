@@ -1,6 +1,7 @@
 //! Values of the domain: names, windows, key types, settings, jobs. No I/O, and time only as a parameter.
 #![forbid(unsafe_code)]
 
+mod authority;
 pub mod directive;
 mod domain;
 mod duration;
@@ -14,6 +15,7 @@ mod status;
 pub mod time;
 mod window;
 
+pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
 pub use job::{Job, JobResult, LogEntry};
@@ -21,7 +23,7 @@ pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
 pub use port_map::{PortMap, PortMapError};
 pub use problem::Problem;
-pub use settings::{ACME, Declared, Globals, MatchNames, Origin, Settings};
+pub use settings::{ACME, CmdTimeout, Declared, Globals, MatchNames, Origin, Settings};
 pub use status::Status;
 pub use time::Timestamp;
 pub use window::{Window, WindowError};

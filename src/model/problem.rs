@@ -1,79 +1,214 @@
-//! Problem documents of a CA and what they mean for the next attempt (RFC 7807, RFC 8555 section 6.7).
+//! Problem documents of a CA, what they mean for the next attempt and what can be done about them (RFC 7807, RFC 8555
+//! section 6.7).
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::Status;
 
-/// What a CA says went wrong, or what this module says in the same form.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+/// What a CA says went wrong, or what this module says in the same form. It is read from any JSON, because it explains a
+/// failure and must not be one: members of other types count as absent, and texts and lists have a limit.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(from = "Value")]
 pub struct Problem {
-    /// The full type, e.g. `urn:ietf:params:acme:error:rateLimited`.
-    #[serde(rename = "type")]
+    /// The full type, e.g. `urn:ietf:params:acme:error:rateLimited`; empty if there is none.
     pub kind: String,
     /// The CA's sentence about this occurrence.
     pub detail: String,
     /// Problems of single identifiers (RFC 8555 section 6.7.1), as the CA sent them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subproblems: Vec<serde_json::Value>,
+    pub subproblems: Vec<Value>,
+    /// URLs at which the CA tells people more: its `instance`, and what its answer links to.
+    pub see: Vec<String>,
 }
 
-/// Type without prefix, status code, and whether another attempt with the same input is pointless.
-const TYPES: [(&str, Status, bool); 20] = [
-    ("agreementRequired", Status::GENERAL, true),
-    ("badCSR", Status::INVALID, true),
-    ("badNonce", Status::AGAIN, false),
-    ("badRevocationReason", Status::INVALID, true),
-    ("badSignatureAlgorithm", Status::INVALID, true),
-    ("caa", Status::GENERAL, false),
-    ("connection", Status::GENERAL, false),
-    ("dns", Status::GENERAL, false),
-    ("externalAccountRequired", Status::INVALID, true),
-    ("incorrectResponse", Status::GENERAL, false),
-    ("invalidContact", Status::BAD_ARGUMENT, true),
-    ("malformed", Status::INVALID, true),
-    ("rateLimited", Status::BAD_ARGUMENT, false),
-    ("rejectedIdentifier", Status::BAD_ARGUMENT, true),
-    ("serverInternal", Status::GENERAL, false),
-    ("tls", Status::GENERAL, false),
-    ("unauthorized", Status::DENIED, false),
-    ("unsupportedContact", Status::GENERAL, true),
-    ("unsupportedIdentifier", Status::BAD_ARGUMENT, true),
-    ("userActionRequired", Status::GENERAL, true),
+struct Type {
+    /// Without prefix.
+    name: &'static str,
+    status: Status,
+    /// Another attempt with the same input is pointless until somebody acts.
+    permanent: bool,
+    /// What to do about it; empty where the CA's own words say it.
+    advice: &'static str,
+}
+
+const fn passing(name: &'static str, status: Status, advice: &'static str) -> Type {
+    Type { name, status, permanent: false, advice }
+}
+
+const fn permanent(name: &'static str, status: Status, advice: &'static str) -> Type {
+    Type { name, status, permanent: true, advice }
+}
+
+const ADDRESSES: &str =
+    "see that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
+const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
+const NAME: &str = "take the name out of the domain, or use another CA";
+
+/// Those of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of the profiles that CAs offer
+/// (`invalidProfile`); `agreementRequired` is older. What a validation finds may be put right outside of this server, so
+/// it is tried again soon. A lost account or a replaced certificate is a matter of the next request.
+const TYPES: [Type; 28] = [
+    passing("accountDoesNotExist", Status::GENERAL, "the next attempt registers a new account"),
+    permanent(
+        "agreementRequired",
+        Status::GENERAL,
+        "read the CA's terms and, if you agree, set MDCertificateAgreement accepted",
+    ),
+    passing("alreadyReplaced", Status::GENERAL, ""),
+    permanent("alreadyRevoked", Status::GENERAL, ""),
+    permanent("badCSR", Status::INVALID, "see which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple"),
+    passing("badNonce", Status::AGAIN, ""),
+    permanent("badPublicKey", Status::INVALID, KEY_OF_ACCOUNT),
+    permanent("badRevocationReason", Status::INVALID, ""),
+    permanent("badSignatureAlgorithm", Status::INVALID, KEY_OF_ACCOUNT),
+    passing("caa", Status::GENERAL, "the CAA records of the name have to permit this CA"),
+    passing("compound", Status::GENERAL, ""),
+    passing(
+        "connection",
+        Status::GENERAL,
+        "the CA has to reach the name from outside: see its addresses, IPv6 too, firewalls and MDPortMap",
+    ),
+    passing("dns", Status::GENERAL, "see that the name servers of the name answer, to everybody"),
+    permanent(
+        "externalAccountRequired",
+        Status::INVALID,
+        "set MDExternalAccountBinding to what the CA gives to its customers",
+    ),
+    passing("incorrectResponse", Status::GENERAL, ADDRESSES),
+    permanent("invalidContact", Status::BAD_ARGUMENT, "correct MDContactEmail"),
+    permanent("invalidProfile", Status::GENERAL, "choose one of the CA's profiles with MDProfile"),
+    permanent("malformed", Status::INVALID, ""),
+    permanent("onionCAARequired", Status::GENERAL, ""),
+    passing("orderNotReady", Status::GENERAL, ""),
+    passing("rateLimited", Status::BAD_ARGUMENT, "it goes on when the CA permits"),
+    permanent("rejectedIdentifier", Status::BAD_ARGUMENT, NAME),
+    passing("serverInternal", Status::GENERAL, "it is for the CA to put this right"),
+    passing(
+        "tls",
+        Status::GENERAL,
+        "see that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
+    ),
+    passing("unauthorized", Status::DENIED, ""),
+    permanent("unsupportedContact", Status::GENERAL, "correct MDContactEmail"),
+    permanent("unsupportedIdentifier", Status::BAD_ARGUMENT, NAME),
+    permanent("userActionRequired", Status::GENERAL, "do what the CA asks of the holder of the account"),
 ];
 
 impl Problem {
+    /// The most characters of a text that are kept.
+    const MAX_TEXT: usize = 2000;
+    /// The most subproblems that are kept: a certificate has a hundred names.
+    const MAX_SUBPROBLEMS: usize = 100;
+    /// The most subproblems that a sentence tells.
+    const MAX_TOLD: usize = 10;
+
     /// Whether this is the ACME error of that name, e.g. `badNonce`.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        self.acme_name().is_some_and(|own| own.eq_ignore_ascii_case(name))
+        acme_name(&self.kind).is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is an error of the ACME protocol, known here or not.
+    #[must_use]
+    pub fn is_acme(&self) -> bool {
+        acme_name(&self.kind).is_some()
+    }
+
+    /// Whether it has a type that says more than the HTTP status does (RFC 7807 section 4.2).
+    #[must_use]
+    pub fn has_type(&self) -> bool {
+        !matches!(self.kind.as_str(), "" | "about:blank")
     }
 
     /// The status code that goes with the type.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.known().map_or(Status::GENERAL, |(_, status, _)| *status)
+        known(&self.kind).map_or(Status::GENERAL, |known| known.status)
     }
 
-    /// Whether the CA will refuse the same input again.
+    /// Whether the CA will refuse the same input again. Of a compound problem, one such part is enough.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        self.known().is_some_and(|(_, _, permanent)| *permanent)
+        let is_permanent = |kind: &str| known(kind).is_some_and(|known| known.permanent);
+        let of_part = |part: &Value| part["type"].as_str().is_some_and(is_permanent);
+        is_permanent(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
-    fn acme_name(&self) -> Option<&str> {
-        let kind = self.kind.strip_prefix("urn:ietf:params:").or_else(|| self.kind.strip_prefix("urn:"));
-        kind.unwrap_or(&self.kind).strip_prefix("acme:error:")
+    /// What to do about it, if more is to be said than the CA says.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let parts = self.subproblems.iter().filter_map(|part| part["type"].as_str());
+        let advice = |kind| Some(known(kind)?.advice).filter(|advice| !advice.is_empty());
+        if self.is("compound") { parts.filter_map(advice).next() } else { advice(&self.kind) }
     }
 
-    fn known(&self) -> Option<&'static (&'static str, Status, bool)> {
-        TYPES.iter().find(|(name, _, _)| self.is(name))
+    /// The same for the problem of a challenge, where `unauthorized` says that another server answered.
+    #[must_use]
+    pub fn advice_on_challenge(&self) -> Option<&'static str> {
+        if self.is("unauthorized") { Some(ADDRESSES) } else { self.advice() }
     }
+
+    /// All that the CA says, on single names too, and where it says more.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = if self.detail.is_empty() { "the CA does not say why" } else { &self.detail }.to_owned();
+        let mut parts: Vec<String> = self.subproblems.iter().take(Self::MAX_TOLD).filter_map(part).collect();
+        match self.subproblems.len().saturating_sub(Self::MAX_TOLD) {
+            0 => {}
+            more => parts.push(format!("and {more} more")),
+        }
+        if !parts.is_empty() {
+            text += &format!(" ({})", parts.join("; "));
+        }
+        for url in self.see.iter().filter(|url| !self.detail.contains(*url)) {
+            text += &format!(", see {url}");
+        }
+        text
+    }
+}
+
+impl From<Value> for Problem {
+    fn from(value: Value) -> Self {
+        let text =
+            |name: &str| value[name].as_str().unwrap_or_default().chars().take(Self::MAX_TEXT).collect::<String>();
+        let is_part = |part: &&Value| part.is_object() && part.to_string().len() <= Self::MAX_TEXT;
+        let parts = value["subproblems"].as_array().into_iter().flatten().filter(is_part);
+        let instance = text("instance");
+        Self {
+            kind: text("type"),
+            detail: text("detail"),
+            subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
+            see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
+        }
+    }
+}
+
+/// What a subproblem says, and of which name.
+fn part(value: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let says = text(&value["detail"]).or_else(|| text(&value["type"]))?;
+    Some(text(&value["identifier"]["value"]).map_or(says.clone(), |name| format!("{name}: {says}")))
+}
+
+fn acme_name(kind: &str) -> Option<&str> {
+    let rest = kind.strip_prefix("urn:ietf:params:").or_else(|| kind.strip_prefix("urn:"));
+    rest.unwrap_or(kind).strip_prefix("acme:error:")
+}
+
+fn known(kind: &str) -> Option<&'static Type> {
+    let name = acme_name(kind)?;
+    TYPES.iter().find(|known| known.name.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn of_type(kind: &str) -> Problem {
+        Problem { kind: kind.to_owned(), ..Problem::default() }
+    }
 
     #[test]
     fn types_map_to_status_and_permanence() {
@@ -86,9 +221,14 @@ mod tests {
             ("about:blank", Status::GENERAL, false),
         ];
         for (kind, status, permanent) in rows {
-            let problem = Problem { kind: kind.to_owned(), ..Problem::default() };
+            let problem = of_type(kind);
             assert_eq!((problem.status(), problem.is_permanent()), (status, permanent), "{kind}");
         }
+    }
+
+    #[test]
+    fn the_table_is_in_order() {
+        assert!(TYPES.windows(2).all(|pair| pair[0].name.to_lowercase() < pair[1].name.to_lowercase()));
     }
 
     #[test]
@@ -98,9 +238,56 @@ mod tests {
             "detail": "Some of the identifiers requested were rejected",
             "subproblems": [{"type": "urn:ietf:params:acme:error:malformed",
                 "detail": "Invalid underscore in DNS name \"_example.org\"",
-                "identifier": {"type": "dns", "value": "_example.org"}}]}"#;
+                "identifier": {"type": "dns", "value": "_example.org"}},
+                {"type": "urn:ietf:params:acme:error:rejectedIdentifier",
+                "detail": "This CA will not issue for \"example.net\"",
+                "identifier": {"type": "dns", "value": "example.net"}}]}"#;
         let problem: Problem = serde_json::from_str(text).unwrap();
         assert!(problem.is("malformed"));
-        assert_eq!(problem.subproblems.len(), 1);
+        assert_eq!(problem.subproblems.len(), 2);
+        assert_eq!(
+            problem.sentence(),
+            "Some of the identifiers requested were rejected (_example.org: Invalid underscore in DNS name \"_example.org\"; \
+             example.net: This CA will not issue for \"example.net\")"
+        );
+    }
+
+    #[test]
+    fn a_compound_problem_is_what_its_parts_are() {
+        let compound = |kinds: &[&str]| {
+            let part = |kind| json!({ "type": format!("urn:ietf:params:acme:error:{kind}") });
+            let parts: Vec<_> = kinds.iter().map(part).collect();
+            Problem::from(json!({ "type": "urn:ietf:params:acme:error:compound", "subproblems": parts }))
+        };
+        assert!(!compound(&[]).is_permanent());
+        assert!(!compound(&["caa", "dns"]).is_permanent());
+        assert!(compound(&["caa", "rejectedIdentifier"]).is_permanent());
+        assert_eq!(compound(&["odd", "rejectedIdentifier"]).advice(), Some(NAME));
+    }
+
+    #[test]
+    fn any_json_is_read() {
+        for value in [json!(null), json!([]), json!("x"), json!({ "type": 1, "detail": null, "subproblems": {} })] {
+            assert_eq!(Problem::from(value.clone()), Problem::default(), "{value}");
+        }
+        let odd = json!({ "detail": "no", "instance": "urn:x", "subproblems": [1, null, {}, { "detail": "part" }] });
+        assert_eq!(Problem::from(odd).sentence(), "no (part)");
+    }
+
+    #[test]
+    fn what_is_kept_has_limits() {
+        let part = |n: usize| json!({ "detail": "x".repeat(n), "identifier": { "value": format!("n{n}.org") } });
+        let parts: Vec<_> = (1..200).chain([5000]).map(part).collect();
+        let problem = Problem::from(json!({ "type": "t", "detail": "d".repeat(1 << 20), "subproblems": parts }));
+        assert_eq!((problem.detail.len(), problem.subproblems.len()), (Problem::MAX_TEXT, 100));
+        assert!(problem.sentence().ends_with("; n10.org: xxxxxxxxxx; and 90 more)"));
+        assert_eq!(Problem::from(json!({ "subproblems": [part(5000)] })).subproblems, Vec::<Value>::new());
+    }
+
+    #[test]
+    fn urls_are_told_once() {
+        let mut problem = Problem::from(json!({ "detail": "see https://ca/a", "instance": "https://ca/a" }));
+        problem.see.push("https://ca/b".to_owned());
+        assert_eq!(problem.sentence(), "see https://ca/a, see https://ca/b");
     }
 }

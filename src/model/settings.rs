@@ -88,6 +88,8 @@ pub struct Globals {
     pub notify_command: Option<String>,
     /// `MDMessageCmd`, as written
     pub message_command: Option<String>,
+    /// `MDCmdTimeout`
+    pub cmd_timeout: CmdTimeout,
     /// `MDCheckInterval`
     pub check_interval: SignedDuration,
     /// `MDInitialDelay`
@@ -118,6 +120,21 @@ pub struct Globals {
     pub store_locks: Option<Duration>,
     /// Directives that are configured, in order of appearance, though this version does nothing for them
     pub without_effect: Vec<&'static str>,
+}
+
+/// How long commands may take (`MDCmdTimeout`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CmdTimeout {
+    /// Those that are told of events.
+    pub events: Duration,
+    /// Those for dns-01, which wait until the DNS has a record everywhere.
+    pub dns01: Duration,
+}
+
+impl Default for CmdTimeout {
+    fn default() -> Self {
+        Self { events: Duration::from_secs(60), dns01: Duration::from_secs(15 * 60) }
+    }
 }
 
 /// How domains are matched to virtual hosts (`MDMatchNames`).
@@ -161,6 +178,7 @@ impl Default for Globals {
             dns01_version: 1,
             notify_command: None,
             message_command: None,
+            cmd_timeout: CmdTimeout::default(),
             check_interval: SignedDuration::from_hours(12),
             initial_delay: SignedDuration::ZERO,
             retry_delay: SignedDuration::from_secs(30),

@@ -43,6 +43,53 @@ pub mod gmt {
     }
 }
 
+/// Serde form of several moments; what cannot be read is left out.
+pub mod gmt_list {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Timestamp, format_gmt, parse_gmt};
+
+    /// Writes the moments as GMT texts.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(times: &[Timestamp], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(times.iter().map(|time| format_gmt(*time)))
+    }
+
+    /// Reads moments from GMT texts.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Timestamp>, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(value.as_array().into_iter().flatten().filter_map(|value| parse_gmt(value.as_str()?)).collect())
+    }
+}
+
+/// Serde form of a moment with all that it has, e.g. `2025-01-02T04:00:00.5Z` (RFC 3339).
+pub mod exact {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Timestamp;
+
+    /// Writes the moment.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    /// Reads a moment.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

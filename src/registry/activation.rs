@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
-use super::live::LiveSet;
+use super::challenges;
+use super::live::{self, LiveSet};
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
-use crate::acme::{AccountScope, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{AccountScope, PortError};
 use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
@@ -38,12 +39,14 @@ pub enum Activation {
 pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
     let Some(staged) = staged_for(vault, name) else { return Activation::Nothing };
-    let live = prepare(vault, md, staged.clone(), accounts, now)
-        .and_then(|()| vault.store().replace(name).map_err(|err| Failed::Store(port_error(err))));
+    let live = prepare(vault, md, staged.clone(), accounts, now).and_then(|keeps_some| {
+        vault.store().replace(name).map(|()| keeps_some).map_err(|err| Failed::Store(port_error(err)))
+    });
     match live {
-        Ok(()) => {
+        Ok(keeps_some) => {
             report!(AH10068, "{name}: staged set activated");
-            if let Err(err) = remove_staged(vault, name, &staged) {
+            let removed = if keeps_some { Ok(()) } else { forget_advice(vault, name) };
+            if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
                 note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
             }
             Activation::Activated
@@ -109,16 +112,16 @@ impl From<PortError> for Failed {
     }
 }
 
-/// Assembles the set in `tmp/`.
+/// Assembles the set in `tmp/`. Returns whether some of it is what is served already.
 fn prepare(
     vault: &Arc<Vault>,
     md: &ManagedDomain,
     mut staged: ManagedDomain,
     accounts: &Accounts,
     now: Timestamp,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let (name, store) = (md.name.as_str(), vault.store());
-    let pairs = verified_pairs(vault, md, &staged, now)?;
+    let NewSet { pairs, keeps_some } = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
     let ca_url = staged.ca.url.clone().unwrap_or_default();
     let scope = AccountScope { ca_url, eab: staged.eab.as_deref().cloned() };
@@ -134,26 +137,54 @@ fn prepare(
         job.record(now, "message-installed", None, None);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
-    Ok(())
+    Ok(keeps_some)
 }
 
 type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
 
-/// The keys and chains that are staged, if they can take the place of what is served.
-fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now: Timestamp) -> Result<Pairs, Failed> {
-    let mut pairs = Vec::new();
-    for spec in staged.key_specs().0 {
-        let pair = staged::verified(vault, staged, &spec, now).map_err(|err| match err {
-            Unusable::Incomplete(reason) => Failed::NotYet(reason),
-            Unusable::Damaged(reason) => Failed::Unusable(reason),
-        })?;
-        pairs.push((spec, pair));
+/// The set that takes the place of what is served, if there is anything new in it.
+struct NewSet {
+    pairs: Pairs,
+    /// Some of it is what is served already.
+    keeps_some: bool,
+}
+
+/// Puts together what is staged and, for types of key that needed nothing, what is served.
+fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now: Timestamp) -> Result<NewSet, Failed> {
+    let (mut pairs, mut from, mut missing) = (Vec::new(), None, None);
+    let specs = staged.key_specs().0;
+    for spec in &specs {
+        let pair = match staged::verified(vault, staged, spec, now) {
+            Ok(pair) => {
+                from = from.max(Some(pair.1.leaf().not_before()));
+                pair
+            }
+            Err(Unusable::Damaged(reason)) => return Err(Failed::Unusable(reason)),
+            Err(Unusable::Incomplete(reason)) => {
+                let Some(pair) = kept(vault, staged, spec, now) else { return Err(Failed::NotYet(reason)) };
+                missing = Some(reason);
+                pair
+            }
+        };
+        pairs.push((spec.clone(), pair));
     }
-    let from = pairs.iter().map(|(_, (_, chain))| chain.leaf().not_before()).max().unwrap_or(now);
+    let keeps_some = missing.is_some();
+    let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
     if from > now + EARLY && is_served(vault, md, from, now) {
         return Err(Failed::TooEarly(from));
     }
-    Ok(pairs)
+    Ok(NewSet { pairs, keeps_some })
+}
+
+/// The key and chain that are served for a type of key, if they still do and the renewal, which is at its end, did not
+/// bring others. The report tells of the end: before it, more is to come.
+fn kept(vault: &Vault, staged: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Option<(PrivateKey, Chain)> {
+    let name = staged.name.as_str();
+    let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson)?;
+    let chain = live::read_chain(vault.store(), Group::Domains, staged, spec).ok().filter(|_| job.finished)?;
+    let key = vault.load_key(Group::Domains, name, &Aspect::PrivateKey(spec.clone()))?;
+    staged::verify(staged, spec, &key, &chain, now).ok()?;
+    Some((key, chain))
 }
 
 /// Whether what is there now can be used, and not later than what is good `from` a moment.
@@ -170,12 +201,19 @@ fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
     }
 }
 
-/// An account that waits here, or the key for one, stays: nobody else may have it.
+/// What the CA suggests is about certificates that are served.
+fn forget_advice(vault: &Vault, name: &str) -> Result<(), PortError> {
+    vault.store().remove(Group::Staging, name, &Aspect::AriJson).map_err(port_error)
+}
+
+/// An account that waits here, or the key for one, stays: nobody else may have it. So does what the CA suggests, and what
+/// is left of an order after [`tear_down`].
 fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
     let store = vault.store();
-    if [Aspect::AccountJson, Aspect::AccountKey].iter().any(|aspect| store.exists(Group::Staging, name, aspect)) {
+    let stays = [Aspect::AccountJson, Aspect::AccountKey, Aspect::AriJson, Aspect::OrderJson];
+    if stays.iter().any(|aspect| store.exists(Group::Staging, name, aspect)) {
         // First what makes the rest a renewal that was begun.
-        let mut files = vec![Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson];
+        let mut files = vec![Aspect::MdJson, Aspect::JobJson];
         files.extend(
             staged.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]),
         );
@@ -186,12 +224,243 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
     store.purge(Group::Challenges, name).map_err(port_error)
 }
 
-/// Takes away what the renewal of a domain has set up, and its order.
+/// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
+/// journal, until the domain is looked at by who may run them.
 pub(super) fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
-    let order: OrderRecord = vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default();
-    let mut challenges = staged::StoredChallenges::new(Arc::clone(vault));
-    for set_up in order.challenge_setups.iter().filter_map(|token| SetUp::parse(token)) {
-        challenges.withdraw(&set_up)?;
+    let order = staged::load_order(vault, name);
+    challenges::remove_files(vault, &order.challenge_setups)?;
+    staged::save_order(vault, name, &challenges::left_over(order))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::clock::Clock as _;
+    use crate::crypto::Certificate;
+    use crate::model::KeySpecs;
+    use crate::registry::world::{World, logged, p256, watch_log};
+    use crate::store::Store;
+
+    fn p384() -> KeySpec {
+        KeySpec::Ec { curve: "P-384".to_owned() }
     }
-    vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error)
+
+    fn with_keys(world: &mut World, keys: Vec<KeySpec>) {
+        world.declared[0].settings.keys = Some(Arc::new(KeySpecs(keys)));
+    }
+
+    fn live(world: &World, name: &str, spec: KeySpec) -> Certificate {
+        Certificate::from_pem(world.text(Group::Domains, name, &Aspect::Chain(spec)).unwrap().as_bytes()).unwrap()
+    }
+
+    /// What is served fits together and is complete.
+    fn is_sound(world: &World, name: &str, certificates: usize) {
+        let registry = world.start(true);
+        let live = &registry.entries[0].live;
+        assert_eq!((live.state, live.certificates.len()), (Some(State::Complete), certificates), "{live:?}");
+        assert!(!world.store.exists(Group::Staging, name, &Aspect::MdJson));
+    }
+
+    #[test]
+    fn a_second_key_type_is_obtained_alone_and_joins_the_first() {
+        let name = "second.keys.test";
+        let mut world = World::new(&[name]);
+        drop(world.run(false));
+        drop(world.start(true));
+        let (first, key) = (live(&world, name, p256()), world.text(Group::Domains, name, &Aspect::PrivateKey(p256())));
+        with_keys(&mut world, vec![p384(), p256()]);
+        let renewals = world.run(true);
+        assert_eq!(world.ca.ordered().len(), 2);
+        assert!(!world.store.exists(Group::Staging, name, &Aspect::Chain(p256())));
+        // It is done, also for those who look at the report, and nothing more is done about it.
+        let (md, _) = crate::registry::stored_domain(&world.vault, name).unwrap();
+        assert!(staged::report(&world.vault, &md).unwrap().finished);
+        world.clock.advance(SignedDuration::from_hours(20));
+        world.go_on(&renewals);
+        assert_eq!(world.ca.ordered().len(), 2);
+        drop(renewals);
+
+        is_sound(&world, name, 2);
+        assert_eq!(live(&world, name, p256()), first);
+        assert_eq!(world.text(Group::Domains, name, &Aspect::PrivateKey(p256())), key);
+        assert_eq!(world.store.list(Group::Archive).unwrap().len(), 2, "one activation for each");
+    }
+
+    #[test]
+    fn a_key_type_that_is_removed_is_no_reason_to_renew() {
+        let name = "removed.keys.test";
+        let mut world = World::new(&[name]);
+        with_keys(&mut world, vec![p256(), p384()]);
+        drop(world.run(false));
+        is_sound(&world, name, 2);
+        with_keys(&mut world, vec![p384()]);
+        drop(world.run(true));
+        is_sound(&world, name, 1);
+        assert_eq!(world.ca.ordered().len(), 2);
+    }
+
+    #[test]
+    fn types_whose_certificates_end_at_about_the_same_time_are_renewed_together() {
+        let name = "together.keys.test";
+        let mut world = World::new(&[name]);
+        drop(world.run(false));
+        drop(world.start(true));
+        world.clock.advance(SignedDuration::from_hours(24 * 5));
+        with_keys(&mut world, vec![p256(), p384()]);
+        drop(world.run(true));
+        is_sound(&world, name, 2);
+        let [first, second] = [p256(), p384()].map(|spec| live(&world, name, spec));
+        world.clock.advance(SignedDuration::from_hours(24 * 56));
+        assert!(second.not_after() > first.not_after());
+        let renewals = world.run(true);
+        assert_eq!(world.ca.ordered().len(), 4);
+        drop(renewals);
+        is_sound(&world, name, 2);
+        assert!([first, second].iter().all(|old| ![p256(), p384()].map(|spec| live(&world, name, spec)).contains(old)));
+    }
+
+    #[test]
+    fn types_whose_certificates_end_at_different_times_are_renewed_apart() {
+        let name = "apart.keys.test";
+        let mut world = World::new(&[name]);
+        drop(world.run(false));
+        drop(world.start(true));
+        world.clock.advance(SignedDuration::from_hours(24 * 30));
+        with_keys(&mut world, vec![p256(), p384()]);
+        drop(world.run(true));
+        is_sound(&world, name, 2);
+        let second = live(&world, name, p384());
+        world.clock.advance(SignedDuration::from_hours(24 * 31));
+        let renewals = world.run(true);
+        assert_eq!(world.ca.ordered().len(), 3);
+        drop(renewals);
+        is_sound(&world, name, 2);
+        assert_eq!(live(&world, name, p384()), second);
+        assert!(live(&world, name, p256()).not_after() > second.not_after());
+    }
+
+    #[test]
+    fn a_renewal_of_several_types_that_is_under_way_is_not_activated_in_part() {
+        let name = "part.keys.test";
+        let mut world = World::new(&[name]);
+        with_keys(&mut world, vec![p256(), p384()]);
+        drop(world.run(false));
+        is_sound(&world, name, 2);
+        let before = [p256(), p384()].map(|spec| live(&world, name, spec));
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        // The second order is refused: the first certificate waits for it, over restarts, and so do count and report.
+        world.ca.fail(Operation::Order, Fault::Slow(SignedDuration::ZERO));
+        world.ca.fail(Operation::Finalize, Fault::Slow(SignedDuration::ZERO));
+        world.ca.fail(Operation::Finalize, Fault::Answer(problem(500, "serverInternal", "not now")));
+        drop(world.run(true));
+        assert_eq!(world.staged_job(name).errors, 1);
+        drop(world.start(true));
+        assert_eq!([p256(), p384()].map(|spec| live(&world, name, spec)), before);
+        assert_eq!(world.staged_job(name).errors, 1);
+        world.clock.advance(SignedDuration::from_mins(5));
+        drop(world.run(true));
+        is_sound(&world, name, 2);
+        assert!([p256(), p384()].map(|spec| live(&world, name, spec)).iter().all(|new| !before.contains(new)));
+    }
+
+    #[test]
+    fn what_is_served_is_kept_with_its_own_key_only_while_it_does() {
+        for (number, damage) in [Aspect::PrivateKey(p256()), Aspect::Chain(p256())].into_iter().enumerate() {
+            let name = format!("kept{number}.keys.test");
+            let mut world = World::new(&[&name]);
+            drop(world.run(false));
+            drop(world.start(true));
+            with_keys(&mut world, vec![p256(), p384()]);
+            drop(world.run(true));
+            // After the renewal of the second type the first is lost: there is no set without it.
+            world.put(Group::Domains, &name, &damage, "");
+            drop(world.start(true));
+            assert!(world.store.exists(Group::Staging, &name, &Aspect::Chain(p384())));
+            drop(world.run(true));
+            is_sound(&world, &name, 2);
+            assert_eq!(world.ca.ordered().len(), 3, "only the lost one is obtained");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_lacks_must_staple_is_an_error_and_what_is_served_stays() {
+        watch_log();
+        let name = "staple.keys.test";
+        let mut world = World::new(&[name]);
+        drop(world.run(false));
+        drop(world.start(true));
+        let before = live(&world, name, p256());
+        world.declared[0].settings.must_staple = Some(true);
+        world.ca.behave(|ca| ca.forgets = &[&[0x2b, 6, 1, 5, 5, 7, 1, 0x18]]);
+        drop(world.run(true));
+        let job = world.staged_job(name);
+        assert_eq!((job.finished, job.errors), (false, 1));
+        let detail = job.last.unwrap().detail.unwrap();
+        assert!(detail.contains("certificate(P-256) lacks the 'must-staple' that MDMustStaple asks for"), "{detail}");
+        drop(world.start(true));
+        assert_eq!(live(&world, name, p256()), before);
+        world.ca.behave(|ca| ca.forgets = &[]);
+        world.clock.advance(SignedDuration::from_hours(25));
+        drop(world.run(true));
+        is_sound(&world, name, 1);
+        assert!(live(&world, name, p256()).must_staple());
+        // And back: one that has it is renewed without.
+        world.declared[0].settings.must_staple = Some(false);
+        drop(world.run(true));
+        is_sound(&world, name, 1);
+        assert!(!live(&world, name, p256()).must_staple());
+        assert_eq!(logged("AH10056", name), 1);
+    }
+
+    #[test]
+    fn suggestions_for_what_stays_in_service_survive_an_activation() {
+        let name = "advice.keys.test";
+        let mut world = World::new(&[name]);
+        world.ca.behave(|ca| ca.renewal_info = Some(Default::default()));
+        drop(world.run(false));
+        drop(world.start(true));
+        let id = live(&world, name, p256()).summary().ari_cert_id().unwrap();
+        let at = world.clock.now() + SignedDuration::from_hours(1000);
+        let text = format!(r#"{{"certificates":{{"{id}":{{"start":"{at}","end":"{at}","renew-at":"{at}"}}}}}}"#);
+        world.put(Group::Staging, name, &Aspect::AriJson, &text);
+        with_keys(&mut world, vec![p256(), p384()]);
+        drop(world.run(true));
+        drop(world.start(true));
+        assert_eq!(world.text(Group::Staging, name, &Aspect::AriJson).as_deref(), Some(&*text));
+        // A set that is dropped takes nothing with it that is about others.
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        drop(world.run(true));
+        world.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
+        drop(world.start(true));
+        assert!(world.store.exists(Group::Staging, name, &Aspect::AriJson));
+        assert!(!world.store.exists(Group::Staging, name, &Aspect::MdJson));
+    }
+
+    #[test]
+    fn a_delay_holds_back_the_news_and_not_the_activation() {
+        watch_log();
+        let name = "delay.keys.test";
+        let mut world = World::new(&[name]);
+        world.globals.activation_delay = SignedDuration::from_hours(10);
+        drop(world.run(false));
+        assert_eq!(logged("AH10059", name), 1, "a first certificate is told at once");
+        drop(world.start(true));
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        let renewals = world.run(true);
+        let job = world.staged_job(name);
+        assert_eq!((job.finished, job.notified_renewed, job.valid_from), (true, false, job.next_run));
+        assert!(job.last.unwrap().detail.unwrap().contains("can be used from "));
+        let wait = job.next_run.unwrap().duration_since(world.clock.now());
+        assert!((9..=10).contains(&wait.as_hours()), "{wait:?}");
+        // Not before, and then once.
+        for (hours, told) in [(5, 1), (4, 1), (2, 2), (20, 2)] {
+            world.clock.advance(SignedDuration::from_hours(hours));
+            world.go_on(&renewals);
+            assert_eq!(logged("AH10059", name), told, "{hours}");
+        }
+        assert_eq!(world.staged_job(name).next_run, None);
+        drop(renewals);
+        is_sound(&world, name, 1);
+    }
 }

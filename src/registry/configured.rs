@@ -7,11 +7,16 @@ use super::CannotStart;
 use super::hosts::{self, Host};
 use super::index::{self, Overlap};
 use crate::log::report;
-use crate::model::{ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings};
+use crate::model::directive::CLOSED_CAS;
+use crate::model::{
+    ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, is_same_ca,
+};
 use crate::store::read_foreign;
 
 /// Names that CAs put into one certificate at most, as a rule.
 const MOST_NAMES: usize = 100;
+/// The same, by profiles of Let's Encrypt.
+const MOST_NAMES_OF: [(&str, usize); 2] = [("tlsserver", 25), ("shortlived", 25)];
 
 /// The domains of a configuration.
 pub struct Configured {
@@ -167,14 +172,34 @@ pub(super) fn tell_without_effect(globals: &Globals) {
     }
 }
 
-/// Warns of names for which an order is bound to fail.
+fn most_names(md: &ManagedDomain) -> usize {
+    let profile = md.profile.as_deref().unwrap_or_default();
+    MOST_NAMES_OF.iter().find(|(name, _)| name.eq_ignore_ascii_case(profile)).map_or(MOST_NAMES, |(_, most)| *most)
+}
+
+/// Warns of names for which an order is bound to fail, and of CAs where every order is.
 pub(super) fn advise(domains: &[ManagedDomain]) {
+    for (url, year) in CLOSED_CAS {
+        let asks = |md: &&ManagedDomain| {
+            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))
+        };
+        let all: Vec<_> = domains.iter().filter(asks).collect();
+        if let Some(first) = all.first() {
+            report!(
+                MD0017,
+                "MDCertificateAuthority: the CA at {url} has closed in {year}; name another one, such as LetsEncrypt, \
+                 for {} ({} domains)",
+                first.name,
+                all.len()
+            );
+        }
+    }
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
-        let names = md.domains.len();
-        if names > MOST_NAMES {
+        let (names, most) = (md.domains.len(), most_names(md));
+        if names > most {
             report!(
                 MD0005,
-                "{}: has {names} names, but CAs put at most {MOST_NAMES} into a certificate; make several domains of it",
+                "{}: has {names} names, but CAs put at most {most} into a certificate; make several domains of it",
                 md.name
             );
         }

@@ -5,7 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::schedule::{self, Validity};
+use super::ari::Advice;
+use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::log::report;
@@ -24,6 +25,8 @@ pub struct LiveSet {
     pub state: Option<State>,
     /// Why it is not complete.
     pub state_descr: Option<String>,
+    /// Positions of certificates that are there but do not do: names, a flag or the key are wrong.
+    unfit: Vec<usize>,
 }
 
 /// Where a certificate and its key are.
@@ -90,6 +93,9 @@ impl LiveSet {
                     (Err((state, reason)), found)
                 }
             };
+            if checked.is_err() {
+                set.unfit.push(set.certificates.len() - 1);
+            }
             if let (Err((state, reason)), Some(State::Complete)) = (checked, set.state) {
                 (set.state, set.state_descr) = (Some(state), Some(reason));
             }
@@ -104,14 +110,30 @@ impl LiveSet {
         (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(vault, md)))
     }
 
-    /// When the set is to be renewed; `now` if it is not complete.
+    /// When each certificate is to be renewed; `None` for one that is missing or does not do.
     #[must_use]
-    pub fn renew_at(&self, window: Window, now: Timestamp) -> Timestamp {
-        if self.state != Some(State::Complete) {
-            return now;
-        }
-        let validities: Vec<_> = self.certificates.iter().map(|cert| cert.as_ref().map(Summary::validity)).collect();
-        schedule::renew_at(&validities, window, now)
+    pub fn plans(&self, window: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
+        let window = window.unwrap_or(schedule::USUAL_WINDOW);
+        let plan = |(position, certificate): (usize, &Option<Summary>)| {
+            let certificate = certificate.as_ref().filter(|_| !self.unfit.contains(&position))?;
+            let suggested = advice.suggestion(certificate).map(|suggestion| suggestion.renew_at);
+            Some(Plan::new(certificate.validity(), window, suggested))
+        };
+        self.certificates.iter().enumerate().map(plan).collect()
+    }
+
+    /// When the first of them is to be renewed; `now` if one is missing or does not do.
+    #[must_use]
+    pub fn renew_at(&self, window: Option<Window>, advice: &Advice, now: Timestamp) -> Timestamp {
+        schedule::renew_at(&self.plans(window, advice), now)
+    }
+
+    /// A number in 0..1 that is this set's own, by the fingerprint of its first certificate.
+    #[must_use]
+    pub fn chance(&self) -> f64 {
+        let first = self.certificates.iter().flatten().next().map(Summary::sha256_fingerprint);
+        let number = first.and_then(|print| u32::from_str_radix(print.get(..8)?, 16).ok());
+        f64::from(number.unwrap_or(0)) / f64::from(u32::MAX)
     }
 
     /// Keeps only once what certificates of both sets have in common.

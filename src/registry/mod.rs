@@ -7,13 +7,17 @@
 mod accounts;
 mod activation;
 mod adoption;
+mod ari;
+mod challenges;
 mod configured;
 #[cfg(test)]
 pub(crate) mod disk;
+mod events;
 mod hosts;
 mod index;
 mod live;
 mod offline;
+mod pace;
 mod placeholder;
 mod renaming;
 mod renewal;
@@ -22,6 +26,7 @@ mod schedule;
 mod staged;
 mod staged_view;
 mod suitable;
+mod turn;
 mod vault;
 #[cfg(test)]
 pub(crate) mod world;
@@ -34,16 +39,21 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use self::configured::Configured;
+use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::clock::Clock;
+use crate::crypto::Summary;
 use crate::log::{note, report};
 use crate::model::{
-    CaSettings, Declared, DomainName, Globals, Job, ManagedDomain, RenewMode, Settings, State, Window, format_human,
+    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State,
+    format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
+pub use ari::{Advice, Suggestion};
+pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
@@ -55,6 +65,7 @@ pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use staged_view::{StagedView, StagedViews};
 pub use suitable::reachability;
+pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
 
 /// How long a start waits, in all, for those who work in staging.
@@ -107,6 +118,8 @@ pub struct Entry {
     pub kept_ready: Option<Box<LiveSet>>,
     /// Whether it is looked after.
     pub watched: bool,
+    /// The CA as it was when the certificates were issued.
+    pub issued_by: Arc<CaSettings>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
@@ -127,6 +140,7 @@ pub struct Registry {
     assigned: Vec<Vec<usize>>,
     staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
+    challenges: Arc<challenges::Shared>,
 }
 
 impl Setup {
@@ -194,7 +208,9 @@ impl Setup {
     fn activate_staged(&self, accounts: &Accounts, until: Instant) {
         let staged = items(&self.vault, Group::Staging);
         let now = self.clock.now();
-        for md in self.domains.iter().filter(|md| staged.contains(md.name.as_str())) {
+        let is_begun =
+            |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+        for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
             let patience = until.saturating_duration_since(Instant::now());
             match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
@@ -295,9 +311,9 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let accounts = Arc::default();
+        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
-        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views: StagedViews::default(), accounts })
+        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views, accounts, challenges })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -367,10 +383,10 @@ impl Setup {
                 })
                 .ok()
         });
-        merge(&mut md, known.as_ref());
         // Names that were added since may not be covered.
         let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
         let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
+        merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
         if let Some(other) = other {
             md.share(&other.md);
             live.share(&other.live);
@@ -385,7 +401,14 @@ impl Setup {
         let kept_ready = LiveSet::kept_ready(&self.vault, &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
-        let challenges = suitable::challenges(&md, reach).inspect_err(|reason| {
+        if watched && md.renew_mode != RenewMode::Manual && turn::is_ca_gone(&md) {
+            let (former, present) = (md.ca_url().unwrap_or_default(), md.ca.urls.join(" "));
+            report!(
+                MD0018,
+                "{name}: its certificate is of {former}, which is configured no more: it is renewed with {present}"
+            );
+        }
+        let challenges = suitable::challenges(&md, reach, self.globals.dns01_command.is_some()).inspect_err(|reason| {
             if watched && md.renew_mode != RenewMode::Manual {
                 report!(AH10173, "{name}: cannot be renewed: {reason}");
             }
@@ -395,7 +418,11 @@ impl Setup {
             _ => Arc::new(challenges),
         };
         report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, challenges }, stored)
+        let issued_by = known.map(|known| known.ca).unwrap_or_default();
+        let same =
+            [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
+        let issued_by = same.cloned().unwrap_or(issued_by);
+        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -412,9 +439,10 @@ impl Setup {
     fn start_over_failed(&self, entries: &[Entry]) {
         let staged = items(&self.vault, Group::Staging);
         let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+        let now = self.clock.now();
         for md in entries.iter().filter(staged).map(|entry| &entry.md) {
             let name = md.name.as_str();
-            let Some(mut job) = self.vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) else { continue };
+            let Turn { mut job, mut known, .. } = Turn::read(&self.vault, md);
             if job.errors == 0 {
                 continue;
             }
@@ -424,8 +452,11 @@ impl Setup {
                 job.errors
             );
             job.errors = 0;
-            job.retry_after = staged::retry_after(&self.vault, md, &job);
-            job.next_run = job.retry_after;
+            known.start_over(now);
+            job.retry_after =
+                known.next(&md.ca.urls, self.globals.retry_failover, now).and_then(|next| next.retry_after);
+            job.next_run = job.retry_after.max(turn::validation_floor(&job, now));
+            job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 note!(Warning, err.status; "{name}: {err}");
             }
@@ -440,9 +471,10 @@ impl Registry {
         positions.iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
     }
 
-    /// What is staged for a domain; `None` if there is no renewal under way. Files are read only where they changed.
+    /// What is staged for a domain, if there is a renewal under way, and what the CA suggests about its certificates. Files
+    /// are read only where they changed.
     #[must_use]
-    pub fn staged_view(&self, md: &ManagedDomain) -> Option<Arc<StagedView>> {
+    pub fn staged_view(&self, md: &ManagedDomain) -> (Option<Arc<StagedView>>, Arc<Advice>) {
         self.staged_views.of(&self.vault, md, self.clock.now())
     }
 }
@@ -454,11 +486,50 @@ impl Entry {
         self.watched && self.md.renew_mode != RenewMode::Manual
     }
 
-    /// When its certificates are to be renewed.
+    /// When its certificates are to be renewed, according to their lives and to what the CA suggests; now if their CA is
+    /// configured no more.
     #[must_use]
-    pub fn renew_at(&self, now: Timestamp) -> Timestamp {
-        let live = self.kept_ready.as_deref().unwrap_or(&self.live);
-        live.renew_at(self.md.renew_window.unwrap_or(Window::Percent(33)), now)
+    pub fn renew_at(&self, advice: &Advice, now: Timestamp) -> Timestamp {
+        if turn::is_ca_gone(&self.md) {
+            return now;
+        }
+        self.own().renew_at(self.md.renew_window, advice, now)
+    }
+
+    /// The certificates that are renewed.
+    pub fn own_certificates(&self) -> impl Iterator<Item = &Summary> {
+        self.own().certificates.iter().flatten()
+    }
+
+    /// The certificates that are renewed, in the order of their types of key; none for files of the administrator.
+    fn certificates(&self) -> &[Option<Summary>] {
+        let is_stored = !self.md.is_static() || self.kept_ready.is_some();
+        if is_stored { &self.own().certificates } else { &[] }
+    }
+
+    /// Whether the CA is asked when to renew.
+    fn asks_ca(&self) -> bool {
+        let is_known = self.issued_by.url.is_some() && self.issued_by.account.is_some();
+        self.renewable()
+            && self.md.ari_renewals
+            && !self.md.is_static()
+            && is_known
+            && self.own_certificates().count() > 0
+    }
+
+    /// The types of key whose certificates are to be renewed: those that are due, or all if none is or their CA is gone.
+    fn keys_to_renew(&self, advice: &Advice, now: Timestamp) -> Vec<KeySpec> {
+        let specs = self.md.key_specs().0;
+        let due = schedule::to_renew(&self.own().plans(self.md.renew_window, advice), now);
+        let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
+        if !is_ours || !due.contains(&true) || turn::is_ca_gone(&self.md) {
+            return specs;
+        }
+        specs.into_iter().zip(due).filter(|(_, due)| *due).map(|(spec, _)| spec).collect()
+    }
+
+    fn own(&self) -> &LiveSet {
+        self.kept_ready.as_deref().unwrap_or(&self.live)
     }
 }
 
@@ -471,10 +542,11 @@ enum Stored {
 }
 
 /// Takes over from the stored form what the configuration does not say.
-fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>) {
-    let known_url = known.and_then(|known| known.ca.url.as_ref()).filter(|url| md.ca.urls.contains(url));
-    let account = known_url.and(known).and_then(|known| known.ca.account.clone());
-    let url = known_url.or(md.ca.urls.first()).cloned();
+fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates: bool) {
+    let known_url = known.and_then(|known| known.ca.url.as_ref());
+    let url = turn::in_use(&md.ca.urls, known_url, has_certificates);
+    let account = known.filter(|_| url.is_some() && url.as_ref() == known_url);
+    let account = account.and_then(|known| known.ca.account.clone());
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
     if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
@@ -486,5 +558,9 @@ fn items(vault: &Vault, group: Group) -> HashSet<String> {
     listed.unwrap_or_default().into_iter().collect()
 }
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod several_cas;
 #[cfg(test)]
 mod tests;

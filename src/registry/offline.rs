@@ -8,9 +8,13 @@ use jiff::Timestamp;
 use super::accounts::StoredAccounts;
 use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
+use super::turn::Turn;
 use super::vault::port_error;
-use super::{Accounts, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, suitable};
+use super::{
+    Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, staged, suitable, turn,
+};
 use crate::acme::PortError;
+use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::http::HttpClient;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
@@ -34,7 +38,8 @@ pub fn activation_verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> 
     activation::verdict(vault, md, now)
 }
 
-/// Forgets what a renewal of `md` has left in staging. An account that waits there gets to its place before.
+/// Forgets what a renewal of `md` has left in staging, except what its commands have set up. An account that waits there
+/// gets to its place before.
 ///
 /// # Errors
 /// If the store cannot be written, or another process works on the domain.
@@ -44,7 +49,9 @@ pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     Accounts::read(vault)?.adopt_from(vault, name);
     activation::tear_down(vault, name)?;
-    vault.store().clear(Group::Staging, name).map_err(port_error)
+    let left = staged::load_order(vault, name);
+    vault.store().clear(Group::Staging, name).map_err(port_error)?;
+    staged::save_order(vault, name, &left)
 }
 
 /// The failure to work on a domain that somebody else works on.
@@ -72,16 +79,11 @@ impl Registry {
         };
         let entries: Vec<Entry> = names.iter().filter_map(read).collect();
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
-        Ok(Self {
-            clock,
-            globals: Globals::default(),
-            entries,
-            index,
-            assigned: Vec::new(),
-            staged_views: Default::default(),
-            accounts: Arc::default(),
-            vault,
-        })
+        // Each run is the first attempt: it is the server that takes turns.
+        let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
+        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
+        let assigned = Vec::new();
+        Ok(Self { clock, globals, entries, index, assigned, staged_views, accounts, challenges, vault })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this
@@ -90,13 +92,20 @@ impl Registry {
     pub fn due_at(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
         let entry = &self.entries[position];
         let by_us = entry.md.renew_mode != RenewMode::Manual && entry.md.cert_files.is_empty();
-        by_us.then(|| entry.renew_at(now))
+        by_us.then(|| entry.renew_at(&Advice::load(&self.vault, &entry.md), now))
     }
 
     /// The report on the renewal of a domain.
     #[must_use]
     pub fn job(&self, position: usize) -> Option<Job> {
         self.vault.load_json(Group::Staging, self.entries[position].md.name.as_str(), &Aspect::JobJson)
+    }
+
+    /// When the CA that is to be asked for the domain at `position` wants to be asked; `None` if that is not said, or past.
+    #[must_use]
+    pub fn retry_after(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
+        let md = &self.entries[position].md;
+        Turn::read(&self.vault, md).next(md, self.globals.retry_failover, now)?.retry_after
     }
 
     /// Begins to renew the domain at `position`, or goes on with what is staged. The rest is [`Renewal::step`] and
@@ -108,7 +117,7 @@ impl Registry {
         let entry = &self.entries[position];
         let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
         let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http)
+        Renewal::begin(position, entry, self, Arc::new(book), http, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -133,18 +142,19 @@ impl Registry {
 
 /// The domain as a renewal wants it: with the CA that is in use.
 fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
-    let url = md.ca_url().map(str::to_owned);
-    let urls = if md.ca.urls.is_empty() { url.iter().cloned().collect() } else { md.ca.urls.clone() };
+    let issued_by = Arc::clone(&md.ca);
+    let urls = if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
+    let url = turn::in_use(&urls, md.ca.url.as_ref(), live.certificates.iter().any(Option::is_some));
     md.ca = Arc::new(CaSettings { url, urls, ..(*md.ca).clone() });
     let challenges = match only {
         Some(kind) => {
             let ca = CaSettings { challenges: vec![kind.to_owned()], ..(*md.ca).clone() };
-            suitable::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach)
+            suitable::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, false)
         }
-        None => suitable::challenges(&md, reach),
+        None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
-    Entry { md: Arc::new(md), live, kept_ready, watched: true, challenges: Arc::new(challenges) }
+    Entry { md: Arc::new(md), live, kept_ready, watched: true, issued_by, challenges: Arc::new(challenges) }
 }
 
 #[cfg(test)]

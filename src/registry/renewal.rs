@@ -6,13 +6,18 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
-use super::staged::{self, StagedJournal, StoredChallenges};
-use super::{Entry, Registry};
-use crate::acme::{AccountScope, AcmeError, Driver, Outcome, PortError, Wanted};
+use super::challenges::StoredChallenges;
+use super::events::Events;
+use super::schedule::{self, OWN_VALIDATION_FAILURES};
+use super::staged::{self, StagedJournal};
+use super::turn::{self, Turn};
+use super::{Advice, Entry, Registry};
+use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
+use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::model::{Globals, Job, JobResult, ManagedDomain, format_human, time};
-use crate::store::Claim;
+use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
+use crate::store::{Aspect, Claim, Group};
 
 use super::vault::port_error;
 
@@ -22,6 +27,8 @@ pub struct Renewal {
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
     driver: Driver<StagedJournal, StoredChallenges>,
+    /// What is remembered of its CAs.
+    known: Authorities,
     /// When the last step was taken.
     stepped: Timestamp,
     /// Kept for what its drop does, after everything else.
@@ -34,6 +41,8 @@ pub enum Begun {
     Renewal(Box<Renewal>),
     /// All that is needed is staged already.
     Complete,
+    /// The same, and it is told at that time.
+    CompleteFrom(Timestamp),
     /// Another process works on the domain.
     ClaimedElsewhere,
 }
@@ -49,7 +58,7 @@ pub enum Ended {
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged.
+    /// Begins, or goes on with what is staged. Commands end when `cancel` says so.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -59,18 +68,42 @@ impl Renewal {
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
+        cancel: &Cancel,
     ) -> Result<Begun, PortError> {
-        let md = Arc::clone(&entry.md);
+        let md = &entry.md;
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
         };
-        let mut journal = StagedJournal::new(Arc::clone(&registry.vault), Arc::clone(&registry.clock), Arc::clone(&md));
-        journal.open()?;
-        if journal.job.finished && staged::is_complete(&registry.vault, &md, registry.clock.now()) {
-            return Ok(Begun::Complete);
-        }
         let now = registry.clock.now();
+        let turn = Turn::read(&registry.vault, md);
+        let next = turn.next(md, registry.globals.retry_failover, now);
+        let url = next.map(|next| next.url);
+        // Where it goes without saying, the report is the one that the C module writes.
+        let ca_url = url.clone().filter(|url| md.ca.urls.len() > 1 || md.ca.url.as_ref() != Some(url));
+        let md = url.map_or_else(|| Arc::clone(md), |url| turn::at_ca(md, &url));
+        let mut journal = StagedJournal::new(
+            Arc::clone(&registry.vault),
+            Arc::clone(&registry.clock),
+            Arc::clone(&md),
+            Events::new(&registry.globals, cancel),
+        );
+        journal.open()?;
+        let advice = Advice::load(&registry.vault, &md);
+        let keys = entry.keys_to_renew(&advice, now);
+        if journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now) {
+            return match journal.job.next_run.filter(|_| !journal.job.notified_renewed) {
+                Some(at) if at > now => Ok(Begun::CompleteFrom(at)),
+                Some(_) => {
+                    tell_renewed(&mut journal.job, now);
+                    journal.save_job()?;
+                    Ok(Begun::Complete)
+                }
+                None => Ok(Begun::Complete),
+            };
+        }
+        tell_why(entry, &advice, now);
         journal.job = Job {
+            ca_url,
             finished: false,
             notified: false,
             notified_renewed: false,
@@ -82,14 +115,16 @@ impl Renewal {
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
-        let publisher = StoredChallenges::new(Arc::clone(&registry.vault));
+        let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
-        let driver = Driver::new(wanted(entry), journal, publisher, accounts, http, clock);
+        let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
+        let driver = Driver::new(wanted, journal, publisher, accounts, http, clock);
         Ok(Begun::Renewal(Box::new(Self {
             position,
             md,
             registry: Arc::clone(registry),
             driver,
+            known: turn.known,
             stepped: now,
             _claim: claim,
         })))
@@ -99,6 +134,12 @@ impl Renewal {
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// Directory URL of the CA that it goes to.
+    #[must_use]
+    pub fn ca_url(&self) -> &str {
+        self.md.ca_url().unwrap_or_default()
     }
 
     /// What is being done.
@@ -127,10 +168,7 @@ impl Renewal {
     pub fn end(&mut self, ended: Ended, delay: impl Fn(u32, bool) -> SignedDuration) -> Option<Timestamp> {
         let now = self.registry.clock.now();
         let look = match ended {
-            Ended::Done => {
-                self.succeeded(now);
-                None
-            }
+            Ended::Done => self.succeeded(now),
             Ended::Failed(err) => Some(self.failed(&err, now, delay)),
             Ended::Cancelled => {
                 note!(Debug, "{}: the renewal is interrupted and goes on later", self.md.name);
@@ -143,10 +181,15 @@ impl Renewal {
         look
     }
 
-    fn succeeded(&mut self, now: Timestamp) {
+    /// Returns when the administrator is to be told, if that is not at once.
+    fn succeeded(&mut self, now: Timestamp) -> Option<Timestamp> {
         let facts = staged::facts(&self.registry.vault, &self.md);
         let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
-        let usable = if valid_from > now {
+        let entry = &self.registry.entries[self.position];
+        let ready_at = valid_from.max(now) + activation_delay(entry, self.registry.globals.activation_delay, now);
+        let is_ready = ready_at <= now;
+        let valid_from = if is_ready { valid_from } else { ready_at };
+        let usable = if !is_ready {
             format!("can be used from {} on", time::format_gmt(valid_from))
         } else {
             format!(
@@ -158,19 +201,17 @@ impl Renewal {
         let job = &mut self.driver.journal().job;
         job.finished = true;
         job.errors = 0;
-        job.next_run = None;
+        job.next_run = (!is_ready).then_some(ready_at);
         job.settings = None;
+        job.validation_failures.clear();
+        job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
-        job.record(now, "message-renewed", None, None);
-        job.notified = true;
-        job.notified_renewed = true;
-        report!(
-            AH10059,
-            "The Managed Domain {} has been setup and changes will be activated on next (graceful) server restart.",
-            self.md.name
-        );
+        if is_ready {
+            tell_renewed(job, now);
+        }
+        job.next_run
     }
 
     fn failed(&mut self, err: &AcmeError, now: Timestamp, delay: impl Fn(u32, bool) -> SignedDuration) -> Timestamp {
@@ -181,23 +222,87 @@ impl Renewal {
         let result = JobResult { activity, ..err.to_result() };
         let detail = result.detail.clone().unwrap_or_default();
         job.errors = job.errors.saturating_add(1);
-        job.retry_after = err.retry_after().filter(|at| *at > now);
-        let next = (now + delay(job.errors, err.is_permanent())).max(job.retry_after.unwrap_or(now));
+        let (url, failover) = (self.md.ca_url().unwrap_or_default(), self.registry.globals.retry_failover);
+        self.known.failed(url, err.retry_after(), failover, now);
+        let then = self.known.next(&self.md.ca.urls, failover, now);
+        let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
+        let is_permanent = err.is_permanent() && then.url == url;
+        job.retry_after = then.retry_after;
+        let mut next = (now + delay(then.failures.max(1), is_permanent)).max(job.retry_after.unwrap_or(now));
+        if matches!(err, AcmeError::ChallengeFailed { .. }) {
+            job.validation_failures = schedule::recent(&job.validation_failures, now);
+            job.validation_failures.push(now);
+            let floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);
+            next = next.max(floor.unwrap_or(now));
+        }
         job.next_run = Some(next);
+        if self.md.ca.urls.len() > 1 {
+            job.authorities = self.known.clone();
+        }
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
-        let problem = result.problem.as_ref().map(|problem| format!(" problem[{problem}]")).unwrap_or_default();
-        let activity = result.activity.as_ref().map(|activity| format!(" while[{activity}]")).unwrap_or_default();
-        report!(AH10056, err.status(); "processing {name}:{activity}{problem} {detail}");
+        report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
         report!(
             AH10057,
             "{name}: encountered error for the {}. time, next run in {}",
             job.errors,
             format_human(next.duration_since(now))
         );
+        if then.url != url {
+            report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
+        }
         job.last = Some(result);
         next
     }
+}
+
+/// Tells the administrator that there are new certificates.
+fn tell_renewed(job: &mut Job, now: Timestamp) {
+    job.record(now, "message-renewed", None, None);
+    (job.notified, job.notified_renewed, job.next_run) = (true, true, None);
+    report!(
+        AH10059,
+        "The Managed Domain {} has been setup and changes will be activated on next (graceful) server restart.",
+        job.name
+    );
+}
+
+/// How long after a renewal the administrator is told of it, so that the certificates are activated later. While there
+/// are none that do, it is at once.
+fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -> SignedDuration {
+    let until = entry.live.common_validity().map(|(_, until)| until).filter(|until| *until > now);
+    match until {
+        Some(until) if entry.live.state == Some(State::Complete) => {
+            configured.min(until.duration_since(now)).max(SignedDuration::ZERO)
+        }
+        _ => SignedDuration::ZERO,
+    }
+}
+
+/// Tells why a renewal begins: because of what is there, or because the CA suggests it.
+fn tell_why(entry: &Entry, advice: &Advice, now: Timestamp) {
+    let name = entry.md.name.as_str();
+    if entry.renew_at(&Advice::default(), now) <= now {
+        return report!(AH10512, "{name}: its renewal is due");
+    }
+    if let Some(suggestion) = advice.earliest(entry.own_certificates()).filter(|own| own.renew_at <= now) {
+        suggestion.tell_now(name);
+    }
+}
+
+/// The certificates that a renewal takes the place of, if the CA may know of it: one that did not issue them, or did it
+/// for another account, refuses.
+fn replaces(entry: &Entry, md: &ManagedDomain, registry: &Registry) -> Option<Replaces> {
+    let issued_by = &entry.issued_by;
+    if !md.ari_renewals || issued_by.url.as_deref() != md.ca_url() {
+        return None;
+    }
+    let id = issued_by.account.as_deref()?;
+    let account: AccountRecord = registry.vault.load_json(Group::Accounts, id, &Aspect::AccountJson)?;
+    let certificates = md.key_specs().0.into_iter().zip(entry.certificates());
+    let certificates =
+        certificates.filter_map(|(spec, certificate)| Some((spec, certificate.as_ref()?.ari_cert_id()?)));
+    Some(Replaces { account_url: account.url, certificates: certificates.collect() })
 }
 
 /// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered
@@ -207,20 +312,33 @@ pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
     let ca_file = md.ca_certs.as_ref().or(globals.ca_file.as_ref());
     let proxy = md.proxy_url.as_ref().or(globals.proxy.as_ref());
     let proxy_ca_file = md.proxy_ca_certs.as_ref().or(globals.proxy_ca_file.as_ref());
-    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file).hash(&mut hasher);
+    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
+        .hash(&mut hasher);
+    let dns01_command = md.cmd_dns_01.as_ref().or(globals.dns01_command.as_ref());
+    (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-fn wanted(entry: &Entry) -> Wanted {
-    let md = &entry.md;
+/// What a renewal of the domain, at the CA that it goes to, is to bring.
+fn wanted(
+    entry: &Entry,
+    md: &ManagedDomain,
+    keys: Vec<KeySpec>,
+    replaces: Option<Replaces>,
+    globals: &Globals,
+) -> Wanted {
     Wanted {
         name: md.name.to_string(),
         identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
-        keys: md.key_specs().0,
+        keys,
         must_staple: md.must_staple,
+        profile: md.profile.clone().filter(|profile| !profile.is_empty()),
+        profile_mandatory: md.profile_mandatory,
+        replaces,
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
         challenges: (*entry.challenges).clone(),
+        one_txt: globals.dns01_version == 1,
     }
 }

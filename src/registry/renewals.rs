@@ -1,23 +1,27 @@
 //! Renews what is due: a queue ordered by time, which worker threads empty.
 //!
 //! A worker never sleeps for a CA: a renewal that has to wait goes back to the queue. So a slow CA delays its own
-//! domains only, and a few workers serve many renewals.
+//! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
+//! [`Pace::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
+use super::ari::Advisor;
+use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::{Entry, Registry, schedule, staged};
-use crate::acme::Outcome;
+use super::turn::{self, Turn};
+use super::{Advice, Entry, Registry, challenges, schedule};
+use crate::acme::{AcmeError, Outcome};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
-use crate::log::report;
-use crate::model::{Job, ManagedDomain, time};
-use crate::store::{Aspect, Group};
+use crate::log::{note, report};
+use crate::model::{ManagedDomain, State as Worth, time};
+use crate::store::Group;
 
 /// Makes the HTTP client for one domain's renewal.
 pub type Clients = Box<dyn Fn(&ManagedDomain, &Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
@@ -32,59 +36,78 @@ pub struct Renewals {
     random: Random,
     state: Mutex<State>,
     changed: Condvar,
+    advisor: Advisor,
 }
 
 #[derive(Default)]
 struct State {
     /// Renewals that wait for their time.
     open: BTreeMap<(Timestamp, u64), Box<Renewal>>,
-    /// Domains whose renewal is to begin, by position.
-    due: std::collections::VecDeque<usize>,
+    /// What is to begin and what is open, by directory URL.
+    cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
     busy: HashSet<usize>,
-    /// Renewals that are open or in the hands of a worker, by CA.
-    at_ca: HashMap<String, usize>,
+    /// The CAs that renewals which are open or in the hands of a worker go to, by position.
+    begun_at: HashMap<usize, String>,
     /// When to look at a domain again, by position.
     looks: Vec<Timestamp>,
     /// Failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
     not_begun: HashMap<usize, u32>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
+    /// Domains whose CA is to be asked when to renew, by position.
+    asks: std::collections::VecDeque<usize>,
+    /// A worker asks, and has no hand for a renewal.
+    asking: bool,
+    /// When to ask again, by position.
+    ask_again: Vec<Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
     workers: usize,
 }
 
+/// One CA as all renewals see it.
+#[derive(Default)]
+struct AtCa {
+    pace: Pace,
+    /// Domains whose renewal is to begin, by position.
+    due: VecDeque<usize>,
+}
+
 enum Task {
     Begin(usize),
     Go(Box<Renewal>),
+    Ask(usize),
 }
 
 /// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
     position: Option<usize>,
+    asks: bool,
 }
 
 impl Renewals {
-    /// Renewals that may be open at one CA at a time.
-    const MAX_OPEN_PER_CA: usize = 32;
-    /// How long a worker waits before it looks whether it is cancelled.
-    const PATIENCE: Duration = Duration::from_millis(100);
+    /// How long a worker waits before it looks whether it is cancelled. Clocks of tests move when they are looked at.
+    const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
     /// When to look again at a domain that another process works on.
     const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+    /// When to ask a CA again if an answer of it made a worker panic.
+    const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
     /// Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let looks = vec![Timestamp::MIN; registry.entries.len()];
+        let ask_again = looks.clone();
         Self {
             registry,
             clients,
             random,
-            state: Mutex::new(State { looks, ..State::default() }),
+            state: Mutex::new(State { looks, ask_again, ..State::default() }),
             changed: Condvar::new(),
+            advisor: Advisor::default(),
         }
     }
 
@@ -107,8 +130,9 @@ impl Renewals {
             self.look_at(&candidates, now);
         }
         let mut state = self.state();
-        let work = state.due.len() + state.open.len();
-        let wanted = work.min(self.registry.globals.renew_workers.get().into());
+        let work = state.due() + state.open.len();
+        let asking = state.asking || !state.asks.is_empty();
+        let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
         missing
@@ -119,8 +143,10 @@ impl Renewals {
         let mut state = self.state();
         if now < state.ticked {
             state.looks.fill(now);
+            state.ask_again.fill(Timestamp::MIN);
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
+            state.cas.values_mut().for_each(|ca| ca.pace.forget_plans());
             self.changed.notify_all();
         }
         state.ticked = now;
@@ -138,14 +164,25 @@ impl Renewals {
         for position in candidates {
             let entry = &self.registry.entries[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let look =
-                if staged.contains(entry.md.name.as_str()) { self.next_look(entry, now) } else { due_at(entry, now) };
+            let is_staged = staged.contains(entry.md.name.as_str());
+            let turn = if is_staged { Turn::read(&self.registry.vault, &entry.md) } else { Turn::default() };
+            let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
+            let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
+            let (ca, look) = self.next_look(entry, &turn, due, now);
+            let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
-            if look <= now {
+            let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
+            let at_ca = state.cas.entry(ca).or_default();
+            let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
+            if look <= now || is_left {
+                at_ca.due.push_back(*position);
                 state.busy.insert(*position);
-                state.due.push_back(*position);
+            } else if ask.is_some_and(|at| at <= now) {
+                state.busy.insert(*position);
+                state.asks.push_back(*position);
             }
-            state.looks[*position] = if look <= now { now + delay } else { look.min(now + delay) };
+            let next = if look <= now { now + delay } else { look.min(now + delay) };
+            state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
@@ -154,23 +191,35 @@ impl Renewals {
         self.changed.notify_all();
     }
 
-    /// When a domain with a renewal in staging is to be worked on. A report from the future is one of a wrong clock.
-    fn next_look(&self, entry: &Entry, now: Timestamp) -> Timestamp {
-        let due = due_at(entry, now);
-        let job: Option<Job> = self.registry.vault.load_json(Group::Staging, entry.md.name.as_str(), &Aspect::JobJson);
-        let Some(job) = job.filter(|job| job.last_run.is_none_or(|at| at <= now)) else { return due };
-        let settings = renewal::settings(entry, &self.registry.globals);
-        let not_before = staged::not_before(&self.registry.vault, &entry.md, &job, &settings);
-        not_before.map_or(due, |moment| due.max(moment))
+    /// When a domain with something in staging is to be worked on.
+    fn look_of(&self, entry: &Entry, now: Timestamp) -> Timestamp {
+        let vault = &self.registry.vault;
+        let (turn, advice) = (Turn::read(vault, &entry.md), Advice::load(vault, &entry.md));
+        self.next_look(entry, &turn, due_at(entry, &advice, self.registry.globals.check_interval, now), now).1
+    }
+
+    /// Which CA a domain is to go to, and when.
+    fn next_look(&self, entry: &Entry, turn: &Turn, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
+        let globals = &self.registry.globals;
+        let next = turn.next(&entry.md, globals.retry_failover, now);
+        let settings = renewal::settings(entry, globals);
+        let not_before = turn.not_before(&entry.md, &settings, globals.retry_failover, now);
+        (next.map(|next| next.url).unwrap_or_default(), not_before.map_or(due, |moment| due.max(moment)))
     }
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
-        let mut hands = Hands { renewals: self, position: None };
+        let mut hands = Hands { renewals: self, position: None, asks: false };
         while let Some(task) = self.next_task(cancel) {
             let (position, renewal) = match task {
                 Task::Begin(position) => (position, None),
                 Task::Go(renewal) => (renewal.position(), Some(renewal)),
+                Task::Ask(position) => {
+                    (hands.position, hands.asks) = (Some(position), true);
+                    self.asked(position, self.ask(position, cancel));
+                    (hands.position, hands.asks) = (None, false);
+                    continue;
+                }
             };
             hands.position = Some(position);
             if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
@@ -183,35 +232,37 @@ impl Renewals {
     fn next_task(&self, cancel: &Cancel) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due.is_empty()) {
+            let may_ask = !state.asking && !state.asks.is_empty();
+            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask) {
                 state.workers = state.workers.saturating_sub(1);
                 let open = std::mem::take(&mut state.open);
                 drop(state);
                 open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
                 return None;
             }
+            // One worker more than there may be for renewals is there for questions.
+            let is_extra = state.workers > self.registry.globals.renew_workers.get().into() && !state.asking;
+            if is_extra && !may_ask {
+                state.workers -= 1;
+                return None;
+            }
             let now = self.registry.clock.now();
             let ready = state.open.first_key_value().map(|((at, _), _)| *at);
-            if ready.is_some_and(|at| at <= now) {
+            if !is_extra && ready.is_some_and(|at| at <= now) {
                 return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
             }
-            if let Some(position) = self.take_due(&mut state) {
+            let due = if is_extra { None } else { state.take_due(now) };
+            if let Some(position) = due {
                 return Some(Task::Begin(position));
             }
-            let wait = ready.map_or(Self::PATIENCE, |at| at.duration_since(now).unsigned_abs().min(Self::PATIENCE));
+            if may_ask {
+                state.asking = true;
+                return state.asks.pop_front().map(Task::Ask);
+            }
+            let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP.unsigned_abs() };
+            let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// The first domain in line whose CA has room for another renewal.
-    fn take_due(&self, state: &mut State) -> Option<usize> {
-        let ca = |position: usize| self.registry.entries[position].md.ca_url().unwrap_or_default();
-        let has_room =
-            |position: &usize| state.at_ca.get(ca(*position)).is_none_or(|open| *open < Self::MAX_OPEN_PER_CA);
-        let at = state.due.iter().position(has_room)?;
-        let position = state.due.remove(at)?;
-        *state.at_ca.entry(ca(position).to_owned()).or_default() += 1;
-        Some(position)
     }
 
     fn begin(&self, position: usize, cancel: &Cancel) -> Option<Box<Renewal>> {
@@ -223,13 +274,21 @@ impl Renewals {
             entry.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http) {
+        let is_left = challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+        if is_left && self.look_of(entry, now) > now {
+            self.clean_up(position, cancel);
+            return None;
+        }
+        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, cancel) {
             Ok(Begun::Renewal(renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
-                self.state().not_begun.remove(&position);
+                let mut state = self.state();
+                state.not_begun.remove(&position);
+                state.goes_to(position, renewal.ca_url(), now);
                 return Some(renewal);
             }
             Ok(Begun::Complete) => self.close(position, None),
+            Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
@@ -245,6 +304,38 @@ impl Renewals {
         None
     }
 
+    /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
+    fn ask(&self, position: usize, cancel: &Cancel) -> Timestamp {
+        let entry = &self.registry.entries[position];
+        let http = (self.clients)(&entry.md, cancel);
+        self.advisor.ask(&self.registry, entry, &http, self.random)
+    }
+
+    /// The domain is free, and looked at at once: what the CA said may make it due.
+    fn asked(&self, position: usize, again: Timestamp) {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        state.asking = false;
+        state.busy.remove(&position);
+        state.ask_again[position] = again;
+        state.looks[position] = now;
+    }
+
+    /// The domain is not due, but an earlier renewal has left what its commands had set up.
+    fn clean_up(&self, position: usize, cancel: &Cancel) {
+        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        let again = match challenges::clean_up(&self.registry, &entry.md, cancel) {
+            Ok(true) => None,
+            Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
+            Err(_) if cancel.is_cancelled() => None,
+            Err(err) => {
+                note!(Warning, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                Some(self.back_off(1, false))
+            }
+        };
+        self.close(position, again.map(|delay| now + delay));
+    }
+
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
         let result = loop {
             if renewal.clock_was_put_back() {
@@ -255,7 +346,7 @@ impl Renewals {
                 Ok(Outcome::Continue) => {}
                 Ok(Outcome::Wait(until)) => return self.put_back(renewal, until),
                 Ok(Outcome::Done) => break Ended::Done,
-                Err(err) if err.is_cancelled() => break Ended::Cancelled,
+                Err(err) if err.is_cancelled() || cancel.is_cancelled() => break Ended::Cancelled,
                 Err(err) => break Ended::Failed(err),
             }
         };
@@ -265,9 +356,38 @@ impl Renewals {
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
+        self.hear(renewal.ca_url(), &ended);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
         self.close(position, look);
+    }
+
+    /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
+    fn hear(&self, ca: &str, ended: &Ended) {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        let at_ca = state.cas.entry(ca.to_owned()).or_default();
+        let before = at_ca.pace.paused_until(now);
+        let retry_after = match ended {
+            Ended::Done => return at_ca.pace.content(),
+            Ended::Failed(err) if wants_fewer(err) => err.retry_after(),
+            Ended::Failed(_) | Ended::Cancelled => return,
+        };
+        let until = at_ca.pace.refused(now, retry_after);
+        let waiting = std::mem::take(&mut at_ca.due);
+        for position in &waiting {
+            state.busy.remove(position);
+            state.looks[*position] = until;
+        }
+        drop(state);
+        if before.is_none() {
+            let until = time::format_gmt(until);
+            report!(
+                MD0019,
+                "{ca} wants fewer requests: no other renewal begins there before {until}, {} domains wait",
+                waiting.len()
+            );
+        }
     }
 
     fn back_off(&self, failures: u32, permanent: bool) -> SignedDuration {
@@ -291,10 +411,7 @@ impl Renewals {
         if let Some(look) = look {
             state.looks[position] = look;
         }
-        let ca = self.registry.entries[position].md.ca_url().unwrap_or_default();
-        if let Some(open) = state.at_ca.get_mut(ca) {
-            *open = open.saturating_sub(1);
-        }
+        state.leaves(position);
         drop(state);
         self.changed.notify_one();
     }
@@ -304,13 +421,78 @@ impl Drop for Hands<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.renewals.worker_lost();
-            if let Some(position) = self.position {
-                self.renewals.close(position, None);
+            match self.position {
+                Some(position) if self.asks => {
+                    let again = self.renewals.registry.clock.now() + Renewals::AFTER_A_PANIC;
+                    self.renewals.asked(position, again);
+                }
+                Some(position) => self.renewals.close(position, None),
+                None => {}
             }
         }
     }
 }
 
-fn due_at(entry: &Entry, now: Timestamp) -> Timestamp {
-    if entry.renewable() { entry.renew_at(now) } else { Timestamp::MAX }
+impl State {
+    /// Domains whose renewal is to begin.
+    fn due(&self) -> usize {
+        self.cas.values().map(|ca| ca.due.len()).sum()
+    }
+
+    /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
+    fn take_due(&mut self, now: Timestamp) -> Option<usize> {
+        let may_begin = self.cas.iter_mut().filter(|(_, ca)| !ca.due.is_empty() && ca.pace.may_begin(now));
+        let (url, ca) = may_begin.min_by_key(|(_, ca)| ca.pace.next())?;
+        let position = ca.due.pop_front()?;
+        ca.pace.begin(now);
+        self.begun_at.insert(position, url.clone());
+        Some(position)
+    }
+
+    /// The renewal goes to that CA: since it was put in line, another process may have had a try.
+    fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) {
+        if self.begun_at.get(&position).is_some_and(|known| known != ca) {
+            self.leaves(position);
+            self.cas.entry(ca.to_owned()).or_default().pace.begin(now);
+            self.begun_at.insert(position, ca.to_owned());
+        }
+    }
+
+    fn leaves(&mut self, position: usize) {
+        if let Some(ca) = self.begun_at.remove(&position).and_then(|url| self.cas.get_mut(&url)) {
+            ca.pace.end();
+        }
+    }
+}
+
+/// Whether it is not this domain's fault, but the CA has too much to do.
+fn wants_fewer(err: &AcmeError) -> bool {
+    match err {
+        AcmeError::Problem { problem, retry_after } => {
+            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
+        }
+        AcmeError::HttpStatus { http_status, retry_after, .. }
+        | AcmeError::Unavailable { http_status, retry_after, .. } => {
+            *http_status == 429 || *http_status == 503 && retry_after.is_some()
+        }
+        _ => false,
+    }
+}
+
+/// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
+/// come due: servers that were set up or restarted together would come together. Where the CA has suggested the moment,
+/// it has done that itself.
+fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
+    if !entry.renewable() {
+        return Timestamp::MAX;
+    }
+    let due = entry.renew_at(advice, now);
+    let live = entry.kept_ready.as_deref().unwrap_or(&entry.live);
+    let is_suggested = due < entry.renew_at(&Advice::default(), now);
+    match live.common_validity() {
+        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !turn::is_ca_gone(&entry.md) => {
+            due + schedule::spread(until.duration_since(due), check_interval, live.chance())
+        }
+        _ => due,
+    }
 }

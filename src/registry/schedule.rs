@@ -7,15 +7,55 @@ use crate::model::Window;
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// When a certificate is renewed if nothing is configured.
+pub const USUAL_WINDOW: Window = Window::Percent(33);
+
+/// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
+const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
+const HALF_OF_LIFE: Window = Window::Percent(50);
+
 /// A validity: from, until.
 pub type Validity = (Timestamp, Timestamp);
 
-/// When the certificates are to be renewed: the earliest moment at which the window of one of them opens. One that
-/// is missing (`None`) is due `now`.
+/// A certificate that does its work, and when it is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Its life.
+    pub validity: Validity,
+    /// When it is to be renewed.
+    pub at: Timestamp,
+}
+
+impl Plan {
+    /// The plan for a certificate: when its window opens, or earlier where the CA suggests that. Half of a short life
+    /// counts if the CA suggests nothing and the window is the usual one, so that another is not asked for.
+    #[must_use]
+    pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
+        let opens = window.opens(from, until);
+        let is_short = window == USUAL_WINDOW && until.duration_since(from) < SHORT_LIFE;
+        let other = suggested.or_else(|| is_short.then(|| HALF_OF_LIFE.opens(from, until)));
+        Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
+    }
+
+    /// Whether it is to be renewed by then, or within a tenth of its life after it.
+    fn is_near(&self, now: Timestamp) -> bool {
+        let life = self.validity.1.duration_since(self.validity.0);
+        self.at.checked_sub(life / 10).is_ok_and(|near| near <= now)
+    }
+}
+
+/// When the first of these certificates is to be renewed. One that is missing, or does not do (`None`), is due `now`.
 #[must_use]
-pub fn renew_at(validities: &[Option<Validity>], window: Window, now: Timestamp) -> Timestamp {
-    let opens = |validity: &Option<Validity>| validity.map_or(now, |(from, until)| window.opens(from, until));
-    validities.iter().map(opens).min().unwrap_or(now)
+pub fn renew_at(plans: &[Option<Plan>], now: Timestamp) -> Timestamp {
+    plans.iter().map(|plan| plan.map_or(now, |plan| plan.at)).min().unwrap_or(now)
+}
+
+/// Which of these certificates to renew: those that are due, and with them those that would be due soon, as one after
+/// the other would mean as many restarts.
+#[must_use]
+pub fn to_renew(plans: &[Option<Plan>], now: Timestamp) -> Vec<bool> {
+    let is_any = renew_at(plans, now) <= now;
+    plans.iter().map(|plan| is_any && plan.is_none_or(|plan| plan.is_near(now))).collect()
 }
 
 /// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
@@ -29,10 +69,43 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
     (exact + spread).clamp(base, MAX_DELAY)
 }
 
+/// Failed validations of a name that a CA is to see in an hour at most, from a domain that all its names stand for.
+pub const MAX_VALIDATION_FAILURES: usize = 5;
+
+/// How many of these the server uses by itself: the last one is for an administrator who has put something right.
+pub const OWN_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Those of the last hour. What is to come is of a clock that was wrong.
+#[must_use]
+pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
+    let mut recent: Vec<_> = failures.iter().copied().filter(|at| *at <= now && *at > now - HOUR).collect();
+    recent.sort_unstable();
+    recent
+}
+
+/// The moment from which on there were fewer than `most` failures within the hour before; `None` if that is now.
+#[must_use]
+pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> Option<Timestamp> {
+    let recent = recent(failures, now);
+    let too_many = recent.len().checked_sub(most)?;
+    Some(*recent.get(too_many)? + HOUR)
+}
+
 /// Time until the next check of all domains: the interval, spread by half to either side.
 #[must_use]
 pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
     SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
+}
+
+/// How long after it came due the renewal of a certificate begins that is good for `left`: at most a check interval,
+/// and at most a tenth of what is left. `chance` in 0..1 is the certificate's own, so that it is the same after each
+/// restart, and another one for each server.
+#[must_use]
+pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> SignedDuration {
+    let most = interval.min(left / 10).max(SignedDuration::ZERO);
+    SignedDuration::from_secs_f64(most.as_secs_f64() * chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -62,14 +135,110 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_certificate_is_due_now() {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let day = SignedDuration::from_hours(24);
-        let validity = Some((now, now + day * 90));
-        let window = Window::Percent(33);
-        assert_eq!(renew_at(&[validity, None], window, now), now);
-        assert_eq!(renew_at(&[], window, now), now);
-        assert!(renew_at(&[validity], window, now) > now + day * 60);
+    fn validations_fail_five_times_an_hour_at_most() {
+        let at = |minutes: i64| Timestamp::from_second(1_000_000 + 60 * minutes).unwrap();
+        // Minutes of failures, and of the moment at which there may be another one, looked at in minute 30.
+        let rows: [(&[i64], Option<i64>); 8] = [
+            (&[], None),
+            (&[1, 2, 3, 4], None),
+            (&[0, 1, 2, 3, 4], Some(60)),
+            (&[4, 3, 2, 1, 0], Some(60)),
+            (&[0, 1, 2, 3, 4, 29], Some(61)),
+            (&[-30, 0, 1, 2, 3], None),
+            (&[-29, 0, 1, 2, 3], Some(31)),
+            (&[1, 2, 3, 31, 500], None),
+        ];
+        for (failures, expected) in rows {
+            let failures: Vec<_> = failures.iter().map(|minute| at(*minute)).collect();
+            assert_eq!(validation_floor(&failures, MAX_VALIDATION_FAILURES, at(30)), expected.map(at), "{failures:?}");
+        }
+    }
+
+    #[test]
+    fn no_delay_makes_more_than_five_failures_in_any_hour() {
+        for (base, random) in [(1, 0.0), (5, 0.0), (5, 0.5), (30, 1.0)] {
+            let (mut now, mut failures, mut all) = (Timestamp::from_second(1_000_000).unwrap(), Vec::new(), Vec::new());
+            for errors in 1..200 {
+                failures = recent(&failures, now);
+                failures.push(now);
+                all.push(now);
+                // Somebody restarts the server all the time.
+                let (most, delay) = if errors % 3 == 0 {
+                    (MAX_VALIDATION_FAILURES, SignedDuration::ZERO)
+                } else {
+                    (OWN_VALIDATION_FAILURES, back_off(errors % 3, false, SignedDuration::from_secs(base), random))
+                };
+                now = (now + delay).max(validation_floor(&failures, most, now).unwrap_or(now));
+            }
+            let hour = |from: &Timestamp| all.iter().filter(|at| *at >= from && **at < *from + HOUR).count();
+            assert_eq!(all.iter().map(hour).max(), Some(MAX_VALIDATION_FAILURES), "{base} {random}");
+        }
+    }
+
+    fn hours(hours: i64) -> SignedDuration {
+        SignedDuration::from_hours(hours)
+    }
+
+    /// A certificate of so many hours that is good since `EPOCH`, with the window and what the CA suggests.
+    fn plan(life: i64, window: &str, suggested: Option<i64>) -> Plan {
+        let from = Timestamp::UNIX_EPOCH;
+        let window = Window::parse(window).unwrap();
+        Plan::new((from, from + hours(life)), window, suggested.map(|after| from + hours(after)))
+    }
+
+    #[test]
+    fn renewal_is_at_the_window_or_half_of_a_short_life_or_when_the_ca_suggests() {
+        let rows = [
+            // life, window, suggested; when, in minutes
+            (90 * 24, "33%", None, 86_832),
+            (10 * 24, "33%", None, 9648),
+            (10 * 24 - 1, "33%", None, 7170),
+            (160, "33%", None, 4800),
+            (1, "33%", None, 30),
+            (160, "20%", None, 7680),
+            (160, "2d", None, 6720),
+            (160, "33%", Some(100), 6000),
+            (160, "33%", Some(120), 6432),
+            (160, "33%", Some(-5), -300),
+            (90 * 24, "33%", Some(2000), 86_832),
+            (90 * 24, "33%", Some(1000), 60_000),
+        ];
+        for (life, window, suggested, minutes) in rows {
+            let at = plan(life, window, suggested).at;
+            assert_eq!(at.as_second() / 60, minutes, "{life} h, {window}, {suggested:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_due_now() {
+        let (now, plan) = (Timestamp::UNIX_EPOCH, plan(2160, "33%", None));
+        assert_eq!(renew_at(&[Some(plan), None], now), now);
+        assert_eq!(renew_at(&[], now), now);
+        assert_eq!(renew_at(&[Some(plan)], now), plan.at);
+    }
+
+    #[test]
+    fn what_is_due_is_renewed_and_what_soon_would_be() {
+        let start = Timestamp::UNIX_EPOCH;
+        let (a, b) = (plan(1000, "50%", None), plan(1000, "41%", None));
+        let far = plan(1000, "39%", None);
+        let rows = [
+            (vec![Some(a), Some(b)], 0, vec![false, false]),
+            (vec![Some(a), Some(b)], 499, vec![false, false]),
+            (vec![Some(a), Some(b)], 500, vec![true, true]),
+            (vec![Some(a), Some(far)], 500, vec![true, false]),
+            (vec![Some(a), None], 0, vec![false, true]),
+            (vec![Some(a), None], 400, vec![true, true]),
+            (vec![None, None], 0, vec![true, true]),
+        ];
+        for (plans, after, expected) in rows {
+            assert_eq!(to_renew(&plans, start + hours(after)), expected, "{plans:?} {after}");
+        }
+        // Two that were issued minutes apart: one renewal brings both.
+        let later = start + SignedDuration::from_mins(3);
+        let second = Plan::new((later, later + hours(2160)), USUAL_WINDOW, None);
+        let first = plan(2160, "33%", None);
+        assert_eq!(to_renew(&[Some(first), Some(second)], first.at), [true, true]);
     }
 
     #[test]
@@ -77,5 +246,35 @@ mod tests {
         let interval = SignedDuration::from_hours(12);
         assert_eq!(check_delay(interval, 0.0), interval / 2);
         assert_eq!(check_delay(interval, 1.0), interval * 3 / 2);
+    }
+
+    #[test]
+    fn the_spread_of_renewals_is_short_beside_what_is_left() {
+        let (minute, hour, day) =
+            (SignedDuration::from_mins(1), SignedDuration::from_hours(1), SignedDuration::from_hours(24));
+        let rows = [
+            (day * 30, hour * 12, hour * 12),
+            (day * 2, hour * 12, hour * 24 / 5),
+            (minute * 20, hour * 12, minute * 2),
+            (day * 30, SignedDuration::from_secs(1), SignedDuration::from_secs(1)),
+            (SignedDuration::ZERO, hour, SignedDuration::ZERO),
+            (-day, hour, SignedDuration::ZERO),
+        ];
+        for (left, interval, most) in rows {
+            assert_eq!(spread(left, interval, 0.0), SignedDuration::ZERO);
+            assert_eq!(spread(left, interval, 0.5), most / 2, "{left:?}");
+            assert_eq!(spread(left, interval, 1.0), most, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_servers_restarted_together_do_not_renew_in_the_same_minute() {
+        let mut minutes = std::collections::BTreeMap::<i64, u32>::new();
+        for server in 0..1000_u32 {
+            let chance = f64::from(server.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
+            let delay = spread(SignedDuration::from_hours(30 * 24), SignedDuration::from_hours(12), chance);
+            *minutes.entry(delay.as_mins()).or_default() += 1;
+        }
+        assert!(minutes.values().all(|servers| *servers < 10), "{minutes:?}");
     }
 }

@@ -1,33 +1,36 @@
-//! A renewal in `staging/`: its journal, the challenge data it publishes, and the proof that it is complete.
+//! A renewal in `staging/`: its journal, and the proof that it is complete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::challenges;
+use super::events::{Event, Events};
 use super::live::read_chain;
 use super::vault::{Vault, port_error};
-use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Chain, PrivateKey, Summary};
-use crate::model::{Job, JobResult, KeySpec, ManagedDomain, Status};
+use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
 /// Progress is written at most this often.
 const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
+
+/// A certificate that is valid only after so long is a mistake; less may be a clock that is behind.
+const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The journal of one domain's renewal, with the report on it.
 pub struct StagedJournal {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     md: Arc<ManagedDomain>,
+    events: Events,
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
 }
-
-/// Publishes challenge data in `challenges/`.
-pub struct StoredChallenges(Arc<Vault>);
 
 /// Why a staged set cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,11 +46,11 @@ pub enum Unusable {
 impl StagedJournal {
     /// The journal of `md`. The caller has the claim on its staging directory.
     #[must_use]
-    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>) -> Self {
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
         let name = md.name.as_str();
         let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let job = Job { name: name.to_owned(), ..job };
-        Self { vault, clock, md, job, saved: None }
+        Self { vault, clock, md, events, job, saved: None }
     }
 
     /// Writes the report.
@@ -60,22 +63,22 @@ impl StagedJournal {
     }
 
     /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
-    /// waits here for the next start stays.
+    /// waits here for the next start stays, and so does the memory of what commands have set up.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn open(&mut self) -> Result<(), PortError> {
-        let name = self.md.name.as_str();
+        let md = Arc::clone(&self.md);
+        let name = md.name.as_str();
         if let Some(begun) = begun(&self.vault, &self.md) {
             return if begun == *self.md { Ok(()) } else { self.save_md() };
         }
-        let mut challenges = StoredChallenges(Arc::clone(&self.vault));
-        for token in &self.order().challenge_setups {
-            SetUp::parse(token).map_or(Ok(()), |set_up| challenges.withdraw(&set_up))?;
-        }
+        let order = self.order();
+        challenges::remove_files(&self.vault, &order.challenge_setups)?;
+        self.save_order(&challenges::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
-        for aspect in keys.chain([Aspect::OrderJson]) {
+        for aspect in keys {
             self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
         }
         self.save_md()
@@ -86,22 +89,21 @@ impl StagedJournal {
     }
 }
 
-/// The moment before which `job`, the report on what is staged, lets nobody try again. What was begun for something
-/// else, or failed with other `settings`, need not fail again, but the CA's word counts.
+/// The order that was begun; an empty one if there is none.
 #[must_use]
-pub fn not_before(vault: &Vault, md: &ManagedDomain, job: &Job, settings: &str) -> Option<Timestamp> {
-    if job.settings.as_deref() == Some(settings) && begun(vault, md).is_some() {
-        return job.next_run;
-    }
-    retry_after(vault, md, job)
+pub fn load_order(vault: &Vault, name: &str) -> OrderRecord {
+    vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
 }
 
-/// When the CA wants to be asked again. What another CA said does not count.
-#[must_use]
-pub fn retry_after(vault: &Vault, md: &ManagedDomain, job: &Job) -> Option<Timestamp> {
-    let at = job.retry_after?;
-    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.is_none_or(|begun| begun.ca.urls == md.ca.urls).then_some(at)
+/// Saves the order, or forgets it when it is empty.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn save_order(vault: &Vault, name: &str, order: &OrderRecord) -> Result<(), PortError> {
+    if order.is_empty() {
+        return vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+    }
+    vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
 }
 
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
@@ -110,40 +112,49 @@ fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
-/// Whether every certificate that the domain needs is staged and verifies.
+/// Whether there is a certificate for each of these types of key, and verifies.
 #[must_use]
-pub fn is_complete(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> bool {
-    md.key_specs().0.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
+    keys.iter().all(|spec| verified(vault, md, spec, now).is_ok())
 }
 
 /// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
-    // Which settings failed is for the next attempt only.
-    let job = Job { name: md.name.to_string(), settings: None, ..job };
+    // These are for the next attempt only.
+    let job = Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), ..job };
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 
-/// Whether there is a file for everything that an activation needs, and a certificate in each that has one.
+/// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
 fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
-    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
-    let mut files = keys.chain([Aspect::MdJson]);
-    files.all(|aspect| vault.store().exists(Group::Staging, md.name.as_str(), &aspect))
-        && facts(vault, md).iter().all(Option::is_some)
+    let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
+    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
+    let mut pairs = keys.zip(&certificates);
+    exists(&Aspect::MdJson)
+        && certificates.iter().any(Option::is_some)
+        && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
 
 /// Whether an order that was begun for one serves the other.
 fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    let wants = |md: &ManagedDomain| {
-        let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
-        (names, md.key_specs(), md.must_staple, md.profile.clone(), md.ca.urls.clone(), md.eab.clone())
-    };
-    wants(a) == wants(b)
+    wants(a) == wants(b) && a.ca.url == b.ca.url
+}
+
+/// Whether both are to have the same, of the same CAs, though perhaps not of the same at the moment.
+#[must_use]
+pub fn is_configured_alike(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    wants(a) == wants(b) && a.ca.urls == b.ca.urls
+}
+
+fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
+    let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
+    (names, md.key_specs(), md.must_staple, md.profile.clone(), md.eab.clone())
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
-/// names are there, it has not expired.
+/// names are there and must-staple is as wanted, it has not expired and is not for a far future.
 ///
 /// # Errors
 /// What is missing or wrong.
@@ -171,7 +182,13 @@ pub fn verified(
     Ok((key, chain))
 }
 
-fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, now: Timestamp) -> Result<(), String> {
+pub(super) fn verify(
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    key: &PrivateKey,
+    chain: &Chain,
+    now: Timestamp,
+) -> Result<(), String> {
     let (leaf, name) = (chain.leaf(), spec.json_name());
     chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
@@ -183,7 +200,14 @@ fn verify(md: &ManagedDomain, spec: &KeySpec, key: &PrivateKey, chain: &Chain, n
     if leaf.not_after() <= now {
         return Err(format!("certificate({name}) has expired"));
     }
-    Ok(())
+    if leaf.not_before() > now + FAR_AHEAD {
+        return Err(format!("certificate({name}) is not valid before {}", time::format_gmt(leaf.not_before())));
+    }
+    match (md.must_staple, leaf.must_staple()) {
+        (true, false) => Err(format!("certificate({name}) lacks the 'must-staple' that MDMustStaple asks for")),
+        (false, true) => Err(format!("certificate({name}) has 'must-staple', which MDMustStaple does not ask for")),
+        _ => Ok(()),
+    }
 }
 
 /// Facts about the staged certificates, one entry per key type.
@@ -198,15 +222,11 @@ pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        self.vault.load_json(Group::Staging, self.md.name.as_str(), &Aspect::OrderJson).unwrap_or_default()
+        load_order(&self.vault, self.md.name.as_str())
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
-        let name = self.md.name.as_str();
-        if order.is_empty() {
-            return self.vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
-        }
-        self.vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+        save_order(&self.vault, self.md.name.as_str(), order)
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
@@ -222,13 +242,14 @@ impl Journal for StagedJournal {
         verified(&self.vault, &self.md, spec, self.clock.now()).is_ok()
     }
 
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), PortError> {
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
         let name = self.md.name.as_str();
-        let unusable = |reason| PortError { status: Status::GENERAL, text: format!("the CA's {reason}") };
+        let unusable = |reason| ChainRefused::Unfit(format!("the CA's {reason}"));
         let key =
             self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
-        self.vault.store().save(Group::Staging, name, &Aspect::Chain(spec.clone()), &chain.to_pem()).map_err(port_error)
+        let aspect = Aspect::Chain(spec.clone());
+        Ok(self.vault.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
     }
 
     fn progress(&mut self, activity: &str) {
@@ -240,28 +261,8 @@ impl Journal for StagedJournal {
             let _ = self.save_job();
         }
     }
-}
 
-impl StoredChallenges {
-    /// Challenge data in this store.
-    #[must_use]
-    pub fn new(vault: Arc<Vault>) -> Self {
-        Self(vault)
-    }
-}
-
-impl Publisher for StoredChallenges {
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
-        match set_up.kind {
-            ChallengeType::Http01 => self
-                .0
-                .store()
-                .save(Group::Challenges, &set_up.name, &Aspect::Http01, value.as_bytes())
-                .map_err(port_error),
-        }
-    }
-
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        self.0.store().purge(Group::Challenges, &set_up.name).map_err(port_error)
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.events.raise(Event::ChallengeSetUp(set_up), &mut self.job, self.clock.now())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::ari::Advice;
 use super::staged;
 use super::vault::Vault;
 use crate::crypto::Summary;
@@ -26,9 +27,11 @@ pub struct StagedView {
 /// When the files that a view was made from were written.
 type Written = Vec<Option<Timestamp>>;
 
+type View = (Option<Arc<StagedView>>, Arc<Advice>);
+
 /// The views of all domains. May be used by many requests at a time.
 #[derive(Debug, Default)]
-pub struct StagedViews(Mutex<HashMap<DomainName, (Written, Option<Arc<StagedView>>)>>);
+pub struct StagedViews(Mutex<HashMap<DomainName, (Written, View)>>);
 
 impl StagedViews {
     /// Names of domains for which something may be staged: for a look at all of them.
@@ -37,25 +40,27 @@ impl StagedViews {
         vault.store().list(Group::Staging).unwrap_or_default().into_iter().collect()
     }
 
-    /// What is staged for `md`; `None` if there is no renewal under way. Nothing is locked while files are read.
+    /// What is staged for `md`, if there is a renewal under way, and what the CA suggests about its certificates. Nothing is
+    /// locked while files are read.
     #[must_use]
-    pub fn of(&self, vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Option<Arc<StagedView>> {
+    pub fn of(&self, vault: &Vault, md: &ManagedDomain, now: Timestamp) -> (Option<Arc<StagedView>>, Arc<Advice>) {
         let written = written(vault, md);
         if written.iter().all(Option::is_none) {
-            return None;
+            return Default::default();
         }
         if let Some((_, view)) = self.known().get(&md.name).filter(|(known, _)| *known == written) {
             return view.clone();
         }
         let job = staged::report(vault, md);
-        let view = job.map(|job| Arc::new(StagedView { job, certificates: staged::facts(vault, md) }));
+        let staged = job.map(|job| Arc::new(StagedView { job, certificates: staged::facts(vault, md) }));
+        let view = (staged, Arc::new(Advice::load(vault, md)));
         if written.iter().flatten().all(|at| now.duration_since(*at) > UNSETTLED) {
             self.known().insert(md.name.clone(), (written, view.clone()));
         }
         view
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<DomainName, (Written, Option<Arc<StagedView>>)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<DomainName, (Written, View)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,6 +68,6 @@ impl StagedViews {
 fn written(vault: &Vault, md: &ManagedDomain) -> Written {
     let certificates =
         md.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]);
-    let files = [Aspect::JobJson, Aspect::MdJson].into_iter().chain(certificates);
+    let files = [Aspect::JobJson, Aspect::MdJson, Aspect::AriJson].into_iter().chain(certificates);
     files.map(|aspect| vault.store().modified(Group::Staging, md.name.as_str(), &aspect)).collect()
 }

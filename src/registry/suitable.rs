@@ -16,20 +16,20 @@ pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Opti
     found
 }
 
-/// The types to use for `md`, most wanted first: what `MDCAChallenges` lists, or all that can work.
+/// The types to use for `md`, most wanted first: what `MDCAChallenges` lists, or all that can work. `dns01` tells whether there
+/// is a command for all domains.
 ///
 /// # Errors
 /// A sentence with the reasons if there is none.
-pub fn challenges(md: &ManagedDomain, reach: Reachability) -> Result<Vec<ChallengeType>, String> {
+pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Result<Vec<ChallengeType>, String> {
     let mut reasons = Vec::new();
     let types: Vec<_> = if md.ca.challenges.is_empty() {
-        if !reach.http {
-            reasons.push(
-                "The challenge type 'http-01' needs the server to be reachable on port 80 (see MDPortMap and Listen)."
-                    .to_owned(),
-            );
-        }
-        ChallengeType::ALL.into_iter().filter(|kind| *kind != ChallengeType::Http01 || reach.http).collect()
+        let works = |kind: &ChallengeType| {
+            let obstacle = obstacle(*kind, md, reach, dns01);
+            reasons.extend(obstacle.map(|reason| format!("The challenge type '{kind}' needs {reason}.")));
+            obstacle.is_none()
+        };
+        ChallengeType::ALL.into_iter().filter(works).collect()
     } else {
         let known = |kind: &String| {
             let parsed = ChallengeType::parse(kind);
@@ -42,13 +42,28 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability) -> Result<Vec<Challen
     };
     let wildcard = md.domains.iter().find(|name| name.is_wildcard());
     match wildcard.filter(|_| !types.iter().any(|kind| kind.proves_wildcards())) {
-        Some(name) => reasons.push(format!(
-            "The wildcard name '{name}' needs the challenge type 'dns-01', which is not supported in this version."
-        )),
+        Some(name) => reasons.push(format!("The wildcard name '{name}' needs the challenge type 'dns-01'.")),
         None if !types.is_empty() => return Ok(types),
         None => {}
     }
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
+}
+
+/// What is missing for a type.
+fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01: bool) -> Option<&'static str> {
+    match kind {
+        ChallengeType::TlsAlpn01 if !reach.https => {
+            Some("the server to be reachable on port 443 (see MDPortMap and Listen)")
+        }
+        ChallengeType::TlsAlpn01 if md.proto.acme_tls_1.is_empty() => {
+            Some("'acme-tls/1' among the Protocols of the domain's TLS host")
+        }
+        ChallengeType::Http01 if !reach.http => {
+            Some("the server to be reachable on port 80 (see MDPortMap and Listen)")
+        }
+        ChallengeType::Dns01 if !dns01 && md.cmd_dns_01.is_none() => Some("a command (see MDChallengeDns01)"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -67,28 +82,61 @@ mod tests {
         assert_eq!(reach(&[(8080, Some("ftp")), (80, None)]), (false, false));
     }
 
-    #[test]
-    fn what_is_listed_is_used_and_what_is_missing_is_said() {
-        let mut md = ManagedDomain::new(vec![DomainName::parse("x.org").unwrap()]).unwrap();
-        let (reachable, not) = (Reachability { http: true, https: true }, Reachability { http: false, https: true });
-        assert_eq!(challenges(&md, reachable), Ok(vec![ChallengeType::Http01]));
-        assert!(challenges(&md, not).unwrap_err().contains("reachable on port 80"));
-        let ca = std::sync::Arc::make_mut(&mut md.ca);
-        ca.challenges = vec!["foo-99".to_owned(), "HTTP-01".to_owned()];
-        assert_eq!(challenges(&md, not), Ok(vec![ChallengeType::Http01]));
-        std::sync::Arc::make_mut(&mut md.ca).challenges.pop();
-        assert!(challenges(&md, reachable).unwrap_err().contains("'foo-99' of MDCAChallenges is not supported"));
+    fn md(names: &[&str], listed: &[&str]) -> ManagedDomain {
+        let names = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+        let mut md = ManagedDomain::new(names).unwrap();
+        std::sync::Arc::make_mut(&mut md.ca).challenges = listed.iter().map(|kind| (*kind).to_owned()).collect();
+        md
+    }
+
+    /// The types, or words of the reasons.
+    fn check(md: &ManagedDomain, reach: (bool, bool), dns01: bool, expected: Result<&[ChallengeType], &[&str]>) {
+        let found = challenges(md, Reachability { http: reach.0, https: reach.1 }, dns01);
+        match (found, expected) {
+            (Ok(types), Ok(expected)) => assert_eq!(types, expected),
+            (Err(reason), Err(words)) => {
+                assert!(
+                    reason.starts_with("None of the ACME challenge methods configured for this domain are suitable. ")
+                );
+                words.iter().for_each(|word| assert!(reason.contains(word), "{reason}"));
+            }
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
     }
 
     #[test]
-    fn a_wildcard_name_needs_more_than_http_01() {
-        let reachable = Reachability { http: true, https: true };
-        for listed in [&[][..], &["http-01"], &["dns-01", "http-01"]] {
-            let names = ["x.org", "*.x.org"].map(|name| DomainName::parse(name).unwrap());
-            let mut md = ManagedDomain::new(names.to_vec()).unwrap();
-            std::sync::Arc::make_mut(&mut md.ca).challenges = listed.iter().map(|kind| (*kind).to_owned()).collect();
-            let reason = challenges(&md, reachable).unwrap_err();
-            assert!(reason.contains("'*.x.org' needs the challenge type 'dns-01'"), "{reason}");
-        }
+    fn all_types_that_can_work_are_used_in_their_order() {
+        use ChallengeType::{Dns01, Http01, TlsAlpn01};
+        let plain = md(&["x.org"], &[]);
+        let mut alpn = md(&["x.org", "www.x.org"], &[]);
+        alpn.proto.acme_tls_1 = alpn.domains[1..].to_vec();
+        let with_command = ManagedDomain { cmd_dns_01: Some("/bin/true".to_owned()), ..plain.clone() };
+        check(&alpn, (true, true), true, Ok(&[TlsAlpn01, Http01, Dns01]));
+        check(&plain, (true, true), true, Ok(&[Http01, Dns01]));
+        check(&plain, (true, true), false, Ok(&[Http01]));
+        check(&alpn, (false, true), false, Ok(&[TlsAlpn01]));
+        check(&with_command, (false, false), false, Ok(&[Dns01]));
+        check(&alpn, (true, false), false, Ok(&[Http01]));
+        let all = ["'tls-alpn-01' needs the server to be reachable on port 443", "on port 80", "MDChallengeDns01"];
+        check(&alpn, (false, false), false, Err(&all));
+        check(&plain, (false, true), false, Err(&["'tls-alpn-01' needs 'acme-tls/1'", "on port 80"]));
+    }
+
+    #[test]
+    fn what_is_listed_is_used_and_what_is_unknown_is_said() {
+        use ChallengeType::{Dns01, Http01, TlsAlpn01};
+        let listed = md(&["x.org"], &["dns-01", "foo-99", "HTTP-01", "tls-alpn-01"]);
+        check(&listed, (false, false), false, Ok(&[Dns01, Http01, TlsAlpn01]));
+        check(&md(&["x.org"], &["foo-99"]), (true, true), true, Err(&["'foo-99' of MDCAChallenges is not supported"]));
+    }
+
+    #[test]
+    fn a_wildcard_name_needs_dns_01() {
+        let names = ["x.org", "*.x.org"];
+        check(&md(&names, &[]), (true, true), true, Ok(&[ChallengeType::Http01, ChallengeType::Dns01]));
+        check(&md(&names, &["dns-01"]), (true, true), false, Ok(&[ChallengeType::Dns01]));
+        let words = ["'*.x.org' needs the challenge type 'dns-01'"];
+        check(&md(&names, &["http-01"]), (true, true), true, Err(&words));
+        check(&md(&names, &[]), (true, true), false, Err(&["'*.x.org' needs", "a command (see MDChallengeDns01)"]));
     }
 }

@@ -133,6 +133,14 @@ impl World {
         Renewals::new(registry, Box::new(clients), || 0.5)
     }
 
+    /// The same with other chances, and waits that end by themselves.
+    pub fn renewals_with_chance(&self, is_restart: bool, chance: fn() -> f64) -> Renewals {
+        let setup = self.setup(is_restart, self.moving_clock());
+        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
+        let ca = Arc::clone(&self.ca);
+        Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), chance)
+    }
+
     /// A clock by which waits end by themselves.
     pub fn moving_clock(&self) -> Arc<dyn Clock> {
         Arc::new(Moving(Arc::clone(&self.clock)))

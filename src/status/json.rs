@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::Summary;
-use crate::model::{VERSION, time};
-use crate::registry::{Registry, Validity, common_validity};
+use crate::model::{Timestamp, VERSION, time};
+use crate::registry::{Registry, Suggestion, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -72,6 +72,21 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
             renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged.certificates));
         }
         members.insert("renewal".to_owned(), renewal);
+    }
+    if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
+        members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
+    }
+    value
+}
+
+/// What the CA suggests about the renewal (RFC 9773), and when it is asked again.
+fn ari(suggestion: &Suggestion, next_check: Option<Timestamp>) -> Value {
+    let window = json!({ "from": time::format_gmt(suggestion.start), "until": time::format_gmt(suggestion.end) });
+    let mut value = json!({ "suggested-window": window, "renew-at": time::format_gmt(suggestion.renew_at) });
+    let members =
+        [("explanation-url", suggestion.explanation_url.clone()), ("next-check", next_check.map(time::format_gmt))];
+    for (name, text) in members.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        value[name] = text.into();
     }
     value
 }
@@ -173,12 +188,43 @@ mod tests {
         assert_eq!(keys(&md["ca"]), ["account", "proto", "url", "urls", "agreement"]);
         assert_eq!(keys(&md["cert"]), ["P-256", "valid"]);
         let cert = &md["cert"]["P-256"];
-        assert_eq!(keys(cert), ["issuer-name", "valid", "serial", "sha256-fingerprint"]);
+        assert_eq!(keys(cert), ["issuer-name", "valid", "serial", "sha256-fingerprint", "ari-cert-id"]);
         assert_eq!((&cert["issuer-name"], keys(&cert["valid"])), (&"/CN=Fake CA".into(), vec!["from", "until"]));
         assert_eq!(md["cert"]["valid"], cert["valid"]);
         assert_eq!(md["state"], 2);
         world.clock.advance(SignedDuration::from_hours(24 * 61));
         assert_eq!(domain(&registry, "c.test").unwrap()["renew"], true, "its window has opened");
+    }
+
+    #[test]
+    fn what_the_ca_suggests_is_shown_and_is_no_renewal() {
+        let mut world = World::new(&["k.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let until = domain(&registry, "k.test").unwrap()["renew-at"].clone();
+        let id = registry.entries[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        let suggested = json!({
+            "start": "2023-12-01T00:00:00.5Z", "end": "2023-12-03T00:00:00Z", "renew-at": "2023-12-02T06:07:08.9Z",
+            "explanation-url": "https://ca.test/why"
+        });
+        let advice = json!({
+            "asked": "Tue, 14 Nov 2023 22:00:00 GMT", "next-check": "Wed, 15 Nov 2023 04:00:00 GMT",
+            "certificates": { id: suggested, "another": suggested }
+        });
+        world.put(Group::Staging, "k.test", &Aspect::AriJson, &advice.to_string());
+        let md = domain(&registry, "k.test").unwrap();
+        assert_eq!(keys(&md)[keys(&md).len() - 3..], ["renew-at", "watched", "ari"]);
+        let expected = json!({
+            "suggested-window": { "from": "Fri, 01 Dec 2023 00:00:00 GMT", "until": "Sun, 03 Dec 2023 00:00:00 GMT" },
+            "renew-at": "Sat, 02 Dec 2023 06:07:08 GMT",
+            "explanation-url": "https://ca.test/why",
+            "next-check": "Wed, 15 Nov 2023 04:00:00 GMT"
+        });
+        assert_eq!((&md["ari"], &md["renew-at"]), (&expected, &expected["renew-at"]));
+        // If the CA has no say, what it said is not shown.
+        world.declared[0].settings.ari_renewals = Some(false);
+        let md = domain(&world.start(true), "k.test").unwrap();
+        assert_eq!((md.get("ari"), &md["renew-at"]), (None, &until));
     }
 
     #[test]
@@ -242,6 +288,7 @@ mod tests {
             live: registry.entries[0].live.clone(),
             kept_ready: None,
             watched: true,
+            issued_by: std::sync::Arc::default(),
             challenges: Ok(Vec::new()).into(),
         };
         let shown = object(&View::new(&registry, &entry, true), true);

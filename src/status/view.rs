@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
 use crate::model::{Globals, ManagedDomain, RenewMode, State, ca_name};
-use crate::registry::{Entry, Registry, StagedView, StagedViews, Validity, common_validity};
+use crate::registry::{Advice, Entry, Registry, StagedView, StagedViews, Validity, common_validity};
 
 /// A domain at a moment.
 pub struct View<'a> {
@@ -16,6 +16,8 @@ pub struct View<'a> {
     pub entry: &'a Entry,
     /// What is staged for it.
     pub staged: Option<Arc<StagedView>>,
+    /// What the CA suggests about its certificates.
+    pub advice: Arc<Advice>,
     /// When its renewal is due.
     pub renew_at: Timestamp,
     /// The moment.
@@ -47,8 +49,9 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn new(registry: &Registry, entry: &'a Entry, is_candidate: bool) -> Self {
         let now = registry.clock.now();
-        let staged = if is_candidate { registry.staged_view(&entry.md) } else { None };
-        Self { md: &entry.md, entry, staged, renew_at: entry.renew_at(now), now }
+        let (staged, advice) = if is_candidate { registry.staged_view(&entry.md) } else { Default::default() };
+        let renew_at = entry.renew_at(&advice, now);
+        Self { md: &entry.md, entry, staged, advice, renew_at, now }
     }
 
     /// Whether a renewal is due or under way.

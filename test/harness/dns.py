@@ -12,6 +12,8 @@ from .process import Service
 from .sandbox import Sandbox
 from .wait import wait
 
+# One that every user can run; that of the tests may be in somebody's home.
+_PYTHON = "/usr/bin/python3"
 _COMMAND = '''#!{python}
 """dns-01 command of the tests: publishes at the test's DNS and notes how it was called."""
 import json, sys, urllib.request
@@ -87,7 +89,7 @@ class Dns:
     def command(self) -> Path:
         """A program for MDChallengeDns01 that publishes here; `calls()` tells how it was called."""
         calls = self.sandbox.writable("dns-calls") / "calls"
-        text = _COMMAND.format(python=sys.executable, port=self._management, calls=calls)
+        text = _COMMAND.format(python=_PYTHON if Path(_PYTHON).exists() else sys.executable, port=self._management, calls=calls)
         return self.sandbox.write("bin/dns01", text, 0o755)
 
     def calls(self) -> list[list[str]]:

@@ -1,11 +1,13 @@
-"""A door in front of a Pebble that stops chosen requests: a renewal can be caught at any step."""
+"""A door in front of a Pebble that stops chosen requests, or answers them: a renewal can be caught at any step."""
 
 from __future__ import annotations
 
+import json
 import select
 import ssl
 import threading
 from collections.abc import Callable
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -47,12 +49,35 @@ class Hold:
         self._open.wait()
 
 
+class Refusal:
+    """Answers the next `count` requests whose path has `path` in it, in place of the CA, which does not see them."""
+
+    def __init__(self, path: str, answer: Response, count: int) -> None:
+        self.path, self.answer = path, answer
+        self._left, self.given = count, 0
+        self._lock = threading.Lock()
+
+    def catches(self, path: str) -> bool:
+        with self._lock:
+            if self._left == 0 or self.path not in path:
+                return False
+            self._left -= 1
+            self.given += 1
+            return True
+
+
 class Gate:
     """Passes everything on to a Pebble, whose answers then name this address instead of its own."""
 
     def __init__(self, pebble: Pebble, leaf: Leaf, port: int) -> None:
         self.pebble, self.port = pebble, port
         self._holds: list[Hold] = []
+        self._refusals: list[Refusal] = []
+        self._lock, self._under_way = threading.Lock(), 0
+        self.most_at_once = 0
+        """How many requests there were at most at a time."""
+        self.answered: list[str] = []
+        """Paths of all requests, in the order of their answers."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(leaf.chain_file, leaf.key_file)
 
@@ -82,6 +107,14 @@ class Gate:
         self._holds.append(Hold(path, answer, count))
         return self._holds[-1]
 
+    def refuse(self, path: str, status: int, problem: dict[str, Any], count: int = 1, **headers: str) -> Refusal:
+        """Answer requests with a problem document; `_` in the name of a header is a `-`."""
+        message = HTTPMessage()
+        for name, value in {"Content-Type": "application/problem+json", **headers}.items():
+            message[name.replace("_", "-")] = value
+        self._refusals.append(Refusal(path, Response(status, message, json.dumps(problem).encode()), count))
+        return self._refusals[-1]
+
     def stop(self) -> None:
         for hold in self._holds:
             hold.release()
@@ -89,12 +122,24 @@ class Gate:
         self._server.server_close()
 
     def _pass(self, path: str, send: Callable[[], Response], is_there: Callable[[], bool]) -> Response | None:
+        with self._lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            return self._pass_or_hold(path, send, is_there)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self.answered.append(path)
+
+    def _pass_or_hold(self, path: str, send: Callable[[], Response], is_there: Callable[[], bool]) -> Response | None:
         hold = next((hold for hold in self._holds if hold.catches(path)), None)
         if hold and not hold.answer:
             hold.stop_here()
             if not is_there():
                 return None
-        answer = send()
+        refusal = next((refusal for refusal in self._refusals if refusal.catches(path)), None)
+        answer = refusal.answer if refusal else send()
         if hold and hold.answer:
             hold.stop_here()
         return answer

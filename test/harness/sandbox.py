@@ -96,6 +96,10 @@ class Sandbox:
     def ocsp(self, md: str = "") -> Path:
         return self.store / "ocsp" / md
 
+    def renewals(self) -> list[str]:
+        """Domains that have a renewal in staging, and not only what the CA suggests about one."""
+        return sorted(path.parent.name for path in self.staging().glob("*/md.json"))
+
     def job(self, md: str, group: str = "staging") -> dict[str, Any]:
         """job.json of a domain, or {} if there is none."""
         return _json(self.store / group / md / "job.json")

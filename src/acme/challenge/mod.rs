@@ -1,32 +1,38 @@
 //! Challenges: the types there are, which one is taken, and the data that answers it.
 
-mod http_01;
+mod data;
 
 use std::fmt;
 
 use super::Challenge;
 
-pub use http_01::key_authorization;
+pub use data::{key_authorization, txt_value};
 
 /// A type of challenge that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChallengeType {
+    /// A certificate in a TLS handshake for the protocol `acme-tls/1` (RFC 8737).
+    TlsAlpn01,
     /// A file below `/.well-known/acme-challenge/` (RFC 8555 section 8.3).
     Http01,
+    /// A TXT record at `_acme-challenge.` (RFC 8555 section 8.4).
+    Dns01,
 }
 
-/// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SetUp {
     /// Its type.
     pub kind: ChallengeType,
     /// The name it is for.
     pub name: String,
+    /// The value of the TXT record, for dns-01.
+    pub txt: Option<String>,
 }
 
 impl ChallengeType {
     /// All types, in the order in which they are preferred.
-    pub const ALL: [Self; 1] = [Self::Http01];
+    pub const ALL: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
 
     /// The type of that name.
     #[must_use]
@@ -37,16 +43,22 @@ impl ChallengeType {
     /// Whether it can show control over all names below one. What answers for one host does not: no CA offers it then.
     #[must_use]
     pub fn proves_wildcards(self) -> bool {
-        match self {
-            Self::Http01 => false,
-        }
+        self == Self::Dns01
+    }
+
+    /// Whether a command of the administrator sets it up. What that did is not left until another run.
+    #[must_use]
+    pub fn needs_command(self) -> bool {
+        self == Self::Dns01
     }
 
     /// The name in the protocol.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::TlsAlpn01 => "tls-alpn-01",
             Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
         }
     }
 }
@@ -61,23 +73,38 @@ impl SetUp {
     /// Reads what `Display` writes; `None` for a type that cannot be torn down here.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (kind, name) = text.split_once(':')?;
-        Some(Self { kind: ChallengeType::parse(kind)?, name: name.to_owned() })
+        let (kind, rest) = text.split_once(':')?;
+        let kind = ChallengeType::parse(kind)?;
+        let (name, txt) = match rest.split_once(' ') {
+            Some((name, txt)) if kind == ChallengeType::Dns01 => (name, Some(txt.to_owned())),
+            _ => (rest, None),
+        };
+        Some(Self { kind, name: name.to_owned(), txt })
+    }
+
+    /// Whether this stored form is of a set-up that a command made.
+    #[must_use]
+    pub fn is_of_command(token: &str) -> bool {
+        Self::parse(token).is_some_and(|set_up| set_up.kind.needs_command())
     }
 }
 
 impl fmt::Display for SetUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind, self.name)
+        write!(f, "{}:{}", self.kind, self.name)?;
+        self.txt.as_ref().map_or(Ok(()), |txt| write!(f, " {txt}"))
     }
 }
 
-/// The first wanted type that the CA offers.
+/// The first wanted type that the CA offers. What has no token is none of these types, whatever its name.
 #[must_use]
-pub fn choose<'a>(wanted: &[ChallengeType], offered: &'a [Challenge]) -> Option<(ChallengeType, &'a Challenge)> {
-    wanted.iter().find_map(|kind| {
-        let challenge = offered.iter().find(|challenge| challenge.kind == kind.as_str())?;
-        Some((*kind, challenge))
+pub fn choose(
+    wanted: impl IntoIterator<Item = ChallengeType>,
+    offered: &[Challenge],
+) -> Option<(ChallengeType, &Challenge)> {
+    wanted.into_iter().find_map(|kind| {
+        let fits = |challenge: &&Challenge| challenge.kind == kind.as_str() && !challenge.token.is_empty();
+        Some((kind, offered.iter().find(fits)?))
     })
 }
 
@@ -88,19 +115,42 @@ mod tests {
     #[test]
     fn the_first_wanted_type_that_is_offered_is_taken() {
         let offer = |kinds: &[&str]| -> Vec<Challenge> {
-            kinds.iter().map(|kind| Challenge { kind: (*kind).to_owned(), ..Challenge::default() }).collect()
+            let challenge =
+                |kind: &&str| Challenge { kind: (*kind).to_owned(), token: "t".to_owned(), ..Challenge::default() };
+            kinds.iter().map(challenge).collect()
+        };
+        let taken = |wanted: &[ChallengeType], offered: &[Challenge]| {
+            choose(wanted.iter().copied(), offered).map(|(kind, _)| kind.as_str())
         };
         let all = ChallengeType::ALL;
-        assert_eq!(choose(&all, &offer(&["dns-01", "http-01"])).map(|(kind, _)| kind), Some(ChallengeType::Http01));
-        assert_eq!(choose(&all, &offer(&["foo-99"])), None);
-        assert_eq!(choose(&[], &offer(&["http-01"])), None);
+        let without_token = [Challenge { kind: "dns-01".to_owned(), ..Challenge::default() }];
+        let rows: [(&[ChallengeType], Vec<Challenge>, Option<&str>); 6] = [
+            (&all, offer(&["dns-01", "http-01"]), Some("http-01")),
+            (&all, offer(&["dns-01", "http-01", "tls-alpn-01"]), Some("tls-alpn-01")),
+            (&[ChallengeType::Dns01, ChallengeType::Http01], offer(&["http-01", "dns-01"]), Some("dns-01")),
+            (&all, offer(&["foo-99"]), None),
+            (&[], offer(&["http-01"]), None),
+            (&all, without_token.to_vec(), None),
+        ];
+        for (wanted, offered, expected) in rows {
+            assert_eq!(taken(wanted, &offered), expected, "{wanted:?} {offered:?}");
+        }
     }
 
     #[test]
-    fn a_set_up_is_remembered_as_type_and_name() {
-        let set_up = SetUp { kind: ChallengeType::Http01, name: "x.org".to_owned() };
-        assert_eq!(set_up.to_string(), "http-01:x.org");
-        assert_eq!(SetUp::parse("http-01:x.org"), Some(set_up));
+    fn a_set_up_is_remembered_as_type_and_name_with_the_value_of_a_record() {
+        let set_up = |kind, txt: Option<&str>| SetUp { kind, name: "x.org".to_owned(), txt: txt.map(str::to_owned) };
+        let rows = [
+            ("http-01:x.org", set_up(ChallengeType::Http01, None)),
+            ("tls-alpn-01:x.org", set_up(ChallengeType::TlsAlpn01, None)),
+            ("dns-01:x.org LoqXcYV8", set_up(ChallengeType::Dns01, Some("LoqXcYV8"))),
+            ("dns-01:x.org", set_up(ChallengeType::Dns01, None)),
+        ];
+        for (token, set_up) in rows {
+            assert_eq!(SetUp::parse(token).as_ref(), Some(&set_up));
+            assert_eq!(set_up.to_string(), token);
+            assert_eq!(SetUp::is_of_command(token), token.starts_with("dns"));
+        }
         assert_eq!(SetUp::parse("foo-99:x.org"), None);
     }
 }

@@ -1,10 +1,13 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::acme::facts::Said;
-use crate::acme::{Authorization, Challenge, OrderRecord, Poll};
+use crate::acme::facts::{Refusal, Said};
+use crate::acme::{Authorization, Challenge, OrderRecord, Poll, SetUp};
+use crate::model::Status;
 
 const HTTP: ChallengeType = ChallengeType::Http01;
+const DNS: ChallengeType = ChallengeType::Dns01;
+const ALPN: ChallengeType = ChallengeType::TlsAlpn01;
 
 fn start() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
@@ -37,10 +40,10 @@ fn earlier(status: OrderStatus) -> Facts {
 fn authorization(status: AuthorizationStatus, kind: &str, challenge: ChallengeStatus) -> AuthorizationFacts {
     let challenges = vec![
         Challenge { kind: "foo-99".to_owned(), ..Challenge::default() },
-        Challenge { kind: kind.to_owned(), status: challenge, ..Challenge::default() },
+        Challenge { kind: kind.to_owned(), status: challenge, token: "t".to_owned(), ..Challenge::default() },
     ];
     let value = Authorization { status, challenges, ..Authorization::default() };
-    AuthorizationFacts { url: "a".to_owned(), said: Some(Said { value, at: start() }), set_up: false, answered: false }
+    AuthorizationFacts { said: Some(Said { value, at: start() }), ..AuthorizationFacts::new("a".to_owned()) }
 }
 
 fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
@@ -61,7 +64,23 @@ fn valid() -> AuthorizationFacts {
 }
 
 fn answered() -> AuthorizationFacts {
-    AuthorizationFacts { set_up: true, answered: true, ..pending() }
+    AuthorizationFacts { answered: true, ..put(HTTP) }
+}
+
+/// A pending authorization whose challenge is in place.
+fn put(kind: ChallengeType) -> AuthorizationFacts {
+    let txt = (kind == DNS).then(|| "value".to_owned());
+    let set_up = Some(SetUp { kind, name: "x.org".to_owned(), txt });
+    AuthorizationFacts {
+        set_up,
+        ..authorization(AuthorizationStatus::Pending, kind.as_str(), ChallengeStatus::Pending)
+    }
+}
+
+/// The same, after that type failed.
+fn refused(kind: ChallengeType, set_up: Option<SetUp>) -> AuthorizationFacts {
+    let refusal = Refusal { kind, status: Status::GENERAL, text: "broken".to_owned() };
+    AuthorizationFacts { refused: vec![refusal], set_up, ..put(kind) }
 }
 
 fn set_up(mut facts: Facts) -> Facts {
@@ -152,11 +171,11 @@ fn an_invalid_order_is_explained_by_its_authorizations() {
 #[test]
 fn authorizations_are_met_one_after_the_other() {
     let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
-    let put = || AuthorizationFacts { set_up: true, ..pending() };
+    let put = || put(HTTP);
     let looking = authorization(AuthorizationStatus::Pending, "http-01", ChallengeStatus::Processing);
     let unknown = authorization(AuthorizationStatus::Pending, "dns-persist-01", ChallengeStatus::Pending);
     let met = authorization(AuthorizationStatus::Valid, "dns-persist-01", ChallengeStatus::Valid);
-    let looking_again = AuthorizationFacts { set_up: true, ..looking.clone() };
+    let looking_again = AuthorizationFacts { set_up: put().set_up, ..looking.clone() };
     let soon = || Step::Wait { until: after(100) };
     check(vec![
         ("not heard of", order(vec![valid(), unheard()]), Step::Refresh(1)),
@@ -175,6 +194,79 @@ fn authorizations_are_met_one_after_the_other() {
             Step::GiveUp(Failure::NoChallenge(0)),
         ),
         ("all valid already", order(vec![valid(), valid()]), soon()),
+    ]);
+}
+
+#[test]
+fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
+    let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
+    let offer = |mut facts: AuthorizationFacts, kind: ChallengeType| {
+        let challenge = Challenge { kind: kind.as_str().to_owned(), token: "t".to_owned(), ..Challenge::default() };
+        facts.said.as_mut().unwrap().value.challenges.push(challenge);
+        facts
+    };
+    let is_there = refused(ALPN, put(ALPN).set_up);
+    let without_token = Challenge { kind: "dns-01".to_owned(), ..Challenge::default() };
+    let mut tokenless = refused(ALPN, None);
+    tokenless.said.as_mut().unwrap().value.challenges.push(without_token);
+    check(vec![
+        ("part of it may be there", order(vec![offer(is_there, HTTP)]), Step::Withdraw(0)),
+        ("the next type", order(vec![offer(refused(ALPN, None), HTTP)]), Step::SetUp(0, HTTP)),
+        ("the next type is in place", order(vec![offer(refused(ALPN, put(HTTP).set_up), HTTP)]), Step::Answer(0, HTTP)),
+        ("none is left", order(vec![refused(ALPN, None)]), Step::GiveUp(Failure::NoChallenge(0))),
+        ("none that has a token", order(vec![tokenless]), Step::GiveUp(Failure::NoChallenge(0))),
+        ("none is left, with set-ups", set_up(order(vec![valid(), refused(HTTP, None)])), Step::TearDown),
+    ]);
+}
+
+#[test]
+fn what_commands_of_an_earlier_run_have_set_up_is_taken_away_first() {
+    let mut record = earlier(OrderStatus::Pending).record;
+    record.challenge_setups = vec!["http-01:x.org".to_owned()];
+    let files = Facts::new(false, record.clone(), ChallengeType::ALL.to_vec(), start());
+    record.challenge_setups.push("dns-01:x.org value".to_owned());
+    let records = Facts::new(false, record, ChallengeType::ALL.to_vec(), start());
+    check(vec![
+        ("files stay for the order", files, Step::Directory),
+        ("before the CA is asked", records.clone(), Step::CleanUp),
+        ("also where there is a certificate", Facts { chain: true, ..records }, Step::CleanUp),
+    ]);
+}
+
+#[test]
+fn a_name_and_its_wildcard_have_their_records_together_or_one_after_the_other() {
+    let dns = || AuthorizationFacts { set_up: None, ..put(DNS) };
+    let valid = |facts: AuthorizationFacts| {
+        let mut facts = facts;
+        facts.said.as_mut().unwrap().value.status = AuthorizationStatus::Valid;
+        facts
+    };
+    let answered = || AuthorizationFacts { answered: true, ..put(DNS) };
+    let other = |facts: AuthorizationFacts| {
+        let mut facts = facts;
+        facts.said.as_mut().unwrap().value.identifier.value = "y.org".to_owned();
+        facts
+    };
+    let unheard = || AuthorizationFacts { said: None, ..dns() };
+    let together = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
+    let one = |authorizations| Facts { one_txt: true, ..together(authorizations) };
+    let soon = || Step::Wait { until: after(100) };
+    check(vec![
+        ("together: the first", together(vec![dns(), dns()]), Step::SetUp(0, DNS)),
+        ("together: the second", together(vec![put(DNS), dns()]), Step::SetUp(1, DNS)),
+        ("together: perhaps there is a second", together(vec![put(DNS), unheard()]), Step::Refresh(1)),
+        ("together: both", together(vec![put(DNS), put(DNS)]), Step::Answer(0, DNS)),
+        ("together: the second needs none", together(vec![put(DNS), valid(dns())]), Step::Answer(0, DNS)),
+        ("together: the second answer", together(vec![answered(), put(DNS)]), Step::Answer(1, DNS)),
+        ("together: stay until all is over", together(vec![valid(answered()), answered()]), soon()),
+        ("another name does not matter", together(vec![put(DNS), other(dns())]), Step::Answer(0, DNS)),
+        ("one: the first", one(vec![dns(), dns()]), Step::SetUp(0, DNS)),
+        ("one: its answer", one(vec![put(DNS), dns()]), Step::Answer(0, DNS)),
+        ("one: the second waits", one(vec![answered(), dns()]), soon()),
+        ("one: the first is done", one(vec![valid(answered()), dns()]), Step::Withdraw(0)),
+        ("one: the second", one(vec![valid(dns()), dns()]), Step::SetUp(1, DNS)),
+        ("one: another name does not wait", one(vec![answered(), other(dns())]), Step::SetUp(1, DNS)),
+        ("one: nothing has to give way", one(vec![valid(answered()), valid(dns())]), soon()),
     ]);
 }
 

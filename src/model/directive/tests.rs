@@ -59,13 +59,13 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 49] = {
+const TABLE: [Row; 50] = {
     use Args::*;
     use Place::*;
     [
         ("<MDomain", Section, Server, true, true),
         ("<MDomainSet", Section, Server, true, true),
-        ("MDActivationDelay", One, Server, false, true),
+        ("MDActivationDelay", One, Server, true, true),
         ("MDBaseServer", One, Server, true, true),
         ("MDCACertificateFile", One, Anywhere, true, true),
         ("MDCAChallenges", List, Anywhere, true, true),
@@ -77,9 +77,10 @@ const TABLE: [Row; 49] = {
         ("MDCertificateMonitor", Two, Anywhere, true, false),
         ("MDCertificateProtocol", One, Anywhere, true, true),
         ("MDCertificateStatus", One, Anywhere, true, true),
-        ("MDChallengeDns01", Line, Anywhere, false, true),
-        ("MDChallengeDns01Version", One, Server, false, true),
+        ("MDChallengeDns01", Line, Anywhere, true, true),
+        ("MDChallengeDns01Version", One, Server, true, true),
         ("MDCheckInterval", One, Server, true, true),
+        ("MDCmdTimeout", OneOrTwo, Server, true, false),
         ("MDContactEmail", One, Anywhere, true, true),
         ("MDDriveMode", One, Anywhere, true, true),
         ("MDExternalAccountBinding", OneOrTwo, Anywhere, true, true),
@@ -89,20 +90,20 @@ const TABLE: [Row; 49] = {
         ("MDMatchNames", One, Server, true, true),
         ("MDMember", List, Anywhere, true, true),
         ("MDMembers", List, Anywhere, true, true),
-        ("MDMessageCmd", Line, Server, false, true),
+        ("MDMessageCmd", Line, Server, true, true),
         ("MDMustStaple", One, Anywhere, true, true),
         ("MDNotifyCmd", Line, Server, false, true),
         ("MDPortMap", OneOrTwo, Server, true, true),
         ("MDPrivateKeys", List, Anywhere, true, true),
-        ("MDProfile", One, Anywhere, false, true),
-        ("MDProfileMandatory", One, Anywhere, false, true),
+        ("MDProfile", One, Anywhere, true, true),
+        ("MDProfileMandatory", One, Anywhere, true, true),
         ("MDRenewMode", One, Anywhere, true, true),
-        ("MDRenewViaARI", One, Anywhere, false, true),
+        ("MDRenewViaARI", One, Anywhere, true, true),
         ("MDRenewWindow", One, Anywhere, true, true),
         ("MDRenewWorkers", One, Server, true, false),
         ("MDRequireHttps", One, AnywhereOrIf, true, true),
         ("MDRetryDelay", One, Server, true, true),
-        ("MDRetryFailover", One, Server, false, true),
+        ("MDRetryFailover", One, Server, true, true),
         ("MDServerStatus", One, Anywhere, true, true),
         ("MDStapleOthers", One, Anywhere, false, true),
         ("MDStapling", One, Anywhere, false, true),
@@ -219,6 +220,8 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDInitialDelay -1", "initial delay must not be negative"),
         (OUT, "MDRetryDelay x", "unrecognized duration format"),
         (OUT, "MDRetryDelay 0", "minimum delay must be greater than 0"),
+        (OUT, "MDCmdTimeout 0", "time-out must be greater than 0"),
+        (OUT, "MDCmdTimeout 10s x", "unrecognized duration format"),
         (OUT, "MDRetryFailover 0", "invalid argument, must be a number > 0"),
         (OUT, "MDRetryFailover -1", "invalid argument, must be a number > 0"),
         (OUT, "MDRetryFailover many", "invalid argument, must be a number > 0"),
@@ -255,6 +258,8 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         (OUT, "MDChallengeDns01Version 2"),
         (OUT, "MDNotifyCmd  /bin/x 'a  b' c "),
         (OUT, "MDMessageCmd"),
+        (OUT, "MDCmdTimeout 30 1h"),
+        (OUT, "MDCmdTimeout 20s"),
         (OUT, "MDStaplingKeepResponse 200%"),
         (IN, "MDStaplingRenewWindow 2d"),
         (OUT, "MDServerStatus on"),
@@ -271,6 +276,10 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         store_dir: Some("/root/store".into()),
         port_map: globals.port_map,
         check_interval: SignedDuration::from_secs(1),
+        cmd_timeout: crate::model::CmdTimeout {
+            events: std::time::Duration::from_secs(20),
+            dns01: std::time::Duration::from_secs(3600),
+        },
         initial_delay: SignedDuration::from_secs(180),
         retry_delay: SignedDuration::from_millis(1),
         retry_failover: 1,
@@ -286,11 +295,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
         without_effect: vec![
-            "MDRetryFailover",
-            "MDActivationDelay",
-            "MDChallengeDns01Version",
             "MDNotifyCmd",
-            "MDMessageCmd",
             "MDStaplingKeepResponse",
             "MDStaplingRenewWindow",
             "MDServerStatus",
@@ -397,7 +402,7 @@ fn what_a_domain_can_have_for_itself_is_of_the_whole_server_outside_of_sections(
     config.run(IN, "MDCertificateFile b.pem").unwrap();
     let own = &config.declared[0].settings;
     assert_eq!((own.dns01_command.as_deref(), own.proxy.as_deref()), (Some("/bin/own"), Some("http://own")));
-    assert_eq!((own.ca_file.as_deref(), own.proxy_ca_file.as_deref()), (Some("none"), Some("p.pem")));
+    assert_eq!((own.ca_file.as_deref(), own.proxy_ca_file.as_deref()), (Some("none"), Some("/root/p.pem")));
     assert_eq!(
         (own.cert_files.as_slice(), own.key_files.as_slice()),
         (&["/root/a.pem".to_owned(), "/root/b.pem".to_owned()][..], &["/a.key".to_owned()][..])

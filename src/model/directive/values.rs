@@ -165,6 +165,11 @@ pub(super) fn at_least(text: &str, least: SignedDuration, complaint: &str) -> Re
     if value < least { Err(format!("{complaint}: '{text}'")) } else { Ok(value) }
 }
 
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let value = at_least(text, SignedDuration::from_millis(1), "time-out must be greater than 0")?;
+    Ok(value.unsigned_abs())
+}
+
 pub(super) fn on_off(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "on" => Ok(true),

@@ -1,0 +1,31 @@
+//! What answers a challenge: the key authorization and what is made of it (RFC 8555 section 8).
+
+use crate::crypto::{CryptoError, PrivateKey, base64url, sha256, thumbprint};
+
+/// The text that proves that the holder of the account key was asked: `token.thumbprint` (RFC 8555 section 8.1).
+///
+/// # Errors
+/// If the account key is of a kind that has no thumbprint.
+pub fn key_authorization(token: &str, account_key: &PrivateKey) -> Result<String, CryptoError> {
+    Ok(format!("{token}.{}", thumbprint(account_key)?))
+}
+
+/// The value of the TXT record for dns-01 (RFC 8555 section 8.4).
+///
+/// # Errors
+/// If there is no SHA-256 to be had.
+pub fn txt_value(key_authorization: &str) -> Result<String, CryptoError> {
+    Ok(base64url(&sha256(key_authorization.as_bytes())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_of_the_record_is_the_digest() {
+        // The token of RFC 8555 section 8.4 with the thumbprint of RFC 7638 section 3.1.
+        let sample = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        assert_eq!(txt_value(sample).unwrap(), "ZTRx1Ckl1-tM05o5zaizTTA0yUy5AGereMgSNWC6Ll8");
+    }
+}

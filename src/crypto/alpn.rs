@@ -1,0 +1,86 @@
+//! The certificate that answers a tls-alpn-01 challenge (RFC 8737 section 3).
+
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::x509::extension::BasicConstraints;
+use openssl::x509::{X509, X509Extension};
+
+use super::csr::{alt_names, subject};
+use super::self_signed::random_serial;
+use super::{Certificate, CryptoError, PrivateKey, sha256};
+use crate::model::{DomainName, Timestamp};
+
+const COMMON_NAME: &str = "tls-alpn-01-challenge";
+/// id-pe-acmeIdentifier.
+const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
+const DAYS: i64 = 7;
+
+/// A certificate for `name` alone that the key signs itself, with the digest of the key authorization in it.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn alpn_certificate(
+    key: &PrivateKey,
+    name: &DomainName,
+    key_authorization: &str,
+    from: Timestamp,
+) -> Result<Certificate, CryptoError> {
+    let digest = key.digest()?;
+    let from = from.as_second();
+    let common_name = subject(Some(COMMON_NAME))?;
+    let mut certificate = X509::builder()?;
+    certificate.set_version(2)?;
+    certificate.set_serial_number(random_serial()?.as_ref())?;
+    certificate.set_subject_name(&common_name)?;
+    certificate.set_issuer_name(&common_name)?;
+    certificate.set_pubkey(key.pkey())?;
+    certificate.set_not_before(Asn1Time::from_unix(from)?.as_ref())?;
+    certificate.set_not_after(Asn1Time::from_unix(from + DAYS * 86_400)?.as_ref())?;
+    certificate.append_extension(BasicConstraints::new().critical().build()?)?;
+    let alt_names = alt_names(&[name.identifier()]).build(&certificate.x509v3_context(None, None))?;
+    certificate.append_extension(alt_names)?;
+    certificate.append_extension(acme_identifier(key_authorization)?)?;
+    certificate.sign(key.pkey(), digest)?;
+    Certificate::from_der(&certificate.build().to_der()?)
+}
+
+/// An OCTET STRING of 32 bytes, critical.
+fn acme_identifier(key_authorization: &str) -> Result<X509Extension, CryptoError> {
+    let digest = sha256(key_authorization.as_bytes())?;
+    let value = [&[0x04, 0x20], digest.as_slice()].concat();
+    let id = Asn1Object::from_str(ACME_IDENTIFIER)?;
+    Ok(X509Extension::new_from_der(&id, true, Asn1OctetString::new_from_bytes(&value)?.as_ref())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::KeySpec;
+
+    #[test]
+    fn certificate_has_the_name_and_the_digest_and_is_signed_by_its_key() {
+        let from = Timestamp::from_second(1_700_000_000).unwrap();
+        let name = DomainName::parse("a.example.org").unwrap();
+        for spec in
+            [KeySpec::Default, KeySpec::Ec { curve: "P-384".to_owned() }, KeySpec::Ec { curve: "ed25519".into() }]
+        {
+            let key = PrivateKey::generate(&spec).unwrap();
+            let certificate = alpn_certificate(&key, &name, "token.thumbprint", from).unwrap();
+            assert_eq!(certificate.names(), ["a.example.org"]);
+            assert_eq!(certificate.summary().issuer_name(), "/CN=tls-alpn-01-challenge");
+            assert_eq!((certificate.not_before(), certificate.not_after().as_second()), (from, 1_700_604_800));
+            assert!(key.fits(&certificate));
+            let x509 = X509::from_der(certificate.to_der()).unwrap();
+            assert!(x509.verify(key.pkey()).unwrap());
+            // OBJECT IDENTIFIER, BOOLEAN true, OCTET STRING around an OCTET STRING.
+            let mut extension = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x01\x1f\x01\x01\xff\x04\x22\x04\x20".to_vec();
+            extension.extend(sha256(b"token.thumbprint").unwrap());
+            assert!(certificate.to_der().windows(extension.len()).any(|part| part == extension), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_sign_is_an_error() {
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "X25519".to_owned() }).unwrap();
+        assert!(alpn_certificate(&key, &DomainName::parse("a.org").unwrap(), "t", Timestamp::UNIX_EPOCH).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! What the administrator's commands inherit from a child of the server: its environment, and nothing else.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::exec;
+
+/// Where programs are looked for if the server was started without saying.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The first descriptor that is not standard input, output or error.
+const FIRST: libc::c_uint = 3;
+
+/// Has every command of this child prepared. Not for the parent: it runs none.
+pub fn install() {
+    exec::install(Some(prepare));
+}
+
+fn prepare(command: &mut Command) {
+    if std::env::var_os("PATH").is_none() {
+        command.env("PATH", PATH);
+    }
+    // SAFETY: `in_new_process` calls nothing but functions that are allowed between fork and exec, and takes no memory.
+    unsafe { command.pre_exec(in_new_process) };
+}
+
+/// Between fork and exec. Handlers end with exec by themselves and the standard library unblocks signals, but ignored
+/// signals stay ignored, and sockets of the server stay open.
+fn in_new_process() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no conditions; for signals that cannot be set it fails, which is as well.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // Closed by exec, and not here: the standard library reports a failing exec through one of them.
+    // SAFETY: the descriptors of a process that has one thread and does nothing but exec; they stay open until then.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if marked == 0 { Ok(()) } else { mark_each() }
+}
+
+/// For a kernel before 5.11.
+fn mark_each() -> io::Result<()> {
+    // SAFETY: no conditions.
+    let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+    for descriptor in FIRST as libc::c_int..libc::c_int::try_from(limit).unwrap_or(libc::c_int::MAX) {
+        // SAFETY: fails for a number that is no descriptor.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}

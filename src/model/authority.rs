@@ -1,0 +1,226 @@
+//! What a renewal remembers of each of its CAs, and which of them is to be asked next.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::time::gmt;
+
+/// A CA that wants to be left alone for longer is passed over while another one may be asked. So long one waits for a
+/// CA anyway, after some failures.
+const TOO_LONG: SignedDuration = SignedDuration::from_hours(24);
+
+/// One CA in the report of a renewal (`job.json`).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct AuthorityRecord {
+    /// Its directory URL.
+    pub url: String,
+    /// Failures in a row, in its present turn.
+    pub errors: u32,
+    /// How often it has failed so often in a row that the next one took its place.
+    pub turns: u32,
+    /// It does not want to be asked before this moment.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Timestamp>,
+}
+
+/// What is remembered of the CAs of one domain since its last success.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Authorities(Vec<AuthorityRecord>);
+
+/// The CA to ask next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Its directory URL.
+    pub url: String,
+    /// Failures at it since the last success.
+    pub failures: u32,
+    /// It does not want to be asked before this moment.
+    pub retry_after: Option<Timestamp>,
+}
+
+impl Authorities {
+    /// What is known where there was one CA only: `errors` failures in a row.
+    #[must_use]
+    pub fn of_one(url: &str, errors: u32, retry_after: Option<Timestamp>) -> Self {
+        Self(vec![AuthorityRecord { url: url.to_owned(), errors, turns: 0, retry_after }])
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The CA that is to be asked next: of those in `urls`, the one that has had the fewest turns, the first if there
+    /// are several. One that wants to be left alone for more than a day comes after those that do not.
+    #[must_use]
+    pub fn next(&self, urls: &[String], failover: u32, now: Timestamp) -> Option<Next> {
+        let known = |url: &String| self.0.iter().find(|record| record.url == *url);
+        let rank = |url: &&String| {
+            let record = known(url);
+            (record.and_then(|record| record.postponed(now)), record.map_or(0, |record| record.turns))
+        };
+        let url = urls.iter().min_by_key(rank)?;
+        let record = known(url);
+        Some(Next {
+            url: url.clone(),
+            failures: record.map_or(0, |record| record.turns.saturating_mul(failover).saturating_add(record.errors)),
+            retry_after: record.and_then(|record| record.retry_after).filter(|at| *at > now),
+        })
+    }
+
+    /// Notes a failure at the CA `url`. Its turn is over after `failover` of them, or if it wants to be left alone for
+    /// long.
+    pub fn failed(&mut self, url: &str, retry_after: Option<Timestamp>, failover: u32, now: Timestamp) {
+        let at = self.0.iter().position(|record| record.url == url).unwrap_or_else(|| {
+            self.0.push(AuthorityRecord { url: url.to_owned(), ..AuthorityRecord::default() });
+            self.0.len() - 1
+        });
+        let record = &mut self.0[at];
+        record.errors = record.errors.saturating_add(1);
+        record.retry_after = retry_after.filter(|at| *at > now);
+        if record.errors >= failover || record.postponed(now).is_some() {
+            record.turns = record.turns.saturating_add(1);
+            record.errors = 0;
+        }
+    }
+
+    /// Starts over: what counts is only when a CA wants to be asked again.
+    pub fn start_over(&mut self, now: Timestamp) {
+        self.0.retain(|record| record.retry_after.is_some_and(|at| at > now));
+        self.0.iter_mut().for_each(|record| (record.errors, record.turns) = (0, 0));
+    }
+}
+
+impl AuthorityRecord {
+    /// Until when, if that is too long to wait for it.
+    fn postponed(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retry_after.filter(|at| at.duration_since(now) > TOO_LONG)
+    }
+}
+
+/// Whether two directory URLs are those of one CA. Case of the host and a slash at the end do not matter: nobody wants
+/// all certificates renewed for these.
+#[must_use]
+pub fn is_same_ca(a: &str, b: &str) -> bool {
+    let normal = |text: &str| Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
+    normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn urls(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// url, errors, turns, Retry-After in hours
+    fn known(rows: &[(&str, u32, u32, i64)]) -> Authorities {
+        let record = |(url, errors, turns, hours): &(&str, u32, u32, i64)| AuthorityRecord {
+            url: (*url).to_owned(),
+            errors: *errors,
+            turns: *turns,
+            retry_after: (*hours > 0).then(|| at(hours * HOUR)),
+        };
+        Authorities(rows.iter().map(record).collect())
+    }
+
+    #[test]
+    fn the_next_ca_is_the_first_with_the_fewest_turns() {
+        type Row = (&'static [&'static str], &'static [(&'static str, u32, u32, i64)], Option<(&'static str, u32)>);
+        let rows: [Row; 13] = [
+            (&[], &[], None),
+            (&["a"], &[], Some(("a", 0))),
+            (&["a", "b"], &[], Some(("a", 0))),
+            (&["a", "b"], &[("a", 2, 0, 0)], Some(("a", 2))),
+            // Its turn is over.
+            (&["a", "b"], &[("a", 0, 1, 0)], Some(("b", 0))),
+            (&["a", "b", "c"], &[("a", 0, 1, 0), ("b", 0, 1, 0)], Some(("c", 0))),
+            // Round again, and it is known how often it failed before.
+            (&["a", "b"], &[("a", 0, 1, 0), ("b", 0, 1, 0)], Some(("a", 3))),
+            (&["a", "b"], &[("a", 2, 1, 0), ("b", 0, 1, 0)], Some(("a", 5))),
+            // What is no longer configured does not count, and one that is new has not had a turn.
+            (&["b"], &[("a", 2, 0, 0), ("b", 1, 4, 0)], Some(("b", 13))),
+            (&["a", "b", "new"], &[("a", 0, 1, 0), ("b", 0, 1, 0)], Some(("new", 0))),
+            // A pause of hours is waited for, one of days is not where there is another CA.
+            (&["a", "b"], &[("a", 1, 0, 24)], Some(("a", 1))),
+            (&["a", "b"], &[("a", 1, 0, 25)], Some(("b", 0))),
+            (&["a", "b"], &[("a", 1, 0, 72), ("b", 1, 1, 48)], Some(("b", 4))),
+        ];
+        for (configured, records, expected) in rows {
+            let next = known(records).next(&urls(configured), 3, at(0));
+            let found = next.as_ref().map(|next| (next.url.as_str(), next.failures));
+            assert_eq!(found, expected, "{configured:?} {records:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_after_belongs_to_one_ca_and_passes() {
+        let records = known(&[("a", 1, 0, 2), ("b", 0, 0, 3)]);
+        let asked = |configured: &[&str], now| records.next(&urls(configured), 3, now).unwrap().retry_after;
+        assert_eq!(asked(&["a", "b"], at(0)), Some(at(2 * HOUR)));
+        assert_eq!(asked(&["b"], at(0)), Some(at(3 * HOUR)));
+        assert_eq!(asked(&["c"], at(0)), None);
+        assert_eq!(asked(&["a"], at(2 * HOUR)), None);
+    }
+
+    #[test]
+    fn every_ca_has_its_turn_and_the_first_is_the_next_after_the_last() {
+        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        let mut order = String::new();
+        for _ in 0..14 {
+            let next = records.next(&configured, 3, at(0)).unwrap();
+            order.push_str(&next.url);
+            records.failed(&next.url, None, 3, at(0));
+        }
+        assert_eq!(order, "aaabbbaaabbbaa");
+        assert_eq!(records, known(&[("a", 2, 2, 0), ("b", 0, 2, 0)]));
+    }
+
+    #[test]
+    fn a_ca_that_asks_for_days_has_had_its_turn() {
+        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        records.failed("a", Some(at(30 * HOUR)), 13, at(0));
+        assert_eq!(records, known(&[("a", 0, 1, 30)]));
+        // Hours later a day is left. What was begun at the other CA goes on there.
+        assert_eq!(records.next(&configured, 13, at(10 * HOUR)).unwrap().url, "b");
+    }
+
+    #[test]
+    fn starting_over_keeps_what_cas_asked_for() {
+        let mut records = known(&[("a", 2, 1, 5), ("b", 1, 0, 0), ("c", 0, 1, 1)]);
+        records.start_over(at(2 * HOUR));
+        assert_eq!(records, known(&[("a", 0, 0, 5)]));
+    }
+
+    #[test]
+    fn records_have_a_json_form_that_reads_back() {
+        let text = r#"[{"url":"https://ca/dir","errors":2,"turns":1,"retry-after":"Thu, 29 Aug 2019 16:06:35 GMT"},{"url":"b","errors":0,"turns":0}]"#;
+        let records: Authorities = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&records).unwrap(), text);
+    }
+
+    #[test]
+    fn spelling_makes_no_other_ca() {
+        let rows = [
+            ("https://ca.test/dir", "https://ca.test/dir", true),
+            ("https://CA.test:443/dir/", "https://ca.test/dir", true),
+            ("https://ca.test/dir", "https://ca.test/Dir", false),
+            ("https://ca.test/dir", "https://ca.test:14000/dir", false),
+            ("no url", "no url", true),
+        ];
+        for (a, b, same) in rows {
+            assert_eq!(is_same_ca(a, b), same, "{a} {b}");
+        }
+    }
+}
