@@ -120,6 +120,8 @@ pub struct Entry {
     pub watched: bool,
     /// The CA as it was when the certificates were issued.
     pub issued_by: Arc<CaSettings>,
+    /// When what is in the store was put there: the last activation.
+    pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
@@ -422,7 +424,8 @@ impl Setup {
         let same =
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, challenges }, stored)
+        let activated = live::activated(&self.vault, &md);
+        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, activated, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
