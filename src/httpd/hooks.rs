@@ -83,7 +83,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
-            note!(Warning, err.status(); "{err}");
+            report!(MD0028, err.status(); "{err}");
         }
     }
     let servers: Vec<Server<'_>> = main.all().collect();

@@ -200,7 +200,7 @@ impl Setup {
                 accounts
             }
             Err(err) => {
-                note!(Warning, err.status; "new accounts stay in staging: {err}");
+                report!(MD0028, err.status; "new accounts stay in staging: {err}");
                 Accounts::default()
             }
         };
@@ -433,7 +433,7 @@ impl Setup {
         let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
         for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
             if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
-                note!(Warning, err.status(); "challenge data for {name} cannot be removed: {err}");
+                report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
     }
@@ -461,7 +461,7 @@ impl Setup {
             job.next_run = job.retry_after.max(turn::validation_floor(&job, now));
             job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
-                note!(Warning, err.status; "{name}: {err}");
+                report!(MD0028, err.status; "{name}: {err}");
             }
         }
     }
