@@ -169,6 +169,12 @@ impl Events {
         Self { notify: None, message: None, cancel: Cancel::default(), silent: true }
     }
 
+    /// Whether there is anybody to tell.
+    #[must_use]
+    pub fn has_commands(&self) -> bool {
+        self.notify.is_some() || self.message.is_some()
+    }
+
     /// Tells the commands of an event. Without a command it counts as told; one that was told a moment ago is not told
     /// again (AH10267). Both are noted in `job`, the report on the domain.
     ///
@@ -183,8 +189,7 @@ impl Events {
             report!(AH10267, "{name}: '{reason}' is not told again before {}", time::format_gmt(until));
             return Ok(());
         }
-        let has_command = self.notify.is_some() || self.message.is_some();
-        let facts = if has_command { facts(event, about, job, now) } else { Vec::new() };
+        let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
         if matches!(event, Event::Renewed) {
             self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
             report!(

@@ -599,6 +599,4 @@ mod faults;
 #[cfg(test)]
 mod several_cas;
 #[cfg(test)]
-mod telling;
-#[cfg(test)]
 mod tests;

@@ -217,8 +217,7 @@ impl Renewal {
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
         if is_ready {
-            // Commands may look, and take their time.
-            let _ = journal.save_job();
+            journal.save_for_commands();
             tell_renewed(journal, &self.registry, now);
         }
         journal.job.next_run
@@ -259,8 +258,7 @@ impl Renewal {
             report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
         }
         job.last = Some(result);
-        // Commands may look, and take their time.
-        let _ = journal.save_job();
+        journal.save_for_commands();
         // That one of them fails too hides neither the reason nor the time of the next attempt.
         let _ = journal.raise(Event::Errored, &entry.live.certificates);
         warn(entry, journal, &self.registry, now);

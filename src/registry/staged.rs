@@ -68,6 +68,14 @@ impl StagedJournal {
         self.events.raise(event, &about, &mut self.job, self.clock.now())
     }
 
+    /// Writes the report before commands are told, who may look and take their time.
+    pub fn save_for_commands(&mut self) {
+        if self.events.has_commands() {
+            // It is written once more after them, with its errors.
+            let _ = self.save_job();
+        }
+    }
+
     /// Writes the report.
     ///
     /// # Errors

@@ -1,19 +1,9 @@
-//! Tests: which commands hear of what in the life of a domain, and what their failures mean for it.
+//! Which commands hear of what in the life of a domain, and what their failures mean for it.
 
 use std::path::Path;
-use std::time::Duration;
 
-use jiff::SignedDuration;
-
-use super::world::{World, declared, host, logged, p256, watch_log};
 use super::*;
-use crate::acme::fake_ca::{Fault, Operation, problem};
-use crate::crypto::{PrivateKey, self_signed};
 use crate::model::Window;
-
-fn hours(hours: i64) -> SignedDuration {
-    SignedDuration::from_hours(hours)
-}
 
 /// A command that notes how it is called, and then does this.
 fn noting(directory: &Path, then: &str) -> Option<String> {
