@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::turn::{self, Turn};
 use super::{Advice, Entry, Registry, challenges, schedule};
-use crate::acme::{AcmeError, Outcome, PortError};
+use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
@@ -50,6 +50,8 @@ struct State {
     busy: HashSet<usize>,
     /// The CAs that renewals which are open or in the hands of a worker go to, by position.
     begun_at: HashMap<usize, String>,
+    /// Domains that can use dns-01 only, by position.
+    dns_only: HashSet<usize>,
     /// When to look at a domain again, by position.
     looks: Vec<Timestamp>,
     /// Reports on failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
@@ -105,6 +107,9 @@ impl Renewals {
     const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
     /// When to look again at a domain that another process works on.
     const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+    /// Renewals that wait for commands in the DNS may be this many. Commands run one at a time, and one that hangs is not to
+    /// keep those that need none from their CA.
+    const MOST_DNS_ONLY: usize = 4;
     /// When to ask a CA again if an answer of it made a worker panic.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
@@ -113,11 +118,14 @@ impl Renewals {
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let looks = vec![Timestamp::MIN; registry.entries.len()];
         let ask_again = looks.clone();
+        let is_dns_only = |entry: &Entry| matches!(&*entry.challenges, Ok(types) if *types == [ChallengeType::Dns01]);
+        let entries = registry.entries.iter().enumerate();
+        let dns_only = entries.filter(|(_, entry)| is_dns_only(entry)).map(|(position, _)| position).collect();
         Self {
             registry,
             clients,
             random,
-            state: Mutex::new(State { looks, ask_again, ..State::default() }),
+            state: Mutex::new(State { dns_only, looks, ask_again, ..State::default() }),
             changed: Condvar::new(),
             advisor: Advisor::default(),
         }
@@ -510,9 +518,13 @@ impl State {
 
     /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
     fn take_due(&mut self, now: Timestamp) -> Option<usize> {
-        let may_begin = self.cas.iter_mut().filter(|(_, ca)| !ca.due.is_empty() && ca.pace.may_begin(now));
-        let (url, ca) = may_begin.min_by_key(|(_, ca)| ca.pace.next())?;
-        let position = ca.due.pop_front()?;
+        let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
+        let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
+        let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
+        let ready = self.cas.iter_mut().filter(|(_, ca)| ca.pace.may_begin(now));
+        let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
+        let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.pace.next())?;
+        let position = ca.due.remove(place)?;
         ca.pace.begin(now);
         self.begun_at.insert(position, url.clone());
         Some(position)

@@ -257,6 +257,34 @@ fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
 }
 
 #[test]
+fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..40).map(|number| format!("d{number}.dns.test")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push("last.dns.test");
+    let mut world = World::new(&names);
+    for declared in &mut world.declared[..40] {
+        declared.settings.challenges = Some(vec!["dns-01".to_owned()]);
+    }
+    let go = directory.path().join("go");
+    world.globals.dns01_command =
+        noting(directory.path(), &format!("while test ! -e {}; do sleep 0.01; done", go.display()));
+    let renewals = Arc::new(world.renewals_with(false, world.moving_clock(), |_| None));
+    let workers: Vec<_> = (0..renewals.tick())
+        .map(|_| {
+            let renewals = Arc::clone(&renewals);
+            std::thread::spawn(move || renewals.work(&Cancel::default()))
+        })
+        .collect();
+    while !world.job(Group::Staging, "last.dns.test").is_some_and(|job| job.finished) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(world.store.list(Group::Staging).unwrap().len() <= 5);
+    std::fs::write(go, "").unwrap();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
+#[test]
 fn warnings_that_hang_do_not_delay_renewals() {
     let (name, directory) = ("hung.telling.test", tempfile::tempdir().unwrap());
     let mut world = World::new(&[name]);
