@@ -5,7 +5,7 @@
 //! ```text
 //! model  clock  cancel  log         values, time, messages: no I/O
 //! crypto  http  exec  store         one outside thing each
-//! acme                              RFC 8555 on crypto and http
+//! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! registry                          all managed domains: configuration, store, renewals
 //! status                            snapshots as JSON
 //! httpd (feature `httpd`), cli      the server, and the command line a2md
@@ -22,6 +22,7 @@ pub mod http;
 pub mod store;
 
 pub mod acme;
+pub mod ocsp;
 pub mod registry;
 pub mod status;
 

@@ -25,6 +25,7 @@ mod renewals;
 mod schedule;
 mod staged;
 mod staged_view;
+mod stapling;
 mod suitable;
 mod turn;
 mod vault;
@@ -66,6 +67,7 @@ pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use staged_view::{StagedView, StagedViews};
+pub use stapling::{OTHER, OcspClient, Sha1, Staple, Stapling, StaplingWork, is_stapled};
 pub use suitable::reachability;
 pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
@@ -107,6 +109,9 @@ pub struct Setup {
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
     looked_at: RefCell<HashMap<DomainName, (usize, LiveSet)>>,
+    /// What sections say of stapling themselves, by the domain's name.
+    stapling_said: HashMap<DomainName, bool>,
+    primer: RefCell<stapling::Primer>,
 }
 
 /// A domain of the registry. Read-only from the end of the start on.
@@ -140,6 +145,8 @@ pub struct Registry {
     pub entries: Vec<Entry>,
     /// Finds domains by name.
     pub index: DomainIndex,
+    /// The certificates that are stapled, and their responses.
+    pub stapling: Arc<Stapling>,
     /// Positions of the domains that apply to each host.
     assigned: Vec<Vec<usize>>,
     staged_views: StagedViews,
@@ -158,6 +165,8 @@ impl Setup {
         let Start { declared, main, globals, hosts, is_restart, read_only } = start;
         let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
+        let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
+        let stapling_said = declared.iter().filter_map(said).collect();
         let setup = Self {
             vault,
             clock,
@@ -170,6 +179,8 @@ impl Setup {
             read_only,
             placeholders: Default::default(),
             looked_at: RefCell::default(),
+            stapling_said,
+            primer: RefCell::default(),
         };
         if !read_only {
             setup.synchronise();
@@ -285,6 +296,29 @@ impl Setup {
         usable
     }
 
+    /// Whether certificates of the host at `position` are stapled, and if so, the domain that they count as; none for
+    /// certificates of others. `stapling` and `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits.
+    #[must_use]
+    pub fn staples(
+        &self,
+        position: usize,
+        stapling: Option<bool>,
+        others: Option<bool>,
+    ) -> Option<Option<&ManagedDomain>> {
+        let assigned = self.assigned.get(position).map_or(&[][..], Vec::as_slice);
+        let only = match assigned {
+            [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
+            _ => None,
+        };
+        stapling::is_stapled(only, stapling, others).then(|| self.domains.get(*assigned.first()?))
+    }
+
+    /// Takes a certificate to be stapled, given as PEM with its issuer after it, and the domain that it counts as. `false` if
+    /// there is nothing to be had for it: it names no responder, or cannot be used (AH10268, AH10269).
+    pub fn prime(&self, md: Option<&ManagedDomain>, pem: &[u8]) -> bool {
+        self.primer.borrow_mut().prime(md, pem)
+    }
+
     /// Sees to it that the domain has placeholders.
     ///
     /// # Errors
@@ -337,9 +371,21 @@ impl Setup {
             report!(AH10075, "no managed domains to supervise");
         }
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
-        let Self { vault, clock, globals, assigned, .. } = self;
-        let tells = true;
-        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views, accounts, challenges, tells })
+        let Self { vault, clock, globals, assigned, primer, .. } = self;
+        let (stapling, tells) = (Arc::new(primer.into_inner().finish()), true);
+        Ok(Registry {
+            vault,
+            clock,
+            globals,
+            entries,
+            index,
+            stapling,
+            assigned,
+            staged_views,
+            accounts,
+            challenges,
+            tells,
+        })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
