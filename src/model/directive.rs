@@ -26,8 +26,6 @@ pub struct Directive {
     pub place: Place,
     /// What `httpd -L` says of it.
     pub help: &'static CStr,
-    /// Whether this version does something for it. If not, its value is checked and kept.
-    pub has_effect: bool,
     /// Whether it is new here: the C module does not know it.
     pub is_ours: bool,
     /// Checks the arguments and sets the value.
@@ -214,19 +212,19 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.settings().require_https = Some(values::require_https(args[0])?);
         Ok(())
     }),
-    inert(c"MDStapling", Args::One, Place::Anywhere, c"whether OCSP responses are stapled: 'on' or 'off'", |scope, args| {
+    row(c"MDStapling", Args::One, Place::Anywhere, c"whether OCSP responses are stapled: 'on' or 'off'", |scope, args| {
         scope.settings().stapling = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDStapleOthers", Args::One, Place::Anywhere, c"whether stapling includes hosts without a managed domain: 'on' or 'off'", |scope, args| {
+    row(c"MDStapleOthers", Args::One, Place::Anywhere, c"whether stapling includes hosts without a managed domain: 'on' or 'off'", |scope, args| {
         scope.settings().staple_others = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDStaplingKeepResponse", Args::One, Place::Anywhere, c"age at which OCSP responses are deleted, or a percentage of a week", |scope, args| {
+    row(c"MDStaplingKeepResponse", Args::One, Place::Anywhere, c"age at which OCSP responses are deleted, or a percentage of a week", |scope, args| {
         scope.globals.keep_response = Window::parse_any(args[0]).map_err(|err| err.to_string())?;
         Ok(())
     }),
-    inert(c"MDStaplingRenewWindow", Args::One, Place::Anywhere, c"time before the end of an OCSP response to renew it in, or a percentage of its life", |scope, args| {
+    row(c"MDStaplingRenewWindow", Args::One, Place::Anywhere, c"time before the end of an OCSP response to renew it in, or a percentage of its life", |scope, args| {
         scope.globals.stapling_renew_window = window(args[0]).map_err(|err| err.replace("a length", "with a length"))?;
         Ok(())
     }),
@@ -302,12 +300,7 @@ pub static DIRECTIVES: [Directive; 50] = [
 ];
 
 const fn row(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
-    Directive { name, args, place, help, has_effect: true, is_ours: false, apply }
-}
-
-/// A row whose directive has no effect in this version.
-const fn inert(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
-    Directive { has_effect: false, ..row(name, args, place, help, apply) }
+    Directive { name, args, place, help, is_ours: false, apply }
 }
 
 /// The row as one that the C module does not have.
@@ -335,11 +328,7 @@ impl Directive {
             (Place::Domain, Target::Server { .. }) => return Err(format!("{name} {OUTSIDE}")),
             _ => {}
         }
-        (self.apply)(scope, args).map_err(|err| format!("{name}: {err}"))?;
-        if !self.has_effect && !scope.globals.without_effect.contains(&name) {
-            scope.globals.without_effect.push(name);
-        }
-        Ok(())
+        (self.apply)(scope, args).map_err(|err| format!("{name}: {err}"))
     }
 }
 
