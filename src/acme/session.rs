@@ -11,7 +11,7 @@ use super::{AcmeError, Directory};
 use crate::clock::Clock;
 use crate::crypto::{KeyRef, PrivateKey, sign_jws};
 use crate::http::{HttpClient, Request, Response};
-use crate::model::{Problem, time};
+use crate::model::Problem;
 
 /// Talks to one CA. Not shared between renewals.
 pub struct Session {
@@ -135,13 +135,8 @@ impl Session {
     /// When the CA wants to be asked again (RFC 9110 section 10.2.3), at most a week from now.
     #[must_use]
     pub fn retry_after(&self, response: &Response) -> Option<Timestamp> {
-        let (text, now) = (response.header("Retry-After")?.trim(), self.clock.now());
-        let longest = now + Self::MAX_RETRY_AFTER;
-        let at = match text.parse::<u32>() {
-            Ok(seconds) => now + SignedDuration::from_secs(seconds.into()),
-            Err(_) => time::parse_gmt(text)?,
-        };
-        Some(at.min(longest))
+        let now = self.clock.now();
+        Some(response.retry_after(now)?.min(now + Self::MAX_RETRY_AFTER))
     }
 }
 

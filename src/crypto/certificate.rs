@@ -121,10 +121,14 @@ impl Certificate {
         Summary::new(issuer, (facts.not_before, facts.not_after), &facts.serial, &facts.der)
     }
 
-    /// SHA-1 of the DER, in lower-case hexadecimal.
+    /// SHA-1 of the DER.
     #[must_use]
-    pub fn sha1_hex(&self) -> String {
-        self.fingerprint(MessageDigest::sha1())
+    pub fn sha1(&self) -> [u8; 20] {
+        // Only a library that is configured to refuse the digest fails here; the fingerprint then matches nothing.
+        hash(MessageDigest::sha1(), &self.0.der)
+            .ok()
+            .and_then(|digest| digest.as_ref().try_into().ok())
+            .unwrap_or_default()
     }
 
     /// Where its OCSP responder is (RFC 5280 section 4.2.2.1).
@@ -174,11 +178,6 @@ impl Certificate {
     /// The certificate as OpenSSL reads it, with its public key.
     pub(super) fn x509(&self) -> Result<X509, ErrorStack> {
         X509::from_der(&self.0.der)
-    }
-
-    fn fingerprint(&self, digest: MessageDigest) -> String {
-        // Only a library that is configured to refuse the digest fails here; the text then matches nothing.
-        hash(digest, &self.0.der).map(|digest| hex(&digest, false)).unwrap_or_default()
     }
 }
 
@@ -362,7 +361,7 @@ mod tests {
         assert!(certificate.must_staple());
         let digest = hash(MessageDigest::sha256(), certificate.to_der()).unwrap();
         assert_eq!(certificate.summary().sha256_fingerprint(), hex(&digest, false));
-        assert_eq!(certificate.sha1_hex().len(), 40);
+        assert_eq!(certificate.sha1()[..], *hash(MessageDigest::sha1(), certificate.to_der()).unwrap());
     }
 
     #[test]

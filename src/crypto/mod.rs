@@ -8,11 +8,14 @@ mod csr;
 mod jws;
 mod key;
 mod key_match;
+mod ocsp;
 pub(crate) mod sct;
 mod self_signed;
 mod summary;
 #[cfg(test)]
 pub(crate) mod test_ca;
+#[cfg(test)]
+pub(crate) mod test_ocsp;
 
 pub use alpn::alpn_certificate;
 pub use certificate::Certificate;
@@ -21,6 +24,7 @@ pub use csr::csr_der;
 pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, thumbprint};
 pub use key::PrivateKey;
 pub use key_match::key_fits;
+pub use ocsp::{OcspAnswer, OcspError, Revocation, ocsp_request, read_ocsp_response};
 pub use sct::Sct;
 pub use self_signed::self_signed;
 pub use summary::Summary;

@@ -8,6 +8,9 @@ mod error;
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 
+use crate::model::Timestamp;
+use crate::model::time::{SignedDuration, parse_gmt};
+
 /// How a request is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are HTTP's")]
@@ -92,6 +95,16 @@ impl Response {
     /// The values of all headers of this name, in any case.
     pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// When the server wants to be asked again (RFC 9110 section 10.2.3).
+    #[must_use]
+    pub fn retry_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let text = self.header("Retry-After")?.trim();
+        match text.parse::<u32>() {
+            Ok(seconds) => Some(now + SignedDuration::from_secs(seconds.into())),
+            Err(_) => parse_gmt(text),
+        }
     }
 
     /// The `Content-Type` in lower case, without parameters.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::boundary::Null;
-use super::config::Starting;
 use super::driver::{Route, random};
 use super::hooks::Stop;
 use super::pool::Pool;
@@ -18,7 +17,7 @@ use super::{process, shared, threads};
 use crate::cancel::Cancel;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{note, report};
-use crate::model::{ManagedDomain, Settings, Status};
+use crate::model::{Settings, Status};
 use crate::ocsp;
 use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
 
@@ -27,29 +26,32 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Takes a certificate of a TLS host, given as PEM with its issuer after it. Whether it is ours to staple.
 pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
-    let starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, .. }) = &*starting else { return Ok(false) };
-    Ok(owner(server, setup)?.is_some_and(|md| setup.prime(md, pem)))
+    ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
 }
 
-/// The TLS host is set up. Whether we answer for its certificates.
+/// The TLS host is set up. Whether its certificates are ours to staple.
 pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
-    let starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, .. }) = &*starting else { return Ok(false) };
-    let ours = owner(server, setup)?.is_some();
+    let ours = ask_setup(server, |setup, position, said| setup.staples(position, said.stapling, said.others))?;
     if ours {
         server.config()?.host.set_stapled();
     }
     Ok(ours)
 }
 
-/// The domain that the host's certificates count as, if they are ours to staple. Of these two directives a host may have
-/// its own.
-fn owner<'s>(server: Server<'_>, setup: &'s Setup) -> Result<Option<Option<&'s ManagedDomain>>, Null> {
+/// What is said of stapling for a host. It may have these two directives for itself.
+struct Said {
+    stapling: Option<bool>,
+    others: Option<bool>,
+}
+
+/// False outside of a start.
+fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> bool) -> Result<bool, Null> {
     let (own, main) = (server.config()?, server.main()?.config()?);
     let said =
         |what: fn(&Settings) -> Option<bool>| own.settings().and_then(what).or_else(|| main.settings().and_then(what));
-    Ok(setup.staples(own.host.position(), said(|all| all.stapling), said(|all| all.staple_others)))
+    let said = Said { stapling: said(|all| all.stapling), others: said(|all| all.staple_others) };
+    let starting = main.main()?.starting();
+    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &said)))
 }
 
 /// What a client gets with the certificate of this fingerprint from this host.

@@ -1,5 +1,7 @@
 //! The report on the renewal of one domain (`job.json`): what was done last, with what result, and when it goes on.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,6 +52,20 @@ pub struct Job {
     /// What is remembered of the CAs, where there are several.
     #[serde(skip_serializing_if = "Authorities::is_empty")]
     pub authorities: Authorities,
+    /// Certificates for which the last attempts to fetch an OCSP response failed, by their SHA-1 in hexadecimal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ocsp_failures: BTreeMap<String, OcspFailures>,
+}
+
+/// Failures in a row to fetch the OCSP response for one certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct OcspFailures {
+    /// How many.
+    pub errors: u32,
+    /// Not before this moment.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<Timestamp>,
 }
 
 /// How an attempt ended, or what it is doing.

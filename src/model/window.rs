@@ -55,17 +55,21 @@ impl Window {
         }
     }
 
+    /// Its length, as a share of `whole` where it is one.
+    #[must_use]
+    pub fn length(self, whole: SignedDuration) -> SignedDuration {
+        match self {
+            Self::Percent(percent) => SignedDuration::from_secs(
+                i64::try_from(i128::from(whole.as_secs()) * i128::from(percent) / 100).unwrap_or(i64::MAX),
+            ),
+            Self::Length(length) => length,
+        }
+    }
+
     /// The moment at which the window of this validity opens; never before `from`.
     #[must_use]
     pub fn opens(self, from: Timestamp, until: Timestamp) -> Timestamp {
-        let validity = until.duration_since(from);
-        let length = match self {
-            Self::Percent(percent) => SignedDuration::from_secs(
-                i64::try_from(i128::from(validity.as_secs()) * i128::from(percent) / 100).unwrap_or(i64::MAX),
-            ),
-            Self::Length(length) => length,
-        };
-        until.checked_sub(length).unwrap_or(from).max(from)
+        until.checked_sub(self.length(until.duration_since(from))).unwrap_or(from).max(from)
     }
 }
 

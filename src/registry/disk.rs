@@ -82,6 +82,10 @@ impl Store for Disk {
         self.see(Call::List, group, None)?.list(group)
     }
 
+    fn ocsp_responses(&self) -> Result<Vec<(String, [u8; 20], Timestamp)>, StoreError> {
+        self.see(Call::List, Group::Ocsp, None)?.ocsp_responses()
+    }
+
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
         self.content.exists(group, item, aspect)
     }

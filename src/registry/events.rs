@@ -34,6 +34,12 @@ pub enum Event<'a> {
     Expiring,
     /// A renewal failed.
     Errored,
+    /// There is a new OCSP response for a certificate.
+    OcspRenewed,
+    /// None could be fetched.
+    OcspErrored,
+    /// A certificate was found to be revoked.
+    OcspRevoked,
 }
 
 /// What an event is about.
@@ -108,14 +114,17 @@ impl Event<'_> {
             Self::Installed => "installed".into(),
             Self::Expiring => "expiring".into(),
             Self::Errored => "errored".into(),
+            Self::OcspRenewed => "ocsp-renewed".into(),
+            Self::OcspErrored => "ocsp-errored".into(),
+            Self::OcspRevoked => "ocsp-revoked".into(),
         }
     }
 
     /// How long it is not told again.
     fn pause(&self) -> Option<SignedDuration> {
         match self {
-            Self::Renewing | Self::Errored => Some(HOUR),
-            Self::Renewed | Self::Installed | Self::Expiring => Some(DAY),
+            Self::Renewing | Self::Errored | Self::OcspErrored => Some(HOUR),
+            Self::Renewed | Self::Installed | Self::Expiring | Self::OcspRenewed | Self::OcspRevoked => Some(DAY),
             Self::ChallengeSetUp(_) | Self::ChallengeTearDown(_) => None,
         }
     }
@@ -328,6 +337,9 @@ mod tests {
             (Event::Renewed, 86400),
             (Event::Installed, 86400),
             (Event::Expiring, 86400),
+            (Event::OcspRenewed, 86400),
+            (Event::OcspErrored, 3600),
+            (Event::OcspRevoked, 86400),
             (Event::ChallengeSetUp(&set_up), 0),
             (Event::ChallengeTearDown(&set_up), 0),
         ];
@@ -384,6 +396,9 @@ mod tests {
             (Event::Installed, "installed"),
             (Event::Expiring, "expiring"),
             (Event::Errored, "errored"),
+            (Event::OcspRenewed, "ocsp-renewed"),
+            (Event::OcspErrored, "ocsp-errored"),
+            (Event::OcspRevoked, "ocsp-revoked"),
         ];
         for (event, reason) in rows {
             for globals in [globals(None, None), globals(Some(notify), Some(&message(reason)))] {

@@ -41,6 +41,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::configured::Configured;
 use self::events::{Event, Events};
+use self::schedule::Plan;
 use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
@@ -67,7 +68,8 @@ pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use staged_view::{StagedView, StagedViews};
-pub use stapling::{OTHER, OcspClient, Sha1, Staple, Stapling, StaplingWork, is_stapled};
+pub use stapling::word as revocation_word;
+pub use stapling::{OTHER, OcspClient, Sha1, Staple, StapleView, Stapling, StaplingWork};
 pub use suitable::reachability;
 pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
@@ -131,6 +133,8 @@ pub struct Entry {
     pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
+    /// Knows which certificates are revoked.
+    pub stapling: Arc<Stapling>,
 }
 
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
@@ -296,27 +300,27 @@ impl Setup {
         usable
     }
 
-    /// Whether certificates of the host at `position` are stapled, and if so, the domain that they count as; none for
-    /// certificates of others. `stapling` and `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits.
+    /// Takes a certificate of the host at `position`, given as PEM with its issuer after it, to be stapled. `stapling` and
+    /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
+    /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
+    pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
+        let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
+        let mut primer = self.primer.borrow_mut();
+        match (self.staples(position, stapling, others), md) {
+            (true, md) => primer.prime(md, pem),
+            (false, Some(md)) if md.must_staple => primer.tell_unstapled(md, pem),
+            _ => false,
+        }
+    }
+
+    /// Whether it is us who staple certificates of the host at `position`; the rest as for [`Setup::prime`].
     #[must_use]
-    pub fn staples(
-        &self,
-        position: usize,
-        stapling: Option<bool>,
-        others: Option<bool>,
-    ) -> Option<Option<&ManagedDomain>> {
-        let assigned = self.assigned.get(position).map_or(&[][..], Vec::as_slice);
-        let only = match assigned {
+    pub fn staples(&self, position: usize, stapling: Option<bool>, others: Option<bool>) -> bool {
+        let only = match self.assigned.get(position).map_or(&[][..], Vec::as_slice) {
             [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
             _ => None,
         };
-        stapling::is_stapled(only, stapling, others).then(|| self.domains.get(*assigned.first()?))
-    }
-
-    /// Takes a certificate to be stapled, given as PEM with its issuer after it, and the domain that it counts as. `false` if
-    /// there is nothing to be had for it: it names no responder, or cannot be used (AH10268, AH10269).
-    pub fn prime(&self, md: Option<&ManagedDomain>, pem: &[u8]) -> bool {
-        self.primer.borrow_mut().prime(md, pem)
+        stapling::is_stapled(only, stapling, others)
     }
 
     /// Sees to it that the domain has placeholders.
@@ -349,12 +353,13 @@ impl Setup {
         configured::advise(&self.domains);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
+        let stapling = self.stapling();
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last());
+            let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last(), &stapling);
             if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&entry.md.name) {
                 changed.push((position, stored));
             }
@@ -371,8 +376,8 @@ impl Setup {
             report!(AH10075, "no managed domains to supervise");
         }
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
-        let Self { vault, clock, globals, assigned, primer, .. } = self;
-        let (stapling, tells) = (Arc::new(primer.into_inner().finish()), true);
+        let Self { vault, clock, globals, assigned, .. } = self;
+        let tells = true;
         Ok(Registry {
             vault,
             clock,
@@ -386,6 +391,15 @@ impl Setup {
             challenges,
             tells,
         })
+    }
+
+    fn stapling(&mut self) -> Arc<Stapling> {
+        let primer = self.primer.take();
+        let stapling = primer.finish(&self.vault, &self.clock, &self.globals, self.is_restart);
+        if !self.read_only {
+            stapling.clean_up(&self.globals);
+        }
+        Arc::new(stapling)
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -440,6 +454,7 @@ impl Setup {
         used: bool,
         reach: Reachability,
         other: Option<&Entry>,
+        stapling: &Arc<Stapling>,
     ) -> (Entry, Stored) {
         if !used {
             hosts::tell_unused(&md);
@@ -495,7 +510,8 @@ impl Setup {
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
         let activated = live::activated(&self.vault, &md);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, activated, challenges }, stored)
+        let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
+        (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -571,7 +587,22 @@ impl Entry {
         if turn::is_ca_gone(&self.md) {
             return now;
         }
-        self.own().renew_at(self.md.renew_window, advice, now)
+        schedule::renew_at(&self.plans(advice), now)
+    }
+
+    /// Whether one of the certificates that are renewed was found to be revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.own_certificates().any(|certificate| self.stapling.is_revoked(self.md.name.as_str(), certificate))
+    }
+
+    /// When each certificate is to be renewed; `None` for one that is missing, does not do, or is revoked.
+    fn plans(&self, advice: &Advice) -> Vec<Option<Plan>> {
+        let is_revoked = |certificate: &Option<Summary>| {
+            certificate.as_ref().is_some_and(|own| self.stapling.is_revoked(self.md.name.as_str(), own))
+        };
+        let plans = self.own().plans(self.md.renew_window, advice).into_iter().zip(&self.own().certificates);
+        plans.map(|(plan, certificate)| plan.filter(|_| !is_revoked(certificate))).collect()
     }
 
     /// When to tell that the end of its certificates is near, by what the report on it says; `None` if that is not to be.
@@ -605,7 +636,7 @@ impl Entry {
     /// The types of key whose certificates are to be renewed: those that are due, or all if none is or their CA is gone.
     fn keys_to_renew(&self, advice: &Advice, now: Timestamp) -> Vec<KeySpec> {
         let specs = self.md.key_specs().0;
-        let due = schedule::to_renew(&self.own().plans(self.md.renew_window, advice), now);
+        let due = schedule::to_renew(&self.plans(advice), now);
         let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
         if !is_ours || !due.contains(&true) || turn::is_ca_gone(&self.md) {
             return specs;

@@ -1,6 +1,7 @@
 //! The domains as their store has them, for a program that works beside the server or without one: what is due, and one
 //! renewal at a time, activated at once.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,17 +9,19 @@ use jiff::Timestamp;
 use super::accounts::StoredAccounts;
 use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
+use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Vault, schedule, staged, suitable, turn,
+    Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Stapling, Vault, schedule, staged,
+    suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::http::HttpClient;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
-use crate::store::{Aspect, Group, Reachability, StoreError};
+use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
 /// The domain that the store has under `name`, with the state that its certificates have now; `None` if there is none
 /// that can be read.
@@ -73,17 +76,15 @@ impl Registry {
         only: Option<&str>,
     ) -> Result<Self, StoreError> {
         let names = vault.store().list(Group::Domains)?;
-        let read = |name: &String| {
-            let (md, live) = stored_domain(&vault, name)?;
-            Some(entry(&vault, md, live, reach, only))
-        };
-        let entries: Vec<Entry> = names.iter().filter_map(read).collect();
+        let found: Vec<_> = names.iter().filter_map(|name| stored_domain(&vault, name)).collect();
+        let stapling = stapling(&vault, &clock, found.iter().map(|(md, _)| md));
+        let entry = |(md, live)| entry(&vault, md, live, reach, only, &stapling);
+        let entries: Vec<Entry> = found.into_iter().map(entry).collect();
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
         let assigned = Vec::new();
-        let stapling = Arc::default();
         Ok(Self {
             clock,
             globals,
@@ -154,7 +155,14 @@ impl Registry {
 }
 
 /// The domain as a renewal wants it: with the CA that is in use.
-fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachability, only: Option<&str>) -> Entry {
+fn entry(
+    vault: &Vault,
+    mut md: ManagedDomain,
+    live: LiveSet,
+    reach: Reachability,
+    only: Option<&str>,
+    stapling: &Arc<Stapling>,
+) -> Entry {
     let issued_by = Arc::clone(&md.ca);
     let urls = if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
     let url = turn::in_use(&urls, md.ca.url.as_ref(), live.certificates.iter().any(Option::is_some));
@@ -175,7 +183,29 @@ fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachabilit
         issued_by,
         activated: None,
         challenges: Arc::new(challenges),
+        stapling: Arc::clone(stapling),
     }
+}
+
+/// What the server knows of the revocation of certificates that it staples for.
+fn stapling<'a>(
+    vault: &Arc<Vault>,
+    clock: &Arc<dyn Clock>,
+    domains: impl Iterator<Item = &'a ManagedDomain>,
+) -> Arc<Stapling> {
+    let mut primer = Primer::default();
+    for md in domains.filter(|md| md.stapling) {
+        let stored = |spec| vault.store().load(Group::Domains, md.name.as_str(), &Aspect::Chain(spec)).ok().flatten();
+        let chains: Vec<Vec<u8>> = if md.is_static() {
+            md.cert_files.iter().filter_map(|path| read_foreign(Path::new(path)).ok().flatten()).collect()
+        } else {
+            md.key_specs().0.into_iter().filter_map(stored).collect()
+        };
+        for pem in chains {
+            primer.prime(Some(md), &pem);
+        }
+    }
+    Arc::new(primer.finish(vault, clock, &Globals::default(), true))
 }
 
 #[cfg(test)]

@@ -339,6 +339,9 @@ fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -
 /// Tells why a renewal begins: because of what is there, or because the CA suggests it.
 fn tell_why(entry: &Entry, advice: &Advice, now: Timestamp) {
     let name = entry.md.name.as_str();
+    if entry.is_revoked() {
+        return report!(AH10500, "{name}: is renewed, as OCSP says that its certificate is revoked");
+    }
     if entry.renew_at(&Advice::default(), now) <= now {
         return report!(AH10512, "{name}: its renewal is due");
     }

@@ -58,6 +58,8 @@ struct State {
     not_begun: HashMap<usize, Job>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
+    /// How many certificates were known to be revoked then.
+    findings: u32,
     /// Domains whose CA is to be asked when to renew, by position.
     asks: std::collections::VecDeque<usize>,
     /// A worker asks, and has no hand for a renewal.
@@ -140,6 +142,7 @@ impl Renewals {
     pub fn tick(&self) -> usize {
         let now = self.registry.clock.now();
         self.heed_clock(now);
+        self.heed_revocations(now);
         let candidates: Vec<usize> = {
             let state = self.state();
             let free = |position: &usize| state.looks[*position] <= now && !state.busy.contains(position);
@@ -170,6 +173,21 @@ impl Renewals {
             self.changed.notify_all();
         }
         state.ticked = now;
+    }
+
+    /// Domains whose certificate was found to be revoked, here or by another process, are looked at now.
+    fn heed_revocations(&self, now: Timestamp) {
+        let stapling = &self.registry.stapling;
+        stapling.refresh();
+        let findings = stapling.findings();
+        let mut state = self.state();
+        if std::mem::replace(&mut state.findings, findings) == findings {
+            return;
+        }
+        for (position, entry) in self.registry.entries.iter().enumerate().filter(|(_, entry)| entry.is_revoked()) {
+            note!(Debug, "{}: has a certificate that is revoked", entry.md.name);
+            state.looks[position] = now;
+        }
     }
 
     /// Takes back a worker of [`Renewals::tick`] that could not be started.
@@ -581,8 +599,9 @@ fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: T
     let due = entry.renew_at(advice, now);
     let live = entry.kept_ready.as_deref().unwrap_or(&entry.live);
     let is_suggested = due < entry.renew_at(&Advice::default(), now);
+    let is_urgent = turn::is_ca_gone(&entry.md) || entry.is_revoked();
     match live.common_validity() {
-        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !turn::is_ca_gone(&entry.md) => {
+        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
             due + schedule::spread(until.duration_since(due), check_interval, live.chance())
         }
         _ => due,

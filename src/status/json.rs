@@ -344,6 +344,7 @@ mod tests {
             issued_by: std::sync::Arc::default(),
             activated: None,
             challenges: Ok(Vec::new()).into(),
+            stapling: std::sync::Arc::clone(&registry.stapling),
         };
         let shown = object(&View::new(&registry, &entry, true), true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));

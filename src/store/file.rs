@@ -300,6 +300,17 @@ impl Store for FileStore {
         Ok(items)
     }
 
+    fn ocsp_responses(&self) -> Result<Vec<(String, [u8; 20], Timestamp)>, StoreError> {
+        let mut responses = Vec::new();
+        for item in self.list(Group::Ocsp)? {
+            let Some(dir) = present(self.item(Group::Ocsp, &item))? else { continue };
+            let found = dir.names()?.into_iter().filter_map(|name| Aspect::ocsp_sha1(&name));
+            let written = |sha1| Some((sha1, self.modified(Group::Ocsp, &item, &Aspect::OcspJson(sha1))?));
+            responses.extend(found.filter_map(written).map(|(sha1, written)| (item.clone(), sha1, written)));
+        }
+        Ok(responses)
+    }
+
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
         self.paths.file(group, item, aspect).is_ok_and(|path| path.is_file())
     }

@@ -280,7 +280,7 @@ impl Dir {
     }
 
     /// The entries that have a readable name.
-    fn names(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error: Errno| StoreError::io("list", &self.path, error);
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {

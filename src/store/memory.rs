@@ -142,6 +142,16 @@ impl Store for MemoryStore {
         Ok(content.items.keys().filter(|key| key.0 == group).map(|key| key.1.clone()).collect())
     }
 
+    fn ocsp_responses(&self) -> Result<Vec<(String, [u8; 20], Timestamp)>, StoreError> {
+        let content = self.content();
+        let items = content.items.iter().filter(|((group, _), _)| *group == Group::Ocsp);
+        let files = items.flat_map(|((_, item), content)| content.files.iter().map(move |file| (item, file)));
+        let response = |(item, (name, (_, written))): (&String, (&String, &(Vec<u8>, Timestamp)))| {
+            Some((item.clone(), Aspect::ocsp_sha1(name)?, *written))
+        };
+        Ok(files.filter_map(response).collect())
+    }
+
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
         self.file(group, item, aspect, |_| ()).is_some()
     }

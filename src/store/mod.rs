@@ -95,6 +95,12 @@ pub trait Store: Send + Sync {
     /// If the group is there but cannot be read.
     fn list(&self, group: Group) -> Result<Vec<String>, StoreError>;
 
+    /// All responses in [`Group::Ocsp`]: item, fingerprint of the certificate, and when it was written.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    fn ocsp_responses(&self) -> Result<Vec<(String, [u8; 20], Timestamp)>, StoreError>;
+
     /// Whether a file is there.
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool;
 

@@ -144,6 +144,12 @@ impl Aspect {
         }
     }
 
+    /// The fingerprint in the name of an OCSP response; `None` for other files.
+    pub(super) fn ocsp_sha1(name: &str) -> Option<[u8; 20]> {
+        let hex = name.strip_prefix("ocsp-")?.strip_suffix(".json")?;
+        HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
+    }
+
     /// Whether it is a private key, which only its owner may read where it is not encrypted.
     #[must_use]
     pub fn is_secret(&self) -> bool {
@@ -209,6 +215,11 @@ mod tests {
         ];
         for (aspect, name) in rows {
             assert_eq!(aspect.file_name(), name);
+        }
+        let name = Aspect::OcspJson([0xab; 20]).file_name();
+        assert_eq!(Aspect::ocsp_sha1(&name), Some([0xab; 20]));
+        for other in ["job.json", "ocsp-ab.json", &name.to_uppercase(), &format!("{name}.1234.tmp")] {
+            assert_eq!(Aspect::ocsp_sha1(other), None);
         }
     }
 

@@ -15,6 +15,18 @@ pub(super) fn run(store: &dyn Store) {
     replacing(store);
     archive_keeps_the_newest(store);
     claims(store);
+    responses(store);
+}
+
+fn responses(store: &dyn Store) {
+    assert!(store.ocsp_responses().unwrap().is_empty());
+    let aspect = Aspect::OcspJson([7; 20]);
+    store.save(Group::Ocsp, MD, &aspect, b"{}").unwrap();
+    store.save(Group::Ocsp, MD, &Aspect::JobJson, b"{}").unwrap();
+    let written = store.modified(Group::Ocsp, MD, &aspect).unwrap();
+    assert_eq!(store.ocsp_responses().unwrap(), [(MD.to_owned(), [7; 20], written)]);
+    store.remove(Group::Ocsp, MD, &aspect).unwrap();
+    assert!(store.ocsp_responses().unwrap().is_empty());
 }
 
 fn text(store: &dyn Store, group: Group, item: &str) -> Option<String> {

@@ -4,19 +4,39 @@
 //! store and raises a signal in memory that all processes share; the others read again what was signalled. A handshake
 //! looks one certificate up in a table that never changes and takes the lock of that one entry in its own process.
 
+mod must_staple;
 mod primed;
+mod queue;
+mod report;
+mod stored;
 mod work;
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-pub use primed::{Primer, is_stapled};
+use self::report::Reports;
+use self::stored::Found;
+use super::vault::Vault;
+use crate::clock::Clock;
+use crate::crypto::{Certificate, Revocation, Summary};
+use crate::log::{note, report};
+use crate::model::{DomainName, Globals, Job, Window, time};
+use crate::ocsp::Validity;
+use crate::store::{Aspect, Group};
+
+pub(super) use primed::{Primer, is_stapled};
+pub use stored::word;
 pub use work::{OcspClient, StaplingWork};
 
 /// The owner of certificates that no managed domain has.
 pub const OTHER: &str = "other";
+
+/// What `MDStaplingKeepResponse` means by a whole.
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// SHA-1 of a certificate's DER, by which the TLS module asks.
 pub type Sha1 = [u8; 20];
@@ -32,47 +52,312 @@ pub enum Staple {
     Response(Arc<[u8]>),
 }
 
+/// A certificate that is stapled, as the status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StapleView {
+    /// The managed domain that it counts as, or [`OTHER`].
+    pub owner: String,
+    /// The certificate.
+    pub sha1: Sha1,
+    /// Its responder.
+    pub responder: Arc<str>,
+    /// What the last response says; unknown if there was none.
+    pub revocation: Revocation,
+    /// When the last response is good.
+    pub validity: Option<Validity>,
+    /// When the next one is fetched if nothing fails.
+    pub refresh_at: Option<Timestamp>,
+}
+
 /// All certificates of this server that are stapled, and their responses as this process knows them.
-#[derive(Default)]
 pub struct Stapling {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    /// `MDStaplingRenewWindow`
+    window: Window,
+    entries: Vec<Entry>,
+    by_sha1: HashMap<Sha1, usize>,
+    by_owner: HashMap<String, Vec<usize>>,
+    /// The server has run before.
+    is_restart: bool,
+    /// One counter for all, and one for each entry: how often a response was fetched.
     signals: OnceLock<&'static [AtomicU32]>,
+    /// The first counter when this process last looked.
+    seen: AtomicU32,
+    /// How often this process learned that a certificate is revoked.
+    findings: AtomicU32,
+    reports: Reports,
+}
+
+/// One certificate. Only what is held of its response changes.
+struct Entry {
+    owner: Option<DomainName>,
+    sha1: Sha1,
+    leaf: Certificate,
+    sha256: String,
+    issuer: Certificate,
+    responder: Arc<str>,
+    held: RwLock<Held>,
+    /// The counter of this entry when `held` was read.
+    seen: AtomicU32,
+}
+
+/// What is known from the last response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Held {
+    /// `None` once it has expired.
+    response: Option<Arc<[u8]>>,
+    revocation: Option<Revocation>,
+    validity: Option<Validity>,
+    /// When its file was written.
+    written: Option<Timestamp>,
+}
+
+impl fmt::Debug for Stapling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stapling of {} certificates", self.entries.len())
+    }
+}
+
+impl Held {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.response.is_some() && self.validity.is_some_and(|(_, until)| until > now)
+    }
+}
+
+impl Entry {
+    fn owner(&self) -> &str {
+        self.owner.as_ref().map_or(OTHER, DomainName::as_str)
+    }
+
+    fn serial(&self) -> String {
+        self.leaf.summary().serial_hex()
+    }
+
+    fn held(&self) -> Held {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).revocation == Some(Revocation::Revoked)
+    }
 }
 
 impl Stapling {
+    fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, window: Window, entries: Vec<Entry>, is_restart: bool) -> Self {
+        let by_sha1 = entries.iter().enumerate().map(|(index, entry)| (entry.sha1, index)).collect();
+        let mut by_owner: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            by_owner.entry(entry.owner().to_owned()).or_default().push(index);
+        }
+        Self {
+            vault,
+            clock,
+            window,
+            entries,
+            by_sha1,
+            by_owner,
+            is_restart,
+            signals: OnceLock::new(),
+            seen: AtomicU32::new(0),
+            findings: AtomicU32::new(0),
+            reports: Reports::default(),
+        }
+    }
+
+    /// For a program that staples nothing.
+    #[must_use]
+    pub fn none(vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
+        Self::new(vault, clock, Globals::default().stapling_renew_window, Vec::new(), false)
+    }
+
     /// Whether nothing is stapled at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        true
+        self.entries.is_empty()
     }
 
     /// How many counters [`Stapling::share`] needs.
     #[must_use]
     pub fn signals_needed(&self) -> usize {
-        1
+        self.entries.len() + 1
     }
 
     /// Has this process, and all that are forked from it, learn of responses that another one fetched. The counters are zero,
     /// in memory that these processes share. Called once, before the first fork.
     pub fn share(&self, signals: &'static [AtomicU32]) {
+        // The first stays: others may have been forked with it.
         let _ = self.signals.set(signals);
     }
 
     /// What there is to staple to the certificate with this fingerprint; nothing that has expired. Cheap.
     #[must_use]
     pub fn staple(&self, sha1: &Sha1, now: Timestamp) -> Staple {
-        let _ = (sha1, now);
-        Staple::NotOurs
+        let Some(index) = self.by_sha1.get(sha1) else { return Staple::NotOurs };
+        let held = self.entries[*index].held.read().unwrap_or_else(PoisonError::into_inner);
+        match &held.response {
+            Some(response) if held.is_good(now) => Staple::Response(Arc::clone(response)),
+            _ => Staple::None,
+        }
     }
 
     /// Whether another process has fetched something that this one has not read. One look at shared memory.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.signals.get().is_some_and(|signals| signals[0].load(Ordering::Acquire) != 0)
+        self.signal(0) != self.seen.load(Ordering::Relaxed)
     }
 
     /// Reads what other processes have fetched from the store. Returns how many responses that were.
     pub fn refresh(&self) -> usize {
-        let _ = (RwLock::new(()), PoisonError::<()>::into_inner);
-        0
+        let all = self.signal(0);
+        if all == self.seen.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let mut read = 0;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let signal = self.signal(index + 1);
+            if signal != entry.seen.swap(signal, Ordering::Relaxed) {
+                read += 1;
+                match self.look(index) {
+                    Found::Held(held) => self.hold(index, held),
+                    Found::Nothing | Found::Unusable(_) => {
+                        note!(Debug, "{}: what was fetched for {} cannot be read", entry.owner(), entry.serial());
+                    }
+                }
+            }
+        }
+        self.seen.store(all, Ordering::Relaxed);
+        read
+    }
+
+    /// Whether the certificate of this domain was found to be revoked.
+    #[must_use]
+    pub fn is_revoked(&self, owner: &str, certificate: &Summary) -> bool {
+        self.findings() > 0 && self.of(owner, certificate).is_some_and(|index| self.entries[index].is_revoked())
+    }
+
+    /// A number that grows when this process learns that a certificate is revoked.
+    #[must_use]
+    pub fn findings(&self) -> u32 {
+        self.findings.load(Ordering::Relaxed)
+    }
+
+    /// What the status shows of a certificate of this domain; `None` if it is not stapled.
+    #[must_use]
+    pub fn view_of(&self, owner: &str, certificate: &Summary) -> Option<StapleView> {
+        Some(self.view(self.of(owner, certificate)?))
+    }
+
+    /// What the status shows of all certificates, by owner and fingerprint.
+    #[must_use]
+    pub fn views(&self) -> Vec<StapleView> {
+        let mut views: Vec<_> = (0..self.entries.len()).map(|index| self.view(index)).collect();
+        views.sort_by(|a, b| (&a.owner, &a.sha1).cmp(&(&b.owner, &b.sha1)));
+        views
+    }
+
+    /// The report on fetching responses for this owner, if there is one. The file is read only where it changed.
+    #[must_use]
+    pub fn job(&self, owner: &str) -> Option<Arc<Job>> {
+        self.reports.of(&self.vault, owner, self.clock.now())
+    }
+
+    fn view(&self, index: usize) -> StapleView {
+        let (entry, held) = (&self.entries[index], self.entries[index].held());
+        StapleView {
+            owner: entry.owner().to_owned(),
+            sha1: entry.sha1,
+            responder: Arc::clone(&entry.responder),
+            revocation: held.revocation.unwrap_or(Revocation::Unknown),
+            validity: held.validity,
+            refresh_at: held.validity.map(|(from, until)| self.window.opens(from, until)),
+        }
+    }
+
+    fn of(&self, owner: &str, certificate: &Summary) -> Option<usize> {
+        let sha256 = certificate.sha256_fingerprint();
+        self.by_owner.get(owner)?.iter().copied().find(|index| self.entries[*index].sha256 == sha256)
+    }
+
+    fn signal(&self, slot: usize) -> u32 {
+        let slots = self.signals.get().copied().unwrap_or_default();
+        slots.get(slot).map_or(0, |slot| slot.load(Ordering::Acquire))
+    }
+
+    /// Tells other processes of a new response, which is in the store.
+    fn announce(&self, index: usize) {
+        let Some([all, slots @ ..]) = self.signals.get().copied() else { return };
+        let Some(slot) = slots.get(index) else { return };
+        let signal = slot.fetch_add(1, Ordering::Release).wrapping_add(1);
+        self.entries[index].seen.store(signal, Ordering::Relaxed);
+        all.fetch_add(1, Ordering::Release);
+    }
+
+    fn look(&self, index: usize) -> Found {
+        stored::load(&self.vault, &self.entries[index], self.clock.now())
+    }
+
+    fn hold(&self, index: usize, new: Held) {
+        let is_revoked = new.revocation == Some(Revocation::Revoked);
+        let mut held = self.entries[index].held.write().unwrap_or_else(PoisonError::into_inner);
+        let was_revoked = held.revocation == Some(Revocation::Revoked);
+        *held = new;
+        drop(held);
+        if is_revoked && !was_revoked {
+            self.findings.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over what the store has, as far as it proves to be good.
+    fn load(&self) {
+        for (index, entry) in self.entries.iter().enumerate() {
+            match self.look(index) {
+                Found::Held(held) => self.hold(index, held),
+                Found::Nothing => continue,
+                Found::Unusable(reason) => report!(
+                    MD0032,
+                    "{}: the stored OCSP response for certificate {} is dropped, a new one is fetched: {reason}",
+                    entry.owner(),
+                    entry.serial()
+                ),
+            }
+            if entry.is_revoked() {
+                self.tell_revoked(index);
+            }
+        }
+    }
+
+    fn tell_revoked(&self, index: usize) {
+        let entry = &self.entries[index];
+        let consequence = match &entry.owner {
+            Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
+            None => "clients refuse it; obtain a new one and restart the server",
+        };
+        report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());
+    }
+
+    /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
+    pub(super) fn clean_up(&self, globals: &Globals) {
+        let now = self.clock.now();
+        let Ok(before) = now.checked_sub(globals.keep_response.length(WEEK)) else { return };
+        let responses = self.vault.store().ocsp_responses().unwrap_or_else(|err| {
+            report!(MD0028, err.status(); "old OCSP responses are not removed: {err}");
+            Vec::new()
+        });
+        for (item, sha1, _) in responses.iter().filter(|(_, _, written)| *written < before) {
+            if self.is_in_use(item, sha1, now) {
+                continue;
+            }
+            match self.vault.store().remove(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
+                Ok(()) => note!(Debug, "{item}: an OCSP response from before {} is removed", time::format_gmt(before)),
+                Err(err) => report!(MD0028, err.status(); "{item}: an old OCSP response is not removed: {err}"),
+            }
+        }
+    }
+
+    /// A finding that a certificate is revoked has to outlive a responder that has gone.
+    fn is_in_use(&self, item: &str, sha1: &Sha1, now: Timestamp) -> bool {
+        let entry = self.by_sha1.get(sha1).map(|index| &self.entries[*index]);
+        entry.is_some_and(|entry| entry.owner() == item && (entry.is_revoked() || entry.held().is_good(now)))
     }
 }

@@ -1,0 +1,195 @@
+//! Which responses are fetched next: what is due, in which order, and at which responders. Time is a parameter.
+//!
+//! A responder that has not answered yet, or that failed, is asked one question at a time; while it does not answer at all,
+//! nobody else asks it, so that one that is gone neither holds up the others nor is asked once for each certificate.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Held;
+use crate::model::{OcspFailures, Window};
+
+/// It is looked whether something is due at least as often.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+/// A failure is not waited for longer, whatever a file or a responder says.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// When a response is fetched, and how often in a row that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub errors: u32,
+    pub next: Timestamp,
+}
+
+impl Attempt {
+    /// The first attempt of a process: when the window of the response opens that is there, at once if there is none. Failures
+    /// before that still count, but at a full start only if there is something to staple.
+    pub fn first(held: &Held, failed: Option<&OcspFailures>, window: Window, is_restart: bool, now: Timestamp) -> Self {
+        let validity = held.validity.filter(|_| held.is_good(now));
+        let due = validity.map_or(Timestamp::MIN, |(from, until)| window.opens(from, until));
+        let failed = failed.filter(|_| is_restart || validity.is_some());
+        let not_before = failed.and_then(|failed| failed.next_run).map(|at| at.min(now + DAY));
+        Self { errors: failed.map_or(0, |failed| failed.errors), next: not_before.map_or(due, |at| due.max(at)) }
+    }
+}
+
+/// How a failure goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    /// The next question to the same responder would fail as well.
+    pub of_responder: bool,
+    /// What the responder says about it.
+    pub retry_after: Option<Timestamp>,
+}
+
+/// All that is to be fetched.
+#[derive(Debug, Default)]
+pub struct Queue {
+    attempts: Vec<Attempt>,
+    /// Waits in a queue or is in the hands of a worker.
+    busy: Vec<bool>,
+    /// The responder of each certificate.
+    asks: Vec<usize>,
+    responders: Vec<Responder>,
+    next_look: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Responder {
+    waiting: VecDeque<usize>,
+    in_flight: usize,
+    /// It has answered to the last question.
+    answers: bool,
+    failures: u32,
+    not_before: Timestamp,
+}
+
+impl Queue {
+    /// A queue of certificates, given with the name of their responder and their first attempt.
+    pub fn new<'a>(all: impl Iterator<Item = (&'a str, Attempt)>) -> Self {
+        let mut queue = Self { next_look: Timestamp::MIN, ..Self::default() };
+        let mut known = HashMap::new();
+        for (responder, attempt) in all {
+            let new = queue.responders.len();
+            let position = *known.entry(responder).or_insert(new);
+            if position == new {
+                queue.responders.push(Responder { not_before: Timestamp::MIN, ..Responder::default() });
+            }
+            queue.asks.push(position);
+            queue.attempts.push(attempt);
+            queue.busy.push(false);
+        }
+        queue
+    }
+
+    /// The attempt that is due next for a certificate.
+    pub fn attempt(&self, index: usize) -> Attempt {
+        self.attempts[index]
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Timestamp {
+        self.next_look
+    }
+
+    /// Puts in line what is due and `lives`; returns how many these are.
+    pub fn look(&mut self, now: Timestamp, lives: impl Fn(usize) -> bool) -> usize {
+        let mut count = 0;
+        self.next_look = now + LONGEST_WAIT;
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            if self.busy[index] || !lives(index) {
+                continue;
+            }
+            let responder = &mut self.responders[self.asks[index]];
+            let at = attempt.next.max(responder.not_before);
+            if at <= now {
+                responder.waiting.push_back(index);
+                self.busy[index] = true;
+                count += 1;
+            } else {
+                self.next_look = self.next_look.min(at);
+            }
+        }
+        count
+    }
+
+    /// How many wait or are in the hands of workers.
+    pub fn open(&self) -> usize {
+        self.responders.iter().map(|responder| responder.waiting.len() + responder.in_flight).sum()
+    }
+
+    /// Whether something waits.
+    pub fn is_waiting(&self) -> bool {
+        self.responders.iter().any(|responder| !responder.waiting.is_empty())
+    }
+
+    /// What to fetch next: for the responder that is asked least now. `None` as well while it has to be seen whether those
+    /// that are left answer.
+    pub fn take(&mut self) -> Option<usize> {
+        let may = |responder: &&mut Responder| {
+            !responder.waiting.is_empty() && (responder.answers || responder.in_flight == 0)
+        };
+        let responder = self.responders.iter_mut().filter(may).min_by_key(|responder| responder.in_flight)?;
+        responder.in_flight += 1;
+        responder.waiting.pop_front()
+    }
+
+    /// There is a response, and the next is fetched at `next`.
+    pub fn succeeded(&mut self, index: usize, next: Timestamp) {
+        self.attempts[index] = Attempt { errors: 0, next };
+        let responder = self.close(index);
+        (responder.answers, responder.failures, responder.not_before) = (true, 0, Timestamp::MIN);
+    }
+
+    /// There is none. `back_off` says how long to wait after so many failures. Returns how many others wait for the responder.
+    pub fn failed(
+        &mut self,
+        index: usize,
+        failure: Failure,
+        now: Timestamp,
+        back_off: impl Fn(u32) -> SignedDuration,
+    ) -> usize {
+        let floor = failure.retry_after.map_or(now, |at| at.min(now + DAY));
+        let attempt = &mut self.attempts[index];
+        attempt.errors = attempt.errors.saturating_add(1);
+        attempt.next = floor.max(now + back_off(attempt.errors));
+        let next = attempt.next;
+        let responder = self.close(index);
+        if !failure.of_responder {
+            (responder.answers, responder.failures) = (true, 0);
+            self.next_look = self.next_look.min(next);
+            return 0;
+        }
+        (responder.answers, responder.failures) = (false, responder.failures.saturating_add(1));
+        responder.not_before = floor.max(now + back_off(responder.failures));
+        let (waiting, not_before) = (std::mem::take(&mut responder.waiting), responder.not_before);
+        waiting.iter().for_each(|index| self.busy[*index] = false);
+        self.next_look = self.next_look.min(not_before);
+        waiting.len()
+    }
+
+    /// It was not fetched, and is still due at `next`.
+    pub fn put_back(&mut self, index: usize, next: Timestamp) {
+        self.attempts[index].next = next;
+        self.close(index);
+    }
+
+    /// Nothing that waits is begun any more.
+    pub fn clear(&mut self) {
+        for responder in &mut self.responders {
+            for index in std::mem::take(&mut responder.waiting) {
+                self.busy[index] = false;
+            }
+        }
+    }
+
+    fn close(&mut self, index: usize) -> &mut Responder {
+        self.busy[index] = false;
+        self.next_look = self.next_look.min(self.attempts[index].next);
+        let responder = &mut self.responders[self.asks[index]];
+        responder.in_flight = responder.in_flight.saturating_sub(1);
+        responder
+    }
+}
