@@ -72,7 +72,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     let route = Route::to_responders(&registry.globals);
     let client = move |cancel: &Cancel| client(&route, cancel);
     let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random));
-    let registered = watchdog::register(c"_md_ocsp_", Duration::ZERO, pconf, Box::new(move |on| Some(tick(&work, on))));
+    let registered = watchdog::register(c"_md_ocsp_", Duration::ZERO, pconf, Box::new(move |on| tick(&work, on)));
     let Err(err) = registered else { return Ok(()) };
     match err {
         WatchdogError::Missing => report!(AH10201, "{err}, load it with LoadModule watchdog_module"),
@@ -88,7 +88,8 @@ fn client(route: &Route, cancel: &Cancel) -> Arc<dyn HttpClient> {
     Arc::new(CurlClient::new(route.settings(limits), cancel.clone()))
 }
 
-fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Duration {
+/// The first run comes at once, the next a second later.
+fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10197, "OCSP watchdog started"),
         Occasion::Stop => report!(AH10200, "OCSP watchdog stopping"),
@@ -102,7 +103,7 @@ fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Duration {
             }
         }
     }
-    TICK
+    (occasion == Occasion::Run).then_some(TICK)
 }
 
 /// Has the new child learn of responses that another one fetches.

@@ -214,19 +214,19 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.settings().require_https = Some(values::require_https(args[0])?);
         Ok(())
     }),
-    inert(c"MDStapling", Args::One, Place::Anywhere, c"whether OCSP responses are stapled: 'on' or 'off'", |scope, args| {
+    row(c"MDStapling", Args::One, Place::Anywhere, c"whether OCSP responses are stapled: 'on' or 'off'", |scope, args| {
         scope.settings().stapling = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDStapleOthers", Args::One, Place::Anywhere, c"whether stapling includes hosts without a managed domain: 'on' or 'off'", |scope, args| {
+    row(c"MDStapleOthers", Args::One, Place::Anywhere, c"whether stapling includes hosts without a managed domain: 'on' or 'off'", |scope, args| {
         scope.settings().staple_others = Some(on_off(args[0])?);
         Ok(())
     }),
-    inert(c"MDStaplingKeepResponse", Args::One, Place::Anywhere, c"age at which OCSP responses are deleted, or a percentage of a week", |scope, args| {
+    row(c"MDStaplingKeepResponse", Args::One, Place::Anywhere, c"age at which OCSP responses are deleted, or a percentage of a week", |scope, args| {
         scope.globals.keep_response = Window::parse_any(args[0]).map_err(|err| err.to_string())?;
         Ok(())
     }),
-    inert(c"MDStaplingRenewWindow", Args::One, Place::Anywhere, c"time before the end of an OCSP response to renew it in, or a percentage of its life", |scope, args| {
+    row(c"MDStaplingRenewWindow", Args::One, Place::Anywhere, c"time before the end of an OCSP response to renew it in, or a percentage of its life", |scope, args| {
         scope.globals.stapling_renew_window = window(args[0]).map_err(|err| err.replace("a length", "with a length"))?;
         Ok(())
     }),
