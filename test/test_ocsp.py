@@ -163,13 +163,12 @@ def _responders(world: World, ca: Ca, mutes: dict[str, Responder]) -> dict[str, 
         "another": {"instead": ca.leaf("another.example.org")},
     }
     responder = mutes[""] = world.responder(ca)
-    leaves = {case: ca.leaf(f"{case}.example.org", ocsp_url=responder.url) for case in says}
+    leaves = {case: ca.leaf(f"{case}.example.org", "bare.example.org", "off.example.org", ocsp_url=responder.url) for case in says}
     for case, how in says.items():
         responder.says(leaves[case], **how)
     for case in ("garbage", "error", "not-found", "dead", "silent"):
         mutes[case] = world.responder(ca)
         leaves[case] = ca.leaf(f"{case}.example.org", ocsp_url=mutes[case].url)
-        mutes[case].says(leaves[case])
     mutes["garbage"].says_raw(b"<html>Hello</html>")
     mutes["error"].says_raw(b"", 500)
     mutes["not-found"].says_raw(b"Not here", 404)
@@ -184,8 +183,8 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
     ca = world.pki.ca().intermediate("Issuer")
     leaves = _responders(world, ca, mutes)
     httpd.config.add("MDStapling on", "MDRetryDelay 1s")
-    for leaf in leaves.values():
-        httpd.config.https(leaf.certificate.names[0], *_own(leaf))
+    for case, leaf in leaves.items():
+        httpd.config.https(f"{case}.example.org", *_own(leaf))
     good = leaves["good"]
     # mod_ssl does not know the issuer of this one and asks nobody for a staple.
     bare = [f"SSLCertificateFile {good.cert_file}", f"SSLCertificateKeyFile {good.key_file}"]
@@ -204,13 +203,12 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
     httpd.wait(lambda: all(failed(case) for case in UNPROVEN), what="failures")
     httpd.wait(lambda: _stored(httpd.sandbox) == len(PROVEN), what="responses")
     # Children learn of what one of them has fetched.
-    httpd.wait(lambda: seen() == expected, what="staples")
-    assert seen(tls="1.2") == seen(tls="1.3") == expected
+    httpd.wait(lambda: seen(tls="1.2") == seen(tls="1.3") == expected, what="staples")
     assert {(each.method, each.nonce) for each in mutes[""].asked_for(good)} == {("GET", None)}
 
     mutes["garbage"].says(leaves["garbage"])
     expected["garbage"] = "good"
-    httpd.wait(lambda: all(seen() == expected for _ in range(3)), what="staples of all children")
+    httpd.wait(lambda: seen() == seen() == seen() == expected, what="staples of all children")
     for responder in mutes.values():
         responder.stop()
     httpd.graceful()
@@ -222,7 +220,7 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
 
 def _serial(leaf: Leaf) -> str:
     """As messages have it."""
-    return f"{leaf.certificate.x509.serial_number:x}"
+    return f"{leaf.certificate.x509.serial_number:X}"
 
 
 def test_a_hundred_certificates_and_those_that_the_c_module_has_fetched(lone_httpd: Httpd, world: World) -> None:
@@ -255,7 +253,7 @@ def test_a_hundred_certificates_and_those_that_the_c_module_has_fetched(lone_htt
 
     sandbox.remove_store()
     configure(100).start().wait(lambda: _stored(sandbox) == 100, what="responses")
-    httpd.wait(lambda: set(_staples(httpd, names).values()) == {"good"}, what="staples")
+    httpd.wait(lambda: set(_staples(httpd, names[::10]).values()) == {"good"}, what="staples")
     assert len(responder.requests) == asked + 100
 
 
