@@ -68,8 +68,14 @@ impl Signatory {
         self.certificate.summary().issuer_name().trim_start_matches("/CN=").to_owned()
     }
 
-    fn issue(&self, name: &str, now: Timestamp, days: (i64, i64), extensions: Vec<X509Extension>) -> Self {
-        let key = key();
+    fn issue(
+        &self,
+        key: PrivateKey,
+        name: &str,
+        now: Timestamp,
+        days: (i64, i64),
+        extensions: Vec<X509Extension>,
+    ) -> Self {
         let mut builder = builder(&key, name, &self.name(), now, days);
         extensions.into_iter().for_each(|extension| builder.append_extension(extension).unwrap());
         builder.sign(self.key.pkey(), MessageDigest::sha256()).unwrap();
@@ -78,6 +84,18 @@ impl Signatory {
 
     /// A certificate for a name, whose responder is at this URL.
     pub fn leaf(&self, name: &str, url: Option<&str>, must_staple: bool, now: Timestamp) -> Certificate {
+        self.leaf_of(key(), name, url, must_staple, now)
+    }
+
+    /// The same for a key.
+    pub fn leaf_of(
+        &self,
+        key: PrivateKey,
+        name: &str,
+        url: Option<&str>,
+        must_staple: bool,
+        now: Timestamp,
+    ) -> Certificate {
         let mut extensions = vec![extension("2.5.29.17", &nest(0x30, &[tlv(0x82, name.as_bytes())]))];
         if let Some(url) = url {
             let ocsp = [0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, 1];
@@ -87,13 +105,13 @@ impl Signatory {
         if must_staple {
             extensions.push(extension(TLS_FEATURE, &MUST_STAPLE));
         }
-        self.issue(name, now, (-1, 89), extensions).certificate
+        self.issue(key, name, now, (-1, 89), extensions).certificate
     }
 
     /// A responder that this CA has named, if it `may`, good from and until so many days from `now`.
     pub fn responder(&self, may: bool, days: (i64, i64), now: Timestamp) -> Self {
         let usage = if may { "OCSPSigning" } else { "serverAuth" };
-        self.issue("Responder", now, days, vec![ExtendedKeyUsage::new().other(usage).build().unwrap()])
+        self.issue(key(), "Responder", now, days, vec![ExtendedKeyUsage::new().other(usage).build().unwrap()])
     }
 
     /// The leaf with its issuer, as PEM.

@@ -112,6 +112,22 @@ impl World {
         Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
+    /// The same, with certificates that are to be stapled.
+    pub fn start_with(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        self.start_at(is_restart, Arc::clone(&self.clock) as _, prime)
+    }
+
+    /// The same with a clock by which waits end by themselves.
+    pub fn start_moving(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        self.start_at(is_restart, self.moving_clock(), prime)
+    }
+
+    fn start_at(&self, is_restart: bool, clock: Arc<dyn Clock>, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        let setup = self.setup(is_restart, clock);
+        prime(&setup);
+        Arc::new(setup.finish(|_| true, self.reach).unwrap())
+    }
+
     /// Renewals of a server that started just now. No chance is involved in their delays.
     pub fn renewals(&self, is_restart: bool) -> Renewals {
         self.renewals_with(is_restart, Arc::clone(&self.clock) as _, |_| None)

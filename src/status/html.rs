@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, VERSION, time};
@@ -11,18 +12,22 @@ use crate::registry::Registry;
 /// Looks good in light and dark, on a phone, and without it too. Only what is in our tables is touched.
 const STYLE: &str = include_str!("status.css");
 
-/// The section of server-status; nothing if there are no domains.
+/// The section of server-status; nothing if there are no domains and nothing is stapled.
 #[must_use]
 pub fn section(registry: &Registry) -> String {
-    let views = view::all(registry);
-    if views.is_empty() {
+    let (views, staplings) = (view::all(registry), stapling::all(registry));
+    if views.is_empty() && staplings.is_empty() {
         return String::new();
     }
     html! {
         hr;
-        h3 { "Managed Certificates" }
+        @if !views.is_empty() { h3 { "Managed Certificates" } }
         style { (PreEscaped(STYLE)) }
-        (table(registry, &views))
+        @if !views.is_empty() { (table(registry, &views)) }
+        @if !staplings.is_empty() {
+            h3 { "Managed Staplings" }
+            (stapling::table(&staplings))
+        }
     }
     .into_string()
 }
@@ -30,7 +35,7 @@ pub fn section(registry: &Registry) -> String {
 /// The page of the md-page handler.
 #[must_use]
 pub fn page(registry: &Registry) -> String {
-    let views = view::all(registry);
+    let (views, staplings) = (view::all(registry), stapling::all(registry));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -44,6 +49,10 @@ pub fn page(registry: &Registry) -> String {
                 h1 { "Managed Certificates" }
                 p.md_summary { (summary(&views)) }
                 @if !views.is_empty() { (table(registry, &views)) }
+                @if !staplings.is_empty() {
+                    h2 { "Managed Staplings" }
+                    (stapling::table(&staplings))
+                }
                 p.md_footer { "mod_md " (VERSION) " at " (time::format_gmt(registry.clock.now())) }
             }
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary};
 use crate::model::{ManagedDomain, Timestamp, VERSION, time};
@@ -58,7 +59,13 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    members.insert("cert".to_owned(), certificates(&served_names(md), &entry.live.certificates));
+    let mut served = certificates(&served_names(md), &entry.live.certificates);
+    for (name, certificate) in view.certificates() {
+        if let Some(ocsp) = stapling::json(entry, certificate, with_log) {
+            served[name]["ocsp"] = ocsp;
+        }
+    }
+    members.insert("cert".to_owned(), served);
     members.insert("renew-at".to_owned(), time::format_gmt(view.renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
     if view.renews() {

@@ -11,11 +11,12 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry as Families, Unit};
 
+use super::stapling::{self, Stapled};
 use super::view::{self, View};
 use crate::acme::{RequestCounts, RequestOutcome};
-use crate::crypto::Summary;
+use crate::crypto::{Revocation, Summary};
 use crate::model::{Timestamp, VERSION};
-use crate::registry::{Registry, Suggestion};
+use crate::registry::{Registry, Suggestion, Validity, revocation_word};
 
 /// How metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,7 @@ fn media_range(range: &str) -> (String, f32) {
 pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: MetricsFormat) -> String {
     let views = view::all(registry);
     let mut families: Vec<Family> = OF_DOMAINS.iter().map(|metric| Family::of_domains(metric, &views)).collect();
+    families.extend(Family::of_staplings(&stapling::all(registry)));
     families.extend(requests.map(Family::of_requests));
     families.push(Family::of_build());
     let mut encoded = (Families::default(), String::new());
@@ -207,6 +209,52 @@ impl Family {
             kind: MetricType::Gauge,
             samples: views.iter().flat_map(metric.values).collect(),
         }
+    }
+
+    /// None without staplings.
+    fn of_staplings(all: &[Stapled]) -> Vec<Self> {
+        let labels = |stapled: &Stapled| {
+            vec![("domain", stapled.view.owner.clone().into()), ("certificate", stapled.id().into())]
+        };
+        let family = |name, unit, help, samples| Self { name, unit, help, kind: MetricType::Gauge, samples };
+        let state = |stapled: &Stapled, revocation| {
+            let value = i64::from(stapled.view.revocation == revocation);
+            Sample { labels: labels(stapled), value }.with("status", revocation_word(revocation))
+        };
+        let states = [Revocation::Good, Revocation::Revoked, Revocation::Unknown];
+        let states = all.iter().flat_map(|stapled| states.map(|revocation| state(stapled, revocation))).collect();
+        let dates = |date: fn(Validity) -> Timestamp| {
+            let sample = |stapled: &Stapled| {
+                Some(Sample { labels: labels(stapled), value: date(stapled.view.validity?).as_second() })
+            };
+            all.iter().filter_map(sample).collect()
+        };
+        let errors = |stapled: &Stapled| {
+            let failures = stapled.job.as_ref().and_then(|job| job.ocsp_failures.get(&stapled.id()));
+            Sample { labels: labels(stapled), value: failures.map_or(0, |failures| failures.errors.into()) }
+        };
+        let families = [
+            family("mod_md_ocsp_status", None, "Whether OCSP says this of the certificate, 1 or 0", states),
+            family(
+                "mod_md_ocsp_this_update_timestamp",
+                Some(Unit::Seconds),
+                "When what the OCSP response says was true",
+                dates(|(from, _)| from),
+            ),
+            family(
+                "mod_md_ocsp_next_update_timestamp",
+                Some(Unit::Seconds),
+                "Until when the OCSP response is stapled",
+                dates(|(_, until)| until),
+            ),
+            family(
+                "mod_md_ocsp_errors",
+                None,
+                "Failed attempts in a row to fetch an OCSP response",
+                all.iter().map(errors).collect(),
+            ),
+        ];
+        if all.is_empty() { Vec::new() } else { families.into() }
     }
 
     fn of_requests(requests: &RequestCounts) -> Self {

@@ -4,6 +4,7 @@
 mod html;
 mod json;
 mod metrics;
+mod stapling;
 mod text;
 mod view;
 

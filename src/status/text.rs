@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use super::stapling;
 use super::view::{self, View, check_url, date, seconds};
 use crate::model::{State, Status};
 use crate::registry::Registry;
@@ -16,22 +17,21 @@ pub fn auto(registry: &Registry) -> String {
         lines.prefix = format!("ManagedDomain[{index}]");
         domain(&mut lines, registry, view);
     }
-    lines.prefix.clear();
-    // No stapling is managed.
-    for count in ["Total", "OK", "Renew", "Errored"] {
-        lines.add(&format!("ManagedStaplings{count}"), 0);
-    }
+    stapling::lines(&mut lines, &stapling::all(registry));
     lines.text
 }
 
+/// Lines of a name, a colon and a value.
 #[derive(Default)]
-struct Lines {
-    prefix: String,
+pub(super) struct Lines {
+    /// What names begin with.
+    pub(super) prefix: String,
     text: String,
 }
 
 impl Lines {
-    fn add(&mut self, name: &str, value: impl Display) {
+    /// One more.
+    pub(super) fn add(&mut self, name: &str, value: impl Display) {
         // A line break would begin a line of its own.
         let value = value.to_string().replace(['\r', '\n'], " ");
         let _ = writeln!(self.text, "{}{name}: {value}", self.prefix);

@@ -91,7 +91,8 @@ impl<'a> View<'a> {
     /// How it does.
     #[must_use]
     pub fn health(&self) -> Health {
-        let serves = self.md.state == State::Complete && self.validity().is_some_and(|(_, until)| until > self.now);
+        let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
+        let serves = self.md.state == State::Complete && is_valid && !self.entry.is_revoked();
         match &self.staged {
             _ if !serves => Health::Bad,
             Some(_) => Health::Busy,

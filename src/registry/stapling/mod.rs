@@ -361,3 +361,6 @@ impl Stapling {
         entry.is_some_and(|entry| entry.owner() == item && (entry.is_revoked() || entry.held().is_good(now)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,7 @@ impl Queue {
         for responder in &mut self.responders {
             for index in std::mem::take(&mut responder.waiting) {
                 self.busy[index] = false;
+                self.next_look = Timestamp::MIN;
             }
         }
     }

@@ -1,0 +1,294 @@
+//! OCSP responses as status pages and metrics show them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::text::Lines;
+use super::view::{date, roughly, seconds};
+use crate::crypto::{Revocation, Summary};
+use crate::model::{Job, Status, ca_name, time};
+use crate::registry::{Entry, Registry, StapleView, revocation_word};
+
+/// A certificate that is stapled, at a moment.
+pub struct Stapled {
+    /// What is known of its response.
+    pub view: StapleView,
+    /// The report on its owner.
+    pub job: Option<Arc<Job>>,
+    now: Timestamp,
+}
+
+/// All of them, by owner and fingerprint.
+#[must_use]
+pub fn all(registry: &Registry) -> Vec<Stapled> {
+    let now = registry.clock.now();
+    let with_job = |view: StapleView| Stapled { job: registry.stapling.job(&view.owner), view, now };
+    registry.stapling.views().into_iter().map(with_job).collect()
+}
+
+/// The member `ocsp` of a certificate; `None` where nothing is known.
+#[must_use]
+pub fn json(entry: &Entry, certificate: &Summary, with_log: bool) -> Option<Value> {
+    let owner = entry.md.name.as_str();
+    let staple = entry.stapling.view_of(owner, certificate);
+    if staple.is_none() && !entry.md.stapling {
+        return None;
+    }
+    let job = entry.stapling.job(owner);
+    let mut value = json!({});
+    if let Some(staple) = &staple {
+        value["status"] = revocation_word(staple.revocation).into();
+        if let Some((from, until)) = staple.validity {
+            value["valid"] = json!({ "from": time::format_gmt(from), "until": time::format_gmt(until) });
+        }
+    }
+    if let Some(job) = &job {
+        let job = if with_log { Job::clone(job) } else { job.without_log() };
+        value["renewal"] = serde_json::to_value(job).unwrap_or_default();
+    }
+    (staple.is_some() || job.is_some()).then_some(value)
+}
+
+impl Stapled {
+    /// SHA-1 of the certificate in lower-case hexadecimal.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.view.sha1.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn is(&self, revocation: Revocation) -> bool {
+        self.view.revocation == revocation
+    }
+
+    /// When it is asked again after a failure.
+    fn next_run(&self) -> Option<Timestamp> {
+        let job = self.job.as_ref().filter(|job| job.errors > 0)?;
+        let own = job.ocsp_failures.get(&self.id());
+        own.and_then(|own| own.next_run).filter(|at| *at > self.now)
+    }
+
+    /// The last failure, if its certificates have failed since they last succeeded.
+    fn failure(&self) -> Option<&crate::model::JobResult> {
+        let job = self.job.as_ref()?;
+        job.last.as_ref().filter(|last| last.status != Status::OK && job.ocsp_failures.contains_key(&self.id()))
+    }
+}
+
+/// The lines of server-status for programs: counts, then one certificate after the other.
+pub fn lines(lines: &mut Lines, all: &[Stapled]) {
+    let count = |revocation| all.iter().filter(|stapled| stapled.is(revocation)).count();
+    lines.prefix.clear();
+    lines.add("ManagedStaplingsTotal", all.len());
+    lines.add("ManagedStaplingsOK", count(Revocation::Good));
+    lines.add("ManagedStaplingsRenew", count(Revocation::Revoked));
+    lines.add("ManagedStaplingsErrored", count(Revocation::Unknown));
+    for (index, stapled) in all.iter().enumerate() {
+        lines.prefix = format!("ManagedStapling[{index}]");
+        let (view, now) = (&stapled.view, stapled.now);
+        lines.add("Domain", &view.owner);
+        lines.add("CertificateID", stapled.id());
+        lines.add("OCSPStatus", revocation_word(view.revocation));
+        if let Some((from, until)) = view.validity {
+            if from > now {
+                lines.add("StaplingValidFrom", date(from));
+            }
+            lines.add("StaplingValidUntil", date(until));
+        }
+        lines.add("ResponderName", ca_name(&view.responder));
+        lines.add("ResponderURL", &view.responder);
+        match view.refresh_at.filter(|at| *at > now) {
+            Some(at) => lines.add("ActivityRefresh", seconds(now, at)),
+            None => lines.add("Activity", "Pending"),
+        }
+        if let Some(last) = stapled.failure() {
+            lines.add("ActivityLastStatus", last.status);
+            last.detail.iter().for_each(|detail| lines.add("ActivityLastDetail", detail));
+        }
+        if let Some(at) = stapled.next_run() {
+            lines.add("ActivityNextRun", seconds(now, at));
+        }
+    }
+    lines.prefix.clear();
+}
+
+const COLUMNS: [&str; 6] = ["Domain", "CertificateID", "OCSPStatus", "StaplingValid", "Responder", "Activity"];
+
+/// The table for people.
+pub fn table(all: &[Stapled]) -> Markup {
+    html! {
+        table.md_ocsp_status.md_status {
+            thead { tr { @for column in COLUMNS { th class=(column) { (column) } } } }
+            tbody {
+                @for (index, stapled) in all.iter().enumerate() {
+                    tr class=(if index % 2 == 0 { "even" } else { "odd" }) { (row(stapled)) }
+                }
+            }
+        }
+    }
+}
+
+fn row(stapled: &Stapled) -> Markup {
+    let (view, now) = (&stapled.view, stapled.now);
+    html! {
+        td.Domain { (view.owner) }
+        td.CertificateID { (stapled.id()) }
+        td.OCSPStatus { (revocation_word(view.revocation)) }
+        td.StaplingValid {
+            @if let Some((from, until)) = view.validity {
+                @let title = format!("{} - {}", time::format_gmt(from), time::format_gmt(until));
+                @if from > now { "from " span title=(title) { (date(from)) } " " }
+                "until " span title=(title) { (roughly(until, now)) }
+            }
+        }
+        td.Responder { a href=(view.responder) { (ca_name(&view.responder)) } }
+        td.Activity {
+            @match view.refresh_at.filter(|at| *at > now) {
+                Some(at) => { "Refresh " (moment(at, now)) }
+                None => { "Pending" }
+            }
+            @if let Some(last) = stapled.failure() {
+                br;
+                span.md_error { "Error[" (last.status) "]: " @if let Some(detail) = &last.detail { (detail) } }
+            }
+            @if let Some(at) = stapled.next_run() { br; "Next run " (moment(at, now)) }
+        }
+    }
+}
+
+fn moment(at: Timestamp, now: Timestamp) -> Markup {
+    html! { span title=(time::format_gmt(at)) { (roughly(at, now)) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::crypto::test_ocsp::{Said, Signatory};
+    use crate::crypto::{Certificate, PrivateKey, base64url};
+    use crate::registry::world::{World, host, p256};
+    use crate::status::{self, MetricsFormat};
+    use crate::store::{Aspect, Group};
+
+    /// A world with a domain that has a certificate, and another certificate without a domain; what their responder said.
+    fn scene(said: &Said<'_>) -> (World, Signatory, [Certificate; 2]) {
+        let mut world = World::new(&["s.test"]);
+        world.declared[0].settings.stapling = Some(true);
+        world.hosts.push(host("other.test"));
+        let (now, key) = (crate::clock::Clock::now(&*world.clock), PrivateKey::generate(&p256()).unwrap());
+        let ca = Signatory::ca("CA", now);
+        world.vault.save_key(Group::Domains, "s.test", &Aspect::PrivateKey(p256()), &key).unwrap();
+        let leaves = [
+            ca.leaf_of(key, "s.test", Some("http://ocsp.test/a"), false, now),
+            ca.leaf("other.test", Some("http://ocsp.test/b"), false, now),
+        ];
+        let chain = String::from_utf8(ca.chain(&leaves[0])).unwrap();
+        world.put(Group::Domains, "s.test", &Aspect::Chain(p256()), &chain);
+        let der = ca.answer(&leaves[0], now, said);
+        let (from, until) = (time::format_gmt(now), time::format_gmt(now + SignedDuration::from_hours(24)));
+        let stored = json!({ "response": base64url(&der), "status": "?", "valid": { "from": from, "until": until } });
+        world.put(Group::Ocsp, "s.test", &Aspect::OcspJson(leaves[0].sha1()), &stored.to_string());
+        (world, ca, leaves)
+    }
+
+    fn start(world: &World, ca: &Signatory, leaves: &[Certificate]) -> Arc<Registry> {
+        world.start_with(false, |setup| {
+            for (position, leaf) in leaves.iter().enumerate() {
+                assert!(setup.prime(position, Some(true), None, &ca.chain(leaf)));
+            }
+        })
+    }
+
+    #[test]
+    fn all_pages_show_what_is_stapled() {
+        let (world, ca, leaves) = scene(&Said::default());
+        let id = leaves[1].sha1().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let failures = format!(r#""{id}":{{"errors":3,"next-run":"Tue, 14 Nov 2023 22:14:20 GMT"}}"#);
+        let job = r#"{"name":"other","errors":3,"last":{"status":111,"detail":"no <connection>"}"#;
+        world.put(Group::Ocsp, "other", &Aspect::JobJson, &format!(r#"{job},"ocsp-failures":{{{failures}}}}}"#));
+        let registry = start(&world, &ca, &leaves);
+
+        let md = status::domain(&registry, "s.test").unwrap();
+        let ocsp = &md["cert"]["P-256"]["ocsp"];
+        let until = "Wed, 15 Nov 2023 22:13:20 GMT";
+        let valid = json!({ "from": "Tue, 14 Nov 2023 22:12:20 GMT", "until": until });
+        assert_eq!(*ocsp, json!({ "status": "good", "valid": valid }));
+
+        let lines = status::auto(&registry);
+        let other = format!("CertificateID: {id}");
+        let expected = [
+            "ManagedStaplingsTotal: 2",
+            "ManagedStaplingsOK: 1",
+            "ManagedStaplingsRenew: 0",
+            "ManagedStaplingsErrored: 1",
+            "ManagedStapling[0]Domain: other",
+            &format!("ManagedStapling[0]{other}"),
+            "ManagedStapling[0]OCSPStatus: unknown",
+            "ManagedStapling[0]ResponderName: ocsp.test",
+            "ManagedStapling[0]ResponderURL: http://ocsp.test/b",
+            "ManagedStapling[0]Activity: Pending",
+            "ManagedStapling[0]ActivityLastStatus: Connection refused",
+            "ManagedStapling[0]ActivityLastDetail: no <connection>",
+            "ManagedStapling[0]ActivityNextRun: 60",
+            "ManagedStapling[1]Domain: s.test",
+            &format!("ManagedStapling[1]CertificateID: {}", Stapled::id(&all(&registry)[1])),
+            "ManagedStapling[1]OCSPStatus: good",
+            "ManagedStapling[1]StaplingValidUntil: 2023-11-15",
+            "ManagedStapling[1]ResponderName: ocsp.test",
+            "ManagedStapling[1]ResponderURL: http://ocsp.test/a",
+            "ManagedStapling[1]ActivityRefresh: 57869",
+        ];
+        let staplings: Vec<&str> = lines.lines().filter(|line| line.starts_with("ManagedStapling")).collect();
+        assert_eq!(staplings, expected);
+
+        for page in [status::section(&registry), status::page(&registry)] {
+            let at = page.find("<table class=\"md_ocsp_status md_status\">").expect("a table");
+            for words in
+                [&id, "good", "until ", "in ~1 day", ">ocsp.test</a>", "Refresh ", "Error[", "no &lt;conn", "Next"]
+            {
+                assert!(page[at..].contains(words), "{words}: {page}");
+            }
+        }
+
+        let text = status::metrics(&registry, None, MetricsFormat::Text);
+        for line in [
+            format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="unknown"}} 1"#),
+            format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="good"}} 0"#),
+            format!(r#"mod_md_ocsp_errors{{domain="other",certificate="{id}"}} 3"#),
+        ] {
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        let dates: Vec<_> =
+            text.lines().filter(|line| line.starts_with("mod_md_ocsp") && line.contains("date_")).collect();
+        assert_eq!(dates.len(), 2);
+        assert!(dates[0].ends_with(" 1699999940") && dates[1].ends_with(" 1700086400"), "{dates:?}");
+    }
+
+    #[test]
+    fn what_is_revoked_is_bad_and_due() {
+        let (world, ca, leaves) = scene(&Said { revocation: Revocation::Revoked, ..Said::default() });
+        world.put(Group::Ocsp, "s.test", &Aspect::JobJson, r#"{"name":"s.test","log":{"entries":[{"type":"x"}]}}"#);
+        let registry = start(&world, &ca, &leaves[..1]);
+        let md = status::domain(&registry, "s.test").unwrap();
+        let ocsp = &md["cert"]["P-256"]["ocsp"];
+        assert_eq!((&ocsp["status"], &ocsp["renewal"]["log"]["entries"][0]["type"]), (&"revoked".into(), &"x".into()));
+        assert_eq!(md["renew"], true);
+        let listed = &status::listing(&registry)["managed-domains"][0]["cert"]["P-256"]["ocsp"]["renewal"];
+        assert_eq!((&listed["name"], listed.get("log")), (&"s.test".into(), None));
+        assert!(status::page(&registry).contains("1 without a good certificate"));
+        assert!(status::auto(&registry).contains("ManagedStaplingsRenew: 1\n"));
+    }
+
+    #[test]
+    fn without_staplings_there_is_nothing_to_see() {
+        let world = World::new(&["n.test"]);
+        let registry = world.start(false);
+        assert!(status::auto(&registry).contains("ManagedStaplingsTotal: 0\nManagedStaplingsOK: 0\n"));
+        assert!(!status::page(&registry).contains("Staplings"));
+        assert!(!status::metrics(&registry, None, MetricsFormat::Text).contains("mod_md_ocsp"));
+        assert!(!status::listing(&registry).to_string().contains("ocsp"));
+    }
+}
