@@ -186,7 +186,6 @@ messages! {
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
-    MD0004 Warning "directives are configured that have no effect in this version"
     MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
     MD0006 Warning "a managed domain has names that no public CA takes"
     MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"

@@ -55,10 +55,6 @@ class Section:
         return re.findall(r"^```apache\n(.*?)^```$", self.text, re.M | re.S)
 
     @property
-    def has_effect(self) -> bool:
-        return not self.text.startswith("\nNo effect in this version.\n\n")
-
-    @property
     def use(self) -> str:
         """The directive as the example has it, without what it stands in."""
         name = re.escape(self.name.rstrip(">"))
@@ -80,7 +76,7 @@ def _registered(httpd: Httpd) -> dict[str, str]:
 
 def _refused(httpd: Httpd, *lines: str) -> str:
     """What `httpd -t` says against lines of the main server; nothing if it takes them."""
-    httpd.log.expects("AH10045", "MD0004", optional=True)
+    httpd.log.expects("AH10045", optional=True)
     httpd.config.clear().add(*lines)
     checked = httpd.configtest()
     return "" if checked.ok else checked.text
@@ -136,16 +132,3 @@ def test_examples_and_defaults_load(lone_httpd: Httpd, pki: Pki) -> None:
             if said := _refused(lone_httpd, lines.replace("/etc/ssl", str(files))):
                 wrong.append(f"{section.name}: {said}")
     assert not wrong, "\n".join(wrong)
-
-
-def test_what_has_no_effect_is_what_the_server_warns_of(lone_httpd: Httpd) -> None:
-    silent = {section.name for section in SECTIONS if not section.has_effect}
-    lines = [section.items["Default"].strip("`") for section in SECTIONS]
-    lines = [section.use if line == "none" else line for section, line in zip(SECTIONS, lines, strict=True)]
-    allowed = [line for section, line in zip(SECTIONS, lines, strict=True) if "server config" in section.contexts]
-    lone_httpd.config.add(*(line for line in allowed if not line.startswith(("MDomain", "<"))))
-    lone_httpd.config.md_set("docs.example.org", "MDRenewMode manual").http("docs.example.org")
-    lone_httpd.log.expects("MD0004")
-    lone_httpd.start()
-    [line] = lone_httpd.log.find("MD0004")
-    assert set(re.findall(r"\bMD[A-Z]\w+", line.text)) == silent

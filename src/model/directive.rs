@@ -26,8 +26,6 @@ pub struct Directive {
     pub place: Place,
     /// What `httpd -L` says of it.
     pub help: &'static CStr,
-    /// Whether this version does something for it. If not, its value is checked and kept.
-    pub has_effect: bool,
     /// Whether it is new here: the C module does not know it.
     pub is_ours: bool,
     /// Checks the arguments and sets the value.
@@ -302,12 +300,7 @@ pub static DIRECTIVES: [Directive; 50] = [
 ];
 
 const fn row(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
-    Directive { name, args, place, help, has_effect: true, is_ours: false, apply }
-}
-
-/// A row whose directive has no effect in this version.
-const fn inert(name: &'static CStr, args: Args, place: Place, help: &'static CStr, apply: Apply) -> Directive {
-    Directive { has_effect: false, ..row(name, args, place, help, apply) }
+    Directive { name, args, place, help, is_ours: false, apply }
 }
 
 /// The row as one that the C module does not have.
@@ -335,11 +328,7 @@ impl Directive {
             (Place::Domain, Target::Server { .. }) => return Err(format!("{name} {OUTSIDE}")),
             _ => {}
         }
-        (self.apply)(scope, args).map_err(|err| format!("{name}: {err}"))?;
-        if !self.has_effect && !scope.globals.without_effect.contains(&name) {
-            scope.globals.without_effect.push(name);
-        }
-        Ok(())
+        (self.apply)(scope, args).map_err(|err| format!("{name}: {err}"))
     }
 }
 

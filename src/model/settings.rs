@@ -118,8 +118,6 @@ pub struct Globals {
     pub renew_workers: NonZeroU8,
     /// `MDStoreLocks`: how long to wait for the store's lock; `None` for no locking
     pub store_locks: Option<Duration>,
-    /// Directives that are configured, in order of appearance, though this version does nothing for them
-    pub without_effect: Vec<&'static str>,
 }
 
 /// How long commands may take (`MDCmdTimeout`).
@@ -193,7 +191,6 @@ impl Default for Globals {
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
             store_locks: None,
-            without_effect: Vec::new(),
         }
     }
 }

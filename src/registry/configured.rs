@@ -150,7 +150,6 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
 /// # Errors
 /// If mod_ssl could not start with it.
 pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
-    tell_without_effect(globals);
     advise(domains);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.into_iter().flatten().collect();
@@ -164,12 +163,6 @@ fn lacks_files(md: &ManagedDomain) -> bool {
     let files = md.cert_files.iter().chain(&md.pkey_files);
     let missing = files.filter(|file| matches!(read_foreign(Path::new(file)), Ok(None)));
     missing.inspect(|file| report!(AH10110, "{}: there is no file {file}", md.name)).count() > 0
-}
-
-pub(super) fn tell_without_effect(globals: &Globals) {
-    if !globals.without_effect.is_empty() {
-        report!(MD0004, "configured, but without effect in this version: {}", globals.without_effect.join(", "));
-    }
 }
 
 fn most_names(md: &ManagedDomain) -> usize {

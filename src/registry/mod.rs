@@ -349,7 +349,6 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configured::tell_without_effect(&self.globals);
         configured::advise(&self.domains);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);

@@ -1163,7 +1163,6 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
     world.declared.push(declared(&["nobody-asks.local"]));
     world.declared[3].settings.renew_mode = Some(RenewMode::Manual);
     world.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
-    world.globals.without_effect = vec!["MDOne", "MDTwo"];
     world.start(false);
     assert_eq!(logged("MD0005", "n0.many.example.org: has 101 names"), 1);
     assert_eq!(
@@ -1175,5 +1174,4 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
     );
     assert_eq!(logged("MD0006", "nobody-asks"), 0);
     assert_eq!(logged("AH10105", "ok.example.com"), 1);
-    assert_eq!(logged("MD0004", "MDOne, MDTwo"), 1);
 }

@@ -55,71 +55,70 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(text.as_bytes().to_vec()))
 }
 
-/// Name, arguments, place, whether it has an effect in this version, whether the C module has it.
-type Row = (&'static str, Args, Place, bool, bool);
+/// Name, arguments, place, whether the C module has it.
+type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]
 const TABLE: [Row; 50] = {
     use Args::*;
     use Place::*;
     [
-        ("<MDomain", Section, Server, true, true),
-        ("<MDomainSet", Section, Server, true, true),
-        ("MDActivationDelay", One, Server, true, true),
-        ("MDBaseServer", One, Server, true, true),
-        ("MDCACertificateFile", One, Anywhere, true, true),
-        ("MDCAChallenges", List, Anywhere, true, true),
-        ("MDCertificateAgreement", One, Anywhere, true, true),
-        ("MDCertificateAuthority", List, Anywhere, true, true),
-        ("MDCertificateCheck", Two, Anywhere, true, true),
-        ("MDCertificateFile", One, Domain, true, true),
-        ("MDCertificateKeyFile", One, Domain, true, true),
-        ("MDCertificateMonitor", Two, Anywhere, true, false),
-        ("MDCertificateProtocol", One, Anywhere, true, true),
-        ("MDCertificateStatus", One, Anywhere, true, true),
-        ("MDChallengeDns01", Line, Anywhere, true, true),
-        ("MDChallengeDns01Version", One, Server, true, true),
-        ("MDCheckInterval", One, Server, true, true),
-        ("MDCmdTimeout", OneOrTwo, Server, true, false),
-        ("MDContactEmail", One, Anywhere, true, true),
-        ("MDDriveMode", One, Anywhere, true, true),
-        ("MDExternalAccountBinding", OneOrTwo, Anywhere, true, true),
-        ("MDHttpProxy", One, Anywhere, true, true),
-        ("MDHttpProxyCACertificateFile", One, Anywhere, true, true),
-        ("MDInitialDelay", One, Server, true, true),
-        ("MDMatchNames", One, Server, true, true),
-        ("MDMember", List, Anywhere, true, true),
-        ("MDMembers", List, Anywhere, true, true),
-        ("MDMessageCmd", Line, Server, true, true),
-        ("MDMustStaple", One, Anywhere, true, true),
-        ("MDNotifyCmd", Line, Server, true, true),
-        ("MDPortMap", OneOrTwo, Server, true, true),
-        ("MDPrivateKeys", List, Anywhere, true, true),
-        ("MDProfile", One, Anywhere, true, true),
-        ("MDProfileMandatory", One, Anywhere, true, true),
-        ("MDRenewMode", One, Anywhere, true, true),
-        ("MDRenewViaARI", One, Anywhere, true, true),
-        ("MDRenewWindow", One, Anywhere, true, true),
-        ("MDRenewWorkers", One, Server, true, false),
-        ("MDRequireHttps", One, AnywhereOrIf, true, true),
-        ("MDRetryDelay", One, Server, true, true),
-        ("MDRetryFailover", One, Server, true, true),
-        ("MDServerStatus", One, Anywhere, true, true),
-        ("MDStapleOthers", One, Anywhere, false, true),
-        ("MDStapling", One, Anywhere, false, true),
-        ("MDStaplingKeepResponse", One, Anywhere, false, true),
-        ("MDStaplingRenewWindow", One, Anywhere, false, true),
-        ("MDStoreDir", One, Server, true, true),
-        ("MDStoreLocks", One, Server, true, true),
-        ("MDWarnWindow", One, Anywhere, true, true),
-        ("MDomain", List, Server, true, true),
+        ("<MDomain", Section, Server, true),
+        ("<MDomainSet", Section, Server, true),
+        ("MDActivationDelay", One, Server, true),
+        ("MDBaseServer", One, Server, true),
+        ("MDCACertificateFile", One, Anywhere, true),
+        ("MDCAChallenges", List, Anywhere, true),
+        ("MDCertificateAgreement", One, Anywhere, true),
+        ("MDCertificateAuthority", List, Anywhere, true),
+        ("MDCertificateCheck", Two, Anywhere, true),
+        ("MDCertificateFile", One, Domain, true),
+        ("MDCertificateKeyFile", One, Domain, true),
+        ("MDCertificateMonitor", Two, Anywhere, false),
+        ("MDCertificateProtocol", One, Anywhere, true),
+        ("MDCertificateStatus", One, Anywhere, true),
+        ("MDChallengeDns01", Line, Anywhere, true),
+        ("MDChallengeDns01Version", One, Server, true),
+        ("MDCheckInterval", One, Server, true),
+        ("MDCmdTimeout", OneOrTwo, Server, false),
+        ("MDContactEmail", One, Anywhere, true),
+        ("MDDriveMode", One, Anywhere, true),
+        ("MDExternalAccountBinding", OneOrTwo, Anywhere, true),
+        ("MDHttpProxy", One, Anywhere, true),
+        ("MDHttpProxyCACertificateFile", One, Anywhere, true),
+        ("MDInitialDelay", One, Server, true),
+        ("MDMatchNames", One, Server, true),
+        ("MDMember", List, Anywhere, true),
+        ("MDMembers", List, Anywhere, true),
+        ("MDMessageCmd", Line, Server, true),
+        ("MDMustStaple", One, Anywhere, true),
+        ("MDNotifyCmd", Line, Server, true),
+        ("MDPortMap", OneOrTwo, Server, true),
+        ("MDPrivateKeys", List, Anywhere, true),
+        ("MDProfile", One, Anywhere, true),
+        ("MDProfileMandatory", One, Anywhere, true),
+        ("MDRenewMode", One, Anywhere, true),
+        ("MDRenewViaARI", One, Anywhere, true),
+        ("MDRenewWindow", One, Anywhere, true),
+        ("MDRenewWorkers", One, Server, false),
+        ("MDRequireHttps", One, AnywhereOrIf, true),
+        ("MDRetryDelay", One, Server, true),
+        ("MDRetryFailover", One, Server, true),
+        ("MDServerStatus", One, Anywhere, true),
+        ("MDStapleOthers", One, Anywhere, true),
+        ("MDStapling", One, Anywhere, true),
+        ("MDStaplingKeepResponse", One, Anywhere, true),
+        ("MDStaplingRenewWindow", One, Anywhere, true),
+        ("MDStoreDir", One, Server, true),
+        ("MDStoreLocks", One, Server, true),
+        ("MDWarnWindow", One, Anywhere, true),
+        ("MDomain", List, Server, true),
     ]
 };
 
 #[test]
 fn the_table_has_the_directives_of_the_c_module_and_marks_what_differs() {
-    let mut rows: Vec<Row> =
-        DIRECTIVES.iter().map(|row| (row.name(), row.args, row.place, row.has_effect, !row.is_ours)).collect();
+    let mut rows: Vec<Row> = DIRECTIVES.iter().map(|row| (row.name(), row.args, row.place, !row.is_ours)).collect();
     rows.sort_unstable_by_key(|row| row.0);
     for (row, expected) in rows.iter().zip(TABLE) {
         assert_eq!(*row, expected);
@@ -294,14 +293,6 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         server_status: false,
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
-        without_effect: vec![
-            "MDStaplingKeepResponse",
-            "MDStaplingRenewWindow",
-            "MDServerStatus",
-            "MDCertificateStatus",
-            "MDCertificateCheck",
-            "MDCertificateMonitor",
-        ],
         ..Globals::default()
     };
     assert_eq!((globals.port_map.http, globals.port_map.https), (Some(8080), None));
