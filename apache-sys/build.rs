@@ -42,6 +42,7 @@ const TYPES: &[&str] = &[
     "cmd_parms",
     "command_rec",
     "md_rs_.*_fn",
+    "md_status_callback",
     "server_addr_rec",
     "unixd_config_rec",
 ];
@@ -77,6 +78,7 @@ const OPAQUE: &[&str] = &[
     "request_rec",
     "server_rec",
     "SSL",
+    "SSL_CTX",
 ];
 
 fn main() {

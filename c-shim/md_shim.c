@@ -71,9 +71,40 @@ int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
     return OK;
 }
 
-void md_shim_register_pre_handshake(void)
+void md_shim_register_ssl_hooks(void)
 {
     apr_optional_hook_add("pre_handshake", (void (*)(void))md_shim_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+    apr_optional_hook_add("init_server", (void (*)(void))md_rs_init_server, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+md_status_callback md_shim_context_status_callback(SSL_CTX *context)
+{
+    md_status_callback callback = {NULL, NULL};
+
+    SSL_CTX_get_tlsext_status_cb(context, &callback.answer);
+    SSL_CTX_get_tlsext_status_arg(context, &callback.data);
+    return callback;
+}
+
+void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback callback)
+{
+    SSL_CTX_set_tlsext_status_cb(context, callback.answer);
+    SSL_CTX_set_tlsext_status_arg(context, callback.data);
+}
+
+int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1)
+{
+    const X509 *chosen = SSL_get_certificate(ssl);
+
+    return chosen && X509_digest(chosen, EVP_sha1(), sha1, NULL);
+}
+
+int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length)
+{
+    void *copy = OPENSSL_memdup(der, length);
+
+    /* OpenSSL frees it with the connection. */
+    return copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)length);
 }
 
 int md_shim_connection_key_kind(const conn_rec *connection)

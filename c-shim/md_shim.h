@@ -45,6 +45,12 @@ typedef int md_rs_protocol_switch_fn(conn_rec *connection, request_rec *request,
                                      const char *protocol);
 typedef const char *md_rs_protocol_get_fn(const conn_rec *connection);
 typedef int md_rs_answer_challenge_fn(conn_rec *connection, const char *name, const char **chain, const char **key);
+typedef int md_rs_ocsp_prime_fn(server_rec *server, apr_pool_t *pool, const char *id, apr_size_t length, const char *pem);
+typedef int md_rs_ocsp_response_fn(server_rec *server, conn_rec *connection, const char *id, apr_size_t length,
+                                   ap_ssl_ocsp_copy_resp *copy, void *data);
+typedef int md_rs_init_server_fn(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_CTX *context);
+typedef int md_rs_status_request_fn(SSL *ssl, void *data);
+typedef int md_rs_monitor_fn(apr_pool_t *pool, server_rec *server);
 typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
 
 md_rs_create_server_config_fn md_rs_create_server_config;
@@ -65,6 +71,11 @@ md_rs_protocol_propose_fn md_rs_protocol_propose;
 md_rs_protocol_switch_fn md_rs_protocol_switch;
 md_rs_protocol_get_fn md_rs_protocol_get;
 md_rs_answer_challenge_fn md_rs_answer_challenge;
+md_rs_ocsp_prime_fn md_rs_ocsp_prime;
+md_rs_ocsp_response_fn md_rs_ocsp_response;
+md_rs_init_server_fn md_rs_init_server;
+md_rs_status_request_fn md_rs_status_request;
+md_rs_monitor_fn md_rs_monitor;
 md_rs_watchdog_fn md_rs_watchdog;
 
 /* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
@@ -89,8 +100,8 @@ apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_tim
 
 /* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
 int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy);
-/* Registers that; apr_optional_hook_add wants no header of mod_ssl, which not every system has. */
-void md_shim_register_pre_handshake(void);
+/* Registers that and md_rs_init_server; apr_optional_hook_add wants no header of mod_ssl, which not every system has. */
+void md_shim_register_ssl_hooks(void);
 
 #define MD_KEY_ANY 0   /* nothing is decided yet, or it is not known */
 #define MD_KEY_RSA 1
@@ -101,6 +112,21 @@ void md_shim_register_pre_handshake(void);
 int md_shim_connection_key_kind(const conn_rec *connection);
 /* Takes the host's certificates out of a handshake: mod_ssl adds that of a challenge to them, and the client would choose. */
 void md_shim_connection_clear_certificates(const conn_rec *connection);
+
+/* --- C: OpenSSL ------------------------------------------------------------------------------------------------ */
+
+/* What answers the status requests (RFC 6066 section 8) of a context's handshakes; `answer` is NULL if nothing does. */
+typedef struct {
+    md_rs_status_request_fn *answer;
+    void *data;
+} md_status_callback;
+
+md_status_callback md_shim_context_status_callback(SSL_CTX *context);
+void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback callback);
+/* SHA-1 of the certificate that the handshake has chosen, 20 bytes; 0 if there is none. OpenSSL computes it once. */
+int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1);
+/* Has a copy of the response sent to the client; 0 if memory is out. */
+int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length);
 
 /* --- C: fields ------------------------------------------------------------------------------------------------- */
 

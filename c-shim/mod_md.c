@@ -22,6 +22,8 @@ static void register_hooks(apr_pool_t *pool)
 
     /* Before mod_ssl and mod_watchdog start using our callbacks in the child. */
     ap_hook_child_init(md_rs_child_init, NULL, tls, APR_HOOK_FIRST);
+    /* In the parent, every ten seconds or so: children that are forked later start with what it knows. */
+    ap_hook_monitor(md_rs_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     /* At once when a child is told to stop: its pools may live until the last connection ends. */
     ap_hook_child_stopping(md_rs_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 
@@ -46,8 +48,12 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_protocol_switch(md_rs_protocol_switch, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_protocol_get(md_rs_protocol_get, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_ssl_answer_challenge(md_rs_answer_challenge, NULL, NULL, APR_HOOK_MIDDLE);
-    /* This one is mod_ssl's own. */
-    md_shim_register_pre_handshake();
+
+    /* Who else staples is asked only if we do not, whatever the order: httpd asks all until one answers. */
+    ap_hook_ssl_ocsp_prime_hook(md_rs_ocsp_prime, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_ssl_ocsp_get_resp_hook(md_rs_ocsp_response, NULL, NULL, APR_HOOK_MIDDLE);
+    /* These are mod_ssl's own. */
+    md_shim_register_ssl_hooks();
 }
 
 module AP_MODULE_DECLARE_DATA md_module = {

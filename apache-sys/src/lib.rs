@@ -72,6 +72,8 @@ mod opaque {
         server_rec
         /// The TLS state of a connection.
         SSL
+        /// The TLS settings of a host.
+        SSL_CTX
     }
 }
 

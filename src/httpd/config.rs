@@ -48,6 +48,7 @@ pub struct HostState {
     position: AtomicU32,
     tls: AtomicBool,
     placeholder: AtomicBool,
+    stapled: AtomicBool,
 }
 
 /// Values that a server has for itself.
@@ -155,6 +156,17 @@ impl HostState {
     /// The host has got a placeholder as its certificate.
     pub fn set_placeholder(&self) {
         self.placeholder.store(true, Ordering::Relaxed);
+    }
+
+    /// Its certificates are ours to staple.
+    pub fn set_stapled(&self) {
+        self.stapled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its certificates are ours to staple.
+    #[must_use]
+    pub fn is_stapled(&self) -> bool {
+        self.stapled.load(Ordering::Relaxed)
     }
 
     /// Whether there is no certificate yet that clients can trust.

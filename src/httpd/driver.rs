@@ -64,7 +64,7 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
 
 /// How a CA is reached and trusted; `None` for what libcurl does without being told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Route {
+pub(super) struct Route {
     ca_file: Option<String>,
     proxy: Option<String>,
     proxy_ca_file: Option<String>,
@@ -74,6 +74,11 @@ impl Route {
     fn of_all(globals: &Globals) -> Self {
         let Globals { ca_file, proxy, proxy_ca_file, .. } = globals.clone();
         Self { ca_file, proxy, proxy_ca_file }
+    }
+
+    /// OCSP responders are trusted for what they sign.
+    pub(super) fn to_responders(globals: &Globals) -> Self {
+        Self { ca_file: None, ..Self::of_all(globals) }
     }
 
     /// What a domain says for itself goes first; `none` is no file, whatever all others have.
@@ -88,15 +93,18 @@ impl Route {
         }
     }
 
-    fn client(&self, cancel: &Cancel) -> Arc<dyn HttpClient> {
-        let settings = CurlSettings {
+    pub(super) fn settings(&self, limits: CurlSettings) -> CurlSettings {
+        CurlSettings {
             user_agent: format!("{} mod_md_rs/{VERSION}", process::base_version()),
             ca_file: self.ca_file.as_ref().map(Into::into),
             proxy: self.proxy.clone(),
             proxy_ca_file: self.proxy_ca_file.as_ref().map(Into::into),
-            ..CurlSettings::default()
-        };
-        Arc::new(CurlClient::new(settings, cancel.clone()))
+            ..limits
+        }
+    }
+
+    fn client(&self, cancel: &Cancel) -> Arc<dyn HttpClient> {
+        Arc::new(CurlClient::new(self.settings(CurlSettings::default()), cancel.clone()))
     }
 }
 
@@ -124,6 +132,6 @@ impl SharedClients {
 }
 
 /// In 0..1; a half if there is no randomness to be had.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     random_bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
 }

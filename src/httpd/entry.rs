@@ -12,7 +12,7 @@ use super::hooks::{self, CertificateFiles, Stop};
 use super::pool::{Pool, text};
 use super::request::{Answer, Connection, Request};
 use super::server::{Server, strings};
-use super::{alpn, log, process, threads};
+use super::{alpn, log, process, stapling, threads};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -23,6 +23,7 @@ const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_first);
 const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_last);
 const _: sys::md_rs_child_init_fn = Some(md_rs_child_init);
 const _: sys::md_rs_child_stopping_fn = Some(md_rs_child_stopping);
+const _: sys::md_rs_monitor_fn = Some(md_rs_monitor);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_first);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_second);
 const _: sys::md_rs_request_fn = Some(md_rs_handler);
@@ -137,12 +138,15 @@ unsafe fn configure(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, _server: *mut sys::server_rec) {
+unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
     guard("child_init", (), || {
         // SAFETY: the child's pool, destroyed when the child ends.
         let pchild = unsafe { Pool::from_raw(pchild) }?;
+        // SAFETY: the main server, which outlives the child.
+        let server = unsafe { Server::from_raw(server) }?;
         process::enter_child();
         threads::enter_child(pchild);
+        hooks::child_init(server);
         Ok(())
     });
 }
@@ -153,6 +157,15 @@ unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, _gracef
         threads::cancel();
         Ok(())
     });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_monitor(_pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
+    guard("monitor", sys::DECLINED, || {
+        // SAFETY: the main server of the configuration in force.
+        stapling::monitor(unsafe { Server::from_raw(server) }?)?;
+        Ok(sys::DECLINED)
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, https, process, shared};
+use super::{answers, commands, driver, https, process, shared, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -52,7 +52,7 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     commands::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
-    let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
+    let (store, read_only) = open_store(pconf, config, declared.is_empty() && !is_stapling(main))?;
     if let Some(store) = store.as_ref().filter(|_| !(process::is_dry_run() || read_only)) {
         occupy(main.process_pool()?, store, config.globals.store_locks.is_some());
     }
@@ -91,12 +91,19 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
     let ca_requests = shared::ca_requests(main.process_pool()?);
-    let registered = driver::register(pconf, &registry, ca_requests);
+    let registered =
+        driver::register(pconf, &registry, ca_requests).and_then(|()| stapling::register(pconf, main, &registry));
     // Set once, here.
     let _ = config.registry.set(registry);
     let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
+}
+
+/// First in a new child; threads may be started from now on.
+pub fn child_init(main: Server<'_>) {
+    // Without the main server's configuration there is nothing to learn.
+    let _ = stapling::child_init(main);
 }
 
 /// A request, before mod_ssl or anything else looks at it.
@@ -223,6 +230,12 @@ fn files(
 /// All domains that are declared anywhere, the main server's first.
 fn declared(main: Server<'_>, of: fn(&ServerConfig) -> Vec<Declared>) -> Vec<Declared> {
     main.all().filter_map(|server| server.config().ok()).flat_map(of).collect()
+}
+
+/// Whether certificates are to be stapled that may belong to no domain.
+fn is_stapling(main: Server<'_>) -> bool {
+    let is_on = |config: &ServerConfig| config.settings().and_then(|all| all.stapling).unwrap_or(false);
+    main.all().any(|server| server.config().is_ok_and(is_on))
 }
 
 fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! c-shim/mod_md.c    the module record; registers entry points and says in which order
-//!   entry, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
+//!   entry, entry_ssl, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
 //!     boundary       panics and NULL end here
 //!     hooks          the phases of the server, in safe Rust
-//!     answers alpn driver   requests and handshakes that are answered here; renewals in a child
+//!     answers alpn driver stapling   requests and handshakes that are answered here; renewals and responses in a child
 //! config                         our settings of one server, as directives set them
 //! pool server request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
@@ -19,6 +19,7 @@ pub mod commands;
 pub mod config;
 pub mod driver;
 mod entry;
+mod entry_ssl;
 pub mod hooks;
 mod https;
 pub mod log;
@@ -27,5 +28,6 @@ pub mod process;
 pub mod request;
 pub mod server;
 pub mod shared;
+pub mod stapling;
 pub mod threads;
 pub mod watchdog;

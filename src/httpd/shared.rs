@@ -1,7 +1,9 @@
-//! Memory that all processes of the server have in common, and that outlives restarts: the counts of requests to CAs.
+//! Memory that all processes of the server have in common, and that outlives restarts: counts of requests to CAs, signals.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::pool::Pool;
 use crate::acme::RequestCounts;
@@ -11,28 +13,42 @@ use crate::log::note;
 pub fn ca_requests(process: Pool<'_>) -> Option<&'static RequestCounts> {
     // After a restart it may be another release of the module that finds the memory: what it would read in another
     // way, it does not look at.
-    let key = CString::new(format!("mod_md_rs_ca_requests_{}", size_of::<RequestCounts>())).ok()?;
-    let counts = match process.user_data(&key) {
-        Some(known) => known.cast(),
-        None => {
-            let new = map()?;
-            process.set_user_data(&key, new.cast());
-            new
-        }
-    };
-    // SAFETY: `map` made it, in this process or in its parent, and nobody ever unmaps it. It is made of atomics, for
-    // which all zeros are good values.
+    let counts = kept(process, "ca_requests", size_of::<RequestCounts>())?.cast::<RequestCounts>();
+    // SAFETY: pages are aligned for anything, have that size, and stay. It is made of atomics, for which all zeros are good
+    // values.
     Some(unsafe { counts.as_ref() })
 }
 
+/// At least so many counters, at zero: by them a process tells others what has changed. Children of the former generation
+/// use the same ones; what that tells the new ones is that they look at something twice.
+pub fn signals(process: Pool<'_>, count: usize) -> Option<&'static [AtomicU32]> {
+    // In steps, so that few are ever made: none is given back.
+    let count = count.next_power_of_two().max(1024);
+    let pages = kept(process, "signals", count * size_of::<AtomicU32>())?.cast::<AtomicU32>();
+    // SAFETY: pages are aligned for anything, have room for so many, and stay. Zero is a good value.
+    let signals = unsafe { slice::from_raw_parts(pages.as_ptr(), count) };
+    signals.iter().for_each(|signal| signal.store(0, Ordering::Relaxed));
+    Some(signals)
+}
+
+/// Memory of that name and size, full of zeros when it is made. Nobody ever unmaps it.
+fn kept(process: Pool<'_>, name: &str, size: usize) -> Option<NonNull<c_void>> {
+    let key = CString::new(format!("mod_md_rs_{name}_{size}")).ok()?;
+    process.user_data(&key).or_else(|| {
+        let new = map(name, size)?;
+        process.set_user_data(&key, new);
+        Some(new)
+    })
+}
+
 /// Memory full of zeros that children share with their parent.
-fn map() -> Option<NonNull<RequestCounts>> {
+fn map(name: &str, size: usize) -> Option<NonNull<c_void>> {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: new pages at an address of the system's choice.
-    let pages = unsafe { libc::mmap(ptr::null_mut(), size_of::<RequestCounts>(), access, kind, -1, 0) };
+    let pages = unsafe { libc::mmap(ptr::null_mut(), size, access, kind, -1, 0) };
     if pages == libc::MAP_FAILED {
-        note!(Info, "requests to CAs are not counted: {}", std::io::Error::last_os_error());
+        note!(Warning, "no shared memory ({name}): {}", std::io::Error::last_os_error());
         return None;
     }
-    NonNull::new(pages.cast())
+    NonNull::new(pages)
 }

@@ -43,6 +43,18 @@ impl State {
         let waited = self.changed.wait_timeout_while(running, left, |running| *running > 0);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
+
+    /// Waits so long, or until cancelled.
+    fn rest(&self, period: Duration, cancel: &Cancel) {
+        let rested = self.changed.wait_timeout_while(lock(&self.running), period, |_| !cancel.is_cancelled());
+        drop(rested);
+    }
+
+    /// Has those at rest see that they are cancelled. Under the lock: none of them is between its look and its rest then.
+    fn wake(&self) {
+        let _running = lock(&self.running);
+        self.changed.notify_all();
+    }
 }
 
 /// Counts a thread from before it starts until it has ended, however it ends.
@@ -67,6 +79,13 @@ struct Child {
     cancel: Cancel,
     state: Arc<State>,
     handles: Vec<JoinHandle<()>>,
+}
+
+impl Child {
+    fn cancel(&self) {
+        self.cancel.cancel();
+        self.state.wake();
+    }
 }
 
 /// The child's threads; `None` in the parent, always, and after the child's end began.
@@ -94,11 +113,21 @@ pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<
     Ok(())
 }
 
+/// Starts a thread that runs `body` at once, and again and again with a pause of `period`, until the child is told to stop.
+pub fn repeat(name: &str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
+    let state = lock(&CHILD).as_ref().map(|child| Arc::clone(&child.state)).ok_or(SpawnError::NotInChild)?;
+    spawn(name, move |cancel| {
+        while !cancel.is_cancelled() {
+            body();
+            state.rest(period, cancel);
+        }
+    })
+}
+
 /// Tells all threads to end, without waiting: the child may have connections that live on for long.
 pub(super) fn cancel() {
-    let cancel = lock(&CHILD).as_ref().map(|child| child.cancel.clone());
-    if let Some(cancel) = cancel {
-        cancel.cancel();
+    if let Some(child) = lock(&CHILD).as_ref() {
+        child.cancel();
     }
 }
 
@@ -111,7 +140,7 @@ pub(super) fn enter_child(pchild: Pool<'_>) {
 fn end() {
     let Some(mut child) = lock(&CHILD).take() else { return };
     let deadline = Instant::now() + PATIENCE;
-    child.cancel.cancel();
+    child.cancel();
     let left = child.state.wait_idle(deadline);
     if left == 0 {
         join(&mut child.handles, |_| true);

@@ -304,18 +304,23 @@ impl Setup {
     /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
     /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
     pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
-        let assigned = self.assigned.get(position).map_or(&[][..], Vec::as_slice);
-        let only = match assigned {
-            [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
-            _ => None,
-        };
-        let md = assigned.first().and_then(|first| self.domains.get(*first));
+        let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
         let mut primer = self.primer.borrow_mut();
-        match (stapling::is_stapled(only, stapling, others), md) {
+        match (self.staples(position, stapling, others), md) {
             (true, md) => primer.prime(md, pem),
             (false, Some(md)) if md.must_staple => primer.tell_unstapled(md, pem),
             _ => false,
         }
+    }
+
+    /// Whether it is us who staple certificates of the host at `position`; the rest as for [`Setup::prime`].
+    #[must_use]
+    pub fn staples(&self, position: usize, stapling: Option<bool>, others: Option<bool>) -> bool {
+        let only = match self.assigned.get(position).map_or(&[][..], Vec::as_slice) {
+            [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
+            _ => None,
+        };
+        stapling::is_stapled(only, stapling, others)
     }
 
     /// Sees to it that the domain has placeholders.

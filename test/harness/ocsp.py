@@ -93,7 +93,8 @@ class Responder:
         return f"http://127.0.0.1:{self.port}/"
 
     def says(self, leaf: Leaf, status: str = "good", **how: Any) -> Responder:
-        """Answer for this certificate from now on; `how` are the fields of `Answer`."""
+        """Answer for this certificate from now on, and no more in bytes; `how` are the fields of `Answer`."""
+        self._raw = None
         self._answers[leaf.certificate.x509.serial_number] = replace(Answer(leaf, status), **how)
         return self
 

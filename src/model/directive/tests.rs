@@ -55,7 +55,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(text.as_bytes().to_vec()))
 }
 
-/// Name, arguments, place, whether it has an effect in this version, whether the C module has it.
+/// Name, arguments, place, whether the C module has it.
 type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]

@@ -1,0 +1,142 @@
+//! The functions that TLS calls about staples: at the start for each certificate and host, and in handshakes.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use apache_sys as sys;
+
+use super::boundary::{Null, guard, present};
+use super::pool::{Pool, text};
+use super::server::Server;
+use super::stapling;
+use crate::registry::{Sha1, Staple};
+
+// A signature that differs from the header's does not compile.
+const _: sys::md_rs_ocsp_prime_fn = Some(md_rs_ocsp_prime);
+const _: sys::md_rs_ocsp_response_fn = Some(md_rs_ocsp_response);
+const _: sys::md_rs_init_server_fn = Some(md_rs_init_server);
+const _: sys::md_rs_status_request_fn = Some(md_rs_status_request);
+
+/// What a callback for status requests tells OpenSSL: a response is set, or there is none.
+const STAPLED: c_int = 0;
+const NOTHING: c_int = 3;
+
+/// A TLS host whose status requests come to us.
+struct StatusRequests {
+    host: NonNull<sys::server_rec>,
+    /// Who answered them before, that is mod_ssl, and is still asked for certificates that are not ours.
+    former: sys::md_status_callback,
+}
+
+/// A TLS module asks who staples a certificate.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_ocsp_prime(
+    server: *mut sys::server_rec,
+    _pool: *mut sys::apr_pool_t,
+    id: *const c_char,
+    length: sys::apr_size_t,
+    pem: *const c_char,
+) -> c_int {
+    guard("ssl_ocsp_prime", sys::DECLINED, || {
+        // SAFETY: a server of the configuration being set up.
+        let server = unsafe { Server::from_raw(server) }?;
+        // SAFETY: `id` has `length` bytes while the hook runs.
+        let is_known = unsafe { fingerprint(id, length) }?.is_some();
+        // SAFETY: NULL or a C string that lives while the hook runs.
+        let pem = unsafe { text(pem) }.unwrap_or_default();
+        Ok(if is_known && stapling::prime(server, pem.as_bytes())? { sys::OK } else { sys::DECLINED })
+    })
+}
+
+/// A TLS module asks for the response to staple to a certificate.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_ocsp_response(
+    server: *mut sys::server_rec,
+    _connection: *mut sys::conn_rec,
+    id: *const c_char,
+    length: sys::apr_size_t,
+    copy: sys::ap_ssl_ocsp_copy_resp,
+    data: *mut c_void,
+) -> c_int {
+    guard("ssl_ocsp_get_resp", sys::DECLINED, || {
+        // SAFETY: the server that the connection is for.
+        let server = unsafe { Server::from_raw(server) }?;
+        // SAFETY: `id` has `length` bytes while the hook runs.
+        let sha1 = unsafe { fingerprint(id, length) }?;
+        let copy = copy.ok_or(Null("function for a response"))?;
+        let staple = sha1.map_or(Ok(Staple::NotOurs), |sha1| stapling::staple(server, &sha1))?;
+        let response = match &staple {
+            Staple::NotOurs => return Ok(sys::DECLINED),
+            Staple::None => &[],
+            Staple::Response(der) => &**der,
+        };
+        let first = if response.is_empty() { ptr::null() } else { response.as_ptr() };
+        // SAFETY: the caller's function with the caller's data; it copies the bytes, NULL and 0 stand for none.
+        unsafe { copy(first, response.len(), data) };
+        Ok(sys::OK)
+    })
+}
+
+/// mod_ssl has set up a host. Status requests come to us first from now on: mod_ssl passes them on for certificates only
+/// that it knew at the start.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_init_server(
+    server: *mut sys::server_rec,
+    pool: *mut sys::apr_pool_t,
+    is_proxy: c_int,
+    context: *mut sys::SSL_CTX,
+) -> c_int {
+    guard("init_server", sys::OK, || {
+        // SAFETY: a server of the configuration being set up.
+        if is_proxy != 0 || !stapling::init_host(unsafe { Server::from_raw(server) }?)? {
+            return Ok(sys::OK);
+        }
+        // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
+        let pool = unsafe { Pool::from_raw(pool) }?;
+        let context = present(context, "TLS settings")?.as_ptr();
+        // SAFETY: the live context of the host.
+        let former = unsafe { sys::md_shim_context_status_callback(context) };
+        let data = pool.keep_raw(StatusRequests { host: present(server, "server")?, former });
+        let ours = sys::md_status_callback { answer: Some(md_rs_status_request), data: data.cast() };
+        // SAFETY: as above; the data lives as long as the context is used.
+        unsafe { sys::md_shim_context_set_status_callback(context, ours) };
+        Ok(sys::OK)
+    })
+}
+
+/// A client asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
+    guard("status request", NOTHING, || {
+        let requests = present(data.cast::<StatusRequests>(), "data of the status callback")?;
+        // SAFETY: set in `md_rs_init_server`, and in its pool as long as there are handshakes. Shared access only.
+        let StatusRequests { host, former } = unsafe { requests.as_ref() };
+        // SAFETY: a server of the same configuration.
+        let server = unsafe { Server::from_raw(host.as_ptr()) }?;
+        let mut sha1: Sha1 = Default::default();
+        // SAFETY: the TLS state of the handshake, and room for a SHA-1.
+        let is_known = unsafe { sys::md_shim_ssl_fingerprint(ssl, sha1.as_mut_ptr()) } != 0;
+        Ok(match stapling::staple(server, &sha1)? {
+            Staple::Response(der) if is_known => {
+                // SAFETY: as above; the bytes are copied.
+                let is_set = unsafe { sys::md_shim_ssl_set_staple(ssl, der.as_ptr(), der.len()) } != 0;
+                if is_set { STAPLED } else { NOTHING }
+            }
+            Staple::None if is_known => NOTHING,
+            // SAFETY: the callback as it was found, with its own data.
+            _ => former.answer.map_or(NOTHING, |answer| unsafe { answer(ssl, former.data) }),
+        })
+    })
+}
+
+/// The SHA-1 of a certificate, by which mod_ssl asks; `None` for any other way to name one.
+///
+/// # Safety
+/// `id` is NULL or has `length` bytes.
+unsafe fn fingerprint(id: *const c_char, length: usize) -> Result<Option<Sha1>, Null> {
+    let id = present(id.cast::<u8>(), "id of a certificate")?;
+    // SAFETY: the caller's promise.
+    let id = unsafe { slice::from_raw_parts(id.as_ptr(), length) };
+    Ok(id.try_into().ok())
+}

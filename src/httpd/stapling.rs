@@ -1,0 +1,131 @@
+//! Staples in the server: which certificates get one, what a handshake gets, and who fetches it.
+//!
+//! mod_ssl tells of each certificate while it is set up ([`prime`]). One child fetches responses ([`register`]); the others
+//! are told by counters in shared memory, and read what is new on a thread of their own ([`child_init`]), so that a
+//! handshake ([`staple`]) finds it in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::boundary::Null;
+use super::driver::{Route, random};
+use super::hooks::Stop;
+use super::pool::Pool;
+use super::server::Server;
+use super::watchdog::{self, Occasion, WatchdogError};
+use super::{process, shared, threads};
+use crate::cancel::Cancel;
+use crate::http::{CurlClient, CurlSettings, HttpClient};
+use crate::log::{note, report};
+use crate::model::{Settings, Status};
+use crate::ocsp;
+use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
+
+/// How often it is looked whether a response is due, and in the other children whether there is a new one.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Takes a certificate of a TLS host, given as PEM with its issuer after it. Whether it is ours to staple.
+pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
+    ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
+}
+
+/// The TLS host is set up. Whether its certificates are ours to staple.
+pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
+    let ours = ask_setup(server, |setup, position, said| setup.staples(position, said.stapling, said.others))?;
+    if ours {
+        server.config()?.host.set_stapled();
+    }
+    Ok(ours)
+}
+
+/// What is said of stapling for a host. It may have these two directives for itself.
+struct Said {
+    stapling: Option<bool>,
+    others: Option<bool>,
+}
+
+/// False outside of a start.
+fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> bool) -> Result<bool, Null> {
+    let (own, main) = (server.config()?, server.main()?.config()?);
+    let said =
+        |what: fn(&Settings) -> Option<bool>| own.settings().and_then(what).or_else(|| main.settings().and_then(what));
+    let said = Said { stapling: said(|all| all.stapling), others: said(|all| all.staple_others) };
+    let starting = main.main()?.starting();
+    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &said)))
+}
+
+/// What a client gets with the certificate of this fingerprint from this host.
+pub fn staple(server: Server<'_>, sha1: &Sha1) -> Result<Staple, Null> {
+    let registry = registry(server)?.filter(|_| server.config().is_ok_and(|config| config.host.is_stapled()));
+    Ok(registry.map_or(Staple::NotOurs, |registry| registry.stapling.staple(sha1, registry.clock.now())))
+}
+
+/// Starts the fetching of responses for this configuration, if there is something to staple.
+pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
+    let stapling = &registry.stapling;
+    if stapling.is_empty() {
+        return Ok(());
+    }
+    if let Some(signals) = shared::signals(main.process_pool()?, stapling.signals_needed()) {
+        stapling.share(signals);
+    }
+    let route = Route::to_responders(&registry.globals);
+    let client = move |cancel: &Cancel| client(&route, cancel);
+    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random));
+    let registered = watchdog::register(c"_md_ocsp_", Duration::ZERO, pconf, Box::new(move |on| tick(&work, on)));
+    let Err(err) = registered else { return Ok(()) };
+    match err {
+        WatchdogError::Missing => report!(AH10201, "{err}, load it with LoadModule watchdog_module"),
+        WatchdogError::Instance(status) => report!(AH10202, Status(status); "{err}"),
+        WatchdogError::Callback(status) => report!(AH10203, Status(status); "{err}"),
+    }
+    if process::is_restart() { Ok(()) } else { Err(Stop) }
+}
+
+fn client(route: &Route, cancel: &Cancel) -> Arc<dyn HttpClient> {
+    let limits =
+        CurlSettings { connect_timeout: ocsp::CONNECT_TIMEOUT, timeout: ocsp::TIMEOUT, ..CurlSettings::default() };
+    Arc::new(CurlClient::new(route.settings(limits), cancel.clone()))
+}
+
+/// The first run comes at once, the next a second later.
+fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
+    match occasion {
+        Occasion::Start => report!(AH10197, "OCSP watchdog started"),
+        Occasion::Stop => report!(AH10200, "OCSP watchdog stopping"),
+        Occasion::Run => {
+            for _ in 0..work.tick() {
+                let worker = Arc::clone(work);
+                if let Err(err) = threads::spawn("md-ocsp", move |cancel| worker.work(cancel)) {
+                    work.worker_lost();
+                    note!(Debug, "no thread for OCSP responses: {err}");
+                }
+            }
+        }
+    }
+    (occasion == Occasion::Run).then_some(TICK)
+}
+
+/// Has the new child learn of responses that another one fetches.
+pub fn child_init(main: Server<'_>) -> Result<(), Null> {
+    let Some(registry) = registry(main)?.filter(|registry| !registry.stapling.is_empty()) else { return Ok(()) };
+    let stapling = Arc::clone(&registry.stapling);
+    if let Err(err) = threads::repeat("md-staple", TICK, move || {
+        stapling.refresh();
+    }) {
+        note!(Warning, "this child does not learn of new OCSP responses: {err}");
+    }
+    Ok(())
+}
+
+/// In the parent: children that are forked from now on know what it knows.
+pub fn monitor(main: Server<'_>) -> Result<(), Null> {
+    if let Some(registry) = registry(main)? {
+        registry.stapling.refresh();
+    }
+    Ok(())
+}
+
+fn registry(server: Server<'_>) -> Result<Option<&Arc<Registry>>, Null> {
+    Ok(server.main()?.config()?.main()?.registry.get())
+}
