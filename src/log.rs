@@ -186,6 +186,8 @@ messages! {
     MD0020 Warning "the CA does not have the profile that is configured, and orders go without"
     MD0021 Warning "what a CA suggests about a renewal makes no sense"
     MD0023 Warning "a new account was registered"
+    MD0027 Warning "what a command set up for a challenge may be left there"
+    MD0028 Warning "a file of the store cannot be written, moved or removed, and nothing depends on it now"
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             }
             Ok(_) => self.accounts.forget(&account)?,
             Err(err) if err.is_account_lost() => {
-                note!(Warning, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
+                note!(Info, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
                 self.accounts.forget(&account)?;
             }
             Err(err) => return Err(err),

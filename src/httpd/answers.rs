@@ -8,7 +8,7 @@ use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
 use crate::registry::{Entry, Registry, to_json};
-use crate::status;
+use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
 
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -97,17 +97,18 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
     let make = match request.handler() {
         Some("md-status") => md_status,
         Some("md-page") => md_page,
+        Some("md-metrics") => md_metrics,
         _ => return Ok(Answer::Declined),
     };
     if !request.is_get_or_head() {
         return Ok(Answer::Status(501));
     }
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    Ok(make(request, registry))
+    make(request, registry)
 }
 
 /// What is known of all domains, or of the one that the path names.
-fn md_status(request: Request<'_>, registry: &Registry) -> Answer {
+fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let name = request.path_info().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let (status, document) = if name.is_empty() {
         (200, status::listing(registry))
@@ -115,11 +116,23 @@ fn md_status(request: Request<'_>, registry: &Registry) -> Answer {
         let unknown = || serde_json::json!({ "error": format!("there is no managed domain '{name}'") });
         status::domain(registry, name).map_or_else(|| (404, unknown()), |document| (200, document))
     };
-    request.respond(status, Some(JSON), &to_json(&document).unwrap_or_default())
+    Ok(request.respond(status, Some(JSON), &to_json(&document).unwrap_or_default()))
 }
 
-fn md_page(request: Request<'_>, registry: &Registry) -> Answer {
-    request.respond(200, Some(c"text/html; charset=utf-8"), status::page(registry).as_bytes())
+fn md_page(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
+    Ok(request.respond(200, Some(c"text/html; charset=utf-8"), status::page(registry).as_bytes()))
+}
+
+/// For monitoring.
+fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
+    let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
+    let format = MetricsFormat::wanted(request.header(c"Accept").unwrap_or_default());
+    let content_type = match format {
+        MetricsFormat::OpenMetrics => c"application/openmetrics-text; version=1.0.0; charset=utf-8",
+        MetricsFormat::Text => c"text/plain; version=0.0.4; charset=utf-8",
+    };
+    request.set_header(c"Vary", "Accept");
+    Ok(request.respond(200, Some(content_type), status::metrics(registry, requests, format).as_bytes()))
 }
 
 /// Our part of mod_status's page (`MDServerStatus`).

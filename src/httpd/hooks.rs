@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, https, process};
+use super::{answers, commands, driver, https, process, shared};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -83,15 +83,17 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
-            note!(Warning, err.status(); "{err}");
+            report!(MD0028, err.status(); "{err}");
         }
     }
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
-    let registered = driver::register(pconf, &registry);
+    let ca_requests = shared::ca_requests(main.process_pool()?);
+    let registered = driver::register(pconf, &registry, ca_requests);
     // Set once, here.
     let _ = config.registry.set(registry);
+    let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
 }

@@ -127,6 +127,12 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
+    /// When a renewal last came to its end.
+    #[must_use]
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        self.log.iter().flat_map(|log| &log.entries).find(|entry| entry.kind == "finished")?.when
+    }
+
     /// The same report without its log.
     #[must_use]
     pub fn without_log(&self) -> Self {

@@ -47,7 +47,7 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
             report!(AH10068, "{name}: staged set activated");
             let removed = if keeps_some { Ok(()) } else { forget_advice(vault, name) };
             if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
-                note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
+                report!(MD0028, err.status; "{name}: what was staged is active but cannot be removed: {err}");
             }
             Activation::Activated
         }

@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
 use crate::exec::{Command, split_command_line};
-use crate::log::note;
+use crate::log::{note, report};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -224,7 +224,7 @@ impl Dns01 {
         if err.is_cancelled() {
             return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command is interrupted")));
         }
-        note!(Warning, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
+        report!(MD0027, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Publisher for StoredChallenges {
             return self.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
         }
         if self.dns01.words.is_none() {
-            note!(Warning, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
+            report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
             return Ok(true);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {

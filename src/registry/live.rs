@@ -149,6 +149,12 @@ impl LiveSet {
     }
 }
 
+/// When certificates of the domain were last put into the store, as far as the dates of its files tell.
+pub(super) fn activated(vault: &Vault, md: &ManagedDomain) -> Option<Timestamp> {
+    let written = |spec| vault.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
+    md.key_specs().0.into_iter().filter_map(written).max()
+}
+
 /// The span in which all of these are good; `None` if one is missing or there is no such span.
 pub fn common_validity<'a>(certificates: impl Iterator<Item = Option<&'a Summary>>) -> Option<Validity> {
     let validities: Option<Vec<_>> = certificates.map(|cert| cert.map(Summary::validity)).collect();

@@ -120,6 +120,8 @@ pub struct Entry {
     pub watched: bool,
     /// The CA as it was when the certificates were issued.
     pub issued_by: Arc<CaSettings>,
+    /// When what is in the store was put there: the last activation.
+    pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
@@ -198,7 +200,7 @@ impl Setup {
                 accounts
             }
             Err(err) => {
-                note!(Warning, err.status; "new accounts stay in staging: {err}");
+                report!(MD0028, err.status; "new accounts stay in staging: {err}");
                 Accounts::default()
             }
         };
@@ -422,7 +424,8 @@ impl Setup {
         let same =
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, challenges }, stored)
+        let activated = live::activated(&self.vault, &md);
+        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, activated, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -430,7 +433,7 @@ impl Setup {
         let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
         for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
             if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
-                note!(Warning, err.status(); "challenge data for {name} cannot be removed: {err}");
+                report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
     }
@@ -458,7 +461,7 @@ impl Setup {
             job.next_run = job.retry_after.max(turn::validation_floor(&job, now));
             job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
-                note!(Warning, err.status; "{name}: {err}");
+                report!(MD0028, err.status; "{name}: {err}");
             }
         }
     }

@@ -154,7 +154,15 @@ fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachabilit
         None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
-    Entry { md: Arc::new(md), live, kept_ready, watched: true, issued_by, challenges: Arc::new(challenges) }
+    Entry {
+        md: Arc::new(md),
+        live,
+        kept_ready,
+        watched: true,
+        issued_by,
+        activated: None,
+        challenges: Arc::new(challenges),
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{Advice, Entry, Registry, challenges, schedule};
 use crate::acme::{AcmeError, Outcome};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
-use crate::log::{note, report};
+use crate::log::report;
 use crate::model::{ManagedDomain, State as Worth, time};
 use crate::store::Group;
 
@@ -329,7 +329,7 @@ impl Renewals {
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
             Err(_) if cancel.is_cancelled() => None,
             Err(err) => {
-                note!(Warning, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                report!(MD0027, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
                 Some(self.back_off(1, false))
             }
         };

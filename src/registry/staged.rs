@@ -11,7 +11,7 @@ use super::live::read_chain;
 use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
-use crate::crypto::{Chain, PrivateKey, Summary};
+use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
@@ -213,11 +213,15 @@ pub(super) fn verify(
 /// Facts about the staged certificates, one entry per key type.
 #[must_use]
 pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
-    let look = |spec: &KeySpec| {
-        let chain = read_chain(vault.store(), Group::Staging, md, spec).ok()?;
-        Some(chain.leaf().summary())
-    };
-    md.key_specs().0.iter().map(look).collect()
+    leaves(vault, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()
+}
+
+/// The certificates that are staged, one entry per key type.
+#[must_use]
+pub fn leaves(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    let read =
+        |spec: &KeySpec| read_chain(vault.store(), Group::Staging, md, spec).ok().map(|chain| chain.leaf().clone());
+    md.key_specs().0.iter().map(read).collect()
 }
 
 impl Journal for StagedJournal {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ari::Advice;
 use super::staged;
 use super::vault::Vault;
-use crate::crypto::Summary;
+use crate::crypto::{Certificate, Sct, Summary};
 use crate::model::{DomainName, Job, ManagedDomain};
 use crate::store::{Aspect, Group};
 
@@ -22,6 +22,16 @@ pub struct StagedView {
     pub job: Job,
     /// The certificates that are there, one entry per key type.
     pub certificates: Vec<Option<Summary>>,
+    /// What logs of Certificate Transparency have signed of each.
+    pub scts: Vec<Vec<Sct>>,
+}
+
+impl StagedView {
+    fn new(job: Job, leaves: &[Option<Certificate>]) -> Self {
+        let certificates = leaves.iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect();
+        let scts = leaves.iter().map(|leaf| leaf.as_ref().map(Certificate::scts).unwrap_or_default()).collect();
+        Self { job, certificates, scts }
+    }
 }
 
 /// When the files that a view was made from were written.
@@ -52,7 +62,7 @@ impl StagedViews {
             return view.clone();
         }
         let job = staged::report(vault, md);
-        let staged = job.map(|job| Arc::new(StagedView { job, certificates: staged::facts(vault, md) }));
+        let staged = job.map(|job| Arc::new(StagedView::new(job, &staged::leaves(vault, md))));
         let view = (staged, Arc::new(Advice::load(vault, md)));
         if written.iter().flatten().all(|at| now.duration_since(*at) > UNSETTLED) {
             self.known().insert(md.name.clone(), (written, view.clone()));

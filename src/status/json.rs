@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::view::{self, View, key_names, served_names};
-use crate::crypto::Summary;
-use crate::model::{Timestamp, VERSION, time};
-use crate::registry::{Registry, Suggestion, Validity, common_validity};
+use crate::crypto::{Sct, Summary};
+use crate::model::{ManagedDomain, Timestamp, VERSION, time};
+use crate::registry::{Registry, StagedView, Suggestion, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -38,8 +38,7 @@ pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value>
     let served = served_names(view.md).into_iter().zip(&view.entry.live.certificates);
     members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
     if let Some(staged) = &view.staged {
-        let staged = certificates(&key_names(view.md), &staged.certificates);
-        members.insert("renewal".to_owned(), json!({ "cert": staged }));
+        members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
     }
     Some(Value::Object(members))
 }
@@ -69,12 +68,15 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
         let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
-            renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged.certificates));
+            renewal.insert("cert".to_owned(), staged_certificates(md, staged));
         }
         members.insert("renewal".to_owned(), renewal);
     }
     if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
         members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
+    }
+    if let (true, Err(reason)) = (entry.renewable(), &*entry.challenges) {
+        members.insert("unsuitable".to_owned(), reason.as_str().into());
     }
     value
 }
@@ -99,6 +101,25 @@ fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
         members.insert("valid".to_owned(), validity(common));
     }
     Value::Object(members)
+}
+
+/// The certificates that wait for their activation, with what tells their owner from others who got one for the name.
+fn staged_certificates(md: &ManagedDomain, staged: &StagedView) -> Value {
+    let names = key_names(md);
+    let mut all = certificates(&names, &staged.certificates);
+    for (name, scts) in names.iter().zip(&staged.scts).filter(|(_, scts)| !scts.is_empty()) {
+        all[name]["scts"] = scts.iter().map(sct).collect();
+    }
+    all
+}
+
+fn sct(sct: &Sct) -> Value {
+    json!({
+        "logid": sct.log_id,
+        "signed": time::format_gmt(sct.signed),
+        "signature": sct.signature,
+        "signature-type": sct.signature_type,
+    })
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -126,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
-    use crate::model::Eab;
+    use crate::model::{Eab, Job, RenewMode};
     use crate::registry::Entry;
     use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
@@ -258,6 +279,38 @@ mod tests {
     }
 
     #[test]
+    fn what_logs_have_signed_is_shown_of_what_is_staged() {
+        let world = World::new(&["l.test"]);
+        drop(world.run(false));
+        let registry = world.start(false);
+        let md = &registry.entries[0].md;
+        let certificates = registry.entries[0].live.certificates.clone();
+        let scts = vec![Sct { signature_type: "ecdsa-with-SHA256", ..Sct::default() }];
+        let staged = StagedView { job: Job::default(), certificates, scts: vec![scts] };
+        let shown = &staged_certificates(md, &staged)["P-256"];
+        assert_eq!(keys(shown).last(), Some(&"scts"));
+        let expected = json!([{
+            "logid": "", "signed": "Thu, 01 Jan 1970 00:00:00 GMT", "signature": "", "signature-type": "ecdsa-with-SHA256"
+        }]);
+        assert_eq!(shown["scts"], expected);
+    }
+
+    #[test]
+    fn why_a_domain_cannot_be_renewed_is_shown_until_it_can() {
+        let mut world = World::new(&["m.test"]);
+        world.reach.http = false;
+        world.reach.https = false;
+        let md = domain(&world.start(false), "m.test").unwrap();
+        assert_eq!(keys(&md).last(), Some(&"unsuitable"));
+        assert!(md["unsuitable"].as_str().unwrap().starts_with("None of the ACME challenge methods"), "{md}");
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None, "nobody wants to");
+        world.declared[0].settings.renew_mode = None;
+        world.reach.http = true;
+        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None);
+    }
+
+    #[test]
     fn a_domain_is_found_by_any_of_its_names() {
         let mut world = World::new(&["f.test", "g.test"]);
         world.declared[0] = declared(&["f.test", "www.f.test", "*.h.test"]);
@@ -289,6 +342,7 @@ mod tests {
             kept_ready: None,
             watched: true,
             issued_by: std::sync::Arc::default(),
+            activated: None,
             challenges: Ok(Vec::new()).into(),
         };
         let shown = object(&View::new(&registry, &entry, true), true);

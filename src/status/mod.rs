@@ -3,9 +3,11 @@
 
 mod html;
 mod json;
+mod metrics;
 mod text;
 mod view;
 
 pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
+pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;

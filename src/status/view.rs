@@ -120,6 +120,13 @@ impl<'a> View<'a> {
         self.staged.as_ref().map_or(0, |staged| staged.certificates.iter().flatten().count())
     }
 
+    /// When a renewal last succeeded: its certificates were activated, or staged where they wait for that.
+    #[must_use]
+    pub fn last_success(&self) -> Option<Timestamp> {
+        let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
+        finished.and_then(|staged| staged.job.finished_at()).max(self.entry.activated)
+    }
+
     /// When the renewal goes on, if that is in the future.
     #[must_use]
     pub fn next_run(&self) -> Option<Timestamp> {
