@@ -411,12 +411,12 @@ def test_what_has_no_effect_yet_is_said_once_in_one_line(lone_httpd: Httpd) -> N
     httpd.start()
     httpd.stop()
     assert not httpd.log.find("MD0004")
-    httpd.config.add("MDStapling on", "MDNotifyCmd /bin/x", "MDStapling off", "MDCertificateMonitor a https://localhost")
+    httpd.config.add("MDStapling on", "MDStaplingRenewWindow 20%", "MDStapling off", "MDCertificateMonitor a https://localhost")
     httpd.log.expects("MD0004")
     assert "MD0004" in httpd.configtest().text
     httpd.start()
     [line] = [line for line in httpd.log.find("MD0004") if line.pid == httpd.parent.pid]  # type: ignore[union-attr]
-    assert line.text.endswith("without effect in this version: MDStapling, MDNotifyCmd, MDCertificateMonitor")
+    assert line.text.endswith("without effect in this version: MDStapling, MDStaplingRenewWindow, MDCertificateMonitor")
 
 
 def test_names_that_are_bound_to_fail_are_said_once_per_domain_and_start(lone_httpd: Httpd) -> None:

@@ -622,6 +622,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 if !self.publisher.withdraw(&set_up)? {
                     return Ok(false);
                 }
+                self.journal.challenge_taken_away(&set_up)?;
             }
             self.facts.record.challenge_setups.remove(at);
             self.journal.save_order(&self.facts.record)?;

@@ -137,15 +137,12 @@ unsafe fn configure(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, _server: *mut sys::server_rec) {
     guard("child_init", (), || {
         // SAFETY: the child's pool, destroyed when the child ends.
         let pchild = unsafe { Pool::from_raw(pchild) }?;
-        // SAFETY: the main server, which outlives the child.
-        let server = unsafe { Server::from_raw(server) }?;
         process::enter_child();
         threads::enter_child(pchild);
-        hooks::child_init(pchild, server);
         Ok(())
     });
 }

@@ -49,6 +49,7 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
+    commands::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
@@ -96,11 +97,6 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
-}
-
-/// First in a new child; threads may be started from now on.
-pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {
-    commands::install();
 }
 
 /// A request, before mod_ssl or anything else looks at it.

@@ -148,7 +148,7 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.settings().renew_window = Some(window(args[0])?);
         Ok(())
     }),
-    inert(c"MDWarnWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to warn in, or a percentage of its life", |scope, args| {
+    row(c"MDWarnWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to warn in, or a percentage of its life", |scope, args| {
         scope.settings().warn_window = Some(window(args[0])?);
         Ok(())
     }),
@@ -234,7 +234,7 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.globals.store_dir = Some(path(scope, args[0], "not a path: ")?);
         Ok(())
     }),
-    inert(c"MDNotifyCmd", Args::Line, Place::Server, c"command that is run when a domain is renewed", |scope, args| {
+    row(c"MDNotifyCmd", Args::Line, Place::Server, c"command that is run when a domain is renewed", |scope, args| {
         scope.globals.notify_command = command(args[0]);
         Ok(())
     }),

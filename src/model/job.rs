@@ -127,10 +127,10 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
-    /// When a renewal last came to its end.
+    /// When the newest line of that kind was written.
     #[must_use]
-    pub fn finished_at(&self) -> Option<Timestamp> {
-        self.log.iter().flat_map(|log| &log.entries).find(|entry| entry.kind == "finished")?.when
+    pub fn newest(&self, kind: &str) -> Option<Timestamp> {
+        self.log.as_ref()?.entries.iter().find(|entry| entry.kind == kind)?.when
     }
 
     /// The same report without its log.

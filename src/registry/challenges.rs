@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Registry;
+use super::staged::{self, StagedJournal};
 use super::vault::{Vault, port_error};
-use super::{Registry, staged};
-use crate::acme::{ChallengeType, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
@@ -186,16 +187,25 @@ pub fn clean_up(registry: &Registry, md: &Arc<ManagedDomain>, cancel: &Cancel) -
     let (name, vault) = (md.name.as_str(), &registry.vault);
     let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
     let mut publisher = StoredChallenges::new(registry, Arc::clone(md), cancel);
+    let mut journal =
+        StagedJournal::new(Arc::clone(vault), Arc::clone(&registry.clock), Arc::clone(md), registry.events(cancel));
     let mut order = staged::load_order(vault, name);
     while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
         let set_up = SetUp::parse(&order.challenge_setups[at]);
-        if !set_up.map_or(Ok(true), |set_up| publisher.withdraw(&set_up))? {
-            return Ok(false);
+        if let Some(set_up) = set_up {
+            if !publisher.withdraw(&set_up)? {
+                return Ok(false);
+            }
+            journal.challenge_taken_away(&set_up)?;
         }
         order.challenge_setups.remove(at);
         staged::save_order(vault, name, &order)?;
     }
-    Ok(true)
+    if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
+        journal.save_job().map(|()| true)
+    } else {
+        Ok(true)
+    }
 }
 
 impl Dns01 {

@@ -36,17 +36,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::configured::Configured;
+use self::events::{Event, Events};
 use self::turn::Turn;
 use crate::acme::ChallengeType;
+use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::Summary;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State,
-    format_human,
+    Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
+    Status, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -143,6 +145,8 @@ pub struct Registry {
     staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
     challenges: Arc<challenges::Shared>,
+    /// Commands are told of what happens.
+    tells: bool,
 }
 
 impl Setup {
@@ -212,14 +216,33 @@ impl Setup {
         let now = self.clock.now();
         let is_begun =
             |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+        let mut activated = Vec::new();
         for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
             let patience = until.saturating_duration_since(Instant::now());
             match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
-                    activation::activate(&self.vault, md, accounts, now);
+                    if activation::activate(&self.vault, md, accounts, now) == Activation::Activated {
+                        activated.push(md);
+                    }
                 }
                 Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
+            }
+        }
+        self.tell_installed(&activated);
+    }
+
+    /// A command that hangs keeps the server down once, not for each domain.
+    fn tell_installed(&self, activated: &[&ManagedDomain]) {
+        let cancel = Cancel::default();
+        let events = Events::new(&self.globals, &cancel);
+        for md in activated {
+            match activation::tell_installed(&self.vault, md, &events, self.clock.now()) {
+                Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
+                Err(err) if err.is_cancelled() => {
+                    note!(Warning, "{}: 'installed' is not told, as the command hung for another domain", md.name);
+                }
+                Ok(()) | Err(_) => {}
             }
         }
     }
@@ -315,7 +338,8 @@ impl Setup {
         }
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
-        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views, accounts, challenges })
+        let tells = true;
+        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views, accounts, challenges, tells })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -474,6 +498,11 @@ impl Registry {
         positions.iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
     }
 
+    /// What commands are told of in this process, which end when `cancel` says so.
+    fn events(&self, cancel: &Cancel) -> Events {
+        if self.tells { Events::new(&self.globals, cancel) } else { Events::silent() }
+    }
+
     /// What is staged for a domain, if there is a renewal under way, and what the CA suggests about its certificates. Files
     /// are read only where they changed.
     #[must_use]
@@ -497,6 +526,13 @@ impl Entry {
             return now;
         }
         self.own().renew_at(self.md.renew_window, advice, now)
+    }
+
+    /// When to tell that the end of its certificates is near, by what the report on it says; `None` if that is not to be.
+    #[must_use]
+    pub fn warn_at(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let opens = self.live.warn_at(self.md.warn_window).filter(|_| self.watched && !job.finished)?;
+        Some(Event::Expiring.not_before(job, retry_delay, now).map_or(opens, |moment| moment.max(opens)))
     }
 
     /// The certificates that are renewed.

@@ -83,7 +83,7 @@ impl Registry {
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
         let assigned = Vec::new();
-        Ok(Self { clock, globals, entries, index, assigned, staged_views, accounts, challenges, vault })
+        Ok(Self { clock, globals, entries, index, assigned, staged_views, accounts, challenges, tells: false, vault })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this

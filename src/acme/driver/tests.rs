@@ -17,6 +17,7 @@ struct Staged {
     chains: HashMap<String, Chain>,
     activities: Vec<String>,
     events: Vec<String>,
+    taken_away: Vec<String>,
     objects: bool,
     full: bool,
 }
@@ -108,6 +109,11 @@ impl Journal for MemoryJournal {
         let mut staged = self.0.lock().unwrap();
         staged.events.push(set_up.to_string());
         if staged.objects { Err(broken("the event failed")) } else { Ok(()) }
+    }
+
+    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.0.lock().unwrap().taken_away.push(set_up.to_string());
+        Ok(())
     }
 }
 
@@ -1391,4 +1397,5 @@ fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
     world.staged().objects = false;
     world.succeeds();
     assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
+    assert_eq!(world.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
 }

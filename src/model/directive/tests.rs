@@ -92,7 +92,7 @@ const TABLE: [Row; 50] = {
         ("MDMembers", List, Anywhere, true, true),
         ("MDMessageCmd", Line, Server, true, true),
         ("MDMustStaple", One, Anywhere, true, true),
-        ("MDNotifyCmd", Line, Server, false, true),
+        ("MDNotifyCmd", Line, Server, true, true),
         ("MDPortMap", OneOrTwo, Server, true, true),
         ("MDPrivateKeys", List, Anywhere, true, true),
         ("MDProfile", One, Anywhere, true, true),
@@ -111,7 +111,7 @@ const TABLE: [Row; 50] = {
         ("MDStaplingRenewWindow", One, Anywhere, false, true),
         ("MDStoreDir", One, Server, true, true),
         ("MDStoreLocks", One, Server, true, true),
-        ("MDWarnWindow", One, Anywhere, false, true),
+        ("MDWarnWindow", One, Anywhere, true, true),
         ("MDomain", List, Server, true, true),
     ]
 };
@@ -294,15 +294,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         server_status: false,
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
-        without_effect: vec![
-            "MDNotifyCmd",
-            "MDStaplingKeepResponse",
-            "MDStaplingRenewWindow",
-            "MDServerStatus",
-            "MDCertificateStatus",
-            "MDCertificateCheck",
-            "MDCertificateMonitor",
-        ],
+        without_effect: vec!["MDStaplingKeepResponse", "MDStaplingRenewWindow"],
         ..Globals::default()
     };
     assert_eq!((globals.port_map.http, globals.port_map.https), (Some(8080), None));
