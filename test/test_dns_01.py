@@ -142,7 +142,7 @@ def test_errors_of_the_ca_leave_nothing_behind(httpd: Httpd, pebble: Pebble, dns
     httpd.start().wait_log("CA considers answer to challenge invalid", times=2)
     # Wherever the next run is.
     pebble.kill()
-    httpd.wait_log("AH10056: processing a.example.org: while[Contacting ACME server]")
+    httpd.wait_log("while[Contacting ACME server]")
     assert len(dns.calls()) >= 4 and _is_balanced(dns), dns.calls()
 
 
@@ -208,7 +208,8 @@ def test_commands_have_the_servers_environment_and_nothing_else_of_it(httpd: Htt
     # The directory that is listed is the fourth.
     assert open_files == {"0", "1", "2", "3"}
     status = dict(line.split(":\t", 1) for line in (out / "status").read_text().splitlines() if ":\t" in line)
-    assert int(status["SigBlk"], 16) == 0 and int(status["SigIgn"], 16) == 0
+    # 32 and 33 are the C library's own: no program can change them, and some parents leave them ignored.
+    assert int(status["SigBlk"], 16) == 0 and int(status["SigIgn"], 16) & ~(3 << 31) == 0
     assert int((out / "group").read_text()) == int((out / "pid").read_text())
 
 

@@ -532,7 +532,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Ok(()) => self.facts.chain = true,
             // What an earlier run has left is of no use, and would not be in the next run either.
             Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
-            Err(err @ (AcmeError::WrongKey | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
+            Err(err @ (AcmeError::WrongKey | AcmeError::KeyLost(_) | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
                 // Only what commands have set up stays, for as long as it takes to take it away.
                 self.withdraw_each(|token| !SetUp::is_of_command(token))?;
                 self.facts.record = OrderRecord {
@@ -550,7 +550,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn take_certificate(&mut self, url: &str) -> Result<(), AcmeError> {
         let chain = self.read_chain(url)?;
         let spec = &self.wanted.keys[self.current];
-        if !self.journal.key(spec).is_some_and(|key| key.fits(chain.leaf())) {
+        let key = self.journal.key(spec).ok_or_else(|| AcmeError::KeyLost(spec.json_name().to_owned()))?;
+        if !key.fits(chain.leaf()) {
             return Err(AcmeError::WrongKey);
         }
         Ok(self.journal.save_chain(spec, &chain)?)

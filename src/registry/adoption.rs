@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::accounts::id_prefix;
+use super::accounts::{id_prefix, place_of_its_own};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
@@ -46,12 +46,29 @@ impl Accounts {
     /// and is used from where it is.
     pub fn adopt_staged(&mut self, vault: &Vault, until: Instant) {
         for domain in vault.store().list(Group::Staging).unwrap_or_default() {
-            if !vault.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
+            let is_draft = domain.starts_with("ACME-");
+            if !is_draft && !vault.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
                 continue;
             }
             let patience = until.saturating_duration_since(Instant::now());
             let Ok(Some(_claim)) = vault.store().claim_within(&domain, patience) else { continue };
             self.adopt_from(vault, &domain);
+            if is_draft {
+                self.drop_draft(vault, &domain);
+            }
+        }
+    }
+
+    /// Removes the key of a registration whose account is here: a crash came before it went. Another registration must
+    /// not find it, as a CA does not forget an account that was deactivated.
+    fn drop_draft(&self, vault: &Vault, item: &str) {
+        let pem = |group, id: &str| vault.load_key(group, id, &Aspect::AccountKey)?.to_pem().ok();
+        let Some(draft) = pem(Group::Staging, item) else { return };
+        let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
+        let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
+        if of_scope.any(|(id, _)| pem(Group::Accounts, id).as_ref() == Some(&draft)) {
+            // What stays is found at the next start.
+            let _ = vault.store().purge(Group::Staging, item);
         }
     }
 

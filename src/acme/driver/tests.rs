@@ -20,6 +20,7 @@ struct Staged {
     taken_away: Vec<String>,
     objects: bool,
     full: bool,
+    loses_keys: bool,
 }
 
 #[derive(Clone, Default)]
@@ -84,7 +85,8 @@ impl Journal for MemoryJournal {
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
-        self.0.lock().unwrap().keys.get(spec.json_name()).cloned()
+        let staged = self.0.lock().unwrap();
+        staged.keys.get(spec.json_name()).filter(|_| !staged.loses_keys).cloned()
     }
 
     fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
@@ -998,6 +1000,18 @@ fn a_certificate_for_another_key_is_refused() {
     assert!(matches!(world.run(), Err(AcmeError::WrongKey)));
     assert!(world.staged().chains.is_empty() && world.staged().order.is_empty());
     world.succeeds();
+}
+
+#[test]
+fn a_key_that_is_lost_while_its_certificate_is_ordered_costs_one_more_order() {
+    let world = World::new(&["x.org"]);
+    world.staged().loses_keys = true;
+    let err = world.run().unwrap_err();
+    assert!(matches!(err, AcmeError::KeyLost(_)) && !err.is_permanent());
+    assert!(world.staged().order.is_empty());
+    world.staged().loses_keys = false;
+    world.succeeds();
+    assert_eq!(world.ca.ordered().len(), 2);
 }
 
 #[test]
