@@ -115,13 +115,13 @@ def test_all_children_tell_the_same_counts_and_a_graceful_restart_keeps_them(htt
     assert Scrape(httpd).requests(ca[1], "success") > first.requests(ca[1], "success")
 
     httpd.config.add("MDRenewMode manual")
-    httpd.restart()
+    httpd.stop()
+    httpd.start()
     assert Scrape(httpd).requests() == 0
 
 
 def test_prometheus_takes_both_formats(httpd: Httpd, sandbox: object) -> None:
-    httpd.config.managed(NAME).managed("*.b.example.org")
-    httpd.config.add("MDRenewMode always", "MDCAChallenges http-01")
+    httpd.config.managed(NAME).md_set("b.example.org", "MDMember *.b.example.org", "MDCAChallenges http-01").https("b.example.org")
     httpd.log.expects("AH10173", "AH10056", optional=True)
     httpd.start().obtain(NAME)
     text, open_metrics = httpd.admin("/md-metrics"), httpd.admin("/md-metrics", headers={"Accept": OPEN_METRICS})
