@@ -10,7 +10,7 @@ TOOLS     := test/tools
 CHECKS    := fmt clippy layers symbols coverage
 LINT      := $(CARGO) clippy --locked --all-targets
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
-ARGS      ?= -n 2
+ARGS      ?= -n 4
 
 export APXS PREFIX DESTDIR
 
