@@ -141,3 +141,36 @@ void md_shim_request_set_status(request_rec *request, int status)
 {
     request->status = status;
 }
+
+static const char HEADER_FILTER[] = "MD_RESPONSE_HEADER";
+
+typedef struct {
+    const char *name;
+    const char *value;
+} header_filter_rec;
+
+static apr_status_t header_filter(ap_filter_t *filter, apr_bucket_brigade *brigade)
+{
+    const header_filter_rec *header = filter->ctx;
+    const request_rec *request = filter->r;
+
+    if (!apr_table_get(request->headers_out, header->name) && !apr_table_get(request->err_headers_out, header->name)) {
+        apr_table_setn(request->headers_out, header->name, header->value);
+    }
+    ap_remove_output_filter(filter);
+    return ap_pass_brigade(filter->next, brigade);
+}
+
+void md_shim_register_filters(void)
+{
+    ap_register_output_filter(HEADER_FILTER, header_filter, NULL, AP_FTYPE_CONTENT_SET);
+}
+
+void md_shim_add_header_filter(request_rec *request, const char *name, const char *value)
+{
+    header_filter_rec *header = apr_palloc(request->pool, sizeof(*header));
+
+    header->name = name;
+    header->value = value;
+    ap_add_output_filter(HEADER_FILTER, header, request, request->connection);
+}

@@ -19,8 +19,10 @@
 #include <ap_listen.h>
 #include <mpm_common.h>
 #include <unixd.h>
+#include <mod_status.h>
 #include <mod_watchdog.h>
 #include <apr_strings.h>
+#include <util_filter.h>
 #include <openssl/ssl.h>
 
 /* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
@@ -33,6 +35,8 @@ typedef int md_rs_post_config_fn(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t
 typedef void md_rs_child_init_fn(apr_pool_t *pchild, server_rec *server);
 typedef void md_rs_child_stopping_fn(apr_pool_t *pchild, int graceful);
 typedef int md_rs_request_fn(request_rec *request);
+typedef void md_rs_insert_filter_fn(request_rec *request);
+typedef int md_rs_status_fn(request_rec *request, int flags);
 typedef int md_rs_cert_files_fn(server_rec *server, apr_pool_t *pool, apr_array_header_t *certs,
                                 apr_array_header_t *keys);
 typedef int md_rs_protocol_propose_fn(conn_rec *connection, request_rec *request, server_rec *server,
@@ -52,7 +56,9 @@ md_rs_post_config_fn md_rs_post_config_last;
 md_rs_child_init_fn md_rs_child_init;
 md_rs_child_stopping_fn md_rs_child_stopping;
 md_rs_request_fn md_rs_post_read_first;
-md_rs_request_fn md_rs_post_read_challenge;
+md_rs_request_fn md_rs_post_read_second;
+md_rs_insert_filter_fn md_rs_insert_filter;
+md_rs_status_fn md_rs_status;
 md_rs_request_fn md_rs_handler;
 md_rs_cert_files_fn md_rs_add_cert_files;
 md_rs_protocol_propose_fn md_rs_protocol_propose;
@@ -136,5 +142,13 @@ apr_table_t *md_shim_request_headers_in(const request_rec *request);
 apr_table_t *md_shim_request_headers_out(const request_rec *request);
 apr_table_t *md_shim_request_error_headers_out(const request_rec *request);
 void md_shim_request_set_status(request_rec *request, int status);
+
+/* --- C: output filters ----------------------------------------------------------------------------------------- */
+
+/* Makes the filter known that md_shim_add_header_filter adds. */
+void md_shim_register_filters(void);
+/* Sets a header of the response when that begins, unless it is set then: handlers such as mod_proxy replace all headers.
+ * The strings live as long as the request. */
+void md_shim_add_header_filter(request_rec *request, const char *name, const char *value);
 
 #endif

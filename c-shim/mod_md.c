@@ -27,8 +27,14 @@ static void register_hooks(apr_pool_t *pool)
 
     /* Before mod_ssl, so that nothing of a host is looked at that has only a placeholder for a certificate. */
     ap_hook_post_read_request(md_rs_post_read_first, NULL, ssl, APR_HOOK_FIRST);
-    /* After mod_ssl; before every translate and access hook, so that no Redirect, Require or ProxyPass hides a challenge. */
-    ap_hook_post_read_request(md_rs_post_read_challenge, ssl, NULL, APR_HOOK_MIDDLE);
+    /* After mod_ssl; before every translate and access hook, so that no Redirect, Require or ProxyPass hides a challenge,
+     * and none of them looks at what has to be asked for over https. */
+    ap_hook_post_read_request(md_rs_post_read_second, ssl, NULL, APR_HOOK_MIDDLE);
+    /* Late, when the handler has said all it has to say about the response. */
+    md_shim_register_filters();
+    ap_hook_insert_filter(md_rs_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    /* Called by mod_status, if there is one, for a part of its page. */
+    APR_OPTIONAL_HOOK(ap, status_hook, md_rs_status, NULL, NULL, APR_HOOK_MIDDLE);
     /* Acts only where SetHandler names it, so the order among handlers does not matter. */
     ap_hook_handler(md_rs_handler, NULL, NULL, APR_HOOK_MIDDLE);
 

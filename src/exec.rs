@@ -1,8 +1,9 @@
 //! External commands: run without a shell in a process group of their own, with a time limit.
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{PoisonError, RwLock};
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cancel::Cancel;
@@ -142,8 +144,17 @@ fn judge(status: ExitStatus) -> Result<(), ExecError> {
 /// A command at work. Its pipes do not block: whoever inherits its error output may keep it open for ever.
 struct Running<'a> {
     child: Child,
-    unsent: &'a [u8],
+    input: Option<Input<'a>>,
     stderr: Lines,
+}
+
+/// The input of a command that need not read it.
+struct Input<'a> {
+    unsent: &'a [u8],
+    /// Closed when all is sent.
+    writer: Option<File>,
+    /// While this end is open too, nobody gets a SIGPIPE: it ends a server that does not ignore it yet.
+    reader: OwnedFd,
 }
 
 impl<'a> Running<'a> {
@@ -152,35 +163,28 @@ impl<'a> Running<'a> {
         // A name without a slash would be searched for in PATH.
         let path = if program.contains('/') { program.clone() } else { format!("./{program}") };
         let mut command = std::process::Command::new(path);
+        let input = if stdin.is_empty() { None } else { Some(Input::new(stdin)?) };
         command.arg0(program).args(args).process_group(0);
-        command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdin(match &input {
+            Some(input) => input.reader.try_clone()?.into(),
+            None => Stdio::null(),
+        });
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         if let Some(prepare) = *PREPARE.read().unwrap_or_else(PoisonError::into_inner) {
             prepare(&mut command);
         }
-        let mut running = Self { child: command.spawn()?, unsent: stdin, stderr: Lines::default() };
-        if let Err(error) = running.unblock_pipes() {
+        let mut running = Self { child: command.spawn()?, input, stderr: Lines::default() };
+        if let Err(error) = running.child.stderr.as_ref().map_or(Ok(()), unblock) {
             running.stop();
             return Err(error);
         }
         Ok(running)
     }
 
-    fn unblock_pipes(&self) -> io::Result<()> {
-        self.child.stdin.as_ref().map_or(Ok(()), unblock)?;
-        self.child.stderr.as_ref().map_or(Ok(()), unblock)
-    }
-
     /// Hands over and takes what can be without waiting.
     fn exchange(&mut self, log: &mut dyn FnMut(&str)) {
-        while let Some(pipe) = &mut self.child.stdin {
-            match pipe.write(self.unsent) {
-                Ok(count) if count < self.unsent.len() => self.unsent = &self.unsent[count..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // All is sent, or the command does not want it.
-                _ => self.child.stdin = None,
-            }
+        if let Some(input) = &mut self.input {
+            input.hand_over();
         }
         let mut buffer = [0; LONGEST_LINE];
         // A command that writes faster than we log does not keep us from looking at the time.
@@ -209,6 +213,25 @@ impl<'a> Running<'a> {
         }
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
+    }
+}
+
+impl<'a> Input<'a> {
+    fn new(bytes: &'a [u8]) -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        unblock(&writer)?;
+        Ok(Self { unsent: bytes, writer: Some(writer.into()), reader })
+    }
+
+    fn hand_over(&mut self) {
+        while let Some(pipe) = &mut self.writer {
+            match pipe.write(self.unsent) {
+                Ok(count) if count < self.unsent.len() => self.unsent = &self.unsent[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => self.writer = None,
+            }
+        }
     }
 }
 

@@ -131,6 +131,7 @@ messages! {
     AH10057 Info "error count and next attempt of a failed renewal"
     AH10058 Debug "the renewal watchdog stops"
     AH10059 Notice "a domain is renewed, a restart activates it"
+    AH10060 Info "a command denied that a renewal begins"
     AH10061 Critical "mod_watchdog is missing"
     AH10064 Notice "a renewal with errors starts over at a server start"
     AH10066 Critical "mod_watchdog has no watchdog for us"
@@ -149,6 +150,7 @@ messages! {
     AH10084 Debug "a virtual host has other certificates too"
     AH10105 Warning "https is required, but no TLS host has the domain"
     AH10107 Debug "when the renewal watchdog runs next"
+    AH10108 Error "MDNotifyCmd failed"
     AH10109 Error "MDMessageCmd failed"
     AH10110 Error "certificates of a domain cannot be read"
     AH10113 Debug "certificates of a virtual host are asked for"
@@ -162,6 +164,7 @@ messages! {
     AH10174 Error "a placeholder certificate cannot be made"
     AH10237 Debug "contact taken from ServerAdmin of a virtual host"
     AH10238 Error "a TLS host with several managed domains asks for certificates"
+    AH10267 Debug "an event was told already, and is not told again so soon"
     AH10398 Error "the lock of the store is not obtained"
     AH10512 Debug "a domain is renewed because its window has opened"
     AH10513 Debug "whether the CA may say when a domain is renewed"
@@ -186,6 +189,8 @@ messages! {
     MD0020 Warning "the CA does not have the profile that is configured, and orders go without"
     MD0021 Warning "what a CA suggests about a renewal makes no sense"
     MD0023 Warning "a new account was registered"
+    MD0027 Warning "what a command set up for a challenge may be left there"
+    MD0028 Warning "a file of the store cannot be written, moved or removed, and nothing depends on it now"
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ def test_a_running_server_goes_on_after_a_panic_at_a_restart(lone_httpd: Httpd, 
     assert httpd.get("http://a.example.org/").status == 200
 
 
-@pytest.mark.parametrize("hook", ["post_read_first", "post_read_challenge"])
+@pytest.mark.parametrize("hook", ["post_read_first", "post_read_second"])
 def test_a_request_goes_to_other_modules_after_a_panic_before_it(lone_httpd: Httpd, hook: str) -> None:
     httpd = _offline(lone_httpd, hook)
     httpd.start()

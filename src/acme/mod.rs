@@ -21,6 +21,7 @@ mod order;
 mod poll;
 mod ports;
 mod registrar;
+mod requests;
 mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
@@ -36,4 +37,5 @@ pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
 pub use ports::{AccountBook, AccountClaim, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
+pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 pub use session::Session;

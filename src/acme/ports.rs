@@ -63,6 +63,12 @@ pub trait Journal {
     /// # Errors
     /// If one of them objects: the challenge is of no use then.
     fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+
+    /// Tells those who want to know that what answered a challenge is taken away. Their objections do not count.
+    ///
+    /// # Errors
+    /// Only if this process stops before they were told.
+    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError>;
 }
 
 /// The exclusive right to register accounts of one scope; given back when dropped.

@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 use super::chain::PemBlocks;
 use super::csr::{MUST_STAPLE, TLS_FEATURE};
 use super::key_match::comparable;
+use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
 use crate::model::{DomainName, Timestamp};
@@ -136,6 +137,14 @@ impl Certificate {
     #[must_use]
     pub fn must_staple(&self) -> bool {
         self.0.must_staple
+    }
+
+    /// What logs of Certificate Transparency have signed of it. Read anew each time: it is of interest for what is staged only.
+    #[must_use]
+    pub fn scts(&self) -> Vec<Sct> {
+        let Ok(parsed) = parse(&self.0.der) else { return Vec::new() };
+        let list = parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == SCT_LIST);
+        list.map(|extension| Sct::read_list(extension.value)).unwrap_or_default()
     }
 
     /// Whether it is good for the name: the name itself, or for a host a wildcard above it.
@@ -282,7 +291,7 @@ mod tests {
     use openssl::x509::{X509Extension, X509NameBuilder};
 
     use super::*;
-    use crate::crypto::{PrivateKey, csr};
+    use crate::crypto::{PrivateKey, csr, sct};
     use crate::model::{Identifier, KeySpec};
 
     fn extension(oid: &str, value: &[u8]) -> X509Extension {
@@ -357,11 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn signatures_of_logs_are_read_from_the_certificate() {
+        let certificate = issue(&[1], &[], vec![extension(SCT_LIST, &sct::sample())]);
+        assert_eq!(certificate.scts(), Sct::read_list(&sct::sample()));
+        assert_eq!((certificate.scts().len(), with_names(&["a.org"]).scts().len()), (2, 0));
+    }
+
+    #[test]
     fn senseless_extensions_are_as_good_as_none() {
-        let oids = ["2.5.29.17", "2.5.29.35", "1.3.6.1.5.5.7.1.1", TLS_FEATURE];
+        let oids = ["2.5.29.17", "2.5.29.35", "1.3.6.1.5.5.7.1.1", TLS_FEATURE, SCT_LIST];
         for value in [&b""[..], b"\x30", b"\x30\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x03abc", &[0xff; 40]] {
             let certificate = issue(&[1], &[], oids.iter().map(|oid| extension(oid, value)).collect());
             assert!(certificate.names().is_empty() && !certificate.must_staple(), "{value:?}");
+            assert!(certificate.scts().is_empty(), "{value:?}");
             let summary = certificate.summary();
             assert_eq!((summary.issuer_uri(), certificate.ocsp_uri(), summary.ari_cert_id()), (None, None, None));
         }

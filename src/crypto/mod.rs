@@ -8,6 +8,7 @@ mod csr;
 mod jws;
 mod key;
 mod key_match;
+pub(crate) mod sct;
 mod self_signed;
 mod summary;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use csr::csr_der;
 pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, thumbprint};
 pub use key::PrivateKey;
 pub use key_match::key_fits;
+pub use sct::Sct;
 pub use self_signed::self_signed;
 pub use summary::Summary;
 

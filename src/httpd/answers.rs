@@ -1,15 +1,21 @@
 //! Requests that the module answers itself.
 
+use std::ffi::CStr;
+
 use super::boundary::Null;
 use super::log::for_request;
 use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
 use crate::registry::{Entry, Registry, to_json};
-use crate::status;
+use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
 
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
+
+const JSON: &CStr = c"application/json";
 
 /// Characters of the longest domain name (RFC 1035 section 2.3.4); what is longer is no reason for an error in the log.
 const LONGEST_NAME: usize = 253;
@@ -69,15 +75,40 @@ fn is_for_another(data: &[u8], token: &str) -> bool {
     thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
 }
 
-/// What is known of all domains, or of the one that the path names.
-pub fn md_status(request: Request<'_>) -> Result<Answer, Null> {
-    if request.handler() != Some("md-status") {
+/// What anybody may know of the certificate of the host that is asked (`MDCertificateStatus`).
+pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
+    if request.path() != Some(CERTIFICATE_STATUS) {
         return Ok(Answer::Declined);
     }
+    let Some(registry) = registry(request)?.filter(|registry| registry.globals.certificate_status) else {
+        return Ok(Answer::Declined);
+    };
+    let position = request.hostname().and_then(|host| registry.index.covering(host));
+    let Some(position) = position else { return Ok(Answer::Declined) };
+    if !request.is_get_or_head() {
+        return Ok(Answer::Status(501));
+    }
+    let document = status::certificate_status(registry, position).unwrap_or_default();
+    Ok(request.respond(200, Some(JSON), &to_json(&document).unwrap_or_default()))
+}
+
+/// The documents that `SetHandler` asks for.
+pub fn document(request: Request<'_>) -> Result<Answer, Null> {
+    let make = match request.handler() {
+        Some("md-status") => md_status,
+        Some("md-page") => md_page,
+        Some("md-metrics") => md_metrics,
+        _ => return Ok(Answer::Declined),
+    };
     if !request.is_get_or_head() {
         return Ok(Answer::Status(501));
     }
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
+    make(request, registry)
+}
+
+/// What is known of all domains, or of the one that the path names.
+fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let name = request.path_info().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let (status, document) = if name.is_empty() {
         (200, status::listing(registry))
@@ -85,11 +116,35 @@ pub fn md_status(request: Request<'_>) -> Result<Answer, Null> {
         let unknown = || serde_json::json!({ "error": format!("there is no managed domain '{name}'") });
         status::domain(registry, name).map_or_else(|| (404, unknown()), |document| (200, document))
     };
-    let body = to_json(&document).unwrap_or_default();
-    Ok(request.respond(status, Some(c"application/json"), &body))
+    Ok(request.respond(status, Some(JSON), &to_json(&document).unwrap_or_default()))
+}
+
+fn md_page(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
+    Ok(request.respond(200, Some(c"text/html; charset=utf-8"), status::page(registry).as_bytes()))
+}
+
+/// For monitoring.
+fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
+    let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
+    let format = MetricsFormat::wanted(request.header(c"Accept").unwrap_or_default());
+    let content_type = match format {
+        MetricsFormat::OpenMetrics => c"application/openmetrics-text; version=1.0.0; charset=utf-8",
+        MetricsFormat::Text => c"text/plain; version=0.0.4; charset=utf-8",
+    };
+    request.set_header(c"Vary", "Accept");
+    Ok(request.respond(200, Some(content_type), status::metrics(registry, requests, format).as_bytes()))
+}
+
+/// Our part of mod_status's page (`MDServerStatus`).
+pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Null> {
+    if let Some(registry) = registry(request)?.filter(|registry| registry.globals.server_status) {
+        let text = if for_programs { status::auto(registry) } else { status::section(registry) };
+        request.write(text.as_bytes());
+    }
+    Ok(())
 }
 
 /// All domains, from the last phase of the start on.
-fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
+pub fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
     Ok(request.server()?.main()?.config()?.main()?.registry.get().map(AsRef::as_ref))
 }

@@ -1,4 +1,4 @@
-//! What the administrator's commands inherit from a child of the server: its environment, and nothing else.
+//! What the administrator's commands inherit from the server: its environment, and nothing else.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The first descriptor that is not standard input, output or error.
 const FIRST: libc::c_uint = 3;
 
-/// Has every command of this child prepared. Not for the parent: it runs none.
+/// Has every command of this process prepared.
 pub fn install() {
     exec::install(Some(prepare));
 }

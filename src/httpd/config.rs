@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::boundary::Null;
+use crate::acme::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
@@ -29,6 +30,8 @@ pub struct Main {
     starting: Mutex<Option<Starting>>,
     /// All domains: from the last post_config on.
     pub registry: OnceLock<Arc<Registry>>,
+    /// Counts of requests to CAs: from the last post_config on, if there are any.
+    pub ca_requests: OnceLock<&'static RequestCounts>,
 }
 
 /// What is known between the two phases of a start.

@@ -8,6 +8,7 @@ use super::hooks::Stop;
 use super::pool::Pool;
 use super::watchdog::{self, Occasion, WatchdogError};
 use super::{process, threads};
+use crate::acme::{Counted, RequestCounts};
 use crate::cancel::Cancel;
 use crate::crypto::random_bytes;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
@@ -19,12 +20,18 @@ use crate::registry::{Registry, Renewals};
 const TICK: Duration = Duration::from_secs(1);
 
 /// Starts renewals for this configuration if there are domains to look after.
-pub fn register(pconf: Pool<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
+///
+/// Their requests are counted in `requests`.
+pub fn register(
+    pconf: Pool<'_>,
+    registry: &Arc<Registry>,
+    requests: Option<&'static RequestCounts>,
+) -> Result<(), Stop> {
     if !registry.entries.iter().any(|entry| entry.watched) {
         return Ok(());
     }
     let initial_delay = registry.globals.initial_delay.unsigned_abs();
-    let clients = SharedClients { defaults: Route::of_all(&registry.globals), by_route: Mutex::default() };
+    let clients = SharedClients { defaults: Route::of_all(&registry.globals), requests, by_route: Mutex::default() };
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
     let registered =
@@ -96,6 +103,7 @@ impl Route {
 /// HTTP clients, one for each route, so that renewals share connections.
 struct SharedClients {
     defaults: Route,
+    requests: Option<&'static RequestCounts>,
     by_route: Mutex<HashMap<Route, Arc<dyn HttpClient>>>,
 }
 
@@ -103,7 +111,15 @@ impl SharedClients {
     fn of(&self, md: &ManagedDomain, cancel: &Cancel) -> Arc<dyn HttpClient> {
         let mut known = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
         let route = self.defaults.of(md);
-        Arc::clone(known.entry(route).or_insert_with_key(|route| route.client(cancel)))
+        let new = |route: &Route| self.counted(route.client(cancel));
+        Arc::clone(known.entry(route).or_insert_with_key(new))
+    }
+
+    fn counted(&self, client: Arc<dyn HttpClient>) -> Arc<dyn HttpClient> {
+        match self.requests {
+            Some(requests) => Arc::new(Counted::new(client, requests)),
+            None => client,
+        }
     }
 }
 

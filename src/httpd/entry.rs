@@ -24,8 +24,10 @@ const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_last);
 const _: sys::md_rs_child_init_fn = Some(md_rs_child_init);
 const _: sys::md_rs_child_stopping_fn = Some(md_rs_child_stopping);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_first);
-const _: sys::md_rs_request_fn = Some(md_rs_post_read_challenge);
+const _: sys::md_rs_request_fn = Some(md_rs_post_read_second);
 const _: sys::md_rs_request_fn = Some(md_rs_handler);
+const _: sys::md_rs_insert_filter_fn = Some(md_rs_insert_filter);
+const _: sys::md_rs_status_fn = Some(md_rs_status);
 const _: sys::md_rs_cert_files_fn = Some(md_rs_add_cert_files);
 const _: sys::md_rs_protocol_propose_fn = Some(md_rs_protocol_propose);
 const _: sys::md_rs_protocol_switch_fn = Some(md_rs_protocol_switch);
@@ -135,15 +137,12 @@ unsafe fn configure(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, _server: *mut sys::server_rec) {
     guard("child_init", (), || {
         // SAFETY: the child's pool, destroyed when the child ends.
         let pchild = unsafe { Pool::from_raw(pchild) }?;
-        // SAFETY: the main server, which outlives the child.
-        let server = unsafe { Server::from_raw(server) }?;
         process::enter_child();
         threads::enter_child(pchild);
-        hooks::child_init(pchild, server);
         Ok(())
     });
 }
@@ -163,9 +162,28 @@ unsafe extern "C" fn md_rs_post_read_first(request: *mut sys::request_rec) -> c_
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_post_read_challenge(request: *mut sys::request_rec) -> c_int {
+unsafe extern "C" fn md_rs_post_read_second(request: *mut sys::request_rec) -> c_int {
     // SAFETY: httpd's argument is passed on.
-    unsafe { answer("post_read_challenge", request, sys::DECLINED, sys::DONE, hooks::post_read_challenge) }
+    unsafe { answer("post_read_second", request, sys::DECLINED, sys::DONE, hooks::post_read_second) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_insert_filter(request: *mut sys::request_rec) {
+    guard("insert_filter", (), || {
+        // SAFETY: a live request_rec; it is not kept after this call.
+        hooks::insert_filter(unsafe { Request::from_raw(request) }?);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_status(request: *mut sys::request_rec, flags: c_int) -> c_int {
+    guard("status", sys::DECLINED, || {
+        // SAFETY: a live request_rec; it is not kept after this call.
+        let request = unsafe { Request::from_raw(request) }?;
+        hooks::status(request, flags & sys::AP_STATUS_SHORT != 0);
+        Ok(sys::OK)
+    })
 }
 
 #[unsafe(no_mangle)]

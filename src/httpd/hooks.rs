@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, process};
+use super::{answers, commands, driver, https, process, shared};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -49,6 +49,7 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
+    commands::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty())?;
@@ -83,37 +84,52 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
-            note!(Warning, err.status(); "{err}");
+            report!(MD0028, err.status(); "{err}");
         }
     }
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
-    let registered = driver::register(pconf, &registry);
+    let ca_requests = shared::ca_requests(main.process_pool()?);
+    let registered = driver::register(pconf, &registry, ca_requests);
     // Set once, here.
     let _ = config.registry.set(registry);
+    let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
 }
 
-/// First in a new child; threads may be started from now on.
-pub fn child_init(_pchild: Pool<'_>, _main: Server<'_>) {
-    commands::install();
-}
-
 /// A request, before mod_ssl or anything else looks at it.
 pub fn post_read_first(request: Request<'_>) -> Answer {
-    answers::unavailable(request).unwrap_or(Answer::Declined)
+    match answers::certificate_status(request) {
+        Ok(Answer::Declined) => answers::unavailable(request).unwrap_or(Answer::Declined),
+        answer => answer.unwrap_or(Answer::Declined),
+    }
 }
 
-/// A request, before it is mapped to anything: challenges are answered here.
-pub fn post_read_challenge(request: Request<'_>) -> Answer {
-    answers::http_01(request).unwrap_or(Answer::Declined)
+/// A request, before it is mapped to anything: challenges are answered, and what has to be asked for over https is sent there.
+pub fn post_read_second(request: Request<'_>) -> Answer {
+    match answers::http_01(request) {
+        Ok(Answer::Declined) => https::redirect(request).unwrap_or(Answer::Declined),
+        answer => answer.unwrap_or(Answer::Declined),
+    }
+}
+
+/// A request whose response is about to be made.
+pub fn insert_filter(request: Request<'_>) {
+    // Without the request's connection or server there is nothing to say about them.
+    let _ = https::promise(request);
 }
 
 /// A request in the content phase.
 pub fn handler(request: Request<'_>) -> Answer {
-    answers::md_status(request).unwrap_or(Answer::Declined)
+    answers::document(request).unwrap_or(Answer::Declined)
+}
+
+/// A part of mod_status's page, for programs or for people.
+pub fn status(request: Request<'_>, for_programs: bool) {
+    // Without the main server's configuration there is nothing to show.
+    let _ = answers::server_status(request, for_programs);
 }
 
 /// A certificate chain and its key, both PEM files that the parent can read.

@@ -7,7 +7,7 @@
 //!     hooks          the phases of the server, in safe Rust
 //!     answers alpn driver   requests and handshakes that are answered here; renewals in a child
 //! config                         our settings of one server, as directives set them
-//! pool server request process    wrapper types and facts
+//! pool server request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
 //! ```
 
@@ -20,10 +20,12 @@ pub mod config;
 pub mod driver;
 mod entry;
 pub mod hooks;
+mod https;
 pub mod log;
 pub mod pool;
 pub mod process;
 pub mod request;
 pub mod server;
+pub mod shared;
 pub mod threads;
 pub mod watchdog;

@@ -142,6 +142,12 @@ impl<'r> Request<'r> {
         self.set(table, name, value);
     }
 
+    /// Sets a header of the response, whoever makes that, unless it is set there.
+    pub fn promise_header(self, name: &'static CStr, value: &'static CStr) {
+        // SAFETY: live by `from_raw`; the strings are static, though in the module, which outlives requests.
+        unsafe { sys::md_shim_add_header_filter(self.as_ptr(), name.as_ptr(), value.as_ptr()) }
+    }
+
     fn set(self, table: *mut sys::apr_table_t, name: &'static CStr, value: &str) {
         let value = self.pool().map(|pool| pool.string(value));
         if let Ok(value) = value {
@@ -165,11 +171,16 @@ impl<'r> Request<'r> {
         }
         // SAFETY: live by `from_raw`. A slice is never longer than isize::MAX.
         unsafe { sys::ap_set_content_length(self.as_ptr(), body.len() as sys::apr_off_t) };
+        self.write(body);
+        Answer::Written
+    }
+
+    /// Adds to a response that somebody has begun.
+    pub fn write(self, body: &[u8]) {
         for part in body.chunks(c_int::MAX as usize) {
             // SAFETY: `part` is readable for its length; httpd copies it or sends it before it returns.
             unsafe { sys::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) };
         }
-        Answer::Written
     }
 
     /// The pool that lives as long as the request.

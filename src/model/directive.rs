@@ -98,7 +98,7 @@ pub enum Target<'a> {
 pub const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// CAs that can be called by name.
-const CA_NAMES: [(&str, &str); 4] = [
+pub(super) const CA_NAMES: [(&str, &str); 4] = [
     ("LetsEncrypt", DEFAULT_CA),
     ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
     ("Buypass", "https://api.buypass.com/acme/directory"),
@@ -148,7 +148,7 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.settings().renew_window = Some(window(args[0])?);
         Ok(())
     }),
-    inert(c"MDWarnWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to warn in, or a percentage of its life", |scope, args| {
+    row(c"MDWarnWindow", Args::One, Place::Anywhere, c"time before the end of a certificate to warn in, or a percentage of its life", |scope, args| {
         scope.settings().warn_window = Some(window(args[0])?);
         Ok(())
     }),
@@ -210,7 +210,7 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.settings().key_files.push(file);
         Ok(())
     }),
-    inert(c"MDRequireHttps", Args::One, Place::AnywhereOrIf, c"how plain requests are sent to https: 'off', 'temporary' or 'permanent'", |scope, args| {
+    row(c"MDRequireHttps", Args::One, Place::AnywhereOrIf, c"how plain requests are sent to https: 'off', 'temporary' or 'permanent'", |scope, args| {
         scope.settings().require_https = Some(values::require_https(args[0])?);
         Ok(())
     }),
@@ -234,7 +234,7 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.globals.store_dir = Some(path(scope, args[0], "not a path: ")?);
         Ok(())
     }),
-    inert(c"MDNotifyCmd", Args::Line, Place::Server, c"command that is run when a domain is renewed", |scope, args| {
+    row(c"MDNotifyCmd", Args::Line, Place::Server, c"command that is run when a domain is renewed", |scope, args| {
         scope.globals.notify_command = command(args[0]);
         Ok(())
     }),
@@ -280,16 +280,16 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.globals.activation_delay = duration(args[0], Unit::Days)?;
         Ok(())
     }),
-    inert(c"MDServerStatus", Args::One, Place::Anywhere, c"whether server-status shows managed domains: 'on' or 'off'", |scope, args| {
+    row(c"MDServerStatus", Args::One, Place::Anywhere, c"whether server-status shows managed domains: 'on' or 'off'", |scope, args| {
         scope.globals.server_status = on_off(args[0])?;
         Ok(())
     }),
-    inert(c"MDCertificateStatus", Args::One, Place::Anywhere, c"whether /.httpd/certificate-status is answered: 'on' or 'off'", |scope, args| {
+    row(c"MDCertificateStatus", Args::One, Place::Anywhere, c"whether /.httpd/certificate-status is answered: 'on' or 'off'", |scope, args| {
         scope.globals.certificate_status = on_off(args[0])?;
         Ok(())
     }),
-    inert(c"MDCertificateCheck", Args::Two, Place::Anywhere, c"name and URL of a site that shows certificates by their fingerprint", certificate_check),
-    ours(inert(c"MDCertificateMonitor", Args::Two, Place::Anywhere, c"another name of MDCertificateCheck", certificate_check)),
+    row(c"MDCertificateCheck", Args::Two, Place::Anywhere, c"name and URL of a site that shows certificates by their fingerprint", certificate_check),
+    ours(row(c"MDCertificateMonitor", Args::Two, Place::Anywhere, c"another name of MDCertificateCheck", certificate_check)),
     row(c"MDStoreLocks", Args::One, Place::Server, c"whether servers that share a store take turns at a start: 'on', 'off', or how long to wait", |scope, args| {
         scope.globals.store_locks = values::store_locks(args[0])?;
         Ok(())

@@ -127,6 +127,12 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
+    /// When the newest line of that kind was written.
+    #[must_use]
+    pub fn newest(&self, kind: &str) -> Option<Timestamp> {
+        self.log.as_ref()?.entries.iter().find(|entry| entry.kind == kind)?.when
+    }
+
     /// The same report without its log.
     #[must_use]
     pub fn without_log(&self) -> Self {

@@ -28,5 +28,13 @@ pub use status::Status;
 pub use time::Timestamp;
 pub use window::{Window, WindowError};
 
+/// The name by which people know the CA of a directory URL: that of `MDCertificateAuthority`, else its host.
+#[must_use]
+pub fn ca_name(url: &str) -> String {
+    let known = directive::CA_NAMES.iter().find(|(_, known)| *known == url);
+    let host = || url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    known.map(|(name, _)| (*name).to_owned()).or_else(host).unwrap_or_else(|| url.to_owned())
+}
+
 /// The version of module, command line and User-Agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

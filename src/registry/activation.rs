@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
 use super::challenges;
+use super::events::{About, Event, Events, NotTold};
 use super::live::{self, LiveSet};
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
@@ -47,7 +48,7 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
             report!(AH10068, "{name}: staged set activated");
             let removed = if keeps_some { Ok(()) } else { forget_advice(vault, name) };
             if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
-                note!(Warning, err.status; "{name}: what was staged is active but cannot be removed: {err}");
+                report!(MD0028, err.status; "{name}: what was staged is active but cannot be removed: {err}");
             }
             Activation::Activated
         }
@@ -73,6 +74,19 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
             Activation::Failed(err.status)
         }
     }
+}
+
+/// Tells of a set that is served from now on, and notes that in the report that came with it.
+pub fn tell_installed(vault: &Vault, md: &ManagedDomain, events: &Events, now: Timestamp) -> Result<(), NotTold> {
+    let name = md.name.as_str();
+    let job: Option<Job> = vault.load_json(Group::Domains, name, &Aspect::JobJson);
+    let mut job = job.unwrap_or_else(|| Job::new(name));
+    let certificates = staged::facts_in(vault, Group::Domains, md);
+    let told = events.raise(Event::Installed, &About { md, certificates: &certificates }, &mut job, now);
+    if let Err(err) = vault.save_json(Group::Domains, name, &Aspect::JobJson, &job) {
+        note!(Warning, err.status; "{name}: the report on its renewal cannot be written: {err}");
+    }
+    told
 }
 
 /// What [`activate`] would do with what is staged for `md`, if the store does not fail.
@@ -134,7 +148,6 @@ fn prepare(
     }
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
-        job.record(now, "message-installed", None, None);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
     Ok(keeps_some)

@@ -9,7 +9,7 @@ use super::accounts::{id_prefix, place_of_its_own};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
-use crate::log::note;
+use crate::log::report;
 use crate::model::Status;
 use crate::store::{Aspect, Group};
 
@@ -79,7 +79,7 @@ impl Accounts {
             return;
         };
         if let Err(err) = self.adopt(vault, domain, &record) {
-            note!(Warning, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+            report!(MD0028, err.status; "account {} stays in staging/{domain}: {err}", record.url);
         }
     }
 

@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Registry;
+use super::staged::{self, StagedJournal};
 use super::vault::{Vault, port_error};
-use super::{Registry, staged};
-use crate::acme::{ChallengeType, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
 use crate::exec::{Command, split_command_line};
-use crate::log::note;
+use crate::log::{note, report};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -186,16 +187,25 @@ pub fn clean_up(registry: &Registry, md: &Arc<ManagedDomain>, cancel: &Cancel) -
     let (name, vault) = (md.name.as_str(), &registry.vault);
     let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
     let mut publisher = StoredChallenges::new(registry, Arc::clone(md), cancel);
+    let mut journal =
+        StagedJournal::new(Arc::clone(vault), Arc::clone(&registry.clock), Arc::clone(md), registry.events(cancel));
     let mut order = staged::load_order(vault, name);
     while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
         let set_up = SetUp::parse(&order.challenge_setups[at]);
-        if !set_up.map_or(Ok(true), |set_up| publisher.withdraw(&set_up))? {
-            return Ok(false);
+        if let Some(set_up) = set_up {
+            if !publisher.withdraw(&set_up)? {
+                return Ok(false);
+            }
+            journal.challenge_taken_away(&set_up)?;
         }
         order.challenge_setups.remove(at);
         staged::save_order(vault, name, &order)?;
     }
-    Ok(true)
+    if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
+        journal.save_job().map(|()| true)
+    } else {
+        Ok(true)
+    }
 }
 
 impl Dns01 {
@@ -224,7 +234,7 @@ impl Dns01 {
         if err.is_cancelled() {
             return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command is interrupted")));
         }
-        note!(Warning, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
+        report!(MD0027, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
         Ok(())
     }
 
@@ -274,7 +284,7 @@ impl Publisher for StoredChallenges {
             return self.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
         }
         if self.dns01.words.is_none() {
-            note!(Warning, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
+            report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
             return Ok(true);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {

@@ -128,6 +128,15 @@ impl LiveSet {
         schedule::renew_at(&self.plans(window, advice), now)
     }
 
+    /// When the first of them gets into the window in which its end is warned of; `None` if the set is not complete.
+    #[must_use]
+    pub fn warn_at(&self, window: Option<Window>) -> Option<Timestamp> {
+        let window = window.unwrap_or(schedule::USUAL_WARN_WINDOW);
+        let validities = self.certificates.iter().flatten().map(Summary::validity);
+        let opens = validities.map(|(from, until)| window.opens(from, until));
+        opens.min().filter(|_| self.state == Some(State::Complete))
+    }
+
     /// A number in 0..1 that is this set's own, by the fingerprint of its first certificate.
     #[must_use]
     pub fn chance(&self) -> f64 {
@@ -147,6 +156,12 @@ impl LiveSet {
     pub fn common_validity(&self) -> Option<Validity> {
         common_validity(self.certificates.iter().map(Option::as_ref))
     }
+}
+
+/// When certificates of the domain were last put into the store, as far as the dates of its files tell.
+pub(super) fn activated(vault: &Vault, md: &ManagedDomain) -> Option<Timestamp> {
+    let written = |spec| vault.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
+    md.key_specs().0.into_iter().filter_map(written).max()
 }
 
 /// The span in which all of these are good; `None` if one is missing or there is no such span.

@@ -24,6 +24,7 @@ mod renewal;
 mod renewals;
 mod schedule;
 mod staged;
+mod staged_view;
 mod suitable;
 mod turn;
 mod vault;
@@ -35,17 +36,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::configured::Configured;
+use self::events::{Event, Events};
 use self::turn::Turn;
 use crate::acme::ChallengeType;
+use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::Summary;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State,
-    format_human,
+    Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
+    Status, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -62,6 +65,7 @@ pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
+pub use staged_view::{StagedView, StagedViews};
 pub use suitable::reachability;
 pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
@@ -118,6 +122,8 @@ pub struct Entry {
     pub watched: bool,
     /// The CA as it was when the certificates were issued.
     pub issued_by: Arc<CaSettings>,
+    /// When what is in the store was put there: the last activation.
+    pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
 }
@@ -134,8 +140,13 @@ pub struct Registry {
     pub entries: Vec<Entry>,
     /// Finds domains by name.
     pub index: DomainIndex,
+    /// Positions of the domains that apply to each host.
+    assigned: Vec<Vec<usize>>,
+    staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
     challenges: Arc<challenges::Shared>,
+    /// Commands are told of what happens.
+    tells: bool,
 }
 
 impl Setup {
@@ -193,7 +204,7 @@ impl Setup {
                 accounts
             }
             Err(err) => {
-                note!(Warning, err.status; "new accounts stay in staging: {err}");
+                report!(MD0028, err.status; "new accounts stay in staging: {err}");
                 Accounts::default()
             }
         };
@@ -205,14 +216,33 @@ impl Setup {
         let now = self.clock.now();
         let is_begun =
             |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+        let mut activated = Vec::new();
         for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
             let patience = until.saturating_duration_since(Instant::now());
             match self.vault.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
-                    activation::activate(&self.vault, md, accounts, now);
+                    if activation::activate(&self.vault, md, accounts, now) == Activation::Activated {
+                        activated.push(md);
+                    }
                 }
                 Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
+            }
+        }
+        self.tell_installed(&activated);
+    }
+
+    /// A command that hangs keeps the server down once, not for each domain.
+    fn tell_installed(&self, activated: &[&ManagedDomain]) {
+        let cancel = Cancel::default();
+        let events = Events::new(&self.globals, &cancel);
+        for md in activated {
+            match activation::tell_installed(&self.vault, md, &events, self.clock.now()) {
+                Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
+                Err(err) if err.is_cancelled() => {
+                    note!(Warning, "{}: 'installed' is not told, as the command hung for another domain", md.name);
+                }
+                Ok(()) | Err(_) => {}
             }
         }
     }
@@ -306,16 +336,10 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let (accounts, challenges) = (Arc::default(), Arc::default());
-        Ok(Registry {
-            vault: self.vault,
-            clock: self.clock,
-            globals: self.globals,
-            entries,
-            index,
-            accounts,
-            challenges,
-        })
+        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
+        let Self { vault, clock, globals, assigned, .. } = self;
+        let tells = true;
+        Ok(Registry { vault, clock, globals, entries, index, assigned, staged_views, accounts, challenges, tells })
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
@@ -424,7 +448,8 @@ impl Setup {
         let same =
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
-        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, challenges }, stored)
+        let activated = live::activated(&self.vault, &md);
+        (Entry { md: Arc::new(md), live, kept_ready, watched, issued_by, activated, challenges }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -432,7 +457,7 @@ impl Setup {
         let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
         for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
             if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
-                note!(Warning, err.status(); "challenge data for {name} cannot be removed: {err}");
+                report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
     }
@@ -460,9 +485,29 @@ impl Setup {
             job.next_run = job.retry_after.max(turn::validation_floor(&job, now));
             job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
             if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
-                note!(Warning, err.status; "{name}: {err}");
+                report!(MD0028, err.status; "{name}: {err}");
             }
         }
+    }
+}
+
+impl Registry {
+    /// The domains that apply to the host at that position.
+    pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
+        let positions = self.assigned.get(host).map_or(&[][..], Vec::as_slice);
+        positions.iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
+    }
+
+    /// What commands are told of in this process, which end when `cancel` says so.
+    fn events(&self, cancel: &Cancel) -> Events {
+        if self.tells { Events::new(&self.globals, cancel) } else { Events::silent() }
+    }
+
+    /// What is staged for a domain, if there is a renewal under way, and what the CA suggests about its certificates. Files
+    /// are read only where they changed.
+    #[must_use]
+    pub fn staged_view(&self, md: &ManagedDomain) -> (Option<Arc<StagedView>>, Arc<Advice>) {
+        self.staged_views.of(&self.vault, md, self.clock.now())
     }
 }
 
@@ -481,6 +526,13 @@ impl Entry {
             return now;
         }
         self.own().renew_at(self.md.renew_window, advice, now)
+    }
+
+    /// When to tell that the end of its certificates is near, by what the report on it says; `None` if that is not to be.
+    #[must_use]
+    pub fn warn_at(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let opens = self.live.warn_at(self.md.warn_window).filter(|_| self.watched && !job.finished)?;
+        Some(Event::Expiring.not_before(job, retry_delay, now).map_or(opens, |moment| moment.max(opens)))
     }
 
     /// The certificates that are renewed.

@@ -81,8 +81,9 @@ impl Registry {
         let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        let (accounts, challenges) = (Arc::default(), Arc::default());
-        Ok(Self { clock, globals, entries, index, accounts, challenges, vault })
+        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
+        let assigned = Vec::new();
+        Ok(Self { clock, globals, entries, index, assigned, staged_views, accounts, challenges, tells: false, vault })
     }
 
     /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this
@@ -153,7 +154,15 @@ fn entry(vault: &Vault, mut md: ManagedDomain, live: LiveSet, reach: Reachabilit
         None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
-    Entry { md: Arc::new(md), live, kept_ready, watched: true, issued_by, challenges: Arc::new(challenges) }
+    Entry {
+        md: Arc::new(md),
+        live,
+        kept_ready,
+        watched: true,
+        issued_by,
+        activated: None,
+        challenges: Arc::new(challenges),
+    }
 }
 
 #[cfg(test)]

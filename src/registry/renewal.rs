@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
 use super::challenges::StoredChallenges;
-use super::events::Events;
+use super::events::Event;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal};
 use super::turn::{self, Turn};
@@ -43,6 +43,8 @@ pub enum Begun {
     Complete,
     /// The same, and it is told at that time.
     CompleteFrom(Timestamp),
+    /// A command denies it this time.
+    Denied,
     /// Another process works on the domain.
     ClaimedElsewhere,
 }
@@ -85,23 +87,28 @@ impl Renewal {
             Arc::clone(&registry.vault),
             Arc::clone(&registry.clock),
             Arc::clone(&md),
-            Events::new(&registry.globals, cancel),
+            registry.events(cancel),
         );
         journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
         let keys = entry.keys_to_renew(&advice, now);
         if journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now) {
-            return match journal.job.next_run.filter(|_| !journal.job.notified_renewed) {
-                Some(at) if at > now => Ok(Begun::CompleteFrom(at)),
-                Some(_) => {
-                    tell_renewed(&mut journal.job, now);
-                    journal.save_job()?;
-                    Ok(Begun::Complete)
-                }
-                None => Ok(Begun::Complete),
-            };
+            if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
+                tell_renewed(&mut journal, registry, now);
+                journal.save_job()?;
+            }
+            let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
+            return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
         }
         tell_why(entry, &advice, now);
+        if let Err(denial) = journal.raise(Event::Renewing, &entry.live.certificates) {
+            if !denial.is_cancelled() {
+                report!(AH10060, "{}: the renewal is denied and not tried now: {}", md.name, denial.text);
+                warn(entry, &mut journal, registry, now);
+                journal.save_job()?;
+            }
+            return Ok(Begun::Denied);
+        }
         journal.job = Job {
             ca_url,
             finished: false,
@@ -198,7 +205,8 @@ impl Renewal {
             )
         };
         let detail = format!("The certificate for the managed domain has been renewed successfully and {usable}");
-        let job = &mut self.driver.journal().job;
+        let journal = self.driver.journal();
+        let job = &mut journal.job;
         job.finished = true;
         job.errors = 0;
         job.next_run = (!is_ready).then_some(ready_at);
@@ -209,15 +217,18 @@ impl Renewal {
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
         if is_ready {
-            tell_renewed(job, now);
+            journal.save_for_commands();
+            tell_renewed(journal, &self.registry, now);
         }
-        job.next_run
+        journal.job.next_run
     }
 
     fn failed(&mut self, err: &AcmeError, now: Timestamp, delay: impl Fn(u32, bool) -> SignedDuration) -> Timestamp {
         let name = self.md.name.clone();
-        let settings = settings(&self.registry.entries[self.position], &self.registry.globals);
-        let job = &mut self.driver.journal().job;
+        let entry = &self.registry.entries[self.position];
+        let settings = settings(entry, &self.registry.globals);
+        let journal = self.driver.journal();
+        let job = &mut journal.job;
         let activity = job.last.take().and_then(|last| last.activity);
         let result = JobResult { activity, ..err.to_result() };
         let detail = result.detail.clone().unwrap_or_default();
@@ -242,29 +253,75 @@ impl Renewal {
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
         report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
-        report!(
-            AH10057,
-            "{name}: encountered error for the {}. time, next run in {}",
-            job.errors,
-            format_human(next.duration_since(now))
-        );
+        tell_next(job, next, now);
         if then.url != url {
             report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
         }
         job.last = Some(result);
-        next
+        journal.save_for_commands();
+        // That one of them fails too hides neither the reason nor the time of the next attempt.
+        let _ = journal.raise(Event::Errored, &entry.live.certificates);
+        warn(entry, journal, &self.registry, now);
+        let warn_at = entry.warn_at(&journal.job, self.registry.globals.retry_delay, now);
+        next.min(warn_at.unwrap_or(next))
     }
 }
 
-/// Tells the administrator that there are new certificates.
-fn tell_renewed(job: &mut Job, now: Timestamp) {
-    job.record(now, "message-renewed", None, None);
-    (job.notified, job.notified_renewed, job.next_run) = (true, true, None);
+fn tell_next(job: &Job, next: Timestamp, now: Timestamp) {
     report!(
-        AH10059,
-        "The Managed Domain {} has been setup and changes will be activated on next (graceful) server restart.",
-        job.name
+        AH10057,
+        "{}: encountered error for the {}. time, next run in {}",
+        job.name,
+        job.errors,
+        format_human(next.duration_since(now))
     );
+}
+
+/// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.
+fn tell_renewed(journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
+    let certificates = staged::facts(&registry.vault, journal.domain());
+    let told = journal.raise(Event::Renewed, &certificates);
+    let job = &mut journal.job;
+    match told {
+        Ok(()) => {
+            (job.notified, job.notified_renewed, job.next_run, job.errors) = (true, true, None, 0);
+            let entries = job.log.iter().flat_map(|log| &log.entries);
+            let detail =
+                entries.into_iter().find(|entry| entry.kind == "finished").and_then(|entry| entry.detail.clone());
+            job.last = Some(JobResult { detail, valid_from: job.valid_from, ..JobResult::default() });
+        }
+        Err(err) if err.is_cancelled() => {}
+        Err(err) => {
+            job.errors = job.errors.saturating_add(1);
+            let next = now + schedule::back_off(job.errors, false, registry.globals.retry_delay, 0.5);
+            (job.next_run, job.last) = (Some(next), Some(err.to_result()));
+            tell_next(job, next, now);
+        }
+    }
+}
+
+/// Tells that the end of what is served is near, if that is so and was not told today. Whatever comes of it, the renewal is
+/// where it was.
+fn warn(entry: &Entry, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
+    let at = entry.warn_at(&journal.job, registry.globals.retry_delay, now);
+    if at.is_some_and(|at| at <= now) {
+        let _ = journal.raise(Event::Expiring, &entry.live.certificates);
+    }
+}
+
+/// Warns of the end of a domain's certificates where no renewal of it is under way; `false` if another process works on it.
+///
+/// # Errors
+/// If the report cannot be written.
+pub(super) fn warn_of(entry: &Entry, registry: &Registry, cancel: &Cancel) -> Result<bool, PortError> {
+    let Some(_claim) = registry.vault.store().claim(entry.md.name.as_str()).map_err(port_error)? else {
+        return Ok(false);
+    };
+    let (vault, clock) = (Arc::clone(&registry.vault), Arc::clone(&registry.clock));
+    let mut journal = StagedJournal::new(vault, clock, Arc::clone(&entry.md), registry.events(cancel));
+    let before = journal.job.clone();
+    warn(entry, &mut journal, registry, registry.clock.now());
+    if journal.job == before { Ok(true) } else { journal.save_job().map(|()| true) }
 }
 
 /// How long after a renewal the administrator is told of it, so that the certificates are activated later. While there

@@ -12,16 +12,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::accounts::StoredAccounts;
 use super::ari::Advisor;
+use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::turn::{self, Turn};
 use super::{Advice, Entry, Registry, challenges, schedule};
-use crate::acme::{AcmeError, Outcome};
+use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::model::{ManagedDomain, State as Worth, time};
-use crate::store::Group;
+use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
+use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client for one domain's renewal.
 pub type Clients = Box<dyn Fn(&ManagedDomain, &Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
@@ -49,16 +50,22 @@ struct State {
     busy: HashSet<usize>,
     /// The CAs that renewals which are open or in the hands of a worker go to, by position.
     begun_at: HashMap<usize, String>,
+    /// Domains that can use dns-01 only, by position.
+    dns_only: HashSet<usize>,
     /// When to look at a domain again, by position.
     looks: Vec<Timestamp>,
-    /// Failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
-    not_begun: HashMap<usize, u32>,
+    /// Reports on failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
+    not_begun: HashMap<usize, Job>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
     /// Domains whose CA is to be asked when to renew, by position.
     asks: std::collections::VecDeque<usize>,
     /// A worker asks, and has no hand for a renewal.
     asking: bool,
+    /// Domains whose certificates are near their end, by position. They are not busy: a renewal that comes due goes first.
+    warnings: VecDeque<usize>,
+    /// A worker warns: one at a time, so that commands that hang leave workers for renewals.
+    warning: bool,
     /// When to ask again, by position.
     ask_again: Vec<Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
@@ -79,13 +86,20 @@ enum Task {
     Begin(usize),
     Go(Box<Renewal>),
     Ask(usize),
+    Warn(usize),
 }
 
 /// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
-    position: Option<usize>,
-    asks: bool,
+    held: Option<Held>,
+}
+
+#[derive(Clone, Copy)]
+enum Held {
+    Renewal(usize),
+    Question(usize),
+    Warning(usize),
 }
 
 impl Renewals {
@@ -93,6 +107,9 @@ impl Renewals {
     const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
     /// When to look again at a domain that another process works on.
     const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+    /// Renewals that wait for commands in the DNS may be this many. Commands run one at a time, and one that hangs is not to
+    /// keep those that need none from their CA.
+    const MOST_DNS_ONLY: usize = 4;
     /// When to ask a CA again if an answer of it made a worker panic.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
@@ -101,11 +118,14 @@ impl Renewals {
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let looks = vec![Timestamp::MIN; registry.entries.len()];
         let ask_again = looks.clone();
+        let is_dns_only = |entry: &Entry| matches!(&*entry.challenges, Ok(types) if *types == [ChallengeType::Dns01]);
+        let entries = registry.entries.iter().enumerate();
+        let dns_only = entries.filter(|(_, entry)| is_dns_only(entry)).map(|(position, _)| position).collect();
         Self {
             registry,
             clients,
             random,
-            state: Mutex::new(State { looks, ask_again, ..State::default() }),
+            state: Mutex::new(State { dns_only, looks, ask_again, ..State::default() }),
             changed: Condvar::new(),
             advisor: Advisor::default(),
         }
@@ -130,7 +150,7 @@ impl Renewals {
             self.look_at(&candidates, now);
         }
         let mut state = self.state();
-        let work = state.due() + state.open.len();
+        let work = state.due() + state.open.len() + usize::from(state.warning || !state.warnings.is_empty());
         let asking = state.asking || !state.asks.is_empty();
         let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
         let missing = wanted.saturating_sub(state.workers);
@@ -174,6 +194,7 @@ impl Renewals {
             let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
             let at_ca = state.cas.entry(ca).or_default();
             let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
+            let warn = entry.warn_at(&turn.job, self.registry.globals.retry_delay, now);
             if look <= now || is_left {
                 at_ca.due.push_back(*position);
                 state.busy.insert(*position);
@@ -181,7 +202,11 @@ impl Renewals {
                 state.busy.insert(*position);
                 state.asks.push_back(*position);
             }
+            if look > now && warn.is_some_and(|at| at <= now) && !state.warnings.contains(position) {
+                state.warnings.push_back(*position);
+            }
             let next = if look <= now { now + delay } else { look.min(now + delay) };
+            let next = next.min(warn.filter(|at| *at > now).unwrap_or(next));
             state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
         }
         let next = self.state().looks.iter().min().copied();
@@ -209,23 +234,29 @@ impl Renewals {
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`Renewals::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
-        let mut hands = Hands { renewals: self, position: None, asks: false };
+        let mut hands = Hands { renewals: self, held: None };
         while let Some(task) = self.next_task(cancel) {
             let (position, renewal) = match task {
                 Task::Begin(position) => (position, None),
                 Task::Go(renewal) => (renewal.position(), Some(renewal)),
                 Task::Ask(position) => {
-                    (hands.position, hands.asks) = (Some(position), true);
+                    hands.held = Some(Held::Question(position));
                     self.asked(position, self.ask(position, cancel));
-                    (hands.position, hands.asks) = (None, false);
+                    hands.held = None;
+                    continue;
+                }
+                Task::Warn(position) => {
+                    hands.held = Some(Held::Warning(position));
+                    self.warned(position, self.warn(position, cancel));
+                    hands.held = None;
                     continue;
                 }
             };
-            hands.position = Some(position);
+            hands.held = Some(Held::Renewal(position));
             if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
                 self.go_on(renewal, cancel);
             }
-            hands.position = None;
+            hands.held = None;
         }
     }
 
@@ -233,7 +264,8 @@ impl Renewals {
         let mut state = self.state();
         loop {
             let may_ask = !state.asking && !state.asks.is_empty();
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask) {
+            let may_warn = !state.warning && !state.warnings.is_empty();
+            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask && !may_warn) {
                 state.workers = state.workers.saturating_sub(1);
                 let open = std::mem::take(&mut state.open);
                 drop(state);
@@ -254,6 +286,12 @@ impl Renewals {
             let due = if is_extra { None } else { state.take_due(now) };
             if let Some(position) = due {
                 return Some(Task::Begin(position));
+            }
+            if may_warn && !is_extra {
+                if let Some(position) = state.take_warning() {
+                    return Some(Task::Warn(position));
+                }
+                continue;
             }
             if may_ask {
                 state.asking = true;
@@ -287,21 +325,59 @@ impl Renewals {
                 state.goes_to(position, renewal.ca_url(), now);
                 return Some(renewal);
             }
-            Ok(Begun::Complete) => self.close(position, None),
+            Ok(Begun::Complete | Begun::Denied) => self.close(position, None),
             Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
-                let failures = {
-                    let mut state = self.state();
-                    let failures = state.not_begun.entry(position).or_default();
-                    *failures = failures.saturating_add(1);
-                    *failures
-                };
+                let failures = self.not_begun(position, err, cancel);
                 self.close(position, Some(now + self.back_off(failures, false)));
             }
         }
         None
+    }
+
+    /// Tells that a renewal cannot even begin. Returns how often in a row that was so.
+    fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> u32 {
+        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        let known = self.state().not_begun.remove(&position);
+        let mut job = known.unwrap_or_else(|| Job::new(entry.md.name.as_str()));
+        job.errors = job.errors.saturating_add(1);
+        job.last = Some(JobResult::failure(err.status, err.text));
+        let about = About { md: &entry.md, certificates: &entry.live.certificates };
+        // One error is enough for a run.
+        let _ = self.registry.events(cancel).raise(Event::Errored, &about, &mut job, now);
+        let failures = job.errors;
+        self.state().not_begun.insert(position, job);
+        failures
+    }
+
+    /// Warns of the end of a domain's certificates. Returns when to look again if that is not when it was planned.
+    fn warn(&self, position: usize, cancel: &Cancel) -> Option<Timestamp> {
+        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        match renewal::warn_of(entry, &self.registry, cancel) {
+            Ok(true) => {
+                let (vault, name) = (&self.registry.vault, entry.md.name.as_str());
+                let job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+                entry.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now)
+            }
+            Ok(false) => Some(now + Self::CLAIMED_ELSEWHERE),
+            Err(err) => {
+                note!(Error, err.status; "{}: the report on what was told cannot be written: {err}", entry.md.name);
+                None
+            }
+        }
+    }
+
+    /// The domain is free, and looked at no later than that.
+    fn warned(&self, position: usize, again: Option<Timestamp>) {
+        let mut state = self.state();
+        state.warning = false;
+        state.busy.remove(&position);
+        let planned = state.looks[position];
+        state.looks[position] = again.map_or(planned, |at| at.min(planned));
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
@@ -329,7 +405,7 @@ impl Renewals {
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
             Err(_) if cancel.is_cancelled() => None,
             Err(err) => {
-                note!(Warning, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                report!(MD0027, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
                 Some(self.back_off(1, false))
             }
         };
@@ -421,12 +497,13 @@ impl Drop for Hands<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.renewals.worker_lost();
-            match self.position {
-                Some(position) if self.asks => {
+            match self.held {
+                Some(Held::Question(position)) => {
                     let again = self.renewals.registry.clock.now() + Renewals::AFTER_A_PANIC;
                     self.renewals.asked(position, again);
                 }
-                Some(position) => self.renewals.close(position, None),
+                Some(Held::Warning(position)) => self.renewals.warned(position, None),
+                Some(Held::Renewal(position)) => self.renewals.close(position, None),
                 None => {}
             }
         }
@@ -441,12 +518,27 @@ impl State {
 
     /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
     fn take_due(&mut self, now: Timestamp) -> Option<usize> {
-        let may_begin = self.cas.iter_mut().filter(|(_, ca)| !ca.due.is_empty() && ca.pace.may_begin(now));
-        let (url, ca) = may_begin.min_by_key(|(_, ca)| ca.pace.next())?;
-        let position = ca.due.pop_front()?;
+        let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
+        let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
+        let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
+        let ready = self.cas.iter_mut().filter(|(_, ca)| ca.pace.may_begin(now));
+        let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
+        let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.pace.next())?;
+        let position = ca.due.remove(place)?;
         ca.pace.begin(now);
         self.begun_at.insert(position, url.clone());
         Some(position)
+    }
+
+    /// The next domain to be warned of that nobody works on: another one is looked at when that is done.
+    fn take_warning(&mut self) -> Option<usize> {
+        while let Some(position) = self.warnings.pop_front() {
+            if self.busy.insert(position) {
+                self.warning = true;
+                return Some(position);
+            }
+        }
+        None
     }
 
     /// The renewal goes to that CA: since it was put in line, another process may have had a try.

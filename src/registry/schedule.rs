@@ -10,6 +10,9 @@ const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 /// When a certificate is renewed if nothing is configured.
 pub const USUAL_WINDOW: Window = Window::Percent(33);
 
+/// When the end of a certificate is warned of if nothing is configured.
+pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
+
 /// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);

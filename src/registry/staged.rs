@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::challenges;
-use super::events::{Event, Events};
+use super::events::{About, Event, Events, NotTold};
 use super::live::read_chain;
 use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
-use crate::crypto::{Chain, PrivateKey, Summary};
+use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
 use crate::store::{Aspect, Group};
 
@@ -51,6 +51,29 @@ impl StagedJournal {
         let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let job = Job { name: name.to_owned(), ..job };
         Self { vault, clock, md, events, job, saved: None }
+    }
+
+    /// The domain.
+    #[must_use]
+    pub fn domain(&self) -> &ManagedDomain {
+        &self.md
+    }
+
+    /// Raises an event of the domain, with what it serves or, at the end of a renewal, will serve.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn raise(&mut self, event: Event<'_>, certificates: &[Option<Summary>]) -> Result<(), NotTold> {
+        let about = About { md: &self.md, certificates };
+        self.events.raise(event, &about, &mut self.job, self.clock.now())
+    }
+
+    /// Writes the report before commands are told, who may look and take their time.
+    pub fn save_for_commands(&mut self) {
+        if self.events.has_commands() {
+            // It is written once more after them, with its errors.
+            let _ = self.save_job();
+        }
     }
 
     /// Writes the report.
@@ -213,11 +236,24 @@ pub(super) fn verify(
 /// Facts about the staged certificates, one entry per key type.
 #[must_use]
 pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
-    let look = |spec: &KeySpec| {
-        let chain = read_chain(vault.store(), Group::Staging, md, spec).ok()?;
-        Some(chain.leaf().summary())
-    };
-    md.key_specs().0.iter().map(look).collect()
+    facts_in(vault, Group::Staging, md)
+}
+
+/// The same for those of another group.
+#[must_use]
+pub fn facts_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
+    leaves_in(vault, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()
+}
+
+/// The certificates that are staged, one entry per key type.
+#[must_use]
+pub fn leaves(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    leaves_in(vault, Group::Staging, md)
+}
+
+fn leaves_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    let read = |spec: &KeySpec| read_chain(vault.store(), group, md, spec).ok().map(|chain| chain.leaf().clone());
+    md.key_specs().0.iter().map(read).collect()
 }
 
 impl Journal for StagedJournal {
@@ -263,6 +299,13 @@ impl Journal for StagedJournal {
     }
 
     fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        self.events.raise(Event::ChallengeSetUp(set_up), &mut self.job, self.clock.now())
+        Ok(self.raise(Event::ChallengeSetUp(set_up), &[])?)
+    }
+
+    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        match self.raise(Event::ChallengeTearDown(set_up), &[]) {
+            Err(err) if err.is_cancelled() => Err(err.into()),
+            _ => Ok(()),
+        }
     }
 }

@@ -2,22 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::crypto::Summary;
+use super::view::{self, View, key_names, served_names};
+use crate::crypto::{Sct, Summary};
 use crate::model::{ManagedDomain, Timestamp, VERSION, time};
-use crate::registry::{Advice, Entry, Registry, Suggestion, Validity, common_validity, staged_facts, staged_report};
+use crate::registry::{Registry, StagedView, Suggestion, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
 pub fn listing(registry: &Registry) -> Value {
-    let mut entries: Vec<&Entry> = registry.entries.iter().collect();
-    entries.sort_by(|a, b| a.md.name.cmp(&b.md.name));
+    let views = view::all(registry);
     let mut listing = Map::new();
     listing.insert("version".to_owned(), VERSION.into());
-    if !entries.is_empty() {
-        listing.insert(
-            "managed-domains".to_owned(),
-            entries.into_iter().map(|entry| object(registry, entry, false)).collect(),
-        );
+    if !views.is_empty() {
+        listing.insert("managed-domains".to_owned(), views.iter().map(|view| object(view, false)).collect());
     }
     Value::Object(listing)
 }
@@ -27,36 +24,59 @@ pub fn listing(registry: &Registry) -> Value {
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let called = registry.entries.iter().find(|entry| entry.md.name.as_str().eq_ignore_ascii_case(name));
     let entry = called.or_else(|| registry.entries.get(registry.index.covering(name)?))?;
-    Some(object(registry, entry, true))
+    Some(object(&View::new(registry, entry, true), true))
 }
 
-fn object(registry: &Registry, entry: &Entry, with_log: bool) -> Value {
-    let (now, md) = (registry.clock.now(), &entry.md);
-    let mut value = serde_json::to_value(&**md).unwrap_or_default();
+/// What anybody may know of the certificates of the domain at that position (`MDCertificateStatus`).
+#[must_use]
+pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
+    let view = View::new(registry, registry.entries.get(position)?, true);
+    let mut members = Map::new();
+    if let Some(common) = view.validity() {
+        members.insert("valid".to_owned(), validity(common));
+    }
+    let served = served_names(view.md).into_iter().zip(&view.entry.live.certificates);
+    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
+    if let Some(staged) = &view.staged {
+        members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
+    }
+    Some(Value::Object(members))
+}
+
+fn brief(summary: &Summary) -> Value {
+    json!({
+        "valid": validity(summary.validity()),
+        "serial": summary.serial_hex(),
+        "sha256-fingerprint": summary.sha256_fingerprint(),
+    })
+}
+
+fn object(view: &View<'_>, with_log: bool) -> Value {
+    let (entry, md) = (view.entry, view.md);
+    let mut value = serde_json::to_value(md).unwrap_or_default();
     let Some(members) = value.as_object_mut() else { return value };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    let advice = Advice::load(&registry.vault, md);
-    let renew_at = entry.renew_at(&advice, now);
     members.insert("cert".to_owned(), certificates(&served_names(md), &entry.live.certificates));
-    members.insert("renew-at".to_owned(), time::format_gmt(renew_at).into());
+    members.insert("renew-at".to_owned(), time::format_gmt(view.renew_at).into());
     members.insert("watched".to_owned(), entry.watched.into());
-    let job = staged_report(&registry.vault, md);
-    if job.is_some() || renew_at <= now {
+    if view.renews() {
         members.insert("renew".to_owned(), true.into());
     }
-    if let Some(job) = job {
-        let job = if with_log { job } else { job.without_log() };
+    if let Some(staged) = &view.staged {
+        let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
-            let staged = staged_facts(&registry.vault, md);
-            renewal.insert("cert".to_owned(), certificates(&key_names(md), &staged));
+            renewal.insert("cert".to_owned(), staged_certificates(md, staged));
         }
         members.insert("renewal".to_owned(), renewal);
     }
-    if let Some(suggestion) = advice.earliest(entry.own_certificates()) {
-        members.insert("ari".to_owned(), ari(suggestion, advice.next_check));
+    if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
+        members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
+    }
+    if let (true, Err(reason)) = (entry.renewable(), &*entry.challenges) {
+        members.insert("unsuitable".to_owned(), reason.as_str().into());
     }
     value
 }
@@ -83,13 +103,23 @@ fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
     Value::Object(members)
 }
 
-/// Certificates of the store go by their key types, those in files by numbers.
-fn served_names(md: &ManagedDomain) -> Vec<String> {
-    if md.is_static() { (0..md.cert_files.len()).map(|number| number.to_string()).collect() } else { key_names(md) }
+/// The certificates that wait for their activation, with what tells their owner from others who got one for the name.
+fn staged_certificates(md: &ManagedDomain, staged: &StagedView) -> Value {
+    let names = key_names(md);
+    let mut all = certificates(&names, &staged.certificates);
+    for (name, scts) in names.iter().zip(&staged.scts).filter(|(_, scts)| !scts.is_empty()) {
+        all[name]["scts"] = scts.iter().map(sct).collect();
+    }
+    all
 }
 
-fn key_names(md: &ManagedDomain) -> Vec<String> {
-    md.key_specs().0.iter().map(|spec| spec.json_name().to_owned()).collect()
+fn sct(sct: &Sct) -> Value {
+    json!({
+        "logid": sct.log_id,
+        "signed": time::format_gmt(sct.signed),
+        "signature": sct.signature,
+        "signature-type": sct.signature_type,
+    })
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -117,7 +147,8 @@ mod tests {
 
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
-    use crate::model::Eab;
+    use crate::model::{Eab, Job, RenewMode};
+    use crate::registry::Entry;
     use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
 
@@ -248,6 +279,38 @@ mod tests {
     }
 
     #[test]
+    fn what_logs_have_signed_is_shown_of_what_is_staged() {
+        let world = World::new(&["l.test"]);
+        drop(world.run(false));
+        let registry = world.start(false);
+        let md = &registry.entries[0].md;
+        let certificates = registry.entries[0].live.certificates.clone();
+        let scts = vec![Sct { signature_type: "ecdsa-with-SHA256", ..Sct::default() }];
+        let staged = StagedView { job: Job::default(), certificates, scts: vec![scts] };
+        let shown = &staged_certificates(md, &staged)["P-256"];
+        assert_eq!(keys(shown).last(), Some(&"scts"));
+        let expected = json!([{
+            "logid": "", "signed": "Thu, 01 Jan 1970 00:00:00 GMT", "signature": "", "signature-type": "ecdsa-with-SHA256"
+        }]);
+        assert_eq!(shown["scts"], expected);
+    }
+
+    #[test]
+    fn why_a_domain_cannot_be_renewed_is_shown_until_it_can() {
+        let mut world = World::new(&["m.test"]);
+        world.reach.http = false;
+        world.reach.https = false;
+        let md = domain(&world.start(false), "m.test").unwrap();
+        assert_eq!(keys(&md).last(), Some(&"unsuitable"));
+        assert!(md["unsuitable"].as_str().unwrap().starts_with("None of the ACME challenge methods"), "{md}");
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None, "nobody wants to");
+        world.declared[0].settings.renew_mode = None;
+        world.reach.http = true;
+        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None);
+    }
+
+    #[test]
     fn a_domain_is_found_by_any_of_its_names() {
         let mut world = World::new(&["f.test", "g.test"]);
         world.declared[0] = declared(&["f.test", "www.f.test", "*.h.test"]);
@@ -279,9 +342,10 @@ mod tests {
             kept_ready: None,
             watched: true,
             issued_by: std::sync::Arc::default(),
+            activated: None,
             challenges: Ok(Vec::new()).into(),
         };
-        let shown = object(&registry, &entry, true);
+        let shown = object(&View::new(&registry, &entry, true), true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));
         assert!(!shown.to_string().contains("c2VjcmV0"));
     }

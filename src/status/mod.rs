@@ -1,6 +1,13 @@
-//! What is known of all domains, as JSON for monitoring.
+//! What is known of all domains, for monitoring and for people.
 #![forbid(unsafe_code)]
 
+mod html;
 mod json;
+mod metrics;
+mod text;
+mod view;
 
-pub use json::{domain, listing};
+pub use html::{page, section};
+pub use json::{certificate_status, domain, listing};
+pub use metrics::{MetricsFormat, metrics};
+pub use text::auto;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::file::present;
 use super::{Aspect, FileStore, Group, Store, StoreError};
-use crate::log::note;
+use crate::log::{note, report};
 
 /// So many former sets of a domain are kept.
 pub(super) const KEPT: usize = 50;
@@ -39,7 +39,7 @@ pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
     let archived = retire(store, item)?;
     bring_in(store, item, &archived)?;
     if let Err(error) = prune(store, item) {
-        note!(Warning, error.status(); "{item}: old certificates stay in the archive: {error}");
+        report!(MD0028, error.status(); "{item}: old certificates stay in the archive: {error}");
     }
     Ok(())
 }

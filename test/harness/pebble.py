@@ -15,6 +15,7 @@ from .certificate import Certificate
 from .dns import Dns
 from .http import Response, request
 from .module import BUILD, REPO, Missing
+from .named import Named
 from .pki import Ca
 from .ports import Ports
 from .process import Service
@@ -53,7 +54,7 @@ class Pebble:
     `http_port` and `tls_port` are where it validates.
     """
 
-    def __init__(self, sandbox: Sandbox, tls: Ca, http_port: int, tls_port: int, dns: Dns, settings: Settings) -> None:
+    def __init__(self, sandbox: Sandbox, tls: Ca, http_port: int, tls_port: int, dns: Dns | Named, settings: Settings) -> None:
         ports = Ports.mine()
         self.sandbox, self.dns, self.settings = sandbox, dns, settings
         self.http_port, self.tls_port = http_port, tls_port

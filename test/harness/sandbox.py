@@ -169,6 +169,10 @@ class Sandbox:
         """Forget everything the module has stored."""
         shutil.rmtree(self.store)
 
+    def execute(self, program: Path, *args: str | Path, **env: str) -> None:
+        """Run a program as the administrator does, and fail if it does."""
+        subprocess.run([program, *args], env={**os.environ, **env}, check=True, timeout=60)
+
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
 

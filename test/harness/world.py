@@ -12,6 +12,7 @@ from .dns import Dns
 from .gate import Gate
 from .httpd import Httpd
 from .module import Missing, Module
+from .named import Named
 from .ocsp import Responder
 from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
@@ -54,7 +55,7 @@ class World:
         self._responders: list[Responder | Recorder | Gate] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
-        self._dns: Dns | None = None
+        self._dns: Dns | Named | None = None
         self._tls: Ca | None = None
 
     @property
@@ -69,12 +70,22 @@ class World:
             ports = Ports.mine()
             self._dns = Dns(program("pebble-challtestsrv"), self.sandbox, ports.take(), ports.take())
             self._dns.start()
+        assert isinstance(self._dns, Dns)
         return self._dns
+
+    def named(self, zone: str) -> Named:
+        """Start a BIND for one zone, which the CAs of this world ask; before the first of them."""
+        assert self._dns is None
+        named = Named(self.sandbox, Ports.mine().take(), zone)
+        self._dns = named
+        named.start()
+        return named
 
     def pebble(self, **settings: Any) -> Pebble:
         """Start a CA; settings as in `pebble.Settings`."""
         self._tls = self._tls or self.pki.ca("Pebble web server")
-        pebble = Pebble(self.sandbox, self._tls, self.http_port, self.https_port, self.dns, Settings(**settings))
+        dns = self._dns or self.dns
+        pebble = Pebble(self.sandbox, self._tls, self.http_port, self.https_port, dns, Settings(**settings))
         self.pebbles.append(pebble)
         return pebble.start()
 

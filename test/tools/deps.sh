@@ -38,6 +38,7 @@ venv of Python             | python3 -c "import ensurepip" | python3-venv
 strace                     | has strace                    | strace
 faketime                   | has faketime                  | faketime
 wrk                        | has wrk                       | wrk
+nsupdate                   | has nsupdate                  | bind9-dnsutils libcap2
 '
 
 # Fills `missing` (words) and `packages` from the table.

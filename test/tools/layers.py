@@ -40,6 +40,7 @@ RESERVED = {
     "x509_parser": ({"crypto"}, "only crypto reads certificates"),
     "curl": ({"http"}, "only http talks to curl"),
     "curl_sys": ({"http"}, "only http talks to curl"),
+    "prometheus_client": ({"status"}, "only status writes metrics"),
     "clap": ({"cli"}, "only a2md has a command line"),
     "indicatif": ({"cli"}, "only a2md has a terminal"),
     "rustix": ({"exec", "store", "httpd", "cli"}, "system calls are for exec and store"),

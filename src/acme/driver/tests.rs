@@ -1,12 +1,16 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use serde_json::Value;
+
+use super::certificate::issuer_url;
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
+use crate::crypto::{Chain, base64url_decode};
 use crate::http::Response;
-use crate::model::{DomainName, Status};
+use crate::model::{DomainName, Eab, Status};
 
 /// What survives of one domain.
 #[derive(Default)]
@@ -17,6 +21,7 @@ struct Staged {
     chains: HashMap<String, Chain>,
     activities: Vec<String>,
     events: Vec<String>,
+    taken_away: Vec<String>,
     objects: bool,
     full: bool,
     loses_keys: bool,
@@ -110,6 +115,11 @@ impl Journal for MemoryJournal {
         let mut staged = self.0.lock().unwrap();
         staged.events.push(set_up.to_string());
         if staged.objects { Err(broken("the event failed")) } else { Ok(()) }
+    }
+
+    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        self.0.lock().unwrap().taken_away.push(set_up.to_string());
+        Ok(())
     }
 }
 
@@ -1405,6 +1415,7 @@ fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
     world.staged().objects = false;
     world.succeeds();
     assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
+    assert_eq!(world.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
 }
 
 #[test]

@@ -1,0 +1,279 @@
+//! How many requests each CA got and how they ended, in memory that several processes may share.
+//!
+//! Only the child that renews asks CAs, while any child may be asked about it, and the counts outlive both. So they are
+//! plain atomics without pointers: all bytes zero is a table without counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use url::{Position, Url};
+
+use crate::http::{HttpClient, HttpError, Request, Response};
+use crate::model::Problem;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The CA did what was asked.
+    Success,
+    /// It wants another nonce (RFC 8555 section 6.5), which is usual.
+    BadNonce,
+    /// It has had too many requests (RFC 8555 section 6.6).
+    RateLimited,
+    /// It refused.
+    Refused,
+    /// It failed.
+    ServerError,
+    /// There was no answer, or not all of it.
+    NoAnswer,
+}
+
+impl Outcome {
+    /// All there are, each at its position.
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::BadNonce, Self::RateLimited, Self::Refused, Self::ServerError, Self::NoAnswer];
+
+    /// The word that monitoring has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["success", "bad_nonce", "rate_limited", "refused", "server_error", "no_answer"][self as usize]
+    }
+
+    /// `None` for a request that we broke off.
+    fn of(result: &Result<Response, HttpError>) -> Option<Self> {
+        match result {
+            Ok(response) => Some(Self::of_response(response)),
+            Err(err) if err.is_cancelled() => None,
+            Err(_) => Some(Self::NoAnswer),
+        }
+    }
+
+    fn of_response(response: &Response) -> Self {
+        let is = |name: &str| serde_json::from_slice(&response.body).is_ok_and(|problem: Problem| problem.is(name));
+        match response.status {
+            200..=299 => Self::Success,
+            429 => Self::RateLimited,
+            _ if is("rateLimited") => Self::RateLimited,
+            _ if is("badNonce") => Self::BadNonce,
+            500.. => Self::ServerError,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// Counts by the host that was asked. Never goes back while the memory lives.
+#[repr(C)]
+pub struct RequestCounts {
+    hosts: [HostCounts; Self::HOSTS],
+    /// Of hosts that have no place.
+    others: [AtomicU64; Outcome::ALL.len()],
+}
+
+#[repr(C)]
+struct HostCounts {
+    state: AtomicU32,
+    /// Ends with a zero.
+    name: [AtomicU8; 256],
+    counts: [AtomicU64; Outcome::ALL.len()],
+}
+
+/// Nobody has the place.
+const FREE: u32 = 0;
+/// A process writes the name. If it dies doing so, the place is lost.
+const NAMED_NOW: u32 = 1;
+/// The name is there and stays.
+const NAMED: u32 = 2;
+
+impl RequestCounts {
+    /// Hosts with counts of their own. A server has a few CAs; a CA that names a new host each time must not fill memory.
+    const HOSTS: usize = 32;
+    /// What the hosts without a place are called: no host has this name.
+    pub const OTHERS: &str = "other";
+
+    /// One request more.
+    pub fn add(&self, url: &str, outcome: Outcome) {
+        let host = host(url);
+        let counts = self.place(&host).map_or(&self.others, |place| &place.counts);
+        counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counts, by host and with its port where that is not the usual one; in the order of [`Outcome::ALL`].
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, [u64; Outcome::ALL.len()]> {
+        let mut all = BTreeMap::new();
+        let named = self.hosts.iter().filter(|place| place.state.load(Ordering::Acquire) == NAMED);
+        let others = self.others.iter().any(|count| count.load(Ordering::Relaxed) > 0);
+        let others = others.then(|| (Self::OTHERS.to_owned(), &self.others));
+        for (name, counts) in named.map(|place| (place.name(), &place.counts)).chain(others) {
+            // Two processes that named the same host at the same time took a place each.
+            let sums = all.entry(name).or_insert([0; Outcome::ALL.len()]);
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
+        }
+        all
+    }
+
+    fn place(&self, host: &str) -> Option<&HostCounts> {
+        self.hosts.iter().find(|place| match place.state.load(Ordering::Acquire) {
+            NAMED => place.is_called(host),
+            FREE => place.take(host),
+            _ => false,
+        })
+    }
+}
+
+impl Default for RequestCounts {
+    fn default() -> Self {
+        let zeros = || [const { AtomicU64::new(0) }; Outcome::ALL.len()];
+        let place =
+            |_| HostCounts { state: AtomicU32::new(FREE), name: [const { AtomicU8::new(0) }; 256], counts: zeros() };
+        Self { hosts: std::array::from_fn(place), others: zeros() }
+    }
+}
+
+impl fmt::Debug for RequestCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestCounts").field(&self.all()).finish()
+    }
+}
+
+impl HostCounts {
+    /// Names the place, if nobody else does and the name has room.
+    fn take(&self, host: &str) -> bool {
+        let fits = host.len() < self.name.len() && !host.is_empty();
+        if !fits || self.state.compare_exchange(FREE, NAMED_NOW, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        self.name.iter().zip(host.bytes()).for_each(|(own, byte)| own.store(byte, Ordering::Relaxed));
+        self.state.store(NAMED, Ordering::Release);
+        true
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> {
+        self.name.iter().map(|byte| byte.load(Ordering::Relaxed)).take_while(|byte| *byte != 0)
+    }
+
+    fn is_called(&self, host: &str) -> bool {
+        self.bytes().eq(host.bytes())
+    }
+
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.bytes().collect::<Vec<_>>()).into_owned()
+    }
+}
+
+/// The host of a URL, and its port where that is not the usual one; empty if there is none.
+fn host(url: &str) -> String {
+    Url::parse(url).map(|url| url[Position::BeforeHost..Position::AfterPort].to_owned()).unwrap_or_default()
+}
+
+/// A client whose requests are counted.
+pub struct Counted {
+    client: Arc<dyn HttpClient>,
+    counts: &'static RequestCounts,
+}
+
+impl Counted {
+    /// Counts what goes through `client`.
+    #[must_use]
+    pub fn new(client: Arc<dyn HttpClient>, counts: &'static RequestCounts) -> Self {
+        Self { client, counts }
+    }
+}
+
+impl HttpClient for Counted {
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        let result = self.client.send(request);
+        if let Some(outcome) = Outcome::of(&result) {
+            self.counts.add(&request.url, outcome);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_told_by_status_and_problem() {
+        use Outcome::{BadNonce, RateLimited, Refused, ServerError, Success};
+        let rows = [
+            (200, "", Success),
+            (201, "rateLimited", Success),
+            (400, "badNonce", BadNonce),
+            (400, "malformed", Refused),
+            (301, "", Refused),
+            (403, "rateLimited", RateLimited),
+            (429, "", RateLimited),
+            (500, "serverInternal", ServerError),
+            (503, "rateLimited", RateLimited),
+            (503, "", ServerError),
+        ];
+        for (status, kind, expected) in rows {
+            let body = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}"}}"#).into_bytes();
+            let response = Response { status, body, ..Response::default() };
+            assert_eq!(Outcome::of(&Ok(response)), Some(expected), "{status} {kind}");
+        }
+        let err = HttpError::Resolve { host: "ca.test".to_owned(), reason: "no".to_owned() };
+        assert_eq!(Outcome::of(&Err(err)), Some(Outcome::NoAnswer));
+        assert_eq!(Outcome::of(&Err(HttpError::Cancelled)), None);
+        for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, position);
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_host_and_port() {
+        let counts = RequestCounts::default();
+        assert!(counts.all().is_empty());
+        for url in
+            ["https://CA.test/new", "https://ca.test:443/x?y", "https://u:p@ca.test/", "https://ca.test:14000/dir"]
+        {
+            counts.add(url, Outcome::Success);
+        }
+        counts.add("https://ca.test/", Outcome::NoAnswer);
+        let all = counts.all();
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["ca.test", "ca.test:14000"]);
+        assert_eq!((all["ca.test"], all["ca.test:14000"]), ([3, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn what_has_no_place_is_counted_together() {
+        let counts = RequestCounts::default();
+        counts.add("nothing", Outcome::Refused);
+        counts.add(&format!("https://{}.test/", "x".repeat(300)), Outcome::Refused);
+        for number in 0..50 {
+            counts.add(&format!("https://ca-{number}.test/"), Outcome::Success);
+        }
+        let all = counts.all();
+        assert_eq!((all.len(), all[RequestCounts::OTHERS]), (33, [18, 0, 0, 2, 0, 0]));
+        assert_eq!(all.values().flatten().sum::<u64>(), 52);
+    }
+
+    #[test]
+    fn nothing_is_lost_when_many_count_at_once() {
+        let counts = RequestCounts::default();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let counts = &counts;
+                scope.spawn(move || {
+                    for number in 0..1000 {
+                        counts.add(&format!("https://ca-{}.test/", (number + thread) % 4), Outcome::Success);
+                    }
+                });
+            }
+        });
+        let all = counts.all();
+        assert_eq!((all.len(), all.values().map(|counts| counts[0]).sum::<u64>()), (4, 8000));
+    }
+
+    /// Memory that the system gives is all zeros.
+    #[test]
+    fn zeros_are_a_table_without_counts() {
+        let size = size_of::<RequestCounts>();
+        assert!(size < 16 * 1024 && size % align_of::<RequestCounts>() == 0);
+        assert_eq!((FREE, AtomicU8::new(0).into_inner()), (0, 0));
+    }
+}

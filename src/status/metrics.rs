@@ -1,0 +1,403 @@
+//! What monitoring is told: the metrics of all domains and of the requests to CAs.
+//!
+//! The library writes OpenMetrics. The older text format 0.0.4 knows neither the type `info` nor units, and has the
+//! suffix of a sample in the name of its family too; where these are left out, both have the same lines.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry as Families, Unit};
+
+use super::view::{self, View};
+use crate::acme::{RequestCounts, RequestOutcome};
+use crate::crypto::Summary;
+use crate::model::{Timestamp, VERSION};
+use crate::registry::{Registry, Suggestion};
+
+/// How metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// Prometheus's text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl MetricsFormat {
+    /// The format that a client wants who sends this `Accept` (RFC 9110 section 12.5.1): OpenMetrics if it names it, and
+    /// does not prefer text.
+    #[must_use]
+    pub fn wanted(accept: &str) -> Self {
+        let (mut open, mut text) = (0.0, 0.0_f32);
+        for range in accept.split(',') {
+            let (kind, quality) = media_range(range);
+            match kind.as_str() {
+                "application/openmetrics-text" => open = quality.max(open),
+                "text/plain" => text = quality.max(text),
+                _ => {}
+            }
+        }
+        if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
+    }
+}
+
+/// The type in lower case, and how much it is wanted. A version that is not ours is not wanted.
+fn media_range(range: &str) -> (String, f32) {
+    let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let (kind, mut quality) = (parts.next().unwrap_or_default(), 1.0);
+    for parameter in parts {
+        match parameter.split_once('=') {
+            Some(("q", value)) => quality = value.parse().unwrap_or(0.0),
+            Some(("version", version)) if !["0.0.1", "0.0.4", "1.0.0"].contains(&version) => return (kind, 0.0),
+            _ => {}
+        }
+    }
+    (kind, quality)
+}
+
+/// All metrics at this moment. Without `requests` there are no counts of them.
+#[must_use]
+pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: MetricsFormat) -> String {
+    let views = view::all(registry);
+    let mut families: Vec<Family> = OF_DOMAINS.iter().map(|metric| Family::of_domains(metric, &views)).collect();
+    families.extend(requests.map(Family::of_requests));
+    families.push(Family::of_build());
+    let mut encoded = (Families::default(), String::new());
+    encoded.0.register_collector(Box::new(Snapshot { families, format }));
+    // Writing to a string does not fail.
+    let _ = text::encode_registry(&mut encoded.1, &encoded.0);
+    if format == MetricsFormat::OpenMetrics {
+        let _ = text::encode_eof(&mut encoded.1);
+    }
+    encoded.1
+}
+
+/// A metric that each domain has, or some.
+struct OfDomains {
+    name: &'static str,
+    is_moment: bool,
+    help: &'static str,
+    values: fn(&View<'_>) -> Vec<Sample>,
+}
+
+/// What `mod_md_domain_state` tells apart, as the status page names it.
+const STATES: [&str; 6] = ["good", "expired", "incomplete", "error", "missing information", "unknown"];
+
+const OF_DOMAINS: &[OfDomains] = &[
+    OfDomains {
+        name: "mod_md_domain_state",
+        is_moment: false,
+        help: "Whether the domain is in this state, 1 or 0",
+        values: |view| {
+            let status = view.status();
+            let word = status.split(':').next().unwrap_or_default();
+            STATES.iter().map(|state| Sample::of(view, i64::from(word == *state)).with("state", *state)).collect()
+        },
+    },
+    OfDomains {
+        name: "mod_md_certificate_not_before_timestamp",
+        is_moment: true,
+        help: "Start of the life of a certificate that is served",
+        values: |view| of_certificates(view, |summary| summary.validity().0),
+    },
+    OfDomains {
+        name: "mod_md_certificate_not_after_timestamp",
+        is_moment: true,
+        help: "End of the life of a certificate that is served",
+        values: |view| of_certificates(view, |summary| summary.validity().1),
+    },
+    OfDomains {
+        name: "mod_md_renewal_due_timestamp",
+        is_moment: true,
+        help: "When the domain is to be renewed, or was to be",
+        values: |view| moment(view, Some(view.renew_at).filter(|_| view.entry.renewable())),
+    },
+    OfDomains {
+        name: "mod_md_renewal_next_run_timestamp",
+        is_moment: true,
+        help: "When a renewal that waits goes on",
+        values: |view| moment(view, view.next_run()),
+    },
+    OfDomains {
+        name: "mod_md_renewal_errors",
+        is_moment: false,
+        help: "Failed attempts in a row to renew the domain",
+        values: |view| vec![Sample::of(view, view.staged.as_ref().map_or(0, |staged| staged.job.errors.into()))],
+    },
+    OfDomains {
+        name: "mod_md_renewal_last_success_timestamp",
+        is_moment: true,
+        help: "When new certificates were last staged or activated",
+        values: |view| moment(view, view.last_success()),
+    },
+    OfDomains {
+        name: "mod_md_staged_certificates",
+        is_moment: false,
+        help: "New certificates that a restart of the server activates",
+        values: |view| {
+            let is_finished = view.staged.as_ref().is_some_and(|staged| staged.job.finished);
+            let count = if is_finished { view.staged_count() } else { 0 };
+            vec![Sample::of(view, i64::try_from(count).unwrap_or(i64::MAX))]
+        },
+    },
+    OfDomains {
+        name: "mod_md_ari_window_start_timestamp",
+        is_moment: true,
+        help: "Start of the time in which the CA suggests to renew",
+        values: |view| of_suggestion(view, |suggestion| suggestion.start),
+    },
+    OfDomains {
+        name: "mod_md_ari_window_end_timestamp",
+        is_moment: true,
+        help: "End of the time in which the CA suggests to renew",
+        values: |view| of_suggestion(view, |suggestion| suggestion.end),
+    },
+];
+
+fn of_certificates(view: &View<'_>, when: fn(&Summary) -> Timestamp) -> Vec<Sample> {
+    let sample = |(key, summary)| Sample::of(view, when(summary).as_second()).with("key", key);
+    view.certificates().map(sample).collect()
+}
+
+fn of_suggestion(view: &View<'_>, when: fn(&Suggestion) -> Timestamp) -> Vec<Sample> {
+    moment(view, view.advice.earliest(view.entry.own_certificates()).map(when))
+}
+
+fn moment(view: &View<'_>, at: Option<Timestamp>) -> Vec<Sample> {
+    at.map(|at| Sample::of(view, at.as_second())).into_iter().collect()
+}
+
+/// One value with its labels.
+#[derive(Debug)]
+struct Sample {
+    labels: Vec<(&'static str, Cow<'static, str>)>,
+    value: i64,
+}
+
+impl Sample {
+    fn of(view: &View<'_>, value: i64) -> Self {
+        Self { labels: vec![("domain", view.md.name.to_string().into())], value }
+    }
+
+    fn with(mut self, label: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.labels.push((label, value.into()));
+        self
+    }
+}
+
+/// All values of one name.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    kind: MetricType,
+    samples: Vec<Sample>,
+}
+
+impl Family {
+    fn of_domains(metric: &OfDomains, views: &[View<'_>]) -> Self {
+        Self {
+            name: metric.name,
+            unit: metric.is_moment.then_some(Unit::Seconds),
+            help: metric.help,
+            kind: MetricType::Gauge,
+            samples: views.iter().flat_map(metric.values).collect(),
+        }
+    }
+
+    fn of_requests(requests: &RequestCounts) -> Self {
+        let mut samples = Vec::new();
+        for (ca, counts) in requests.all() {
+            samples.extend(RequestOutcome::ALL.into_iter().zip(counts).map(|(outcome, count)| Sample {
+                labels: vec![("ca", ca.clone().into()), ("outcome", outcome.name().into())],
+                value: i64::try_from(count).unwrap_or(i64::MAX),
+            }));
+        }
+        Self {
+            name: "mod_md_ca_requests",
+            unit: None,
+            help: "Requests to the CA and how they ended",
+            kind: MetricType::Counter,
+            samples,
+        }
+    }
+
+    fn of_build() -> Self {
+        let samples = vec![Sample { labels: vec![("version", VERSION.into())], value: 1 }];
+        Self { name: "mod_md_build", unit: None, help: "The module that runs", kind: MetricType::Info, samples }
+    }
+
+    fn to_open_metrics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), self.kind)?;
+        for Sample { labels, value } in &self.samples {
+            match self.kind {
+                MetricType::Counter => {
+                    let count = u64::try_from(*value).unwrap_or_default();
+                    metric.encode_family(labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
+                }
+                MetricType::Info => metric.encode_info(labels)?,
+                _ => metric.encode_family(labels)?.encode_gauge(value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn to_text(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let unit = self.unit.as_ref().map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
+        let (suffix, kind) = match self.kind {
+            MetricType::Counter => ("_total", MetricType::Counter),
+            MetricType::Info => ("_info", MetricType::Gauge),
+            _ => ("", MetricType::Gauge),
+        };
+        let name = format!("{}{unit}{suffix}", self.name);
+        let mut metric = encoder.encode_descriptor(&name, self.help, None, kind)?;
+        // With the suffix in its name, a counter's sample is written as a gauge's is.
+        self.samples.iter().try_for_each(|Sample { labels, value }| metric.encode_family(labels)?.encode_gauge(value))
+    }
+}
+
+/// All metrics at a moment, for the library to write.
+#[derive(Debug)]
+struct Snapshot {
+    families: Vec<Family>,
+    format: MetricsFormat,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.families.iter().try_for_each(|family| match self.format {
+            MetricsFormat::OpenMetrics => family.to_open_metrics(&mut encoder),
+            MetricsFormat::Text => family.to_text(&mut encoder),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::clock::Clock as _;
+    use crate::registry::world::World;
+    use MetricsFormat::{OpenMetrics, Text};
+
+    #[test]
+    fn clients_get_what_they_ask_for() {
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+            text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let rows = [
+            ("", Text),
+            ("*/*", Text),
+            ("text/html, */*;q=0.1", Text),
+            ("text/plain;version=0.0.4", Text),
+            ("Application/OpenMetrics-Text", OpenMetrics),
+            (prometheus_2, OpenMetrics),
+            (prometheus_3, OpenMetrics),
+            ("application/openmetrics-text; q=0", Text),
+            ("application/openmetrics-text; q=x", Text),
+            ("application/openmetrics-text; version=2.0.0, text/plain;q=0.5", Text),
+            ("application/openmetrics-text;q=0.2, text/plain;q=0.5", Text),
+            (";;,;q=;=,", Text),
+        ];
+        for (accept, expected) in rows {
+            assert_eq!(MetricsFormat::wanted(accept), expected, "{accept}");
+        }
+    }
+
+    /// The sample of that name and labels, if there is one.
+    fn value(text: &str, sample: &str) -> Option<i64> {
+        text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    #[test]
+    fn both_formats_have_the_same_samples_and_their_own_descriptions() {
+        let world = World::new(&["a.test", "b.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let requests = RequestCounts::default();
+        requests.add("https://ca.test/", RequestOutcome::RateLimited);
+        let [open, text] = [OpenMetrics, Text].map(|format| metrics(&registry, Some(&requests), format));
+        let samples =
+            |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(samples(&open), samples(&text));
+        for (family, kind, open_kind) in [("ca_requests", "counter", "counter"), ("build", "gauge", "info")] {
+            let suffix = if family == "build" { "_info" } else { "_total" };
+            assert!(
+                open.contains(&format!("\n# TYPE mod_md_{family} {open_kind}\nmod_md_{family}{suffix}{{")),
+                "{open}"
+            );
+            assert!(
+                text.contains(&format!("\n# TYPE mod_md_{family}{suffix} {kind}\nmod_md_{family}{suffix}{{")),
+                "{text}"
+            );
+        }
+        let seconds = "mod_md_certificate_not_after_timestamp_seconds";
+        assert!(
+            open.contains(&format!("# TYPE {seconds} gauge\n# UNIT {seconds} seconds\n{seconds}{{domain=")),
+            "{open}"
+        );
+        assert!(text.contains(&format!("# TYPE {seconds} gauge\n{seconds}{{domain=")), "{text}");
+        assert!(open.ends_with("\n# EOF\n") && text.ends_with("\n") && !text.contains("# EOF"));
+        assert_eq!(value(&text, r#"mod_md_ca_requests_total{ca="ca.test",outcome="rate_limited"}"#), Some(1));
+        assert_eq!(value(&text, r#"mod_md_ca_requests_total{ca="ca.test",outcome="success"}"#), Some(0));
+        assert!(!metrics(&registry, None, Text).contains("mod_md_ca_requests"), "not known is not none");
+    }
+
+    #[test]
+    fn a_domain_without_a_certificate_one_that_fails_and_one_that_waits_for_a_restart() {
+        let world = World::new(&["c.test"]);
+        let registry = world.start(false);
+        let now = world.clock.now().as_second();
+        let text = || metrics(&registry, None, Text);
+        let told = |name: &str| value(&text(), &format!(r#"mod_md_{name}{{domain="c.test"}}"#));
+        let state = |state: &str| value(&text(), &format!(r#"mod_md_domain_state{{domain="c.test",state="{state}"}}"#));
+        assert_eq!(STATES.map(state), STATES.map(|word| Some(i64::from(word == "incomplete"))));
+        assert_eq!((told("renewal_due_timestamp_seconds"), told("renewal_errors")), (Some(now), Some(0)));
+        assert_eq!((told("staged_certificates"), told("renewal_last_success_timestamp_seconds")), (Some(0), None));
+        assert!(!text().contains("mod_md_certificate_not_after_timestamp_seconds{"));
+
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        let renewals = world.run(false);
+        assert_eq!(told("renewal_errors"), Some(1));
+        assert!(told("renewal_next_run_timestamp_seconds") > Some(now));
+        world.clock.advance(jiff::SignedDuration::from_hours(1));
+        world.go_on(&renewals);
+        assert_eq!((told("renewal_errors"), told("staged_certificates")), (Some(0), Some(1)));
+        assert!(told("renewal_last_success_timestamp_seconds") >= Some(now + 3600));
+        assert_eq!(told("renewal_next_run_timestamp_seconds"), None);
+    }
+
+    #[test]
+    fn the_lives_of_what_is_served_are_told() {
+        let mut world = World::new(&["d.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let text = metrics(&registry, None, Text);
+        let (from, until) = registry.entries[0].own_certificates().next().unwrap().validity();
+        let of = |name: &str| {
+            value(&text, &format!(r#"mod_md_certificate_{name}_timestamp_seconds{{domain="d.test",key="P-256"}}"#))
+        };
+        assert_eq!((of("not_before"), of("not_after")), (Some(from.as_second()), Some(until.as_second())));
+        assert!(value(&text, r#"mod_md_renewal_last_success_timestamp_seconds{domain="d.test"}"#).is_some());
+        world.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual);
+        let text = metrics(&world.start(true), None, Text);
+        assert!(!text.contains(r#"mod_md_renewal_due_timestamp_seconds{"#), "it never is");
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        for format in [OpenMetrics, Text] {
+            let sample = Sample { labels: vec![("domain", "a\"b\\c\n".into())], value: 7 };
+            let family = Family { name: "n", unit: None, help: "h", kind: MetricType::Gauge, samples: vec![sample] };
+            let (mut families, mut text) = (Families::default(), String::new());
+            families.register_collector(Box::new(Snapshot { families: vec![family], format }));
+            text::encode_registry(&mut text, &families).unwrap();
+            assert_eq!(text, "# HELP n h\n# TYPE n gauge\nn{domain=\"a\\\"b\\\\c\\n\"} 7\n");
+        }
+    }
+}

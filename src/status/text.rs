@@ -1,0 +1,112 @@
+//! The lines of server-status for programs (`?auto`).
+
+use std::fmt::{Display, Write};
+
+use super::view::{self, View, check_url, date, seconds};
+use crate::model::{State, Status};
+use crate::registry::Registry;
+
+/// What server-status tells of the managed domains, a line each: counts first, then domain by domain.
+#[must_use]
+pub fn auto(registry: &Registry) -> String {
+    let views = view::all(registry);
+    let mut lines = Lines::default();
+    counts(&mut lines, &views);
+    for (index, view) in views.iter().enumerate() {
+        lines.prefix = format!("ManagedDomain[{index}]");
+        domain(&mut lines, registry, view);
+    }
+    lines.prefix.clear();
+    // No stapling is managed.
+    for count in ["Total", "OK", "Renew", "Errored"] {
+        lines.add(&format!("ManagedStaplings{count}"), 0);
+    }
+    lines.text
+}
+
+#[derive(Default)]
+struct Lines {
+    prefix: String,
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        // A line break would begin a line of its own.
+        let value = value.to_string().replace(['\r', '\n'], " ");
+        let _ = writeln!(self.text, "{}{name}: {value}", self.prefix);
+    }
+}
+
+fn counts(lines: &mut Lines, views: &[View<'_>]) {
+    let count = |test: &dyn Fn(&View<'_>) -> bool| views.iter().filter(|view| test(view)).count();
+    let usual = |view: &View<'_>| matches!(view.md.state, State::Complete | State::Incomplete);
+    let failed = |view: &View<'_>| view.staged.as_ref().is_some_and(|staged| has_failed(&staged.job));
+    let ready =
+        |view: &View<'_>| view.staged.as_ref().is_some_and(|staged| staged.job.finished && !has_failed(&staged.job));
+    lines.add("ManagedCertificatesTotal", views.len());
+    lines.add("ManagedCertificatesOK", count(&|view| view.md.state == State::Complete));
+    lines.add("ManagedCertificatesRenew", count(&|view| usual(view) && view.renews()));
+    lines.add("ManagedCertificatesErrored", count(&|view| !usual(view) || failed(view)));
+    lines.add("ManagedCertificatesReady", count(&|view| usual(view) && ready(view)));
+}
+
+fn has_failed(job: &crate::model::Job) -> bool {
+    job.errors > 0 || job.last.as_ref().is_some_and(|last| last.status != Status::OK)
+}
+
+fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
+    lines.add("Domain", &view.md.name);
+    for (index, name) in view.md.domains.iter().enumerate() {
+        lines.add(&format!("Names[{index}]"), name);
+    }
+    lines.add("Status", view.status());
+    if let Some((from, until)) = view.validity() {
+        if from > view.now {
+            lines.add("ValidFrom", date(from));
+        }
+        lines.add("ValidUntil", date(until));
+    }
+    for (index, (name, url)) in view.authorities().iter().enumerate() {
+        let number = if index == 0 { String::new() } else { index.to_string() };
+        lines.add(&format!("CAName{number}"), name);
+        lines.add(&format!("CAURL{number}"), url);
+    }
+    if view.md.stapling {
+        lines.add("Stapling", "on");
+    }
+    for (kind, certificate) in view.certificates() {
+        lines.add("CheckAtType", kind);
+        lines.add("CheckAtName", &registry.globals.certificate_check.0);
+        lines.add("CheckAtURL", check_url(&registry.globals, certificate));
+        lines.add("CheckAtFingerprint", certificate.sha256_fingerprint());
+    }
+    activity(lines, view);
+}
+
+fn activity(lines: &mut Lines, view: &View<'_>) {
+    let Some(staged) = &view.staged else {
+        match view.renew_at {
+            at if at > view.now => lines.add("ActivityRenew", seconds(view.now, at)),
+            _ => lines.add("Activity", "Pending"),
+        }
+        return;
+    };
+    let job = &staged.job;
+    if let Some(last) = job.last.as_ref().filter(|last| last.status != Status::OK) {
+        lines.add("ActivityLastStatus", last.status);
+        last.problem.iter().for_each(|problem| lines.add("ActivityLastProblem", problem));
+    }
+    if job.finished {
+        lines.add("ActivityFinished", "yes");
+        lines.add("ActivityNewStaged", view.staged_count());
+        return;
+    }
+    lines.add("ActivityFinished", "no");
+    if let Some(detail) = job.last.as_ref().and_then(|last| last.detail.as_ref()) {
+        lines.add("ActivityLastDetail", detail);
+    }
+    if let Some(at) = view.next_run() {
+        lines.add("ActivityNextRun", seconds(view.now, at));
+    }
+}

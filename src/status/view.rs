@@ -1,0 +1,178 @@
+//! One domain as all status pages show it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::crypto::Summary;
+use crate::model::{Globals, ManagedDomain, RenewMode, State, ca_name};
+use crate::registry::{Advice, Entry, Registry, StagedView, StagedViews, Validity, common_validity};
+
+/// A domain at a moment.
+pub struct View<'a> {
+    /// Its settings.
+    pub md: &'a ManagedDomain,
+    /// Where it is in the registry.
+    pub entry: &'a Entry,
+    /// What is staged for it.
+    pub staged: Option<Arc<StagedView>>,
+    /// What the CA suggests about its certificates.
+    pub advice: Arc<Advice>,
+    /// When its renewal is due.
+    pub renew_at: Timestamp,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+/// How a domain does, for a look at a distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing is to be done by anybody.
+    Good,
+    /// Something is under way, or will be tried again, while a certificate serves.
+    Busy,
+    /// There is no certificate that clients can trust, or soon will be none.
+    Bad,
+}
+
+/// All domains, by name.
+#[must_use]
+pub fn all(registry: &Registry) -> Vec<View<'_>> {
+    let mut entries: Vec<&Entry> = registry.entries.iter().collect();
+    entries.sort_by(|a, b| a.md.name.cmp(&b.md.name));
+    let candidates = StagedViews::candidates(&registry.vault);
+    entries.into_iter().map(|entry| View::new(registry, entry, candidates.contains(entry.md.name.as_str()))).collect()
+}
+
+impl<'a> View<'a> {
+    /// A domain now. Nothing is staged for it unless it is said to be a candidate.
+    #[must_use]
+    pub fn new(registry: &Registry, entry: &'a Entry, is_candidate: bool) -> Self {
+        let now = registry.clock.now();
+        let (staged, advice) = if is_candidate { registry.staged_view(&entry.md) } else { Default::default() };
+        let renew_at = entry.renew_at(&advice, now);
+        Self { md: &entry.md, entry, staged, advice, renew_at, now }
+    }
+
+    /// Whether a renewal is due or under way.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.staged.is_some() || self.renew_at <= self.now
+    }
+
+    /// The span in which all certificates are good.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        common_validity(self.entry.live.certificates.iter().map(Option::as_ref))
+    }
+
+    /// The certificates that it serves, with the names by which they go: key types, or numbers of files.
+    pub fn certificates(&self) -> impl Iterator<Item = (String, &Summary)> {
+        let names: Vec<String> = served_names(self.md);
+        names.into_iter().zip(&self.entry.live.certificates).filter_map(|(name, found)| Some((name, found.as_ref()?)))
+    }
+
+    /// The state in words.
+    #[must_use]
+    pub fn status(&self) -> String {
+        match self.md.state {
+            State::Complete if self.validity().is_some_and(|(_, until)| until <= self.now) => "expired".to_owned(),
+            State::Complete => "good".to_owned(),
+            State::Incomplete => {
+                let why = self.md.state_descr.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                format!("incomplete{why}")
+            }
+            State::Error => "error".to_owned(),
+            State::MissingInformation => "missing information".to_owned(),
+            State::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let serves = self.md.state == State::Complete && self.validity().is_some_and(|(_, until)| until > self.now);
+        match &self.staged {
+            _ if !serves => Health::Bad,
+            Some(_) => Health::Busy,
+            None if self.renew_at <= self.now && self.entry.renewable() => Health::Busy,
+            None => Health::Good,
+        }
+    }
+
+    /// The CAs: the one in use, else all that are configured, as name and URL.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<(String, &str)> {
+        let ca = &self.md.ca;
+        let stored = ca.url.as_ref().filter(|_| self.md.state == State::Complete).map(std::slice::from_ref);
+        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), url.as_str())).collect()
+    }
+
+    /// Whether nobody renews it but the administrator.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        self.md.renew_mode == RenewMode::Manual
+    }
+
+    /// New certificates that wait for their activation.
+    #[must_use]
+    pub fn staged_count(&self) -> usize {
+        self.staged.as_ref().map_or(0, |staged| staged.certificates.iter().flatten().count())
+    }
+
+    /// When a renewal last succeeded: its certificates were activated, or staged where they wait for that.
+    #[must_use]
+    pub fn last_success(&self) -> Option<Timestamp> {
+        let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
+        finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated)
+    }
+
+    /// When the renewal goes on, if that is in the future.
+    #[must_use]
+    pub fn next_run(&self) -> Option<Timestamp> {
+        self.staged.as_ref()?.job.next_run.filter(|at| *at > self.now)
+    }
+}
+
+/// Certificates of the store go by their key types, those in files by numbers.
+pub fn served_names(md: &ManagedDomain) -> Vec<String> {
+    if md.is_static() { (0..md.cert_files.len()).map(|number| number.to_string()).collect() } else { key_names(md) }
+}
+
+/// The names of the key types.
+pub fn key_names(md: &ManagedDomain) -> Vec<String> {
+    md.key_specs().0.iter().map(|spec| spec.json_name().to_owned()).collect()
+}
+
+/// Where a site shows a certificate (`MDCertificateCheck`).
+#[must_use]
+pub fn check_url(globals: &Globals, certificate: &Summary) -> String {
+    format!("{}{}", globals.certificate_check.1, certificate.sha256_fingerprint())
+}
+
+/// The whole seconds from one moment to another.
+#[must_use]
+pub fn seconds(from: Timestamp, to: Timestamp) -> i64 {
+    to.duration_since(from).as_secs()
+}
+
+/// A moment for people: the date where it is days away, else about how long it is from now.
+#[must_use]
+pub fn roughly(at: Timestamp, now: Timestamp) -> String {
+    let distance = at.duration_since(now);
+    if distance.unsigned_abs() >= SignedDuration::from_hours(4 * 24).unsigned_abs() {
+        return date(at);
+    }
+    let seconds = distance.as_secs().unsigned_abs();
+    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "second"));
+    let count = seconds / size;
+    let text = format!("~{count} {unit}{}", if count == 1 { "" } else { "s" });
+    if distance.is_negative() { format!("{text} ago") } else { format!("in {text}") }
+}
+
+/// The date, in GMT.
+#[must_use]
+pub fn date(at: Timestamp) -> String {
+    at.to_string().split('T').next().unwrap_or_default().to_owned()
+}
