@@ -10,7 +10,7 @@ TOOLS     := test/tools
 CHECKS    := fmt clippy layers symbols coverage
 LINT      := $(CARGO) clippy --locked --all-targets
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
-ARGS      ?= -n 2
+ARGS      ?= -n 4
 
 export APXS PREFIX DESTDIR
 
@@ -38,17 +38,17 @@ build/debian/etc/apache2/apache2.conf: $(TOOLS)/debian.sh | packages
 	@$(TOOLS)/debian.sh
 	@touch $@
 
+build/bind/named: $(TOOLS)/named.sh | packages
+	@$(TOOLS)/named.sh
+
 build/prometheus/promtool: $(TOOLS)/promtool.sh | packages
 	@$(TOOLS)/promtool.sh
 	@touch $@
 
-build/bind/named: $(TOOLS)/named.sh | packages
-	@$(TOOLS)/named.sh
-
 build/venv/installed: test/requirements.txt | packages
 	@$(TOOLS)/venv.sh
 
-deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/debian/etc/apache2/apache2.conf build/prometheus/promtool build/bind/named build/venv/installed ## Install what building and testing need, below build/ where possible
+deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/debian/etc/apache2/apache2.conf build/bind/named build/prometheus/promtool build/venv/installed ## Install what building and testing need, below build/ where possible
 
 build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
 

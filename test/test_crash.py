@@ -133,9 +133,9 @@ def _finished(sandbox: Sandbox) -> bool:
 def _begin_anew(httpd: Httpd, sandbox: Sandbox, crash: Crash, fault: Fault) -> None:
     """Let the children start a renewal with the fault in them, from nothing: not even an account."""
     with sandbox.claim(NAME) as staging:
-        for folder in (staging, *sandbox.accounts().glob("*")):
+        for folder in (staging, *staging.parent.glob("ACME-*"), *sandbox.accounts().glob("*")):
             for file in folder.iterdir():
                 file.unlink()
         # Those that run know the account by heart.
-        httpd.graceful()
+        httpd.graceful().wait(lambda: len(httpd.children()) == 2, what="all children")
         crash.attach(fault)

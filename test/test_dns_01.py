@@ -142,7 +142,7 @@ def test_errors_of_the_ca_leave_nothing_behind(httpd: Httpd, pebble: Pebble, dns
     httpd.start().wait_log("CA considers answer to challenge invalid", times=2)
     # Wherever the next run is.
     pebble.kill()
-    httpd.wait_log("AH10056: processing a.example.org: while[Contacting ACME server]")
+    httpd.wait_log("while[Contacting ACME server]")
     assert len(dns.calls()) >= 4 and _is_balanced(dns), dns.calls()
 
 
@@ -196,7 +196,9 @@ def test_one_command_runs_at_a_time_and_one_domain_has_a_name(httpd: Httpd, pebb
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 def test_commands_have_the_servers_environment_and_nothing_else_of_it(httpd: Httpd, sandbox: Sandbox) -> None:
     out = sandbox.writable("commands")
-    lines = [f"env >{out}/env", f"ls -l /proc/self/fd >{out}/fd", f"cat /proc/$$/status >{out}/status", f"ps -o pgid= -p $$ >{out}/group", f"echo $$ >{out}/pid", "exit 1"]
+    # Shells block all signals while they start a program, so this one reads its status by itself.
+    status = f'while read -r line; do echo "$line"; done </proc/$$/status >{out}/status'
+    lines = [f"env >{out}/env", f"ls -l /proc/self/fd >{out}/fd", status, f"ps -o pgid= -p $$ >{out}/group", f"echo $$ >{out}/pid", "exit 1"]
     command = _script(sandbox, "look", '[ "$1" = setup ] || exit 0', *lines)
     httpd.env["OF_THE_SERVER"] = "seen"
     httpd.config.add("MDRetryDelay 1d").md_set(NAME, "MDCAChallenges dns-01", f'MDChallengeDns01 "{command}"').https(NAME)
@@ -207,8 +209,9 @@ def test_commands_have_the_servers_environment_and_nothing_else_of_it(httpd: Htt
     open_files = {line.split()[-3] for line in (out / "fd").read_text().splitlines() if "->" in line}
     # The directory that is listed is the fourth.
     assert open_files == {"0", "1", "2", "3"}
-    status = dict(line.split(":\t", 1) for line in (out / "status").read_text().splitlines() if ":\t" in line)
-    assert int(status["SigBlk"], 16) == 0 and int(status["SigIgn"], 16) == 0
+    told = dict(line.split(":", 1) for line in (out / "status").read_text().splitlines() if ":" in line)
+    # 32 and 33 are the C library's own: no program can change them, and some parents leave them ignored.
+    assert int(told["SigBlk"], 16) == 0 and int(told["SigIgn"], 16) & ~(3 << 31) == 0
     assert int((out / "group").read_text()) == int((out / "pid").read_text())
 
 

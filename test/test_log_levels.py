@@ -21,7 +21,7 @@ def test_a_renewal_is_told_in_a_few_lines(httpd: Httpd, pebble: Pebble) -> None:
     httpd.start().obtain(NAME)
     # From now on it is due at any time.
     before = httpd.served(NAME, ca=pebble.root).leaf.serial
-    httpd.config.add("MDRenewWindow 100%")
+    httpd.config.add("MDRenewWindow 100d")
     mark = len(httpd.log.lines)
     httpd.graceful().wait_staged(NAME)
     httpd.config.add("MDRenewWindow 33%")

@@ -147,6 +147,10 @@ UNPROVEN = ("unknown", "expired", "future", "forged", "no-right", "another", "ga
 """Hosts whose responders say nothing of use, and `silent`, who does not even fail."""
 
 
+SHARING = ("bare.example.org", "both.example.org", "off.example.org")
+"""Hosts with the certificate of the `good` one."""
+
+
 def _responders(world: World, ca: Ca, mutes: dict[str, Responder]) -> dict[str, Leaf]:
     """A certificate for each of these cases, with a responder to which it happens; `mutes` get those that can be talked to."""
     forger, day = world.pki.ca("Issuer"), timedelta(days=1)
@@ -163,7 +167,7 @@ def _responders(world: World, ca: Ca, mutes: dict[str, Responder]) -> dict[str, 
         "another": {"instead": ca.leaf("another.example.org")},
     }
     responder = mutes[""] = world.responder(ca)
-    leaves = {case: ca.leaf(f"{case}.example.org", "bare.example.org", "off.example.org", ocsp_url=responder.url) for case in says}
+    leaves = {case: ca.leaf(f"{case}.example.org", *SHARING, ocsp_url=responder.url) for case in says}
     for case, how in says.items():
         responder.says(leaves[case], **how)
     for case in ("garbage", "error", "not-found", "dead", "silent"):
@@ -189,6 +193,10 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
     # mod_ssl does not know the issuer of this one and asks nobody for a staple.
     bare = [f"SSLCertificateFile {good.cert_file}", f"SSLCertificateKeyFile {good.key_file}"]
     httpd.config.https("bare.example.org", *bare).https("off.example.org", "MDStapling off", *_own(good))
+    # A host with two certificates, each with a status of its own.
+    rsa = ca.leaf("both.example.org", key="rsa2048", ocsp_url=mutes[""].url)
+    mutes[""].says(rsa, "revoked")
+    httpd.config.https("both.example.org", *_own(good), *_own(rsa))
     expected = {case: PROVEN.get(case) for case in leaves} | {"bare": "good", "off": None}
 
     def seen(**options: Any) -> dict[str, str | None]:
@@ -201,9 +209,13 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
     httpd.log.expects("MD0030", "MD0031")
     httpd.start()
     httpd.wait(lambda: all(failed(case) for case in UNPROVEN), what="failures")
-    httpd.wait(lambda: _stored(httpd.sandbox) == len(PROVEN), what="responses")
+    httpd.wait(lambda: _stored(httpd.sandbox) == len(PROVEN) + 1, what="responses")
+    assert all(httpd.log.count(number) for number in ("AH10197", "AH10198", "AH10199"))
     # Children learn of what one of them has fetched.
     httpd.wait(lambda: seen(tls="1.2") == seen(tls="1.3") == expected, what="staples")
+    by_key = {"ECDSA+SHA256": "good", "RSA-PSS+SHA256": "revoked"}
+    for tls in ("1.2", "1.3"):
+        httpd.wait(lambda tls=tls: {key: _both(httpd, tls, key) for key in by_key} == by_key, what="staples")  # type: ignore[misc]
     assert {(each.method, each.nonce) for each in mutes[""].asked_for(good)} == {("GET", None)}
 
     mutes["garbage"].says(leaves["garbage"])
@@ -216,6 +228,10 @@ def test_a_proven_response_is_stapled_and_outlives_its_responder(lone_httpd: Htt
     httpd.stop()
     httpd.start()
     assert seen(tls="1.2") == expected
+
+
+def _both(httpd: Httpd, tls: str, sigalgs: str) -> str | None:
+    return httpd.served("both.example.org", status=True, tls=tls, sigalgs=sigalgs).staple
 
 
 def _serial(leaf: Leaf) -> str:

@@ -10,6 +10,7 @@ from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.pki import Pki
 from harness.tls import HandshakeFailed
+from harness.world import World
 
 pytestmark = pytest.mark.module("panicking")
 
@@ -73,6 +74,26 @@ def test_a_handshake_that_panics_is_one_without_a_challenge(lone_httpd: Httpd, h
     httpd.wait_log("MD0001")
     assert httpd.served("alpn.example.org").names == ["alpn.example.org"]
     assert _serves(httpd)
+    assert {proc.pid for proc in httpd.children()} == children
+
+
+@pytest.mark.parametrize("hook", ["ssl_ocsp_prime", "init_server", "ssl_ocsp_get_resp", "status_request"])
+def test_a_handshake_has_no_staple_of_ours_after_a_panic(lone_httpd: Httpd, world: World, hook: str) -> None:
+    ca = world.pki.ca().intermediate("Issuer")
+    responder = world.responder(ca)
+    leaf = ca.leaf("a.example.org", ocsp_url=responder.url)
+    responder.says(leaf)
+    httpd = _offline(lone_httpd, hook)
+    httpd.config.clear().http("plain.example.org").add(f"SSLStaplingCache shmcb:{world.sandbox.run}/staples(64000)")
+    # mod_ssl asks in the handshake, for what is not ours.
+    ours = "MDStapling off" if hook == "ssl_ocsp_get_resp" else "MDStapling on"
+    files = [f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}"]
+    httpd.config.https("a.example.org", ours, *(["SSLUseStapling on"] if ours == "MDStapling off" else []), *files)
+    httpd.start()
+    children = {proc.pid for proc in httpd.children()}
+    staple = httpd.served("a.example.org", status=True).staple
+    assert staple == ("good" if hook == "ssl_ocsp_get_resp" else None) or hook == "init_server"
+    assert httpd.log.count("MD0001") and _serves(httpd)
     assert {proc.pid for proc in httpd.children()} == children
 
 

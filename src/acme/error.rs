@@ -189,6 +189,9 @@ pub enum AcmeError {
     /// The certificate is for another key.
     #[error("Certificate and private key do not match.")]
     WrongKey,
+    /// The key that was saved before the order is gone from the store.
+    #[error("The staged private key ({0}) of the ordered certificate is gone or cannot be read.")]
+    KeyLost(String),
     /// The certificate is not what was ordered.
     #[error("{0}")]
     Unfit(String),
@@ -278,6 +281,17 @@ impl AcmeError {
         matches!(self, Self::Transport(source) | Self::NoDirectory { source, .. } if source.is_cancelled())
     }
 
+    /// Whether the CA has looked at a name and was not content: at a challenge, or at its CAA records, which it also looks
+    /// at when the order is finalized. CAs limit how often that may happen in an hour.
+    #[must_use]
+    pub fn is_failed_validation(&self) -> bool {
+        match self {
+            Self::ChallengeFailed { .. } => true,
+            Self::Problem { problem, .. } => problem.is_of_validation(),
+            _ => false,
+        }
+    }
+
     /// Whether the CA no longer knows the resource, or does not let this account see it.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -307,7 +321,7 @@ impl AcmeError {
     /// Whether an order has no certificate that would be of use.
     #[must_use]
     pub fn is_useless_certificate(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::Unfit(_))
+        self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::KeyLost(_) | Self::Unfit(_))
     }
 
     /// Whether the CA says that the account cannot be used.
@@ -360,6 +374,7 @@ impl AcmeError {
             Self::EabKey => Some("copy the key again from what the CA shows"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
             Self::OrderInvalid { .. } => Some("a new one is placed in the next attempt"),
+            Self::KeyLost(_) => Some("a new certificate is ordered with a new key"),
             Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt goes on with the same order"),
             Self::Unfit(_) | Self::WrongKey => Some(
                 "what is served stays, and the CA is asked again once a day: see whether it takes these settings, or use \

@@ -108,7 +108,7 @@ unsafe extern "C" fn md_rs_init_server(
 /// A client asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
-    guard("status request", NOTHING, || {
+    guard("status_request", NOTHING, || {
         let requests = present(data.cast::<StatusRequests>(), "data of the status callback")?;
         // SAFETY: set in `md_rs_init_server`, and in its pool as long as there are handshakes. Shared access only.
         let StatusRequests { host, former } = unsafe { requests.as_ref() };

@@ -143,12 +143,6 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
-    /// When a renewal last came to its end.
-    #[must_use]
-    pub fn finished_at(&self) -> Option<Timestamp> {
-        self.newest("finished")
-    }
-
     /// When the newest line of that kind was written.
     #[must_use]
     pub fn newest(&self, kind: &str) -> Option<Timestamp> {

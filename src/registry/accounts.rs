@@ -149,7 +149,7 @@ fn read_all(vault: &Vault) -> Vec<Stored> {
 
 /// An item of staging that no domain has, as domains have no capital letters: for the key of a registration that all
 /// domains may bring to its end, and for accounts that find no room with their domain.
-fn place_of_its_own(scope: &AccountScope) -> String {
+pub(super) fn place_of_its_own(scope: &AccountScope) -> String {
     let mut hasher = DefaultHasher::new();
     (&scope.ca_url, scope.eab.as_ref().map(|eab| &eab.kid)).hash(&mut hasher);
     format!("{}{:016x}", id_prefix(&scope.ca_url), hasher.finish())
@@ -217,6 +217,26 @@ mod tests {
         let ids = vault.store().list(Group::Accounts).unwrap();
         assert_eq!(ids, ["ACME-one.test-0000", "ACME-two.test-0000", "ACME-two.test-0001"]);
         assert!(vault.store().list(Group::Staging).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_key_of_a_registration_goes_once_its_account_is_there() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let scope = scope("one.test", None);
+        let key = book(&vault, "x.org").draft_key(&scope).unwrap();
+        book(&vault, "x.org").add(&account(&scope, "u1"), &key).unwrap();
+        // As after a crash in between.
+        let draft = place_of_its_own(&scope);
+        vault.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
+        let drafts = || vault.store().list(Group::Staging).unwrap();
+        let mut accounts = Accounts::read(&vault).unwrap();
+        accounts.adopt_staged(&vault, std::time::Instant::now());
+        accounts.adopt_staged(&vault, std::time::Instant::now());
+        assert!(!drafts().contains(&draft));
+        // One of a registration that has not ended stays.
+        book(&vault, "x.org").draft_key(&scope).unwrap();
+        accounts.adopt_staged(&vault, std::time::Instant::now());
+        assert!(drafts().contains(&draft));
     }
 
     #[test]

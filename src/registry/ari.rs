@@ -103,8 +103,8 @@ impl Advice {
             }
             Err(err) => {
                 report!(AH10514, "{name}: the CA suggests nothing about renewal: {err}");
-                // It may be back soon, unless it says that there is nothing.
-                before.filter(|_| !matches!(err, AriError::HttpStatus(400..=499)))
+                // It may be back soon, unless it says that there is nothing. A moment that is forgotten would be drawn anew.
+                before.filter(|_| !err.is_word_of_the_ca())
             }
         };
         self.certificates.extend(suggestion.map(|suggestion| (id, suggestion)));
@@ -210,10 +210,10 @@ impl Advisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Operation, answer, with_header};
+    use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, with_header};
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
-    use crate::http::Response;
+    use crate::http::{HttpError, Response};
     use crate::model::Window;
     use crate::registry::Renewals;
     use crate::registry::world::{ACCOUNT, World, declared, host, logged, watch_log};
@@ -369,8 +369,9 @@ mod tests {
             (window(7, 6), true),
             (answer(200, "text/html", "<html>"), true),
             (answer(503, "text/plain", ""), true),
+            (answer(429, "text/plain", ""), true),
+            (answer(408, "text/plain", ""), true),
             (answer(404, "text/plain", ""), false),
-            (answer(429, "text/plain", ""), false),
         ];
         for (count, (answer, is_kept)) in rows.into_iter().enumerate() {
             says(&world, answer);
@@ -388,6 +389,58 @@ mod tests {
         };
         pass(&world, &renewals, 24 * 61);
         assert_eq!(world.ca.ordered().len(), 2);
+        world.ca.check();
+    }
+
+    #[test]
+    fn a_question_without_a_proper_answer_is_no_failure() {
+        let name = "unanswered.ari.test";
+        let world = served(name, window(1000, 1010));
+        let renewals = world.run(true);
+        let first = drawn(&world, name);
+        let rows: [(Fault, &str); 11] = [
+            (
+                Fault::Fail(|| HttpError::Connect {
+                    host: "ca.test".to_owned(),
+                    reason: "Refused".to_owned(),
+                    denied: false,
+                }),
+                "no connection to ca.test: Refused",
+            ),
+            (
+                Fault::Fail(|| HttpError::Resolve { host: "ca.test".to_owned(), reason: "none".to_owned() }),
+                "cannot be resolved",
+            ),
+            (
+                Fault::Fail(|| HttpError::TimedOut { host: "ca.test".to_owned(), reason: "stalled".to_owned() }),
+                "takes too long",
+            ),
+            (
+                Fault::Fail(|| HttpError::TooLarge { host: "ca.test".to_owned(), limit: 1 << 20 }),
+                "is longer than 1048576 bytes",
+            ),
+            (
+                Fault::Fail(|| HttpError::Tls { host: "ca.test".to_owned(), reason: "wrong version".to_owned() }),
+                "no TLS connection",
+            ),
+            (Fault::Drop, "connection reset"),
+            (Fault::DropAnswer, "connection reset"),
+            (Fault::Answer(answer(302, "text/html", "")), "302"),
+            (Fault::Answer(with_header(answer(503, "text/plain", ""), "Retry-After", "3600")), "503"),
+            (Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 2)), ""),
+            (Fault::Slow(SignedDuration::from_secs(60)), ""),
+        ];
+        for (fault, says) in rows {
+            let told = logged("AH10514", says);
+            world.ca.fail(Operation::RenewalInfo, fault.clone());
+            pass(&world, &renewals, 7);
+            assert!(says.is_empty() || logged("AH10514", says) > told, "{fault:?}");
+            assert_eq!(drawn(&world, name), first, "{fault:?}");
+            assert!(world.job(Group::Staging, name).is_none(), "{fault:?}");
+        }
+        let asked = world.ca.asked_about().len();
+        pass(&world, &renewals, 7);
+        assert_eq!((world.ca.asked_about().len(), drawn(&world, name)), (asked + 1, first));
         world.ca.check();
     }
 

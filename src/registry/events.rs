@@ -316,8 +316,11 @@ mod tests {
         Events::new(globals, &Cancel::default()).raise(event, &about, job, now)
     }
 
+    /// When, of which kind and with which status.
+    type Entries<'a> = &'a [(i64, &'a str, Option<&'a str>)];
+
     /// A report with these entries, newest first.
-    fn job(entries: &[(i64, &str, Option<&str>)]) -> Job {
+    fn job(entries: Entries<'_>) -> Job {
         let mut job = Job::new("x.org");
         entries.iter().rev().for_each(|(when, kind, status)| job.record(at(*when), kind, *status, None));
         job
@@ -358,7 +361,7 @@ mod tests {
     fn a_failed_event_is_told_again_after_growing_delays() {
         let failed = |when| (when, "message-error", Some("expiring"));
         let told = |when| (when, "message-expiring", None);
-        let rows: [(&[(i64, &str, Option<&str>)], Option<i64>); 7] = [
+        let rows: [(Entries<'_>, Option<i64>); 7] = [
             (&[], None),
             (&[failed(-10)], Some(20)),
             (&[failed(-10), failed(-50)], Some(50)),

@@ -103,12 +103,9 @@ impl Case {
             let kind = kind
                 .map(|kind| if own(&kind) { kind.to_owned() } else { format!("urn:ietf:params:acme:error:{kind}") });
             assert_eq!(last.problem, kind, "{context}");
-            let entry = &job.log.as_ref().unwrap().entries[0];
-            assert_eq!(
-                (entry.kind.as_str(), entry.detail.as_deref()),
-                ("renewal-error", Some(&*sentence)),
-                "{context}"
-            );
+            let mut entries = job.log.as_ref().unwrap().entries.iter();
+            let entry = entries.find(|entry| entry.kind == "renewal-error").unwrap();
+            assert_eq!(entry.detail.as_deref(), Some(&*sentence), "{context}");
             let line = format!("processing {name}: {}", last.to_log(name));
             assert_eq!(logged("AH10056", &line), 1, "{context}");
             assert_eq!(logged("AH10057", &format!("{name}: encountered error for the 1. time")), 1, "{context}");
@@ -814,4 +811,27 @@ fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
     world.go_on(&renewals);
     let job = world.staged_job(&case.name);
     assert!(job.finished && job.validation_failures.is_empty());
+}
+
+#[test]
+fn what_a_ca_finds_at_the_end_counts_as_a_failed_validation_too() {
+    for (kind, parts) in [("caa", json!([])), ("compound", json!([{"type": "urn:ietf:params:acme:error:dns"}]))] {
+        let case = Case::new(Finalize);
+        let (world, name) = (&case.world, case.name.as_str());
+        let mut refusal = problem(403, kind, "no");
+        let mut body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
+        body["subproblems"] = parts;
+        refusal.body = body.to_string().into_bytes();
+        world.ca.fail_times(Finalize, 99, Fault::Answer(refusal));
+        let (began, renewals) = (world.clock.now(), world.run(false));
+        while world.clock.now().duration_since(began).as_mins() < 55 {
+            world.clock.advance(SignedDuration::from_secs(5));
+            world.go_on(&renewals);
+        }
+        assert_eq!((world.ca.count(Finalize), world.staged_job(name).errors), (4, 4), "{kind}");
+        world.ca.recover();
+        world.clock.advance(SignedDuration::from_mins(10));
+        world.go_on(&renewals);
+        assert!(world.staged_job(name).finished);
+    }
 }

@@ -1,6 +1,7 @@
 //! A server with its store, its CA and its clock, all in memory. For tests.
 
 use std::sync::{Arc, Mutex, Once};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,6 +38,15 @@ impl Clock for Moving {
     fn now(&self) -> Timestamp {
         self.0.advance(SignedDuration::from_millis(200));
         self.0.now()
+    }
+}
+
+/// A clock that goes on like any other, from a moment on.
+struct Running(Timestamp, Instant);
+
+impl Clock for Running {
+    fn now(&self) -> Timestamp {
+        self.0 + self.1.elapsed()
     }
 }
 
@@ -160,6 +170,11 @@ impl World {
     /// A clock by which waits end by themselves.
     pub fn moving_clock(&self) -> Arc<dyn Clock> {
         Arc::new(Moving(Arc::clone(&self.clock)))
+    }
+
+    /// A clock by which nothing ends before its time.
+    pub fn running_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Running(self.clock.now(), Instant::now()))
     }
 
     /// A server starts, and does what is due.

@@ -125,7 +125,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn last_success(&self) -> Option<Timestamp> {
         let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
-        finished.and_then(|staged| staged.job.finished_at()).max(self.entry.activated)
+        finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated)
     }
 
     /// When the renewal goes on, if that is in the future.

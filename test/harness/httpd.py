@@ -258,6 +258,8 @@ class Httpd:
         self.wait(lambda: self.log.count(_RUNNING) > mark, what="restart")
         if not draining:
             self.wait(lambda: not any(proc.alive for proc in before), what="end of the old children")
+        # httpd says that it runs before it has forked, a second before where the old children took their time.
+        self.wait(lambda: not before or set(self.children()) - set(before), what="new children")
         return self
 
     def _stop(self, number: int) -> None:

@@ -1,12 +1,16 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use serde_json::Value;
+
+use super::certificate::issuer_url;
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
+use crate::crypto::{Chain, base64url_decode};
 use crate::http::Response;
-use crate::model::{DomainName, Status};
+use crate::model::{DomainName, Eab, Status};
 
 /// What survives of one domain.
 #[derive(Default)]
@@ -20,6 +24,7 @@ struct Staged {
     taken_away: Vec<String>,
     objects: bool,
     full: bool,
+    loses_keys: bool,
 }
 
 #[derive(Clone, Default)]
@@ -84,7 +89,8 @@ impl Journal for MemoryJournal {
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
-        self.0.lock().unwrap().keys.get(spec.json_name()).cloned()
+        let staged = self.0.lock().unwrap();
+        staged.keys.get(spec.json_name()).filter(|_| !staged.loses_keys).cloned()
     }
 
     fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
@@ -1001,6 +1007,18 @@ fn a_certificate_for_another_key_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_lost_while_its_certificate_is_ordered_costs_one_more_order() {
+    let world = World::new(&["x.org"]);
+    world.staged().loses_keys = true;
+    let err = world.run().unwrap_err();
+    assert!(matches!(err, AcmeError::KeyLost(_)) && !err.is_permanent());
+    assert!(world.staged().order.is_empty());
+    world.staged().loses_keys = false;
+    world.succeeds();
+    assert_eq!(world.ca.ordered().len(), 2);
+}
+
+#[test]
 fn a_certificate_that_stays_away_does_not_keep_its_order_alive() {
     let faults = [
         Fault::Answer(problem(404, "malformed", "no such certificate")),
@@ -1398,4 +1416,35 @@ fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
     world.succeeds();
     assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
     assert_eq!(world.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
+}
+
+#[test]
+fn challenges_are_for_names_of_the_order_only() {
+    // The first authorization is said to be for another name.
+    fn renamed(answer: &mut Response, name: &str) {
+        let mut value: Value = serde_json::from_slice(&answer.body).unwrap();
+        value["identifier"]["value"] = name.into();
+        answer.body = value.to_string().into_bytes();
+    }
+    let strange: [fn(&mut Response); 4] = [
+        |answer| renamed(answer, "--help"),
+        |answer| renamed(answer, "other.org"),
+        |answer| renamed(answer, "w.x.org"),
+        |answer| renamed(answer, ""),
+    ];
+    for alter in strange {
+        let world = World::new(&["www.x.org"]);
+        world.ca.fail(Operation::Authorization, Fault::Alter(alter));
+        let err = world.run().unwrap_err();
+        let says = "the CA's answer from <https://ca.test/authorization/0> lacks a name of the order";
+        assert_eq!(err.to_string(), says);
+        assert!(world.publisher.0.lock().unwrap().calls.is_empty());
+        world.succeeds();
+    }
+    let world = World::new(&["www.x.org"]);
+    world.ca.fail(Operation::Authorization, Fault::Alter(|answer| renamed(answer, "WWW.X.org")));
+    world.succeeds();
+    for (said, name) in [("X.org", Some("x.org")), ("*.www.x.org", Some("www.x.org")), ("ww.x.org", None)] {
+        assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+    }
 }

@@ -266,21 +266,26 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
     for declared in &mut world.declared[..40] {
         declared.settings.challenges = Some(vec!["dns-01".to_owned()]);
     }
-    let go = directory.path().join("go");
-    world.globals.dns01_command =
-        noting(directory.path(), &format!("while test ! -e {}; do sleep 0.01; done", go.display()));
-    let renewals = Arc::new(world.renewals_with(false, world.moving_clock(), |_| None));
+    world.globals.dns01_command = noting(directory.path(), "exec sleep 600");
+    let dns01 =
+        serde_json::json!({"type": "dns-01", "url": "https://ca.test/dns-01", "token": "dns-01", "status": "pending"});
+    world.ca.behave(|ca| ca.others = vec![dns01]);
+    let renewals = Arc::new(world.renewals_with(false, world.running_clock(), |_| None));
+    let cancel = Cancel::default();
     let workers: Vec<_> = (0..renewals.tick())
         .map(|_| {
-            let renewals = Arc::clone(&renewals);
-            std::thread::spawn(move || renewals.work(&Cancel::default()))
+            let (renewals, cancel) = (Arc::clone(&renewals), cancel.clone());
+            std::thread::spawn(move || renewals.work(&cancel))
         })
         .collect();
-    while !world.job(Group::Staging, "last.dns.test").is_some_and(|job| job.finished) {
+    let is_done = || world.job(Group::Staging, "last.dns.test").is_some_and(|job| job.finished);
+    while !is_done() || !directory.path().join("calls").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(world.store.list(Group::Staging).unwrap().len() <= 5);
-    std::fs::write(go, "").unwrap();
+    let staged = world.store.list(Group::Staging).unwrap();
+    assert!(staged.len() <= 5, "{staged:?}");
+    assert_eq!(calls(directory.path()).len(), 1);
+    cancel.cancel();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
 }
 
