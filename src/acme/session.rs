@@ -135,6 +135,7 @@ impl Session {
     /// When the CA wants to be asked again (RFC 9110 section 10.2.3), at most a week from now.
     #[must_use]
     pub fn retry_after(&self, response: &Response) -> Option<Timestamp> {
+        response.header("Retry-After")?;
         let now = self.clock.now();
         Some(response.retry_after(now)?.min(now + Self::MAX_RETRY_AFTER))
     }

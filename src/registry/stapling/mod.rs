@@ -338,12 +338,15 @@ impl Stapling {
 
     /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
     pub(super) fn clean_up(&self, globals: &Globals) {
-        let now = self.clock.now();
-        let Ok(before) = now.checked_sub(globals.keep_response.length(WEEK)) else { return };
         let responses = self.vault.store().ocsp_responses().unwrap_or_else(|err| {
             report!(MD0028, err.status(); "old OCSP responses are not removed: {err}");
             Vec::new()
         });
+        if responses.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let Ok(before) = now.checked_sub(globals.keep_response.length(WEEK)) else { return };
         for (item, sha1, _) in responses.iter().filter(|(_, _, written)| *written < before) {
             if self.is_in_use(item, sha1, now) {
                 continue;
