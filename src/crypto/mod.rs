@@ -24,7 +24,7 @@ pub use csr::csr_der;
 pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, thumbprint};
 pub use key::PrivateKey;
 pub use key_match::key_fits;
-pub use ocsp::{OcspAnswer, OcspError, Revocation, ocsp_request, read_ocsp_response};
+pub use ocsp::{OcspAnswer, OcspError, OcspIssuer, Revocation, ocsp_request, read_ocsp_response};
 pub use sct::Sct;
 pub use self_signed::self_signed;
 pub use summary::Summary;

@@ -56,11 +56,34 @@ pub enum OcspError {
     Library(#[from] ErrorStack),
 }
 
+/// The issuer of certificates, read once: OpenSSL takes its time for a key.
+#[derive(Debug)]
+pub struct OcspIssuer {
+    certificate: Certificate,
+    x509: X509,
+}
+
+impl OcspIssuer {
+    /// Reads the certificate of an issuer.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot read it.
+    pub fn new(certificate: &Certificate) -> Result<Self, CryptoError> {
+        Ok(Self { certificate: certificate.clone(), x509: certificate.x509()? })
+    }
+
+    /// Its certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+}
+
 /// A request about one certificate, in DER: without a nonce, as its answer is made ahead and cached (RFC 5019 section 2.1.1).
 ///
 /// # Errors
 /// If OpenSSL cannot read the certificates.
-pub fn ocsp_request(leaf: &Certificate, issuer: &Certificate) -> Result<Vec<u8>, CryptoError> {
+pub fn ocsp_request(leaf: &Certificate, issuer: &OcspIssuer) -> Result<Vec<u8>, CryptoError> {
     let mut request = OcspRequest::new()?;
     request.add_id(id(leaf, issuer)?)?;
     Ok(request.to_der()?)
@@ -73,7 +96,7 @@ pub fn ocsp_request(leaf: &Certificate, issuer: &Certificate) -> Result<Vec<u8>,
 pub fn read_ocsp_response(
     der: &[u8],
     leaf: &Certificate,
-    issuer: &Certificate,
+    issuer: &OcspIssuer,
     now: Timestamp,
 ) -> Result<OcspAnswer, OcspError> {
     let response = OcspResponse::from_der(der).map_err(|errors| OcspError::Damaged(reason(&errors)))?;
@@ -81,9 +104,8 @@ pub fn read_ocsp_response(
         return Err(OcspError::Refused(refusal(response.status())));
     }
     let basic = response.basic().map_err(|errors| OcspError::Damaged(reason(&errors)))?;
-    let issuer_x509 = issuer.x509()?;
-    let (store, mut known) = (trust(&issuer_x509, now)?, Stack::new()?);
-    known.push(issuer_x509)?;
+    let (store, mut known) = (trust(&issuer.x509, now)?, Stack::new()?);
+    known.push(issuer.x509.clone())?;
     basic.verify(&known, &store, OcspFlag::empty()).map_err(|errors| OcspError::Signature(reason(&errors)))?;
     let found = basic.find_status(id(leaf, issuer)?.as_ref()).ok_or(OcspError::AnotherCertificate)?;
     let revocation = match found.status {
@@ -99,9 +121,8 @@ pub fn read_ocsp_response(
     })
 }
 
-fn id(leaf: &Certificate, issuer: &Certificate) -> Result<OcspCertId, ErrorStack> {
-    let (leaf, issuer) = (leaf.x509()?, issuer.x509()?);
-    OcspCertId::from_cert(MessageDigest::sha1(), &leaf, &issuer)
+fn id(leaf: &Certificate, issuer: &OcspIssuer) -> Result<OcspCertId, ErrorStack> {
+    OcspCertId::from_cert(MessageDigest::sha1(), leaf.x509()?.as_ref(), &issuer.x509)
 }
 
 /// Trusts the issuer, which mostly is no root, and nobody else.
@@ -153,9 +174,9 @@ mod tests {
     fn a_request_names_the_certificate_and_has_no_nonce() {
         let ca = Signatory::ca("CA", now());
         let (leaf, other) = (ca.leaf("a.org", None, false, now()), ca.leaf("b.org", None, false, now()));
-        let request = ocsp_request(&leaf, &ca.certificate).unwrap();
+        let request = ocsp_request(&leaf, &ca.issuer()).unwrap();
         assert!(is_about(&request, &leaf) && !is_about(&request, &other));
-        assert_eq!(request, ocsp_request(&leaf, &ca.certificate).unwrap());
+        assert_eq!(request, ocsp_request(&leaf, &ca.issuer()).unwrap());
     }
 
     #[test]
@@ -172,7 +193,7 @@ mod tests {
         ];
         for (revocation, this_update, next_update) in rows {
             let said = Said { revocation, this_update, next_update, ..Said::default() };
-            let answer = read_ocsp_response(&ca.answer(&leaf, now(), &said), &leaf, &ca.certificate, now()).unwrap();
+            let answer = read_ocsp_response(&ca.answer(&leaf, now(), &said), &leaf, &ca.issuer(), now()).unwrap();
             let at = |seconds: i64| now() + jiff::SignedDuration::from_secs(seconds);
             let revoked_at = (revocation == Revocation::Revoked).then(|| at(-3600));
             let (this_update, next_update) = (at(this_update), next_update.map(at));
@@ -207,7 +228,7 @@ mod tests {
         ];
         for (name, signer, forged, is_good) in rows {
             let said = Said { signer, forged, ..Said::default() };
-            let read = read_ocsp_response(&ca.answer(&leaf, now(), &said), &leaf, &ca.certificate, now());
+            let read = read_ocsp_response(&ca.answer(&leaf, now(), &said), &leaf, &ca.issuer(), now());
             match read {
                 Ok(_) => assert!(is_good, "{name}"),
                 Err(err) => assert!(!is_good && matches!(err, OcspError::Signature(_)), "{name}: {err}"),
@@ -230,7 +251,7 @@ mod tests {
             (answer[..answer.len() - 1].to_vec(), "it is no OCSP response: "),
         ];
         for (der, words) in rows {
-            let err = read_ocsp_response(&der, &leaf, &ca.certificate, now()).unwrap_err().to_string();
+            let err = read_ocsp_response(&der, &leaf, &ca.issuer(), now()).unwrap_err().to_string();
             assert!(err.starts_with(words), "{err} instead of {words}");
         }
     }

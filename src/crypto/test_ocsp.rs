@@ -64,6 +64,11 @@ impl Signatory {
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
+    /// The CA as those see it who check what it says.
+    pub fn issuer(&self) -> super::OcspIssuer {
+        super::OcspIssuer::new(&self.certificate).unwrap()
+    }
+
     fn name(&self) -> String {
         self.certificate.summary().issuer_name().trim_start_matches("/CN=").to_owned()
     }

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 
 use super::freshness::{self, FreshnessError, Validity};
-use crate::crypto::{Certificate, CryptoError, OcspError, Revocation, ocsp_request, read_ocsp_response};
+use crate::crypto::{Certificate, CryptoError, OcspError, OcspIssuer, Revocation, ocsp_request, read_ocsp_response};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::Status;
 
@@ -138,7 +138,7 @@ pub fn fetch(
     http: &dyn HttpClient,
     url: &str,
     leaf: &Certificate,
-    issuer: &Certificate,
+    issuer: &OcspIssuer,
     now: Timestamp,
 ) -> Result<Fetched, FetchError> {
     let question = ocsp_request(leaf, issuer)?;
@@ -157,7 +157,7 @@ fn judge(
     url: &str,
     der: Vec<u8>,
     leaf: &Certificate,
-    issuer: &Certificate,
+    issuer: &OcspIssuer,
     now: Timestamp,
 ) -> Result<Fetched, FetchError> {
     let url = || url.to_owned();
@@ -234,7 +234,7 @@ mod tests {
 
         fn fetch(&self, url: &str, answers: Vec<Response>) -> (Result<Fetched, FetchError>, Vec<Request>) {
             let server = Server(Mutex::new(answers), Mutex::default());
-            let result = fetch(&server, url, &self.leaf, &self.ca.certificate, now());
+            let result = fetch(&server, url, &self.leaf, &self.ca.issuer(), now());
             (result, server.1.into_inner().unwrap())
         }
     }
@@ -243,7 +243,7 @@ mod tests {
     fn a_request_that_fits_is_a_get_and_a_longer_one_a_post() {
         let case = Case::new();
         let good = case.says(&Said::default());
-        let question = ocsp_request(&case.leaf, &case.ca.certificate).unwrap();
+        let question = ocsp_request(&case.leaf, &case.ca.issuer()).unwrap();
         for (url, is_get) in [
             (URL.to_owned(), true),
             (format!("{URL}/"), true),

@@ -22,7 +22,7 @@ use self::report::Reports;
 use self::stored::Found;
 use super::vault::Vault;
 use crate::clock::Clock;
-use crate::crypto::{Certificate, Revocation, Summary};
+use crate::crypto::{Certificate, OcspIssuer, Revocation, Summary};
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, Job, Window, time};
 use crate::ocsp::Validity;
@@ -95,7 +95,7 @@ struct Entry {
     sha1: Sha1,
     leaf: Certificate,
     sha256: String,
-    issuer: Certificate,
+    issuer: Arc<OcspIssuer>,
     responder: Arc<str>,
     held: RwLock<Held>,
     /// The counter of this entry when `held` was read.

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use super::must_staple::MustStaple;
 use super::{Entry, Held, OTHER, Sha1, Stapling};
 use crate::clock::Clock;
-use crate::crypto::{Certificate, Chain, sha256};
+use crate::crypto::{Certificate, Chain, OcspIssuer, sha256};
 use crate::log::{note, report};
 use crate::model::{Globals, ManagedDomain};
 use crate::registry::Vault;
@@ -19,7 +19,7 @@ pub struct Primer {
     by_sha1: HashMap<Sha1, usize>,
     /// Texts that were seen, and the entries that they have led to.
     seen: HashMap<[u8; 32], Option<usize>>,
-    issuers: Vec<Certificate>,
+    issuers: Vec<Arc<OcspIssuer>>,
     responders: HashSet<Arc<str>>,
 }
 
@@ -87,13 +87,9 @@ impl Primer {
             );
             return None;
         };
+        let issuer = self.issuer(owner, issuer)?;
         let sha1 = leaf.sha1();
         Some(*self.by_sha1.entry(sha1).or_insert_with(|| {
-            let shared = self.issuers.iter().find(|known| *known == issuer).cloned();
-            let issuer = shared.unwrap_or_else(|| {
-                self.issuers.push(issuer.clone());
-                issuer.clone()
-            });
             let responder: Arc<str> = match self.responders.get(responder.as_str()) {
                 Some(known) => Arc::clone(known),
                 None => responder.into(),
@@ -111,6 +107,27 @@ impl Primer {
             });
             self.entries.len() - 1
         }))
+    }
+
+    /// One that many certificates have is kept once.
+    fn issuer(&mut self, owner: &str, certificate: &Certificate) -> Option<Arc<OcspIssuer>> {
+        if let Some(known) = self.issuers.iter().find(|known| known.certificate() == certificate) {
+            return Some(Arc::clone(known));
+        }
+        match OcspIssuer::new(certificate) {
+            Ok(new) => {
+                let new = Arc::new(new);
+                self.issuers.push(Arc::clone(&new));
+                Some(new)
+            }
+            Err(err) => {
+                report!(
+                    AH10268,
+                    "md[{owner}]: a certificate is not stapled, as that of its issuer cannot be read: {err}"
+                );
+                None
+            }
+        }
     }
 
     /// The table of all that were primed, with what the store has for them.
