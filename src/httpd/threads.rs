@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::boundary::guard;
 use super::pool::Pool;
 use crate::cancel::Cancel;
-use crate::log::report;
+use crate::log::{note, report};
 
 /// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -111,6 +111,16 @@ pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<
     let handle = with_signals_blocked(|| thread::Builder::new().name(name.to_owned()).spawn(body))?;
     child.handles.push(handle);
     Ok(())
+}
+
+/// Starts so many threads for the same work; `lost` is called for each that the system or the child's end denies.
+pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Send + 'static, lost: impl Fn()) {
+    for _ in 0..count {
+        if let Err(err) = spawn(name, body.clone()) {
+            lost();
+            note!(Debug, "no thread {name}: {err}");
+        }
+    }
 }
 
 /// Starts a thread that runs `body` at once, and again and again with a pause of `period`, until the child is told to stop.
