@@ -12,6 +12,7 @@ from harness import promtool
 from harness.httpd import Httpd
 from harness.module import REPO
 from harness.pebble import Pebble
+from harness.world import World
 
 pytestmark = pytest.mark.module("ours")
 
@@ -142,13 +143,19 @@ def test_a_server_without_domains_tells_that(lone_httpd: Httpd) -> None:
     assert promtool.check_metrics(scrape.text) == ""
 
 
-def test_the_document_has_each_metric_with_its_labels_and_no_other(httpd: Httpd, pebble: Pebble) -> None:
-    httpd.config.add("MDRetryDelay 1h").managed(NAME)
+def test_the_document_has_each_metric_with_its_labels_and_no_other(httpd: Httpd, pebble: Pebble, world: World) -> None:
+    ca = world.pki.ca().intermediate("Issuer")
+    responder = world.responder(ca)
+    leaf = ca.leaf("c.example.org", ocsp_url=responder.url)
+    responder.says(leaf)
+    httpd.config.add("MDRetryDelay 1h", "MDStapling on").managed(NAME)
+    httpd.config.https("c.example.org", f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}")
     httpd.config.md_set("b.example.org", "MDCertificateAuthority https://localhost:1/dir").http("b.example.org").https("b.example.org")
     httpd.log.expects("AH10056")
     httpd.start().obtain(NAME)
     httpd.wait(lambda: "ari" in httpd.md_status(NAME))
     httpd.wait(lambda: Scrape(httpd).of("renewal_errors", domain="b.example.org"))
+    httpd.wait(lambda: "mod_md_ocsp_next_update" in Scrape(httpd).text)
     told: dict[str, set[str]] = {}
     for name, labels in re.findall(r"^(mod_md_\w+)\{(.*)\} ", Scrape(httpd).text, re.M):
         told.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
