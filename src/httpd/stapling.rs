@@ -16,7 +16,7 @@ use super::watchdog::{self, Failures, Occasion};
 use super::{shared, threads};
 use crate::cancel::Cancel;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
-use crate::log::{AH10201, AH10202, AH10203, note, report};
+use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
 use crate::ocsp;
 use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
@@ -66,8 +66,9 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     if stapling.is_empty() {
         return Ok(());
     }
-    if let Some(signals) = shared::signals(main.process_pool()?, stapling.signals_needed()) {
-        stapling.share(signals);
+    match shared::signals(main.process_pool()?, stapling.signals_needed()) {
+        Some(signals) => stapling.share(signals),
+        None => report!(MD0034, "no shared memory: new OCSP responses reach all children at the next restart only"),
     }
     let route = Route::to_responders(&registry.globals);
     let client = move |cancel: &Cancel| client(&route, cancel);
@@ -103,7 +104,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     if let Err(err) = threads::repeat("md-staple", TICK, move || {
         stapling.refresh();
     }) {
-        note!(Warning, "this child does not learn of new OCSP responses: {err}");
+        report!(MD0034, "this child does not learn of new OCSP responses: {err}");
     }
     Ok(())
 }

@@ -124,11 +124,16 @@ pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Sen
 }
 
 /// Starts a thread that runs `body` at once, and again and again with a pause of `period`, until the child is told to stop.
-pub fn repeat(name: &str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
+///
+/// A panic in it is logged and ends that run only.
+pub fn repeat(name: &'static str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
     let state = lock(&CHILD).as_ref().map(|child| Arc::clone(&child.state)).ok_or(SpawnError::NotInChild)?;
     spawn(name, move |cancel| {
         while !cancel.is_cancelled() {
-            body();
+            guard(name, (), || {
+                body();
+                Ok(())
+            });
             state.rest(period, cancel);
         }
     })
