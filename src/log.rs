@@ -204,6 +204,7 @@ messages! {
     MD0031 Warning "an OCSP response cannot be fetched"
     MD0032 Warning "a stored OCSP response is of no use"
     MD0033 Warning "clients insist on a staple that a certificate does not get"
+    MD0034 Warning "children do not learn of new OCSP responses"
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::hooks::Stop;
 use super::pool::Pool;
-use super::watchdog::{self, Occasion, WatchdogError};
+use super::watchdog::{self, Failures, Occasion};
 use super::{process, threads};
 use crate::acme::{Counted, RequestCounts};
 use crate::cancel::Cancel;
 use crate::crypto::random_bytes;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
-use crate::log::{note, report};
-use crate::model::{Globals, ManagedDomain, Status, VERSION};
+use crate::log::{AH10061, AH10066, AH10067, report};
+use crate::model::{Globals, ManagedDomain, VERSION};
 use crate::registry::{Registry, Renewals};
 
 /// How often it is looked whether something is due; a look is cheap.
@@ -34,15 +34,9 @@ pub fn register(
     let clients = SharedClients { defaults: Route::of_all(&registry.globals), requests, by_route: Mutex::default() };
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
-    let registered =
-        watchdog::register(c"_md_renew_", initial_delay, pconf, Box::new(move |on| Some(tick(&renewals, on))));
-    let Err(err) = registered else { return Ok(()) };
-    match err {
-        WatchdogError::Missing => report!(AH10061, "{err}, load it with LoadModule watchdog_module"),
-        WatchdogError::Instance(status) => report!(AH10066, Status(status); "{err}"),
-        WatchdogError::Callback(status) => report!(AH10067, Status(status); "{err}"),
-    }
-    if process::is_restart() { Ok(()) } else { Err(Stop) }
+    let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };
+    let callback = Box::new(move |on| Some(tick(&renewals, on)));
+    watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
 }
 
 fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
@@ -50,13 +44,13 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),
         Occasion::Stop => report!(AH10058, "renewal watchdog stopping"),
         Occasion::Run => {
-            for _ in 0..renewals.tick() {
-                let worker = Arc::clone(renewals);
-                if let Err(err) = threads::spawn("md-renew", move |cancel| worker.work(cancel)) {
-                    renewals.worker_lost();
-                    note!(Debug, "no thread for renewals: {err}");
-                }
-            }
+            let worker = Arc::clone(renewals);
+            threads::spawn_each(
+                renewals.tick(),
+                "md-renew",
+                move |cancel| worker.work(cancel),
+                || renewals.worker_lost(),
+            );
         }
     }
     TICK

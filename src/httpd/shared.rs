@@ -47,7 +47,7 @@ fn map(name: &str, size: usize) -> Option<NonNull<c_void>> {
     // SAFETY: new pages at an address of the system's choice.
     let pages = unsafe { libc::mmap(ptr::null_mut(), size, access, kind, -1, 0) };
     if pages == libc::MAP_FAILED {
-        note!(Warning, "no shared memory ({name}): {}", std::io::Error::last_os_error());
+        note!(Info, "no shared memory for {name}: {}", std::io::Error::last_os_error());
         return None;
     }
     NonNull::new(pages)

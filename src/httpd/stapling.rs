@@ -12,12 +12,12 @@ use super::driver::{Route, random};
 use super::hooks::Stop;
 use super::pool::Pool;
 use super::server::Server;
-use super::watchdog::{self, Occasion, WatchdogError};
-use super::{process, shared, threads};
+use super::watchdog::{self, Failures, Occasion};
+use super::{shared, threads};
 use crate::cancel::Cancel;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
-use crate::log::{note, report};
-use crate::model::{Settings, Status};
+use crate::log::{AH10201, AH10202, AH10203, report};
+use crate::model::Settings;
 use crate::ocsp;
 use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
 
@@ -66,20 +66,16 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     if stapling.is_empty() {
         return Ok(());
     }
-    if let Some(signals) = shared::signals(main.process_pool()?, stapling.signals_needed()) {
-        stapling.share(signals);
+    match shared::signals(main.process_pool()?, stapling.signals_needed()) {
+        Some(signals) => stapling.share(signals),
+        None => report!(MD0034, "no shared memory: new OCSP responses reach all children at the next restart only"),
     }
     let route = Route::to_responders(&registry.globals);
     let client = move |cancel: &Cancel| client(&route, cancel);
     let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random));
-    let registered = watchdog::register(c"_md_ocsp_", Duration::ZERO, pconf, Box::new(move |on| tick(&work, on)));
-    let Err(err) = registered else { return Ok(()) };
-    match err {
-        WatchdogError::Missing => report!(AH10201, "{err}, load it with LoadModule watchdog_module"),
-        WatchdogError::Instance(status) => report!(AH10202, Status(status); "{err}"),
-        WatchdogError::Callback(status) => report!(AH10203, Status(status); "{err}"),
-    }
-    if process::is_restart() { Ok(()) } else { Err(Stop) }
+    let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
+    let callback = Box::new(move |on| tick(&work, on));
+    watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)
 }
 
 fn client(route: &Route, cancel: &Cancel) -> Arc<dyn HttpClient> {
@@ -94,13 +90,8 @@ fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
         Occasion::Start => report!(AH10197, "OCSP watchdog started"),
         Occasion::Stop => report!(AH10200, "OCSP watchdog stopping"),
         Occasion::Run => {
-            for _ in 0..work.tick() {
-                let worker = Arc::clone(work);
-                if let Err(err) = threads::spawn("md-ocsp", move |cancel| worker.work(cancel)) {
-                    work.worker_lost();
-                    note!(Debug, "no thread for OCSP responses: {err}");
-                }
-            }
+            let worker = Arc::clone(work);
+            threads::spawn_each(work.tick(), "md-ocsp", move |cancel| worker.work(cancel), || work.worker_lost());
         }
     }
     (occasion == Occasion::Run).then_some(TICK)
@@ -113,7 +104,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     if let Err(err) = threads::repeat("md-staple", TICK, move || {
         stapling.refresh();
     }) {
-        note!(Warning, "this child does not learn of new OCSP responses: {err}");
+        report!(MD0034, "this child does not learn of new OCSP responses: {err}");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::boundary::guard;
 use super::pool::Pool;
 use crate::cancel::Cancel;
-use crate::log::report;
+use crate::log::{note, report};
 
 /// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -113,12 +113,27 @@ pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<
     Ok(())
 }
 
+/// Starts so many threads for the same work; `lost` is called for each that the system or the child's end denies.
+pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Send + 'static, lost: impl Fn()) {
+    for _ in 0..count {
+        if let Err(err) = spawn(name, body.clone()) {
+            lost();
+            note!(Debug, "no thread {name}: {err}");
+        }
+    }
+}
+
 /// Starts a thread that runs `body` at once, and again and again with a pause of `period`, until the child is told to stop.
-pub fn repeat(name: &str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
+///
+/// A panic in it is logged and ends that run only.
+pub fn repeat(name: &'static str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
     let state = lock(&CHILD).as_ref().map(|child| Arc::clone(&child.state)).ok_or(SpawnError::NotInChild)?;
     spawn(name, move |cancel| {
         while !cancel.is_cancelled() {
-            body();
+            guard(name, (), || {
+                body();
+                Ok(())
+            });
             state.rest(period, cancel);
         }
     })

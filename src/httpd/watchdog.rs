@@ -8,7 +8,11 @@ use std::time::Duration;
 use apache_sys as sys;
 
 use super::boundary::{guard, present};
+use super::hooks::Stop;
 use super::pool::Pool;
+use super::process;
+use crate::log::{self, Message, Record};
+use crate::model::Status;
 
 /// Why the server calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,16 @@ pub enum WatchdogError {
     Callback(i32),
 }
 
+/// The messages about work that cannot be registered.
+pub struct Failures {
+    /// For [`WatchdogError::Missing`].
+    pub missing: Message,
+    /// For [`WatchdogError::Instance`].
+    pub instance: Message,
+    /// For [`WatchdogError::Callback`].
+    pub callback: Message,
+}
+
 /// What the server calls. The answer is the time until the next call, if that is to change.
 ///
 /// It holds the lock that a next generation waits for, so it is to be short; longer work belongs on `threads`.
@@ -45,13 +59,26 @@ struct Job {
     callback: Mutex<Callback>,
 }
 
-/// Registers work for the configuration of `pconf`; only before mod_watchdog's post_config. First call after `delay`.
-pub fn register(
+/// As [`register`], for work without which a server does not start; one that runs goes on without.
+pub fn require(
     name: &'static CStr,
     delay: Duration,
     pconf: Pool<'_>,
+    failures: &Failures,
     callback: Callback,
-) -> Result<(), WatchdogError> {
+) -> Result<(), Stop> {
+    let Err(err) = register(name, delay, pconf, callback) else { return Ok(()) };
+    let (Message { number, level }, status, advice) = match err {
+        WatchdogError::Missing => (failures.missing, Status::OK, ", load it with LoadModule watchdog_module"),
+        WatchdogError::Instance(status) => (failures.instance, Status(status), ""),
+        WatchdogError::Callback(status) => (failures.callback, Status(status), ""),
+    };
+    log::write(&Record { level, number: Some(number), status, text: format_args!("{err}{advice}") });
+    if process::is_restart() { Ok(()) } else { Err(Stop) }
+}
+
+/// Registers work for the configuration of `pconf`; only before mod_watchdog's post_config. First call after `delay`.
+fn register(name: &'static CStr, delay: Duration, pconf: Pool<'_>, callback: Callback) -> Result<(), WatchdogError> {
     // SAFETY: no conditions.
     if unsafe { sys::md_shim_watchdog_loaded() } == 0 {
         return Err(WatchdogError::Missing);
