@@ -194,3 +194,95 @@ impl Queue {
         responder
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Revocation;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn hour(failures: u32) -> SignedDuration {
+        SignedDuration::from_hours(failures.into())
+    }
+
+    #[test]
+    fn the_first_attempt_is_in_the_window_at_once_or_when_failures_have_waited() {
+        let good = Held {
+            response: Some(vec![1].into()),
+            revocation: Some(Revocation::Good),
+            validity: Some((at(-500), at(500))),
+            written: None,
+        };
+        let (none, expired) = (Held::default(), Held { validity: Some((at(-500), at(0))), ..good.clone() });
+        let failed = |next: i64| OcspFailures { errors: 3, next_run: Some(at(next)) };
+        // What is held, failures until, restart; errors and when. `None` is at once.
+        let rows = [
+            (&good, None, false, 0, Some(170)),
+            (&none, None, false, 0, None),
+            (&expired, None, true, 0, None),
+            (&good, Some(300), false, 3, Some(300)),
+            (&good, Some(100), true, 3, Some(170)),
+            (&none, Some(300), false, 0, None),
+            (&none, Some(300), true, 3, Some(300)),
+            (&expired, Some(300), false, 0, None),
+            (&none, Some(999_999), true, 3, Some(86_400)),
+        ];
+        for (held, failures, is_restart, errors, next) in rows {
+            let failures = failures.map(failed);
+            let attempt = Attempt::first(held, failures.as_ref(), Window::Percent(33), is_restart, at(0));
+            let next = next.map_or(Timestamp::MIN, at);
+            assert_eq!(attempt, Attempt { errors, next }, "{held:?} {failures:?} {is_restart}");
+        }
+    }
+
+    fn queue(responders: &[&'static str]) -> Queue {
+        let now = Attempt { errors: 0, next: Timestamp::MIN };
+        let mut queue = Queue::new(responders.iter().map(|responder| (*responder, now)));
+        assert_eq!(queue.look(at(0), |_| true), responders.len());
+        queue
+    }
+
+    #[test]
+    fn a_responder_has_to_answer_once_before_it_is_asked_more_and_the_least_busy_comes_first() {
+        let mut queue = queue(&["a", "a", "a", "b"]);
+        assert_eq!([queue.take(), queue.take(), queue.take()], [Some(0), Some(3), None]);
+        assert!(queue.is_waiting());
+        queue.succeeded(0, at(1000));
+        assert_eq!([queue.take(), queue.take(), queue.take()], [Some(1), Some(2), None]);
+        assert!(!queue.is_waiting());
+        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (3, 0));
+        queue.succeeded(3, at(50));
+        assert_eq!(queue.next_look(), at(50));
+    }
+
+    #[test]
+    fn a_responder_that_fails_is_left_alone_by_all_and_what_fails_for_one_certificate_is_its_own() {
+        let mut queue = queue(&["a", "a", "a"]);
+        let failure = Failure { of_responder: true, retry_after: None };
+        assert_eq!(queue.take(), Some(0));
+        assert_eq!(queue.failed(0, failure, at(0), hour), 2);
+        assert_eq!((queue.open(), queue.look(at(3599), |_| true), queue.next_look()), (0, 0, at(3600)));
+        assert_eq!((queue.look(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
+        assert_eq!(
+            (queue.failed(0, failure, at(3600), hour), queue.attempt(0)),
+            (2, Attempt { errors: 2, next: at(3 * 3600) })
+        );
+        assert_eq!((queue.look(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
+        let own = Failure { of_responder: false, retry_after: Some(at(99_999_999)) };
+        assert_eq!(queue.failed(0, own, at(3 * 3600), hour), 0);
+        assert_eq!(queue.attempt(0).next, at(3 * 3600 + 86_400));
+        assert_eq!([queue.take(), queue.take()], [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn expired_certificates_are_not_asked_for_and_a_look_is_never_far() {
+        let mut queue = Queue::new([("a", Attempt { errors: 0, next: Timestamp::MIN })].into_iter());
+        assert_eq!((queue.look(at(0), |_| false), queue.take(), queue.next_look()), (0, None, at(3600)));
+        assert_eq!(queue.look(at(0), |_| true), 1);
+        queue.clear();
+        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (0, 1));
+    }
+}
