@@ -70,8 +70,9 @@ class Switches:
 
     @classmethod
     def all(cls, main: str | None) -> Iterator[Switches]:
-        for host, others, ssl in product((None, "on", "off"), (None, "off"), (None, "on", "off")):
+        for host, others, ssl in product((None, "on", "off"), (None, "off"), (None, "on")):
             yield cls(main, host, others, None, "own", ssl)
+        yield from (cls(main, host, None, None, "own", "off") for host in ("on", "off"))
         for host, others, section, ssl in product((None, "on", "off"), (None, "off"), (None, "on", "off"), (None, "on")):
             yield cls(main, host, others, section, "managed", ssl)
         yield from (cls(main, None, None, section, "static", None) for section in (None, "on", "off"))
@@ -284,13 +285,19 @@ def test_a_revoked_certificate_is_renewed_with_a_new_key(httpd: Httpd, pebble: P
     _managed(httpd, leaf)
     httpd.log.expects("MD0030")
     httpd.start().wait_staged("a.example.org")
-    assert httpd.served("a.example.org", status=True).staple == "revoked"
+    httpd.wait(lambda: httpd.served("a.example.org", status=True).staple == "revoked", what="staple")
     assert httpd.log.count("AH10500")
+    httpd.wait(lambda: _ocsp_status(httpd) == {"revoked"}, what="status")
     assert {line.split()[0] for line in calls.read_text().splitlines()} >= {"ocsp-renewed", "renewed"}
     httpd.graceful()
     served = httpd.served("a.example.org", status=True, ca=pebble.root)
     assert served.verified and served.staple is None
     assert served.leaf.x509.public_key() != leaf.certificate.x509.public_key()
+
+
+def _ocsp_status(httpd: Httpd) -> set[str]:
+    """What md-status tells of OCSP for the certificates in service."""
+    return {cert["ocsp"]["status"] for cert in httpd.md_status("a.example.org")["cert"].values() if "ocsp" in cert}
 
 
 def test_there_is_no_work_and_no_noise_without_responders_but_for_those_who_insist(lone_httpd: Httpd, world: World) -> None:
