@@ -137,9 +137,10 @@ impl Session {
     pub fn retry_after(&self, response: &Response) -> Option<Timestamp> {
         let (text, now) = (response.header("Retry-After")?.trim(), self.clock.now());
         let longest = now + Self::MAX_RETRY_AFTER;
-        let at = match text.parse::<u32>() {
-            Ok(seconds) => now + SignedDuration::from_secs(seconds.into()),
-            Err(_) => time::parse_gmt(text)?,
+        let at = if !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) {
+            text.parse::<u32>().map_or(longest, |seconds| now + SignedDuration::from_secs(seconds.into()))
+        } else {
+            time::parse_gmt(text)?
         };
         Some(at.min(longest))
     }
