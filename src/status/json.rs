@@ -75,8 +75,8 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
         members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
     }
-    if let (true, Err(reason)) = (entry.renewable(), &*entry.challenges) {
-        members.insert("unsuitable".to_owned(), reason.as_str().into());
+    if let Some(reason) = view.unsuitable() {
+        members.insert("unsuitable".to_owned(), reason.into());
     }
     value
 }
