@@ -21,24 +21,25 @@ from harness.world import World
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LONG = f"{'a-very-long-label-' * 3}63-octets.example.org"
-PUNYCODE = "xn--bcher-kva.example.org"
+ACME = "urn:ietf:params:acme:error"
 HOSTILE = "<script>alert('detail')</script>"
-PAGE = ["<Location /page>", "SetHandler md-page", "</Location>"]
 
 
 class Gallery:
     """Builds the store and the configuration; `open()` starts the server and shows what is under way."""
 
+    PAGE = ("<Location /page>", "SetHandler md-page", "</Location>")
+
     def __init__(self, world: World) -> None:
         self.world, self.httpd = world, world.httpd()
         self._ca: Ca = world.pki.ca("Example Root").intermediate("Example CA")
         self._staged: dict[str, tuple[dict[str, Any], list[Leaf]]] = {}
-        # Nothing is to be renewed while somebody looks.
+        # Nothing is to be renewed while somebody looks, and nothing ever to leave the machine.
         self.httpd.config.add(
-            "MDInitialDelay 1h", "MDCertificateAgreement accepted", "MDPrivateKeys secp256r1", "MDContactEmail admin@example.org",
+            "MDInitialDelay 1h", "MDHttpProxy http://127.0.0.1:1", "MDCertificateAgreement accepted", "MDPrivateKeys secp256r1", "MDContactEmail admin@example.org",
             f"MDCertificateAuthority {LETS_ENCRYPT}", f"MDPortMap http:{world.http_port} https:{world.https_port}",
         )
-        self.httpd.config.http("page.example.net", *PAGE)
+        self.httpd.config.http("page.example.net", *self.PAGE)
 
     @property
     def sandbox(self) -> Sandbox:
@@ -50,11 +51,11 @@ class Gallery:
         config.md_set(" ".join(names), *settings)
         config.http(names[0], aliases=list(names[1:])).https(names[0], aliases=list(names[1:]))
         if age is not None:
-            _place(self.sandbox.domains(names[0]), [self._leaf(names, key, age, life) for key in keys])
+            _place(self.sandbox.domains(names[0]), [self.leaf(names, key, age, life) for key in keys])
 
     def renewal(self, name: str, job: dict[str, Any], *names: str, staged: bool = False) -> None:
         """What is under way for a domain, with a new certificate or without."""
-        leaves = [self._leaf((name, *names), "p256", 0, 90)] if staged else []
+        leaves = [self.leaf((name, *names), "p256", 0, 90)] if staged else []
         self._staged[name] = ({"name": name, "finished": False, "errors": 0} | job, leaves)
 
     def open(self) -> Httpd:
@@ -78,33 +79,43 @@ class Gallery:
         """The page of mod_status."""
         return self.httpd.admin("/server-status").text
 
-    def _leaf(self, names: tuple[str, ...], key: str, age: float, life: float) -> Leaf:
+    def leaf(self, names: tuple[str, ...], key: str, age: float, life: float) -> Leaf:
+        """A certificate of this age and length of life, in days."""
         return self._ca.leaf(*names, key=key, days=life, not_before=_now() - timedelta(days=age, minutes=1))
 
 
 def every_state(gallery: Gallery) -> Gallery:
     """One domain in each state that there is."""
-    refused = "Connection to acme-v02.api.letsencrypt.org refused: is a firewall or a proxy in the way?"
     gallery.domain("example.org", "www.example.org", "blog.example.org", age=21)
-    gallery.domain("shop.example.org", age=40, keys=("p256", "p384"), settings=("MDPrivateKeys secp256r1 secp384r1",))
-    gallery.domain("renewing.example.org", age=61)
-    gallery.renewal("renewing.example.org", {"last": {"status": 0, "detail": "Asking for a certificate for renewing.example.org", "activity": "order"}})
-    gallery.domain("staged.example.org", age=62)
-    gallery.renewal("staged.example.org", {"finished": True, "last": {"status": 0, "detail": "All certificates are staged."}}, staged=True)
-    gallery.domain("failing.example.org", age=68)
-    gallery.renewal("failing.example.org", _failed(3, 3600, "urn:ietf:params:acme:error:dns", f"No valid A record found for failing.example.org {HOSTILE}"))
     gallery.domain("expired.example.org", age=93)
-    gallery.renewal("expired.example.org", _failed(14, 5 * 3600, None, refused, 111))
-    gallery.domain("new.example.org")
+    refused = "Connection to acme-v02.api.letsencrypt.org refused: is a firewall or a proxy in the way?"
+    gallery.renewal("expired.example.org", _failed(14, 5.1 * 3600, None, refused, 111))
+    gallery.domain("failing.example.org", age=68)
+    gallery.renewal("failing.example.org", _failed(3, 3600, f"{ACME}:dns", "No valid A record found for failing.example.org"))
     gallery.domain("first.example.org")
-    gallery.renewal("first.example.org", _failed(1, 30, "urn:ietf:params:acme:error:unauthorized", "The authority fetched http://first.example.org/.well-known/acme-challenge/ and got status 404."))
+    detail = "http://first.example.org/.well-known/acme-challenge/ answered the authority with status 404"
+    gallery.renewal("first.example.org", _failed(1, 300, f"{ACME}:unauthorized", detail))
     gallery.domain("manual.example.org", age=80, settings=("MDRenewMode manual",))
-    gallery.domain("wild.example.org", "*.wild.example.org", age=10, settings=("MDChallengeDns01 /bin/true",))
-    gallery.domain(LONG, f"www.{LONG}", PUNYCODE, age=30)
-    gallery.domain(PUNYCODE.replace("bcher", "bcher-other"), *(f"host-{number}.many.example.org" for number in range(40)), age=50)
-    leaf = gallery._leaf(("static.example.org",), "p256", 70, 90)
+    gallery.domain("new.example.org")
+    gallery.domain("renewing.example.org", age=61)
+    asking = {"status": 0, "detail": "Asking for a certificate for renewing.example.org", "activity": "order"}
+    gallery.renewal("renewing.example.org", {"last": asking})
+    gallery.domain("shop.example.org", age=40, keys=("p256", "p384"), settings=("MDPrivateKeys secp256r1 secp384r1",))
+    gallery.domain("staged.example.org", age=62)
+    gallery.renewal("staged.example.org", {"finished": True, "last": {"status": 0}}, staged=True)
+    leaf = gallery.leaf(("static.example.org",), "p256", 70, 90)
     gallery.domain("static.example.org", settings=(f"MDCertificateFile {leaf.chain_file}", f"MDCertificateKeyFile {leaf.key_file}"))
-    gallery.domain("wildcard-without-dns.example.org", "*.without-dns.example.org", age=75)
+    gallery.domain("wild.example.org", "*.wild.example.org", age=10, settings=("MDChallengeDns01 /bin/true",))
+    return gallery
+
+
+def awkward(gallery: Gallery) -> Gallery:
+    """Domains that are hard to show: long names, many, an error that is HTML, and one that cannot be renewed."""
+    gallery.domain(LONG, f"www.{LONG}", "xn--bcher-kva.example.org", age=30)
+    gallery.domain("many.example.org", *(f"host-{number}.many.example.org" for number in range(40)), age=50)
+    gallery.domain("hostile.example.org", age=68)
+    gallery.renewal("hostile.example.org", _failed(1, 3600, HOSTILE, HOSTILE))
+    gallery.domain("no-dns.example.org", "*.no-dns.example.org", age=75)
     return gallery
 
 

@@ -84,9 +84,9 @@ fn domains(registry: &Registry, views: &[View<'_>]) -> Markup {
         }
         p.md_legend {
             "The life of a certificate: "
-            span { i.md_passed {} "over" }
-            span { i.md_track {} "to come" }
-            span { i.md_window {} "when it is renewed" }
+            span { i.md_passed {} "over" } " "
+            span { i.md_track {} "to come" } " "
+            span { i.md_window {} "renewal window" }
         }
     }
 }
@@ -189,14 +189,14 @@ fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
     }
 }
 
-/// How much of a life is left: `68 days left`, or since when it is over.
+/// How much of a life is left: `68 days left`, or when it ended.
 fn left(until: Timestamp, now: Timestamp) -> String {
     let left = until.duration_since(now);
     match left.as_hours() / 24 {
         days if days > 1 => format!("{days} days left"),
         _ if left.is_positive() => format!("ends {}", roughly(until, now)),
-        days if days < -1 => format!("over for {} days", -days),
-        _ => format!("over {}", roughly(until, now)),
+        days if days < -1 => format!("expired {} days ago", -days),
+        _ => format!("expired {}", roughly(until, now)),
     }
 }
 
