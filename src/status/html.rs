@@ -253,3 +253,58 @@ fn next_step(view: &View<'_>) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::model::RenewMode;
+    use crate::registry::world::World;
+
+    #[test]
+    fn what_is_left_of_a_life_is_told_in_days_until_the_last_ones() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (hours, expected) in [
+            (24 * 68 + 5, "68 days left"),
+            (48, "2 days left"),
+            (47, "ends in ~1 day"),
+            (2, "ends in ~2 hours"),
+            (-5, "expired ~5 hours ago"),
+            (-47, "expired ~1 day ago"),
+            (-24 * 9, "expired 9 days ago"),
+        ] {
+            assert_eq!(left(now + SignedDuration::from_hours(hours), now), expected);
+        }
+    }
+
+    fn healths(registry: &Registry) -> Vec<Health> {
+        view::all(registry).iter().map(View::health).collect()
+    }
+
+    #[test]
+    fn a_domain_is_as_bad_as_what_clients_get_and_what_becomes_of_it() {
+        let mut world = World::new(&["a.test"]);
+        assert_eq!(healths(&world.start(false)), [Health::Bad], "no certificate");
+        drop(world.run(false));
+        assert_eq!(healths(&world.start(true)), [Health::Good]);
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        let registry = world.start(true);
+        assert_eq!(healths(&registry), [Health::Busy], "its window has opened");
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(healths(&world.start(true)), [Health::ByHand]);
+        world.declared[0].settings.renew_mode = None;
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "<b>no</b>")));
+        drop(world.run(true));
+        let registry = world.start(true);
+        assert_eq!(healths(&registry), [Health::Failing]);
+        let page = page(&registry);
+        assert!(
+            page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("<title>(1) Managed Certificates</title>"),
+            "{page}"
+        );
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        assert_eq!(healths(&registry), [Health::Bad], "it has expired");
+    }
+}

@@ -29,9 +29,15 @@ parent.postMessage(JSON.stringify({
 }), "*");
 </script>
 """
-_FRAME = """<!DOCTYPE html><meta charset="utf-8"><style>body {{ margin: 0 }} iframe {{ border: 0; display: block }}</style>
-<script>onmessage = e => {{ document.body.dataset.seen = e.data }}</script>
-<body><iframe src="{source}" width="{width}" height="{height}"></iframe></body>
+_FRAMES = """<!DOCTYPE html><meta charset="utf-8"><style>body {{ margin: 0 }} iframe {{ border: 0; display: block }}</style>
+<script>
+const seen = [];
+onmessage = e => {{
+  seen[[...document.querySelectorAll("iframe")].findIndex(f => f.contentWindow === e.source)] = JSON.parse(e.data);
+  document.body.dataset.seen = JSON.stringify(seen);
+}}
+</script>
+<body>{frames}</body>
 """
 
 
@@ -55,25 +61,29 @@ class Browser:
         self._program, self._folder = program, folder
         folder.mkdir(exist_ok=True)
 
-    def look(self, page: str, width: int = DESKTOP) -> Seen:
-        """Lay out a document (its HTML) in a window of this width."""
-        dom = self._run("--dump-dom", self._framed(page + _LOOK, width, 900))
+    def look(self, *views: tuple[str, int]) -> list[Seen]:
+        """Lay out each document (its HTML) in a window of its width."""
+        # Its clock runs on when there is nothing left to do: then all frames have told.
+        dom = self._run("--virtual-time-budget=10000", "--dump-dom", self._framed(*((page + _LOOK, width, 900) for page, width in views)))
         found = re.search(r'data-seen="([^"]*)"', dom)
         assert found, dom
-        said: dict[str, Any] = json.loads(html.unescape(found[1]))
-        return Seen(**said)
+        said: list[dict[str, Any]] = json.loads(html.unescape(found[1]))
+        return [Seen(**each) for each in said]
 
     def picture(self, page: str, to: Path, width: int, height: int, dark: bool = False) -> None:
         """A PNG of a document as it is in a window of this size."""
         scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-        self._run(f"--screenshot={to}", self._framed(page, width, height), *scheme, f"--window-size={width},{height}")
+        self._run(f"--screenshot={to}", self._framed((page, width, height)), *scheme, f"--window-size={width},{height}")
         assert to.exists(), to
 
-    def _framed(self, page: str, width: int, height: int) -> str:
-        """The URL of a page that has this one in a frame."""
-        inner, outer = self._folder / "page.html", self._folder / "frame.html"
-        inner.write_text(page)
-        outer.write_text(_FRAME.format(source=inner.name, width=width, height=height))
+    def _framed(self, *views: tuple[str, int, int]) -> str:
+        """The URL of a page that has these documents in frames of their widths and heights."""
+        outer, frames = self._folder / "frames.html", ""
+        for number, (page, width, height) in enumerate(views):
+            inner = self._folder / f"page-{number}.html"
+            inner.write_text(page)
+            frames += f'<iframe src="{inner.name}" width="{width}" height="{height}"></iframe>'
+        outer.write_text(_FRAMES.format(frames=frames))
         return outer.as_uri()
 
     def _run(self, *args: str) -> str:
