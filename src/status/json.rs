@@ -218,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_served_is_told_without_a_look_at_the_store() {
+        let world = World::new(&["n.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let before = listing(&registry);
+        world.store.purge(Group::Domains, "n.test").unwrap();
+        assert_eq!(listing(&registry), before);
+        assert_eq!(before["managed-domains"][0]["state"], 2);
+    }
+
+    #[test]
     fn what_the_ca_suggests_is_shown_and_is_no_renewal() {
         let mut world = World::new(&["k.test"]);
         drop(world.run(false));

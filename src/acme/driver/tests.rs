@@ -1,12 +1,16 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use serde_json::Value;
+
+use super::certificate::issuer_url;
 use super::*;
 use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
+use crate::crypto::{Chain, base64url_decode};
 use crate::http::Response;
-use crate::model::{DomainName, Status};
+use crate::model::{DomainName, Eab, Status};
 
 /// What survives of one domain.
 #[derive(Default)]

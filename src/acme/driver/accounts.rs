@@ -1,0 +1,95 @@
+//! The account of a domain: found, confirmed, or registered (RFC 8555 section 7.3).
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::super::account::{Account, NewAccount};
+use super::super::session::{json, location};
+use super::super::{AccountRecord, AccountStatus, AcmeError, Journal, Publisher};
+use super::{Driver, Outcome, directory};
+use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
+use crate::log::{note, report};
+use crate::model::Eab;
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have
+    /// registered. Finding and checking need none, or all domains of a CA would wait for each other.
+    pub(super) fn find_or_register(&mut self) -> Result<Outcome, AcmeError> {
+        if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
+            self.check(account, key)?;
+            return Ok(Outcome::Continue);
+        }
+        let Some(_claim) = self.accounts.claim(&self.wanted.scope) else {
+            return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
+        };
+        if self.accounts.find(&self.wanted.scope).is_none() {
+            self.register()?;
+        }
+        Ok(Outcome::Continue)
+    }
+
+    /// Asks the CA whether it takes the account. One that it does not take is forgotten, so that it is not found again.
+    fn check(&mut self, account: AccountRecord, key: PrivateKey) -> Result<(), AcmeError> {
+        self.journal.progress("Checking the account at the CA");
+        match self.session.read(directory(&self.directory)?, &account.url, &key, &account.url) {
+            Ok(response) if json::<Account>(&account.url, &response)?.is_valid() => {
+                self.account = Some((account, key));
+                self.facts.account = true;
+            }
+            Ok(_) => self.accounts.forget(&account)?,
+            Err(err) if err.is_account_lost() => {
+                note!(Info, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
+                self.accounts.forget(&account)?;
+            }
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    fn register(&mut self) -> Result<(), AcmeError> {
+        let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
+        if wanted.contacts.is_empty() {
+            return Err(AcmeError::NoContact(wanted.name.clone()));
+        }
+        if wanted.agreement.is_none() {
+            let terms = ca.meta.terms_of_service.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(AcmeError::NoAgreement { terms });
+        }
+        self.journal.progress("Registering a new account at the CA");
+        let key = self.accounts.draft_key(&wanted.scope)?;
+        let binding = wanted.scope.eab.as_ref().map(|eab| bind(&key, &ca.new_account, eab)).transpose()?;
+        let payload = NewAccount {
+            contact: &wanted.contacts,
+            terms_of_service_agreed: ca.meta.terms_of_service.is_some(),
+            external_account_binding: binding,
+        };
+        let response = self.session.post(ca, &ca.new_account, &key, KeyRef::Jwk, &payload)?;
+        let url = location(&ca.new_account, &response)?;
+        let said: Account = json(&url, &response)?;
+        let record = AccountRecord {
+            status: said.status.or(Some(AccountStatus::Valid)),
+            url,
+            ca_url: wanted.scope.ca_url.clone(),
+            contact: said.contact,
+            registration: json(&ca.new_account, &response).ok(),
+            agreement: wanted.agreement.clone(),
+            orders: said.orders,
+            eab: wanted.scope.eab.clone(),
+        };
+        self.accounts.add(&record, &key)?;
+        report!(
+            MD0023,
+            "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",
+            record.url
+        );
+        self.account = Some((record, key));
+        self.facts.account = true;
+        Ok(())
+    }
+}
+
+/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
+fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
+    let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
+    Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)
+}

@@ -1,0 +1,119 @@
+//! The certificate: its key, the CSR, and the download (RFC 8555 sections 7.4 and 7.4.2).
+
+use super::super::session::json;
+use super::super::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
+use super::{Driver, directory, no_account};
+use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
+use crate::http::Response;
+use crate::model::Identifier;
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    pub(super) fn finalize(&mut self) -> Result<(), AcmeError> {
+        self.journal.progress("Sending the CSR");
+        let key = self.certificate_key()?;
+        let csr = csr_der(&key, &self.wanted.identifiers, self.common_name(), self.wanted.must_staple)?;
+        let url = self.facts.record.finalize.clone().unwrap_or_default();
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let payload = serde_json::json!({ "csr": base64url(&csr) });
+        let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
+        self.facts.finalized = true;
+        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.start_poll(self.clock.now());
+        self.heard_order(json(&url, &response)?)
+    }
+
+    /// The first name, where it is short enough and neither addresses nor the profile forbid it.
+    fn common_name(&self) -> Option<&str> {
+        let is_nameless = |profile: &str| Self::NAMELESS_PROFILES.iter().any(|own| own.eq_ignore_ascii_case(profile));
+        let names = &self.wanted.identifiers;
+        match names.first()? {
+            _ if names.iter().any(|name| matches!(name, Identifier::Ip(_))) => None,
+            _ if self.wanted.profile.as_deref().is_some_and(is_nameless) => None,
+            Identifier::Dns(name) => Some(name.as_str()).filter(|name| name.len() < Self::MAX_COMMON_NAME),
+            Identifier::Ip(_) => None,
+        }
+    }
+
+    fn certificate_key(&mut self) -> Result<PrivateKey, AcmeError> {
+        let spec = &self.wanted.keys[self.current];
+        if let Some(key) = self.journal.key(spec) {
+            return Ok(key);
+        }
+        let key = PrivateKey::generate(spec)?;
+        self.journal.save_key(spec, &key)?;
+        Ok(key)
+    }
+
+    pub(super) fn download(&mut self, url: &str) -> Result<(), AcmeError> {
+        self.journal.progress("Downloading the certificate");
+        match self.take_certificate(url) {
+            Ok(()) => self.facts.chain = true,
+            // What an earlier run has left is of no use, and would not be in the next run either.
+            Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
+            Err(err @ (AcmeError::WrongKey | AcmeError::KeyLost(_) | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
+                // Only what commands have set up stays, for as long as it takes to take it away.
+                self.withdraw_each(|token| !SetUp::is_of_command(token))?;
+                self.facts.record = OrderRecord {
+                    challenge_setups: self.facts.record.challenge_setups.clone(),
+                    ..OrderRecord::default()
+                };
+                self.journal.save_order(&self.facts.record)?;
+                return Err(err);
+            }
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    fn take_certificate(&mut self, url: &str) -> Result<(), AcmeError> {
+        let chain = self.read_chain(url)?;
+        let spec = &self.wanted.keys[self.current];
+        let key = self.journal.key(spec).ok_or_else(|| AcmeError::KeyLost(spec.json_name().to_owned()))?;
+        if !key.fits(chain.leaf()) {
+            return Err(AcmeError::WrongKey);
+        }
+        Ok(self.journal.save_chain(spec, &chain)?)
+    }
+
+    /// Reads a chain, of whatever type it says to be. Issuers of a single certificate are where its links lead.
+    fn read_chain(&mut self, url: &str) -> Result<Chain, AcmeError> {
+        let (mut chain, mut issuer) = self.read_certificates(url)?;
+        if chain.certificates().len() > 1 {
+            return Ok(chain);
+        }
+        while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
+            let (more, next) = match self.read_certificates(&url) {
+                // The end of a chain can be told by a list of certificates, which there is no use for.
+                Err(AcmeError::Certificate { .. }) => break,
+                read => read?,
+            };
+            if more.certificates().iter().any(|certificate| chain.certificates().contains(certificate)) {
+                break;
+            }
+            (chain, issuer) = (chain.extended(more), next);
+        }
+        Ok(chain)
+    }
+
+    /// Certificates, and the URL of those that issued them.
+    fn read_certificates(&mut self, url: &str) -> Result<(Chain, Option<String>), AcmeError> {
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.read(ca, url, key, &account.url)?;
+        let chain = Chain::from_der_or_pem(&response.body)
+            .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
+        Ok((chain, issuer_url(url, &response)))
+    }
+}
+
+/// Where the `up` link of an answer leads (RFC 8288).
+pub(super) fn issuer_url(url: &str, response: &Response) -> Option<String> {
+    let is_up = |parameter: &str| {
+        let Some((name, value)) = parameter.split_once('=') else { return false };
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("up"))
+    };
+    let links = response.headers_named("Link").flat_map(|value| value.split('<').skip(1));
+    let mut links = links.filter_map(|link| link.split_once('>'));
+    let (target, _) = links.find(|(_, parameters)| parameters.split([';', ',']).any(is_up))?;
+    Some(url::Url::parse(url).ok()?.join(target).ok()?.into())
+}

@@ -1,0 +1,124 @@
+//! The challenges of an order: set up, answered, and taken away again (RFC 8555 section 7.5).
+
+use super::super::challenge::{choose, key_authorization, txt_value};
+use super::super::facts::{Refusal, Said};
+use super::super::session::empty_object;
+use super::super::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use super::failure::no_challenge;
+use super::{Driver, Outcome, authorization, directory, no_account};
+use crate::crypto::KeyRef;
+use crate::log::note;
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
+        let url = self.facts.authorizations[index].url.clone();
+        let value = match self.read::<Authorization>(&url) {
+            Ok(value) => value,
+            Err(err) if err.is_gone() && !self.facts.ordered_now => {
+                self.facts.order_gone = true;
+                return Ok(());
+            }
+            Err(err) => return Err(err),
+        };
+        self.facts.authorizations[index].said = Some(Said { value, at: self.clock.now() });
+        Ok(())
+    }
+
+    pub(super) fn set_up(&mut self, index: usize, kind: ChallengeType) -> Result<Outcome, AcmeError> {
+        let (_, key) = self.account.as_ref().ok_or_else(no_account)?;
+        let authz = authorization(&self.facts.authorizations[index])?;
+        let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
+        let value = key_authorization(&challenge.token, key)?;
+        let txt = (kind == ChallengeType::Dns01).then(|| txt_value(&value)).transpose()?;
+        let name = authz.identifier.value.trim_start_matches("*.").to_owned();
+        let set_up = SetUp { kind, name, txt };
+        match self.publisher.reserve(&set_up) {
+            Ok(true) => {}
+            Ok(false) => return Ok(self.busy()),
+            Err(reason) => {
+                self.refuse(index, &set_up, &reason);
+                return Ok(Outcome::Continue);
+            }
+        }
+        self.journal.progress(&format!("Setting up challenge '{kind}' for domain {}", set_up.name));
+        let token = set_up.to_string();
+        if !self.facts.record.challenge_setups.contains(&token) {
+            self.facts.record.challenge_setups.push(token);
+            if let Err(err) = self.journal.save_order(&self.facts.record) {
+                self.facts.record.challenge_setups.pop();
+                return Err(err.into());
+            }
+        }
+        self.facts.authorizations[index].set_up = Some(set_up.clone());
+        let put = self.publisher.publish(&set_up, &value).and_then(|()| self.journal.challenge_in_place(&set_up));
+        if let Err(reason) = put {
+            self.refuse(index, &set_up, &reason);
+        }
+        Ok(Outcome::Continue)
+    }
+
+    /// The next type is tried.
+    fn refuse(&mut self, index: usize, set_up: &SetUp, reason: &PortError) {
+        let SetUp { kind, name, .. } = set_up;
+        note!(Info, reason.status; "{}: '{kind}' cannot be set up for {name}: {reason}", self.wanted.name);
+        let refusal = Refusal { kind: *kind, status: reason.status, text: reason.text.clone() };
+        self.facts.authorizations[index].refused.push(refusal);
+    }
+
+    pub(super) fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
+        let authz = authorization(&self.facts.authorizations[index])?;
+        let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
+        self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
+        self.facts.authorizations[index].answered = true;
+        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.start_poll(self.clock.now());
+        Ok(())
+    }
+
+    /// All set-ups. With the last one the order goes too if it has come to its end.
+    pub(super) fn tear_down(&mut self) -> Result<Outcome, AcmeError> {
+        if !self.withdraw_each(|_| true)? {
+            return Ok(self.busy());
+        }
+        if self.facts.chain {
+            self.facts.record = OrderRecord::default();
+            self.journal.save_order(&self.facts.record)?;
+        }
+        Ok(Outcome::Continue)
+    }
+
+    pub(super) fn clean_up(&mut self) -> Result<Outcome, AcmeError> {
+        if !self.withdraw_each(SetUp::is_of_command)? {
+            return Ok(self.busy());
+        }
+        self.facts.left_over = false;
+        Ok(Outcome::Continue)
+    }
+
+    pub(super) fn withdraw(&mut self, index: usize) -> Result<Outcome, AcmeError> {
+        let token = self.facts.authorizations[index].set_up.as_ref().map(ToString::to_string).unwrap_or_default();
+        if !self.withdraw_each(|other| other == token)? {
+            return Ok(self.busy());
+        }
+        self.facts.authorizations[index].set_up = None;
+        Ok(Outcome::Continue)
+    }
+
+    /// Takes away the set-ups that `which` accepts, the latest first; `false` if not all can be now. Each is taken away
+    /// once: it leaves the journal with it.
+    pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<bool, AcmeError> {
+        while let Some(at) = self.facts.record.challenge_setups.iter().rposition(|token| which(token)) {
+            if let Some(set_up) = SetUp::parse(&self.facts.record.challenge_setups[at]) {
+                if !self.publisher.withdraw(&set_up)? {
+                    return Ok(false);
+                }
+                self.journal.challenge_taken_away(&set_up)?;
+            }
+            self.facts.record.challenge_setups.remove(at);
+            self.journal.save_order(&self.facts.record)?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,77 @@
+//! Says why there is no way on.
+
+use super::super::facts::Refusal;
+use super::super::next::Failure;
+use super::super::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
+use super::{Driver, Wanted, authorization};
+use crate::model::{Problem, Status};
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    /// Turns the failure into words. An order that failed for good is forgotten.
+    pub(super) fn give_up(&mut self, failure: &Failure) -> AcmeError {
+        let error = self.describe(failure);
+        if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
+            if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
+                return err.into();
+            }
+        }
+        error
+    }
+
+    fn describe(&self, failure: &Failure) -> AcmeError {
+        let url = self.facts.record.url.clone().unwrap_or_default();
+        let order = self.facts.order.as_ref().map(|said| &said.value);
+        match failure {
+            Failure::Authorization(index) => {
+                let authz = authorization(&self.facts.authorizations[*index]);
+                let (name, problem) =
+                    authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
+                AcmeError::ChallengeFailed { name, problem: problem.cloned().unwrap_or_else(unexplained) }
+            }
+            Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
+                Ok(authz) => self.describe_no_challenge(authz, &self.facts.authorizations[*index].refused),
+                Err(err) => err,
+            },
+            Failure::Order => match order.and_then(|order| order.error.clone()) {
+                Some(problem) => AcmeError::Problem { problem, retry_after: None },
+                None => AcmeError::OrderInvalid { url },
+            },
+            Failure::TimedOut(what) => AcmeError::TimedOut { what },
+            Failure::Postponed(what, retry_after) => AcmeError::Postponed { what, retry_after: *retry_after },
+            Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
+            Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
+        }
+    }
+
+    /// What became of the last of the wanted types decides what it is called; what could not be set up is said anyway.
+    fn describe_no_challenge(&self, authz: &Authorization, refused: &[Refusal]) -> AcmeError {
+        let last = self.facts.challenges.last();
+        let decisive = refused.iter().find(|refusal| Some(&refusal.kind) == last);
+        let say = |refusal: &Refusal| {
+            format!(" '{}' cannot be set up: {}.", refusal.kind, refusal.text.trim_end_matches('.'))
+        };
+        let reasons: String = refused.iter().map(say).collect();
+        match (decisive.filter(|refusal| refusal.status != Status::UNSUPPORTED), no_challenge(&self.wanted, authz)) {
+            (Some(refusal), _) => {
+                AcmeError::NotSetUp { name: authz.identifier.value.clone(), status: refusal.status, reasons }
+            }
+            (None, AcmeError::NoChallenge { name, offered, wanted, .. }) => {
+                AcmeError::NoChallenge { name, offered, wanted, reasons }
+            }
+            (None, other) => other,
+        }
+    }
+}
+
+pub(super) fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
+    AcmeError::NoChallenge {
+        name: authz.identifier.value.clone(),
+        offered: authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" "),
+        wanted: wanted.challenges.iter().flatten().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
+        reasons: String::new(),
+    }
+}
+
+fn unexplained() -> Problem {
+    Problem { detail: "the CA does not say why".to_owned(), ..Problem::default() }
+}

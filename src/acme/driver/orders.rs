@@ -1,0 +1,108 @@
+//! The order: placed, and read again (RFC 8555 section 7.4).
+
+use super::super::error::offer;
+use super::super::order::NewOrder;
+use super::super::session::{json, location};
+use super::super::{AccountRecord, AcmeError, Directory, Journal, Order, Publisher};
+use super::{Driver, directory, no_account};
+use crate::crypto::KeyRef;
+use crate::log::{note, report};
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    pub(super) fn new_order(&mut self) -> Result<(), AcmeError> {
+        self.journal.progress("Creating new order");
+        let profile = self.profile()?;
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let replaces = self.replaced(ca, account);
+        let payload = NewOrder {
+            identifiers: &self.wanted.identifiers,
+            profile: profile.as_deref(),
+            replaces: replaces.as_deref(),
+        };
+        let is_replacement = replaces.is_some();
+        let response = match self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload) {
+            Ok(response) => response,
+            Err(err) => return self.order_refused(err, profile, is_replacement),
+        };
+        let url = location(&ca.new_order, &response)?;
+        let order: Order = json(&url, &response)?;
+        let now = self.clock.now();
+        self.facts.forget_order(now);
+        self.facts.ordered_now = true;
+        self.facts.record.url = Some(url);
+        self.facts.hear_order(order, now);
+        self.journal.save_order(&self.facts.record)?;
+        Ok(())
+    }
+
+    /// The profile to order by, as the CA spells it.
+    fn profile(&mut self) -> Result<Option<String>, AcmeError> {
+        let Some(wanted) = self.wanted.profile.as_deref().filter(|_| !self.without_profile) else { return Ok(None) };
+        let offered = &directory(&self.directory)?.meta.profiles;
+        if let Some(name) = offered.iter().find(|name| name.eq_ignore_ascii_case(wanted)) {
+            return Ok(Some(name.clone()));
+        }
+        if self.wanted.profile_mandatory {
+            return Err(AcmeError::ProfileNotOffered { profile: wanted.to_owned(), offered: offered.clone() });
+        }
+        let name = &self.wanted.name;
+        report!(
+            MD0020,
+            "{name}: the CA does not offer the profile '{wanted}', but {}; the order goes without",
+            offer(offered)
+        );
+        self.without_profile = true;
+        Ok(None)
+    }
+
+    /// The certificate that the present order replaces. Only the account that has it may say so, and only to a CA that
+    /// knows of this.
+    fn replaced(&self, ca: &Directory, account: &AccountRecord) -> Option<String> {
+        let replaces = self.wanted.replaces.as_ref().filter(|replaces| replaces.account_url == account.url)?;
+        let spec =
+            self.wanted.keys.get(self.current).filter(|_| ca.renewal_info.is_some() && !self.without_replaces)?;
+        replaces.certificates.iter().find(|(own, _)| own == spec).map(|(_, id)| id.clone())
+    }
+
+    /// What an order can do without is left out of the next, which is made at once.
+    fn order_refused(&mut self, err: AcmeError, profile: Option<String>, replaces: bool) -> Result<(), AcmeError> {
+        match (err, profile) {
+            (AcmeError::Problem { problem, .. }, Some(profile)) if problem.is("invalidProfile") => {
+                if self.wanted.profile_mandatory {
+                    return Err(AcmeError::ProfileRefused { profile, problem });
+                }
+                let (name, why) = (&self.wanted.name, &problem.detail);
+                report!(
+                    MD0020,
+                    "{name}: the CA refuses to order by the profile '{profile}': {why}; the order goes without"
+                );
+                self.without_profile = true;
+            }
+            (err, _) if replaces && err.is_refusal() => {
+                let name = &self.wanted.name;
+                note!(Info, err.status(); "{name}: the CA refuses an order that replaces a certificate: {err}; the next goes without");
+                self.without_replaces = true;
+            }
+            (err, _) => return Err(err),
+        }
+        Ok(())
+    }
+
+    pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {
+        let url = self.facts.record.url.clone().unwrap_or_default();
+        match self.read::<Order>(&url) {
+            Ok(order) => self.heard_order(order),
+            Err(err) if err.is_gone() && !self.facts.ordered_now => {
+                self.facts.order_gone = true;
+                Ok(())
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    pub(super) fn heard_order(&mut self, order: Order) -> Result<(), AcmeError> {
+        let before = self.facts.record.status;
+        self.facts.hear_order(order, self.clock.now());
+        if self.facts.record.status == before { Ok(()) } else { Ok(self.journal.save_order(&self.facts.record)?) }
+    }
+}
