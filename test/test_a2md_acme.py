@@ -55,6 +55,18 @@ def test_an_account_is_registered_and_saved(cli: A2md, sandbox: Sandbox, pebble:
     assert modes == {folder: "0755 root", f"{folder}/account.json": "0644 root", f"{folder}/account.pem": "0644 root"}
 
 
+def test_an_account_that_cannot_be_read_back_is_not_lost(cli: A2md, pebble: Pebble, world: World) -> None:
+    gate = world.gate(pebble)
+    gate.refuse("/my-account/", 500, {"type": "urn:ietf:params:acme:error:serverInternal", "detail": "not now"})
+    there = cli.with_options("-a", gate.directory, "-t", "accepted")
+    done = there("acme", "newreg", "admin@example.org")
+    assert done.code == 1
+    assert "read back account ACME-localhost-0000, which is registered and saved" in done.err
+    done = there("acme", "validate", "ACME-localhost-0000")
+    assert (done.code, done.out) == (0, "account valid: ACME-localhost-0000\n")
+    assert pebble.new_accounts == 1
+
+
 def test_an_account_needs_the_agreement(cli: A2md, sandbox: Sandbox) -> None:
     done = cli("acme", "newreg", "admin@example.org")
     first, second = done.err.splitlines()

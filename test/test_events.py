@@ -145,6 +145,7 @@ def _failures(world: World) -> Any:
     for bad in ("renewing", "notify", "renewed"):
         sandbox.write(f"bad-{bad}", "")
     httpd.start().wait_log("AH10060")
+    httpd.wait(lambda: _entries(sandbox), what="report")
     seen["veto"] = (_entries(sandbox)[:1], sandbox.job(NAME).get("errors"))
     (sandbox.root / "bad-renewing").unlink()
     for number, bad in (("AH10108", "notify"), ("AH10109: md", "renewed")):

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::session::or_nothing;
 use crate::model::Eab;
 
 /// Whether the CA takes requests of an account.
@@ -59,6 +60,7 @@ pub struct AccountScope {
 #[serde(default)]
 pub(super) struct Account {
     pub status: Option<AccountStatus>,
+    #[serde(deserialize_with = "or_nothing")]
     pub contact: Vec<String>,
     pub orders: Option<String>,
 }
@@ -109,6 +111,12 @@ mod tests {
                 .unwrap();
         assert_eq!(old.agreement.as_deref(), Some("t"));
         assert!(!old.is_for(&AccountScope { ca_url: "c".to_owned(), eab: old.eab.clone() }), "no status: not usable");
+    }
+
+    #[test]
+    fn an_account_may_have_no_contacts() {
+        let account: Account = serde_json::from_str(r#"{"status":null,"contact":null,"orders":null}"#).unwrap();
+        assert!(account.is_valid() && account.contact.is_empty());
     }
 
     #[test]

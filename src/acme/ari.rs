@@ -38,6 +38,14 @@ pub enum AriError {
     NoWindow(Timestamp, Timestamp),
 }
 
+impl AriError {
+    /// Whether the CA says that it suggests nothing, and not only that it cannot answer now.
+    #[must_use]
+    pub fn is_word_of_the_ca(&self) -> bool {
+        matches!(self, Self::HttpStatus(status @ 400..=499) if !matches!(status, 408 | 429))
+    }
+}
+
 /// What came of a question, and when to ask again.
 pub type Asked = (Result<RenewalInfo, AriError>, Timestamp);
 

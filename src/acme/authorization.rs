@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::session::or_nothing;
 use crate::model::Problem;
 
 /// Where an authorization stands (RFC 8555 section 7.1.6).
@@ -33,6 +34,7 @@ pub struct Authorization {
     /// What it is for.
     pub identifier: AuthorizedIdentifier,
     /// Ways to show control; one suffices.
+    #[serde(deserialize_with = "or_nothing")]
     pub challenges: Vec<Challenge>,
 }
 
@@ -68,10 +70,13 @@ pub struct Challenge {
     #[serde(rename = "type")]
     pub kind: String,
     /// Where to say that it can be looked at.
+    #[serde(deserialize_with = "or_nothing")]
     pub url: String,
     /// Where it stands.
+    #[serde(deserialize_with = "or_nothing")]
     pub status: ChallengeStatus,
     /// Random value of the CA.
+    #[serde(deserialize_with = "or_nothing")]
     pub token: String,
     /// Why it failed.
     pub error: Option<Problem>,
@@ -122,10 +127,13 @@ mod tests {
     fn unknown_challenge_types_do_not_break_parsing() {
         let authorization: Authorization = serde_json::from_str(
             r#"{"status": "pending", "identifier": {"type": "dns", "value": "x.org"},
-            "challenges": [{"type": "dns-persist-01", "url": "u", "issuer-domain-names": ["ca"]}, {"type": "foo-99", "status": "odd"}]}"#,
+            "challenges": [{"type": "dns-persist-01", "url": "u", "issuer-domain-names": ["ca"]}, {"type": "foo-99", "status": "odd"},
+            {"type": "http-01", "url": null, "token": null, "status": null, "error": null}]}"#,
         )
         .unwrap();
-        assert_eq!(authorization.challenges.len(), 2);
+        assert_eq!(authorization.challenges.len(), 3);
         assert_eq!(authorization.challenges[1].status, ChallengeStatus::Pending);
+        let done: Authorization = serde_json::from_str(r#"{"status": "valid", "challenges": null}"#).unwrap();
+        assert!(done.challenges.is_empty());
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::AcmeError;
+use super::session::or_nothing;
 
 /// Where a CA's resources are, and what it asks of its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,7 +20,7 @@ pub struct Directory {
     #[serde(default)]
     pub renewal_info: Option<String>,
     /// Terms and conditions.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub meta: Meta,
 }
 
@@ -30,6 +31,7 @@ pub struct Meta {
     /// URL of the terms of service.
     pub terms_of_service: Option<String>,
     /// Whether an account needs an external one (RFC 8555 section 7.3.4).
+    #[serde(deserialize_with = "or_nothing")]
     pub external_account_required: bool,
     /// Names of the profiles that can be ordered (ACME profiles extension).
     #[serde(deserialize_with = "names")]
@@ -99,6 +101,17 @@ mod tests {
         for odd in ["null", "[]", "7", r#""classic""#] {
             assert!(parse(odd).meta.profiles.is_empty(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_directory_may_say_nothing_of_itself() {
+        let parse = |meta: &str| {
+            let body =
+                format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","renewalInfo":null,"meta":{meta}}}"#);
+            Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
+        };
+        let nothing = r#"{"termsOfService": null, "externalAccountRequired": null}"#;
+        assert_eq!([parse("null").meta, parse(nothing).meta], [Meta::default(), Meta::default()]);
     }
 
     #[test]

@@ -281,6 +281,17 @@ impl AcmeError {
         matches!(self, Self::Transport(source) | Self::NoDirectory { source, .. } if source.is_cancelled())
     }
 
+    /// Whether the CA has looked at a name and was not content: at a challenge, or at its CAA records, which it also looks
+    /// at when the order is finalized. CAs limit how often that may happen in an hour.
+    #[must_use]
+    pub fn is_failed_validation(&self) -> bool {
+        match self {
+            Self::ChallengeFailed { .. } => true,
+            Self::Problem { problem, .. } => problem.is_of_validation(),
+            _ => false,
+        }
+    }
+
     /// Whether the CA no longer knows the resource, or does not let this account see it.
     #[must_use]
     pub fn is_gone(&self) -> bool {

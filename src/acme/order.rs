@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::session::or_nothing;
 use crate::model::{Identifier, Problem};
 
 /// Where an order stands (RFC 8555 section 7.1.6).
@@ -29,6 +30,7 @@ pub struct Order {
     /// Where it stands.
     pub status: OrderStatus,
     /// URLs of its authorizations.
+    #[serde(deserialize_with = "or_nothing")]
     pub authorizations: Vec<String>,
     /// Where the CSR goes.
     pub finalize: Option<String>,
@@ -109,6 +111,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!((order.status, order.authorizations.len()), (OrderStatus::Valid, 2));
+    }
+
+    #[test]
+    fn an_order_may_have_no_authorizations() {
+        let text = r#"{"status": "ready", "authorizations": null, "certificate": null, "error": null}"#;
+        let order: Order = serde_json::from_str(text).unwrap();
+        assert_eq!(order, Order { status: OrderStatus::Ready, ..Order::default() });
     }
 
     #[test]

@@ -22,23 +22,24 @@ pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let terms = session.terms.clone();
     terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let registered = register(session, &contacts, terms.as_deref());
-    let (account, key) = registered.map_err(CliError::acme("register new account"))?;
-    let vault = session.vault();
-    let id = Accounts::read(vault)?.add(vault, &account, &key)?;
+    let (mut ca, account, key) = registered.map_err(CliError::acme("register new account"))?;
+    // Before anything else can fail: without its key the account would be lost.
+    let id = Accounts::read(session.vault())?.add(session.vault(), &account, &key)?;
+    let failed = CliError::acme(format!("read back account {id}, which is registered and saved"));
+    save(session, &id, &ca.refresh(&account, &key).map_err(failed)?)?;
     session.tell(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
-/// Registers, and reads back what the CA then has.
 fn register(
     session: &Session,
     contacts: &[String],
     terms: Option<&str>,
-) -> Result<(AccountRecord, PrivateKey), AcmeError> {
+) -> Result<(Registrar, AccountRecord, PrivateKey), AcmeError> {
     let key = PrivateKey::generate_account()?;
     let mut ca = connect(session)?;
     let account = ca.register(&key, contacts, terms)?;
-    Ok((ca.refresh(&account, &key)?, key))
+    Ok((ca, account, key))
 }
 
 fn connect(session: &Session) -> Result<Registrar, AcmeError> {

@@ -134,6 +134,17 @@ impl Problem {
         is_permanent(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
+    /// Whether it is what looking at a name brought up (RFC 8555 section 6.7). Of a compound problem, one such part is
+    /// enough.
+    #[must_use]
+    pub fn is_of_validation(&self) -> bool {
+        const FINDINGS: [&str; 5] = ["caa", "connection", "dns", "incorrectResponse", "tls"];
+        let is_finding =
+            |kind: &str| acme_name(kind).is_some_and(|name| FINDINGS.iter().any(|own| own.eq_ignore_ascii_case(name)));
+        let of_part = |part: &Value| part["type"].as_str().is_some_and(is_finding);
+        is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
+    }
+
     /// What to do about it, if more is to be said than the CA says.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use zeroize::Zeroizing;
+
 use super::accounts::{id_prefix, place_of_its_own};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountRecord, AccountScope, PortError};
@@ -62,11 +64,10 @@ impl Accounts {
     /// Removes the key of a registration whose account is here: a crash came before it went. Another registration must
     /// not find it, as a CA does not forget an account that was deactivated.
     fn drop_draft(&self, vault: &Vault, item: &str) {
-        let pem = |group, id: &str| vault.load_key(group, id, &Aspect::AccountKey)?.to_pem().ok();
-        let Some(draft) = pem(Group::Staging, item) else { return };
+        let Some(draft) = pem(vault, Group::Staging, item) else { return };
         let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
         let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
-        if of_scope.any(|(id, _)| pem(Group::Accounts, id).as_ref() == Some(&draft)) {
+        if of_scope.any(|(id, _)| pem(vault, Group::Accounts, id).as_ref() == Some(&draft)) {
             // What stays is found at the next start.
             let _ = vault.store().purge(Group::Staging, item);
         }
@@ -107,8 +108,10 @@ impl Accounts {
                 .load_key(Group::Staging, domain, &Aspect::AccountKey)
                 .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
             let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
-            let is_whole = |id: &String| vault.load_key(Group::Accounts, id, &Aspect::AccountKey).is_some();
-            if !known.as_ref().is_some_and(is_whole) {
+            // A CA that has lost its accounts may give their URLs to others.
+            let own = key.to_pem().ok();
+            let is_same = |id: &String| own.is_some() && pem(vault, Group::Accounts, id) == own;
+            if !known.as_ref().is_some_and(is_same) {
                 let id = known.map_or_else(|| self.free_id(&record.ca_url), Ok)?;
                 self.save(vault, &id, record, &key)?;
             }
@@ -125,4 +128,8 @@ impl Accounts {
             text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
         })
     }
+}
+
+fn pem(vault: &Vault, group: Group, item: &str) -> Option<Zeroizing<Vec<u8>>> {
+    vault.load_key(group, item, &Aspect::AccountKey)?.to_pem().ok()
 }

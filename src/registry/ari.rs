@@ -103,8 +103,8 @@ impl Advice {
             }
             Err(err) => {
                 report!(AH10514, "{name}: the CA suggests nothing about renewal: {err}");
-                // It may be back soon, unless it says that there is nothing.
-                before.filter(|_| !matches!(err, AriError::HttpStatus(400..=499)))
+                // It may be back soon, unless it says that there is nothing. A moment that is forgotten would be drawn anew.
+                before.filter(|_| !err.is_word_of_the_ca())
             }
         };
         self.certificates.extend(suggestion.map(|suggestion| (id, suggestion)));
@@ -369,8 +369,9 @@ mod tests {
             (window(7, 6), true),
             (answer(200, "text/html", "<html>"), true),
             (answer(503, "text/plain", ""), true),
+            (answer(429, "text/plain", ""), true),
+            (answer(408, "text/plain", ""), true),
             (answer(404, "text/plain", ""), false),
-            (answer(429, "text/plain", ""), false),
         ];
         for (count, (answer, is_kept)) in rows.into_iter().enumerate() {
             says(&world, answer);

@@ -812,3 +812,26 @@ fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
     let job = world.staged_job(&case.name);
     assert!(job.finished && job.validation_failures.is_empty());
 }
+
+#[test]
+fn what_a_ca_finds_at_the_end_counts_as_a_failed_validation_too() {
+    for (kind, parts) in [("caa", json!([])), ("compound", json!([{"type": "urn:ietf:params:acme:error:dns"}]))] {
+        let case = Case::new(Finalize);
+        let (world, name) = (&case.world, case.name.as_str());
+        let mut refusal = problem(403, kind, "no");
+        let mut body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
+        body["subproblems"] = parts;
+        refusal.body = body.to_string().into_bytes();
+        world.ca.fail_times(Finalize, 99, Fault::Answer(refusal));
+        let (began, renewals) = (world.clock.now(), world.run(false));
+        while world.clock.now().duration_since(began).as_mins() < 55 {
+            world.clock.advance(SignedDuration::from_secs(5));
+            world.go_on(&renewals);
+        }
+        assert_eq!((world.ca.count(Finalize), world.staged_job(name).errors), (4, 4), "{kind}");
+        world.ca.recover();
+        world.clock.advance(SignedDuration::from_mins(10));
+        world.go_on(&renewals);
+        assert!(world.staged_job(name).finished);
+    }
+}

@@ -240,7 +240,7 @@ impl Renewal {
         let is_permanent = err.is_permanent() && then.url == url;
         job.retry_after = then.retry_after;
         let mut next = (now + delay(then.failures.max(1), is_permanent)).max(job.retry_after.unwrap_or(now));
-        if matches!(err, AcmeError::ChallengeFailed { .. }) {
+        if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
             let floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);

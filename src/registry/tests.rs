@@ -634,6 +634,19 @@ fn accounts_move_to_their_place_once() {
 }
 
 #[test]
+fn an_account_at_the_url_of_a_lost_one_takes_its_place() {
+    let world = World::new(&["again.test"]);
+    let lost: AccountRecord = world.vault.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    let key = PrivateKey::generate(&p256()).unwrap();
+    world.vault.save_key(Group::Staging, "again.test", &Aspect::AccountKey, &key).unwrap();
+    world.vault.save_json(Group::Staging, "again.test", &Aspect::AccountJson, &lost).unwrap();
+    world.start(true);
+    assert_eq!(world.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    let kept = world.vault.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+    assert_eq!(kept.to_pem().unwrap(), key.to_pem().unwrap());
+}
+
+#[test]
 fn accounts_are_read_once_for_many_domains() {
     let names: Vec<String> = (0..20).map(|n| format!("m{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -8,6 +8,7 @@ use super::failure::no_challenge;
 use super::{Driver, Outcome, authorization, directory, no_account};
 use crate::crypto::KeyRef;
 use crate::log::note;
+use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
@@ -30,7 +31,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let value = key_authorization(&challenge.token, key)?;
         let txt = (kind == ChallengeType::Dns01).then(|| txt_value(&value)).transpose()?;
-        let name = authz.identifier.value.trim_start_matches("*.").to_owned();
+        let lacks =
+            || AcmeError::Lacks { url: self.facts.authorizations[index].url.clone(), what: "a name of the order" };
+        let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
         let set_up = SetUp { kind, name, txt };
         match self.publisher.reserve(&set_up) {
             Ok(true) => {}
@@ -55,6 +58,20 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.refuse(index, &set_up, &reason);
         }
         Ok(Outcome::Continue)
+    }
+
+    /// The name that a challenge is for, if it is one of the order or one above it. What a CA says becomes part of a path
+    /// and an argument of commands, and httpd looks for names in small letters.
+    pub(super) fn ordered_name(&self, said: &str) -> Option<String> {
+        let said = said.trim_start_matches("*.").to_ascii_lowercase();
+        let is_above = |name: &str| {
+            name.strip_suffix(&said).is_some_and(|rest| rest.is_empty() || !said.is_empty() && rest.ends_with('.'))
+        };
+        let is_meant = |identifier: &Identifier| match identifier {
+            Identifier::Dns(name) => is_above(&name.to_ascii_lowercase()),
+            Identifier::Ip(address) => said.parse() == Ok(*address),
+        };
+        self.wanted.identifiers.iter().any(is_meant).then_some(said)
     }
 
     /// The next type is tried.

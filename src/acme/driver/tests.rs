@@ -1417,3 +1417,34 @@ fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
     assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
     assert_eq!(world.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
 }
+
+#[test]
+fn challenges_are_for_names_of_the_order_only() {
+    // The first authorization is said to be for another name.
+    fn renamed(answer: &mut Response, name: &str) {
+        let mut value: Value = serde_json::from_slice(&answer.body).unwrap();
+        value["identifier"]["value"] = name.into();
+        answer.body = value.to_string().into_bytes();
+    }
+    let strange: [fn(&mut Response); 4] = [
+        |answer| renamed(answer, "--help"),
+        |answer| renamed(answer, "other.org"),
+        |answer| renamed(answer, "w.x.org"),
+        |answer| renamed(answer, ""),
+    ];
+    for alter in strange {
+        let world = World::new(&["www.x.org"]);
+        world.ca.fail(Operation::Authorization, Fault::Alter(alter));
+        let err = world.run().unwrap_err();
+        let says = "the CA's answer from <https://ca.test/authorization/0> lacks a name of the order";
+        assert_eq!(err.to_string(), says);
+        assert!(world.publisher.0.lock().unwrap().calls.is_empty());
+        world.succeeds();
+    }
+    let world = World::new(&["www.x.org"]);
+    world.ca.fail(Operation::Authorization, Fault::Alter(|answer| renamed(answer, "WWW.X.org")));
+    world.succeeds();
+    for (said, name) in [("X.org", Some("x.org")), ("*.www.x.org", Some("www.x.org")), ("ww.x.org", None)] {
+        assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+    }
+}
