@@ -34,8 +34,7 @@ pub fn register(
     let clients = SharedClients { defaults: Route::of_all(&registry.globals), requests, by_route: Mutex::default() };
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
-    let registered =
-        watchdog::register(c"_md_renew_", initial_delay, pconf, Box::new(move |on| Some(tick(&renewals, on))));
+    let registered = watchdog::register(c"_md_renew_", initial_delay, pconf, Box::new(move |on| tick(&renewals, on)));
     let Err(err) = registered else { return Ok(()) };
     match err {
         WatchdogError::Missing => report!(AH10061, "{err}, load it with LoadModule watchdog_module"),
@@ -45,7 +44,8 @@ pub fn register(
     if process::is_restart() { Ok(()) } else { Err(Stop) }
 }
 
-fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
+/// Nothing but a run sets the time of the next: the first comes after MDInitialDelay.
+fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),
         Occasion::Stop => report!(AH10058, "renewal watchdog stopping"),
@@ -59,7 +59,7 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
             }
         }
     }
-    TICK
+    (occasion == Occasion::Run).then_some(TICK)
 }
 
 /// How a CA is reached and trusted; `None` for what libcurl does without being told.
