@@ -18,10 +18,10 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench fresh clean
+.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench screenshots fresh clean
 
 help: ## List these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 include c-shim/module.mk
 
@@ -99,6 +99,10 @@ soak: deps ## Restart under load while renewals run; SOAK_RESTARTS=200, SOAK_MPM
 bench: deps ## Measure the C module and ours side by side; BENCH_N=1000, BENCH_RUNS=3 and others in test/README.md
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/bench.py all
+
+screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/screenshots.py
 
 fresh: ## Run demo and test in a new Debian 13 below build/fresh, with its own Rust
 	@$(TOOLS)/fresh.sh

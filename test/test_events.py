@@ -96,6 +96,16 @@ def test_a_command_that_cannot_be_run_and_one_that_hangs(httpd: Httpd, sandbox: 
     assert "was stopped after 1s" in httpd.log.find("AH10109")[before].text
 
 
+def test_a_command_that_hangs_delays_no_other_domain_and_ends_with_the_server(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    hang = f'case "$1 $2" in "renewing {NAME}") sleep 600 & wait;; esac'
+    httpd.config.add(f"MDMessageCmd {_command(sandbox, hang)}").managed(NAME).managed("b.example.org")
+    httpd.start().obtain("b.example.org")
+    assert httpd.served("b.example.org", ca=pebble.root).verified
+    httpd.wait(lambda: len(_calls(sandbox, f"renewing {NAME}")) > 1, what="the renewal of the next generation")
+    httpd.stop()
+    assert not sandbox.job(NAME).get("errors") and not httpd.log.find("AH10109")
+
+
 def _life(world: World) -> Any:
     """A domain from its first renewal to its activation, and to one that fails: calls, and what is noted."""
     sandbox = world.sandbox
@@ -135,6 +145,7 @@ def _failures(world: World) -> Any:
     for bad in ("renewing", "notify", "renewed"):
         sandbox.write(f"bad-{bad}", "")
     httpd.start().wait_log("AH10060")
+    httpd.wait(lambda: _entries(sandbox), what="report")
     seen["veto"] = (_entries(sandbox)[:1], sandbox.job(NAME).get("errors"))
     (sandbox.root / "bad-renewing").unlink()
     for number, bad in (("AH10108", "notify"), ("AH10109: md", "renewed")):

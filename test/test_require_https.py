@@ -49,17 +49,34 @@ def test_plain_requests_are_sent_to_https_as_by_the_c_module(require: str) -> No
 
 
 @pytest.mark.module("ours")
-def test_redirects_come_before_what_other_modules_do_and_after_challenges(httpd: Httpd, pebble: Pebble) -> None:
+def test_redirects_and_503_come_before_what_other_modules_do_and_challenges_before_all(httpd: Httpd, pebble: Pebble) -> None:
     httpd.config.load("rewrite", "proxy", "proxy_http")
-    lines = ["RewriteEngine on", "RewriteRule ^ http://elsewhere.example.com/ [R=301,L]", "ProxyPass / http://127.0.0.1:1/"]
-    denied = '<Location "/">\nRequire all denied\n</Location>'
-    httpd.config.md_set(NAME, "MDRequireHttps temporary").http(NAME, *lines, denied).https(NAME)
-    httpd.start().obtain(NAME)
-    answer = httpd.get(f"http://{NAME}/x")
-    assert (answer.status, answer.headers["Location"]) == (302, f"https://{NAME}/x")
+    blockers = {
+        "alias": ["Redirect permanent / http://elsewhere.example.com/"],
+        "rewrite": ["RewriteEngine on", "RewriteRule ^ http://elsewhere.example.com/ [R=301,L]"],
+        "proxy": ["ProxyPass / http://127.0.0.1:1/"],
+        "denied": ['<Location "/">', "Require all denied", "</Location>"],
+    }
+    names = {f"{name}.example.org": lines for name, lines in blockers.items()}
+    for name, lines in names.items():
+        httpd.config.md_set(name, "MDRequireHttps temporary").http(name, *lines).https(name, *lines)
+    httpd.config.add("MDInitialDelay 1h")
+    httpd.start()
+    for name in names:
+        early = httpd.get(f"https://{name}/x")
+        assert (name, early.status, early.headers["Location"]) == (name, 503, None)
+    httpd.config.add("MDInitialDelay 0")
+    httpd.graceful().obtain(*names)
+    for name in names:
+        answer = httpd.get(f"http://{name}/x")
+        assert (answer.status, answer.headers["Location"]) == (302, f"https://{name}/x")
+        assert httpd.served(name, ca=pebble.root).verified
+        # What is not a challenge of ours is for the other modules again.
+        free = httpd.get(f"http://{name}/.well-known/other")
+        assert (free.headers["Location"] or "").startswith("http://elsewhere") or free.status in (403, 503), name
+    assert httpd.get("https://denied.example.org/x", ca=pebble.root).status == 403
     # The status is where no domain is.
-    assert httpd.md_status(NAME)["require-https"] == "temporary"
-    assert httpd.served(NAME, ca=pebble.root).verified
+    assert httpd.md_status("alias.example.org")["require-https"] == "temporary"
 
 
 @pytest.mark.module("ours")

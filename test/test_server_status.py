@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,16 +11,23 @@ import pytest
 from harness.httpd import Httpd
 from harness.oracle import Oracle
 from harness.pebble import Pebble
+from harness.pki import Leaf
 from harness.world import World
 
 NAME = "a.example.org"
+_EXPIRED = "C takes the news of an end for the end of a renewal"
+_STATIC = "C calls a certificate file by a type of key"
+_FORGOTTEN = "with C a graceful restart forgets errors"
 DIFFERENT = {
-    "staged.ManagedDomain[[]4]ActivityLastProblem": "C prints (null) where there is none",
-    "staged.ManagedDomain[[]4]ActivityLastDetail": "the sentences are each module's own",
-    **{
-        f"live.{name}": "with C a graceful restart forgets errors"
-        for name in ("ManagedCertificatesErrored", *(f"ManagedDomain[[]4]Activity{kind}" for kind in ("", "LastStatus", "Finished", "LastDetail", "NextRun")))
-    },
+    "*.ca.url": "ours says from the start which of its CAs a domain uses",
+    **dict.fromkeys(["staged.*.renewal.last.detail", "staged.*.renewal.last.activity"], "the sentences are each module's own"),
+    "staged.auto.ManagedDomain[[]4]ActivityLastDetail": "the sentences are each module's own",
+    "staged.auto.ManagedDomain[[]4]ActivityLastProblem": "C prints (null) where there is none",
+    **dict.fromkeys(["*.auto.ManagedDomain[[]8]Status", "*.managed-domains.8.state-descr", "*.i.example.org.state-descr"], _STATIC),
+    **dict.fromkeys(["*.auto.ManagedCertificatesReady", "*.auto.ManagedDomain[[]6]Activity*"], _EXPIRED),
+    **dict.fromkeys(["*.managed-domains.6.renewal.*", "*.g.example.org.renewal.*"], _EXPIRED),
+    **dict.fromkeys(["live.auto.ManagedCertificatesErrored", "live.auto.ManagedDomain[[]4]Activity*"], _FORGOTTEN),
+    **dict.fromkeys(["live.listing.managed-domains.4.renewal.*", "live.single.d.example.org.renewal.*"], _FORGOTTEN),
 }
 
 
@@ -40,31 +48,61 @@ def _about(answers: dict[str, Any]) -> dict[str, Any]:
     return {name: "<seconds>" if moving.search(name) else value for name, value in answers.items()}
 
 
-def test_the_lines_for_programs_are_those_of_the_c_module() -> None:
+def test_what_programs_read_is_that_of_the_c_module() -> None:
     def case(world: World) -> Any:
-        httpd = world.httpd(world.pebble())
-        httpd.log.expects("AH10085", "AH10056", "Unsuccessful", "AH10045", "MD0007", optional=True)
-        leaf = world.pki.ca().leaf("e.example.org")
-        httpd.config.add("MDServerStatus on", "MDInitialDelay 1h", "MDRetryDelay 1h").managed(NAME, "www.a.example.org")
-        httpd.config.md_set("b.example.org", "MDPrivateKeys rsa2048 secp384r1").http("b.example.org").https("b.example.org")
-        httpd.config.md_set("c.example.org", "MDRenewMode manual", "MDCertificateAuthority LetsEncrypt https://localhost:1/dir")
-        httpd.config.http("c.example.org").https("c.example.org")
-        httpd.config.md_set("d.example.org", "MDCertificateAuthority https://localhost:1/dir").http("d.example.org").https("d.example.org")
-        httpd.config.md_set("e.example.org", f"MDCertificateFile {leaf.cert_file}", f"MDCertificateKeyFile {leaf.key_file}")
-        httpd.config.http("e.example.org").https("e.example.org")
-        httpd.config.md_set("*.f.example.org", "MDRenewMode manual")
+        httpd = world.httpd(world.pebble(nonce_reject=0, authz_reuse=0))
+        httpd.log.expects("AH10085", "AH10056", "Unsuccessful", "setup ACME communications", "AH10045", "AH01909", optional=True)
+        config = httpd.config
+        # Ours shows what the CA suggests, when it has asked.
+        config.add("MDServerStatus on", "MDInitialDelay 1h", "MDRetryDelay 1h", "MDRenewViaARI off").managed(NAME, "www.a.example.org")
+
+        def domain(letter: str, *lines: str, host: str = "") -> str:
+            name = f"{letter}.example.org"
+            config.md_set(name, *lines).http(host or name).https(host or name)
+            return name
+
+        def static(*leaves: Leaf) -> list[str]:
+            files = [(f"MDCertificateFile {leaf.cert_file}", f"MDCertificateKeyFile {leaf.key_file}") for leaf in leaves]
+            return [line for pair in files for line in pair]
+
+        ca, past = world.pki.ca(), datetime.now(timezone.utc) - timedelta(days=100)
+        domain("b", "MDPrivateKeys rsa2048 secp384r1")
+        domain("c", "MDRenewMode manual", "MDCertificateAuthority LetsEncrypt https://localhost:1/dir")
+        domain("d", "MDCertificateAuthority https://localhost:1/dir")
+        domain("e", *static(ca.leaf("e.example.org")))
+        config.md_set("*.f.example.org", "MDRenewMode manual")
+        domain("g", *static(ca.leaf("g.example.org", not_before=past, days=90)))
+        domain("h", *static(ca.leaf("h.example.org"), ca.leaf("h.example.org", key="rsa2048")))
+        domain("i", *static(ca.leaf("www.i.example.org")))
+        domain("j", "MDCAChallenges dns-01", "MDMember *.j.example.org", f"MDChallengeDns01 {world.dns.command()}", host="www.j.example.org")
+        domain("k", "MDMustStaple on", "MDRequireHttps permanent", "MDRenewWindow 5d", "MDWarnWindow 50%", "MDRenewMode manual")
+        for number in range(20):
+            domain(f"n{number}.many", "MDRenewMode manual")
+        found: dict[str, Any] = {}
+
+        def look(moment: str) -> None:
+            listing = httpd.md_status()
+            listing.pop("version")
+            single = {md["name"]: httpd.md_status(md["name"]) for md in listing.get("managed-domains", [])}
+            for md in single.values():
+                if "log" in md.get("renewal", {}):
+                    # What is in it is each module's own.
+                    md["renewal"]["log"] = list(md["renewal"]["log"])
+            found[moment] = {"auto": _about(_auto(httpd)), "listing": listing, "single": single}
+
         httpd.start()
-        found = {"none": _about(_auto(httpd))}
-        httpd.config.add("MDInitialDelay 0")
-        httpd.restart().wait_staged(NAME, "b.example.org")
+        look("none")
+        config.add("MDInitialDelay 0")
+        httpd.restart().wait_staged(NAME, "b.example.org", "j.example.org")
         httpd.wait(lambda: httpd.md_status("d.example.org").get("renewal", {}).get("errors"))
-        found["staged"] = _about(_auto(httpd))
+        look("staged")
+        config.add("MDInitialDelay 1h")
         httpd.graceful()
-        found["live"] = _about(_auto(httpd))
-        httpd.config.clear().add("MDServerStatus on")
+        look("live")
+        config.clear().add("MDServerStatus on")
         httpd.graceful()
-        found["empty"] = _about(_auto(httpd))
-        httpd.config.add("MDServerStatus off")
+        look("empty")
+        config.add("MDServerStatus off")
         httpd.graceful()
         found["off"] = _about(_auto(httpd))
         return found

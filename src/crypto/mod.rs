@@ -78,7 +78,11 @@ pub fn sha256(bytes: &[u8]) -> Result<[u8; 32], CryptoError> {
 
 fn hex(bytes: &[u8], upper: bool) -> String {
     let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(digits[usize::from(digit)])).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from(digits[usize::from(digit)])));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -101,10 +101,11 @@ impl Response {
     #[must_use]
     pub fn retry_after(&self, now: Timestamp) -> Option<Timestamp> {
         let text = self.header("Retry-After")?.trim();
-        match text.parse::<u32>() {
-            Ok(seconds) => Some(now + SignedDuration::from_secs(seconds.into())),
-            Err(_) => parse_gmt(text),
+        if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_digit()) {
+            return parse_gmt(text);
         }
+        // More seconds than that are a century as well.
+        Some(now + SignedDuration::from_secs(text.parse::<u32>().unwrap_or(u32::MAX).into()))
     }
 
     /// The `Content-Type` in lower case, without parameters.

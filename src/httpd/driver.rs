@@ -35,11 +35,12 @@ pub fn register(
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
     let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };
-    let callback = Box::new(move |on| Some(tick(&renewals, on)));
+    let callback = Box::new(move |on| tick(&renewals, on));
     watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
 }
 
-fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
+/// Nothing but a run sets the time of the next: the first comes after MDInitialDelay.
+fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),
         Occasion::Stop => report!(AH10058, "renewal watchdog stopping"),
@@ -53,7 +54,7 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Duration {
             );
         }
     }
-    TICK
+    (occasion == Occasion::Run).then_some(TICK)
 }
 
 /// How a CA is reached and trusted; `None` for what libcurl does without being told.

@@ -139,6 +139,31 @@ pub fn repeat(name: &'static str, period: Duration, mut body: impl FnMut() + Sen
     })
 }
 
+/// For as long as this lives, the end of the child waits for the thread that has it, which is somebody else's. `None` where
+/// no child is or its end began.
+pub(super) fn attend() -> Option<Attended> {
+    let guarded = lock(&CHILD);
+    let child = guarded.as_ref().filter(|child| !child.cancel.is_cancelled())?;
+    Some(Attended { _running: Running::new(&child.state) })
+}
+
+/// A thread that is waited for.
+pub(super) struct Attended {
+    _running: Running,
+}
+
+impl Drop for Attended {
+    /// Leaves nothing of OpenSSL with the thread: it may end while the process takes OpenSSL down, and what would be freed
+    /// then is gone.
+    fn drop(&mut self) {
+        unsafe extern "C" {
+            fn OPENSSL_thread_stop();
+        }
+        // SAFETY: no conditions; the thread may use OpenSSL again.
+        unsafe { OPENSSL_thread_stop() }
+    }
+}
+
 /// Tells all threads to end, without waiting: the child may have connections that live on for long.
 pub(super) fn cancel() {
     if let Some(child) = lock(&CHILD).as_ref() {

@@ -10,7 +10,7 @@ use apache_sys as sys;
 use super::boundary::{guard, present};
 use super::hooks::Stop;
 use super::pool::Pool;
-use super::process;
+use super::{process, threads};
 use crate::log::{self, Message, Record};
 use crate::model::Status;
 
@@ -111,6 +111,11 @@ unsafe extern "C" fn md_rs_watchdog(state: c_int, data: *mut c_void, _pool: *mut
             sys::AP_WATCHDOG_STATE_STOPPING => Occasion::Stop,
             _ => Occasion::Run,
         };
+        // mod_watchdog does not wait for its threads where a child ends by itself.
+        let attended = threads::attend();
+        if occasion == Occasion::Run && attended.is_none() {
+            return Ok(sys::APR_SUCCESS);
+        }
         // A callback that panicked is called again: the state it keeps is its own to check.
         let mut callback = job.callback.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = callback(occasion) {

@@ -534,6 +534,7 @@ fn the_ca_says_when_to_come_back() {
         (SIGNED, unavailable("Tue, 14 Nov 2023 23:13:20 GMT"), UNAVAILABLE, After(3600)),
         (SIGNED, limited("604800"), LIMITED, After(604_800)),
         (&[NewOrder], limited("1000000"), LIMITED, After(604_800)),
+        (&[NewOrder], limited("99999999999999999999"), LIMITED, After(604_800)),
         (&[NewOrder], limited("Mon, 14 Nov 2033 23:13:20 GMT"), LIMITED, After(604_800)),
         // A floor, no more.
         (&[NewOrder], limited("1"), LIMITED, Soon),

@@ -81,3 +81,37 @@ fn written(vault: &Vault, md: &ManagedDomain) -> Written {
     let files = [Aspect::JobJson, Aspect::MdJson, Aspect::AriJson].into_iter().chain(certificates);
     files.map(|aspect| vault.store().modified(Group::Staging, md.name.as_str(), &aspect)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::Call;
+    use super::super::world::World;
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn files_are_read_again_only_when_one_of_them_has_changed() {
+        let (name, world, views) = ("view.test", World::new(&["view.test"]), StagedViews::default());
+        let registry = world.start(false);
+        drop(world.run(false));
+        let look = |now| {
+            let before = world.store.count(Call::Load, Group::Staging, None);
+            let (view, _) = views.of(&world.vault, &registry.entries[0].md, now);
+            (view.map(|view| view.job.finished), world.store.count(Call::Load, Group::Staging, None) - before)
+        };
+        let written = world.store.modified(Group::Staging, name, &Aspect::JobJson).unwrap();
+        for _ in 0..2 {
+            let (finished, loads) = look(written + UNSETTLED / 2);
+            assert!(finished == Some(true) && loads > 0, "it may change unseen");
+        }
+        let later = written + SignedDuration::from_hours(1);
+        assert!(look(later).1 > 0);
+        assert_eq!(look(later), (Some(true), 0));
+        world.put(Group::Staging, name, &Aspect::JobJson, &format!(r#"{{"name":"{name}","finished":false}}"#));
+        let (finished, loads) = look(later);
+        assert!(finished == Some(false) && loads > 0);
+        assert_eq!(look(later), (Some(false), 0));
+        world.store.purge(Group::Staging, name).unwrap();
+        assert_eq!(look(later), (None, 0));
+    }
+}

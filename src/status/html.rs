@@ -9,8 +9,23 @@ use crate::crypto::Summary;
 use crate::model::{Status, VERSION, time};
 use crate::registry::Registry;
 
-/// Looks good in light and dark, on a phone, and without it too. Only what is in our tables is touched.
+/// Looks good in light and dark, on a phone, and without it too. Only what is ours is touched.
 const STYLE: &str = include_str!("status.css");
+
+/// How many domains of each kind the summary names: there may be hundreds.
+const NAMED: usize = 6;
+
+/// The class that colours a kind of domains, a sign for those who see no colours, and what is said of so many.
+const KINDS: [(Health, &str, &str, &str); 6] = [
+    (Health::Bad, "bad", "\u{d7}", "without a valid certificate"),
+    (Health::Failing, "warn", "!", "with a renewal that fails"),
+    (Health::ByHand, "warn", "!", "to be renewed by hand"),
+    (Health::Ready, "busy", "\u{2191}", "with a new certificate that waits for a restart"),
+    (Health::Busy, "busy", "\u{21bb}", "being renewed"),
+    (Health::Good, "good", "\u{2713}", "good"),
+];
+
+const COLUMNS: [&str; 8] = ["Domain", "Names", "Status", "Valid", "CA", "Stapling", "CheckAt", "Activity"];
 
 /// The section of server-status; nothing if there are no domains and nothing is stapled.
 #[must_use]
@@ -23,7 +38,7 @@ pub fn section(registry: &Registry) -> String {
         hr;
         @if !views.is_empty() { h3 { "Managed Certificates" } }
         style { (PreEscaped(STYLE)) }
-        @if !views.is_empty() { (table(registry, &views)) }
+        @if !views.is_empty() { (domains(registry, &views)) }
         @if !staplings.is_empty() {
             h3 { "Managed Staplings" }
             (stapling::table(&staplings))
@@ -36,69 +51,105 @@ pub fn section(registry: &Registry) -> String {
 #[must_use]
 pub fn page(registry: &Registry) -> String {
     let (views, staplings) = (view::all(registry), stapling::all(registry));
+    let troubled = views.iter().filter(|view| matches!(view.health(), Health::Bad | Health::Failing)).count();
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Managed Certificates" }
+                meta name="color-scheme" content="light dark";
+                title { @if troubled > 0 { "(" (troubled) ") " } "Managed Certificates" }
                 style { (PreEscaped(STYLE)) }
             }
             body.md_page {
                 h1 { "Managed Certificates" }
-                p.md_summary { (summary(&views)) }
-                @if !views.is_empty() { (table(registry, &views)) }
+                @if views.is_empty() {
+                    p { "There are no managed domains. A line such as " code { "MDomain www.example.org" } " makes one." }
+                } @else {
+                    (domains(registry, &views))
+                }
                 @if !staplings.is_empty() {
                     h2 { "Managed Staplings" }
                     (stapling::table(&staplings))
                 }
-                p.md_footer { "mod_md " (VERSION) " at " (time::format_gmt(registry.clock.now())) }
+                p.md_small { "mod_md " (VERSION) ", " (time::format_gmt(registry.clock.now())) }
             }
         }
     }
     .into_string()
 }
 
-fn summary(views: &[View<'_>]) -> Markup {
-    let count = |health: Health| views.iter().filter(|view| view.health() == health).count();
-    let parts = [(Health::Bad, "without a good certificate"), (Health::Busy, "being renewed"), (Health::Good, "good")];
+fn domains(registry: &Registry, views: &[View<'_>]) -> Markup {
     html! {
-        @if views.is_empty() { "There are no managed domains." }
-        @for (health, what) in parts {
-            @if count(health) > 0 { span.md_count { (dot(health)) " " (count(health)) " " (what) } " " }
-        }
-    }
-}
-
-const COLUMNS: [&str; 8] = ["Domain", "Names", "Status", "Valid", "CA", "Stapling", "CheckAt", "Activity"];
-
-fn table(registry: &Registry, views: &[View<'_>]) -> Markup {
-    html! {
+        (summary(views))
         table.md_status {
             thead { tr { @for column in COLUMNS { th class=(column) { (column) } } } }
             tbody {
                 @for (index, view) in views.iter().enumerate() {
-                    tr class=(if index % 2 == 0 { "even" } else { "odd" }) { (row(registry, view)) }
+                    tr class=(if index % 2 == 0 { "even" } else { "odd" }) id=(anchor(view)) { (row(registry, view)) }
+                }
+            }
+        }
+        p.md_legend {
+            "The life of a certificate: "
+            span { i.md_passed {} "over" } " "
+            span { i.md_track {} "to come" } " "
+            span { i.md_window {} "renewal window" }
+        }
+    }
+}
+
+/// How many domains there are of each kind, and which, unless all is well with them.
+fn summary(views: &[View<'_>]) -> Markup {
+    html! {
+        ul.md_summary {
+            @for (health, _, _, what) in KINDS {
+                @let some: Vec<&View<'_>> = views.iter().filter(|view| view.health() == health).collect();
+                @if !some.is_empty() {
+                    li { (dot(health)) b { (some.len()) " " (what) } @if health != Health::Good { (names(&some)) } }
                 }
             }
         }
     }
 }
 
+fn names(views: &[&View<'_>]) -> Markup {
+    html! {
+        @for (index, view) in views.iter().take(NAMED).enumerate() {
+            (if index == 0 { ": " } else { ", " }) a href={ "#" (anchor(view)) } { (view.md.name) }
+        }
+        @if views.len() > NAMED { " and " (views.len() - NAMED) " more" }
+    }
+}
+
+fn anchor(view: &View<'_>) -> String {
+    format!("md-{}", view.md.name)
+}
+
+fn class(health: Health) -> String {
+    let kind = KINDS.into_iter().find(|(kind, ..)| *kind == health);
+    kind.map_or_else(String::new, |(_, class, ..)| format!("md_{class}"))
+}
+
+fn dot(health: Health) -> Markup {
+    let sign = KINDS.into_iter().find(|(kind, ..)| *kind == health).map_or("", |(_, _, sign, _)| sign);
+    html! { span class={ "md_dot " (class(health)) } aria-hidden="true" { b { (sign) } } }
+}
+
 fn row(registry: &Registry, view: &View<'_>) -> Markup {
     let names = view.md.domains.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ");
     let check = &registry.globals.certificate_check.0;
     html! {
-        td.Domain { (view.md.name) }
+        td.Domain { (dot(view.health())) (view.md.name) }
         td.Names { div style="max-width:400px;" { (names) } }
-        td.Status { (dot(view.health())) " " (view.status()) }
+        td.Status { span class=(status_class(view)) { (view.status()) } }
         td.Valid { (valid(view)) }
         td.CA { @for (name, url) in view.authorities() { a href=(url) { (name) } " " } }
         td.Stapling { @if view.md.stapling { "on" } }
         td.CheckAt {
             @for (kind, certificate) in view.certificates() {
-                a href=(check_url(&registry.globals, certificate)) { (check) "[" (kind) "]" }
+                a href=(check_url(&registry.globals, certificate)) rel="noreferrer" { (check) "[" (kind) "]" }
                 br;
             }
         }
@@ -106,24 +157,24 @@ fn row(registry: &Registry, view: &View<'_>) -> Markup {
     }
 }
 
-fn dot(health: Health) -> Markup {
-    let (class, sign) = match health {
-        Health::Good => ("good", "\u{25cf}"),
-        Health::Busy => ("busy", "\u{25d0}"),
-        Health::Bad => ("bad", "\u{25cb}"),
-    };
-    html! { span class={ "md_dot md_" (class) } aria-hidden="true" { (sign) } }
+/// The state is about what is served: a failing renewal does not make that worse.
+fn status_class(view: &View<'_>) -> String {
+    class(if view.health() == Health::Bad { Health::Bad } else { Health::Good })
 }
 
 /// Until when, and a bar for each certificate's life.
 fn valid(view: &View<'_>) -> Markup {
+    let has_several = view.certificates().nth(1).is_some();
     html! {
         @if let Some((from, until)) = view.validity() {
             @let title = format!("{} - {}", time::format_gmt(from), time::format_gmt(until));
             @if from > view.now { "from " span title=(title) { (date(from)) } " " }
             "until " span title=(title) { (date(until)) }
         }
-        @for (kind, certificate) in view.certificates() { (life(view, &kind, certificate)) }
+        @for (kind, certificate) in view.certificates() {
+            (life(view, &kind, certificate))
+            span.md_small { (left(certificate.validity().1, view.now)) @if has_several { " (" (kind) ")" } }
+        }
     }
 }
 
@@ -132,17 +183,29 @@ fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
     let (from, until) = certificate.validity();
     let whole = until.duration_since(from).as_secs_f64().max(1.0);
     let part = |at: Timestamp| (at.duration_since(from).as_secs_f64() / whole * 100.0).clamp(0.0, 100.0);
-    let (now, window) = (part(view.now), if view.is_manual() { 100.0 } else { part(view.renew_at) });
-    let left = roughly(until, view.now);
-    let title = format!(
-        "{kind}: {now:.0}% of its life is over, it ends {left}, renewal from {}",
-        time::format_gmt(view.renew_at)
-    );
+    let (now, window) = (part(view.now), part(view.renew_at));
+    let fill = match view.now {
+        now if now >= until => "md_over",
+        now if now >= view.renew_at => "md_due",
+        _ => "",
+    };
+    let title = format!("{kind}: {now:.0}% of its life is over, renewal from {}", time::format_gmt(view.renew_at));
     html! {
         span.md_life role="img" aria-label=(title) title=(title) {
             span.md_window style=(format!("left:{window:.1}%;width:{:.1}%", 100.0 - window)) {}
-            span.md_passed style=(format!("width:{now:.1}%")) {}
+            span class={ "md_passed " (fill) } style=(format!("width:{now:.1}%")) {}
         }
+    }
+}
+
+/// How much of a life is left: `68 days left`, or when it ended.
+fn left(until: Timestamp, now: Timestamp) -> String {
+    let left = until.duration_since(now);
+    match left.as_hours() / 24 {
+        days if days > 1 => format!("{days} days left"),
+        _ if left.is_positive() => format!("ends {}", roughly(until, now)),
+        days if days < -1 => format!("expired {} days ago", -days),
+        _ => format!("expired {}", roughly(until, now)),
     }
 }
 
@@ -150,36 +213,107 @@ fn moment(at: Timestamp, now: Timestamp) -> Markup {
     html! { span title=(time::format_gmt(at)) { (roughly(at, now)) } }
 }
 
+/// What was done last and how that ended, then what comes next.
 fn activity(view: &View<'_>) -> Markup {
-    let Some(staged) = &view.staged else {
-        return match view.renew_at {
-            at if at > view.now => html! { "Renew " (moment(at, view.now)) },
-            _ if view.is_manual() => html! { "Manual renew" },
-            _ => html! { "Pending" },
-        };
-    };
-    let (job, count) = (&staged.job, view.staged_count());
-    let last = job.last.as_ref();
     html! {
-        @if let Some(last) = last.filter(|last| last.status != Status::OK) {
-            span.md_error { "Error[" (last.status) "]: " @if let Some(problem) = &last.problem { (problem) " " } }
+        @if let Some(reason) = view.unsuitable() { p.md_bad { "Cannot be renewed: " (reason) } }
+        @match &view.staged {
+            Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
+            None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": it is due" } },
+            None if view.renew_at > view.now => { "Renew " (moment(view.renew_at, view.now)) },
+            None => "Pending",
         }
-        @if job.finished {
-            @match count {
-                0 => { "finished successfully." }
-                1 => { "finished, 1 new certificate staged." }
-                _ => { "finished, " (count) " new certificates staged." }
+    }
+}
+
+/// In words first, then as programs know it.
+fn last_result(view: &View<'_>) -> Markup {
+    let Some(job) = view.staged.as_ref().map(|staged| &staged.job) else { return html! {} };
+    let last = job.last.as_ref();
+    let failed = last.filter(|last| last.status != Status::OK);
+    html! {
+        @if failed.is_some() || !job.finished {
+            @if let Some(detail) = last.and_then(|last| last.detail.as_ref()) {
+                p class=(if failed.is_some() { "md_bad" } else { "" }) { (detail) }
             }
-        } @else {
-            @if let Some(detail) = last.and_then(|last| last.detail.as_ref()) { (detail) }
         }
-        br;
+        @if let Some(last) = failed {
+            p.md_small { "Error[" (last.status) "]" @if let Some(problem) = &last.problem { ": " (problem) } }
+        }
         @if job.finished {
-            "It is used from the next restart of the server on."
+            @match view.staged_count() {
+                0 => p { "finished successfully." },
+                1 => p { "finished, 1 new certificate staged." },
+                count => p { "finished, " (count) " new certificates staged." },
+            }
+        }
+    }
+}
+
+fn next_step(view: &View<'_>) -> Markup {
+    let Some(job) = view.staged.as_ref().map(|staged| &staged.job) else { return html! {} };
+    html! {
+        @if job.finished {
+            "In use after the next graceful restart"
         } @else if let Some(at) = view.next_run() {
             "Next run " (moment(at, view.now)) @if job.errors > 1 { ", after " (job.errors) " errors in a row" }
         } @else {
             "Ongoing..."
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::acme::fake_ca::{Fault, Operation, problem};
+    use crate::model::RenewMode;
+    use crate::registry::world::World;
+
+    #[test]
+    fn what_is_left_of_a_life_is_told_in_days_until_the_last_ones() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (hours, expected) in [
+            (24 * 68 + 5, "68 days left"),
+            (48, "2 days left"),
+            (47, "ends in ~1 day"),
+            (2, "ends in ~2 hours"),
+            (-5, "expired ~5 hours ago"),
+            (-47, "expired ~1 day ago"),
+            (-24 * 9, "expired 9 days ago"),
+        ] {
+            assert_eq!(left(now + SignedDuration::from_hours(hours), now), expected);
+        }
+    }
+
+    fn healths(registry: &Registry) -> Vec<Health> {
+        view::all(registry).iter().map(View::health).collect()
+    }
+
+    #[test]
+    fn a_domain_is_as_bad_as_what_clients_get_and_what_becomes_of_it() {
+        let mut world = World::new(&["a.test"]);
+        assert_eq!(healths(&world.start(false)), [Health::Bad], "no certificate");
+        drop(world.run(false));
+        assert_eq!(healths(&world.start(true)), [Health::Good]);
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        let registry = world.start(true);
+        assert_eq!(healths(&registry), [Health::Busy], "its window has opened");
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(healths(&world.start(true)), [Health::ByHand]);
+        world.declared[0].settings.renew_mode = None;
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "<b>no</b>")));
+        drop(world.run(true));
+        let registry = world.start(true);
+        assert_eq!(healths(&registry), [Health::Failing]);
+        let page = page(&registry);
+        assert!(
+            page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("<title>(1) Managed Certificates</title>"),
+            "{page}"
+        );
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        assert_eq!(healths(&registry), [Health::Bad], "it has expired");
     }
 }

@@ -82,8 +82,8 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
         members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
     }
-    if let (true, Err(reason)) = (entry.renewable(), &*entry.challenges) {
-        members.insert("unsuitable".to_owned(), reason.as_str().into());
+    if let Some(reason) = view.unsuitable() {
+        members.insert("unsuitable".to_owned(), reason.into());
     }
     value
 }
@@ -222,6 +222,17 @@ mod tests {
         assert_eq!(md["state"], 2);
         world.clock.advance(SignedDuration::from_hours(24 * 61));
         assert_eq!(domain(&registry, "c.test").unwrap()["renew"], true, "its window has opened");
+    }
+
+    #[test]
+    fn what_is_served_is_told_without_a_look_at_the_store() {
+        let world = World::new(&["n.test"]);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let before = listing(&registry);
+        world.store.purge(Group::Domains, "n.test").unwrap();
+        assert_eq!(listing(&registry), before);
+        assert_eq!(before["managed-domains"][0]["state"], 2);
     }
 
     #[test]

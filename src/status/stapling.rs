@@ -151,7 +151,7 @@ fn row(stapled: &Stapled) -> Markup {
             }
             @if let Some(last) = stapled.failure() {
                 br;
-                span.md_error { "Error[" (last.status) "]: " @if let Some(detail) = &last.detail { (detail) } }
+                span.md_bad { "Error[" (last.status) "]: " @if let Some(detail) = &last.detail { (detail) } }
             }
             @if let Some(at) = stapled.next_run() { br; "Next run " (moment(at, now)) }
         }

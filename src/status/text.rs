@@ -32,9 +32,14 @@ pub(super) struct Lines {
 impl Lines {
     /// One more.
     pub(super) fn add(&mut self, name: &str, value: impl Display) {
+        let begin = self.text.len();
+        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
         // A line break would begin a line of its own.
-        let value = value.to_string().replace(['\r', '\n'], " ");
-        let _ = writeln!(self.text, "{}{name}: {value}", self.prefix);
+        if self.text[begin..].contains(['\r', '\n']) {
+            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
+            self.text.push_str(&line);
+        }
+        self.text.push('\n');
     }
 }
 

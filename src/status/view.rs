@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
-use crate::model::{Globals, ManagedDomain, RenewMode, State, ca_name};
+use crate::model::{Globals, ManagedDomain, RenewMode, State, Status, ca_name};
 use crate::registry::{Advice, Entry, Registry, StagedView, StagedViews, Validity, common_validity};
 
 /// A domain at a moment.
@@ -24,15 +24,21 @@ pub struct View<'a> {
     pub now: Timestamp,
 }
 
-/// How a domain does, for a look at a distance.
+/// How a domain does, for a look at a distance; the worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
+    /// There is no certificate that clients can trust.
+    Bad,
+    /// A certificate serves, and its renewal fails or is not possible.
+    Failing,
+    /// It is due, and the administrator wants to do that.
+    ByHand,
+    /// A new certificate waits for its activation.
+    Ready,
+    /// A renewal is under way, or will be soon.
+    Busy,
     /// Nothing is to be done by anybody.
     Good,
-    /// Something is under way, or will be tried again, while a certificate serves.
-    Busy,
-    /// There is no certificate that clients can trust, or soon will be none.
-    Bad,
 }
 
 /// All domains, by name.
@@ -93,12 +99,23 @@ impl<'a> View<'a> {
     pub fn health(&self) -> Health {
         let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
         let serves = self.md.state == State::Complete && is_valid && !self.entry.is_revoked();
-        match &self.staged {
+        let is_due = self.renew_at <= self.now;
+        match self.staged.as_ref().map(|staged| &staged.job) {
             _ if !serves => Health::Bad,
+            Some(job) if job.last.as_ref().is_some_and(|last| last.status != Status::OK) => Health::Failing,
+            Some(job) if job.finished => Health::Ready,
+            _ if self.unsuitable().is_some() => Health::Failing,
             Some(_) => Health::Busy,
-            None if self.renew_at <= self.now && self.entry.renewable() => Health::Busy,
+            None if is_due && self.is_manual() => Health::ByHand,
+            None if is_due && self.entry.renewable() => Health::Busy,
             None => Health::Good,
         }
+    }
+
+    /// Why it cannot be renewed, if that is so.
+    #[must_use]
+    pub fn unsuitable(&self) -> Option<&str> {
+        self.entry.challenges.as_ref().as_ref().err().filter(|_| self.entry.renewable()).map(String::as_str)
     }
 
     /// The CAs: the one in use, else all that are configured, as name and URL.

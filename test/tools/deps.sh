@@ -16,6 +16,7 @@ have_libclang() {
         compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p 2>/dev/null | grep -q libclang
 }
 have_clang_headers() { compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null; }
+have_chromium() { has chromium || has chromium-browser; }
 have_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
 
 # What is needed | how to see that it is there | the Debian package that brings it.
@@ -38,6 +39,7 @@ venv of Python             | python3 -c "import ensurepip" | python3-venv
 strace                     | has strace                    | strace
 faketime                   | has faketime                  | faketime
 wrk                        | has wrk                       | wrk
+Chromium                   | have_chromium                 | chromium fonts-dejavu-core
 nsupdate                   | has nsupdate                  | bind9-dnsutils libcap2
 '
 
