@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(md["renew"], true);
         let listed = &status::listing(&registry)["managed-domains"][0]["cert"]["P-256"]["ocsp"]["renewal"];
         assert_eq!((&listed["name"], listed.get("log")), (&"s.test".into(), None));
-        assert!(status::page(&registry).contains("1 without a good certificate"));
+        assert!(status::page(&registry).contains("1 without a valid certificate"));
         assert!(status::auto(&registry).contains("ManagedStaplingsRenew: 1\n"));
     }
 
