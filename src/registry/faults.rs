@@ -3,10 +3,11 @@
 
 use super::world::{World, logged, p256, watch_log};
 use super::*;
+use crate::acme::AccountScope;
 use crate::acme::fake_ca::Operation::{
     Account, Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order,
 };
-use crate::acme::fake_ca::{Fault, Operation, answer, problem, with_header};
+use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::crypto::{PrivateKey, self_signed};
 use crate::http::{HttpError, Response};
 use crate::model::{JobResult, Status};
@@ -57,8 +58,9 @@ impl Case {
         let world = if operation == NewAccount { World::without_account(&[&name]) } else { World::new(&[&name]) };
         if operation == NewAccount {
             // One of another kind takes long to make.
-            let key = PrivateKey::generate(&p256()).unwrap();
-            world.vault.save_key(Group::Staging, &name, &Aspect::AccountKey, &key).unwrap();
+            let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
+            let (key, draft) = (PrivateKey::generate(&p256()).unwrap(), accounts::place_of_its_own(&scope));
+            world.vault.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         }
         world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
         Self { name, operation, world }
