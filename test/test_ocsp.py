@@ -22,6 +22,8 @@ from harness.pki import Ca, Leaf
 from harness.sandbox import Sandbox
 from harness.world import World
 
+pytestmark = pytest.mark.module("ours")
+
 MD_ALSO_OFF = "`MDStapling off` in a section is obeyed"
 
 
