@@ -216,7 +216,8 @@ def test_what_a_start_activates_is_told_by_root_and_inherits_nothing(httpd: Http
     found = {name: (out / name).read_text().splitlines() for name in ("renewed", "installed")}
     # The directory that is listed is the fourth.
     assert found["renewed"][:2] == ["www-data", "4"] and found["installed"][:2] == ["root", "4"]
-    assert {int(lines[2].split()[1], 16) for lines in found.values()} == {0}
+    # Some parents leave 32 and 33 ignored, which are the C library's own.
+    assert {int(lines[2].split()[1], 16) & ~(3 << 31) for lines in found.values()} == {0}
     assert _entries(sandbox, "domains")[-1] == ("message-installed", None)
     httpd.stop()
     httpd.start()

@@ -74,6 +74,8 @@ def test_a_type_that_is_added_is_obtained_alone_and_one_that_is_removed_is_no_re
 @pytest.mark.module("ours")
 def test_must_staple_is_asked_for_and_taken_back(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
     httpd.config.add("MDMustStaple on", "MDPrivateKeys secp256r1").managed(NAME)
+    # Pebble names no responder.
+    httpd.log.expects("MD0033")
     httpd.start().obtain(NAME)
     assert _certificates(sandbox)["pubcert.secp256r1.pem"].must_staple
     assert httpd.md_status(NAME)["state"] == 2
