@@ -138,6 +138,16 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         driver
     }
 
+    /// Gives the session a nonce of its CA, which saves asking for one (RFC 8555 section 7.2).
+    pub fn set_nonce(&mut self, nonce: Option<String>) {
+        self.session.nonce = nonce;
+    }
+
+    /// The nonce that came last, if it was not used; for another session at the same CA.
+    pub fn take_nonce(&mut self) -> Option<String> {
+        self.session.nonce.take()
+    }
+
     /// The journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal

@@ -17,7 +17,8 @@ use crate::model::Problem;
 pub struct Session {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
-    nonce: Option<String>,
+    /// Unused, and good for one request.
+    pub(super) nonce: Option<String>,
 }
 
 impl Session {

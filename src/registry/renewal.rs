@@ -149,6 +149,16 @@ impl Renewal {
         self.md.ca_url().unwrap_or_default()
     }
 
+    /// Gives it a nonce of its CA to begin with.
+    pub fn set_nonce(&mut self, nonce: Option<String>) {
+        self.driver.set_nonce(nonce);
+    }
+
+    /// A nonce that is not used.
+    pub fn take_nonce(&mut self) -> Option<String> {
+        self.driver.take_nonce()
+    }
+
     /// What is being done.
     pub fn activity(&mut self) -> Option<&str> {
         self.driver.journal().job.last.as_ref()?.activity.as_deref()

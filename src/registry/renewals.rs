@@ -82,10 +82,12 @@ struct AtCa {
     pace: Pace,
     /// Domains whose renewal is to begin, by position.
     due: VecDeque<usize>,
+    /// What renewals had left at their end, and when.
+    nonces: Vec<(Timestamp, String)>,
 }
 
 enum Task {
-    Begin(usize),
+    Begin(usize, Option<String>),
     Go(Box<Renewal>),
     Ask(usize),
     Warn(usize),
@@ -112,6 +114,8 @@ impl Renewals {
     /// Renewals that wait for commands in the DNS may be this many. Commands run one at a time, and one that hangs is not to
     /// keep those that need none from their CA.
     const MOST_DNS_ONLY: usize = 4;
+    /// CAs forget nonces; one that is refused costs a request more than none.
+    const NONCES_LAST: SignedDuration = SignedDuration::from_secs(30);
     /// When to ask a CA again if an answer of it made a worker panic.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
@@ -254,9 +258,9 @@ impl Renewals {
     pub fn work(&self, cancel: &Cancel) {
         let mut hands = Hands { renewals: self, held: None };
         while let Some(task) = self.next_task(cancel) {
-            let (position, renewal) = match task {
-                Task::Begin(position) => (position, None),
-                Task::Go(renewal) => (renewal.position(), Some(renewal)),
+            let (position, renewal, nonce) = match task {
+                Task::Begin(position, nonce) => (position, None, nonce),
+                Task::Go(renewal) => (renewal.position(), Some(renewal), None),
                 Task::Ask(position) => {
                     hands.held = Some(Held::Question(position));
                     self.asked(position, self.ask(position, cancel));
@@ -271,7 +275,7 @@ impl Renewals {
                 }
             };
             hands.held = Some(Held::Renewal(position));
-            if let Some(renewal) = renewal.or_else(|| self.begin(position, cancel)) {
+            if let Some(renewal) = renewal.or_else(|| self.begin(position, nonce, cancel)) {
                 self.go_on(renewal, cancel);
             }
             hands.held = None;
@@ -302,8 +306,8 @@ impl Renewals {
                 return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
             }
             let due = if is_extra { None } else { state.take_due(now) };
-            if let Some(position) = due {
-                return Some(Task::Begin(position));
+            if let Some((position, nonce)) = due {
+                return Some(Task::Begin(position, nonce));
             }
             if may_warn && !is_extra {
                 if let Some(position) = state.take_warning() {
@@ -315,13 +319,13 @@ impl Renewals {
                 state.asking = true;
                 return state.asks.pop_front().map(Task::Ask);
             }
-            let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP.unsigned_abs() };
+            let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP_WITH_NONCE.unsigned_abs() };
             let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn begin(&self, position: usize, cancel: &Cancel) -> Option<Box<Renewal>> {
+    fn begin(&self, position: usize, nonce: Option<String>, cancel: &Cancel) -> Option<Box<Renewal>> {
         let entry = &self.registry.entries[position];
         let http = (self.clients)(&entry.md, cancel);
         let book = StoredAccounts::new(
@@ -336,11 +340,13 @@ impl Renewals {
             return None;
         }
         match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, cancel) {
-            Ok(Begun::Renewal(renewal)) => {
+            Ok(Begun::Renewal(mut renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
                 let mut state = self.state();
                 state.not_begun.remove(&position);
-                state.goes_to(position, renewal.ca_url(), now);
+                if state.goes_to(position, renewal.ca_url(), now) {
+                    renewal.set_nonce(nonce);
+                }
                 return Some(renewal);
             }
             Ok(Begun::Complete | Begun::Denied) => self.close(position, None),
@@ -450,20 +456,24 @@ impl Renewals {
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
-        self.hear(renewal.ca_url(), &ended);
+        let nonce = renewal.take_nonce();
+        self.hear(renewal.ca_url(), &ended, nonce);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
         self.close(position, look);
     }
 
     /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
-    fn hear(&self, ca: &str, ended: &Ended) {
+    fn hear(&self, ca: &str, ended: &Ended, nonce: Option<String>) {
         let now = self.registry.clock.now();
         let mut state = self.state();
         let at_ca = state.cas.entry(ca.to_owned()).or_default();
         let before = at_ca.pace.paused_until(now);
         let retry_after = match ended {
-            Ended::Done => return at_ca.pace.content(),
+            Ended::Done => {
+                at_ca.nonces.extend(nonce.map(|nonce| (now, nonce)));
+                return at_ca.pace.content();
+            }
             Ended::Failed(err) if wants_fewer(err) => err.retry_after(),
             Ended::Failed(_) | Ended::Cancelled => return,
         };
@@ -535,7 +545,8 @@ impl State {
     }
 
     /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
-    fn take_due(&mut self, now: Timestamp) -> Option<usize> {
+    /// With it, a nonce if that CA has given one too many.
+    fn take_due(&mut self, now: Timestamp) -> Option<(usize, Option<String>)> {
         let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
         let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
         let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
@@ -543,9 +554,11 @@ impl State {
         let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
         let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.pace.next())?;
         let position = ca.due.remove(place)?;
-        ca.pace.begin(now);
+        ca.nonces.retain(|(at, _)| (*at..*at + Renewals::NONCES_LAST).contains(&now));
+        let nonce = ca.nonces.pop().map(|(_, nonce)| nonce);
+        ca.pace.begin(now, nonce.is_some());
         self.begun_at.insert(position, url.clone());
-        Some(position)
+        Some((position, nonce))
     }
 
     /// The next domain to be warned of that nobody works on: another one is looked at when that is done.
@@ -559,13 +572,16 @@ impl State {
         None
     }
 
-    /// The renewal goes to that CA: since it was put in line, another process may have had a try.
-    fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) {
-        if self.begun_at.get(&position).is_some_and(|known| known != ca) {
+    /// The renewal goes to that CA: since it was put in line, another process may have had a try. Whether it is the one
+    /// that it was in line for.
+    fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) -> bool {
+        let is_other = self.begun_at.get(&position).is_some_and(|known| known != ca);
+        if is_other {
             self.leaves(position);
-            self.cas.entry(ca.to_owned()).or_default().pace.begin(now);
+            self.cas.entry(ca.to_owned()).or_default().pace.begin(now, false);
             self.begun_at.insert(position, ca.to_owned());
         }
+        !is_other
     }
 
     fn leaves(&mut self, position: usize) {

@@ -381,6 +381,15 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
     assert_eq!((world.ca.most_open_orders(), world.ca.ordered().len()), (32, 40));
 }
 
+#[test]
+fn a_nonce_that_a_renewal_leaves_is_the_next_ones() {
+    let mut world = World::new(&["n1.test", "n2.test", "n3.test", "n4.test"]);
+    world.globals.renew_workers = 1.try_into().unwrap();
+    drop(world.run(false));
+    assert_eq!((world.ca.ordered().len(), world.ca.count(Operation::Nonce)), (4, 1));
+    world.ca.check();
+}
+
 /// Answers when it is told to.
 struct Gate {
     ca: Arc<FakeCa>,

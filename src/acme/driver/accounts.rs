@@ -20,6 +20,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             return Ok(Outcome::Continue);
         }
         let Some(_claim) = self.accounts.claim(&self.wanted.scope) else {
+            // While another renewal registers it there is time for a key.
+            self.certificate_key()?;
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
         };
         if self.accounts.find(&self.wanted.scope).is_none() {

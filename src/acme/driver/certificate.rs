@@ -34,7 +34,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    fn certificate_key(&mut self) -> Result<PrivateKey, AcmeError> {
+    pub(super) fn certificate_key(&mut self) -> Result<PrivateKey, AcmeError> {
         let spec = &self.wanted.keys[self.current];
         if let Some(key) = self.journal.key(spec) {
             return Ok(key);
