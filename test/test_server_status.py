@@ -44,7 +44,7 @@ def _auto(httpd: Httpd) -> dict[str, Any]:
 
 def _about(answers: dict[str, Any]) -> dict[str, Any]:
     """Without numbers that depend on the moment."""
-    moving = re.compile(r"Activity(Renew|NextRun)$")
+    moving = re.compile(r"Activity(Renew|NextRun|Refresh)$")
     return {name: "<seconds>" if moving.search(name) else value for name, value in answers.items()}
 
 
@@ -108,6 +108,42 @@ def test_what_programs_read_is_that_of_the_c_module() -> None:
         return found
 
     Oracle().both(case, DIFFERENT)
+
+
+_SENTENCES = "the sentences are each module's own"
+STAPLED_DIFFERENT = {
+    **dict.fromkeys(["auto.*ActivityLastDetail", "*.ocsp.renewal.last.detail", "*.ocsp.renewal.last.activity"], _SENTENCES),
+    "auto.ManagedStapling[[]1]ActivityLastProblem": "C prints (null) where there is none",
+    "*.good.example.org.0.ocsp.renewal.next-run": "ours says when it looks again",
+    "*.ocsp.renewal.ocsp-failures.*": "with ours each certificate has a count of its own",
+    "single.*.ocsp.renewal.log.entries.[1-9].*": "the steps of a request are not in the log of ours",
+}
+
+
+def test_what_programs_read_of_staplings_is_that_of_the_c_module() -> None:
+    def case(world: World) -> Any:
+        httpd, ca = world.httpd(), world.pki.ca().intermediate("Issuer")
+        responder, mute = world.responder(ca), world.responder(ca)
+        httpd.log.expects("MD0030", "MD0031", "AH10273", "AH10056", optional=True)
+        httpd.config.add("MDServerStatus on", "MDStapling on", "MDInitialDelay 1h", "MDRetryDelay 1h")
+        for name, asked in (("good", responder), ("mute", mute), ("off", responder), ("none", None)):
+            leaf = ca.leaf(f"{name}.example.org", ocsp_url=asked and asked.url)
+            files = (f"MDCertificateFile {leaf.chain_file}", f"MDCertificateKeyFile {leaf.key_file}")
+            switch = ["MDStapling off"] if name == "off" else []
+            httpd.config.md_set(f"{name}.example.org", *files, *switch).https(f"{name}.example.org", *(["MDStapling off"] if switch else []))
+            responder.says(leaf)
+        other = ca.leaf("other.example.org", ocsp_url=responder.url)
+        responder.says(other, "revoked")
+        httpd.config.https("other.example.org", f"SSLCertificateFile {other.chain_file}", f"SSLCertificateKeyFile {other.key_file}")
+        httpd.start().wait(lambda: len(list(httpd.sandbox.ocsp().glob("*/ocsp-*.json"))) == 2, what="responses")
+        # All children know of them.
+        sums = [f"ManagedStaplings{each}" for each in ("Total", "OK", "Renew", "Errored")]
+        httpd.wait(lambda: all([_auto(httpd)[each] for each in sums] == ["3", "1", "1", "1"] for _ in range(9)), what="status")
+        auto = {name: re.sub(r":\d+/", ":<port>/", value) for name, value in _about(_auto(httpd)).items()}
+        certificates = {md["name"]: md["cert"] for md in httpd.md_status()["managed-domains"]}
+        return {"auto": auto, "listing": certificates, "single": {name: httpd.md_status(name)["cert"] for name in certificates}}
+
+    Oracle("staplings").both(case, STAPLED_DIFFERENT)
 
 
 def test_what_anybody_may_know_of_a_certificate_is_as_by_the_c_module() -> None:

@@ -101,10 +101,12 @@ pub fn lines(lines: &mut Lines, all: &[Stapled]) {
         lines.add("ResponderURL", &view.responder);
         match view.refresh_at.filter(|at| *at > now) {
             Some(at) => lines.add("ActivityRefresh", seconds(now, at)),
-            None => lines.add("Activity", "Pending"),
+            None if stapled.failure().is_none() => lines.add("Activity", "Pending"),
+            None => {}
         }
         if let Some(last) = stapled.failure() {
             lines.add("ActivityLastStatus", last.status);
+            lines.add("ActivityFinished", "no");
             last.detail.iter().for_each(|detail| lines.add("ActivityLastDetail", detail));
         }
         if let Some(at) = stapled.next_run() {
@@ -145,12 +147,11 @@ fn row(stapled: &Stapled) -> Markup {
         }
         td.Responder { a href=(view.responder) { (ca_name(&view.responder)) } }
         td.Activity {
-            @match view.refresh_at.filter(|at| *at > now) {
-                Some(at) => { "Refresh " (moment(at, now)) }
-                None => { "Pending" }
-            }
+            @let refresh = view.refresh_at.filter(|at| *at > now);
+            @if let Some(at) = refresh { "Refresh " (moment(at, now)) }
+            @else if stapled.failure().is_none() { "Pending" }
             @if let Some(last) = stapled.failure() {
-                br;
+                @if refresh.is_some() { br; }
                 span.md_bad { "Error[" (last.status) "]: " @if let Some(detail) = &last.detail { (detail) } }
             }
             @if let Some(at) = stapled.next_run() { br; "Next run " (moment(at, now)) }
@@ -229,8 +230,8 @@ mod tests {
             "ManagedStapling[0]OCSPStatus: unknown",
             "ManagedStapling[0]ResponderName: ocsp.test",
             "ManagedStapling[0]ResponderURL: http://ocsp.test/b",
-            "ManagedStapling[0]Activity: Pending",
             "ManagedStapling[0]ActivityLastStatus: Connection refused",
+            "ManagedStapling[0]ActivityFinished: no",
             "ManagedStapling[0]ActivityLastDetail: no <connection>",
             "ManagedStapling[0]ActivityNextRun: 60",
             "ManagedStapling[1]Domain: s.test",
