@@ -112,7 +112,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 50] = [
+pub static DIRECTIVES: [Directive; 53] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -278,6 +278,19 @@ pub static DIRECTIVES: [Directive; 50] = [
         scope.globals.activation_delay = duration(args[0], Unit::Days)?;
         Ok(())
     }),
+    ours(row(c"MDActivation", Args::One, Place::Anywhere, c"what makes a new certificate be used: 'restart', 'live' or 'graceful'", |scope, args| {
+        scope.settings().activation = Some(values::activation(args[0])?);
+        Ok(())
+    })),
+    ours(row(c"MDActivationMinInterval", Args::One, Place::Server, c"least time between restarts that MDActivation graceful makes", |scope, args| {
+        let interval = at_least(args[0], SignedDuration::from_secs(1), "interval cannot be less than one second")?;
+        scope.globals.activation_interval = interval;
+        Ok(())
+    })),
+    ours(row(c"MDActivationWindow", Args::One, Place::Server, c"hours in which MDActivation graceful restarts, like 03:00-05:00, or 'any'", |scope, args| {
+        scope.globals.activation_window = values::daily_window(args[0])?;
+        Ok(())
+    })),
     row(c"MDServerStatus", Args::One, Place::Anywhere, c"whether server-status shows managed domains: 'on' or 'off'", |scope, args| {
         scope.globals.server_status = on_off(args[0])?;
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{DomainName, KeySpecs, Window, window};
+use super::{ActivationMode, DomainName, KeySpecs, Window, window};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ pub struct ManagedDomain {
     /// Whether the CA may say when to renew (RFC 9773).
     #[serde(default = "yes")]
     pub ari_renewals: bool,
+    /// What has the server use a new certificate. The C module, which has only one way, does not know this member.
+    #[serde(default, skip_serializing_if = "ActivationMode::is_default")]
+    pub activation: ActivationMode,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -250,6 +253,7 @@ impl ManagedDomain {
             profile: None,
             profile_mandatory: false,
             ari_renewals: true,
+            activation: ActivationMode::Restart,
         })
     }
 
@@ -332,5 +336,15 @@ mod tests {
         let md = domain(&["x.org", "a.x.org", "*.x.org", "b.a.x.org"]);
         let names: Vec<_> = md.order_names().iter().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x.org", "*.x.org", "b.a.x.org"]);
+    }
+
+    #[test]
+    fn only_what_differs_from_the_c_module_is_written_of_the_activation() {
+        let mut md = domain(&["x.org"]);
+        assert!(!serde_json::to_string(&md).unwrap().contains("activation"));
+        md.activation = ActivationMode::Live;
+        let text = serde_json::to_string(&md).unwrap();
+        assert!(text.ends_with(r#","activation":"live"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ManagedDomain>(&text).unwrap(), md);
     }
 }

@@ -1,6 +1,7 @@
 //! Values of the domain: names, windows, key types, settings, jobs. No I/O, and time only as a parameter.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod authority;
 pub mod directive;
 mod domain;
@@ -15,6 +16,7 @@ mod status;
 pub mod time;
 mod window;
 
+pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
 pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    CaSettings, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode, RequireHttps, Window,
+    ActivationMode, CaSettings, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode,
+    RequireHttps, Window,
 };
 
 /// The only protocol for certificates that there is (`MDCertificateProtocol`).
@@ -43,6 +44,8 @@ pub struct Settings {
     pub profile_mandatory: Option<bool>,
     /// `MDRenewViaARI`
     pub ari_renewals: Option<bool>,
+    /// `MDActivation`
+    pub activation: Option<ActivationMode>,
     /// `MDMustStaple`
     pub must_staple: Option<bool>,
     /// `MDExternalAccountBinding`; `none` is a value, too
@@ -100,6 +103,10 @@ pub struct Globals {
     pub retry_failover: u32,
     /// `MDActivationDelay`; below zero is as good as none
     pub activation_delay: SignedDuration,
+    /// `MDActivationMinInterval`: between two restarts that the server makes by itself
+    pub activation_interval: SignedDuration,
+    /// `MDActivationWindow`: when it makes them, in local time; `None` for at any time
+    pub activation_window: Option<DailyWindow>,
     /// `MDStaplingKeepResponse`; a percentage is one of a week
     pub keep_response: Window,
     /// `MDStaplingRenewWindow`
@@ -182,6 +189,8 @@ impl Default for Globals {
             retry_delay: SignedDuration::from_secs(30),
             retry_failover: 13,
             activation_delay: SignedDuration::ZERO,
+            activation_interval: SignedDuration::from_hours(1),
+            activation_window: None,
             keep_response: Window::Length(SignedDuration::from_hours(7 * 24)),
             stapling_renew_window: Window::Percent(33),
             server_status: true,
@@ -252,6 +261,7 @@ impl Declared {
         md.profile = own.profile.clone().or_else(|| main.profile.clone());
         md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
         md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true);
+        md.activation = own.activation.or(main.activation).unwrap_or_default();
         md.cert_files.clone_from(&own.cert_files);
         md.pkey_files.clone_from(&own.key_files);
         md.cmd_dns_01.clone_from(&own.dns01_command);
@@ -320,7 +330,7 @@ mod tests {
             ..ManagedDomain::new(md.domains.clone()).unwrap()
         };
         assert_eq!(md, expected);
-        assert!(md.ari_renewals);
+        assert!(md.ari_renewals && md.activation.is_default());
     }
 
     #[test]
@@ -332,6 +342,7 @@ mod tests {
             profile: Some("short".into()),
             profile_mandatory: Some(true),
             ari_renewals: Some(false),
+            activation: Some(ActivationMode::Live),
             eab: Some(Some(Arc::new(Eab { kid: "k".to_owned(), hmac: "h".to_owned() }))),
             protocol: Some("Other".into()),
             warn_window: Some(Window::Percent(1)),
@@ -340,6 +351,7 @@ mod tests {
         let inherited = complete(Settings::default(), &main);
         assert_eq!((inherited.must_staple, inherited.stapling, inherited.profile_mandatory), (true, true, true));
         assert_eq!((inherited.ari_renewals, inherited.require_https), (false, Some(RequireHttps::Permanent)));
+        assert_eq!(inherited.activation, ActivationMode::Live);
         assert_eq!((inherited.profile.as_deref(), inherited.ca.proto.as_deref()), (Some("short"), Some("Other")));
         assert_eq!((inherited.eab.unwrap().kid.as_str(), inherited.warn_window), ("k", Some(Window::Percent(1))));
         let own = Settings {
@@ -349,6 +361,7 @@ mod tests {
             profile: Some("long".into()),
             profile_mandatory: Some(false),
             ari_renewals: Some(true),
+            activation: Some(ActivationMode::Restart),
             eab: Some(None),
             protocol: Some(ACME.into()),
             ..Settings::default()
@@ -356,6 +369,7 @@ mod tests {
         let md = complete(own, &main);
         assert_eq!((md.must_staple, md.stapling, md.profile_mandatory, md.ari_renewals), (false, false, false, true));
         assert_eq!((md.require_https, md.eab.is_none(), md.profile.as_deref()), (None, true, Some("long")));
+        assert_eq!(md.activation, ActivationMode::Restart);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind};
 
 use super::*;
-use crate::model::{Eab, MatchNames, MemberMode, RenewMode, RequireHttps};
+use crate::model::{ActivationMode, DailyWindow, Eab, MatchNames, MemberMode, RenewMode, RequireHttps};
 
 #[derive(Default)]
 struct Config {
@@ -59,13 +59,16 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 50] = {
+const TABLE: [Row; 53] = {
     use Args::*;
     use Place::*;
     [
         ("<MDomain", Section, Server, true),
         ("<MDomainSet", Section, Server, true),
+        ("MDActivation", One, Anywhere, false),
         ("MDActivationDelay", One, Server, true),
+        ("MDActivationMinInterval", One, Server, false),
+        ("MDActivationWindow", One, Server, false),
         ("MDBaseServer", One, Server, true),
         ("MDCACertificateFile", One, Anywhere, true),
         ("MDCAChallenges", List, Anywhere, true),
@@ -225,6 +228,11 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDRetryFailover -1", "invalid argument, must be a number > 0"),
         (OUT, "MDRetryFailover many", "invalid argument, must be a number > 0"),
         (OUT, "MDActivationDelay x", "unrecognized duration format"),
+        (OUT, "MDActivation on", "unknown 'on', use 'restart', 'live' or 'graceful'"),
+        (OUT, "MDActivationMinInterval 0", "interval cannot be less than one second: '0'"),
+        (IN, "MDActivationMinInterval 1h", "is not allowed inside an '<MDomainSet' context"),
+        (OUT, "MDActivationWindow 3-5", "has unrecognized format: '3-5', use hours like 03:00-05:00"),
+        (IN, "MDActivationWindow any", "is not allowed inside an '<MDomainSet' context"),
         (OUT, "MDMatchNames some", "invalid argument, must be a 'all' or 'servernames'"),
         (OUT, "MDRenewWorkers 0", "must be a number from 1 to 64"),
         (OUT, "MDRenewWorkers 65", "must be a number from 1 to 64"),
@@ -251,6 +259,8 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         (OUT, "MDRetryDelay 1ms"),
         (OUT, "MDRetryFailover 1"),
         (OUT, "MDActivationDelay -2"),
+        (OUT, "MDActivationMinInterval 10mi"),
+        (OUT, "MDActivationWindow 03:00-05:00"),
         (OUT, "MDBaseServer ON"),
         (OUT, "MDMatchNames ServerNames"),
         (OUT, "MDRenewWorkers 64"),
@@ -283,6 +293,8 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         retry_delay: SignedDuration::from_millis(1),
         retry_failover: 1,
         activation_delay: SignedDuration::from_hours(-48),
+        activation_interval: SignedDuration::from_mins(10),
+        activation_window: Some(DailyWindow::parse("03:00-05:00").unwrap()),
         base_server: true,
         match_names: MatchNames::ServerNames,
         renew_workers: NonZeroU8::new(64).unwrap(),
@@ -318,6 +330,7 @@ fn properties_stay_where_they_are_said() {
         "MDProfile short",
         "MDProfileMandatory on",
         "MDRenewViaARI off",
+        "MDActivation Live",
         "MDExternalAccountBinding eab.json",
         "MDRequireHttps Permanent",
         "MDStapling on",
@@ -343,6 +356,7 @@ fn properties_stay_where_they_are_said() {
         profile: Some("short".into()),
         profile_mandatory: Some(true),
         ari_renewals: Some(false),
+        activation: Some(ActivationMode::Live),
         eab: eab("k", "h"),
         require_https: Some(Some(RequireHttps::Permanent)),
         stapling: Some(true),
@@ -431,4 +445,19 @@ fn the_store_is_locked_if_that_is_wanted_with_a_wait() {
         config.run(OUT, &format!("MDStoreLocks {text}")).unwrap();
         assert_eq!(config.globals.store_locks, wait.map(std::time::Duration::from_millis), "{text}");
     }
+}
+
+#[test]
+fn certificates_are_used_when_the_mode_and_the_window_say() {
+    let rows =
+        [("restart", ActivationMode::Restart), ("LIVE", ActivationMode::Live), ("Graceful", ActivationMode::Graceful)];
+    for (text, mode) in rows {
+        let mut config = Config::new();
+        config.run(OUT, &format!("MDActivation {text}")).unwrap();
+        assert_eq!(config.settings.activation, Some(mode), "{text}");
+    }
+    let mut config = Config::new();
+    config.run(OUT, "MDActivationWindow 23:00-01:00").unwrap();
+    config.run(OUT, "MDActivationWindow Any").unwrap();
+    assert_eq!(config.globals.activation_window, None);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::{ParseError, Url};
 
 use super::{CA_NAMES, Scope};
-use crate::model::{Eab, MatchNames, RenewMode, RequireHttps, Unit, parse_duration};
+use crate::model::{ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, Unit, parse_duration};
 
 /// What `MDStoreLocks on` waits for the lock.
 const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -137,6 +137,23 @@ pub(super) fn renew_mode(text: &str) -> Result<RenewMode, String> {
         "manual" | "stick" => Ok(RenewMode::Manual),
         other => Err(format!("unknown MDDriveMode {other}, use 'auto', 'always' or 'manual'")),
     }
+}
+
+pub(super) fn activation(text: &str) -> Result<ActivationMode, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "restart" => Ok(ActivationMode::Restart),
+        "live" => Ok(ActivationMode::Live),
+        "graceful" => Ok(ActivationMode::Graceful),
+        _ => Err(format!("unknown '{text}', use 'restart', 'live' or 'graceful'")),
+    }
+}
+
+/// Hours of the day; `None` for the word `any`.
+pub(super) fn daily_window(text: &str) -> Result<Option<DailyWindow>, String> {
+    if text.eq_ignore_ascii_case("any") {
+        return Ok(None);
+    }
+    DailyWindow::parse(text).map(Some).map_err(|err| err.to_string())
 }
 
 pub(super) fn require_https(text: &str) -> Result<Option<RequireHttps>, String> {
