@@ -517,6 +517,7 @@ mod tests {
                 ("challenges/a.org/acme-tls-alpn-01-privkey.pem", 0o600),
                 ("tmp", 0o700),
                 ("ocsp", 0o755),
+                ("live", 0o755),
             ];
             for (path, expected) in rows {
                 assert_eq!(mode(&store, path), expected, "{path}");
@@ -547,6 +548,7 @@ mod tests {
             ("challenges/a.org", server),
             ("challenges/a.org/md.json", me),
             ("ocsp", server),
+            ("live", server),
             ("accounts", me),
             ("domains", me),
             ("domains/a.org", me),

@@ -24,6 +24,8 @@ pub enum Group {
     Archive,
     /// OCSP responses; the item `other` is for certificates without a managed domain.
     Ocsp,
+    /// What is served before a start has put it into [`Group::Domains`].
+    Live,
 }
 
 /// One file of an item.
@@ -55,6 +57,8 @@ pub enum Aspect {
     TlsAlpn01Key(KeySpec),
     /// `acme-tls-alpn-01-pubcert[.<curve>].pem`: the challenge certificate.
     TlsAlpn01Cert(KeySpec),
+    /// `live.json`: keys, always encrypted, and certificates of a whole set.
+    LiveJson,
     /// `ocsp-<hex>.json`: the response for the certificate with this SHA-1 fingerprint.
     OcspJson([u8; 20]),
 }
@@ -68,8 +72,16 @@ struct Rule {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Self; 7] =
-        [Self::Accounts, Self::Challenges, Self::Domains, Self::Staging, Self::Tmp, Self::Archive, Self::Ocsp];
+    pub const ALL: [Self; 8] = [
+        Self::Accounts,
+        Self::Challenges,
+        Self::Domains,
+        Self::Staging,
+        Self::Tmp,
+        Self::Archive,
+        Self::Ocsp,
+        Self::Live,
+    ];
 
     #[rustfmt::skip]
     fn rule(self) -> Rule {
@@ -81,6 +93,7 @@ impl Group {
             Self::Tmp        => ("tmp",        0o700, 0o600, false),
             Self::Archive    => ("archive",    0o700, 0o600, false),
             Self::Ocsp       => ("ocsp",       0o755, 0o644, true),
+            Self::Live       => ("live",       0o755, 0o644, true),
         };
         Rule { name, dir_mode, file_mode, of_server }
     }
@@ -107,7 +120,7 @@ impl Group {
     /// Whether private keys are kept encrypted here, so that anybody may read the files.
     #[must_use]
     pub fn encrypts_keys(self) -> bool {
-        matches!(self, Self::Accounts | Self::Staging)
+        matches!(self, Self::Accounts | Self::Staging | Self::Live)
     }
 
     /// The mode of a file.
@@ -140,6 +153,7 @@ impl Aspect {
             Self::Http01 => "acme-http-01.txt".to_owned(),
             Self::TlsAlpn01Key(spec) => pem("acme-tls-alpn-01-privkey", spec),
             Self::TlsAlpn01Cert(spec) => pem("acme-tls-alpn-01-pubcert", spec),
+            Self::LiveJson => "live.json".to_owned(),
             Self::OcspJson(sha1) => format!("ocsp-{}.json", HEXLOWER.encode(sha1)),
         }
     }
@@ -235,6 +249,7 @@ mod tests {
             ("tmp", 0o700, 0o600),
             ("archive", 0o700, 0o600),
             ("ocsp", 0o755, 0o600),
+            ("live", 0o755, 0o644),
         ];
         assert_eq!(modes, expected);
         assert_eq!(Group::Challenges.file_mode(&Aspect::Http01), 0o644);
