@@ -16,6 +16,7 @@ mod summary;
 pub(crate) mod test_ca;
 #[cfg(test)]
 pub(crate) mod test_ocsp;
+mod tls_pair;
 
 pub use alpn::alpn_certificate;
 pub use certificate::Certificate;
@@ -28,6 +29,7 @@ pub use ocsp::{OcspAnswer, OcspError, OcspIssuer, Revocation, ocsp_request, read
 pub use sct::Sct;
 pub use self_signed::self_signed;
 pub use summary::Summary;
+pub use tls_pair::{TlsPair, TlsPointers};
 
 /// Why a key, a request or a signature could not be made or read. Never tells a secret.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,105 @@
+//! A key with its certificates as TLS handshakes take them: decoded once, used by many.
+
+use std::ffi::c_void;
+use std::fmt;
+
+use foreign_types::ForeignType;
+use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
+use openssl::x509::X509;
+
+use super::{Chain, CryptoError, PrivateKey, Summary};
+
+/// A private key, the certificate for it, and those that lead to a root. OpenSSL wipes the key when the last user drops it.
+pub struct TlsPair {
+    key: PKey<Private>,
+    leaf: X509,
+    issuers: Stack<X509>,
+    sha1: [u8; 20],
+    summary: Summary,
+}
+
+/// What OpenSSL's functions take; good as long as the [`TlsPair`] lives.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsPointers {
+    /// `X509 *`
+    pub leaf: *mut c_void,
+    /// `EVP_PKEY *`
+    pub key: *mut c_void,
+    /// `STACK_OF(X509) *`: the issuers only
+    pub issuers: *mut c_void,
+}
+
+impl TlsPair {
+    /// Decodes the certificates.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot read one, or the key is another one's.
+    pub fn new(key: &PrivateKey, chain: &Chain) -> Result<Self, CryptoError> {
+        let leaf = chain.leaf();
+        if !key.fits(leaf) {
+            return Err(key.unsuitable("be used with another's certificate"));
+        }
+        let mut issuers = Stack::new()?;
+        for issuer in &chain.certificates()[1..] {
+            issuers.push(issuer.x509()?)?;
+        }
+        Ok(Self { key: key.pkey().clone(), leaf: leaf.x509()?, issuers, sha1: leaf.sha1(), summary: leaf.summary() })
+    }
+
+    /// For OpenSSL, which takes references of its own to what it keeps.
+    #[must_use]
+    pub fn pointers(&self) -> TlsPointers {
+        TlsPointers {
+            leaf: self.leaf.as_ptr().cast(),
+            key: self.key.as_ptr().cast(),
+            issuers: self.issuers.as_ptr().cast(),
+        }
+    }
+
+    /// The SHA-1 of the certificate, by which the TLS module asks for a staple.
+    #[must_use]
+    pub fn sha1(&self) -> &[u8; 20] {
+        &self.sha1
+    }
+
+    /// Facts about the certificate.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
+impl fmt::Debug for TlsPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TlsPair({})", self.summary.serial_hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::self_signed;
+    use crate::model::{DomainName, KeySpec, Timestamp};
+
+    fn certificate(key: &PrivateKey) -> Vec<u8> {
+        let names = [DomainName::parse("pair.test").unwrap()];
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        self_signed(key, "pair", &names, now, 14).unwrap().to_pem().into_bytes()
+    }
+
+    #[test]
+    fn a_pair_is_of_one_key_and_has_all_issuers() {
+        let spec = KeySpec::Ec { curve: "P-256".to_owned() };
+        let [key, other] = [0, 1].map(|_| PrivateKey::generate(&spec).unwrap());
+        let text = [certificate(&key), certificate(&other), certificate(&other)].concat();
+        let chain = Chain::from_pem(&text).unwrap();
+        let pair = TlsPair::new(&key, &chain).unwrap();
+        assert_eq!((pair.issuers.len(), pair.sha1()), (2, &chain.leaf().sha1()));
+        assert_eq!(pair.summary(), &chain.leaf().summary());
+        let pointers = pair.pointers();
+        assert!(![pointers.leaf, pointers.key, pointers.issuers].iter().any(|pointer| pointer.is_null()));
+        assert!(matches!(TlsPair::new(&other, &chain), Err(CryptoError::Unsuitable { .. })));
+        assert!(!format!("{pair:?}").contains("PRIVATE"));
+    }
+}
