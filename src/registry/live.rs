@@ -104,6 +104,12 @@ impl LiveSet {
         set
     }
 
+    /// Whether there is a certificate at this position, and it does.
+    #[must_use]
+    pub(super) fn is_good(&self, position: usize) -> bool {
+        self.certificates.get(position).is_some_and(Option::is_some) && !self.unfit.contains(&position)
+    }
+
     /// The certificates in the store, where the administrator's are served and ours are to be ready all the same.
     #[must_use]
     pub fn kept_ready(vault: &Vault, md: &ManagedDomain) -> Option<Box<Self>> {

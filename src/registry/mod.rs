@@ -8,6 +8,7 @@ mod accounts;
 mod activation;
 mod adoption;
 mod ari;
+mod bundles;
 mod challenges;
 mod configured;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use crate::store::{Aspect, Group, Reachability};
 pub use activation::Activation;
 pub use adoption::Accounts;
 pub use ari::{Advice, Suggestion};
+pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
@@ -151,6 +153,8 @@ pub struct Registry {
     pub index: DomainIndex,
     /// The certificates that are stapled, and their responses.
     pub stapling: Arc<Stapling>,
+    /// Sets that went live since a start put them into `domains/`.
+    pub bundles: Arc<Bundles>,
     /// Positions of the domains that apply to each host.
     assigned: Vec<Vec<usize>>,
     staged_views: StagedViews,
@@ -376,7 +380,8 @@ impl Setup {
         }
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
-        let tells = true;
+        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), entries.iter().map(|entry| &entry.md));
+        let (bundles, tells) = (Arc::new(bundles), true);
         Ok(Registry {
             vault,
             clock,
@@ -384,6 +389,7 @@ impl Setup {
             entries,
             index,
             stapling,
+            bundles,
             assigned,
             staged_views,
             accounts,

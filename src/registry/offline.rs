@@ -13,8 +13,8 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Stapling, Vault, schedule, staged,
-    suitable, turn,
+    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Stapling, Vault, schedule,
+    staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -85,12 +85,14 @@ impl Registry {
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
         let assigned = Vec::new();
+        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), entries.iter().map(|entry| &entry.md));
         Ok(Self {
             clock,
             globals,
             entries,
             index,
             stapling,
+            bundles: Arc::new(bundles),
             assigned,
             staged_views,
             accounts,

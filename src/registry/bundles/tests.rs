@@ -1,0 +1,241 @@
+//! Tests of sets that go live, with several processes that share counters.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::acme::fake_ca::FakeCa;
+use crate::crypto::{Chain, PrivateKey, self_signed};
+use crate::model::{DomainName, KeySpec, KeySpecs};
+use crate::registry::LiveSet;
+use crate::registry::disk::Call;
+use crate::registry::world::{World, logged, p256, watch_log};
+use crate::store::Store;
+
+/// A world in which sets go live.
+fn world(names: &[&str]) -> World {
+    let mut world = World::new(names);
+    world.declared.iter_mut().for_each(|one| one.settings.activation = Some(ActivationMode::Live));
+    world
+}
+
+/// What the processes of a server share.
+fn counters() -> &'static [AtomicU32] {
+    (0..Bundles::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
+}
+
+/// A process of a server that started now.
+fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
+    let registry = world.start(true);
+    let domains = registry.entries.iter().map(|entry| &entry.md);
+    let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, domains);
+    bundles.open(Some(counters));
+    bundles
+}
+
+/// A staged renewal of the domain, which the server has none of yet.
+fn stage(world: &World, name: &str) {
+    drop(world.run(true));
+    assert!(world.staged_job(name).finished);
+}
+
+fn serial(bundles: &Bundles) -> Option<String> {
+    Some(bundles.current(0)?.pairs[0].1.summary().serial_hex())
+}
+
+fn reads(world: &World) -> usize {
+    world.store.count(Call::Load, Group::Live, None)
+}
+
+fn published(bundles: &Bundles, now: Timestamp) -> Published {
+    bundles.publish(0, &LiveSet::default(), now).unwrap()
+}
+
+fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
+    let key = PrivateKey::generate(spec).unwrap();
+    let names: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+    let chain = Chain::from_pem(self_signed(&key, "x", &names, now, 14).unwrap().to_pem().as_bytes()).unwrap();
+    Pair { spec: spec.clone(), key, chain }
+}
+
+fn put(world: &World, name: &str, pairs: Vec<Pair>) {
+    let text = Bundle { ca_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
+}
+
+#[test]
+fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
+    let (name, world, counters) = ("all.live.test", world(&["all.live.test"]), counters());
+    let [worker, child] = [0, 1].map(|_| process(&world, counters));
+    assert_eq!((serial(&child), published(&worker, world.clock.now())), (None, Published::Nothing));
+    stage(&world, name);
+    assert_eq!(serial(&worker), None, "staged is not live");
+    let Published::Live(facts) = published(&worker, world.clock.now()) else { panic!("it is good") };
+    let before = reads(&world);
+    for _ in 0..3 {
+        assert_eq!(serial(&child), Some(facts[0].serial_hex()));
+    }
+    assert_eq!((reads(&world) - before, child.refresh(), serial(&worker)), (1, 0, serial(&child)));
+    let served = child.current(0).unwrap();
+    assert!(served.is_whole && served.has(served.pairs[0].1.sha1()) && !served.has(&[0; 20]));
+    assert_eq!(served.ca_url.as_deref(), Some(FakeCa::DIRECTORY));
+    assert_eq!(published(&worker, world.clock.now()), Published::Nothing, "it is live already");
+    assert_eq!(
+        serial(&process(&world, counters)),
+        serial(&child),
+        "a process that starts now has it without being told"
+    );
+    assert!(!world.text(Group::Live, name, &Aspect::LiveJson).unwrap().contains("BEGIN PRIVATE KEY"));
+}
+
+#[test]
+fn only_domains_that_have_changed_are_read_again() {
+    let (world, counters) = (world(&["a.only.test", "b.only.test"]), counters());
+    assert_ne!(counter_of("a.only.test"), counter_of("b.only.test"));
+    let child = process(&world, counters);
+    let now = world.clock.now();
+    put(&world, "b.only.test", vec![pair(&p256(), &["b.only.test"], now)]);
+    assert_eq!((child.refresh(), reads(&world)), (0, 0), "nobody has told");
+    child.announce(1);
+    assert_eq!((child.refresh(), reads(&world), child.refresh()), (1, 1, 0));
+    assert!(child.current(0).is_none() && child.current(1).is_some() && child.current(2).is_none());
+    // Told again, with the same.
+    child.announce(1);
+    let former = child.current(1).unwrap();
+    assert_eq!((reads(&world), child.refresh()), (2, 0));
+    assert!(Arc::ptr_eq(&former, &child.current(1).unwrap()));
+}
+
+#[test]
+fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
+    let (mut world, counters) = (world(&["restart.mode.test", "static.mode.test"]), counters());
+    world.declared[0].settings.activation = Some(ActivationMode::Restart);
+    world.declared[1].settings.cert_files = vec!["/none".to_owned()];
+    world.declared[1].settings.key_files = vec!["/none".to_owned()];
+    let bundles = process(&world, counters);
+    assert!(bundles.is_empty() && !bundles.is_live(0) && !bundles.is_live(1));
+    assert_eq!(published(&bundles, world.clock.now()), Published::Nothing);
+}
+
+#[test]
+fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
+    watch_log();
+    let (name, mut world, counters) = ("bad.live.test", world(&["bad.live.test"]), counters());
+    let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
+    world.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), p384.clone()])));
+    let now = world.clock.now();
+    let good = || pair(&p256(), &[name], now);
+    put(&world, name, vec![good(), pair(&p384, &[name], now)]);
+    let child = process(&world, counters);
+    let first = serial(&child);
+    assert!(first.is_some(), "what was live when the server ended is live again");
+
+    let mixed = Pair { key: good().key, ..good() };
+    let other = World::new(&["x.test"]);
+    let foreign = Bundle { ca_url: None, pairs: vec![good()] }.to_json(other.store.secret()).unwrap();
+    let json = |pairs| Bundle { ca_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    let rows: [(&str, Vec<u8>); 9] = [
+        ("cannot be read", b"{".to_vec()),
+        ("cannot be read", b"".to_vec()),
+        ("there is nothing in it", br#"{"pairs":[]}"#.to_vec()),
+        ("there is nothing in it", json(vec![pair(&KeySpec::Default, &[name], now)])),
+        ("certificate(P-256) is there twice", json(vec![good(), good()])),
+        ("do not match", json(vec![mixed])),
+        ("is not for bad.live.test", json(vec![pair(&p256(), &["other.test"], now)])),
+        ("is not valid before", json(vec![pair(&p256(), &[name], now + SignedDuration::from_hours(100))])),
+        ("private key(P-256)", foreign),
+    ];
+    for (number, (words, text)) in rows.into_iter().enumerate() {
+        world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
+        child.announce(0);
+        assert_eq!(serial(&child), first, "{words}");
+        assert!(logged("MD0035", words) > 0, "{words}");
+        assert_eq!(logged("MD0035", name), number + 1, "said once: {words}");
+        assert_eq!(serial(&child), first);
+    }
+    world.store.purge(Group::Live, name).unwrap();
+    child.announce(0);
+    assert_eq!(serial(&child), first, "a start has moved it");
+    put(&world, name, vec![good()]);
+    child.announce(0);
+    let served = child.current(0).unwrap();
+    assert!(serial(&child) != first && !served.is_whole);
+}
+
+#[test]
+fn one_that_has_expired_stays_until_there_is_another() {
+    let (name, world, counters) = ("old.live.test", world(&["old.live.test"]), counters());
+    put(&world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    world.clock.advance(SignedDuration::from_hours(24 * 30));
+    assert!(serial(&process(&world, counters)).is_some());
+}
+
+#[test]
+fn a_renewal_goes_live_when_its_time_has_come() {
+    let (name, world, counters) = ("time.live.test", world(&["time.live.test"]), counters());
+    let worker = process(&world, counters);
+    let mut complete = LiveSet::stored(&world.vault, &world.start(true).entries[0].md);
+    complete.state = Some(crate::model::State::Complete);
+    stage(&world, name);
+    let mut job = world.staged_job(name);
+    let (now, at) = (world.clock.now(), world.clock.now() + SignedDuration::from_hours(2));
+    job.valid_from = Some(at);
+    world.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
+    assert_eq!(worker.publish(0, &complete, now).unwrap(), Published::NotBefore(at));
+    assert_eq!(serial(&worker), None);
+    assert!(matches!(worker.publish(0, &complete, at).unwrap(), Published::Live(_)));
+    // Where nothing is served there is nothing to wait for.
+    world.store.purge(Group::Live, name).unwrap();
+    assert!(matches!(published(&worker, now), Published::Live(_)));
+}
+
+#[test]
+fn what_is_damaged_or_not_complete_in_staging_stays_there() {
+    let (name, world, counters) = ("part.live.test", world(&["part.live.test"]), counters());
+    let worker = process(&world, counters);
+    stage(&world, name);
+    let (chain, now) = (Aspect::Chain(p256()), world.clock.now());
+    let text = world.text(Group::Staging, name, &chain).unwrap();
+    world.put(Group::Staging, name, &chain, "damaged");
+    assert!(matches!(published(&worker, now), Published::Unusable(_) | Published::Incomplete(_)));
+    world.store.remove(Group::Staging, name, &chain).unwrap();
+    assert!(matches!(published(&worker, now), Published::Incomplete(_)));
+    assert!(serial(&worker).is_none() && !world.store.exists(Group::Live, name, &Aspect::LiveJson));
+    world.put(Group::Staging, name, &chain, &text);
+    world.store.refuse(Call::Write, Group::Live);
+    assert!(worker.publish(0, &LiveSet::default(), now).is_err());
+    assert_eq!(
+        (serial(&worker), counters[0].load(Ordering::Relaxed)),
+        (None, 0),
+        "nobody is told of what is not there"
+    );
+    world.store.recover();
+    assert!(matches!(published(&worker, now), Published::Live(_)));
+}
+
+#[test]
+fn handshakes_during_changes_find_a_key_that_fits() {
+    let (name, world, counters) = ("swap.live.test", world(&["swap.live.test"]), counters());
+    let now = world.clock.now();
+    let sets: Vec<_> = (0..4).map(|_| pair(&p256(), &[name], now)).collect();
+    put(&world, name, vec![sets[0].clone()]);
+    let child = process(&world, counters);
+    let known: HashSet<_> = sets.iter().map(|set| set.chain.leaf().sha1()).collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let served = child.current(0).unwrap();
+                    assert!(known.contains(served.pairs[0].1.sha1()));
+                }
+            });
+        }
+        for turn in 0..40 {
+            put(&world, name, vec![sets[turn % sets.len()].clone()]);
+            child.announce(0);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    child.refresh();
+    assert_eq!(child.current(0).unwrap().pairs[0].1.sha1(), &sets[39 % sets.len()].chain.leaf().sha1());
+}
