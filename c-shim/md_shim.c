@@ -107,6 +107,52 @@ int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length)
     return copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)length);
 }
 
+void md_shim_context_set_certify(SSL_CTX *context, md_rs_certify_fn *certify, void *data)
+{
+    SSL_CTX_set_cert_cb(context, certify, data);
+}
+
+int md_shim_ssl_is_decided(SSL *ssl)
+{
+    static const unsigned char challenge[] = "acme-tls/1";
+    const unsigned char *protocol = NULL;
+    unsigned int length = 0;
+    unsigned char none;
+
+    SSL_get0_alpn_selected(ssl, &protocol, &length);
+    return SSL_get_peer_finished(ssl, &none, 0) > 0
+           || (length == sizeof(challenge) - 1 && !memcmp(protocol, challenge, length));
+}
+
+void md_shim_ssl_clear_certificates(SSL *ssl)
+{
+    SSL_certs_clear(ssl);
+}
+
+int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers)
+{
+    return SSL_use_cert_and_key(ssl, leaf, key, issuers, 1) == 1;
+}
+
+static int not_resumable(SSL *ssl, int is_forward_secure)
+{
+    (void)ssl;
+    (void)is_forward_secure;
+    return 1;
+}
+
+void md_shim_ssl_forget_session(SSL *ssl)
+{
+    /* Up to TLS 1.2, and from TLS 1.3 on. */
+    SSL_set_not_resumable_session_callback(ssl, not_resumable);
+    SSL_set_num_tickets(ssl, 0);
+}
+
+conn_rec *md_shim_ssl_connection(const SSL *ssl)
+{
+    return SSL_get_app_data(ssl);
+}
+
 int md_shim_connection_key_kind(const conn_rec *connection)
 {
     const SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);

@@ -50,6 +50,7 @@ typedef int md_rs_ocsp_response_fn(server_rec *server, conn_rec *connection, con
                                    ap_ssl_ocsp_copy_resp *copy, void *data);
 typedef int md_rs_init_server_fn(server_rec *server, apr_pool_t *pool, int is_proxy, SSL_CTX *context);
 typedef int md_rs_status_request_fn(SSL *ssl, void *data);
+typedef int md_rs_certify_fn(SSL *ssl, void *data);
 typedef int md_rs_monitor_fn(apr_pool_t *pool, server_rec *server);
 typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
 
@@ -75,6 +76,7 @@ md_rs_ocsp_prime_fn md_rs_ocsp_prime;
 md_rs_ocsp_response_fn md_rs_ocsp_response;
 md_rs_init_server_fn md_rs_init_server;
 md_rs_status_request_fn md_rs_status_request;
+md_rs_certify_fn md_rs_certify;
 md_rs_monitor_fn md_rs_monitor;
 md_rs_watchdog_fn md_rs_watchdog;
 
@@ -125,6 +127,19 @@ md_status_callback md_shim_context_status_callback(SSL_CTX *context);
 void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback callback);
 /* SHA-1 of the certificate that the handshake has chosen, 20 bytes; 0 if there is none. OpenSSL computes it once. */
 int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1);
+/* Has `certify` called in each handshake of the context that sends a certificate, before one is chosen. */
+void md_shim_context_set_certify(SSL_CTX *context, md_rs_certify_fn *certify, void *data);
+/* Whether the certificates of a handshake are not ours to exchange: the client has accepted them in an earlier handshake of
+ * the connection (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now. */
+int md_shim_ssl_is_decided(SSL *ssl);
+/* Takes out of a handshake what the host has. */
+void md_shim_ssl_clear_certificates(SSL *ssl);
+/* Has a handshake use an X509, an EVP_PKEY and a STACK_OF(X509) in place of others of that type of key; 0 if it cannot. */
+int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers);
+/* Sees to it that nobody resumes the session that a handshake begins. */
+void md_shim_ssl_forget_session(SSL *ssl);
+/* The connection of a handshake, as mod_ssl keeps it. */
+conn_rec *md_shim_ssl_connection(const SSL *ssl);
 /* Has a copy of the response sent to the client; 0 if memory is out. */
 int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length);
 

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
+use super::live;
 use super::log::for_request;
 use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
@@ -26,7 +27,11 @@ const RETRY_AFTER: &str = "30";
 /// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
 pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
     let is_challenge = request.path().is_some_and(|path| path.starts_with(CHALLENGES));
-    if is_challenge || !request.connection()?.is_tls() || !request.server()?.config()?.host.has_placeholder() {
+    let (connection, server) = (request.connection()?, request.server()?);
+    if is_challenge || !connection.is_tls() || !server.config()?.host.has_placeholder() {
+        return Ok(Answer::Declined);
+    }
+    if live::is_trusted(server, connection)? {
         return Ok(Answer::Declined);
     }
     request.set_error_header(c"Retry-After", RETRY_AFTER);

@@ -49,6 +49,7 @@ pub struct HostState {
     tls: AtomicBool,
     placeholder: AtomicBool,
     stapled: AtomicBool,
+    managed: AtomicBool,
 }
 
 /// Values that a server has for itself.
@@ -156,6 +157,17 @@ impl HostState {
     /// The host has got a placeholder as its certificate.
     pub fn set_placeholder(&self) {
         self.placeholder.store(true, Ordering::Relaxed);
+    }
+
+    /// The host has got the certificates of its domain from the store, or a placeholder for them.
+    pub fn set_managed(&self) {
+        self.managed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its certificates are those of its domain in the store, or a placeholder for them.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.managed.load(Ordering::Relaxed)
     }
 
     /// Its certificates are ours to staple.

@@ -12,7 +12,7 @@ use super::hooks::{self, CertificateFiles, Stop};
 use super::pool::{Pool, text};
 use super::request::{Answer, Connection, Request};
 use super::server::{Server, strings};
-use super::{alpn, log, process, stapling, threads};
+use super::{alpn, live, log, process, stapling, threads};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -163,7 +163,9 @@ unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, _gracef
 unsafe extern "C" fn md_rs_monitor(_pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
     guard("monitor", sys::DECLINED, || {
         // SAFETY: the main server of the configuration in force.
-        stapling::monitor(unsafe { Server::from_raw(server) }?)?;
+        let main = unsafe { Server::from_raw(server) }?;
+        stapling::monitor(main)?;
+        live::monitor(main)?;
         Ok(sys::DECLINED)
     })
 }

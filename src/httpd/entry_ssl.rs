@@ -1,4 +1,4 @@
-//! The functions that TLS calls about staples: at the start for each certificate and host, and in handshakes.
+//! The functions that TLS calls about certificates and staples: at the start for each certificate and host, and in handshakes.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -7,20 +7,27 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::live::{self, Certify};
 use super::pool::{Pool, text};
+use super::request::Connection;
 use super::server::Server;
 use super::stapling;
-use crate::registry::{Sha1, Staple};
+use crate::registry::{Served, Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_ocsp_prime_fn = Some(md_rs_ocsp_prime);
 const _: sys::md_rs_ocsp_response_fn = Some(md_rs_ocsp_response);
 const _: sys::md_rs_init_server_fn = Some(md_rs_init_server);
 const _: sys::md_rs_status_request_fn = Some(md_rs_status_request);
+const _: sys::md_rs_certify_fn = Some(md_rs_certify);
 
 /// What a callback for status requests tells OpenSSL: a response is set, or there is none.
 const STAPLED: c_int = 0;
 const NOTHING: c_int = 3;
+
+/// What a callback for certificates tells OpenSSL: the handshake goes on, or ends.
+const GO_ON: c_int = 1;
+const END: c_int = 0;
 
 /// A TLS host whose status requests come to us.
 struct StatusRequests {
@@ -78,8 +85,7 @@ unsafe extern "C" fn md_rs_ocsp_response(
     })
 }
 
-/// mod_ssl has set up a host. Status requests come to us first from now on: mod_ssl passes them on for certificates only
-/// that it knew at the start.
+/// mod_ssl has set up a host.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_init_server(
     server: *mut sys::server_rec,
@@ -88,20 +94,80 @@ unsafe extern "C" fn md_rs_init_server(
     context: *mut sys::SSL_CTX,
 ) -> c_int {
     guard("init_server", sys::OK, || {
-        // SAFETY: a server of the configuration being set up.
-        if is_proxy != 0 || !stapling::init_host(unsafe { Server::from_raw(server) }?)? {
+        if is_proxy != 0 {
             return Ok(sys::OK);
         }
-        // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
-        let pool = unsafe { Pool::from_raw(pool) }?;
-        let context = present(context, "TLS settings")?.as_ptr();
-        // SAFETY: the live context of the host.
-        let former = unsafe { sys::md_shim_context_status_callback(context) };
-        let data = pool.keep_raw(StatusRequests { host: present(server, "server")?, former });
-        let ours = sys::md_status_callback { answer: Some(md_rs_status_request), data: data.cast() };
-        // SAFETY: as above; the data lives as long as the context is used.
-        unsafe { sys::md_shim_context_set_status_callback(context, ours) };
+        let (raw, context) = (present(server, "server")?, present(context, "TLS settings")?.as_ptr());
+        // SAFETY: a server of the configuration being set up.
+        let server = unsafe { Server::from_raw(server) }?;
+        if stapling::init_host(server)? {
+            // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
+            let pool = unsafe { Pool::from_raw(pool) }?;
+            // SAFETY: the live context of the host, which is gone before the pool and the server.
+            unsafe { take_status_requests(raw, pool, context) };
+        }
+        if live::init_host(server)? {
+            // SAFETY: as above; the server is the data of the callback.
+            unsafe { sys::md_shim_context_set_certify(context, Some(md_rs_certify), raw.as_ptr().cast()) };
+        }
         Ok(sys::OK)
+    })
+}
+
+/// Status requests come to us first from now on: mod_ssl passes them on for certificates only that it knew at the start.
+///
+/// # Safety
+/// `context` is live, and gone before `pool` and `host`.
+unsafe fn take_status_requests(host: NonNull<sys::server_rec>, pool: Pool<'_>, context: *mut sys::SSL_CTX) {
+    // SAFETY: the caller's promise.
+    let former = unsafe { sys::md_shim_context_status_callback(context) };
+    let data = pool.keep_raw(StatusRequests { host, former });
+    let ours = sys::md_status_callback { answer: Some(md_rs_status_request), data: data.cast() };
+    // SAFETY: the caller's promise; the data lives as long as the context is used.
+    unsafe { sys::md_shim_context_set_status_callback(context, ours) };
+}
+
+/// A handshake of a host whose sets go live is about to choose a certificate. After a panic it has those of the start.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
+    guard("certify", GO_ON, || {
+        // SAFETY: set in `md_rs_init_server`: the host, which outlives its handshakes.
+        let server = unsafe { Server::from_raw(data.cast()) }?;
+        let ssl = present(ssl, "TLS state")?.as_ptr();
+        // SAFETY: the TLS state of a handshake, in its thread.
+        if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
+            return Ok(GO_ON);
+        }
+        match live::certify(server)? {
+            Certify::AsStarted => Ok(GO_ON),
+            // SAFETY: as above.
+            Certify::Set(set) => Ok(if unsafe { use_set(ssl, &set) } { GO_ON } else { END }),
+            Certify::Placeholder => {
+                // SAFETY: as above.
+                unsafe { sys::md_shim_ssl_forget_session(ssl) };
+                // SAFETY: as above.
+                let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
+                // SAFETY: mod_ssl keeps the live connection there.
+                live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
+                Ok(GO_ON)
+            }
+        }
+    })
+}
+
+/// Has the handshake use these certificates only; where there is none for a type of key, those that the host has had since its
+/// start. `false` if OpenSSL does not take one.
+///
+/// # Safety
+/// `ssl` is the state of a handshake that this thread is in.
+unsafe fn use_set(ssl: *mut sys::SSL, set: &Served) -> bool {
+    if set.is_whole {
+        // SAFETY: the caller's promise.
+        unsafe { sys::md_shim_ssl_clear_certificates(ssl) };
+    }
+    set.pairs.iter().map(|(_, pair)| pair.pointers()).all(|pointers| {
+        // SAFETY: the caller's promise; live objects, of which OpenSSL takes references of its own.
+        unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) != 0 }
     })
 }
 

@@ -8,7 +8,7 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, https, process, shared, stapling};
+use super::{answers, commands, driver, https, live, process, shared, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -91,6 +91,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
     let ca_requests = shared::ca_requests(main.process_pool()?);
+    live::open(main, &registry)?;
     let registered =
         driver::register(pconf, &registry, ca_requests).and_then(|()| stapling::register(pconf, main, &registry));
     // Set once, here.
@@ -103,7 +104,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
 /// First in a new child; threads may be started from now on.
 pub fn child_init(main: Server<'_>) {
     // Without the main server's configuration there is nothing to learn.
-    let _ = stapling::child_init(main);
+    let _ = stapling::child_init(main).and_then(|()| live::child_init(main));
 }
 
 /// A request, before mod_ssl or anything else looks at it.
@@ -177,10 +178,12 @@ fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, 
         report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
         let specs = md.key_specs().0;
         let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
+        host.set_managed();
         return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
     }
     setup.ensure_placeholder(md).map_err(|_| Stop)?;
     host.set_placeholder();
+    host.set_managed();
     report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
     files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
 }

@@ -5,7 +5,7 @@
 //!   entry, entry_ssl, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
 //!     boundary       panics and NULL end here
 //!     hooks          the phases of the server, in safe Rust
-//!     answers alpn driver stapling   requests and handshakes that are answered here; renewals and responses in a child
+//!     answers alpn driver live stapling   requests and handshakes that are answered here; renewals and responses in a child
 //! config                         our settings of one server, as directives set them
 //! pool server request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
@@ -22,6 +22,7 @@ mod entry;
 mod entry_ssl;
 pub mod hooks;
 mod https;
+pub mod live;
 pub mod log;
 pub mod pool;
 pub mod process;

@@ -31,6 +31,14 @@ pub fn signals(process: Pool<'_>, count: usize) -> Option<&'static [AtomicU32]> 
     Some(signals)
 }
 
+/// So many counters, which go on from start to start and have the same meaning in all generations of the server. `name` tells
+/// what they count.
+pub fn counters(process: Pool<'_>, name: &str, count: usize) -> Option<&'static [AtomicU32]> {
+    let pages = kept(process, name, count * size_of::<AtomicU32>())?.cast::<AtomicU32>();
+    // SAFETY: pages are aligned for anything, have room for so many, and stay. Zero is a good value.
+    Some(unsafe { slice::from_raw_parts(pages.as_ptr(), count) })
+}
+
 /// Memory of that name and size, full of zeros when it is made. Nobody ever unmaps it.
 fn kept(process: Pool<'_>, name: &str, size: usize) -> Option<NonNull<c_void>> {
     let key = CString::new(format!("mod_md_rs_{name}_{size}")).ok()?;

@@ -50,7 +50,7 @@ use crate::clock::Clock;
 use crate::crypto::Summary;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
+    ActivationMode, Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
     Status, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
@@ -327,6 +327,13 @@ impl Setup {
         stapling::is_stapled(only, stapling, others)
     }
 
+    /// Whether sets of the domain that the host at `position` gets its certificates from go live.
+    #[must_use]
+    pub fn goes_live(&self, position: usize) -> bool {
+        let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
+        md.is_some_and(|md| md.activation == ActivationMode::Live && !md.is_static())
+    }
+
     /// Sees to it that the domain has placeholders.
     ///
     /// # Errors
@@ -559,6 +566,12 @@ impl Setup {
 }
 
 impl Registry {
+    /// The position of the domain whose certificates the host at that position gets.
+    #[must_use]
+    pub fn position_at(&self, host: usize) -> Option<usize> {
+        self.assigned.get(host)?.first().copied()
+    }
+
     /// The domains that apply to the host at that position.
     pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
         let positions = self.assigned.get(host).map_or(&[][..], Vec::as_slice);
