@@ -206,6 +206,7 @@ messages! {
     MD0033 Warning "clients insist on a staple that a certificate does not get"
     MD0034 Warning "children do not learn of new OCSP responses"
     MD0035 Warning "a set that is to be served without a restart cannot be used"
+    MD0036 Notice "new certificates are served without a restart"
 }
 
 #[cfg(test)]

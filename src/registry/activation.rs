@@ -46,7 +46,8 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
     match live {
         Ok(keeps_some) => {
             report!(AH10068, "{name}: staged set activated");
-            let removed = if keeps_some { Ok(()) } else { forget_advice(vault, name) };
+            let removed = forget_live(vault, name);
+            let removed = removed.and_then(|()| if keeps_some { Ok(()) } else { forget_advice(vault, name) });
             if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
                 report!(MD0028, err.status; "{name}: what was staged is active but cannot be removed: {err}");
             }
@@ -212,6 +213,12 @@ fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
     if let Err(err) = tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
         note!(Error, err.status; "{name}: the staged set cannot be removed: {err}");
     }
+}
+
+/// What was live is older than what is served now, or the same.
+fn forget_live(vault: &Vault, name: &str) -> Result<(), PortError> {
+    let (store, aspect) = (vault.store(), Aspect::LiveJson);
+    if store.exists(Group::Live, name, &aspect) { store.purge(Group::Live, name).map_err(port_error) } else { Ok(()) }
 }
 
 /// What the CA suggests is about certificates that are served.

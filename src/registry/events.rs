@@ -30,6 +30,8 @@ pub enum Event<'a> {
     Renewed,
     /// A start has activated them.
     Installed,
+    /// They are served from now on, without a start.
+    Activated,
     /// The end of a certificate is near, and there is no other.
     Expiring,
     /// A renewal failed.
@@ -112,6 +114,7 @@ impl Event<'_> {
             Self::ChallengeTearDown(set_up) => format!("challenge-teardown:{}:{}", set_up.kind, set_up.name).into(),
             Self::Renewed => "renewed".into(),
             Self::Installed => "installed".into(),
+            Self::Activated => "activated".into(),
             Self::Expiring => "expiring".into(),
             Self::Errored => "errored".into(),
             Self::OcspRenewed => "ocsp-renewed".into(),
@@ -125,7 +128,7 @@ impl Event<'_> {
         match self {
             Self::Renewing | Self::Errored | Self::OcspErrored => Some(HOUR),
             Self::Renewed | Self::Installed | Self::Expiring | Self::OcspRenewed | Self::OcspRevoked => Some(DAY),
-            Self::ChallengeSetUp(_) | Self::ChallengeTearDown(_) => None,
+            Self::ChallengeSetUp(_) | Self::ChallengeTearDown(_) | Self::Activated => None,
         }
     }
 
@@ -397,6 +400,7 @@ mod tests {
             (Event::Renewing, "renewing"),
             (Event::Renewed, "renewed"),
             (Event::Installed, "installed"),
+            (Event::Activated, "activated"),
             (Event::Expiring, "expiring"),
             (Event::Errored, "errored"),
             (Event::OcspRenewed, "ocsp-renewed"),

@@ -11,7 +11,7 @@ use super::events::Event;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal};
 use super::turn::{self, Turn};
-use super::{Advice, Entry, Registry};
+use super::{Advice, Entry, Published, Registry};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -93,6 +93,7 @@ impl Renewal {
         let advice = Advice::load(&registry.vault, &md);
         let keys = entry.keys_to_renew(&advice, now);
         if journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now) {
+            go_live(position, &mut journal, registry, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
                 tell_renewed(&mut journal, registry, now);
                 journal.save_job()?;
@@ -227,6 +228,7 @@ impl Renewal {
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
         if is_ready {
+            go_live(self.position, journal, &self.registry, now);
             journal.save_for_commands();
             tell_renewed(journal, &self.registry, now);
         }
@@ -285,6 +287,31 @@ fn tell_next(job: &Job, next: Timestamp, now: Timestamp) {
         job.errors,
         format_human(next.duration_since(now))
     );
+}
+
+/// Has the server use what is staged, if it is to do so without a start. What is served stays if that fails, and the next start
+/// uses what is staged.
+fn go_live(position: usize, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
+    if !registry.bundles.is_live(position) {
+        return;
+    }
+    let name = journal.domain().name.clone();
+    // It tells that the renewal has ended.
+    if let Err(err) = journal.save_job() {
+        return report!(MD0035, err.status; "{name}: goes live at the next start only: {err}");
+    }
+    match registry.bundles.publish(position, &registry.entries[position].live, now) {
+        Ok(Published::Live(certificates)) => {
+            report!(MD0036, "{name}: its new certificates are live");
+            // That a command fails does not make them less live, and is in the log.
+            let _ = journal.raise(Event::Activated, &certificates.into_iter().map(Some).collect::<Vec<_>>());
+        }
+        Ok(Published::Nothing | Published::NotBefore(_)) => {}
+        Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+            report!(MD0035, "{name}: what is staged does not go live: {reason}");
+        }
+        Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
+    }
 }
 
 /// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.

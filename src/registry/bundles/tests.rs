@@ -32,9 +32,11 @@ fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
     bundles
 }
 
-/// A staged renewal of the domain, which the server has none of yet.
-fn stage(world: &World, name: &str) {
+/// A staged renewal of the domain, which the server has none of yet. It was made by one that does not go live.
+fn stage(world: &mut World, name: &str) {
+    let live = world.declared[0].settings.activation.take();
     drop(world.run(true));
+    world.declared[0].settings.activation = live;
     assert!(world.staged_job(name).finished);
 }
 
@@ -64,10 +66,10 @@ fn put(world: &World, name: &str, pairs: Vec<Pair>) {
 
 #[test]
 fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
-    let (name, world, counters) = ("all.live.test", world(&["all.live.test"]), counters());
+    let (name, mut world, counters) = ("all.live.test", world(&["all.live.test"]), counters());
     let [worker, child] = [0, 1].map(|_| process(&world, counters));
     assert_eq!((serial(&child), published(&worker, world.clock.now())), (None, Published::Nothing));
-    stage(&world, name);
+    stage(&mut world, name);
     assert_eq!(serial(&worker), None, "staged is not live");
     let Published::Live(facts) = published(&worker, world.clock.now()) else { panic!("it is good") };
     let before = reads(&world);
@@ -84,7 +86,26 @@ fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
         serial(&child),
         "a process that starts now has it without being told"
     );
-    assert!(!world.text(Group::Live, name, &Aspect::LiveJson).unwrap().contains("BEGIN PRIVATE KEY"));
+    assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+    assert_eq!(serial(&child), Some(facts[0].serial_hex()), "a child of the former generation goes on");
+}
+
+#[test]
+fn a_renewal_ends_with_its_certificates_live() {
+    watch_log();
+    let (name, world, counters) = ("end.live.test", world(&["end.live.test"]), counters());
+    let child = process(&world, counters);
+    let renewals = world.run(true);
+    let text = world.text(Group::Live, name, &Aspect::LiveJson).unwrap();
+    assert!(!text.contains("BEGIN PRIVATE KEY") && text.contains("BEGIN ENCRYPTED PRIVATE KEY"));
+    assert_eq!(logged("MD0036", name), 1);
+    child.announce(0);
+    let staged = world.text(Group::Staging, name, &Aspect::Chain(p256())).unwrap();
+    let leaf = crate::crypto::Certificate::from_pem(staged.as_bytes()).unwrap();
+    assert_eq!(serial(&child), Some(leaf.summary().serial_hex()));
+    assert!(world.staged_job(name).newest("message-activated").is_some());
+    world.go_on(&renewals);
+    assert_eq!(logged("MD0036", name), 1, "once");
 }
 
 #[test]
@@ -171,11 +192,11 @@ fn one_that_has_expired_stays_until_there_is_another() {
 
 #[test]
 fn a_renewal_goes_live_when_its_time_has_come() {
-    let (name, world, counters) = ("time.live.test", world(&["time.live.test"]), counters());
+    let (name, mut world, counters) = ("time.live.test", world(&["time.live.test"]), counters());
     let worker = process(&world, counters);
     let mut complete = LiveSet::stored(&world.vault, &world.start(true).entries[0].md);
     complete.state = Some(crate::model::State::Complete);
-    stage(&world, name);
+    stage(&mut world, name);
     let mut job = world.staged_job(name);
     let (now, at) = (world.clock.now(), world.clock.now() + SignedDuration::from_hours(2));
     job.valid_from = Some(at);
@@ -190,9 +211,9 @@ fn a_renewal_goes_live_when_its_time_has_come() {
 
 #[test]
 fn what_is_damaged_or_not_complete_in_staging_stays_there() {
-    let (name, world, counters) = ("part.live.test", world(&["part.live.test"]), counters());
+    let (name, mut world, counters) = ("part.live.test", world(&["part.live.test"]), counters());
     let worker = process(&world, counters);
-    stage(&world, name);
+    stage(&mut world, name);
     let (chain, now) = (Aspect::Chain(p256()), world.clock.now());
     let text = world.text(Group::Staging, name, &chain).unwrap();
     world.put(Group::Staging, name, &chain, "damaged");
