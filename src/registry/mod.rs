@@ -24,6 +24,7 @@ mod renaming;
 mod renewal;
 mod renewals;
 mod schedule;
+pub mod self_restart;
 mod staged;
 mod staged_view;
 mod stapling;
