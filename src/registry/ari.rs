@@ -2,6 +2,7 @@
 //!
 //! The file alone is no renewal: it neither says that one is under way nor that one is needed before its time.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,8 +75,8 @@ impl Advice {
     }
 
     /// The earliest of what is suggested for these certificates.
-    pub fn earliest<'a>(&self, certificates: impl Iterator<Item = &'a Summary>) -> Option<&Suggestion> {
-        certificates.filter_map(|certificate| self.suggestion(certificate)).min_by_key(|own| own.renew_at)
+    pub fn earliest(&self, certificates: impl Iterator<Item = impl Borrow<Summary>>) -> Option<&Suggestion> {
+        certificates.filter_map(|certificate| self.suggestion(certificate.borrow())).min_by_key(|own| own.renew_at)
     }
 
     /// When to ask the CA. What was asked in the future was asked by a wrong clock.
@@ -179,7 +180,7 @@ impl Advisor {
                 return now;
             }
             advice.next_check = Some(advice.next_check.map_or(again, |other| other.min(again)));
-            advice.hear(name, id, before.suggestion(certificate).cloned(), heard, random());
+            advice.hear(name, id, before.suggestion(&certificate).cloned(), heard, random());
         }
         let Some(again) = advice.next_check else { return now + KEPT };
         if let Err(err) = registry.vault.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {

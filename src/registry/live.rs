@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::Served;
 use super::ari::Advice;
 use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
@@ -100,6 +101,23 @@ impl LiveSet {
                 (set.state, set.state_descr) = (Some(state), Some(reason));
             }
             tell(&source, found);
+        }
+        set
+    }
+
+    /// The set with those in their places that went live since.
+    pub(super) fn with(&self, served: &Served, md: &ManagedDomain) -> Self {
+        let mut set = self.clone();
+        let specs = md.key_specs().0;
+        set.certificates.resize(specs.len(), None);
+        for (position, spec) in specs.iter().enumerate() {
+            if let Some((_, pair)) = served.pairs.iter().find(|(own, _)| own == spec) {
+                set.certificates[position] = Some(pair.summary().clone());
+                set.unfit.retain(|unfit| *unfit != position);
+            }
+        }
+        if set.unfit.is_empty() {
+            (set.state, set.state_descr) = (Some(State::Complete), None);
         }
         set
     }

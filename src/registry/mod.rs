@@ -34,6 +34,7 @@ mod vault;
 #[cfg(test)]
 pub(crate) mod world;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -48,10 +49,10 @@ use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
-use crate::crypto::Summary;
+use crate::crypto::{Certificate, Summary};
 use crate::log::{note, report};
 use crate::model::{
-    ActivationMode, Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
+    Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
     Status, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
@@ -59,7 +60,7 @@ use crate::store::{Aspect, Group, Reachability};
 pub use activation::Activation;
 pub use adoption::Accounts;
 pub use ari::{Advice, Suggestion};
-pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served};
+pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
@@ -138,6 +139,8 @@ pub struct Entry {
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
+    /// What went live since the start; `None` where nothing does.
+    pub slot: Option<Arc<Slot>>,
 }
 
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
@@ -332,7 +335,7 @@ impl Setup {
     #[must_use]
     pub fn goes_live(&self, position: usize) -> bool {
         let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
-        md.is_some_and(|md| md.activation == ActivationMode::Live && !md.is_static())
+        md.is_some_and(bundles::goes_live)
     }
 
     /// Sees to it that the domain has placeholders.
@@ -388,7 +391,8 @@ impl Setup {
         }
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), entries.iter().map(|entry| &entry.md));
+        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
+        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
         let (bundles, tells) = (Arc::new(bundles), true);
         Ok(Registry {
             vault,
@@ -524,7 +528,8 @@ impl Setup {
         let issued_by = same.cloned().unwrap_or(issued_by);
         let activated = live::activated(&self.vault, &md);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
-        (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling }, stored)
+        let slot = Slot::new(&md);
+        (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling, slot }, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -612,7 +617,8 @@ impl Entry {
     /// Whether one of the certificates that are renewed was found to be revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.own_certificates().any(|certificate| self.stapling.is_revoked(self.md.name.as_str(), certificate))
+        let mut own = self.own_certificates();
+        own.any(|certificate| self.stapling.is_revoked(self.md.name.as_str(), &certificate))
     }
 
     /// When each certificate is to be renewed; `None` for one that is missing, does not do, or is revoked.
@@ -620,26 +626,27 @@ impl Entry {
         let is_revoked = |certificate: &Option<Summary>| {
             certificate.as_ref().is_some_and(|own| self.stapling.is_revoked(self.md.name.as_str(), own))
         };
-        let plans = self.own().plans(self.md.renew_window, advice).into_iter().zip(&self.own().certificates);
+        let own = self.own();
+        let plans = own.plans(self.md.renew_window, advice).into_iter().zip(&own.certificates);
         plans.map(|(plan, certificate)| plan.filter(|_| !is_revoked(certificate))).collect()
     }
 
     /// When to tell that the end of its certificates is near, by what the report on it says; `None` if that is not to be.
     #[must_use]
     pub fn warn_at(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
-        let opens = self.live.warn_at(self.md.warn_window).filter(|_| self.watched && !job.finished)?;
+        let opens = self.served().warn_at(self.md.warn_window).filter(|_| self.watched && !job.finished)?;
         Some(Event::Expiring.not_before(job, retry_delay, now).map_or(opens, |moment| moment.max(opens)))
     }
 
     /// The certificates that are renewed.
-    pub fn own_certificates(&self) -> impl Iterator<Item = &Summary> {
-        self.own().certificates.iter().flatten()
+    pub fn own_certificates(&self) -> impl Iterator<Item = Summary> + use<> {
+        self.own().into_owned().certificates.into_iter().flatten()
     }
 
     /// The certificates that are renewed, in the order of their types of key; none for files of the administrator.
-    fn certificates(&self) -> &[Option<Summary>] {
+    fn certificates(&self) -> Vec<Option<Summary>> {
         let is_stored = !self.md.is_static() || self.kept_ready.is_some();
-        if is_stored { &self.own().certificates } else { &[] }
+        if is_stored { self.own().into_owned().certificates } else { Vec::new() }
     }
 
     /// Whether the CA is asked when to renew.
@@ -663,8 +670,25 @@ impl Entry {
         specs.into_iter().zip(due).filter(|(_, due)| *due).map(|(spec, _)| spec).collect()
     }
 
-    fn own(&self) -> &LiveSet {
-        self.kept_ready.as_deref().unwrap_or(&self.live)
+    /// The certificates that are renewed.
+    fn own(&self) -> Cow<'_, LiveSet> {
+        self.kept_ready.as_deref().map_or_else(|| self.served(), Cow::Borrowed)
+    }
+
+    /// The certificates that are served now: those of the start, except where others went live since.
+    #[must_use]
+    pub fn served(&self) -> Cow<'_, LiveSet> {
+        match self.slot.as_ref().and_then(|slot| slot.served()) {
+            Some(served) => Cow::Owned(self.live.with(&served, &self.md)),
+            None => Cow::Borrowed(&self.live),
+        }
+    }
+
+    /// Whether what is staged is nothing that is not served already.
+    fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
+        let served = self.slot.as_ref().and_then(|slot| slot.served());
+        let mut staged = staged.iter().flatten();
+        served.is_some_and(|served| staged.all(|leaf| served.has(&leaf.sha1())))
     }
 }
 

@@ -13,7 +13,7 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Stapling, Vault, schedule,
+    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Slot, Stapling, Vault, schedule,
     staged, suitable, turn,
 };
 use crate::acme::PortError;
@@ -85,7 +85,8 @@ impl Registry {
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
         let assigned = Vec::new();
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), entries.iter().map(|entry| &entry.md));
+        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
+        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
         Ok(Self {
             clock,
             globals,
@@ -177,8 +178,10 @@ fn entry(
         None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
+    let md = Arc::new(md);
     Entry {
-        md: Arc::new(md),
+        slot: Slot::new(&md),
+        md,
         live,
         kept_ready,
         watched: true,

@@ -92,7 +92,10 @@ impl Renewal {
         journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
         let keys = entry.keys_to_renew(&advice, now);
-        if journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now) {
+        let is_complete = journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now);
+        if is_complete && entry.is_live(&staged::leaves(&registry.vault, &md)) && entry.renew_at(&advice, now) <= now {
+            journal.start_over()?;
+        } else if is_complete {
             go_live(position, &mut journal, registry, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
                 tell_renewed(&mut journal, registry, now);
@@ -102,7 +105,7 @@ impl Renewal {
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
         }
         tell_why(entry, &advice, now);
-        if let Err(denial) = journal.raise(Event::Renewing, &entry.live.certificates) {
+        if let Err(denial) = journal.raise(Event::Renewing, &entry.served().certificates) {
             if !denial.is_cancelled() {
                 report!(AH10060, "{}: the renewal is denied and not tried now: {}", md.name, denial.text);
                 warn(entry, &mut journal, registry, now);
@@ -272,7 +275,7 @@ impl Renewal {
         job.last = Some(result);
         journal.save_for_commands();
         // That one of them fails too hides neither the reason nor the time of the next attempt.
-        let _ = journal.raise(Event::Errored, &entry.live.certificates);
+        let _ = journal.raise(Event::Errored, &entry.served().certificates);
         warn(entry, journal, &self.registry, now);
         let warn_at = entry.warn_at(&journal.job, self.registry.globals.retry_delay, now);
         next.min(warn_at.unwrap_or(next))
@@ -342,7 +345,7 @@ fn tell_renewed(journal: &mut StagedJournal, registry: &Registry, now: Timestamp
 fn warn(entry: &Entry, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
     let at = entry.warn_at(&journal.job, registry.globals.retry_delay, now);
     if at.is_some_and(|at| at <= now) {
-        let _ = journal.raise(Event::Expiring, &entry.live.certificates);
+        let _ = journal.raise(Event::Expiring, &entry.served().certificates);
     }
 }
 
@@ -364,9 +367,10 @@ pub(super) fn warn_of(entry: &Entry, registry: &Registry, cancel: &Cancel) -> Re
 /// How long after a renewal the administrator is told of it, so that the certificates are activated later. While there
 /// are none that do, it is at once.
 fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -> SignedDuration {
-    let until = entry.live.common_validity().map(|(_, until)| until).filter(|until| *until > now);
+    let served = entry.served();
+    let until = served.common_validity().map(|(_, until)| until).filter(|until| *until > now);
     match until {
-        Some(until) if entry.live.state == Some(State::Complete) => {
+        Some(until) if served.state == Some(State::Complete) => {
             configured.min(until.duration_since(now)).max(SignedDuration::ZERO)
         }
         _ => SignedDuration::ZERO,

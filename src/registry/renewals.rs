@@ -368,7 +368,7 @@ impl Renewals {
         let mut job = known.unwrap_or_else(|| Job::new(entry.md.name.as_str()));
         job.errors = job.errors.saturating_add(1);
         job.last = Some(JobResult::failure(err.status, err.text));
-        let about = About { md: &entry.md, certificates: &entry.live.certificates };
+        let about = About { md: &entry.md, certificates: &entry.served().certificates };
         // One error is enough for a run.
         let _ = self.registry.events(cancel).raise(Event::Errored, &about, &mut job, now);
         let failures = job.errors;
@@ -613,7 +613,7 @@ fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: T
         return Timestamp::MAX;
     }
     let due = entry.renew_at(advice, now);
-    let live = entry.kept_ready.as_deref().unwrap_or(&entry.live);
+    let live = entry.own();
     let is_suggested = due < entry.renew_at(&Advice::default(), now);
     let is_urgent = turn::is_ca_gone(&entry.md) || entry.is_revoked();
     match live.common_validity() {

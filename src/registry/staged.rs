@@ -91,11 +91,19 @@ impl StagedJournal {
     /// # Errors
     /// If the store cannot be written.
     pub fn open(&mut self) -> Result<(), PortError> {
-        let md = Arc::clone(&self.md);
-        let name = md.name.as_str();
         if let Some(begun) = begun(&self.vault, &self.md) {
             return if begun == *self.md { Ok(()) } else { self.save_md() };
         }
+        self.start_over()
+    }
+
+    /// Begins with nothing. What is kept is as for [`StagedJournal::open`].
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn start_over(&mut self) -> Result<(), PortError> {
+        let md = Arc::clone(&self.md);
+        let name = md.name.as_str();
         let order = self.order();
         challenges::remove_files(&self.vault, &order.challenge_setups)?;
         self.save_order(&challenges::left_over(order))?;

@@ -363,6 +363,7 @@ mod tests {
             activated: None,
             challenges: Ok(Vec::new()).into(),
             stapling: std::sync::Arc::clone(&registry.stapling),
+            slot: None,
         };
         let shown = object(&View::new(&registry, &entry, true), true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));

@@ -31,14 +31,15 @@ pub struct Bundles {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     /// One entry for each domain, `None` where sets do not go live.
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Arc<Slot>>>,
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
 }
 
 /// The set of one domain.
-struct Slot {
+#[derive(Debug)]
+pub struct Slot {
     md: Arc<ManagedDomain>,
     counter: usize,
     served: RwLock<Option<Arc<Served>>>,
@@ -54,14 +55,8 @@ impl Bundles {
 
     /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
     #[must_use]
-    pub fn new<'a>(
-        vault: Arc<Vault>,
-        clock: Arc<dyn Clock>,
-        domains: impl Iterator<Item = &'a Arc<ManagedDomain>>,
-    ) -> Self {
-        let goes_live = |md: &ManagedDomain| md.activation == ActivationMode::Live && !md.is_static();
-        let slot = |md: &Arc<ManagedDomain>| goes_live(md).then(|| Slot::new(md));
-        Self { vault, clock, slots: domains.map(slot).collect(), counters: OnceLock::new(), seen: AtomicU32::new(0) }
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
+        Self { vault, clock, slots, counters: OnceLock::new(), seen: AtomicU32::new(0) }
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
@@ -179,7 +174,7 @@ impl Bundles {
     }
 
     fn slot(&self, position: usize) -> Option<&Slot> {
-        self.slots.get(position)?.as_ref()
+        self.slots.get(position)?.as_deref()
     }
 
     fn count(&self, counter: usize) -> u32 {
@@ -189,19 +184,30 @@ impl Bundles {
 }
 
 impl Slot {
-    fn new(md: &Arc<ManagedDomain>) -> Self {
-        Self {
-            md: Arc::clone(md),
-            counter: counter_of(md.name.as_str()),
-            served: RwLock::new(None),
-            seen: AtomicU32::new(0),
-            known: Mutex::new(None),
-        }
+    /// For a domain; `None` where sets do not go live.
+    #[must_use]
+    pub fn new(md: &Arc<ManagedDomain>) -> Option<Arc<Self>> {
+        goes_live(md).then(|| {
+            Arc::new(Self {
+                md: Arc::clone(md),
+                counter: counter_of(md.name.as_str()),
+                served: RwLock::new(None),
+                seen: AtomicU32::new(0),
+                known: Mutex::new(None),
+            })
+        })
     }
 
-    fn served(&self) -> Option<Arc<Served>> {
+    /// What this process serves, as far as it knows.
+    #[must_use]
+    pub fn served(&self) -> Option<Arc<Served>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether sets of the domain go live. Files of the administrator are left to him.
+pub(super) fn goes_live(md: &ManagedDomain) -> bool {
+    md.activation == ActivationMode::Live && !md.is_static()
 }
 
 /// The counter of a domain: the same in every process, generation and release. The first is that of all.

@@ -26,8 +26,8 @@ fn counters() -> &'static [AtomicU32] {
 /// A process of a server that started now.
 fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
     let registry = world.start(true);
-    let domains = registry.entries.iter().map(|entry| &entry.md);
-    let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, domains);
+    let slots = registry.entries.iter().map(|entry| Slot::new(&entry.md)).collect();
+    let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots);
     bundles.open(Some(counters));
     bundles
 }
@@ -259,4 +259,27 @@ fn handshakes_during_changes_find_a_key_that_fits() {
     });
     child.refresh();
     assert_eq!(child.current(0).unwrap().pairs[0].1.sha1(), &sets[39 % sets.len()].chain.leaf().sha1());
+}
+
+#[test]
+fn renewals_go_on_without_a_start() {
+    let (name, world) = ("three.live.test", world(&["three.live.test"]));
+    let renewals = world.run(true);
+    let mut seen = HashSet::new();
+    for turn in 1..=4 {
+        let text = world.text(Group::Live, name, &Aspect::LiveJson).unwrap();
+        assert!(seen.insert(text.clone()), "another one each time");
+        assert_eq!(world.ca.ordered().len(), turn);
+        // Long before it is due there is nothing to do.
+        world.clock.advance(SignedDuration::from_hours(24));
+        world.go_on(&renewals);
+        assert_eq!((world.ca.ordered().len(), world.text(Group::Live, name, &Aspect::LiveJson)), (turn, Some(text)));
+        world.clock.advance(SignedDuration::from_hours(24 * 70));
+        world.go_on(&renewals);
+    }
+    assert!(!world.store.exists(Group::Domains, name, &Aspect::Chain(p256())), "no start has been");
+    drop(renewals);
+    let registry = world.start(true);
+    assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+    assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
 }
