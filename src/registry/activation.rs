@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
+use super::bundles::Bundle;
 use super::challenges;
 use super::events::{About, Event, Events, NotTold};
 use super::live::{self, LiveSet};
@@ -135,23 +136,77 @@ fn prepare(
     accounts: &Accounts,
     now: Timestamp,
 ) -> Result<bool, Failed> {
-    let (name, store) = (md.name.as_str(), vault.store());
+    let name = md.name.as_str();
     let NewSet { pairs, keeps_some } = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
-    let ca_url = staged.ca.url.clone().unwrap_or_default();
-    let scope = AccountScope { ca_url, eab: staged.eab.as_deref().cloned() };
-    Arc::make_mut(&mut staged.ca).account = accounts.id_for(&scope).map(str::to_owned);
-    store.purge(Group::Tmp, name).map_err(port_error)?;
-    vault.save_json(Group::Tmp, name, &Aspect::MdJson, &staged)?;
-    for (spec, (key, chain)) in pairs {
-        vault.save_key(Group::Tmp, name, &Aspect::PrivateKey(spec.clone()), &key)?;
-        store.save(Group::Tmp, name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
-    }
+    write(vault, &mut staged, pairs, accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
     Ok(keeps_some)
+}
+
+/// Writes the domain and its set to `tmp/`.
+fn write(vault: &Vault, md: &mut ManagedDomain, pairs: Pairs, accounts: &Accounts) -> Result<(), PortError> {
+    let (name, store) = (md.name.to_string(), vault.store());
+    let ca_url = md.ca.url.clone().unwrap_or_default();
+    let scope = AccountScope { ca_url, eab: md.eab.as_deref().cloned() };
+    Arc::make_mut(&mut md.ca).account = accounts.id_for(&scope).map(str::to_owned);
+    store.purge(Group::Tmp, &name).map_err(port_error)?;
+    vault.save_json(Group::Tmp, &name, &Aspect::MdJson, md)?;
+    for (spec, (key, chain)) in pairs {
+        vault.save_key(Group::Tmp, &name, &Aspect::PrivateKey(spec.clone()), &key)?;
+        store.save(Group::Tmp, &name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
+    }
+    Ok(())
+}
+
+/// Moves a set that went live without a start to `domains/`, where it is newer than what is there. What is staged is left to
+/// the renewal that it belongs to.
+pub fn settle(vault: &Vault, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
+    let (name, store) = (md.name.as_str(), vault.store());
+    let Ok(Some(text)) = store.load(Group::Live, name, &Aspect::LiveJson) else { return Activation::Nothing };
+    let bundle = match Bundle::from_json(&text, store.secret(), md, now) {
+        Ok(bundle) => bundle,
+        Err(err) => return Activation::Waits(err.to_string()),
+    };
+    let stored = LiveSet::stored(vault, md).common_validity();
+    let settled = if stored.is_some_and(|(since, _)| bundle.valid_from() <= Some(since)) {
+        Ok(Activation::Nothing)
+    } else {
+        replace_by(vault, md, bundle, accounts, now)
+    };
+    match settled.and_then(|settled| forget_live(vault, name).map(|()| settled)) {
+        Ok(settled) => settled,
+        Err(err) => {
+            report!(AH10069, err.status; "{name}: the set that was live stays in live/ until the next start: {err}");
+            Activation::Failed(err.status)
+        }
+    }
+}
+
+fn replace_by(
+    vault: &Vault,
+    md: &ManagedDomain,
+    bundle: Bundle,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> Result<Activation, PortError> {
+    let mut md = md.clone();
+    let mut pairs = Vec::new();
+    for spec in md.key_specs().0 {
+        let live = bundle.pairs.iter().find(|pair| pair.spec == spec);
+        match live.map(|pair| (pair.key.clone(), pair.chain.clone())).or_else(|| served(vault, &md, &spec, now)) {
+            Some(pair) => pairs.push((spec, pair)),
+            None => note!(Info, "{}: there is no certificate({}) in what was live", md.name, spec.json_name()),
+        }
+    }
+    Arc::make_mut(&mut md.ca).url = bundle.ca_url.or(md.ca.url.clone());
+    write(vault, &mut md, pairs, accounts)?;
+    vault.store().replace(md.name.as_str()).map_err(port_error)?;
+    report!(AH10068, "{}: the set that was live is activated", md.name);
+    Ok(Activation::Activated)
 }
 
 type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
@@ -195,9 +250,14 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
 fn kept(vault: &Vault, staged: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Option<(PrivateKey, Chain)> {
     let name = staged.name.as_str();
     let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson)?;
-    let chain = live::read_chain(vault.store(), Group::Domains, staged, spec).ok().filter(|_| job.finished)?;
-    let key = vault.load_key(Group::Domains, name, &Aspect::PrivateKey(spec.clone()))?;
-    staged::verify(staged, spec, &key, &chain, now).ok()?;
+    if job.finished { served(vault, staged, spec, now) } else { None }
+}
+
+/// The key and chain in `domains/` for a type of key, if they are good.
+fn served(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Option<(PrivateKey, Chain)> {
+    let chain = live::read_chain(vault.store(), Group::Domains, md, spec).ok()?;
+    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))?;
+    staged::verify(md, spec, &key, &chain, now).ok()?;
     Some((key, chain))
 }
 

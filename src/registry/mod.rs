@@ -252,7 +252,22 @@ impl Setup {
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
             }
         }
+        self.settle_live(accounts, &mut activated);
         self.tell_installed(&activated);
+    }
+
+    /// What was live goes to its place, where nothing newer was staged: `activated` has those.
+    fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>) {
+        let live = items(&self.vault, Group::Live);
+        let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
+        let left: Vec<_> = self.domains.iter().filter(is_left).collect();
+        for md in left {
+            match activation::settle(&self.vault, md, accounts, self.clock.now()) {
+                Activation::Activated => activated.push(md),
+                Activation::Waits(reason) => note!(Warning, "{}: what was live is not activated: {reason}", md.name),
+                _ => {}
+            }
+        }
     }
 
     /// A command that hangs keeps the server down once, not for each domain.

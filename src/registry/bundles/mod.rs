@@ -205,9 +205,10 @@ impl Slot {
     }
 }
 
-/// Whether sets of the domain go live. Files of the administrator are left to him.
+/// Whether sets of the domain go live. Files of the administrator are left to him, and staples are for certificates of the
+/// start, without which clients refuse those that ask for them.
 pub(super) fn goes_live(md: &ManagedDomain) -> bool {
-    md.activation == ActivationMode::Live && !md.is_static()
+    md.activation == ActivationMode::Live && !md.is_static() && !md.must_staple
 }
 
 /// The counter of a domain: the same in every process, generation and release. The first is that of all.

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::acme::fake_ca::FakeCa;
 use crate::crypto::{Chain, PrivateKey, self_signed};
-use crate::model::{DomainName, KeySpec, KeySpecs};
+use crate::model::{DomainName, KeySpec, KeySpecs, Settings};
 use crate::registry::LiveSet;
 use crate::registry::disk::Call;
 use crate::registry::world::{World, logged, p256, watch_log};
@@ -23,10 +23,10 @@ fn counters() -> &'static [AtomicU32] {
     (0..Bundles::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }
 
-/// A process of a server that started now.
+/// A process of a server that started, as far as that does not change the store.
 fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
-    let registry = world.start(true);
-    let slots = registry.entries.iter().map(|entry| Slot::new(&entry.md)).collect();
+    let domains = world.declared.iter().map(|one| Arc::new(one.complete(&Settings::default()).unwrap()));
+    let slots = domains.map(|md| Slot::new(&md)).collect();
     let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots);
     bundles.open(Some(counters));
     bundles
@@ -86,6 +86,7 @@ fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
         serial(&child),
         "a process that starts now has it without being told"
     );
+    drop(world.start(true));
     assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
     assert_eq!(serial(&child), Some(facts[0].serial_hex()), "a child of the former generation goes on");
 }
@@ -128,12 +129,13 @@ fn only_domains_that_have_changed_are_read_again() {
 
 #[test]
 fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
-    let (mut world, counters) = (world(&["restart.mode.test", "static.mode.test"]), counters());
+    let (mut world, counters) = (world(&["restart.mode.test", "static.mode.test", "staple.mode.test"]), counters());
     world.declared[0].settings.activation = Some(ActivationMode::Restart);
     world.declared[1].settings.cert_files = vec!["/none".to_owned()];
     world.declared[1].settings.key_files = vec!["/none".to_owned()];
+    world.declared[2].settings.must_staple = Some(true);
     let bundles = process(&world, counters);
-    assert!(bundles.is_empty() && !bundles.is_live(0) && !bundles.is_live(1));
+    assert!(bundles.is_empty() && !(0..3).any(|position| bundles.is_live(position)));
     assert_eq!(published(&bundles, world.clock.now()), Published::Nothing);
 }
 
@@ -194,11 +196,14 @@ fn one_that_has_expired_stays_until_there_is_another() {
 fn a_renewal_goes_live_when_its_time_has_come() {
     let (name, mut world, counters) = ("time.live.test", world(&["time.live.test"]), counters());
     let worker = process(&world, counters);
-    let mut complete = LiveSet::stored(&world.vault, &world.start(true).entries[0].md);
+    let md = world.declared[0].complete(&Settings::default()).unwrap();
+    let mut complete = LiveSet::stored(&world.vault, &md);
     complete.state = Some(crate::model::State::Complete);
     stage(&mut world, name);
     let mut job = world.staged_job(name);
-    let (now, at) = (world.clock.now(), world.clock.now() + SignedDuration::from_hours(2));
+    let now = world.clock.now();
+    // Reports have whole seconds.
+    let at = Timestamp::from_second(now.as_second() + 7200).unwrap();
     job.valid_from = Some(at);
     world.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
     assert_eq!(worker.publish(0, &complete, now).unwrap(), Published::NotBefore(at));
@@ -281,5 +286,31 @@ fn renewals_go_on_without_a_start() {
     drop(renewals);
     let registry = world.start(true);
     assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+    assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+}
+
+#[test]
+fn what_was_live_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
+    let (name, world, counters) = ("settle.live.test", world(&["settle.live.test"]), counters());
+    drop(world.run(true));
+    drop(world.start(true));
+    assert_eq!(serial(&process(&world, counters)), None, "it was staged, too");
+
+    let now = world.clock.now() + SignedDuration::from_hours(1);
+    world.clock.advance(SignedDuration::from_hours(1));
+    let new = pair(&p256(), &[name], now);
+    let leaf = new.chain.leaf().clone();
+    put(&world, name, vec![new]);
+    world.put(Group::Staging, name, &Aspect::JobJson, "{}");
+    let registry = world.start(true);
+    let served = registry.entries[0].live.certificates[0].clone();
+    assert_eq!(served, Some(leaf.summary()));
+    assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+    assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+    assert!(world.store.exists(Group::Staging, name, &Aspect::JobJson), "the renewal goes on");
+
+    // One that is older than what is served was left over.
+    put(&world, name, vec![pair(&p256(), &[name], now - SignedDuration::from_hours(48))]);
+    assert_eq!(world.start(true).entries[0].live.certificates[0], Some(leaf.summary()));
     assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
 }
