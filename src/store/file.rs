@@ -599,16 +599,16 @@ mod tests {
     fn links_of_the_administrator_are_kept_and_used() {
         let temp = tempfile::tempdir().unwrap();
         let (base, target) = (temp.path().join("md"), temp.path().join("elsewhere"));
-        fs::create_dir_all(target.join("live")).unwrap();
+        fs::create_dir_all(target.join("certificates")).unwrap();
         symlink(&target, &base).unwrap();
-        symlink(target.join("live"), target.join("domains")).unwrap();
+        symlink(target.join("certificates"), target.join("domains")).unwrap();
         let store = FileStore::open(&base).unwrap();
         store.prepare(Some((WWW, WWW))).unwrap();
         for _ in 0..2 {
             put(&store, Group::Tmp, "a.org");
             store.replace("a.org").unwrap();
         }
-        assert!(target.join("live/a.org/md.json").is_file());
+        assert!(target.join("certificates/a.org/md.json").is_file());
         assert!(target.join("archive/a.org.1/md.json").is_file());
         assert!(base.is_symlink() && target.join("domains").is_symlink());
         assert_eq!(mode(&store, "domains/"), 0o700);
