@@ -80,7 +80,9 @@ impl LiveSet {
         sources: impl Iterator<Item = Source<'a>>,
         mut tell: impl FnMut(&Source<'a>, Found),
     ) -> Self {
-        let mut set = Self { state: Some(State::Complete), ..Self::default() };
+        // Thousands of these live as long as the server: a vector that grows by pushing has room for four.
+        let certificates = Vec::with_capacity(sources.size_hint().0);
+        let mut set = Self { state: Some(State::Complete), certificates, ..Self::default() };
         for source in sources {
             let (checked, found) = match source.chain(vault.store(), md) {
                 Ok(chain) => {

@@ -18,7 +18,7 @@ _REPLACEMENTS = [
     (re.compile(r"\b(my-account|my-order|authZ|chalZ|certZ|finalize-order|list-orderz)/[\w-]+"), r"\1/<id>"),
     (re.compile(r"\bPebble (Root|Intermediate) CA [0-9a-f]+"), r"Pebble \1 CA <id>"),
     # Serial numbers, fingerprints, ARI ids, tokens.
-    (re.compile(r"(?<![\w./-])(?=[\w-]*\d)[\w-]{27,}\.[\w-]{10,}"), "<id>"),
+    (re.compile(r"(?<![\w./-])(?=[\w-]*[\dA-Z])[\w-]{27,}\.[\w-]{10,}"), "<id>"),
     (re.compile(r"\b[0-9A-Fa-f]{14,}\b"), "<id>"),
     (re.compile(r"\b(?=\w*\d)[\w-]{40,}"), "<id>"),
     (re.compile(r"\[pid \d+(:tid \d+)?\]"), "[pid]"),
