@@ -127,6 +127,12 @@ impl StaplingWork {
         missing
     }
 
+    /// How many certificates it is to look after.
+    #[cfg(test)]
+    pub fn planned(&self) -> usize {
+        self.state().queue.as_ref().map_or(0, Queue::len)
+    }
+
     /// Takes back a worker of [`StaplingWork::tick`] that could not be started.
     pub fn worker_lost(&self) {
         let mut state = self.state();
