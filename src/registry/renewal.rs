@@ -305,7 +305,8 @@ fn go_live(
     cancel: &Cancel,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    if !registry.bundles.is_live(position) {
+    // A server has a staple for what goes live; a program beside it has none, and leaves to it what must not be without.
+    if !registry.bundles.is_live(position) || !registry.tells && journal.domain().must_staple {
         return None;
     }
     let name = journal.domain().name.clone();

@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::crypto::{Chain, Revocation};
 use crate::http::HttpClient;
 use crate::log::note;
-use crate::model::ManagedDomain;
+use crate::model::{ManagedDomain, time};
 use crate::ocsp;
 
 /// Why a set waits before it goes live.
@@ -95,10 +95,7 @@ impl Stapling {
 
     /// Has the store have a response, if there can be one.
     fn have(&self, md: &ManagedDomain, chain: &Chain, round: &Round) -> Result<(), String> {
-        let Some(entry) = self.entry(md, chain) else {
-            let is_alone = chain.leaf().must_staple() && chain.certificates().len() < 2;
-            return if is_alone { Err("its chain has no certificate of its issuer".to_owned()) } else { Ok(()) };
-        };
+        let Some(entry) = self.entry(md, chain) else { return Ok(()) };
         let now = self.clock.now();
         if let Found::Held(held) = self.look(&entry) {
             if held.is_good(now) {
@@ -113,7 +110,12 @@ impl Stapling {
         match fetched.map_err(|err| err.to_string())? {
             // Told, with all that follows, when it is fetched as that of a certificate that is live.
             fetched if fetched.revocation == Revocation::Revoked => Ok(()),
-            fetched => stored::save(&self.vault, &entry, fetched).1.map_err(|err| err.to_string()),
+            fetched => {
+                let until = time::format_gmt(fetched.validity.1);
+                stored::save(&self.vault, &entry, fetched).1.map_err(|err| err.to_string())?;
+                note!(Info, "{}: OCSP status of certificate {} is 'good' until {until}", md.name, entry.serial());
+                Ok(())
+            }
         }
     }
 }

@@ -221,7 +221,8 @@ impl Stapling {
     /// What there is to staple to the certificate with this fingerprint; nothing that has expired. Cheap.
     #[must_use]
     pub fn staple(&self, sha1: &Sha1, now: Timestamp) -> Staple {
-        let Some(entry) = self.table().by_sha1(sha1).map(Arc::clone) else { return Staple::NotOurs };
+        let table = self.table();
+        let Some(entry) = table.by_sha1(sha1) else { return Staple::NotOurs };
         let held = entry.held.read().unwrap_or_else(PoisonError::into_inner);
         match &held.response {
             Some(response) if held.is_good(now) => Staple::Response(Arc::clone(response)),
