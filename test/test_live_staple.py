@@ -72,3 +72,7 @@ def test_what_goes_live_is_stapled_from_its_first_handshake_or_waits_if_it_has_t
     responder.says_of_others("good", **short)
     assert client.first(INSISTS).staple == "good"
     httpd.wait(lambda: client.look(PLAIN).staple == "good", what="the response that was missing")
+
+    # A start finds them in the store.
+    httpd.graceful()
+    assert {client.look(name).staple for name in (PLAIN, INSISTS) for _ in range(2)} == {"good"}
