@@ -50,16 +50,15 @@ impl Requests {
     }
 
     /// Asks the parent to restart the server, for the domain at `position` and the certificates with these fingerprints. Returns
-    /// whether that is new.
+    /// whether that is new, and there is somebody to hear it.
     pub fn ask(&self, position: usize, certificates: Vec<[u8; 20]>) -> bool {
+        let Some(counter) = self.counter.get() else { return false };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.get(&position) == Some(&certificates) {
             return false;
         }
         asked.insert(position, certificates);
-        if let Some(counter) = self.counter.get() {
-            counter.fetch_add(1, Ordering::Release);
-        }
+        counter.fetch_add(1, Ordering::Release);
         true
     }
 
