@@ -103,8 +103,8 @@ def test_a_server_restarts_itself_in_its_hours_and_only_if_it_would_start_again(
         replace(sandbox.conf, f"{config}NoSuchDirective on\n")
         hold.release()
         httpd.wait_log("MD0038")
-        [line] = httpd.log.find("MD0038")
-        assert f"of {sandbox.conf}: Invalid command 'NoSuchDirective'" in line.text
+        said = httpd.log.find("MD0038")[0].text
+        assert f"of {sandbox.conf}: Invalid command 'NoSuchDirective'" in said
 
         # httpd -t finds nothing wrong with this.
         replace(leaf.cert_file, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
