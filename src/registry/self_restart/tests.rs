@@ -1,4 +1,5 @@
 //! Tests of when the server restarts itself, and what it is told of.
+
 use std::sync::Arc;
 
 use super::*;
