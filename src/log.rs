@@ -208,6 +208,8 @@ messages! {
     MD0035 Warning "a set that is to be served without a restart cannot be used"
     MD0036 Notice "new certificates are served without a restart"
     MD0037 Warning "new certificates wait for a staple before they are served"
+    MD0038 Error "the server does not restart itself, as it would not start again"
+    MD0039 Warning "what MDActivation says does not fit the certificates or the server"
 }
 
 #[cfg(test)]
