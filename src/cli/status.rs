@@ -7,8 +7,10 @@ use super::drive::chosen;
 use super::error::CliError;
 use super::output;
 use super::session::Session;
+use crate::crypto::Summary;
 use crate::model::{Job, State, Timestamp};
-use crate::registry::{Activation, Registry, activation_verdict};
+use crate::registry::{Activation, Place, Registry, activation_verdict};
+use crate::status::View;
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 
@@ -22,6 +24,7 @@ struct Row {
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let (vault, clock) = (Arc::clone(session.vault()), Arc::clone(&session.clock));
     let registry = Registry::stored(vault, clock, session.files().load_reachability(), None)?;
+    registry.bundles.open(None);
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
@@ -37,24 +40,53 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let entry = &registry.entries[position];
-    let (md, job) = (&entry.md, registry.job(position));
-    let until = entry.live.common_validity().map(|(_, until)| until);
-    let state = match (md.state, until) {
+    let (md, job, view) = (&entry.md, registry.job(position), View::new(registry, entry, true));
+    let until = view.served.common_validity().map(|(_, until)| until);
+    let state = match (view.state(), until) {
         (State::Complete, Some(until)) if until <= now => "expired",
         (State::Complete, _) => "complete",
         (State::Incomplete, _) => "incomplete",
         (State::Error | State::MissingInformation, _) => "error",
         (State::Unknown, _) => "unknown",
     };
-    let staged = activation_verdict(&registry.vault, md, now);
-    let due = if staged == Activation::Activated {
-        "new certificate waits for a restart".to_owned()
-    } else {
-        due(registry.due_at(position, now), job.as_ref(), now)
-    };
-    let mut notes: Vec<String> = md.state_descr.iter().cloned().collect();
+    let is_new = !view.is_staged_live() && activation_verdict(&registry.vault, md, now) == Activation::Activated;
+    let due =
+        if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
+    let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
+    notes.extend(view.activation_warning());
+    notes.extend(activation(&view));
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
+}
+
+/// What becomes of a new certificate that is not in use.
+fn next_use(view: &View<'_>, now: Timestamp) -> String {
+    match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
+        (false, _) => "new certificate waits for a restart".to_owned(),
+        (true, Some(at)) => format!("new certificate goes live {}", show(at)),
+        (true, None) => "new certificate goes live, or the server's log tells why not (MD0035)".to_owned(),
+    }
+}
+
+/// What is live, staged, and there after a restart, where that is not for somebody else to cause.
+fn activation(view: &View<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let serial = |kind: &str, certificate: &Summary| {
+        let until = show(certificate.validity().1);
+        format!("{kind} serial {}, valid until {until}", certificate.serial_hex())
+    };
+    if let Some(set) = &view.live {
+        let since = set.since.map(|at| format!(" since {}", show(at))).unwrap_or_default();
+        let certificates = set.pairs.iter().map(|(spec, pair)| serial(spec.json_name(), pair.summary()));
+        notes.extend(certificates.map(|certificate| format!("live{since}: {certificate}")));
+    }
+    if view.activation().is_some() {
+        let certificate = |(kind, place, certificate): (String, Place, Summary)| {
+            format!("after a restart: {}, from {}/", serial(&kind, &certificate), place.name())
+        };
+        notes.extend(view.after_restart().into_iter().map(certificate));
+    }
+    notes
 }
 
 fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {

@@ -18,7 +18,7 @@ use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time}
 use crate::store::{Aspect, Group};
 
 /// Certificates that are good this soon are good enough: clocks differ.
-const EARLY: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What becomes of a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod hosts;
 mod index;
 mod live;
 mod offline;
+mod outlook;
 mod pace;
 mod placeholder;
 mod renaming;
@@ -67,6 +68,7 @@ pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
 pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use outlook::Place;
 pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
@@ -693,17 +695,13 @@ impl Entry {
     /// The certificates that are served now: those of the start, except where others went live since.
     #[must_use]
     pub fn served(&self) -> Cow<'_, LiveSet> {
-        match self.slot.as_ref().and_then(|slot| slot.served()) {
-            Some(served) => Cow::Owned(self.live.with(&served, &self.md)),
-            None => Cow::Borrowed(&self.live),
-        }
+        self.with_live(self.live_set().as_deref())
     }
 
     /// Whether what is staged is nothing that is not served already.
     fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
-        let served = self.slot.as_ref().and_then(|slot| slot.served());
         let mut staged = staged.iter().flatten();
-        served.is_some_and(|served| staged.all(|leaf| served.has(&leaf.sha1())))
+        self.live_set().is_some_and(|served| staged.all(|leaf| served.has(&leaf.sha1())))
     }
 }
 

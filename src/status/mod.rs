@@ -12,3 +12,4 @@ pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
+pub use view::View;

@@ -147,6 +147,8 @@ pub struct Served {
     pub pairs: Vec<(KeySpec, TlsPair)>,
     /// There is one for each type of key. Else those stay that the TLS host has had since the start.
     pub is_whole: bool,
+    /// When it was written to the store; `None` if that is not known.
+    pub since: Option<Timestamp>,
 }
 
 impl Served {
@@ -158,7 +160,7 @@ impl Served {
         let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
         let pairs = bundle.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
         let is_whole = pairs.len() == md.key_specs().0.len();
-        Ok(Self { ca_url: bundle.ca_url.clone(), pairs, is_whole })
+        Ok(Self { ca_url: bundle.ca_url.clone(), pairs, is_whole, since: None })
     }
 
     /// Whether it is this certificate that it has, whatever the type of key.

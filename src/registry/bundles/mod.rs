@@ -133,7 +133,10 @@ impl Bundles {
         let count = self.count(slot.counter);
         let name = slot.md.name.as_str();
         let new = match self.vault.store().load(Group::Live, name, &Aspect::LiveJson) {
-            Ok(Some(text)) => self.decode(slot, &text, known),
+            Ok(Some(text)) => self.decode(slot, &text, known).map(|served| {
+                let since = self.vault.store().modified(Group::Live, name, &Aspect::LiveJson);
+                Served { since, ..served }
+            }),
             // Removed by a start that has the same in domains/: what is held stays as good.
             Ok(None) => None,
             Err(err) => {
