@@ -50,8 +50,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
         (State::Unknown, _) => "unknown",
     };
     let is_new = !view.is_staged_live() && activation_verdict(&registry.vault, md, now) == Activation::Activated;
-    let due =
-        if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
+    let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
     let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
     notes.extend(view.activation_warning());

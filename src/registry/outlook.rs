@@ -71,7 +71,8 @@ impl LiveSet {
     /// Whether a start activates what is staged: not while it cannot be used yet and this can.
     fn gives_way_to(&self, staged: &StagedView, now: Timestamp) -> bool {
         let validities = || staged.certificates.iter().flatten().map(Summary::validity);
-        let (Some(from), Some(until)) = (validities().map(|(from, _)| from).max(), validities().map(|(_, to)| to).min())
+        let (Some(from), Some(until)) =
+            (validities().map(|(from, _)| from).max(), validities().map(|(_, to)| to).min())
         else {
             return false;
         };

@@ -213,10 +213,11 @@ impl Renewal {
         let usable = if !is_ready {
             format!("can be used from {} on", time::format_gmt(valid_from))
         } else {
-            format!(
-                "can be used (valid since {}). A graceful server restart now is recommended.",
-                time::format_gmt(valid_from)
-            )
+            let advice = match self.registry.bundles.is_live(self.position) {
+                true => "No server restart is needed",
+                false => "A graceful server restart now is recommended",
+            };
+            format!("can be used (valid since {}). {advice}.", time::format_gmt(valid_from))
         };
         let detail = format!("The certificate for the managed domain has been renewed successfully and {usable}");
         let journal = self.driver.journal();

@@ -13,3 +13,6 @@ pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
 pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
-use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name, format_human, needs_live};
+use crate::model::{
+    ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name, format_human, needs_live,
+};
 use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
 
 /// A domain at a moment.
