@@ -132,15 +132,20 @@ fn lines(rows: &[Row]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
-    use crate::registry::world::World;
-    use crate::store::Reachability;
+    use crate::crypto::Certificate;
+    use crate::model::ActivationMode;
+    use crate::registry::world::{World, p256};
+    use crate::store::{Aspect, Group, Reachability, Store};
 
     fn table(world: &World) -> Vec<String> {
         let registry =
             Registry::stored(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, Reachability::default(), None)
                 .unwrap();
+        registry.bundles.open(None);
         let rows: Vec<Row> =
             (0..registry.entries.len()).map(|at| row(&registry, at, crate::clock::Clock::now(&*world.clock))).collect();
         lines(&rows)
@@ -169,5 +174,37 @@ mod tests {
         assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
         drop(world.start(true));
         assert!(table(&world).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&world));
+    }
+
+    #[test]
+    fn what_is_live_is_told_with_what_waits_and_what_a_restart_brings() {
+        let name = "live.status.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(ActivationMode::Live);
+        world.globals.activation_delay = SignedDuration::from_hours(10);
+        let staged = |world: &World| {
+            let text = world.text(Group::Staging, name, &Aspect::Chain(p256())).unwrap();
+            Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
+        };
+        let renewals = world.run(false);
+        let first = staged(&world);
+        let since = show(world.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap());
+        let lines = table(&world);
+        assert!(lines[1].contains("complete  2024-02-12") && lines[1].contains("renewal 2024-"), "{lines:?}");
+        let certificate = |serial: &str, until: &str| format!("P-256 serial {serial}, valid until {until}");
+        let until = &lines[1][28..44];
+        let live = format!("    live since {since}: {}", certificate(&first, until));
+        assert_eq!(
+            lines[2..],
+            [live.clone(), format!("    after a restart: {}, from live/", certificate(&first, until))]
+        );
+
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        world.go_on(&renewals);
+        let lines = table(&world);
+        assert!(lines[1].contains("new certificate goes live 2024-01-15"), "{lines:?}");
+        assert_eq!(lines[2], live);
+        let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&world));
+        assert!(lines[3].contains(&after) && lines[3].ends_with(", from staging/"), "{lines:?}");
     }
 }
