@@ -12,6 +12,7 @@ const MINIMUM: [u32; 3] = [2, 4, 49];
 const FUNCTIONS: &[&str] = &[
     "ap_check_cmd_context",
     "ap_discard_request_body",
+    "ap_exists_config_define",
     "ap_get_server_banner",
     "ap_get_server_name",
     "ap_getword_conf",
@@ -29,6 +30,7 @@ const FUNCTIONS: &[&str] = &[
     "apr_pool_pre_cleanup_register",
     "apr_pool_userdata_get",
     "apr_pool_userdata_set",
+    "apr_proc_other_child_(register|unregister)",
     "apr_pstrmemdup",
     "apr_table_get",
     "apr_table_setn",
@@ -37,6 +39,7 @@ const FUNCTIONS: &[&str] = &[
 
 const TYPES: &[&str] = &[
     "ap_directive_t",
+    "apr_proc_t",
     "cmd_func",
     "cmd_how",
     "cmd_parms",
@@ -49,6 +52,7 @@ const TYPES: &[&str] = &[
 
 const VARIABLES: &[&str] = &[
     "APLOG_(EMERG|ERR|TRACE2)",
+    "APR_OC_REASON_(DEATH|LOST|UNREGISTER)",
     "APR_SUCCESS",
     "AP_SQ_(CONFIG_GEN|MAIN_STATE|MS_CREATE_PRE_CONFIG|RM_CONFIG_DUMP|RM_CONFIG_TEST|RUN_MODE)",
     "AP_STATUS_SHORT",
@@ -63,6 +67,7 @@ const VARIABLES: &[&str] = &[
     "OK",
     "OR_AUTHCFG",
     "RSRC_CONF",
+    "ap_conftree",
     "ap_listeners",
     "ap_server_conf",
     "ap_unixd_config",

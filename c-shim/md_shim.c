@@ -71,6 +71,21 @@ int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
     return OK;
 }
 
+int md_shim_try_tls(apr_pool_t *pool, server_rec *server)
+{
+    const apr_array_header_t *hooks = ap_hook_get_post_config();
+    int i;
+
+    for (i = 0; hooks && i < hooks->nelts; ++i) {
+        const ap_LINK_post_config_t *hook = &APR_ARRAY_IDX(hooks, i, ap_LINK_post_config_t);
+
+        if (hook->szName && !strcmp(hook->szName, "mod_ssl.c") && hook->pFunc(pool, pool, pool, server) != OK) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 void md_shim_register_ssl_hooks(void)
 {
     apr_optional_hook_add("pre_handshake", (void (*)(void))md_shim_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
@@ -189,6 +204,11 @@ FIELD(const server_addr_rec *, server_addrs, server_rec, it->addrs)
 FIELD(const apr_array_header_t *, server_aliases, server_rec, it->names)
 FIELD(const apr_array_header_t *, server_wildcard_aliases, server_rec, it->wild_names)
 FIELD(apr_pool_t *, server_process_pool, server_rec, it->process->pool)
+
+const char *md_shim_server_argument(const server_rec *server, int number)
+{
+    return number < server->process->argc ? server->process->argv[number] : NULL;
+}
 
 FIELD(ap_listen_rec *, listener_next, ap_listen_rec, it->next)
 FIELD(apr_port_t, listener_port, ap_listen_rec, it->bind_addr->port)

@@ -52,6 +52,7 @@ typedef int md_rs_init_server_fn(server_rec *server, apr_pool_t *pool, int is_pr
 typedef int md_rs_status_request_fn(SSL *ssl, void *data);
 typedef int md_rs_certify_fn(SSL *ssl, void *data);
 typedef int md_rs_monitor_fn(apr_pool_t *pool, server_rec *server);
+typedef void md_rs_test_config_fn(apr_pool_t *pconf, server_rec *server);
 typedef apr_status_t md_rs_watchdog_fn(int state, void *data, apr_pool_t *pool);
 
 md_rs_create_server_config_fn md_rs_create_server_config;
@@ -78,6 +79,7 @@ md_rs_init_server_fn md_rs_init_server;
 md_rs_status_request_fn md_rs_status_request;
 md_rs_certify_fn md_rs_certify;
 md_rs_monitor_fn md_rs_monitor;
+md_rs_test_config_fn md_rs_test_config;
 md_rs_watchdog_fn md_rs_watchdog;
 
 /* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
@@ -129,6 +131,9 @@ void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback ca
 int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1);
 /* Has `certify` called in each handshake of the context that sends a certificate, before one is chosen. */
 void md_shim_context_set_certify(SSL_CTX *context, md_rs_certify_fn *certify, void *data);
+/* Has mod_ssl do what it does in a start with its hosts and their certificates, in a process that ends after that without
+ * clean-ups: they would remove what a running server has. 0 if it cannot start with them; the reason is in the log. */
+int md_shim_try_tls(apr_pool_t *pool, server_rec *server);
 /* Whether the certificates of a handshake are not ours to exchange: the client has accepted them in an earlier handshake of
  * the connection (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now. */
 int md_shim_ssl_is_decided(SSL *ssl);
@@ -157,6 +162,8 @@ const server_addr_rec *md_shim_server_addrs(const server_rec *server);
 const apr_array_header_t *md_shim_server_aliases(const server_rec *server);
 const apr_array_header_t *md_shim_server_wildcard_aliases(const server_rec *server);
 apr_pool_t *md_shim_server_process_pool(const server_rec *server);
+/* An argument that httpd was started with, the program's name for 0, without `-k start`; NULL behind the last. */
+const char *md_shim_server_argument(const server_rec *server, int number);
 
 ap_listen_rec *md_shim_listener_next(const ap_listen_rec *listener);
 apr_port_t md_shim_listener_port(const ap_listen_rec *listener);

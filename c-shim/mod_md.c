@@ -15,6 +15,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_pre_config(md_rs_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     /* The last look at the settings that `httpd -t` takes too. */
     ap_hook_check_config(md_rs_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Where `httpd -t` ends; after all others, as a test for a server that wants to restart goes further and ends there. */
+    ap_hook_test_config(md_rs_test_config, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* Before the TLS modules: they ask for certificates in their post_config, so domains must be matched and activated. */
     ap_hook_post_config(md_rs_post_config_first, NULL, tls, APR_HOOK_FIRST);
     /* After the TLS modules: which hosts asked is known then. Before mod_watchdog: it starts what is registered by now. */

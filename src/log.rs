@@ -207,6 +207,8 @@ messages! {
     MD0034 Warning "children do not learn of new OCSP responses"
     MD0035 Warning "a set that is to be served without a restart cannot be used"
     MD0036 Notice "new certificates are served without a restart"
+    MD0038 Error "the server does not restart itself, as it would not start again"
+    MD0039 Warning "what MDActivation says does not fit the certificates or the server"
 }
 
 #[cfg(test)]

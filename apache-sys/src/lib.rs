@@ -16,6 +16,7 @@
 //! | `APLOGNO(10071)` | the text `AH10071: ` in front of the message |
 //! | `ap_get_module_config` | [`md_shim_server_config`] |
 //! | `APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_..)` | [`md_shim_watchdog_loaded`], `_create`, `_start`, `_interval` |
+//! | `ap_hook_get_post_config` with `ap_LINK_post_config_t` | [`md_shim_try_tls`] |
 //! | `APR_ARRAY_PUSH`, `APR_ARRAY_IDX` | [`apr_array_push`]; `elts` and `nelts` of [`apr_array_header_t`] |
 //! | `ap_rputs` | [`ap_rwrite`] with the length |
 //! | `apr_pool_create`, `apr_pool_clear` | not needed: pools are httpd's |

@@ -17,7 +17,8 @@ pub fn install() {
     exec::install(Some(prepare));
 }
 
-fn prepare(command: &mut Command) {
+/// Completes a command that is not started by [`exec`].
+pub(super) fn prepare(command: &mut Command) {
     if std::env::var_os("PATH").is_none() {
         command.env("PATH", PATH);
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::boundary::Null;
+use super::self_restart::SelfRestart;
 use crate::acme::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
@@ -32,6 +33,8 @@ pub struct Main {
     pub registry: OnceLock<Arc<Registry>>,
     /// Counts of requests to CAs: from the last post_config on, if there are any.
     pub ca_requests: OnceLock<&'static RequestCounts>,
+    /// Restarts that the server makes by itself: from the last post_config on, if it is to make any.
+    pub(super) self_restart: OnceLock<SelfRestart>,
 }
 
 /// What is known between the two phases of a start.

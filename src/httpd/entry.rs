@@ -12,7 +12,8 @@ use super::hooks::{self, CertificateFiles, Stop};
 use super::pool::{Pool, text};
 use super::request::{Answer, Connection, Request};
 use super::server::{Server, strings};
-use super::{alpn, live, log, process, stapling, threads};
+use super::{alpn, live, log, process, self_restart, stapling, threads};
+use crate::registry::self_restart::WOULD_NOT_START;
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -24,6 +25,7 @@ const _: sys::md_rs_post_config_fn = Some(md_rs_post_config_last);
 const _: sys::md_rs_child_init_fn = Some(md_rs_child_init);
 const _: sys::md_rs_child_stopping_fn = Some(md_rs_child_stopping);
 const _: sys::md_rs_monitor_fn = Some(md_rs_monitor);
+const _: sys::md_rs_test_config_fn = Some(md_rs_test_config);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_first);
 const _: sys::md_rs_request_fn = Some(md_rs_post_read_second);
 const _: sys::md_rs_request_fn = Some(md_rs_handler);
@@ -160,14 +162,31 @@ unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, _gracef
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_monitor(_pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
+unsafe extern "C" fn md_rs_monitor(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
     guard("monitor", sys::DECLINED, || {
         // SAFETY: the main server of the configuration in force.
         let main = unsafe { Server::from_raw(server) }?;
         stapling::monitor(main)?;
         live::monitor(main)?;
+        // SAFETY: the pool of that configuration.
+        self_restart::monitor(main, unsafe { Pool::from_raw(pool) }?)?;
         Ok(sys::DECLINED)
     })
+}
+
+/// Does not return where the process is a test for another one.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_test_config(pconf: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    if !process::is_trial() {
+        return;
+    }
+    process::leave(guard("test_config", WOULD_NOT_START, || {
+        // SAFETY: live while the process is.
+        let pconf = unsafe { Pool::from_raw(pconf) }?;
+        // SAFETY: as above.
+        let main = unsafe { Server::from_raw(server) }?;
+        Ok(hooks::try_start(pconf, main))
+    }))
 }
 
 #[unsafe(no_mangle)]

@@ -8,11 +8,12 @@ use super::config::{Main, ServerConfig, Starting};
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, https, live, process, shared, stapling};
+use super::{answers, commands, driver, https, live, process, self_restart, shared, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
 use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
+use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
 
@@ -92,6 +93,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
     let ca_requests = shared::ca_requests(main.process_pool()?);
     live::open(main, &registry)?;
+    self_restart::open(main, &registry)?;
     let registered =
         driver::register(pconf, &registry, ca_requests).and_then(|()| stapling::register(pconf, main, &registry));
     // Set once, here.
@@ -99,6 +101,44 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
+}
+
+/// What a start with this configuration would come to, as the exit code of this process, which is a test for a server that
+/// wants to restart: see [`crate::registry::self_restart`]. Moves nothing in the store.
+pub fn try_start(pconf: Pool<'_>, main: Server<'_>) -> i32 {
+    match rehearse(pconf, main) {
+        Ok(true) => WOULD_ACTIVATE,
+        Ok(false) => WOULD_DO_NOTHING,
+        Err(Stop) => WOULD_NOT_START,
+    }
+}
+
+/// httpd itself has read the configuration by now. What it does not do without a start is to look at certificates.
+fn rehearse(pconf: Pool<'_>, main: Server<'_>) -> Result<bool, Stop> {
+    let config = main.config()?.main()?;
+    let store = FileStore::look(&store_dir(pconf, config)?).map_err(|err| {
+        report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
+        Stop
+    })?;
+    let store = store.map(|(store, _)| Arc::new(store));
+    let vault = match &store {
+        Some(store) => Vault::new(Arc::clone(store) as _),
+        None => Vault::new(Arc::new(MemoryStore::new())),
+    };
+    let start = Start {
+        declared: declared(main, ServerConfig::declared),
+        main: main_settings(main)?,
+        globals: config.globals.clone(),
+        hosts: hosts(main)?,
+        is_restart: false,
+        read_only: true,
+    };
+    let setup = Setup::begin(start, Arc::new(vault), Arc::new(SystemClock)).map_err(|_| Stop)?;
+    *config.starting() = Some(Starting { setup, store });
+    if !main.try_tls(pconf) {
+        return Err(Stop);
+    }
+    Ok(config.starting().as_ref().is_some_and(|starting| starting.setup.would_activate()))
 }
 
 /// First in a new child; threads may be started from now on.
@@ -286,12 +326,16 @@ fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
     }
 }
 
+fn store_dir(pconf: Pool<'_>, config: &Main) -> Result<PathBuf, Stop> {
+    config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)
+}
+
 /// The store, and whether it can only be read. There is none where nothing needs it.
 fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Option<Arc<FileStore>>, bool), Stop> {
     if unused {
         return Ok((None, false));
     }
-    let dir = config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)?;
+    let dir = store_dir(pconf, config)?;
     let opened = FileStore::open(&dir).map_err(|err| {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });

@@ -6,6 +6,7 @@
 //!     boundary       panics and NULL end here
 //!     hooks          the phases of the server, in safe Rust
 //!     answers alpn driver live stapling   requests and handshakes that are answered here; renewals and responses in a child
+//!     self_restart   what the parent does beside forking children
 //! config                         our settings of one server, as directives set them
 //! pool server request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
@@ -27,6 +28,7 @@ pub mod log;
 pub mod pool;
 pub mod process;
 pub mod request;
+mod self_restart;
 pub mod server;
 pub mod shared;
 pub mod stapling;

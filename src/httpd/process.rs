@@ -1,14 +1,17 @@
 //! Facts about the running server process.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apache_sys as sys;
+use jiff::Timestamp;
 
 use super::pool::{Pool, text};
+use crate::registry::self_restart;
 
 /// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
@@ -24,6 +27,22 @@ pub fn is_dry_run() -> bool {
 /// Whether httpd reads its configuration only to check it (`httpd -t`).
 pub fn is_config_test() -> bool {
     query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
+}
+
+/// Whether this is the test that a running server makes before it restarts itself.
+pub fn is_trial() -> bool {
+    is_config_test() && is_defined(self_restart::TRIAL_DEFINE)
+}
+
+/// Whether there is one process for everything (`httpd -X`).
+pub fn is_alone() -> bool {
+    ["DEBUG", "ONE_PROCESS"].into_iter().any(is_defined)
+}
+
+/// Whether httpd was started with `-D` and this name, or does as if.
+fn is_defined(name: &str) -> bool {
+    // SAFETY: httpd compares the string, which lives until then, with others.
+    CString::new(name).is_ok_and(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 })
 }
 
 /// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
@@ -57,6 +76,24 @@ pub fn worker_ids() -> (u32, u32) {
     let uid = unsafe { (*config).user_id };
     // SAFETY: as above.
     (uid, unsafe { (*config).group_id })
+}
+
+/// The minute of the local day.
+pub fn local_minute(now: Timestamp) -> u16 {
+    let seconds: libc::time_t = now.as_second();
+    let mut parts = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both are live; it writes one `tm`, or nothing for a year that does not fit, and zeros are a good `tm` but for the
+    // time zone's name, which is not looked at.
+    unsafe { libc::localtime_r(&raw const seconds, parts.as_mut_ptr()) };
+    // SAFETY: see above.
+    let parts = unsafe { parts.assume_init_ref() };
+    u16::try_from(parts.tm_hour * 60 + parts.tm_min).unwrap_or(0)
+}
+
+/// Ends the process without any clean-up.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: no conditions; it does not return.
+    unsafe { libc::_exit(code) }
 }
 
 /// The server's name and version as `ServerTokens` allows them to be told.

@@ -1,8 +1,9 @@
 //! The main server, virtual hosts and listening sockets as httpd has read them from its configuration.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::iter;
 use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -150,6 +151,25 @@ impl<'s> Server<'s> {
     pub fn allows_protocol(self, protocol: &CStr) -> bool {
         // SAFETY: with a server httpd looks at neither connection nor request.
         unsafe { sys::ap_is_allowed_protocol(ptr::null_mut(), ptr::null_mut(), self.as_ptr(), protocol.as_ptr()) != 0 }
+    }
+
+    /// What httpd was started with, the program's name first; without `-k`.
+    pub fn arguments(self) -> Vec<OsString> {
+        let argument = |number| {
+            // SAFETY: live by `from_raw`; httpd sets `process` in every server_rec.
+            let raw = unsafe { sys::md_shim_server_argument(self.as_ptr(), number) };
+            // SAFETY: not NULL, and a string in the process's pool or its own.
+            NonNull::new(raw.cast_mut()).map(|raw| unsafe { CStr::from_ptr(raw.as_ptr()) })
+        };
+        let arguments = (0..).map_while(argument);
+        arguments.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect()
+    }
+
+    /// Has mod_ssl set up all hosts, as a start does. False if it cannot; the log says why. For a process that ends after that
+    /// without clean-ups, see `trial`.
+    pub(super) fn try_tls(self, pconf: Pool<'_>) -> bool {
+        // SAFETY: live by `from_raw`, and the pool is that of its configuration, which is complete.
+        unsafe { sys::md_shim_try_tls(pconf.as_ptr(), self.as_ptr()) != 0 }
     }
 
     /// The pool of the process: it survives every restart.

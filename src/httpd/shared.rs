@@ -39,23 +39,34 @@ pub fn counters(process: Pool<'_>, name: &str, count: usize) -> Option<&'static 
     Some(unsafe { slice::from_raw_parts(pages.as_ptr(), count) })
 }
 
-/// Memory of that name and size, full of zeros when it is made. Nobody ever unmaps it.
+/// A number of the parent that goes on from start to start and that children cannot change.
+pub fn own_number(process: Pool<'_>, name: &str) -> Option<&'static AtomicU32> {
+    let page = kept_as(libc::MAP_PRIVATE, process, name, size_of::<AtomicU32>())?.cast::<AtomicU32>();
+    // SAFETY: pages are aligned for anything, have room for one, and stay. Zero is a good value.
+    Some(unsafe { page.as_ref() })
+}
+
+/// Memory of that name and size that children share with their parent, full of zeros when it is made. Nobody ever unmaps it.
 fn kept(process: Pool<'_>, name: &str, size: usize) -> Option<NonNull<c_void>> {
+    kept_as(libc::MAP_SHARED, process, name, size)
+}
+
+fn kept_as(sharing: libc::c_int, process: Pool<'_>, name: &str, size: usize) -> Option<NonNull<c_void>> {
     let key = CString::new(format!("mod_md_rs_{name}_{size}")).ok()?;
     process.user_data(&key).or_else(|| {
-        let new = map(name, size)?;
+        let new = map(sharing, name, size)?;
         process.set_user_data(&key, new);
         Some(new)
     })
 }
 
-/// Memory full of zeros that children share with their parent.
-fn map(name: &str, size: usize) -> Option<NonNull<c_void>> {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+/// Memory full of zeros.
+fn map(sharing: libc::c_int, name: &str, size: usize) -> Option<NonNull<c_void>> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, sharing | libc::MAP_ANONYMOUS);
     // SAFETY: new pages at an address of the system's choice.
     let pages = unsafe { libc::mmap(ptr::null_mut(), size, access, kind, -1, 0) };
     if pages == libc::MAP_FAILED {
-        note!(Info, "no shared memory for {name}: {}", std::io::Error::last_os_error());
+        note!(Info, "no memory for {name}: {}", std::io::Error::last_os_error());
         return None;
     }
     NonNull::new(pages)

@@ -46,6 +46,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::configured::Configured;
 use self::events::{Event, Events};
 use self::schedule::Plan;
+use self::self_restart::Requests;
 use self::turn::Turn;
 use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
@@ -161,6 +162,8 @@ pub struct Registry {
     pub stapling: Arc<Stapling>,
     /// Sets that went live since a start put them into `domains/`.
     pub bundles: Arc<Bundles>,
+    /// What is asked of the parent.
+    pub restarts: Requests,
     /// Positions of the domains that apply to each host.
     assigned: Vec<Vec<usize>>,
     staged_views: StagedViews,
@@ -400,6 +403,7 @@ impl Setup {
             self.start_over_failed(&entries);
         }
         self.save(changed.iter().map(|(position, stored)| (&*entries[*position].md, *stored)))?;
+        self_restart::advise(&entries);
         let watched = entries.iter().filter(|entry| entry.watched).count();
         if watched > 0 {
             report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
@@ -419,6 +423,7 @@ impl Setup {
             index,
             stapling,
             bundles,
+            restarts: Requests::default(),
             assigned,
             staged_views,
             accounts,

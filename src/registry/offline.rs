@@ -94,6 +94,7 @@ impl Registry {
             index,
             stapling,
             bundles: Arc::new(bundles),
+            restarts: Default::default(),
             assigned,
             staged_views,
             accounts,

@@ -14,6 +14,7 @@ use super::turn::{self, Turn};
 use super::{Advice, Entry, Published, Registry};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
 use crate::cancel::Cancel;
+use crate::crypto::Certificate;
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
@@ -101,6 +102,7 @@ impl Renewal {
                 tell_renewed(&mut journal, registry, now);
                 journal.save_job()?;
             }
+            ask_for_restart(position, &journal, registry, now);
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
         }
@@ -188,6 +190,7 @@ impl Renewal {
     /// to wait after so many failures, of which the last is permanent or not.
     pub fn end(&mut self, ended: Ended, delay: impl Fn(u32, bool) -> SignedDuration) -> Option<Timestamp> {
         let now = self.registry.clock.now();
+        let is_done = matches!(ended, Ended::Done);
         let look = match ended {
             Ended::Done => self.succeeded(now),
             Ended::Failed(err) => Some(self.failed(&err, now, delay)),
@@ -198,6 +201,9 @@ impl Renewal {
         };
         if let Err(err) = self.driver.journal().save_job() {
             note!(Error, err.status; "{}: the report of the renewal cannot be written: {err}", self.md.name);
+        }
+        if is_done {
+            ask_for_restart(self.position, self.driver.journal(), &self.registry, now);
         }
         look
     }
@@ -315,6 +321,19 @@ fn go_live(position: usize, journal: &mut StagedJournal, registry: &Registry, no
             report!(MD0035, "{name}: what is staged does not go live: {reason}");
         }
         Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
+    }
+}
+
+/// Has the server restart itself for what is staged, if it is to do so and the time has come. Nothing of the renewal is left to
+/// be done then.
+fn ask_for_restart(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
+    let is_ready = journal.job.valid_from.is_none_or(|at| at <= now);
+    if !is_ready || !registry.entries[position].restarts() {
+        return;
+    }
+    let leaves = staged::leaves(&registry.vault, journal.domain());
+    if registry.restarts.ask(position, leaves.iter().flatten().map(Certificate::sha1).collect()) {
+        note!(Info, "{}: its new certificates wait for the server to restart itself", journal.domain().name);
     }
 }
 

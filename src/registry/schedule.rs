@@ -14,7 +14,7 @@ pub const USUAL_WINDOW: Window = Window::Percent(33);
 pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
 
 /// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
-const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
+pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);
 
 /// A validity: from, until.

@@ -1,0 +1,353 @@
+//! The server restarts itself (`MDActivation graceful`): the parent starts the test, learns of its end and sends the signal.
+//!
+//! Nothing here waits: httpd's loop calls [`monitor`] every ten seconds or so, and tells when the process that tests has ended.
+//! What is decided is decided in [`crate::registry::self_restart`].
+
+use std::collections::BTreeSet;
+use std::ffi::{c_int, c_void};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use apache_sys as sys;
+use jiff::Timestamp;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
+
+use super::boundary::{Null, guard, present};
+use super::pool::{Pool, text};
+use super::server::Server;
+use super::{commands, process, shared};
+use crate::log::{note, report};
+use crate::model::{format_human, time};
+use crate::registry::self_restart::{Known, Rule, Step, Trial, judge, trial_arguments};
+use crate::registry::{Entry, Registry};
+
+/// How long a test may take: reading a large configuration takes seconds, a command for pass phrases may hang.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long a process takes to end that was killed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the names of directives begin with that name a certificate, a key or a chain.
+const CERTIFICATE: &str = "SSLCertificate";
+/// How much of what a test writes is kept.
+const MOST_WRITTEN: usize = 16 * 1024;
+
+/// Restarts of one configuration's server. In the pool of that; used by the parent's only thread.
+pub(super) struct SelfRestart {
+    registry: Arc<Registry>,
+    rule: Rule,
+    /// When the server last restarted itself, in seconds; 0 for never.
+    restarted: Option<&'static AtomicU32>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many requests this configuration has been told by, at its start or by a restart.
+    done: u32,
+    trial: Trial,
+    process: Option<Process>,
+    /// The last test that ended without a restart: when, and what it was for.
+    tested: Option<(Timestamp, Subject)>,
+    /// What was last told to be waited for.
+    told: Option<Step>,
+}
+
+/// What a test is for: the number of requests, and the state of the files of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Subject {
+    requests: u32,
+    files: u64,
+}
+
+/// A test that runs.
+struct Process {
+    pid: Pid,
+    /// It must not be ended by a child that has inherited this.
+    parent: Pid,
+    since: Instant,
+    subject: Subject,
+    output: File,
+    written: Vec<u8>,
+}
+
+/// Has the server restart itself, if a domain wants that and it can.
+pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Null> {
+    if !registry.entries.iter().any(Entry::restarts) {
+        return Ok(());
+    }
+    if process::is_alone() {
+        report!(MD0039, "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates");
+        return Ok(());
+    }
+    let pool = main.process_pool()?;
+    let Some([counter]) = shared::counters(pool, "restarts", 1) else {
+        report!(MD0039, "no shared memory: MDActivation graceful has no effect");
+        return Ok(());
+    };
+    registry.restarts.share(counter);
+    let own = SelfRestart {
+        registry: Arc::clone(registry),
+        rule: Rule::new(&registry.globals),
+        restarted: shared::own_number(pool, "restarted"),
+        // What was asked for until now, this start has done; if not, somebody asks again.
+        state: Mutex::new(State { done: registry.restarts.count(), ..State::default() }),
+    };
+    // Set once, here.
+    let _ = main.config()?.main()?.self_restart.set(own);
+    Ok(())
+}
+
+/// In the parent, every ten seconds or so. `pconf` is the pool of the configuration.
+pub(super) fn monitor(main: Server<'_>, pconf: Pool<'_>) -> Result<(), Null> {
+    let Some(own) = main.config()?.main()?.self_restart.get() else { return Ok(()) };
+    own.heed_process();
+    if own.step() == Step::Try {
+        own.try_configuration(main, pconf);
+    }
+    Ok(())
+}
+
+impl SelfRestart {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what is to be done now. Only [`Step::Try`] is left to the caller.
+    fn step(&self) -> Step {
+        let now = self.registry.clock.now();
+        let mut state = self.state();
+        let known = self.known(&state);
+        let trial = if state.process.is_some() { Trial::Running } else { std::mem::take(&mut state.trial) };
+        let step = self.rule.next(trial, &known, now, process::local_minute(now));
+        match &step {
+            Step::Rest | Step::Try => {}
+            Step::WaitForHours | Step::WaitUntil(_) => {
+                if state.told.as_ref() != Some(&step) {
+                    tell_wait(&step);
+                    state.told = Some(step.clone());
+                }
+            }
+            Step::Forget => note!(Debug, "no restart: a start would activate nothing that is staged"),
+            Step::Complain(reason) => report!(
+                MD0038,
+                "the server does not restart itself for new certificates, as it would not start again: {reason}; \
+                 the next test is in {}, or when the configuration has changed",
+                format_human(self.rule.interval())
+            ),
+            Step::Restart => {
+                state.done = self.registry.restarts.count();
+                self.restart(now);
+            }
+        }
+        step
+    }
+
+    fn known(&self, state: &State) -> Known {
+        let is_wanted = self.registry.restarts.count() != state.done;
+        let news = |(_, subject): &(_, Subject)| *subject != self.subject();
+        let restarted = self.restarted.map(|at| at.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        Known {
+            is_wanted,
+            has_news: is_wanted && state.tested.as_ref().is_some_and(news),
+            restarted: restarted.and_then(|at| Timestamp::from_second(at.into()).ok()),
+            tested: state.tested.map(|(at, _)| at),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject { requests: self.registry.restarts.count(), files: digest(&files()) }
+    }
+
+    /// As somebody does who sends the signal: httpd acts on it when this has returned.
+    fn restart(&self, now: Timestamp) {
+        note!(Notice, "the configuration is good, the server restarts itself gracefully to use new certificates");
+        if let Some(restarted) = self.restarted {
+            restarted.store(now.as_second().try_into().unwrap_or(0), Ordering::Relaxed);
+        }
+        if let Err(err) = kill_process(getpid(), Signal::USR1) {
+            report!(MD0038, "the server cannot signal itself: {err}");
+        }
+    }
+
+    fn try_configuration(&self, main: Server<'_>, pconf: Pool<'_>) {
+        let subject = self.subject();
+        let mut state = self.state();
+        match Process::start(main, subject) {
+            Ok(process) => {
+                note!(Debug, "the configuration is tested before a restart, by process {}", process.pid.as_raw_nonzero());
+                self.register(&process, pconf);
+                state.process = Some(process);
+            }
+            Err(err) => {
+                state.tested = Some((self.registry.clock.now(), subject));
+                state.trial = Trial::Failed(format!("the test of the configuration cannot be run: {err}"));
+            }
+        }
+    }
+
+    /// Has httpd tell of the end of the process: it collects all that end.
+    fn register(&self, process: &Process, pconf: Pool<'_>) {
+        let record = sys::apr_proc_t {
+            pid: process.pid.as_raw_nonzero().get(),
+            in_: ptr::null_mut(),
+            out: ptr::null_mut(),
+            err: ptr::null_mut(),
+        };
+        let (record, data) = (pconf.keep_raw(record), ptr::from_ref(self).cast_mut().cast());
+        // SAFETY: record and data live as long as the pool, whose clean-up unregisters them before it drops them, and before the
+        // module is unloaded: it was loaded earlier. `maintain` is for such data.
+        unsafe { sys::apr_proc_other_child_register(record, Some(maintain), data, ptr::null_mut(), pconf.as_ptr()) };
+    }
+
+    /// Takes what the test has written, so that it is never kept from writing, and ends it if it takes too long.
+    fn heed_process(&self) {
+        let mut state = self.state();
+        let Some(process) = &mut state.process else { return };
+        process.read();
+        if process.since.elapsed() > LONGEST {
+            process.kill();
+        }
+    }
+
+    /// The test has ended with that code, or by that signal.
+    fn ended(&self, code: i32) {
+        let mut state = self.state();
+        let Some(mut process) = state.process.take() else { return };
+        process.read();
+        state.trial = match judge(code, &process.written) {
+            Trial::Failed(words) if process.since.elapsed() > LONGEST => {
+                Trial::Failed(format!("the test of the configuration took longer than {LONGEST:?}: {words}"))
+            }
+            judged => judged,
+        };
+        if state.trial != Trial::Passed {
+            state.tested = Some((self.registry.clock.now(), process.subject));
+        }
+    }
+
+    /// The configuration goes, and the module: nobody is there to learn of the end of the test.
+    fn abandon(&self) {
+        let process = self.state().process.take();
+        if let Some(process) = process.filter(|process| process.parent == getpid()) {
+            process.kill();
+            process.collect();
+        }
+    }
+}
+
+/// What httpd tells of the test.
+unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
+    guard("other_child", (), || {
+        let own = present(data.cast::<SelfRestart>(), "data of a process")?;
+        // SAFETY: `register` made it of a reference to what lives until it is unregistered.
+        let own: &SelfRestart = unsafe { own.as_ref() };
+        match reason {
+            sys::APR_OC_REASON_UNREGISTER => own.abandon(),
+            sys::APR_OC_REASON_DEATH | sys::APR_OC_REASON_LOST => {
+                own.ended(status);
+                // SAFETY: registered with this data; httpd allows it from here, and calls us once more.
+                unsafe { sys::apr_proc_other_child_unregister(data) };
+                // A test begins in the monitor's next call.
+                own.step();
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+}
+
+impl Process {
+    /// This program with the arguments that it was started with. It sees what a restart would see: the same binary, working
+    /// directory and environment.
+    fn start(main: Server<'_>, subject: Subject) -> io::Result<Self> {
+        // Neither end waits: what does not fit into the pipe comes when this end has read.
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let own = main.arguments();
+        let mut command = Command::new("/proc/self/exe");
+        command.args(trial_arguments(&own)).process_group(0);
+        own.first().into_iter().for_each(|program| _ = command.arg0(program));
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        commands::prepare(&mut command);
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let (since, output) = (Instant::now(), File::from(reader));
+        Ok(Self { pid, parent: getpid(), since, subject, output, written: Vec::new() })
+    }
+
+    /// Keeps the first of what it has written.
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.output.read(&mut buffer) {
+            let room = MOST_WRITTEN - self.written.len();
+            self.written.extend_from_slice(&buffer[..count.min(room)]);
+        }
+    }
+
+    /// With the commands that it runs.
+    fn kill(&self) {
+        // It may have ended.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+
+    /// Or else httpd wonders whose child it was.
+    fn collect(&self) {
+        let since = Instant::now();
+        while matches!(waitpid(Some(self.pid), WaitOptions::NOHANG), Ok(None)) && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn tell_wait(step: &Step) {
+    match step {
+        Step::WaitUntil(at) => {
+            note!(Info, "new certificates wait for a restart until {}", time::format_gmt(*at));
+        }
+        _ => note!(Info, "new certificates wait for a restart in the hours of MDActivationWindow"),
+    }
+}
+
+/// The files that the configuration was read from, the directories that they are in, and files of certificates.
+fn files() -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    // SAFETY: written when a configuration is read, in this thread; the tree lives as long as that.
+    collect(unsafe { sys::ap_conftree }, &mut files);
+    files
+}
+
+fn collect(first: *const sys::ap_directive_t, files: &mut BTreeSet<PathBuf>) {
+    let mut next = first;
+    // SAFETY: NULL, or a node of the tree.
+    while let Some(node) = unsafe { next.as_ref() } {
+        // SAFETY: NULL or a string that lives as long as the node.
+        let [file, name, value] = [node.filename, node.directive, node.args].map(|raw| unsafe { text(raw) });
+        if let Some(file) = file.map(Path::new).filter(|file| !files.contains(*file)) {
+            files.extend([Some(file), file.parent()].into_iter().flatten().map(Path::to_owned));
+        }
+        if name.and_then(|name| name.get(..CERTIFICATE.len())).is_some_and(|start| start.eq_ignore_ascii_case(CERTIFICATE)) {
+            files.extend(value.map(|value| PathBuf::from(value.trim_matches('"'))));
+        }
+        collect(node.first_child, files);
+        next = node.next;
+    }
+}
+
+/// Changes when one of these files does, comes or goes.
+fn digest(files: &BTreeSet<PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        let facts = fs::metadata(file).map(|facts| (facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()));
+        (file, facts.ok()).hash(&mut hasher);
+    }
+    hasher.finish()
+}
