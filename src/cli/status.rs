@@ -53,7 +53,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
     let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
-    notes.extend(view.activation_warning());
+    notes.extend(view.entry.activation_warning());
     notes.extend(activation(&view));
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
 }
@@ -61,6 +61,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
 /// What becomes of a new certificate that is not in use.
 fn next_use(view: &View<'_>, now: Timestamp) -> String {
     match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
+        (false, _) if view.entry.restarts() => "new certificate waits for the server to restart itself".to_owned(),
         (false, _) => "new certificate waits for a restart".to_owned(),
         (true, Some(at)) => format!("new certificate goes live {}", show(at)),
         (true, None) => "new certificate goes live, or the server's log tells why not (MD0035)".to_owned(),

@@ -86,7 +86,10 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
         return Ok(());
     }
     if process::is_alone() {
-        report!(MD0039, "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates");
+        report!(
+            MD0039,
+            "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates"
+        );
         return Ok(());
     }
     let pool = main.process_pool()?;
@@ -184,7 +187,11 @@ impl SelfRestart {
         let mut state = self.state();
         match Process::start(main, subject) {
             Ok(process) => {
-                note!(Debug, "the configuration is tested before a restart, by process {}", process.pid.as_raw_nonzero());
+                note!(
+                    Debug,
+                    "the configuration is tested before a restart, by process {}",
+                    process.pid.as_raw_nonzero()
+                );
                 self.register(&process, pconf);
                 state.process = Some(process);
             }
@@ -334,7 +341,10 @@ fn collect(first: *const sys::ap_directive_t, files: &mut BTreeSet<PathBuf>) {
         if let Some(file) = file.map(Path::new).filter(|file| !files.contains(*file)) {
             files.extend([Some(file), file.parent()].into_iter().flatten().map(Path::to_owned));
         }
-        if name.and_then(|name| name.get(..CERTIFICATE.len())).is_some_and(|start| start.eq_ignore_ascii_case(CERTIFICATE)) {
+        if name
+            .and_then(|name| name.get(..CERTIFICATE.len()))
+            .is_some_and(|start| start.eq_ignore_ascii_case(CERTIFICATE))
+        {
             files.extend(value.map(|value| PathBuf::from(value.trim_matches('"'))));
         }
         collect(node.first_child, files);

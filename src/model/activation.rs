@@ -1,10 +1,6 @@
 //! When certificates that were obtained are used: the mode, and the hours of the day in which the server may restart itself.
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-
-/// Certificates that live shorter than this are renewed every few days: nobody restarts a server that often by hand.
-const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 
 /// What has the server use a certificate that was obtained (`MDActivation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
@@ -35,13 +31,6 @@ impl ActivationMode {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// Whether certificates that live so long want another mode than this one: new ones would expire while they wait for somebody
-/// to restart the server.
-#[must_use]
-pub fn needs_live(mode: ActivationMode, lifetime: SignedDuration) -> bool {
-    mode == ActivationMode::Restart && lifetime < SHORT_LIFE
 }
 
 /// Hours of the day, in minutes from midnight (`MDActivationWindow`). May last over midnight, never all day.
@@ -91,18 +80,6 @@ fn minute(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_lives_do_not_wait_for_somebody_who_restarts() {
-        for (mode, days, expected) in [
-            (ActivationMode::Restart, 6, true),
-            (ActivationMode::Restart, 10, false),
-            (ActivationMode::Live, 6, false),
-            (ActivationMode::Graceful, 6, false),
-        ] {
-            assert_eq!(needs_live(mode, SignedDuration::from_hours(days * 24)), expected, "{mode:?} {days}");
-        }
-    }
 
     #[test]
     fn windows_have_a_beginning_and_an_end_that_is_not_in_them() {

@@ -16,7 +16,7 @@ mod status;
 pub mod time;
 mod window;
 
-pub use activation::{ActivationMode, DailyWindow, DailyWindowError, needs_live};
+pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
 pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};

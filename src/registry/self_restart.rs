@@ -167,7 +167,8 @@ impl Setup {
     #[must_use]
     pub fn would_activate(&self) -> bool {
         let now = self.clock.now();
-        let is_ready = |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == activation::Activation::Activated;
+        let is_ready =
+            |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == activation::Activation::Activated;
         self.domains.iter().any(|md| restarts(md) && is_ready(md))
     }
 }
@@ -339,7 +340,10 @@ mod tests {
         let rows: [(&[&str], &[&str]); 7] = [
             (&["httpd"], &[]),
             (&["/usr/sbin/apache2", "-k", "start"], &[]),
-            (&["httpd", "-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"], &["-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"]),
+            (
+                &["httpd", "-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"],
+                &["-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"],
+            ),
             (&["httpd", "-DFOREGROUND", "-fx.conf", "-kstart", "-Estart.log", "-X"], &["-DFOREGROUND", "-fx.conf"]),
             (&["httpd", "-C", "Define k", "-c", "-k", "-T"], &["-C", "Define k", "-c", "-k", "-T"]),
             (&["httpd", "-E", "-k", "-e", "debug", "-k", "restart", "-D", "X"], &["-e", "debug", "-D", "X"]),
@@ -356,8 +360,16 @@ mod tests {
     fn a_failed_test_is_told_in_its_first_words() {
         let long = "x".repeat(2000);
         let rows: [(i32, &str, &str); 6] = [
-            (1, "AH00526: Syntax error on line 3 of /c:\nInvalid command 'Foo', perhaps misspelled\n", "AH00526: Syntax error on line 3 of /c: Invalid command 'Foo', perhaps misspelled"),
-            (1, "AH00558: httpd: Could not determine the name\n\n[Mon Nov 23 15:00:00 2026] [ssl:emerg] [pid 1:tid 2] AH02572: Failed to configure\nSSL Library Error: error:0A [hint]\n", "AH02572: Failed to configure SSL Library Error: error:0A [hint]"),
+            (
+                1,
+                "AH00526: Syntax error on line 3 of /c:\nInvalid command 'Foo', perhaps misspelled\n",
+                "AH00526: Syntax error on line 3 of /c: Invalid command 'Foo', perhaps misspelled",
+            ),
+            (
+                1,
+                "AH00558: httpd: Could not determine the name\n\n[Mon Nov 23 15:00:00 2026] [ssl:emerg] [pid 1:tid 2] AH02572: Failed to configure\nSSL Library Error: error:0A [hint]\n",
+                "AH02572: Failed to configure SSL Library Error: error:0A [hint]",
+            ),
             (1, "1\n2\n3\n4\n5\n6", "1 2 3 4"),
             (11, "", "the test ended with 11, without a word"),
             (9, "\n[a] [b] \n", "the test ended with 9, without a word"),

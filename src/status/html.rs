@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
-use crate::model::{ActivationMode, Status, VERSION, time};
+use crate::model::{Status, VERSION, time};
 use crate::registry::{Registry, Served};
 
 /// Looks good in light and dark, on a phone, and without it too. Only what is ours is touched.
@@ -230,7 +230,7 @@ fn moment(at: Timestamp, now: Timestamp) -> Markup {
 fn activity(view: &View<'_>) -> Markup {
     html! {
         @if let Some(reason) = view.unsuitable() { p.md_bad { "Cannot be renewed: " (reason) } }
-        @if let Some(warning) = view.activation_warning() { p.md_warn { (warning) } }
+        @if let Some(warning) = view.entry.activation_warning() { p.md_warn { (warning) } }
         @if let Some(set) = &view.live { p title=(serials(set)) { "Live" @if let Some(at) = set.since { " since " (moment(at, view.now)) } } }
         @match view.renewal() {
             Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
@@ -288,12 +288,12 @@ fn next_step(view: &View<'_>) -> Markup {
 fn next_use(view: &View<'_>) -> Markup {
     let later = view.ready_at().filter(|at| *at > view.now);
     html! {
-        @match (view.entry.slot.is_some(), view.md.activation, later) {
-            (true, ..) if view.is_staged_live() => "In use",
-            (true, _, Some(at)) => { "Live " (moment(at, view.now)) },
-            (true, _, None) => "Goes live now, or the error log tells why not (MD0035)",
-            (false, ActivationMode::Graceful, _) => "In use after a graceful restart, which the server makes by itself",
-            (false, ..) => "In use after the next graceful restart",
+        @match (view.entry.slot.is_some(), later) {
+            (true, _) if view.is_staged_live() => "In use",
+            (true, Some(at)) => { "Live " (moment(at, view.now)) },
+            (true, None) => "Goes live now, or the error log tells why not (MD0035)",
+            _ if view.entry.restarts() => "In use after a graceful restart, which the server makes by itself",
+            _ => "In use after the next graceful restart",
         }
     }
 }

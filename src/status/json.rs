@@ -93,7 +93,7 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(reason) = view.unsuitable() {
         members.insert("unsuitable".to_owned(), reason.into());
     }
-    if let Some(warning) = view.activation_warning() {
+    if let Some(warning) = view.entry.activation_warning() {
         members.insert("activation-warning".to_owned(), warning.into());
     }
     if let Some(set) = &view.live {

@@ -87,7 +87,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
 
 /// Ours, behind what the C module tells: what is served without a restart, and what would be after one.
 fn activation(lines: &mut Lines, view: &View<'_>) {
-    view.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
+    view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
     let Some(mode) = view.activation() else { return };
     lines.add("Activation", mode);
     view.live_since().into_iter().for_each(|at| lines.add("LiveSince", time::format_gmt(at)));

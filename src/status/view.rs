@@ -6,9 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
-use crate::model::{
-    ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name, format_human, needs_live,
-};
+use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name};
 use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
 
 /// A domain at a moment.
@@ -111,18 +109,6 @@ impl<'a> View<'a> {
         let found = self.served.after_restart(is_live, staged, self.now);
         let named = served_names(self.md).into_iter().zip(found);
         named.filter_map(|(name, found)| found.map(|(place, certificate)| (name, place, certificate))).collect()
-    }
-
-    /// What is wrong with the way in which new certificates of the domain get into use.
-    #[must_use]
-    pub fn activation_warning(&self) -> Option<String> {
-        let lives = self.served.certificates.iter().flatten().map(Summary::validity);
-        let shortest = lives.map(|(from, until)| until.duration_since(from)).min()?;
-        let is_wrong = self.entry.renewable() && !self.md.is_static() && needs_live(self.md.activation, shortest);
-        is_wrong.then(|| {
-            let life = format_human(shortest);
-            format!("certificates live {life} only and wait for restarts of the server: use 'MDActivation live'")
-        })
     }
 
     /// What has the domain use new certificates, if that is not a restart by somebody else.
