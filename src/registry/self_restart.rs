@@ -28,6 +28,9 @@ pub const WOULD_NOT_START: i32 = 1;
 /// How it ends if a start would activate nothing. Not the number of a signal: who waits for the process cannot tell these apart.
 pub const WOULD_DO_NOTHING: i32 = 99;
 
+/// What the test has beside the server's arguments. Of its log only errors, as what it writes is kept in part; and mutexes that
+/// leave nothing behind, as it ends without clean-ups.
+const OF_A_TRIAL: [&str; 7] = ["-t", "-D", TRIAL_DEFINE, "-c", "LogLevel error", "-c", "Mutex fcntl default"];
 /// What does not wait for [`Rule`]'s interval after a test that failed waits so long.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// How much of what the test wrote is told.
@@ -50,16 +53,15 @@ impl Requests {
     }
 
     /// Asks the parent to restart the server, for the domain at `position` and the certificates with these fingerprints. Returns
-    /// whether that is new.
+    /// whether that is new, and there is somebody to hear it.
     pub fn ask(&self, position: usize, certificates: Vec<[u8; 20]>) -> bool {
+        let Some(counter) = self.counter.get() else { return false };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.get(&position) == Some(&certificates) {
             return false;
         }
         asked.insert(position, certificates);
-        if let Some(counter) = self.counter.get() {
-            counter.fetch_add(1, Ordering::Release);
-        }
+        counter.fetch_add(1, Ordering::Release);
         true
     }
 
@@ -223,7 +225,7 @@ fn restarts(md: &ManagedDomain) -> bool {
 /// program's name first. Signals to a running server and what concerns only a start are left out.
 #[must_use]
 pub fn trial_arguments(own: &[OsString]) -> Vec<OsString> {
-    let mut arguments = Vec::with_capacity(own.len() + 5);
+    let mut arguments = Vec::with_capacity(own.len() + OF_A_TRIAL.len());
     let mut rest = own.iter().skip(1);
     while let Some(argument) = rest.next() {
         let option = argument.as_encoded_bytes();
@@ -234,8 +236,7 @@ pub fn trial_arguments(own: &[OsString]) -> Vec<OsString> {
             arguments.extend(value.cloned());
         }
     }
-    // Errors only, whatever the log's level is: what the test writes is kept in part.
-    arguments.extend(["-t", "-D", TRIAL_DEFINE, "-c", "LogLevel error"].map(OsString::from));
+    arguments.extend(OF_A_TRIAL.map(OsString::from));
     arguments
 }
 
@@ -279,9 +280,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::cancel::Cancel;
-    use crate::registry::world::{World, logged};
-    use crate::store::Store as _;
+    use crate::model::Settings;
+    use crate::registry::world::{World, logged, p256, watch_log};
+    use crate::registry::{Registry, Renewals, Start};
+    use crate::store::{Aspect, Group, Store as _};
 
     const NOON: u16 = 12 * 60;
 
@@ -336,7 +338,6 @@ mod tests {
 
     #[test]
     fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
-        let end = ["-t", "-D", "MD_RS_TRIAL", "-c", "LogLevel error"];
         let rows: [(&[&str], &[&str]); 7] = [
             (&["httpd"], &[]),
             (&["/usr/sbin/apache2", "-k", "start"], &[]),
@@ -351,7 +352,7 @@ mod tests {
         ];
         for (own, kept) in rows {
             let own: Vec<OsString> = own.iter().map(OsString::from).collect();
-            let expected: Vec<OsString> = kept.iter().chain(&end).map(OsString::from).collect();
+            let expected: Vec<OsString> = kept.iter().chain(&OF_A_TRIAL).map(OsString::from).collect();
             assert_eq!(trial_arguments(&own), expected);
         }
     }
@@ -372,7 +373,7 @@ mod tests {
             ),
             (1, "1\n2\n3\n4\n5\n6", "1 2 3 4"),
             (11, "", "the test ended with 11, without a word"),
-            (9, "\n[a] [b] \n", "the test ended with 9, without a word"),
+            (9, "\n  \n", "the test ended with 9, without a word"),
             (1, &long, &format!("{}...", &long[..800])),
         ];
         for (code, written, text) in rows {
@@ -381,5 +382,124 @@ mod tests {
         assert_eq!(judge(0, b"Syntax OK"), Trial::Passed);
         assert_eq!(judge(99, b""), Trial::Pointless);
         assert!(matches!(judge(1, b"\xff\xfe"), Trial::Failed(_)));
+    }
+
+    fn world(name: &str, mode: ActivationMode) -> World {
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(mode);
+        world
+    }
+
+    /// A server that has started, with a parent to ask.
+    struct Server<'w>(&'w World, Arc<Registry>, Renewals);
+
+    impl<'w> Server<'w> {
+        fn start(world: &'w World) -> Self {
+            let (registry, ca) = (world.start_moving(true, |_| {}), Arc::clone(&world.ca));
+            registry.restarts.share(Box::leak(Box::default()));
+            Self(
+                world,
+                Arc::clone(&registry),
+                Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5),
+            )
+        }
+
+        /// Does what is due. Tells how often the parent was asked in all.
+        fn asks(&self) -> u32 {
+            self.0.go_on(&self.2);
+            self.1.restarts.count()
+        }
+    }
+
+    /// What the test of a configuration says.
+    fn would_activate(world: &World) -> bool {
+        let start = Start {
+            declared: world.declared.clone(),
+            main: Settings::default(),
+            globals: world.globals.clone(),
+            hosts: world.hosts.clone(),
+            is_restart: false,
+            read_only: true,
+        };
+        Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap().would_activate()
+    }
+
+    #[test]
+    fn a_renewal_asks_once_when_its_certificates_can_be_used() {
+        watch_log();
+        let name = "asks.test";
+        let mut world = world(name, ActivationMode::Graceful);
+        assert!(!would_activate(&world));
+        let server = Server::start(&world);
+        let told = || logged("", "asks.test: its new certificates wait for the server to restart itself");
+        assert_eq!((server.asks(), told(), would_activate(&world)), (1, 1, true));
+        assert!(world.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
+        world.clock.advance(SignedDuration::from_hours(48));
+        assert_eq!((server.asks(), told()), (1, 1), "nothing is new");
+        assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "it is served");
+
+        world.globals.activation_delay = SignedDuration::from_hours(10);
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        let server = Server::start(&world);
+        assert_eq!(server.asks(), 0, "MDActivationDelay");
+        world.clock.advance(SignedDuration::from_hours(5));
+        assert_eq!(server.asks(), 0);
+        world.clock.advance(SignedDuration::from_hours(6));
+        assert_eq!((server.asks(), told()), (1, 2));
+        // It was asked for and did not happen.
+        world.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
+        assert!(!would_activate(&world));
+    }
+
+    #[test]
+    fn only_domains_that_want_it_ask() {
+        for mode in [ActivationMode::Restart, ActivationMode::Live] {
+            let world = world("silent.test", mode);
+            assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "{mode:?}");
+            assert!(world.staged_job("silent.test").finished);
+        }
+        let mut world = world("files.test", ActivationMode::Graceful);
+        world.declared[0].settings.cert_files = vec!["/none.pem".to_owned()];
+        world.declared[0].settings.key_files = vec!["/none.key".to_owned()];
+        assert!(!world.start(true).entries[0].restarts(), "it is the administrator who renews these");
+    }
+
+    #[test]
+    fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
+        watch_log();
+        for (days, mode, is_warned) in [
+            (6, ActivationMode::Restart, true),
+            (6, ActivationMode::Live, false),
+            (6, ActivationMode::Graceful, false),
+            (9, ActivationMode::Restart, true),
+            (10, ActivationMode::Restart, false),
+            (90, ActivationMode::Restart, false),
+        ] {
+            let name = format!("life-{days}-{mode:?}.test").to_lowercase();
+            let world = world(&name, mode);
+            world.ca.behave(|ca| ca.days = days);
+            let registry = world.start(true);
+            assert_eq!(registry.entries[0].activation_warning(), None, "there is no certificate");
+            drop(world.run(true));
+            let registry = world.start(true);
+            let warning = registry.entries[0].activation_warning();
+            assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
+            if let Some(warning) = warning {
+                assert!(
+                    warning.starts_with(&format!("its certificates live {days} days, and new ones wait")),
+                    "{warning}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn domains_with_short_lives_are_warned_of_in_one_line() {
+        watch_log();
+        let world = World::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
+        world.ca.behave(|ca| ca.days = 6);
+        drop(world.run(true));
+        drop(world.start(true));
+        assert_eq!(logged("MD0039", "one.lives.test, and 2 more: its certificates live 6 days"), 1);
     }
 }

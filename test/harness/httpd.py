@@ -65,6 +65,8 @@ class Httpd:
         self.env: dict[str, str] = {}
         self.prefix: list[str] = []
         """A command that runs the server, such as strace with its options."""
+        self.arguments: list[str] = []
+        """Further arguments of httpd."""
         self.foreground = False
         """Start as one process that stays, instead of one that tries the configuration and another that serves."""
         self._started: subprocess.Popen[bytes] | None = None
@@ -219,7 +221,7 @@ class Httpd:
         # The output goes to a file: a pipe would stay open as long as the daemon.
         console = self.sandbox.logs / "console"
         with console.open("w+") as out:
-            command = [*self.prefix, binary(), "-d", str(self.sandbox.root), "-f", conf, *args]
+            command = [*self.prefix, binary(), "-d", str(self.sandbox.root), "-f", conf, *self.arguments, *args]
             httpd = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -242,7 +244,10 @@ class Httpd:
             # A process has no command line for a moment while it becomes another program.
             if not self._family() and (self._started is None or self._started.poll() is not None):
                 return "dead"
-            serves = self.log.count(_RUNNING) > mark and accepts(self.config.admin_port)
+            # A server of one process does not say that it runs, and has a number before it serves.
+            pid = self.sandbox.run / "httpd.pid"
+            runs = self.log.count(_RUNNING) > mark or ("-X" in self.arguments and pid.exists() and pid.stat().st_size > 0)
+            serves = runs and accepts(self.config.admin_port)
             return "up" if serves else None
 
         if wait(outcome, 60, "start of httpd") == "dead":
