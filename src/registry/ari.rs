@@ -159,9 +159,9 @@ impl Advisor {
                 return again_at(None, now);
             }
         };
-        let url = entry.issued_by.url.as_deref().unwrap_or_default();
+        let url = entry.issuer().unwrap_or_default();
         report!(AH10513, "{name}: ARI is enabled, asking the CA at {url} when to renew");
-        let endpoint = match self.endpoint(registry, url, http) {
+        let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
             Err(again) => {
                 report!(AH10514, "{name}: the CA at {url} does not say when to renew");

@@ -180,7 +180,7 @@ fn entry(
     let kept_ready = LiveSet::kept_ready(vault, &md);
     let md = Arc::new(md);
     Entry {
-        slot: Slot::new(&md),
+        slot: Slot::new(&md, &live),
         md,
         live,
         kept_ready,
