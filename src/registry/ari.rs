@@ -343,6 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn a_first_certificate_that_went_live_is_asked_about_and_replaced_without_a_start() {
+        let name = "live.ari.test";
+        let mut world = World::without_account(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        world.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
+        let renewals = world.run(false);
+        pass(&world, &renewals, 13);
+        let (asked, orders) = (world.ca.asked_about(), world.ca.order_requests());
+        assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
+        assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
+        assert_eq!(world.ca.accounts(), 1);
+        world.ca.check();
+    }
+
+    #[test]
     fn a_moment_in_the_future_is_waited_for_but_not_beyond_the_own_window() {
         let name = "future.ari.test";
         let world = served(name, window(100, 101));
