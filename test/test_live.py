@@ -76,3 +76,33 @@ def test_renewals_go_on_without_restarts_and_challenges_win_over_what_is_live(ht
             assert served.verified
             seen.add(served.leaf.serial)
     assert pebble.new_accounts == 1
+
+
+def test_what_is_live_is_served_after_a_kill_and_not_by_a_host_that_refuses_it(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    strict = "b.example.org"
+
+    def configure() -> None:
+        httpd.config.clear().add("MDActivation live", "MDPrivateKeys secp256r1").managed(NAME)
+
+    configure()
+    # The keys of Pebble's issuers have 256 bits, which is too few.
+    httpd.config.md_set(strict, "MDPrivateKeys secp384r1").http(strict).https(strict, "SSLCipherSuite HIGH:@SECLEVEL=4")
+    httpd.start().wait_log("MD0036", times=2)
+    live = httpd.served(NAME, ca=pebble.root)
+    assert live.verified
+    httpd.log.expects("MD0040")
+    for tls in ("1.2", "1.3"):
+        assert not httpd.served(strict, tls=tls, ca=pebble.root).verified
+    assert httpd.get(f"https://{strict}/").status == 503
+
+    httpd.kill()
+    # As the next renewal begins: what is live is nowhere else.
+    for file in sandbox.staging(NAME).glob("*.pem"):
+        file.unlink()
+    configure()
+    httpd.log.expects("AH00098", optional=True)
+    httpd.start()
+    assert httpd.served(NAME, ca=pebble.root).leaf == live.leaf
+    assert [folder.name for folder in (sandbox.store / "live").iterdir()] == [strict]

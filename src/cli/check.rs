@@ -86,8 +86,7 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
             None => findings.push(finding("keep", name, "is staged, but no domain of the store".to_owned())),
         }
     }
-    findings
-        .extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(vault, md, now)));
+    findings.extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(vault, md)));
     let is_of_none =
         |name: &&String| !known.iter().any(|md| md.domains.iter().any(|own| own.as_str() == name.as_str()));
     let challenges = store.list(Group::Challenges)?;
@@ -137,11 +136,13 @@ fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Optio
 }
 
 /// What becomes of certificates that the server serves without a start having moved them.
-fn settles(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Option<Finding> {
+fn settles(vault: &Vault, md: &ManagedDomain) -> Option<Finding> {
     let (store, name) = (vault.store(), md.name.as_str());
     let text = store.load(Group::Live, name, &Aspect::LiveJson).ok()??;
-    Some(match Bundle::from_json(&text, store.secret(), md, now) {
-        Ok(_) => finding("activate", name, "what is live moves to domains/, unless that is newer".to_owned()),
+    Some(match Bundle::kept(&text, store.secret(), md) {
+        Ok(live) => {
+            live.map(|_| finding("activate", name, "what is live moves to domains/, unless that is newer".to_owned()))?
+        }
         Err(err) => finding("keep", name, format!("what is live is not activated: {err}")),
     })
 }

@@ -159,9 +159,9 @@ impl Advisor {
                 return again_at(None, now);
             }
         };
-        let url = entry.issued_by.url.as_deref().unwrap_or_default();
+        let url = entry.issuer().unwrap_or_default();
         report!(AH10513, "{name}: ARI is enabled, asking the CA at {url} when to renew");
-        let endpoint = match self.endpoint(registry, url, http) {
+        let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
             Err(again) => {
                 report!(AH10514, "{name}: the CA at {url} does not say when to renew");
@@ -340,6 +340,21 @@ mod tests {
         drop(renewals);
         drop(world.start(true));
         assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_first_certificate_that_went_live_is_asked_about_and_replaced_without_a_start() {
+        let name = "live.ari.test";
+        let mut world = World::without_account(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        world.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
+        let renewals = world.run(false);
+        pass(&world, &renewals, 13);
+        let (asked, orders) = (world.ca.asked_about(), world.ca.order_requests());
+        assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
+        assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
+        assert_eq!(world.ca.accounts(), 1);
+        world.ca.check();
     }
 
     #[test]

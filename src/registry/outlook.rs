@@ -1,7 +1,6 @@
 //! What a domain serves now, and what it would serve after a restart of the server, as far as dates tell.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -34,12 +33,6 @@ impl Place {
 }
 
 impl Entry {
-    /// The set that went live since the start, as far as this process knows; `None` if there is none.
-    #[must_use]
-    pub fn live_set(&self) -> Option<Arc<Served>> {
-        self.slot.as_ref()?.served()
-    }
-
     /// What is served if this set is live.
     #[must_use]
     pub fn with_live(&self, live: Option<&Served>) -> Cow<'_, LiveSet> {
