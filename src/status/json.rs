@@ -61,11 +61,8 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    if let Some(state) = view.live.as_ref().and(view.served.state) {
-        members.insert("state".to_owned(), serde_json::to_value(state).unwrap_or_default());
-        if view.served.state_descr.is_none() {
-            members.shift_remove("state-descr");
-        }
+    if view.live.is_some() {
+        state(members, view);
     }
     let mut served = certificates(&served_names(md), &view.served.certificates);
     for (name, certificate) in view.certificates() {
@@ -103,6 +100,16 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
         members.insert("after-restart".to_owned(), after_restart(view));
     }
     value
+}
+
+/// The state as it is now, in the place of the one at the start.
+fn state(members: &mut Map<String, Value>, view: &View<'_>) {
+    members.insert("state".to_owned(), serde_json::to_value(view.state()).unwrap_or_default());
+    members.shift_remove("state-descr");
+    if let Some(why) = &view.served.state_descr {
+        let place = members.keys().position(|name| name == "state").map_or(members.len(), |place| place + 1);
+        members.shift_insert(place, "state-descr".to_owned(), why.as_str().into());
+    }
 }
 
 /// What of the served certificates went live without a restart, and when.

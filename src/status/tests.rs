@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::view::Health;
 use super::*;
-use crate::model::{ActivationMode, time};
+use crate::model::{ActivationMode, DomainName, time};
 use crate::registry::disk::Call;
 use crate::registry::world::{World, logged, p256, watch_log};
 use crate::registry::{Registry, Renewals};
@@ -162,6 +162,25 @@ fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
     let md = domain(&registry, name).unwrap();
     assert_eq!(serials(&md), [&*second; 4]);
     assert_eq!((md.get("renew"), health(&registry)), (None, Health::Good));
+}
+
+#[test]
+fn what_is_live_and_lacks_a_name_is_not_called_good() {
+    let (name, mut world) = ("lacks.live.test", world("lacks.live.test", ActivationMode::Live));
+    drop(server(&world, false));
+    world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
+    world.hosts.push(crate::registry::world::host("new.lacks.live.test"));
+    // The start cannot move it.
+    world.store.refuse(Call::Write, Group::Tmp);
+    let registry = world.start(true);
+    registry.bundles.open(None);
+    let md = domain(&registry, name).unwrap();
+    assert_eq!((&md["state"], md["live"]["cert"]["P-256"].is_object()), (&1.into(), true));
+    let keys: Vec<&str> = md.as_object().unwrap().keys().map(String::as_str).collect();
+    let place = keys.iter().position(|key| *key == "state").unwrap();
+    assert_eq!(keys[place + 1], "state-descr");
+    assert_eq!(md["state-descr"], "certificate(P-256) does not cover all domains.");
+    assert!(has_line(&registry, "Status: incomplete: certificate(P-256) does not cover all domains."));
 }
 
 #[test]
