@@ -49,6 +49,14 @@ def test_a_running_server_goes_on_after_a_panic_at_a_restart(lone_httpd: Httpd, 
     assert httpd.get("http://a.example.org/").status == 200
 
 
+def test_a_test_before_a_restart_that_panics_fails(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd, "test_config")
+    assert httpd.configtest().ok
+    httpd.arguments = ["-D", "MD_RS_TRIAL"]
+    tested = httpd.configtest()
+    assert not tested.ok and "provoked by MD_PANIC_IN" in tested.text
+
+
 @pytest.mark.parametrize("hook", ["post_read_first", "post_read_second"])
 def test_a_request_goes_to_other_modules_after_a_panic_before_it(lone_httpd: Httpd, hook: str) -> None:
     httpd = _offline(lone_httpd, hook)

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use apache_sys as sys;
 use jiff::Timestamp;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, setsid, waitpid};
 
 use super::boundary::{Null, guard, present};
 use super::pool::{Pool, text};
@@ -281,10 +281,12 @@ impl Process {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let own = main.arguments();
         let mut command = Command::new("/proc/self/exe");
-        command.args(trial_arguments(&own)).process_group(0);
+        command.args(trial_arguments(&own));
         own.first().into_iter().for_each(|program| _ = command.arg0(program));
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         commands::prepare(&mut command);
+        // SAFETY: `leave_session` is one system call, which is allowed between fork and exec.
+        unsafe { command.pre_exec(leave_session) };
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let (since, output) = (Instant::now(), File::from(reader));
@@ -313,6 +315,12 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Nobody at a terminal is asked for pass phrases, and the process leads a group of those that it starts.
+fn leave_session() -> io::Result<()> {
+    setsid()?;
+    Ok(())
 }
 
 fn tell_wait(step: &Step) {

@@ -10,6 +10,7 @@ _LINE = re.compile(
     r"^\[[^]]+\] \[(?P<module>\w+):(?P<level>\w+)\] \[pid (?P<pid>\d+)[^]]*\] (?P<text>.*)$", re.S
 )
 _WATCHED = {"md", "ssl", "core", "watchdog"}
+_USUAL = ("MD0023", "and new ones wait for a restart")
 _SERIOUS = {"warn", "error", "crit", "alert", "emerg"}
 # A child that died is only a notice to httpd.
 _CRASH = re.compile(r"AH0005[012]:|exit signal")
@@ -57,8 +58,8 @@ class Log:
     """The error log of one server, over all its restarts."""
 
     path: Path
-    # A new account is said as a warning, and most tests make one.
-    _announced: list[Announcement] = field(default_factory=lambda: [Announcement("MD0023", optional=True)])
+    # Warnings of what is usual in tests: a new account, and certificates of a few hours.
+    _announced: list[Announcement] = field(default_factory=lambda: [Announcement(what, optional=True) for what in _USUAL])
     _console: list[Line] = field(default_factory=list)
     _read: list[Line] = field(default_factory=list)
     _offset: int = 0
