@@ -130,6 +130,29 @@ fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
 }
 
 #[test]
+fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
+    watch_log();
+    let name = "foreign.newest.test";
+    let world = served(name, vec![p256()]);
+    let (before, now) = (stored(&world, name, p256()), world.clock.now());
+    let json = |pairs| Bundle { ca_url: None, account_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
+    let rows: [(&str, Vec<u8>); 3] = [
+        ("is not for foreign.newest.test", json(vec![pair(&p256(), &["other.test"], now)])),
+        ("do not match", json(vec![mixed])),
+        ("cannot be read", b"{".to_vec()),
+    ];
+    for (number, (words, text)) in rows.into_iter().enumerate() {
+        world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
+        let registry = world.start(true);
+        registry.bundles.open(Some(counters()));
+        assert_eq!((serial(&registry.bundles), stored(&world, name, p256())), (None, before.clone()), "{words}");
+        assert_eq!((logged("MD0035", name), logged("MD0035", words) > 0), (number + 1, true), "{words}");
+        assert!(is_live(&world, name), "{words}");
+    }
+}
+
+#[test]
 fn what_is_activated_in_part_is_completed_with_the_newest() {
     for (name, age, is_newer) in [("newer.part.test", 0, true), ("older.part.test", 5, false)] {
         let mut world = served(name, vec![p256()]);
