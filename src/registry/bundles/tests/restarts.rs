@@ -261,6 +261,23 @@ fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
 }
 
 #[test]
+fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_live() {
+    watch_log();
+    let name = "other-ca.live.test";
+    let world = served(name, vec![p256()]);
+    let mut md: ManagedDomain = world.vault.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    Arc::make_mut(&mut md.ca).url = Some("https://former.test/directory".to_owned());
+    world.vault.save_json(Group::Domains, name, &Aspect::MdJson, &md).unwrap();
+    let renewals = world.run(true);
+    assert_eq!((world.ca.ordered().len(), logged("MD0018", name)), (2, 1));
+    for _ in 0..4 {
+        world.clock.advance(SignedDuration::from_hours(13));
+        world.go_on(&renewals);
+    }
+    assert_eq!(world.ca.ordered().len(), 2);
+}
+
+#[test]
 fn sets_of_domains_that_are_not_configured_stay_for_when_they_are() {
     let (name, mut world) = ("gone.live.test", world(&["gone.live.test", "stays.live.test"]));
     drop(world.run(true));
