@@ -209,7 +209,7 @@ messages! {
     MD0036 Notice "new certificates are served without a restart"
     MD0038 Error "the server does not restart itself, as it would not start again"
     MD0039 Warning "what MDActivation says does not fit the certificates or the server"
-    MD0040 Warning "a TLS host does not allow a certificate that is live"
+    MD0040 Error "a TLS host does not allow a certificate that is live"
 }
 
 #[cfg(test)]

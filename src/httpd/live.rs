@@ -53,8 +53,8 @@ pub fn is_refused(server: Server<'_>, set: &Served) -> Result<bool, Null> {
         let name = server.name().unwrap_or_default();
         report!(
             MD0040,
-            "{name}: its TLS settings do not allow a certificate that is live, and what it had before is served; see @SECLEVEL in \
-             SSLCipherSuite: keys, signatures and issuers may be too weak for it"
+            "{name}: its TLS settings do not allow a certificate that is live: what it had before is served, and a restart would \
+             fail (AH02562); lower @SECLEVEL in its SSLCipherSuite, or have stronger keys and another CA"
         );
     }
     Ok(host.has_placeholder())

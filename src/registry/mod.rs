@@ -639,7 +639,7 @@ impl Entry {
     /// configured no more.
     #[must_use]
     pub fn renew_at(&self, advice: &Advice, now: Timestamp) -> Timestamp {
-        if turn::is_ca_gone(&self.md) {
+        if self.is_ca_gone() {
             return now;
         }
         schedule::renew_at(&self.plans(advice), now)
@@ -696,6 +696,12 @@ impl Entry {
         live.map_or_else(|| self.issued_by.url.clone(), |live| live.ca_url.clone())
     }
 
+    /// Whether that CA is configured no more.
+    fn is_ca_gone(&self) -> bool {
+        let live = self.live_set().and_then(|live| live.ca_url.clone());
+        live.map_or_else(|| turn::is_ca_gone(&self.md), |url| turn::is_gone(&self.md, &url))
+    }
+
     /// What went live since the start, as far as this process knows.
     #[must_use]
     pub fn live_set(&self) -> Option<Arc<Served>> {
@@ -707,7 +713,7 @@ impl Entry {
         let specs = self.md.key_specs().0;
         let due = schedule::to_renew(&self.plans(advice), now);
         let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
-        if !is_ours || !due.contains(&true) || turn::is_ca_gone(&self.md) {
+        if !is_ours || !due.contains(&true) || self.is_ca_gone() {
             return specs;
         }
         specs.into_iter().zip(due).filter(|(_, due)| *due).map(|(spec, _)| spec).collect()

@@ -15,7 +15,7 @@ use super::ari::Advisor;
 use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::turn::{self, Turn};
+use super::turn::Turn;
 use super::{Advice, Entry, Registry, challenges, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
@@ -623,7 +623,7 @@ fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: T
     let due = entry.renew_at(advice, now);
     let live = entry.own();
     let is_suggested = due < entry.renew_at(&Advice::default(), now);
-    let is_urgent = turn::is_ca_gone(&entry.md) || entry.is_revoked();
+    let is_urgent = entry.is_ca_gone() || entry.is_revoked();
     match live.common_validity() {
         Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
             due + schedule::spread(until.duration_since(due), check_interval, live.chance())

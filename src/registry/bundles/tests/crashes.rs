@@ -52,7 +52,7 @@ fn at_each(
         }
         changes += 1;
     }
-    assert!(changes > 2, "{changes}");
+    assert!(changes >= 8, "there was something to crash in: {changes}");
 }
 
 #[test]

@@ -130,6 +130,29 @@ fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
 }
 
 #[test]
+fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
+    watch_log();
+    let name = "foreign.newest.test";
+    let world = served(name, vec![p256()]);
+    let (before, now) = (stored(&world, name, p256()), world.clock.now());
+    let json = |pairs| Bundle { ca_url: None, account_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
+    let rows: [(&str, Vec<u8>); 3] = [
+        ("is not for foreign.newest.test", json(vec![pair(&p256(), &["other.test"], now)])),
+        ("do not match", json(vec![mixed])),
+        ("cannot be read", b"{".to_vec()),
+    ];
+    for (number, (words, text)) in rows.into_iter().enumerate() {
+        world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
+        let registry = world.start(true);
+        registry.bundles.open(Some(counters()));
+        assert_eq!((serial(&registry.bundles), stored(&world, name, p256())), (None, before.clone()), "{words}");
+        assert_eq!((logged("MD0035", name), logged("MD0035", words) > 0), (number + 1, true), "{words}");
+        assert!(is_live(&world, name), "{words}");
+    }
+}
+
+#[test]
 fn what_is_activated_in_part_is_completed_with_the_newest() {
     for (name, age, is_newer) in [("newer.part.test", 0, true), ("older.part.test", 5, false)] {
         let mut world = served(name, vec![p256()]);
@@ -235,6 +258,23 @@ fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
     let result = worker.publish(0, &started, world.clock.now()).unwrap();
     assert_eq!(result, Published::Incomplete("certificate(P-384) is missing".to_owned()));
     assert_eq!(worker.current(0).unwrap().pairs.len(), 2);
+}
+
+#[test]
+fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_live() {
+    watch_log();
+    let name = "other-ca.live.test";
+    let world = served(name, vec![p256()]);
+    let mut md: ManagedDomain = world.vault.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    Arc::make_mut(&mut md.ca).url = Some("https://former.test/directory".to_owned());
+    world.vault.save_json(Group::Domains, name, &Aspect::MdJson, &md).unwrap();
+    let renewals = world.run(true);
+    assert_eq!((world.ca.ordered().len(), logged("MD0018", name)), (2, 1));
+    for _ in 0..4 {
+        world.clock.advance(SignedDuration::from_hours(13));
+        world.go_on(&renewals);
+    }
+    assert_eq!(world.ca.ordered().len(), 2);
 }
 
 #[test]
