@@ -203,12 +203,14 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
         };
         pairs.push((spec, (pair.key, pair.chain)));
     }
-    let keeps_some = missing.is_some();
+    let is_live =
+        |(spec, (_, chain)): &(KeySpec, (PrivateKey, Chain))| live.as_ref().is_some_and(|live| live.has(spec, chain));
+    let keeps_some = missing.is_some() || pairs.iter().any(is_live);
     let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
     if from > now + EARLY && is_served(vault, md, live.as_ref(), from, now) {
         return Err(Failed::TooEarly(from));
     }
-    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || !keeps_some })
+    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none() })
 }
 
 /// Whether the renewal did not bring, and will not, what it lacks. The report tells of the end: before it, more is to come.

@@ -217,7 +217,7 @@ mod tests {
     use crate::http::{HttpError, Response};
     use crate::model::Window;
     use crate::registry::Renewals;
-    use crate::registry::world::{ACCOUNT, World, declared, host, logged, watch_log};
+    use crate::registry::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
     use crate::store::Store;
 
     /// A window that opens and ends so many hours from the start of all tests.
@@ -355,6 +355,21 @@ mod tests {
         assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
         assert_eq!(world.ca.accounts(), 1);
         world.ca.check();
+    }
+
+    #[test]
+    fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
+        let name = "stays.ari.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        says(&world, after(window(1000, 1010), 24));
+        let renewals = world.run(true);
+        pass(&world, &renewals, 13);
+        let before = stored(&world, name).unwrap();
+        drop(renewals);
+        drop(world.renewals_with_chance(true, || 0.9));
+        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!((stored(&world, name), world.ca.asked_about().len()), (Some(before), 1));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::bundles::{Bundle, BundleError, Pair};
 use super::live::read_chain;
 use super::vault::{Vault, port_error};
 use crate::acme::PortError;
+use crate::crypto::Chain;
 use crate::log::{note, report};
 use crate::model::{KeySpec, ManagedDomain};
 use crate::store::{Aspect, Group, StoreError};
@@ -46,6 +47,11 @@ impl Live {
     /// From the latest beginning of a certificate to the earliest end.
     pub(super) fn validity(&self) -> Option<Validity> {
         self.bundle.validity()
+    }
+
+    /// Whether it has this certificate.
+    pub(super) fn has(&self, spec: &KeySpec, chain: &Chain) -> bool {
+        self.bundle.pair(spec).is_some_and(|pair| pair.chain.leaf() == chain.leaf())
     }
 
     /// What is live for a type of key, if it is newer than that other pair.
@@ -115,7 +121,7 @@ pub(super) fn settle(vault: &Vault, md: &ManagedDomain, accounts: &Accounts, now
 
 /// The set that takes the place of the one in `domains/`; `None` if nothing in it is new.
 fn replacement(vault: &Vault, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Pairs> {
-    let is_live = |pair: &Pair| live.bundle.pair(&pair.spec).is_some_and(|live| live.chain.leaf() == pair.chain.leaf());
+    let is_live = |pair: &Pair| live.has(&pair.spec, &pair.chain);
     let is_stored =
         |pair: &Pair| stored(vault, md, &pair.spec).is_some_and(|own| own.chain.leaf() == pair.chain.leaf());
     let specs = md.key_specs().0;

@@ -120,7 +120,9 @@ impl Bundles {
     pub fn current(&self, position: usize) -> Option<Arc<Served>> {
         let slot = self.slot(position)?;
         if self.is_stale(slot) {
-            if let Ok(mut known) = slot.known.try_lock() {
+            // While another thread reads, there is what was there before, unless that is nothing that clients trust.
+            let known = if slot.has_nothing() { Some(lock(&slot.known)) } else { slot.known.try_lock().ok() };
+            if let Some(mut known) = known.filter(|_| self.is_stale(slot)) {
                 self.read(slot, &mut known, Reading::Change);
             }
         }
@@ -242,6 +244,11 @@ impl Slot {
     #[must_use]
     pub fn served(&self) -> Option<Arc<Served>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the start has found no certificates, and none went live since.
+    fn has_nothing(&self) -> bool {
+        self.started.is_none() && self.served().is_none()
     }
 
     /// Whether a certificate for this type of key went live.

@@ -272,6 +272,21 @@ fn handshakes_during_changes_find_a_key_that_fits() {
 }
 
 #[test]
+fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
+    let (name, world, counters) = ("first.live.test", world(&["first.live.test"]), counters());
+    let child = process(&world, counters);
+    put(&world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    child.announce(0);
+    // Another thread has begun to read.
+    let known = lock(&child.slots[0].as_ref().unwrap().known);
+    std::thread::scope(|scope| {
+        let handshake = scope.spawn(|| serial(&child));
+        drop(known);
+        assert!(handshake.join().unwrap().is_some());
+    });
+}
+
+#[test]
 fn renewals_go_on_without_a_start() {
     let (name, world) = ("three.live.test", world(&["three.live.test"]));
     let renewals = world.run(true);
