@@ -1,0 +1,220 @@
+//! Tests of when the server restarts itself, and what it is told of.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::Settings;
+use crate::registry::world::{World, logged, p256, watch_log};
+use crate::registry::{Registry, Renewals, Start};
+use crate::store::{Aspect, Group, Store as _};
+
+const NOON: u16 = 12 * 60;
+
+#[test]
+fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    let ago = |minutes| Some(now - SignedDuration::from_mins(minutes));
+    let at = |minutes| Step::WaitUntil(now + SignedDuration::from_mins(minutes));
+    let none = Known::default();
+    let wanted = Known { is_wanted: true, ..none };
+    let restarted = |minutes| Known { restarted: ago(minutes), ..wanted };
+    let tested = |minutes| Known { tested: ago(minutes), ..wanted };
+    let news = |minutes| Known { has_news: true, ..tested(minutes) };
+    let failed = || Trial::Failed("broken".to_owned());
+    let complaint = || Step::Complain("broken".to_owned());
+    // An hour between restarts, from 11:00 to 13:00.
+    let rows = [
+        (Trial::None, none, NOON, Step::Rest),
+        (Trial::None, wanted, NOON, Step::Try),
+        (Trial::None, wanted, 13 * 60, Step::WaitForHours),
+        (Trial::None, restarted(59), NOON, at(1)),
+        (Trial::None, restarted(60), NOON, Step::Try),
+        // By a clock that was wrong.
+        (Trial::None, restarted(-60), NOON, Step::Try),
+        (Trial::None, restarted(600), 13 * 60, Step::WaitForHours),
+        (Trial::None, tested(59), NOON, at(1)),
+        (Trial::None, tested(60), NOON, Step::Try),
+        (Trial::None, news(0), NOON, at(1)),
+        (Trial::None, news(1), NOON, Step::Try),
+        (Trial::None, news(1), 0, Step::WaitForHours),
+        (Trial::None, Known { restarted: ago(50), ..news(1) }, NOON, at(10)),
+        (Trial::Running, wanted, NOON, Step::Rest),
+        (Trial::Passed, restarted(600), NOON, Step::Restart),
+        // The test took longer than the hours lasted, or somebody else has restarted the server.
+        (Trial::Passed, restarted(600), 13 * 60, Step::WaitForHours),
+        (Trial::Passed, none, NOON, Step::Rest),
+        (Trial::Pointless, wanted, NOON, Step::Forget),
+        (failed(), wanted, NOON, complaint()),
+        (failed(), wanted, 0, complaint()),
+        (failed(), none, NOON, complaint()),
+    ];
+    let globals = Globals { activation_window: DailyWindow::parse("11:00-13:00").ok(), ..Globals::default() };
+    for (trial, known, minute, step) in rows {
+        let text = format!("{trial:?} {known:?} {minute}");
+        assert_eq!(Rule::new(&globals).next(trial, &known, now, minute), step, "{text}");
+    }
+    let always = Rule::new(&Globals { activation_interval: SignedDuration::from_secs(2), ..Globals::default() });
+    assert_eq!(always.next(Trial::None, &wanted, now, 0), Step::Try);
+    let soon = Step::WaitUntil(now + SignedDuration::from_secs(2));
+    assert_eq!(always.next(Trial::None, &news(0), now, 0), soon, "the interval is shorter than the pause");
+}
+
+#[test]
+fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
+    let rows: [(&[&str], &[&str]); 7] = [
+        (&["httpd"], &[]),
+        (&["/usr/sbin/apache2", "-k", "start"], &[]),
+        (
+            &["httpd", "-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"],
+            &["-d", "../root", "-f", "conf/my own.conf", "-D", "FOREGROUND"],
+        ),
+        (&["httpd", "-DFOREGROUND", "-fx.conf", "-kstart", "-Estart.log", "-X"], &["-DFOREGROUND", "-fx.conf"]),
+        (&["httpd", "-C", "Define k", "-c", "-k", "-T"], &["-C", "Define k", "-c", "-k", "-T"]),
+        (&["httpd", "-E", "-k", "-e", "debug", "-k", "restart", "-D", "X"], &["-e", "debug", "-D", "X"]),
+        (&["httpd", "-f"], &["-f"]),
+    ];
+    for (own, kept) in rows {
+        let own: Vec<OsString> = own.iter().map(OsString::from).collect();
+        let expected: Vec<OsString> = kept.iter().chain(&OF_A_TRIAL).map(OsString::from).collect();
+        assert_eq!(trial_arguments(&own), expected);
+    }
+}
+
+#[test]
+fn a_failed_test_is_told_in_its_first_words() {
+    let long = "x".repeat(2000);
+    let rows: [(i32, &str, &str); 6] = [
+        (
+            1,
+            "AH1: Syntax error on line 3 of /c:\nInvalid command 'Foo', perhaps misspelled\n",
+            "AH1: Syntax error on line 3 of /c: Invalid command 'Foo', perhaps misspelled",
+        ),
+        (
+            1,
+            "AH2: httpd: Could not reliably determine the server's fully qualified domain name, using 127.0.0.1\n\n[Mon Nov 23 15:00:00 2026] [ssl:emerg] [pid 1:tid 2] AH3: Failed to configure\nSSL Library Error: error:0A [hint]\n",
+            "AH3: Failed to configure SSL Library Error: error:0A [hint]",
+        ),
+        (1, "1\n2\n3\n4\n5\n6", "1 2 3 4"),
+        (11, "", "the test ended with 11, without a word"),
+        (9, "\n  \n", "the test ended with 9, without a word"),
+        (1, &long, &format!("{}...", &long[..800])),
+    ];
+    for (code, written, text) in rows {
+        assert_eq!(judge(code, written.as_bytes()), Trial::Failed(text.to_owned()));
+    }
+    assert_eq!(judge(0, b"Syntax OK"), Trial::Passed);
+    assert_eq!(judge(99, b""), Trial::Pointless);
+    assert!(matches!(judge(1, b"\xff\xfe"), Trial::Failed(_)));
+}
+
+fn world(name: &str, mode: ActivationMode) -> World {
+    let mut world = World::new(&[name]);
+    world.declared[0].settings.activation = Some(mode);
+    world
+}
+
+/// A server that has started, with a parent to ask.
+struct Server<'w>(&'w World, Arc<Registry>, Renewals);
+
+impl<'w> Server<'w> {
+    fn start(world: &'w World) -> Self {
+        let (registry, ca) = (world.start_moving(true, |_| {}), Arc::clone(&world.ca));
+        registry.restarts.share(Box::leak(Box::default()));
+        Self(world, Arc::clone(&registry), Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5))
+    }
+
+    /// Does what is due. Tells how often the parent was asked in all.
+    fn asks(&self) -> u32 {
+        self.0.go_on(&self.2);
+        self.1.restarts.count()
+    }
+}
+
+/// What the test of a configuration says.
+fn would_activate(world: &World) -> bool {
+    let start = Start {
+        declared: world.declared.clone(),
+        main: Settings::default(),
+        globals: world.globals.clone(),
+        hosts: world.hosts.clone(),
+        is_restart: false,
+        read_only: true,
+    };
+    Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap().would_activate()
+}
+
+#[test]
+fn a_renewal_asks_once_when_its_certificates_can_be_used() {
+    watch_log();
+    let name = "asks.test";
+    let mut world = world(name, ActivationMode::Graceful);
+    assert!(!would_activate(&world));
+    let server = Server::start(&world);
+    let told = || logged("", "asks.test: its new certificates wait for the server to restart itself");
+    assert_eq!((server.asks(), told(), would_activate(&world)), (1, 1, true));
+    assert!(world.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
+    world.clock.advance(SignedDuration::from_hours(48));
+    assert_eq!((server.asks(), told()), (1, 1), "nothing is new");
+    assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "it is served");
+
+    world.globals.activation_delay = SignedDuration::from_hours(10);
+    world.clock.advance(SignedDuration::from_hours(24 * 61));
+    let server = Server::start(&world);
+    assert_eq!(server.asks(), 0, "MDActivationDelay");
+    world.clock.advance(SignedDuration::from_hours(5));
+    assert_eq!(server.asks(), 0);
+    world.clock.advance(SignedDuration::from_hours(6));
+    assert_eq!((server.asks(), told()), (1, 2));
+    // It was asked for and did not happen.
+    world.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
+    assert!(!would_activate(&world));
+}
+
+#[test]
+fn only_domains_that_want_it_ask() {
+    for mode in [ActivationMode::Restart, ActivationMode::Live] {
+        let world = world("silent.test", mode);
+        assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "{mode:?}");
+        assert!(world.staged_job("silent.test").finished);
+    }
+    let mut world = world("files.test", ActivationMode::Graceful);
+    world.declared[0].settings.cert_files = vec!["/none.pem".to_owned()];
+    world.declared[0].settings.key_files = vec!["/none.key".to_owned()];
+    assert!(!world.start(true).entries[0].restarts(), "it is the administrator who renews these");
+}
+
+#[test]
+fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
+    watch_log();
+    for (days, mode, is_warned) in [
+        (6, ActivationMode::Restart, true),
+        (6, ActivationMode::Live, false),
+        (6, ActivationMode::Graceful, false),
+        (9, ActivationMode::Restart, true),
+        (10, ActivationMode::Restart, false),
+        (90, ActivationMode::Restart, false),
+    ] {
+        let name = format!("life-{days}-{mode:?}.test").to_lowercase();
+        let world = world(&name, mode);
+        world.ca.behave(|ca| ca.days = days);
+        let registry = world.start(true);
+        assert_eq!(registry.entries[0].activation_warning(), None, "there is no certificate");
+        drop(world.run(true));
+        let registry = world.start(true);
+        let warning = registry.entries[0].activation_warning();
+        assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
+        if let Some(warning) = warning {
+            assert!(warning.starts_with(&format!("its certificates live {days} days, and new ones wait")), "{warning}");
+        }
+    }
+}
+
+#[test]
+fn domains_with_short_lives_are_warned_of_in_one_line() {
+    watch_log();
+    let world = World::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
+    world.ca.behave(|ca| ca.days = 6);
+    drop(world.run(true));
+    drop(world.start(true));
+    assert_eq!(logged("MD0039", "one.lives.test, and 2 more: its certificates live 6 days"), 1);
+}
