@@ -139,14 +139,15 @@ int md_shim_ssl_is_decided(SSL *ssl)
            || (length == sizeof(challenge) - 1 && !memcmp(protocol, challenge, length));
 }
 
-void md_shim_ssl_clear_certificates(SSL *ssl)
-{
-    SSL_certs_clear(ssl);
-}
-
 int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers)
 {
-    return SSL_use_cert_and_key(ssl, leaf, key, issuers, 1) == 1;
+    const int is_used = SSL_use_cert_and_key(ssl, leaf, key, issuers, 1) == 1;
+
+    if (!is_used) {
+        /* The handshake goes on, and must not find this when something else fails. */
+        ERR_clear_error();
+    }
+    return is_used;
 }
 
 static int not_resumable(SSL *ssl, int is_forward_secure)

@@ -210,6 +210,7 @@ messages! {
     MD0037 Warning "new certificates wait for a staple before they are served"
     MD0038 Error "the server does not restart itself, as it would not start again"
     MD0039 Warning "what MDActivation says does not fit the certificates or the server"
+    MD0040 Error "a TLS host does not allow a certificate that is live"
 }
 
 #[cfg(test)]

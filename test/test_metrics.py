@@ -153,6 +153,8 @@ def test_the_document_has_each_metric_with_its_labels_and_no_other(httpd: Httpd,
     httpd.config.md_set("b.example.org", "MDCertificateAuthority https://localhost:1/dir").http("b.example.org").https("b.example.org")
     httpd.log.expects("AH10056")
     httpd.start().obtain(NAME)
+    httpd.config.md_set("d.example.org", "MDActivation live").https("d.example.org")
+    httpd.graceful().wait_log("MD0036")
     httpd.wait(lambda: "ari" in httpd.md_status(NAME))
     httpd.wait(lambda: Scrape(httpd).of("renewal_errors", domain="b.example.org"))
     httpd.wait(lambda: "mod_md_ocsp_next_update" in Scrape(httpd).text)

@@ -148,6 +148,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.session.nonce.take()
     }
 
+    /// The account that this run uses, once it has needed one.
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountRecord> {
+        self.account.as_ref().map(|(account, _)| account)
+    }
+
     /// The journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal

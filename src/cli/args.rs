@@ -50,7 +50,7 @@ pub fn command() -> Command {
             leaf(
                 "status",
                 "[name...]",
-                "Show what is valid until when, what is due, and what failed and why",
+                "Show what is valid until when, what is due, and what failed and why; what is live, and what a restart brings",
                 MANAGED_DOMAINS,
             ),
             leaf("check", "", "Tell what the next start of the server would activate, discard or repair", "")

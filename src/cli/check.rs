@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::session::Session;
 use crate::acme::AccountRecord;
 use crate::model::{ManagedDomain, State, Timestamp, time};
-use crate::registry::{Activation, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
+use crate::registry::{Activation, Bundle, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
 use crate::store::{Aspect, FileStore, Group, Store};
 
 /// Something that a start would do.
@@ -64,7 +64,7 @@ fn modes(dir: &Path) -> Vec<Finding> {
 
 fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
     let store = vault.store();
-    let (domains, staged) = (store.list(Group::Domains)?, store.list(Group::Staging)?);
+    let (domains, staged, live) = (store.list(Group::Domains)?, store.list(Group::Staging)?, store.list(Group::Live)?);
     let mut findings = interrupted(store, &domains)?;
     let mut known = Vec::new();
     for name in &domains {
@@ -86,6 +86,7 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
             None => findings.push(finding("keep", name, "is staged, but no domain of the store".to_owned())),
         }
     }
+    findings.extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(vault, md)));
     let is_of_none =
         |name: &&String| !known.iter().any(|md| md.domains.iter().any(|own| own.as_str() == name.as_str()));
     let challenges = store.list(Group::Challenges)?;
@@ -132,6 +133,18 @@ fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Optio
         (State::Error, _) => Some(finding("renew", md.name.as_str(), format!("a certificate cannot be read: {why}"))),
         _ => Some(finding("renew", md.name.as_str(), why)),
     }
+}
+
+/// What becomes of certificates that the server serves without a start having moved them.
+fn settles(vault: &Vault, md: &ManagedDomain) -> Option<Finding> {
+    let (store, name) = (vault.store(), md.name.as_str());
+    let text = store.load(Group::Live, name, &Aspect::LiveJson).ok()??;
+    Some(match Bundle::kept(&text, store.secret(), md) {
+        Ok(live) => {
+            live.map(|_| finding("activate", name, "what is live moves to domains/, unless that is newer".to_owned()))?
+        }
+        Err(err) => finding("keep", name, format!("what is live is not activated: {err}")),
+    })
 }
 
 fn account(vault: &Vault, name: &str) -> Option<Finding> {
@@ -195,6 +208,21 @@ mod tests {
         world.clock.advance(SignedDuration::from_hours(24 * 91));
         world.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
         begins(&told(&world), &["renew: a.check.test: the certificate has expired at "]);
+    }
+
+    #[test]
+    fn tells_what_becomes_of_what_is_live() {
+        let mut world = World::new(&["h.check.test"]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(world.run(false));
+        world.store.clear(Group::Staging, "h.check.test").unwrap();
+        let expected =
+            ["renew: h.check.test", "keep: h.check.test", "activate: h.check.test: what is live moves to domains/"];
+        begins(&told(&world), &expected);
+        world.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
+        assert!(
+            told(&world).iter().any(|line| line.starts_with("keep: h.check.test: what is live is not activated: "))
+        );
     }
 
     #[test]

@@ -7,8 +7,10 @@ use super::drive::chosen;
 use super::error::CliError;
 use super::output;
 use super::session::Session;
+use crate::crypto::Summary;
 use crate::model::{Job, State, Timestamp};
-use crate::registry::{Activation, Registry, activation_verdict};
+use crate::registry::{Activation, Place, Registry, activation_verdict};
+use crate::status::View;
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 
@@ -22,6 +24,7 @@ struct Row {
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let (vault, clock) = (Arc::clone(session.vault()), Arc::clone(&session.clock));
     let registry = Registry::stored(vault, clock, session.files().load_reachability(), None)?;
+    registry.bundles.open(None);
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
@@ -37,24 +40,53 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let entry = &registry.entries[position];
-    let (md, job) = (&entry.md, registry.job(position));
-    let until = entry.live.common_validity().map(|(_, until)| until);
-    let state = match (md.state, until) {
+    let (md, job, view) = (&entry.md, registry.job(position), View::new(registry, entry, true));
+    let until = view.served.common_validity().map(|(_, until)| until);
+    let state = match (view.state(), until) {
         (State::Complete, Some(until)) if until <= now => "expired",
         (State::Complete, _) => "complete",
         (State::Incomplete, _) => "incomplete",
         (State::Error | State::MissingInformation, _) => "error",
         (State::Unknown, _) => "unknown",
     };
-    let staged = activation_verdict(&registry.vault, md, now);
-    let due = if staged == Activation::Activated {
-        "new certificate waits for a restart".to_owned()
-    } else {
-        due(registry.due_at(position, now), job.as_ref(), now)
-    };
-    let mut notes: Vec<String> = md.state_descr.iter().cloned().collect();
+    let is_new = !view.is_staged_live() && activation_verdict(&registry.vault, md, now) == Activation::Activated;
+    let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
+    let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
+    notes.extend(view.entry.activation_warning());
+    notes.extend(activation(&view));
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
+}
+
+/// What becomes of a new certificate that is not in use.
+fn next_use(view: &View<'_>, now: Timestamp) -> String {
+    match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
+        (false, _) if view.entry.restarts() => "new certificate waits for the server to restart itself".to_owned(),
+        (false, _) => "new certificate waits for a restart".to_owned(),
+        (true, Some(at)) => format!("new certificate goes live {}", show(at)),
+        (true, None) => "new certificate goes live, or the server's log tells why not (MD0035)".to_owned(),
+    }
+}
+
+/// What is live, staged, and there after a restart, where that is not for somebody else to cause.
+fn activation(view: &View<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let serial = |kind: &str, certificate: &Summary| {
+        let until = show(certificate.validity().1);
+        format!("{kind} serial {}, valid until {until}", certificate.serial_hex())
+    };
+    if let Some(set) = &view.live {
+        let since = set.since.map(|at| format!(" since {}", show(at))).unwrap_or_default();
+        let certificates = set.pairs.iter().map(|(spec, pair)| serial(spec.json_name(), pair.summary()));
+        notes.extend(certificates.map(|certificate| format!("live{since}: {certificate}")));
+    }
+    if view.activation().is_some() {
+        let certificate = |(kind, place, certificate): (String, Place, Summary)| {
+            format!("after a restart: {}, from {}/", serial(&kind, &certificate), place.name())
+        };
+        notes.extend(view.after_restart().into_iter().map(certificate));
+    }
+    notes
 }
 
 fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
@@ -101,15 +133,20 @@ fn lines(rows: &[Row]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
-    use crate::registry::world::World;
-    use crate::store::Reachability;
+    use crate::crypto::Certificate;
+    use crate::model::ActivationMode;
+    use crate::registry::world::{World, p256};
+    use crate::store::{Aspect, Group, Reachability, Store};
 
     fn table(world: &World) -> Vec<String> {
         let registry =
             Registry::stored(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, Reachability::default(), None)
                 .unwrap();
+        registry.bundles.open(None);
         let rows: Vec<Row> =
             (0..registry.entries.len()).map(|at| row(&registry, at, crate::clock::Clock::now(&*world.clock))).collect();
         lines(&rows)
@@ -138,5 +175,37 @@ mod tests {
         assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
         drop(world.start(true));
         assert!(table(&world).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&world));
+    }
+
+    #[test]
+    fn what_is_live_is_told_with_what_waits_and_what_a_restart_brings() {
+        let name = "live.status.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(ActivationMode::Live);
+        world.globals.activation_delay = SignedDuration::from_hours(10);
+        let staged = |world: &World| {
+            let text = world.text(Group::Staging, name, &Aspect::Chain(p256())).unwrap();
+            Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
+        };
+        let renewals = world.run(false);
+        let first = staged(&world);
+        let since = show(world.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap());
+        let lines = table(&world);
+        assert!(lines[1].contains("complete  2024-02-12") && lines[1].contains("renewal 2024-"), "{lines:?}");
+        let certificate = |serial: &str, until: &str| format!("P-256 serial {serial}, valid until {until}");
+        let until = &lines[1][28..44];
+        let live = format!("    live since {since}: {}", certificate(&first, until));
+        assert_eq!(
+            lines[2..],
+            [live.clone(), format!("    after a restart: {}, from live/", certificate(&first, until))]
+        );
+
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        world.go_on(&renewals);
+        let lines = table(&world);
+        assert!(lines[1].contains("new certificate goes live 2024-01-15"), "{lines:?}");
+        assert_eq!(lines[2], live);
+        let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&world));
+        assert!(lines[3].contains(&after) && lines[3].ends_with(", from staging/"), "{lines:?}");
     }
 }

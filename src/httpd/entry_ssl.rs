@@ -25,9 +25,8 @@ const _: sys::md_rs_certify_fn = Some(md_rs_certify);
 const STAPLED: c_int = 0;
 const NOTHING: c_int = 3;
 
-/// What a callback for certificates tells OpenSSL: the handshake goes on, or ends.
+/// What a callback for certificates tells OpenSSL: the handshake goes on.
 const GO_ON: c_int = 1;
-const END: c_int = 0;
 
 /// A TLS host whose status requests come to us.
 struct StatusRequests {
@@ -138,37 +137,36 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
         if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
             return Ok(GO_ON);
         }
-        match live::certify(server)? {
-            Certify::AsStarted => Ok(GO_ON),
+        let is_placeholder = match live::certify(server)? {
+            Certify::AsStarted => false,
+            Certify::Placeholder => true,
             // SAFETY: as above.
-            Certify::Set(set) => Ok(if unsafe { use_set(ssl, &set) } { GO_ON } else { END }),
-            Certify::Placeholder => {
-                // SAFETY: as above.
-                unsafe { sys::md_shim_ssl_forget_session(ssl) };
-                // SAFETY: as above.
-                let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
-                // SAFETY: mod_ssl keeps the live connection there.
-                live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
-                Ok(GO_ON)
-            }
+            Certify::Set(set) => !unsafe { use_set(ssl, &set) } && live::is_refused(server, &set)?,
+        };
+        if is_placeholder {
+            // SAFETY: as above.
+            unsafe { sys::md_shim_ssl_forget_session(ssl) };
+            // SAFETY: as above.
+            let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
+            // SAFETY: mod_ssl keeps the live connection there.
+            live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
         }
+        Ok(GO_ON)
     })
 }
 
-/// Has the handshake use these certificates only; where there is none for a type of key, those that the host has had since its
-/// start. `false` if OpenSSL does not take one.
+/// Has the handshake use these certificates in place of those that the host has had since its start. They are of the same types
+/// of key, so that each takes the place of one; where there is none, or OpenSSL does not take one, what it had stays. `false` if
+/// that happens: the host may want longer keys than others (`@SECLEVEL` in `SSLCipherSuite`).
 ///
 /// # Safety
 /// `ssl` is the state of a handshake that this thread is in.
 unsafe fn use_set(ssl: *mut sys::SSL, set: &Served) -> bool {
-    if set.is_whole {
-        // SAFETY: the caller's promise.
-        unsafe { sys::md_shim_ssl_clear_certificates(ssl) };
-    }
-    set.pairs.iter().map(|(_, pair)| pair.pointers()).all(|pointers| {
+    let refused = set.pairs.iter().map(|(_, pair)| pair.pointers()).filter(|pointers| {
         // SAFETY: the caller's promise; live objects, of which OpenSSL takes references of its own.
-        unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) != 0 }
-    })
+        unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) == 0 }
+    });
+    refused.count() == 0
 }
 
 /// A client asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).

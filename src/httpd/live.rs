@@ -46,6 +46,20 @@ pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
     })
 }
 
+/// OpenSSL does not take all of a set for this host. Whether handshakes have the placeholder instead.
+pub fn is_refused(server: Server<'_>, set: &Served) -> Result<bool, Null> {
+    let host = &server.config()?.host;
+    if set.refuse() {
+        let name = server.name().unwrap_or_default();
+        report!(
+            MD0040,
+            "{name}: its TLS settings do not allow a certificate that is live: what it had before is served, and a restart would \
+             fail (AH02562); lower @SECLEVEL in its SSLCipherSuite, or have stronger keys and another CA"
+        );
+    }
+    Ok(host.has_placeholder())
+}
+
 /// The connection begins on the placeholder.
 pub fn mark_placeholder(connection: Connection<'_>) {
     connection.set_note(ON_PLACEHOLDER);

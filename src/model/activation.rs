@@ -16,6 +16,16 @@ pub enum ActivationMode {
 }
 
 impl ActivationMode {
+    /// As the directive has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Live => "live",
+            Self::Graceful => "graceful",
+        }
+    }
+
     /// Whether it is the one that md.json does not mention.
     #[must_use]
     pub fn is_default(&self) -> bool {

@@ -49,6 +49,9 @@ pub struct Job {
     /// Directory URL of the CA that is or was asked, where it does not go without saying.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_url: Option<String>,
+    /// URL of the account there that the renewal was made with, where it can go live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_url: Option<String>,
     /// What is remembered of the CAs, where there are several.
     #[serde(skip_serializing_if = "Authorities::is_empty")]
     pub authorities: Authorities,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::adoption::Accounts;
-use super::bundles::Bundle;
+use super::bundles::Pair;
 use super::challenges;
 use super::events::{About, Event, Events, NotTold};
-use super::live::{self, LiveSet};
+use super::live::LiveSet;
+use super::settle::{self, Live};
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, PortError};
@@ -18,7 +19,7 @@ use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time}
 use crate::store::{Aspect, Group};
 
 /// Certificates that are good this soon are good enough: clocks differ.
-const EARLY: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What becomes of a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +42,12 @@ pub enum Activation {
 pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
     let Some(staged) = staged_for(vault, name) else { return Activation::Nothing };
-    let live = prepare(vault, md, staged.clone(), accounts, now).and_then(|keeps_some| {
-        vault.store().replace(name).map(|()| keeps_some).map_err(|err| Failed::Store(port_error(err)))
-    });
+    let live = prepare(vault, md, staged.clone(), accounts, now)
+        .and_then(|new| vault.store().replace(name).map(|()| new).map_err(|err| Failed::Store(port_error(err))));
     match live {
-        Ok(keeps_some) => {
+        Ok(NewSet { keeps_some, succeeds_live, .. }) => {
             report!(AH10068, "{name}: staged set activated");
-            let removed = forget_live(vault, name);
+            let removed = if succeeds_live { forget_live(vault, name) } else { Ok(()) };
             let removed = removed.and_then(|()| if keeps_some { Ok(()) } else { forget_advice(vault, name) });
             if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
                 report!(MD0028, err.status; "{name}: what was staged is active but cannot be removed: {err}");
@@ -128,27 +128,27 @@ impl From<PortError> for Failed {
     }
 }
 
-/// Assembles the set in `tmp/`. Returns whether some of it is what is served already.
+/// Assembles the set in `tmp/`.
 fn prepare(
     vault: &Arc<Vault>,
     md: &ManagedDomain,
     mut staged: ManagedDomain,
     accounts: &Accounts,
     now: Timestamp,
-) -> Result<bool, Failed> {
+) -> Result<NewSet, Failed> {
     let name = md.name.as_str();
-    let NewSet { pairs, keeps_some } = verified_pairs(vault, md, &staged, now)?;
+    let mut new = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
-    write(vault, &mut staged, pairs, accounts)?;
+    write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
-    Ok(keeps_some)
+    Ok(new)
 }
 
 /// Writes the domain and its set to `tmp/`.
-fn write(vault: &Vault, md: &mut ManagedDomain, pairs: Pairs, accounts: &Accounts) -> Result<(), PortError> {
+pub(super) fn write(vault: &Vault, md: &mut ManagedDomain, pairs: Pairs, accounts: &Accounts) -> Result<(), PortError> {
     let (name, store) = (md.name.to_string(), vault.store());
     let ca_url = md.ca.url.clone().unwrap_or_default();
     let scope = AccountScope { ca_url, eab: md.eab.as_deref().cloned() };
@@ -162,110 +162,68 @@ fn write(vault: &Vault, md: &mut ManagedDomain, pairs: Pairs, accounts: &Account
     Ok(())
 }
 
-/// Moves a set that went live without a start to `domains/`, where it is newer than what is there. What is staged is left to
-/// the renewal that it belongs to.
-pub fn settle(vault: &Vault, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
-    let (name, store) = (md.name.as_str(), vault.store());
-    let Ok(Some(text)) = store.load(Group::Live, name, &Aspect::LiveJson) else { return Activation::Nothing };
-    let bundle = match Bundle::from_json(&text, store.secret(), md, now) {
-        Ok(bundle) => bundle,
-        Err(err) => return Activation::Waits(err.to_string()),
-    };
-    let stored = LiveSet::stored(vault, md).common_validity();
-    let settled = if stored.is_some_and(|(since, _)| bundle.valid_from() <= Some(since)) {
-        Ok(Activation::Nothing)
-    } else {
-        replace_by(vault, md, bundle, accounts, now)
-    };
-    match settled.and_then(|settled| forget_live(vault, name).map(|()| settled)) {
-        Ok(settled) => settled,
-        Err(err) => {
-            report!(AH10069, err.status; "{name}: the set that was live stays in live/ until the next start: {err}");
-            Activation::Failed(err.status)
-        }
-    }
-}
-
-fn replace_by(
-    vault: &Vault,
-    md: &ManagedDomain,
-    bundle: Bundle,
-    accounts: &Accounts,
-    now: Timestamp,
-) -> Result<Activation, PortError> {
-    let mut md = md.clone();
-    let mut pairs = Vec::new();
-    for spec in md.key_specs().0 {
-        let live = bundle.pairs.iter().find(|pair| pair.spec == spec);
-        match live.map(|pair| (pair.key.clone(), pair.chain.clone())).or_else(|| served(vault, &md, &spec, now)) {
-            Some(pair) => pairs.push((spec, pair)),
-            None => note!(Info, "{}: there is no certificate({}) in what was live", md.name, spec.json_name()),
-        }
-    }
-    Arc::make_mut(&mut md.ca).url = bundle.ca_url.or(md.ca.url.clone());
-    write(vault, &mut md, pairs, accounts)?;
-    vault.store().replace(md.name.as_str()).map_err(port_error)?;
-    report!(AH10068, "{}: the set that was live is activated", md.name);
-    Ok(Activation::Activated)
-}
-
-type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
+/// Keys and chains, by their type.
+pub(super) type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
 
 /// The set that takes the place of what is served, if there is anything new in it.
 struct NewSet {
     pairs: Pairs,
     /// Some of it is what is served already.
     keeps_some: bool,
+    /// Nothing that is live is newer.
+    succeeds_live: bool,
 }
 
-/// Puts together what is staged and, for types of key that needed nothing, what is served.
+/// Puts together what is staged and, for types of key that needed nothing, what is served. Where something newer is live, that
+/// goes first.
 fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now: Timestamp) -> Result<NewSet, Failed> {
     let (mut pairs, mut from, mut missing) = (Vec::new(), None, None);
+    let live = Live::load(vault, staged);
+    let is_known = live.is_ok();
+    let live = live.ok().flatten();
     let specs = staged.key_specs().0;
-    for spec in &specs {
-        let pair = match staged::verified(vault, staged, spec, now) {
-            Ok(pair) => {
-                from = from.max(Some(pair.1.leaf().not_before()));
+    for spec in specs {
+        let is_good = |pair: &Pair| staged::verify(staged, &pair.spec, &pair.key, &pair.chain, now).is_ok();
+        let pair = match staged::verified(vault, staged, &spec, now) {
+            Ok((key, chain)) => {
+                let pair = Pair { spec: spec.clone(), key, chain };
+                let newer = live.as_ref().and_then(|live| live.newer(&pair, Some(Timestamp::MAX), now));
+                let pair = newer.filter(|newer| is_good(newer)).cloned().unwrap_or(pair);
+                from = from.max(Some(pair.chain.leaf().not_before()));
                 pair
             }
             Err(Unusable::Damaged(reason)) => return Err(Failed::Unusable(reason)),
             Err(Unusable::Incomplete(reason)) => {
-                let Some(pair) = kept(vault, staged, spec, now) else { return Err(Failed::NotYet(reason)) };
+                let kept = is_at_its_end(vault, staged)
+                    .then(|| settle::newest(vault, staged, &spec, live.as_ref(), now, is_good));
+                let Some(pair) = kept.flatten() else { return Err(Failed::NotYet(reason)) };
                 missing = Some(reason);
                 pair
             }
         };
-        pairs.push((spec.clone(), pair));
+        pairs.push((spec, (pair.key, pair.chain)));
     }
-    let keeps_some = missing.is_some();
+    let is_live =
+        |(spec, (_, chain)): &(KeySpec, (PrivateKey, Chain))| live.as_ref().is_some_and(|live| live.has(spec, chain));
+    let keeps_some = missing.is_some() || pairs.iter().any(is_live);
     let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
-    if from > now + EARLY && is_served(vault, md, from, now) {
+    if from > now + EARLY && is_served(vault, md, live.as_ref(), from, now) {
         return Err(Failed::TooEarly(from));
     }
-    Ok(NewSet { pairs, keeps_some })
+    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none() })
 }
 
-/// The key and chain that are served for a type of key, if they still do and the renewal, which is at its end, did not
-/// bring others. The report tells of the end: before it, more is to come.
-fn kept(vault: &Vault, staged: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Option<(PrivateKey, Chain)> {
-    let name = staged.name.as_str();
-    let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson)?;
-    if job.finished { served(vault, staged, spec, now) } else { None }
-}
-
-/// The key and chain in `domains/` for a type of key, if they are good.
-fn served(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Option<(PrivateKey, Chain)> {
-    let chain = live::read_chain(vault.store(), Group::Domains, md, spec).ok()?;
-    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))?;
-    staged::verify(md, spec, &key, &chain, now).ok()?;
-    Some((key, chain))
+/// Whether the renewal did not bring, and will not, what it lacks. The report tells of the end: before it, more is to come.
+fn is_at_its_end(vault: &Vault, staged: &ManagedDomain) -> bool {
+    vault.load_json(Group::Staging, staged.name.as_str(), &Aspect::JobJson).is_some_and(|job: Job| job.finished)
 }
 
 /// Whether what is there now can be used, and not later than what is good `from` a moment.
-fn is_served(vault: &Vault, md: &ManagedDomain, from: Timestamp, now: Timestamp) -> bool {
-    let live = LiveSet::stored(vault, md);
-    live.state == Some(State::Complete)
-        && live.common_validity().is_some_and(|(since, until)| since <= from && now < until)
+fn is_served(vault: &Vault, md: &ManagedDomain, live: Option<&Live>, from: Timestamp, now: Timestamp) -> bool {
+    let stored = LiveSet::stored(vault, md);
+    let complete = stored.common_validity().filter(|_| stored.state == Some(State::Complete));
+    let is_good = |(since, until)| since <= from && now < until;
+    complete.is_some_and(is_good) || live.and_then(Live::validity).is_some_and(is_good)
 }
 
 /// Takes away what a renewal has set up and drops what it staged.
@@ -276,7 +234,7 @@ fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
 }
 
 /// What was live is older than what is served now, or the same.
-fn forget_live(vault: &Vault, name: &str) -> Result<(), PortError> {
+pub(super) fn forget_live(vault: &Vault, name: &str) -> Result<(), PortError> {
     let (store, aspect) = (vault.store(), Aspect::LiveJson);
     if store.exists(Group::Live, name, &aspect) { store.purge(Group::Live, name).map_err(port_error) } else { Ok(()) }
 }

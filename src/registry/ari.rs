@@ -159,9 +159,9 @@ impl Advisor {
                 return again_at(None, now);
             }
         };
-        let url = entry.issued_by.url.as_deref().unwrap_or_default();
+        let url = entry.issuer().unwrap_or_default();
         report!(AH10513, "{name}: ARI is enabled, asking the CA at {url} when to renew");
-        let endpoint = match self.endpoint(registry, url, http) {
+        let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
             Err(again) => {
                 report!(AH10514, "{name}: the CA at {url} does not say when to renew");
@@ -217,7 +217,7 @@ mod tests {
     use crate::http::{HttpError, Response};
     use crate::model::Window;
     use crate::registry::Renewals;
-    use crate::registry::world::{ACCOUNT, World, declared, host, logged, watch_log};
+    use crate::registry::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
     use crate::store::Store;
 
     /// A window that opens and ends so many hours from the start of all tests.
@@ -340,6 +340,36 @@ mod tests {
         drop(renewals);
         drop(world.start(true));
         assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_first_certificate_that_went_live_is_asked_about_and_replaced_without_a_start() {
+        let name = "live.ari.test";
+        let mut world = World::without_account(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        world.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
+        let renewals = world.run(false);
+        pass(&world, &renewals, 13);
+        let (asked, orders) = (world.ca.asked_about(), world.ca.order_requests());
+        assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
+        assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
+        assert_eq!(world.ca.accounts(), 1);
+        world.ca.check();
+    }
+
+    #[test]
+    fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
+        let name = "stays.ari.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        says(&world, after(window(1000, 1010), 24));
+        let renewals = world.run(true);
+        pass(&world, &renewals, 13);
+        let before = stored(&world, name).unwrap();
+        drop(renewals);
+        drop(world.renewals_with_chance(true, || 0.9));
+        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!((stored(&world, name), world.ca.asked_about().len()), (Some(before), 1));
     }
 
     #[test]

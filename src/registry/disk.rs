@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::Timestamp;
 use crate::store::{Aspect, Claim, Group, MemoryStore, Secret, Store, StoreError};
@@ -22,6 +23,9 @@ pub struct Disk {
     content: MemoryStore,
     asked: Mutex<Vec<(Call, Group, Option<Aspect>)>>,
     refused: Mutex<Vec<(Call, Group)>>,
+    /// How many changes are made before nothing is changed any more.
+    left: Mutex<Option<usize>>,
+    crashed: AtomicBool,
 }
 
 impl Disk {
@@ -33,6 +37,28 @@ impl Disk {
     /// Refuses nothing from now on.
     pub fn recover(&self) {
         self.refused.lock().unwrap().clear();
+        *self.left.lock().unwrap() = None;
+    }
+
+    /// Refuses every change after so many from now on, as if the process had ended there.
+    pub fn crash_at(&self, changes: usize) {
+        *self.left.lock().unwrap() = Some(changes);
+    }
+
+    /// Whether it came to that.
+    pub fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Relaxed)
+    }
+
+    fn is_dead(&self, call: Call) -> bool {
+        let mut left = self.left.lock().unwrap();
+        if !matches!(call, Call::Write | Call::Remove) {
+            return false;
+        }
+        let is_dead = *left == Some(0);
+        *left = left.map(|left| left.saturating_sub(1));
+        self.crashed.fetch_or(is_dead, Ordering::Relaxed);
+        is_dead
     }
 
     /// How often it was asked for this, for one aspect or for any.
@@ -45,7 +71,7 @@ impl Disk {
 
     fn see(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> Result<&MemoryStore, StoreError> {
         self.asked.lock().unwrap().push((call, group, aspect.cloned()));
-        if self.refused.lock().unwrap().contains(&(call, group)) {
+        if self.is_dead(call) || self.refused.lock().unwrap().contains(&(call, group)) {
             let source = io::Error::from_raw_os_error(30);
             return Err(StoreError::Io { action: "use", path: group.name().into(), source });
         }

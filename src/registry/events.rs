@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::bundles::goes_live;
 use super::schedule;
 use crate::acme::{PortError, SetUp};
 use crate::cancel::Cancel;
@@ -204,10 +205,13 @@ impl Events {
         let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
         if matches!(event, Event::Renewed) {
             self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
-            report!(
-                AH10059,
-                "The Managed Domain {name} has been setup and changes will be activated on next (graceful) server restart."
-            );
+            // Of a domain that goes live MD0036 or MD0035 has told what is so.
+            if !goes_live(about.md) {
+                report!(
+                    AH10059,
+                    "The Managed Domain {name} has been setup and changes will be activated on next (graceful) server restart."
+                );
+            }
         }
         self.run(self.message.as_ref(), &[&reason, name], &facts, &reason, job, now)?;
         job.record(now, &format!("message-{reason}"), None, None);

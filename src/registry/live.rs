@@ -117,8 +117,13 @@ impl LiveSet {
                 set.certificates[position] = Some(pair.summary().clone());
                 set.unfit.retain(|unfit| *unfit != position);
             }
+            if served.lacks.iter().any(|(own, _)| own == spec) {
+                set.unfit.push(position);
+            }
         }
-        if set.unfit.is_empty() {
+        if let Some((_, reason)) = served.lacks.first() {
+            (set.state, set.state_descr) = (Some(State::Incomplete), Some(reason.clone()));
+        } else if set.unfit.is_empty() {
             (set.state, set.state_descr) = (Some(State::Complete), None);
         }
         set
@@ -263,6 +268,11 @@ fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (
         ));
     }
     Ok(())
+}
+
+/// What a certificate for a type of key lacks that the domain is to have.
+pub(super) fn lack(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Option<String> {
+    check(md, &Source::Stored(spec), chain).err().map(|(_, reason)| reason)
 }
 
 /// A certificate without its key is as good as none. A key of the administrator may have a pass phrase, which mod_ssl asks for.

@@ -18,6 +18,7 @@ mod hosts;
 mod index;
 mod live;
 mod offline;
+mod outlook;
 mod pace;
 mod placeholder;
 mod renaming;
@@ -25,6 +26,7 @@ mod renewal;
 mod renewals;
 mod schedule;
 pub mod self_restart;
+mod settle;
 mod staged;
 mod staged_view;
 mod stapling;
@@ -68,6 +70,7 @@ pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
 pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use outlook::Place;
 pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
@@ -255,19 +258,27 @@ impl Setup {
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
             }
         }
-        self.settle_live(accounts, &mut activated);
+        self.settle_live(accounts, &mut activated, until);
         self.tell_installed(&activated);
     }
 
-    /// What was live goes to its place, where nothing newer was staged: `activated` has those.
-    fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>) {
+    /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
+    /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
+    fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
         let live = items(&self.vault, Group::Live);
         let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
         let left: Vec<_> = self.domains.iter().filter(is_left).collect();
         for md in left {
-            match activation::settle(&self.vault, md, accounts, self.clock.now()) {
+            let patience = until.saturating_duration_since(Instant::now());
+            let settled = match self.vault.store().claim_within(md.name.as_str(), patience) {
+                Ok(Some(_claim)) => settle::settle(&self.vault, md, accounts, self.clock.now()),
+                Ok(None) => Activation::Waits("it is being worked on".to_owned()),
+                Err(err) => Activation::Waits(err.to_string()),
+            };
+            match settled {
                 Activation::Activated => activated.push(md),
-                Activation::Waits(reason) => note!(Warning, "{}: what was live is not activated: {reason}", md.name),
+                // Where sets go live, who serves it from there tells what is wrong with it.
+                Activation::Waits(why) => note!(Info, "{}: what was live stays in live/ for now: {why}", md.name),
                 _ => {}
             }
         }
@@ -562,7 +573,7 @@ impl Setup {
         let issued_by = same.cloned().unwrap_or(issued_by);
         let activated = live::activated(&self.vault, &md);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
-        let slot = Slot::new(&md);
+        let slot = Slot::new(&md, &live);
         (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling, slot }, stored)
     }
 
@@ -642,7 +653,7 @@ impl Entry {
     /// configured no more.
     #[must_use]
     pub fn renew_at(&self, advice: &Advice, now: Timestamp) -> Timestamp {
-        if turn::is_ca_gone(&self.md) {
+        if self.is_ca_gone() {
             return now;
         }
         schedule::renew_at(&self.plans(advice), now)
@@ -685,7 +696,7 @@ impl Entry {
 
     /// Whether the CA is asked when to renew.
     fn asks_ca(&self) -> bool {
-        let is_known = self.issued_by.url.is_some() && self.issued_by.account.is_some();
+        let is_known = self.issuer().is_some() && (self.issued_by.account.is_some() || self.live_set().is_some());
         self.renewable()
             && self.md.ari_renewals
             && !self.md.is_static()
@@ -693,12 +704,30 @@ impl Entry {
             && self.own_certificates().count() > 0
     }
 
+    /// The directory URL of the CA that the certificates which are renewed came from.
+    fn issuer(&self) -> Option<String> {
+        let live = self.live_set();
+        live.map_or_else(|| self.issued_by.url.clone(), |live| live.ca_url.clone())
+    }
+
+    /// Whether that CA is configured no more.
+    fn is_ca_gone(&self) -> bool {
+        let live = self.live_set().and_then(|live| live.ca_url.clone());
+        live.map_or_else(|| turn::is_ca_gone(&self.md), |url| turn::is_gone(&self.md, &url))
+    }
+
+    /// What went live since the start, as far as this process knows.
+    #[must_use]
+    pub fn live_set(&self) -> Option<Arc<Served>> {
+        self.slot.as_ref()?.served()
+    }
+
     /// The types of key whose certificates are to be renewed: those that are due, or all if none is or their CA is gone.
     fn keys_to_renew(&self, advice: &Advice, now: Timestamp) -> Vec<KeySpec> {
         let specs = self.md.key_specs().0;
         let due = schedule::to_renew(&self.plans(advice), now);
         let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
-        if !is_ours || !due.contains(&true) || turn::is_ca_gone(&self.md) {
+        if !is_ours || !due.contains(&true) || self.is_ca_gone() {
             return specs;
         }
         specs.into_iter().zip(due).filter(|(_, due)| *due).map(|(spec, _)| spec).collect()
@@ -712,17 +741,14 @@ impl Entry {
     /// The certificates that are served now: those of the start, except where others went live since.
     #[must_use]
     pub fn served(&self) -> Cow<'_, LiveSet> {
-        match self.slot.as_ref().and_then(|slot| slot.served()) {
-            Some(served) => Cow::Owned(self.live.with(&served, &self.md)),
-            None => Cow::Borrowed(&self.live),
-        }
+        self.with_live(self.live_set().as_deref())
     }
 
-    /// Whether what is staged is nothing that is not served already.
+    /// Whether something is staged that is all served already.
     fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
-        let served = self.slot.as_ref().and_then(|slot| slot.served());
-        let mut staged = staged.iter().flatten();
-        served.is_some_and(|served| staged.all(|leaf| served.has(&leaf.sha1())))
+        let mut staged = staged.iter().flatten().peekable();
+        let is_anything = staged.peek().is_some();
+        self.live_set().is_some_and(|live| is_anything && staged.all(|leaf| live.has(&leaf.sha1())))
     }
 }
 

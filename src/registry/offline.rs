@@ -42,7 +42,7 @@ pub fn activation_verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> 
 }
 
 /// Forgets what a renewal of `md` has left in staging, except what its commands have set up. An account that waits there
-/// gets to its place before.
+/// gets to its place before. What is live is served, and stays.
 ///
 /// # Errors
 /// If the store cannot be written, or another process works on the domain.
@@ -181,7 +181,7 @@ fn entry(
     let kept_ready = LiveSet::kept_ready(vault, &md);
     let md = Arc::new(md);
     Entry {
-        slot: Slot::new(&md),
+        slot: Slot::new(&md, &live),
         md,
         live,
         kept_ready,
@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use crate::acme::Outcome;
     use crate::registry::world::{ACCOUNT, World};
+    use crate::store::Store;
 
     fn registry(world: &World, only: Option<&str>) -> Arc<Registry> {
         let (vault, clock) = (Arc::clone(&world.vault), world.moving_clock());
@@ -277,6 +278,17 @@ mod tests {
         let claim = world.vault.store().claim("c.offline.test").unwrap();
         assert_eq!(reset(&world.vault, &begun.entries[0].md).unwrap_err().status, crate::model::Status::AGAIN);
         drop(claim);
+    }
+
+    #[test]
+    fn a_reset_leaves_what_is_served() {
+        let mut world = World::new(&["f.offline.test"]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(world.run(true));
+        let live = world.text(Group::Live, "f.offline.test", &Aspect::LiveJson);
+        reset(&world.vault, &registry(&world, None).entries[0].md).unwrap();
+        assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
+        assert!(live.is_some() && world.text(Group::Live, "f.offline.test", &Aspect::LiveJson) == live);
     }
 
     #[test]

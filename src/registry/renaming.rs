@@ -48,8 +48,8 @@ fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> 
     new.iter().filter_map(&mut choose).collect()
 }
 
-/// A renewal under way goes along, unless somebody is at work on it for longer than the start can wait. It goes first:
-/// after a crash in between, the next start finds the same pair again.
+/// A renewal under way goes along, unless somebody is at work on it for longer than the start can wait, and what is live in any
+/// case. They go first: after a crash in between, the next start finds the same pair again.
 fn rename(vault: &Vault, former: &str, new: &str, until: Instant) -> Result<(), StoreError> {
     let store = vault.store();
     if store.list(Group::Staging)?.iter().any(|item| item == former) {
@@ -64,14 +64,19 @@ fn rename(vault: &Vault, former: &str, new: &str, until: Instant) -> Result<(), 
             Err(err) => note!(Error, err.status(); "{former}: its renewal starts over as {new}: {err}"),
         }
     }
+    if store.exists(Group::Live, former, &Aspect::LiveJson) {
+        if let Err(err) = store.rename((Group::Live, former), (Group::Live, new)) {
+            note!(Error, err.status(); "{former}: what was live stays there: {err}");
+        }
+    }
     store.rename((Group::Domains, former), (Group::Domains, new))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{World, declared, host};
+    use super::super::world::{World, declared, host, p256};
     use super::*;
-    use crate::model::DomainName;
+    use crate::model::{ActivationMode, DomainName};
     use crate::store::Store;
 
     fn md(names: &str) -> ManagedDomain {
@@ -137,6 +142,30 @@ mod tests {
         let name = |group| world.vault.load_json::<ManagedDomain>(group, "b.test", &Aspect::MdJson).unwrap().name;
         assert_eq!(name(Group::Domains).as_str(), "b.test");
         assert_eq!(world.job(Group::Domains, "b.test").unwrap().name, "b.test");
+    }
+
+    #[test]
+    fn what_was_live_is_served_under_the_new_name() {
+        for is_busy in [false, true] {
+            let mut world = World::new(&["a.test"]);
+            world.declared = vec![declared(&["a.test", "b.test"])];
+            world.declared[0].settings.activation = Some(ActivationMode::Live);
+            drop(world.run(true));
+            let live = world.text(Group::Live, "a.test", &Aspect::LiveJson).unwrap();
+            // The next renewal has begun.
+            world.store.clear(Group::Staging, "a.test").unwrap();
+            world.put(Group::Staging, "a.test", &Aspect::JobJson, "{}");
+            world.declared[0].names.reverse();
+            world.hosts = vec![host("b.test")];
+            let claim = is_busy.then(|| world.vault.store().claim("a.test").unwrap().unwrap());
+            let registry = world.start(true);
+            assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+            let chain = world.text(Group::Domains, "b.test", &Aspect::Chain(p256())).unwrap();
+            assert!(live.contains(&serde_json::to_string(&chain).unwrap()));
+            assert_eq!(world.store.list(Group::Live).unwrap(), [""; 0]);
+            assert_eq!(world.store.list(Group::Staging).unwrap(), [if is_busy { "a.test" } else { "b.test" }]);
+            drop(claim);
+        }
     }
 
     #[test]

@@ -94,10 +94,13 @@ impl Renewal {
         journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
         let keys = entry.keys_to_renew(&advice, now);
-        let is_complete = journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now);
-        if is_complete && entry.is_live(&staged::leaves(&registry.vault, &md)) && entry.renew_at(&advice, now) <= now {
+        let is_finished = journal.job.finished;
+        let is_live = is_finished && entry.is_live(&staged::leaves(&registry.vault, &md));
+        if is_live && entry.renew_at(&advice, now) <= now {
+            // As after an activation.
             journal.start_over()?;
-        } else if is_complete {
+            journal.job = Job::new(md.name.as_str());
+        } else if is_live || is_finished && staged::is_complete(&registry.vault, &md, &keys, now) {
             let live_at = go_live(position, &mut journal, registry, cancel, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
                 tell_renewed(&mut journal, registry, now);
@@ -216,22 +219,26 @@ impl Renewal {
         let facts = staged::facts(&self.registry.vault, &self.md);
         let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
         let entry = &self.registry.entries[self.position];
+        let is_live = self.registry.bundles.is_live(self.position);
+        let account_url = self.driver.account().filter(|_| is_live).map(|account| account.url.clone());
         let ready_at = valid_from.max(now) + activation_delay(entry, self.registry.globals.activation_delay, now);
         let is_ready = ready_at <= now;
         let valid_from = if is_ready { valid_from } else { ready_at };
         let usable = if !is_ready {
             format!("can be used from {} on", time::format_gmt(valid_from))
         } else {
-            format!(
-                "can be used (valid since {}). A graceful server restart now is recommended.",
-                time::format_gmt(valid_from)
-            )
+            let advice = match self.registry.bundles.is_live(self.position) {
+                true => "No server restart is needed",
+                false => "A graceful server restart now is recommended",
+            };
+            format!("can be used (valid since {}). {advice}.", time::format_gmt(valid_from))
         };
         let detail = format!("The certificate for the managed domain has been renewed successfully and {usable}");
         let journal = self.driver.journal();
         let job = &mut journal.job;
         job.finished = true;
         job.errors = 0;
+        job.account_url = account_url.or(job.account_url.take()).filter(|_| is_live);
         job.next_run = (!is_ready).then_some(ready_at);
         job.settings = None;
         job.validation_failures.clear();
@@ -438,16 +445,20 @@ fn tell_why(entry: &Entry, advice: &Advice, now: Timestamp) {
 /// The certificates that a renewal takes the place of, if the CA may know of it: one that did not issue them, or did it
 /// for another account, refuses.
 fn replaces(entry: &Entry, md: &ManagedDomain, registry: &Registry) -> Option<Replaces> {
-    let issued_by = &entry.issued_by;
-    if !md.ari_renewals || issued_by.url.as_deref() != md.ca_url() {
+    if !md.ari_renewals || entry.issuer().as_deref() != md.ca_url() {
         return None;
     }
-    let id = issued_by.account.as_deref()?;
-    let account: AccountRecord = registry.vault.load_json(Group::Accounts, id, &Aspect::AccountJson)?;
+    let account_url = match entry.live_set() {
+        Some(live) => live.account_url.clone()?,
+        None => {
+            let id = entry.issued_by.account.as_deref()?;
+            registry.vault.load_json::<AccountRecord>(Group::Accounts, id, &Aspect::AccountJson)?.url
+        }
+    };
     let certificates = md.key_specs().0.into_iter().zip(entry.certificates());
     let certificates =
         certificates.filter_map(|(spec, certificate)| Some((spec, certificate.as_ref()?.ari_cert_id()?)));
-    Some(Replaces { account_url: account.url, certificates: certificates.collect() })
+    Some(Replaces { account_url, certificates: certificates.collect() })
 }
 
 /// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered

@@ -15,8 +15,8 @@ use super::ari::Advisor;
 use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
-use super::turn::{self, Turn};
-use super::{Advice, Entry, Registry, challenges, schedule};
+use super::turn::Turn;
+use super::{Advice, Entry, Registry, challenges, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -210,6 +210,7 @@ impl Renewals {
             let turn = if is_staged { Turn::read(&self.registry.vault, &entry.md) } else { Turn::default() };
             let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
             let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
+            let due = if self.is_to_be_told(*position, &turn.job) { now } else { due };
             let (ca, look) = self.next_look(entry, &turn, due, now);
             let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
@@ -236,6 +237,13 @@ impl Renewals {
             report!(AH10107, "next watchdog run at {}", time::format_gmt(next));
         }
         self.changed.notify_all();
+    }
+
+    /// Whether a renewal has ended of which commands have not been told. What is live is not due any more, but they are to know.
+    fn is_to_be_told(&self, position: usize, job: &Job) -> bool {
+        let entry = &self.registry.entries[position];
+        let is_open = self.registry.bundles.is_live(position) && job.finished && !job.notified_renewed;
+        is_open && entry.renewable() && entry.is_live(&staged::leaves(&self.registry.vault, &entry.md))
     }
 
     /// When a domain with something in staging is to be worked on.
@@ -615,7 +623,7 @@ fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: T
     let due = entry.renew_at(advice, now);
     let live = entry.own();
     let is_suggested = due < entry.renew_at(&Advice::default(), now);
-    let is_urgent = turn::is_ca_gone(&entry.md) || entry.is_revoked();
+    let is_urgent = entry.is_ca_gone() || entry.is_revoked();
     match live.common_validity() {
         Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
             due + schedule::spread(until.duration_since(due), check_interval, live.chance())

@@ -153,8 +153,9 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Tim
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
-    // These are for the next attempt only.
-    let job = Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), ..job };
+    // These are for the next attempt only, and for what goes live.
+    let job =
+        Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), account_url: None, ..job };
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 

@@ -97,8 +97,13 @@ pub fn in_use(urls: &[String], known: Option<&String>, has_certificates: bool) -
 /// Whether the CA in use is no longer configured.
 #[must_use]
 pub fn is_ca_gone(md: &ManagedDomain) -> bool {
-    let known = md.ca.url.as_deref();
-    known.is_some_and(|known| !md.ca.urls.is_empty() && !md.ca.urls.iter().any(|url| is_same_ca(url, known)))
+    md.ca.url.as_deref().is_some_and(|known| is_gone(md, known))
+}
+
+/// Whether a CA is no longer configured.
+#[must_use]
+pub fn is_gone(md: &ManagedDomain, known: &str) -> bool {
+    !md.ca.urls.is_empty() && !md.ca.urls.iter().any(|url| is_same_ca(url, known))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, VERSION, time};
-use crate::registry::Registry;
+use crate::registry::{Registry, Served};
 
 /// Looks good in light and dark, on a phone, and without it too. Only what is ours is touched.
 const STYLE: &str = include_str!("status.css");
@@ -143,7 +143,7 @@ fn row(registry: &Registry, view: &View<'_>) -> Markup {
     html! {
         td.Domain { (dot(view.health())) (view.md.name) }
         td.Names { div style="max-width:400px;" { (names) } }
-        td.Status { span class=(status_class(view)) { (view.status()) } }
+        td.Status { (status(view)) }
         td.Valid { (valid(view)) }
         td.CA { @for (name, url) in view.authorities() { a href=(url) { (name) } " " } }
         td.Stapling { @if view.md.stapling { "on" } }
@@ -160,6 +160,19 @@ fn row(registry: &Registry, view: &View<'_>) -> Markup {
 /// The state is about what is served: a failing renewal does not make that worse.
 fn status_class(view: &View<'_>) -> String {
     class(if view.health() == Health::Bad { Health::Bad } else { Health::Good })
+}
+
+/// The state, or that what is good is live: a restart would bring nothing new.
+fn status(view: &View<'_>) -> Markup {
+    let status = view.status();
+    let since = view.live_since().filter(|_| status == "good" && view.staged_count() == 0);
+    html! {
+        @if let Some(since) = since {
+            span class=(status_class(view)) title={ "since " (time::format_gmt(since)) ", without a restart" } { "live" }
+        } @else {
+            span class=(status_class(view)) { (status) }
+        }
+    }
 }
 
 /// Until when, and a bar for each certificate's life.
@@ -217,7 +230,9 @@ fn moment(at: Timestamp, now: Timestamp) -> Markup {
 fn activity(view: &View<'_>) -> Markup {
     html! {
         @if let Some(reason) = view.unsuitable() { p.md_bad { "Cannot be renewed: " (reason) } }
-        @match &view.staged {
+        @if let Some(warning) = view.entry.activation_warning() { p.md_warn { (warning) } }
+        @if let Some(set) = &view.live { p title=(serials(set)) { "Live" @if let Some(at) = set.since { " since " (moment(at, view.now)) } } }
+        @match view.renewal() {
             Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
             None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": it is due" } },
             None if view.renew_at > view.now => { "Renew " (moment(view.renew_at, view.now)) },
@@ -226,9 +241,15 @@ fn activity(view: &View<'_>) -> Markup {
     }
 }
 
+/// What went live, by types of key.
+fn serials(set: &Served) -> String {
+    let serials = set.pairs.iter().map(|(spec, pair)| format!("{} {}", spec.json_name(), pair.summary().serial_hex()));
+    format!("serial: {}", serials.collect::<Vec<_>>().join(", "))
+}
+
 /// In words first, then as programs know it.
 fn last_result(view: &View<'_>) -> Markup {
-    let Some(job) = view.staged.as_ref().map(|staged| &staged.job) else { return html! {} };
+    let Some(job) = view.renewal() else { return html! {} };
     let last = job.last.as_ref();
     let failed = last.filter(|last| last.status != Status::OK);
     html! {
@@ -251,14 +272,28 @@ fn last_result(view: &View<'_>) -> Markup {
 }
 
 fn next_step(view: &View<'_>) -> Markup {
-    let Some(job) = view.staged.as_ref().map(|staged| &staged.job) else { return html! {} };
+    let Some(job) = view.renewal() else { return html! {} };
     html! {
         @if job.finished {
-            "In use after the next graceful restart"
+            (next_use(view))
         } @else if let Some(at) = view.next_run() {
             "Next run " (moment(at, view.now)) @if job.errors > 1 { ", after " (job.errors) " errors in a row" }
         } @else {
             "Ongoing..."
+        }
+    }
+}
+
+/// What has the server use what is staged, or does already.
+fn next_use(view: &View<'_>) -> Markup {
+    let later = view.ready_at().filter(|at| *at > view.now);
+    html! {
+        @match (view.entry.slot.is_some(), later) {
+            (true, _) if view.is_staged_live() => "In use",
+            (true, Some(at)) => { "Live " (moment(at, view.now)) },
+            (true, None) => "Goes live now, or the error log tells why not (MD0035)",
+            _ if view.entry.restarts() => "In use after a graceful restart, which the server makes by itself",
+            _ => "In use after the next graceful restart",
         }
     }
 }

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::stapling;
 use super::view::{self, View, key_names, served_names};
-use crate::crypto::{Sct, Summary};
-use crate::model::{ManagedDomain, Timestamp, VERSION, time};
-use crate::registry::{Registry, StagedView, Suggestion, Validity, common_validity};
+use crate::crypto::{Sct, Summary, TlsPair};
+use crate::model::{KeySpec, ManagedDomain, Timestamp, VERSION, time};
+use crate::registry::{Place, Registry, Served, StagedView, Suggestion, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
 #[must_use]
@@ -25,18 +25,20 @@ pub fn listing(registry: &Registry) -> Value {
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let called = registry.entries.iter().find(|entry| entry.md.name.as_str().eq_ignore_ascii_case(name));
     let entry = called.or_else(|| registry.entries.get(registry.index.covering(name)?))?;
+    registry.bundles.refresh();
     Some(object(&View::new(registry, entry, true), true))
 }
 
 /// What anybody may know of the certificates of the domain at that position (`MDCertificateStatus`).
 #[must_use]
 pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
+    registry.bundles.refresh();
     let view = View::new(registry, registry.entries.get(position)?, true);
     let mut members = Map::new();
     if let Some(common) = view.validity() {
         members.insert("valid".to_owned(), validity(common));
     }
-    let served = served_names(view.md).into_iter().zip(&view.entry.live.certificates);
+    let served = served_names(view.md).into_iter().zip(&view.served.certificates);
     members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
     if let Some(staged) = &view.staged {
         members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
@@ -59,7 +61,10 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    let mut served = certificates(&served_names(md), &entry.live.certificates);
+    if view.live.is_some() {
+        state(members, view);
+    }
+    let mut served = certificates(&served_names(md), &view.served.certificates);
     for (name, certificate) in view.certificates() {
         if let Some(ocsp) = stapling::json(entry, certificate, with_log) {
             served[name]["ocsp"] = ocsp;
@@ -85,7 +90,46 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(reason) = view.unsuitable() {
         members.insert("unsuitable".to_owned(), reason.into());
     }
+    if let Some(warning) = view.entry.activation_warning() {
+        members.insert("activation-warning".to_owned(), warning.into());
+    }
+    if let Some(set) = &view.live {
+        members.insert("live".to_owned(), live(set));
+    }
+    if view.activation().is_some() && !md.is_static() {
+        members.insert("after-restart".to_owned(), after_restart(view));
+    }
     value
+}
+
+/// The state as it is now, in the place of the one at the start.
+fn state(members: &mut Map<String, Value>, view: &View<'_>) {
+    members.insert("state".to_owned(), serde_json::to_value(view.state()).unwrap_or_default());
+    members.shift_remove("state-descr");
+    if let Some(why) = &view.served.state_descr {
+        let place = members.keys().position(|name| name == "state").map_or(members.len(), |place| place + 1);
+        members.shift_insert(place, "state-descr".to_owned(), why.as_str().into());
+    }
+}
+
+/// What of the served certificates went live without a restart, and when.
+fn live(set: &Served) -> Value {
+    let certificate = |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), brief(pair.summary()));
+    let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
+    if let Some(at) = set.since {
+        value["since"] = time::format_gmt(at).into();
+    }
+    value
+}
+
+/// What a restart would serve, and from which directory of the store.
+fn after_restart(view: &View<'_>) -> Value {
+    let certificate = |(name, place, summary): (String, Place, Summary)| {
+        let mut value = brief(&summary);
+        value["from"] = place.name().into();
+        (name, value)
+    };
+    json!({ "cert": view.after_restart().into_iter().map(certificate).collect::<Map<_, _>>() })
 }
 
 /// What the CA suggests about the renewal (RFC 9773), and when it is asked again.

@@ -80,9 +80,18 @@ pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: Me
 /// A metric that each domain has, or some.
 struct OfDomains {
     name: &'static str,
-    is_moment: bool,
+    kind: Kind,
     help: &'static str,
     values: fn(&View<'_>) -> Vec<Sample>,
+}
+
+/// What the values of a metric are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Moment,
+    /// Only the labels tell something.
+    Info,
 }
 
 /// What `mod_md_domain_state` tells apart, as the status page names it.
@@ -91,7 +100,7 @@ const STATES: [&str; 6] = ["good", "expired", "incomplete", "error", "missing in
 const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_domain_state",
-        is_moment: false,
+        kind: Kind::Number,
         help: "Whether the domain is in this state, 1 or 0",
         values: |view| {
             let status = view.status();
@@ -101,44 +110,83 @@ const OF_DOMAINS: &[OfDomains] = &[
     },
     OfDomains {
         name: "mod_md_certificate_not_before_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "Start of the life of a certificate that is served",
         values: |view| of_certificates(view, |summary| summary.validity().0),
     },
     OfDomains {
         name: "mod_md_certificate_not_after_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "End of the life of a certificate that is served",
         values: |view| of_certificates(view, |summary| summary.validity().1),
     },
     OfDomains {
+        name: "mod_md_certificate",
+        kind: Kind::Info,
+        help: "A certificate that is served, which a start has put there or which went live since",
+        values: |view| {
+            let live = view.live.as_ref();
+            let went_live = |summary: &Summary| {
+                live.is_some_and(|live| live.pairs.iter().any(|(_, pair)| pair.summary() == summary))
+            };
+            let sample = |(key, summary): (String, &Summary)| {
+                let source = if went_live(summary) { "live" } else { "start" };
+                Sample::of(view, 1).with("key", key).with("serial", summary.serial_hex()).with("source", source)
+            };
+            view.certificates().map(sample).collect()
+        },
+    },
+    OfDomains {
+        name: "mod_md_after_restart_not_after_timestamp",
+        kind: Kind::Moment,
+        help: "End of the life of the certificate that would be served after a restart of the server",
+        values: |view| {
+            let sample = |(key, _, summary): (String, _, Summary)| {
+                Sample::of(view, summary.validity().1.as_second()).with("key", key)
+            };
+            view.after_restart().into_iter().map(sample).collect()
+        },
+    },
+    OfDomains {
+        name: "mod_md_activation",
+        kind: Kind::Info,
+        help: "What has the domain use new certificates",
+        values: |view| vec![Sample::of(view, 1).with("mode", view.md.activation.name())],
+    },
+    OfDomains {
+        name: "mod_md_live_since_timestamp",
+        kind: Kind::Moment,
+        help: "When certificates went live that no start has put there",
+        values: |view| moment(view, view.live_since()),
+    },
+    OfDomains {
         name: "mod_md_renewal_due_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "When the domain is to be renewed, or was to be",
         values: |view| moment(view, Some(view.renew_at).filter(|_| view.entry.renewable())),
     },
     OfDomains {
         name: "mod_md_renewal_next_run_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "When a renewal that waits goes on",
         values: |view| moment(view, view.next_run()),
     },
     OfDomains {
         name: "mod_md_renewal_errors",
-        is_moment: false,
+        kind: Kind::Number,
         help: "Failed attempts in a row to renew the domain",
         values: |view| vec![Sample::of(view, view.staged.as_ref().map_or(0, |staged| staged.job.errors.into()))],
     },
     OfDomains {
         name: "mod_md_renewal_last_success_timestamp",
-        is_moment: true,
-        help: "When new certificates were last staged or activated",
+        kind: Kind::Moment,
+        help: "When new certificates were last staged or got into use",
         values: |view| moment(view, view.last_success()),
     },
     OfDomains {
         name: "mod_md_staged_certificates",
-        is_moment: false,
-        help: "New certificates that a restart of the server activates",
+        kind: Kind::Number,
+        help: "New certificates that are not in use yet",
         values: |view| {
             let is_finished = view.staged.as_ref().is_some_and(|staged| staged.job.finished);
             let count = if is_finished { view.staged_count() } else { 0 };
@@ -147,13 +195,13 @@ const OF_DOMAINS: &[OfDomains] = &[
     },
     OfDomains {
         name: "mod_md_ari_window_start_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "Start of the time in which the CA suggests to renew",
         values: |view| of_suggestion(view, |suggestion| suggestion.start),
     },
     OfDomains {
         name: "mod_md_ari_window_end_timestamp",
-        is_moment: true,
+        kind: Kind::Moment,
         help: "End of the time in which the CA suggests to renew",
         values: |view| of_suggestion(view, |suggestion| suggestion.end),
     },
@@ -204,9 +252,9 @@ impl Family {
     fn of_domains(metric: &OfDomains, views: &[View<'_>]) -> Self {
         Self {
             name: metric.name,
-            unit: metric.is_moment.then_some(Unit::Seconds),
+            unit: (metric.kind == Kind::Moment).then_some(Unit::Seconds),
             help: metric.help,
-            kind: MetricType::Gauge,
+            kind: if metric.kind == Kind::Info { MetricType::Info } else { MetricType::Gauge },
             samples: views.iter().flat_map(metric.values).collect(),
         }
     }

@@ -12,3 +12,7 @@ pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::stapling;
-use super::view::{self, View, check_url, date, seconds};
-use crate::model::{State, Status};
+use super::view::{self, View, check_url, date, has_failed, seconds};
+use crate::model::{State, Status, time};
 use crate::registry::Registry;
 
 /// What server-status tells of the managed domains, a line each: counts first, then domain by domain.
@@ -45,19 +45,14 @@ impl Lines {
 
 fn counts(lines: &mut Lines, views: &[View<'_>]) {
     let count = |test: &dyn Fn(&View<'_>) -> bool| views.iter().filter(|view| test(view)).count();
-    let usual = |view: &View<'_>| matches!(view.md.state, State::Complete | State::Incomplete);
+    let usual = |view: &View<'_>| matches!(view.state(), State::Complete | State::Incomplete);
     let failed = |view: &View<'_>| view.staged.as_ref().is_some_and(|staged| has_failed(&staged.job));
-    let ready =
-        |view: &View<'_>| view.staged.as_ref().is_some_and(|staged| staged.job.finished && !has_failed(&staged.job));
+    let ready = |view: &View<'_>| view.renewal().is_some_and(|job| job.finished && !has_failed(job));
     lines.add("ManagedCertificatesTotal", views.len());
-    lines.add("ManagedCertificatesOK", count(&|view| view.md.state == State::Complete));
+    lines.add("ManagedCertificatesOK", count(&|view| view.state() == State::Complete));
     lines.add("ManagedCertificatesRenew", count(&|view| usual(view) && view.renews()));
     lines.add("ManagedCertificatesErrored", count(&|view| !usual(view) || failed(view)));
     lines.add("ManagedCertificatesReady", count(&|view| usual(view) && ready(view)));
-}
-
-fn has_failed(job: &crate::model::Job) -> bool {
-    job.errors > 0 || job.last.as_ref().is_some_and(|last| last.status != Status::OK)
 }
 
 fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
@@ -87,17 +82,34 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
         lines.add("CheckAtFingerprint", certificate.sha256_fingerprint());
     }
     activity(lines, view);
+    activation(lines, view);
+}
+
+/// Ours, behind what the C module tells: what is served without a restart, and what would be after one.
+fn activation(lines: &mut Lines, view: &View<'_>) {
+    view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
+    let Some(mode) = view.activation() else { return };
+    lines.add("Activation", mode);
+    view.live_since().into_iter().for_each(|at| lines.add("LiveSince", time::format_gmt(at)));
+    for (spec, pair) in view.live.iter().flat_map(|live| &live.pairs) {
+        lines.add("LiveType", spec.json_name());
+        lines.add("LiveSerial", pair.summary().serial_hex());
+    }
+    for (kind, place, certificate) in view.after_restart() {
+        lines.add("AfterRestartType", kind);
+        lines.add("AfterRestartFrom", place.name());
+        lines.add("AfterRestartSerial", certificate.serial_hex());
+    }
 }
 
 fn activity(lines: &mut Lines, view: &View<'_>) {
-    let Some(staged) = &view.staged else {
+    let Some(job) = view.renewal() else {
         match view.renew_at {
             at if at > view.now => lines.add("ActivityRenew", seconds(view.now, at)),
             _ => lines.add("Activity", "Pending"),
         }
         return;
     };
-    let job = &staged.job;
     if let Some(last) = job.last.as_ref().filter(|last| last.status != Status::OK) {
         lines.add("ActivityLastStatus", last.status);
         last.problem.iter().for_each(|problem| lines.add("ActivityLastProblem", problem));

@@ -1,12 +1,13 @@
 //! One domain as all status pages show it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
-use crate::model::{Globals, ManagedDomain, RenewMode, State, Status, ca_name};
-use crate::registry::{Advice, Entry, Registry, StagedView, StagedViews, Validity, common_validity};
+use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name};
+use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
 
 /// A domain at a moment.
 pub struct View<'a> {
@@ -14,6 +15,10 @@ pub struct View<'a> {
     pub md: &'a ManagedDomain,
     /// Where it is in the registry.
     pub entry: &'a Entry,
+    /// What it serves.
+    pub served: Cow<'a, LiveSet>,
+    /// What of that went live since the start.
+    pub live: Option<Arc<Served>>,
     /// What is staged for it.
     pub staged: Option<Arc<StagedView>>,
     /// What the CA suggests about its certificates.
@@ -44,6 +49,7 @@ pub enum Health {
 /// All domains, by name.
 #[must_use]
 pub fn all(registry: &Registry) -> Vec<View<'_>> {
+    registry.bundles.refresh();
     let mut entries: Vec<&Entry> = registry.entries.iter().collect();
     entries.sort_by(|a, b| a.md.name.cmp(&b.md.name));
     let candidates = StagedViews::candidates(&registry.vault);
@@ -57,35 +63,86 @@ impl<'a> View<'a> {
         let now = registry.clock.now();
         let (staged, advice) = if is_candidate { registry.staged_view(&entry.md) } else { Default::default() };
         let renew_at = entry.renew_at(&advice, now);
-        Self { md: &entry.md, entry, staged, advice, renew_at, now }
+        let live = entry.live_set();
+        let served = entry.with_live(live.as_deref());
+        Self { md: &entry.md, entry, served, live, staged, advice, renew_at, now }
     }
 
     /// Whether a renewal is due or under way.
     #[must_use]
     pub fn renews(&self) -> bool {
-        self.staged.is_some() || self.renew_at <= self.now
+        self.staged.is_some() && !self.is_staged_live() || self.renew_at <= self.now
+    }
+
+    /// Whether what is staged went live: nothing waits there, though a start has it to move.
+    #[must_use]
+    pub fn is_staged_live(&self) -> bool {
+        let is_served = |new| self.served.certificates.iter().flatten().any(|own| own == new);
+        let staged = self.staged.as_ref().filter(|staged| staged.job.finished && self.live.is_some());
+        staged.is_some_and(|staged| staged.certificates.iter().flatten().all(is_served))
+    }
+
+    /// The renewal that is under way, waits, or has something to complain of.
+    #[must_use]
+    pub fn renewal(&self) -> Option<&Job> {
+        let job = &self.staged.as_ref()?.job;
+        (has_failed(job) || !self.is_staged_live()).then_some(job)
+    }
+
+    /// From when on what is staged may be used.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        let staged = self.staged.as_ref().filter(|staged| staged.job.finished)?;
+        let begins = staged.certificates.iter().flatten().map(|new| new.validity().0);
+        begins.max().max(staged.job.valid_from)
+    }
+
+    /// What a restart would serve, by the names of the certificates, and where it would take that from.
+    #[must_use]
+    pub fn after_restart(&self) -> Vec<(String, Place, Summary)> {
+        let specs = self.md.key_specs().0;
+        let is_live = |position: usize| {
+            let mut live = self.live.iter().flat_map(|live| &live.pairs);
+            specs.get(position).is_some_and(|own| live.any(|(spec, _)| spec == own))
+        };
+        let staged = self.staged.as_deref().filter(|_| !self.md.is_static());
+        let found = self.served.after_restart(is_live, staged, self.now);
+        let named = served_names(self.md).into_iter().zip(found);
+        named.filter_map(|(name, found)| found.map(|(place, certificate)| (name, place, certificate))).collect()
+    }
+
+    /// What has the domain use new certificates, if that is not a restart by somebody else.
+    #[must_use]
+    pub fn activation(&self) -> Option<&'static str> {
+        Some(self.md.activation).filter(|mode| *mode != ActivationMode::Restart).map(ActivationMode::name)
+    }
+
+    /// What its certificates are worth.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.served.state.unwrap_or(self.md.state)
     }
 
     /// The span in which all certificates are good.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
-        common_validity(self.entry.live.certificates.iter().map(Option::as_ref))
+        self.served.common_validity()
     }
 
     /// The certificates that it serves, with the names by which they go: key types, or numbers of files.
     pub fn certificates(&self) -> impl Iterator<Item = (String, &Summary)> {
         let names: Vec<String> = served_names(self.md);
-        names.into_iter().zip(&self.entry.live.certificates).filter_map(|(name, found)| Some((name, found.as_ref()?)))
+        names.into_iter().zip(&self.served.certificates).filter_map(|(name, found)| Some((name, found.as_ref()?)))
     }
 
     /// The state in words.
     #[must_use]
     pub fn status(&self) -> String {
-        match self.md.state {
+        match self.state() {
             State::Complete if self.validity().is_some_and(|(_, until)| until <= self.now) => "expired".to_owned(),
             State::Complete => "good".to_owned(),
             State::Incomplete => {
-                let why = self.md.state_descr.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let why = self.served.state_descr.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
                 format!("incomplete{why}")
             }
             State::Error => "error".to_owned(),
@@ -98,12 +155,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn health(&self) -> Health {
         let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
-        let serves = self.md.state == State::Complete && is_valid && !self.entry.is_revoked();
+        let serves = self.state() == State::Complete && is_valid && !self.entry.is_revoked();
         let is_due = self.renew_at <= self.now;
-        match self.staged.as_ref().map(|staged| &staged.job) {
+        match self.renewal() {
             _ if !serves => Health::Bad,
             Some(job) if job.last.as_ref().is_some_and(|last| last.status != Status::OK) => Health::Failing,
-            Some(job) if job.finished => Health::Ready,
+            Some(job) if job.finished && self.entry.slot.is_none() => Health::Ready,
             _ if self.unsuitable().is_some() => Health::Failing,
             Some(_) => Health::Busy,
             None if is_due && self.is_manual() => Health::ByHand,
@@ -122,7 +179,8 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn authorities(&self) -> Vec<(String, &str)> {
         let ca = &self.md.ca;
-        let stored = ca.url.as_ref().filter(|_| self.md.state == State::Complete).map(std::slice::from_ref);
+        let live = self.live.as_ref().and_then(|live| live.ca_url.as_ref());
+        let stored = live.or(ca.url.as_ref()).filter(|_| self.state() == State::Complete).map(std::slice::from_ref);
         stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), url.as_str())).collect()
     }
 
@@ -135,14 +193,21 @@ impl<'a> View<'a> {
     /// New certificates that wait for their activation.
     #[must_use]
     pub fn staged_count(&self) -> usize {
-        self.staged.as_ref().map_or(0, |staged| staged.certificates.iter().flatten().count())
+        let staged = self.staged.as_ref().filter(|_| !self.is_staged_live());
+        staged.map_or(0, |staged| staged.certificates.iter().flatten().count())
+    }
+
+    /// When what is served without a restart went live.
+    #[must_use]
+    pub fn live_since(&self) -> Option<Timestamp> {
+        self.live.as_ref()?.since
     }
 
     /// When a renewal last succeeded: its certificates were activated, or staged where they wait for that.
     #[must_use]
     pub fn last_success(&self) -> Option<Timestamp> {
         let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
-        finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated)
+        finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated).max(self.live_since())
     }
 
     /// When the renewal goes on, if that is in the future.
@@ -150,6 +215,12 @@ impl<'a> View<'a> {
     pub fn next_run(&self) -> Option<Timestamp> {
         self.staged.as_ref()?.job.next_run.filter(|at| *at > self.now)
     }
+}
+
+/// Whether the last thing that was done went wrong.
+#[must_use]
+pub fn has_failed(job: &Job) -> bool {
+    job.errors > 0 || job.last.as_ref().is_some_and(|last| last.status != Status::OK)
 }
 
 /// Certificates of the store go by their key types, those in files by numbers.

@@ -496,6 +496,7 @@ mod tests {
             assert!(store.create(Group::Staging, "a.org", &key, b"").unwrap());
             store.save(Group::Challenges, "a.org", &Aspect::TlsAlpn01Key(KeySpec::Default), b"").unwrap();
             store.save(Group::Challenges, "a.org", &Aspect::Http01, b"").unwrap();
+            store.save(Group::Live, "a.org", &Aspect::LiveJson, b"").unwrap();
             store.save_reachability(Reachability { http: false, https: true }).unwrap();
             rustix::process::umask(umask);
             let rows = [
@@ -518,6 +519,8 @@ mod tests {
                 ("tmp", 0o700),
                 ("ocsp", 0o755),
                 ("live", 0o755),
+                ("live/a.org", 0o755),
+                ("live/a.org/live.json", 0o644),
             ];
             for (path, expected) in rows {
                 assert_eq!(mode(&store, path), expected, "{path}");
@@ -535,6 +538,8 @@ mod tests {
         put(&store, Group::Staging, "a.org");
         put(&store, Group::Challenges, "a.org");
         store.rename((Group::Staging, "a.org"), (Group::Staging, "b.org")).unwrap();
+        put(&store, Group::Live, "a.org");
+        store.rename((Group::Live, "a.org"), (Group::Live, "b.org")).unwrap();
         let claim = store.claim("claimed.org").unwrap().unwrap();
         let me = rustix::process::geteuid().as_raw();
         let server = if is_root() { WWW } else { me };
@@ -549,6 +554,7 @@ mod tests {
             ("challenges/a.org/md.json", me),
             ("ocsp", server),
             ("live", server),
+            ("live/b.org", server),
             ("accounts", me),
             ("domains", me),
             ("domains/a.org", me),

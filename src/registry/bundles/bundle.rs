@@ -1,13 +1,15 @@
 //! A set of keys and certificates that is served before a start has put it into `domains/`, and the document it is kept in.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::PortError;
 use crate::crypto::{Chain, ChainError, CryptoError, PrivateKey, TlsPair};
 use crate::model::{KeySpec, ManagedDomain, Status};
-use crate::registry::staged;
 use crate::registry::vault::to_json;
+use crate::registry::{Validity, live, staged};
 use crate::store::Secret;
 
 /// Keys and certificates of one domain, at most one of each type of key and at least one in all. They fit each other and
@@ -16,6 +18,8 @@ use crate::store::Secret;
 pub struct Bundle {
     /// The directory URL of the CA that issued what is new in it.
     pub ca_url: Option<String>,
+    /// The URL of the account there that it was issued for.
+    pub account_url: Option<String>,
     /// In the order of the domain's types of key; types that need nothing new may be left out.
     pub pairs: Vec<Pair>,
 }
@@ -59,6 +63,8 @@ pub enum BundleError {
 struct Document {
     #[serde(rename = "ca-url", default, skip_serializing_if = "Option::is_none")]
     ca_url: Option<String>,
+    #[serde(rename = "account-url", default, skip_serializing_if = "Option::is_none")]
+    account_url: Option<String>,
     pairs: Vec<PairDocument>,
 }
 
@@ -78,6 +84,31 @@ impl Bundle {
     /// # Errors
     /// See [`BundleError`].
     pub fn from_json(text: &[u8], secret: &Secret, md: &ManagedDomain, now: Timestamp) -> Result<Self, BundleError> {
+        let bundle = Self::read(text, secret, md)?;
+        bundle.verify(|Pair { spec, key, chain }| {
+            let last = chain.leaf().not_after().checked_sub(SignedDuration::from_secs(1));
+            let at = last.map_or(now, |last| last.min(now));
+            staged::verify(md, spec, key, chain, at)
+        })?;
+        Ok(bundle)
+    }
+
+    /// Reads what was live when the server ended, as a start reads `domains/`: the configuration may want other names since, or
+    /// must-staple, which is a reason to renew, but none to serve something older. `None` if there is nothing for the types of
+    /// key that the domain has now.
+    ///
+    /// # Errors
+    /// See [`BundleError`]. A certificate with no name of the domain is another's.
+    pub fn kept(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Option<Self>, BundleError> {
+        let bundle = Self::read(text, secret, md)?;
+        if bundle.pairs.is_empty() {
+            return Ok(None);
+        }
+        bundle.verify(|pair| pair.is_of(md))?;
+        Ok(Some(bundle))
+    }
+
+    fn read(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Self, BundleError> {
         let document: Document = serde_json::from_slice(text)?;
         let mut pairs = Vec::new();
         for spec in md.key_specs().0 {
@@ -88,9 +119,7 @@ impl Bundle {
             }
             pairs.push(first.read(spec, secret)?);
         }
-        let bundle = Self { ca_url: document.ca_url, pairs };
-        bundle.verify(md, now)?;
-        Ok(bundle)
+        Ok(Self { ca_url: document.ca_url, account_url: document.account_url, pairs })
     }
 
     /// The document, with its keys encrypted.
@@ -106,25 +135,40 @@ impl Bundle {
             Ok(PairDocument { kind, chain: text(pair.chain.to_pem())?, key: text(key)? })
         };
         let pairs = self.pairs.iter().map(write).collect::<Result<_, PortError>>()?;
-        to_json(&Document { ca_url: self.ca_url.clone(), pairs })
+        to_json(&Document { ca_url: self.ca_url.clone(), account_url: self.account_url.clone(), pairs })
     }
 
-    /// When all of it is good: from the latest beginning.
+    /// The key and the certificate for a type of key.
     #[must_use]
-    pub fn valid_from(&self) -> Option<Timestamp> {
-        self.pairs.iter().map(|pair| pair.chain.leaf().not_before()).max()
+    pub fn pair(&self, spec: &KeySpec) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.spec == *spec)
     }
 
-    fn verify(&self, md: &ManagedDomain, now: Timestamp) -> Result<(), BundleError> {
+    /// From the latest beginning to the earliest end, also if that is before it.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        let validities = self.pairs.iter().map(|pair| (pair.chain.leaf().not_before(), pair.chain.leaf().not_after()));
+        validities.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
+    }
+
+    fn verify(&self, verify: impl Fn(&Pair) -> Result<(), String>) -> Result<(), BundleError> {
         if self.pairs.is_empty() {
             return Err(BundleError::Empty);
         }
-        let verify = |Pair { spec, key, chain }: &Pair| {
-            let last = chain.leaf().not_after().checked_sub(SignedDuration::from_secs(1));
-            let at = last.map_or(now, |last| last.min(now));
-            staged::verify(md, spec, key, chain, at).map_err(BundleError::Unfit)
-        };
-        self.pairs.iter().try_for_each(verify)
+        self.pairs.iter().try_for_each(verify).map_err(BundleError::Unfit)
+    }
+}
+
+impl Pair {
+    /// Whether the key fits and the certificate is for some name of the domain; if not, why.
+    pub(in crate::registry) fn is_of(&self, md: &ManagedDomain) -> Result<(), String> {
+        let (leaf, name) = (self.chain.leaf(), self.spec.json_name());
+        self.chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
+        if !self.key.fits(leaf) {
+            return Err(format!("certificate({name}) and private key do not match"));
+        }
+        let is_for_one = md.domains.iter().any(|domain| leaf.covers(domain));
+        if is_for_one { Ok(()) } else { Err(format!("certificate({name}) is not for {}", md.name)) }
     }
 }
 
@@ -143,10 +187,18 @@ impl PairDocument {
 pub struct Served {
     /// The directory URL of the CA that issued what is new in it.
     pub ca_url: Option<String>,
+    /// The URL of the account there that it was issued for.
+    pub account_url: Option<String>,
     /// In the order of the domain's types of key.
     pub pairs: Vec<(KeySpec, TlsPair)>,
     /// There is one for each type of key. Else those stay that the TLS host has had since the start.
     pub is_whole: bool,
+    /// Types of key whose certificates lack what the domain is to have since it was restarted, and what that is.
+    pub lacks: Vec<(KeySpec, String)>,
+    /// When it was written to the store; `None` if that is not known.
+    pub since: Option<Timestamp>,
+    /// It was told that OpenSSL does not take a certificate where it is to be served.
+    refused: AtomicBool,
 }
 
 impl Served {
@@ -158,7 +210,15 @@ impl Served {
         let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
         let pairs = bundle.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
         let is_whole = pairs.len() == md.key_specs().0.len();
-        Ok(Self { ca_url: bundle.ca_url.clone(), pairs, is_whole })
+        let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), live::lack(md, spec, chain)?));
+        let lacks = bundle.pairs.iter().filter_map(lack).collect();
+        let (ca_url, account_url) = (bundle.ca_url.clone(), bundle.account_url.clone());
+        Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
+    }
+
+    /// Notes that OpenSSL does not take one of its certificates. Returns whether that is news in this process.
+    pub fn refuse(&self) -> bool {
+        !self.refused.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it is this certificate that it has, whatever the type of key.

@@ -10,15 +10,18 @@ mod publish;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use super::Stapling;
-use super::vault::Vault;
+use jiff::Timestamp;
+
+use super::vault::{Vault, port_error};
+use super::{LiveSet, Stapling, Validity};
+use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::crypto::sha256;
-use crate::log::{note, report};
-use crate::model::{ActivationMode, ManagedDomain};
+use crate::log::report;
+use crate::model::{ActivationMode, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
 pub use bundle::{Bundle, BundleError, Pair, Served};
@@ -38,6 +41,8 @@ pub struct Bundles {
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
+    /// There is a set that could not be read.
+    failed: AtomicBool,
 }
 
 /// The set of one domain.
@@ -48,8 +53,21 @@ pub struct Slot {
     served: RwLock<Option<Arc<Served>>>,
     /// The counter before the file was last read.
     seen: AtomicU32,
-    /// Had by who reads the file: the digest of what it held the last time.
+    /// The file could not be read or used, which is in the log.
+    failed: AtomicBool,
+    /// Had by who reads the file: the digest of what it held when it was last good.
     known: Mutex<Option<[u8; 32]>>,
+    /// The span in which all certificates are good that the start has set up.
+    started: Option<Validity>,
+}
+
+/// How a process reads a set.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// What was live before the start, as far as nothing newer is in `domains/`.
+    Start,
+    /// What was written since.
+    Change,
 }
 
 impl Bundles {
@@ -59,7 +77,8 @@ impl Bundles {
     /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
     #[must_use]
     pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
-        Self { vault, clock, slots, stapling: None, counters: OnceLock::new(), seen: AtomicU32::new(0) }
+        let (counters, seen, failed) = (OnceLock::new(), AtomicU32::new(0), AtomicBool::new(false));
+        Self { vault, clock, slots, stapling: None, counters, seen, failed }
     }
 
     /// Has certificates stapled from when they are served.
@@ -77,14 +96,14 @@ impl Bundles {
             let _ = self.counters.set(counters);
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
-        let stored: HashSet<String> = match self.vault.store().list(Group::Live) {
-            Ok(items) => items.into_iter().collect(),
-            Err(err) => return note!(Error, err.status(); "what was live is not served: {err}"),
-        };
+        let listed = self.vault.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
+        let listed =
+            listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));
+        let may_be_stored = |name: &str| listed.as_ref().map_or(true, |items| items.contains(name));
         for slot in self.slots.iter().flatten() {
             let mut known = lock(&slot.known);
-            if stored.contains(slot.md.name.as_str()) {
-                self.read(slot, &mut known);
+            if may_be_stored(slot.md.name.as_str()) {
+                self.read(slot, &mut known, Reading::Start);
             } else {
                 slot.seen.store(self.count(slot.counter), Ordering::Relaxed);
             }
@@ -109,21 +128,25 @@ impl Bundles {
     pub fn current(&self, position: usize) -> Option<Arc<Served>> {
         let slot = self.slot(position)?;
         if self.is_stale(slot) {
-            if let Ok(mut known) = slot.known.try_lock() {
-                self.read(slot, &mut known);
+            // While another thread reads, there is what was there before, unless that is nothing that clients trust.
+            let known = if slot.has_nothing() { Some(lock(&slot.known)) } else { slot.known.try_lock().ok() };
+            if let Some(mut known) = known.filter(|_| self.is_stale(slot)) {
+                self.read(slot, &mut known, Reading::Change);
             }
         }
         slot.served()
     }
 
-    /// Reads what others have written, for all domains. Returns for how many there was something new.
+    /// Reads what others have written, for all domains, and once more what could not be read. Returns for how many there was
+    /// something new.
     pub fn refresh(&self) -> usize {
-        let all = self.count(0);
-        if all == self.seen.load(Ordering::Relaxed) {
+        let (all, failed) = (self.count(0), self.failed.swap(false, Ordering::Relaxed));
+        if all == self.seen.load(Ordering::Relaxed) && !failed {
             return 0;
         }
-        let stale = self.slots.iter().flatten().filter(|slot| self.is_stale(slot));
-        let read = stale.filter(|slot| self.read(slot, &mut lock(&slot.known))).count();
+        let stale = |slot: &&Arc<Slot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
+        let stale = self.slots.iter().flatten().filter(stale);
+        let read = stale.filter(|slot| self.read(slot, &mut lock(&slot.known), Reading::Change)).count();
         self.seen.store(all, Ordering::Relaxed);
         read
     }
@@ -136,52 +159,68 @@ impl Bundles {
         }
     }
 
-    /// Takes the set that is in the store, if it is another one and can be used. Returns whether it did.
-    fn read(&self, slot: &Slot, known: &mut Option<[u8; 32]>) -> bool {
+    /// Takes the set that is in the store, if it is another one and can be used. Returns whether it did. What cannot be read or
+    /// used may be half written, or there were too many files: the next [`Bundles::refresh`] looks again.
+    fn read(&self, slot: &Slot, known: &mut Option<[u8; 32]>, reading: Reading) -> bool {
         // Before the file is read: who writes meanwhile counts after that, and it is read again.
         let count = self.count(slot.counter);
-        let name = slot.md.name.as_str();
-        let new = match self.vault.store().load(Group::Live, name, &Aspect::LiveJson) {
-            Ok(Some(text)) => self.decode(slot, &text, known),
+        let new = match self.vault.store().load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson) {
+            Ok(Some(text)) => self.decode(slot, &text, known, reading),
             // Removed by a start that has the same in domains/: what is held stays as good.
-            Ok(None) => None,
-            Err(err) => {
-                report!(MD0035, err.status(); "{name}: what is new is not served: {err}");
-                None
-            }
+            Ok(None) => Ok(None),
+            Err(err) => Err(port_error(err)),
         };
-        let is_new = new.is_some();
-        if is_new {
-            let mut served = slot.served.write().unwrap_or_else(PoisonError::into_inner);
-            let former = std::mem::replace(&mut *served, new.map(Arc::new));
-            drop(served);
-            // Wiping takes its time, for which no handshake waits.
-            drop(former);
+        let is_told = slot.failed.swap(new.is_err(), Ordering::Relaxed) && !self.is_stale(slot);
+        self.failed.fetch_or(new.is_err(), Ordering::Relaxed);
+        let is_new = matches!(new, Ok(Some(_)));
+        match new {
+            Ok(Some(mut new)) => {
+                new.since = self.vault.store().modified(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+                slot.serve(new);
+            }
+            Ok(None) => {}
+            Err(_) if is_told => {}
+            Err(err) => report!(
+                MD0035, err.status;
+                "{}: the set in live/ cannot be served, the one before stays and it is looked at again: {err}",
+                slot.md.name
+            ),
         }
         slot.seen.store(count, Ordering::Release);
         is_new
     }
 
-    /// What the text stands for; `None` if it was read before, or cannot be served.
-    fn decode(&self, slot: &Slot, text: &[u8], known: &mut Option<[u8; 32]>) -> Option<Served> {
-        let digest = sha256(text).ok()?;
-        if known.replace(digest) == Some(digest) {
-            return None;
+    /// What the text stands for; `None` if there is nothing new in it.
+    fn decode(
+        &self,
+        slot: &Slot,
+        text: &[u8],
+        known: &mut Option<[u8; 32]>,
+        reading: Reading,
+    ) -> Result<Option<Served>, PortError> {
+        let failed = |text: String| PortError { status: Status::INVALID, text };
+        let digest = sha256(text).map_err(|err| failed(err.to_string()))?;
+        if *known == Some(digest) {
+            return Ok(None);
         }
-        let secret = self.vault.store().secret();
-        let bundle = Bundle::from_json(text, secret, &slot.md, self.clock.now()).map_err(|err| err.to_string());
-        let served = bundle.and_then(|bundle| {
-            let served = Served::new(&bundle, &slot.md).map_err(|err| err.to_string())?;
-            if let Some(stapling) = &self.stapling {
-                stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
+        let (secret, now) = (self.vault.store().secret(), self.clock.now());
+        let bundle = match reading {
+            Reading::Start => {
+                Bundle::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))
             }
-            Ok(served)
-        });
-        served
-            .inspect_err(|reason| {
-                report!(MD0035, "{}: the set in live/ cannot be served, the one before stays: {reason}", slot.md.name);
-            })
-            .ok()
+            Reading::Change => Bundle::from_json(text, secret, &slot.md, now).map(Some),
+        };
+        let bundle = bundle.map_err(|err| failed(err.to_string()))?;
+        let Some(bundle) = bundle else {
+            *known = Some(digest);
+            return Ok(None);
+        };
+        let served = Served::new(&bundle, &slot.md).map_err(|err| failed(err.to_string()))?;
+        if let Some(stapling) = &self.stapling {
+            stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
+        }
+        *known = Some(digest);
+        Ok(Some(served))
     }
 
     fn is_stale(&self, slot: &Slot) -> bool {
@@ -199,16 +238,18 @@ impl Bundles {
 }
 
 impl Slot {
-    /// For a domain; `None` where sets do not go live.
+    /// For a domain with what the start has set up for it; `None` where sets do not go live.
     #[must_use]
-    pub fn new(md: &Arc<ManagedDomain>) -> Option<Arc<Self>> {
+    pub fn new(md: &Arc<ManagedDomain>, started: &LiveSet) -> Option<Arc<Self>> {
         goes_live(md).then(|| {
             Arc::new(Self {
                 md: Arc::clone(md),
                 counter: counter_of(md.name.as_str()),
                 served: RwLock::new(None),
                 seen: AtomicU32::new(0),
+                failed: AtomicBool::new(false),
                 known: Mutex::new(None),
+                started: started.common_validity(),
             })
         })
     }
@@ -217,6 +258,30 @@ impl Slot {
     #[must_use]
     pub fn served(&self) -> Option<Arc<Served>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the start has found no certificates, and none went live since.
+    fn has_nothing(&self) -> bool {
+        self.started.is_none() && self.served().is_none()
+    }
+
+    /// Whether a certificate for this type of key went live.
+    fn serves(&self, spec: &KeySpec) -> bool {
+        self.served().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec))
+    }
+
+    fn serve(&self, new: Served) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        let former = served.replace(Arc::new(new));
+        drop(served);
+        // Wiping takes its time, for which no handshake waits.
+        drop(former);
+    }
+
+    /// Whether a set that was live before the start, which could not move it to `domains/`, is better than what is there.
+    fn lets_in(&self, bundle: &Bundle, now: Timestamp) -> bool {
+        let rank = |(since, until): Validity| (now < until, since);
+        bundle.validity().map(rank) >= self.started.map(rank)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use jiff::Timestamp;
 
-use super::{Bundle, Bundles, Pair, Slot};
+use super::{Bundle, Bundles, Pair, Reading, Slot};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::model::{Job, KeySpec, ManagedDomain, State};
@@ -72,7 +72,7 @@ impl Bundles {
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);
         let mut known = slot.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(slot, &mut known);
+        self.read(slot, &mut known, Reading::Change);
         Ok(Published::Live(bundle.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
     }
 
@@ -96,7 +96,8 @@ impl Bundles {
                 Err(Unusable::Incomplete(reason)) if !job.finished => return Err(Published::Incomplete(reason)),
                 Err(Unusable::Incomplete(reason)) => match pair_of(live.as_ref(), &spec) {
                     Some(pair) => pairs.push(pair.clone()),
-                    None if started.is_good(number) => {}
+                    // What went live since the start is newer, wherever it is now.
+                    None if started.is_good(number) && !slot.serves(&spec) => {}
                     None => return Err(Published::Incomplete(reason)),
                 },
             }
@@ -107,11 +108,11 @@ impl Bundles {
             return Err(Published::Nothing);
         }
         let at = job.valid_from.map_or(from, |at| at.max(from));
-        let is_served = live.is_some() || started.state == Some(State::Complete);
+        let is_served = live.is_some() || slot.served().is_some() || started.state == Some(State::Complete);
         if is_served && at > now {
             return Err(Published::NotBefore(at));
         }
-        Ok(Bundle { ca_url: Some(ca_url), pairs })
+        Ok(Bundle { ca_url: Some(ca_url), account_url: job.account_url, pairs })
     }
 
     /// The set that is live, as the store has it.
@@ -123,5 +124,5 @@ impl Bundles {
 }
 
 fn pair_of<'a>(bundle: Option<&'a Bundle>, spec: &KeySpec) -> Option<&'a Pair> {
-    bundle?.pairs.iter().find(|pair| pair.spec == *spec)
+    bundle?.pair(spec)
 }

@@ -2,6 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+mod crashes;
+mod reading;
+mod restarts;
+
 use super::*;
 use crate::acme::fake_ca::FakeCa;
 use crate::crypto::{Chain, PrivateKey, self_signed};
@@ -26,7 +30,7 @@ fn counters() -> &'static [AtomicU32] {
 /// A process of a server that started, as far as that does not change the store.
 fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
     let domains = world.declared.iter().map(|one| Arc::new(one.complete(&Settings::default()).unwrap()));
-    let slots = domains.map(|md| Slot::new(&md)).collect();
+    let slots = domains.map(|md| Slot::new(&md, &LiveSet::stored(&world.vault, &md))).collect();
     let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots);
     bundles.open(Some(counters));
     bundles
@@ -60,7 +64,7 @@ fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
 }
 
 fn put(world: &World, name: &str, pairs: Vec<Pair>) {
-    let text = Bundle { ca_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    let text = Bundle { ca_url: None, account_url: None, pairs }.to_json(world.store.secret()).unwrap();
     world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
 }
 
@@ -153,8 +157,9 @@ fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
 
     let mixed = Pair { key: good().key, ..good() };
     let other = World::new(&["x.test"]);
-    let foreign = Bundle { ca_url: None, pairs: vec![good()] }.to_json(other.store.secret()).unwrap();
-    let json = |pairs| Bundle { ca_url: None, pairs }.to_json(world.store.secret()).unwrap();
+    let foreign =
+        Bundle { ca_url: None, account_url: None, pairs: vec![good()] }.to_json(other.store.secret()).unwrap();
+    let json = |pairs| Bundle { ca_url: None, account_url: None, pairs }.to_json(world.store.secret()).unwrap();
     let rows: [(&str, Vec<u8>); 9] = [
         ("cannot be read", b"{".to_vec()),
         ("cannot be read", b"".to_vec()),
@@ -210,7 +215,7 @@ fn a_renewal_goes_live_when_its_time_has_come() {
     assert!(matches!(worker.publish(0, &complete, at).unwrap(), Published::Live(_)));
     // Where nothing is served there is nothing to wait for.
     world.store.purge(Group::Live, name).unwrap();
-    assert!(matches!(published(&worker, now), Published::Live(_)));
+    assert!(matches!(published(&process(&world, counters), now), Published::Live(_)));
 }
 
 #[test]
@@ -263,6 +268,21 @@ fn handshakes_during_changes_find_a_key_that_fits() {
     });
     child.refresh();
     assert_eq!(child.current(0).unwrap().pairs[0].1.sha1(), &sets[39 % sets.len()].chain.leaf().sha1());
+}
+
+#[test]
+fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
+    let (name, world, counters) = ("first.live.test", world(&["first.live.test"]), counters());
+    let child = process(&world, counters);
+    put(&world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    child.announce(0);
+    // Another thread has begun to read.
+    let known = lock(&child.slots[0].as_ref().unwrap().known);
+    std::thread::scope(|scope| {
+        let handshake = scope.spawn(|| serial(&child));
+        drop(known);
+        assert!(handshake.join().unwrap().is_some());
+    });
 }
 
 #[test]

@@ -99,6 +99,64 @@ fn a_notification_that_fails_is_told_again_and_what_is_staged_is_as_good_as_befo
     }
 }
 
+/// A domain whose sets go live, with certificates that live for a day.
+fn goes_live(name: &str) -> World {
+    let mut world = World::new(&[name]);
+    world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+    world.ca.behave(|ca| ca.days = 1);
+    world
+}
+
+#[test]
+fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
+    let (name, directory) = ("lively.test", tempfile::tempdir().unwrap());
+    let mut world = goes_live(name);
+    world.globals.message_command = noting(directory.path(), "");
+    world.globals.notify_command = noting(directory.path(), "");
+    let renewals = world.run(false);
+    for turn in 1..=4 {
+        assert_eq!(world.ca.count(Operation::NewOrder), turn);
+        let calls: Vec<_> = calls(directory.path()).into_iter().filter(|call| !call.starts_with("challenge")).collect();
+        let [renewing, activated, renewed] = ["renewing", "activated", "renewed"].map(|what| format!("{what} {name}"));
+        assert_eq!(calls, [renewing, activated, name.to_owned(), renewed], "{turn}");
+        live(&world, &renewals, 15);
+    }
+}
+
+#[test]
+fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
+    let (name, directory) = ("lively-again.test", tempfile::tempdir().unwrap());
+    let mut world = goes_live(name);
+    let failing = format!("test -e {}/good", directory.path().display());
+    world.globals.notify_command = noting(directory.path(), &failing);
+    // Two types of key: the second comes by itself.
+    let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
+    drop(world.run(false));
+    drop(world.start(true));
+    let _ = calls(directory.path());
+    world.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), p384])));
+    let renewals = world.run(true);
+    let orders = world.ca.count(Operation::NewOrder);
+    for (errors, delay) in [(1, 30), (2, 60), (3, 120)] {
+        let job = world.staged_job(name);
+        assert_eq!((job.finished, job.notified_renewed, job.errors), (true, false, errors));
+        assert_eq!(calls(directory.path()).len(), 1);
+        assert!(world.store.exists(Group::Live, name, &Aspect::LiveJson));
+        if errors == 3 {
+            std::fs::write(directory.path().join("good"), "").unwrap();
+        }
+        world.clock.advance(SignedDuration::from_secs(delay / 2));
+        world.go_on(&renewals);
+        assert!(calls(directory.path()).is_empty(), "not yet");
+        world.clock.advance(SignedDuration::from_secs(delay));
+        world.go_on(&renewals);
+    }
+    let job = world.staged_job(name);
+    assert_eq!((job.finished, job.notified_renewed, job.errors, job.next_run), (true, true, 0, None));
+    live(&world, &renewals, 2);
+    assert_eq!((calls(directory.path()).len(), world.ca.count(Operation::NewOrder)), (1, orders));
+}
+
 #[test]
 fn a_crash_between_the_end_and_its_telling_is_made_good() {
     let (name, directory) = ("crashed.test", tempfile::tempdir().unwrap());

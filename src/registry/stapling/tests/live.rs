@@ -43,7 +43,9 @@ impl Scene {
 
     /// Writes a set as the one that is live, and tells of it.
     fn publish(&self, server: &Server, pair: &Pair) {
-        let text = Bundle { ca_url: None, pairs: vec![pair.clone()] }.to_json(self.world.store.secret()).unwrap();
+        let text = Bundle { ca_url: None, account_url: None, pairs: vec![pair.clone()] }
+            .to_json(self.world.store.secret())
+            .unwrap();
         self.world.store.save(Group::Live, NAME, &Aspect::LiveJson, &text).unwrap();
         server.registry.bundles.announce(0);
     }

@@ -1,0 +1,237 @@
+//! Tests of what all pages tell of domains whose certificates get into use without a restart, and of those that wait for one.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::view::Health;
+use super::*;
+use crate::model::{ActivationMode, DomainName, time};
+use crate::registry::disk::Call;
+use crate::registry::world::{World, logged, p256, watch_log};
+use crate::registry::{Registry, Renewals};
+use crate::store::{Aspect, Group, Store};
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+/// A world with a domain of this mode.
+fn world(name: &str, mode: ActivationMode) -> World {
+    let mut world = World::new(&[name]);
+    world.declared[0].settings.activation = Some(mode);
+    world
+}
+
+/// A server that runs, and its renewals.
+fn server(world: &World, is_restart: bool) -> (Arc<Registry>, Renewals) {
+    let registry = world.start_moving(is_restart, |_| {});
+    let ca = Arc::clone(&world.ca);
+    let renewals = Renewals::new(Arc::clone(&registry), Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5);
+    world.go_on(&renewals);
+    (registry, renewals)
+}
+
+/// The serial of what the store has there.
+fn serial(world: &World, group: Group, name: &str) -> String {
+    let text = world.text(group, name, &Aspect::Chain(p256())).unwrap();
+    crate::crypto::Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
+}
+
+fn health(registry: &Registry) -> Health {
+    view::all(registry)[0].health()
+}
+
+/// The values of a metric with their labels, without its name.
+fn values(registry: &Registry, name: &str) -> Vec<String> {
+    let text = metrics(registry, None, MetricsFormat::Text);
+    let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+    values.map(str::to_owned).collect()
+}
+
+fn has_line(registry: &Registry, line: &str) -> bool {
+    auto(registry).lines().any(|told| told == format!("ManagedDomain[0]{line}"))
+}
+
+#[test]
+fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
+    watch_log();
+    let (name, world) = ("tells.live.test", world("tells.live.test", ActivationMode::Live));
+    let before = world.start(false);
+    assert_eq!(domain(&before, name).unwrap()["after-restart"], json!({ "cert": {} }));
+    let (registry, _renewals) = server(&world, false);
+    let serial = serial(&world, Group::Staging, name);
+    let md = domain(&registry, name).unwrap();
+    assert_eq!((&md["state"], md.get("state-descr"), md.get("renew")), (&2.into(), None, None));
+    assert_eq!((&md["cert"]["P-256"]["serial"], &md["renewal"]["finished"]), (&json!(serial), &true.into()));
+    let keys: Vec<&str> = md.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys[keys.len() - 6..], ["cert", "renew-at", "watched", "renewal", "live", "after-restart"]);
+    let since = world.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap();
+    assert_eq!(md["live"]["since"], time::format_gmt(since));
+    let live = &md["live"]["cert"]["P-256"];
+    for (member, text) in md["cert"]["P-256"].as_object().unwrap() {
+        assert!(live.get(member).is_none_or(|own| own == text), "{member}");
+    }
+    assert_eq!(live["serial"], serial.as_str());
+    let after = &md["after-restart"]["cert"]["P-256"];
+    assert_eq!((&after["serial"], &after["from"]), (&json!(serial), &"live".into()));
+    let anybody = certificate_status(&registry, 0).unwrap();
+    assert_eq!(anybody["P-256"]["serial"], serial.as_str());
+
+    assert_eq!(health(&registry), Health::Good);
+    let page = page(&registry);
+    assert!(page.contains(">live</span>") && page.contains(&format!("serial: P-256 {serial}")), "{page}");
+    assert!(page.contains("Live since") && !page.contains("restart</"), "{page}");
+    for line in ["ManagedCertificatesOK: 1", "ManagedCertificatesRenew: 0", "ManagedCertificatesReady: 0"] {
+        assert!(auto(&registry).lines().any(|told| told == line), "{line}");
+    }
+    let since = format!("LiveSince: {}", time::format_gmt(since));
+    let lines = ["Status: good", "Activation: live", &since, "LiveType: P-256", "AfterRestartFrom: live"];
+    for line in lines.map(str::to_owned).into_iter().chain([format!("LiveSerial: {serial}")]) {
+        assert!(has_line(&registry, &line), "{line}");
+    }
+    let certificate = format!(r#"domain="{name}",key="P-256",serial="{serial}",source="live"}} 1"#);
+    assert_eq!(values(&registry, "mod_md_certificate_info"), [certificate]);
+    assert_eq!(values(&registry, "mod_md_staged_certificates"), [format!(r#"domain="{name}"}} 0"#)]);
+    assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="live"}} 1"#)]);
+    assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds").len(), 1);
+    // The log asks nobody to restart.
+    assert_eq!((logged("MD0036", name), logged("AH10059", name)), (1, 0));
+    let detail = md["renewal"]["last"]["detail"].as_str().unwrap();
+    assert!(detail.ends_with("No server restart is needed."), "{detail}");
+
+    // At the next start it is what the start has found.
+    drop(registry);
+    let md = domain(&world.start(true), name).unwrap();
+    assert_eq!((md.get("live"), &md["cert"]["P-256"]["serial"]), (None, &json!(serial)));
+    assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "domains");
+}
+
+#[test]
+fn what_is_live_is_told_without_a_look_at_the_store() {
+    let calls = |mode| {
+        let world = world("quiet.live.test", mode);
+        let (registry, _renewals) = server(&world, false);
+        let count = |group| {
+            let calls = [Call::Load, Call::Write, Call::Remove, Call::Claim, Call::List];
+            calls.into_iter().map(|call| world.store.count(call, group, None)).sum::<usize>()
+        };
+        let before = Group::ALL.map(count);
+        drop((listing(&registry), page(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)));
+        registry.bundles.announce(0);
+        drop((domain(&registry, "quiet.live.test"), certificate_status(&registry, 0)));
+        let calls = Group::ALL.map(count).into_iter().zip(before).map(|(after, before)| after - before);
+        calls.collect::<Vec<_>>()
+    };
+    let live = calls(ActivationMode::Live);
+    assert_eq!(live, calls(ActivationMode::Restart), "as many as where nothing is live");
+    let asked = Group::ALL.into_iter().zip(live).filter(|(_, calls)| *calls > 0);
+    assert_eq!(asked.map(|(group, _)| group).collect::<Vec<_>>(), [Group::Staging]);
+}
+
+#[test]
+fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
+    let (name, mut world) = ("delay.live.test", world("delay.live.test", ActivationMode::Live));
+    world.globals.activation_delay = hours(10);
+    let (registry, renewals) = server(&world, false);
+    let first = serial(&world, Group::Staging, name);
+    world.clock.advance(hours(24 * 61));
+    assert_eq!(health(&registry), Health::Busy, "it is due");
+    world.go_on(&renewals);
+    let second = serial(&world, Group::Staging, name);
+    assert_ne!(first, second);
+    let md = domain(&registry, name).unwrap();
+    let serials = |md: &Value| {
+        let places = [&md["cert"], &md["live"]["cert"], &md["renewal"]["cert"], &md["after-restart"]["cert"]];
+        places.map(|cert| cert["P-256"]["serial"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(serials(&md), [&*first, &*first, &*second, &*second]);
+    assert_eq!((&md["renew"], &md["after-restart"]["cert"]["P-256"]["from"]), (&true.into(), &"staging".into()));
+    assert_eq!(health(&registry), Health::Busy);
+    let page = super::page(&registry);
+    let waits = ["finished, 1 new certificate staged.", "Live <span", "in ~9 hours", ">good</span>"];
+    assert!(waits.iter().all(|words| page.contains(words)), "{page}");
+    assert!(has_line(&registry, "ActivityNewStaged: 1") && has_line(&registry, "AfterRestartFrom: staging"));
+    assert_eq!(values(&registry, "mod_md_staged_certificates"), [format!(r#"domain="{name}"}} 1"#)]);
+    let served = values(&registry, "mod_md_certificate_not_after_timestamp_seconds");
+    assert_ne!(served, values(&registry, "mod_md_after_restart_not_after_timestamp_seconds"));
+
+    world.clock.advance(hours(11));
+    world.go_on(&renewals);
+    let md = domain(&registry, name).unwrap();
+    assert_eq!(serials(&md), [&*second; 4]);
+    assert_eq!((md.get("renew"), health(&registry)), (None, Health::Good));
+}
+
+#[test]
+fn what_is_live_and_lacks_a_name_is_not_called_good() {
+    let (name, mut world) = ("lacks.live.test", world("lacks.live.test", ActivationMode::Live));
+    drop(server(&world, false));
+    world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
+    world.hosts.push(crate::registry::world::host("new.lacks.live.test"));
+    // The start cannot move it.
+    world.store.refuse(Call::Write, Group::Tmp);
+    let registry = world.start(true);
+    registry.bundles.open(None);
+    let md = domain(&registry, name).unwrap();
+    assert_eq!((&md["state"], md["live"]["cert"]["P-256"].is_object()), (&1.into(), true));
+    let keys: Vec<&str> = md.as_object().unwrap().keys().map(String::as_str).collect();
+    let place = keys.iter().position(|key| *key == "state").unwrap();
+    assert_eq!(keys[place + 1], "state-descr");
+    assert_eq!(md["state-descr"], "certificate(P-256) does not cover all domains.");
+    assert!(has_line(&registry, "Status: incomplete: certificate(P-256) does not cover all domains."));
+}
+
+#[test]
+fn nothing_is_added_where_a_restart_is_waited_for() {
+    let (name, world) = ("same.restart.test", world("same.restart.test", ActivationMode::Restart));
+    let (registry, _renewals) = server(&world, false);
+    let md = domain(&registry, name).unwrap();
+    for member in ["activation", "live", "after-restart", "activation-warning"] {
+        assert_eq!(md.get(member), None, "{member}");
+    }
+    assert_eq!((&md["cert"], &md["renew"], health(&registry)), (&json!({}), &true.into(), Health::Bad));
+    assert!(page(&registry).contains("In use after the next graceful restart"));
+    assert!(!auto(&registry).contains("Restart") && !auto(&registry).contains("Activation"));
+    assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="restart"}} 1"#)]);
+    assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds"), [""; 0]);
+    assert_eq!(values(&registry, "mod_md_after_restart_not_after_timestamp_seconds").len(), 1, "what is staged");
+    let served = values(&world.start(true), "mod_md_certificate_info");
+    assert!(served.len() == 1 && served[0].ends_with(r#"source="start"} 1"#), "{served:?}");
+}
+
+#[test]
+fn the_server_is_said_to_restart_itself_where_it_does() {
+    let (name, world) = ("own.graceful.test", world("own.graceful.test", ActivationMode::Graceful));
+    let (registry, _renewals) = server(&world, false);
+    let md = domain(&registry, name).unwrap();
+    assert_eq!((&md["activation"], md.get("live")), (&"graceful".into(), None));
+    assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "staging");
+    assert!(page(&registry).contains("which the server makes by itself"));
+    assert!(has_line(&registry, "Activation: graceful"));
+    drop(registry);
+    assert_eq!(health(&world.start(true)), Health::Good);
+}
+
+#[test]
+fn short_lives_that_wait_for_restarts_are_warned_of() {
+    for (mode, days, warned) in [
+        (ActivationMode::Restart, 6, true),
+        (ActivationMode::Restart, 90, false),
+        (ActivationMode::Live, 6, false),
+        (ActivationMode::Graceful, 6, false),
+    ] {
+        let (name, world) = ("short.test", world("short.test", mode));
+        world.ca.behave(|ca| ca.days = days);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let words = registry.entries[0].activation_warning();
+        assert_eq!(words.is_some(), warned, "{mode:?} {days}");
+        let words = words.unwrap_or_else(|| "wait for a restart".to_owned());
+        let told = domain(&registry, name).unwrap().get("activation-warning").cloned();
+        assert_eq!(told, warned.then(|| words.as_str().into()), "{mode:?} {days}");
+        assert_eq!(page(&registry).contains(&words), warned, "{mode:?} {days}");
+        assert_eq!(has_line(&registry, &format!("ActivationWarning: {words}")), warned, "{mode:?} {days}");
+    }
+}
