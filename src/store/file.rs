@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::files::{Access, Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
-use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, lock, migration};
+use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, generation, lock, migration};
 use crate::log::{note, report};
 use crate::model::Timestamp;
 
@@ -318,6 +318,22 @@ impl Store for FileStore {
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         let path = self.paths.file(group, item, aspect).ok()?;
         fs::metadata(path).ok()?.modified().ok()?.try_into().ok()
+    }
+
+    fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        let name = checked_file(aspect).ok()?;
+        self.item(group, item).ok()?.written(&name)?.try_into().ok()
+    }
+
+    fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let dir = present(Dir::open(&self.paths.group(Group::Live), Links::Follow))?;
+        Ok(dir.map(|dir| generation::read(&dir)).transpose()?.flatten())
+    }
+
+    fn bump_generation(&self) -> Result<Vec<u8>, StoreError> {
+        let group = Group::Live;
+        let (dir, _) = Dir::open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        generation::bump(&dir, group.file_mode(&Aspect::LiveJson))
     }
 
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
