@@ -699,11 +699,13 @@ impl Entry {
         }
     }
 
-    /// Whether what is staged is nothing that is not served already.
+    /// Whether what is staged is nothing new: it is served already, or what somebody else has renewed since.
     fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
         let served = self.slot.as_ref().and_then(|slot| slot.served());
-        let mut staged = staged.iter().flatten();
-        served.is_some_and(|served| staged.all(|leaf| served.has(&leaf.sha1())))
+        let mut staged = staged.iter().zip(self.md.key_specs().0);
+        served.is_some_and(|served| {
+            staged.all(|(leaf, spec)| leaf.as_ref().is_none_or(|leaf| served.outdates(&spec, leaf)))
+        })
     }
 }
 

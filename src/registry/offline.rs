@@ -13,13 +13,14 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Slot, Stapling, Vault, schedule,
-    staged, suitable, turn,
+    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
+    schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::http::HttpClient;
+use crate::log::report;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
@@ -134,7 +135,7 @@ impl Registry {
         let entry = &self.entries[position];
         let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
         let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http, &Cancel::default())
+        Renewal::begin(position, entry, self, Arc::new(book), http, false, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -143,17 +144,31 @@ impl Registry {
         renewal.end(ended, delay);
     }
 
-    /// Activates what is staged for the domain at `position`, as a start of the server does.
+    /// Activates what is staged for the domain at `position`, as a start of the server does. A server that runs serves it at
+    /// once, if sets of the domain go live.
     ///
     /// # Errors
     /// If accounts cannot be read, or another process works on the domain.
     pub fn activate(&self, position: usize) -> Result<Activation, PortError> {
-        let md = &self.entries[position].md;
+        let Entry { md, live, .. } = &self.entries[position];
         let claim = self.vault.store().claim_within(md.name.as_str(), CLAIM_PATIENCE).map_err(port_error)?;
         let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
         let mut accounts = Accounts::read(&self.vault)?;
         accounts.adopt_from(&self.vault, md.name.as_str());
-        Ok(activation::activate(&self.vault, md, &accounts, self.clock.now()))
+        let now = self.clock.now();
+        let activation = activation::activate(&self.vault, md, &accounts, now);
+        if activation == Activation::Activated {
+            match self.bundles.publish_copied(position, live, now) {
+                Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+                    report!(MD0041, "{}: a running server does not serve it before its next start: {reason}", md.name);
+                }
+                Ok(_) => {}
+                Err(err) => {
+                    report!(MD0041, err.status; "{}: a running server does not serve it before its next start: {err}", md.name);
+                }
+            }
+        }
+        Ok(activation)
     }
 }
 

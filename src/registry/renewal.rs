@@ -43,6 +43,8 @@ pub enum Begun {
     Complete,
     /// The same, and it is told at that time.
     CompleteFrom(Timestamp),
+    /// Nothing is due any more.
+    NotDue,
     /// A command denies it this time.
     Denied,
     /// Another process works on the domain.
@@ -60,7 +62,8 @@ pub enum Ended {
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged. Commands end when `cancel` says so.
+    /// Begins, or goes on with what is staged. Commands end when `cancel` says so. With `only_if_due` nothing begins where
+    /// somebody else has renewed the domain since it came due.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -70,12 +73,14 @@ impl Renewal {
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
+        only_if_due: bool,
         cancel: &Cancel,
     ) -> Result<Begun, PortError> {
         let md = &entry.md;
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
         };
+        registry.bundles.look_for(position);
         let now = registry.clock.now();
         let turn = Turn::read(&registry.vault, md);
         let next = turn.next(md, registry.globals.retry_failover, now);
@@ -103,6 +108,9 @@ impl Renewal {
             }
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
+        }
+        if only_if_due && entry.renew_at(&advice, now) > now {
+            return Ok(Begun::NotDue);
         }
         tell_why(entry, &advice, now);
         if let Err(denial) = journal.raise(Event::Renewing, &entry.served().certificates) {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::files::{Access, Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
-use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, generation, lock, migration};
+use super::{
+    Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, generation, lock, migration,
+};
 use crate::log::{note, report};
 use crate::model::Timestamp;
 

@@ -6,12 +6,16 @@
 //! every generation of the server, so that children learn which still have connections of an earlier one.
 
 mod bundle;
+mod copied;
+mod foreign;
 mod publish;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use jiff::Timestamp;
 
 use super::vault::Vault;
 use crate::clock::Clock;
@@ -35,6 +39,12 @@ pub struct Bundles {
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
+    /// What children that share nothing have in place of words that they do.
+    own_words: [AtomicU32; foreign::WORDS],
+    /// When the sets of the store were read, and by which process.
+    opened: OnceLock<(Timestamp, u32)>,
+    /// The domain whose files in `domains/` are to be looked at next.
+    next_copied: Mutex<usize>,
 }
 
 /// The set of one domain.
@@ -47,16 +57,29 @@ pub struct Slot {
     seen: AtomicU32,
     /// Had by who reads the file: the digest of what it held the last time.
     known: Mutex<Option<[u8; 32]>>,
+    /// When the file was written that was read last.
+    written: foreign::Written,
+    copied: Mutex<copied::Copied>,
 }
 
 impl Bundles {
-    /// How many counters [`Bundles::open`] takes: one for all domains, and those of single ones.
-    pub const COUNTERS: usize = DOMAINS + 1;
+    /// How many counters [`Bundles::open`] takes: one for all domains, those of single ones, and some for those who look for
+    /// sets of others.
+    pub const COUNTERS: usize = 1 + DOMAINS + foreign::WORDS;
 
     /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
     #[must_use]
     pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
-        Self { vault, clock, slots, counters: OnceLock::new(), seen: AtomicU32::new(0) }
+        Self {
+            vault,
+            clock,
+            slots,
+            counters: OnceLock::new(),
+            seen: AtomicU32::new(0),
+            own_words: Default::default(),
+            opened: OnceLock::new(),
+            next_copied: Mutex::default(),
+        }
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
@@ -68,6 +91,7 @@ impl Bundles {
             let _ = self.counters.set(counters);
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
+        let _ = self.opened.set((self.clock.now(), std::process::id()));
         let stored: HashSet<String> = match self.vault.store().list(Group::Live) {
             Ok(items) => items.into_iter().collect(),
             Err(err) => return note!(Error, err.status(); "what was live is not served: {err}"),
@@ -94,6 +118,12 @@ impl Bundles {
         self.slot(position).is_some()
     }
 
+    /// Whether the process that serves is the one that has called [`Bundles::open`]: the server has no other.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.opened.get().is_some_and(|(_, process)| *process == std::process::id())
+    }
+
     /// What is served for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
     /// if there is a new one, and then in one thread.
     #[must_use]
@@ -109,13 +139,20 @@ impl Bundles {
 
     /// Reads what others have written, for all domains. Returns for how many there was something new.
     pub fn refresh(&self) -> usize {
+        self.refresh_some(usize::MAX)
+    }
+
+    /// The same for so many domains at most; the next call goes on.
+    pub fn refresh_some(&self, most: usize) -> usize {
         let all = self.count(0);
         if all == self.seen.load(Ordering::Relaxed) {
             return 0;
         }
-        let stale = self.slots.iter().flatten().filter(|slot| self.is_stale(slot));
-        let read = stale.filter(|slot| self.read(slot, &mut lock(&slot.known))).count();
-        self.seen.store(all, Ordering::Relaxed);
+        let mut stale = self.slots.iter().flatten().filter(|slot| self.is_stale(slot));
+        let read = stale.by_ref().take(most).filter(|slot| self.read(slot, &mut lock(&slot.known))).count();
+        if stale.next().is_none() {
+            self.seen.store(all, Ordering::Relaxed);
+        }
         read
     }
 
@@ -132,6 +169,7 @@ impl Bundles {
         // Before the file is read: who writes meanwhile counts after that, and it is read again.
         let count = self.count(slot.counter);
         let name = slot.md.name.as_str();
+        slot.written.store(self.written(slot), Ordering::Relaxed);
         let new = match self.vault.store().load(Group::Live, name, &Aspect::LiveJson) {
             Ok(Some(text)) => self.decode(slot, &text, known),
             // Removed by a start that has the same in domains/: what is held stays as good.
@@ -194,6 +232,8 @@ impl Slot {
                 served: RwLock::new(None),
                 seen: AtomicU32::new(0),
                 known: Mutex::new(None),
+                written: foreign::Written::default(),
+                copied: Mutex::default(),
             })
         })
     }
