@@ -232,6 +232,7 @@ fn stapling<'a>(
 mod tests {
     use super::*;
     use crate::acme::Outcome;
+    use crate::crypto::Summary;
     use crate::registry::world::{ACCOUNT, World};
 
     fn registry(world: &World, only: Option<&str>) -> Arc<Registry> {
@@ -267,6 +268,29 @@ mod tests {
         let md = &after.entries[0].md;
         assert_eq!((md.state, md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
         assert!(after.due_at(0, after.clock.now()).is_some_and(|at| at > after.clock.now()));
+    }
+
+    #[test]
+    fn a_server_that_runs_serves_what_is_activated_beside_it() {
+        let name = "live.offline.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        let server = world.start(false);
+        server.bundles.open(None);
+        let begun = registry(&world, None);
+        renew(&world, &begun).unwrap();
+        assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
+        let serial = |live: &LiveSet| live.certificates[0].as_ref().map(Summary::serial_hex);
+        let active = serial(&registry(&world, None).entries[0].live);
+        assert!(active.is_some() && serial(&server.entries[0].served()).is_none());
+        server.bundles.look_around();
+        assert_eq!(serial(&server.entries[0].served()), active);
+        assert!(world.vault.store().generation().unwrap().is_some());
+        // What is live decides whether anything is due, and goes to its place at the next start.
+        assert!(begun.due_at(0, begun.clock.now()).is_some_and(|at| at > begun.clock.now()));
+        let started = world.start(true);
+        assert_eq!(serial(&started.entries[0].live), active);
+        assert!(world.vault.store().list(Group::Live).unwrap().is_empty());
     }
 
     #[test]

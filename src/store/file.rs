@@ -470,6 +470,22 @@ mod tests {
     }
 
     #[test]
+    fn what_root_writes_to_live_can_be_read_and_replaced_by_the_servers_user() {
+        let (_temp, store) = scene();
+        store.prepare(Some((WWW, WWW))).unwrap();
+        store.save(Group::Live, "a.org", &Aspect::LiveJson, b"{}").unwrap();
+        store.bump_generation().unwrap();
+        for dir in ["live", "live/a.org"] {
+            assert_eq!(mode(&store, dir), 0o755);
+            assert!(!is_root() || owner(&store, dir) == WWW, "{dir}");
+        }
+        for file in ["live/.generation", "live/a.org/live.json"] {
+            assert_eq!(mode(&store, file), 0o644);
+        }
+        assert_eq!(store.list(Group::Live).unwrap(), ["a.org"]);
+    }
+
+    #[test]
     fn keys_of_external_accounts_are_for_the_servers_user_only() {
         let (_temp, store) = scene();
         let eab = br#"{"eab":{"kid":"k","hmac":"s"}}"#;

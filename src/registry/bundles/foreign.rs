@@ -282,4 +282,28 @@ mod tests {
         assert_eq!((turn(written), serial(&child)), (0, None));
         assert_eq!(turn(written + SETTLED * 2), 1, "before the usual time");
     }
+
+    #[test]
+    fn a_renewal_does_not_begin_where_somebody_else_was_first() {
+        for is_staged in [true, false] {
+            let name = format!("first{is_staged}.foreign.test");
+            let world = world(&[&name]);
+            let renewals = world.run(true);
+            world.clock.advance(SignedDuration::from_hours(24 * 70));
+            write(&world, &name);
+            if !is_staged {
+                world.store.purge(Group::Staging, &name).unwrap();
+            }
+            let live = || world.text(Group::Live, &name, &Aspect::LiveJson);
+            let foreign = live();
+            for _ in 0..3 {
+                world.go_on(&renewals);
+                assert_eq!((world.ca.ordered().len(), live() == foreign), (1, true), "staged: {is_staged}");
+                world.clock.advance(SignedDuration::from_hours(24));
+            }
+            world.clock.advance(SignedDuration::from_hours(24 * 10));
+            world.go_on(&renewals);
+            assert_eq!((world.ca.ordered().len(), live() == foreign), (2, false), "due again");
+        }
+    }
 }
