@@ -46,20 +46,18 @@ def rename_to(target: Path, source: Path, age: float = 0) -> None:
 
 def put(sandbox: Sandbox, leaf: Leaf) -> Iterator[None]:
     """Put a set into domains/ in two steps."""
-    rename_to(sandbox.domains(NAME) / "pubcert.p-256.pem", leaf.chain_file, age=3600)
+    rename_to(sandbox.domains(NAME) / "pubcert.secp256r1.pem", leaf.chain_file, age=3600)
     yield
-    rename_to(sandbox.domains(NAME) / "privkey.p-256.pem", leaf.key_file)
+    rename_to(sandbox.domains(NAME) / "privkey.secp256r1.pem", leaf.key_file)
 
 
 @pytest.mark.pebble(always_valid=True)
 def test_certificates_of_others_are_served_within_seconds(
     httpd: Httpd, pebble: Pebble, sandbox: Sandbox, pki: Pki
 ) -> None:
-    # Nothing is renewed here: there is no child that looks after renewals.
     httpd.config.add("MDActivation live", "MDRenewMode manual", "MDPrivateKeys secp256r1").managed(NAME)
     httpd.start()
     assert httpd.get(f"https://{NAME}/").status == 503
-    live = sandbox.store / "live" / NAME / "live.json"
 
     with served_in_time(httpd, "a2md drive"):
         done = A2md(sandbox, pebble).with_options("-t", "accepted")("drive", "-f", NAME)
@@ -88,16 +86,5 @@ def test_certificates_of_others_are_served_within_seconds(
     ran = a2md("-d", second, "-a", pebble.directory, "-C", pebble.trust, "-t", "accepted", "drive", "-f", NAME)
     assert ran.returncode == 0, ran
     with served_in_time(httpd, "a copy in live/"):
-        rename_to(live, second / "live" / NAME / "live.json", age=3600)
-    newest = httpd.served(NAME, ca=pebble.root)
-    assert newest.verified
-
-    # Where there is one process only, it looks by itself. What was live is in domains/ after the start.
-    httpd.stop()
-    httpd.foreground = True
-    httpd.config.add("Define ONE_PROCESS")
-    httpd.start()
-    assert (httpd.served(NAME).leaf, live.exists(), httpd.children()) == (newest.leaf, False, [])
-    live.parent.mkdir(exist_ok=True)
-    with served_in_time(httpd, "a copy with one process"):
-        rename_to(live, second / "live" / NAME / "live.json")
+        rename_to(sandbox.store / "live" / NAME / "live.json", second / "live" / NAME / "live.json", age=3600)
+    assert httpd.served(NAME, ca=pebble.root).verified
