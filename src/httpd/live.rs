@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::boundary::Null;
@@ -21,6 +22,9 @@ const MONITOR_TICKS: u32 = 10;
 
 /// How many sets the parent reads at a time, which has children to look after.
 const MOST: usize = 100;
+
+/// The process that has set up what runs: the parent, or the only one (`httpd -X`). Written by each start.
+static OPENED_BY: AtomicU32 = AtomicU32::new(0);
 
 /// What marks a connection whose handshake had nothing but the placeholder.
 const ON_PLACEHOLDER: &CStr = c"md-placeholder";
@@ -83,6 +87,7 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
         );
     }
     registry.bundles.open(counters);
+    OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
 }
 
@@ -90,11 +95,12 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.bundles.is_empty()) else { return Ok(()) };
     let registry = Arc::clone(registry);
+    let is_alone = OPENED_BY.load(Ordering::Relaxed) == std::process::id();
     let mut turns = (0..MONITOR_TICKS).cycle();
     let repeated = threads::repeat("md-live", TICK, move || {
         registry.bundles.refresh();
         registry.bundles.look_around();
-        if registry.bundles.is_alone() && turns.next() == Some(0) {
+        if is_alone && turns.next() == Some(0) {
             registry.bundles.follow(&registry.entries);
         }
     });

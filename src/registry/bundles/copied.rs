@@ -176,9 +176,8 @@ impl Bundles {
         const START: SignedDuration = SignedDuration::from_mins(1);
         let last = chains.iter().flatten().max();
         last == entry.activated.as_ref()
-            && last.is_none_or(|last| {
-                self.opened.get().is_some_and(|(opened, _)| opened.duration_since(*last).abs() > START)
-            })
+            && last
+                .is_none_or(|last| self.opened.get().is_some_and(|opened| opened.duration_since(*last).abs() > START))
     }
 
     fn times(&self, slot: &Slot, aspect: fn(KeySpec) -> Aspect) -> Times {

@@ -49,32 +49,41 @@ impl Bundles {
         if !self.takes_turn(now) {
             return 0;
         }
-        let words = self.words();
-        let everything = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let mark = self.mark();
+        let (words, everything) = (self.words(), self.slots.len() as u32);
+        self.heed_mark(everything);
+        let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
+        let first = words[NEXT].load(Ordering::Relaxed) as usize;
+        let walk = self.walk(first, most, now);
+        words[NEXT].store(((first + walk.passed) % self.slots.len().max(1)) as u32, Ordering::Relaxed);
+        let left = |left: u32| Some(if walk.again { everything } else { left.saturating_sub(walk.passed as u32) });
+        let _ = words[LEFT].fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        walk.found
+    }
+
+    /// If the mark has changed, all domains are to be looked at.
+    fn heed_mark(&self, everything: u32) {
+        let (words, mark) = (self.words(), self.mark());
         if words[MARK].load(Ordering::Relaxed) != mark {
             words[LEFT].store(everything, Ordering::Relaxed);
             words[MARK].store(mark, Ordering::Relaxed);
         }
-        let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
-        let first = words[NEXT].load(Ordering::Relaxed) as usize;
-        let (begun, mut passed, mut looks, mut found, mut unsettled) = (Instant::now(), 0, 0, 0, false);
-        while passed < everything && looks < most && begun.elapsed() < PATIENCE {
-            let position = (first + passed as usize) % self.slots.len();
-            passed += 1;
+    }
+
+    /// Looks at domains from one on, at so many files at most.
+    fn walk(&self, first: usize, most: usize, now: Timestamp) -> Walk {
+        let (begun, mut looks, mut walk) = (Instant::now(), 0, Walk::default());
+        while walk.passed < self.slots.len() && looks < most && begun.elapsed() < PATIENCE {
+            let position = (first + walk.passed) % self.slots.len();
+            walk.passed += 1;
             let Some(slot) = self.slot(position) else { continue };
             looks += 1;
             match self.look_at(position, slot, now) {
-                Look::New => found += 1,
-                Look::Unsettled => unsettled = true,
+                Look::New => walk.found += 1,
+                Look::Unsettled => walk.again = true,
                 Look::Known => {}
             }
         }
-        words[NEXT]
-            .store((first + passed as usize).checked_rem(self.slots.len()).unwrap_or(0) as u32, Ordering::Relaxed);
-        let left = |left: u32| Some(if unsettled { everything } else { left.saturating_sub(passed) });
-        let _ = words[LEFT].fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        found
+        walk
     }
 
     /// Looks whether somebody else has written a set for the domain at `position`, and takes it.
@@ -152,6 +161,17 @@ impl Bundles {
             None => &self.own_words,
         }
     }
+}
+
+/// What came of looking at some domains.
+#[derive(Default)]
+struct Walk {
+    /// How many there were.
+    passed: usize,
+    /// For how many there was something new.
+    found: usize,
+    /// It was too early to tell for one.
+    again: bool,
 }
 
 enum Look {
@@ -275,8 +295,7 @@ mod tests {
             world.clock.advance(at.duration_since(world.clock.now()));
             child.look_around()
         };
-        let now = Timestamp::now();
-        turn(now - SignedDuration::from_secs(60));
+        assert_eq!(child.look_around(), 0);
         write(&world, name);
         let written = world.store.written(Group::Live, name, &Aspect::LiveJson).unwrap();
         assert_eq!((turn(written), serial(&child)), (0, None));

@@ -41,8 +41,8 @@ pub struct Bundles {
     seen: AtomicU32,
     /// What children that share nothing have in place of words that they do.
     own_words: [AtomicU32; foreign::WORDS],
-    /// When the sets of the store were read, and by which process.
-    opened: OnceLock<(Timestamp, u32)>,
+    /// When the sets of the store were read.
+    opened: OnceLock<Timestamp>,
     /// The domain whose files in `domains/` are to be looked at next.
     next_copied: Mutex<usize>,
 }
@@ -91,7 +91,7 @@ impl Bundles {
             let _ = self.counters.set(counters);
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
-        let _ = self.opened.set((self.clock.now(), std::process::id()));
+        let _ = self.opened.set(self.clock.now());
         let stored: HashSet<String> = match self.vault.store().list(Group::Live) {
             Ok(items) => items.into_iter().collect(),
             Err(err) => return note!(Error, err.status(); "what was live is not served: {err}"),
@@ -116,12 +116,6 @@ impl Bundles {
     #[must_use]
     pub fn is_live(&self, position: usize) -> bool {
         self.slot(position).is_some()
-    }
-
-    /// Whether the process that serves is the one that has called [`Bundles::open`]: the server has no other.
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
-        self.opened.get().is_some_and(|(_, process)| *process == std::process::id())
     }
 
     /// What is served for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
