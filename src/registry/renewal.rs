@@ -94,8 +94,12 @@ impl Renewal {
             Arc::clone(&md),
             registry.events(cancel),
         );
-        journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
+        let is_due = !only_if_due || entry.renew_at(&advice, now) <= now;
+        if !(is_due || journal.job.finished) {
+            return Ok(Begun::NotDue);
+        }
+        journal.open()?;
         let keys = entry.keys_to_renew(&advice, now);
         let is_complete = journal.job.finished && staged::is_complete(&registry.vault, &md, &keys, now);
         if is_complete && entry.is_live(&staged::leaves(&registry.vault, &md)) && entry.renew_at(&advice, now) <= now {
@@ -109,7 +113,7 @@ impl Renewal {
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
         }
-        if only_if_due && entry.renew_at(&advice, now) > now {
+        if !is_due {
             return Ok(Begun::NotDue);
         }
         tell_why(entry, &advice, now);

@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_reads_some_sets_at_a_time() {
+        let names = ["a.some.test", "b.some.test", "c.some.test"];
+        let world = world(&names);
+        let shared = counters();
+        let [child, parent] = [0, 1].map(|_| process(&world, shared));
+        names.iter().for_each(|name| write(&world, name));
+        assert_eq!(child.look_around(), 3);
+        assert_eq!([0, 1, 2].map(|_| parent.refresh_some(2)), [2, 1, 0]);
+    }
+
+    #[test]
     fn what_is_younger_than_a_moment_is_looked_at_again_at_once() {
         let name = "young.foreign.test";
         let world = world(&[name]);
@@ -318,6 +329,7 @@ mod tests {
             for _ in 0..3 {
                 world.go_on(&renewals);
                 assert_eq!((world.ca.ordered().len(), live() == foreign), (1, true), "staged: {is_staged}");
+                assert_eq!(world.store.exists(Group::Staging, &name, &Aspect::MdJson), is_staged);
                 world.clock.advance(SignedDuration::from_hours(24));
             }
             world.clock.advance(SignedDuration::from_hours(24 * 10));
