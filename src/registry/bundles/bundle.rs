@@ -129,10 +129,11 @@ impl Bundle {
 }
 
 impl Pair {
-    /// Whether its certificate was issued after another.
+    /// Whether its certificate goes before another: it has not expired, and was issued after that.
     #[must_use]
-    pub fn is_newer_than(&self, other: &Certificate) -> bool {
-        self.chain.leaf().not_before() > other.not_before()
+    pub fn goes_before(&self, other: &Certificate, now: Timestamp) -> bool {
+        let leaf = self.chain.leaf();
+        now < leaf.not_after() && leaf.not_before() > other.not_before()
     }
 }
 

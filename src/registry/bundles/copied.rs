@@ -114,7 +114,9 @@ impl Bundles {
     /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
     /// since its start.
     fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
-        let (md, live) = (&*slot.md, self.stored(slot, now));
+        let (md, live, served) = (&*slot.md, self.stored(slot, now), slot.served());
+        let has_gone_live =
+            |spec: &KeySpec| served.as_ref().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec));
         let (mut pairs, mut is_new, mut from) = (Vec::new(), false, now);
         let (mut older, mut wrong) = (None, None);
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
@@ -122,9 +124,17 @@ impl Bundles {
             let known = started.certificates.get(number).and_then(Option::as_ref);
             match self.copied(md, &spec, now) {
                 Ok(pair) if live.is_some_and(|live| live.chain == pair.chain) => {}
-                Ok(pair) if live.is_some_and(|live| live.is_newer_than(pair.chain.leaf())) => {
+                Ok(pair) if live.is_some_and(|live| live.goes_before(pair.chain.leaf(), now)) => {
                     let is_of_start = known.is_some_and(|known| *known == pair.chain.leaf().summary());
                     older = older.or_else(|| (!is_of_start).then(|| spec.json_name().to_owned()));
+                }
+                // A start elsewhere has moved what is live.
+                Ok(pair)
+                    if live.is_none()
+                        && served.as_ref().is_some_and(|served| served.has(&pair.chain.leaf().sha1())) =>
+                {
+                    pairs.push(pair);
+                    continue;
                 }
                 Ok(pair) if live.is_none() && known.is_some_and(|known| *known == pair.chain.leaf().summary()) => {}
                 Ok(pair) => {
@@ -137,7 +147,7 @@ impl Bundles {
             }
             match live {
                 Some(live) => pairs.push(live.clone()),
-                None if started.is_good(number) => {}
+                None if started.is_good(number) && !has_gone_live(&spec) => {}
                 None => return Err(Published::Incomplete(wrong.unwrap_or_default())),
             }
         }
@@ -301,7 +311,12 @@ mod tests {
         assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
         copy(&world, &older);
         assert_eq!((follow(&registry), serves(&registry, &older)), (1, true));
-        assert_eq!(start(&world).entries[0].live.certificates[0], Some(older.chain.leaf().summary()));
+        // Another server's start moves what is live. What this one serves is nothing new.
+        let started = start(&world);
+        assert_eq!(started.entries[0].live.certificates[0], Some(older.chain.leaf().summary()));
+        assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+        copy(&world, &older);
+        assert_eq!((follow(&registry), follow(&started)), (0, 0));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Bundles {
             match staged::verified(vault, md, &spec, now) {
                 // Somebody else has renewed it in between.
                 Ok((_, chain))
-                    if pair_of(live.as_ref(), &spec).is_some_and(|live| live.is_newer_than(chain.leaf())) =>
+                    if pair_of(live.as_ref(), &spec).is_some_and(|live| live.goes_before(chain.leaf(), now)) =>
                 {
                     pairs.extend(pair_of(live.as_ref(), &spec).cloned());
                 }
