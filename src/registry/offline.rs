@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_has_renewed_and_serves_is_not_renewed_beside_it() {
+        let mut world = World::new(&["known.offline.test"]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(world.run(true));
+        let beside = registry(&world, None);
+        let is_due = |now| beside.due_at(0, now).is_some_and(|at| at <= now);
+        assert!(is_due(beside.clock.now()), "there is nothing in domains/");
+        beside.bundles.learn(0);
+        assert!(!is_due(beside.clock.now()));
+    }
+
+    #[test]
     fn a_new_account_is_in_its_place_afterwards() {
         let world = World::without_account(&["b.offline.test"]);
         drop(world.start(false));

@@ -23,7 +23,7 @@ use crate::store::{Aspect, Group};
 /// So many files are looked at in one call.
 const SLICE: usize = 300;
 /// After so long the rest is left to the next call: the server's parent has other work.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 200 });
 /// For so long somebody may still be at work on the files, and nothing is said of what is wrong with them.
 const SETTLED: SignedDuration = SignedDuration::from_secs(8);
 
@@ -82,7 +82,13 @@ impl Bundles {
     /// Publishes what has changed, and remembers what need not be looked at again. Returns whether it is live.
     fn take(&self, position: usize, slot: &Slot, copied: &mut Copied, chains: Times, started: &LiveSet) -> bool {
         let (name, now) = (&slot.md.name, self.clock.now());
-        let (is_live, problem, is_final) = match self.publish_copied(position, started, now) {
+        let published = match self.assemble_copied(slot, started, now) {
+            // A start elsewhere has moved what is live.
+            Ok(bundle) if is_served(slot, &bundle) => Ok(Published::Nothing),
+            Ok(bundle) => self.put(position, slot, &bundle, now),
+            Err(other) => Ok(other),
+        };
+        let (is_live, problem, is_final) = match published {
             Ok(Published::Live(_)) => {
                 report!(MD0036, "{name}: certificates that were put into domains/ are live");
                 (true, None, true)
@@ -121,22 +127,17 @@ impl Bundles {
         let (mut older, mut wrong) = (None, None);
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
             let live = pair_of(live.as_ref(), &spec);
-            let known = started.certificates.get(number).and_then(Option::as_ref);
+            let is_of_start = |pair: &Pair| {
+                started.certificates.get(number).is_some_and(|own| *own == Some(pair.chain.leaf().summary()))
+            };
+            // As the server has it since its start.
+            let may_stay = live.is_none() && started.is_good(number) && !has_gone_live(&spec);
             match self.copied(md, &spec, now) {
                 Ok(pair) if live.is_some_and(|live| live.chain == pair.chain) => {}
                 Ok(pair) if live.is_some_and(|live| live.goes_before(pair.chain.leaf(), now)) => {
-                    let is_of_start = known.is_some_and(|known| *known == pair.chain.leaf().summary());
-                    older = older.or_else(|| (!is_of_start).then(|| spec.json_name().to_owned()));
+                    older = older.or_else(|| (!is_of_start(&pair)).then(|| spec.json_name().to_owned()));
                 }
-                // A start elsewhere has moved what is live.
-                Ok(pair)
-                    if live.is_none()
-                        && served.as_ref().is_some_and(|served| served.has(&pair.chain.leaf().sha1())) =>
-                {
-                    pairs.push(pair);
-                    continue;
-                }
-                Ok(pair) if live.is_none() && known.is_some_and(|known| *known == pair.chain.leaf().summary()) => {}
+                Ok(pair) if may_stay && is_of_start(&pair) => {}
                 Ok(pair) => {
                     from = from.max(pair.chain.leaf().not_before());
                     is_new = true;
@@ -147,7 +148,7 @@ impl Bundles {
             }
             match live {
                 Some(live) => pairs.push(live.clone()),
-                None if started.is_good(number) && !has_gone_live(&spec) => {}
+                None if may_stay => {}
                 None => return Err(Published::Incomplete(wrong.unwrap_or_default())),
             }
         }
@@ -194,6 +195,11 @@ impl Bundles {
         let written = |spec| self.vault.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
         slot.md.key_specs().0.into_iter().map(written).collect()
     }
+}
+
+fn is_served(slot: &Slot, bundle: &Bundle) -> bool {
+    let served = slot.served();
+    served.is_some_and(|served| bundle.pairs.iter().all(|pair| served.has(&pair.chain.leaf().sha1())))
 }
 
 #[cfg(test)]
@@ -317,6 +323,8 @@ mod tests {
         assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
         copy(&world, &older);
         assert_eq!((follow(&registry), follow(&started)), (0, 0));
+        copy(&world, &newer);
+        assert_eq!((follow(&registry), serves(&registry, &newer)), (1, true), "back to what was there at the start");
     }
 
     #[test]

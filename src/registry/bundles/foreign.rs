@@ -34,7 +34,7 @@ const PERIOD_WHILE_LEFT: u32 = 1;
 /// So many files are looked at where nothing tells that there is something new.
 const SLICE: usize = 300;
 /// After so long the rest is left to the next look.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 500 });
 /// What is younger may not be complete, or its writer is about to announce it.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
