@@ -84,7 +84,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     obtain(session, registry, position)?;
     match registry.activate(position)? {
         Activation::Activated => {
-            let when = if registry.bundles.is_live(position) {
+            let when = if registry.bundles.is_live(position) && !md.must_staple {
                 "within seconds, as MDActivation is 'live'"
             } else {
                 "after its next (graceful) restart"

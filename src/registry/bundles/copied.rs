@@ -120,6 +120,11 @@ impl Bundles {
     /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
     /// since its start.
     fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
+        // Who may read it fetches no responses.
+        if slot.md.must_staple {
+            let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
+            return Err(Published::Unusable(reason.to_owned()));
+        }
         let (md, live, served) = (&*slot.md, self.stored(slot, now), slot.served());
         let has_gone_live =
             |spec: &KeySpec| served.as_ref().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec));
