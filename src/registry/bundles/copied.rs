@@ -74,7 +74,7 @@ impl Bundles {
     pub fn publish_copied(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
         let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
         match self.assemble_copied(slot, started, now) {
-            Ok(bundle) => self.put(position, slot, &bundle, now),
+            Ok(bundle) => self.put(position, slot, &bundle, now, |_| Ok(())),
             Err(other) => Ok(other),
         }
     }
@@ -85,7 +85,7 @@ impl Bundles {
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
             Ok(bundle) if is_served(slot, &bundle) => Ok(Published::Nothing),
-            Ok(bundle) => self.put(position, slot, &bundle, now),
+            Ok(bundle) => self.put(position, slot, &bundle, now, |_| Ok(())),
             Err(other) => Ok(other),
         };
         let (is_live, problem, is_final) = match published {
@@ -94,7 +94,7 @@ impl Bundles {
                 (true, None, true)
             }
             Ok(Published::Nothing) => (false, None, true),
-            Ok(Published::NotBefore(_)) => (false, None, false),
+            Ok(Published::NotBefore(_) | Published::Unstapled(_)) => (false, None, false),
             Ok(Published::Unusable(reason)) => (false, Some(reason), true),
             Ok(Published::Incomplete(reason)) => {
                 (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
