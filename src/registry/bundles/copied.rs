@@ -333,6 +333,16 @@ mod tests {
     }
 
     #[test]
+    fn what_must_not_be_without_a_staple_waits_for_a_start() {
+        watch_log();
+        let (name, mut world) = ("staple.copied.test", world(&["staple.copied.test"]));
+        world.declared[0].settings.must_staple = Some(true);
+        let registry = start(&world);
+        copy(&world, &new(&world, name, 0));
+        assert_eq!((follow(&registry), follow(&registry), logged("MD0041", name)), (0, 0, 1));
+    }
+
+    #[test]
     fn a_call_looks_at_some_domains_and_reads_what_has_changed() {
         let names: Vec<String> = (0..700).map(|number| format!("n{number}.copied.test")).collect();
         let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
