@@ -40,6 +40,8 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
 }
 
 fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) -> Result<(), CliError> {
+    // What is live is newer than what is in domains/.
+    registry.bundles.learn(position);
     let entry = &registry.entries[position];
     let (md, now) = (&entry.md, registry.clock.now());
     let refused = |status, text| Err(CliError::Refused { status, text });
@@ -82,11 +84,12 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     obtain(session, registry, position)?;
     match registry.activate(position)? {
         Activation::Activated => {
-            note!(
-                Info,
-                "{}: the new certificates are active; a running server uses them after its next (graceful) restart",
-                md.name
-            );
+            let when = if registry.bundles.is_live(position) && !md.must_staple {
+                "within seconds, as MDActivation is 'live'"
+            } else {
+                "after its next (graceful) restart"
+            };
+            note!(Info, "{}: the new certificates are active; a running server uses them {when}", md.name);
             note!(Trace1, "complete.");
             Ok(())
         }
@@ -101,7 +104,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize) -> Result<(), CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, session.client(Some(md)))? {
-        Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(()),
+        Begun::Complete | Begun::CompleteFrom(_) | Begun::NotDue | Begun::Denied => Ok(()),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {
             let result = run(&mut renewal, md.name.as_str(), &*registry.clock);

@@ -37,7 +37,7 @@ a2md \-d /etc/apache2/md import certbot /etc/letsencrypt
 a2md \-d /etc/apache2/md status
 .fi
 .SH NOTES
-A domain that the server is to serve needs an \fBMDomain\fR in its configuration, which also decides on the settings of that domain from the next start on. What \fBdrive\fR obtains is served after the next (graceful) restart. Certificates for keys of elliptic curves go on to be renewed as such if \fBMDPrivateKeys\fR says so.
+A domain that the server is to serve needs an \fBMDomain\fR in its configuration, which also decides on the settings of that domain from the next start on. What \fBdrive\fR obtains is served after the next (graceful) restart, or within seconds with \fBMDActivation live\fR. Certificates for keys of elliptic curves go on to be renewed as such if \fBMDPrivateKeys\fR says so.
 .SH "SEE ALSO"
 .BR apachectl (8)
 "#;

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::boundary::Null;
@@ -15,6 +16,15 @@ use crate::registry::{Bundles, Registry, Served};
 /// How often a child looks whether there is something new. Handshakes look by themselves: this is for keys to be wiped where
 /// there are none.
 const TICK: Duration = Duration::from_secs(1);
+
+/// So many ticks pass where httpd would call [`monitor`] if it had a parent and children.
+const MONITOR_TICKS: u32 = 10;
+
+/// How many sets the parent reads at a time, which has children to look after.
+const MOST: usize = 100;
+
+/// The process that has set up what runs: the parent, or the only one (`httpd -X`). Written by each start.
+static OPENED_BY: AtomicU32 = AtomicU32::new(0);
 
 /// What marks a connection whose handshake had nothing but the placeholder.
 const ON_PLACEHOLDER: &CStr = c"md-placeholder";
@@ -91,15 +101,22 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
         );
     }
     registry.bundles.open(counters);
+    OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
 }
 
-/// Has the new child learn of sets that another one has written.
+/// Has the new child learn of sets that another process has written, of this server or not.
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.bundles.is_empty()) else { return Ok(()) };
-    let bundles = Arc::clone(&registry.bundles);
+    let registry = Arc::clone(registry);
+    let is_alone = OPENED_BY.load(Ordering::Relaxed) == std::process::id();
+    let mut turns = (0..MONITOR_TICKS).cycle();
     let repeated = threads::repeat("md-live", TICK, move || {
-        bundles.refresh();
+        registry.bundles.refresh();
+        registry.bundles.look_around();
+        if is_alone && turns.next() == Some(0) {
+            registry.bundles.follow(&registry.entries);
+        }
     });
     if let Err(err) = repeated {
         report!(MD0035, "this child learns of new certificates in handshakes only: {err}");
@@ -107,10 +124,11 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// In the parent: children that are forked from now on know what it knows.
+/// In the parent: children that are forked from now on know what it knows, and all learn of what only it may read.
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
-        registry.bundles.refresh();
+        registry.bundles.refresh_some(MOST);
+        registry.bundles.follow(&registry.entries);
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ pub enum Call {
     Remove,
     List,
     Claim,
+    /// A look at when a file was written, or at the generation.
+    Look,
 }
 
 /// The store.
@@ -118,6 +120,18 @@ impl Store for Disk {
 
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         self.content.modified(group, item, aspect)
+    }
+
+    fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        self.see(Call::Look, group, Some(aspect)).ok()?.written(group, item, aspect)
+    }
+
+    fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.see(Call::Look, Group::Live, None)?.generation()
+    }
+
+    fn bump_generation(&self) -> Result<Vec<u8>, StoreError> {
+        self.see(Call::Write, Group::Live, None)?.bump_generation()
     }
 
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {

@@ -744,11 +744,13 @@ impl Entry {
         self.with_live(self.live_set().as_deref())
     }
 
-    /// Whether something is staged that is all served already.
+    /// Whether something is staged, but nothing new: it is served already, or somebody else has renewed since.
     fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
-        let mut staged = staged.iter().flatten().peekable();
+        let staged = staged.iter().zip(self.md.key_specs().0).filter_map(|(leaf, spec)| Some((leaf.as_ref()?, spec)));
+        let mut staged = staged.peekable();
         let is_anything = staged.peek().is_some();
-        self.live_set().is_some_and(|live| is_anything && staged.all(|leaf| live.has(&leaf.sha1())))
+        let outdated = |live: Arc<Served>| staged.all(|(leaf, spec)| live.outdates(&spec, leaf));
+        is_anything && self.live_set().is_some_and(outdated)
     }
 }
 

@@ -13,13 +13,14 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Slot, Stapling, Vault, schedule,
-    staged, suitable, turn,
+    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
+    schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::http::HttpClient;
+use crate::log::report;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
@@ -135,7 +136,7 @@ impl Registry {
         let entry = &self.entries[position];
         let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
         let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http, &Cancel::default())
+        Renewal::begin(position, entry, self, Arc::new(book), http, false, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -144,17 +145,31 @@ impl Registry {
         renewal.end(ended, delay);
     }
 
-    /// Activates what is staged for the domain at `position`, as a start of the server does.
+    /// Activates what is staged for the domain at `position`, as a start of the server does. A server that runs serves it at
+    /// once, if sets of the domain go live.
     ///
     /// # Errors
     /// If accounts cannot be read, or another process works on the domain.
     pub fn activate(&self, position: usize) -> Result<Activation, PortError> {
-        let md = &self.entries[position].md;
+        let Entry { md, live, .. } = &self.entries[position];
         let claim = self.vault.store().claim_within(md.name.as_str(), CLAIM_PATIENCE).map_err(port_error)?;
         let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
         let mut accounts = Accounts::read(&self.vault)?;
         accounts.adopt_from(&self.vault, md.name.as_str());
-        Ok(activation::activate(&self.vault, md, &accounts, self.clock.now()))
+        let now = self.clock.now();
+        let activation = activation::activate(&self.vault, md, &accounts, now);
+        if activation == Activation::Activated {
+            match self.bundles.publish_copied(position, live, now) {
+                Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+                    report!(MD0041, "{}: a running server does not serve it before its next start: {reason}", md.name);
+                }
+                Ok(_) => {}
+                Err(err) => {
+                    report!(MD0041, err.status; "{}: a running server does not serve it before its next start: {err}", md.name);
+                }
+            }
+        }
+        Ok(activation)
     }
 }
 
@@ -218,6 +233,7 @@ fn stapling<'a>(
 mod tests {
     use super::*;
     use crate::acme::Outcome;
+    use crate::crypto::Summary;
     use crate::registry::world::{ACCOUNT, World};
     use crate::store::Store;
 
@@ -254,6 +270,41 @@ mod tests {
         let md = &after.entries[0].md;
         assert_eq!((md.state, md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
         assert!(after.due_at(0, after.clock.now()).is_some_and(|at| at > after.clock.now()));
+    }
+
+    #[test]
+    fn a_server_that_runs_serves_what_is_activated_beside_it() {
+        let name = "live.offline.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        let server = world.start(false);
+        server.bundles.open(None);
+        let begun = registry(&world, None);
+        renew(&world, &begun).unwrap();
+        assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
+        let serial = |live: &LiveSet| live.certificates[0].as_ref().map(Summary::serial_hex);
+        let active = serial(&registry(&world, None).entries[0].live);
+        assert!(active.is_some() && serial(&server.entries[0].served()).is_none());
+        server.bundles.look_around();
+        assert_eq!(serial(&server.entries[0].served()), active);
+        assert!(world.vault.store().generation().unwrap().is_some());
+        // What is live decides whether anything is due, and goes to its place at the next start.
+        assert!(begun.due_at(0, begun.clock.now()).is_some_and(|at| at > begun.clock.now()));
+        let started = world.start(true);
+        assert_eq!(serial(&started.entries[0].live), active);
+        assert!(world.vault.store().list(Group::Live).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_server_has_renewed_and_serves_is_not_renewed_beside_it() {
+        let mut world = World::new(&["known.offline.test"]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(world.run(true));
+        let beside = registry(&world, None);
+        let is_due = |now| beside.due_at(0, now).is_some_and(|at| at <= now);
+        assert!(is_due(beside.clock.now()), "there is nothing in domains/");
+        beside.bundles.learn(0);
+        assert!(!is_due(beside.clock.now()));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Begun {
     Complete,
     /// The same, and it is told at that time.
     CompleteFrom(Timestamp),
+    /// Nothing is due any more.
+    NotDue,
     /// A command denies it this time.
     Denied,
     /// Another process works on the domain.
@@ -62,7 +64,8 @@ pub enum Ended {
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged. Commands end when `cancel` says so.
+    /// Begins, or goes on with what is staged. Commands end when `cancel` says so. With `only_if_due` nothing begins where
+    /// somebody else has renewed the domain since it came due.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -72,12 +75,14 @@ impl Renewal {
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
+        only_if_due: bool,
         cancel: &Cancel,
     ) -> Result<Begun, PortError> {
         let md = &entry.md;
         let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
         };
+        registry.bundles.look_for(position);
         let now = registry.clock.now();
         let turn = Turn::read(&registry.vault, md);
         let next = turn.next(md, registry.globals.retry_failover, now);
@@ -91,8 +96,12 @@ impl Renewal {
             Arc::clone(&md),
             registry.events(cancel),
         );
-        journal.open()?;
         let advice = Advice::load(&registry.vault, &md);
+        let is_due = !only_if_due || entry.renew_at(&advice, now) <= now;
+        if !(is_due || journal.job.finished) {
+            return Ok(Begun::NotDue);
+        }
+        journal.open()?;
         let keys = entry.keys_to_renew(&advice, now);
         let is_finished = journal.job.finished;
         let is_live = is_finished && entry.is_live(&staged::leaves(&registry.vault, &md));
@@ -110,6 +119,9 @@ impl Renewal {
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
             let again = [again, live_at].into_iter().flatten().min();
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
+        }
+        if !is_due {
+            return Ok(Begun::NotDue);
         }
         tell_why(entry, &advice, now);
         if let Err(denial) = journal.raise(Event::Renewing, &entry.served().certificates) {

@@ -347,7 +347,7 @@ impl Renewals {
             self.clean_up(position, cancel);
             return None;
         }
-        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, cancel) {
+        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, true, cancel) {
             Ok(Begun::Renewal(mut renewal)) => {
                 report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
                 let mut state = self.state();
@@ -357,7 +357,7 @@ impl Renewals {
                 }
                 return Some(renewal);
             }
-            Ok(Begun::Complete | Begun::Denied) => self.close(position, None),
+            Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.close(position, None),
             Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {

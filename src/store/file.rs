@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::files::{Access, Dir, Links, Pending};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
-use super::{Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, lock, migration};
+use super::{
+    Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, generation, lock, migration,
+};
 use crate::log::{note, report};
 use crate::model::Timestamp;
 
@@ -320,6 +322,22 @@ impl Store for FileStore {
         fs::metadata(path).ok()?.modified().ok()?.try_into().ok()
     }
 
+    fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        let name = checked_file(aspect).ok()?;
+        self.item(group, item).ok()?.written(&name)?.try_into().ok()
+    }
+
+    fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let dir = present(Dir::open(&self.paths.group(Group::Live), Links::Follow))?;
+        Ok(dir.map(|dir| generation::read(&dir)).transpose()?.flatten())
+    }
+
+    fn bump_generation(&self) -> Result<Vec<u8>, StoreError> {
+        let group = Group::Live;
+        let (dir, _) = Dir::open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        generation::bump(&dir, group.file_mode(&Aspect::LiveJson))
+    }
+
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
         let (source, target) = (self.paths.item(from.0, from.1)?, self.paths.item(to.0, to.1)?);
         let (old, new) = (self.paths.group(from.0), self.paths.group(to.0));
@@ -449,6 +467,22 @@ mod tests {
             assert_eq!(store.load(Group::Domains, name, &Aspect::MdJson).unwrap().unwrap(), name.as_bytes());
             assert_eq!(fs::read_dir(store.base().join("domains").join(name)).unwrap().count(), 1);
         }
+    }
+
+    #[test]
+    fn what_root_writes_to_live_can_be_read_and_replaced_by_the_servers_user() {
+        let (_temp, store) = scene();
+        store.prepare(Some((WWW, WWW))).unwrap();
+        store.save(Group::Live, "a.org", &Aspect::LiveJson, b"{}").unwrap();
+        store.bump_generation().unwrap();
+        for dir in ["live", "live/a.org"] {
+            assert_eq!(mode(&store, dir), 0o755);
+            assert!(!is_root() || owner(&store, dir) == WWW, "{dir}");
+        }
+        for file in ["live/.generation", "live/a.org/live.json"] {
+            assert_eq!(mode(&store, file), 0o644);
+        }
+        assert_eq!(store.list(Group::Live).unwrap(), ["a.org"]);
     }
 
     #[test]

@@ -154,6 +154,11 @@ impl Dir {
         file.map(|file| read_all(&file)).transpose().map_err(failed)
     }
 
+    /// When a file was written. It is opened for that: network file systems ask their server then.
+    pub(super) fn written(&self, name: &str) -> Option<SystemTime> {
+        self.open_file(name).ok()??.metadata().ok()?.modified().ok()
+    }
+
     fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         // A pipe that somebody put here must not make the server wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | self.links.flags();
@@ -343,7 +348,8 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-fn unique() -> io::Result<u64> {
+/// A number that nobody else draws.
+pub(super) fn unique() -> io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes))

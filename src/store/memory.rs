@@ -20,6 +20,8 @@ struct Content {
     items: BTreeMap<(Group, String), Item>,
     claimed: BTreeSet<String>,
     archived: u64,
+    /// Counts the sets that went live.
+    generation: u64,
 }
 
 #[derive(Default)]
@@ -158,6 +160,17 @@ impl Store for MemoryStore {
 
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         self.file(group, item, aspect, |(_, time)| *time)
+    }
+
+    fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let generation = self.content().generation;
+        Ok((generation > 0).then(|| generation.to_string().into_bytes()))
+    }
+
+    fn bump_generation(&self) -> Result<Vec<u8>, StoreError> {
+        let mut content = self.content();
+        content.generation += 1;
+        Ok(content.generation.to_string().into_bytes())
     }
 
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {

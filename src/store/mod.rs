@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod files;
 mod foreign;
+mod generation;
 mod lock;
 mod memory;
 mod migration;
@@ -106,6 +107,25 @@ pub trait Store: Send + Sync {
 
     /// When a file was written; `None` if it is absent.
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp>;
+
+    /// As [`Store::modified`] for files that others may have written on another machine: it is asked for anew where a
+    /// network file system would answer from memory.
+    fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        self.modified(group, item, aspect)
+    }
+
+    /// A mark that [`Store::bump_generation`] has changed since if it is another one than before; `None` if it never did.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn generation(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Tells all who use the store, on this machine and on others, that a set in [`Group::Live`] was written. Returns the
+    /// mark from now on.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn bump_generation(&self) -> Result<Vec<u8>, StoreError>;
 
     /// Moves an item with all that is in it. Nothing is overwritten.
     ///

@@ -16,6 +16,20 @@ pub(super) fn run(store: &dyn Store) {
     archive_keeps_the_newest(store);
     claims(store);
     responses(store);
+    generations(store);
+}
+
+fn generations(store: &dyn Store) {
+    assert_eq!(store.generation().unwrap(), None);
+    let marks = [0, 1].map(|_| store.bump_generation().unwrap());
+    assert_ne!(marks[0], marks[1]);
+    assert_eq!(store.generation().unwrap().unwrap(), marks[1]);
+    assert!(store.list(Group::Live).unwrap().is_empty(), "it is no set");
+    store.save(Group::Live, MD, &Aspect::LiveJson, b"{}").unwrap();
+    let written = store.written(Group::Live, MD, &Aspect::LiveJson);
+    assert!(written.is_some() && written == store.modified(Group::Live, MD, &Aspect::LiveJson));
+    store.purge(Group::Live, MD).unwrap();
+    assert_eq!(store.written(Group::Live, MD, &Aspect::LiveJson), None);
 }
 
 fn responses(store: &dyn Store) {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::PortError;
-use crate::crypto::{Chain, ChainError, CryptoError, PrivateKey, TlsPair};
+use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};
 use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::registry::vault::to_json;
 use crate::registry::{Validity, live, staged};
@@ -172,6 +172,15 @@ impl Pair {
     }
 }
 
+impl Pair {
+    /// Whether its certificate goes before another: it has not expired, and was issued after that.
+    #[must_use]
+    pub fn goes_before(&self, other: &Certificate, now: Timestamp) -> bool {
+        let leaf = self.chain.leaf();
+        now < leaf.not_after() && leaf.not_before() > other.not_before()
+    }
+}
+
 impl PairDocument {
     fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, BundleError> {
         let kind = || self.kind.clone();
@@ -225,5 +234,12 @@ impl Served {
     #[must_use]
     pub fn has(&self, sha1: &[u8; 20]) -> bool {
         self.pairs.iter().any(|(_, pair)| pair.sha1() == sha1)
+    }
+
+    /// Whether a certificate for this type of key is nothing new: it is the one that it has, or was issued before that.
+    #[must_use]
+    pub fn outdates(&self, spec: &KeySpec, leaf: &Certificate) -> bool {
+        let is_newer = |pair: &TlsPair| pair.summary().validity().0 > leaf.not_before();
+        self.has(&leaf.sha1()) || self.pairs.iter().any(|(own, pair)| own == spec && is_newer(pair))
     }
 }

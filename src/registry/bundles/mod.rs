@@ -6,6 +6,8 @@
 //! every generation of the server, so that children learn which still have connections of an earlier one.
 
 mod bundle;
+mod copied;
+mod foreign;
 mod publish;
 
 use std::collections::HashSet;
@@ -43,6 +45,12 @@ pub struct Bundles {
     seen: AtomicU32,
     /// There is a set that could not be read.
     failed: AtomicBool,
+    /// What children that share nothing have in place of words that they do.
+    own_words: [AtomicU32; foreign::WORDS],
+    /// When the sets of the store were read.
+    opened: OnceLock<Timestamp>,
+    /// The domain whose files in `domains/` are to be looked at next.
+    next_copied: Mutex<usize>,
 }
 
 /// The set of one domain.
@@ -59,6 +67,9 @@ pub struct Slot {
     known: Mutex<Option<[u8; 32]>>,
     /// The span in which all certificates are good that the start has set up.
     started: Option<Validity>,
+    /// When the file was written that was read last.
+    written: foreign::Written,
+    copied: Mutex<copied::Copied>,
 }
 
 /// How a process reads a set.
@@ -71,14 +82,25 @@ enum Reading {
 }
 
 impl Bundles {
-    /// How many counters [`Bundles::open`] takes: one for all domains, and those of single ones.
-    pub const COUNTERS: usize = DOMAINS + 1;
+    /// How many counters [`Bundles::open`] takes: one for all domains, those of single ones, and some for those who look for
+    /// sets of others.
+    pub const COUNTERS: usize = 1 + DOMAINS + foreign::WORDS;
 
     /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
     #[must_use]
     pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
-        let (counters, seen, failed) = (OnceLock::new(), AtomicU32::new(0), AtomicBool::new(false));
-        Self { vault, clock, slots, stapling: None, counters, seen, failed }
+        Self {
+            vault,
+            clock,
+            slots,
+            stapling: None,
+            counters: OnceLock::new(),
+            seen: AtomicU32::new(0),
+            failed: AtomicBool::new(false),
+            own_words: Default::default(),
+            opened: OnceLock::new(),
+            next_copied: Mutex::default(),
+        }
     }
 
     /// Has certificates stapled from when they are served.
@@ -96,6 +118,7 @@ impl Bundles {
             let _ = self.counters.set(counters);
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
+        let _ = self.opened.set(self.clock.now());
         let listed = self.vault.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
         let listed =
             listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));
@@ -140,14 +163,24 @@ impl Bundles {
     /// Reads what others have written, for all domains, and once more what could not be read. Returns for how many there was
     /// something new.
     pub fn refresh(&self) -> usize {
+        self.refresh_some(usize::MAX)
+    }
+
+    /// The same for so many domains at most; the next call goes on.
+    pub fn refresh_some(&self, most: usize) -> usize {
         let (all, failed) = (self.count(0), self.failed.swap(false, Ordering::Relaxed));
         if all == self.seen.load(Ordering::Relaxed) && !failed {
             return 0;
         }
-        let stale = |slot: &&Arc<Slot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
-        let stale = self.slots.iter().flatten().filter(stale);
-        let read = stale.filter(|slot| self.read(slot, &mut lock(&slot.known), Reading::Change)).count();
-        self.seen.store(all, Ordering::Relaxed);
+        let is_stale = |slot: &&Arc<Slot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
+        let mut stale = self.slots.iter().flatten().filter(is_stale);
+        let read = |slot: &&Arc<Slot>| self.read(slot, &mut lock(&slot.known), Reading::Change);
+        let read = stale.by_ref().take(most).filter(read).count();
+        if stale.next().is_none() {
+            self.seen.store(all, Ordering::Relaxed);
+        } else {
+            self.failed.fetch_or(failed, Ordering::Relaxed);
+        }
         read
     }
 
@@ -164,6 +197,7 @@ impl Bundles {
     fn read(&self, slot: &Slot, known: &mut Option<[u8; 32]>, reading: Reading) -> bool {
         // Before the file is read: who writes meanwhile counts after that, and it is read again.
         let count = self.count(slot.counter);
+        slot.written.store(self.written(slot), Ordering::Relaxed);
         let new = match self.vault.store().load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson) {
             Ok(Some(text)) => self.decode(slot, &text, known, reading),
             // Removed by a start that has the same in domains/: what is held stays as good.
@@ -250,6 +284,8 @@ impl Slot {
                 failed: AtomicBool::new(false),
                 known: Mutex::new(None),
                 started: started.common_validity(),
+                written: foreign::Written::default(),
+                copied: Mutex::default(),
             })
         })
     }

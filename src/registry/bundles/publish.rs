@@ -60,17 +60,30 @@ impl Bundles {
             Ok(bundle) => bundle,
             Err(other) => return Ok(other),
         };
+        self.put(position, slot, &bundle, now, ready)
+    }
+
+    /// Writes a set, once `ready` allows that, and has all processes serve it, on this machine and on others.
+    pub(super) fn put(
+        &self,
+        position: usize,
+        slot: &Slot,
+        bundle: &Bundle,
+        now: Timestamp,
+        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+    ) -> Result<Published, PortError> {
         let (name, store) = (slot.md.name.as_str(), self.vault.store());
         let text = bundle.to_json(store.secret())?;
         // What goes out is what is looked at, not what it was made from.
         if let Err(err) = Bundle::from_json(&text, store.secret(), &slot.md, now) {
             return Ok(Published::Unusable(err.to_string()));
         }
-        if let Err(lack) = ready(&bundle) {
+        if let Err(lack) = ready(bundle) {
             return Ok(Published::Unstapled(lack));
         }
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);
+        self.bump();
         let mut known = slot.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.read(slot, &mut known, Reading::Change);
         Ok(Published::Live(bundle.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
@@ -87,6 +100,12 @@ impl Bundles {
         let (mut pairs, mut news) = (Vec::new(), Vec::new());
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
             match staged::verified(vault, md, &spec, now) {
+                // Somebody else has renewed it in between.
+                Ok((_, chain))
+                    if pair_of(live.as_ref(), &spec).is_some_and(|live| live.goes_before(chain.leaf(), now)) =>
+                {
+                    pairs.extend(pair_of(live.as_ref(), &spec).cloned());
+                }
                 Ok((key, chain)) => {
                     news.push(chain.leaf().not_before());
                     pairs.push(Pair { spec, key, chain });
@@ -116,13 +135,14 @@ impl Bundles {
     }
 
     /// The set that is live, as the store has it.
-    fn stored(&self, slot: &Slot, now: Timestamp) -> Option<Bundle> {
+    pub(super) fn stored(&self, slot: &Slot, now: Timestamp) -> Option<Bundle> {
         let store = self.vault.store();
         let text = store.load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson).ok()??;
         Bundle::from_json(&text, store.secret(), &slot.md, now).ok()
     }
 }
 
-fn pair_of<'a>(bundle: Option<&'a Bundle>, spec: &KeySpec) -> Option<&'a Pair> {
+/// The one for a type of key.
+pub(super) fn pair_of<'a>(bundle: Option<&'a Bundle>, spec: &KeySpec) -> Option<&'a Pair> {
     bundle?.pair(spec)
 }

@@ -16,22 +16,26 @@ use crate::registry::world::{World, logged, p256, watch_log};
 use crate::store::Store;
 
 /// A world in which sets go live.
-fn world(names: &[&str]) -> World {
+pub(super) fn world(names: &[&str]) -> World {
     let mut world = World::new(names);
     world.declared.iter_mut().for_each(|one| one.settings.activation = Some(ActivationMode::Live));
     world
 }
 
 /// What the processes of a server share.
-fn counters() -> &'static [AtomicU32] {
+pub(super) fn counters() -> &'static [AtomicU32] {
     (0..Bundles::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }
 
-/// A process of a server that started, as far as that does not change the store.
-fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
+/// The domains.
+pub(super) fn slots(world: &World) -> Vec<Option<Arc<Slot>>> {
     let domains = world.declared.iter().map(|one| Arc::new(one.complete(&Settings::default()).unwrap()));
-    let slots = domains.map(|md| Slot::new(&md, &LiveSet::stored(&world.vault, &md))).collect();
-    let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots);
+    domains.map(|md| Slot::new(&md, &LiveSet::stored(&world.vault, &md))).collect()
+}
+
+/// A process of a server that started, as far as that does not change the store.
+pub(super) fn process(world: &World, counters: &'static [AtomicU32]) -> Bundles {
+    let bundles = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots(world));
     bundles.open(Some(counters));
     bundles
 }
@@ -44,11 +48,11 @@ fn stage(world: &mut World, name: &str) {
     assert!(world.staged_job(name).finished);
 }
 
-fn serial(bundles: &Bundles) -> Option<String> {
+pub(super) fn serial(bundles: &Bundles) -> Option<String> {
     Some(bundles.current(0)?.pairs[0].1.summary().serial_hex())
 }
 
-fn reads(world: &World) -> usize {
+pub(super) fn reads(world: &World) -> usize {
     world.store.count(Call::Load, Group::Live, None)
 }
 
@@ -56,14 +60,14 @@ fn published(bundles: &Bundles, now: Timestamp) -> Published {
     bundles.publish(0, &LiveSet::default(), now).unwrap()
 }
 
-fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
+pub(super) fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
     let key = PrivateKey::generate(spec).unwrap();
     let names: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
     let chain = Chain::from_pem(self_signed(&key, "x", &names, now, 14).unwrap().to_pem().as_bytes()).unwrap();
     Pair { spec: spec.clone(), key, chain }
 }
 
-fn put(world: &World, name: &str, pairs: Vec<Pair>) {
+pub(super) fn put(world: &World, name: &str, pairs: Vec<Pair>) {
     let text = Bundle { ca_url: None, account_url: None, pairs }.to_json(world.store.secret()).unwrap();
     world.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
 }

@@ -1,0 +1,90 @@
+"""MDActivation live, and certificates that are not of the server's own renewals."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from harness.a2md import A2md, a2md
+from harness.httpd import Httpd
+from harness.pebble import Pebble
+from harness.pki import Leaf, Pki
+from harness.sandbox import Access, Sandbox
+
+pytestmark = pytest.mark.module("ours")
+
+NAME = "a.example.org"
+WITHIN = 10.0
+BUSY = 20.0
+"""So long a machine that is busy with other tests may take for what it has to do in that time."""
+
+
+@contextmanager
+def served_in_time(httpd: Httpd, what: str) -> Iterator[None]:
+    """Another certificate is served soon after the block."""
+    before = httpd.served(NAME).leaf
+    yield
+    written = time.monotonic()
+    httpd.wait(lambda: httpd.served(NAME).leaf != before, 60, what)
+    assert time.monotonic() - written < WITHIN + BUSY, what
+
+
+def rename_to(target: Path, source: Path, age: float = 0) -> None:
+    """Replace a file as `install` or `rsync` do, with a time in the past if it is to look old."""
+    new = target.with_suffix(".new")
+    new.write_bytes(source.read_bytes())
+    then = time.time() - age
+    os.utime(new, (then, then))
+    new.rename(target)
+
+
+def put(sandbox: Sandbox, leaf: Leaf) -> Iterator[None]:
+    """Put a set into domains/ in two steps."""
+    rename_to(sandbox.domains(NAME) / "pubcert.secp256r1.pem", leaf.chain_file, age=3600)
+    yield
+    rename_to(sandbox.domains(NAME) / "privkey.secp256r1.pem", leaf.key_file)
+
+
+@pytest.mark.pebble(always_valid=True)
+def test_certificates_of_others_are_served_within_seconds(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, pki: Pki
+) -> None:
+    httpd.config.add("MDActivation live", "MDRenewMode manual", "MDPrivateKeys secp256r1").managed(NAME)
+    httpd.start()
+    assert httpd.get(f"https://{NAME}/").status == 503
+
+    with served_in_time(httpd, "a2md drive"):
+        done = A2md(sandbox, pebble).with_options("-t", "accepted")("drive", "-f", NAME)
+        assert done.code == 0, done
+    assert httpd.served(NAME, ca=pebble.root).verified
+    assert httpd.get(f"https://{NAME}/", ca=pebble.root).status == 200
+    # It can be read and replaced by the server's user.
+    tree = sandbox.tree()
+    assert tree[f"live/{NAME}"] == Access(0o755, "www-data")
+    assert {tree["live/.generation"].mode, tree[f"live/{NAME}/live.json"].mode} == {0o644}
+
+    ca = pki.ca("by hand")
+    leaf = ca.leaf(NAME, not_before=datetime.now(timezone.utc))
+    steps = put(sandbox, leaf)
+    before = httpd.served(NAME).leaf
+    next(steps)
+    httpd.log.expects("MD0041")
+    httpd.wait_log("MD0041")
+    assert httpd.served(NAME).leaf == before
+    with served_in_time(httpd, "both halves"):
+        next(steps, None)
+    assert httpd.served(NAME).leaf.serial == leaf.certificate.serial
+
+    # Another store with the same secret.
+    second = sandbox.save_store()
+    ran = a2md("-d", second, "-a", pebble.directory, "-C", pebble.trust, "-t", "accepted", "drive", "-f", NAME)
+    assert ran.returncode == 0, ran
+    with served_in_time(httpd, "a copy in live/"):
+        rename_to(sandbox.store / "live" / NAME / "live.json", second / "live" / NAME / "live.json", age=3600)
+    assert httpd.served(NAME, ca=pebble.root).verified
