@@ -21,7 +21,7 @@ from .module import Module
 from .ports import accepts
 from .process import Proc
 from .sandbox import Sandbox
-from .tls import Served, handshake
+from .tls import Client, Served, handshake
 from .wait import TimedOut, wait
 
 T = TypeVar("T")
@@ -67,6 +67,8 @@ class Httpd:
         """A command that runs the server, such as strace with its options."""
         self.foreground = False
         """Start as one process that stays, instead of one that tries the configuration and another that serves."""
+        self.alone = False
+        """Start as one process that does everything (`-X`)."""
         self._started: subprocess.Popen[bytes] | None = None
         self.parent: Proc | None = None
 
@@ -81,7 +83,8 @@ class Httpd:
     def start(self) -> Httpd:
         """Start as a daemon and return when it serves."""
         mark = self.log.count(_RUNNING)
-        done = self._run("-D", "FOREGROUND", stays=True) if self.foreground else self._run("-k", "start")
+        stays = ["-X"] if self.alone else ["-D", "FOREGROUND"] if self.foreground else []
+        done = self._run(*stays, stays=True) if stays else self._run("-k", "start")
         if done.ok and self._came_up(mark):
             return self
         self._end_family()
@@ -184,6 +187,10 @@ class Httpd:
         """The chain that a client with this SNI gets; options as in `tls.handshake` (`tls=`, `sigalgs=`, `ca=`)."""
         return handshake(self.config.https_port, name, **options)
 
+    def client(self, tls: str, tickets: bool = True) -> Client:
+        """A TLS client of the https port, whose connections and sessions are kept; arguments as of `tls.Client`."""
+        return Client(self.config.https_port, tls, tickets)
+
     def children(self) -> list[Proc]:
         """The server's child processes."""
         return process.children(self.parent.pid) if self.parent else []
@@ -242,7 +249,9 @@ class Httpd:
             # A process has no command line for a moment while it becomes another program.
             if not self._family() and (self._started is None or self._started.poll() is not None):
                 return "dead"
-            serves = self.log.count(_RUNNING) > mark and accepts(self.config.admin_port)
+            # With -X it does not say that it runs.
+            runs = (self.sandbox.run / "httpd.pid").exists() if self.alone else self.log.count(_RUNNING) > mark
+            serves = runs and accepts(self.config.admin_port)
             return "up" if serves else None
 
         if wait(outcome, 60, "start of httpd") == "dead":
