@@ -210,3 +210,51 @@ def test_one_process_that_does_everything(httpd: Httpd, pebble: Pebble, mpm: str
     httpd.wait_log("MD0036")
     httpd.wait(lambda: httpd.get(f"https://{OLD}/").status == 200, what="page")
     assert httpd.get(f"https://{OLD}/", ca=pebble.root).text == OLD
+
+
+KEYS = {"rsa2048": "rsa2048", "secp384r1": "p384"}
+CHALLENGED = {"both": ["rsa2048", "secp384r1"], "rsa": ["rsa2048"], "ec": ["secp384r1"]}
+STRICT, STRICTER = "strict.example.org", "stricter.example.org"
+
+
+def test_challenges_win_and_hosts_that_ask_for_more_keep_what_they_have(lone_httpd: Httpd, pki: Pki, sandbox: Sandbox) -> None:
+    httpd, config, root = lone_httpd, lone_httpd.config, pki.ca()
+    ca, sets = root.intermediate("Live CA"), LiveSets(httpd)
+    config.add("MDActivation live", "MDRenewMode manual", "MDCAChallenges tls-alpn-01", "Protocols http/1.1 acme-tls/1")
+    for name, kinds in CHALLENGED.items():
+        config.md_set(f"{name}.example.org", f"MDPrivateKeys {' '.join(kinds)}").https(f"{name}.example.org")
+    for name in (STRICT, STRICTER):
+        config.md_set(name, "MDPrivateKeys secp256r1").https(name, "SSLCipherSuite DEFAULT@SECLEVEL=3")
+    before = ca.leaf(STRICT)
+    sets.install(STRICT, before)
+    httpd.start()
+
+    for name, kinds in CHALLENGED.items():
+        host = f"{name}.example.org"
+        live = {kind: ca.leaf(host, key=KEYS[kind]) for kind in kinds}
+        sets.publish(host, *live.values())
+        httpd.wait(lambda: all(_is_one(httpd.served(host).leaf, live) for _ in range(STEADY)), what=host)
+        # There is data for both types, whatever the domain's are.
+        challenges = {kind: ca.leaf(host, key=key) for kind, key in KEYS.items()}
+        for kind, suffix in (("rsa2048", ""), ("secp384r1", ".secp384r1" if "secp384r1" in kinds else ".p-256")):
+            sandbox.put_challenge(host, f"acme-tls-alpn-01-pubcert{suffix}.pem", challenges[kind].cert_file.read_text())
+            sandbox.put_challenge(host, f"acme-tls-alpn-01-privkey{suffix}.pem", challenges[kind].key_file.read_text())
+        for tls, algorithms in (("1.3", None), ("1.2", None), *(("1.2", KINDS[kind]) for kind in kinds)):
+            served = httpd.served(host, tls=tls, sigalgs=algorithms, alpn="acme-tls/1")
+            assert served.alpn == "acme-tls/1" and _is_one(served.leaf, challenges), (host, tls, algorithms)
+            assert _is_one(httpd.served(host, tls=tls, sigalgs=algorithms, alpn="http/1.1").leaf, live), (host, tls, algorithms)
+
+    # An issuer with a key that is good enough for others.
+    weak = root.intermediate("Weak CA", "rsa2048")
+    httpd.log.expects("MD0035")
+    for name in (STRICT, STRICTER):
+        sets.publish(name, weak.leaf(name))
+        httpd.wait(lambda: httpd.served(name) and any(line.has(name) for line in httpd.log.find("MD0035")), what="MD0035")
+    assert {httpd.served(STRICT, tls=tls).leaf for tls in ("1.2", "1.3")} == {before.certificate}
+    assert httpd.get(f"https://{STRICTER}/").status == 503
+    sets.publish(STRICTER, ca.leaf(STRICTER))
+    httpd.wait(lambda: httpd.get(f"https://{STRICTER}/").status == 200, what="page")
+
+
+def _is_one(leaf: Certificate, leaves: dict[str, Leaf]) -> bool:
+    return leaf in [each.certificate for each in leaves.values()]
