@@ -32,6 +32,16 @@ class LiveSets:
         self.write(name, *leaves)
         self.count(name)
 
+    def wait_for_all(self, name: str, *leaves: Leaf, but: frozenset[int] = frozenset()) -> None:
+        """Wait until all children have said that they serve the set, but these. Handshakes in one that reads it have the former."""
+        words = [f"{name}: this process serves what went live", *(leaf.certificate.serial for leaf in leaves)]
+
+        def have_all_said_so() -> bool:
+            said = {line.pid for line in self._httpd.log.find(words[0]) if all(line.has(word) for word in words)}
+            return {proc.pid for proc in self._httpd.children()} <= said | but
+
+        self._httpd.wait(have_all_said_so, what=f"{name} in all children")
+
     def write(self, name: str, *leaves: Leaf) -> None:
         """Write a set that nobody is told of."""
         folder = self._httpd.sandbox.store / "live" / name

@@ -142,12 +142,14 @@ impl Bundles {
             }
         };
         let is_new = new.is_some();
-        if is_new {
+        if let Some(new) = new {
+            let serials: Vec<String> = new.pairs.iter().map(|(_, pair)| pair.summary().serial_hex()).collect();
             let mut served = slot.served.write().unwrap_or_else(PoisonError::into_inner);
-            let former = std::mem::replace(&mut *served, new.map(Arc::new));
+            let former = served.replace(Arc::new(new));
             drop(served);
             // Wiping takes its time, for which no handshake waits.
             drop(former);
+            note!(Debug, "{name}: this process serves what went live, serials {}", serials.join(" "));
         }
         slot.seen.store(count, Ordering::Release);
         is_new
