@@ -165,6 +165,9 @@ class SoakLive:
                 self._say(False, f"children that never served set {number}: {[pid for pid, at in each.items() if at is None]}")
                 continue
             took.append(max(at for at in each.values() if at is not None) - written[serials])
+        if not took:
+            self._say(False, "too few sets to judge how long they take")
+            return
         took.sort()
         tenths = [took[min(len(took) - 1, len(took) * tenth // 10)] for tenth in (0, 5, 9, 10)]
         text = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in zip(("least", "median", "9 of 10", "most"), tenths))
