@@ -35,7 +35,7 @@ NAME = "live.example.org"
 SOON = 2.0
 """Seconds in which the last child has to serve what was written."""
 MAX_GROWTH = 1.0
-"""KB per change and child, from the first tenth on."""
+"""KB per change of the largest child, from the first tenth on."""
 GENERATIONS = 8
 PAUSE = 0.05
 """Seconds between two changes by hand: far more often than handshakes come to a child that has nothing to do."""
@@ -177,6 +177,8 @@ class SoakLive:
         """Sets of several CAs in turn: a chain of one generation with a leaf of another leads nowhere."""
         httpd = self._server(world.httpd(mpm=MPM), "MDPrivateKeys rsa2048 secp256r1", "MDRenewMode manual")
         httpd.config.log_level = "warn"
+        # Else each thread has a heap of its own, of which each takes hundreds of changes to find its size.
+        httpd.env["MALLOC_ARENA_MAX"] = "1"
         sets, roots = LiveSets(httpd), world.sandbox.root / "roots.pem"
         cas = [world.pki.ca(f"Root {number}").intermediate(f"CA {number}") for number in range(GENERATIONS)]
         roots.write_text("".join(ca.parent.certificate.pem for ca in cas if ca.parent))

@@ -25,8 +25,9 @@ const _: sys::md_rs_certify_fn = Some(md_rs_certify);
 const STAPLED: c_int = 0;
 const NOTHING: c_int = 3;
 
-/// What a callback for certificates tells OpenSSL: the handshake goes on.
+/// What a callback for certificates tells OpenSSL: the handshake goes on, or ends.
 const GO_ON: c_int = 1;
+const END: c_int = 0;
 
 /// A TLS host whose status requests come to us.
 struct StatusRequests {
@@ -137,42 +138,33 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
         if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
             return Ok(GO_ON);
         }
-        let is_on_placeholder = match live::certify(server)? {
+        match live::certify(server)? {
+            Certify::AsStarted => Ok(GO_ON),
             // SAFETY: as above.
-            Certify::Set(set) if unsafe { use_set(ssl, &set) } => {
-                if server.config()?.host.has_placeholder() {
-                    // SAFETY: as above.
-                    unsafe { sys::md_shim_ssl_clear_certificates(ssl) };
-                    // SAFETY: as above. What was taken once is taken again.
-                    unsafe { use_set(ssl, &set) };
-                }
-                false
+            Certify::Set(set) => Ok(if unsafe { use_set(ssl, &set) } { GO_ON } else { END }),
+            Certify::Placeholder => {
+                // SAFETY: as above.
+                unsafe { sys::md_shim_ssl_forget_session(ssl) };
+                // SAFETY: as above.
+                let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
+                // SAFETY: mod_ssl keeps the live connection there.
+                live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
+                Ok(GO_ON)
             }
-            Certify::Set(set) => {
-                live::tell_refused(server, &set)?;
-                server.config()?.host.has_placeholder()
-            }
-            Certify::AsStarted => false,
-            Certify::Placeholder => true,
-        };
-        if is_on_placeholder {
-            // SAFETY: as above.
-            unsafe { sys::md_shim_ssl_forget_session(ssl) };
-            // SAFETY: as above.
-            let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
-            // SAFETY: mod_ssl keeps the live connection there.
-            live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
         }
-        Ok(GO_ON)
     })
 }
 
-/// Has the handshake use these certificates in place of those that the host has had since its start for the same types of
-/// key. `false` if OpenSSL does not take one, which then stays as it is: the host asks for more security than all do.
+/// Has the handshake use these certificates only; where there is none for a type of key, those that the host has had since its
+/// start. `false` if OpenSSL does not take one.
 ///
 /// # Safety
 /// `ssl` is the state of a handshake that this thread is in.
 unsafe fn use_set(ssl: *mut sys::SSL, set: &Served) -> bool {
+    if set.is_whole {
+        // SAFETY: the caller's promise.
+        unsafe { sys::md_shim_ssl_clear_certificates(ssl) };
+    }
     set.pairs.iter().map(|(_, pair)| pair.pointers()).all(|pointers| {
         // SAFETY: the caller's promise; live objects, of which OpenSSL takes references of its own.
         unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) != 0 }

@@ -51,19 +51,6 @@ pub fn mark_placeholder(connection: Connection<'_>) {
     connection.set_note(ON_PLACEHOLDER);
 }
 
-/// OpenSSL does not take the set for this host: what the start has set up is served. Said once per set and process.
-pub fn tell_refused(server: Server<'_>, set: &Served) -> Result<(), Null> {
-    if set.is_first_refusal() {
-        let host = server.name().unwrap_or_default();
-        report!(
-            MD0035,
-            "{host}: OpenSSL does not take what is live, and what was there at the start is served; if the host sets SECLEVEL, a \
-             key or signature in the chain is below it"
-        );
-    }
-    Ok(())
-}
-
 /// Whether a request on this connection comes under a certificate that clients can trust, though the host began with a
 /// placeholder. A connection that began on that stays as it is; nobody resumes its session.
 pub fn is_trusted(server: Server<'_>, connection: Connection<'_>) -> Result<bool, Null> {

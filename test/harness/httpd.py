@@ -65,10 +65,10 @@ class Httpd:
         self.env: dict[str, str] = {}
         self.prefix: list[str] = []
         """A command that runs the server, such as strace with its options."""
+        self.arguments: list[str] = []
+        """Further arguments of httpd."""
         self.foreground = False
         """Start as one process that stays, instead of one that tries the configuration and another that serves."""
-        self.alone = False
-        """Start as one process that does everything (`-X`)."""
         self._started: subprocess.Popen[bytes] | None = None
         self.parent: Proc | None = None
 
@@ -83,8 +83,7 @@ class Httpd:
     def start(self) -> Httpd:
         """Start as a daemon and return when it serves."""
         mark = self.log.count(_RUNNING)
-        stays = ["-X"] if self.alone else ["-D", "FOREGROUND"] if self.foreground else []
-        done = self._run(*stays, stays=True) if stays else self._run("-k", "start")
+        done = self._run("-D", "FOREGROUND", stays=True) if self.foreground else self._run("-k", "start")
         if done.ok and self._came_up(mark):
             return self
         self._end_family()
@@ -226,7 +225,7 @@ class Httpd:
         # The output goes to a file: a pipe would stay open as long as the daemon.
         console = self.sandbox.logs / "console"
         with console.open("w+") as out:
-            command = [*self.prefix, binary(), "-d", str(self.sandbox.root), "-f", conf, *args]
+            command = [*self.prefix, binary(), "-d", str(self.sandbox.root), "-f", conf, *self.arguments, *args]
             httpd = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -249,8 +248,9 @@ class Httpd:
             # A process has no command line for a moment while it becomes another program.
             if not self._family() and (self._started is None or self._started.poll() is not None):
                 return "dead"
-            # With -X it does not say that it runs.
-            runs = (self.sandbox.run / "httpd.pid").exists() if self.alone else self.log.count(_RUNNING) > mark
+            # A server of one process does not say that it runs, and has a number before it serves.
+            pid = self.sandbox.run / "httpd.pid"
+            runs = self.log.count(_RUNNING) > mark or ("-X" in self.arguments and pid.exists() and pid.stat().st_size > 0)
             serves = runs and accepts(self.config.admin_port)
             return "up" if serves else None
 

@@ -32,17 +32,16 @@ class Leaf:
 class Ca:
     """A certificate authority: a root, or below another one."""
 
-    def __init__(self, folder: Path, name: str, parent: Ca | None = None, key: str = "p256") -> None:
+    def __init__(self, folder: Path, name: str, parent: Ca | None = None) -> None:
         self._folder, self.name, self.parent = folder, name, parent
-        self.key = _new_key(key)
+        self.key: Key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = Certificate(self._certify_self())
         self.cert_file = folder / f"{_file(name)}.pem"
         self.cert_file.write_text(self.certificate.pem)
         self._count = 0
 
-    def intermediate(self, name: str, key: str = "p256") -> Ca:
-        """One below this one; `key` as of `leaf`."""
-        return Ca(self._folder, name, self, key)
+    def intermediate(self, name: str) -> Ca:
+        return Ca(self._folder, name, self)
 
     def leaf(
         self,

@@ -1,7 +1,5 @@
 //! A set of keys and certificates that is served before a start has put it into `domains/`, and the document it is kept in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +147,6 @@ pub struct Served {
     pub pairs: Vec<(KeySpec, TlsPair)>,
     /// There is one for each type of key. Else those stay that the TLS host has had since the start.
     pub is_whole: bool,
-    is_refused: AtomicBool,
 }
 
 impl Served {
@@ -161,13 +158,7 @@ impl Served {
         let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
         let pairs = bundle.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
         let is_whole = pairs.len() == md.key_specs().0.len();
-        Ok(Self { ca_url: bundle.ca_url.clone(), pairs, is_whole, is_refused: AtomicBool::new(false) })
-    }
-
-    /// A host cannot use it: whether that is the first time.
-    #[must_use]
-    pub fn is_first_refusal(&self) -> bool {
-        !self.is_refused.swap(true, Ordering::Relaxed)
+        Ok(Self { ca_url: bundle.ca_url.clone(), pairs, is_whole })
     }
 
     /// Whether it is this certificate that it has, whatever the type of key.
