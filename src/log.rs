@@ -207,6 +207,7 @@ messages! {
     MD0034 Warning "children do not learn of new OCSP responses"
     MD0035 Warning "a set that is to be served without a restart cannot be used"
     MD0036 Notice "new certificates are served without a restart"
+    MD0037 Warning "new certificates wait for a staple before they are served"
 }
 
 #[cfg(test)]

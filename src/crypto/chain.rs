@@ -107,9 +107,10 @@ pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
 }
 
 fn decode(body: &[u8]) -> Option<Vec<u8>> {
-    let body: Zeroizing<Vec<u8>> =
-        body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>().into();
-    std::str::from_utf8(&body).ok().and_then(|body| openssl::base64::decode_block(body).ok())
+    // It may be a key: a buffer that grows would leave pieces of it behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
+    body.split(u8::is_ascii_whitespace).for_each(|line| text.extend_from_slice(line));
+    std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok())
 }
 
 impl Iterator for PemBlocks<'_> {
@@ -138,7 +139,7 @@ impl PemBlocks<'_> {
 }
 
 fn split_once<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(mark.len()).position(|window| window == mark)?;
+    let at = text.windows(mark.len()).position(|window| window[0] == mark[0] && window == mark)?;
     Some((&text[..at], &text[at + mark.len()..]))
 }
 

@@ -24,6 +24,9 @@ use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
 /// How often it is looked whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long a request for a response may take while certificates wait for it to go live.
+const AHEAD: Duration = Duration::from_secs(5);
+
 /// Takes a certificate of a TLS host, given as PEM with its issuer after it. Whether it is ours to staple.
 pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
     ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
@@ -71,16 +74,17 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
         None => report!(MD0034, "no shared memory: new OCSP responses reach all children at the next restart only"),
     }
     let route = Route::to_responders(&registry.globals);
-    let client = move |cancel: &Cancel| client(&route, cancel);
+    let ahead = route.clone();
+    stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
+    let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
     let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)
 }
 
-fn client(route: &Route, cancel: &Cancel) -> Arc<dyn HttpClient> {
-    let limits =
-        CurlSettings { connect_timeout: ocsp::CONNECT_TIMEOUT, timeout: ocsp::TIMEOUT, ..CurlSettings::default() };
+fn client(route: &Route, [connect_timeout, timeout]: [Duration; 2], cancel: &Cancel) -> Arc<dyn HttpClient> {
+    let limits = CurlSettings { connect_timeout, timeout, ..CurlSettings::default() };
     Arc::new(CurlClient::new(route.settings(limits), cancel.clone()))
 }
 

@@ -73,7 +73,7 @@ pub use schedule::Validity;
 pub use staged::{facts as staged_facts, report as staged_report};
 pub use staged_view::{StagedView, StagedViews};
 pub use stapling::word as revocation_word;
-pub use stapling::{OTHER, OcspClient, Sha1, Staple, StapleView, Stapling, StaplingWork};
+pub use stapling::{OTHER, OcspClient, Sha1, Staple, StapleView, Stapling, StaplingWork, Unstapled};
 pub use suitable::reachability;
 pub use turn::is_ca_gone;
 pub use vault::{Vault, to_json};
@@ -327,30 +327,38 @@ impl Setup {
     /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
     /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
     pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
-        let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
+        let (is_stapled, md) = (self.staples(position, stapling, others), self.domain_at(position));
         let mut primer = self.primer.borrow_mut();
-        match (self.staples(position, stapling, others), md) {
+        match (is_stapled, md) {
             (true, md) => primer.prime(md, pem),
             (false, Some(md)) if md.must_staple => primer.tell_unstapled(md, pem),
             _ => false,
         }
     }
 
-    /// Whether it is us who staple certificates of the host at `position`; the rest as for [`Setup::prime`].
+    /// Whether it is us who staple certificates of the host at `position`; the rest as for [`Setup::prime`]. What goes live for
+    /// it is stapled as well then.
     #[must_use]
     pub fn staples(&self, position: usize, stapling: Option<bool>, others: Option<bool>) -> bool {
         let only = match self.assigned.get(position).map_or(&[][..], Vec::as_slice) {
             [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
             _ => None,
         };
-        stapling::is_stapled(only, stapling, others)
+        let is_stapled = stapling::is_stapled(only, stapling, others);
+        if let Some(md) = self.domain_at(position).filter(|md| is_stapled && bundles::goes_live(md)) {
+            self.primer.borrow_mut().expect(md);
+        }
+        is_stapled
     }
 
     /// Whether sets of the domain that the host at `position` gets its certificates from go live.
     #[must_use]
     pub fn goes_live(&self, position: usize) -> bool {
-        let md = self.assigned.get(position).and_then(|assigned| self.domains.get(*assigned.first()?));
-        md.is_some_and(bundles::goes_live)
+        self.domain_at(position).is_some_and(bundles::goes_live)
+    }
+
+    fn domain_at(&self, position: usize) -> Option<&ManagedDomain> {
+        self.domains.get(*self.assigned.get(position)?.first()?)
     }
 
     /// Sees to it that the domain has placeholders.
@@ -407,7 +415,7 @@ impl Setup {
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
         let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
+        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots).stapled_by(&stapling);
         let (bundles, tells) = (Arc::new(bundles), true);
         Ok(Registry {
             vault,
@@ -426,7 +434,13 @@ impl Setup {
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {
-        let primer = self.primer.take();
+        let mut primer = self.primer.take();
+        let offered = |name: &DomainName| {
+            let (_, live) = self.looked_at.get_mut().get(name)?;
+            Some((name.clone(), live.certificates.iter().flatten().map(Summary::sha256_fingerprint).collect()))
+        };
+        let offered = primer.expected().iter().filter_map(offered).collect();
+        primer.offered(&offered);
         let stapling = primer.finish(&self.vault, &self.clock, &self.globals, self.is_restart);
         if !self.read_only {
             stapling.clean_up(&self.globals);

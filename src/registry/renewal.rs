@@ -11,7 +11,7 @@ use super::events::Event;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal};
 use super::turn::{self, Turn};
-use super::{Advice, Entry, Published, Registry};
+use super::{Advice, Bundle, Entry, Published, Registry, Unstapled};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -31,6 +31,7 @@ pub struct Renewal {
     known: Authorities,
     /// When the last step was taken.
     stepped: Timestamp,
+    cancel: Cancel,
     /// Kept for what its drop does, after everything else.
     _claim: Claim,
 }
@@ -96,12 +97,13 @@ impl Renewal {
         if is_complete && entry.is_live(&staged::leaves(&registry.vault, &md)) && entry.renew_at(&advice, now) <= now {
             journal.start_over()?;
         } else if is_complete {
-            go_live(position, &mut journal, registry, now);
+            let live_at = go_live(position, &mut journal, registry, cancel, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
                 tell_renewed(&mut journal, registry, now);
                 journal.save_job()?;
             }
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
+            let again = [again, live_at].into_iter().flatten().min();
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
         }
         tell_why(entry, &advice, now);
@@ -137,6 +139,7 @@ impl Renewal {
             driver,
             known: turn.known,
             stepped: now,
+            cancel: cancel.clone(),
             _claim: claim,
         })))
     }
@@ -202,7 +205,7 @@ impl Renewal {
         look
     }
 
-    /// Returns when the administrator is to be told, if that is not at once.
+    /// Returns when the administrator is to be told, or the certificates go live, if that is not at once.
     fn succeeded(&mut self, now: Timestamp) -> Option<Timestamp> {
         let facts = staged::facts(&self.registry.vault, &self.md);
         let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
@@ -230,12 +233,13 @@ impl Renewal {
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
+        let mut live_at = None;
         if is_ready {
-            go_live(self.position, journal, &self.registry, now);
+            live_at = go_live(self.position, journal, &self.registry, &self.cancel, now);
             journal.save_for_commands();
             tell_renewed(journal, &self.registry, now);
         }
-        journal.job.next_run
+        [journal.job.next_run, live_at].into_iter().flatten().min()
     }
 
     fn failed(&mut self, err: &AcmeError, now: Timestamp, delay: impl Fn(u32, bool) -> SignedDuration) -> Timestamp {
@@ -293,28 +297,49 @@ fn tell_next(job: &Job, next: Timestamp, now: Timestamp) {
 }
 
 /// Has the server use what is staged, if it is to do so without a start. What is served stays if that fails, and the next start
-/// uses what is staged.
-fn go_live(position: usize, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
-    if !registry.bundles.is_live(position) {
-        return;
+/// uses what is staged. Returns when to try again, if something may have changed by then.
+fn go_live(
+    position: usize,
+    journal: &mut StagedJournal,
+    registry: &Registry,
+    cancel: &Cancel,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // A server has a staple for what goes live; a program beside it has none, and leaves to it what must not be without.
+    if !registry.bundles.is_live(position) || !registry.tells && journal.domain().must_staple {
+        return None;
     }
     let name = journal.domain().name.clone();
     // It tells that the renewal has ended.
     if let Err(err) = journal.save_job() {
-        return report!(MD0035, err.status; "{name}: goes live at the next start only: {err}");
+        report!(MD0035, err.status; "{name}: goes live at the next start only: {err}");
+        return None;
     }
-    match registry.bundles.publish(position, &registry.entries[position].live, now) {
+    let entry = &registry.entries[position];
+    let staple =
+        |bundle: &Bundle| registry.stapling.fetch_ahead(&entry.md, bundle.pairs.iter().map(|pair| &pair.chain), cancel);
+    match registry.bundles.publish_if(position, &entry.live, now, staple) {
         Ok(Published::Live(certificates)) => {
             report!(MD0036, "{name}: its new certificates are live");
             // That a command fails does not make them less live, and is in the log.
             let _ = journal.raise(Event::Activated, &certificates.into_iter().map(Some).collect::<Vec<_>>());
         }
-        Ok(Published::Nothing | Published::NotBefore(_)) => {}
+        Ok(Published::Nothing | Published::NotBefore(_) | Published::Unstapled(Unstapled::Cancelled)) => {}
+        Ok(Published::Unstapled(lack @ Unstapled::NoResponse { failures, .. })) => {
+            let next = now + schedule::back_off(failures, false, registry.globals.retry_delay, 0.5);
+            let at = time::format_gmt(next);
+            report!(MD0037, "{name}: what is staged does not go live yet: {lack}; next attempt at {at}");
+            return Some(next);
+        }
+        Ok(Published::Unstapled(lack @ Unstapled::Off)) => {
+            report!(MD0037, "{name}: what is staged goes live at the next start only: {lack}");
+        }
         Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
             report!(MD0035, "{name}: what is staged does not go live: {reason}");
         }
         Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
     }
+    None
 }
 
 /// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.

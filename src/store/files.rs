@@ -337,7 +337,8 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     if metadata.len() > MAX_SIZE {
         return Err(io::Error::other("it is too large"));
     }
-    let mut data = Vec::new();
+    // One more than is there: the end is seen without growing, and a key is in one place of the memory only.
+    let mut data = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
     file.take(MAX_SIZE).read_to_end(&mut data)?;
     Ok(data)
 }

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from .pki import Ca, Leaf
+from .certificate import Certificate
+from .pki import Ca, Issuer, Leaf
 
 _STATUS = {
     "good": ocsp.OCSPCertStatus.GOOD,
@@ -36,7 +37,8 @@ class Request:
 class Answer:
     """What to say about one certificate."""
 
-    leaf: Leaf
+    certificate: Certificate | None
+    """None: the one asked for, whichever that is."""
     status: str = "good"
     """`good`, `revoked` or `unknown`."""
     age: timedelta = timedelta(minutes=1)
@@ -50,19 +52,22 @@ class Answer:
     nonce: str = "echo"
     """`echo` the request's, `none`, or a `wrong` one."""
 
-    def der(self, issuer: Ca, request: ocsp.OCSPRequest) -> bytes:
+    def der(self, issuer: Ca | Issuer, request: ocsp.OCSPRequest) -> bytes:
         start = datetime.now(UTC) - self.age
         revoked = start - timedelta(days=1) if self.status == "revoked" else None
-        builder = ocsp.OCSPResponseBuilder().add_response(
-            cert=(self.instead or self.leaf).certificate.x509,
-            issuer=issuer.certificate.x509,
-            algorithm=request.hash_algorithm,
-            cert_status=_STATUS[self.status],
-            this_update=start,
-            next_update=start + self.life if self.life is not None else None,
-            revocation_time=revoked,
-            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
-        )
+        builder, certificate = ocsp.OCSPResponseBuilder(), self.instead.certificate if self.instead else self.certificate
+        what: dict[str, Any] = {
+            "algorithm": request.hash_algorithm,
+            "cert_status": _STATUS[self.status],
+            "this_update": start,
+            "next_update": start + self.life if self.life is not None else None,
+            "revocation_time": revoked,
+            "revocation_reason": x509.ReasonFlags.key_compromise if revoked else None,
+        }
+        if certificate:
+            builder = builder.add_response(certificate.x509, issuer.certificate.x509, **what)
+        else:
+            builder = builder.add_response_by_hash(request.issuer_name_hash, request.issuer_key_hash, request.serial_number, **what)
         signer = self.signer or issuer
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate.x509)
         if isinstance(signer, Leaf):
@@ -77,10 +82,12 @@ class Answer:
 class Responder:
     """A responder for the certificates of one CA, on a thread; it does not know a certificate until told."""
 
-    def __init__(self, ca: Ca, port: int) -> None:
+    def __init__(self, ca: Ca | Issuer | None, port: int) -> None:
         self.ca, self.port = ca, port
+        """The authority may come later, as one that has the responder's URL in its settings does."""
         self.requests: list[Request] = []
         self._answers: dict[int, Answer] = {}
+        self._otherwise: Answer | None = None
         self._raw: tuple[int, bytes] | None = None
         self._open = threading.Event()
         self._open.set()
@@ -92,10 +99,16 @@ class Responder:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def says(self, leaf: Leaf, status: str = "good", **how: Any) -> Responder:
+    def says(self, leaf: Leaf | Certificate, status: str = "good", **how: Any) -> Responder:
         """Answer for this certificate from now on, and no more in bytes; `how` are the fields of `Answer`."""
         self._raw = None
-        self._answers[leaf.certificate.x509.serial_number] = replace(Answer(leaf, status), **how)
+        certificate = leaf.certificate if isinstance(leaf, Leaf) else leaf
+        self._answers[certificate.x509.serial_number] = replace(Answer(certificate, status), **how)
+        return self
+
+    def says_of_others(self, status: str | None, **how: Any) -> Responder:
+        """Answer for all certificates that it was not told of; None: it does not know them."""
+        self._otherwise = replace(Answer(None, status), **how) if status else None
         return self
 
     def says_raw(self, body: bytes, http_status: int = 200) -> Responder:
@@ -123,8 +136,8 @@ class Responder:
         self._open.wait()
         if self._raw:
             return self._raw
-        answer = self._answers.get(request.serial_number)
-        if answer is None:
+        answer = self._answers.get(request.serial_number, self._otherwise)
+        if answer is None or self.ca is None:
             refused = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.UNAUTHORIZED)
             return 200, refused.public_bytes(serialization.Encoding.DER)
         return 200, answer.der(self.ca, request)

@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from .certificate import Certificate
 from .dns import Dns
 from .http import Response, request
 from .module import BUILD, REPO, Missing
 from .named import Named
-from .pki import Ca
+from .pki import Ca, Issuer, Key
 from .ports import Ports
 from .process import Service
 from .sandbox import Sandbox
@@ -113,6 +115,12 @@ class Pebble:
 
     def intermediates(self) -> list[Certificate]:
         return self._certificates("intermediates")
+
+    def issuer(self) -> Issuer:
+        """What signs its certificates, for a responder at `ocsp_url`. It tells of keys that are `rsa` only."""
+        key = serialization.load_pem_private_key(self._manage("intermediate-keys/0").text.encode(), None)
+        assert isinstance(key, Key)
+        return Issuer(self.intermediates()[0], key)
 
     def set_ari(self, cert: Certificate, start: datetime, end: datetime, explanation: str | None = None) -> None:
         """From now on suggest this renewal window for a certificate (RFC 9773)."""

@@ -29,6 +29,14 @@ class Leaf:
     chain_file: Path
 
 
+@dataclass(frozen=True)
+class Issuer:
+    """What another program's authority signs with."""
+
+    certificate: Certificate
+    key: Key
+
+
 class Ca:
     """A certificate authority: a root, or below another one."""
 

@@ -97,8 +97,8 @@ class World:
         self.servers.append(httpd)
         return httpd
 
-    def responder(self, ca: Ca) -> Responder:
-        """Start an OCSP responder for the certificates of a CA."""
+    def responder(self, ca: Ca | None = None) -> Responder:
+        """Start an OCSP responder for the certificates of a CA; without one, set `ca` later."""
         responder = Responder(ca, Ports.mine().take())
         self._responders.append(responder)
         return responder

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use super::Stapling;
 use super::vault::Vault;
 use crate::clock::Clock;
 use crate::crypto::sha256;
@@ -32,6 +33,8 @@ pub struct Bundles {
     clock: Arc<dyn Clock>,
     /// One entry for each domain, `None` where sets do not go live.
     slots: Vec<Option<Arc<Slot>>>,
+    /// Who staples what is served.
+    stapling: Option<Arc<Stapling>>,
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
@@ -56,7 +59,13 @@ impl Bundles {
     /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
     #[must_use]
     pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
-        Self { vault, clock, slots, counters: OnceLock::new(), seen: AtomicU32::new(0) }
+        Self { vault, clock, slots, stapling: None, counters: OnceLock::new(), seen: AtomicU32::new(0) }
+    }
+
+    /// Has certificates stapled from when they are served.
+    #[must_use]
+    pub fn stapled_by(self, stapling: &Arc<Stapling>) -> Self {
+        Self { stapling: Some(Arc::clone(stapling)), ..self }
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
@@ -163,7 +172,13 @@ impl Bundles {
         }
         let secret = self.vault.store().secret();
         let bundle = Bundle::from_json(text, secret, &slot.md, self.clock.now()).map_err(|err| err.to_string());
-        let served = bundle.and_then(|bundle| Served::new(&bundle, &slot.md).map_err(|err| err.to_string()));
+        let served = bundle.and_then(|bundle| {
+            let served = Served::new(&bundle, &slot.md).map_err(|err| err.to_string())?;
+            if let Some(stapling) = &self.stapling {
+                stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
+            }
+            Ok(served)
+        });
         served
             .inspect_err(|reason| {
                 report!(MD0035, "{}: the set in live/ cannot be served, the one before stays: {reason}", slot.md.name);
@@ -207,10 +222,9 @@ impl Slot {
     }
 }
 
-/// Whether sets of the domain go live. Files of the administrator are left to him, and staples are for certificates of the
-/// start, without which clients refuse those that ask for them.
+/// Whether sets of the domain go live. Files of the administrator are left to him.
 pub(super) fn goes_live(md: &ManagedDomain) -> bool {
-    md.activation == ActivationMode::Live && !md.is_static() && !md.must_staple
+    md.activation == ActivationMode::Live && !md.is_static()
 }
 
 /// The counter of a domain: the same in every process, generation and release. The first is that of all.

@@ -8,6 +8,7 @@ use super::{Bundle, Bundles, Pair, Slot};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::model::{Job, KeySpec, ManagedDomain, State};
+use crate::registry::Unstapled;
 use crate::registry::live::LiveSet;
 use crate::registry::staged::{self, Unusable};
 use crate::registry::vault::port_error;
@@ -22,6 +23,8 @@ pub enum Published {
     Nothing,
     /// It is served from this moment on, if somebody asks again then.
     NotBefore(Timestamp),
+    /// It waits for a response that clients insist on.
+    Unstapled(Unstapled),
     /// It is not complete, for this reason.
     Incomplete(String),
     /// It cannot be served, for this reason.
@@ -31,13 +34,27 @@ pub enum Published {
 impl Bundles {
     /// Has all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
     /// (`MDActivationDelay`, and the dates of the certificates). `started` is what the server has set up at its start. The caller
-    /// has the claim on the staging directory, and has seen to staples.
+    /// has the claim on the staging directory.
     ///
-    /// What is served stays in every other case.
+    /// What is served stays in every other case. Staples are fetched once it is served.
     ///
     /// # Errors
     /// If the set cannot be written.
     pub fn publish(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
+        self.publish_if(position, started, now, |_| Ok(()))
+    }
+
+    /// The same, after everything is ready to staple the set, which is told to `ready`.
+    ///
+    /// # Errors
+    /// As for [`Bundles::publish`].
+    pub fn publish_if(
+        &self,
+        position: usize,
+        started: &LiveSet,
+        now: Timestamp,
+        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+    ) -> Result<Published, PortError> {
         let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
         let bundle = match self.assemble(slot, started, now) {
             Ok(bundle) => bundle,
@@ -48,6 +65,9 @@ impl Bundles {
         // What goes out is what is looked at, not what it was made from.
         if let Err(err) = Bundle::from_json(&text, store.secret(), &slot.md, now) {
             return Ok(Published::Unusable(err.to_string()));
+        }
+        if let Err(lack) = ready(&bundle) {
+            return Ok(Published::Unstapled(lack));
         }
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);

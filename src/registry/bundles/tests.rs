@@ -129,13 +129,12 @@ fn only_domains_that_have_changed_are_read_again() {
 
 #[test]
 fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
-    let (mut world, counters) = (world(&["restart.mode.test", "static.mode.test", "staple.mode.test"]), counters());
+    let (mut world, counters) = (world(&["restart.mode.test", "static.mode.test"]), counters());
     world.declared[0].settings.activation = Some(ActivationMode::Restart);
     world.declared[1].settings.cert_files = vec!["/none".to_owned()];
     world.declared[1].settings.key_files = vec!["/none".to_owned()];
-    world.declared[2].settings.must_staple = Some(true);
     let bundles = process(&world, counters);
-    assert!(bundles.is_empty() && !(0..3).any(|position| bundles.is_live(position)));
+    assert!(bundles.is_empty() && !(0..2).any(|position| bundles.is_live(position)));
     assert_eq!(published(&bundles, world.clock.now()), Published::Nothing);
 }
 

@@ -2,32 +2,37 @@
 //!
 //! A start primes every certificate and reads the responses of the store. One process fetches what is due, writes it to the
 //! store and raises a signal in memory that all processes share; the others read again what was signalled. A handshake
-//! looks one certificate up in a table that never changes and takes the lock of that one entry in its own process.
+//! looks one certificate up in a table, which changes only when certificates go live, and takes the lock of that one entry.
+//! Who makes certificates go live has their responses in the store before; each process adopts both when it reads the set.
 
+mod ahead;
 mod must_staple;
 mod primed;
 mod queue;
 mod report;
 mod stored;
+mod table;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::{SignedDuration, Timestamp};
 
 use self::report::Reports;
 use self::stored::Found;
+use self::table::Table;
 use super::vault::Vault;
 use crate::clock::Clock;
-use crate::crypto::{Certificate, OcspIssuer, Revocation, Summary};
+use crate::crypto::{Certificate, Chain, OcspIssuer, Revocation, Summary};
 use crate::log::{note, report};
-use crate::model::{DomainName, Globals, Job, Window, time};
+use crate::model::{DomainName, Globals, Job, ManagedDomain, Window, time};
 use crate::ocsp::Validity;
 use crate::store::{Aspect, Group};
 
+pub use ahead::Unstapled;
 pub(super) use primed::{Primer, is_stapled};
 pub use stored::word;
 pub use work::{OcspClient, StaplingWork};
@@ -37,6 +42,9 @@ pub const OTHER: &str = "other";
 
 /// What `MDStaplingKeepResponse` means by a whole.
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How many counters there are for certificates that go live. Two may have the same one, and are then read once more.
+const LIVE_SIGNALS: usize = 1 << 10;
 
 /// SHA-1 of a certificate's DER, by which the TLS module asks.
 pub type Sha1 = [u8; 20];
@@ -75,12 +83,20 @@ pub struct Stapling {
     clock: Arc<dyn Clock>,
     /// `MDStaplingRenewWindow`
     window: Window,
-    entries: Vec<Entry>,
-    by_sha1: HashMap<Sha1, usize>,
-    by_owner: HashMap<String, Vec<usize>>,
+    /// Locked for as long as it takes to look or to write, and never while files are read.
+    table: RwLock<Table>,
+    /// Domains whose certificates are stapled also if they go live.
+    goes_live: HashSet<DomainName>,
+    /// How many certificates the start had.
+    primed: usize,
     /// The server has run before.
     is_restart: bool,
-    /// One counter for all, and one for each entry: how often a response was fetched.
+    /// How this process asks for responses before certificates go live.
+    client: OnceLock<OcspClient>,
+    /// How often in a row that failed for a domain that waits for it.
+    waits: Mutex<HashMap<DomainName, u32>>,
+    /// One counter for all, one for each entry of the start, and those of entries that went live: how often a response was
+    /// fetched.
     signals: OnceLock<&'static [AtomicU32]>,
     /// The first counter when this process last looked.
     seen: AtomicU32,
@@ -91,6 +107,14 @@ pub struct Stapling {
 
 /// One certificate. Only what is held of its response changes.
 struct Entry {
+    /// Its number in the table.
+    index: usize,
+    /// The place of its counter.
+    signal: usize,
+    /// It is no certificate of the start.
+    went_live: bool,
+    /// The start has offered it to the hosts of its domain.
+    is_managed: bool,
     owner: Option<DomainName>,
     sha1: Sha1,
     leaf: Certificate,
@@ -115,7 +139,7 @@ struct Held {
 
 impl fmt::Debug for Stapling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stapling of {} certificates", self.entries.len())
+        write!(f, "Stapling of {} certificates", self.table().len())
     }
 }
 
@@ -144,20 +168,24 @@ impl Entry {
 }
 
 impl Stapling {
-    fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, window: Window, entries: Vec<Entry>, is_restart: bool) -> Self {
-        let by_sha1 = entries.iter().enumerate().map(|(index, entry)| (entry.sha1, index)).collect();
-        let mut by_owner: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, entry) in entries.iter().enumerate() {
-            by_owner.entry(entry.owner().to_owned()).or_default().push(index);
-        }
+    fn new(
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        window: Window,
+        entries: Vec<Entry>,
+        goes_live: HashSet<DomainName>,
+        is_restart: bool,
+    ) -> Self {
         Self {
             vault,
             clock,
             window,
-            entries,
-            by_sha1,
-            by_owner,
+            primed: entries.len(),
+            table: RwLock::new(Table::new(entries)),
+            goes_live,
             is_restart,
+            client: OnceLock::new(),
+            waits: Mutex::default(),
             signals: OnceLock::new(),
             seen: AtomicU32::new(0),
             findings: AtomicU32::new(0),
@@ -168,19 +196,19 @@ impl Stapling {
     /// For a program that staples nothing.
     #[must_use]
     pub fn none(vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self::new(vault, clock, Globals::default().stapling_renew_window, Vec::new(), false)
+        Self::new(vault, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
     }
 
-    /// Whether nothing is stapled at all.
+    /// Whether nothing is stapled at all, and nothing that goes live is to be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.table().len() == 0 && self.goes_live.is_empty()
     }
 
     /// How many counters [`Stapling::share`] needs.
     #[must_use]
     pub fn signals_needed(&self) -> usize {
-        self.entries.len() + 1
+        1 + self.primed + if self.goes_live.is_empty() { 0 } else { LIVE_SIGNALS }
     }
 
     /// Has this process, and all that are forked from it, learn of responses that another one fetched. The counters are zero,
@@ -193,8 +221,9 @@ impl Stapling {
     /// What there is to staple to the certificate with this fingerprint; nothing that has expired. Cheap.
     #[must_use]
     pub fn staple(&self, sha1: &Sha1, now: Timestamp) -> Staple {
-        let Some(index) = self.by_sha1.get(sha1) else { return Staple::NotOurs };
-        let held = self.entries[*index].held.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
+        let Some(entry) = table.by_sha1(sha1) else { return Staple::NotOurs };
+        let held = entry.held.read().unwrap_or_else(PoisonError::into_inner);
         match &held.response {
             Some(response) if held.is_good(now) => Staple::Response(Arc::clone(response)),
             _ => Staple::None,
@@ -214,12 +243,12 @@ impl Stapling {
             return 0;
         }
         let mut read = 0;
-        for (index, entry) in self.entries.iter().enumerate() {
-            let signal = self.signal(index + 1);
+        for entry in self.all() {
+            let signal = self.signal(entry.signal);
             if signal != entry.seen.swap(signal, Ordering::Relaxed) {
                 read += 1;
-                match self.look(index) {
-                    Found::Held(held) => self.hold(index, held),
+                match self.look(&entry) {
+                    Found::Held(held) => self.hold(&entry, held),
                     Found::Nothing | Found::Unusable(_) => {
                         note!(Debug, "{}: what was fetched for {} cannot be read", entry.owner(), entry.serial());
                     }
@@ -233,7 +262,7 @@ impl Stapling {
     /// Whether the certificate of this domain was found to be revoked.
     #[must_use]
     pub fn is_revoked(&self, owner: &str, certificate: &Summary) -> bool {
-        self.findings() > 0 && self.of(owner, certificate).is_some_and(|index| self.entries[index].is_revoked())
+        self.findings() > 0 && self.table().find(owner, certificate).is_some_and(|entry| entry.is_revoked())
     }
 
     /// A number that grows when this process learns that a certificate is revoked.
@@ -245,13 +274,14 @@ impl Stapling {
     /// What the status shows of a certificate of this domain; `None` if it is not stapled.
     #[must_use]
     pub fn view_of(&self, owner: &str, certificate: &Summary) -> Option<StapleView> {
-        Some(self.view(self.of(owner, certificate)?))
+        let entry = Arc::clone(self.table().find(owner, certificate)?);
+        Some(self.view(&entry))
     }
 
     /// What the status shows of all certificates, by owner and fingerprint.
     #[must_use]
     pub fn views(&self) -> Vec<StapleView> {
-        let mut views: Vec<_> = (0..self.entries.len()).map(|index| self.view(index)).collect();
+        let mut views: Vec<_> = self.all().iter().map(|entry| self.view(entry)).collect();
         views.sort_by(|a, b| (&a.owner, &a.sha1).cmp(&(&b.owner, &b.sha1)));
         views
     }
@@ -262,8 +292,8 @@ impl Stapling {
         self.reports.of(&self.vault, owner, self.clock.now())
     }
 
-    fn view(&self, index: usize) -> StapleView {
-        let (entry, held) = (&self.entries[index], self.entries[index].held());
+    fn view(&self, entry: &Entry) -> StapleView {
+        let held = entry.held();
         StapleView {
             owner: entry.owner().to_owned(),
             sha1: entry.sha1,
@@ -274,9 +304,65 @@ impl Stapling {
         }
     }
 
-    fn of(&self, owner: &str, certificate: &Summary) -> Option<usize> {
-        let sha256 = certificate.sha256_fingerprint();
-        self.by_owner.get(owner)?.iter().copied().find(|index| self.entries[*index].sha256 == sha256)
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are looked after now.
+    fn all(&self) -> Vec<Arc<Entry>> {
+        self.table().iter().map(Arc::clone).collect()
+    }
+
+    /// Takes the certificates that a domain serves from now on, with what the store has for them. `is_whole` if it serves no
+    /// others. To be called before a handshake sends one of them.
+    pub fn adopt<'a>(&self, md: &ManagedDomain, chains: impl Iterator<Item = &'a Chain>, is_whole: bool) {
+        if !self.goes_live.contains(&md.name) {
+            return;
+        }
+        let (mut served, mut new) = (Vec::new(), Vec::new());
+        for chain in chains {
+            let leaf = chain.leaf();
+            served.push(leaf.sha1());
+            if self.table().find(md.name.as_str(), &leaf.summary()).is_none() {
+                new.extend(self.entry(md, chain).inspect(|entry| self.read(entry)));
+            }
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.serve(md.name.as_str(), &served, is_whole, new);
+    }
+
+    /// An entry of a certificate that is not of the start; `None` if there can be nothing to staple to it.
+    fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<Entry> {
+        let (leaf, issuer) = (chain.leaf(), chain.certificates().get(1)?);
+        let sha1 = leaf.sha1();
+        let [a, b, ..] = sha1;
+        let signal = 1 + self.primed + usize::from(u16::from_be_bytes([a, b])) % LIVE_SIGNALS;
+        Some(Entry {
+            index: 0,
+            signal,
+            went_live: true,
+            is_managed: true,
+            owner: Some(md.name.clone()),
+            sha1,
+            sha256: leaf.summary().sha256_fingerprint(),
+            leaf: leaf.clone(),
+            issuer: Arc::new(OcspIssuer::new(issuer).ok()?),
+            responder: leaf.ocsp_uri()?.into(),
+            held: RwLock::default(),
+            // Before the file is read: what is fetched meanwhile is read again.
+            seen: AtomicU32::new(self.signal(signal)),
+        })
+    }
+
+    /// Takes over what the store has for a certificate that is not served yet.
+    fn read(&self, entry: &Entry) {
+        match self.look(entry) {
+            Found::Held(held) => self.hold(entry, held),
+            Found::Nothing => {}
+            Found::Unusable(reason) => {
+                note!(Debug, "{}: what is stored for {} is of no use: {reason}", entry.owner(), entry.serial());
+            }
+        }
     }
 
     fn signal(&self, slot: usize) -> u32 {
@@ -285,21 +371,21 @@ impl Stapling {
     }
 
     /// Tells other processes of a new response, which is in the store.
-    fn announce(&self, index: usize) {
-        let Some([all, slots @ ..]) = self.signals.get().copied() else { return };
-        let Some(slot) = slots.get(index) else { return };
+    fn announce(&self, entry: &Entry) {
+        let slots = self.signals.get().copied().unwrap_or_default();
+        let (Some(all), Some(slot)) = (slots.first(), slots.get(entry.signal)) else { return };
         let signal = slot.fetch_add(1, Ordering::Release).wrapping_add(1);
-        self.entries[index].seen.store(signal, Ordering::Relaxed);
+        entry.seen.store(signal, Ordering::Relaxed);
         all.fetch_add(1, Ordering::Release);
     }
 
-    fn look(&self, index: usize) -> Found {
-        stored::load(&self.vault, &self.entries[index], self.clock.now())
+    fn look(&self, entry: &Entry) -> Found {
+        stored::load(&self.vault, entry, self.clock.now())
     }
 
-    fn hold(&self, index: usize, new: Held) {
+    fn hold(&self, entry: &Entry, new: Held) {
         let is_revoked = new.revocation == Some(Revocation::Revoked);
-        let mut held = self.entries[index].held.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = entry.held.write().unwrap_or_else(PoisonError::into_inner);
         let was_revoked = held.revocation == Some(Revocation::Revoked);
         *held = new;
         drop(held);
@@ -310,9 +396,9 @@ impl Stapling {
 
     /// Takes over what the store has, as far as it proves to be good.
     fn load(&self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            match self.look(index) {
-                Found::Held(held) => self.hold(index, held),
+        for entry in self.all() {
+            match self.look(&entry) {
+                Found::Held(held) => self.hold(&entry, held),
                 Found::Nothing => continue,
                 Found::Unusable(reason) => report!(
                     MD0032,
@@ -322,18 +408,9 @@ impl Stapling {
                 ),
             }
             if entry.is_revoked() {
-                self.tell_revoked(index);
+                tell_revoked(&entry);
             }
         }
-    }
-
-    fn tell_revoked(&self, index: usize) {
-        let entry = &self.entries[index];
-        let consequence = match &entry.owner {
-            Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
-            None => "clients refuse it; obtain a new one and restart the server",
-        };
-        report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());
     }
 
     /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
@@ -360,9 +437,17 @@ impl Stapling {
 
     /// A finding that a certificate is revoked has to outlive a responder that has gone.
     fn is_in_use(&self, item: &str, sha1: &Sha1, now: Timestamp) -> bool {
-        let entry = self.by_sha1.get(sha1).map(|index| &self.entries[*index]);
+        let entry = self.table().by_sha1(sha1).map(Arc::clone);
         entry.is_some_and(|entry| entry.owner() == item && (entry.is_revoked() || entry.held().is_good(now)))
     }
+}
+
+fn tell_revoked(entry: &Entry) {
+    let consequence = match &entry.owner {
+        Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
+        None => "clients refuse it; obtain a new one and restart the server",
+    };
+    report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());
 }
 
 #[cfg(test)]

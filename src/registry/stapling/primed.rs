@@ -9,7 +9,7 @@ use super::{Entry, Held, OTHER, Sha1, Stapling};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, OcspIssuer, sha256};
 use crate::log::{note, report};
-use crate::model::{Globals, ManagedDomain};
+use crate::model::{DomainName, Globals, ManagedDomain};
 use crate::registry::Vault;
 
 /// Collects the certificates of a start. One that many hosts have is read once.
@@ -21,6 +21,8 @@ pub struct Primer {
     seen: HashMap<[u8; 32], Option<usize>>,
     issuers: Vec<Arc<OcspIssuer>>,
     responders: HashSet<Arc<str>>,
+    /// Domains whose certificates are stapled also if they go live.
+    goes_live: HashSet<DomainName>,
 }
 
 /// Whether the certificates of a host are stapled: for its only managed domain the domain's section decides (`Some` first
@@ -62,6 +64,24 @@ impl Primer {
         false
     }
 
+    /// What goes live for this domain is stapled, too.
+    pub fn expect(&mut self, md: &ManagedDomain) {
+        self.goes_live.insert(md.name.clone());
+    }
+
+    /// These certificates, by their SHA-256, are what the hosts of a domain were offered: what goes live takes their place.
+    pub fn offered(&mut self, by_owner: &HashMap<DomainName, HashSet<String>>) {
+        for entry in &mut self.entries {
+            let offered = entry.owner.as_ref().and_then(|owner| by_owner.get(owner));
+            entry.is_managed = offered.is_some_and(|offered| offered.contains(&entry.sha256));
+        }
+    }
+
+    /// Domains that [`Primer::expect`] was told of.
+    pub fn expected(&self) -> &HashSet<DomainName> {
+        &self.goes_live
+    }
+
     fn read(&mut self, md: Option<&ManagedDomain>, pem: &[u8]) -> Option<usize> {
         let owner = md.map_or(OTHER, |md| md.name.as_str());
         let chain = match Chain::from_pem(pem) {
@@ -96,6 +116,10 @@ impl Primer {
             };
             self.responders.insert(Arc::clone(&responder));
             self.entries.push(Entry {
+                index: 0,
+                signal: 1 + self.entries.len(),
+                went_live: false,
+                is_managed: false,
                 owner: md.map(|md| md.name.clone()),
                 sha1,
                 sha256: leaf.summary().sha256_fingerprint(),
@@ -134,13 +158,14 @@ impl Primer {
     #[must_use]
     pub fn finish(self, vault: &Arc<Vault>, clock: &Arc<dyn Clock>, globals: &Globals, is_restart: bool) -> Stapling {
         let window = globals.stapling_renew_window;
-        let stapling = Stapling::new(Arc::clone(vault), Arc::clone(clock), window, self.entries, is_restart);
+        let stapling =
+            Stapling::new(Arc::clone(vault), Arc::clone(clock), window, self.entries, self.goes_live, is_restart);
         stapling.load();
         stapling
     }
 }
 
-fn tell_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
+pub(super) fn tell_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
     if let Some(reason) = MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
         let serial = leaf.summary().serial_hex();
         report!(

@@ -3,7 +3,7 @@
 //! A responder that has not answered yet, or that failed, is asked one question at a time; while it does not answer at all,
 //! nobody else asks it, so that one that is gone neither holds up the others nor is asked once for each certificate.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -44,19 +44,25 @@ pub struct Failure {
     pub retry_after: Option<Timestamp>,
 }
 
-/// All that is to be fetched.
-#[derive(Debug, Default)]
+/// All that is to be fetched, by number.
+#[derive(Debug)]
 pub struct Queue {
-    attempts: Vec<Attempt>,
-    /// Waits in a queue or is in the hands of a worker.
-    busy: Vec<bool>,
-    /// The responder of each certificate.
-    asks: Vec<usize>,
+    items: BTreeMap<usize, Item>,
     responders: Vec<Responder>,
+    by_name: HashMap<String, usize>,
     next_look: Timestamp,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
+struct Item {
+    attempt: Attempt,
+    /// Waits in a queue or is in the hands of a worker.
+    busy: bool,
+    /// The place of its responder.
+    asks: usize,
+}
+
+#[derive(Debug)]
 struct Responder {
     waiting: VecDeque<usize>,
     in_flight: usize,
@@ -66,27 +72,46 @@ struct Responder {
     not_before: Timestamp,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_look: Timestamp::MIN }
+    }
+}
+
 impl Queue {
-    /// A queue of certificates, given with the name of their responder and their first attempt.
-    pub fn new<'a>(all: impl Iterator<Item = (&'a str, Attempt)>) -> Self {
-        let mut queue = Self { next_look: Timestamp::MIN, ..Self::default() };
-        let mut known = HashMap::new();
-        for (responder, attempt) in all {
-            let new = queue.responders.len();
-            let position = *known.entry(responder).or_insert(new);
-            if position == new {
-                queue.responders.push(Responder { not_before: Timestamp::MIN, ..Responder::default() });
-            }
-            queue.asks.push(position);
-            queue.attempts.push(attempt);
-            queue.busy.push(false);
+    /// Takes a certificate, with the name of its responder and its first attempt.
+    pub fn add(&mut self, index: usize, responder: &str, attempt: Attempt) {
+        let new = self.responders.len();
+        let asks = *self.by_name.entry(responder.to_owned()).or_insert(new);
+        if asks == new {
+            self.responders.push(Responder {
+                waiting: VecDeque::new(),
+                in_flight: 0,
+                answers: false,
+                failures: 0,
+                not_before: Timestamp::MIN,
+            });
         }
-        queue
+        self.next_look = self.next_look.min(attempt.next);
+        self.items.insert(index, Item { attempt, busy: false, asks });
+    }
+
+    /// Lets go those that are not to be kept, except what waits or is in the hands of a worker.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.items.retain(|index, item| item.busy || keep(*index));
+    }
+
+    pub fn has(&self, index: usize) -> bool {
+        self.items.contains_key(&index)
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
     }
 
     /// The attempt that is due next for a certificate.
-    pub fn attempt(&self, index: usize) -> Attempt {
-        self.attempts[index]
+    pub fn attempt(&self, index: usize) -> Option<Attempt> {
+        self.items.get(&index).map(|item| item.attempt)
     }
 
     /// When to look again.
@@ -98,15 +123,15 @@ impl Queue {
     pub fn look(&mut self, now: Timestamp, lives: impl Fn(usize) -> bool) -> usize {
         let mut count = 0;
         self.next_look = now + LONGEST_WAIT;
-        for (index, attempt) in self.attempts.iter().enumerate() {
-            if self.busy[index] || !lives(index) {
+        for (index, item) in &mut self.items {
+            if item.busy || !lives(*index) {
                 continue;
             }
-            let responder = &mut self.responders[self.asks[index]];
-            let at = attempt.next.max(responder.not_before);
+            let responder = &mut self.responders[item.asks];
+            let at = item.attempt.next.max(responder.not_before);
             if at <= now {
-                responder.waiting.push_back(index);
-                self.busy[index] = true;
+                responder.waiting.push_back(*index);
+                item.busy = true;
                 count += 1;
             } else {
                 self.next_look = self.next_look.min(at);
@@ -138,8 +163,7 @@ impl Queue {
 
     /// There is a response, and the next is fetched at `next`.
     pub fn succeeded(&mut self, index: usize, next: Timestamp) {
-        self.attempts[index] = Attempt { errors: 0, next };
-        let responder = self.close(index);
+        let Some(responder) = self.close(index, |_| Attempt { errors: 0, next }) else { return };
         (responder.answers, responder.failures, responder.not_before) = (true, 0, Timestamp::MIN);
     }
 
@@ -152,46 +176,52 @@ impl Queue {
         back_off: impl Fn(u32) -> SignedDuration,
     ) -> usize {
         let floor = failure.retry_after.map_or(now, |at| at.min(now + DAY));
-        let attempt = &mut self.attempts[index];
-        attempt.errors = attempt.errors.saturating_add(1);
-        attempt.next = floor.max(now + back_off(attempt.errors));
-        let next = attempt.next;
-        let responder = self.close(index);
+        let again = |before: Attempt| {
+            let errors = before.errors.saturating_add(1);
+            Attempt { errors, next: floor.max(now + back_off(errors)) }
+        };
+        let Some(responder) = self.close(index, again) else { return 0 };
         if !failure.of_responder {
             (responder.answers, responder.failures) = (true, 0);
-            self.next_look = self.next_look.min(next);
             return 0;
         }
         (responder.answers, responder.failures) = (false, responder.failures.saturating_add(1));
         responder.not_before = floor.max(now + back_off(responder.failures));
         let (waiting, not_before) = (std::mem::take(&mut responder.waiting), responder.not_before);
-        waiting.iter().for_each(|index| self.busy[*index] = false);
+        self.free(&waiting);
         self.next_look = self.next_look.min(not_before);
         waiting.len()
     }
 
     /// It was not fetched, and is still due at `next`.
     pub fn put_back(&mut self, index: usize, next: Timestamp) {
-        self.attempts[index].next = next;
-        self.close(index);
+        self.close(index, |before| Attempt { next, ..before });
     }
 
     /// Nothing that waits is begun any more.
     pub fn clear(&mut self) {
-        for responder in &mut self.responders {
-            for index in std::mem::take(&mut responder.waiting) {
-                self.busy[index] = false;
-                self.next_look = Timestamp::MIN;
-            }
+        let waiting: VecDeque<usize> =
+            self.responders.iter_mut().flat_map(|responder| std::mem::take(&mut responder.waiting)).collect();
+        if !waiting.is_empty() {
+            self.free(&waiting);
+            self.next_look = Timestamp::MIN;
         }
     }
 
-    fn close(&mut self, index: usize) -> &mut Responder {
-        self.busy[index] = false;
-        self.next_look = self.next_look.min(self.attempts[index].next);
-        let responder = &mut self.responders[self.asks[index]];
+    fn free(&mut self, waiting: &VecDeque<usize>) {
+        for index in waiting {
+            self.items.entry(*index).and_modify(|item| item.busy = false);
+        }
+    }
+
+    /// A worker has it in its hands no more. Returns its responder.
+    fn close(&mut self, index: usize, again: impl FnOnce(Attempt) -> Attempt) -> Option<&mut Responder> {
+        let item = self.items.get_mut(&index)?;
+        (item.busy, item.attempt) = (false, again(item.attempt));
+        self.next_look = self.next_look.min(item.attempt.next);
+        let responder = &mut self.responders[item.asks];
         responder.in_flight = responder.in_flight.saturating_sub(1);
-        responder
+        Some(responder)
     }
 }
 
@@ -240,7 +270,8 @@ mod tests {
 
     fn queue(responders: &[&'static str]) -> Queue {
         let now = Attempt { errors: 0, next: Timestamp::MIN };
-        let mut queue = Queue::new(responders.iter().map(|responder| (*responder, now)));
+        let mut queue = Queue::default();
+        responders.iter().enumerate().for_each(|(index, responder)| queue.add(index, responder, now));
         assert_eq!(queue.look(at(0), |_| true), responders.len());
         queue
     }
@@ -267,19 +298,20 @@ mod tests {
         assert_eq!((queue.open(), queue.look(at(3599), |_| true), queue.next_look()), (0, 0, at(3600)));
         assert_eq!((queue.look(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
         assert_eq!(
-            (queue.failed(0, failure, at(3600), hour), queue.attempt(0)),
+            (queue.failed(0, failure, at(3600), hour), queue.attempt(0).unwrap()),
             (2, Attempt { errors: 2, next: at(3 * 3600) })
         );
         assert_eq!((queue.look(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
         let own = Failure { of_responder: false, retry_after: Some(at(99_999_999)) };
         assert_eq!(queue.failed(0, own, at(3 * 3600), hour), 0);
-        assert_eq!(queue.attempt(0).next, at(3 * 3600 + 86_400));
+        assert_eq!(queue.attempt(0).unwrap().next, at(3 * 3600 + 86_400));
         assert_eq!([queue.take(), queue.take()], [Some(1), Some(2)]);
     }
 
     #[test]
     fn expired_certificates_are_not_asked_for_and_a_look_is_never_far() {
-        let mut queue = Queue::new([("a", Attempt { errors: 0, next: Timestamp::MIN })].into_iter());
+        let mut queue = Queue::default();
+        queue.add(0, "a", Attempt { errors: 0, next: Timestamp::MIN });
         assert_eq!((queue.look(at(0), |_| false), queue.take(), queue.next_look()), (0, None, at(3600)));
         assert_eq!(queue.look(at(0), |_| true), 1);
         queue.clear();

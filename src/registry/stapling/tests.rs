@@ -7,6 +7,8 @@ use std::thread;
 
 use data_encoding::{BASE64, HEXLOWER};
 
+mod live;
+
 use super::*;
 use crate::cancel::Cancel;
 use crate::clock::SettableClock;

@@ -10,7 +10,8 @@ use url::Url;
 
 use super::queue::{Attempt, Failure, Queue};
 use super::stored::{self, Found, word};
-use super::{Entry, OTHER, Stapling};
+use super::table::Table;
+use super::{Entry, OTHER, Stapling, tell_revoked};
 use crate::cancel::Cancel;
 use crate::crypto::Revocation;
 use crate::http::HttpClient;
@@ -40,6 +41,8 @@ pub struct StaplingWork {
 struct State {
     /// `None` before the first look.
     queue: Option<Queue>,
+    /// The changes of the table when the queue was compared with it.
+    changes: usize,
     jobs: HashMap<String, OwnJob>,
     workers: usize,
     /// When it was last looked whether something is due.
@@ -58,7 +61,7 @@ struct OwnJob {
 /// A certificate in the hands of a worker, to be given back if that panics.
 struct Hand<'a> {
     work: &'a StaplingWork,
-    index: usize,
+    entry: &'a Entry,
 }
 
 /// A worker, to be counted out if it panics.
@@ -102,11 +105,17 @@ impl StaplingWork {
             self.begin(now);
             state = self.state();
         }
+        if state.changes != self.stapling().table().changes() {
+            drop(state);
+            self.follow(now);
+            state = self.state();
+        }
         let Some(queue) = &mut state.queue else { return 0 };
         if queue.next_look() <= now {
-            let entries = &self.stapling().entries;
+            let table = self.stapling().table();
             // Responders forget certificates that have expired.
-            let count = queue.look(now, |index| entries[index].leaf.not_after() > now);
+            let count = queue.look(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
+            drop(table);
             if count > 0 {
                 report!(AH10198, "OCSP watchdog run, {count} responses to fetch");
             }
@@ -118,6 +127,12 @@ impl StaplingWork {
         missing
     }
 
+    /// How many certificates it is to look after.
+    #[cfg(test)]
+    pub fn planned(&self) -> usize {
+        self.state().queue.as_ref().map_or(0, Queue::len)
+    }
+
     /// Takes back a worker of [`StaplingWork::tick`] that could not be started.
     pub fn worker_lost(&self) {
         let mut state = self.state();
@@ -127,40 +142,80 @@ impl StaplingWork {
     /// Plans all from what is known now: at first, and when the clock was put back, as all plans would be late by as much.
     fn begin(&self, now: Timestamp) {
         let stapling = self.stapling();
-        let known: HashSet<String> =
-            self.registry.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
-        let load = |owner: &String| {
-            let job = Some(owner).filter(|owner| known.contains(*owner));
-            let job = job.and_then(|owner| self.registry.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
-            let job = Job { name: owner.clone(), ..job.unwrap_or_default() };
-            (owner.clone(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
-        };
+        let (all, changes) = self.table();
+        self.know(&all);
         let mut state = self.state();
-        if state.jobs.is_empty() {
-            state.jobs = stapling.by_owner.keys().map(load).collect();
-        }
         if state.queue.as_ref().is_some_and(|queue| queue.open() > 0) {
             // Those at work come to their end first.
             return;
         }
         let is_restart = stapling.is_restart || state.queue.is_some();
-        let first = |entry: &Entry| {
-            let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
-            Attempt::first(&entry.held(), failed, stapling.window, is_restart, now)
+        let mut queue = Queue::default();
+        for entry in &all {
+            let attempt = self.first(entry, &state, is_restart || entry.went_live, now);
+            queue.add(entry.index, &origin(&entry.responder), attempt);
+        }
+        (state.queue, state.changes) = (Some(queue), changes);
+    }
+
+    /// Takes up what went live since the last look, and lets go what that has replaced.
+    fn follow(&self, now: Timestamp) {
+        let (all, changes) = self.table();
+        self.know(&all);
+        let mut state = self.state();
+        let Some(mut queue) = state.queue.take() else { return };
+        let present: HashSet<usize> = all.iter().map(|entry| entry.index).collect();
+        queue.retain(|index| present.contains(&index));
+        let new: Vec<_> = all.iter().filter(|entry| !queue.has(entry.index)).collect();
+        for entry in new {
+            queue.add(entry.index, &origin(&entry.responder), self.first(entry, &state, true, now));
+        }
+        // What is at work now goes when that is over.
+        let is_done = queue.len() == all.len();
+        (state.queue, state.changes) = (Some(queue), if is_done { changes } else { state.changes });
+        drop(state);
+        if is_done {
+            self.stapling().clean_up(&self.registry.globals);
+        }
+    }
+
+    fn table(&self) -> (Vec<Arc<Entry>>, usize) {
+        let table = self.stapling().table();
+        (table.iter().map(Arc::clone).collect(), table.changes())
+    }
+
+    /// Reads the reports of owners that are new.
+    fn know(&self, all: &[Arc<Entry>]) {
+        let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
+        let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
+        let new: Vec<&str> = owners.into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let known: HashSet<String> =
+            self.registry.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
+        let load = |owner: &str| {
+            let job = Some(owner).filter(|owner| known.contains(*owner));
+            let job = job.and_then(|owner| self.registry.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
+            let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
+            (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
         };
-        let responders: Vec<String> = stapling.entries.iter().map(|entry| origin(&entry.responder)).collect();
-        let all = responders.iter().map(String::as_str).zip(stapling.entries.iter().map(first));
-        let queue = Queue::new(all);
-        state.queue = Some(queue);
+        let loaded: Vec<_> = new.into_iter().map(load).collect();
+        self.state().jobs.extend(loaded);
+    }
+
+    fn first(&self, entry: &Entry, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
+        let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
+        Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
 
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
         let (http, events) = ((self.client)(cancel), Events::new(&self.registry.globals, cancel));
-        while let Some(index) = self.next_task(cancel) {
-            let hand = Hand { work: self, index };
-            self.serve(index, &*http, &events);
+        while let Some(entry) = self.next_task(cancel) {
+            let hand = Hand { work: self, entry: &entry };
+            self.serve(&entry, &*http, &events);
             std::mem::forget(hand);
             self.changed.notify_all();
         }
@@ -169,7 +224,7 @@ impl StaplingWork {
         owners.iter().for_each(|owner| self.save(owner, true));
     }
 
-    fn next_task(&self, cancel: &Cancel) -> Option<usize> {
+    fn next_task(&self, cancel: &Cancel) -> Option<Arc<Entry>> {
         let mut state = self.state();
         loop {
             let queue = state.queue.as_mut()?;
@@ -178,7 +233,12 @@ impl StaplingWork {
                 return None;
             }
             if let Some(index) = queue.take() {
-                return Some(index);
+                match self.stapling().table().get(index) {
+                    Some(entry) => return Some(Arc::clone(entry)),
+                    // Replaced while it waited.
+                    None => queue.put_back(index, Timestamp::MAX),
+                }
+                continue;
             }
             if !queue.is_waiting() {
                 return None;
@@ -187,41 +247,41 @@ impl StaplingWork {
         }
     }
 
-    fn serve(&self, index: usize, http: &dyn HttpClient, events: &Events) {
-        if self.has_another_process_fetched(index) {
+    fn serve(&self, entry: &Entry, http: &dyn HttpClient, events: &Events) {
+        if self.has_another_process_fetched(entry) {
             return;
         }
-        let (entry, now) = (&self.stapling().entries[index], self.now());
+        let now = self.now();
         match ocsp::fetch(http, &entry.responder, &entry.leaf, &entry.issuer, now) {
-            Ok(fetched) => self.succeeded(index, fetched, events),
-            Err(err) if err.is_cancelled() => self.close(index, |queue, _| queue.put_back(index, now)),
-            Err(err) => self.failed(index, &err, events),
+            Ok(fetched) => self.succeeded(entry, fetched, events),
+            Err(err) if err.is_cancelled() => self.close(entry, |queue, _| queue.put_back(entry.index, now)),
+            Err(err) => self.failed(entry, &err, events),
         }
     }
 
     /// The last generation of the server may have been at work after this one had read the store.
-    fn has_another_process_fetched(&self, index: usize) -> bool {
-        let (stapling, entry, now) = (self.stapling(), &self.stapling().entries[index], self.now());
+    fn has_another_process_fetched(&self, entry: &Entry) -> bool {
+        let (stapling, now) = (self.stapling(), self.now());
         let written = self.registry.vault.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
         if written.is_none() || written == entry.held().written {
             return false;
         }
-        let Found::Held(held) = stapling.look(index) else { return false };
+        let Found::Held(held) = stapling.look(entry) else { return false };
         let opens = held.validity.filter(|_| held.is_good(now)).map(|(from, until)| stapling.window.opens(from, until));
         let Some(next) = opens.filter(|opens| *opens > now) else { return false };
-        stapling.hold(index, held);
-        stapling.announce(index);
-        self.close(index, |queue, _| queue.put_back(index, next));
+        stapling.hold(entry, held);
+        stapling.announce(entry);
+        self.close(entry, |queue, _| queue.put_back(entry.index, next));
         true
     }
 
-    fn succeeded(&self, index: usize, fetched: Fetched, events: &Events) {
-        let (stapling, entry, now) = (self.stapling(), &self.stapling().entries[index], self.now());
+    fn succeeded(&self, entry: &Entry, fetched: Fetched, events: &Events) {
+        let (stapling, now) = (self.stapling(), self.now());
         let (revocation, validity) = (fetched.revocation, fetched.validity);
         let was_revoked = entry.is_revoked();
         let (held, saved) = stored::save(&self.registry.vault, entry, fetched);
-        stapling.hold(index, held);
-        stapling.announce(index);
+        stapling.hold(entry, held);
+        stapling.announce(entry);
         if let Err(err) = saved {
             report!(MD0028, err.status; "{}: an OCSP response is known to one process only: {err}", entry.owner());
         }
@@ -233,28 +293,28 @@ impl StaplingWork {
             time::format_gmt(validity.1)
         );
         note!(Info, "{}: {detail}, the next response is fetched at {}", entry.owner(), time::format_gmt(next));
-        self.close(index, |queue, job| {
-            queue.succeeded(index, next);
+        self.close(entry, |queue, job| {
+            queue.succeeded(entry.index, next);
             job.last_run = Some(now);
             job.last =
                 Some(JobResult { activity: Some(ACTIVITY.to_owned()), detail: Some(detail), ..JobResult::default() });
         });
         if revocation == Revocation::Revoked && !was_revoked {
-            stapling.tell_revoked(index);
-            self.tell(index, Event::OcspRevoked, events);
+            tell_revoked(entry);
+            self.tell(entry, Event::OcspRevoked, events);
         }
-        self.tell(index, Event::OcspRenewed, events);
+        self.tell(entry, Event::OcspRenewed, events);
         self.save(entry.owner(), false);
     }
 
-    fn failed(&self, index: usize, err: &FetchError, events: &Events) {
-        let (entry, now) = (&self.stapling().entries[index], self.now());
+    fn failed(&self, entry: &Entry, err: &FetchError, events: &Events) {
+        let now = self.now();
         let failure = Failure { of_responder: err.is_of_responder(), retry_after: err.retry_after() };
         let (mut others, mut next) = (0, now);
         let text = format!("no OCSP response for certificate {}: {err}", entry.serial());
-        self.close(index, |queue, job| {
-            others = queue.failed(index, failure, now, |failures| self.back_off(failures));
-            next = queue.attempt(index).next;
+        self.close(entry, |queue, job| {
+            others = queue.failed(entry.index, failure, now, |failures| self.back_off(failures));
+            next = queue.attempt(entry.index).map_or(now, |attempt| attempt.next);
             job.last_run = Some(now);
             job.last = Some(JobResult {
                 activity: Some(ACTIVITY.to_owned()),
@@ -272,21 +332,21 @@ impl StaplingWork {
             err.status();
             "{}: {text}, next attempt at {}, {meanwhile}{waiting}", entry.owner(), time::format_gmt(next)
         );
-        self.tell(index, Event::OcspErrored, events);
+        self.tell(entry, Event::OcspErrored, events);
         self.save(entry.owner(), false);
     }
 
     /// Ends the work on a certificate.
-    fn close(&self, index: usize, end: impl FnOnce(&mut Queue, &mut Job)) {
+    fn close(&self, entry: &Entry, end: impl FnOnce(&mut Queue, &mut Job)) {
         let mut state = self.state();
         let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
-        let Some(own) = jobs.get_mut(self.stapling().entries[index].owner()) else { return };
+        let Some(own) = jobs.get_mut(entry.owner()) else { return };
         end(queue, &mut own.job);
     }
 
     /// Runs the commands for an event, unless that was done a while ago or is being done: an owner may have many certificates.
-    fn tell(&self, index: usize, event: Event<'_>, events: &Events) {
-        let (entry, now) = (&self.stapling().entries[index], self.now());
+    fn tell(&self, entry: &Entry, event: Event<'_>, events: &Events) {
+        let now = self.now();
         let mut told = {
             let mut state = self.state();
             let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
@@ -338,7 +398,7 @@ impl StaplingWork {
                 return;
             }
             own.saved = now;
-            self.complete(&mut own.job, self.stapling().by_owner.get(owner).map_or(&[], Vec::as_slice), queue);
+            Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
             own.job.clone()
         };
         if let Err(err) = self.registry.vault.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
@@ -346,15 +406,15 @@ impl StaplingWork {
         }
     }
 
-    fn complete(&self, job: &mut Job, members: &[usize], queue: &Queue) {
-        let attempts = || members.iter().map(|index| (*index, queue.attempt(*index)));
-        job.errors = attempts().map(|(_, attempt)| attempt.errors).max().unwrap_or(0);
+    fn complete(job: &mut Job, table: &Table, owner: &str, queue: &Queue) {
+        let members = table.of(owner).iter();
+        let attempts: Vec<_> = members.filter_map(|index| Some((table.get(*index)?, queue.attempt(*index)?))).collect();
+        job.errors = attempts.iter().map(|(_, attempt)| attempt.errors).max().unwrap_or(0);
         job.finished = job.errors == 0;
-        job.next_run = attempts().map(|(_, attempt)| attempt.next).filter(|at| *at > Timestamp::MIN).min();
-        let failed = attempts().filter(|(_, attempt)| attempt.errors > 0);
-        let failures = |(index, attempt): (usize, Attempt)| {
-            let failures = OcspFailures { errors: attempt.errors, next_run: Some(attempt.next) };
-            (hex(&self.stapling().entries[index]), failures)
+        job.next_run = attempts.iter().map(|(_, attempt)| attempt.next).filter(|at| *at > Timestamp::MIN).min();
+        let failed = attempts.iter().filter(|(_, attempt)| attempt.errors > 0);
+        let failures = |(entry, attempt): &(&Arc<Entry>, Attempt)| {
+            (hex(entry), OcspFailures { errors: attempt.errors, next_run: Some(attempt.next) })
         };
         job.ocsp_failures = failed.map(failures).collect();
     }
@@ -378,7 +438,7 @@ fn origin(url: &str) -> String {
 impl Drop for Hand<'_> {
     fn drop(&mut self) {
         let again = self.work.now() + StaplingWork::AFTER_A_PANIC;
-        self.work.close(self.index, |queue, _| queue.put_back(self.index, again));
+        self.work.close(self.entry, |queue, _| queue.put_back(self.entry.index, again));
     }
 }
 

@@ -1,0 +1,101 @@
+//! The certificates that are stapled now: those of the start, and in place of some of them those that went live since.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Entry, Sha1};
+use crate::crypto::Summary;
+
+/// All entries, each under a number that no other one ever has.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: BTreeMap<usize, Arc<Entry>>,
+    by_owner: HashMap<String, Vec<usize>>,
+    /// What handshakes may ask for: those above, and those that were replaced last.
+    by_sha1: HashMap<Sha1, Arc<Entry>>,
+    /// Of each owner, what it had before: handshakes that began with it are not over yet. Gone with the next change.
+    former: HashMap<String, Vec<Sha1>>,
+    next: usize,
+    /// How often entries came or went since the start.
+    changes: usize,
+}
+
+impl Table {
+    /// The table of a start.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        let mut table = Self::default();
+        entries.into_iter().for_each(|entry| table.add(entry));
+        table
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let index = self.next;
+        self.next += 1;
+        let entry = Arc::new(Entry { index, ..entry });
+        self.by_owner.entry(entry.owner().to_owned()).or_default().push(index);
+        self.by_sha1.insert(entry.sha1, Arc::clone(&entry));
+        self.entries.insert(index, entry);
+    }
+
+    /// How many certificates are looked after.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A number that is another one after each change.
+    pub fn changes(&self) -> usize {
+        self.changes
+    }
+
+    pub fn by_sha1(&self, sha1: &Sha1) -> Option<&Arc<Entry>> {
+        self.by_sha1.get(sha1)
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Arc<Entry>> {
+        self.entries.get(&index)
+    }
+
+    /// Those that are looked after.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+
+    /// The numbers of an owner's certificates.
+    pub fn of(&self, owner: &str) -> &[usize] {
+        self.by_owner.get(owner).map_or(&[], Vec::as_slice)
+    }
+
+    /// The entry of an owner's certificate.
+    pub fn find(&self, owner: &str, certificate: &Summary) -> Option<&Arc<Entry>> {
+        let sha256 = certificate.sha256_fingerprint();
+        self.of(owner).iter().filter_map(|index| self.get(*index)).find(|entry| entry.sha256 == sha256)
+    }
+
+    /// An owner has the certificates `served` from now on, of which those in `new` are not in the table. If that is all it has
+    /// (`is_whole`), its own of the start are replaced as well; else only what went live before.
+    pub fn serve(&mut self, owner: &str, served: &[Sha1], is_whole: bool, new: Vec<Entry>) {
+        let is_replaced = |entry: &&Arc<Entry>| {
+            let may_go = entry.went_live || entry.is_managed && is_whole;
+            may_go && !served.contains(&entry.sha1)
+        };
+        let members = self.of(owner).iter().filter_map(|index| self.get(*index));
+        let replaced: Vec<_> = members.filter(is_replaced).map(|entry| (entry.index, entry.sha1)).collect();
+        if replaced.is_empty() && new.is_empty() {
+            return;
+        }
+        self.changes += 1;
+        for sha1 in self.former.remove(owner).unwrap_or_default() {
+            self.by_sha1.remove(&sha1);
+        }
+        for (index, _) in &replaced {
+            self.entries.remove(index);
+        }
+        if let Some(members) = self.by_owner.get_mut(owner) {
+            members.retain(|index| self.entries.contains_key(index));
+        }
+        if !replaced.is_empty() {
+            self.former.insert(owner.to_owned(), replaced.into_iter().map(|(_, sha1)| sha1).collect());
+        }
+        new.into_iter().for_each(|entry| self.add(entry));
+    }
+}
