@@ -111,7 +111,9 @@ fn ec_key(curve: &str, content: &[u8]) -> Option<PKey<Private>> {
     let mut secret = BigNum::new_secure().ok()?;
     secret.copy_from_slice(number.data).ok()?;
     let point = EcPoint::from_bytes(&group, public_bits(content)?, &mut *BigNumContext::new().ok()?).ok()?;
-    PKey::from_ec_key(EcKey::from_private_components(&group, &secret, &point).ok()?).ok()
+    let key = EcKey::from_private_components(&group, &secret, &point).ok()?;
+    key.check_key().ok()?;
+    PKey::from_ec_key(key).ok()
 }
 
 fn ec_info(key: &EcKey<Private>, curve: &[u8]) -> Result<Secret, CryptoError> {
