@@ -6,6 +6,7 @@
     bench.py requests --n 1000 ...                  http requests and TLS handshakes per second
     bench.py renew    --n 20 --va-sleep 3 ...       seconds until all domains have their first certificate
     bench.py staple   --seconds 2 ...               handshakes with and without stapling, and the time of a status request
+    bench.py live     --seconds 2 ours=build/mod_md.so  handshakes with MDActivation live and restart, and the time of a callback
 
 `none` as a path is httpd with the same certificates, static, and no module: the floor. Modules take turns, in changing
 order; a figure is the median of its runs, a ratio is that of the last module to each other one.
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from bench_live import live
 from bench_staple import staple
 from harness import process
 from harness.config import apxs, binary
@@ -430,12 +432,12 @@ def _measure(bench: Bench, what: str, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["all", "startup", "status", "requests", "renew", "staple"])
+    parser.add_argument("what", choices=["all", "startup", "status", "requests", "renew", "staple", "live"])
     parser.add_argument("modules", nargs="*", metavar="name=module.so", help="the last one is compared with the others")
     parser.add_argument("--n", default="100", help="numbers of domains, as in 100,1000")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--va-sleep", type=int, default=3, help="seconds, at most, that the CA takes for a validation")
-    parser.add_argument("--seconds", type=float, default=2, help="how long each of the staple measurements takes")
+    parser.add_argument("--seconds", type=float, default=2, help="how long each of the staple or live measurements takes")
     parser.add_argument("--limit", type=float, default=300, help="seconds after which renew gives up")
     parser.add_argument("--extra", default="", help="further lines of configuration for renew")
     options = parser.parse_intermixed_args()
@@ -449,8 +451,8 @@ def main() -> int:
         if not modules:
             parser.error("which modules? As in: none=none C=build/oracle/mod_md.so ours=build/mod_md.so")
         modules = {name: path if path == NO_MODULE else str(Path(path).resolve()) for name, path in modules.items()}
-        if options.what == "staple":
-            staple(modules, options.seconds)
+        if options.what in ("staple", "live"):
+            {"staple": staple, "live": live}[options.what](modules, options.seconds)
             return 0
         bench = Bench(modules, options)
         counts = [int(each) for each in options.n.split(",")]

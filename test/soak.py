@@ -7,6 +7,8 @@ At the end the server with the module is stopped and started, in the middle of r
 
 Variables: SOAK_RESTARTS (200), SOAK_STOPS (20), SOAK_MPM (event; worker, prefork), SOAK_RATE (240 requests per second
 and server), SOAK_DOMAINS (16), MD_UNDER_TEST (ours; system).
+
+`soak.py live` is another one: see soak_live.py.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from harness.pebble import Pebble
 from harness.sandbox import Sandbox
 from harness.wait import TimedOut, wait
 from harness.world import World
+from soak_live import SoakLive
 
 CLIENTS = 8
 LIFE, WINDOW = 400, "99%"
@@ -485,7 +488,8 @@ def _threads(pid: int) -> int:
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return 0 if Soak(Plan()).run() else 1
+        soak = SoakLive() if sys.argv[1:] == ["live"] else Soak(Plan())
+        return 0 if soak.run() else 1
     except Missing as missing:
         print(f"soak: {missing}", file=sys.stderr)
         return 1

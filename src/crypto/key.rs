@@ -13,7 +13,7 @@ use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
-use super::{Certificate, CryptoError};
+use super::{Certificate, CryptoError, sealed};
 use crate::model::KeySpec;
 
 /// A private key with its public half. Copies share the key.
@@ -79,7 +79,8 @@ impl PrivateKey {
     /// # Errors
     /// Those of OpenSSL.
     pub fn to_encrypted_pem(&self, pass: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass)?)
+        let sealed = sealed::seal(&self.0, pass);
+        sealed.unwrap_or_else(|| Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass)?))
     }
 
     /// Reads a key from PEM, in PKCS#8 or its traditional form, encrypted or not. Never asks on a terminal.
@@ -87,6 +88,9 @@ impl PrivateKey {
     /// # Errors
     /// If there is no key, or it is encrypted and `pass` is absent or another one.
     pub fn from_pem(pem: &[u8], pass: Option<&[u8]>) -> Result<Self, CryptoError> {
+        if let Some(key) = pass.and_then(|pass| sealed::unseal(pem, pass)) {
+            return Ok(Self(key));
+        }
         let asked = Cell::new(false);
         // Of the readers of the crate only this one takes a pass phrase with NUL bytes and none from the terminal.
         let key = PKey::private_key_from_pem_callback(pem, |buffer| {
@@ -170,7 +174,7 @@ impl Kind {
     }
 }
 
-fn object(name: &str) -> Option<Nid> {
+pub(super) fn object(name: &str) -> Option<Nid> {
     // The crate panics at a NUL byte.
     if name.contains('\0') {
         return None;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::chain::pem_block;
 use super::{Certificate, PrivateKey};
 
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 /// Whether the private key in this PEM is the one that the certificate was issued for; `None` if there is no private
 /// key that can be read. Where the encoding does not tell, OpenSSL does.
@@ -33,13 +33,16 @@ fn public_part(der: &[u8]) -> Option<Vec<u8>> {
         let [_version, modulus, exponent] = items(key)?;
         return Some([integer(modulus.data), integer(exponent.data)].concat());
     }
-    // version, privateKey, parameters [0] and publicKey [1], both optional
-    let mut rest = key;
+    public_bits(key).map(<[u8]>::to_vec)
+}
+
+/// The public key in the content of an ECPrivateKey: version, privateKey, parameters [0] and publicKey [1], both optional.
+pub(super) fn public_bits(mut rest: &[u8]) -> Option<&[u8]> {
     while !rest.is_empty() {
         let (after, item) = Any::from_der(rest).ok()?;
         if item.header.raw_tag() == Some(&[0xa1]) {
             let (_, bits) = Any::from_der(item.data).ok()?;
-            return bits.data.get(1..).map(<[u8]>::to_vec);
+            return bits.data.get(1..);
         }
         rest = after;
     }
@@ -47,7 +50,7 @@ fn public_part(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The first items of a sequence's content.
-fn items<const N: usize>(mut content: &[u8]) -> Option<[Any<'_>; N]> {
+pub(super) fn items<const N: usize>(mut content: &[u8]) -> Option<[Any<'_>; N]> {
     let mut found = Vec::with_capacity(N);
     for _ in 0..N {
         let (rest, item) = Any::from_der(content).ok()?;
@@ -57,7 +60,7 @@ fn items<const N: usize>(mut content: &[u8]) -> Option<[Any<'_>; N]> {
     found.try_into().ok()
 }
 
-fn inside(der: &[u8], tag: Tag) -> Option<&[u8]> {
+pub(super) fn inside(der: &[u8], tag: Tag) -> Option<&[u8]> {
     let (_, item) = Any::from_der(der).ok()?;
     (item.tag() == tag).then_some(item.data)
 }

@@ -10,6 +10,7 @@ mod key;
 mod key_match;
 mod ocsp;
 pub(crate) mod sct;
+mod sealed;
 mod self_signed;
 mod summary;
 #[cfg(test)]

@@ -108,7 +108,7 @@ class Config:
             f"User {USER}",
             f"Group {USER}",
             "ServerName server.invalid",
-            f'SSLSessionCache "shmcb:{box.run}/ssl_scache(65536)"',
+            f'SSLSessionCache "shmcb:{box.run}/ssl_scache(131072)"',
             "GracefulShutdownTimeout 5",
             *(f"Listen 127.0.0.1:{port}" for port in (self.http_port, self.https_port, self.admin_port)),
             "DirectoryIndex index.html",

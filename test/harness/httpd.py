@@ -21,7 +21,7 @@ from .module import Module
 from .ports import accepts
 from .process import Proc
 from .sandbox import Sandbox
-from .tls import Served, handshake
+from .tls import Client, Served, handshake
 from .wait import TimedOut, wait
 
 T = TypeVar("T")
@@ -185,6 +185,10 @@ class Httpd:
     def served(self, name: str | None, **options: Any) -> Served:
         """The chain that a client with this SNI gets; options as in `tls.handshake` (`tls=`, `sigalgs=`, `ca=`)."""
         return handshake(self.config.https_port, name, **options)
+
+    def client(self, tls: str, tickets: bool = True) -> Client:
+        """A TLS client of the https port, whose connections and sessions are kept; arguments as of `tls.Client`."""
+        return Client(self.config.https_port, tls, tickets)
 
     def children(self) -> list[Proc]:
         """The server's child processes."""

@@ -90,6 +90,13 @@ class Sandbox:
     def challenges(self, name: str = "") -> Path:
         return self.store / "challenges" / name
 
+    def put_challenge(self, name: str, file: str, text: str) -> None:
+        """Write data of a challenge, as a renewal in a child does."""
+        self.challenges(name).mkdir(exist_ok=True)
+        path = self.challenges(name) / file
+        path.write_text(text)
+        self._give(path)
+
     def tmp(self, md: str = "") -> Path:
         return self.store / "tmp" / md
 

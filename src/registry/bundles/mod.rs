@@ -22,7 +22,7 @@ use super::{LiveSet, Stapling, Validity};
 use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::crypto::sha256;
-use crate::log::report;
+use crate::log::{note, report};
 use crate::model::{ActivationMode, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -210,7 +210,9 @@ impl Bundles {
         match new {
             Ok(Some(mut new)) => {
                 new.since = self.vault.store().modified(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+                let serials: Vec<String> = new.pairs.iter().map(|(_, pair)| pair.summary().serial_hex()).collect();
                 slot.serve(new);
+                note!(Debug, "{}: this process serves what went live, serials {}", slot.md.name, serials.join(" "));
             }
             Ok(None) => {}
             Err(_) if is_told => {}
