@@ -74,7 +74,7 @@ impl Bundles {
     pub fn publish_copied(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
         let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
         match self.assemble_copied(slot, started, now) {
-            Ok(bundle) => self.put(position, slot, &bundle, now, |_| Ok(())),
+            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
             Err(other) => Ok(other),
         }
     }
@@ -85,7 +85,7 @@ impl Bundles {
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
             Ok(bundle) if is_served(slot, &bundle) => Ok(Published::Nothing),
-            Ok(bundle) => self.put(position, slot, &bundle, now, |_| Ok(())),
+            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
             Err(other) => Ok(other),
         };
         let (is_live, problem, is_final) = match published {
@@ -117,14 +117,24 @@ impl Bundles {
         chains.iter().chain(&keys).flatten().all(|at| now.duration_since(*at).abs() > SETTLED)
     }
 
+    /// Publishes a set, if it may be served without a staple: who can read `domains/` fetches none.
+    fn put_copied(
+        &self,
+        position: usize,
+        slot: &Slot,
+        bundle: &Bundle,
+        now: Timestamp,
+    ) -> Result<Published, PortError> {
+        if slot.md.must_staple {
+            let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
+            return Ok(Published::Unusable(reason.to_owned()));
+        }
+        self.put(position, slot, bundle, now, |_| Ok(()))
+    }
+
     /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
     /// since its start.
     fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
-        // Who may read it fetches no responses.
-        if slot.md.must_staple {
-            let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
-            return Err(Published::Unusable(reason.to_owned()));
-        }
         let (md, live, served) = (&*slot.md, self.stored(slot, now), slot.served());
         let has_gone_live =
             |spec: &KeySpec| served.as_ref().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec));
