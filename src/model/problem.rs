@@ -19,6 +19,8 @@ pub struct Problem {
     pub subproblems: Vec<Value>,
     /// URLs at which the CA tells people more: its `instance`, and what its answer links to.
     pub see: Vec<String>,
+    /// What was refused has addresses (RFC 8738), which may be why. Known from the request, not from the CA.
+    pub has_addresses: bool,
 }
 
 struct Type {
@@ -42,6 +44,8 @@ const fn permanent(name: &'static str, status: Status, advice: &'static str) -> 
 const ADDRESSES: &str =
     "see that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
 const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
+const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
+                          shortlived), others take none";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
 /// Those of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of the profiles that CAs offer
@@ -94,6 +98,10 @@ const TYPES: [Type; 28] = [
     permanent("userActionRequired", Status::GENERAL, "do what the CA asks of the holder of the account"),
 ];
 
+/// What CAs say of addresses that they do not take, or not with the profile of the order.
+const REFUSALS_OF_ADDRESSES: [&str; 6] =
+    ["compound", "invalidProfile", "malformed", "rejectedIdentifier", "unauthorized", "unsupportedIdentifier"];
+
 impl Problem {
     /// The most characters of a text that are kept.
     const MAX_TEXT: usize = 2000;
@@ -145,12 +153,26 @@ impl Problem {
         is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
+    /// Whether it may be about an address: nothing says that it is about other names only.
+    #[must_use]
+    pub fn may_be_of_address(&self) -> bool {
+        let mut types = self.subproblems.iter().map(|part| &part["identifier"]["type"]).filter(|kind| !kind.is_null());
+        let is_refusal = REFUSALS_OF_ADDRESSES.iter().any(|name| self.is(name));
+        is_refusal && types.clone().next().is_none_or(|_| types.any(|kind| kind == "ip"))
+    }
+
     /// What to do about it, if more is to be said than the CA says.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         let parts = self.subproblems.iter().filter_map(|part| part["type"].as_str());
         let advice = |kind| Some(known(kind)?.advice).filter(|advice| !advice.is_empty());
-        if self.is("compound") { parts.filter_map(advice).next() } else { advice(&self.kind) }
+        if self.has_addresses {
+            Some(SHORT_LIFE)
+        } else if self.is("compound") {
+            parts.filter_map(advice).next()
+        } else {
+            advice(&self.kind)
+        }
     }
 
     /// The same for the problem of a challenge, where `unauthorized` says that another server answered.
@@ -190,6 +212,7 @@ impl From<Value> for Problem {
             detail: text("detail"),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
             see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
+            has_addresses: false,
         }
     }
 }
@@ -274,6 +297,26 @@ mod tests {
         assert!(!compound(&["caa", "dns"]).is_permanent());
         assert!(compound(&["caa", "rejectedIdentifier"]).is_permanent());
         assert_eq!(compound(&["odd", "rejectedIdentifier"]).advice(), Some(NAME));
+    }
+
+    #[test]
+    fn a_refusal_may_be_of_an_address_unless_it_tells_of_other_names_only() {
+        let part = |kind| json!({ "type": "x", "identifier": { "type": kind, "value": "x" } });
+        let rows = [
+            ("rejectedIdentifier", json!([]), true),
+            ("unauthorized", json!([]), true),
+            ("malformed", json!([part("dns"), part("ip")]), true),
+            ("malformed", json!([part("dns")]), false),
+            ("compound", json!([{ "detail": "no" }]), true),
+            ("rateLimited", json!([]), false),
+        ];
+        for (kind, parts, expected) in rows {
+            let kind = format!("urn:ietf:params:acme:error:{kind}");
+            let problem = Problem::from(json!({ "type": kind, "subproblems": parts }));
+            assert_eq!(problem.may_be_of_address(), expected, "{problem:?}");
+        }
+        let refused = Problem { has_addresses: true, ..of_type("urn:ietf:params:acme:error:rejectedIdentifier") };
+        assert_eq!((refused.advice(), refused.is_permanent()), (Some(SHORT_LIFE), true));
     }
 
     #[test]

@@ -46,6 +46,12 @@ impl ChallengeType {
         self == Self::Dns01
     }
 
+    /// Whether it can show control over an address. The DNS has no say there (RFC 8738 section 7).
+    #[must_use]
+    pub fn proves_addresses(self) -> bool {
+        matches!(self, Self::TlsAlpn01 | Self::Http01)
+    }
+
     /// Whether a command of the administrator sets it up. What that did is not left until another run.
     #[must_use]
     pub fn needs_command(self) -> bool {
