@@ -19,8 +19,6 @@ pub struct Problem {
     pub subproblems: Vec<Value>,
     /// URLs at which the CA tells people more: its `instance`, and what its answer links to.
     pub see: Vec<String>,
-    /// What was refused has addresses (RFC 8738), which may be why. Known from the request, not from the CA.
-    pub has_addresses: bool,
 }
 
 struct Type {
@@ -44,8 +42,6 @@ const fn permanent(name: &'static str, status: Status, advice: &'static str) -> 
 const ADDRESSES: &str =
     "see that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
 const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
-const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
-                          shortlived), others take none";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
 /// Those of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of the profiles that CAs offer
@@ -166,13 +162,7 @@ impl Problem {
     pub fn advice(&self) -> Option<&'static str> {
         let parts = self.subproblems.iter().filter_map(|part| part["type"].as_str());
         let advice = |kind| Some(known(kind)?.advice).filter(|advice| !advice.is_empty());
-        if self.has_addresses {
-            Some(SHORT_LIFE)
-        } else if self.is("compound") {
-            parts.filter_map(advice).next()
-        } else {
-            advice(&self.kind)
-        }
+        if self.is("compound") { parts.filter_map(advice).next() } else { advice(&self.kind) }
     }
 
     /// The same for the problem of a challenge, where `unauthorized` says that another server answered.
@@ -212,7 +202,6 @@ impl From<Value> for Problem {
             detail: text("detail"),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
             see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
-            has_addresses: false,
         }
     }
 }
@@ -315,8 +304,6 @@ mod tests {
             let problem = Problem::from(json!({ "type": kind, "subproblems": parts }));
             assert_eq!(problem.may_be_of_address(), expected, "{problem:?}");
         }
-        let refused = Problem { has_addresses: true, ..of_type("urn:ietf:params:acme:error:rejectedIdentifier") };
-        assert_eq!((refused.advice(), refused.is_permanent()), (Some(SHORT_LIFE), true));
     }
 
     #[test]

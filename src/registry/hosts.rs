@@ -264,7 +264,7 @@ mod tests {
             (host("x.org", &["192.0.2.9"], &[]), vec![1]),
         ];
         for (host, expected) in rows {
-            assert_eq!(assign(&domains, &[host.clone()], MatchNames::All, false)[0], expected, "{host:?}");
+            assert_eq!(assign(&domains, std::slice::from_ref(&host), MatchNames::All, false)[0], expected, "{host:?}");
         }
         let mut domains = [domains[0].clone()];
         domains[0].ca = Arc::new(CaSettings { challenges: vec!["tls-alpn-01".into()], ..Default::default() });

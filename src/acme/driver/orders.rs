@@ -93,8 +93,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn of_addresses(&self, mut err: AcmeError) -> AcmeError {
         let is_short = self.wanted.profile.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("shortlived"));
         let has_address = self.wanted.identifiers.iter().any(|name| matches!(name, Identifier::Ip(_)));
-        if let AcmeError::Problem { problem, .. } = &mut err {
-            problem.has_addresses = has_address && !is_short && problem.may_be_of_address();
+        if let AcmeError::Problem { problem, of_address, .. } = &mut err {
+            *of_address = has_address && !is_short && problem.may_be_of_address();
         }
         err
     }
