@@ -7,6 +7,9 @@ use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
 use crate::model::{JobResult, Problem, Status, time};
 
+const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
+                          shortlived), others take none";
+
 /// Why a renewal could not go on. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
@@ -57,6 +60,8 @@ pub enum AcmeError {
         problem: Problem,
         /// Not before this moment.
         retry_after: Option<Timestamp>,
+        /// It refused an order that has addresses (RFC 8738), which may be why.
+        of_address: bool,
     },
     /// The CA answered with an error but did not say what.
     #[error("unexpected http status: {http_status} from <{url}>{}", says(.problem, .moved_to))]
@@ -308,7 +313,7 @@ impl AcmeError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Problem { problem, retry_after: None } => {
+            Self::Problem { problem, retry_after: None, .. } => {
                 !["rateLimited", "accountDoesNotExist", "userActionRequired"].iter().any(|name| problem.is(name))
             }
             Self::HttpStatus { http_status, retry_after: None, .. } => {
@@ -369,6 +374,7 @@ impl AcmeError {
             Self::Certificate { .. } => Some(TRIED_AGAIN),
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.advice(),
             Self::BadNonce => Some("servers of the CA, or a proxy, may not work together; it is tried again"),
+            Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::EabKey => Some("copy the key again from what the CA shows"),

@@ -6,7 +6,7 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window};
+use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window, plain_host};
 use crate::registry::{Advice, LiveSet, Vault, is_ca_gone, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
@@ -151,8 +151,9 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
         return all.iter().try_for_each(|found| tell(session, found));
     }
     args.iter().try_for_each(|name| {
-        let called = all.iter().find(|(md, _)| md.name.as_str().eq_ignore_ascii_case(name));
-        let found = called.or_else(|| all.iter().find(|(md, _)| md.covers(name)));
+        let plain = plain_host(name);
+        let called = all.iter().find(|(md, _)| md.name.as_str().eq_ignore_ascii_case(&plain));
+        let found = called.or_else(|| all.iter().find(|(md, _)| md.covers(&plain)));
         tell(session, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
     })
 }

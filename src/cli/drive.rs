@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
 use crate::clock::Clock;
 use crate::log::note;
-use crate::model::{State, Status, time};
+use crate::model::{State, Status, plain_host, time};
 use crate::registry::{Activation, Begun, Ended, Registry, Renewal, claimed_elsewhere, reset};
 
 /// How a domain is renewed.
@@ -33,7 +33,8 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
         return Ok((0..registry.entries.len()).collect());
     }
     let find = |name: &&str| {
-        let position = registry.entries.iter().position(|entry| entry.md.name.as_str().eq_ignore_ascii_case(name));
+        let plain = plain_host(name);
+        let position = registry.entries.iter().position(|entry| entry.md.name.as_str().eq_ignore_ascii_case(&plain));
         position.ok_or_else(|| CliError::NoDomain((*name).to_owned()))
     };
     names.iter().map(find).collect()

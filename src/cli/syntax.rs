@@ -13,11 +13,14 @@ const MAX_PORT: u32 = 65_353;
 /// Names of a domain, without duplicates.
 ///
 /// # Errors
-/// If there is none, or one cannot be a name in the DNS.
+/// If there is none, or one can neither be a name in the DNS nor is an address.
 pub fn domain_names(texts: &[&str]) -> Result<Vec<DomainName>, CliError> {
     texts.iter().try_for_each(|text| {
         let is_name = is_host(text.strip_prefix("*.").unwrap_or(text)) && has_inner_dot(text);
-        is_name.then_some(()).ok_or_else(|| CliError::invalid(format!("not a domain name: {}", text.escape_default())))
+        let is_address = || DomainName::parse(text).is_ok_and(|name| name.address().is_some());
+        (is_name || is_address())
+            .then_some(())
+            .ok_or_else(|| CliError::invalid(format!("not a domain name: {}", text.escape_default())))
     })?;
     names(texts)
 }
@@ -131,7 +134,12 @@ mod tests {
             |texts: &[&str]| Some(domain_names(texts).ok()?.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(parse(&["A.org", "b.org", "a.ORG"]).unwrap(), ["a.org", "b.org"]);
         assert_eq!(parse(&["*.a.org", "xn--a-1.b-c.org", "1.2"]).unwrap().len(), 3);
+        let addresses = ["192.0.2.1", "[2001:DB8::1]", "2001:db8:0::1", "2001:db8::2"];
+        assert_eq!(parse(&addresses).unwrap(), ["192.0.2.1", "2001:db8::1", "2001:db8::2"]);
         let bad = [
+            "[192.0.2.1]",
+            "fe80::1%eth0",
+            "*.2001:db8::1",
             "",
             "localhost",
             "a..org",

@@ -79,6 +79,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_stands_as_its_bytes() {
+        // iPAddress [7] of RFC 5280 section 4.2.1.6, alone in the list (RFC 8738 section 6).
+        let rows: [(&str, &[u8]); 2] = [
+            ("192.0.2.1", b"\x30\x06\x87\x04\xc0\x00\x02\x01"),
+            ("2001:db8::1", b"\x30\x12\x87\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"),
+        ];
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".into() }).unwrap();
+        for (name, san) in rows {
+            let name = DomainName::parse(name).unwrap();
+            let certificate = alpn_certificate(&key, &name, "t", Timestamp::UNIX_EPOCH).unwrap();
+            assert!(certificate.to_der().windows(san.len()).any(|part| part == san), "{name}");
+        }
+    }
+
+    #[test]
     fn a_key_that_cannot_sign_is_an_error() {
         let key = PrivateKey::generate(&KeySpec::Ec { curve: "X25519".to_owned() }).unwrap();
         assert!(alpn_certificate(&key, &DomainName::parse("a.org").unwrap(), "t", Timestamp::UNIX_EPOCH).is_err());

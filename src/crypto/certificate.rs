@@ -21,7 +21,7 @@ use super::key_match::comparable;
 use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
-use crate::model::{DomainName, Timestamp};
+use crate::model::{DomainName, Identifier, Timestamp};
 
 /// A certificate. Reading one is cheap, as a server start reads thousands; copies share the data.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Certificate(Arc<Facts>);
 #[derive(PartialEq, Eq)]
 struct Facts {
     der: Vec<u8>,
-    names: Vec<String>,
+    names: Vec<Identifier>,
     not_before: Timestamp,
     not_after: Timestamp,
     /// Content octets of the INTEGER.
@@ -94,7 +94,7 @@ impl Certificate {
     /// The names it is good for: DNS names in lower case, addresses in their canonical text form.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.0.names.clone()
+        self.0.names.iter().map(Identifier::value).collect()
     }
 
     /// Start of its life.
@@ -151,12 +151,16 @@ impl Certificate {
         list.map(|extension| Sct::read_list(extension.value)).unwrap_or_default()
     }
 
-    /// Whether it is good for the name: the name itself, or for a host a wildcard above it.
+    /// Whether it is good for the name: the name itself, or for a host a wildcard above it. An address has to be there as
+    /// one, byte for byte (RFC 8738 section 3); clients do not take a DNS name that is spelled like it.
     #[must_use]
     pub fn covers(&self, name: &DomainName) -> bool {
-        let is_address = name.as_str().parse::<IpAddr>().is_ok();
-        self.0.names.iter().any(|own| {
-            own == name.as_str() || (!is_address && DomainName::parse(own).is_ok_and(|own| own.covers(name.as_str())))
+        let wanted = name.identifier();
+        self.0.names.iter().any(|own| match (own, &wanted) {
+            (Identifier::Dns(own), Identifier::Dns(wanted)) => {
+                own == wanted || DomainName::parse(own).is_ok_and(|own| own.covers(wanted))
+            }
+            (own, wanted) => own == wanted,
         })
     }
 
@@ -207,7 +211,7 @@ impl Facts {
         match oid {
             ALTERNATIVE_NAMES => {
                 let names = SubjectAlternativeName::from_der(value).map(|(_, san)| san.general_names);
-                self.names = names.unwrap_or_default().iter().filter_map(name_text).collect();
+                self.names = names.unwrap_or_default().iter().filter_map(identifier).collect();
             }
             AUTHORITY_KEY => {
                 let id = AuthorityKeyIdentifier::from_der(value).ok().and_then(|(_, id)| id.key_identifier);
@@ -247,13 +251,13 @@ fn damaged(reason: &dyn fmt::Display) -> CryptoError {
     CryptoError::DamagedCertificate(reason.to_string())
 }
 
-fn name_text(name: &GeneralName<'_>) -> Option<String> {
+fn identifier(name: &GeneralName<'_>) -> Option<Identifier> {
     match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::DNSName(name) => Some(Identifier::Dns(name.to_ascii_lowercase())),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
             let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
-            ip.ok().map(|ip| ip.to_string())
+            ip.ok().map(Identifier::Ip)
         }
         _ => None,
     }
@@ -291,7 +295,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::{PrivateKey, csr, sct};
-    use crate::model::{Identifier, KeySpec};
+    use crate::model::KeySpec;
 
     fn extension(oid: &str, value: &[u8]) -> X509Extension {
         let value = Asn1OctetString::new_from_bytes(value).unwrap();
@@ -398,6 +402,13 @@ mod tests {
             ("2001:DB8:0:0::1", true),
         ];
         for (name, expected) in rows {
+            assert_eq!(certificate.covers(&DomainName::parse(name).unwrap()), expected, "{name}");
+        }
+        // A DNS name is no address, and an IPv4 address is not the IPv6 address that it is mapped to.
+        let texts = ["192.0.2.1", "2001:db8::1"].map(|name| Identifier::Dns(name.to_owned()));
+        let mapped = Identifier::Ip("::ffff:192.0.2.1".parse().unwrap());
+        let certificate = issue(&[1], &[&texts[..], &[mapped]].concat(), Vec::new());
+        for (name, expected) in [("192.0.2.1", false), ("2001:db8::1", false), ("::ffff:c000:201", true)] {
             assert_eq!(certificate.covers(&DomainName::parse(name).unwrap()), expected, "{name}");
         }
         let certificate = with_names(&["www.example.org"]);

@@ -9,7 +9,7 @@ use super::boundary::Null;
 use super::log::for_connection;
 use super::request::{Connection, KeyKind};
 use crate::log::{AH10080, Record};
-use crate::model::{KeySpec, Status};
+use crate::model::{KeySpec, Status, address_of_reverse_name};
 use crate::registry::{Registry, tls_alpn_specs};
 use crate::store::{Aspect, Group};
 
@@ -40,14 +40,18 @@ pub fn is_switched(connection: Connection<'_>) -> bool {
     connection.has_note(NOTE)
 }
 
-/// The certificate for the challenge of `name`, if the connection speaks the protocol and there is one.
+/// The certificate for the challenge of `name`, if the connection speaks the protocol and there is one. An address is asked
+/// for by its reverse name (RFC 8738 section 6).
 pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<ChallengeCertificate>, Null> {
     if !is_switched(connection) {
         return Ok(None);
     }
     let name = name.unwrap_or_default().to_ascii_lowercase();
     let main = connection.base_server()?.main()?.config()?.main()?;
-    let found = main.registry.get().and_then(|registry| find(registry, &name, connection.key_kind()));
+    let found = main.registry.get().and_then(|registry| {
+        let find = |name: &str| find(registry, name, connection.key_kind());
+        find(&name).or_else(|| find(&address_of_reverse_name(&name)?.to_string()))
+    });
     if found.is_none() {
         let (level, number) = (AH10080.level, Some(AH10080.number));
         let text = format_args!("{name}: a tls-alpn-01 connection, but there is no challenge for that name");

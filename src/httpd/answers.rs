@@ -8,6 +8,7 @@ use super::log::for_request;
 use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
+use crate::model::plain_host;
 use crate::registry::{Entry, Registry, to_json};
 use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
@@ -46,10 +47,11 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
         return Ok(Answer::Declined);
     };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    if registry.index.covering(host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
+    let host = plain_host(host);
+    if registry.index.covering(&host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
         return Ok(Answer::Declined);
     }
-    let data = match registry.vault.store().load(Group::Challenges, host, &Aspect::Http01) {
+    let data = match registry.vault.store().load(Group::Challenges, &host, &Aspect::Http01) {
         Ok(Some(data)) => data,
         Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
@@ -88,7 +90,7 @@ pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     let Some(registry) = registry(request)?.filter(|registry| registry.globals.certificate_status) else {
         return Ok(Answer::Declined);
     };
-    let position = request.hostname().and_then(|host| registry.index.covering(host));
+    let position = request.hostname().and_then(|host| registry.index.covering(&plain_host(host)));
     let Some(position) = position else { return Ok(Answer::Declined) };
     if !request.is_get_or_head() {
         return Ok(Answer::Status(501));

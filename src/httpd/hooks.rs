@@ -12,7 +12,7 @@ use super::{answers, commands, driver, https, live, process, self_restart, share
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
-use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
+use crate::model::{Declared, KeySpec, ManagedDomain, VERSION, plain_host};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
@@ -292,10 +292,11 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
     let describe = |(position, server): (usize, Server<'_>)| {
         let config = server.config()?;
         config.host.set_position(position);
-        let names = |all: &mut dyn Iterator<Item = &str>| all.map(str::to_owned).collect();
+        let plain = |name: &str| plain_host(name).into_owned();
+        let names = |all: &mut dyn Iterator<Item = &str>| all.map(plain).collect();
         let name = server.name().unwrap_or("(no name)");
         Ok(Host {
-            server_name: server.name().map(str::to_owned),
+            server_name: server.name().map(plain),
             aliases: names(&mut server.aliases()),
             wild_aliases: names(&mut server.wildcard_aliases()),
             is_main: !server.is_virtual(),

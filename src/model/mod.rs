@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod address;
 mod authority;
 pub mod directive;
 mod domain;
@@ -17,6 +18,7 @@ pub mod time;
 mod window;
 
 pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
+pub use address::{address_of_reverse_name, plain_host, reverse_name, url_host};
 pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};

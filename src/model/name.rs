@@ -2,10 +2,12 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::address::{is_global, plain_host};
 
 /// A name of a managed domain: lower case, an A-label where it was given in UTF-8, and fit to be the name of a directory.
 /// May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Copies share the text.
@@ -30,6 +32,9 @@ pub enum NameError {
     /// The name is not a valid internationalized name.
     #[error("'{0}' cannot be written as an internationalized domain name")]
     NotIdna(String),
+    /// Only IPv6 addresses stand in brackets.
+    #[error("'{0}' is not an IPv6 address, which only may stand in brackets")]
+    NotAddress(String),
 }
 
 /// What an order asks for (RFC 8555 section 9.7.7, RFC 8738 section 3).
@@ -43,7 +48,7 @@ pub enum Identifier {
 }
 
 impl DomainName {
-    /// Takes a name as written in a configuration.
+    /// Takes a name as written in a configuration. An IPv6 address may stand in brackets.
     ///
     /// # Errors
     /// If the name could not be stored as a directory or be sent to a CA at all.
@@ -66,7 +71,10 @@ impl DomainName {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        let name = name.parse::<IpAddr>().map_or(name, |ip| ip.to_string());
+        let name = plain_host(&name).into_owned();
+        if name.starts_with('[') {
+            return Err(NameError::NotAddress(name));
+        }
         if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name.into())) }
     }
 
@@ -82,7 +90,8 @@ impl DomainName {
         self.0.starts_with("*.")
     }
 
-    /// Whether a certificate for this name is good for `other`: the same name, or one label below a wildcard.
+    /// Whether a certificate for this name is good for `other`: the same name, or one label below a wildcard. An address is
+    /// below none.
     #[must_use]
     pub fn covers(&self, other: &str) -> bool {
         if self.0.eq_ignore_ascii_case(other) {
@@ -91,24 +100,29 @@ impl DomainName {
         let (Some(parent), Some((label, rest))) = (self.0.strip_prefix("*."), other.split_once('.')) else {
             return false;
         };
-        !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
+        !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent) && other.parse::<IpAddr>().is_err()
+    }
+
+    /// The address, if it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
     }
 
     /// Why no public CA gives a certificate for this name; `None` if one may. Names are judged by their form and by what is
     /// reserved (RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`), addresses by what is not global.
     #[must_use]
     pub fn not_public(&self) -> Option<&'static str> {
-        match self.0.parse() {
-            Ok(IpAddr::V4(ip)) => (!is_global_v4(ip)).then_some(NOT_GLOBAL),
-            Ok(IpAddr::V6(ip)) => (!is_global_v6(ip)).then_some(NOT_GLOBAL),
-            Err(_) => not_public_name(self.0.strip_prefix("*.").unwrap_or(&self.0)),
+        match self.address() {
+            Some(ip) => (!is_global(ip)).then_some(NOT_GLOBAL),
+            None => not_public_name(self.0.strip_prefix("*.").unwrap_or(&self.0)),
         }
     }
 
     /// What to order for this name.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
-        self.0.parse().map_or_else(|_| Identifier::Dns(self.0.to_string()), Identifier::Ip)
+        self.address().map_or_else(|| Identifier::Dns(self.0.to_string()), Identifier::Ip)
     }
 }
 
@@ -146,19 +160,6 @@ fn not_public_name(name: &str) -> Option<&'static str> {
     } else {
         RESERVED.iter().any(is_below).then_some("a reserved name")
     }
-}
-
-fn is_global_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    let is_shared = a == 100 && (64..128).contains(&b);
-    let is_special = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation();
-    !(is_special || is_shared || a == 0 || a >= 224)
-}
-
-fn is_global_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, ..] = ip.segments();
-    // Global unicast is 2000::/3 (RFC 4291 section 2.4), of which 2001:db8::/32 is for documentation (RFC 3849).
-    (0x2000..0x4000).contains(&a) && (a, b) != (0x2001, 0x0db8)
 }
 
 impl fmt::Display for DomainName {
@@ -219,6 +220,11 @@ mod tests {
             ("bücher.example", Ok("xn--bcher-kva.example")),
             ("*.bücher.example", Ok("*.xn--bcher-kva.example")),
             ("2001:DB8:0:0::1", Ok("2001:db8::1")),
+            ("[2001:DB8::1]", Ok("2001:db8::1")),
+            ("192.0.2.1", Ok("192.0.2.1")),
+            ("[192.0.2.1]", Err(NameError::NotAddress("[192.0.2.1]".into()))),
+            ("[2001:db8::1]:443", Err(NameError::NotAddress("[2001:db8::1]:443".into()))),
+            ("[fe80::1%eth0]", Err(NameError::NotAddress("[fe80::1%eth0]".into()))),
             ("!", Ok("!")),
             ("", Err(NameError::Empty)),
             ("a/b", Err(NameError::Unusable("a/b".into()))),
@@ -245,6 +251,9 @@ mod tests {
             ("*.x.org", "*.x.org", true),
             ("x.org", "X.ORG", true),
             ("x.org", "*.org", false),
+            ("*.0.2.1", "192.0.2.1", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("2001:db8::1", "2001:DB8::1", true),
         ];
         for (name, other, expected) in rows {
             assert_eq!(DomainName::parse(name).unwrap().covers(other), expected, "{name} {other}");

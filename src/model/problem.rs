@@ -94,6 +94,10 @@ const TYPES: [Type; 28] = [
     permanent("userActionRequired", Status::GENERAL, "do what the CA asks of the holder of the account"),
 ];
 
+/// What CAs say of addresses that they do not take, or not with the profile of the order.
+const REFUSALS_OF_ADDRESSES: [&str; 6] =
+    ["compound", "invalidProfile", "malformed", "rejectedIdentifier", "unauthorized", "unsupportedIdentifier"];
+
 impl Problem {
     /// The most characters of a text that are kept.
     const MAX_TEXT: usize = 2000;
@@ -143,6 +147,14 @@ impl Problem {
             |kind: &str| acme_name(kind).is_some_and(|name| FINDINGS.iter().any(|own| own.eq_ignore_ascii_case(name)));
         let of_part = |part: &Value| part["type"].as_str().is_some_and(is_finding);
         is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
+    }
+
+    /// Whether it may be about an address: nothing says that it is about other names only.
+    #[must_use]
+    pub fn may_be_of_address(&self) -> bool {
+        let mut types = self.subproblems.iter().map(|part| &part["identifier"]["type"]).filter(|kind| !kind.is_null());
+        let is_refusal = REFUSALS_OF_ADDRESSES.iter().any(|name| self.is(name));
+        is_refusal && types.clone().next().is_none_or(|_| types.any(|kind| kind == "ip"))
     }
 
     /// What to do about it, if more is to be said than the CA says.
@@ -274,6 +286,24 @@ mod tests {
         assert!(!compound(&["caa", "dns"]).is_permanent());
         assert!(compound(&["caa", "rejectedIdentifier"]).is_permanent());
         assert_eq!(compound(&["odd", "rejectedIdentifier"]).advice(), Some(NAME));
+    }
+
+    #[test]
+    fn a_refusal_may_be_of_an_address_unless_it_tells_of_other_names_only() {
+        let part = |kind| json!({ "type": "x", "identifier": { "type": kind, "value": "x" } });
+        let rows = [
+            ("rejectedIdentifier", json!([]), true),
+            ("unauthorized", json!([]), true),
+            ("malformed", json!([part("dns"), part("ip")]), true),
+            ("malformed", json!([part("dns")]), false),
+            ("compound", json!([{ "detail": "no" }]), true),
+            ("rateLimited", json!([]), false),
+        ];
+        for (kind, parts, expected) in rows {
+            let kind = format!("urn:ietf:params:acme:error:{kind}");
+            let problem = Problem::from(json!({ "type": kind, "subproblems": parts }));
+            assert_eq!(problem.may_be_of_address(), expected, "{problem:?}");
+        }
     }
 
     #[test]

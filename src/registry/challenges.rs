@@ -1,6 +1,7 @@
 //! Where challenge data goes: files in `challenges/`, and records in the DNS, which a command makes.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -251,13 +252,12 @@ impl Publisher for StoredChallenges {
     fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
+            kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
+                unsupported("the DNS says nothing about addresses")
+            }
             ChallengeType::Http01 => Ok(true),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
                 unsupported("no TLS host of the domain has acme-tls/1 among its Protocols")
-            }
-            // What a CA asks for there is not the address (RFC 8738 section 6).
-            ChallengeType::TlsAlpn01 if set_up.name.parse::<std::net::IpAddr>().is_ok() => {
-                unsupported("it is not carried out for addresses")
             }
             ChallengeType::TlsAlpn01 => Ok(true),
             ChallengeType::Dns01 if self.dns01.words.is_none() => {
@@ -400,8 +400,10 @@ mod tests {
         let mut world = World::new(&["ip.challenges.test"]);
         with_acme_tls(&mut world);
         let registry = world.start(false);
-        let of_address = super::tests::publisher(&registry, 0).reserve(&alpn("192.0.2.1"));
-        assert_eq!(of_address.unwrap_err().status, Status::UNSUPPORTED);
+        let mut publisher = super::tests::publisher(&registry, 0);
+        assert!(publisher.reserve(&alpn("192.0.2.1")).unwrap());
+        let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
+        assert_eq!(in_the_dns.text, "the DNS says nothing about addresses");
     }
 
     #[test]

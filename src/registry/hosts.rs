@@ -212,7 +212,10 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[V
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::CaSettings;
 
     fn md(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
@@ -249,6 +252,25 @@ mod tests {
         }
         let main = [Host { is_main: true, ..host("a.org", &[], &[]) }];
         assert_eq!(assign(&domains, &main, MatchNames::All, true)[0], [0]);
+    }
+
+    #[test]
+    fn addresses_find_their_hosts_and_no_wildcard_does() {
+        let domains = [md(&["192.0.2.1", "2001:db8::1"]), md(&["*.0.2.2", "x.org"])];
+        let rows = [
+            (host("192.0.2.1", &[], &[]), vec![0]),
+            (host("other.org", &["2001:db8::1"], &[]), vec![0]),
+            (host("1.0.2.2", &[], &[]), vec![]),
+            (host("x.org", &["192.0.2.9"], &[]), vec![1]),
+        ];
+        for (host, expected) in rows {
+            assert_eq!(assign(&domains, std::slice::from_ref(&host), MatchNames::All, false)[0], expected, "{host:?}");
+        }
+        let mut domains = [domains[0].clone()];
+        domains[0].ca = Arc::new(CaSettings { challenges: vec!["tls-alpn-01".into()], ..Default::default() });
+        let hosts = [Host { allows_acme_tls: true, ..host("x.org", &["192.0.2.1", "2001:db8::1"], &[]) }];
+        find_protocols(&mut domains, &hosts, &[vec![0]], false, false);
+        assert_eq!(domains[0].proto.acme_tls_1, domains[0].domains);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finds the domain that a name belongs to without looking at all of them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::model::{DomainName, ManagedDomain};
 
@@ -42,12 +43,12 @@ impl DomainIndex {
         .map(|position| *position as usize)
     }
 
-    /// The domain that has a wildcard for this name.
+    /// The domain that has a wildcard for this name. No wildcard is for addresses.
     #[must_use]
     pub fn wildcard(&self, name: &str) -> Option<usize> {
         let (label, parent) = name.split_once('.')?;
         let found = self.wildcards.get(parent.to_ascii_lowercase().as_str()).map(|position| *position as usize);
-        found.filter(|_| !label.is_empty() && label != "*")
+        found.filter(|_| !label.is_empty() && label != "*" && name.parse::<IpAddr>().is_err())
     }
 
     /// The domain whose certificate is good for this name.
@@ -94,9 +95,21 @@ mod tests {
 
     #[test]
     fn names_find_their_domain() {
-        let index = DomainIndex::new(&domains(&[&["x.org", "www.x.org"], &["*.y.org"]]));
-        let rows =
-            [("WWW.x.org", Some(0)), ("a.y.org", Some(1)), ("*.y.org", Some(1)), ("y.org", None), ("a.b.y.org", None)];
+        let index = DomainIndex::new(&domains(&[
+            &["x.org", "www.x.org"],
+            &["*.y.org", "*.0.2.1"],
+            &["192.0.2.2", "2001:DB8::1"],
+        ]));
+        let rows = [
+            ("WWW.x.org", Some(0)),
+            ("a.y.org", Some(1)),
+            ("*.y.org", Some(1)),
+            ("y.org", None),
+            ("a.b.y.org", None),
+            ("192.0.2.1", None),
+            ("192.0.2.2", Some(2)),
+            ("2001:db8::1", Some(2)),
+        ];
         for (name, expected) in rows {
             assert_eq!(index.covering(name), expected, "{name}");
         }

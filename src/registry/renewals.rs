@@ -602,7 +602,7 @@ impl State {
 /// Whether it is not this domain's fault, but the CA has too much to do.
 fn wants_fewer(err: &AcmeError) -> bool {
     match err {
-        AcmeError::Problem { problem, retry_after } => {
+        AcmeError::Problem { problem, retry_after, .. } => {
             problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
         }
         AcmeError::HttpStatus { http_status, retry_after, .. }

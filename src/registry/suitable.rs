@@ -1,7 +1,7 @@
 //! Which challenge types a domain can use, as configured and as the server can be reached.
 
 use crate::acme::ChallengeType;
-use crate::model::{ManagedDomain, PortMap};
+use crate::model::{DomainName, ManagedDomain, PortMap};
 use crate::store::Reachability;
 
 /// The server can be reached where some `Listen` is on the local port behind the public one and speaks http(s) there.
@@ -40,12 +40,17 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
         };
         md.ca.challenges.iter().filter_map(known).collect()
     };
-    let wildcard = md.domains.iter().find(|name| name.is_wildcard());
-    match wildcard.filter(|_| !types.iter().any(|kind| kind.proves_wildcards())) {
-        Some(name) => reasons.push(format!("The wildcard name '{name}' needs the challenge type 'dns-01'.")),
-        None if !types.is_empty() => return Ok(types),
-        None => {}
+    let unproven = |is_meant: fn(&DomainName) -> bool, proves: fn(ChallengeType) -> bool| {
+        md.domains.iter().find(|name| is_meant(name)).filter(|_| !types.iter().any(|kind| proves(*kind)))
+    };
+    let wildcard = unproven(DomainName::is_wildcard, ChallengeType::proves_wildcards);
+    let address = unproven(|name| name.address().is_some(), ChallengeType::proves_addresses);
+    if wildcard.or(address).is_none() && !types.is_empty() {
+        return Ok(types);
     }
+    reasons.extend(wildcard.map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01'.")));
+    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS says nothing about addresses";
+    reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
 }
 
@@ -69,7 +74,6 @@ fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::DomainName;
 
     #[test]
     fn listeners_behind_the_mapped_ports_count() {
@@ -138,5 +142,20 @@ mod tests {
         let words = ["'*.x.org' needs the challenge type 'dns-01'"];
         check(&md(&names, &["http-01"]), (true, true), true, Err(&words));
         check(&md(&names, &[]), (true, true), false, Err(&["'*.x.org' needs", "a command (see MDChallengeDns01)"]));
+    }
+
+    #[test]
+    fn an_address_needs_a_challenge_that_comes_to_it() {
+        use ChallengeType::{Dns01, Http01};
+        let names = ["x.org", "192.0.2.1", "2001:db8::1"];
+        check(&md(&names, &[]), (true, true), true, Ok(&[Http01, Dns01]));
+        check(&md(&names, &["http-01"]), (false, false), false, Ok(&[Http01]));
+        let words = ["The address '192.0.2.1' needs the challenge type 'http-01' or 'tls-alpn-01'"];
+        check(&md(&names, &["dns-01"]), (true, true), true, Err(&words));
+        check(&md(&names[2..], &[]), (false, false), true, Err(&["The address '2001:db8::1' needs", "on port 80"]));
+        let both = ["x.org", "*.x.org", "192.0.2.1"];
+        check(&md(&both, &[]), (true, true), true, Ok(&[Http01, Dns01]));
+        check(&md(&both, &["http-01"]), (true, true), true, Err(&["'*.x.org' needs"]));
+        check(&md(&both, &["foo-99"]), (true, true), true, Err(&["'*.x.org' needs", "'192.0.2.1' needs"]));
     }
 }

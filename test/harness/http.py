@@ -47,11 +47,12 @@ def request(
     headers: dict[str, str] | None = None,
     body: bytes | None = None,
     timeout: float = 30.0,
+    address: str = "127.0.0.1",
 ) -> Response:
-    """Send one request for `url` to 127.0.0.1:`port`; with `ca` the certificate and name are verified."""
+    """Send one request for `url` to `port` at `address`; with `ca` the certificate and name are verified."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    sock: socket.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    sock: socket.socket = socket.create_connection((address, port), timeout)
     certificate = None
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=ca) if ca else ssl._create_unverified_context()

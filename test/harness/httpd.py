@@ -160,7 +160,7 @@ class Httpd:
         self.wait(lambda: self.log.count(what) >= times, limit, f"log {what}")
 
     def get(self, url: str, **options: Any) -> Response:
-        """One request to the vhost of the URL's name; options as in `http.request` (`ca=`, `headers=`, `method=`)."""
+        """One request to the vhost of the URL's name; options as in `http.request` (`ca=`, `headers=`, `method=`, `address=`)."""
         port = self.config.https_port if url.startswith("https:") else self.config.http_port
         return request(url, port, **options)
 

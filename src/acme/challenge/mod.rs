@@ -46,6 +46,12 @@ impl ChallengeType {
         self == Self::Dns01
     }
 
+    /// Whether it can show control over an address. The DNS has no say there (RFC 8738 section 7).
+    #[must_use]
+    pub fn proves_addresses(self) -> bool {
+        matches!(self, Self::TlsAlpn01 | Self::Http01)
+    }
+
     /// Whether a command of the administrator sets it up. What that did is not left until another run.
     #[must_use]
     pub fn needs_command(self) -> bool {
@@ -142,6 +148,7 @@ mod tests {
         let set_up = |kind, txt: Option<&str>| SetUp { kind, name: "x.org".to_owned(), txt: txt.map(str::to_owned) };
         let rows = [
             ("http-01:x.org", set_up(ChallengeType::Http01, None)),
+            ("http-01:2001:db8::1", SetUp { name: "2001:db8::1".to_owned(), ..set_up(ChallengeType::Http01, None) }),
             ("tls-alpn-01:x.org", set_up(ChallengeType::TlsAlpn01, None)),
             ("dns-01:x.org LoqXcYV8", set_up(ChallengeType::Dns01, Some("LoqXcYV8"))),
             ("dns-01:x.org", set_up(ChallengeType::Dns01, None)),

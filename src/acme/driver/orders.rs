@@ -7,6 +7,7 @@ use super::super::{AccountRecord, AcmeError, Directory, Journal, Order, Publishe
 use super::{Driver, directory, no_account};
 use crate::crypto::KeyRef;
 use crate::log::{note, report};
+use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn new_order(&mut self) -> Result<(), AcmeError> {
@@ -83,9 +84,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 note!(Info, err.status(); "{name}: the CA refuses an order that replaces a certificate: {err}; the next goes without");
                 self.without_replaces = true;
             }
-            (err, _) => return Err(err),
+            (err, _) => return Err(self.of_addresses(err)),
         }
         Ok(())
+    }
+
+    /// Says so if an order was refused that has addresses, for which CAs can want a profile of its own.
+    fn of_addresses(&self, mut err: AcmeError) -> AcmeError {
+        let is_short = self.wanted.profile.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("shortlived"));
+        let has_address = self.wanted.identifiers.iter().any(|name| matches!(name, Identifier::Ip(_)));
+        if let AcmeError::Problem { problem, of_address, .. } = &mut err {
+            *of_address = has_address && !is_short && problem.may_be_of_address();
+        }
+        err
     }
 
     pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {

@@ -1130,6 +1130,29 @@ fn a_profile_goes_by_the_spelling_of_the_ca_or_is_left_out_if_it_is_not_mandator
 }
 
 #[test]
+fn a_refusal_of_addresses_tells_of_the_profile_that_some_cas_want() {
+    let refusals = ["rejectedIdentifier", "unsupportedIdentifier", "malformed", "unauthorized"];
+    let rows: [(&[&str], Option<&str>, bool); 4] = [
+        (&["x.org", "192.0.2.1"], None, true),
+        (&["2001:db8::1"], Some("classic"), true),
+        (&["192.0.2.1"], Some("ShortLived"), false),
+        (&["x.org"], None, false),
+    ];
+    for (kind, (names, profile, expected)) in refusals.into_iter().flat_map(|kind| rows.map(|row| (kind, row))) {
+        let mut world = World::new(names);
+        world.wanted.profile = profile.map(Into::into);
+        world.ca.behave(|ca| ca.profiles = vec!["classic", "shortlived"]);
+        let detail = "Profile \"classic\" does not permit ip type identifiers";
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(403, kind, detail)));
+        let result = world.run().unwrap_err().to_result();
+        let says = result.detail.unwrap_or_default();
+        assert!(says.starts_with(detail), "{says}");
+        assert_eq!(says.contains("a profile of short life for them (MDProfile shortlived)"), expected, "{says}");
+        assert_eq!(result.problem.unwrap(), format!("urn:ietf:params:acme:error:{kind}"));
+    }
+}
+
+#[test]
 fn addresses_and_profiles_for_short_lives_have_no_common_name() {
     let rows: [(&[&str], Option<&str>, Option<&str>); 5] = [
         (&["x.org", "www.x.org"], None, Some("x.org")),
@@ -1445,6 +1468,10 @@ fn challenges_are_for_names_of_the_order_only() {
     world.ca.fail(Operation::Authorization, Fault::Alter(|answer| renamed(answer, "WWW.X.org")));
     world.succeeds();
     for (said, name) in [("X.org", Some("x.org")), ("*.www.x.org", Some("www.x.org")), ("ww.x.org", None)] {
+        assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+    }
+    let world = World::new(&["2001:db8::1", "192.0.2.1"]);
+    for (said, name) in [("2001:DB8:0::1", Some("2001:db8::1")), ("192.0.2.1", Some("192.0.2.1")), ("2.1", None)] {
         assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
     }
 }
