@@ -208,6 +208,7 @@ messages! {
     MD0035 Warning "a set that is to be served without a restart cannot be used"
     MD0036 Notice "new certificates are served without a restart"
     MD0037 Warning "new certificates wait for a staple before they are served"
+    MD0044 Notice "a record has to be in the DNS, for good"
 }
 
 #[cfg(test)]

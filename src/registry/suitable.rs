@@ -29,7 +29,7 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
             reasons.extend(obstacle.map(|reason| format!("The challenge type '{kind}' needs {reason}.")));
             obstacle.is_none()
         };
-        ChallengeType::ALL.into_iter().filter(works).collect()
+        ChallengeType::USUAL.into_iter().filter(works).collect()
     } else {
         let known = |kind: &String| {
             let parsed = ChallengeType::parse(kind);
@@ -42,7 +42,9 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
     };
     let wildcard = md.domains.iter().find(|name| name.is_wildcard());
     match wildcard.filter(|_| !types.iter().any(|kind| kind.proves_wildcards())) {
-        Some(name) => reasons.push(format!("The wildcard name '{name}' needs the challenge type 'dns-01'.")),
+        Some(name) => {
+            reasons.push(format!("The wildcard name '{name}' needs the challenge type 'dns-01' or 'dns-persist-01'."));
+        }
         None if !types.is_empty() => return Ok(types),
         None => {}
     }
@@ -135,6 +137,7 @@ mod tests {
         let names = ["x.org", "*.x.org"];
         check(&md(&names, &[]), (true, true), true, Ok(&[ChallengeType::Http01, ChallengeType::Dns01]));
         check(&md(&names, &["dns-01"]), (true, true), false, Ok(&[ChallengeType::Dns01]));
+        check(&md(&names, &["dns-persist-01"]), (false, false), false, Ok(&[ChallengeType::DnsPersist01]));
         let words = ["'*.x.org' needs the challenge type 'dns-01'"];
         check(&md(&names, &["http-01"]), (true, true), true, Err(&words));
         check(&md(&names, &[]), (true, true), false, Err(&["'*.x.org' needs", "a command (see MDChallengeDns01)"]));
