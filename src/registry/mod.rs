@@ -53,7 +53,7 @@ use crate::crypto::{Certificate, Summary};
 use crate::log::{note, report};
 use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
-    Status, format_human,
+    Status, TxtRecord, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -137,6 +137,8 @@ pub struct Entry {
     pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
+    /// Records in the DNS that its certificates were obtained with, where they are for good.
+    pub txt_records: Vec<TxtRecord>,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
     /// What went live since the start; `None` where nothing does.
@@ -556,9 +558,12 @@ impl Setup {
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
         let activated = live::activated(&self.vault, &md);
+        let txt_records = live::txt_records(&self.vault, &md, &challenges);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
         let slot = Slot::new(&md);
-        (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling, slot }, stored)
+        let entry =
+            Entry { md, live, kept_ready, watched, issued_by, activated, challenges, txt_records, stapling, slot };
+        (entry, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -627,6 +632,12 @@ impl Registry {
 }
 
 impl Entry {
+    /// Whether challenges of that type may be used for it.
+    #[must_use]
+    pub fn lists(&self, kind: ChallengeType) -> bool {
+        self.challenges.iter().flatten().any(|own| *own == kind)
+    }
+
     /// Whether this module obtains its certificates.
     #[must_use]
     pub fn renewable(&self) -> bool {

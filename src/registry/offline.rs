@@ -13,8 +13,8 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Slot, Stapling, Vault, schedule,
-    staged, suitable, turn,
+    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Registry, Slot, Stapling, Vault, live,
+    schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -178,6 +178,7 @@ fn entry(
         None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
+    let txt_records = live::txt_records(vault, &md, &challenges);
     let md = Arc::new(md);
     Entry {
         slot: Slot::new(&md),
@@ -188,6 +189,7 @@ fn entry(
         issued_by,
         activated: None,
         challenges: Arc::new(challenges),
+        txt_records,
         stapling: Arc::clone(stapling),
     }
 }
