@@ -5,7 +5,7 @@ mod certificate;
 mod challenges;
 mod failure;
 mod orders;
-pub(super) mod persist;
+mod persist;
 
 use std::sync::Arc;
 

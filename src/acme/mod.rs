@@ -21,6 +21,7 @@ mod next;
 mod order;
 mod poll;
 mod ports;
+mod records;
 mod registrar;
 mod requests;
 mod session;

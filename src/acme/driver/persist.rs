@@ -1,13 +1,13 @@
 //! dns-persist-01: there is nothing to set up. The CA is told to look, and the administrator which record it looks for.
 
-use super::super::challenge::{ChallengeType, PersistRecord, account_uri, choose, hashed_uri, names_to_prove};
+use super::super::challenge::{ChallengeType, PersistRecord, choose, names_to_prove};
 use super::super::facts::Refusal;
-use super::super::{AcmeError, Directory, Journal, Publisher, SetUp};
+use super::super::records::{persist_records, uri_of};
+use super::super::{AcmeError, Journal, Publisher, SetUp};
 use super::failure::no_challenge;
 use super::{Driver, Outcome, authorization, directory, no_account};
-use crate::crypto::PrivateKey;
 use crate::log::note;
-use crate::model::{Identifier, Status, Timestamp, TxtRecord};
+use crate::model::{Status, TxtRecord};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Notes the records that the account needs, where this challenge may be used and the CA has told its names.
@@ -65,37 +65,4 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
         Ok(Outcome::Continue)
     }
-}
-
-/// The records of which a domain needs one for each name: of those with the same name any will do. There are none if the
-/// CA does not tell its names. `account` is its URL and its key.
-///
-/// # Errors
-/// If no record can name the account.
-pub(in super::super) fn persist_records(
-    ca: &Directory,
-    account: (&str, &PrivateKey),
-    identifiers: &[Identifier],
-    until: Option<Timestamp>,
-) -> Result<Vec<PersistRecord>, AcmeError> {
-    let mut records = Vec::new();
-    for (domain, wildcard) in names_to_prove(identifiers) {
-        let account_uri = uri_of(ca, &domain, account)?;
-        records.extend(ca.issuers().iter().map(|issuer| PersistRecord {
-            domain: domain.clone(),
-            issuer: issuer.clone(),
-            account_uri: account_uri.clone(),
-            wildcard,
-            until,
-        }));
-    }
-    Ok(records)
-}
-
-fn uri_of(ca: &Directory, domain: &str, (url, key): (&str, &PrivateKey)) -> Result<String, AcmeError> {
-    let uri = match &ca.meta.account_hash_prefix {
-        Some(prefix) => hashed_uri(prefix, domain, key, url)?,
-        None => url.to_owned(),
-    };
-    account_uri(&uri).map_err(|err| AcmeError::NoRecord(err.to_string()))
 }
