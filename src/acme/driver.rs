@@ -200,7 +200,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::Directory => self.read_directory()?,
             Step::Register => {
                 let outcome = self.find_or_register()?;
-                self.note_records()?;
+                self.note_records();
                 return Ok(outcome);
             }
             Step::SetUp(index, ChallengeType::DnsPersist01) => return self.rely_on_record(index),

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::challenge::Malformed;
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
@@ -150,9 +151,9 @@ pub enum AcmeError {
         /// What the CA says.
         problem: Problem,
     },
-    /// No record can name the account.
-    #[error("there can be no record for dns-persist-01: {0}")]
-    NoRecord(String),
+    /// There can be no record for dns-persist-01.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
     ChallengeFailed {

@@ -39,5 +39,5 @@ pub(super) fn uri_of(ca: &Directory, domain: &str, (url, key): (&str, &PrivateKe
         Some(prefix) => hashed_uri(prefix, domain, key, url)?,
         None => url.to_owned(),
     };
-    account_uri(&uri).map_err(|err| AcmeError::NoRecord(err.to_string()))
+    Ok(account_uri(&uri)?)
 }

@@ -31,16 +31,16 @@ pub struct PersistRecord {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Malformed {
     /// There is no name to write into the record.
-    #[error("the CA gives no issuer names")]
+    #[error("its challenge is malformed: the CA gives no issuer names")]
     NoIssuers,
     /// There are more than a CA may give.
-    #[error("the CA gives {0} issuer names, where {MOST_ISSUERS} are allowed")]
+    #[error("its challenge is malformed: the CA gives {0} issuer names, where {MOST_ISSUERS} are allowed")]
     TooManyIssuers(usize),
     /// What is given as a name is none in its normal form.
-    #[error("the CA gives an issuer name that is none: {0}")]
+    #[error("its challenge is malformed: the CA gives an issuer name that is none, {0}")]
     NotAName(String),
     /// It has characters that a record cannot have.
-    #[error("the CA gives an account URI that no record can have: {0}")]
+    #[error("the CA gives an account URI that no record can have, {0}")]
     AccountUri(String),
 }
 
