@@ -160,7 +160,7 @@ pub enum AcmeError {
         /// The name.
         name: String,
         /// What the CA says.
-        problem: Problem,
+        problem: Box<Problem>,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
     },
@@ -411,7 +411,7 @@ impl AcmeError {
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
                 let record =
                     record.as_ref().map(|record| with_advice("", Some(&set_record(record)))).unwrap_or_default();
-                (Some(problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
+                (Some(&**problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
             }
             Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {

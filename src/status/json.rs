@@ -356,7 +356,7 @@ mod tests {
     fn the_records_that_a_domain_needs_are_shown_while_it_lists_their_challenge() {
         let mut world = World::new(&["x.test"]);
         world.ca.behave(|ca| (ca.kind, ca.issuers) = ("dns-persist-01", vec!["ca.test"]));
-        world.declared[0].settings.challenges = Some(vec!["dns-persist-01".to_owned()].into());
+        world.declared[0].settings.challenges = Some(vec!["dns-persist-01".to_owned()]);
         let records = json!([{
             "name": "_validation-persist.x.test", "value": "ca.test; accounturi=https://ca.test/account/0"
         }]);

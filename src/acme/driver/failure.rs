@@ -27,7 +27,11 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 let (name, problem) =
                     authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
                 let record = self.facts.authorizations[*index].record.clone();
-                AcmeError::ChallengeFailed { name, problem: problem.cloned().unwrap_or_else(unexplained), record }
+                AcmeError::ChallengeFailed {
+                    name,
+                    problem: Box::new(problem.cloned().unwrap_or_else(unexplained)),
+                    record,
+                }
             }
             Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
                 Ok(authz) => self.describe_no_challenge(authz, &self.facts.authorizations[*index].refused),
