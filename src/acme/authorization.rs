@@ -1,7 +1,9 @@
 //! Authorizations and their challenges (RFC 8555 sections 7.1.4 and 8).
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::challenge::{Malformed, account_uri, issuer_names};
 use super::session::or_nothing;
 use crate::model::Problem;
 
@@ -75,11 +77,43 @@ pub struct Challenge {
     /// Where it stands.
     #[serde(deserialize_with = "or_nothing")]
     pub status: ChallengeStatus,
-    /// Random value of the CA.
+    /// Random value of the CA; empty for types that have none.
     #[serde(deserialize_with = "or_nothing")]
     pub token: String,
     /// Why it failed.
     pub error: Option<Problem>,
+    /// The issuer names of dns-persist-01, as versions 00 and 01 of its draft call them.
+    #[serde(rename = "issuer-domain-names")]
+    pub(super) issuer_domain_names_01: Value,
+    /// The same as later versions do.
+    #[serde(rename = "issuerDomainNames")]
+    pub(super) issuer_domain_names: Value,
+    /// What is to stand for the account in records for dns-persist-01, where the CA says so.
+    #[serde(rename = "accounturi")]
+    pub(super) account_uri: Value,
+}
+
+impl Challenge {
+    /// Names of which a record for dns-persist-01 has to have one.
+    ///
+    /// # Errors
+    /// If there are none, or they are not as they have to be.
+    pub fn issuer_names(&self) -> Result<Vec<String>, Malformed> {
+        let newer = !self.issuer_domain_names.is_null();
+        issuer_names(if newer { &self.issuer_domain_names } else { &self.issuer_domain_names_01 })
+    }
+
+    /// What is to stand for the account in a record for dns-persist-01; `None` if the CA does not say.
+    ///
+    /// # Errors
+    /// If no record can have that.
+    pub fn account_uri(&self) -> Result<Option<String>, Malformed> {
+        match &self.account_uri {
+            Value::Null => Ok(None),
+            Value::String(uri) => account_uri(uri).map(Some),
+            other => Err(Malformed::AccountUri(other.to_string())),
+        }
+    }
 }
 
 impl Authorization {
@@ -121,6 +155,31 @@ mod tests {
         .unwrap();
         assert_eq!(authorization.challenges[0].token, "DGyRejmCefe7v4NfDGDKfA");
         assert!(!authorization.has_failed());
+    }
+
+    #[test]
+    fn challenges_of_the_draft_for_persistent_records() {
+        // draft-ietf-acme-dns-persist-01 section 3.1, and -02 section 3.1
+        let rows = [
+            (
+                r#"{"type": "dns-persist-01", "url": "https://ca.example/acme/authz/1234/0", "status": "pending",
+                "accounturi": "https://ca.example/acct/123", "issuer-domain-names": ["authority.example", "ca.example.net"]}"#,
+                Some("https://ca.example/acct/123"),
+            ),
+            (
+                r#"{"type": "dns-persist-01", "url": "https://ca.example/acme/authz/1234/0", "status": "pending",
+                "issuerDomainNames": ["authority.example", "ca.example.net"]}"#,
+                None,
+            ),
+        ];
+        for (text, uri) in rows {
+            let challenge: Challenge = serde_json::from_str(text).unwrap();
+            assert_eq!(challenge.issuer_names().unwrap(), ["authority.example", "ca.example.net"]);
+            assert_eq!(challenge.account_uri().unwrap().as_deref(), uri);
+        }
+        let odd = r#"{"type": "http-01", "token": "t", "issuerDomainNames": 7, "issuer-domain-names": "x", "accounturi": []}"#;
+        let odd: Challenge = serde_json::from_str(odd).unwrap();
+        assert!(odd.token == "t" && odd.issuer_names().is_err() && odd.account_uri().is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::AcmeError;
+use super::challenge::issuer_names;
 use super::session::or_nothing;
 
 /// Where a CA's resources are, and what it asks of its clients.
@@ -36,6 +37,25 @@ pub struct Meta {
     /// Names of the profiles that can be ordered (ACME profiles extension).
     #[serde(deserialize_with = "names")]
     pub profiles: Vec<String>,
+    /// Names by which CAA records name the CA.
+    #[serde(deserialize_with = "issuers")]
+    pub caa_identities: Vec<String>,
+    /// Names by which records for dns-persist-01 do, where the CA says so.
+    #[serde(deserialize_with = "issuers")]
+    pub issuer_domain_names: Vec<String>,
+    /// What hashed account URIs begin with (draft-ietf-acme-dns-persist-02 section 4.1).
+    #[serde(deserialize_with = "text")]
+    pub account_hash_prefix: Option<String>,
+}
+
+/// Names that can be issuer names; there are none if one is wrong.
+fn issuers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(issuer_names(&Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// A text; anything else is none.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
 }
 
 /// The names of an object's members; what is no object has none.
@@ -45,6 +65,13 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 impl Directory {
+    /// Names by which records for dns-persist-01 can name the CA, as far as it tells without an order.
+    #[must_use]
+    pub fn issuers(&self) -> &[String] {
+        let Meta { issuer_domain_names: own, caa_identities, .. } = &self.meta;
+        if own.is_empty() { caa_identities } else { own }
+    }
+
     /// Reads what the CA answered at `url`.
     ///
     /// # Errors
@@ -85,6 +112,28 @@ mod tests {
         let directory = Directory::parse("https://example.com/acme", body).unwrap();
         assert_eq!(directory.new_order, "https://example.com/acme/new-order");
         assert_eq!(directory.meta.terms_of_service.as_deref(), Some("https://example.com/acme/terms/2017-5-30"));
+        assert_eq!(
+            (directory.issuers(), &directory.meta.account_hash_prefix),
+            (&["example.com".to_owned()][..], &None)
+        );
+    }
+
+    #[test]
+    fn records_name_the_ca_by_its_issuer_names() {
+        let parse = |meta: &str| {
+            let body = format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","meta":{meta}}}"#);
+            Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
+        };
+        // draft-ietf-acme-dns-persist-02 section 10.3
+        let sample = r#"{"accountHashPrefix": "https://ca.example/account-hash/",
+            "issuerDomainNames": ["authority.example", "ca.example.net"], "caaIdentities": ["ca.example"]}"#;
+        let directory = parse(sample);
+        assert_eq!(directory.issuers(), ["authority.example", "ca.example.net"]);
+        assert_eq!(directory.meta.account_hash_prefix.as_deref(), Some("https://ca.example/account-hash/"));
+        let odd =
+            parse(r#"{"accountHashPrefix": 7, "issuerDomainNames": ["No.Name"], "caaIdentities": ["ca.example"]}"#);
+        assert_eq!((odd.issuers(), odd.meta.account_hash_prefix.clone()), (&["ca.example".to_owned()][..], None));
+        assert!(parse(r#"{"issuerDomainNames": null, "caaIdentities": {}}"#).issuers().is_empty());
     }
 
     #[test]

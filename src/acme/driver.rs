@@ -5,6 +5,7 @@ mod certificate;
 mod challenges;
 mod failure;
 mod orders;
+mod persist;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::{
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
-use crate::model::{Identifier, KeySpec};
+use crate::model::{Identifier, KeySpec, TxtRecord};
 
 /// What a renewal is to bring.
 #[derive(Debug, Clone)]
@@ -84,6 +85,8 @@ pub struct Driver<J, P> {
     current: usize,
     facts: Facts,
     refused_nonces: u32,
+    /// Records that the account needs for dns-persist-01, one for each name.
+    records: Vec<TxtRecord>,
     /// The CA does not have the profile, so that this run orders without.
     without_profile: bool,
     /// The CA does not take the order of the present key type as a replacement.
@@ -130,6 +133,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             current: 0,
             facts,
             refused_nonces: 0,
+            records: Vec::new(),
             without_profile: false,
             without_replaces: false,
             failed: None,
@@ -200,7 +204,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn take(&mut self, step: Step) -> Result<Outcome, AcmeError> {
         match step {
             Step::Directory => self.read_directory()?,
-            Step::Register => return self.find_or_register(),
+            Step::Register => {
+                let outcome = self.find_or_register()?;
+                self.note_records();
+                return Ok(outcome);
+            }
+            Step::SetUp(index, ChallengeType::DnsPersist01) => return self.rely_on_record(index),
             Step::NewOrder => self.new_order()?,
             Step::RefreshOrder => self.refresh_order()?,
             Step::Refresh(index) => self.refresh(index)?,

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::challenge::Malformed;
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
-use crate::model::{JobResult, Problem, Status, time};
+use crate::model::{JobResult, Problem, Status, TxtRecord, time};
 
 const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
                           shortlived), others take none";
@@ -155,13 +156,18 @@ pub enum AcmeError {
         /// What the CA says.
         problem: Problem,
     },
+    /// There can be no record for dns-persist-01.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// A challenge was not met.
     #[error("CA considers answer to challenge invalid: {}", .problem.detail)]
     ChallengeFailed {
         /// The name.
         name: String,
         /// What the CA says.
-        problem: Problem,
+        problem: Box<Problem>,
+        /// The record that the administrator has to make for the challenge to be met.
+        record: Option<TxtRecord>,
     },
     /// The order failed without the CA saying why.
     #[error("the order {url} is invalid")]
@@ -232,6 +238,10 @@ fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
         (None, Some(url)) => format!(", a redirect to <{url}>, which is not followed"),
         (None, None) => String::new(),
     }
+}
+
+fn set_record(TxtRecord { name, value }: &TxtRecord) -> String {
+    format!("set the TXT record {name} to \"{value}\" and leave it there")
 }
 
 /// Joins what happened and what to do about it.
@@ -376,6 +386,7 @@ impl AcmeError {
             Self::BadNonce => Some("servers of the CA, or a proxy, may not work together; it is tried again"),
             Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
+            Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::EabKey => Some("copy the key again from what the CA shows"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
@@ -401,10 +412,12 @@ impl AcmeError {
     pub fn to_result(&self) -> JobResult {
         let (problem, happened) = match self {
             Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
-            Self::ChallengeFailed { name, problem } => {
+            Self::ChallengeFailed { name, problem, record } => {
                 let says = problem.sentence();
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
-                (Some(problem), format!("{name}CA considers answer to challenge invalid: {says}"))
+                let record =
+                    record.as_ref().map(|record| with_advice("", Some(&set_record(record)))).unwrap_or_default();
+                (Some(&**problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
             }
             Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {

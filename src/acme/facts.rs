@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::challenge::{ChallengeType, SetUp, choose};
 use super::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord, Poll};
-use crate::model::Status;
+use crate::model::{Status, TxtRecord};
 
 /// All that [`next`](super::next()) looks at.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,8 @@ pub struct AuthorizationFacts {
     pub said: Option<Said<Authorization>>,
     /// What was set up for it in this run, and is there now.
     pub set_up: Option<SetUp>,
+    /// The record that the CA looks for, where the administrator makes it.
+    pub record: Option<TxtRecord>,
     /// Types of challenge that could not be set up in this run.
     pub refused: Vec<Refusal>,
     /// The CA was told in this run to look.
@@ -78,7 +80,7 @@ impl AuthorizationFacts {
     /// Nothing is known of it but its URL.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, said: None, set_up: None, refused: Vec::new(), answered: false }
+        Self { url, said: None, set_up: None, record: None, refused: Vec::new(), answered: false }
     }
 
     /// Whether challenges of that type could not be set up.

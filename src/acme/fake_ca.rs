@@ -65,6 +65,8 @@ pub struct Behaviour {
     pub http_01: bool,
     /// Type of the challenge that is offered as http-01 is. What is looked for is the key authorization in any case.
     pub kind: &'static str,
+    /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
+    pub issuers: Vec<&'static str>,
     /// Chains have the issuer's certificate.
     pub with_issuer: bool,
     /// Life of certificates.
@@ -149,6 +151,7 @@ impl Default for Behaviour {
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
+            issuers: Vec::new(),
             with_issuer: true,
             days: 90,
             starts_in: SignedDuration::ZERO,
@@ -434,6 +437,9 @@ impl State {
         let mut value = json!({
             "type": self.behaviour.kind, "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
         });
+        if self.behaviour.kind == "dns-persist-01" {
+            value["issuer-domain-names"] = self.behaviour.issuers.clone().into();
+        }
         if let Some(error) = authorization.error {
             value["error"] =
                 json!({ "type": "urn:ietf:params:acme:error:incorrectResponse", "detail": error, "status": 403 });
@@ -519,7 +525,7 @@ impl FakeCa {
             "newNonce": url("nonce"),
             "newAccount": url("new-account"),
             "newOrder": url("new-order"),
-            "meta": { "termsOfService": terms },
+            "meta": { "termsOfService": terms, "caaIdentities": state.behaviour.issuers.clone() },
         });
         for profile in &state.behaviour.profiles {
             directory["meta"]["profiles"][*profile] = "what it is for".into();
@@ -535,6 +541,7 @@ impl FakeCa {
             return state.violation(format!("payload {payload} for a challenge"));
         }
         let (finds, reads) = (state.behaviour.finds, state.behaviour.pending_reads);
+        let is_there = state.behaviour.kind == "dns-persist-01";
         let authorization = &mut state.authorizations[id];
         if authorization.status != "pending" {
             return problem(400, "malformed", "the authorization is not pending");
@@ -543,8 +550,9 @@ impl FakeCa {
         let found = (self.look)(&authorization.name);
         authorization.answered = true;
         authorization.reads = reads;
-        authorization.error = finds.or((!found.is_some_and(|found| found.lines().any(|line| line == expected)))
-            .then_some("the key authorization is another"));
+        authorization.error = finds
+            .or((!is_there && !found.is_some_and(|found| found.lines().any(|line| line == expected)))
+                .then_some("the key authorization is another"));
         json_answer(200, &state.challenge_value(id))
     }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod applicant;
 mod ari;
 mod authorization;
 mod challenge;
@@ -20,14 +21,16 @@ mod next;
 mod order;
 mod poll;
 mod ports;
+mod records;
 mod registrar;
 mod requests;
 mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
+pub use applicant::Applicant;
 pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
-pub use challenge::{ChallengeType, SetUp};
+pub use challenge::{ChallengeType, PersistRecord, SetUp};
 pub use directory::Directory;
 pub use driver::{Driver, Outcome, Replaces, Wanted};
 pub use error::AcmeError;

@@ -2,7 +2,7 @@
 
 use super::{AccountRecord, AccountScope, OrderRecord, SetUp};
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status};
+use crate::model::{KeySpec, Status, TxtRecord};
 
 /// A failure behind a port, told in a sentence that names the file or command.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,9 @@ pub trait Journal {
 
     /// Notes what is being done, for those who watch.
     fn progress(&mut self, activity: &str);
+
+    /// Notes the TXT records that the administrator has to have in the DNS, for those who watch.
+    fn needs_records(&mut self, records: &[TxtRecord]);
 
     /// Tells those who want to know that a challenge is in place. The CA has not been told yet.
     ///

@@ -6,11 +6,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::account::{Account, NewAccount};
+use super::applicant::tell_registered;
+use super::records::persist_records;
 use super::session::{json, location};
-use super::{AccountRecord, AccountStatus, AcmeError, Directory, Session};
+use super::{AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Session};
 use crate::clock::Clock;
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::http::{HttpClient, Response};
+use crate::model::{Identifier, Timestamp};
 
 /// Works on accounts at one CA.
 pub struct Registrar {
@@ -69,6 +72,37 @@ impl Registrar {
         heard(record, &response)
     }
 
+    /// Sees whether there is all that a registration needs.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self, applicant: &Applicant<'_>) -> Result<(), AcmeError> {
+        applicant.check(&self.directory)
+    }
+
+    /// Registers an account as a renewal does, bound to an external one if there is that.
+    ///
+    /// # Errors
+    /// If the CA refuses.
+    pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
+        self.retried(|session, ca| applicant.register(session, ca, key)).inspect(tell_registered)
+    }
+
+    /// The records that let the account prove these names with dns-persist-01: one for each name and each name of the CA,
+    /// of which one is enough. There are none if the CA does not tell its names. They are good until then, if that is said.
+    ///
+    /// # Errors
+    /// If no record can name the account.
+    pub fn persist_records(
+        &self,
+        account: &AccountRecord,
+        key: &PrivateKey,
+        identifiers: &[Identifier],
+        until: Option<Timestamp>,
+    ) -> Result<Vec<PersistRecord>, AcmeError> {
+        persist_records(&self.directory, (&account.url, key), identifiers, until)
+    }
+
     /// The account as the CA has it now.
     ///
     /// # Errors
@@ -107,10 +141,7 @@ impl Registrar {
         self.retried(|session, ca| session.post(ca, url, key, key_ref, payload))
     }
 
-    fn retried(
-        &mut self,
-        send: impl Fn(&mut Session, &Directory) -> Result<Response, AcmeError>,
-    ) -> Result<Response, AcmeError> {
+    fn retried<T>(&mut self, send: impl Fn(&mut Session, &Directory) -> Result<T, AcmeError>) -> Result<T, AcmeError> {
         let mut refused = 0;
         loop {
             match send(&mut self.session, &self.directory) {

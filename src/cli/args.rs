@@ -59,6 +59,18 @@ pub fn command() -> Command {
                  assumed that the domains of the store are still configured. A store that would keep the server from \
                  starting is a failure.",
                 ),
+            leaf(
+                "persist-record",
+                "name...",
+                "Print the TXT records that prove names for good (dns-persist-01)",
+                "The managed domains",
+            )
+            .long_about(
+                "Print the TXT records that prove the names of managed domains for good, with the challenge dns-persist-01: \
+                 for each name, for each of its ACME servers, and for each name that such a server goes by, of which one is \
+                 enough. The records name the account at the server, which is registered if there is none.",
+            )
+            .arg(value("until", 'u', "time").help("The records are good until then, e.g. 2027-01-31 (persistUntil)")),
             level("import", "Take over certificates from other programs").subcommand(
                 leaf(
                     "import certbot",

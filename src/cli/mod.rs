@@ -11,6 +11,7 @@ mod import;
 #[cfg(test)]
 mod manual;
 mod output;
+mod persist;
 mod session;
 mod status;
 mod store;
@@ -43,13 +44,14 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
 /// All commands.
 #[rustfmt::skip]
-const COMMANDS: [(&str, Needs, Run); 15] = [
+const COMMANDS: [(&str, Needs, Run); 16] = [
     ("add",            Needs::Store,     domains::add),
     ("update",         Needs::Store,     domains::update),
     ("list",           Needs::Store,     domains::list),
     ("drive",          Needs::Store,     drive::drive),
     ("status",         Needs::Store,     status::status),
     ("check",          Needs::Directory, check::check),
+    ("persist-record", Needs::Store,     persist::record),
     ("import certbot", Needs::Store,     import::certbot),
     ("store add",      Needs::Store,     store::add),
     ("store remove",   Needs::Store,     store::remove),

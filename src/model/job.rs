@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
@@ -58,6 +58,24 @@ pub struct Job {
     /// Certificates for which the last attempts to fetch an OCSP response failed, by their SHA-1 in hexadecimal.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ocsp_failures: BTreeMap<String, OcspFailures>,
+    /// Records that have to be in the DNS for dns-persist-01, as far as they are known.
+    #[serde(deserialize_with = "txt_records", skip_serializing_if = "Vec::is_empty")]
+    pub txt_records: Vec<TxtRecord>,
+}
+
+/// A TXT record in the DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxtRecord {
+    /// Its name, without a dot at the end.
+    pub name: String,
+    /// Its text.
+    pub value: String,
+}
+
+fn txt_records<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TxtRecord>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let records = value.as_array().into_iter().flatten();
+    Ok(records.filter_map(|record| serde_json::from_value(record.clone()).ok()).collect())
 }
 
 /// Failures in a row to fetch the OCSP response for one certificate.
@@ -201,8 +219,11 @@ mod tests {
         assert_eq!((job.validation_failures.len(), serde_json::to_string(&job).unwrap()), (1, text.to_owned()));
         let job: Job = serde_json::from_str(r#"{"retry-after":7,"validation-failures":["soon",1,null]}"#).unwrap();
         assert_eq!(job, Job::default());
-        let job: Job = serde_json::from_str(r#"{"validation-failures":{}}"#).unwrap();
+        let job: Job = serde_json::from_str(r#"{"validation-failures":{},"txt-records":[7,{"name":"n"}]}"#).unwrap();
         assert_eq!(job, Job::default());
+        let text = r#"{"name":"_validation-persist.x.org","value":"ca.example; accounturi=https://ca/1"}"#;
+        let job: Job = serde_json::from_str(&format!(r#"{{"txt-records":[{text}]}}"#)).unwrap();
+        assert_eq!(serde_json::to_string(&job.txt_records[0]).unwrap(), text);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use address::{address_of_reverse_name, plain_host, reverse_name, url_host};
 pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
-pub use job::{Job, JobResult, LogEntry, OcspFailures};
+pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
 pub use port_map::{PortMap, PortMapError};

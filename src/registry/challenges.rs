@@ -255,7 +255,7 @@ impl Publisher for StoredChallenges {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
                 unsupported("the DNS says nothing about addresses")
             }
-            ChallengeType::Http01 => Ok(true),
+            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(true),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
                 unsupported("no TLS host of the domain has acme-tls/1 among its Protocols")
             }
@@ -269,6 +269,7 @@ impl Publisher for StoredChallenges {
 
     fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError> {
         match set_up.kind {
+            ChallengeType::DnsPersist01 => Ok(()),
             ChallengeType::Http01 => self.save_http_01(&set_up.name, key_authorization),
             ChallengeType::TlsAlpn01 => self.save_tls_alpn_01(&set_up.name, key_authorization),
             ChallengeType::Dns01 => {

@@ -9,9 +9,10 @@ use super::Served;
 use super::ari::Advice;
 use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
+use crate::acme::ChallengeType;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::log::report;
-use crate::model::{KeySpec, ManagedDomain, RenewMode, State, Window};
+use crate::model::{Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord, Window};
 use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
 /// Shorter files without a certificate count as missing; longer ones as damaged.
@@ -193,6 +194,19 @@ impl LiveSet {
 pub(super) fn activated(vault: &Vault, md: &ManagedDomain) -> Option<Timestamp> {
     let written = |spec| vault.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
     md.key_specs().0.into_iter().filter_map(written).max()
+}
+
+/// The records that the certificates of the domain were obtained with, if it uses such.
+pub(super) fn txt_records(
+    vault: &Vault,
+    md: &ManagedDomain,
+    challenges: &Result<Vec<ChallengeType>, String>,
+) -> Vec<TxtRecord> {
+    if !challenges.iter().flatten().any(|kind| *kind == ChallengeType::DnsPersist01) {
+        return Vec::new();
+    }
+    let job: Option<Job> = vault.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
+    job.map(|job| job.txt_records).unwrap_or_default()
 }
 
 /// The span in which all of these are good; `None` if one is missing or there is no such span.

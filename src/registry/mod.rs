@@ -21,6 +21,7 @@ mod offline;
 mod outlook;
 mod pace;
 mod placeholder;
+mod registration;
 mod renaming;
 mod renewal;
 mod renewals;
@@ -56,7 +57,7 @@ use crate::crypto::{Certificate, Summary};
 use crate::log::{note, report};
 use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
-    Status, format_human,
+    Status, TxtRecord, format_human,
 };
 use crate::store::{Aspect, Group, Reachability};
 
@@ -71,6 +72,7 @@ pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
 pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
 pub use outlook::Place;
+pub use registration::find_or_register;
 pub use renewal::{Begun, Ended, Renewal};
 pub use renewals::{Clients, Renewals};
 pub use schedule::Validity;
@@ -141,6 +143,8 @@ pub struct Entry {
     pub activated: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
+    /// Records in the DNS that its certificates were obtained with, where they are for good.
+    pub txt_records: Vec<TxtRecord>,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
     /// What went live since the start; `None` where nothing does.
@@ -572,9 +576,12 @@ impl Setup {
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
         let activated = live::activated(&self.vault, &md);
+        let txt_records = live::txt_records(&self.vault, &md, &challenges);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
         let slot = Slot::new(&md, &live);
-        (Entry { md, live, kept_ready, watched, issued_by, activated, challenges, stapling, slot }, stored)
+        let entry =
+            Entry { md, live, kept_ready, watched, issued_by, activated, challenges, txt_records, stapling, slot };
+        (entry, stored)
     }
 
     /// Challenge data of names that no domain has is of no use.
@@ -643,6 +650,12 @@ impl Registry {
 }
 
 impl Entry {
+    /// Whether challenges of that type may be used for it.
+    #[must_use]
+    pub fn lists(&self, kind: ChallengeType) -> bool {
+        self.challenges.iter().flatten().any(|own| *own == kind)
+    }
+
     /// Whether this module obtains its certificates.
     #[must_use]
     pub fn renewable(&self) -> bool {

@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::vault::port_error;
 use super::{
     Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
-    schedule, staged, suitable, turn,
+    live, schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -194,6 +194,7 @@ fn entry(
         None => suitable::challenges(&md, reach, false),
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
+    let txt_records = live::txt_records(vault, &md, &challenges);
     let md = Arc::new(md);
     Entry {
         slot: Slot::new(&md, &live),
@@ -204,6 +205,7 @@ fn entry(
         issued_by,
         activated: None,
         challenges: Arc::new(challenges),
+        txt_records,
         stapling: Arc::clone(stapling),
     }
 }

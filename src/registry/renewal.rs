@@ -142,6 +142,9 @@ impl Renewal {
             retry_after: None,
             ..journal.job
         };
+        if journal.job.txt_records.is_empty() {
+            journal.job.txt_records.clone_from(&entry.txt_records);
+        }
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;

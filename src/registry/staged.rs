@@ -12,7 +12,8 @@ use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
-use crate::model::{Job, JobResult, KeySpec, ManagedDomain, time};
+use crate::log::report;
+use crate::model::{Job, JobResult, KeySpec, ManagedDomain, TxtRecord, time};
 use crate::store::{Aspect, Group};
 
 /// Progress is written at most this often.
@@ -305,6 +306,13 @@ impl Journal for StagedJournal {
             // The report is for those who watch; a renewal does not fail for it.
             let _ = self.save_job();
         }
+    }
+
+    fn needs_records(&mut self, records: &[TxtRecord]) {
+        for TxtRecord { name, value } in records.iter().filter(|record| !self.job.txt_records.contains(record)) {
+            report!(MD0044, "{}: needs this TXT record for dns-persist-01: {name} \"{value}\"", self.md.name);
+        }
+        self.job.txt_records = records.to_vec();
     }
 
     fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {

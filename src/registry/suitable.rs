@@ -29,7 +29,7 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
             reasons.extend(obstacle.map(|reason| format!("The challenge type '{kind}' needs {reason}.")));
             obstacle.is_none()
         };
-        ChallengeType::ALL.into_iter().filter(works).collect()
+        ChallengeType::USUAL.into_iter().filter(works).collect()
     } else {
         let known = |kind: &String| {
             let parsed = ChallengeType::parse(kind);
@@ -48,7 +48,10 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
     if wildcard.or(address).is_none() && !types.is_empty() {
         return Ok(types);
     }
-    reasons.extend(wildcard.map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01'.")));
+    reasons.extend(
+        wildcard
+            .map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01' or 'dns-persist-01'.")),
+    );
     let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS says nothing about addresses";
     reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
@@ -139,6 +142,7 @@ mod tests {
         let names = ["x.org", "*.x.org"];
         check(&md(&names, &[]), (true, true), true, Ok(&[ChallengeType::Http01, ChallengeType::Dns01]));
         check(&md(&names, &["dns-01"]), (true, true), false, Ok(&[ChallengeType::Dns01]));
+        check(&md(&names, &["dns-persist-01"]), (false, false), false, Ok(&[ChallengeType::DnsPersist01]));
         let words = ["'*.x.org' needs the challenge type 'dns-01'"];
         check(&md(&names, &["http-01"]), (true, true), true, Err(&words));
         check(&md(&names, &[]), (true, true), false, Err(&["'*.x.org' needs", "a command (see MDChallengeDns01)"]));

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
-use crate::model::{Status, VERSION, time};
+use crate::model::{Status, TxtRecord, VERSION, time};
 use crate::registry::{Registry, Served};
 
 /// Looks good in light and dark, on a phone, and without it too. Only what is ours is touched.
@@ -237,6 +237,9 @@ fn activity(view: &View<'_>) -> Markup {
             None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": it is due" } },
             None if view.renew_at > view.now => { "Renew " (moment(view.renew_at, view.now)) },
             None => "Pending",
+        }
+        @for TxtRecord { name, value } in view.txt_records() {
+            p.md_small { "Needs in the DNS, for good: " code { (name) } " TXT " code { "\"" (value) "\"" } }
         }
     }
 }

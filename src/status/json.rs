@@ -81,12 +81,16 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
         let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
         let mut renewal = serde_json::to_value(job).unwrap_or_default();
         if let Some(renewal) = renewal.as_object_mut() {
+            renewal.remove("txt-records");
             renewal.insert("cert".to_owned(), staged_certificates(md, staged));
         }
         members.insert("renewal".to_owned(), renewal);
     }
     if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
         members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
+    }
+    if !view.txt_records().is_empty() {
+        members.insert("txt-records".to_owned(), json!(view.txt_records()));
     }
     if let Some(reason) = view.unsuitable() {
         members.insert("unsuitable".to_owned(), reason.into());
@@ -394,6 +398,33 @@ mod tests {
     }
 
     #[test]
+    fn the_records_that_a_domain_needs_are_shown_while_it_lists_their_challenge() {
+        let mut world = World::new(&["x.test"]);
+        world.ca.behave(|ca| (ca.kind, ca.issuers) = ("dns-persist-01", vec!["ca.test"]));
+        world.declared[0].settings.challenges = Some(vec!["dns-persist-01".to_owned()]);
+        let records = json!([{
+            "name": "_validation-persist.x.test", "value": "ca.test; accounturi=https://ca.test/account/0"
+        }]);
+        let shown = |registry: &Registry| domain(registry, "x.test").unwrap();
+        assert_eq!(shown(&world.start(false)).get("txt-records"), None, "not known yet");
+        drop(world.run(false));
+        let registry = world.start(true);
+        let renewed = shown(&registry);
+        assert_eq!((&renewed["txt-records"], renewed.get("renewal")), (&records, None), "after the activation");
+        assert!(super::super::html::page(&registry).contains("<code>_validation-persist.x.test</code> TXT"));
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        world.ca.behave(|ca| ca.finds = Some("no such record"));
+        drop(world.run(true));
+        let failed = shown(&world.start(true));
+        assert_eq!(failed["txt-records"], records);
+        assert_eq!(failed["renewal"].get("txt-records"), None);
+        let detail = failed["renewal"]["last"]["detail"].as_str().unwrap();
+        assert!(detail.ends_with("/account/0\" and leave it there"), "{detail}");
+        world.declared[0].settings.challenges = None;
+        assert_eq!(shown(&world.start(true)).get("txt-records"), None);
+    }
+
+    #[test]
     fn the_key_of_an_external_account_is_not_shown() {
         let world = World::new(&["i.test"]);
         let registry = world.start(false);
@@ -407,6 +438,7 @@ mod tests {
             issued_by: std::sync::Arc::default(),
             activated: None,
             challenges: Ok(Vec::new()).into(),
+            txt_records: Vec::new(),
             stapling: std::sync::Arc::clone(&registry.stapling),
             slot: None,
         };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::acme::ChallengeType;
 use crate::crypto::Summary;
-use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, ca_name};
+use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
 use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
 
 /// A domain at a moment.
@@ -173,6 +174,16 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn unsuitable(&self) -> Option<&str> {
         self.entry.challenges.as_ref().as_ref().err().filter(|_| self.entry.renewable()).map(String::as_str)
+    }
+
+    /// Records that the administrator has to have in the DNS, as far as they are known.
+    #[must_use]
+    pub fn txt_records(&self) -> &[TxtRecord] {
+        if !self.entry.lists(ChallengeType::DnsPersist01) {
+            return &[];
+        }
+        let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
+        staged.filter(|records| !records.is_empty()).unwrap_or(&self.entry.txt_records)
     }
 
     /// The CAs: the one in use, else all that are configured, as name and URL.

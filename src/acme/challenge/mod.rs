@@ -1,12 +1,14 @@
 //! Challenges: the types there are, which one is taken, and the data that answers it.
 
 mod data;
+mod persist;
 
 use std::fmt;
 
 use super::Challenge;
 
 pub use data::{key_authorization, txt_value};
+pub use persist::{Malformed, PersistRecord, account_uri, hashed_uri, issuer_names, names_to_prove};
 
 /// A type of challenge that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +19,8 @@ pub enum ChallengeType {
     Http01,
     /// A TXT record at `_acme-challenge.` (RFC 8555 section 8.4).
     Dns01,
+    /// A TXT record at `_validation-persist.` that the administrator made once (draft-ietf-acme-dns-persist).
+    DnsPersist01,
 }
 
 /// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
@@ -32,7 +36,9 @@ pub struct SetUp {
 
 impl ChallengeType {
     /// All types, in the order in which they are preferred.
-    pub const ALL: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
+    pub const ALL: [Self; 4] = [Self::TlsAlpn01, Self::Http01, Self::Dns01, Self::DnsPersist01];
+    /// Those that are used unasked: the others are of no use before the administrator has done something.
+    pub const USUAL: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
 
     /// The type of that name.
     #[must_use]
@@ -43,7 +49,7 @@ impl ChallengeType {
     /// Whether it can show control over all names below one. What answers for one host does not: no CA offers it then.
     #[must_use]
     pub fn proves_wildcards(self) -> bool {
-        self == Self::Dns01
+        matches!(self, Self::Dns01 | Self::DnsPersist01)
     }
 
     /// Whether it can show control over an address. The DNS has no say there (RFC 8738 section 7).
@@ -65,6 +71,7 @@ impl ChallengeType {
             Self::TlsAlpn01 => "tls-alpn-01",
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 }
@@ -102,14 +109,16 @@ impl fmt::Display for SetUp {
     }
 }
 
-/// The first wanted type that the CA offers. What has no token is none of these types, whatever its name.
+/// The first wanted type that the CA offers. What lacks the token that its type has is none of that type, whatever its
+/// name.
 #[must_use]
 pub fn choose(
     wanted: impl IntoIterator<Item = ChallengeType>,
     offered: &[Challenge],
 ) -> Option<(ChallengeType, &Challenge)> {
     wanted.into_iter().find_map(|kind| {
-        let fits = |challenge: &&Challenge| challenge.kind == kind.as_str() && !challenge.token.is_empty();
+        let has_token = |challenge: &Challenge| kind == ChallengeType::DnsPersist01 || !challenge.token.is_empty();
+        let fits = |challenge: &&Challenge| challenge.kind == kind.as_str() && has_token(challenge);
         Some((kind, offered.iter().find(fits)?))
     })
 }
@@ -130,13 +139,21 @@ mod tests {
         };
         let all = ChallengeType::ALL;
         let without_token = [Challenge { kind: "dns-01".to_owned(), ..Challenge::default() }];
-        let rows: [(&[ChallengeType], Vec<Challenge>, Option<&str>); 6] = [
+        let persist = [Challenge { kind: "dns-persist-01".to_owned(), ..Challenge::default() }];
+        let rows: [(&[ChallengeType], Vec<Challenge>, Option<&str>); 9] = [
             (&all, offer(&["dns-01", "http-01"]), Some("http-01")),
             (&all, offer(&["dns-01", "http-01", "tls-alpn-01"]), Some("tls-alpn-01")),
             (&[ChallengeType::Dns01, ChallengeType::Http01], offer(&["http-01", "dns-01"]), Some("dns-01")),
             (&all, offer(&["foo-99"]), None),
             (&[], offer(&["http-01"]), None),
             (&all, without_token.to_vec(), None),
+            (&all, persist.to_vec(), Some("dns-persist-01")),
+            (&ChallengeType::USUAL, persist.to_vec(), None),
+            (
+                &[ChallengeType::DnsPersist01, ChallengeType::Dns01],
+                offer(&["dns-01", "dns-persist-01"]),
+                Some("dns-persist-01"),
+            ),
         ];
         for (wanted, offered, expected) in rows {
             assert_eq!(taken(wanted, &offered), expected, "{wanted:?} {offered:?}");

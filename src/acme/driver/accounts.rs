@@ -1,15 +1,14 @@
 //! The account of a domain: found, confirmed, or registered (RFC 8555 section 7.3).
 
 use jiff::SignedDuration;
-use serde_json::Value;
 
-use super::super::account::{Account, NewAccount};
-use super::super::session::{json, location};
-use super::super::{AccountRecord, AccountStatus, AcmeError, Journal, Publisher};
+use super::super::account::Account;
+use super::super::applicant::{Applicant, tell_registered};
+use super::super::session::json;
+use super::super::{AccountRecord, AcmeError, Journal, Publisher};
 use super::{Driver, Outcome, directory};
-use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
-use crate::log::{note, report};
-use crate::model::Eab;
+use crate::crypto::PrivateKey;
+use crate::log::note;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have
@@ -50,48 +49,20 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     fn register(&mut self) -> Result<(), AcmeError> {
         let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
-        if wanted.contacts.is_empty() {
-            return Err(AcmeError::NoContact(wanted.name.clone()));
-        }
-        if wanted.agreement.is_none() {
-            let terms = ca.meta.terms_of_service.clone().unwrap_or_else(|| "none".to_owned());
-            return Err(AcmeError::NoAgreement { terms });
-        }
+        let applicant = Applicant {
+            name: &wanted.name,
+            scope: &wanted.scope,
+            contacts: &wanted.contacts,
+            agreement: wanted.agreement.as_deref(),
+        };
+        applicant.check(ca)?;
         self.journal.progress("Registering a new account at the CA");
         let key = self.accounts.draft_key(&wanted.scope)?;
-        let binding = wanted.scope.eab.as_ref().map(|eab| bind(&key, &ca.new_account, eab)).transpose()?;
-        let payload = NewAccount {
-            contact: &wanted.contacts,
-            terms_of_service_agreed: ca.meta.terms_of_service.is_some(),
-            external_account_binding: binding,
-        };
-        let response = self.session.post(ca, &ca.new_account, &key, KeyRef::Jwk, &payload)?;
-        let url = location(&ca.new_account, &response)?;
-        let said: Account = json(&url, &response)?;
-        let record = AccountRecord {
-            status: said.status.or(Some(AccountStatus::Valid)),
-            url,
-            ca_url: wanted.scope.ca_url.clone(),
-            contact: said.contact,
-            registration: json(&ca.new_account, &response).ok(),
-            agreement: wanted.agreement.clone(),
-            orders: said.orders,
-            eab: wanted.scope.eab.clone(),
-        };
+        let record = applicant.register(&mut self.session, ca, &key)?;
         self.accounts.add(&record, &key)?;
-        report!(
-            MD0023,
-            "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",
-            record.url
-        );
+        tell_registered(&record);
         self.account = Some((record, key));
         self.facts.account = true;
         Ok(())
     }
-}
-
-/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
-fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
-    let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
-    Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)
 }

@@ -26,7 +26,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 let authz = authorization(&self.facts.authorizations[*index]);
                 let (name, problem) =
                     authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
-                AcmeError::ChallengeFailed { name, problem: problem.cloned().unwrap_or_else(unexplained) }
+                let record = self.facts.authorizations[*index].record.clone();
+                AcmeError::ChallengeFailed {
+                    name,
+                    problem: Box::new(problem.cloned().unwrap_or_else(unexplained)),
+                    record,
+                }
             }
             Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
                 Ok(authz) => self.describe_no_challenge(authz, &self.facts.authorizations[*index].refused),

@@ -19,7 +19,7 @@ fn after(millis: i64) -> Timestamp {
 
 /// A run that has a directory and an account and nothing else.
 fn facts() -> Facts {
-    let facts = Facts::new(false, OrderRecord::default(), ChallengeType::ALL.to_vec(), start());
+    let facts = Facts::new(false, OrderRecord::default(), ChallengeType::USUAL.to_vec(), start());
     Facts { directory: true, account: true, ..facts }
 }
 
@@ -223,9 +223,9 @@ fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
 fn what_commands_of_an_earlier_run_have_set_up_is_taken_away_first() {
     let mut record = earlier(OrderStatus::Pending).record;
     record.challenge_setups = vec!["http-01:x.org".to_owned()];
-    let files = Facts::new(false, record.clone(), ChallengeType::ALL.to_vec(), start());
+    let files = Facts::new(false, record.clone(), ChallengeType::USUAL.to_vec(), start());
     record.challenge_setups.push("dns-01:x.org value".to_owned());
-    let records = Facts::new(false, record, ChallengeType::ALL.to_vec(), start());
+    let records = Facts::new(false, record, ChallengeType::USUAL.to_vec(), start());
     check(vec![
         ("files stay for the order", files, Step::Directory),
         ("before the CA is asked", records.clone(), Step::CleanUp),

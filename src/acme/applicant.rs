@@ -1,0 +1,86 @@
+//! Who asks a CA for an account, and the registration (RFC 8555 section 7.3).
+
+use serde_json::Value;
+
+use super::account::{Account, NewAccount};
+use super::session::{json, location};
+use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, Session};
+use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
+use crate::log::report;
+use crate::model::Eab;
+
+/// What a registration says.
+#[derive(Debug, Clone, Copy)]
+pub struct Applicant<'a> {
+    /// Name of the domain, for messages.
+    pub name: &'a str,
+    /// The CA, and the external account if any.
+    pub scope: &'a AccountScope,
+    /// Contact URIs.
+    pub contacts: &'a [String],
+    /// The agreement to the CA's terms, as configured.
+    pub agreement: Option<&'a str>,
+}
+
+impl Applicant<'_> {
+    /// Sees whether there is all that a registration needs.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
+        if self.contacts.is_empty() {
+            return Err(AcmeError::NoContact(self.name.to_owned()));
+        }
+        if self.agreement.is_none() {
+            let terms = ca.meta.terms_of_service.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(AcmeError::NoAgreement { terms });
+        }
+        Ok(())
+    }
+
+    /// Registers an account for `key`. It is not saved yet.
+    ///
+    /// # Errors
+    /// If the CA refuses.
+    pub(super) fn register(
+        &self,
+        session: &mut Session,
+        ca: &Directory,
+        key: &PrivateKey,
+    ) -> Result<AccountRecord, AcmeError> {
+        let eab = self.scope.eab.as_ref();
+        let payload = NewAccount {
+            contact: self.contacts,
+            terms_of_service_agreed: ca.meta.terms_of_service.is_some(),
+            external_account_binding: eab.map(|eab| bind(key, &ca.new_account, eab)).transpose()?,
+        };
+        let response = session.post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;
+        let url = location(&ca.new_account, &response)?;
+        let said: Account = json(&url, &response)?;
+        Ok(AccountRecord {
+            status: said.status.or(Some(AccountStatus::Valid)),
+            url,
+            ca_url: self.scope.ca_url.clone(),
+            contact: said.contact,
+            registration: json(&ca.new_account, &response).ok(),
+            agreement: self.agreement.map(str::to_owned),
+            orders: said.orders,
+            eab: self.scope.eab.clone(),
+        })
+    }
+}
+
+/// Tells of an account that was registered and saved.
+pub(super) fn tell_registered(account: &AccountRecord) {
+    report!(
+        MD0023,
+        "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",
+        account.url
+    );
+}
+
+/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
+fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
+    let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
+    Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)
+}

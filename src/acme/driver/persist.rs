@@ -1,0 +1,71 @@
+//! dns-persist-01: there is nothing to set up. The CA is told to look, and the administrator which record it looks for.
+
+use super::super::challenge::{ChallengeType, PersistRecord, choose, names_to_prove};
+use super::super::facts::Refusal;
+use super::super::records::{persist_records, uri_of};
+use super::super::{AcmeError, Challenge, Journal, Publisher, SetUp};
+use super::failure::no_challenge;
+use super::{Driver, Outcome, authorization, directory, no_account};
+use crate::log::note;
+use crate::model::{Status, TxtRecord};
+
+impl<J: Journal, P: Publisher> Driver<J, P> {
+    /// Notes the records that the account needs, where this challenge may be used and the CA has told its names.
+    pub(super) fn note_records(&mut self) {
+        let wants = self.wanted.challenges.iter().flatten().any(|kind| *kind == ChallengeType::DnsPersist01);
+        let (Some((account, key)), Some(ca), true) = (&self.account, &self.directory, wants) else { return };
+        // A challenge may still tell better, or another type do.
+        let records = persist_records(ca, (&account.url, key), &self.wanted.identifiers, None).unwrap_or_default();
+        let mut records: Vec<TxtRecord> = records.iter().map(PersistRecord::txt).collect();
+        // Any of a name will do.
+        records.dedup_by(|later, first| later.name == first.name);
+        if !records.is_empty() {
+            self.journal.needs_records(&records);
+            self.records = records;
+        }
+    }
+
+    fn note_record(&mut self, record: &TxtRecord) {
+        match self.records.iter_mut().find(|known| known.name == record.name) {
+            Some(known) => known.clone_from(record),
+            None => self.records.push(record.clone()),
+        }
+        self.journal.needs_records(&self.records);
+    }
+
+    /// Takes the record for granted that the challenge is about. If there can be none, the next type is tried.
+    pub(super) fn rely_on_record(&mut self, index: usize) -> Result<Outcome, AcmeError> {
+        let kind = ChallengeType::DnsPersist01;
+        let authz = authorization(&self.facts.authorizations[index])?;
+        let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
+        let lacks =
+            || AcmeError::Lacks { url: self.facts.authorizations[index].url.clone(), what: "a name of the order" };
+        let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
+        match self.record_for(challenge, &name) {
+            Ok(record) => {
+                self.note_record(&record);
+                let facts = &mut self.facts.authorizations[index];
+                (facts.set_up, facts.record) = (Some(SetUp { kind, name, txt: None }), Some(record));
+            }
+            Err(err) => {
+                note!(Info, err.status(); "{}: '{kind}' cannot be used for {name}: {err}", self.wanted.name);
+                let refusal = Refusal { kind, status: Status::INVALID, text: err.to_string() };
+                self.facts.authorizations[index].refused.push(refusal);
+            }
+        }
+        Ok(Outcome::Continue)
+    }
+
+    fn record_for(&self, challenge: &Challenge, name: &str) -> Result<TxtRecord, AcmeError> {
+        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let (issuers, said) = (challenge.issuer_names()?, challenge.account_uri()?);
+        // The administrator may have used one that the directory has.
+        let known = ca.issuers().iter().find(|name| issuers.contains(name));
+        let issuer = known.or(issuers.first()).cloned().unwrap_or_default();
+        let account_uri = said.map_or_else(|| uri_of(ca, name, (&account.url, key)), Ok)?;
+        // For a name above those that are ordered it has to be good for names below.
+        let names = names_to_prove(&self.wanted.identifiers);
+        let wildcard = names.iter().find(|(own, _)| own == name).is_none_or(|(_, below)| *below);
+        Ok(PersistRecord { domain: name.to_owned(), issuer, account_uri, wildcard, until: None }.txt())
+    }
+}

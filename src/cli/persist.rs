@@ -1,0 +1,154 @@
+//! `persist-record`: the TXT records that let the CA of a domain prove its names again and again (dns-persist-01).
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::args::Given;
+use super::error::CliError;
+use super::session::Session;
+use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
+use crate::log::note;
+use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
+use crate::registry::{find_or_register, stored_domain};
+
+/// The longest text in one of the strings that a TXT record consists of.
+const LONGEST_STRING: usize = 255;
+
+/// `persist-record [-u time] name...`
+pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let names = given.args();
+    if names.is_empty() {
+        return Err(CliError::Usage("needs the name of a managed domain"));
+    }
+    let until = given.value("until").map(|text| moment(text, session.clock.now())).transpose()?;
+    let stored = |name: &&str| {
+        let found = stored_domain(session.vault(), &name.to_ascii_lowercase());
+        found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
+    };
+    let domains = names.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let mut is_first = true;
+    domains.iter().try_for_each(|md| {
+        let listed =
+            md.ca.challenges.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::DnsPersist01));
+        if !listed {
+            note!(Info, "{}: MDCAChallenges does not list dns-persist-01, so the record is not used yet", md.name);
+        }
+        authorities(session, md)?.iter().try_for_each(|url| at_ca(session, md, url, until, &mut is_first))
+    })
+}
+
+/// The CAs that may be asked for the domain, or the one that was named.
+fn authorities(session: &Session, md: &ManagedDomain) -> Result<Vec<String>, CliError> {
+    let configured = || if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
+    let urls = session.acme.clone().map_or_else(configured, |url| vec![url]);
+    let text = || format!("{0}: is missing MDCertificateAuthority; 'a2md update {0} ca <url>' sets it", md.name);
+    if urls.is_empty() { Err(CliError::Refused { status: Status::NOT_FOUND, text: text() }) } else { Ok(urls) }
+}
+
+fn at_ca(
+    session: &mut Session,
+    md: &ManagedDomain,
+    url: &str,
+    until: Option<Timestamp>,
+    is_first: &mut bool,
+) -> Result<(), CliError> {
+    let failed = CliError::acme(format!("{}: find or register its account at {url}", md.name));
+    let mut ca = Registrar::connect(session.client(Some(md)), session.clock.clone(), url).map_err(&failed)?;
+    let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
+    let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
+    let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
+    let (account, key) = find_or_register(session.vault(), md, &mut ca, &applicant).map_err(&failed)?;
+    let identifiers: Vec<Identifier> = md.order_names().into_iter().map(DomainName::identifier).collect();
+    let records = ca.persist_records(&account, &key, &identifiers, until).map_err(&failed)?;
+    if records.is_empty() {
+        let text = format!(
+            "{}: {url} does not tell its issuer names, or there are no names to prove; where it has dns-persist-01, a \
+             renewal that fails says which record to set",
+            md.name
+        );
+        return Err(CliError::Refused { status: Status::UNSUPPORTED, text });
+    }
+    for (at, record) in records.iter().enumerate() {
+        let of_name = |other: &&PersistRecord| other.domain == record.domain;
+        let choice = (records[..at].iter().filter(of_name).count() + 1, records.iter().filter(of_name).count());
+        let block = block(record, &ca_name(url), choice);
+        let line = if std::mem::take(is_first) { block } else { format!("\n{block}") };
+        session.tell(&line, document(md, url, &account.url, record));
+    }
+    Ok(())
+}
+
+/// The record for those who type it into a form, and for those who have a zone file.
+fn block(record: &PersistRecord, ca: &str, (number, of): (usize, usize)) -> String {
+    let TxtRecord { name, value } = record.txt();
+    let choice = if of > 1 { format!(", {number} of {of} of which one is enough") } else { String::new() };
+    let strings: Vec<String> =
+        value.as_bytes().chunks(LONGEST_STRING).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect();
+    format!(
+        "# {} at {ca}{choice}\nname:  {name}\ntype:  TXT\nvalue: {value}\nzone:  {name}. IN TXT {}",
+        record.domain,
+        strings.join(" ")
+    )
+}
+
+fn document(md: &ManagedDomain, url: &str, account: &str, record: &PersistRecord) -> Value {
+    let TxtRecord { name, value } = record.txt();
+    json!({
+        "md": md.name, "domain": record.domain, "ca": url, "account": account, "issuer": record.issuer,
+        "name": name, "type": "TXT", "value": value,
+    })
+}
+
+/// A moment to come, as a date or with its time.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
+    let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let is_date = text.len() == "2027-01-31".len();
+    let found = if is_date { midnight() } else { text.parse::<Timestamp>().ok() };
+    let found = found.ok_or_else(|| {
+        CliError::invalid(format!("not a time such as 2027-01-31 or 2027-01-31T12:00:00Z: {}", text.escape_default()))
+    })?;
+    if found > now { Ok(found) } else { Err(CliError::invalid(format!("has passed already: {text}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_good_until_a_moment_to_come() {
+        let now = "2026-11-23T12:00:00Z".parse().unwrap();
+        let until = |text| moment(text, now).ok().map(Timestamp::as_second);
+        assert_eq!(until("2027-01-31"), Some(1_801_353_600));
+        assert_eq!(until("2027-01-31T00:00:01Z"), Some(1_801_353_601));
+        assert_eq!(until("2027-01-31T01:00:01+01:00"), Some(1_801_353_601));
+        for text in ["", "soon", "2026-11-23", "2027-13-01", "1801353600", "2027-01-31 12:00"] {
+            assert_eq!(until(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_split_in_zone_files_only() {
+        let record = |account: &str| PersistRecord {
+            domain: "x.org".to_owned(),
+            issuer: "ca.example".to_owned(),
+            account_uri: account.to_owned(),
+            wildcard: true,
+            until: None,
+        };
+        assert_eq!(
+            block(&record("https://ca/1"), "ca", (1, 1)),
+            "# x.org at ca\n\
+             name:  _validation-persist.x.org\n\
+             type:  TXT\n\
+             value: ca.example; accounturi=https://ca/1; policy=wildcard\n\
+             zone:  _validation-persist.x.org. IN TXT \"ca.example; accounturi=https://ca/1; policy=wildcard\""
+        );
+        let long = block(&record(&"u".repeat(300)), "ca", (2, 3));
+        assert!(long.starts_with("# x.org at ca, 2 of 3 of which one is enough\n"), "{long}");
+        let zone = long.lines().last().unwrap().split_once(" IN TXT ").unwrap().1;
+        let strings: Vec<_> = zone.split('"').filter(|part| part.trim() != "").collect();
+        assert_eq!(strings[0].len(), 255);
+        assert_eq!(strings.concat(), record(&"u".repeat(300)).txt().value);
+    }
+}
