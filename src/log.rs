@@ -211,6 +211,7 @@ messages! {
     MD0038 Error "the server does not restart itself, as it would not start again"
     MD0039 Warning "what MDActivation says does not fit the certificates or the server"
     MD0040 Error "a TLS host does not allow a certificate that is live"
+    MD0047 Notice "the key of an account was changed beside the server"
 }
 
 #[cfg(test)]
