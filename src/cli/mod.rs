@@ -11,6 +11,7 @@ mod import;
 #[cfg(test)]
 mod manual;
 mod output;
+mod revoke;
 mod session;
 mod status;
 mod store;
@@ -43,11 +44,12 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
 /// All commands.
 #[rustfmt::skip]
-const COMMANDS: [(&str, Needs, Run); 15] = [
+const COMMANDS: [(&str, Needs, Run); 20] = [
     ("add",            Needs::Store,     domains::add),
     ("update",         Needs::Store,     domains::update),
     ("list",           Needs::Store,     domains::list),
     ("drive",          Needs::Store,     drive::drive),
+    ("revoke",         Needs::Store,     revoke::revoke),
     ("status",         Needs::Store,     status::status),
     ("check",          Needs::Directory, check::check),
     ("import certbot", Needs::Store,     import::certbot),
@@ -58,6 +60,10 @@ const COMMANDS: [(&str, Needs, Run); 15] = [
     ("acme newreg",    Needs::Ca,        accounts::newreg),
     ("acme validate",  Needs::Ca,        accounts::validate),
     ("acme agree",     Needs::Ca,        accounts::agree),
+    ("acme update",    Needs::Store,     accounts::update),
+    ("acme rollover",  Needs::Store,     accounts::rollover),
+    ("acme import",    Needs::Ca,        accounts::import),
+    ("acme deactivate", Needs::Store,    accounts::deactivate),
     ("acme delreg",    Needs::Store,     accounts::delreg),
 ];
 
