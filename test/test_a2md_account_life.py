@@ -55,7 +55,7 @@ def test_an_account_is_changed_gets_a_new_key_revokes_ends_and_comes_back(
     httpd.config.add("MDPrivateKeys secp256r1 rsa2048", "MDContactEmail admin@example.org").managed(NAME)
     httpd.start().obtain(NAME)
     served = [httpd.served(NAME, sigalgs=sigalgs, ca=pebble.root).leaf for sigalgs in SIGALGS.values()]
-    assert [leaf.key_type for leaf in served] == ["secp256r1", "RSA 2048"] or len({leaf.serial for leaf in served}) == 2
+    assert len({leaf.serial for leaf in served}) == 2
 
     done = beside("acme", "update", ACCOUNT, "one@example.org", "two@example.org")
     assert (done.code, done.out) == (0, f"account updated: {ACCOUNT} mailto:one@example.org mailto:two@example.org\n"), done
@@ -111,14 +111,14 @@ def test_an_account_is_changed_gets_a_new_key_revokes_ends_and_comes_back(
     assert httpd.served(OTHER, sigalgs=SIGALGS["secp256r1"], ca=pebble.root).leaf.serial != last.serial
 
     # A key from elsewhere, in both forms; the account is found again where it is known.
-    key, url = _key(sandbox, SUCCESSOR), record(SUCCESSOR)["url"]
+    key, account, url = _key(sandbox, SUCCESSOR), SUCCESSOR, record(SUCCESSOR)["url"]
     for name, text in {"key.json": _jwk(key), "key.pem": _pem(key)}.items():
         file = sandbox.write(name, text)
-        assert cli("acme", "delreg", SUCCESSOR).code == 0
-        for _ in range(2):
-            done = cli.json("acme", "import", file)
-            assert done.output == [{"account": SUCCESSOR, "url": url}]
-        assert cli("acme", "validate", SUCCESSOR).out == f"account valid: {SUCCESSOR}\n"
+        assert cli("acme", "delreg", account).code == 0
+        first, again = (cli.json("acme", "import", file).output[0] for _ in range(2))
+        assert first == again == {"account": first["account"], "url": url}
+        account = first["account"]
+        assert cli("acme", "validate", account).out == f"account valid: {account}\n"
     stranger = sandbox.write("stranger.pem", _pem(ec.generate_private_key(ec.SECP256R1())))
     assert cli.json("acme", "import", stranger).document["status"] == 2
     assert "is no JSON Web Key" in cli("acme", "import", sandbox.write("x.json", "{}")).err

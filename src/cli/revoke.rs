@@ -74,7 +74,8 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         }
     }
     if result.is_ok() {
-        tell_what_is_next(&md, reason);
+        let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
+        tell_what_is_next(&md, reason, has_responder);
     }
     result
 }
@@ -155,14 +156,14 @@ fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason:
     session.tell(&format!("{done}: {} {serial}", md.name), value);
 }
 
-fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>) {
+fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
     let name = &md.name;
     note!(Info, "{name}: the server goes on serving what is revoked until there is something new");
     note!(
         Info,
         "{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now, for the next restart to serve"
     );
-    let finds_out = match (md.stapling, md.ari_renewals) {
+    let finds_out = match (md.stapling && has_responder, md.ari_renewals) {
         (true, _) => "when it learns of the revocation by OCSP",
         (false, true) => "when the CA suggests it, which not all do",
         (false, false) => "only when it is due anyway",

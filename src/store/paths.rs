@@ -170,11 +170,8 @@ impl Aspect {
     /// Whether it is a private key, which only its owner may read where it is not encrypted.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        match self {
-            Self::AccountKey | Self::NextAccountKey => true,
-            Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_) => true,
-            _ => false,
-        }
+        let is_for_accounts = matches!(self, Self::AccountKey | Self::NextAccountKey);
+        is_for_accounts || matches!(self, Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_))
     }
 }
 
