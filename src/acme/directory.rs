@@ -17,6 +17,12 @@ pub struct Directory {
     pub new_account: String,
     /// Takes orders.
     pub new_order: String,
+    /// Takes revocations (RFC 8555 section 7.6), where the CA does.
+    #[serde(default)]
+    pub revoke_cert: Option<String>,
+    /// Takes new keys of accounts (RFC 8555 section 7.3.5), where the CA does.
+    #[serde(default)]
+    pub key_change: Option<String>,
     /// Says when to renew (RFC 9773), where the CA does.
     #[serde(default)]
     pub renewal_info: Option<String>,
@@ -111,6 +117,8 @@ mod tests {
         }"#;
         let directory = Directory::parse("https://example.com/acme", body).unwrap();
         assert_eq!(directory.new_order, "https://example.com/acme/new-order");
+        assert_eq!(directory.revoke_cert.as_deref(), Some("https://example.com/acme/revoke-cert"));
+        assert_eq!(directory.key_change.as_deref(), Some("https://example.com/acme/key-change"));
         assert_eq!(directory.meta.terms_of_service.as_deref(), Some("https://example.com/acme/terms/2017-5-30"));
         assert_eq!(
             (directory.issuers(), &directory.meta.account_hash_prefix),

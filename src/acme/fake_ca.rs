@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SettableClock};
-use crate::crypto::test_ca::{Issuer, common_name, thumbprint_of, verifies};
+use crate::crypto::test_ca::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
 use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
 use crate::http::{HttpClient, HttpError, Method, Request, Response};
 
@@ -25,6 +25,8 @@ pub enum Operation {
     Finalize,
     Certificate,
     RenewalInfo,
+    RevokeCert,
+    KeyChange,
 }
 
 /// What goes wrong with a request.
@@ -91,6 +93,8 @@ struct Account {
     jwk: Value,
     status: &'static str,
     payload: Value,
+    /// Keys that it had before.
+    former: Vec<Value>,
 }
 
 #[derive(Clone)]
@@ -126,6 +130,7 @@ struct State {
     violations: Vec<String>,
     order_requests: Vec<Value>,
     asked_about: Vec<String>,
+    revocations: Vec<(Vec<u8>, Option<u64>)>,
     most_open: usize,
 }
 
@@ -250,7 +255,12 @@ impl FakeCa {
     /// Makes an account, as if it had been registered; gives its URL.
     pub fn add_account(&self, key: &PrivateKey) -> String {
         let mut state = self.state();
-        state.accounts.push(Account { jwk: jwk(key).unwrap(), status: "valid", payload: Value::Null });
+        state.accounts.push(Account {
+            jwk: jwk(key).unwrap(),
+            status: "valid",
+            payload: Value::Null,
+            former: Vec::new(),
+        });
         url(&format!("account/{}", state.accounts.len() - 1))
     }
 
@@ -282,6 +292,11 @@ impl FakeCa {
     /// The identifiers of certificates that renewal information was asked for, in order.
     pub fn asked_about(&self) -> Vec<String> {
         self.state().asked_about.clone()
+    }
+
+    /// The certificates that were revoked, with the reason if one was given.
+    pub fn revocations(&self) -> Vec<(Vec<u8>, Option<u64>)> {
+        self.state().revocations.clone()
     }
 
     /// How many orders that were not done there were at most at a time.
@@ -317,6 +332,8 @@ impl HttpClient for FakeCa {
             "finalize" => Operation::Finalize,
             "certificate" => Operation::Certificate,
             "renewal-info" => Operation::RenewalInfo,
+            "revoke-cert" => Operation::RevokeCert,
+            "key-change" => Operation::KeyChange,
             _ => panic!("{}", request.url),
         };
         let mut state = self.state();
@@ -406,6 +423,11 @@ impl State {
         };
         let input = format!("{}.{}", message["protected"].as_str().unwrap(), message["payload"].as_str().unwrap());
         if !verifies(&key, input.as_bytes(), &signature) {
+            let is_former =
+                |known: &Account| known.former.iter().any(|key| verifies(key, input.as_bytes(), &signature));
+            if account.is_some_and(|id| is_former(&self.accounts[id])) {
+                return Err(problem(400, "malformed", "the signature is not by the key of the account"));
+            }
             return Err(self.violation(format!("bad signature: {header}")));
         }
         Ok((account, key, payload))
@@ -487,16 +509,21 @@ impl FakeCa {
         let reads = [Operation::Account, Operation::Order, Operation::Authorization, Operation::Certificate];
         let payload = match (reads.contains(&operation), serde_json::from_slice::<Value>(&payload)) {
             (true, _) if payload.is_empty() => Value::Null,
-            (false, Ok(value)) if value.is_object() => value,
+            (is_read, Ok(value)) if value.is_object() && (!is_read || operation == Operation::Account) => value,
             _ => return state.violation(format!("payload of {}", request.url)),
         };
         if operation == Operation::NewAccount {
             return new_account(state, account, key, payload);
         }
+        if operation == Operation::RevokeCert {
+            return revoke(state, account, &key, &payload);
+        }
         let Some(account) = account else { return problem(400, "accountDoesNotExist", "no such account") };
         let hidden = || problem(404, "malformed", "not found");
         match operation {
-            Operation::Account => json_answer(200, &json!({ "status": state.accounts[id].status })),
+            Operation::Account if account != id => hidden(),
+            Operation::Account => update_account(&mut state.accounts[id], &payload),
+            Operation::KeyChange => change_key(state, account, &key, &payload),
             Operation::NewOrder => new_order(state, account, &payload),
             Operation::Order => match state.orders.get(id) {
                 Some(order) if order.account == account && order.status != "gone" => read_order(state, id),
@@ -512,7 +539,8 @@ impl FakeCa {
                 Some(order) if order.account == account && order.status == "valid" => certificate(order),
                 _ => hidden(),
             },
-            Operation::Directory | Operation::Nonce | Operation::NewAccount | Operation::RenewalInfo => unreachable!(),
+            Operation::Directory | Operation::Nonce | Operation::NewAccount => unreachable!(),
+            Operation::RenewalInfo | Operation::RevokeCert => unreachable!(),
         }
     }
 
@@ -525,6 +553,8 @@ impl FakeCa {
             "newNonce": url("nonce"),
             "newAccount": url("new-account"),
             "newOrder": url("new-order"),
+            "revokeCert": url("revoke-cert"),
+            "keyChange": url("key-change"),
             "meta": { "termsOfService": terms, "caaIdentities": state.behaviour.issuers.clone() },
         });
         for profile in &state.behaviour.profiles {
@@ -589,16 +619,70 @@ impl FakeCa {
 fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Value) -> Response {
     let (status, id) = match known {
         Some(id) => (200, id),
+        None if payload["onlyReturnExisting"] == true => return problem(400, "accountDoesNotExist", "no such account"),
         None if state.behaviour.has_terms && payload["termsOfServiceAgreed"] != true => {
             return problem(403, "userActionRequired", "agree to the terms");
         }
         None => {
-            state.accounts.push(Account { jwk, status: "valid", payload });
+            state.accounts.push(Account { jwk, status: "valid", payload, former: Vec::new() });
             (201, state.accounts.len() - 1)
         }
     };
     let body = json!({ "status": state.accounts[id].status, "contact": state.accounts[id].payload["contact"] });
     with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
+}
+
+/// RFC 8555 sections 7.3.2 and 7.3.6; a read if there is no payload.
+fn update_account(account: &mut Account, payload: &Value) -> Response {
+    if !payload["contact"].is_null() {
+        account.payload["contact"] = payload["contact"].clone();
+    }
+    if payload["status"] == "deactivated" {
+        account.status = "deactivated";
+    }
+    json_answer(200, &json!({ "status": account.status, "contact": account.payload["contact"] }))
+}
+
+/// RFC 8555 section 7.3.5.
+fn change_key(state: &mut State, account: usize, old: &Value, inner: &Value) -> Response {
+    let part = |name: &str| inner[name].as_str().and_then(base64url_decode).unwrap_or_default();
+    let read = |name: &str| serde_json::from_slice::<Value>(&part(name)).unwrap_or_default();
+    let (header, payload) = (read("protected"), read("payload"));
+    let input = format!("{}.{}", inner["protected"].as_str().unwrap(), inner["payload"].as_str().unwrap());
+    let is_right = header["url"] == url("key-change")
+        && header["nonce"].is_null()
+        && verifies(&header["jwk"], input.as_bytes(), &part("signature"))
+        && payload == json!({ "account": url(&format!("account/{account}")), "oldKey": old });
+    if !is_right {
+        return state.violation(format!("{header} {payload} for a change of keys"));
+    }
+    if let Some(other) = state.accounts.iter().position(|known| known.jwk == header["jwk"]) {
+        let taken = problem(409, "malformed", "another account has this key");
+        return with_header(taken, "Location", &url(&format!("account/{other}")));
+    }
+    let known = &mut state.accounts[account];
+    known.former.push(std::mem::replace(&mut known.jwk, header["jwk"].clone()));
+    json_answer(200, &json!({ "status": known.status }))
+}
+
+/// RFC 8555 section 7.6: for the account that ordered it, or for whoever has its key.
+fn revoke(state: &mut State, account: Option<usize>, key: &Value, payload: &Value) -> Response {
+    let Some(der) = payload["certificate"].as_str().and_then(base64url_decode) else {
+        return state.violation(format!("payload {payload} for a revocation"));
+    };
+    let of_order = |order: &&Order| order.certificate.first().is_some_and(|leaf| leaf.to_der() == der);
+    let Some(order) = state.orders.iter().find(of_order) else {
+        return problem(404, "malformed", "no such certificate");
+    };
+    let has_key = Certificate::from_der(&der).is_ok_and(|leaf| has_jwk(&leaf, key));
+    if account != Some(order.account) && !has_key {
+        return problem(403, "unauthorized", "not yours");
+    }
+    if state.revocations.iter().any(|(known, _)| *known == der) {
+        return problem(400, "alreadyRevoked", "it is revoked");
+    }
+    state.revocations.push((der, payload["reason"].as_u64()));
+    Response { status: 200, ..Response::default() }
 }
 
 fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {

@@ -99,6 +99,13 @@ pub trait AccountBook: Send + Sync {
     /// If it cannot be written.
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError>;
 
+    /// Other keys that an account may have by now: it is changed beside the server, by a program that may have been cut
+    /// short. Only asked for where the CA does not take the key that was found.
+    fn other_keys(&self, account: &AccountRecord, refused: &PrivateKey) -> Vec<PrivateKey>;
+
+    /// Takes another key for an account from now on: the CA does.
+    fn change_key(&self, account: &AccountRecord, key: &PrivateKey);
+
     /// Marks an account as one that the CA does not take any more.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Accounts at one CA apart from any renewal: registration, a look at what the CA has, agreement (RFC 8555 section 7.3).
+//! Accounts at one CA apart from any renewal: registration, a look at what the CA has, changes, the end (RFC 8555 section
+//! 7.3); and the revocation of certificates (section 7.6).
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::records::persist_records;
 use super::session::{json, location};
 use super::{AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Session};
 use crate::clock::Clock;
-use crate::crypto::{KeyRef, PrivateKey};
+use crate::crypto::{Certificate, KeyRef, PrivateKey, base64url, sign_key_change};
 use crate::http::{HttpClient, Response};
 use crate::model::{Identifier, Timestamp};
 
@@ -59,16 +60,7 @@ impl Registrar {
         };
         let new_account = self.directory.new_account.clone();
         let response = self.post(&new_account, key, KeyRef::Jwk, &payload)?;
-        let record = AccountRecord {
-            status: None,
-            url: location(&new_account, &response)?,
-            ca_url: self.ca_url.clone(),
-            contact: Vec::new(),
-            registration: None,
-            agreement: agreement.map(str::to_owned),
-            orders: None,
-            eab: None,
-        };
+        let record = self.record(location(&new_account, &response)?, agreement);
         heard(record, &response)
     }
 
@@ -112,6 +104,20 @@ impl Registrar {
         heard(account.clone(), &response)
     }
 
+    /// The account that the CA has for a key; `None` if it has none. Nothing is registered (RFC 8555 section 7.3.1).
+    ///
+    /// # Errors
+    /// If the CA does not say.
+    pub fn lookup(&mut self, key: &PrivateKey) -> Result<Option<AccountRecord>, AcmeError> {
+        let new_account = self.directory.new_account.clone();
+        let response = match self.post(&new_account, key, KeyRef::Jwk, &json!({ "onlyReturnExisting": true })) {
+            Err(AcmeError::Problem { problem, .. }) if problem.is("accountDoesNotExist") => return Ok(None),
+            result => result?,
+        };
+        let record = self.record(location(&new_account, &response)?, None);
+        heard(record, &response).map(Some)
+    }
+
     /// Tells the CA that its terms are agreed to (RFC 8555 section 7.3.3).
     ///
     /// # Errors
@@ -122,13 +128,100 @@ impl Registrar {
         key: &PrivateKey,
         agreement: &str,
     ) -> Result<AccountRecord, AcmeError> {
-        // Some CAs take an update only if it says something that they keep.
-        let mut payload = json!({ "termsOfServiceAgreed": true });
-        if !account.contact.is_empty() {
-            payload["contact"] = account.contact.clone().into();
+        self.update(account, key, &account.contact, Some(agreement))
+    }
+
+    /// Tells the CA new contacts, none to leave them as they are, and that its terms are agreed to, if they are (RFC 8555
+    /// sections 7.3.2 and 7.3.3).
+    ///
+    /// # Errors
+    /// If the CA refuses.
+    pub fn update(
+        &mut self,
+        account: &AccountRecord,
+        key: &PrivateKey,
+        contacts: &[String],
+        agreement: Option<&str>,
+    ) -> Result<AccountRecord, AcmeError> {
+        // Some CAs take an agreement only with something that they keep.
+        let mut payload = json!({});
+        if agreement.is_some() {
+            payload["termsOfServiceAgreed"] = true.into();
+        }
+        if !contacts.is_empty() {
+            payload["contact"] = contacts.into();
         }
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
-        heard(AccountRecord { agreement: Some(agreement.to_owned()), ..account.clone() }, &response)
+        let agreement = agreement.map(str::to_owned).or_else(|| account.agreement.clone());
+        heard(AccountRecord { agreement, ..account.clone() }, &response)
+    }
+
+    /// Gives the account up, for good (RFC 8555 section 7.3.6).
+    ///
+    /// # Errors
+    /// If the CA refuses.
+    pub fn deactivate(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
+        let payload = json!({ "status": "deactivated" });
+        let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
+        let known = heard(account.clone(), &response)?;
+        Ok(AccountRecord { status: Some(AccountStatus::Deactivated), ..known })
+    }
+
+    /// Has the CA take `new` for the account from now on, instead of `old` (RFC 8555 section 7.3.5).
+    ///
+    /// # Errors
+    /// If the CA refuses; if its answer was lost, it may have done so all the same.
+    pub fn change_key(&mut self, account: &AccountRecord, old: &PrivateKey, new: &PrivateKey) -> Result<(), AcmeError> {
+        let url = self.key_change()?.to_owned();
+        let inner = sign_key_change(new, old, &url, &account.url)?;
+        self.post(&url, old, KeyRef::Kid(&account.url), &inner)?;
+        Ok(())
+    }
+
+    /// Where keys are changed.
+    ///
+    /// # Errors
+    /// If the CA does not do that.
+    pub fn key_change(&self) -> Result<&str, AcmeError> {
+        self.offered(self.directory.key_change.as_deref(), "a keyChange resource, so keys stay as they are")
+    }
+
+    /// Revokes a certificate, for one of the reasons of RFC 5280 section 5.3.1 if there is one. `key_ref` is the account
+    /// that `key` is of, or [`KeyRef::Jwk`] for the key of the certificate itself (RFC 8555 section 7.6).
+    ///
+    /// # Errors
+    /// If the CA refuses.
+    pub fn revoke(
+        &mut self,
+        certificate: &Certificate,
+        reason: Option<u8>,
+        key: &PrivateKey,
+        key_ref: KeyRef<'_>,
+    ) -> Result<(), AcmeError> {
+        let url = self.offered(self.directory.revoke_cert.as_deref(), "a revokeCert resource")?.to_owned();
+        let mut payload = json!({ "certificate": base64url(certificate.to_der()) });
+        if let Some(reason) = reason {
+            payload["reason"] = reason.into();
+        }
+        self.post(&url, key, key_ref, &payload)?;
+        Ok(())
+    }
+
+    fn offered<'a>(&self, url: Option<&'a str>, what: &'static str) -> Result<&'a str, AcmeError> {
+        url.ok_or_else(|| AcmeError::Lacks { url: self.ca_url.clone(), what })
+    }
+
+    fn record(&self, url: String, agreement: Option<&str>) -> AccountRecord {
+        AccountRecord {
+            status: None,
+            url,
+            ca_url: self.ca_url.clone(),
+            contact: Vec::new(),
+            registration: None,
+            agreement: agreement.map(str::to_owned),
+            orders: None,
+            eab: None,
+        }
     }
 
     fn post(
@@ -200,6 +293,50 @@ mod tests {
         let refused = registrar.register(&key, &["mailto:a@x.org".to_owned()], None).unwrap_err();
         assert!(matches!(refused, AcmeError::Problem { .. }), "{refused}");
         assert_eq!((ca.count(Operation::NewAccount), ca.accounts()), (1, 0));
+    }
+
+    #[test]
+    fn an_account_is_found_changed_and_given_up() {
+        let (ca, mut registrar, key) = scene();
+        assert_eq!(registrar.lookup(&key).unwrap(), None);
+        let account = registrar.register(&key, &["mailto:a@x.org".to_owned()], Some("accepted")).unwrap();
+        let found = registrar.lookup(&key).unwrap().unwrap();
+        assert_eq!((found.url.as_str(), found.contact.as_slice()), (account.url.as_str(), account.contact.as_slice()));
+        let contacts = ["mailto:b@x.org".to_owned()];
+        let updated = registrar.update(&account, &key, &contacts, None).unwrap();
+        assert_eq!((&updated.contact[..], updated.agreement.as_deref()), (&contacts[..], Some("accepted")));
+        let next = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        registrar.change_key(&updated, &key, &next).unwrap();
+        assert_eq!(registrar.lookup(&key).unwrap(), None);
+        assert!(registrar.refresh(&updated, &key).unwrap_err().is_account_lost());
+        assert_eq!(registrar.refresh(&updated, &next).unwrap().contact, contacts);
+        let gone = registrar.deactivate(&updated, &next).unwrap();
+        assert_eq!(gone.status, Some(AccountStatus::Deactivated));
+        assert!(registrar.refresh(&gone, &next).unwrap_err().is_account_lost());
+        assert_eq!((ca.accounts(), ca.count(Operation::KeyChange)), (1, 1));
+        ca.check();
+    }
+
+    #[test]
+    fn a_ca_without_revocation_or_change_of_keys_is_told_apart() {
+        let (ca, _, key) = scene();
+        ca.fail(
+            Operation::Directory,
+            Fault::Alter(|answer| {
+                let text = String::from_utf8(answer.body.clone()).unwrap();
+                answer.body = text.replace("revokeCert", "x").replace("keyChange", "y").into_bytes();
+            }),
+        );
+        let clock = Arc::new(SettableClock::new(Timestamp::UNIX_EPOCH));
+        let mut registrar = Registrar::connect(Arc::clone(&ca) as _, clock, FakeCa::DIRECTORY).unwrap();
+        let account = registrar.register(&key, &[], Some("accepted")).unwrap();
+        let refused = registrar.change_key(&account, &key, &key).unwrap_err().to_string();
+        assert!(refused.contains("lacks a keyChange resource"), "{refused}");
+        let names = [crate::model::DomainName::parse("x.org").unwrap()];
+        let own = crate::crypto::self_signed(&key, "x", &names, Timestamp::UNIX_EPOCH, 1).unwrap();
+        let refused = registrar.revoke(&own, None, &key, KeyRef::Jwk).unwrap_err().to_string();
+        assert!(refused.contains("lacks a revokeCert resource"), "{refused}");
+        ca.check();
     }
 
     #[test]

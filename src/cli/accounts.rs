@@ -1,15 +1,17 @@
 //! `acme ...`: accounts at a CA.
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
-use crate::crypto::PrivateKey;
+use crate::crypto::{self, PrivateKey};
 use crate::log::note;
-use crate::registry::Accounts;
+use crate::model::{ManagedDomain, Status};
+use crate::registry::{Accounts, account_key, roll_over};
 use crate::store::{Aspect, Group};
 
 /// `acme newreg contact...`
@@ -88,7 +90,7 @@ pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let ids = needed(given)?;
     let store = session.vault().store();
     for id in ids {
-        for aspect in [Aspect::AccountJson, Aspect::AccountKey] {
+        for aspect in [Aspect::AccountJson, Aspect::AccountKey, Aspect::NextAccountKey] {
             store.remove(Group::Accounts, id, &aspect)?;
         }
         note!(Debug, "removed account {id}; the CA was not told");
@@ -96,17 +98,136 @@ pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     Ok(())
 }
 
-/// Does something with every account that is named, at their CA.
+/// `acme update account [contact...]`
+pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let ids = needed(given)?;
+    let (id, contacts) = (ids[0], &ids[1..]);
+    session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
+    let users: Vec<_> = domains(session)?.into_iter().filter(|md| md.ca.account.as_deref() == Some(id)).collect();
+    let contacts = if contacts.is_empty() { contacts_of(&users) } else { syntax::contacts(contacts)? };
+    let terms = session.terms.clone().or_else(|| users.iter().find_map(|md| md.ca.agreement.clone()));
+    with_each(session, &[id], |session, ca, id, (account, key)| {
+        if contacts.is_empty() && terms.is_none() {
+            let text = format!("no domain uses account {id}: say what its contacts are, or agree to terms with -t");
+            return Err(CliError::invalid(text));
+        }
+        let failed = CliError::acme(format!("update account {id}"));
+        let account = ca.update(&account, &key, &contacts, terms.as_deref()).map_err(failed)?;
+        save(session, id, &account)?;
+        let known = account.contact.join(" ");
+        let value = json!({ "account": id, "contact": account.contact, "agreement": account.agreement });
+        session.tell(format!("account updated: {id} {known}").trim_end(), value);
+        Ok(())
+    })
+}
+
+fn contacts_of(users: &[ManagedDomain]) -> Vec<String> {
+    let mut contacts: Vec<String> = Vec::new();
+    for contact in users.iter().flat_map(|md| md.contacts.iter()) {
+        if !contacts.contains(contact) {
+            contacts.push(contact.clone());
+        }
+    }
+    contacts
+}
+
+/// `acme rollover account...`
+pub fn rollover(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    with_each(session, &needed(given)?, |session, ca, id, (account, _)| {
+        let failed = CliError::acme(format!("give account {id} a new key"));
+        roll_over(session.vault(), ca, id, &account).map_err(failed)?;
+        session.tell(&format!("account has a new key: {id}"), json!({ "account": id }));
+        Ok(())
+    })
+}
+
+/// `acme deactivate -y account...`
+pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let ids = needed(given)?;
+    if !given.flag("yes") {
+        let text =
+            "an account that is deactivated cannot be used again, at no time; say --yes if that is what you want";
+        return Err(CliError::invalid(text));
+    }
+    with_each(session, &ids, |session, ca, id, (account, key)| {
+        let failed = CliError::acme(format!("deactivate account {id}"));
+        let gone = ca.deactivate(&account, &key).map_err(failed)?;
+        save(session, id, &gone)?;
+        session.tell(&format!("account deactivated: {id}"), json!({ "account": id }));
+        note!(Info, "its certificates stay valid; domains register a new account with their next renewal");
+        if gone.eab.is_some() {
+            note!(Info, "it was bound to an external account: ask the CA whether that can be used for another one");
+        }
+        Ok(())
+    })
+}
+
+/// `acme import file`
+pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let args = given.args();
+    let [file] = args[..] else { return Err(CliError::Usage("needs the file of a key")) };
+    let unread = |err: std::io::Error| CliError::Refused {
+        status: Status::from(&err),
+        text: format!("cannot read {file}: {err}"),
+    };
+    let text = Zeroizing::new(std::fs::read(file).map_err(unread)?);
+    let key = crypto::account_key(&text).map_err(|err| CliError::invalid(format!("{file}: {err}")))?;
+    let failed = CliError::acme(format!("find the account of {file}"));
+    let mut ca = connect(session).map_err(&failed)?;
+    let url = session.acme.clone().unwrap_or_default();
+    let unknown = || CliError::Refused {
+        status: Status::NOT_FOUND,
+        text: format!("{file}: {url} has no account for this key; 'acme newreg' registers one, with a key of its own"),
+    };
+    let account = ca.lookup(&key).map_err(&failed)?.ok_or_else(unknown)?;
+    if account.status != Some(AccountStatus::Valid) {
+        return Err(CliError::invalid(format!("{file}: account {} is not valid any more", account.url)));
+    }
+    // The binding is not said again, but decides for which domains an account is.
+    let bound = domains(session)?.into_iter().find(|md| md.eab.is_some() && md.ca_url() == Some(&url));
+    let account = AccountRecord {
+        eab: bound.and_then(|md| md.eab.as_deref().cloned()),
+        agreement: session.terms.clone(),
+        ..account
+    };
+    let id = Accounts::read(session.vault())?.put(session.vault(), &account, &key)?;
+    session.tell(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
+    Ok(())
+}
+
+fn domains(session: &Session) -> Result<Vec<ManagedDomain>, CliError> {
+    let names = session.vault().store().list(Group::Domains)?;
+    let load = |name: String| session.vault().load_json(Group::Domains, &name, &Aspect::MdJson);
+    Ok(names.into_iter().filter_map(load).collect())
+}
+
 fn for_each(
     session: &mut Session,
     given: &Given<'_>,
     act: impl Fn(&mut Session, &mut Registrar, &str, (AccountRecord, PrivateKey)) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    with_each(session, &needed(given)?, act)
+}
+
+/// Does something with every account that is named, at their CA.
+fn with_each(
+    session: &mut Session,
+    ids: &[&str],
+    act: impl Fn(&mut Session, &mut Registrar, &str, (AccountRecord, PrivateKey)) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let accounts = ids.iter().map(|id| load(session, id)).collect::<Result<Vec<_>, _>>()?;
+    let url = accounts.first().map(|account| account.ca_url.clone()).unwrap_or_default();
+    if let Some(at) = accounts.iter().position(|account| account.ca_url != url) {
+        return Err(CliError::invalid(format!("accounts {} and {} are at different CAs", ids[0], ids[at])));
+    }
     let failed = CliError::acme("talk to the ACME server");
-    let mut ca = connect(session).map_err(failed)?;
-    ids.iter().zip(accounts).try_for_each(|(id, account)| act(session, &mut ca, id, account))
+    let http = session.client(None);
+    let mut ca = Registrar::connect(http, session.clock.clone(), &url).map_err(failed)?;
+    ids.iter().zip(accounts).try_for_each(|(id, account)| {
+        let failed = CliError::acme(format!("use account {id}"));
+        let key = account_key(session.vault(), &mut ca, id, &account).map_err(failed)?;
+        act(session, &mut ca, id, (account, key))
+    })
 }
 
 fn needed<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
@@ -114,16 +235,16 @@ fn needed<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
     if ids.is_empty() { Err(CliError::Usage("needs the id of an account")) } else { Ok(ids) }
 }
 
-/// An account of the store, with its key. It has to be one at the CA that was named.
-fn load(session: &Session, id: &str) -> Result<(AccountRecord, PrivateKey), CliError> {
+/// An account of the store that has a key. If a CA was named it has to be one there.
+fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
     let unknown = || CliError::UnknownAccount(id.to_owned());
     let record: AccountRecord =
         session.vault().load_json(Group::Accounts, id, &Aspect::AccountJson).ok_or_else(unknown)?;
-    let key = session.vault().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;
-    if session.acme.as_deref() != Some(record.ca_url.as_str()) {
+    session.vault().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;
+    if session.acme.as_ref().is_some_and(|url| *url != record.ca_url) {
         return Err(CliError::invalid(format!("account {id} is one at {}", record.ca_url)));
     }
-    Ok((record, key))
+    Ok(record)
 }
 
 fn save(session: &Session, id: &str, account: &AccountRecord) -> Result<(), CliError> {

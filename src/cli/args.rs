@@ -23,7 +23,7 @@ pub fn command() -> Command {
             value("proxy", 'p', "url").help("HTTP proxy to use"),
             counted("quiet", 'q').help("Tell less; may be repeated"),
             value("terms", 't', "url|accepted")
-                .help("Agreement to the terms of service, for 'acme newreg' and 'acme agree'"),
+                .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
             counted("verbose", 'v').help("Tell more; may be repeated"),
             flag("version", 'V').help("Print the version"),
         ])
@@ -47,6 +47,19 @@ pub fn command() -> Command {
                 flag("force", 'f').help("Renew also what is not due"),
                 flag("reset", 'r').help("Forget what an earlier renewal has left"),
             ]),
+            mixed(
+                leaf("revoke", "name", "Revoke the certificates of a managed domain", "The managed domain").arg(
+                    value("reason", 'r', "reason").help(
+                        "Why, by name or number: keyCompromise (1), affiliationChanged (3), superseded (4), \
+                         cessationOfOperation (5); unspecified (0) if it is not said",
+                    ),
+                ),
+            )
+            .long_about(
+                "Revoke the certificates that a managed domain serves, of all types of key, by the account that \
+                 ordered them; where that is gone or refused, by the key of each certificate. The server goes on \
+                 serving them until it has new ones, which have new keys: 'drive -f' obtains them at once.",
+            ),
             leaf(
                 "status",
                 "[name...]",
@@ -110,6 +123,28 @@ pub fn command() -> Command {
                 ),
                 leaf("acme validate", "account...", "Ask the server whether accounts are valid", ACCOUNTS),
                 leaf("acme agree", "account...", "Agree to the server's terms of service", ACCOUNTS),
+                leaf(
+                    "acme update",
+                    "account [contact...]",
+                    "Tell the server new contacts, and the agreement to its terms of service",
+                    "Id of an account in the store; then its contacts, without which they are those of the domains that \
+                     use it",
+                ),
+                leaf("acme rollover", "account...", "Give accounts new keys", ACCOUNTS).long_about(
+                    "Give accounts new keys. Until the server has agreed the store has both. If this was cut short, the \
+                     next command or renewal that uses the account finds out which one the server takes.",
+                ),
+                leaf("acme import", "file", "Add the account of a key that another program has made", KEY_FILE).long_about(
+                    "Add the account of a key that another program has made, at the server that -a names. Nothing is \
+                     registered.",
+                ),
+                mixed(leaf("acme deactivate", "account...", "Give accounts up, for good", ACCOUNTS).arg(
+                    flag("yes", 'y').help("That is what you want; without it nothing is done"),
+                ))
+                .long_about(
+                    "Give accounts up, for good. Their certificates stay valid, and what the store has of them stays there, \
+                     marked. Domains that used them register a new account with their next renewal.",
+                ),
                 leaf("acme delreg", "account...", "Remove accounts from the store; the server is not told", ACCOUNTS),
             ]),
         ])
@@ -117,6 +152,7 @@ pub fn command() -> Command {
 
 const MANAGED_DOMAINS: &str = "Only these managed domains";
 const ACCOUNTS: &str = "Ids of accounts in the store";
+const KEY_FILE: &str = "The key as JSON Web Key, or as PEM that is not encrypted; RSA or P-256, P-384, P-521";
 const UPDATE: &str = "\
 What to change:
   domains <domain>...       the names; the managed domain keeps its own
@@ -199,6 +235,11 @@ fn leaf(path: &'static str, words: &'static str, about: &'static str, help: &'st
     let rest = if words.is_empty() { rest.hide(true) } else { rest.value_name(first).help(help) };
     let usage = format!("a2md [options] {path} [options] {words}");
     level(name, about).allow_external_subcommands(false).arg(rest).override_usage(usage.trim_end().to_owned())
+}
+
+/// The command, with options that may also stand behind its arguments.
+fn mixed(command: Command) -> Command {
+    command.mut_arg(REST, |rest| rest.trailing_var_arg(false))
 }
 
 fn flag(name: &'static str, short: char) -> Arg {

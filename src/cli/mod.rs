@@ -12,6 +12,7 @@ mod import;
 mod manual;
 mod output;
 mod persist;
+mod revoke;
 mod session;
 mod status;
 mod store;
@@ -44,11 +45,12 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
 /// All commands.
 #[rustfmt::skip]
-const COMMANDS: [(&str, Needs, Run); 16] = [
+const COMMANDS: [(&str, Needs, Run); 21] = [
     ("add",            Needs::Store,     domains::add),
     ("update",         Needs::Store,     domains::update),
     ("list",           Needs::Store,     domains::list),
     ("drive",          Needs::Store,     drive::drive),
+    ("revoke",         Needs::Store,     revoke::revoke),
     ("status",         Needs::Store,     status::status),
     ("check",          Needs::Directory, check::check),
     ("persist-record", Needs::Store,     persist::record),
@@ -60,6 +62,10 @@ const COMMANDS: [(&str, Needs, Run); 16] = [
     ("acme newreg",    Needs::Ca,        accounts::newreg),
     ("acme validate",  Needs::Ca,        accounts::validate),
     ("acme agree",     Needs::Ca,        accounts::agree),
+    ("acme update",    Needs::Store,     accounts::update),
+    ("acme rollover",  Needs::Store,     accounts::rollover),
+    ("acme import",    Needs::Ca,        accounts::import),
+    ("acme deactivate", Needs::Store,    accounts::deactivate),
     ("acme delreg",    Needs::Store,     accounts::delreg),
 ];
 

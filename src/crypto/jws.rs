@@ -101,6 +101,17 @@ pub fn sign_eab(account: &PrivateKey, url: &str, kid: &str, hmac_key: &[u8]) -> 
     flattened(&header, jwk(account)?.to_string().as_bytes(), |input| hs256(hmac_key, input))
 }
 
+/// The word of a new key that it is to take the place of `old` in an account, which goes as the payload into a message of
+/// the old key (RFC 8555 section 7.3.5): without a nonce, and for the same `url` as that.
+///
+/// # Errors
+/// As [`jwk`].
+pub fn sign_key_change(new: &PrivateKey, old: &PrivateKey, url: &str, account: &str) -> Result<Value, CryptoError> {
+    let header = json!({ "alg": algorithm(new)?.0, "jwk": jwk(new)?, "url": url });
+    let payload = json!({ "account": account, "oldKey": jwk(old)? });
+    flattened(&header, payload.to_string().as_bytes(), |input| sign(new, input))
+}
+
 fn flattened(
     header: &Value,
     payload: &[u8],
@@ -111,7 +122,7 @@ fn flattened(
     Ok(json!({ "protected": protected, "payload": payload, "signature": base64url(&signature) }))
 }
 
-fn public_jwk<T: HasPublic>(key: &PKeyRef<T>) -> Result<Option<Value>, CryptoError> {
+pub(super) fn public_jwk<T: HasPublic>(key: &PKeyRef<T>) -> Result<Option<Value>, CryptoError> {
     match key.id() {
         Id::RSA => {
             let rsa = key.rsa()?;
@@ -334,6 +345,24 @@ mod tests {
         assert_eq!(header, json!({ "alg": "HS256", "kid": "kid-1", "url": "https://ca.example/new" }));
         assert_eq!(payload, jwk(&rsa_sample()).unwrap().to_string().as_bytes());
         assert_eq!(message["signature"], base64url(&hs256(b"secret", input.as_bytes()).unwrap()));
+    }
+
+    #[test]
+    fn a_new_key_speaks_for_itself_in_a_key_change() {
+        // RFC 8555 section 7.3.5: "alg", "jwk" and the "url" of the outer message, no "nonce", no "kid".
+        let (url, account) = ("https://example.com/acme/key-change", "https://example.com/acme/acct/evOfKhNU60wg");
+        let inner = sign_key_change(&ec_sample(), &rsa_sample(), url, account).unwrap();
+        let (header, payload, input) = parts(&inner);
+        assert_eq!(header, json!({ "alg": "ES256", "jwk": jwk(&ec_sample()).unwrap(), "url": url }));
+        let said: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(said, json!({ "account": account, "oldKey": jwk(&rsa_sample()).unwrap() }));
+        let signature = base64url_decode(inner["signature"].as_str().unwrap()).unwrap();
+        assert!(crate::crypto::test_ca::verifies(&header["jwk"], input.as_bytes(), &signature));
+        let outer =
+            sign_jws(&rsa_sample(), url, Some("n0"), KeyRef::Kid(account), inner.to_string().as_bytes()).unwrap();
+        let (header, payload, _) = parts(&serde_json::from_str(&outer).unwrap());
+        assert_eq!(header, json!({ "alg": "RS256", "kid": account, "nonce": "n0", "url": url }));
+        assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), inner);
     }
 
     #[test]

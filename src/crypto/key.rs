@@ -112,10 +112,20 @@ impl PrivateKey {
         certificate.has_key(&self.0)
     }
 
+    /// Whether the two are one key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.public_eq(&other.0)
+    }
+
     /// Whether the key is of the type that the specification asks for.
     #[must_use]
     pub fn fits_spec(&self, spec: &KeySpec) -> bool {
         Kind::of_spec(spec).is_ok_and(|kind| Kind::of_key(&self.0) == Some(kind))
+    }
+
+    pub(super) fn from_pkey(key: PKey<Private>) -> Self {
+        Self(key)
     }
 
     pub(super) fn pkey(&self) -> &PKey<Private> {

@@ -13,6 +13,7 @@ use openssl::x509::{X509, X509Extension, X509Req};
 use serde_json::Value;
 
 use super::csr::subject;
+use super::jws::public_jwk;
 use super::self_signed::random_serial;
 use super::{Certificate, PrivateKey, base64url, base64url_decode, self_signed};
 use crate::model::{DomainName, KeySpec, Timestamp};
@@ -87,6 +88,12 @@ pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
         Some("EC") => verifies_ec(jwk, input, signature).unwrap_or(false),
         _ => false,
     }
+}
+
+/// Whether the certificate is for this key.
+pub fn has_jwk(certificate: &Certificate, jwk: &Value) -> bool {
+    let public = certificate.x509().and_then(|x509| x509.public_key());
+    public.is_ok_and(|public| public_jwk(&public).ok().flatten().as_ref() == Some(jwk))
 }
 
 /// RFC 7638, for a key whose members are in order.

@@ -128,6 +128,26 @@ impl AccountBook for StoredAccounts {
         Ok(())
     }
 
+    fn other_keys(&self, account: &AccountRecord, refused: &PrivateKey) -> Vec<PrivateKey> {
+        let items = read_all(&self.vault).into_iter().filter(|stored| {
+            stored.group == Group::Accounts
+                && stored.record.url == account.url
+                && stored.record.ca_url == account.ca_url
+        });
+        let keys = |item: String| {
+            let aspects = [Aspect::NextAccountKey, Aspect::AccountKey];
+            aspects.map(|aspect| self.vault.load_key(Group::Accounts, &item, &aspect)).into_iter().flatten()
+        };
+        items.flat_map(|stored| keys(stored.item)).filter(|key| !key.is_same(refused)).collect()
+    }
+
+    fn change_key(&self, account: &AccountRecord, key: &PrivateKey) {
+        let mut known = self.known();
+        for (_, own) in known.usable.iter_mut().filter(|(record, _)| record.url == account.url) {
+            own.clone_from(key);
+        }
+    }
+
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
         let mut known = self.known();
         known.usable.retain(|(record, _)| record.url != account.url);

@@ -93,6 +93,26 @@ impl Accounts {
         Ok(id)
     }
 
+    /// Makes an account of the CA one of `accounts/`, with a key that the CA takes, and returns its id. One that is there
+    /// stays with its id, and with what the CA does not tell.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn put(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
+        let Some((id, known)) = self.at(&record.ca_url).find(|(_, known)| known.url == record.url) else {
+            return self.add(vault, record, key);
+        };
+        let (id, known) = (id.to_owned(), known.clone());
+        let record = AccountRecord {
+            eab: record.eab.clone().or(known.eab),
+            agreement: record.agreement.clone().or(known.agreement),
+            ..record.clone()
+        };
+        self.save(vault, &id, &record, key)?;
+        vault.store().remove(Group::Accounts, &id, &Aspect::NextAccountKey).map_err(port_error)?;
+        Ok(id)
+    }
+
     fn save(&mut self, vault: &Vault, id: &str, record: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         vault.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
         vault.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;

@@ -80,6 +80,7 @@ impl Case {
             Finalize => (url("finalize/0"), url("finalize/0")),
             Certificate => (url("certificate/0"), url("certificate/0")),
             Operation::RenewalInfo => (url("renewal-info"), url("renewal-info")),
+            other @ (Operation::RevokeCert | Operation::KeyChange) => panic!("{other:?} is of no renewal"),
         };
         let contact = if self.operation == Directory { CONTACT } else { "" };
         let status = if matches!(self.operation, NewAccount | NewOrder) { "201" } else { "200" };

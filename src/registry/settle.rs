@@ -90,6 +90,16 @@ pub(super) fn newest(
     }
 }
 
+/// What the server serves of a domain: the newest pair of each type of key, live or in `domains/`.
+#[must_use]
+pub fn served_pairs(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Pair> {
+    let live = Live::load(vault, md)
+        .inspect_err(|err| note!(Error, "{}: what is in live/ is ignored: {err}", md.name))
+        .unwrap_or_default();
+    let specs = md.key_specs().0;
+    specs.iter().filter_map(|spec| newest(vault, md, spec, live.as_ref(), now, |_| true)).collect()
+}
+
 /// The key and the chain in `domains/` for a type of key, if they fit each other.
 fn stored(vault: &Vault, md: &ManagedDomain, spec: &KeySpec) -> Option<Pair> {
     let chain = read_chain(vault.store(), Group::Domains, md, spec).ok()?;

@@ -41,6 +41,8 @@ pub enum Aspect {
     AccountJson,
     /// `account.pem`: the key of the account, always encrypted.
     AccountKey,
+    /// `account-next.pem`: the key that the account is to have, or has already at its CA; always encrypted.
+    NextAccountKey,
     /// `ari.json`: when the CA suggests to renew.
     AriJson,
     /// `privkey[.<curve>].pem`: the private key.
@@ -145,6 +147,7 @@ impl Aspect {
             Self::OrderJson => "order.json".to_owned(),
             Self::AccountJson => "account.json".to_owned(),
             Self::AccountKey => "account.pem".to_owned(),
+            Self::NextAccountKey => "account-next.pem".to_owned(),
             Self::AriJson => "ari.json".to_owned(),
             Self::PrivateKey(spec) => pem("privkey", spec),
             Self::Chain(spec) => pem("pubcert", spec),
@@ -167,7 +170,8 @@ impl Aspect {
     /// Whether it is a private key, which only its owner may read where it is not encrypted.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        matches!(self, Self::AccountKey | Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_))
+        let is_for_accounts = matches!(self, Self::AccountKey | Self::NextAccountKey);
+        is_for_accounts || matches!(self, Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_))
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::{AccountRecord, AcmeError, Journal, Publisher};
 use super::{Driver, Outcome, directory};
 use crate::crypto::PrivateKey;
 use crate::log::note;
+use crate::log::report;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have
@@ -29,22 +30,49 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// Asks the CA whether it takes the account. One that it does not take is forgotten, so that it is not found again.
+    /// Asks the CA whether it takes the account. One that it does not take, with no key that it may have, is forgotten, so
+    /// that it is not found again.
     fn check(&mut self, account: AccountRecord, key: PrivateKey) -> Result<(), AcmeError> {
         self.journal.progress("Checking the account at the CA");
-        match self.session.read(directory(&self.directory)?, &account.url, &key, &account.url) {
-            Ok(response) if json::<Account>(&account.url, &response)?.is_valid() => {
-                self.account = Some((account, key));
-                self.facts.account = true;
-            }
-            Ok(_) => self.accounts.forget(&account)?,
-            Err(err) if err.is_account_lost() => {
-                note!(Info, err.status(); "the CA no longer takes account {}: {err}; a new one is registered", account.url);
-                self.accounts.forget(&account)?;
-            }
+        match self.is_taken(&account, &key) {
+            Ok(true) => self.use_account(account, key),
+            Ok(false) => self.accounts.forget(&account)?,
+            Err(err) if err.is_account_lost() => self.find_other_key(account, &key, &err)?,
             Err(err) => return Err(err),
         }
         Ok(())
+    }
+
+    fn find_other_key(
+        &mut self,
+        account: AccountRecord,
+        refused: &PrivateKey,
+        why: &AcmeError,
+    ) -> Result<(), AcmeError> {
+        for key in self.accounts.other_keys(&account, refused) {
+            match self.is_taken(&account, &key) {
+                Ok(true) => {
+                    report!(MD0047, "the key of account {} was changed; the new one is used from now on", account.url);
+                    self.accounts.change_key(&account, &key);
+                    self.use_account(account, key);
+                    return Ok(());
+                }
+                Err(err) if !err.is_account_lost() => return Err(err),
+                Ok(false) | Err(_) => {}
+            }
+        }
+        note!(Info, why.status(); "the CA no longer takes account {}: {why}; a new one is registered", account.url);
+        Ok(self.accounts.forget(&account)?)
+    }
+
+    fn is_taken(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<bool, AcmeError> {
+        let response = self.session.read(directory(&self.directory)?, &account.url, key, &account.url)?;
+        Ok(json::<Account>(&account.url, &response)?.is_valid())
+    }
+
+    fn use_account(&mut self, account: AccountRecord, key: PrivateKey) {
+        self.account = Some((account, key));
+        self.facts.account = true;
     }
 
     fn register(&mut self) -> Result<(), AcmeError> {

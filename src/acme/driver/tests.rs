@@ -194,6 +194,14 @@ impl AccountBook for MemoryBook {
         Ok(())
     }
 
+    fn other_keys(&self, _: &AccountRecord, _: &PrivateKey) -> Vec<PrivateKey> {
+        Vec::new()
+    }
+
+    fn change_key(&self, _: &AccountRecord, _: &PrivateKey) {
+        unreachable!()
+    }
+
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
         self.0.lock().unwrap().accounts.retain(|(record, _)| record.url != account.url);
         Ok(())
@@ -712,6 +720,14 @@ impl AccountBook for Late {
     }
 
     fn add(&self, _: &AccountRecord, _: &PrivateKey) -> Result<(), PortError> {
+        unreachable!()
+    }
+
+    fn other_keys(&self, _: &AccountRecord, _: &PrivateKey) -> Vec<PrivateKey> {
+        unreachable!()
+    }
+
+    fn change_key(&self, _: &AccountRecord, _: &PrivateKey) {
         unreachable!()
     }
 

@@ -1,0 +1,246 @@
+//! `revoke`: the CA is to say of certificates that they are not to be trusted any more (RFC 8555 section 7.6).
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::args::Given;
+use super::error::CliError;
+use super::session::Session;
+use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
+use crate::crypto::{KeyRef, PrivateKey};
+use crate::log::note;
+use crate::model::{DomainName, ManagedDomain, Status};
+use crate::registry::{Accounts, Pair, account_key, served_pairs, stored_domain};
+use crate::store::{Aspect, Group};
+
+/// Reasons that the holder of a certificate can have (RFC 5280 section 5.3.1).
+const REASONS: [(&str, u8); 5] = [
+    ("unspecified", 0),
+    ("keyCompromise", 1),
+    ("affiliationChanged", 3),
+    ("superseded", 4),
+    ("cessationOfOperation", 5),
+];
+
+/// Reasons that only a CA can have. CAs refuse them from others.
+const REASONS_OF_CAS: [(&str, u8); 5] = [
+    ("cACompromise", 2),
+    ("certificateHold", 6),
+    ("removeFromCRL", 8),
+    ("privilegeWithdrawn", 9),
+    ("aACompromise", 10),
+];
+
+/// Who is known to the CA as somebody who may revoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Account,
+    Key,
+    /// It was revoked before.
+    Others,
+}
+
+/// `revoke [-r reason] name`
+pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
+    let args = given.args();
+    let [name] = args[..] else { return Err(CliError::Usage("needs the name of one managed domain")) };
+    let reason = given.value("reason").map(reason).transpose()?;
+    let vault = Arc::clone(session.vault());
+    let unknown = || CliError::NoDomain(name.to_owned());
+    let (md, _) =
+        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
+    let pairs = served_pairs(&vault, &md, session.clock.now());
+    if md.is_static() || pairs.is_empty() {
+        let text = format!("{}: the store has no certificate of it that could be revoked", md.name);
+        return Err(CliError::Refused { status: Status::NOT_FOUND, text });
+    }
+    let url = session.acme.as_deref().or(md.ca.url.as_deref()).or(md.ca_url()).map(str::to_owned);
+    let url = url.ok_or_else(|| CliError::invalid(format!("{}: its CA is not known, name it with -a", md.name)))?;
+    let failed = CliError::acme(format!("{}: talk to the ACME server", md.name));
+    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock.clone(), &url).map_err(failed)?;
+    let account = account(session, &mut ca, &md, &url);
+    let mut result = Ok(());
+    for pair in &pairs {
+        let revoked = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
+        let serial = pair.chain.leaf().summary().serial_hex();
+        match revoked {
+            Ok(by) => tell(session, &md, &serial, by, reason),
+            Err(err) => {
+                let err = CliError::acme(format!("{}: revoke certificate {serial}", md.name))(err);
+                err.tell();
+                result = Err(CliError::Told(err.status()));
+            }
+        }
+    }
+    if result.is_ok() {
+        let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
+        tell_what_is_next(&md, reason, has_responder);
+    }
+    result
+}
+
+type Reason = (&'static str, u8);
+
+fn reason(text: &str) -> Result<Reason, CliError> {
+    let find = |reasons: &[Reason]| {
+        let is_meant = |(name, number): &&Reason| name.eq_ignore_ascii_case(text) || text == number.to_string();
+        reasons.iter().find(is_meant).copied()
+    };
+    let names = || REASONS.map(|(name, number)| format!("{name} ({number})")).join(", ");
+    match (find(&REASONS), find(&REASONS_OF_CAS)) {
+        (Some(reason), _) => Ok(reason),
+        (None, Some((name, _))) => {
+            Err(CliError::invalid(format!("{name} is a reason that a CA may have; yours are {}", names())))
+        }
+        (None, None) => {
+            Err(CliError::invalid(format!("not a reason: {}; there are {}", text.escape_default(), names())))
+        }
+    }
+}
+
+/// The account that has ordered, as far as that is known, with the key that the CA takes for it.
+fn account(
+    session: &Session,
+    ca: &mut Registrar,
+    md: &ManagedDomain,
+    url: &str,
+) -> Option<(AccountRecord, PrivateKey)> {
+    let vault = session.vault();
+    let load = |id: &str| -> Option<AccountRecord> { vault.load_json(Group::Accounts, id, &Aspect::AccountJson) };
+    let usable = |id: &str| load(id).filter(|record| record.ca_url == url && record.is_for(&record.scope()));
+    let own = md.ca.account.clone().filter(|id| usable(id).is_some());
+    let accounts = Accounts::read(vault).ok()?;
+    let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
+    let id = own.or_else(|| accounts.id_for(&scope).map(str::to_owned))?;
+    let record = load(&id)?;
+    let key = account_key(vault, ca, &id, &record).inspect_err(|err| note!(Info, "{}", err.sentence())).ok()?;
+    Some((record, key))
+}
+
+fn revoke_one(
+    ca: &mut Registrar,
+    account: Option<&(AccountRecord, PrivateKey)>,
+    pair: &Pair,
+    reason: Option<Reason>,
+) -> Result<By, AcmeError> {
+    let (leaf, reason) = (pair.chain.leaf(), reason.map(|(_, number)| number));
+    if let Some((record, key)) = account {
+        match ca.revoke(leaf, reason, key, KeyRef::Kid(&record.url)) {
+            Ok(()) => return Ok(By::Account),
+            Err(err) if is(&err, "alreadyRevoked") => return Ok(By::Others),
+            Err(err) if is(&err, "badRevocationReason") || !(err.is_refusal() || err.is_account_lost()) => {
+                return Err(err);
+            }
+            Err(err) => note!(Info, "account {} is refused: {err}; the key of the certificate is used", record.url),
+        }
+    }
+    match ca.revoke(leaf, reason, &pair.key, KeyRef::Jwk) {
+        Err(err) if is(&err, "alreadyRevoked") => Ok(By::Others),
+        result => result.map(|()| By::Key),
+    }
+}
+
+fn is(err: &AcmeError, name: &str) -> bool {
+    matches!(err, AcmeError::Problem { problem, .. } if problem.is(name))
+}
+
+fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
+    let (done, by) = match by {
+        By::Account => ("revoked", "account"),
+        By::Key => ("revoked", "key"),
+        By::Others => ("was revoked before", "others"),
+    };
+    let reason = reason.map(|(name, _)| name);
+    let value = json!({ "name": md.name, "serial": serial, "by": by, "reason": reason });
+    session.tell(&format!("{done}: {} {serial}", md.name), value);
+}
+
+fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
+    let name = &md.name;
+    note!(Info, "{name}: the server goes on serving what is revoked until there is something new");
+    note!(
+        Info,
+        "{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now, for the next restart to serve"
+    );
+    let finds_out = match (md.stapling && has_responder, md.ari_renewals) {
+        (true, _) => "when it learns of the revocation by OCSP",
+        (false, true) => "when the CA suggests it, which not all do",
+        (false, false) => "only when it is due anyway",
+    };
+    note!(Info, "{name}: a running server renews it {finds_out}");
+    match reason {
+        Some(("keyCompromise", _)) => note!(
+            Info,
+            "{name}: delete all copies of the key, also those that activation moves to archive/ of the store"
+        ),
+        _ => note!(Info, "{name}: the key goes to archive/ of the store when a new one is activated"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
+    use crate::registry::world::{ACCOUNT, World};
+
+    #[test]
+    fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {
+        type Prepare = fn(&FakeCa);
+        let refuse = |name: &'static str| Fault::Answer(problem(403, name, "no"));
+        let rows: [(&str, Prepare, bool, Option<By>); 5] = [
+            ("account", |_| {}, true, Some(By::Account)),
+            ("none", |_| {}, false, Some(By::Key)),
+            ("deactivated", |ca| ca.set_accounts("deactivated"), true, Some(By::Key)),
+            ("gone", |ca| ca.set_accounts("gone"), true, Some(By::Key)),
+            ("lost", |ca| ca.fail(Operation::RevokeCert, Fault::Drop), true, None),
+        ];
+        for (what, prepare, has_account, expected) in rows {
+            let world = World::new(&[&format!("{what}.revoke.test")]);
+            drop(world.run(false));
+            drop(world.start(false));
+            let mut ca =
+                Registrar::connect(Arc::clone(&world.ca) as _, Arc::clone(&world.clock) as _, FakeCa::DIRECTORY)
+                    .unwrap();
+            let (md, _) = stored_domain(&world.vault, &format!("{what}.revoke.test")).unwrap();
+            let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
+            let record: AccountRecord = world.vault.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+            let key = world.vault.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+            let account = has_account.then_some((record, key));
+            prepare(&world.ca);
+            let reason = Some(("superseded", 4));
+            assert_eq!(revoke_one(&mut ca, account.as_ref(), &pairs[0], reason).ok(), expected, "{what}");
+            let revoked = vec![(pairs[0].chain.leaf().to_der().to_vec(), Some(4))];
+            assert_eq!(world.ca.revocations(), if expected.is_some() { revoked } else { Vec::new() });
+            world.ca.fail(Operation::RevokeCert, refuse("badRevocationReason"));
+            world.ca.set_accounts("valid");
+            let mut again = || revoke_one(&mut ca, account.as_ref(), &pairs[0], None);
+            assert!(is(&again().unwrap_err(), "badRevocationReason"), "{what}");
+            if expected.is_some() {
+                assert_eq!(again().unwrap(), By::Others, "{what}");
+            }
+            world.ca.check();
+        }
+    }
+
+    #[test]
+    fn reasons_have_names_and_numbers() {
+        for (name, number) in REASONS {
+            assert_eq!(reason(name).unwrap(), (name, number));
+            assert_eq!(reason(&name.to_lowercase()).unwrap().1, number);
+            assert_eq!(reason(&number.to_string()).unwrap().0, name);
+        }
+        for (name, number) in REASONS_OF_CAS {
+            for text in [name.to_owned(), number.to_string()] {
+                let error = reason(&text).unwrap_err();
+                assert_eq!(error.status(), Status::INVALID);
+                assert!(error.to_string().starts_with(&format!("{name} is a reason that a CA may have; ")), "{error}");
+            }
+        }
+        // RFC 5280 section 5.3.1: 7 is not used.
+        for text in ["7", "11", "-1", "01", "", "compromised", "key compromise"] {
+            let error = reason(text).unwrap_err().to_string();
+            assert!(error.starts_with("not a reason: ") && error.contains("keyCompromise (1)"), "{text}: {error}");
+        }
+    }
+}
