@@ -65,6 +65,8 @@ pub struct Behaviour {
     pub http_01: bool,
     /// Type of the challenge that is offered as http-01 is. What is looked for is the key authorization in any case.
     pub kind: &'static str,
+    /// Alternate chains: what each is, made of the CA and of the default one.
+    pub alternates: Vec<fn(&Issuer, &[Certificate]) -> Response>,
     /// Chains have the issuer's certificate.
     pub with_issuer: bool,
     /// Life of certificates.
@@ -149,6 +151,7 @@ impl Default for Behaviour {
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
+            alternates: Vec::new(),
             with_issuer: true,
             days: 90,
             starts_in: SignedDuration::ZERO,
@@ -329,7 +332,10 @@ impl HttpClient for FakeCa {
             Some(Fault::Answer(response)) => response.clone(),
             Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
             _ if operation == Operation::RenewalInfo => renewal_info(&mut state, id, request),
-            _ => self.process(&mut state, operation, id.parse().unwrap(), request),
+            _ => {
+                let id = id.split('/').next().and_then(|id| id.parse().ok()).unwrap();
+                self.process(&mut state, operation, id, request)
+            }
         };
         match fault {
             Some(Fault::Alter(alter)) => alter(&mut response),
@@ -503,7 +509,19 @@ impl FakeCa {
             Operation::Challenge => self.challenge(state, id, &key, &payload),
             Operation::Finalize => self.finalize(state, id, &payload),
             Operation::Certificate => match state.orders.get(id) {
-                Some(order) if order.account == account && order.status == "valid" => certificate(order),
+                Some(order) if order.account == account && order.status == "valid" => {
+                    let links: Vec<_> = (0..state.behaviour.alternates.len())
+                        .map(|number| ("Link".to_owned(), format!("</certificate/{id}/{number}>;rel=\"alternate\"")))
+                        .collect();
+                    let number =
+                        request.url.rsplit_once(&format!("/{id}/")).and_then(|(_, number)| number.parse().ok());
+                    let mut answer = match number.and_then(|number: usize| state.behaviour.alternates.get(number)) {
+                        Some(alternate) => alternate(&self.issuer, &order.certificate),
+                        None => certificate(&order.certificate),
+                    };
+                    answer.headers.extend(links);
+                    answer
+                }
                 _ => hidden(),
             },
             Operation::Directory | Operation::Nonce | Operation::NewAccount | Operation::RenewalInfo => unreachable!(),
@@ -654,7 +672,8 @@ fn read_authorization(state: &mut State, id: usize) -> Response {
     json_answer(200, &state.authorization_value(id))
 }
 
-fn certificate(order: &Order) -> Response {
-    let chain: String = order.certificate.iter().map(Certificate::to_pem).collect();
+/// The answer that brings a chain.
+pub fn certificate(chain: &[Certificate]) -> Response {
+    let chain: String = chain.iter().map(Certificate::to_pem).collect();
     answer(200, "application/pem-certificate-chain", &chain)
 }

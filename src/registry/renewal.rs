@@ -502,6 +502,7 @@ fn wanted(
         must_staple: md.must_staple,
         profile: md.profile.clone().filter(|profile| !profile.is_empty()),
         profile_mandatory: md.profile_mandatory,
+        preferred_chain: md.preferred_chain.clone(),
         replaces,
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),
