@@ -71,6 +71,8 @@ pub struct Behaviour {
     pub with_issuer: bool,
     /// Life of certificates.
     pub days: i64,
+    /// The same, where it is hours.
+    pub hours: Option<i64>,
     /// Certificates are valid only so long after they were issued.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
@@ -154,6 +156,7 @@ impl Default for Behaviour {
             alternates: Vec::new(),
             with_issuer: true,
             days: 90,
+            hours: None,
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
@@ -575,7 +578,8 @@ impl FakeCa {
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, behaviour.days, forgets);
+        let hours = behaviour.hours.unwrap_or(24 * behaviour.days);
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, hours, forgets);
         let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };

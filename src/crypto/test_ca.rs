@@ -52,7 +52,7 @@ impl Issuer {
 
     /// A certificate with the subject, the key and the extensions of the request, without those of these OIDs; `None` if
     /// that is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64, without: &[&[u8]]) -> Option<Certificate> {
+    pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -65,7 +65,7 @@ impl Issuer {
         builder.set_issuer_name(subject(Some("Fake CA")).ok()?.as_ref()).ok()?;
         builder.set_pubkey(&key).ok()?;
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
-        builder.set_not_after(Asn1Time::from_unix(from.as_second() + days * 86_400).ok()?.as_ref()).ok()?;
+        builder.set_not_after(Asn1Time::from_unix(from.as_second() + hours * 3600).ok()?.as_ref()).ok()?;
         builder.append_extension(self.key_identifier()?).ok()?;
         for extension in request.extensions().ok()? {
             let der = extension.to_der().ok()?;
