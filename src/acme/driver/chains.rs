@@ -33,7 +33,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             }
             match self.read_alternate(url, key) {
                 Ok(chain) => chains.push(chain),
-                Err(AlternateError::Read(err)) if err.is_cancelled() => return Err(err),
+                Err(AlternateError::Read(err)) if err.is_cancelled() => return Err(*err),
                 Err(err) => note!(Info, "{}: the chain at {url} is not considered: {err}", self.wanted.name),
             }
         }
@@ -71,7 +71,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn read_alternate(&mut self, url: &str, key: &PrivateKey) -> Result<Chain, AlternateError> {
         let mut tries = (0..Self::TRIES).map(|_| self.read_chain(url));
         let read = tries.find(|read| !matches!(read, Err(AcmeError::BadNonce)));
-        let (chain, _) = read.unwrap_or(Err(AcmeError::BadNonce))?;
+        let (chain, _) = read.unwrap_or(Err(AcmeError::BadNonce)).map_err(Box::new)?;
         if !key.fits(chain.leaf()) {
             return Err(AlternateError::OtherKey);
         }
@@ -83,7 +83,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 #[derive(Debug, thiserror::Error)]
 enum AlternateError {
     #[error(transparent)]
-    Read(#[from] AcmeError),
+    Read(#[from] Box<AcmeError>),
     #[error("its certificate is for another key")]
     OtherKey,
     #[error("one of its certificates was not signed by the next")]
