@@ -213,6 +213,7 @@ messages! {
     MD0040 Error "a TLS host does not allow a certificate that is live"
     MD0041 Warning "a set that was put into domains/ cannot be served"
     MD0044 Notice "a record has to be in the DNS, for good"
+    MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
 }
 

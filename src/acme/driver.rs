@@ -2,6 +2,7 @@
 
 mod accounts;
 mod certificate;
+mod chains;
 mod challenges;
 mod failure;
 mod orders;
@@ -37,6 +38,8 @@ pub struct Wanted {
     pub profile: Option<Arc<str>>,
     /// Whether there may be no order without the profile.
     pub profile_mandatory: bool,
+    /// The chain to take where the CA offers several: the common name of the issuer at its top, or `shortest`.
+    pub preferred_chain: Option<Arc<str>>,
     /// The certificates that the new ones take the place of, where the CA shall know of it.
     pub replaces: Option<Replaces>,
     /// The CA, and the external account if any.

@@ -69,10 +69,14 @@ pub struct Behaviour {
     pub kind: &'static str,
     /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
     pub issuers: Vec<&'static str>,
+    /// Alternate chains: what each is, made of the CA and of the default one.
+    pub alternates: Vec<fn(&Issuer, &[Certificate]) -> Response>,
     /// Chains have the issuer's certificate.
     pub with_issuer: bool,
     /// Life of certificates.
     pub days: i64,
+    /// The same, where it is hours.
+    pub hours: Option<i64>,
     /// Certificates are valid only so long after they were issued.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
@@ -157,8 +161,10 @@ impl Default for Behaviour {
             http_01: true,
             kind: "http-01",
             issuers: Vec::new(),
+            alternates: Vec::new(),
             with_issuer: true,
             days: 90,
+            hours: None,
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
@@ -349,7 +355,10 @@ impl HttpClient for FakeCa {
             Some(Fault::Answer(response)) => response.clone(),
             Some(Fault::RefuseNonce) => problem(400, "badNonce", "the nonce is stale"),
             _ if operation == Operation::RenewalInfo => renewal_info(&mut state, id, request),
-            _ => self.process(&mut state, operation, id.parse().unwrap(), request),
+            _ => {
+                let id = id.split('/').next().and_then(|id| id.parse().ok()).unwrap();
+                self.process(&mut state, operation, id, request)
+            }
         };
         match fault {
             Some(Fault::Alter(alter)) => alter(&mut response),
@@ -536,7 +545,19 @@ impl FakeCa {
             Operation::Challenge => self.challenge(state, id, &key, &payload),
             Operation::Finalize => self.finalize(state, id, &payload),
             Operation::Certificate => match state.orders.get(id) {
-                Some(order) if order.account == account && order.status == "valid" => certificate(order),
+                Some(order) if order.account == account && order.status == "valid" => {
+                    let links: Vec<_> = (0..state.behaviour.alternates.len())
+                        .map(|number| ("Link".to_owned(), format!("</certificate/{id}/{number}>;rel=\"alternate\"")))
+                        .collect();
+                    let number =
+                        request.url.rsplit_once(&format!("/{id}/")).and_then(|(_, number)| number.parse().ok());
+                    let mut answer = match number.and_then(|number: usize| state.behaviour.alternates.get(number)) {
+                        Some(alternate) => alternate(&self.issuer, &order.certificate),
+                        None => certificate(&order.certificate),
+                    };
+                    answer.headers.extend(links);
+                    answer
+                }
                 _ => hidden(),
             },
             Operation::Directory | Operation::Nonce | Operation::NewAccount => unreachable!(),
@@ -595,7 +616,8 @@ impl FakeCa {
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, behaviour.days, forgets);
+        let hours = behaviour.hours.unwrap_or(24 * behaviour.days);
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, hours, forgets);
         let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
@@ -746,7 +768,8 @@ fn read_authorization(state: &mut State, id: usize) -> Response {
     json_answer(200, &state.authorization_value(id))
 }
 
-fn certificate(order: &Order) -> Response {
-    let chain: String = order.certificate.iter().map(Certificate::to_pem).collect();
+/// The answer that brings a chain.
+pub fn certificate(chain: &[Certificate]) -> Response {
+    let chain: String = chain.iter().map(Certificate::to_pem).collect();
     answer(200, "application/pem-certificate-chain", &chain)
 }

@@ -9,7 +9,7 @@ use openssl::error::ErrorStack;
 use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
 use openssl::pkey::{PKeyRef, Private};
-use openssl::x509::X509;
+use openssl::x509::{X509, X509VerifyResult};
 use x509_parser::certificate::X509CertificateParser;
 use x509_parser::extensions::{AuthorityInfoAccess, AuthorityKeyIdentifier, GeneralName, SubjectAlternativeName};
 use x509_parser::nom::Parser;
@@ -162,6 +162,21 @@ impl Certificate {
             }
             (own, wanted) => own == wanted,
         })
+    }
+
+    /// Common name of its issuer, in whatever characters it was written.
+    #[must_use]
+    pub fn issuer_common_name(&self) -> Option<String> {
+        let x509 = self.x509().ok()?;
+        let name = x509.issuer_name().entries_by_nid(Nid::COMMONNAME).last()?;
+        name.data().to_string().ok()
+    }
+
+    /// Whether the holder of the other certificate signed this one, by its name and by its key.
+    pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
+        let (Ok(own), Ok(issuer)) = (self.x509(), issuer.x509()) else { return false };
+        let is_named = issuer.issued(&own) == X509VerifyResult::OK;
+        is_named && issuer.public_key().and_then(|key| own.verify(&key)).unwrap_or(false)
     }
 
     /// Whether the public key of the certificate is this one.

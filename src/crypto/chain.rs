@@ -77,6 +77,12 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether each certificate was signed by the next.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.0.windows(2).all(|pair| pair[0].is_signed_by(&pair[1]))
+    }
+
     /// The chain as PEM, the leaf first.
     #[must_use]
     pub fn to_pem(&self) -> Vec<u8> {

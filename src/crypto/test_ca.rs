@@ -35,9 +35,25 @@ impl Issuer {
         &self.root
     }
 
+    /// The root as another CA of that name would have certified it.
+    pub fn crossed(&self, by: &str) -> Certificate {
+        let other = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        let root = self.root.x509().unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_serial_number(random_serial().unwrap().as_ref()).unwrap();
+        builder.set_subject_name(root.subject_name()).unwrap();
+        builder.set_issuer_name(subject(Some(by)).unwrap().as_ref()).unwrap();
+        builder.set_pubkey(self.key.pkey()).unwrap();
+        builder.set_not_before(root.not_before()).unwrap();
+        builder.set_not_after(root.not_after()).unwrap();
+        builder.sign(other.pkey(), MessageDigest::sha256()).unwrap();
+        Certificate::from_der(&builder.build().to_der().unwrap()).unwrap()
+    }
+
     /// A certificate with the subject, the key and the extensions of the request, without those of these OIDs; `None` if
     /// that is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, days: i64, without: &[&[u8]]) -> Option<Certificate> {
+    pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -50,7 +66,7 @@ impl Issuer {
         builder.set_issuer_name(subject(Some("Fake CA")).ok()?.as_ref()).ok()?;
         builder.set_pubkey(&key).ok()?;
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
-        builder.set_not_after(Asn1Time::from_unix(from.as_second() + days * 86_400).ok()?.as_ref()).ok()?;
+        builder.set_not_after(Asn1Time::from_unix(from.as_second() + hours * 3600).ok()?.as_ref()).ok()?;
         builder.append_extension(self.key_identifier()?).ok()?;
         for extension in request.extensions().ok()? {
             let der = extension.to_der().ok()?;

@@ -112,7 +112,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 53] = [
+pub static DIRECTIVES: [Directive; 54] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -166,6 +166,10 @@ pub static DIRECTIVES: [Directive; 53] = [
         scope.settings().profile_mandatory = Some(on_off(args[0])?);
         Ok(())
     }),
+    ours(row(c"MDPreferredChain", Args::One, Place::Anywhere, c"common name of the issuer at the top of the chain to take, or 'shortest'", |scope, args| {
+        scope.settings().preferred_chain = Some(values::preferred_chain(args[0]));
+        Ok(())
+    })),
     row(c"MDRenewViaARI", Args::One, Place::Anywhere, c"whether the CA may say when to renew: 'on' or 'off'", |scope, args| {
         scope.settings().ari_renewals = Some(on_off(args[0])?);
         Ok(())

@@ -87,6 +87,9 @@ pub struct ManagedDomain {
     /// What has the server use a new certificate. The C module, which has only one way, does not know this member.
     #[serde(default, skip_serializing_if = "ActivationMode::is_default")]
     pub activation: ActivationMode,
+    /// The chain to take where the CA offers several. The C module does not know this member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_chain: Option<Arc<str>>,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -223,6 +226,9 @@ fn yes() -> bool {
     true
 }
 
+/// As [`ManagedDomain::preferred_chain`]: the one with the fewest certificates.
+pub const SHORTEST_CHAIN: &str = "shortest";
+
 impl ManagedDomain {
     /// A domain of these names with nothing configured. The first name is its own.
     #[must_use]
@@ -254,6 +260,7 @@ impl ManagedDomain {
             profile_mandatory: false,
             ari_renewals: true,
             activation: ActivationMode::Restart,
+            preferred_chain: None,
         })
     }
 
@@ -339,12 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_from_the_c_module_is_written_of_the_activation() {
+    fn only_what_differs_from_the_c_module_is_written_of_what_it_does_not_know() {
         let mut md = domain(&["x.org"]);
-        assert!(!serde_json::to_string(&md).unwrap().contains("activation"));
-        md.activation = ActivationMode::Live;
         let text = serde_json::to_string(&md).unwrap();
-        assert!(text.ends_with(r#","activation":"live"}"#), "{text}");
+        assert!(!text.contains("activation") && !text.contains("preferred-chain"));
+        (md.activation, md.preferred_chain) = (ActivationMode::Live, Some("A Root".into()));
+        let text = serde_json::to_string(&md).unwrap();
+        assert!(text.ends_with(r#","activation":"live","preferred-chain":"A Root"}"#), "{text}");
         assert_eq!(serde_json::from_str::<ManagedDomain>(&text).unwrap(), md);
     }
 }

@@ -20,7 +20,7 @@ mod window;
 pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
 pub use address::{address_of_reverse_name, plain_host, reverse_name, url_host};
 pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
-pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, State};
+pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
 pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};

@@ -42,6 +42,8 @@ pub struct Settings {
     pub profile: Option<Arc<str>>,
     /// `MDProfileMandatory`
     pub profile_mandatory: Option<bool>,
+    /// `MDPreferredChain`
+    pub preferred_chain: Option<Arc<str>>,
     /// `MDRenewViaARI`
     pub ari_renewals: Option<bool>,
     /// `MDActivation`
@@ -260,6 +262,7 @@ impl Declared {
         md.eab = own.eab.clone().or_else(|| main.eab.clone()).flatten();
         md.profile = own.profile.clone().or_else(|| main.profile.clone());
         md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
+        md.preferred_chain = own.preferred_chain.clone().or_else(|| main.preferred_chain.clone());
         md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true);
         md.activation = own.activation.or(main.activation).unwrap_or_default();
         md.cert_files.clone_from(&own.cert_files);
@@ -341,6 +344,7 @@ mod tests {
             stapling: Some(true),
             profile: Some("short".into()),
             profile_mandatory: Some(true),
+            preferred_chain: Some("A Root".into()),
             ari_renewals: Some(false),
             activation: Some(ActivationMode::Live),
             eab: Some(Some(Arc::new(Eab { kid: "k".to_owned(), hmac: "h".to_owned() }))),
@@ -351,6 +355,7 @@ mod tests {
         let inherited = complete(Settings::default(), &main);
         assert_eq!((inherited.must_staple, inherited.stapling, inherited.profile_mandatory), (true, true, true));
         assert_eq!((inherited.ari_renewals, inherited.require_https), (false, Some(RequireHttps::Permanent)));
+        assert_eq!(inherited.preferred_chain.as_deref(), Some("A Root"));
         assert_eq!(inherited.activation, ActivationMode::Live);
         assert_eq!((inherited.profile.as_deref(), inherited.ca.proto.as_deref()), (Some("short"), Some("Other")));
         assert_eq!((inherited.eab.unwrap().kid.as_str(), inherited.warn_window), ("k", Some(Window::Percent(1))));
@@ -360,6 +365,7 @@ mod tests {
             stapling: Some(false),
             profile: Some("long".into()),
             profile_mandatory: Some(false),
+            preferred_chain: Some("shortest".into()),
             ari_renewals: Some(true),
             activation: Some(ActivationMode::Restart),
             eab: Some(None),
@@ -369,7 +375,7 @@ mod tests {
         let md = complete(own, &main);
         assert_eq!((md.must_staple, md.stapling, md.profile_mandatory, md.ari_renewals), (false, false, false, true));
         assert_eq!((md.require_https, md.eab.is_none(), md.profile.as_deref()), (None, true, Some("long")));
-        assert_eq!(md.activation, ActivationMode::Restart);
+        assert_eq!((md.activation, md.preferred_chain.as_deref()), (ActivationMode::Restart, Some("shortest")));
     }
 
     #[test]

@@ -286,7 +286,9 @@ impl Renewal {
         let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
         let is_permanent = err.is_permanent() && then.url == url;
         job.retry_after = then.retry_after;
-        let mut next = (now + delay(then.failures.max(1), is_permanent)).max(job.retry_after.unwrap_or(now));
+        let delay = delay(then.failures.max(1), is_permanent);
+        let delay = super::renewals::hurried(entry, delay, is_permanent, &self.registry, now);
+        let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
@@ -430,14 +432,14 @@ pub(super) fn warn_of(entry: &Entry, registry: &Registry, cancel: &Cancel) -> Re
     if journal.job == before { Ok(true) } else { journal.save_job().map(|()| true) }
 }
 
-/// How long after a renewal the administrator is told of it, so that the certificates are activated later. While there
-/// are none that do, it is at once.
+/// How long after a renewal the administrator is told of it, so that the certificates are activated later: at most half of
+/// what is left of those that are served. While there are none that do, it is at once.
 fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -> SignedDuration {
     let served = entry.served();
     let until = served.common_validity().map(|(_, until)| until).filter(|until| *until > now);
     match until {
         Some(until) if served.state == Some(State::Complete) => {
-            configured.min(until.duration_since(now)).max(SignedDuration::ZERO)
+            configured.min(until.duration_since(now) / 2).max(SignedDuration::ZERO)
         }
         _ => SignedDuration::ZERO,
     }
@@ -505,6 +507,7 @@ fn wanted(
         must_staple: md.must_staple,
         profile: md.profile.clone().filter(|profile| !profile.is_empty()),
         profile_mandatory: md.profile_mandatory,
+        preferred_chain: md.preferred_chain.clone(),
         replaces,
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),

@@ -357,13 +357,14 @@ impl Renewals {
                 }
                 return Some(renewal);
             }
-            Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.close(position, None),
-            Ok(Begun::CompleteFrom(at)) => self.close(position, Some(at)),
+            Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.settle(position, None),
+            Ok(Begun::CompleteFrom(at)) => self.settle(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => {
                 report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
                 let failures = self.not_begun(position, err, cancel);
-                self.close(position, Some(now + self.back_off(failures, false)));
+                let delay = hurried(entry, self.back_off(failures, false), false, &self.registry, now);
+                self.close(position, Some(now + delay));
             }
         }
         None
@@ -466,9 +467,28 @@ impl Renewals {
         let position = renewal.position();
         let nonce = renewal.take_nonce();
         self.hear(renewal.ca_url(), &ended, nonce);
+        let is_done = matches!(ended, Ended::Done);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
-        self.close(position, look);
+        if is_done { self.settle(position, look) } else { self.close(position, look) }
+    }
+
+    /// As [`Renewals::close`], but the domain is looked at as soon as what is live now comes due: its life may be shorter than
+    /// the time between two checks.
+    fn settle(&self, position: usize, look: Option<Timestamp>) {
+        let planned = look.unwrap_or_else(|| self.state().looks[position]);
+        self.close(position, Some(self.look_after(position).map_or(planned, |at| at.min(planned))));
+    }
+
+    /// When what has gone live is to be looked at. What waits for a start does not come due before it.
+    fn look_after(&self, position: usize) -> Option<Timestamp> {
+        let (registry, now) = (&self.registry, self.registry.clock.now());
+        let entry = registry.entries.get(position).filter(|_| registry.bundles.is_live(position))?;
+        let (_, until) = entry.own().common_validity()?;
+        let advice = Advice::load(&registry.vault, &entry.md);
+        let is_due = entry.renew_at(&advice, now) <= now;
+        let due = if is_due { now } else { due_at(entry, &advice, registry.globals.check_interval, now) };
+        schedule::look_after(due, until, registry.globals.retry_delay, now)
     }
 
     /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
@@ -611,6 +631,19 @@ fn wants_fewer(err: &AcmeError) -> bool {
         }
         _ => false,
     }
+}
+
+/// How long to wait after a failure, by the life of what the domain has.
+pub(super) fn hurried(
+    entry: &Entry,
+    delay: SignedDuration,
+    permanent: bool,
+    registry: &Registry,
+    now: Timestamp,
+) -> SignedDuration {
+    let own = entry.own();
+    let validity = own.common_validity().filter(|_| own.state == Some(Worth::Complete));
+    schedule::hurried(delay, validity, permanent, registry.globals.retry_delay, now)
 }
 
 /// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they

@@ -72,6 +72,37 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
     (exact + spread).clamp(base, MAX_DELAY)
 }
 
+/// The wait after a failure where the certificate in use has this life: not more than an eighth of what is left of a short one,
+/// or half of it if the failure is permanent, so that there are more attempts before its end. `base` is the least.
+#[must_use]
+pub fn hurried(
+    delay: SignedDuration,
+    validity: Option<Validity>,
+    permanent: bool,
+    base: SignedDuration,
+    now: Timestamp,
+) -> SignedDuration {
+    match validity {
+        Some((from, until)) if until > now && until.duration_since(from) < SHORT_LIFE => {
+            let share = until.duration_since(now) / if permanent { 2 } else { 8 };
+            delay.min(share.max(base))
+        }
+        _ => delay,
+    }
+}
+
+/// When to look at a domain after something was done for it, whose certificate is good until `until` and is to be renewed at
+/// `due`. Where it is due already, as when the CA dates certificates back, that is in the middle of what is left, or after
+/// `least`; `None` if nothing is left.
+#[must_use]
+pub fn look_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    if due > now {
+        return Some(due);
+    }
+    let left = until.duration_since(now);
+    left.is_positive().then(|| now + (left / 2).max(least))
+}
+
 /// Failed validations of a name that a CA is to see in an hour at most, from a domain that all its names stand for.
 pub const MAX_VALIDATION_FAILURES: usize = 5;
 
@@ -135,6 +166,37 @@ mod tests {
         let delays: Vec<_> = (1..=4).map(|n| back_off(n, false, base, 0.5).as_secs()).collect();
         assert_eq!(delays, [30, 60, 120, 240]);
         assert_eq!(back_off(1, true, base, 0.5), MAX_DELAY);
+    }
+
+    #[test]
+    fn failures_near_the_end_of_a_short_life_do_not_wait_past_it() {
+        let (from, base, mins) = (Timestamp::UNIX_EPOCH, SignedDuration::from_secs(30), SignedDuration::from_mins);
+        let rows = [
+            // Life and age in minutes, the wait without it, permanent; the wait in seconds
+            (60, 33, mins(1), false, 60),
+            (60, 33, mins(60), false, 27 * 60 / 8),
+            (60, 33, MAX_DELAY, true, 27 * 30),
+            (60, 59, MAX_DELAY, false, 30),
+            (60, 60, MAX_DELAY, false, 86_400),
+            (6 * 1440, 3 * 1440, MAX_DELAY, false, 9 * 3600),
+            (6 * 1440, 3 * 1440, MAX_DELAY, true, 86_400),
+            (90 * 1440, 89 * 1440, MAX_DELAY, false, 86_400),
+        ];
+        for (life, age, delay, permanent, seconds) in rows {
+            let wait = hurried(delay, Some((from, from + mins(life))), permanent, base, from + mins(age));
+            assert_eq!(wait.as_secs(), seconds, "{life} {age} {delay:?} {permanent}");
+        }
+        assert_eq!(hurried(MAX_DELAY, None, false, base, from), MAX_DELAY);
+    }
+
+    #[test]
+    fn what_was_renewed_is_looked_at_when_it_comes_due() {
+        let (now, at) = (Timestamp::UNIX_EPOCH, |minutes: i64| Timestamp::from_second(60 * minutes).unwrap());
+        let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
+        for (due, until, expected) in rows {
+            let look = look_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            assert_eq!(look, expected.map(at), "{due} {until}");
+        }
     }
 
     #[test]

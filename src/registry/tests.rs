@@ -1,3 +1,4 @@
+mod lives;
 mod telling;
 
 use std::sync::atomic::{AtomicBool, Ordering};

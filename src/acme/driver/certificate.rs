@@ -66,23 +66,28 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn take_certificate(&mut self, url: &str) -> Result<(), AcmeError> {
-        let chain = self.read_chain(url)?;
+        let (chain, alternates) = self.read_chain(url)?;
         let spec = &self.wanted.keys[self.current];
         let key = self.journal.key(spec).ok_or_else(|| AcmeError::KeyLost(spec.json_name().to_owned()))?;
         if !key.fits(chain.leaf()) {
             return Err(AcmeError::WrongKey);
         }
-        Ok(self.journal.save_chain(spec, &chain)?)
+        if self.save_preferred(url, &key, &chain, &alternates)? {
+            return Ok(());
+        }
+        Ok(self.journal.save_chain(&self.wanted.keys[self.current], &chain)?)
     }
 
-    /// Reads a chain, of whatever type it says to be. Issuers of a single certificate are where its links lead.
-    fn read_chain(&mut self, url: &str) -> Result<Chain, AcmeError> {
-        let (mut chain, mut issuer) = self.read_certificates(url)?;
+    /// Reads a chain, of whatever type it says to be, and where others are. Issuers of a single certificate are where its
+    /// links lead.
+    pub(super) fn read_chain(&mut self, url: &str) -> Result<(Chain, Vec<String>), AcmeError> {
+        let (mut chain, response) = self.read_certificates(url)?;
+        let (mut issuer, alternates) = (issuer_url(url, &response), linked(url, &response, "alternate").collect());
         if chain.certificates().len() > 1 {
-            return Ok(chain);
+            return Ok((chain, alternates));
         }
         while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
-            let (more, next) = match self.read_certificates(&url) {
+            let (more, response) = match self.read_certificates(&url) {
                 // The end of a chain can be told by a list of certificates, which there is no use for.
                 Err(AcmeError::Certificate { .. }) => break,
                 read => read?,
@@ -90,30 +95,36 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             if more.certificates().iter().any(|certificate| chain.certificates().contains(certificate)) {
                 break;
             }
-            (chain, issuer) = (chain.extended(more), next);
+            (chain, issuer) = (chain.extended(more), issuer_url(&url, &response));
         }
-        Ok(chain)
+        Ok((chain, alternates))
     }
 
-    /// Certificates, and the URL of those that issued them.
-    fn read_certificates(&mut self, url: &str) -> Result<(Chain, Option<String>), AcmeError> {
+    /// Certificates, and the answer that they came with.
+    fn read_certificates(&mut self, url: &str) -> Result<(Chain, Response), AcmeError> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let response = self.session.read(ca, url, key, &account.url)?;
         let chain = Chain::from_der_or_pem(&response.body)
             .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
-        Ok((chain, issuer_url(url, &response)))
+        Ok((chain, response))
     }
 }
 
 /// Where the `up` link of an answer leads (RFC 8288).
 pub(super) fn issuer_url(url: &str, response: &Response) -> Option<String> {
-    let is_up = |parameter: &str| {
+    linked(url, response, "up").next()
+}
+
+/// Where the links of an answer with this relation lead (RFC 8288).
+pub(super) fn linked(url: &str, response: &Response, relation: &str) -> impl Iterator<Item = String> {
+    let is_it = |parameter: &str| {
         let Some((name, value)) = parameter.split_once('=') else { return false };
         let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-        name.trim().eq_ignore_ascii_case("rel") && relations.any(|relation| relation.eq_ignore_ascii_case("up"))
+        name.trim().eq_ignore_ascii_case("rel") && relations.any(|own| own.eq_ignore_ascii_case(relation))
     };
+    let base = url::Url::parse(url).ok();
     let links = response.headers_named("Link").flat_map(|value| value.split('<').skip(1));
-    let mut links = links.filter_map(|link| link.split_once('>'));
-    let (target, _) = links.find(|(_, parameters)| parameters.split([';', ',']).any(is_up))?;
-    Some(url::Url::parse(url).ok()?.join(target).ok()?.into())
+    let links = links.filter_map(|link| link.split_once('>'));
+    let targets = links.filter(move |(_, parameters)| parameters.split([';', ',']).any(is_it));
+    targets.filter_map(move |(target, _)| Some(base.as_ref()?.join(target).ok()?.into()))
 }

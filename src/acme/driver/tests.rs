@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::certificate::issuer_url;
 use super::*;
-use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
+use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
-use crate::crypto::{Chain, base64url_decode};
+use crate::crypto::test_ca::Issuer;
+use crate::crypto::{Certificate, Chain, base64url_decode};
 use crate::http::Response;
 use crate::model::{DomainName, Eab, Status, TxtRecord};
 
@@ -232,6 +233,7 @@ impl World {
             must_staple: false,
             profile: None,
             profile_mandatory: false,
+            preferred_chain: None,
             replaces: None,
             scope: AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None },
             contacts: vec!["mailto:admin@x.org".to_owned()],
@@ -1567,5 +1569,94 @@ fn challenges_are_for_names_of_the_order_only() {
     let world = World::new(&["2001:db8::1", "192.0.2.1"]);
     for (said, name) in [("2001:DB8:0::1", Some("2001:db8::1")), ("192.0.2.1", Some("192.0.2.1")), ("2.1", None)] {
         assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+    }
+}
+
+/// Alternate chains that are of use: to another root, and without any issuer.
+fn crossed(ca: &Issuer, chain: &[Certificate]) -> Response {
+    certificate(&[chain[0].clone(), ca.crossed("Other Root")])
+}
+
+fn twice_crossed(ca: &Issuer, chain: &[Certificate]) -> Response {
+    certificate(&[chain[0].clone(), ca.crossed("Bücher Root")])
+}
+
+fn leaf_alone(_: &Issuer, chain: &[Certificate]) -> Response {
+    certificate(&chain[..1])
+}
+
+/// One that is damaged, or no chain, or not of this certificate.
+const DAMAGED: [fn(&Issuer, &[Certificate]) -> Response; 6] = [
+    |_, _| problem(404, "malformed", "not found"),
+    |_, _| answer(200, "application/pem-certificate-chain", "<html>"),
+    |ca, _| certificate(&[ca.crossed("Other Root")]),
+    |ca, chain| {
+        certificate(&[chain[0].clone(), Issuer::new(chain[0].not_before()).crossed("Other Root"), ca.root().clone()])
+    },
+    |ca, chain| certificate(&[ca.crossed("Other Root"), chain[0].clone()]),
+    |ca, _| {
+        let mut answer = certificate(&[ca.crossed("Other Root")]);
+        answer.headers.push(("Link".to_owned(), "<1>;rel=up, </certificate/0>;rel=alternate".to_owned()));
+        answer
+    },
+];
+
+/// The issuer at the top of the chain that is taken, its length, and how many were read.
+fn chain_for(wanted: &str, alternates: &[fn(&Issuer, &[Certificate]) -> Response]) -> (String, usize, usize) {
+    let mut world = World::new(&["x.org"]);
+    world.ca.behave(|ca| ca.alternates = alternates.to_vec());
+    world.wanted.preferred_chain = Some(wanted.into()).filter(|_| !wanted.is_empty());
+    world.succeeds();
+    let chain = world.staged().chains["P-256"].clone();
+    let top = chain.certificates().last().unwrap().issuer_common_name().unwrap();
+    (top, chain.certificates().len(), world.ca.count(Operation::Certificate))
+}
+
+#[test]
+fn the_chain_that_is_preferred_is_taken_if_the_ca_has_it() {
+    let all = [crossed as fn(&Issuer, &[Certificate]) -> Response, twice_crossed, leaf_alone, leaf_alone];
+    let rows: [(&str, usize, (&str, usize, usize)); 8] = [
+        // Wanted, how many alternates there are; the top of what is taken, its length, how many are read
+        ("", 4, ("Fake CA", 2, 1)),
+        ("Fake CA", 4, ("Fake CA", 2, 1)),
+        ("Other Root", 4, ("Other Root", 2, 2)),
+        ("Bücher Root", 4, ("Bücher Root", 2, 3)),
+        ("No Root", 2, ("Fake CA", 2, 3)),
+        ("No Root", 0, ("Fake CA", 2, 1)),
+        ("shortest", 4, ("Fake CA", 1, 5)),
+        ("shortest", 2, ("Fake CA", 2, 3)),
+    ];
+    for (wanted, alternates, (top, length, read)) in rows {
+        assert_eq!(chain_for(wanted, &all[..alternates]), (top.to_owned(), length, read), "{wanted} of {alternates}");
+    }
+}
+
+#[test]
+fn an_alternate_chain_that_is_of_no_use_does_not_cost_the_certificate() {
+    for (number, damaged) in DAMAGED.into_iter().enumerate() {
+        for wanted in ["Other Root", "shortest"] {
+            let (top, length, _) = chain_for(wanted, &[damaged]);
+            assert_eq!((&*top, length), ("Fake CA", 2), "{number}, {wanted}");
+            let (top, ..) = chain_for("Other Root", &[damaged, crossed]);
+            assert_eq!(top, "Other Root", "{number}");
+        }
+    }
+    // However many there are, not all are read.
+    let (.., read) = chain_for("No Root", &[DAMAGED[0]; 50]);
+    assert_eq!(read, 11);
+}
+
+#[test]
+fn refused_nonces_and_lost_connections_do_not_keep_from_the_default_chain() {
+    for (fault, top) in [(Fault::RefuseNonce, "Other Root"), (Fault::Drop, "Fake CA"), (Fault::DropAnswer, "Fake CA")] {
+        let mut world = World::new(&["x.org"]);
+        world.ca.behave(|ca| ca.alternates = vec![crossed]);
+        world.wanted.preferred_chain = Some("Other Root".into());
+        // The first is the default one.
+        world.ca.fail(Operation::Certificate, Fault::Slow(SignedDuration::ZERO));
+        world.ca.fail(Operation::Certificate, fault.clone());
+        world.run().unwrap();
+        let chain = world.staged().chains["P-256"].clone();
+        assert_eq!(chain.certificates().last().unwrap().issuer_common_name().as_deref(), Some(top), "{fault:?}");
     }
 }

@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 53] = {
+const TABLE: [Row; 54] = {
     use Args::*;
     use Place::*;
     [
@@ -97,6 +97,7 @@ const TABLE: [Row; 53] = {
         ("MDMustStaple", One, Anywhere, true),
         ("MDNotifyCmd", Line, Server, true),
         ("MDPortMap", OneOrTwo, Server, true),
+        ("MDPreferredChain", One, Anywhere, false),
         ("MDPrivateKeys", List, Anywhere, true),
         ("MDProfile", One, Anywhere, true),
         ("MDProfileMandatory", One, Anywhere, true),
@@ -329,6 +330,7 @@ fn properties_stay_where_they_are_said() {
         "MDMustStaple on",
         "MDProfile short",
         "MDProfileMandatory on",
+        "MDPreferredChain Shortest",
         "MDRenewViaARI off",
         "MDActivation Live",
         "MDExternalAccountBinding eab.json",
@@ -355,6 +357,7 @@ fn properties_stay_where_they_are_said() {
         must_staple: Some(true),
         profile: Some("short".into()),
         profile_mandatory: Some(true),
+        preferred_chain: Some("shortest".into()),
         ari_renewals: Some(false),
         activation: Some(ActivationMode::Live),
         eab: eab("k", "h"),

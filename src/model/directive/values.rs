@@ -10,7 +10,9 @@ use serde_json::Value;
 use url::{ParseError, Url};
 
 use super::{CA_NAMES, Scope};
-use crate::model::{ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, Unit, parse_duration};
+use crate::model::{
+    ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
+};
 
 /// What `MDStoreLocks on` waits for the lock.
 const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -24,6 +26,11 @@ pub fn contact_uri(text: &str) -> String {
     } else {
         format!("mailto:{text}")
     }
+}
+
+/// `shortest` in any case, or the name of an issuer as it is.
+pub(super) fn preferred_chain(arg: &str) -> Arc<str> {
+    if arg.eq_ignore_ascii_case(SHORTEST_CHAIN) { SHORTEST_CHAIN.into() } else { arg.into() }
 }
 
 pub(super) fn ca_url(arg: &str) -> Result<String, String> {
