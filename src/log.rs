@@ -212,6 +212,7 @@ messages! {
     MD0039 Warning "what MDActivation says does not fit the certificates or the server"
     MD0040 Error "a TLS host does not allow a certificate that is live"
     MD0041 Warning "a set that was put into domains/ cannot be served"
+    MD0048 Error "an authority does not go with the protocol of its domain"
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The client on curl: trust, proxies, time-outs and limits.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -92,7 +93,13 @@ impl CurlClient {
             headers.append(&format!("{name}: {value}"))?;
         }
         easy.http_headers(headers)?;
-        self.configure(easy)
+        self.configure(easy)?;
+        if let Some(socket) = &request.socket {
+            easy.unix_socket_path(Some(socket))?;
+            easy.proxy("")?;
+            easy.low_speed_time(Duration::ZERO)?;
+        }
+        Ok(())
     }
 
     fn configure(&self, easy: &mut Easy2<Answer>) -> Result<(), curl::Error> {
@@ -119,11 +126,15 @@ impl CurlClient {
         Ok(())
     }
 
-    fn explain(&self, easy: &Easy2<Answer>, url: &Url, error: &curl::Error) -> HttpError {
+    fn explain(&self, easy: &Easy2<Answer>, url: &Url, request: &Request, error: &curl::Error) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
         let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
         match error {
+            error if request.socket.is_some() && error.is_couldnt_connect() => HttpError::Socket {
+                path: request.socket.clone().unwrap_or_default(),
+                reason: easy.os_errno().map_or_else(|_| io::Error::other(reason), io::Error::from_raw_os_error),
+            },
             _ if self.cancel.is_cancelled() => HttpError::Cancelled,
             _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
             error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
@@ -188,7 +199,7 @@ impl HttpClient for CurlClient {
         let sent = self.prepare(&mut easy, request).and_then(|()| easy.perform());
         let response = match sent {
             Ok(()) => Ok(std::mem::take(&mut easy.get_mut().response)),
-            Err(error) => Err(self.explain(&easy, &url, &error)),
+            Err(error) => Err(self.explain(&easy, &url, request, &error)),
         };
         self.idle().push(easy);
         response

@@ -31,6 +31,7 @@ mod staged;
 mod staged_view;
 mod stapling;
 mod suitable;
+mod tailnet;
 mod turn;
 mod vault;
 #[cfg(test)]
