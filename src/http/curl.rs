@@ -263,6 +263,7 @@ fn leave_resolver_behind(easy: &Easy2<Answer>) {
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
     use std::thread::{self, JoinHandle};
 
@@ -341,6 +342,33 @@ mod tests {
         });
         assert_eq!(client().send(&Request::get(url)).unwrap().status, 302);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_unix_domain_socket_is_asked_without_a_proxy_and_its_errors_are_the_systems() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let settings = CurlSettings { proxy: Some("http://127.0.0.1:1".to_owned()), ..CurlSettings::default() };
+        let client = CurlClient::new(settings, Cancel::default());
+        let request = Request::get("http://local.sock/a?b=c").through(&path);
+        let kind = || match client.send(&request).unwrap_err() {
+            HttpError::Socket { path: named, reason } if named == path => reason.kind(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody").unwrap();
+            String::from_utf8(head[..length].to_vec()).unwrap()
+        });
+        assert_eq!(client.send(&request).unwrap().body, b"body");
+        let head = server.join().unwrap();
+        assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\nHost: local.sock\r\n"), "{head}");
+        // Nobody listens any more.
+        assert_eq!(kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -306,6 +306,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tailscale_has_an_authority_and_a_key_of_its_own() {
+        let (https, file) = ("https://ca.test/directory", "file:///run/other.sock");
+        // Its own authority, that of the main server, what comes of it.
+        let rows = [
+            (None, None, TAILSCALED),
+            (None, Some(https), TAILSCALED),
+            (None, Some(file), file),
+            (Some(file), Some(https), file),
+            (Some(https), Some(file), https),
+        ];
+        let settings = |url: Option<&str>| Settings { ca_urls: url.map(|url| vec![url.to_owned()]), ..Settings::default() };
+        for (own, main, expected) in rows {
+            let mut declared = Declared { names: Vec::new(), settings: settings(own), origin: Origin::default() };
+            declared.add_words(&["pi.chicken.ts.net"]).unwrap();
+            declared.settings.protocol = Some(TAILSCALE.into());
+            declared.settings.keys = Some(Arc::new(KeySpecs::standard()));
+            let md = declared.complete(&settings(main)).unwrap();
+            assert_eq!(md.ca.urls, [expected], "{own:?} {main:?}");
+            assert_eq!((md.key_specs().0[0].json_name(), md.ari_renewals), ("secp256r1", false));
+            declared.settings.protocol = None;
+            let usual = main.filter(|url| *url == https).unwrap_or(super::super::directive::DEFAULT_CA);
+            assert_eq!(declared.complete(&settings(main)).unwrap().ca.urls, [own.unwrap_or(usual)], "{own:?} {main:?}");
+        }
+    }
+
+    #[test]
     fn what_a_domain_does_not_say_comes_from_the_main_server() {
         let mut declared = Declared { names: Vec::new(), settings: Settings::default(), origin: Origin::default() };
         assert_eq!(declared.complete(&Settings::default()), None);

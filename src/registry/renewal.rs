@@ -39,6 +39,7 @@ pub struct Renewal {
 }
 
 /// Who does the work.
+#[allow(clippy::large_enum_variant, reason = "a renewal is in a box as a whole")]
 enum Work {
     /// A CA.
     Acme(Driver<StagedJournal, StoredChallenges>),
