@@ -116,6 +116,8 @@ impl HttpError {
     pub fn status(&self) -> Status {
         match self {
             Self::Url { .. } => Status::INVALID,
+            Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::NotFound => Status::NOT_FOUND,
+            Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => Status::DENIED,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Socket { .. } | Self::Proxy { .. } => Status::REFUSED,
             Self::Tls { .. } => Status::ABORTED,
             Self::TimedOut { .. } => Status::TIMED_OUT,

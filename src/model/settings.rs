@@ -316,7 +316,8 @@ mod tests {
             (Some(file), Some(https), file),
             (Some(https), Some(file), https),
         ];
-        let settings = |url: Option<&str>| Settings { ca_urls: url.map(|url| vec![url.to_owned()]), ..Settings::default() };
+        let settings =
+            |url: Option<&str>| Settings { ca_urls: url.map(|url| vec![url.to_owned()]), ..Settings::default() };
         for (own, main, expected) in rows {
             let mut declared = Declared { names: Vec::new(), settings: settings(own), origin: Origin::default() };
             declared.add_words(&["pi.chicken.ts.net"]).unwrap();

@@ -80,8 +80,8 @@ fn each_failure_names_the_socket_and_what_to_do() {
     let slow = HttpError::TimedOut { host: HOST.to_owned(), reason: "after 600 s".to_owned() };
     // What happens, the result code, words of the sentence, words of the advice.
     let rows = [
-        (socket(libc::ENOENT), Status::REFUSED, "No such file", "MDCertificateAuthority names its socket"),
-        (socket(libc::EACCES), Status::REFUSED, "Permission denied", "the User of the server"),
+        (socket(libc::ENOENT), Status::NOT_FOUND, "No such file", "MDCertificateAuthority names its socket"),
+        (socket(libc::EACCES), Status::DENIED, "Permission denied", "the User of the server"),
         (socket(libc::ECONNREFUSED), Status::REFUSED, "Connection refused", "see that tailscaled runs"),
         (Err(slow), Status::TIMED_OUT, "takes too long", "the log of tailscaled"),
         (said(403, "cert access denied"), Status::DENIED, "403: cert access denied", "TS_PERMIT_CERT_UID=www-data"),
