@@ -5,6 +5,7 @@
 //! ```text
 //! model  clock  cancel  log         values, time, messages: no I/O
 //! crypto  http  exec  store         one outside thing each
+//! tailscale                         certificates of tailscaled, on crypto and http
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! registry                          all managed domains: configuration, store, renewals
 //! status                            snapshots as JSON
@@ -25,6 +26,7 @@ pub mod acme;
 pub mod ocsp;
 pub mod registry;
 pub mod status;
+pub mod tailscale;
 
 pub mod cli;
 

@@ -215,6 +215,7 @@ messages! {
     MD0044 Notice "a record has to be in the DNS, for good"
     MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
+    MD0048 Error "an authority does not go with the protocol of its domain"
 }
 
 #[cfg(test)]

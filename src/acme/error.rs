@@ -7,6 +7,7 @@ use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
 use crate::model::{JobResult, Problem, Status, TxtRecord, time};
+use crate::tailscale::TailscaleError;
 
 const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
                           shortlived), others take none";
@@ -206,6 +207,9 @@ pub enum AcmeError {
     /// The certificate is not what was ordered.
     #[error("{0}")]
     Unfit(String),
+    /// There is no certificate of tailscaled.
+    #[error(transparent)]
+    Tailscale(#[from] TailscaleError),
     /// Keys or signatures failed.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -286,6 +290,7 @@ impl AcmeError {
             | Self::HttpStatus { retry_after, .. }
             | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
+            Self::Tailscale(source) => source.retry_after(),
             _ => None,
         }
     }
@@ -293,7 +298,11 @@ impl AcmeError {
     /// Whether it was this server that stopped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Transport(source) | Self::NoDirectory { source, .. } if source.is_cancelled())
+        match self {
+            Self::Transport(source) | Self::NoDirectory { source, .. } => source.is_cancelled(),
+            Self::Tailscale(source) => source.is_cancelled(),
+            _ => false,
+        }
     }
 
     /// Whether the CA has looked at a name and was not content: at a challenge, or at its CAA records, which it also looks
@@ -357,6 +366,7 @@ impl AcmeError {
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
+            Self::Tailscale(source) => source.status(),
             Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::NoSuitableChallenge(_) | Self::Unfit(_) => Status::GENERAL,
@@ -388,6 +398,7 @@ impl AcmeError {
             Self::Problem { problem, .. } => problem.advice(),
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
+            Self::Tailscale(source) => source.advice(),
             Self::EabKey => Some("copy the key again from what the CA shows"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
             Self::OrderInvalid { .. } => Some("a new one is placed in the next attempt"),

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
 use crate::clock::Clock;
 use crate::log::note;
-use crate::model::{State, Status, plain_host, time};
+use crate::model::{ACME, State, Status, TAILSCALE, plain_host, time};
 use crate::registry::{Activation, Begun, Ended, Registry, Renewal, claimed_elsewhere, reset};
 
 /// How a domain is renewed.
@@ -68,7 +68,8 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
             format!("{0}: is missing MDCertificateAuthority; 'a2md update {0} ca <url>' sets it", md.name),
         );
     }
-    if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case("ACME")) {
+    if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case(ACME) && *proto != TAILSCALE)
+    {
         return refused(Status::INVALID, format!("{}: Unknown CA protocol: {proto}", md.name));
     }
     let asked = registry.retry_after(position, now).filter(|_| !way.force);

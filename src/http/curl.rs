@@ -1,6 +1,7 @@
 //! The client on curl: trust, proxies, time-outs and limits.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -92,7 +93,13 @@ impl CurlClient {
             headers.append(&format!("{name}: {value}"))?;
         }
         easy.http_headers(headers)?;
-        self.configure(easy)
+        self.configure(easy)?;
+        if let Some(socket) = &request.socket {
+            easy.unix_socket_path(Some(socket))?;
+            easy.proxy("")?;
+            easy.low_speed_time(Duration::ZERO)?;
+        }
+        Ok(())
     }
 
     fn configure(&self, easy: &mut Easy2<Answer>) -> Result<(), curl::Error> {
@@ -119,11 +126,15 @@ impl CurlClient {
         Ok(())
     }
 
-    fn explain(&self, easy: &Easy2<Answer>, url: &Url, error: &curl::Error) -> HttpError {
+    fn explain(&self, easy: &Easy2<Answer>, url: &Url, request: &Request, error: &curl::Error) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
         let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
         match error {
+            error if request.socket.is_some() && error.is_couldnt_connect() => HttpError::Socket {
+                path: request.socket.clone().unwrap_or_default(),
+                reason: easy.os_errno().map_or_else(|_| io::Error::other(reason), io::Error::from_raw_os_error),
+            },
             _ if self.cancel.is_cancelled() => HttpError::Cancelled,
             _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
             error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
@@ -188,7 +199,7 @@ impl HttpClient for CurlClient {
         let sent = self.prepare(&mut easy, request).and_then(|()| easy.perform());
         let response = match sent {
             Ok(()) => Ok(std::mem::take(&mut easy.get_mut().response)),
-            Err(error) => Err(self.explain(&easy, &url, &error)),
+            Err(error) => Err(self.explain(&easy, &url, request, &error)),
         };
         self.idle().push(easy);
         response
@@ -252,6 +263,7 @@ fn leave_resolver_behind(easy: &Easy2<Answer>) {
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
     use std::thread::{self, JoinHandle};
 
@@ -330,6 +342,33 @@ mod tests {
         });
         assert_eq!(client().send(&Request::get(url)).unwrap().status, 302);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_unix_domain_socket_is_asked_without_a_proxy_and_its_errors_are_the_systems() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let settings = CurlSettings { proxy: Some("http://127.0.0.1:1".to_owned()), ..CurlSettings::default() };
+        let client = CurlClient::new(settings, Cancel::default());
+        let request = Request::get("http://local.sock/a?b=c").through(&path);
+        let kind = || match client.send(&request).unwrap_err() {
+            HttpError::Socket { path: named, reason } if named == path => reason.kind(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody").unwrap();
+            String::from_utf8(head[..length].to_vec()).unwrap()
+        });
+        assert_eq!(client.send(&request).unwrap().body, b"body");
+        let head = server.join().unwrap();
+        assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\nHost: local.sock\r\n"), "{head}");
+        // Nobody listens any more.
+        assert_eq!(kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why there is no answer to a request.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::model::Status;
@@ -32,6 +33,14 @@ pub enum HttpError {
         reason: String,
         /// The system does not permit connections.
         denied: bool,
+    },
+    /// No connection was made to a Unix domain socket.
+    #[error("no connection to the socket {}: {reason}", .path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
     },
     /// The proxy cannot be used.
     #[error("the proxy {proxy} of MDHttpProxy cannot be used: {reason}")]
@@ -107,7 +116,9 @@ impl HttpError {
     pub fn status(&self) -> Status {
         match self {
             Self::Url { .. } => Status::INVALID,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Proxy { .. } => Status::REFUSED,
+            Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::NotFound => Status::NOT_FOUND,
+            Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => Status::DENIED,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Socket { .. } | Self::Proxy { .. } => Status::REFUSED,
             Self::Tls { .. } => Status::ABORTED,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Cancelled => Status::AGAIN,
@@ -141,6 +152,7 @@ impl HttpError {
             Self::TimedOut { .. } => Some("see that no firewall drops the connection; it is tried again"),
             Self::TooLarge { .. } => Some("see that the URL is the CA's; it is tried again"),
             Self::Other { .. } => Some("it is tried again"),
+            Self::Socket { .. } => Some("see that its server runs and that this user may connect to it"),
             Self::Certificate { .. } | Self::CaFile { .. } | Self::Cancelled => None,
         }
     }

@@ -8,6 +8,8 @@ mod error;
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 
+use std::path::PathBuf;
+
 use crate::model::Timestamp;
 use crate::model::time::{SignedDuration, parse_gmt};
 
@@ -33,6 +35,9 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The most bytes of a body that are read of the answer.
     pub limit: usize,
+    /// The Unix domain socket that it goes through, in place of the network; no proxy counts then, and the server may be
+    /// silent for as long as it works.
+    pub socket: Option<PathBuf>,
 }
 
 /// An answer, whatever its status.
@@ -62,7 +67,14 @@ impl Request {
     /// A GET.
     #[must_use]
     pub fn get(url: impl Into<String>) -> Self {
-        Self { method: Method::Get, url: url.into(), headers: Vec::new(), body: Vec::new(), limit: Self::LIMIT }
+        Self {
+            method: Method::Get,
+            url: url.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            limit: Self::LIMIT,
+            socket: None,
+        }
     }
 
     /// A HEAD.
@@ -75,6 +87,13 @@ impl Request {
     #[must_use]
     pub fn post(url: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { method: Method::Post, body: body.into(), ..Self::get(url) }.header("Content-Type", content_type)
+    }
+
+    /// The request, through this Unix domain socket.
+    #[must_use]
+    pub fn through(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.socket = Some(socket.into());
+        self
     }
 
     /// The request with one more header.

@@ -124,7 +124,7 @@ pub static DIRECTIVES: [Directive; 54] = [
         scope.settings().ca_urls = Some(args.iter().map(|arg| ca_url(arg)).collect::<Result<_, _>>()?);
         Ok(())
     }),
-    row(c"MDCertificateProtocol", Args::One, Place::Anywhere, c"'ACME', the only protocol there is", |scope, args| {
+    row(c"MDCertificateProtocol", Args::One, Place::Anywhere, c"'ACME', or 'tailscale' for the daemon of that name", |scope, args| {
         scope.settings().protocol = Some(args[0].into());
         Ok(())
     }),

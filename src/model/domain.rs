@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpecs, Window, window};
+use super::{ActivationMode, DomainName, KeySpec, KeySpecs, Window, window};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -289,9 +289,18 @@ impl ManagedDomain {
         !self.cert_files.is_empty()
     }
 
-    /// The key types it has certificates for.
+    /// Whether its certificates are those of tailscaled.
+    #[must_use]
+    pub fn is_of_tailscale(&self) -> bool {
+        self.ca.proto.as_deref() == Some(super::settings::TAILSCALE)
+    }
+
+    /// The key types it has certificates for. Tailscaled makes its keys itself, and of one type.
     #[must_use]
     pub fn key_specs(&self) -> KeySpecs {
+        if self.is_of_tailscale() {
+            return KeySpecs(vec![KeySpec::Ec { curve: "secp256r1".to_owned() }]);
+        }
         self.keys.as_deref().cloned().unwrap_or_else(KeySpecs::standard)
     }
 

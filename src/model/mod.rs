@@ -27,7 +27,7 @@ pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
 pub use port_map::{PortMap, PortMapError};
 pub use problem::Problem;
-pub use settings::{ACME, CmdTimeout, Declared, Globals, MatchNames, Origin, Settings};
+pub use settings::{ACME, CmdTimeout, Declared, Globals, MatchNames, Origin, Settings, TAILSCALE, TAILSCALED};
 pub use status::Status;
 pub use time::Timestamp;
 pub use window::{Window, WindowError};

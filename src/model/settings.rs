@@ -12,8 +12,14 @@ use super::{
     RequireHttps, Window,
 };
 
-/// The only protocol for certificates that there is (`MDCertificateProtocol`).
+/// The protocol of CAs (`MDCertificateProtocol`, RFC 8555).
 pub const ACME: &str = "ACME";
+
+/// The protocol of the daemon tailscaled on the same machine (`MDCertificateProtocol`).
+pub const TAILSCALE: &str = "tailscale";
+
+/// Where tailscaled listens on Linux, if `MDCertificateAuthority` does not say.
+pub const TAILSCALED: &str = "file://localhost/var/run/tailscale/tailscaled.sock";
 
 /// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -243,12 +249,13 @@ impl Declared {
         let mut md = ManagedDomain::new(self.names.clone())?;
         md.contacts = Arc::new(own.contact.iter().chain(&main.contact).take(1).cloned().collect());
         md.members = own.members.or(main.members).unwrap_or(MemberMode::Auto);
-        let urls = own.ca_urls.clone().or_else(|| main.ca_urls.clone()).filter(|urls| !urls.is_empty());
+        let proto = own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
+        let urls = self.ca_urls(main, proto);
         md.ca = Arc::new(CaSettings {
             account: None,
-            proto: Some(own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref).to_owned()),
+            proto: Some(proto.to_owned()),
             url: None,
-            urls: urls.unwrap_or_else(|| vec![super::directive::DEFAULT_CA.to_owned()]),
+            urls,
             agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
             challenges: own.challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
         });
@@ -263,7 +270,7 @@ impl Declared {
         md.profile = own.profile.clone().or_else(|| main.profile.clone());
         md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
         md.preferred_chain = own.preferred_chain.clone().or_else(|| main.preferred_chain.clone());
-        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true);
+        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true) && !md.is_of_tailscale();
         md.activation = own.activation.or(main.activation).unwrap_or_default();
         md.cert_files.clone_from(&own.cert_files);
         md.pkey_files.clone_from(&own.key_files);
@@ -275,6 +282,16 @@ impl Declared {
             md.renew_mode = RenewMode::Manual;
         }
         Some(md)
+    }
+
+    /// The authorities, as configured or usual for the protocol: those that all others have may be of another one.
+    fn ca_urls(&self, main: &Settings, proto: &str) -> Vec<String> {
+        let own = self.settings.ca_urls.as_ref().filter(|urls| !urls.is_empty());
+        let (usual, is_tailscale) =
+            if proto == TAILSCALE { (TAILSCALED, true) } else { (super::directive::DEFAULT_CA, false) };
+        let fits =
+            |urls: &&Vec<String>| !urls.is_empty() && urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
+        own.or(main.ca_urls.as_ref().filter(fits)).cloned().unwrap_or_else(|| vec![usual.to_owned()])
     }
 }
 
@@ -290,6 +307,33 @@ pub(super) fn member_mode(word: &str) -> Option<MemberMode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tailscale_has_an_authority_and_a_key_of_its_own() {
+        let (https, file) = ("https://ca.test/directory", "file:///run/other.sock");
+        // Its own authority, that of the main server, what comes of it.
+        let rows = [
+            (None, None, TAILSCALED),
+            (None, Some(https), TAILSCALED),
+            (None, Some(file), file),
+            (Some(file), Some(https), file),
+            (Some(https), Some(file), https),
+        ];
+        let settings =
+            |url: Option<&str>| Settings { ca_urls: url.map(|url| vec![url.to_owned()]), ..Settings::default() };
+        for (own, main, expected) in rows {
+            let mut declared = Declared { names: Vec::new(), settings: settings(own), origin: Origin::default() };
+            declared.add_words(&["pi.chicken.ts.net"]).unwrap();
+            declared.settings.protocol = Some(TAILSCALE.into());
+            declared.settings.keys = Some(Arc::new(KeySpecs::standard()));
+            let md = declared.complete(&settings(main)).unwrap();
+            assert_eq!(md.ca.urls, [expected], "{own:?} {main:?}");
+            assert_eq!((md.key_specs().0[0].json_name(), md.ari_renewals), ("secp256r1", false));
+            declared.settings.protocol = None;
+            let usual = main.filter(|url| *url == https).unwrap_or(super::super::directive::DEFAULT_CA);
+            assert_eq!(declared.complete(&settings(main)).unwrap().ca.urls, [own.unwrap_or(usual)], "{own:?} {main:?}");
+        }
+    }
 
     #[test]
     fn what_a_domain_does_not_say_comes_from_the_main_server() {

@@ -9,7 +9,8 @@ use super::index::{self, Overlap};
 use crate::log::report;
 use crate::model::directive::CLOSED_CAS;
 use crate::model::{
-    ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, is_same_ca,
+    ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE, TAILSCALED,
+    is_same_ca,
 };
 use crate::store::read_foreign;
 
@@ -29,7 +30,7 @@ pub struct Configured {
 /// The domains as they are configured, before hosts and store add to them.
 ///
 /// # Errors
-/// If the settings of one contradict each other (AH10170, AH10171, AH10172), or two have a name in common (AH10038). At
+/// If the settings of one contradict each other (AH10170, AH10171, AH10172, MD0048), or two have a name in common (AH10038). At
 /// a restart the first is put out of service, and the later of the two goes on without that name instead.
 pub fn configured(
     declared: &[Declared],
@@ -79,11 +80,22 @@ fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
         return false;
     }
     match md.ca.proto.as_deref() {
-        None | Some(ACME) => true,
+        None | Some(ACME | TAILSCALE) => {
+            let wrong = md.ca.urls.iter().find(|url| url.starts_with("file:") != md.is_of_tailscale());
+            if let Some(url) = wrong {
+                report!(
+                    MD0048,
+                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not go with its \
+                     MDCertificateProtocol: '{TAILSCALE}' takes {TAILSCALED} or the like, '{ACME}' the URL of a directory",
+                    md.name
+                );
+            }
+            wrong.is_none()
+        }
         Some(other) => {
             report!(
                 AH10172,
-                "{}: defined in {origin}, uses unknown CA protocol '{other}'; MDCertificateProtocol can be '{ACME}' only",
+                "{}: defined in {origin}, uses unknown CA protocol '{other}'; MDCertificateProtocol can be '{ACME}' or '{TAILSCALE}'",
                 md.name
             );
             false

@@ -33,6 +33,7 @@ mod staged;
 mod staged_view;
 mod stapling;
 mod suitable;
+mod tailnet;
 mod turn;
 mod vault;
 #[cfg(test)]

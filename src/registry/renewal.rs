@@ -10,6 +10,7 @@ use super::challenges::StoredChallenges;
 use super::events::Event;
 use super::schedule::{self, OWN_VALIDATION_FAILURES};
 use super::staged::{self, StagedJournal};
+use super::tailnet::Tailnet;
 use super::turn::{self, Turn};
 use super::{Advice, Bundle, Entry, Published, Registry, Unstapled};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
@@ -27,7 +28,7 @@ pub struct Renewal {
     position: usize,
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
-    driver: Driver<StagedJournal, StoredChallenges>,
+    work: Work,
     /// What is remembered of its CAs.
     known: Authorities,
     /// When the last step was taken.
@@ -35,6 +36,31 @@ pub struct Renewal {
     cancel: Cancel,
     /// Kept for what its drop does, after everything else.
     _claim: Claim,
+}
+
+/// Who does the work.
+#[allow(clippy::large_enum_variant, reason = "a renewal is in a box as a whole")]
+enum Work {
+    /// A CA.
+    Acme(Driver<StagedJournal, StoredChallenges>),
+    /// The daemon on this machine.
+    Tailscale(Tailnet),
+}
+
+impl Work {
+    fn journal(&mut self) -> &mut StagedJournal {
+        match self {
+            Self::Acme(driver) => driver.journal(),
+            Self::Tailscale(tailnet) => &mut tailnet.journal,
+        }
+    }
+
+    fn acme(&mut self) -> Option<&mut Driver<StagedJournal, StoredChallenges>> {
+        match self {
+            Self::Acme(driver) => Some(driver),
+            Self::Tailscale(_) => None,
+        }
+    }
 }
 
 /// What came of the attempt to begin.
@@ -151,12 +177,17 @@ impl Renewal {
         let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
         let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
-        let driver = Driver::new(wanted, journal, publisher, accounts, http, clock);
+        let work = if md.is_of_tailscale() {
+            let known = entry.own_certificates().map(|own| own.sha256_fingerprint()).collect();
+            Work::Tailscale(Tailnet { journal, http, clock, known })
+        } else {
+            Work::Acme(Driver::new(wanted, journal, publisher, accounts, http, clock))
+        };
         Ok(Begun::Renewal(Box::new(Self {
             position,
             md,
             registry: Arc::clone(registry),
-            driver,
+            work,
             known: turn.known,
             stepped: now,
             cancel: cancel.clone(),
@@ -178,17 +209,19 @@ impl Renewal {
 
     /// Gives it a nonce of its CA to begin with.
     pub fn set_nonce(&mut self, nonce: Option<String>) {
-        self.driver.set_nonce(nonce);
+        if let Some(driver) = self.work.acme() {
+            driver.set_nonce(nonce);
+        }
     }
 
     /// A nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
-        self.driver.take_nonce()
+        self.work.acme()?.take_nonce()
     }
 
     /// What is being done.
     pub fn activity(&mut self) -> Option<&str> {
-        self.driver.journal().job.last.as_ref()?.activity.as_deref()
+        self.work.journal().job.last.as_ref()?.activity.as_deref()
     }
 
     /// Whether it is earlier now than at the last step. What was planned in between is of no use then; the same renewal,
@@ -204,7 +237,10 @@ impl Renewal {
     /// If the renewal is over without success.
     pub fn step(&mut self) -> Result<Outcome, AcmeError> {
         self.stepped = self.registry.clock.now();
-        self.driver.step()
+        match &mut self.work {
+            Work::Acme(driver) => driver.step(),
+            Work::Tailscale(tailnet) => tailnet.run().map(|()| Outcome::Done),
+        }
     }
 
     /// Writes the report. Returns when to look at the domain again; `None` for the usual time. `delay` says how long
@@ -220,11 +256,11 @@ impl Renewal {
                 None
             }
         };
-        if let Err(err) = self.driver.journal().save_job() {
+        if let Err(err) = self.work.journal().save_job() {
             note!(Error, err.status; "{}: the report of the renewal cannot be written: {err}", self.md.name);
         }
         if is_done {
-            ask_for_restart(self.position, self.driver.journal(), &self.registry, now);
+            ask_for_restart(self.position, self.work.journal(), &self.registry, now);
         }
         look
     }
@@ -235,7 +271,8 @@ impl Renewal {
         let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
         let entry = &self.registry.entries[self.position];
         let is_live = self.registry.bundles.is_live(self.position);
-        let account_url = self.driver.account().filter(|_| is_live).map(|account| account.url.clone());
+        let account_url =
+            self.work.acme().and_then(|driver| driver.account()).filter(|_| is_live).map(|account| account.url.clone());
         let ready_at = valid_from.max(now) + activation_delay(entry, self.registry.globals.activation_delay, now);
         let is_ready = ready_at <= now;
         let valid_from = if is_ready { valid_from } else { ready_at };
@@ -249,7 +286,7 @@ impl Renewal {
             format!("can be used (valid since {}). {advice}.", time::format_gmt(valid_from))
         };
         let detail = format!("The certificate for the managed domain has been renewed successfully and {usable}");
-        let journal = self.driver.journal();
+        let journal = self.work.journal();
         let job = &mut journal.job;
         job.finished = true;
         job.errors = 0;
@@ -274,7 +311,7 @@ impl Renewal {
         let name = self.md.name.clone();
         let entry = &self.registry.entries[self.position];
         let settings = settings(entry, &self.registry.globals);
-        let journal = self.driver.journal();
+        let journal = self.work.journal();
         let job = &mut journal.job;
         let activity = job.last.take().and_then(|last| last.activity);
         let result = JobResult { activity, ..err.to_result() };

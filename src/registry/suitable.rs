@@ -17,11 +17,14 @@ pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Opti
 }
 
 /// The types to use for `md`, most wanted first: what `MDCAChallenges` lists, or all that can work. `dns01` tells whether there
-/// is a command for all domains.
+/// is a command for all domains. Tailscaled answers challenges itself.
 ///
 /// # Errors
 /// A sentence with the reasons if there is none.
 pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Result<Vec<ChallengeType>, String> {
+    if md.is_of_tailscale() {
+        return Ok(Vec::new());
+    }
     let mut reasons = Vec::new();
     let types: Vec<_> = if md.ca.challenges.is_empty() {
         let works = |kind: &ChallengeType| {

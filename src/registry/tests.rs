@@ -1157,6 +1157,8 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
         ("AH10170", contradicting("no-keys.test", 1, 0, None)),
         ("AH10171", contradicting("no-certs.test", 0, 1, None)),
         ("AH10172", contradicting("protocol.test", 0, 0, Some("acme"))),
+        // All have the URL of a directory.
+        ("MD0048", contradicting("authority.test", 0, 0, Some("tailscale"))),
     ];
     let (main, globals) = (Settings::default(), Globals::default());
     for (number, bad) in rows {

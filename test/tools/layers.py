@@ -9,7 +9,7 @@ from pathlib import Path
 
 VALUES = {"model", "clock", "cancel", "log"}
 EDGES = VALUES | {"crypto", "http", "exec", "store"}
-REGISTRY = EDGES | {"acme", "ocsp", "registry"}
+REGISTRY = EDGES | {"acme", "ocsp", "tailscale", "registry"}
 
 # Layer -> the layers it may use beside itself. A layer is a module of the library, or the program a2md, which is all in cli.
 MAY_USE = {
@@ -21,7 +21,8 @@ MAY_USE = {
     "http": VALUES,
     "exec": VALUES,
     "store": VALUES,
-    "acme": VALUES | {"crypto", "http"},
+    "tailscale": VALUES | {"crypto", "http"},
+    "acme": VALUES | {"crypto", "http", "tailscale"},
     "ocsp": VALUES | {"crypto", "http"},
     "registry": REGISTRY,
     "status": REGISTRY,

@@ -154,6 +154,11 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDCertificateAuthority nobody", "The CA name 'nobody' is not known "),
         (OUT, "MDCertificateAuthority nobody", "Known CA names are: LetsEncrypt, "),
         (OUT, "MDCertificateAuthority https://", "is not known "),
+        (
+            OUT,
+            "MDCertificateAuthority file://x.org/run/sock",
+            "is not on this machine: use file://localhost/path/to/socket",
+        ),
         (OUT, "MDPrivateKeys", "needs to specify the private key type"),
         (OUT, "MDPrivateKeys RSA 1024", "must be 2048 or higher in order to be considered safe."),
         (OUT, "MDPrivateKeys RSA 2147483647", "is too large for an RSA key length."),

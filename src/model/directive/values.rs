@@ -39,6 +39,11 @@ pub(super) fn ca_url(arg: &str) -> Result<String, String> {
     }
     match Url::parse(arg) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(arg.to_owned()),
+        // A socket of tailscaled.
+        Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+            Ok(_) => Ok(arg.to_owned()),
+            Err(()) => Err(format!("'{arg}' is not on this machine: use file://localhost/path/to/socket")),
+        },
         _ => {
             let names: Vec<_> = CA_NAMES.iter().map(|(name, _)| *name).collect();
             Err(format!(

@@ -1,0 +1,160 @@
+//! Why there is no certificate of tailscaled, and what the administrator can do.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::crypto::{ChainError, CryptoError};
+use crate::http::HttpError;
+use crate::model::{Status, time};
+
+/// Why there is no certificate. The text is a sentence for the administrator.
+#[derive(Debug, thiserror::Error)]
+#[error("no certificate from tailscaled at {}: {cause}", .socket.display())]
+pub struct TailscaleError {
+    /// The socket that was asked.
+    pub socket: PathBuf,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// There was no answer.
+    #[error(transparent)]
+    Transport(#[from] HttpError),
+    /// It gives none.
+    #[error("it answers with status {status}: {says}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        says: String,
+        /// Not before this moment.
+        retry_after: Option<Timestamp>,
+    },
+    /// There is no key in the answer.
+    #[error("the key that it gives cannot be used: {0}")]
+    Key(CryptoError),
+    /// There is no certificate in the answer.
+    #[error("the certificate that it gives cannot be used: {0}")]
+    Chain(ChainError),
+    /// The key is another one's.
+    #[error("the key and the certificate that it gives do not match")]
+    WrongKey,
+    /// The key is of a type that it did not make so far.
+    #[error("the key that it gives is not of the type {0}")]
+    OtherKey(&'static str),
+    /// The certificate is not what the domain needs.
+    #[error("{0}")]
+    Unfit(String),
+    /// It has no other certificate than the one in use.
+    #[error("it gives the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
+    NotNewer(Timestamp),
+    /// The domain has several names.
+    #[error("it gives certificates for one name, and the domain has {0}")]
+    Names(usize),
+}
+
+impl TailscaleError {
+    /// The result code.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &self.cause {
+            Cause::Transport(source) => source.status(),
+            Cause::Refused { status: 403, .. } => Status::DENIED,
+            Cause::Refused { status: 404, .. } => Status::NOT_FOUND,
+            Cause::Refused { status: 429, .. } | Cause::NotNewer(_) => Status::AGAIN,
+            Cause::Refused { .. } => Status::GENERAL,
+            _ => Status::INVALID,
+        }
+    }
+
+    /// The moment before which it does not want to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Timestamp> {
+        match &self.cause {
+            Cause::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether it was this server that stopped.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(&self.cause, Cause::Transport(source) if source.is_cancelled())
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match &self.cause {
+            Cause::Transport(HttpError::Socket { reason, .. }) => Some(match reason.kind() {
+                ErrorKind::NotFound => {
+                    "see that tailscaled is installed and runs, and that MDCertificateAuthority names its socket"
+                }
+                ErrorKind::PermissionDenied => {
+                    "the User of the server must be able to reach and write the socket: see the modes of its folders, and SELinux"
+                }
+                _ => "see that tailscaled runs: 'systemctl status tailscaled'",
+            }),
+            Cause::Transport(HttpError::TimedOut { .. }) => {
+                Some("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again")
+            }
+            Cause::Transport(source) if source.is_cancelled() => None,
+            Cause::Transport(_) => {
+                Some("see that MDCertificateAuthority is the socket of tailscaled; it is tried again")
+            }
+            Cause::Refused { status, says, .. } => Some(advice_on(*status, says)),
+            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey => {
+                Some("see whether 'tailscale cert' gives a good pair, and the log of tailscaled; it is tried again")
+            }
+            Cause::OtherKey(_) => Some("see whether there is a newer version of this module"),
+            Cause::Unfit(_) => {
+                Some("see that the domain has the name that 'tailscale status' shows, and MDMustStaple off")
+            }
+            Cause::NotNewer(_) => Some(
+                "a tailscaled that does not know 'min_validity' renews by itself, some weeks before the end: update it; it is \
+                 tried again",
+            ),
+            Cause::Names(_) => Some(
+                "give the domain the one name that 'tailscale status' shows, and 'MDMembers manual' where hosts have more",
+            ),
+        }
+    }
+}
+
+/// Texts of the daemon that call for something else than patience, and what that is.
+const ADVICE: [(u16, &str, &str); 7] = [
+    (
+        403,
+        "cert access denied",
+        "permit it to the User of the server: TS_PERMIT_CERT_UID=www-data in /etc/default/tailscaled and a restart of \
+         tailscaled, or 'tailscale set --operator=www-data', which permits more",
+    ),
+    (404, "", "this tailscaled is too old for certificates, or was built without them: update it"),
+    (429, "", "the CA behind it wants fewer requests; it is tried again"),
+    (
+        500,
+        "does not support getting TLS certs",
+        "switch on MagicDNS and HTTPS certificates on the DNS page of the network's admin console",
+    ),
+    (
+        500,
+        "invalid domain",
+        "MDomain and ServerName must be the name of this machine in the network, as 'tailscale status' shows it",
+    ),
+    (
+        500,
+        "wildcard certificates are not enabled",
+        "have the name of this machine only, or have them enabled in the network",
+    ),
+    (500, "no netmap", "see that this machine is in the network: 'tailscale status', 'tailscale up'"),
+];
+
+fn advice_on(status: u16, says: &str) -> &'static str {
+    let known = ADVICE.iter().find(|(of, words, _)| *of == status && says.contains(words));
+    known.map_or("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again", |(.., advice)| advice)
+}
