@@ -286,12 +286,11 @@ impl Declared {
 
     /// The authorities, as configured or usual for the protocol: those that all others have may be of another one.
     fn ca_urls(&self, main: &Settings, proto: &str) -> Vec<String> {
-        let own = self.settings.ca_urls.as_ref().filter(|urls| !urls.is_empty());
         let (usual, is_tailscale) =
             if proto == TAILSCALE { (TAILSCALED, true) } else { (super::directive::DEFAULT_CA, false) };
-        let fits =
-            |urls: &&Vec<String>| !urls.is_empty() && urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
-        own.or(main.ca_urls.as_ref().filter(fits)).cloned().unwrap_or_else(|| vec![usual.to_owned()])
+        let fits = |urls: &&Vec<String>| urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
+        let said = self.settings.ca_urls.as_ref().or_else(|| main.ca_urls.as_ref().filter(fits));
+        said.filter(|urls| !urls.is_empty()).cloned().unwrap_or_else(|| vec![usual.to_owned()])
     }
 }
 
