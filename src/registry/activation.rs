@@ -9,6 +9,7 @@ use super::bundles::Pair;
 use super::challenges;
 use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
+use super::schedule::Validity;
 use super::settle::{self, Live};
 use super::staged::{self, Unusable};
 use super::vault::{Vault, port_error};
@@ -19,7 +20,7 @@ use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time}
 use crate::store::{Aspect, Group};
 
 /// Certificates that are good this soon are good enough: clocks differ.
-pub(super) const EARLY: SignedDuration = SignedDuration::from_mins(5);
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What becomes of a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,8 +182,7 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
     let live = Live::load(vault, staged);
     let is_known = live.is_ok();
     let live = live.ok().flatten();
-    let specs = staged.key_specs().0;
-    for spec in specs {
+    for spec in staged.key_specs().0 {
         let is_good = |pair: &Pair| staged::verify(staged, &pair.spec, &pair.key, &pair.chain, now).is_ok();
         let pair = match staged::verified(vault, staged, &spec, now) {
             Ok((key, chain)) => {
@@ -207,7 +207,9 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
         |(spec, (_, chain)): &(KeySpec, (PrivateKey, Chain))| live.as_ref().is_some_and(|live| live.has(spec, chain));
     let keeps_some = missing.is_some() || pairs.iter().any(is_live);
     let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
-    if from > now + EARLY && is_served(vault, md, live.as_ref(), from, now) {
+    let stored = std::iter::once_with(|| LiveSet::stored(vault, md)).filter(|set| set.state == Some(State::Complete));
+    let stored = stored.filter_map(|set| set.common_validity());
+    if is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
     Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none() })
@@ -218,12 +220,10 @@ fn is_at_its_end(vault: &Vault, staged: &ManagedDomain) -> bool {
     vault.load_json(Group::Staging, staged.name.as_str(), &Aspect::JobJson).is_some_and(|job: Job| job.finished)
 }
 
-/// Whether what is there now can be used, and not later than what is good `from` a moment.
-fn is_served(vault: &Vault, md: &ManagedDomain, live: Option<&Live>, from: Timestamp, now: Timestamp) -> bool {
-    let stored = LiveSet::stored(vault, md);
-    let complete = stored.common_validity().filter(|_| stored.state == Some(State::Complete));
-    let is_good = |(since, until)| since <= from && now < until;
-    complete.is_some_and(is_good) || live.and_then(Live::validity).is_some_and(is_good)
+/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
+/// later than that.
+pub(super) fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
+    from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
 }
 
 /// Takes away what a renewal has set up and drops what it staged.

@@ -114,7 +114,7 @@ impl LiveSet {
         let specs = md.key_specs().0;
         set.certificates.resize(specs.len(), None);
         for (position, spec) in specs.iter().enumerate() {
-            if let Some((_, pair)) = served.pairs.iter().find(|(own, _)| own == spec) {
+            if let Some(pair) = served.pair(spec) {
                 set.certificates[position] = Some(pair.summary().clone());
                 set.unfit.retain(|unfit| *unfit != position);
             }

@@ -718,7 +718,7 @@ impl Entry {
             && self.md.ari_renewals
             && !self.md.is_static()
             && is_known
-            && self.own_certificates().count() > 0
+            && self.own().certificates.iter().any(Option::is_some)
     }
 
     /// The directory URL of the CA that the certificates which are renewed came from.

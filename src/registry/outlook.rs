@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::activation::EARLY;
+use super::activation::is_early;
 use super::{Entry, LiveSet, Served, StagedView};
 use crate::crypto::Summary;
 use crate::model::State;
@@ -70,8 +70,7 @@ impl LiveSet {
             return false;
         };
         let own = self.common_validity().filter(|_| self.state == Some(State::Complete));
-        let is_good = own.is_some_and(|(since, until)| since <= from && now < until);
-        staged.job.finished && now < until && (from <= now + EARLY || !is_good)
+        staged.job.finished && now < until && !is_early(from, own.into_iter(), now)
     }
 }
 

@@ -279,7 +279,7 @@ impl Renewal {
         let usable = if !is_ready {
             format!("can be used from {} on", time::format_gmt(valid_from))
         } else {
-            let advice = match self.registry.bundles.is_live(self.position) {
+            let advice = match is_live {
                 true => "No server restart is needed",
                 false => "A graceful server restart now is recommended",
             };
@@ -385,7 +385,7 @@ fn go_live(
     let entry = &registry.entries[position];
     let staple =
         |bundle: &Bundle| registry.stapling.fetch_ahead(&entry.md, bundle.pairs.iter().map(|pair| &pair.chain), cancel);
-    match registry.bundles.publish_if(position, &entry.live, now, staple) {
+    match registry.bundles.publish(position, &entry.live, now, staple) {
         Ok(Published::Live(certificates)) => {
             report!(MD0036, "{name}: its new certificates are live");
             // That a command fails does not make them less live, and is in the log.

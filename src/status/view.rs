@@ -103,8 +103,8 @@ impl<'a> View<'a> {
     pub fn after_restart(&self) -> Vec<(String, Place, Summary)> {
         let specs = self.md.key_specs().0;
         let is_live = |position: usize| {
-            let mut live = self.live.iter().flat_map(|live| &live.pairs);
-            specs.get(position).is_some_and(|own| live.any(|(spec, _)| spec == own))
+            let live = self.live.as_ref().zip(specs.get(position));
+            live.is_some_and(|(live, spec)| live.pair(spec).is_some())
         };
         let staged = self.staged.as_deref().filter(|_| !self.md.is_static());
         let found = self.served.after_restart(is_live, staged, self.now);

@@ -8,8 +8,7 @@ use super::super::session::json;
 use super::super::{AccountRecord, AcmeError, Journal, Publisher};
 use super::{Driver, Outcome, directory};
 use crate::crypto::PrivateKey;
-use crate::log::note;
-use crate::log::report;
+use crate::log::{note, report};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have

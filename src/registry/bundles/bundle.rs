@@ -170,9 +170,7 @@ impl Pair {
         let is_for_one = md.domains.iter().any(|domain| leaf.covers(domain));
         if is_for_one { Ok(()) } else { Err(format!("certificate({name}) is not for {}", md.name)) }
     }
-}
 
-impl Pair {
     /// Whether its certificate goes before another: it has not expired, and was issued after that.
     #[must_use]
     pub fn goes_before(&self, other: &Certificate, now: Timestamp) -> bool {
@@ -230,6 +228,12 @@ impl Served {
         !self.refused.swap(true, Ordering::Relaxed)
     }
 
+    /// The certificate for this type of key, with its key.
+    #[must_use]
+    pub fn pair(&self, spec: &KeySpec) -> Option<&TlsPair> {
+        self.pairs.iter().find(|(own, _)| own == spec).map(|(_, pair)| pair)
+    }
+
     /// Whether it is this certificate that it has, whatever the type of key.
     #[must_use]
     pub fn has(&self, sha1: &[u8; 20]) -> bool {
@@ -240,6 +244,6 @@ impl Served {
     #[must_use]
     pub fn outdates(&self, spec: &KeySpec, leaf: &Certificate) -> bool {
         let is_newer = |pair: &TlsPair| pair.summary().validity().0 > leaf.not_before();
-        self.has(&leaf.sha1()) || self.pairs.iter().any(|(own, pair)| own == spec && is_newer(pair))
+        self.has(&leaf.sha1()) || self.pair(spec).is_some_and(is_newer)
     }
 }

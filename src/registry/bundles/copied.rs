@@ -135,9 +135,7 @@ impl Bundles {
     /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
     /// since its start.
     fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
-        let (md, live, served) = (&*slot.md, self.stored(slot, now), slot.served());
-        let has_gone_live =
-            |spec: &KeySpec| served.as_ref().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec));
+        let (md, live) = (&*slot.md, self.stored(slot, now));
         let (mut pairs, mut is_new, mut from) = (Vec::new(), false, now);
         let (mut older, mut wrong) = (None, None);
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
@@ -146,7 +144,7 @@ impl Bundles {
                 started.certificates.get(number).is_some_and(|own| *own == Some(pair.chain.leaf().summary()))
             };
             // As the server has it since its start.
-            let may_stay = live.is_none() && started.is_good(number) && !has_gone_live(&spec);
+            let may_stay = live.is_none() && started.is_good(number) && !slot.serves(&spec);
             match self.copied(md, &spec, now) {
                 Ok(pair) if live.is_some_and(|live| live.chain == pair.chain) => {}
                 Ok(pair) if live.is_some_and(|live| live.goes_before(pair.chain.leaf(), now)) => {

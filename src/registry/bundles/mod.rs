@@ -305,7 +305,7 @@ impl Slot {
 
     /// Whether a certificate for this type of key went live.
     fn serves(&self, spec: &KeySpec) -> bool {
-        self.served().is_some_and(|served| served.pairs.iter().any(|(own, _)| own == spec))
+        self.served().is_some_and(|served| served.pair(spec).is_some())
     }
 
     fn serve(&self, new: Served) {

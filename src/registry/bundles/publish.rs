@@ -1,10 +1,8 @@
 //! Makes a renewal that is staged the set that is served, without a start.
 
-use std::sync::PoisonError;
-
 use jiff::Timestamp;
 
-use super::{Bundle, Bundles, Pair, Reading, Slot};
+use super::{Bundle, Bundles, Pair, Reading, Slot, lock};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::model::{Job, KeySpec, ManagedDomain, State};
@@ -34,21 +32,13 @@ pub enum Published {
 impl Bundles {
     /// Has all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
     /// (`MDActivationDelay`, and the dates of the certificates). `started` is what the server has set up at its start. The caller
-    /// has the claim on the staging directory.
+    /// has the claim on the staging directory. `ready` says whether all is there to staple the set.
     ///
-    /// What is served stays in every other case. Staples are fetched once it is served.
+    /// What is served stays in every other case.
     ///
     /// # Errors
     /// If the set cannot be written.
-    pub fn publish(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
-        self.publish_if(position, started, now, |_| Ok(()))
-    }
-
-    /// The same, after everything is ready to staple the set, which is told to `ready`.
-    ///
-    /// # Errors
-    /// As for [`Bundles::publish`].
-    pub fn publish_if(
+    pub fn publish(
         &self,
         position: usize,
         started: &LiveSet,
@@ -84,8 +74,7 @@ impl Bundles {
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);
         self.bump();
-        let mut known = slot.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(slot, &mut known, Reading::Change);
+        self.read(slot, &mut lock(&slot.known), Reading::Change);
         Ok(Published::Live(bundle.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
     }
 
@@ -99,22 +88,21 @@ impl Bundles {
         let live = self.stored(slot, now);
         let (mut pairs, mut news) = (Vec::new(), Vec::new());
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
+            let former = pair_of(live.as_ref(), &spec);
             match staged::verified(vault, md, &spec, now) {
-                // Somebody else has renewed it in between.
-                Ok((_, chain))
-                    if pair_of(live.as_ref(), &spec).is_some_and(|live| live.goes_before(chain.leaf(), now)) =>
-                {
-                    pairs.extend(pair_of(live.as_ref(), &spec).cloned());
-                }
-                Ok((key, chain)) => {
-                    news.push(chain.leaf().not_before());
-                    pairs.push(Pair { spec, key, chain });
-                }
+                Ok((key, chain)) => match former.filter(|former| former.goes_before(chain.leaf(), now)) {
+                    // Somebody else has renewed it in between.
+                    Some(former) => pairs.push(former.clone()),
+                    None => {
+                        news.push(chain.leaf().not_before());
+                        pairs.push(Pair { spec, key, chain });
+                    }
+                },
                 Err(Unusable::Damaged(reason)) => return Err(Published::Unusable(reason)),
                 // The report tells of the end of the renewal: before it, more is to come.
                 Err(Unusable::Incomplete(reason)) if !job.finished => return Err(Published::Incomplete(reason)),
-                Err(Unusable::Incomplete(reason)) => match pair_of(live.as_ref(), &spec) {
-                    Some(pair) => pairs.push(pair.clone()),
+                Err(Unusable::Incomplete(reason)) => match former {
+                    Some(former) => pairs.push(former.clone()),
                     // What went live since the start is newer, wherever it is now.
                     None if started.is_good(number) && !slot.serves(&spec) => {}
                     None => return Err(Published::Incomplete(reason)),

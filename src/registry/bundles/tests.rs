@@ -57,7 +57,7 @@ pub(super) fn reads(world: &World) -> usize {
 }
 
 fn published(bundles: &Bundles, now: Timestamp) -> Published {
-    bundles.publish(0, &LiveSet::default(), now).unwrap()
+    bundles.publish(0, &LiveSet::default(), now, |_| Ok(())).unwrap()
 }
 
 pub(super) fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
@@ -214,9 +214,9 @@ fn a_renewal_goes_live_when_its_time_has_come() {
     let at = Timestamp::from_second(now.as_second() + 7200).unwrap();
     job.valid_from = Some(at);
     world.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
-    assert_eq!(worker.publish(0, &complete, now).unwrap(), Published::NotBefore(at));
+    assert_eq!(worker.publish(0, &complete, now, |_| Ok(())).unwrap(), Published::NotBefore(at));
     assert_eq!(serial(&worker), None);
-    assert!(matches!(worker.publish(0, &complete, at).unwrap(), Published::Live(_)));
+    assert!(matches!(worker.publish(0, &complete, at, |_| Ok(())).unwrap(), Published::Live(_)));
     // Where nothing is served there is nothing to wait for.
     world.store.purge(Group::Live, name).unwrap();
     assert!(matches!(published(&process(&world, counters), now), Published::Live(_)));
@@ -236,7 +236,7 @@ fn what_is_damaged_or_not_complete_in_staging_stays_there() {
     assert!(serial(&worker).is_none() && !world.store.exists(Group::Live, name, &Aspect::LiveJson));
     world.put(Group::Staging, name, &chain, &text);
     world.store.refuse(Call::Write, Group::Live);
-    assert!(worker.publish(0, &LiveSet::default(), now).is_err());
+    assert!(worker.publish(0, &LiveSet::default(), now, |_| Ok(())).is_err());
     assert_eq!(
         (serial(&worker), counters[0].load(Ordering::Relaxed)),
         (None, 0),
