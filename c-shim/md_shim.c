@@ -139,6 +139,45 @@ int md_shim_ssl_is_decided(SSL *ssl)
            || (length == sizeof(challenge) - 1 && !memcmp(protocol, challenge, length));
 }
 
+/* The same EC key as its provider keeps it; NULL if it is of another kind. */
+static EVP_PKEY *provided(const EVP_PKEY *key)
+{
+    char group[64];
+    unsigned char point[1 + 2 * 128], secret[128];
+    size_t length = 0;
+    BIGNUM *number = NULL;
+    EVP_PKEY_CTX *context = NULL;
+    EVP_PKEY *same = NULL;
+
+    if (EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group), NULL)
+        && EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point), &length)
+        && EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number)
+        && BN_bn2nativepad(number, secret, sizeof(secret)) > 0
+        && (context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL)) && EVP_PKEY_fromdata_init(context) == 1) {
+        OSSL_PARAM parts[] = {
+            OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+            OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, length),
+            OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, secret, sizeof(secret)),
+            OSSL_PARAM_construct_end(),
+        };
+        EVP_PKEY_fromdata(context, &same, EVP_PKEY_KEYPAIR, parts);
+    }
+    OPENSSL_cleanse(secret, sizeof(secret));
+    BN_clear_free(number);
+    EVP_PKEY_CTX_free(context);
+    return same;
+}
+
+int md_shim_pair_share_key(void *leaf, void *key)
+{
+    EVP_PKEY *native = provided(key);
+    const int is_shared = X509_set_pubkey(leaf, native ? native : key) == 1;
+
+    EVP_PKEY_free(native);
+    ERR_clear_error();
+    return is_shared;
+}
+
 int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers)
 {
     const int is_used = SSL_use_cert_and_key(ssl, leaf, key, issuers, 1) == 1;

@@ -23,7 +23,9 @@
 #include <mod_watchdog.h>
 #include <apr_strings.h>
 #include <util_filter.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
 #include <openssl/ssl.h>
 
 /* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
@@ -138,8 +140,11 @@ int md_shim_try_tls(apr_pool_t *pool, server_rec *server);
 /* Whether the certificates of a handshake are not ours to exchange: the client has accepted them in an earlier handshake of
  * the connection (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now. */
 int md_shim_ssl_is_decided(SSL *ssl);
+/* Makes the private EVP_PKEY the public key of its X509, in the form that takes least time in handshakes. 0 if it cannot, and
+ * the public key stays. */
+int md_shim_pair_share_key(void *leaf, void *key);
 /* Has a handshake use an X509, an EVP_PKEY and a STACK_OF(X509) in place of others of that type of key; 0 if it cannot, and
- * those stay. */
+ * those stay. The EVP_PKEY is NULL if the X509 shares it. */
 int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers);
 /* Sees to it that nobody resumes the session that a handshake begins. */
 void md_shim_ssl_forget_session(SSL *ssl);

@@ -1,7 +1,7 @@
 //! A key with its certificates as TLS handshakes take them: decoded once, used by many.
 
 use std::ffi::c_void;
-use std::fmt;
+use std::{fmt, ptr};
 
 use foreign_types::ForeignType;
 use openssl::pkey::{PKey, Private};
@@ -12,7 +12,8 @@ use super::{Chain, CryptoError, PrivateKey, Summary};
 
 /// A private key, the certificate for it, and those that lead to a root. OpenSSL wipes the key when the last user drops it.
 pub struct TlsPair {
-    key: PKey<Private>,
+    /// `None` if the certificate shares it.
+    key: Option<PKey<Private>>,
     leaf: X509,
     issuers: Stack<X509>,
     sha1: [u8; 20],
@@ -24,7 +25,7 @@ pub struct TlsPair {
 pub struct TlsPointers {
     /// `X509 *`
     pub leaf: *mut c_void,
-    /// `EVP_PKEY *`
+    /// `EVP_PKEY *`, or NULL if the certificate shares it
     pub key: *mut c_void,
     /// `STACK_OF(X509) *`: the issuers only
     pub issuers: *mut c_void,
@@ -44,7 +45,31 @@ impl TlsPair {
         for issuer in &chain.certificates()[1..] {
             issuers.push(issuer.x509()?)?;
         }
-        Ok(Self { key: key.pkey().clone(), leaf: leaf.x509()?, issuers, sha1: leaf.sha1(), summary: leaf.summary() })
+        Ok(Self {
+            key: Some(key.pkey().clone()),
+            leaf: leaf.x509()?,
+            issuers,
+            sha1: leaf.sha1(),
+            summary: leaf.summary(),
+        })
+    }
+
+    /// Lets `share` put the private key in the place of the public one that OpenSSL has read from the certificate
+    /// (`X509_set_pubkey`), and say whether it did. Handshakes then need not compare the two, which takes longer than all else
+    /// there. The certificate is read anew if it is not the same in DER after that.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot write or read the certificate.
+    pub fn share_key(&mut self, share: fn(&mut Self) -> bool) -> Result<(), CryptoError> {
+        let signed = self.leaf.to_der()?;
+        if share(self) {
+            if self.leaf.to_der()? == signed {
+                self.key = None;
+            } else {
+                self.leaf = X509::from_der(&signed)?;
+            }
+        }
+        Ok(())
     }
 
     /// For OpenSSL, which takes references of its own to what it keeps.
@@ -52,7 +77,7 @@ impl TlsPair {
     pub fn pointers(&self) -> TlsPointers {
         TlsPointers {
             leaf: self.leaf.as_ptr().cast(),
-            key: self.key.as_ptr().cast(),
+            key: self.key.as_ref().map_or(ptr::null_mut(), |key| key.as_ptr().cast()),
             issuers: self.issuers.as_ptr().cast(),
         }
     }
@@ -101,5 +126,23 @@ mod tests {
         assert!(![pointers.leaf, pointers.key, pointers.issuers].iter().any(|pointer| pointer.is_null()));
         assert!(matches!(TlsPair::new(&other, &chain), Err(CryptoError::Unsuitable { .. })));
         assert!(!format!("{pair:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn sharing_the_key_leaves_the_certificate_as_it_was_signed() {
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        let chain = Chain::from_pem(&[certificate(&key), certificate(&key)].concat()).unwrap();
+        let mut pair = TlsPair::new(&key, &chain).unwrap();
+        // As a library would that writes the certificate in its own way.
+        pair.share_key(|pair| {
+            pair.leaf = pair.issuers.iter().next().unwrap().to_owned();
+            true
+        })
+        .unwrap();
+        assert_eq!((&pair.leaf, pair.pointers().key.is_null()), (&chain.leaf().x509().unwrap(), false));
+        for is_shared in [false, true] {
+            pair.share_key(if is_shared { |_| true } else { |_| false }).unwrap();
+            assert_eq!(pair.pointers().key.is_null(), is_shared);
+        }
     }
 }

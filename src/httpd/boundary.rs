@@ -26,13 +26,17 @@ pub fn present<T>(pointer: *const T, what: &'static str) -> Result<NonNull<T>, N
 ///
 /// The fallback is what the server can go on with; a panic's message and place are in the error log then.
 pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R, Null>) -> R {
-    let outer = HOOK.replace(hook);
-    // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-        probe(hook);
-        body()
-    }));
-    HOOK.set(outer);
+    // One look for the variable, which takes its time in a module that is loaded.
+    let outcome = HOOK.with(|current| {
+        let outer = current.replace(hook);
+        // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            probe(hook);
+            body()
+        }));
+        current.set(outer);
+        outcome
+    });
     match outcome {
         Ok(Ok(value)) => value,
         Ok(Err(null)) => {

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use apache_sys as sys;
+
 use super::boundary::Null;
+use super::config::HostState;
 use super::request::Connection;
 use super::server::Server;
 use super::{shared, threads};
+use crate::crypto::TlsPair;
 use crate::log::report;
 use crate::registry::{Bundles, Registry, Served};
 
@@ -49,7 +53,7 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
 /// What a handshake with this host sends now.
 pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
     let host = &server.config()?.host;
-    Ok(match current(server)? {
+    Ok(match current(server, host)? {
         Some(set) => Certify::Set(set),
         None if host.has_placeholder() => Certify::Placeholder,
         None => Certify::AsStarted,
@@ -78,12 +82,11 @@ pub fn mark_placeholder(connection: Connection<'_>) {
 /// Whether a request on this connection comes under a certificate that clients can trust, though the host began with a
 /// placeholder. A connection that began on that stays as it is; nobody resumes its session.
 pub fn is_trusted(server: Server<'_>, connection: Connection<'_>) -> Result<bool, Null> {
-    Ok(!connection.master().has_note(ON_PLACEHOLDER) && current(server)?.is_some())
+    Ok(!connection.master().has_note(ON_PLACEHOLDER) && current(server, &server.config()?.host)?.is_some())
 }
 
-fn current(server: Server<'_>) -> Result<Option<Arc<Served>>, Null> {
+fn current(server: Server<'_>, host: &HostState) -> Result<Option<Arc<Served>>, Null> {
     let Some(registry) = registry(server)? else { return Ok(None) };
-    let host = &server.config()?.host;
     let position = registry.position_at(host.position()).filter(|_| host.is_managed());
     Ok(position.and_then(|position| registry.bundles.current(position)))
 }
@@ -100,9 +103,17 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
             "no shared memory: with MDActivation live, new certificates reach all children at the next restart only"
         );
     }
+    registry.bundles.share_keys(share_key);
     registry.bundles.open(counters);
     OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
+}
+
+/// Has the certificate of a pair share its private key, without which OpenSSL compares the two in each handshake.
+fn share_key(pair: &mut TlsPair) -> bool {
+    let pointers = pair.pointers();
+    // SAFETY: live objects; nobody else has the certificate yet, and OpenSSL takes a reference of its own to the key.
+    !pointers.key.is_null() && unsafe { sys::md_shim_pair_share_key(pointers.leaf, pointers.key) != 0 }
 }
 
 /// Has the new child learn of sets that another process has written, of this server or not.

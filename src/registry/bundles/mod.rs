@@ -21,7 +21,7 @@ use super::vault::{Vault, port_error};
 use super::{LiveSet, Stapling, Validity};
 use crate::acme::PortError;
 use crate::clock::Clock;
-use crate::crypto::sha256;
+use crate::crypto::{TlsPair, sha256};
 use crate::log::{note, report};
 use crate::model::{ActivationMode, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
@@ -40,6 +40,8 @@ pub struct Bundles {
     slots: Vec<Option<Arc<Slot>>>,
     /// Who staples what is served.
     stapling: Option<Arc<Stapling>>,
+    /// What readies a pair for handshakes.
+    share_key: OnceLock<fn(&mut TlsPair) -> bool>,
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
@@ -94,6 +96,7 @@ impl Bundles {
             clock,
             slots,
             stapling: None,
+            share_key: OnceLock::new(),
             counters: OnceLock::new(),
             seen: AtomicU32::new(0),
             failed: AtomicBool::new(false),
@@ -107,6 +110,12 @@ impl Bundles {
     #[must_use]
     pub fn stapled_by(self, stapling: &Arc<Stapling>) -> Self {
         Self { stapling: Some(Arc::clone(stapling)), ..self }
+    }
+
+    /// Has certificates share their keys by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
+    /// [`Bundles::open`].
+    pub fn share_keys(&self, share: fn(&mut TlsPair) -> bool) {
+        let _ = self.share_key.set(share);
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
@@ -251,7 +260,11 @@ impl Bundles {
             *known = Some(digest);
             return Ok(None);
         };
-        let served = Served::new(&bundle, &slot.md).map_err(|err| failed(err.to_string()))?;
+        let mut served = Served::new(&bundle, &slot.md).map_err(|err| failed(err.to_string()))?;
+        if let Some(share) = self.share_key.get() {
+            let mut pairs = served.pairs.iter_mut();
+            pairs.try_for_each(|(_, pair)| pair.share_key(*share)).map_err(|err| failed(err.to_string()))?;
+        }
         if let Some(stapling) = &self.stapling {
             stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
         }
