@@ -139,13 +139,18 @@ pub fn keep_handle(process: Pool<'_>, handle: OwnedFd) {
 }
 
 /// Gives memory that the start has freed back to the system, before children are forked from it.
+#[cfg(target_env = "gnu")]
 pub fn trim_memory() {
-    #[cfg(target_env = "gnu")]
     // SAFETY: glibc's own; it takes its locks itself and moves nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    unsafe { libc::malloc_trim(0) };
+    // Pieces of pages stay. glibc sorts them at the next request for more than the largest of them, which writes to all these
+    // pages: in each child, that gets its own copies by it, or here once. From 128 KB on it would ask the system instead.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(100_000)));
 }
+
+/// Other libraries give it back by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn trim_memory() {}
 
 /// Keeps libcurl in the process when httpd unloads the module at a restart. It brings two dozen libraries with it, and
 /// some of them leave memory behind each time they are loaded and unloaded.
