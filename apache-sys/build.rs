@@ -25,6 +25,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_state_query",
     "ap_walk_config",
     "apr_array_push",
+    "apr_palloc",
     "apr_pool_cleanup_null",
     "apr_pool_cleanup_register",
     "apr_pool_pre_cleanup_register",

@@ -51,8 +51,13 @@ unsafe extern "C" fn md_rs_create_server_config(
         let pool = unsafe { Pool::from_raw(pool) }?;
         // SAFETY: the server that the configuration is for, which lives as long.
         let server = unsafe { Server::from_raw(server) }?;
-        let config = if server.is_virtual() { ServerConfig::default() } else { ServerConfig::for_main() };
-        Ok(pool.keep_raw(config).cast())
+        // There are as many as virtual hosts, and most stay as they are: only a directive in one adds what is to be dropped.
+        let config = if server.is_virtual() {
+            pool.place(ServerConfig::default())
+        } else {
+            pool.keep_raw(ServerConfig::for_main())
+        };
+        Ok(config.cast())
     })
 }
 

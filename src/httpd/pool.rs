@@ -39,17 +39,36 @@ impl<'p> Pool<'p> {
     /// Keeps a value until the pool is cleared, and drops it then.
     pub fn keep<T: 'static>(self, value: T) -> &'p T {
         let raw = self.keep_raw(value);
-        // SAFETY: `keep_raw` made it from a Box, which its clean-up drops when the pool is cleared, that is after 'p.
+        // SAFETY: `keep_raw` put it into the pool, whose clean-up drops it when the pool is cleared, that is after 'p.
         unsafe { &*raw }
     }
 
     /// As [`Pool::keep`], for values that C hands back to us by pointer.
     pub(super) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
-        let raw = Box::into_raw(Box::new(value));
-        let (pool, data) = (self.as_ptr(), raw.cast());
+        let raw = self.place(value);
+        // SAFETY: it was placed above, and nobody else has it.
+        unsafe { self.drop_with(raw) };
+        raw
+    }
+
+    /// Puts a value into the pool, which does not drop it: for what has nothing to be dropped.
+    pub(super) fn place<T: 'static>(self, value: T) -> *mut T {
+        const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
+        // SAFETY: the pool is live by `from_raw`; apr ends the process if memory is out.
+        let raw = unsafe { sys::apr_palloc(self.as_ptr(), size_of::<T>()) }.cast::<T>();
+        // SAFETY: room for a `T` that nobody else has.
+        unsafe { raw.write(value) };
+        raw
+    }
+
+    /// Drops a value when the pool is cleared.
+    ///
+    /// # Safety
+    /// `value` comes from [`Pool::place`] of a pool that is not cleared before this one, and is passed here once.
+    pub(super) unsafe fn drop_with<T: 'static>(self, value: *mut T) {
+        let (pool, data) = (self.as_ptr(), value.cast());
         // SAFETY: the pool is live; `drop_value` takes `data` back as what it is, and APR calls it once.
         unsafe { sys::apr_pool_cleanup_register(pool, data, Some(drop_value::<T>), Some(sys::apr_pool_cleanup_null)) }
-        raw
     }
 
     /// Runs an action when the pool is cleared, latest registered first; not in a process that is forked to run a command.
@@ -93,8 +112,8 @@ fn boxed(action: impl FnOnce() + 'static) -> *mut c_void {
 
 unsafe extern "C" fn drop_value<T>(data: *mut c_void) -> sys::apr_status_t {
     guard("pool clean-up", sys::APR_SUCCESS, || {
-        // SAFETY: from Box::into_raw in `keep_raw`; this clean-up runs once and is the only one to free it.
-        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        // SAFETY: a `T` by `drop_with`, of which this is the only user; the pool frees the room for it after its clean-ups.
+        unsafe { data.cast::<T>().drop_in_place() };
         Ok(sys::APR_SUCCESS)
     })
 }
