@@ -164,7 +164,7 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
 pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
     advise(domains);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
-    let used: HashSet<usize> = assigned.into_iter().flatten().collect();
+    let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     if missing == 0 { Ok(()) } else { Err(CannotStart) }

@@ -41,9 +41,44 @@ impl Host {
     }
 }
 
-/// For each host the positions of its domains, ascending.
+/// For each host the positions of its domains, ascending. One list holds them all, as there are many hosts with one each.
+#[derive(Debug, Default)]
+pub struct Assigned {
+    positions: Vec<usize>,
+    /// Where those of each host end.
+    ends: Vec<usize>,
+}
+
+impl Assigned {
+    /// Those of one host; none for one that is not known.
+    #[must_use]
+    pub fn of(&self, host: usize) -> &[usize] {
+        let begin = host.checked_sub(1).and_then(|former| self.ends.get(former)).copied().unwrap_or_default();
+        self.ends.get(host).map_or(&[], |end| &self.positions[begin..*end])
+    }
+
+    /// Those of each host, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
+        (0..self.ends.len()).map(|host| self.of(host))
+    }
+}
+
+impl FromIterator<Vec<usize>> for Assigned {
+    fn from_iter<T: IntoIterator<Item = Vec<usize>>>(lists: T) -> Self {
+        let mut all = Self::default();
+        for list in lists {
+            all.positions.extend(list);
+            all.ends.push(all.positions.len());
+        }
+        all.positions.shrink_to_fit();
+        all.ends.shrink_to_fit();
+        all
+    }
+}
+
+/// Matches domains with hosts.
 #[must_use]
-pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_too: bool) -> Vec<Vec<usize>> {
+pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_too: bool) -> Assigned {
     let index = DomainIndex::new(domains);
     let exact = if mode == MatchNames::ServerNames { by_name(domains) } else { HashMap::new() };
     let matches = |host: &Host| match (mode, &host.server_name) {
@@ -103,9 +138,9 @@ fn glob(pattern: &str, name: &str) -> bool {
 }
 
 /// Adds the names of TLS hosts to the domains that want them, and tells of those that a manual domain lacks.
-pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
-    for (host, positions) in hosts.iter().zip(assigned) {
-        let ([position], true) = (positions.as_slice(), host.tls) else { continue };
+pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Assigned) {
+    for (host, positions) in hosts.iter().zip(assigned.iter()) {
+        let ([position], true) = (positions, host.tls) else { continue };
         let md = &mut domains[*position];
         for name in host.server_name.iter().chain(&host.aliases) {
             if md.covers(name) {
@@ -137,7 +172,7 @@ pub fn tell_unused(md: &ManagedDomain) {
 }
 
 /// Tells of domains that are to be seen by https only, and have no host for it.
-pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
+pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     let with_tls: HashSet<usize> = tls_hosts(hosts, assigned).flat_map(|(_, positions)| positions).copied().collect();
     for (position, md) in domains.iter().enumerate() {
         if md.require_https.is_some() && !with_tls.contains(&position) {
@@ -150,8 +185,8 @@ pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned:
     }
 }
 
-fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a [Vec<usize>]) -> impl Iterator<Item = (&'a Host, &'a Vec<usize>)> {
-    hosts.iter().zip(assigned).filter(|(host, _)| host.tls)
+fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Item = (&'a Host, &'a [usize])> {
+    hosts.iter().zip(assigned.iter()).filter(|(host, _)| host.tls)
 }
 
 /// Finds the names for which the server can answer tls-alpn-01 (RFC 8737): those with a TLS host that the CA reaches and
@@ -159,7 +194,7 @@ fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a [Vec<usize>]) -> impl Iterator
 pub fn find_protocols(
     domains: &mut [ManagedDomain],
     hosts: &[Host],
-    assigned: &[Vec<usize>],
+    assigned: &Assigned,
     main_too: bool,
     can_https: bool,
 ) {
@@ -192,8 +227,8 @@ pub fn find_protocols(
 }
 
 /// Gives domains without a contact that of their first host: MDContactEmail, then ServerAdmin.
-pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &[Vec<usize>]) {
-    for (host, positions) in hosts.iter().zip(assigned) {
+pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Assigned) {
+    for (host, positions) in hosts.iter().zip(assigned.iter()) {
         for position in positions {
             let md = &mut domains[*position];
             if !md.contacts.is_empty() {
@@ -247,11 +282,11 @@ mod tests {
         ];
         for (host, all, servernames) in rows {
             let hosts = [host.clone()];
-            assert_eq!(assign(&domains, &hosts, MatchNames::All, false)[0], all, "{host:?}");
-            assert_eq!(assign(&domains, &hosts, MatchNames::ServerNames, false)[0], servernames, "{host:?}");
+            assert_eq!(assign(&domains, &hosts, MatchNames::All, false).of(0), all, "{host:?}");
+            assert_eq!(assign(&domains, &hosts, MatchNames::ServerNames, false).of(0), servernames, "{host:?}");
         }
         let main = [Host { is_main: true, ..host("a.org", &[], &[]) }];
-        assert_eq!(assign(&domains, &main, MatchNames::All, true)[0], [0]);
+        assert_eq!(assign(&domains, &main, MatchNames::All, true).of(0), [0]);
     }
 
     #[test]
@@ -264,12 +299,16 @@ mod tests {
             (host("x.org", &["192.0.2.9"], &[]), vec![1]),
         ];
         for (host, expected) in rows {
-            assert_eq!(assign(&domains, std::slice::from_ref(&host), MatchNames::All, false)[0], expected, "{host:?}");
+            assert_eq!(
+                assign(&domains, std::slice::from_ref(&host), MatchNames::All, false).of(0),
+                expected,
+                "{host:?}"
+            );
         }
         let mut domains = [domains[0].clone()];
         domains[0].ca = Arc::new(CaSettings { challenges: vec!["tls-alpn-01".into()], ..Default::default() });
         let hosts = [Host { allows_acme_tls: true, ..host("x.org", &["192.0.2.1", "2001:db8::1"], &[]) }];
-        find_protocols(&mut domains, &hosts, &[vec![0]], false, false);
+        find_protocols(&mut domains, &hosts, &Assigned::from_iter([vec![0]]), false, false);
         assert_eq!(domains[0].proto.acme_tls_1, domains[0].domains);
     }
 
@@ -280,7 +319,7 @@ mod tests {
             [("X.a.org", vec![1]), ("y.a.org", vec![0]), ("shared.org", vec![0, 1]), ("a.org", vec![])]
         {
             assert_eq!(
-                assign(&domains, &[host(name, &[], &[])], MatchNames::ServerNames, false)[0],
+                assign(&domains, &[host(name, &[], &[])], MatchNames::ServerNames, false).of(0),
                 expected,
                 "{name}"
             );
@@ -337,14 +376,14 @@ mod tests {
             if listed {
                 std::sync::Arc::make_mut(&mut domains[0].ca).challenges = vec!["tls-alpn-01".to_owned()];
             }
-            let assigned = vec![vec![0]; hosts.len()];
+            let assigned = hosts.iter().map(|_| vec![0]).collect();
             find_protocols(&mut domains, &hosts, &assigned, main_too, can_https);
             let found: Vec<_> = domains[0].proto.acme_tls_1.iter().map(DomainName::as_str).collect();
             assert_eq!(found, expected, "{hosts:?} {listed} {main_too} {can_https}");
         }
         let mut wild = [md(&["*.a.org", "x.wild.org"])];
         let hosts = [host("b.a.org", true, true)];
-        find_protocols(&mut wild, &hosts, &[vec![0]], false, true);
+        find_protocols(&mut wild, &hosts, &Assigned::from_iter([vec![0]]), false, true);
         assert_eq!(wild[0].proto.acme_tls_1, wild[0].domains);
     }
 
@@ -352,7 +391,7 @@ mod tests {
     fn contacts_of_last_resort_come_from_the_first_host() {
         let mut domains = [md(&["a.org"])];
         let hosts = [Host { admin: Some("admin@a.org".to_owned()), ..host("a.org", &[], &[]) }];
-        add_contacts(&mut domains, &hosts, &[vec![0]]);
+        add_contacts(&mut domains, &hosts, &Assigned::from_iter([vec![0]]));
         assert_eq!(*domains[0].contacts, ["mailto:admin@a.org"]);
     }
 

@@ -119,7 +119,7 @@ pub struct Setup {
     domains: Vec<ManagedDomain>,
     out_of_service: HashSet<DomainName>,
     hosts: Vec<Host>,
-    assigned: Vec<Vec<usize>>,
+    assigned: hosts::Assigned,
     is_restart: bool,
     read_only: bool,
     placeholders: placeholder::Placeholders,
@@ -174,7 +174,7 @@ pub struct Registry {
     /// What is asked of the parent.
     pub restarts: Requests,
     /// Positions of the domains that apply to each host.
-    assigned: Vec<Vec<usize>>,
+    assigned: hosts::Assigned,
     staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
     challenges: Arc<challenges::Shared>,
@@ -311,7 +311,7 @@ impl Setup {
     /// running server goes on with the first.
     #[must_use]
     pub fn domain_of(&self, position: usize) -> Option<&ManagedDomain> {
-        match self.assigned.get(position)?.as_slice() {
+        match self.assigned.of(position) {
             [] => None,
             [only] => self.domains.get(*only),
             [first, ..] => {
@@ -362,7 +362,7 @@ impl Setup {
     /// it is stapled as well then.
     #[must_use]
     pub fn staples(&self, position: usize, stapling: Option<bool>, others: Option<bool>) -> bool {
-        let only = match self.assigned.get(position).map_or(&[][..], Vec::as_slice) {
+        let only = match self.assigned.of(position) {
             [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
             _ => None,
         };
@@ -380,7 +380,7 @@ impl Setup {
     }
 
     fn domain_at(&self, position: usize) -> Option<&ManagedDomain> {
-        self.domains.get(*self.assigned.get(position)?.first()?)
+        self.domains.get(*self.assigned.of(position).first()?)
     }
 
     /// Sees to it that the domain has placeholders.
@@ -474,7 +474,7 @@ impl Setup {
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
         let mut result = Ok(());
-        for (host, positions) in self.hosts.iter().zip(&self.assigned).filter(|(host, _)| host.tls) {
+        for (host, positions) in self.hosts.iter().zip(self.assigned.iter()).filter(|(host, _)| host.tls) {
             for position in positions {
                 report!(
                     AH10041,
@@ -483,7 +483,7 @@ impl Setup {
                     host.origin
                 );
             }
-            if let [first, second, ..] = positions.as_slice() {
+            if let [first, second, ..] = positions {
                 report!(
                     AH10042,
                     "the virtual host {} matches the Managed Domains {} and {}, but a TLS host can have only one",
@@ -631,13 +631,12 @@ impl Registry {
     /// The position of the domain whose certificates the host at that position gets.
     #[must_use]
     pub fn position_at(&self, host: usize) -> Option<usize> {
-        self.assigned.get(host)?.first().copied()
+        self.assigned.of(host).first().copied()
     }
 
     /// The domains that apply to the host at that position.
     pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
-        let positions = self.assigned.get(host).map_or(&[][..], Vec::as_slice);
-        positions.iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
+        self.assigned.of(host).iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
     }
 
     /// What commands are told of in this process, which end when `cancel` says so.

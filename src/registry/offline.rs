@@ -85,7 +85,7 @@ impl Registry {
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
         let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
-        let assigned = Vec::new();
+        let assigned = Default::default();
         let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
         let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
         Ok(Self {
