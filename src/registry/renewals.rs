@@ -52,7 +52,7 @@ struct State {
     begun_at: HashMap<usize, String>,
     /// Domains that can use dns-01 only, by position.
     dns_only: HashSet<usize>,
-    /// When to look at a domain again, by position.
+    /// When to look at a domain again, by position. Empty until the first look: the parent does not look.
     looks: Vec<Timestamp>,
     /// Reports on failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
     not_begun: HashMap<usize, Job>,
@@ -69,7 +69,7 @@ struct State {
     /// A worker warns: one at a time, so that commands that hang leave workers for renewals.
     warning: bool,
     /// When to ask again, by position.
-    ask_again: Vec<Timestamp>,
+    ask_again: HashMap<usize, Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
     turn: u64,
     /// Workers that run.
@@ -122,8 +122,6 @@ impl Renewals {
     /// Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
-        let looks = vec![Timestamp::MIN; registry.entries.len()];
-        let ask_again = looks.clone();
         let is_dns_only = |entry: &Entry| matches!(&*entry.challenges, Ok(types) if *types == [ChallengeType::Dns01]);
         let entries = registry.entries.iter().enumerate();
         let dns_only = entries.filter(|(_, entry)| is_dns_only(entry)).map(|(position, _)| position).collect();
@@ -131,7 +129,7 @@ impl Renewals {
             registry,
             clients,
             random,
-            state: Mutex::new(State { dns_only, looks, ask_again, ..State::default() }),
+            state: Mutex::new(State { dns_only, ..State::default() }),
             changed: Condvar::new(),
             advisor: Advisor::default(),
         }
@@ -168,9 +166,10 @@ impl Renewals {
     /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
     fn heed_clock(&self, now: Timestamp) {
         let mut state = self.state();
+        state.looks.resize(self.registry.entries.len(), Timestamp::MIN);
         if now < state.ticked {
             state.looks.fill(now);
-            state.ask_again.fill(Timestamp::MIN);
+            state.ask_again.clear();
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
             state.cas.values_mut().for_each(|ca| ca.pace.forget_plans());
@@ -214,7 +213,9 @@ impl Renewals {
             let (ca, look) = self.next_look(entry, &turn, due, now);
             let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
-            let ask = (due > now && entry.asks_ca()).then(|| advice.due(now).max(state.ask_again[*position]));
+            let ask = (due > now && entry.asks_ca())
+                .then(|| advice.due(now))
+                .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.cas.entry(ca).or_default();
             let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
             let warn = entry.warn_at(&turn.job, self.registry.globals.retry_delay, now);
@@ -426,7 +427,7 @@ impl Renewals {
         let mut state = self.state();
         state.asking = false;
         state.busy.remove(&position);
-        state.ask_again[position] = again;
+        state.ask_again.insert(position, again);
         state.looks[position] = now;
     }
 
