@@ -81,13 +81,13 @@ impl Session {
     /// The way to a CA, with what `md` has for that where no option says something else.
     #[must_use]
     pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {
-        let known = |file: &String| !file.eq_ignore_ascii_case("none");
-        let ca_file = self.ca_file.clone().or_else(|| md?.ca_certs.clone().filter(known));
+        let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
+        let ca_file = self.ca_file.clone().or_else(|| file(md?.ca_certs.as_deref()));
         let settings = CurlSettings {
             user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
             ca_file: ca_file.map(PathBuf::from),
-            proxy: self.proxy.clone().or_else(|| md?.proxy_url.clone()),
-            proxy_ca_file: md.and_then(|md| md.proxy_ca_certs.clone()).filter(known).map(PathBuf::from),
+            proxy: self.proxy.clone().or_else(|| md?.proxy_url.as_deref().cloned()),
+            proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
             ..CurlSettings::default()
         };
         Arc::new(CurlClient::new(settings, Cancel::default()))

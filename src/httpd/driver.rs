@@ -78,12 +78,12 @@ impl Route {
 
     /// What a domain says for itself goes first; `none` is no file, whatever all others have.
     fn of(&self, md: &ManagedDomain) -> Self {
-        let file = |own: &Option<String>, all: &Option<String>| {
-            own.as_ref().or(all.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
+        let file = |own: &Option<Arc<String>>, all: &Option<String>| {
+            own.as_deref().or(all.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
         };
         Self {
             ca_file: file(&md.ca_certs, &self.ca_file),
-            proxy: md.proxy_url.as_ref().or(self.proxy.as_ref()).cloned(),
+            proxy: md.proxy_url.as_deref().or(self.proxy.as_ref()).cloned(),
             proxy_ca_file: file(&md.proxy_ca_certs, &self.proxy_ca_file),
         }
     }

@@ -62,16 +62,16 @@ pub struct ManagedDomain {
     pub stapling: bool,
     /// The command for dns-01, where it is this domain's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cmd_dns_01: Option<String>,
+    pub cmd_dns_01: Option<Arc<String>>,
     /// The proxy, where it is this domain's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy_url: Option<String>,
+    pub proxy_url: Option<Arc<String>>,
     /// Roots for the CA's server, where they are this domain's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_certs: Option<String>,
+    pub ca_certs: Option<Arc<String>>,
     /// Roots for the proxy, where they are this domain's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy_ca_certs: Option<String>,
+    pub proxy_ca_certs: Option<Arc<String>>,
     /// External account binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eab: Option<Arc<Eab>>,

@@ -274,10 +274,10 @@ impl Declared {
         md.activation = own.activation.or(main.activation).unwrap_or_default();
         md.cert_files.clone_from(&own.cert_files);
         md.pkey_files.clone_from(&own.key_files);
-        md.cmd_dns_01.clone_from(&own.dns01_command);
-        md.proxy_url.clone_from(&own.proxy);
-        md.ca_certs.clone_from(&own.ca_file);
-        md.proxy_ca_certs.clone_from(&own.proxy_ca_file);
+        md.cmd_dns_01 = own.dns01_command.clone().map(Arc::new);
+        md.proxy_url = own.proxy.clone().map(Arc::new);
+        md.ca_certs = own.ca_file.clone().map(Arc::new);
+        md.proxy_ca_certs = own.proxy_ca_file.clone().map(Arc::new);
         if md.is_static() && md.renew_mode == RenewMode::Auto {
             md.renew_mode = RenewMode::Manual;
         }

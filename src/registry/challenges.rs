@@ -71,7 +71,7 @@ impl StoredChallenges {
     #[must_use]
     pub fn new(registry: &Registry, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
         let globals = &registry.globals;
-        let line = md.cmd_dns_01.as_ref().or(globals.dns01_command.as_ref());
+        let line = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
         let dns01 = Dns01 {
             words: line.map(|line| split_command_line(line)),
             version: globals.dns01_version,

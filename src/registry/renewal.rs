@@ -519,12 +519,12 @@ fn replaces(entry: &Entry, md: &ManagedDomain, registry: &Registry) -> Option<Re
 /// and where. Other settings give another text, and so may another release: the domain is tried once more then.
 pub(super) fn settings(entry: &Entry, globals: &Globals) -> String {
     let (md, mut hasher) = (&entry.md, DefaultHasher::new());
-    let ca_file = md.ca_certs.as_ref().or(globals.ca_file.as_ref());
-    let proxy = md.proxy_url.as_ref().or(globals.proxy.as_ref());
-    let proxy_ca_file = md.proxy_ca_certs.as_ref().or(globals.proxy_ca_file.as_ref());
+    let ca_file = md.ca_certs.as_deref().or(globals.ca_file.as_ref());
+    let proxy = md.proxy_url.as_deref().or(globals.proxy.as_ref());
+    let proxy_ca_file = md.proxy_ca_certs.as_deref().or(globals.proxy_ca_file.as_ref());
     (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
         .hash(&mut hasher);
-    let dns01_command = md.cmd_dns_01.as_ref().or(globals.dns01_command.as_ref());
+    let dns01_command = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
     (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }

@@ -79,6 +79,8 @@ fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -120,7 +122,7 @@ mod tests {
         let plain = md(&["x.org"], &[]);
         let mut alpn = md(&["x.org", "www.x.org"], &[]);
         alpn.proto.acme_tls_1 = alpn.domains[1..].to_vec();
-        let with_command = ManagedDomain { cmd_dns_01: Some("/bin/true".to_owned()), ..plain.clone() };
+        let with_command = ManagedDomain { cmd_dns_01: Some(Arc::new("/bin/true".to_owned())), ..plain.clone() };
         check(&alpn, (true, true), true, Ok(&[TlsAlpn01, Http01, Dns01]));
         check(&plain, (true, true), true, Ok(&[Http01, Dns01]));
         check(&plain, (true, true), false, Ok(&[Http01]));
