@@ -57,13 +57,14 @@ impl<'c> Command<'c> {
         if self.config == self.main_config {
             return main.both_mut();
         }
+        let globals = main.globals_mut()?;
         // SAFETY: as above, and not the same as `main`.
         let host = unsafe { self.config.as_mut() };
         if host.settings().is_none() {
             // SAFETY: `create_server_config` has placed it, in the same pool; here once, as it has settings from now on.
             unsafe { self.pool.drop_with(self.config.as_ptr()) };
         }
-        Ok((main.globals_mut()?, host.local_mut()))
+        Ok((globals, host.local_mut()))
     }
 
     /// From the start of a section to its end directives set what its domain has.

@@ -57,6 +57,17 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     if let Some(store) = store.as_ref().filter(|_| !(process::is_dry_run() || read_only)) {
         occupy(main.process_pool()?, store, config.globals.store_locks.is_some());
     }
+    begin(main, declared, store, read_only)
+}
+
+/// The first phase of a start with what the configuration says, and the store if there is one.
+fn begin(
+    main: Server<'_>,
+    declared: Vec<Declared>,
+    store: Option<Arc<FileStore>>,
+    read_only: bool,
+) -> Result<(), Stop> {
+    let config = main.config()?.main()?;
     let start = Start {
         declared,
         main: main_settings(main)?,
@@ -120,21 +131,7 @@ fn rehearse(pconf: Pool<'_>, main: Server<'_>) -> Result<bool, Stop> {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
         Stop
     })?;
-    let store = store.map(|(store, _)| Arc::new(store));
-    let vault = match &store {
-        Some(store) => Vault::new(Arc::clone(store) as _),
-        None => Vault::new(Arc::new(MemoryStore::new())),
-    };
-    let start = Start {
-        declared: declared(main, ServerConfig::declared),
-        main: main_settings(main)?,
-        globals: config.globals.clone(),
-        hosts: hosts(main)?,
-        is_restart: false,
-        read_only: true,
-    };
-    let setup = Setup::begin(start, Arc::new(vault), Arc::new(SystemClock)).map_err(|_| Stop)?;
-    *config.starting() = Some(Starting { setup, store });
+    begin(main, declared(main, ServerConfig::declared), store.map(|(store, _)| Arc::new(store)), true)?;
     if !main.try_tls(pconf) {
         return Err(Stop);
     }
