@@ -13,6 +13,7 @@ import pytest
 
 from harness.a2md import A2md, a2md
 from harness.httpd import Httpd
+from harness.live import wait_for_all
 from harness.pebble import Pebble
 from harness.pki import Leaf, Pki
 from harness.sandbox import Access, Sandbox
@@ -27,11 +28,18 @@ BUSY = 20.0
 
 @contextmanager
 def served_in_time(httpd: Httpd, what: str) -> Iterator[None]:
-    """Another certificate is served soon after the block."""
+    """Another certificate is served soon after the block, by all children: they look at files one after the other."""
     before = httpd.served(NAME).leaf
+    seen = [before]
+
+    def is_another() -> bool:
+        seen[0] = httpd.served(NAME).leaf
+        return seen[0] != before
+
     yield
     written = time.monotonic()
-    httpd.wait(lambda: httpd.served(NAME).leaf != before, 60, what)
+    httpd.wait(is_another, 60, what)
+    wait_for_all(httpd, NAME, seen[0].serial)
     assert time.monotonic() - written < WITHIN + BUSY, what
 
 

@@ -20,6 +20,17 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 _SIZE = -(-(_COUNTERS + 1) * 4 // _PAGE) * _PAGE
 
 
+def wait_for_all(httpd: Httpd, name: str, *serials: str, but: frozenset[int] = frozenset()) -> None:
+    """Wait until all children have said that they serve certificates, but these. Handshakes in one that reads them have the former."""
+    words = [f"{name}: this process serves what went live", *serials]
+
+    def have_all_said_so() -> bool:
+        said = {line.pid for line in httpd.log.find(words[0]) if all(line.has(word) for word in words)}
+        return {proc.pid for proc in httpd.children()} <= said | but
+
+    httpd.wait(have_all_said_so, what=f"{name} in all children")
+
+
 class LiveSets:
     """Writes sets for domains with `MDActivation live`, as often as wanted, without a CA."""
 
@@ -33,14 +44,8 @@ class LiveSets:
         self.count(name)
 
     def wait_for_all(self, name: str, *leaves: Leaf, but: frozenset[int] = frozenset()) -> None:
-        """Wait until all children have said that they serve the set, but these. Handshakes in one that reads it have the former."""
-        words = [f"{name}: this process serves what went live", *(leaf.certificate.serial for leaf in leaves)]
-
-        def have_all_said_so() -> bool:
-            said = {line.pid for line in self._httpd.log.find(words[0]) if all(line.has(word) for word in words)}
-            return {proc.pid for proc in self._httpd.children()} <= said | but
-
-        self._httpd.wait(have_all_said_so, what=f"{name} in all children")
+        """Wait until all children have said that they serve the set, but these."""
+        wait_for_all(self._httpd, name, *(leaf.certificate.serial for leaf in leaves), but=but)
 
     def write(self, name: str, *leaves: Leaf) -> None:
         """Write a set that nobody is told of."""
