@@ -11,6 +11,19 @@ _LINE = re.compile(
 )
 _WATCHED = {"md", "ssl", "core", "watchdog"}
 _USUAL = ("MD0023", "and new ones wait for a restart")
+# Lines of mod_ssl and the core that tell of the machine, not of this module. The MPMs' lines are not watched at all.
+_MACHINE = {
+    "AH00112": "a DocumentRoot is missing",
+    "AH00547": "a host name of the configuration is unknown to the resolver",
+    "AH00556": "the machine has no host name",
+    "AH00557": "the machine's host name is unknown to its resolver",
+    "AH00558": "the machine's host name has no domain",
+    "AH01597": "a file of MIME types is missing",
+    "AH01882": "libssl is older than the one that mod_ssl was compiled with",
+    "AH02155": "the server's user has no entry in the user database",
+    "AH02172": "a resource limit cannot be read",
+    "AH02638": "the kernel does not take SO_REUSEPORT",
+}
 _SERIOUS = {"warn", "error", "crit", "alert", "emerg"}
 # A child that died is only a notice to httpd.
 _CRASH = re.compile(r"AH0005[012]:|exit signal")
@@ -35,8 +48,11 @@ class Line:
 
     @property
     def is_complaint(self) -> bool:
+        """Whether a test has to announce the line: it is a warning, a crash or unformatted, and not of the machine."""
         if not self.module:
             return True
+        if any(self.has(number) for number in _MACHINE):
+            return False
         return (self.module in _WATCHED and self.level in _SERIOUS) or bool(_CRASH.search(self.text))
 
     def has(self, what: str) -> bool:
