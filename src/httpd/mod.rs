@@ -10,8 +10,10 @@
 //! config                         our settings of one server, as directives set them
 //! pool server request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
+//! a2md           the entry of the program, which is in the archive beside the module
 //! ```
 
+mod a2md;
 pub mod alpn;
 pub mod answers;
 pub mod boundary;

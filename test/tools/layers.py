@@ -26,7 +26,8 @@ MAY_USE = {
     "ocsp": VALUES | {"crypto", "http"},
     "registry": REGISTRY,
     "status": REGISTRY,
-    "httpd": REGISTRY | {"status"},
+    # cli only for httpd/a2md.rs: the archive of the module has the program too.
+    "httpd": REGISTRY | {"status", "cli"},
     "cli": REGISTRY | {"status"},
     "a2md": {"cli"},
     "lib": set(),
