@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import process
-from harness.httpd import Checked, Httpd
+from harness.httpd import Checked, Httpd, allow_cores
 from harness.log import Log
 from harness.module import BUILD, REPO, Missing, Module
 from harness.pebble import Pebble
@@ -69,6 +69,9 @@ class Debian(Httpd):
         if not (DEBIAN / "etc/apache2/apache2.conf").exists():
             raise Missing(f"{DEBIAN} is missing: run `make deps`")
         shutil.copytree(DEBIAN / "etc/apache2", self.etc, symlinks=True)
+        # The programs and files that it names, such as the one that asks for pass phrases.
+        for conf in (self.etc / "mods-available").glob("*.conf"):
+            conf.write_text(conf.read_text().replace("/usr/share/apache2/", f"{DEBIAN}/usr/share/apache2/"))
         self.log = Log(box.logs / "error.log")
         self.paths = {
             "example.org": NAME,
@@ -146,6 +149,7 @@ class Debian(Httpd):
                 stdout=console,
                 stderr=console,
                 timeout=120,
+                preexec_fn=allow_cores,
             ).returncode
         return Checked(code == 0, out.read_text(errors="replace"))
 

@@ -232,7 +232,7 @@ class Httpd:
                 stdout=out,
                 stderr=out,
                 env={**os.environ, **self.env},
-                preexec_fn=_allow_cores,
+                preexec_fn=allow_cores,
             )
         if stays:
             self._started = httpd
@@ -305,7 +305,8 @@ class Httpd:
         return sorted(self.sandbox.cores.iterdir())
 
 
-def _allow_cores() -> None:
+def allow_cores() -> None:
+    """Lets a program that is about to start leave core files."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
