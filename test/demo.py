@@ -76,10 +76,14 @@ def _show(world: World, keep: bool) -> None:
         print("Stop it:")
         print(f"  kill {' '.join(map(str, world.pids))}; rm -r {world.sandbox.root}")
         return
-    world.finish()
+    notes = world.complaints()
     world.close()
-    world.remove()
-    print("\nStopped; nothing is left running. `make demo KEEP=1` leaves it up.")
+    for note in notes:
+        print(f"\nNote    {note}")
+    if not notes:
+        world.remove()
+    logs = f" The logs are in {world.sandbox.logs}." if notes else ""
+    print(f"\nStopped; nothing is left running.{logs} `make demo KEEP=1` leaves it up.")
 
 
 def _fail(text: str) -> int:

@@ -18,11 +18,19 @@ from harness.world import World
 _DEMO = Path(__file__).parent / "demo.py"
 
 
-def _run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+def _start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(_DEMO), *args]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "TMPDIR": str(folder), **env}
-    )
+    out = subprocess.PIPE
+    return subprocess.Popen(command, stdout=out, stderr=out, text=True, env={**os.environ, "TMPDIR": str(folder), **env})
+
+
+def _end(demo: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    out, err = demo.communicate(timeout=300)
+    return subprocess.CompletedProcess(demo.args, demo.returncode, out, err)
+
+
+def _run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return _end(_start(folder, *args, **env))
 
 
 @pytest.fixture
@@ -40,6 +48,19 @@ def test_demo_shows_a_served_certificate_and_leaves_nothing(folder: Path, module
     assert re.search(r"names +demo\.example\.org\n +issuer +Pebble Intermediate CA", done.stdout)
     assert "verified against Pebble's root" in done.stdout
     assert not list(folder.iterdir())
+
+
+def test_demo_shows_what_else_was_logged_as_a_note_and_succeeds(folder: Path) -> None:
+    demo = _start(folder)
+    log = wait(lambda: next(folder.glob("*/logs/error_log"), None), 60, "the demo's error log")
+    with log.open("a") as lines:
+        lines.write("[Mon Nov 23 01:58:21.546917 2026] [ssl:warn] [pid 1:tid 1] AH01882: Init: compiled against a newer library\n")
+        lines.write("[Mon Nov 23 01:58:21.546917 2026] [core:warn] [pid 1:tid 1] AH09999: something odd\n")
+    done = _end(demo)
+    assert done.returncode == 0, done.stdout + done.stderr
+    notes = [line for line in done.stdout.splitlines() if line.startswith("Note")]
+    assert len(notes) == 1 and "AH09999: something odd" in notes[0]
+    assert log.exists() and str(log.parent) in done.stdout
 
 
 def test_demo_that_is_kept_runs_on_and_another_one_works_beside_it(folder: Path) -> None:

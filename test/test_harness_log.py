@@ -30,6 +30,9 @@ def _log(folder: Path, *lines: str) -> Log:
         (f"{_STAMP} [md:notice] [pid 1:tid 1] AH10059: renewed", False),
         (f"{_STAMP} [md:info] [pid 1:tid 1] AH10071: start", False),
         (f"{_STAMP} [mpm_event:error] [pid 1:tid 1] AH00484: busy", False),
+        (f"{_STAMP} [ssl:warn] [pid 1:tid 1] AH01882: Init: compiled against a newer library", False),
+        (f"{_STAMP} [core:warn] [pid 1:tid 1] AH00558: httpd: no domain name", False),
+        (f"{_STAMP} [md:warn] [pid 1:tid 1] MD0006: as told by AH01882", True),
     ],
 )
 def test_log_knows_what_is_a_complaint(tmp_path: Path, line: str, complaint: bool) -> None:
@@ -70,5 +73,5 @@ def test_log_leaves_out_a_line_that_is_still_being_written(tmp_path: Path) -> No
 
 def test_log_takes_in_what_came_before_it_was_opened(tmp_path: Path) -> None:
     log = _log(tmp_path)
-    log.add_console(f"{_STAMP} [core:warn] [pid 1:tid 1] AH00558: no name\nSyntax OK\n")
-    assert [line.text for line in log.unannounced] == ["AH00558: no name"]
+    log.add_console(f"{_STAMP} [core:warn] [pid 1:tid 1] AH00111: no variable\nSyntax OK\n")
+    assert [line.text for line in log.unannounced] == ["AH00111: no variable"]
