@@ -18,42 +18,48 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help packages deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench screenshots fresh clean
 
 help: ## List these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 include c-shim/module.mk
 
-packages:
-	@$(TOOLS)/deps.sh
+build-deps: ## Install what `make build` needs: compiler, headers, apxs, libclang, Rust
+	@$(TOOLS)/deps.sh build
 
-build/pebble/bin/pebble: $(TOOLS)/pebble.sh | packages
+test-packages:
+	@$(TOOLS)/deps.sh test
+
+build/pebble/bin/pebble: $(TOOLS)/pebble.sh | test-packages
 	@$(TOOLS)/pebble.sh
 
-build/oracle/mod_md.so: $(TOOLS)/oracle.sh | packages
+build/oracle/mod_md.so: $(TOOLS)/oracle.sh | test-packages
 	@$(TOOLS)/oracle.sh
 
-build/debian/etc/apache2/apache2.conf: $(TOOLS)/debian.sh | packages
+build/debian/usr/share/apache2/ask-for-passphrase: $(TOOLS)/debian.sh | test-packages
 	@$(TOOLS)/debian.sh
 	@touch $@
 
-build/bind/named: $(TOOLS)/named.sh | packages
+build/bind/named: $(TOOLS)/named.sh | test-packages
 	@$(TOOLS)/named.sh
 
-build/prometheus/promtool: $(TOOLS)/promtool.sh | packages
+build/prometheus/promtool: $(TOOLS)/promtool.sh | test-packages
 	@$(TOOLS)/promtool.sh
 	@touch $@
 
-build/venv/installed: test/requirements.txt | packages
+build/venv/installed: test/requirements.txt | test-packages
 	@$(TOOLS)/venv.sh
 
-deps: packages build/pebble/bin/pebble build/oracle/mod_md.so build/debian/etc/apache2/apache2.conf build/bind/named build/prometheus/promtool build/venv/installed ## Install what building and testing need, below build/ where possible
+DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed
+test-deps: test-packages $(addprefix build/,$(DOWNLOADS)) ## Install what the tests and the demo need, below build/ where possible
+
+deps: build-deps test-deps ## Install both
 
 build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
 
-# What is built is installed as it is: root, by sudo, has no cargo as a rule.
-install: $(if $(wildcard build/a2md),,build) ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
+# What is optimised is installed as it is: root, by sudo, has no cargo as a rule.
+install: $(if $(filter release,$(shell cat build/profile 2>/dev/null)),,build) ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
 	@$(TOOLS)/install.sh install
 
 uninstall: ## Remove what install put there
@@ -61,7 +67,7 @@ uninstall: ## Remove what install put there
 
 # A make of its own for the build: what deps installs is asked for its paths (apxs -q) only now.
 demo: deps ## Obtain and serve a certificate from a private CA and show it; KEEP=1 leaves it running
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build PROFILE=quick
 	@$(PYTHON) test/demo.py $(if $(KEEP),--keep)
 
 check: $(CHECKS) ## Format, lints, layers, symbols, coverage of the list of known bugs
@@ -88,7 +94,7 @@ pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS 
 	@$(PYTHON) -m pytest $(ARGS) test
 
 # run.py needs a Python before it can count; what else is missing is its first step.
-test: $(if $(shell command -v python3),,packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed
+test: $(if $(shell command -v python3),,test-packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed
 	@python3 $(TOOLS)/run.py $(CHECKS)
 
 # Not a part of test: these take minutes, and their figures want a machine that does nothing else.
@@ -104,7 +110,7 @@ screenshots: deps ## Make the pictures in docs/images anew, of a server with a d
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/screenshots.py
 
-fresh: ## Run demo and test in a new Debian 13 below build/fresh, with its own Rust
+fresh: ## Run the demo and the gate in a new Debian below build/fresh: SUITE=trixie or bookworm
 	@$(TOOLS)/fresh.sh
 
 clean: ## Remove what the build left; downloads and the Debian of fresh stay

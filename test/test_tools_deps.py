@@ -10,19 +10,20 @@ TOP = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def deps(tmp_path):
-    """Runs deps.sh with programs replaced by these scripts."""
-    def run(**programs):
+    """Runs deps.sh for `make build` or for the tests, with programs replaced by these scripts."""
+    def run(purpose="build", **programs):
         for name, script in programs.items():
             path = tmp_path / name.replace("_", "-")
             path.write_text(f"#!/bin/sh\n{script}\n")
             path.chmod(0o755)
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        return subprocess.run([TOP / "test/tools/deps.sh"], env=env, capture_output=True, text=True)
+        return subprocess.run([TOP / "test/tools/deps.sh", purpose], env=env, capture_output=True, text=True)
     return run
 
 
-def test_does_nothing_when_nothing_is_missing(deps):
-    done = deps(apt_get="echo apt-get was called; exit 1")
+@pytest.mark.parametrize("purpose", ["build", "test"])
+def test_does_nothing_when_nothing_is_missing(deps, purpose):
+    done = deps(purpose, apt_get="echo apt-get was called; exit 1", openssl="echo OpenSSL 9.0.0 1 Jan 2026")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -45,3 +46,28 @@ def test_refuses_a_rust_that_is_too_old_here_and_in_the_distribution(deps, user)
 def test_does_not_judge_a_distribution_whose_lists_were_never_fetched(deps):
     done = deps(rustc="echo rustc 1.63.0", apt_cache="exit 0", apt_get="exit 0", id="echo 1000")
     assert done.stderr.endswith("apt-get install --no-install-recommends cargo rustc\n")
+
+
+def test_building_needs_nothing_of_the_tests(deps):
+    done = deps("build", strace="exit 1", python3="exit 1", apt_get="echo apt-get was called; exit 1")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+OLD = {
+    "openssl": "echo 'OpenSSL 3.0.1 1 Jan 2022 (Library: OpenSSL 3.0.1 1 Jan 2022)'",
+    "dpkg_query": "echo 'libssl3:amd64 installed'",
+    "apt_get": 'echo "apt-get $*"',
+    "id": "echo 0",
+}
+
+
+def test_brings_the_libssl_that_the_server_was_built_with(deps):
+    done = deps("test", **OLD)
+    assert (done.returncode, done.stderr) == (0, "apt-get -q update\n")
+    assert done.stdout == "apt-get -qy install --no-install-recommends libssl3:amd64\n"
+
+
+@pytest.mark.parametrize("change", [{"apt_mark": "echo libssl3"}, {"id": "echo 1000"}], ids=["held back", "not root"])
+def test_goes_on_with_an_old_libssl_that_has_to_stay(deps, change):
+    done = deps("test", **(OLD | change))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
