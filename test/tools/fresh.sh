@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Runs a command (default: make demo, then make test) on the last commit in a Debian 13 of its own, below build/fresh, with
-# that distribution's Rust. The Debian is made by debootstrap once and kept; the checkout in it is new each time.
+# Runs a command (default: build and install, the demo, the gate) on the last commit in a Debian of its own, below build/fresh: SUITE=trixie, with
+# that distribution's Rust, or SUITE=bookworm, whose Rust is too old, with this machine's. The Debian is made by debootstrap, has
+# nothing but what the scripts themselves install, and is new each time unless KEEP=1; so is the checkout in it.
 #
 # It all happens in a mount and process namespace: what is mounted or started there ends with this script, however it ends.
 set -eu
 cd "$(dirname "$0")/../.."
 . test/tools/lib.sh
 
-SUITE=trixie
+SUITE=${SUITE:-trixie}
 root=$PWD/build/fresh/$SUITE
 checkout=/srv/mod_md
 
@@ -52,6 +53,12 @@ network_environment() {
     env | grep -iE '^(https?_proxy|no_proxy|all_proxy|PIP_(CERT|PROXY|DEFAULT_TIMEOUT|TRUSTED_HOST|NO_INDEX|[A-Z_]*INDEX_URL)|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*|SSL_CERT_[A-Z]+|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE)='
 }
 
+# Where the distribution's Rust is too old; a toolchain is a folder that runs anywhere.
+lend_rust() {
+    mkdir -p "$root/opt/rust"
+    mount --bind -o ro "$(rustc --print sysroot)" "$root/opt/rust"
+}
+
 mount_system() {
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
@@ -67,14 +74,16 @@ new_checkout() {
 inside() {
     local settings=()
     mapfile -t settings < <(network_environment)
-    chroot "$root" /usr/bin/env -i "${settings[@]}" HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        DEBIAN_FRONTEND=noninteractive bash -c "cd $checkout && $*"
+    chroot "$root" /usr/bin/env -i "${settings[@]}" HOME=/root LANG=C.UTF-8 CI=true \
+        PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive bash -c "cd $checkout && $*"
 }
 
+[ -n "${KEEP:-}" ] || rm -rf --one-file-system "${root:?}"
 [ -d "$root" ] || make_debian
 pass_on_network
+[ "$SUITE" != bookworm ] || lend_rust
 mount_system
 new_checkout
 inside 'command -v make >/dev/null || { apt-get -q update && apt-get -qy install --no-install-recommends make; }'
 say "== Debian $(cat "$root/etc/debian_version"), commit $(git rev-parse --short HEAD)"
-inside "${*:-make demo && make test}"
+inside "${*:-make build-deps && make build && make install DESTDIR=/tmp/installed && make demo && bash .ci/run}"
