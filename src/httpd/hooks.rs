@@ -325,7 +325,8 @@ fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
 }
 
 fn store_dir(pconf: Pool<'_>, config: &Main) -> Result<PathBuf, Stop> {
-    config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)
+    let usual = || process::state_path(pconf, "md").or_else(|| process::server_path(pconf, "md"));
+    config.globals.store_dir.clone().or_else(usual).ok_or(Stop)
 }
 
 /// The store, and whether it can only be read. There is none where nothing needs it.
