@@ -588,11 +588,20 @@ impl Setup {
         (entry, stored)
     }
 
-    /// Challenge data of names that no domain has is of no use.
+    /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
+    /// `a2md` is at work on.
     fn clean_up_challenges(&self) {
-        let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
-        for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
-            if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
+        let mut left = items(&self.vault, Group::Challenges);
+        if left.is_empty() {
+            return;
+        }
+        let mut unconfigured = items(&self.vault, Group::Staging);
+        self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
+        let begun = |name: &String| self.vault.load_json(Group::Staging, name, &Aspect::MdJson);
+        let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
+        self.domains.iter().chain(&begun).flat_map(|md| &md.domains).for_each(|name| _ = left.remove(name.as_str()));
+        for name in left {
+            if let Err(err) = self.vault.store().purge(Group::Challenges, &name) {
                 report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
