@@ -65,7 +65,7 @@ use crate::store::{Aspect, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
-pub use ari::{Advice, Suggestion};
+pub use ari::{Advice, Advisor, Suggestion};
 pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
@@ -719,14 +719,10 @@ impl Entry {
         if is_stored { self.own().into_owned().certificates } else { Vec::new() }
     }
 
-    /// Whether the CA is asked when to renew.
+    /// Whether the CA is asked when to renew, by whoever does that.
     fn asks_ca(&self) -> bool {
         let is_known = self.issuer().is_some() && (self.issued_by.account.is_some() || self.live_set().is_some());
-        self.renewable()
-            && self.md.ari_renewals
-            && !self.md.is_static()
-            && is_known
-            && self.own().certificates.iter().any(Option::is_some)
+        self.md.ari_renewals && !self.md.is_static() && is_known && self.own().certificates.iter().any(Option::is_some)
     }
 
     /// The directory URL of the CA that the certificates which are renewed came from.
