@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import struct
 import subprocess
-from pathlib import Path
 
+from harness import native
 from harness.module import Module
 from harness.world import World
 
-NATIVE = Path(__file__).parent / "native"
 PAIRS = 10
-COMPILE = ["cc", "-O2", "-Wall", "-Wextra", "-Werror"]
 STATUS, CERTIFY = 0, 1
 """The callbacks that are timed, in the order of native/callback_cost.c."""
 
@@ -28,7 +26,7 @@ class HandshakeServer:
         running.callback(self.world.remove)
         running.callback(self.world.close)
         self._client = self.world.sandbox.root / "handshakes"
-        _compile("handshakes.c", self._client, "-lssl", "-lcrypto")
+        native.build("handshakes.c", self._client, "-lssl", "-lcrypto")
         self.httpd = self.world.httpd()
         self.httpd.config.log_level = "warn"
         self.httpd.config.add("SSLSessionTickets off")
@@ -52,8 +50,7 @@ class HandshakeServer:
 
     def _time_callbacks(self) -> None:
         self._cost.write_bytes(bytes(32))
-        library = self.world.sandbox.root / "callback_cost.so"
-        _compile("callback_cost.c", library, "-shared", "-fPIC", "-ldl")
+        library = native.library("callback_cost.c", self.world.sandbox.root, "-ldl")
         self.httpd.env |= {"LD_PRELOAD": str(library), "CALLBACK_COST": str(self._cost)}
 
 
@@ -65,7 +62,3 @@ def ratios(one: HandshakeServer, other: HandshakeServer, seconds: float) -> list
         rates = {server: server.handshakes(seconds) for server in pair}
         found.append(rates[one] / rates[other])
     return found
-
-
-def _compile(source: str, target: Path, *options: str) -> None:
-    subprocess.run([*COMPILE, "-o", str(target), str(NATIVE / source), *options], check=True)

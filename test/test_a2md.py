@@ -154,7 +154,7 @@ def test_wrong_names_are_refused(cli: A2md, sandbox: Sandbox, name: str) -> None
         ("http://a b.org/", "whitespace in uri"),
         ("http://a_b.org", "wrong host"),
         ("https://a.org:0/", "wrong port"),
-        ("https://a.org:65354/", "wrong port"),
+        ("https://a.org:65536/", "wrong port"),
         ("https://a.org:x/", "wrong port"),
     ],
 )
@@ -202,6 +202,7 @@ def test_list_finds_by_name_of_the_domain_then_by_any_name(cli: A2md) -> None:
 
 UPDATES = [
     (["domains", "B.org", "a.org", "b.org"], lambda md: md["domains"] == ["b.org", "a.org"] and md["name"] == "a.org"),
+    (["ca", "https://other.org:65535/dir"], lambda md: md["ca"]["urls"] == ["https://other.org:65535/dir"]),
     (["ca", "https://other.org/dir"], lambda md: md["ca"] == {"proto": "ACME", "urls": ["https://other.org/dir"]}),
     (["ca", CA, "whatever"], lambda md: md["ca"] == {"proto": "whatever", "urls": [CA]}),
     (["account", "ACME-x-0000", "more"], lambda md: md["ca"]["account"] == "ACME-x-0000"),
@@ -241,6 +242,9 @@ def test_update_takes_things_away_again(cli: A2md, sandbox: Sandbox) -> None:
         (["contacts"], 22, "needs at least one contact"),
         (["contacts", "a@b@c"], 22, "more than one '@'"),
         (["contacts", "mailto:a"], 22, "missing '@'"),
+        (["contacts", "a..b@c.org"], 22, "wrong local part"),
+        (["contacts", ".a@c.org"], 22, "wrong local part"),
+        (["contacts", "a.@c.org"], 22, "wrong local part"),
         (["agreement", "yes"], 22, "missing uri scheme"),
         (["frob", "x"], 70023, "unknown aspect: frob"),
     ],

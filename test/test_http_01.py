@@ -69,6 +69,29 @@ def test_requests_that_are_not_ours_are_passed_on(server: Httpd, sandbox: Sandbo
     assert server.get(f"http://a.example.org{PREFIX}other", method="POST").status == 200
 
 
+def test_a_server_without_domains_answers_what_is_put_into_the_store(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    lone_httpd.config.http("x.example.org", "Redirect permanent /old /new")
+    lone_httpd.start()
+    hosts = ("x.example.org", "unknown.example.org")
+    _file(sandbox, "x.example.org", TOKEN)
+    for host in hosts:
+        assert lone_httpd.get(f"http://{host}{PREFIX}unknown").status == 404
+    assert lone_httpd.get(f"http://x.example.org{PREFIX}{TOKEN}").text == "file of x.example.org"
+    # The directory comes while the server runs.
+    for host in hosts:
+        _publish(sandbox, host, ANSWER)
+        answer = lone_httpd.get(f"http://{host}{PREFIX}{TOKEN}")
+        assert (answer.status, answer.text) == (200, ANSWER), host
+        head = lone_httpd.get(f"http://{host}{PREFIX}{TOKEN}", method="HEAD")
+        assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(ANSWER)))
+        assert lone_httpd.get(f"http://{host}{PREFIX}{TOKEN}", method="POST").status == 501
+    # Without any host, the main server is asked by its address.
+    _publish(sandbox, "127.0.0.1", ANSWER)
+    assert lone_httpd.get(f"http://127.0.0.1{PREFIX}{TOKEN}").text == ANSWER
+    sandbox.challenges("x.example.org").joinpath("acme-http-01.txt").unlink()
+    assert lone_httpd.get(f"http://x.example.org{PREFIX}{TOKEN}").text == "file of x.example.org"
+
+
 def test_data_that_cannot_be_read_is_an_error(server: Httpd, sandbox: Sandbox) -> None:
     server.start()
     sandbox.write("md/challenges/a.example.org/acme-http-01.txt/file", "a directory in its place")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import process
+from harness import native, process
 from harness.certificate import Certificate
 from harness.httpd import Httpd
 from harness.module import Module
@@ -401,6 +401,22 @@ def test_an_archived_set_can_be_copied_back(httpd: Httpd, pebble: Pebble, sandbo
     httpd.config.add("MDRenewMode auto")
     _renews(httpd, pebble)
     assert pebble.new_accounts == 1
+
+
+@pytest.mark.module("ours")
+def test_the_state_directory_is_where_the_store_is_by_default(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    state = sandbox.root / "state"
+    state.mkdir()
+    library = native.library("state_dir.c", sandbox.root)
+    lone_httpd.env |= {"LD_PRELOAD": str(library), "STATE_DIR": str(state)}
+    lone_httpd.config.add("MDRenewMode manual").managed(NAME)
+    lone_httpd.start()
+    assert (state / "md/domains" / NAME / "md.json").exists()
+    assert not sandbox.store.exists()
+    # What is said goes before it, and is relative to ServerRoot.
+    lone_httpd.config.add("MDStoreDir md")
+    lone_httpd.restart()
+    assert (sandbox.domains(NAME) / "md.json").exists()
 
 
 @WHEN

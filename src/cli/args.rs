@@ -18,7 +18,10 @@ pub fn command() -> Command {
         .args([
             value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' store it"),
             value("cafile", 'C', "file").help("PEM file with roots to trust when talking to the ACME server"),
-            value("dir", 'd', "dir").help("Directory of the store; made if it is missing"),
+            value("dir", 'd', "dir").help(
+                "Directory of the store; made if it is missing. There is no default: it is what MDStoreDir says, and without \
+                 that /etc/apache2/md on Debian, /var/lib/httpd/md on Fedora and RHEL, md in ServerRoot elsewhere",
+            ),
             flag("json", 'j').help("Print one JSON document instead of lines"),
             value("proxy", 'p', "url").help("HTTP proxy to use"),
             counted("quiet", 'q').help("Tell less; may be repeated"),
@@ -42,11 +45,20 @@ pub fn command() -> Command {
                 "List managed domains",
                 "Only these, by the name of the managed domain or any name in it",
             ),
-            leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS).args([
-                value("challenge", 'c', "type").help("Use this type of challenge only, e.g. http-01"),
-                flag("force", 'f').help("Renew also what is not due"),
-                flag("reset", 'r').help("Forget what an earlier renewal has left"),
-            ]),
+            leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS)
+                .long_about(
+                    "Renew certificates that are due, and activate them, also where MDRenewMode is manual: what is missing or \
+                     incomplete, what is in its renew window, and what the authority wants to have renewed. It tells the serials \
+                     of what the server serves from its next (graceful) restart on, or at once with MDActivation live. It ends \
+                     at the first failure. A domain that is named and serves MDCertificateFile is one; what is not due is none.",
+                )
+                .args([
+                    value("challenge", 'c', "type").help("Use this type of challenge only, e.g. http-01"),
+                    flag("force", 'f').help(
+                        "Renew also what is not due, all types of key; what is staged is used if it is not served yet",
+                    ),
+                    flag("reset", 'r').help("Forget what an earlier renewal has left"),
+                ]),
             mixed(
                 leaf("revoke", "name", "Revoke the certificates of a managed domain", "The managed domain").arg(
                     value("reason", 'r', "reason").help(

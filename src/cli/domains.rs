@@ -6,8 +6,8 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window, plain_host};
-use crate::registry::{Advice, LiveSet, Vault, is_ca_gone, stored_domain, to_json};
+use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window, plain_host};
+use crate::registry::{Entry, LiveSet, Registry, Vault, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
 /// The only protocol there is.
@@ -34,8 +34,7 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);
     create(vault, &md)?;
-    let renew = is_due(session, &md, &live);
-    session.tell_domain(&md, Some(renew))
+    tell_saved(session, &md)
 }
 
 /// A domain with nothing but names and a CA.
@@ -84,10 +83,15 @@ fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
     Ok(names.iter().filter_map(|name| stored_domain(vault, name)).collect())
 }
 
-fn is_due(session: &Session, md: &ManagedDomain, live: &LiveSet) -> bool {
-    let now = session.clock.now();
-    let by_us = md.renew_mode != RenewMode::Manual && md.cert_files.is_empty();
-    by_us && (is_ca_gone(md) || live.renew_at(md.renew_window, &Advice::load(session.vault(), md), now) <= now)
+fn tell_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
+    let registry = session.domains(None)?;
+    let position = registry.entries.iter().position(|entry| entry.md.name == md.name);
+    session.tell_domain(md, position.map(|position| is_due(&registry, position)))
+}
+
+fn is_due(registry: &Registry, position: usize) -> bool {
+    let now = registry.clock.now();
+    registry.due_at(position, now).is_some_and(|due| due <= now)
 }
 
 /// `update name [aspect [value...]]`
@@ -112,8 +116,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr.clone_from(&live.state_descr);
     vault.save_json(Group::Domains, md.name.as_str(), &Aspect::MdJson, &md)?;
-    let renew = is_due(session, &md, &live);
-    session.tell_domain(&md, Some(renew))
+    tell_saved(session, &md)
 }
 
 fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), CliError> {
@@ -145,20 +148,27 @@ pub(super) fn set_ca(md: &mut ManagedDomain, url: &str) -> Result<(), CliError> 
 
 /// `list [name...]`
 pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let all = stored(session.vault())?;
-    let args = given.args();
+    let (registry, args) = (session.domains(None)?, given.args());
     if args.is_empty() {
-        return all.iter().try_for_each(|found| tell(session, found));
+        return (0..registry.entries.len()).try_for_each(|position| tell(session, &registry, position));
     }
     args.iter().try_for_each(|name| {
         let plain = plain_host(name);
-        let called = all.iter().find(|(md, _)| md.name.as_str().eq_ignore_ascii_case(&plain));
-        let found = called.or_else(|| all.iter().find(|(md, _)| md.covers(&plain)));
-        tell(session, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
+        let called = |entry: &Entry| entry.md.name.as_str().eq_ignore_ascii_case(&plain);
+        let found = registry.entries.iter().position(called).or_else(|| registry.index.covering(&plain));
+        tell(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
     })
 }
 
-fn tell(session: &mut Session, (md, live): &(ManagedDomain, LiveSet)) -> Result<(), CliError> {
-    let renew = is_due(session, md, live);
-    session.tell_domain(md, Some(renew))
+/// Prints the domain as it is stored, with what its certificates are worth.
+fn tell(session: &mut Session, registry: &Registry, position: usize) -> Result<(), CliError> {
+    let entry = &registry.entries[position];
+    let served = entry.served();
+    let md = ManagedDomain {
+        ca: Arc::clone(&entry.issued_by),
+        state: served.state.unwrap_or(State::Unknown),
+        state_descr: served.state_descr.clone(),
+        ..(*entry.md).clone()
+    };
+    session.tell_domain(&md, Some(is_due(registry, position)))
 }

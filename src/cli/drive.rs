@@ -4,27 +4,29 @@ use std::sync::Arc;
 
 use super::args::Given;
 use super::error::CliError;
-use super::output::Progress;
+use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
 use crate::clock::Clock;
 use crate::log::note;
-use crate::model::{ACME, State, Status, TAILSCALE, plain_host, time};
-use crate::registry::{Activation, Begun, Ended, Registry, Renewal, claimed_elsewhere, reset};
+use crate::model::{ACME, ManagedDomain, State, Status, TAILSCALE, plain_host, time};
+use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
 
-/// How a domain is renewed.
+/// How domains are renewed.
 struct Way {
     force: bool,
     reset: bool,
+    /// They were asked for by their names, so that what is not done is a failure.
+    named: bool,
+    advisor: Advisor,
 }
 
 /// `drive [-c type] [-f] [-r] [name...]`
 pub fn drive(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let (vault, clock) = (Arc::clone(session.vault()), Arc::clone(&session.clock));
-    let reach = session.files().load_reachability();
-    let registry = Arc::new(Registry::stored(vault, clock, reach, given.value("challenge"))?);
-    let way = Way { force: given.flag("force"), reset: given.flag("reset") };
-    chosen(&registry, &given.args())?.into_iter().try_for_each(|position| one(session, &registry, position, &way))
+    let (registry, names) = (session.domains(given.value("challenge"))?, given.args());
+    let advisor = Advisor::default();
+    let way = Way { force: given.flag("force"), reset: given.flag("reset"), named: !names.is_empty(), advisor };
+    chosen(&registry, &names)?.into_iter().try_for_each(|position| one(session, &registry, position, &way))
 }
 
 /// Positions of the domains that are named, or of all.
@@ -43,36 +45,16 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
 fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) -> Result<(), CliError> {
     // What is live is newer than what is in domains/.
     registry.bundles.learn(position);
-    let entry = &registry.entries[position];
-    let (md, now) = (&entry.md, registry.clock.now());
-    let refused = |status, text| Err(CliError::Refused { status, text });
+    let md = &registry.entries[position].md;
     if md.state == State::Error {
         let why = md.state_descr.as_deref().unwrap_or("a file cannot be read");
         return refused(Status::GENERAL, format!("{}: in error state, {why}", md.name));
     }
-    match registry.due_at(position, now) {
-        _ if way.force => {}
-        None => {
-            note!(Info, "{}: is not renewed by mod_md, use -f to do it all the same", md.name);
-            return Ok(());
-        }
-        Some(due) if due > now => {
-            note!(Info, "{}: not due before {}", md.name, time::format_gmt(due));
-            return Ok(());
-        }
-        Some(_) => {}
+    if !(way.force || is_due(session, registry, position, way)?) {
+        return Ok(());
     }
-    if md.ca_url().is_none() {
-        return refused(
-            Status::NOT_FOUND,
-            format!("{0}: is missing MDCertificateAuthority; 'a2md update {0} ca <url>' sets it", md.name),
-        );
-    }
-    if let Some(proto) = md.ca.proto.as_deref().filter(|proto| !proto.eq_ignore_ascii_case(ACME) && *proto != TAILSCALE)
-    {
-        return refused(Status::INVALID, format!("{}: Unknown CA protocol: {proto}", md.name));
-    }
-    let asked = registry.retry_after(position, now).filter(|_| !way.force);
+    refuse_unusable_ca(md)?;
+    let asked = registry.retry_after(position, registry.clock.now()).filter(|_| !way.force);
     if let Some(at) = asked {
         let at = time::format_gmt(at);
         return refused(
@@ -83,15 +65,13 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     if way.reset {
         reset(&registry.vault, md)?;
     }
-    obtain(session, registry, position)?;
+    if !obtain(session, registry, position, way.force)? {
+        note!(Info, "{}: another process has renewed it meanwhile, nothing is ordered", md.name);
+        return Ok(());
+    }
     match registry.activate(position)? {
         Activation::Activated => {
-            let when = if registry.bundles.is_live(position) && !md.must_staple {
-                "within seconds, as MDActivation is 'live'"
-            } else {
-                "after its next (graceful) restart"
-            };
-            note!(Info, "{}: the new certificates are active; a running server uses them {when}", md.name);
+            tell_active(registry, position);
             note!(Trace1, "complete.");
             Ok(())
         }
@@ -102,19 +82,82 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     }
 }
 
-/// Brings everything that is needed to staging.
-fn obtain(session: &Session, registry: &Arc<Registry>, position: usize) -> Result<(), CliError> {
+fn refused<T>(status: Status, text: String) -> Result<T, CliError> {
+    Err(CliError::Refused { status, text })
+}
+
+/// Whether a domain is to be renewed now. Why it is not is told, and is a failure where nothing ever is obtained for it.
+fn is_due(session: &Session, registry: &Registry, position: usize, way: &Way) -> Result<bool, CliError> {
+    let (md, now) = (&registry.entries[position].md, registry.clock.now());
+    registry.ask_ca(position, &way.advisor, &session.client(Some(md)));
+    match registry.due_at(position, now) {
+        None => {
+            let name = &md.name;
+            let text = format!(
+                "{name}: is not renewed by mod_md, as MDCertificateFile is served, use -f to do it all the same"
+            );
+            if way.named {
+                return refused(Status::INVALID, text);
+            }
+            note!(Info, "{text}");
+            Ok(false)
+        }
+        Some(due) if due > now => {
+            note!(Info, "{}: not due before {}", md.name, time::format_gmt(due));
+            Ok(false)
+        }
+        Some(_) => Ok(true),
+    }
+}
+
+fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
+    if md.ca_url().is_none() {
+        return refused(
+            Status::NOT_FOUND,
+            format!("{0}: is missing MDCertificateAuthority; 'a2md update {0} ca <url>' sets it", md.name),
+        );
+    }
+    let is_known = |proto: &str| proto.eq_ignore_ascii_case(ACME) || proto == TAILSCALE;
+    match md.ca.proto.as_deref().filter(|proto| !is_known(proto)) {
+        Some(proto) => refused(Status::INVALID, format!("{}: Unknown CA protocol: {proto}", md.name)),
+        None => Ok(()),
+    }
+}
+
+/// Brings everything that is needed to staging; `false` if nothing is needed any more.
+fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
     let md = &registry.entries[position].md;
-    match registry.begin(position, session.client(Some(md)))? {
-        Begun::Complete | Begun::CompleteFrom(_) | Begun::NotDue | Begun::Denied => Ok(()),
+    match registry.begin(position, force, session.client(Some(md)))? {
+        Begun::NotDue => Ok(false),
+        Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(true),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {
             let result = run(&mut renewal, md.name.as_str(), &*registry.clock);
             let status = result.as_ref().map_or_else(AcmeError::status, |()| Status::OK);
             registry.close(renewal, result.map_or_else(Ended::Failed, |()| Ended::Done));
-            if status == Status::OK { Ok(()) } else { Err(CliError::Told(status)) }
+            if status == Status::OK { Ok(true) } else { Err(CliError::Told(status)) }
         }
     }
+}
+
+/// Tells which certificates a server serves for the domain, and from when on.
+fn tell_active(registry: &Registry, position: usize) {
+    let entry = &registry.entries[position];
+    let (md, live) = (&entry.md, entry.live_set());
+    let active: Vec<_> = md.key_specs().0.into_iter().zip(LiveSet::stored(&registry.vault, md).certificates).collect();
+    let certificates =
+        active.iter().filter_map(|(spec, own)| Some(output::certificate(spec.json_name(), own.as_ref()?)));
+    let certificates = certificates.collect::<Vec<_>>().join("; ");
+    let is_live = live.is_some_and(|live| {
+        let serial = |spec| live.pair(spec).map(|pair| pair.summary().serial_hex());
+        active.iter().all(|(spec, own)| own.as_ref().is_none_or(|own| serial(spec) == Some(own.serial_hex())))
+    });
+    let when = match (md.is_static(), is_live) {
+        (true, _) => "serves MDCertificateFile in their place",
+        (false, true) => "uses them within seconds, as MDActivation is 'live'",
+        (false, false) => "uses them after its next (graceful) restart",
+    };
+    note!(Info, "{}: the new certificates are active; a running server {when}: {certificates}", md.name);
 }
 
 fn run(renewal: &mut Renewal, name: &str, clock: &dyn Clock) -> Result<(), AcmeError> {

@@ -19,7 +19,7 @@ It failed, or lacks words that it needs. With \fB\-j\fR the document tells the r
 2
 Help was asked for, or an option is not understood.
 .SH FILES
-The store is a directory that belongs to root, with an item per domain or account in each of its groups: \fBdomains\fR has what the server serves, \fBlive\fR what it serves without a restart (\fBMDActivation live\fR), \fBstaging\fR renewals under way, \fBarchive\fR former certificates, \fBaccounts\fR the accounts at ACME servers, \fBchallenges\fR what they look for.
+The store is a directory that belongs to root, with an item per domain or account in each of its groups: \fBdomains\fR has what the server serves, \fBlive\fR what it serves without a restart (\fBMDActivation live\fR), \fBstaging\fR renewals under way, \fBarchive\fR former certificates, \fBaccounts\fR the accounts at ACME servers, \fBchallenges\fR what they look for. A server with mod_md answers for what is in \fBchallenges\fR under any host name, also where no \fBMDomain\fR is configured.
 .SH EXAMPLES
 Obtain a certificate for a server that runs and has an http host of that name:
 .PP

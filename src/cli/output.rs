@@ -9,8 +9,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::crypto::Summary;
 use crate::log::{self, Level, Record, Sink};
-use crate::model::{ManagedDomain, Status};
+use crate::model::{ManagedDomain, Status, Timestamp};
 
 /// Longest text of a result code in JSON.
 const DESCRIPTION: usize = 31;
@@ -63,6 +64,16 @@ fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> S
         (Status::OK, _) => format!("[{place}][ok] {text}"),
         _ => format!("[{place}][{}({})] {text}", status.0, cut(&status_text(status), REASON)),
     }
+}
+
+/// A certificate in a line.
+pub fn certificate(kind: &str, certificate: &Summary) -> String {
+    format!("{kind} serial {}, valid until {}", certificate.serial_hex(), show(certificate.validity().1))
+}
+
+/// A moment in a line, in UTC.
+pub fn show(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 fn level_name(level: Level) -> &'static str {

@@ -12,7 +12,7 @@ use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock};
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::model::{ManagedDomain, Status, VERSION};
-use crate::registry::Vault;
+use crate::registry::{Registry, Vault};
 use crate::store::{FileStore, Store};
 
 /// One run of the program.
@@ -72,6 +72,17 @@ impl Session {
     #[must_use]
     pub fn vault(&self) -> &Arc<Vault> {
         &self.opened().1
+    }
+
+    /// The domains of the store, with what is live. `only` is a type of challenge to use instead of those that are configured.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
+        let reach = self.files().load_reachability();
+        let registry = Registry::stored(Arc::clone(self.vault()), Arc::clone(&self.clock), reach, only)?;
+        registry.bundles.open(None);
+        Ok(Arc::new(registry))
     }
 
     fn opened(&self) -> &(Arc<FileStore>, Arc<Vault>) {

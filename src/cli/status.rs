@@ -1,18 +1,19 @@
 //! `status`: what is valid until when, what is due, and what failed and why.
 
-use std::sync::Arc;
-
 use super::args::Given;
 use super::drive::chosen;
 use super::error::CliError;
-use super::output;
+use super::output::{self, show};
 use super::session::Session;
 use crate::crypto::Summary;
-use crate::model::{Job, State, Timestamp};
+use crate::model::{Job, RenewMode, State, Timestamp};
 use crate::registry::{Activation, Place, Registry, activation_verdict};
 use crate::status::View;
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
+
+/// Said where the server does not do what is due.
+const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
 /// What is told of one domain: a row of the table, and sentences below it.
 struct Row {
@@ -22,9 +23,7 @@ struct Row {
 
 /// `status [name...]`
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let (vault, clock) = (Arc::clone(session.vault()), Arc::clone(&session.clock));
-    let registry = Registry::stored(vault, clock, session.files().load_reachability(), None)?;
-    registry.bundles.open(None);
+    let registry = session.domains(None)?;
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
@@ -55,6 +54,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
     notes.extend(view.entry.activation_warning());
     notes.extend(activation(&view));
+    notes.extend((md.renew_mode == RenewMode::Manual && !md.is_static()).then(|| BY_DRIVE.to_owned()));
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
 }
 
@@ -71,18 +71,14 @@ fn next_use(view: &View<'_>, now: Timestamp) -> String {
 /// What is live, staged, and there after a restart, where that is not for somebody else to cause.
 fn activation(view: &View<'_>) -> Vec<String> {
     let mut notes = Vec::new();
-    let serial = |kind: &str, certificate: &Summary| {
-        let until = show(certificate.validity().1);
-        format!("{kind} serial {}, valid until {until}", certificate.serial_hex())
-    };
     if let Some(set) = &view.live {
         let since = set.since.map(|at| format!(" since {}", show(at))).unwrap_or_default();
-        let certificates = set.pairs.iter().map(|(spec, pair)| serial(spec.json_name(), pair.summary()));
+        let certificates = set.pairs.iter().map(|(spec, pair)| output::certificate(spec.json_name(), pair.summary()));
         notes.extend(certificates.map(|certificate| format!("live{since}: {certificate}")));
     }
     if view.activation().is_some() {
         let certificate = |(kind, place, certificate): (String, Place, Summary)| {
-            format!("after a restart: {}, from {}/", serial(&kind, &certificate), place.name())
+            format!("after a restart: {}, from {}/", output::certificate(&kind, &certificate), place.name())
         };
         notes.extend(view.after_restart().into_iter().map(certificate));
     }
@@ -108,10 +104,6 @@ fn failure(job: &Job) -> String {
     format!("failed {times}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
 }
 
-fn show(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M").to_string()
-}
-
 /// The table, as wide as its widest cells.
 fn lines(rows: &[Row]) -> Vec<String> {
     let wide = |column: usize| {
@@ -133,6 +125,8 @@ fn lines(rows: &[Row]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::SignedDuration;
 
     use super::*;

@@ -72,6 +72,12 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
     Ok(bytes)
 }
 
+/// In 0..1; a half if there is no randomness to be had.
+#[must_use]
+pub fn random_fraction() -> f64 {
+    random_bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
+}
+
 /// The SHA-256 digest.
 ///
 /// # Errors

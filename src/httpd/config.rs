@@ -41,7 +41,7 @@ pub struct Main {
 pub struct Starting {
     /// Domains and hosts.
     pub setup: Setup,
-    /// Where mod_ssl finds its files; `None` where no domain is declared.
+    /// Where mod_ssl finds its files; `None` where a trial finds no store.
     pub store: Option<Arc<FileStore>>,
 }
 

@@ -10,7 +10,7 @@ use super::watchdog::{self, Failures, Occasion};
 use super::{process, threads};
 use crate::acme::{Counted, RequestCounts};
 use crate::cancel::Cancel;
-use crate::crypto::random_bytes;
+use crate::crypto::random_fraction;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::{Globals, ManagedDomain, VERSION};
@@ -33,7 +33,7 @@ pub fn register(
     let initial_delay = registry.globals.initial_delay.unsigned_abs();
     let clients = SharedClients { defaults: Route::of_all(&registry.globals), requests, by_route: Mutex::default() };
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
-    let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random));
+    let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random_fraction));
     let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };
     let callback = Box::new(move |on| tick(&renewals, on));
     watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
@@ -124,9 +124,4 @@ impl SharedClients {
             None => client,
         }
     }
-}
-
-/// In 0..1; a half if there is no randomness to be had.
-pub(super) fn random() -> f64 {
-    random_bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
 }

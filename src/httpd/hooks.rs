@@ -54,10 +54,10 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty() && !is_stapling(main))?;
-    if let Some(store) = store.as_ref().filter(|_| !(process::is_dry_run() || read_only)) {
-        occupy(main.process_pool()?, store, config.globals.store_locks.is_some());
+    if !(process::is_dry_run() || read_only) {
+        occupy(main.process_pool()?, &store, config.globals.store_locks.is_some());
     }
-    begin(main, declared, store, read_only)
+    begin(main, declared, Some(store), read_only)
 }
 
 /// The first phase of a start with what the configuration says, and the store if there is one.
@@ -324,16 +324,19 @@ fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
     }
 }
 
+/// Where `MDStoreDir` says, or where the C module keeps its store with this httpd.
 fn store_dir(pconf: Pool<'_>, config: &Main) -> Result<PathBuf, Stop> {
-    config.globals.store_dir.clone().or_else(|| process::server_path(pconf, "md")).ok_or(Stop)
+    let usual = || process::state_path(pconf, "md").or_else(|| process::server_path(pconf, "md"));
+    config.globals.store_dir.clone().or_else(usual).ok_or(Stop)
 }
 
-/// The store, and whether it can only be read. There is none where nothing needs it.
-fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Option<Arc<FileStore>>, bool), Stop> {
-    if unused {
-        return Ok((None, false));
-    }
+/// The store, and whether it can only be read. Where the server needs none, it is neither made nor opened: it is looked at for
+/// challenges of `a2md` only.
+fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileStore>, bool), Stop> {
     let dir = store_dir(pconf, config)?;
+    if unused {
+        return Ok((Arc::new(FileStore::read_only(&dir)), true));
+    }
     let opened = FileStore::open(&dir).map_err(|err| {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });
@@ -345,12 +348,12 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Option<Ar
         })
     });
     match prepared {
-        Ok(store) => Ok((Some(Arc::new(store)), false)),
+        Ok(store) => Ok((Arc::new(store), false)),
         Err(()) => {
             if !process::is_restart() {
                 return Err(Stop);
             }
-            Ok((Some(Arc::new(FileStore::read_only(&dir))), true))
+            Ok((Arc::new(FileStore::read_only(&dir)), true))
         }
     }
 }

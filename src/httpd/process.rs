@@ -1,6 +1,6 @@
 //! Facts about the running server process.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -113,6 +113,20 @@ pub fn base_version() -> &'static str {
 pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
     let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
+    // SAFETY: NULL or in the pool.
+    unsafe { text(raw) }.map(PathBuf::from)
+}
+
+/// A path in the directory for what servers keep, where the running httpd has one: the function is in httpd 2.5 and in Red Hat's
+/// 2.4. `None` in others.
+pub fn state_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
+    type StateDirRelative = unsafe extern "C" fn(*mut sys::apr_pool_t, *const c_char) -> *mut c_char;
+    // SAFETY: a C string; the symbol is looked up in what the process has loaded, and nothing is run.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"ap_state_dir_relative".as_ptr()) };
+    // SAFETY: NULL is `None`, and httpd declares the function of that name so.
+    let state_dir_relative = unsafe { std::mem::transmute::<*mut c_void, Option<StateDirRelative>>(found) }?;
+    // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
+    let raw = unsafe { state_dir_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
     // SAFETY: NULL or in the pool.
     unsafe { text(raw) }.map(PathBuf::from)
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::boundary::Null;
-use super::driver::{Route, random};
+use super::driver::Route;
 use super::hooks::Stop;
 use super::pool::Pool;
 use super::server::Server;
 use super::watchdog::{self, Failures, Occasion};
 use super::{shared, threads};
 use crate::cancel::Cancel;
+use crate::crypto::random_fraction;
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
@@ -77,7 +78,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     let ahead = route.clone();
     stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
     let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
-    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random));
+    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)

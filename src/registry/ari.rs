@@ -135,7 +135,7 @@ impl Suggestion {
 
 /// Asks CAs. Their directories are not read again for each domain.
 #[derive(Default)]
-pub(super) struct Advisor {
+pub struct Advisor {
     /// Until when to believe it, and where to ask; by directory.
     endpoints: Mutex<HashMap<String, (Timestamp, Option<String>)>>,
 }

@@ -65,7 +65,7 @@ use crate::store::{Aspect, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
-pub use ari::{Advice, Suggestion};
+pub use ari::{Advice, Advisor, Suggestion};
 pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
@@ -588,11 +588,20 @@ impl Setup {
         (entry, stored)
     }
 
-    /// Challenge data of names that no domain has is of no use.
+    /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
+    /// `a2md` is at work on.
     fn clean_up_challenges(&self) {
-        let names: HashSet<&str> = self.domains.iter().flat_map(|md| &md.domains).map(AsRef::as_ref).collect();
-        for name in items(&self.vault, Group::Challenges).iter().filter(|name| !names.contains(name.as_str())) {
-            if let Err(err) = self.vault.store().purge(Group::Challenges, name) {
+        let mut left = items(&self.vault, Group::Challenges);
+        if left.is_empty() {
+            return;
+        }
+        let mut unconfigured = items(&self.vault, Group::Staging);
+        self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
+        let begun = |name: &String| self.vault.load_json(Group::Staging, name, &Aspect::MdJson);
+        let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
+        self.domains.iter().chain(&begun).flat_map(|md| &md.domains).for_each(|name| _ = left.remove(name.as_str()));
+        for name in left {
+            if let Err(err) = self.vault.store().purge(Group::Challenges, &name) {
                 report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
@@ -710,14 +719,10 @@ impl Entry {
         if is_stored { self.own().into_owned().certificates } else { Vec::new() }
     }
 
-    /// Whether the CA is asked when to renew.
+    /// Whether the CA is asked when to renew, by whoever does that.
     fn asks_ca(&self) -> bool {
         let is_known = self.issuer().is_some() && (self.issued_by.account.is_some() || self.live_set().is_some());
-        self.renewable()
-            && self.md.ari_renewals
-            && !self.md.is_static()
-            && is_known
-            && self.own().certificates.iter().any(Option::is_some)
+        self.md.ari_renewals && !self.md.is_static() && is_known && self.own().certificates.iter().any(Option::is_some)
     }
 
     /// The directory URL of the CA that the certificates which are renewed came from.

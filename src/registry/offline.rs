@@ -13,15 +13,16 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::port_error;
 use super::{
-    Accounts, Advice, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
-    live, schedule, staged, suitable, turn,
+    Accounts, Advice, Advisor, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot,
+    Stapling, Vault, live, schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
+use crate::crypto::random_fraction;
 use crate::http::HttpClient;
 use crate::log::report;
-use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, RenewMode, State};
+use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
 /// The domain that the store has under `name`, with the state that its certificates have now; `None` if there is none
@@ -105,13 +106,22 @@ impl Registry {
         })
     }
 
-    /// When the domain at `position` is to be renewed, at the latest `now` if it lacks a certificate; `None` if this
-    /// module does not renew it.
+    /// When the domain at `position` is to be renewed, by the server or by somebody else (`MDRenewMode manual`), at the latest
+    /// `now` if it lacks a certificate; `None` if nothing is obtained for it, as the administrator's files are served.
     #[must_use]
     pub fn due_at(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
         let entry = &self.entries[position];
-        let by_us = entry.md.renew_mode != RenewMode::Manual && entry.md.cert_files.is_empty();
-        by_us.then(|| entry.renew_at(&Advice::load(&self.vault, &entry.md), now))
+        let is_obtained = !entry.md.is_static() || entry.kept_ready.is_some();
+        is_obtained.then(|| entry.renew_at(&Advice::load(&self.vault, &entry.md), now))
+    }
+
+    /// Asks the CA when to renew the domain at `position`, if it wants to be asked by now and the domain is not due anyway.
+    pub fn ask_ca(&self, position: usize, advisor: &Advisor, http: &Arc<dyn HttpClient>) {
+        let (entry, now) = (&self.entries[position], self.clock.now());
+        let advice = Advice::load(&self.vault, &entry.md);
+        if entry.asks_ca() && entry.renew_at(&advice, now) > now && advice.due(now) <= now {
+            advisor.ask(self, entry, http, random_fraction);
+        }
     }
 
     /// The report on the renewal of a domain.
@@ -127,16 +137,21 @@ impl Registry {
         Turn::read(&self.vault, md).next(md, self.globals.retry_failover, now)?.retry_after
     }
 
-    /// Begins to renew the domain at `position`, or goes on with what is staged. The rest is [`Renewal::step`] and
-    /// [`Registry::close`].
+    /// Begins to renew the domain at `position` if it is due, or with `force` in any case, or goes on with what is staged. The rest
+    /// is [`Renewal::step`] and [`Registry::close`].
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn begin(self: &Arc<Self>, position: usize, http: Arc<dyn HttpClient>) -> Result<Begun, PortError> {
+    pub fn begin(
+        self: &Arc<Self>,
+        position: usize,
+        force: bool,
+        http: Arc<dyn HttpClient>,
+    ) -> Result<Begun, PortError> {
         let entry = &self.entries[position];
         let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
         let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http, false, &Cancel::default())
+        Renewal::begin(position, entry, self, Arc::new(book), http, !force, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -236,6 +251,7 @@ mod tests {
     use super::*;
     use crate::acme::Outcome;
     use crate::crypto::Summary;
+    use crate::model::RenewMode;
     use crate::registry::world::{ACCOUNT, World};
     use crate::store::Store;
 
@@ -245,7 +261,7 @@ mod tests {
     }
 
     fn renew(world: &World, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {
-        let Begun::Renewal(mut renewal) = registry.begin(0, Arc::clone(&world.ca) as _).unwrap() else {
+        let Begun::Renewal(mut renewal) = registry.begin(0, false, Arc::clone(&world.ca) as _).unwrap() else {
             panic!("nothing to renew")
         };
         let result = loop {
@@ -357,18 +373,38 @@ mod tests {
     }
 
     #[test]
-    fn what_others_renew_is_not_due() {
-        let world = World::new(&["e.offline.test"]);
+    fn what_is_due_does_not_depend_on_who_renews_but_on_what_is_served() {
+        let name = "e.offline.test";
+        let world = World::new(&[name]);
         drop(world.start(false));
-        for change in [
-            |md: &mut ManagedDomain| md.renew_mode = RenewMode::Manual,
-            |md: &mut ManagedDomain| md.cert_files = vec!["x".into()],
-        ] {
-            let (mut md, _) = stored_domain(&world.vault, "e.offline.test").unwrap();
-            change(&mut md);
-            world.vault.save_json(Group::Domains, "e.offline.test", &Aspect::MdJson, &md).unwrap();
+        let due = |mode, cert_files: &[&str]| {
+            let (mut md, _) = stored_domain(&world.vault, name).unwrap();
+            md.renew_mode = mode;
+            md.cert_files = cert_files.iter().map(ToString::to_string).collect();
+            world.vault.save_json(Group::Domains, name, &Aspect::MdJson, &md).unwrap();
             let registry = registry(&world, None);
-            assert_eq!(registry.due_at(0, registry.clock.now()), None);
+            registry.due_at(0, registry.clock.now()).map(|at| at <= registry.clock.now())
+        };
+        for (mode, files, expected) in [
+            (RenewMode::Auto, &[][..], Some(true)),
+            (RenewMode::Manual, &[], Some(true)),
+            (RenewMode::Manual, &["x"], None),
+            (RenewMode::Auto, &["x"], None),
+            (RenewMode::Always, &["x"], Some(true)),
+        ] {
+            assert_eq!(due(mode, files), expected, "{mode:?} {files:?}");
         }
+    }
+
+    #[test]
+    fn a_set_that_is_served_is_no_renewal_that_was_forced() {
+        let mut world = World::new(&["g.offline.test"]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(world.run(true));
+        let beside = registry(&world, None);
+        beside.bundles.learn(0);
+        let begin = |force| beside.begin(0, force, Arc::clone(&world.ca) as _).unwrap();
+        assert!(matches!(begin(false), Begun::Complete), "it is served, and staged still");
+        assert!(matches!(begin(true), Begun::Renewal(_)));
     }
 }

@@ -91,7 +91,8 @@ pub enum Ended {
 
 impl Renewal {
     /// Begins, or goes on with what is staged. Commands end when `cancel` says so. With `only_if_due` nothing begins where
-    /// somebody else has renewed the domain since it came due.
+    /// somebody else has renewed the domain since it came due. Without it all types of key are renewed, and what is staged counts
+    /// only if it is not served yet.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -128,10 +129,10 @@ impl Renewal {
             return Ok(Begun::NotDue);
         }
         journal.open()?;
-        let keys = entry.keys_to_renew(&advice, now);
+        let keys = if only_if_due { entry.keys_to_renew(&advice, now) } else { md.key_specs().0 };
         let is_finished = journal.job.finished;
         let is_live = is_finished && entry.is_live(&staged::leaves(&registry.vault, &md));
-        if is_live && entry.renew_at(&advice, now) <= now {
+        if is_live && (!only_if_due || entry.renew_at(&advice, now) <= now) {
             // As after an activation.
             journal.start_over()?;
             journal.job = Job::new(md.name.as_str());

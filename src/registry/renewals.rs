@@ -213,7 +213,7 @@ impl Renewals {
             let (ca, look) = self.next_look(entry, &turn, due, now);
             let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
-            let ask = (due > now && entry.asks_ca())
+            let ask = (due > now && entry.renewable() && entry.asks_ca())
                 .then(|| advice.due(now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.cas.entry(ca).or_default();
