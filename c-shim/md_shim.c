@@ -189,6 +189,38 @@ int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers)
     return is_used;
 }
 
+void md_shim_ssl_clear_pairs(SSL *ssl)
+{
+    SSL_certs_clear(ssl);
+}
+
+size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room)
+{
+    X509 *current = SSL_CTX_get0_certificate(context);
+    long which = SSL_CERT_SET_FIRST;
+    size_t count;
+
+    for (count = 0; count < room && SSL_CTX_set_current_cert(context, which) == 1; ++count, which = SSL_CERT_SET_NEXT) {
+        STACK_OF(X509) *issuers = NULL;
+
+        SSL_CTX_get0_chain_certs(context, &issuers);
+        pairs[count].leaf = SSL_CTX_get0_certificate(context);
+        pairs[count].key = SSL_CTX_get0_privatekey(context);
+        pairs[count].issuers = issuers;
+    }
+    if (current) {
+        SSL_CTX_select_current_cert(context, current);
+    }
+    return count;
+}
+
+size_t md_shim_leaf_der(const void *leaf, unsigned char *der, size_t room)
+{
+    const int length = i2d_X509(leaf, NULL);
+
+    return length > 0 && (size_t)length <= room && i2d_X509(leaf, &der) == length ? (size_t)length : 0;
+}
+
 static int not_resumable(SSL *ssl, int is_forward_secure)
 {
     (void)ssl;

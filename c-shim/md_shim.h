@@ -81,6 +81,7 @@ md_rs_ocsp_response_fn md_rs_ocsp_response;
 md_rs_init_server_fn md_rs_init_server;
 md_rs_status_request_fn md_rs_status_request;
 md_rs_certify_fn md_rs_certify;
+md_rs_certify_fn md_rs_certify_beside;
 md_rs_monitor_fn md_rs_monitor;
 md_rs_test_config_fn md_rs_test_config;
 md_rs_watchdog_fn md_rs_watchdog;
@@ -146,6 +147,20 @@ int md_shim_pair_share_key(void *leaf, void *key);
 /* Has a handshake use an X509, an EVP_PKEY and a STACK_OF(X509) in place of others of that type of key; 0 if it cannot, and
  * those stay. The EVP_PKEY is NULL if the X509 shares it. */
 int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers);
+/* Takes all certificates out of a handshake. */
+void md_shim_ssl_clear_pairs(SSL *ssl);
+
+/* An X509, its EVP_PKEY and a STACK_OF(X509) or NULL. They belong to the context that they are in. */
+typedef struct {
+    void *leaf;
+    void *key;
+    void *issuers;
+} md_pair;
+
+/* The certificates of a context, one of each type of key, `room` at most; how many there are. */
+size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room);
+/* The X509 in DER; its length, or 0 if it cannot be written or is longer than `room`. */
+size_t md_shim_leaf_der(const void *leaf, unsigned char *der, size_t room);
 /* Sees to it that nobody resumes the session that a handshake begins. */
 void md_shim_ssl_forget_session(SSL *ssl);
 /* The connection of a handshake, as mod_ssl keeps it. */

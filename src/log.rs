@@ -188,7 +188,7 @@ messages! {
     MD0003 Warning "threads did not end in time, the child exits without them"
     MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
     MD0006 Warning "a managed domain has names that no public CA takes"
-    MD0007 Warning "a host serves a certificate of its own in place of its managed domain's"
+    MD0007 Notice "a host of a managed domain has certificate files of its own"
     MD0008 Warning "another running server uses the same store"
     MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
     MD0016 Warning "a CA failed too often, the next attempt is at another one"

@@ -440,26 +440,23 @@ def test_required_https_without_a_tls_host_is_said(lone_httpd: Httpd) -> None:
     assert httpd.sandbox.md_json("a.example.org")["require-https"] == "temporary"
 
 
-def test_a_configured_certificate_is_served_until_it_is_taken_away(
-    httpd: Httpd, pebble: Pebble, pki: Pki
-) -> None:
+def test_a_certificate_of_the_host_is_served_until_its_domain_has_one(httpd: Httpd, pebble: Pebble, pki: Pki) -> None:
     leaf = pki.ca("own").leaf("a.example.org")
     own = [f"SSLCertificateFile {leaf.cert_file}", f"SSLCertificateKeyFile {leaf.key_file}"]
-    httpd.config.md("a.example.org").http("a.example.org").https("a.example.org", *own)
-    httpd.log.expects("MD0007")
+    httpd.config.add("MDPrivateKeys secp256r1").md("a.example.org").http("a.example.org").https("a.example.org", *own)
     httpd.start()
     assert httpd.served("a.example.org").leaf.serial == leaf.certificate.serial
     assert httpd.get("https://a.example.org/").status == 200
     [line] = httpd.log.find("MD0007")
     assert "remove SSLCertificateFile" in line.text
     httpd.obtain("a.example.org")
-    # It is there, and still the other one is what the administrator wants.
-    assert httpd.served("a.example.org").leaf.serial == leaf.certificate.serial
+    served = httpd.served("a.example.org", ca=pebble.root)
+    assert served.verified
     assert httpd.log.count("MD0007") == 2
     orders = len(pebble.requests("/order-plz"))
-    httpd.config.clear().md("a.example.org").http("a.example.org").https("a.example.org")
+    httpd.config.clear().add("MDPrivateKeys secp256r1").md("a.example.org").http("a.example.org").https("a.example.org")
     httpd.graceful()
-    assert httpd.served("a.example.org", ca=pebble.root).verified
+    assert httpd.served("a.example.org").leaf == served.leaf
     assert httpd.log.count("MD0007") == 2
     assert len(pebble.requests("/order-plz")) == orders
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::boundary::Null;
+use super::own_files::OwnFiles;
 use super::self_restart::SelfRestart;
 use crate::acme::RequestCounts;
 use crate::model::directive::Target;
@@ -43,6 +44,8 @@ pub struct Starting {
     pub setup: Setup,
     /// Where mod_ssl finds its files; `None` where a trial finds no store.
     pub store: Option<Arc<FileStore>>,
+    /// Hosts of domains that have files of their own.
+    pub own_files: Vec<OwnFiles>,
 }
 
 /// What the start found out about one server. Written in post_config by the parent's only thread.
@@ -53,6 +56,7 @@ pub struct HostState {
     placeholder: AtomicBool,
     stapled: AtomicBool,
     managed: AtomicBool,
+    own_files: AtomicBool,
 }
 
 /// Values that a server has for itself.
@@ -162,12 +166,23 @@ impl HostState {
         self.placeholder.store(true, Ordering::Relaxed);
     }
 
-    /// The host has got the certificates of its domain from the store, or a placeholder for them.
+    /// The host has certificates from the configuration, beside those of its domain.
+    pub fn set_own_files(&self) {
+        self.own_files.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has certificates from the configuration, beside those of its domain.
+    #[must_use]
+    pub fn has_own_files(&self) -> bool {
+        self.own_files.load(Ordering::Relaxed)
+    }
+
+    /// The host has got the certificates of its domain from the store, or waits for them.
     pub fn set_managed(&self) {
         self.managed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its certificates are those of its domain in the store, or a placeholder for them.
+    /// Whether its certificates are those of its domain in the store, or something else until there are some.
     #[must_use]
     pub fn is_managed(&self) -> bool {
         self.managed.load(Ordering::Relaxed)

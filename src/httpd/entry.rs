@@ -1,6 +1,6 @@
 //! The functions that httpd calls: each checks what it was given, calls one function of `hooks` and translates the result.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::config::ServerConfig;
 use super::hooks::{self, CertificateFiles, Stop};
 use super::pool::{Pool, text};
 use super::request::{Answer, Connection, Request};
-use super::server::{Server, strings};
+use super::server::{Server, elements, strings};
 use super::{alpn, live, log, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
 
@@ -273,16 +273,19 @@ unsafe fn add_files(
     server: *mut sys::server_rec,
     certs: *mut sys::apr_array_header_t,
     keys: *mut sys::apr_array_header_t,
-    find: fn(Server<'_>, bool) -> Vec<CertificateFiles>,
+    find: fn(Server<'_>, &[String]) -> Vec<CertificateFiles>,
 ) -> c_int {
     guard(hook, sys::DECLINED, || {
         // SAFETY: a server of the configuration being set up.
         let server = unsafe { Server::from_raw(server) }?;
         let certs = present(certs, "array of certificates")?.as_ptr();
         let keys = present(keys, "array of keys")?.as_ptr();
-        // SAFETY: a live array, as the hook's documentation says.
-        let has_others = unsafe { (*certs).nelts } > 0;
-        let files = find(server, has_others);
+        // SAFETY: a live array of C strings, as the hook's documentation says.
+        let files = find(server, &unsafe { paths(certs) });
+        if !files.is_empty() {
+            // SAFETY: as above, for both.
+            unsafe { align(certs, keys) }?;
+        }
         for pair in &files {
             // SAFETY: a live array of `const char *`, as the hook's documentation says.
             unsafe { push(certs, &pair.chain) }?;
@@ -371,6 +374,33 @@ unsafe extern "C" fn md_rs_answer_challenge(
     })
 }
 
+/// What the configuration has in an array, for messages.
+///
+/// # Safety
+/// `array` is a live APR array of C strings.
+unsafe fn paths(array: *const sys::apr_array_header_t) -> Vec<String> {
+    // SAFETY: the caller's promise.
+    let items = unsafe { elements(array) };
+    // SAFETY: as above.
+    items.iter().map(|item| unsafe { CStr::from_ptr(*item) }.to_string_lossy().into_owned()).collect()
+}
+
+/// Lets what is added to both arrays be a pair. mod_ssl goes by the position: where it finds no key it takes the file of the
+/// certificate for both, and keys without a certificate are not used.
+///
+/// # Safety
+/// The arrays are live ones of C strings, and different.
+unsafe fn align(certs: *mut sys::apr_array_header_t, keys: *mut sys::apr_array_header_t) -> Result<(), Null> {
+    // SAFETY: the caller's promise; nothing is added to this one here.
+    let files = unsafe { elements(certs) };
+    // SAFETY: the caller's promise.
+    let known = unsafe { elements(keys) }.len().min(files.len());
+    // SAFETY: as above; so many are there, and nobody refers to them here.
+    unsafe { (*keys).nelts = known as c_int };
+    // SAFETY: as above; the strings live as long as one array, which is as long as the other.
+    files[known..].iter().try_for_each(|file| unsafe { push_raw(keys, *file) })
+}
+
 /// # Safety
 /// `array` is a live APR array of `const char *`.
 unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), Null> {
@@ -378,7 +408,13 @@ unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), N
     let pool = unsafe { (*array).pool };
     // SAFETY: the array's own pool: the string lives as long as the array.
     let pool = unsafe { Pool::from_raw(pool) }?;
-    let path = pool.string(path.as_os_str().as_bytes()).as_ptr();
+    // SAFETY: the caller's promise.
+    unsafe { push_raw(array, pool.string(path.as_os_str().as_bytes()).as_ptr()) }
+}
+
+/// # Safety
+/// `array` is a live APR array of `const char *`, and `path` lives as long.
+unsafe fn push_raw(array: *mut sys::apr_array_header_t, path: *const c_char) -> Result<(), Null> {
     // SAFETY: the caller's promise.
     let slot = present(unsafe { sys::apr_array_push(array) }.cast::<*const c_char>(), "element of an array")?;
     // SAFETY: APR returns room for one element, that is one pointer.

@@ -8,10 +8,13 @@ use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
 use super::live::{self, Certify};
+use super::own_files::{self, Beside};
 use super::pool::{Pool, text};
 use super::request::Connection;
 use super::server::Server;
 use super::stapling;
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::{Certificate, TlsPointers};
 use crate::registry::{Served, Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
@@ -20,6 +23,7 @@ const _: sys::md_rs_ocsp_response_fn = Some(md_rs_ocsp_response);
 const _: sys::md_rs_init_server_fn = Some(md_rs_init_server);
 const _: sys::md_rs_status_request_fn = Some(md_rs_status_request);
 const _: sys::md_rs_certify_fn = Some(md_rs_certify);
+const _: sys::md_rs_certify_fn = Some(md_rs_certify_beside);
 
 /// What a callback for status requests tells OpenSSL: a response is set, or there is none.
 const STAPLED: c_int = 0;
@@ -27,6 +31,12 @@ const NOTHING: c_int = 3;
 
 /// What a callback for certificates tells OpenSSL: the handshake goes on.
 const GO_ON: c_int = 1;
+
+/// More types of key than OpenSSL has.
+const MOST_PAIRS: usize = 32;
+
+/// No certificate is longer, in bytes.
+const LONGEST_LEAF: usize = 1 << 16;
 
 /// A TLS host whose status requests come to us.
 struct StatusRequests {
@@ -99,13 +109,22 @@ unsafe extern "C" fn md_rs_init_server(
         let (raw, context) = (present(server, "server")?, present(context, "TLS settings")?.as_ptr());
         // SAFETY: a server of the configuration being set up.
         let server = unsafe { Server::from_raw(server) }?;
+        // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
+        let pool = unsafe { Pool::from_raw(pool) }?;
         if stapling::init_host(server)? {
-            // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
-            let pool = unsafe { Pool::from_raw(pool) }?;
             // SAFETY: the live context of the host, which is gone before the pool and the server.
             unsafe { take_status_requests(raw, pool, context) };
         }
-        if live::init_host(server)? {
+        let goes_live = live::init_host(server)?;
+        if server.config()?.host.has_own_files() {
+            // SAFETY: as above.
+            let pairs = unsafe { pairs(context) };
+            if let Some(beside) = own_files::init_host(server, raw, pairs, goes_live)? {
+                let data = pool.keep_raw(beside).cast();
+                // SAFETY: as above; the data lives as long as the context is used.
+                unsafe { sys::md_shim_context_set_certify(context, Some(md_rs_certify_beside), data) };
+            }
+        } else if goes_live {
             // SAFETY: as above; the server is the data of the callback.
             unsafe { sys::md_shim_context_set_certify(context, Some(md_rs_certify), raw.as_ptr().cast()) };
         }
@@ -155,6 +174,77 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
     })
 }
 
+/// A handshake of a host that has certificate files of its own is about to choose a certificate: of its domain's, and of the
+/// files that are good for a type of key that the domain has not. After a panic it has those of the start.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
+    guard("certify_beside", GO_ON, || {
+        let beside = present(data.cast::<Beside>(), "data of the callback for certificates")?;
+        // SAFETY: set in `md_rs_init_server`, and in its pool as long as there are handshakes. Shared access only.
+        let beside = unsafe { beside.as_ref() };
+        // SAFETY: a server of the same configuration.
+        let server = unsafe { Server::from_raw(beside.host.as_ptr()) }?;
+        let ssl = present(ssl, "TLS state")?.as_ptr();
+        // SAFETY: the TLS state of a handshake, in its thread.
+        if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
+            return Ok(GO_ON);
+        }
+        let set = match live::certify(server)? {
+            Certify::Set(set) => Some(set),
+            _ if beside.managed.is_empty() => return Ok(GO_ON),
+            _ => None,
+        };
+        // SAFETY: as above; the pairs are in the host's context, which outlives its handshakes.
+        let is_used = unsafe { use_in_layers(ssl, beside.good_at(SystemClock.now()), beside, set.as_deref()) };
+        if let (Some(set), false) = (&set, is_used) {
+            live::is_refused(server, set)?;
+            if beside.managed.is_empty() {
+                // SAFETY: as above.
+                unsafe { use_in_layers(ssl, beside.all_own(), beside, Some(set)) };
+            }
+        }
+        Ok(GO_ON)
+    })
+}
+
+/// Has the handshake use these certificates: for one type of key those of the host's files give way to those of its domain, and
+/// those of the start to the set that is live. `false` if OpenSSL does not take all.
+///
+/// # Safety
+/// `ssl` is the state of a handshake that this thread is in, and the pairs are live.
+unsafe fn use_in_layers(
+    ssl: *mut sys::SSL,
+    own: impl Iterator<Item = TlsPointers>,
+    beside: &Beside,
+    set: Option<&Served>,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { sys::md_shim_ssl_clear_pairs(ssl) };
+    // SAFETY: as above.
+    let is_base_used = unsafe { use_pairs(ssl, own.chain(beside.managed.iter().copied())) };
+    // SAFETY: as above.
+    set.is_none_or(|set| unsafe { use_set(ssl, set) }) && is_base_used
+}
+
+/// The certificates that mod_ssl has set up for a host; `None` where one cannot be read.
+///
+/// # Safety
+/// `context` is live, and nobody makes handshakes of it yet.
+unsafe fn pairs(context: *mut sys::SSL_CTX) -> Vec<(TlsPointers, Option<Certificate>)> {
+    const NONE: sys::md_pair = sys::md_pair { leaf: ptr::null_mut(), key: ptr::null_mut(), issuers: ptr::null_mut() };
+    let mut pairs = [NONE; MOST_PAIRS];
+    // SAFETY: the caller's promise, and room for so many.
+    let count = unsafe { sys::md_shim_context_pairs(context, pairs.as_mut_ptr(), pairs.len()) };
+    let mut der = vec![0; LONGEST_LEAF];
+    let read = |sys::md_pair { leaf, key, issuers }: &sys::md_pair| {
+        // SAFETY: a certificate of the context, and room for so many bytes.
+        let length = unsafe { sys::md_shim_leaf_der(*leaf, der.as_mut_ptr(), der.len()) };
+        let pointers = TlsPointers { leaf: *leaf, key: *key, issuers: *issuers };
+        (pointers, Certificate::from_der(&der[..length]).ok())
+    };
+    pairs[..count].iter().map(read).collect()
+}
+
 /// Has the handshake use these certificates in place of those that the host has had since its start. They are of the same types
 /// of key, so that each takes the place of one; where there is none, or OpenSSL does not take one, what it had stays. `false` if
 /// that happens: the host may want longer keys than others (`@SECLEVEL` in `SSLCipherSuite`).
@@ -162,8 +252,17 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
 /// # Safety
 /// `ssl` is the state of a handshake that this thread is in.
 unsafe fn use_set(ssl: *mut sys::SSL, set: &Served) -> bool {
-    let refused = set.pairs.iter().map(|(_, pair)| pair.pointers()).filter(|pointers| {
-        // SAFETY: the caller's promise; live objects, of which OpenSSL takes references of its own.
+    // SAFETY: the caller's promise, and the pairs live as long as the set.
+    unsafe { use_pairs(ssl, set.pairs.iter().map(|(_, pair)| pair.pointers())) }
+}
+
+/// `false` if OpenSSL does not take one of them.
+///
+/// # Safety
+/// `ssl` is the state of a handshake that this thread is in, and the pairs are live.
+unsafe fn use_pairs(ssl: *mut sys::SSL, pairs: impl Iterator<Item = TlsPointers>) -> bool {
+    let refused = pairs.filter(|pointers| {
+        // SAFETY: the caller's promise; OpenSSL takes references of its own.
         unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) == 0 }
     });
     refused.count() == 0

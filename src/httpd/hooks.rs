@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::boundary::Null;
 use super::config::{Main, ServerConfig, Starting};
+use super::own_files::OwnFiles;
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
-use super::{answers, commands, driver, https, live, process, self_restart, shared, stapling};
+use super::{answers, commands, driver, https, live, own_files, process, self_restart, shared, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -81,17 +82,18 @@ fn begin(
         None => Arc::new(MemoryStore::new()),
     };
     let setup = Setup::begin(start, Arc::new(Vault::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
-    *config.starting() = Some(Starting { setup, store });
+    *config.starting() = Some(Starting { setup, store, own_files: Vec::new() });
     Ok(())
 }
 
 /// After the TLS modules asked for certificates, before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     let config = main.config()?.main()?;
-    let Some(Starting { setup, store }) = config.starting().take() else { return Ok(()) };
+    let Some(Starting { setup, store, own_files }) = config.starting().take() else { return Ok(()) };
     if process::is_dry_run() {
         return Ok(());
     }
+    own_files::tell(&own_files);
     let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
@@ -186,26 +188,27 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// The certificates of a host that uses TLS; none leaves it to others, and so it is where the configuration has a
-/// certificate already (`has_others`): who put it there wants it to be served.
-pub fn certificate_files(server: Server<'_>, has_others: bool) -> Vec<CertificateFiles> {
-    offer(server, has_others).unwrap_or_default()
+/// The certificates of a host that uses TLS; none leaves it to others, and to those of the configuration, which has these
+/// files for it.
+pub fn certificate_files(server: Server<'_>, own: &[String]) -> Vec<CertificateFiles> {
+    offer(server, own).unwrap_or_default()
 }
 
-fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, Stop> {
+fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Stop> {
     let host = &server.config()?.host;
     host.set_tls();
-    let starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, store: Some(store) }) = &*starting else {
+    let mut starting = server.main()?.config()?.main()?.starting();
+    let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
         return Ok(Vec::new());
     };
     let Some(md) = setup.domain_of(host.position()) else { return Ok(Vec::new()) };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
     let usable = setup.usable(md);
-    if has_others {
-        tell_of_others(name, md, !usable.is_empty());
-        return Ok(Vec::new());
+    if !own.is_empty() {
+        report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
+        host.set_own_files();
+        own_files.push(OwnFiles::new(host.position(), name, own, md));
     }
     if md.is_static() && !(usable.is_empty() && process::is_restart()) {
         report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
@@ -218,26 +221,14 @@ fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, 
         host.set_managed();
         return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
     }
+    host.set_managed();
+    if host.has_own_files() {
+        return Ok(Vec::new());
+    }
     setup.ensure_placeholder(md).map_err(|_| Stop)?;
     host.set_placeholder();
-    host.set_managed();
     report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
     files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
-}
-
-/// A certificate of the configuration stays until the administrator takes it away. Said once per start.
-fn tell_of_others(name: &str, md: &ManagedDomain, has_certificate: bool) {
-    report!(AH10084, "{name}: has other certificates configured, those of Managed Domain {} are not used", md.name);
-    if process::is_dry_run() {
-        return;
-    }
-    let when = if has_certificate { "which has one" } else { "once that has one (AH10059)" };
-    report!(
-        MD0007,
-        "{name}: the certificate of SSLCertificateFile is served; remove SSLCertificateFile and SSLCertificateKeyFile from \
-         this host, and restart gracefully, for the certificate of Managed Domain {}, {when}",
-        md.name
-    );
 }
 
 /// The administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running

@@ -27,6 +27,7 @@ pub mod hooks;
 mod https;
 pub mod live;
 pub mod log;
+pub mod own_files;
 pub mod pool;
 pub mod process;
 pub mod request;

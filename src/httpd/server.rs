@@ -205,12 +205,18 @@ pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
 pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = &'a str> {
     // SAFETY: the caller's promise.
-    let array = unsafe { array.as_ref() }.filter(|array| array.nelts > 0);
-    let items: &'a [*const c_char] = match array {
+    unsafe { elements(array) }.iter().filter_map(|item| unsafe { text(*item) })
+}
+
+/// The strings of an array as they are.
+///
+/// # Safety
+/// `array` is NULL or an array of C strings that stays unchanged for `'a`.
+pub(super) unsafe fn elements<'a>(array: *const sys::apr_array_header_t) -> &'a [*const c_char] {
+    // SAFETY: the caller's promise.
+    match unsafe { array.as_ref() }.filter(|array| array.nelts > 0) {
         // SAFETY: `elts` holds `nelts` pointers, aligned by APR's allocator.
         Some(array) => unsafe { slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize) },
         None => &[],
-    };
-    // SAFETY: the caller's promise.
-    items.iter().filter_map(|item| unsafe { text(*item) })
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::index::DomainIndex;
+use crate::crypto::Certificate;
 use crate::log::report;
 use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode, RenewMode};
 
@@ -38,6 +39,13 @@ impl Host {
         self.aliases.iter().chain(&self.server_name).any(named)
             || self.server_name.as_ref().is_some_and(|own| name.covers(own))
             || self.wild_aliases.iter().any(|pattern| glob(pattern, name.as_str()))
+    }
+
+    /// Whether a certificate is for one of its names.
+    pub(super) fn is_named_in(&self, leaf: &Certificate) -> bool {
+        let mut names = self.server_name.iter().chain(&self.aliases).filter_map(|name| DomainName::parse(name).ok());
+        let is_matched = |name: String| self.wild_aliases.iter().any(|pattern| glob(pattern, &name));
+        names.any(|name| leaf.covers(&name)) || leaf.names().into_iter().any(is_matched)
     }
 }
 
@@ -250,7 +258,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::CaSettings;
+    use crate::crypto::{PrivateKey, self_signed};
+    use crate::model::{CaSettings, KeySpec};
 
     fn md(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
@@ -287,6 +296,25 @@ mod tests {
         }
         let main = [Host { is_main: true, ..host("a.org", &[], &[]) }];
         assert_eq!(assign(&domains, &main, MatchNames::All, true).of(0), [0]);
+    }
+
+    #[test]
+    fn certificates_are_for_hosts_with_one_of_their_names() {
+        let host = host("a.org", &["www.a.org", "192.0.2.1"], &["*.b.org"]);
+        let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
+        for (names, expected) in [
+            (&["A.org"][..], true),
+            (&["*.a.org"], true),
+            (&["other.org", "192.0.2.1"], true),
+            (&["*.b.org"], true),
+            (&["x.b.org"], true),
+            (&["b.org", "x.a.org"], false),
+            (&["*.org.test", "localhost.test"], false),
+        ] {
+            let names: Vec<DomainName> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+            let leaf = self_signed(&key, "own", &names, jiff::Timestamp::UNIX_EPOCH, 14).unwrap();
+            assert_eq!(host.is_named_in(&leaf), expected, "{names:?}");
+        }
     }
 
     #[test]

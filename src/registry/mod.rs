@@ -379,6 +379,21 @@ impl Setup {
         self.domain_at(position).is_some_and(bundles::goes_live)
     }
 
+    /// Whether the certificate is one that the domain of the host at `position` has been found to have.
+    #[must_use]
+    pub fn is_of_domain(&self, position: usize, leaf: &Certificate) -> bool {
+        let looked_at = self.looked_at.borrow();
+        let found = self.domain_at(position).and_then(|md| looked_at.get(&md.name));
+        let mut known = found.into_iter().flat_map(|(_, live)| live.certificates.iter().flatten());
+        known.any(|known| known.sha256_fingerprint() == leaf.summary().sha256_fingerprint())
+    }
+
+    /// Whether the certificate is for a name of the host at `position`.
+    #[must_use]
+    pub fn is_for_host(&self, position: usize, leaf: &Certificate) -> bool {
+        self.hosts.get(position).is_some_and(|host| host.is_named_in(leaf))
+    }
+
     fn domain_at(&self, position: usize) -> Option<&ManagedDomain> {
         self.domains.get(*self.assigned.of(position).first()?)
     }

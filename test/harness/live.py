@@ -69,9 +69,9 @@ class LiveSets:
                     memory.write((value % (1 << 32)).to_bytes(4, "little"))
 
     def install(self, name: str, *leaves: Leaf) -> None:
-        """Before a start: the domain has these certificates from a former one."""
+        """Before a start: the domain has these certificates from a former one, or from another tool."""
         folder = self._httpd.sandbox.domains(name)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         for leaf in leaves:
             suffix = f".{_curve(leaf)}" if _curve(leaf) else ""
             (folder / f"pubcert{suffix}.pem").write_text(leaf.chain_file.read_text())
