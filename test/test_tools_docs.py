@@ -56,6 +56,21 @@ def test_links_lead_somewhere(document):
     assert not broken
 
 
+def test_monitoring_lists_the_problems_that_the_sources_have():
+    """Each is a word in one of the functions that name problems; `ocsp` and `command` failures have theirs in a row."""
+    table = (TOP / "docs/monitoring.md").read_text().split("## Problems of renewals")[1].split("\n## ")[0]
+    listed = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`([^`]+)`", row)} - {"problem"}
+    known = {"unknown", "urn:org:apache:httpd:log:AH10108:", "urn:org:apache:httpd:log:AH10109:"}
+    for source in ("acme/error.rs", "http/error.rs", "tailscale/error.rs", "ocsp/fetch.rs", "acme/ports.rs"):
+        text = (TOP / "src" / source).read_text()
+        functions = re.findall(r"^    (?:pub )?fn (?:own_)?problem\(.*?^    }$", text, re.M | re.S)
+        names = [name for function in functions for name in re.findall(r'"([^"]+)"', function)]
+        names += re.findall(r'const PROBLEM: &str = "([^"]+)"', text)
+        assert names, source
+        known |= {name for name in names if not name.startswith("urn:ietf:")}
+    assert listed == known
+
+
 def test_changelog_opens_with_the_version_that_is_built():
     version = tomllib.loads((TOP / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(), re.M)[0] == version

@@ -13,7 +13,7 @@ use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::log::report;
-use crate::model::{Job, JobResult, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
 use crate::store::{Aspect, Group, StoreError};
 
 /// Progress is written at most this often.
@@ -175,6 +175,7 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Tim
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+    let job = job.with_problem();
     // These are for the next attempt only, and for what goes live.
     let job =
         Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), account_url: None, ..job };
@@ -321,8 +322,7 @@ impl Journal for StagedJournal {
 
     fn progress(&mut self, activity: &str) {
         let now = self.clock.now();
-        self.job.record(now, "progress", None, Some(activity));
-        self.job.last = Some(JobResult { activity: Some(activity.to_owned()), ..JobResult::default() });
+        self.job.proceed(now, activity);
         if self.saved.is_none_or(|saved| now.duration_since(saved) >= PROGRESS_INTERVAL) {
             // The report is for those who watch; a renewal does not fail for it.
             let _ = self.save_job();
