@@ -231,7 +231,7 @@ fn tell_of_others(name: &str, md: &ManagedDomain, has_certificate: bool) {
     if process::is_dry_run() {
         return;
     }
-    let when = if has_certificate { "which has one" } else { "once that has one (AH10059)" };
+    let when = if has_certificate { "which has one" } else { "once that has one" };
     report!(
         MD0007,
         "{name}: the certificate of SSLCertificateFile is served; remove SSLCertificateFile and SSLCertificateKeyFile from \
