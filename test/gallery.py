@@ -89,7 +89,7 @@ def every_state(gallery: Gallery) -> Gallery:
     gallery.domain("example.org", "www.example.org", "blog.example.org", age=21)
     gallery.domain("expired.example.org", age=93)
     refused = "Connection to acme-v02.api.letsencrypt.org refused: is a firewall or a proxy in the way?"
-    gallery.renewal("expired.example.org", _failed(14, 5.1 * 3600, None, refused, 111))
+    gallery.renewal("expired.example.org", _failed(14, 5.1 * 3600, "transport-connect", refused, 111))
     gallery.domain("failing.example.org", age=68)
     gallery.renewal("failing.example.org", _failed(3, 3600, f"{ACME}:dns", "No valid A record found for failing.example.org"))
     gallery.domain("first.example.org")
@@ -126,7 +126,7 @@ def many(gallery: Gallery, count: int) -> Gallery:
     return gallery
 
 
-def _failed(errors: int, seconds: float, problem: str | None, detail: str, status: int = 20014) -> dict[str, Any]:
+def _failed(errors: int, seconds: float, problem: str, detail: str, status: int = 20014) -> dict[str, Any]:
     """A job whose last attempt failed."""
     last = {"status": status, "problem": problem, "detail": detail, "activity": "order"}
     return {"errors": errors, "next-run": _gmt(_now() + timedelta(seconds=seconds)), "last-run": _gmt(_now()), "last": last}

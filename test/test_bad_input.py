@@ -230,8 +230,7 @@ def test_a_renewal_with_damaged_files_starts_over(httpd: Httpd, pebble: Pebble, 
     names = ["md.json", "job.json", "order.json", "account.json", "account.pem", "privkey.pem", "pubcert.pem"]
     for name in names:
         sandbox.write(f"md/staging/a.example.org/{name}", "{ nonsense")
-    httpd.log.expects("failed to load JSON file staging/a.example.org/md.json")
-    httpd.log.expects("failed to load JSON file staging/a.example.org/job.json")
+    httpd.log.expects("AH10069: a.example.org: the staged set cannot be used and is dropped")
     httpd.log.expects("staging/a.example.org", optional=True)
     httpd.start().obtain("a.example.org")
     assert httpd.served("a.example.org", ca=pebble.root).verified

@@ -206,6 +206,10 @@ def test_from_the_c_module_and_back(debian: Debian, pebble: Pebble) -> None:
     debian.wait_staged(f"second.{NAME}").sh("apachectl graceful")
     second = debian.served(f"second.{NAME}").leaf
 
+    debian.put("conf-enabled/ours.conf", "\n".join(_not_for_c()) + "\nMDActivationDelay 1d\n#MDCmdTimeout 1s\n")
+    found = [line.split(":")[2] for line in next(replay).splitlines() if "conf-enabled/ours.conf:" in line]
+    assert found == _not_for_c()
+    (debian.etc / "conf-enabled/ours.conf").unlink()
     next(replay)
     assert debian.md_status()["version"] == version
     for name, before in ((NAME, leaf), (f"second.{NAME}", second)):
@@ -214,6 +218,38 @@ def test_from_the_c_module_and_back(debian: Debian, pebble: Pebble) -> None:
     assert sorted(path.name for path in (store / "accounts").iterdir()) == accounts
     assert (pebble.new_accounts, pebble.new_orders) == (1, 2)
     assert next(replay, None) is None
+
+
+def _not_for_c() -> list[str]:
+    """Lines of a configuration with all that the way back names, but for names and long lines."""
+    table = TEXT.split("| What | With the C module |")[1].split("\n\n")[0]
+    lines = [line for row in table.splitlines()[2:] for line in re.findall(r"`((?:MD|SetHandler )[^`]+)`", row.split("|")[1])]
+    return [line for line in lines if line != "MDCertificateCheck"]
+
+
+def test_the_way_back_names_all_directives_that_the_c_module_does_not_know(world: World) -> None:
+    def known(module: str) -> set[str]:
+        httpd = world.httpd().use(Module.named(module))
+        return {line.split()[0] for line in httpd.directives().splitlines() if re.match(r"<?MD", line)}
+
+    named = {line for line in _not_for_c() if re.fullmatch(r"MD\w+", line)}
+    assert named == known("ours") - known("system")
+
+
+def test_values_that_the_c_module_takes_and_cannot_do_end_as_the_way_back_says(world: World) -> None:
+    httpd = world.httpd(world.pebble(nonce_reject=0)).use(Module.named("system"))
+    [proxy, tailscale, persist] = [line for line in _not_for_c() if re.match(r"MD\w+ ", line)]
+    httpd.config.add(proxy)
+    assert not httpd.configtest().ok
+    httpd.config.clear().managed(NAME).add(tailscale)
+    assert httpd.configtest().ok
+    httpd.log.expects("AH10172", "uses unknown CA protocol", "AH00020", optional=True)
+    assert "AH10172" in httpd.fails_to_start()
+    httpd.config.clear().managed(NAME).add(persist, "MDRetryDelay 1h", "<Location /page>", "SetHandler md-page", "</Location>")
+    httpd.log.expects("AH10056", "None of", "AH10085", "problem[", optional=True)
+    httpd.start()
+    httpd.wait(lambda: httpd.md_status(NAME).get("renewal", {}).get("last", {}).get("problem") == "challenge-mismatch", what="no challenge")
+    assert httpd.get(f"http://{NAME}/page").status == 404
 
 
 def test_from_certificate_files(debian: Debian, pebble: Pebble, world: World) -> None:
@@ -228,7 +264,9 @@ def test_from_certificate_files(debian: Debian, pebble: Pebble, world: World) ->
     assert debian.served(NAME).leaf.serial == old.certificate.serial
     assert debian.get(f"https://{NAME}/").status == 200
     debian.wait_staged(NAME)
-    assert "AH10059" in next(replay)
+    told = next(replay).splitlines()
+    assert len(told) == 1
+    assert "AH10059: " in told[0]
     assert debian.served(NAME).leaf.serial == old.certificate.serial
     next(replay)
     served = debian.served(NAME, ca=pebble.root)

@@ -54,7 +54,7 @@ def test_people_read_what_is_wrong_and_what_comes_next(world: World) -> None:
         "renewing.example.org": "Asking for a certificate for renewing.example.org Ongoing...",
         "staged.example.org": "finished, 1 new certificate staged. In use after the next graceful restart",
         "failing.example.org": r"No valid A record found for failing.example.org Error\[.*\]: urn:ietf:params:acme:error:dns Next run in ~\d+ minutes, after 3 errors in a row",
-        "expired.example.org": r"expired until .* expired 3 days ago .* is a firewall or a proxy in the way\? Error\[Connection refused\] Next run in ~5 hours, after 14 errors in a row",
+        "expired.example.org": r"expired until .* expired 3 days ago .* is a firewall or a proxy in the way\? Error\[Connection refused\]: transport-connect Next run in ~5 hours, after 14 errors in a row",
         "first.example.org": r"incomplete: certificate\(secp256r1\) is missing .* status 404",
         "new.example.org": "is missing .*Pending",
         "manual.example.org": "Manual renew: it is due",

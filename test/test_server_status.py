@@ -22,7 +22,9 @@ DIFFERENT = {
     "*.ca.url": "ours says from the start which of its CAs a domain uses",
     **dict.fromkeys(["staged.*.renewal.last.detail", "staged.*.renewal.last.activity"], "the sentences are each module's own"),
     "staged.auto.ManagedDomain[[]4]ActivityLastDetail": "the sentences are each module's own",
-    "staged.auto.ManagedDomain[[]4]ActivityLastProblem": "C prints (null) where there is none",
+    "staged.auto.ManagedDomain[[]4]ActivityLastProblem": "C prints (null) where it has none",
+    "staged.*.renewal.last.problem": "C has none for a CA that is not there",
+    **dict.fromkeys(["*.auto.ManagedDomain[[][5-8]]CA*", "*.ca.issuers.0"], "of certificates in files ours shows who issued them"),
     **dict.fromkeys(["*.auto.ManagedDomain[[]8]Status", "*.managed-domains.8.state-descr", "*.i.example.org.state-descr"], _STATIC),
     **dict.fromkeys(["*.auto.ManagedCertificatesReady", "*.auto.ManagedDomain[[]6]Activity*"], _EXPIRED),
     **dict.fromkeys(["*.managed-domains.6.renewal.*", "*.g.example.org.renewal.*"], _EXPIRED),
@@ -113,7 +115,9 @@ def test_what_programs_read_is_that_of_the_c_module() -> None:
 _SENTENCES = "the sentences are each module's own"
 STAPLED_DIFFERENT = {
     **dict.fromkeys(["auto.*ActivityLastDetail", "*.ocsp.renewal.last.detail", "*.ocsp.renewal.last.activity"], _SENTENCES),
-    "auto.ManagedStapling[[]1]ActivityLastProblem": "C prints (null) where there is none",
+    "auto.ManagedStapling[[]1]ActivityLastProblem": "C prints (null) where it has none",
+    "*.ocsp.renewal.last.problem": "C has none for a response that is of no use",
+    "auto.ManagedDomain[[]*]CA*": "of certificates in files ours shows who issued them",
     "*.good.example.org.0.ocsp.renewal.next-run": "ours says when it looks again",
     "*.ocsp.renewal.ocsp-failures.*": "with ours each certificate has a count of its own",
     "single.*.ocsp.renewal.log.entries.[1-9].*": "the steps of a request are not in the log of ours",
@@ -195,3 +199,21 @@ def test_the_page_for_people_shows_all_and_escapes_everything(httpd: Httpd, worl
     headings = re.findall(r'<th class="(\w+)">(\w+)</th>', section)
     assert headings == [(name, name) for name in ("Domain", "Names", "Status", "Valid", "CA", "Stapling", "CheckAt", "Activity")]
     assert httpd.get("http://page.example.org/page", method="POST").status == 501
+
+
+@pytest.mark.module("ours")
+def test_of_certificates_in_files_it_is_shown_who_issued_them(lone_httpd: Httpd, world: World) -> None:
+    httpd, leaf = lone_httpd, world.pki.ca("Old & Sons").leaf(NAME)
+    files = [f"MDCertificateFile {leaf.cert_file}", f"MDCertificateKeyFile {leaf.key_file}"]
+    httpd.config.add("MDCertificateAuthority https://ca.invalid/dir", "MDInitialDelay 1h", "MDServerStatus on")
+    httpd.config.md_set(NAME, *files).https(NAME).http("page.example.org", "<Location /page>", "SetHandler md-page", "</Location>")
+    httpd.start()
+    issuer = httpd.md_status(NAME)["cert"]["0"]["issuer-name"]
+    assert issuer.endswith("Old & Sons")
+    ca = httpd.md_status(NAME)["ca"]
+    assert (ca["issuers"], "url" in ca) == ([issuer], False)
+    lines = _auto(httpd)
+    assert (lines["ManagedDomain[0]CAName"], "ManagedDomain[0]CAURL" in lines) == (issuer, False)
+    for page in (httpd.get("http://page.example.org/page").text, httpd.admin("/server-status").text):
+        assert f'<td class="CA">{issuer.replace("&", "&amp;")} </td>' in page
+        assert "ca.invalid" not in page

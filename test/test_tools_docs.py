@@ -56,6 +56,37 @@ def test_links_lead_somewhere(document):
     assert not broken
 
 
+def test_monitoring_lists_the_problems_that_the_sources_have():
+    """Each is a word in one of the functions that name problems; `ocsp` and `command` failures have theirs in a row."""
+    table = (TOP / "docs/monitoring.md").read_text().split("## Problems of renewals")[1].split("\n## ")[0]
+    listed = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`([^`]+)`", row)} - {"problem"}
+    known = {"unknown", "urn:org:apache:httpd:log:AH10108:", "urn:org:apache:httpd:log:AH10109:"}
+    for source in ("acme/error.rs", "http/error.rs", "tailscale/error.rs", "ocsp/fetch.rs", "acme/ports.rs"):
+        text = (TOP / "src" / source).read_text()
+        functions = re.findall(r"^    (?:pub )?fn (?:own_)?problem\(.*?^    }$", text, re.M | re.S)
+        names = [name for function in functions for name in re.findall(r'"([^"]+)"', function)]
+        names += re.findall(r'const PROBLEM: &str = "([^"]+)"', text)
+        assert names, source
+        known |= {name for name in names if not name.startswith("urn:ietf:")}
+    assert listed == known
+
+
+def test_no_message_has_the_number_of_another_in_its_text():
+    """A search for a number in the log finds that message only. Pages and a2md may name one: they are not in the log."""
+    numbers = set(re.findall(r"^    (\w+) [A-Z]\w+ \"", (TOP / "src/log.rs").read_text(), re.M))
+    assert {"AH10059", "MD0007"} <= numbers
+    sources = {path.relative_to(TOP / "src"): path.read_text() for path in (TOP / "src").rglob("*.rs")}
+    of_tests = {name for text in sources.values() for name in re.findall(r"#\[cfg\(test\)\]\n(?:pub(?:\(\w+\))? )?mod (\w+);", text)}
+    found = []
+    for part, text in sources.items():
+        if part.parts[0] in ("status", "cli") or of_tests & set(part.with_suffix("").parts):
+            continue
+        text = text.partition("#[cfg(test)]\nmod tests {")[0]
+        for literal in re.findall(r'"((?:[^"\\]|\\.)*)"', text, re.S):
+            found += [(str(part), number) for number in re.findall(r"\b(?:AH|MD)\d+", literal) if number in numbers]
+    assert not found
+
+
 def test_changelog_opens_with_the_version_that_is_built():
     version = tomllib.loads((TOP / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(), re.M)[0] == version

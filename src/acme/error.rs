@@ -369,8 +369,37 @@ impl AcmeError {
             Self::Tailscale(source) => source.status(),
             Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
-            Self::NoSuitableChallenge(_) | Self::Unfit(_) => Status::GENERAL,
+            Self::Unfit(_) => Status::GENERAL,
             _ => Status::INVALID,
+        }
+    }
+
+    /// The type of the problem where the CA gives none. Monitoring reads these names, so they stay as they are;
+    /// docs/monitoring.md lists them.
+    fn own_problem(&self) -> &'static str {
+        match self {
+            Self::NoDirectory { source, .. } | Self::Transport(source) => source.problem(),
+            Self::Unavailable { .. } => "ca-unavailable",
+            Self::NotADirectory { .. } | Self::Version1 { .. } => "ca-directory-invalid",
+            Self::BadNonce => "urn:ietf:params:acme:error:badNonce",
+            Self::HttpStatus { .. } => "ca-http-status",
+            Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
+            Self::Problem { .. } => "ca-problem",
+            Self::NoContact(_) => "contact-missing",
+            Self::NoAgreement { .. } => "agreement-missing",
+            Self::EabKey => "apache:eab-hmac-invalid",
+            Self::NoSuitableChallenge(_) | Self::NoChallenge { .. } => "challenge-mismatch",
+            Self::NotSetUp { .. } | Self::Malformed(_) => "challenge-setup-failure",
+            Self::ChallengeFailed { .. } => "challenge-failed",
+            Self::ProfileNotOffered { .. } | Self::ProfileRefused { .. } => "profile-refused",
+            Self::OrderInvalid { .. } => "order-invalid",
+            Self::TimedOut { .. } => "ca-timeout",
+            Self::Postponed { .. } => "ca-postponed",
+            Self::Certificate { .. } | Self::WrongKey | Self::Unfit(_) => "certificate-unusable",
+            Self::KeyLost(_) => "key-lost",
+            Self::Tailscale(source) => source.problem(),
+            Self::Crypto(_) => "crypto-failure",
+            Self::Port(_) => PortError::PROBLEM,
         }
     }
 
@@ -436,16 +465,98 @@ impl AcmeError {
             }
             _ => (None, self.to_string()),
         };
-        let kind = problem.filter(|problem| problem.has_type()).map(|problem| problem.kind.clone());
-        let own = match self {
-            Self::NoChallenge { .. } => Some("challenge-mismatch".to_owned()),
-            Self::NotSetUp { .. } => Some("challenge-setup-failure".to_owned()),
-            _ => None,
-        };
+        let said = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
         JobResult {
-            problem: kind.or(own),
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
-            ..JobResult::failure(self.status(), with_advice(&happened, self.advice()))
+            ..JobResult::failure(
+                self.status(),
+                said.unwrap_or(self.own_problem()),
+                with_advice(&happened, self.advice()),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn every_kind() -> Vec<(AcmeError, &'static str)> {
+        let url = || "https://ca.test/x".to_owned();
+        let text = || "text".to_owned();
+        let transport = || HttpError::Resolve { host: text(), reason: text() };
+        let typed = || Problem::from(json!({ "type": "urn:ietf:params:acme:error:caa", "detail": "no" }));
+        let unavailable = |problem| AcmeError::Unavailable {
+            url: url(),
+            http_status: 503,
+            problem,
+            moved_to: None,
+            retry_after: None,
+        };
+        let http_status = |problem| AcmeError::HttpStatus {
+            url: url(),
+            http_status: 500,
+            problem,
+            moved_to: None,
+            retry_after: None,
+        };
+        let refused = |problem| AcmeError::Problem { problem, retry_after: None, of_address: false };
+        let failed = |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None };
+        let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
+        let caa = "urn:ietf:params:acme:error:caa";
+        let tailscale = |cause| AcmeError::Tailscale(TailscaleError { socket: "/run/tailscaled.sock".into(), cause });
+        vec![
+            (AcmeError::NoDirectory { url: url(), source: transport() }, "transport-resolve"),
+            (AcmeError::Transport(transport()), "transport-resolve"),
+            (unavailable(None), "ca-unavailable"),
+            (unavailable(Some(Box::new(typed()))), caa),
+            (AcmeError::NotADirectory { url: url() }, "ca-directory-invalid"),
+            (AcmeError::Version1 { url: url() }, "ca-directory-invalid"),
+            (AcmeError::BadNonce, "urn:ietf:params:acme:error:badNonce"),
+            (refused(typed()), caa),
+            (refused(Problem::default()), "ca-problem"),
+            (http_status(None), "ca-http-status"),
+            (http_status(Some(Box::new(typed()))), caa),
+            (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
+            (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
+            (AcmeError::NoContact(text()), "contact-missing"),
+            (AcmeError::NoAgreement { terms: url() }, "agreement-missing"),
+            (AcmeError::EabKey, "apache:eab-hmac-invalid"),
+            (AcmeError::NoSuitableChallenge(text()), "challenge-mismatch"),
+            (
+                AcmeError::NoChallenge { name: text(), offered: text(), wanted: text(), reasons: text() },
+                "challenge-mismatch",
+            ),
+            (AcmeError::NotSetUp { name: text(), status: Status::GENERAL, reasons: text() }, "challenge-setup-failure"),
+            (AcmeError::Malformed(Malformed::NoIssuers), "challenge-setup-failure"),
+            (AcmeError::ProfileNotOffered { profile: text(), offered: Vec::new() }, "profile-refused"),
+            (no_profile(typed()), caa),
+            (no_profile(Problem::default()), "profile-refused"),
+            (failed(typed()), caa),
+            (failed(Problem::default()), "challenge-failed"),
+            (AcmeError::OrderInvalid { url: url() }, "order-invalid"),
+            (AcmeError::TimedOut { what: "text" }, "ca-timeout"),
+            (AcmeError::Postponed { what: "text", retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
+            (AcmeError::WrongKey, "certificate-unusable"),
+            (AcmeError::Unfit(text()), "certificate-unusable"),
+            (AcmeError::KeyLost(text()), "key-lost"),
+            (tailscale(crate::tailscale::Cause::Transport(transport())), "transport-resolve"),
+            (tailscale(crate::tailscale::Cause::WrongKey), "certificate-unusable"),
+            (AcmeError::Port(PortError { status: Status(28), text: text() }), "store-failure"),
+        ]
+    }
+
+    #[test]
+    fn each_failure_has_a_status_a_problem_and_a_sentence() {
+        for (error, problem) in every_kind() {
+            let result = error.to_result();
+            assert_eq!(result.problem.as_deref(), Some(problem), "{error:?}");
+            assert_ne!(result.status, Status::OK, "{error:?}");
+            assert!(result.status_description.is_some() && result.detail.is_some(), "{error:?}");
+            let line = result.to_log("x.org");
+            assert!(line.contains(&format!("problem[{problem}] detail[")), "{line}");
         }
     }
 }

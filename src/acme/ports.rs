@@ -14,6 +14,12 @@ pub struct PortError {
     pub text: String,
 }
 
+impl PortError {
+    /// The type of the problem when a renewal ends with one: the store failed. A command that fails ends a renewal as a
+    /// challenge that is not set up.
+    pub const PROBLEM: &str = "store-failure";
+}
+
 /// Why a chain is not saved.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainRefused {

@@ -128,6 +128,24 @@ impl HttpError {
         }
     }
 
+    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    #[must_use]
+    pub fn problem(&self) -> &'static str {
+        match self {
+            Self::Url { .. } => "transport-url",
+            Self::Resolve { .. } => "transport-resolve",
+            Self::Connect { .. } | Self::Socket { .. } => "transport-connect",
+            Self::Proxy { .. } => "transport-proxy",
+            Self::Tls { .. } => "transport-tls",
+            Self::Certificate { .. } => "transport-certificate",
+            Self::CaFile { .. } => "transport-ca-file",
+            Self::TimedOut { .. } => "transport-timeout",
+            Self::TooLarge { .. } => "transport-too-large",
+            Self::Cancelled => "transport-cancelled",
+            Self::Other { .. } => "transport-failure",
+        }
+    }
+
     /// What can be done about it, where the text does not say it already.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {

@@ -164,6 +164,23 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
+    /// Notes what a running attempt does. The failure of the attempt before it stays in the report until one succeeds.
+    pub fn proceed(&mut self, when: Timestamp, activity: &str) {
+        self.record(when, "progress", None, Some(activity));
+        let failed = self.last.take().filter(|_| self.errors > 0).unwrap_or_default();
+        self.last = Some(JobResult { activity: Some(activity.to_owned()), ..failed });
+    }
+
+    /// The report with a problem for each failure: the C module and former releases have left it out.
+    #[must_use]
+    pub fn with_problem(mut self) -> Self {
+        if self.errors > 0 {
+            let last = self.last.get_or_insert_with(|| JobResult::failure(Status::GENERAL, "unknown", String::new()));
+            last.problem.get_or_insert_with(|| "unknown".to_owned());
+        }
+        self
+    }
+
     /// When the newest line of that kind was written.
     #[must_use]
     pub fn newest(&self, kind: &str) -> Option<Timestamp> {
@@ -178,10 +195,16 @@ impl Job {
 }
 
 impl JobResult {
-    /// The result of a step that failed with this code and sentence.
+    /// The result of a step that failed with this code, type of problem and sentence.
     #[must_use]
-    pub fn failure(status: Status, detail: String) -> Self {
-        Self { status, status_description: Some(status.text().to_owned()), detail: Some(detail), ..Self::default() }
+    pub fn failure(status: Status, problem: impl Into<String>, detail: String) -> Self {
+        Self {
+            status,
+            status_description: Some(status.text().to_owned()),
+            problem: Some(problem.into()),
+            detail: Some(detail),
+            ..Self::default()
+        }
     }
 
     /// The result as a line of the server's log has it, which scanners look for `problem[` in.
@@ -230,15 +253,39 @@ mod tests {
     fn the_line_of_the_log_has_what_there_is() {
         assert_eq!(JobResult::default().to_log("x.org"), "md[x.org]");
         let result = JobResult {
-            problem: Some("urn:p".to_owned()),
             activity: Some("Creating new order".to_owned()),
             subproblems: vec![serde_json::json!({ "detail": "no" })],
-            ..JobResult::failure(Status::GENERAL, "d".to_owned())
+            ..JobResult::failure(Status::GENERAL, "urn:p", "d".to_owned())
         };
         assert_eq!(
             result.to_log("x.org"),
             r#"md[x.org] while[Creating new order] problem[urn:p] detail[d] subproblems[{"detail":"no"}]"#
         );
+    }
+
+    #[test]
+    fn a_failure_stays_until_an_attempt_succeeds() {
+        let failed = || JobResult::failure(Status::GENERAL, "urn:p", "d".to_owned());
+        let mut job = Job { errors: 1, last: Some(failed()), ..Job::new("x.org") };
+        job.proceed(Timestamp::UNIX_EPOCH, "asking");
+        let activity = Some("asking".to_owned());
+        assert_eq!(job.last, Some(JobResult { activity: activity.clone(), ..failed() }));
+        job.errors = 0;
+        job.proceed(Timestamp::UNIX_EPOCH, "asking");
+        assert_eq!(job.last, Some(JobResult { activity, ..JobResult::default() }));
+    }
+
+    #[test]
+    fn a_report_of_others_gets_a_problem_where_it_tells_of_errors() {
+        let problem = |text| serde_json::from_str::<Job>(text).unwrap().with_problem().last?.problem;
+        for (text, expected) in [
+            (r#"{"errors":1,"last":{"status":22,"detail":"d"}}"#, Some("unknown")),
+            (r#"{"errors":1,"last":{"status":22,"problem":"p"}}"#, Some("p")),
+            (r#"{"errors":1}"#, Some("unknown")),
+            (r#"{"errors":0,"last":{"status":0,"detail":"d"}}"#, None),
+        ] {
+            assert_eq!(problem(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

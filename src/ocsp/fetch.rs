@@ -102,6 +102,18 @@ impl FetchError {
         }
     }
 
+    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    #[must_use]
+    pub fn problem(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "ocsp-request",
+            Self::Http(err) => err.problem(),
+            Self::HttpStatus { .. } => "ocsp-http-status",
+            Self::ContentType { .. } | Self::Response { .. } | Self::Freshness { .. } => "ocsp-response-invalid",
+            Self::Unknown { .. } => "ocsp-unknown",
+        }
+    }
+
     /// Whether it ended because we were asked to stop, which is no failure to count.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

@@ -11,7 +11,7 @@ use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
 use super::schedule::Validity;
 use super::settle::{self, Live};
-use super::staged::{self, Unusable};
+use super::staged::{self, Unreadable, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, PortError};
 use crate::crypto::{Chain, PrivateKey};
@@ -42,9 +42,14 @@ pub enum Activation {
 /// and the renewal starts over. What is served is never touched by a failure.
 pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
-    let Some(staged) = staged_for(vault, name) else { return Activation::Nothing };
-    let live = prepare(vault, md, staged.clone(), accounts, now)
-        .and_then(|new| vault.store().replace(name).map(|()| new).map_err(|err| Failed::Store(port_error(err))));
+    let begun = staged_for(vault, name);
+    let (staged, live) = match begun {
+        Ok(None) => return Activation::Nothing,
+        Ok(Some(staged)) => (staged.clone(), prepare(vault, md, staged, accounts, now)),
+        Err(failed) => (md.clone(), Err(failed)),
+    };
+    let live =
+        live.and_then(|new| vault.store().replace(name).map(|()| new).map_err(|err| Failed::Store(port_error(err))));
     match live {
         Ok(NewSet { keeps_some, succeeds_live, .. }) => {
             report!(AH10068, "{name}: staged set activated");
@@ -94,9 +99,11 @@ pub fn tell_installed(vault: &Vault, md: &ManagedDomain, events: &Events, now: T
 
 /// What [`activate`] would do with what is staged for `md`, if the store does not fail.
 pub fn verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Activation {
-    let Some(staged) = staged_for(vault, md.name.as_str()) else { return Activation::Nothing };
-    match verified_pairs(vault, md, &staged, now) {
-        Ok(_) => Activation::Activated,
+    let begun = staged_for(vault, md.name.as_str());
+    let verified = begun.and_then(|begun| begun.map(|staged| verified_pairs(vault, md, &staged, now)).transpose());
+    match verified {
+        Ok(None) => Activation::Nothing,
+        Ok(Some(_)) => Activation::Activated,
         Err(Failed::NotYet(reason)) => Activation::Waits(reason),
         Err(Failed::TooEarly(from)) => Activation::Waits(too_early(&time::format_gmt(from))),
         Err(Failed::Unusable(reason)) => Activation::Dropped(reason),
@@ -104,12 +111,15 @@ pub fn verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Activation 
     }
 }
 
-/// The domain as it was when what is staged was begun.
-fn staged_for(vault: &Vault, name: &str) -> Option<ManagedDomain> {
-    let staged: ManagedDomain = vault.load_json(Group::Staging, name, &Aspect::MdJson)?;
+/// The domain as it was when what is staged was begun; `None` if nothing was.
+fn staged_for(vault: &Vault, name: &str) -> Result<Option<ManagedDomain>, Failed> {
+    let staged = staged::begun_as(vault, name).map_err(|err| match err {
+        Unreadable::Store(err) => Failed::Store(port_error(err)),
+        Unreadable::Damaged(_) => Failed::Unusable(err.to_string()),
+    })?;
     // It may have been staged under another name.
-    let staged = ManagedDomain { name: DomainName::parse(name).ok()?, ..staged };
-    staged.ca.url.is_some().then_some(staged)
+    let name = DomainName::parse(name).ok();
+    Ok(staged.zip(name).map(|(staged, name)| ManagedDomain { name, ..staged }))
 }
 
 fn too_early(from: &str) -> String {

@@ -101,7 +101,7 @@ impl NotTold {
     /// The failure as the result of a run.
     #[must_use]
     pub fn to_result(&self) -> JobResult {
-        JobResult { problem: Some(self.problem.clone()), ..JobResult::failure(self.status, self.text.clone()) }
+        JobResult::failure(self.status, self.problem.clone(), self.text.clone())
     }
 }
 
@@ -466,14 +466,14 @@ mod tests {
         let file = directory.path().join("facts");
         let line = format!("/bin/sh -c 'cat >{}'", file.display());
         let (set_up, mut job) = (set_up(), Job { errors: 3, next_run: Some(at(60)), ..Job::new("x.org") });
-        job.last = Some(JobResult::failure(Status::GENERAL, "it is \"so\"".to_owned()));
+        job.last = Some(JobResult::failure(Status::GENERAL, "urn:p", "it is \"so\"".to_owned()));
         let mut read = |event| -> Value {
             raise(&globals(None, Some(&line)), event, &mut job, at(0)).unwrap();
             serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap()
         };
         let expected = json!({
             "event": "errored", "name": "x.org", "domains": ["x.org"], "when": time::format_gmt(at(0)), "errors": 3,
-            "certificates": [], "next-run": time::format_gmt(at(60)), "detail": "it is \"so\"",
+            "certificates": [], "next-run": time::format_gmt(at(60)), "problem": "urn:p", "detail": "it is \"so\"",
         });
         assert_eq!(read(Event::Errored), expected);
         let challenge = read(Event::ChallengeSetUp(&set_up));

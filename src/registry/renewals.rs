@@ -54,7 +54,7 @@ struct State {
     dns_only: HashSet<usize>,
     /// When to look at a domain again, by position. Empty until the first look: the parent does not look.
     looks: Vec<Timestamp>,
-    /// Reports on failures in a row to begin a renewal, by position. They cannot be in the store: it is what failed.
+    /// Reports on failures in a row to begin a renewal, by position. They may be missing in the store: it is what failed.
     not_begun: HashMap<usize, Job>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
@@ -361,29 +361,33 @@ impl Renewals {
             Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.settle(position, None),
             Ok(Begun::CompleteFrom(at)) => self.settle(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
-            Err(err) => {
-                report!(AH10056, err.status; "processing {}: {err}", entry.md.name);
-                let failures = self.not_begun(position, err, cancel);
-                let delay = hurried(entry, self.back_off(failures, false), false, &self.registry, now);
-                self.close(position, Some(now + delay));
-            }
+            Err(err) => self.close(position, Some(self.not_begun(position, err, cancel))),
         }
         None
     }
 
-    /// Tells that a renewal cannot even begin. Returns how often in a row that was so.
-    fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> u32 {
+    /// Tells that a renewal cannot even begin. Returns when to try again.
+    fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> Timestamp {
         let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
+        let (vault, name) = (&self.registry.vault, entry.md.name.as_str());
         let known = self.state().not_begun.remove(&position);
-        let mut job = known.unwrap_or_else(|| Job::new(entry.md.name.as_str()));
+        let stored = || vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
-        job.last = Some(JobResult::failure(err.status, err.text));
+        let next = now + hurried(entry, self.back_off(job.errors, false), false, &self.registry, now);
+        let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
+        report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
+        job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
+        (job.next_run, job.last) = (Some(next), Some(result));
         let about = About { md: &entry.md, certificates: &entry.served().certificates };
         // One error is enough for a run.
         let _ = self.registry.events(cancel).raise(Event::Errored, &about, &mut job, now);
-        let failures = job.errors;
+        if let Ok(Some(_claim)) = vault.store().claim(name) {
+            // It is the store that fails, though perhaps not for this file.
+            let _ = vault.save_json(Group::Staging, name, &Aspect::JobJson, &job);
+        }
         self.state().not_begun.insert(position, job);
-        failures
+        next
     }
 
     /// Warns of the end of a domain's certificates. Returns when to look again if that is not when it was planned.

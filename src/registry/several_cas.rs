@@ -364,7 +364,6 @@ fn the_limit_of_open_orders_is_that_of_the_ca_whose_turn_it_is() {
     configure(&mut world, &[A, B]);
     let text = format!(r#"{{"errors":13,"authorities":[{{"url":"{A}","errors":0,"turns":1}}]}}"#);
     names(20).iter().for_each(|name| world.put(Group::Staging, name, &Aspect::JobJson, &text));
-    names(20).iter().for_each(|name| world.put(Group::Staging, name, &Aspect::MdJson, "{}"));
     world.ca.behave(|ca| ca.pending_reads = u32::MAX);
     let client = Arc::clone(&way);
     let renewals = world.renewals_with(true, Arc::clone(&world.clock) as _, move |_| Some(Arc::clone(&client) as _));

@@ -13,8 +13,8 @@ use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::log::report;
-use crate::model::{Job, JobResult, KeySpec, ManagedDomain, TxtRecord, time};
-use crate::store::{Aspect, Group};
+use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::store::{Aspect, Group, StoreError};
 
 /// Progress is written at most this often.
 const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
@@ -42,6 +42,17 @@ pub enum Unusable {
     /// A file is there and is wrong.
     #[error("{0}")]
     Damaged(String),
+}
+
+/// Why it is not known for what something is staged.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file is damaged.
+    #[error("md.json cannot be read: {0}")]
+    Damaged(#[from] serde_json::Error),
 }
 
 impl StagedJournal {
@@ -144,6 +155,16 @@ fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
     begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
+/// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.
+///
+/// # Errors
+/// If the file is there and cannot be read: nothing that is staged beside it can be used.
+pub fn begun_as(vault: &Vault, name: &str) -> Result<Option<ManagedDomain>, Unreadable> {
+    let Some(text) = vault.store().load(Group::Staging, name, &Aspect::MdJson)? else { return Ok(None) };
+    let begun: ManagedDomain = serde_json::from_slice(&text)?;
+    Ok(Some(begun).filter(|begun| begun.ca.url.is_some()))
+}
+
 /// Whether there is a certificate for each of these types of key, and verifies.
 #[must_use]
 pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
@@ -154,6 +175,7 @@ pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Tim
 #[must_use]
 pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+    let job = job.with_problem();
     // These are for the next attempt only, and for what goes live.
     let job =
         Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), account_url: None, ..job };
@@ -165,7 +187,7 @@ fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
     let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
     let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
     let mut pairs = keys.zip(&certificates);
-    exists(&Aspect::MdJson)
+    matches!(begun_as(vault, md.name.as_str()), Ok(Some(_)))
         && certificates.iter().any(Option::is_some)
         && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
@@ -300,8 +322,7 @@ impl Journal for StagedJournal {
 
     fn progress(&mut self, activity: &str) {
         let now = self.clock.now();
-        self.job.record(now, "progress", None, Some(activity));
-        self.job.last = Some(JobResult { activity: Some(activity.to_owned()), ..JobResult::default() });
+        self.job.proceed(now, activity);
         if self.saved.is_none_or(|saved| now.duration_since(saved) >= PROGRESS_INTERVAL) {
             // The report is for those who watch; a renewal does not fail for it.
             let _ = self.save_job();

@@ -233,12 +233,13 @@ fn a_manual_domain_is_left_alone_whatever_is_staged() {
 
 #[test]
 fn failures_to_begin_wait_longer_each_time_for_their_domain() {
+    watch_log();
     let world = World::new(&["unwritable.test"]);
     world.store.refuse(Call::Claim, Group::Staging);
     let renewals = world.renewals(false);
     for (tries, delay) in [(1, 30), (2, 60), (3, 120), (4, 240)] {
         world.go_on(&renewals);
-        assert_eq!(world.store.count(Call::Claim, Group::Staging, None), tries);
+        assert_eq!(logged("AH10056", "processing unwritable.test: md[unwritable.test] problem[store-failure] "), tries);
         world.clock.advance(SignedDuration::from_secs(delay - 1));
         assert_eq!(renewals.tick(), 0, "not yet");
         world.clock.advance(SignedDuration::from_secs(1));
@@ -880,7 +881,8 @@ fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
     let says =
         "None of the ACME challenge methods configured for this domain are suitable. The challenge type 'foo-99'";
     assert!(last.detail.unwrap().starts_with(says));
-    assert_eq!((last.status.0, job.errors, world.ca.count(Operation::Directory)), (20014, 1, 0));
+    assert_eq!(last.problem.as_deref(), Some("challenge-mismatch"));
+    assert_eq!((last.status.0, job.errors, world.ca.count(Operation::Directory)), (22, 1, 0));
     assert_eq!(logged("AH10173", "unsuited.test"), 1);
 }
 

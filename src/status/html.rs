@@ -145,7 +145,12 @@ fn row(registry: &Registry, view: &View<'_>) -> Markup {
         td.Names { div style="max-width:400px;" { (names) } }
         td.Status { (status(view)) }
         td.Valid { (valid(view)) }
-        td.CA { @for (name, url) in view.authorities() { a href=(url) { (name) } " " } }
+        td.CA {
+            @for (name, url) in view.authorities() {
+                @if let Some(url) = url { a href=(url) { (name) } } @else { (name) }
+                " "
+            }
+        }
         td.Stapling { @if view.md.stapling { "on" } }
         td.CheckAt {
             @for (kind, certificate) in view.certificates() {

@@ -62,6 +62,11 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
+    if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| md.is_static()) {
+        // The one that is configured has issued none of what is served.
+        ca.shift_remove("url");
+        ca.insert("issuers".to_owned(), json!(view.issuers()));
+    }
     if view.live.is_some() {
         state(members, view);
     }

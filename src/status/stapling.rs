@@ -106,6 +106,7 @@ pub fn lines(lines: &mut Lines, all: &[Stapled]) {
         }
         if let Some(last) = stapled.failure() {
             lines.add("ActivityLastStatus", last.status);
+            last.problem.iter().for_each(|problem| lines.add("ActivityLastProblem", problem));
             lines.add("ActivityFinished", "no");
             last.detail.iter().for_each(|detail| lines.add("ActivityLastDetail", detail));
         }

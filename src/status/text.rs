@@ -70,7 +70,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
     for (index, (name, url)) in view.authorities().iter().enumerate() {
         let number = if index == 0 { String::new() } else { index.to_string() };
         lines.add(&format!("CAName{number}"), name);
-        lines.add(&format!("CAURL{number}"), url);
+        url.iter().for_each(|url| lines.add(&format!("CAURL{number}"), url));
     }
     if view.md.stapling {
         lines.add("Stapling", "on");

@@ -1,6 +1,7 @@
 //! One domain as all status pages show it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -186,13 +187,23 @@ impl<'a> View<'a> {
         staged.filter(|records| !records.is_empty()).unwrap_or(&self.entry.txt_records)
     }
 
-    /// The CAs: the one in use, else all that are configured, as name and URL.
+    /// The CAs, as name and URL: the one in use, else all that are configured. Of certificates in files it is those who
+    /// have issued them, wherever that was.
     #[must_use]
-    pub fn authorities(&self) -> Vec<(String, &str)> {
+    pub fn authorities(&self) -> Vec<(String, Option<&str>)> {
+        if self.md.is_static() {
+            return self.issuers().into_iter().map(|name| (name.to_owned(), None)).collect();
+        }
         let ca = &self.md.ca;
         let live = self.live.as_ref().and_then(|live| live.ca_url.as_ref());
         let stored = live.or(ca.url.as_ref()).filter(|_| self.state() == State::Complete).map(std::slice::from_ref);
-        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), url.as_str())).collect()
+        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), Some(url.as_str()))).collect()
+    }
+
+    /// Those who have issued what is served, each once.
+    #[must_use]
+    pub fn issuers(&self) -> BTreeSet<&str> {
+        self.served.certificates.iter().flatten().map(Summary::issuer_name).collect()
     }
 
     /// Whether nobody renews it but the administrator.

@@ -72,6 +72,20 @@ impl TailscaleError {
         }
     }
 
+    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    #[must_use]
+    pub fn problem(&self) -> &'static str {
+        match &self.cause {
+            Cause::Transport(source) => source.problem(),
+            Cause::Refused { .. } => "tailscale-refused",
+            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey | Cause::OtherKey(_) | Cause::Unfit(_) => {
+                "certificate-unusable"
+            }
+            Cause::NotNewer(_) => "tailscale-not-newer",
+            Cause::Names(_) => "tailscale-names",
+        }
+    }
+
     /// The moment before which it does not want to be asked again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Timestamp> {

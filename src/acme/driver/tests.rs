@@ -922,7 +922,8 @@ fn without_a_suitable_challenge_the_ca_is_not_asked() {
     world.wanted.challenges = Err("None of the ACME challenge methods are suitable.".to_owned());
     let err = world.run().unwrap_err();
     assert_eq!(err.to_string(), "None of the ACME challenge methods are suitable.");
-    assert_eq!((err.status(), err.is_permanent()), (Status::GENERAL, true));
+    assert_eq!((err.status(), err.is_permanent()), (Status::INVALID, true));
+    assert_eq!(err.to_result().problem.as_deref(), Some("challenge-mismatch"));
     assert_eq!(world.ca.count(Operation::Directory), 0);
 }
 

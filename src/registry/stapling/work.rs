@@ -318,7 +318,7 @@ impl StaplingWork {
             job.last_run = Some(now);
             job.last = Some(JobResult {
                 activity: Some(ACTIVITY.to_owned()),
-                ..JobResult::failure(err.status(), text.clone())
+                ..JobResult::failure(err.status(), err.problem(), text.clone())
             });
             job.record(now, "ocsp-error", Some(err.status().text()), Some(&text));
         });
