@@ -6,7 +6,7 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window, plain_host};
+use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, RenewMode, State, Status, Window};
 use crate::registry::{Advice, LiveSet, Vault, is_ca_gone, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
@@ -67,8 +67,8 @@ fn exists(md: &ManagedDomain) -> CliError {
 /// No other domain may have a name of this one, or cover it, or be covered.
 pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
     for other in stored(vault)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
-        let common = md.domains.iter().find(|name| other.covers(name.as_str()));
-        if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name.as_str()))) {
+        let common = md.domains.iter().find(|name| other.covers(name));
+        if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name))) {
             return Err(CliError::invalid(format!(
                 "{}: the name {name} is in managed domain {} too",
                 md.name, other.name
@@ -151,9 +151,10 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
         return all.iter().try_for_each(|found| tell(session, found));
     }
     args.iter().try_for_each(|name| {
-        let plain = plain_host(name);
-        let called = all.iter().find(|(md, _)| md.name.as_str().eq_ignore_ascii_case(&plain));
-        let found = called.or_else(|| all.iter().find(|(md, _)| md.covers(&plain)));
+        let found = DomainName::parse(name).ok().and_then(|name| {
+            let called = all.iter().find(|(md, _)| md.name == name);
+            called.or_else(|| all.iter().find(|(md, _)| md.covers(&name)))
+        });
         tell(session, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
     })
 }
