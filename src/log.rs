@@ -216,6 +216,8 @@ messages! {
     MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
     MD0048 Error "an authority does not go with the protocol of its domain"
+    MD0055 Error "a TLS host has neither a certificate nor a managed domain, while a managed domain has no host"
+    MD0056 Warning "clients do not reach a host by a name of its managed domain that is written in another way"
 }
 
 #[cfg(test)]

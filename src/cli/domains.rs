@@ -6,8 +6,8 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window, plain_host};
-use crate::registry::{Entry, LiveSet, Registry, Vault, stored_domain, to_json};
+use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
+use crate::registry::{LiveSet, Registry, Vault, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
 /// The only protocol there is.
@@ -66,8 +66,8 @@ fn exists(md: &ManagedDomain) -> CliError {
 /// No other domain may have a name of this one, or cover it, or be covered.
 pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
     for other in stored(vault)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
-        let common = md.domains.iter().find(|name| other.covers(name.as_str()));
-        if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name.as_str()))) {
+        let common = md.domains.iter().find(|name| other.covers(name));
+        if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name))) {
             return Err(CliError::invalid(format!(
                 "{}: the name {name} is in managed domain {} too",
                 md.name, other.name
@@ -153,9 +153,10 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
         return (0..registry.entries.len()).try_for_each(|position| tell(session, &registry, position));
     }
     args.iter().try_for_each(|name| {
-        let plain = plain_host(name);
-        let called = |entry: &Entry| entry.md.name.as_str().eq_ignore_ascii_case(&plain);
-        let found = registry.entries.iter().position(called).or_else(|| registry.index.covering(&plain));
+        let found = DomainName::parse(name).ok().and_then(|name| {
+            let called = registry.entries.iter().position(|entry| entry.md.name == name);
+            called.or_else(|| registry.index.covering(&name))
+        });
         tell(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
     })
 }

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
 use crate::clock::Clock;
 use crate::log::note;
-use crate::model::{ACME, ManagedDomain, State, Status, TAILSCALE, plain_host, time};
+use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
 
 /// How domains are renewed.
@@ -35,8 +35,8 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
         return Ok((0..registry.entries.len()).collect());
     }
     let find = |name: &&str| {
-        let plain = plain_host(name);
-        let position = registry.entries.iter().position(|entry| entry.md.name.as_str().eq_ignore_ascii_case(&plain));
+        let wanted = DomainName::parse(name).ok();
+        let position = registry.entries.iter().position(|entry| Some(&entry.md.name) == wanted.as_ref());
         position.ok_or_else(|| CliError::NoDomain((*name).to_owned()))
     };
     names.iter().map(find).collect()

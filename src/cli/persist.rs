@@ -23,7 +23,7 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     }
     let until = given.value("until").map(|text| moment(text, session.clock.now())).transpose()?;
     let stored = |name: &&str| {
-        let found = stored_domain(session.vault(), &name.to_ascii_lowercase());
+        let found = DomainName::parse(name).ok().and_then(|name| stored_domain(session.vault(), name.as_str()));
         found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
     };
     let domains = names.iter().map(stored).collect::<Result<Vec<_>, _>>()?;

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::log::note;
-use crate::model::{DomainName, ManagedDomain, Status, plain_host};
+use crate::model::{DomainName, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
 /// `store add domain...`
@@ -24,7 +24,10 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     }
     let (store, force) = (session.vault().store(), given.flag("force"));
     names.iter().try_for_each(|name| {
-        let name = &*plain_host(name);
+        // The C module names directories as the configuration spells the domain.
+        let is_there = store.exists(Group::Domains, name, &Aspect::MdJson);
+        let name = DomainName::parse(name).ok().filter(|_| !is_there).map_or((*name).to_owned(), String::from);
+        let name = name.as_str();
         if !force && !store.exists(Group::Domains, name, &Aspect::MdJson) {
             note!(Error, Status::NOT_FOUND; "managed domain not found: {name}");
             return Err(CliError::Told(Status::NOT_FOUND));

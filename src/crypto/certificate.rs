@@ -158,7 +158,7 @@ impl Certificate {
         let wanted = name.identifier();
         self.0.names.iter().any(|own| match (own, &wanted) {
             (Identifier::Dns(own), Identifier::Dns(wanted)) => {
-                own == wanted || DomainName::parse(own).is_ok_and(|own| own.covers(wanted))
+                own == wanted || DomainName::parse(own).is_ok_and(|own| own.covers(name))
             }
             (own, wanted) => own == wanted,
         })

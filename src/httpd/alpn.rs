@@ -9,7 +9,7 @@ use super::boundary::Null;
 use super::log::for_connection;
 use super::request::{Connection, KeyKind};
 use crate::log::{AH10080, Record};
-use crate::model::{KeySpec, Status, address_of_reverse_name};
+use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};
 use crate::registry::{Registry, tls_alpn_specs};
 use crate::store::{Aspect, Group};
 
@@ -46,15 +46,17 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
     if !is_switched(connection) {
         return Ok(None);
     }
-    let name = name.unwrap_or_default().to_ascii_lowercase();
+    let asked = name.unwrap_or_default();
     let main = connection.base_server()?.main()?.config()?.main()?;
     let found = main.registry.get().and_then(|registry| {
-        let find = |name: &str| find(registry, name, connection.key_kind());
-        find(&name).or_else(|| find(&address_of_reverse_name(&name)?.to_string()))
+        let find = |name: &DomainName| find(registry, name, connection.key_kind());
+        let name = DomainName::parse(asked).ok()?;
+        let address = || DomainName::parse(&address_of_reverse_name(name.as_str())?.to_string()).ok();
+        find(&name).or_else(|| find(&address()?))
     });
     if found.is_none() {
         let (level, number) = (AH10080.level, Some(AH10080.number));
-        let text = format_args!("{name}: a tls-alpn-01 connection, but there is no challenge for that name");
+        let text = format_args!("{asked}: a tls-alpn-01 connection, but there is no challenge for that name");
         for_connection(connection, &Record { level, number, status: Status::OK, text });
     }
     // mod_ssl adds to what the host has, and the client would choose.
@@ -62,13 +64,13 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
     Ok(found)
 }
 
-fn find(registry: &Registry, name: &str, kind: KeyKind) -> Option<ChallengeCertificate> {
+fn find(registry: &Registry, name: &DomainName, kind: KeyKind) -> Option<ChallengeCertificate> {
     let md = &registry.entries[registry.index.exact(name)?].md;
     let mut specs = tls_alpn_specs(md);
     // RSA goes first where that is left to us: every client takes it.
     let is_rsa = |spec: &KeySpec| spec.file_suffix().is_empty();
     specs.sort_by_key(|spec| is_rsa(spec) == (kind == KeyKind::Other));
-    let load = |aspect| registry.vault.store().load(Group::Challenges, name, &aspect).ok().flatten();
+    let load = |aspect| registry.vault.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
     specs.into_iter().find_map(|spec| {
         let (certificate, key) = (load(Aspect::TlsAlpn01Cert(spec.clone()))?, load(Aspect::TlsAlpn01Key(spec))?);
         Some(ChallengeCertificate { certificate, key })

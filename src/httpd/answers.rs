@@ -8,7 +8,6 @@ use super::log::for_request;
 use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
-use crate::model::plain_host;
 use crate::registry::{Entry, Registry, to_json};
 use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
@@ -18,9 +17,6 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
 
 const JSON: &CStr = c"application/json";
-
-/// Characters of the longest domain name (RFC 1035 section 2.3.4); what is longer is no reason for an error in the log.
-const LONGEST_NAME: usize = 253;
 
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
@@ -43,15 +39,14 @@ pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
 pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     let token = request.path().and_then(|path| path.strip_prefix(CHALLENGES));
     let token = token.filter(|token| !token.is_empty() && !token.contains('/'));
-    let (Some(token), Some(host)) = (token, request.hostname().filter(|host| host.len() <= LONGEST_NAME)) else {
+    let (Some(token), Some(host)) = (token, request.hostname()) else {
         return Ok(Answer::Declined);
     };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    let host = plain_host(host);
     if registry.index.covering(&host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
         return Ok(Answer::Declined);
     }
-    let data = match registry.vault.store().load(Group::Challenges, &host, &Aspect::Http01) {
+    let data = match registry.vault.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
         Ok(Some(data)) => data,
         Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
@@ -90,7 +85,7 @@ pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     let Some(registry) = registry(request)?.filter(|registry| registry.globals.certificate_status) else {
         return Ok(Answer::Declined);
     };
-    let position = request.hostname().and_then(|host| registry.index.covering(&plain_host(host)));
+    let position = request.hostname().and_then(|host| registry.index.covering(&host));
     let Some(position) = position else { return Ok(Answer::Declined) };
     if !request.is_get_or_head() {
         return Ok(Answer::Status(501));

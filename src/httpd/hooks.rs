@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boundary::Null;
-use super::config::{Main, ServerConfig, Starting};
+use super::config::{HostState, Main, ServerConfig, Starting};
 use super::own_files::OwnFiles;
 use super::pool::Pool;
 use super::request::{Answer, Request};
 use super::server::{Server, listeners};
+use super::tree::TlsHosts;
 use super::{answers, commands, driver, https, live, own_files, process, self_restart, shared, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
-use crate::model::{Declared, KeySpec, ManagedDomain, VERSION, plain_host};
+use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
@@ -39,7 +40,9 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     let found = configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
     // A start says it later, when its log is open.
     if process::is_config_test() {
-        check(&found.domains, &hosts(main)?, globals).map_err(|_| Stop)?;
+        let (tls, mut hosts) = (TlsHosts::look(main), hosts(main)?);
+        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(server));
+        check(&found.domains, &hosts, globals).map_err(|_| Stop)?;
     }
     Ok(())
 }
@@ -201,7 +204,10 @@ fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, St
     let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
         return Ok(Vec::new());
     };
-    let Some(md) = setup.domain_of(host.position()) else { return Ok(Vec::new()) };
+    let Some(md) = setup.domain_of(host.position()) else {
+        let substitute = if own.is_empty() { setup.substitute_of(host.position()) } else { None };
+        return substitute.map_or(Ok(Vec::new()), |md| placeholder(host, setup, store, md));
+    };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
     let usable = setup.usable(md);
@@ -225,10 +231,27 @@ fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, St
     if host.has_own_files() {
         return Ok(Vec::new());
     }
-    setup.ensure_placeholder(md).map_err(|_| Stop)?;
-    host.set_placeholder();
     report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
-    files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
+    placeholder(host, setup, store, md)
+}
+
+/// The placeholder of the domain, under which nothing is served. Where the store takes none, a running server has what another
+/// domain has in its place: without any certificate mod_ssl ends the server.
+fn placeholder(
+    host: &HostState,
+    setup: &Setup,
+    store: &FileStore,
+    md: &ManagedDomain,
+) -> Result<Vec<CertificateFiles>, Stop> {
+    host.set_placeholder();
+    if setup.ensure_placeholder(md).is_ok() {
+        return files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey);
+    }
+    match setup.lender().filter(|_| process::is_restart()) {
+        Some((other, specs, true)) => files(store, other, &specs, Aspect::FallbackCert, Aspect::FallbackKey),
+        Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
+        None => Err(Stop),
+    }
 }
 
 /// The administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running
@@ -280,20 +303,18 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
     let describe = |(position, server): (usize, Server<'_>)| {
         let config = server.config()?;
         config.host.set_position(position);
-        let plain = |name: &str| plain_host(name).into_owned();
-        let names = |all: &mut dyn Iterator<Item = &str>| all.map(plain).collect();
-        let name = server.name().unwrap_or("(no name)");
+        let name = server.name_as_written();
+        let shown = name.as_deref().unwrap_or("(no name)");
+        let origin = server.defined_at().map_or(shown.to_owned(), |(file, line)| format!("{shown} ({file}:{line})"));
         Ok(Host {
-            server_name: server.name().map(plain),
-            aliases: names(&mut server.aliases()),
-            wild_aliases: names(&mut server.wildcard_aliases()),
             is_main: !server.is_virtual(),
             tls: false,
             contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
             allows_acme_tls: server.allows_protocol(c"acme-tls/1"),
             is_at_https_port: server.addresses().all(|address| Some(address.port) == https_port),
-            origin: server.defined_at().map_or(name.to_owned(), |(file, line)| format!("{name} ({file}:{line})")),
+            origin,
+            ..Host::called(name.as_deref(), server.aliases(), server.wildcard_aliases())
         })
     };
     main.all().enumerate().map(describe).collect()

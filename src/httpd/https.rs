@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use super::answers::registry;
 use super::boundary::Null;
 use super::request::{Answer, Request};
-use crate::model::{RequireHttps, plain_host, url_host};
+use crate::model::{RequireHttps, url_host};
 
 /// Challenges and the like have to be answered without TLS too.
 const WELL_KNOWN: &str = "/.well-known/";
@@ -24,9 +24,8 @@ pub fn redirect(request: Request<'_>) -> Result<Answer, Null> {
     let (Some(name), Some(path)) = (request.server_name(), request.path().filter(|path| path.starts_with('/'))) else {
         return Ok(Answer::Declined);
     };
-    let host = plain_host(name);
     let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
-    request.set_header(c"Location", &format!("https://{}{path}{query}", url_host(&host)));
+    request.set_header(c"Location", &format!("https://{}{path}{query}", url_host(name.as_str())));
     // Other methods than these two are to be repeated as they are (RFC 9110 section 15.4).
     Ok(Answer::Status(match (require, request.is_get_or_head()) {
         (RequireHttps::Temporary, true) => 302,
@@ -50,10 +49,11 @@ fn required(request: Request<'_>) -> Result<Option<RequireHttps>, Null> {
         return Ok(None);
     }
     let Some(registry) = registry(request)? else { return Ok(None) };
-    let mut domains = registry.domains_at(request.server()?.config()?.host.position());
-    let Some(first) = domains.next() else { return Ok(None) };
+    let position = request.server()?.config()?.host.position();
+    if registry.domains_at(position).all(|md| md.require_https.is_none()) {
+        return Ok(None);
+    }
     let Some(name) = request.server_name() else { return Ok(None) };
-    let name = plain_host(name);
-    let found = std::iter::once(first).chain(domains).find(|md| md.covers(&name));
+    let found = registry.domains_at(position).find(|md| md.covers(&name));
     Ok(found.and_then(|md| md.require_https))
 }

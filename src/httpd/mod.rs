@@ -8,7 +8,7 @@
 //!     answers alpn driver live stapling   requests and handshakes that are answered here; renewals and responses in a child
 //!     self_restart   what the parent does beside forking children
 //! config                         our settings of one server, as directives set them
-//! pool server request process shared   wrapper types and facts
+//! pool server tree request process shared   wrapper types and facts
 //! log watchdog threads commands  services of the server and the child
 //! a2md           the entry of the program, which is in the archive beside the module
 //! ```
@@ -36,4 +36,5 @@ pub mod server;
 pub mod shared;
 pub mod stapling;
 pub mod threads;
+mod tree;
 pub mod watchdog;

@@ -1,5 +1,6 @@
 //! Memory pools of httpd: strings in them, values dropped with them, and what to do before they go.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -125,6 +126,16 @@ unsafe extern "C" fn run_cleanup(data: *mut c_void) -> sys::apr_status_t {
         action();
         Ok(sys::APR_SUCCESS)
     })
+}
+
+/// A C string as text, with U+FFFD for what is not UTF-8; `None` for NULL.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn lossy_text<'a>(raw: *const c_char) -> Option<Cow<'a, str>> {
+    let raw = NonNull::new(raw.cast_mut())?;
+    // SAFETY: not NULL; the rest is the caller's promise.
+    Some(unsafe { CStr::from_ptr(raw.as_ptr()) }.to_string_lossy())
 }
 
 /// A C string as text; `None` for NULL and for what is not UTF-8.

@@ -9,6 +9,7 @@ use apache_sys as sys;
 use super::boundary::{Null, present};
 use super::pool::{Pool, text};
 use super::server::Server;
+use crate::model::DomainName;
 
 /// A request, for as long as the hook that got it runs.
 #[derive(Debug, Clone, Copy)]
@@ -68,20 +69,20 @@ impl<'r> Request<'r> {
         unsafe { text(raw) }
     }
 
-    /// The host that the client named, in lower case, without a port.
-    pub fn hostname(self) -> Option<&'r str> {
+    /// The host that the client named; `None` if that is no name.
+    pub fn hostname(self) -> Option<DomainName> {
         // SAFETY: live by `from_raw`.
         let raw = unsafe { sys::md_shim_request_hostname(self.as_ptr()) };
         // SAFETY: in the request's pool.
-        unsafe { text(raw) }
+        DomainName::parse(unsafe { text(raw) }?).ok()
     }
 
-    /// The name to use for this server in links, by the rules of `UseCanonicalName`.
-    pub fn server_name(self) -> Option<&'r str> {
+    /// The name to use for this server in links, by the rules of `UseCanonicalName`; `None` if that is no name.
+    pub fn server_name(self) -> Option<DomainName> {
         // SAFETY: live by `from_raw`.
         let raw = unsafe { sys::ap_get_server_name(self.as_ptr()) };
         // SAFETY: in the request's or the configuration's pool.
-        unsafe { text(raw) }
+        DomainName::parse(unsafe { text(raw) }?).ok()
     }
 
     /// The path as the client sent it, still percent-encoded.

@@ -1,5 +1,6 @@
 //! The main server, virtual hosts and listening sockets as httpd has read them from its configuration.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::iter;
 use std::marker::PhantomData;
@@ -11,7 +12,7 @@ use apache_sys as sys;
 
 use super::boundary::{Null, present};
 use super::config::ServerConfig;
-use super::pool::{Pool, text};
+use super::pool::{Pool, lossy_text, text};
 
 /// The main server or a virtual host. Complete from check_config on, and unchanged until the configuration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +94,14 @@ impl<'s> Server<'s> {
         unsafe { text(raw) }
     }
 
+    /// The same for messages and comparisons, with U+FFFD for what is not UTF-8.
+    pub fn name_as_written(self) -> Option<Cow<'s, str>> {
+        // SAFETY: live by `from_raw`.
+        let raw = unsafe { sys::md_shim_server_hostname(self.as_ptr()) };
+        // SAFETY: allocated in the configuration's pool.
+        unsafe { lossy_text(raw) }
+    }
+
     /// The port of `ServerName`, 0 if it has none.
     pub fn port(self) -> u16 {
         // SAFETY: live by `from_raw`.
@@ -108,7 +117,7 @@ impl<'s> Server<'s> {
     }
 
     /// Every `ServerAlias` without a wildcard.
-    pub fn aliases(self) -> impl Iterator<Item = &'s str> {
+    pub fn aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
         // SAFETY: live by `from_raw`.
         let names = unsafe { sys::md_shim_server_aliases(self.as_ptr()) };
         // SAFETY: httpd fills `names` with strings and leaves it alone once the configuration is read.
@@ -116,7 +125,7 @@ impl<'s> Server<'s> {
     }
 
     /// Every `ServerAlias` with `*` or `?`.
-    pub fn wildcard_aliases(self) -> impl Iterator<Item = &'s str> {
+    pub fn wildcard_aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
         // SAFETY: live by `from_raw`.
         let names = unsafe { sys::md_shim_server_wildcard_aliases(self.as_ptr()) };
         // SAFETY: as for `aliases`.
@@ -199,13 +208,13 @@ pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener
     })
 }
 
-/// The strings of an array; what is not UTF-8 cannot be a name and is left out.
+/// The strings of an array, with U+FFFD for what is not UTF-8.
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = &'a str> {
+pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = Cow<'a, str>> {
     // SAFETY: the caller's promise.
-    unsafe { elements(array) }.iter().filter_map(|item| unsafe { text(*item) })
+    unsafe { elements(array) }.iter().filter_map(|item| unsafe { lossy_text(*item) })
 }
 
 /// The strings of an array as they are.

@@ -9,8 +9,7 @@ const V6_REVERSE: &str = ".ip6.arpa";
 
 /// The host of a URL, of a request or of a virtual host in the form in which names are stored: an IPv6 address without
 /// brackets and as short as can be (RFC 5952). Whatever else it is stays as it is.
-#[must_use]
-pub fn plain_host(text: &str) -> Cow<'_, str> {
+pub(super) fn plain_host(text: &str) -> Cow<'_, str> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match bare.parse::<Ipv6Addr>() {
         Ok(ip) => Cow::Owned(ip.to_string()),

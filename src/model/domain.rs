@@ -1,5 +1,6 @@
 //! A managed domain: the settings and the state that `md.json` holds.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,7 +14,7 @@ pub struct ManagedDomain {
     /// The first name; the name of its directories.
     pub name: DomainName,
     /// All names, without duplicates.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read_names")]
     pub domains: Vec<DomainName>,
     /// Contact URIs for the account.
     #[serde(default)]
@@ -136,7 +137,7 @@ impl std::fmt::Debug for Eab {
 #[serde(default)]
 pub struct Protocols {
     /// Names that can answer tls-alpn-01 (RFC 8737).
-    #[serde(rename = "acme-tls/1")]
+    #[serde(rename = "acme-tls/1", deserialize_with = "read_names")]
     pub acme_tls_1: Vec<DomainName>,
 }
 
@@ -222,6 +223,14 @@ stored_as_int! {
     } and 3 reads Complete, else Unknown
 }
 
+/// Each name once, whatever spellings of it are stored. The C module, which compares their text, has stored several.
+fn read_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DomainName>, D::Error> {
+    let mut names = Vec::deserialize(deserializer)?;
+    let mut known = HashSet::new();
+    names.retain(|name: &DomainName| known.insert(name.clone()));
+    Ok(names)
+}
+
 fn yes() -> bool {
     true
 }
@@ -279,7 +288,7 @@ impl ManagedDomain {
 
     /// Whether a certificate of this domain is good for `name`.
     #[must_use]
-    pub fn covers(&self, name: &str) -> bool {
+    pub fn covers(&self, name: &DomainName) -> bool {
         self.domains.iter().any(|own| own.covers(name))
     }
 
@@ -308,7 +317,7 @@ impl ManagedDomain {
     #[must_use]
     pub fn order_names(&self) -> Vec<&DomainName> {
         let covered = |name: &DomainName| {
-            self.domains.iter().any(|other| other.is_wildcard() && other != name && other.covers(name.as_str()))
+            self.domains.iter().any(|other| other.is_wildcard() && other != name && other.covers(name))
         };
         self.domains.iter().filter(|name| !covered(name)).collect()
     }
@@ -345,6 +354,16 @@ mod tests {
         let md: ManagedDomain = serde_json::from_str(text).unwrap();
         assert_eq!((md.state, md.renew_window, md.ca_url()), (State::Unknown, None, Some("https://ca/dir")));
         assert!(md.ari_renewals);
+    }
+
+    #[test]
+    fn spellings_that_the_c_module_has_stored_are_one_name() {
+        let text = r#"{"name":"M\u00fcller.x.org.","domains":["m\u00fcller.x.org","m\u00fcller.x.org.","XN--MLLER-KVA.x.org","b.x.org"],
+            "proto":{"acme-tls/1":["b.x.org.","b.x.org"]}}"#;
+        let md: ManagedDomain = serde_json::from_str(text).unwrap();
+        assert_eq!(md.name.as_str(), "xn--mller-kva.x.org");
+        assert_eq!(md.domains, domain(&["xn--mller-kva.x.org", "b.x.org"]).domains);
+        assert_eq!(md.proto.acme_tls_1, domain(&["b.x.org"]).domains);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! DNS names and addresses of a managed domain, as they are compared, stored and sent to a CA.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{is_global, plain_host};
 
-/// A name of a managed domain: lower case, an A-label where it was given in UTF-8, and fit to be the name of a directory.
-/// May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Copies share the text.
+/// A name in the one form in which names are compared and stored, whoever wrote it: a managed domain, a virtual host, the client
+/// of a request or a handshake. Lower case, A-labels, no root dot, no port, IPv6 addresses as short as can be (RFC 5952) and without
+/// brackets; fit to be the name of a directory. May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Copies share
+/// the text.
 ///
 /// What public CAs accept is theirs to say, so nothing else is checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,34 +50,12 @@ pub enum Identifier {
 }
 
 impl DomainName {
-    /// Takes a name as written in a configuration. An IPv6 address may stand in brackets.
+    /// Takes a name as it is written in a configuration or sent by a client.
     ///
     /// # Errors
     /// If the name could not be stored as a directory or be sent to a CA at all.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let text = text.trim_end_matches('.');
-        if text.is_empty() {
-            return Err(NameError::Empty);
-        }
-        let name = if text.is_ascii() {
-            text.to_ascii_lowercase()
-        } else {
-            let (star, rest) = text.strip_prefix("*.").map_or(("", text), |rest| ("*.", rest));
-            let ascii = idna::domain_to_ascii(rest).map_err(|_| NameError::NotIdna(text.to_owned()))?;
-            format!("{star}{}", ascii.trim_end_matches('.'))
-        };
-        // Not before: some letters become a '/' or a blank.
-        if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
-            return Err(NameError::Unusable(text.escape_default().to_string()));
-        }
-        if name.is_empty() {
-            return Err(NameError::Empty);
-        }
-        let name = plain_host(&name).into_owned();
-        if name.starts_with('[') {
-            return Err(NameError::NotAddress(name));
-        }
-        if name.len() > 253 { Err(NameError::TooLong(name)) } else { Ok(Self(name.into())) }
+        canonical(text).map(|name| Self(name.into()))
     }
 
     /// The name as text.
@@ -93,14 +73,14 @@ impl DomainName {
     /// Whether a certificate for this name is good for `other`: the same name, or one label below a wildcard. An address is
     /// below none.
     #[must_use]
-    pub fn covers(&self, other: &str) -> bool {
-        if self.0.eq_ignore_ascii_case(other) {
+    pub fn covers(&self, other: &Self) -> bool {
+        if self == other {
             return true;
         }
-        let (Some(parent), Some((label, rest))) = (self.0.strip_prefix("*."), other.split_once('.')) else {
+        let (Some(parent), Some((label, rest))) = (self.0.strip_prefix("*."), other.0.split_once('.')) else {
             return false;
         };
-        !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent) && other.parse::<IpAddr>().is_err()
+        label != "*" && rest == parent && other.address().is_none()
     }
 
     /// The address, if it is one.
@@ -119,11 +99,56 @@ impl DomainName {
         }
     }
 
+    /// The name as people read it, with the characters that its A-labels stand for.
+    #[must_use]
+    pub fn to_unicode(&self) -> String {
+        idna::domain_to_unicode(&self.0).0
+    }
+
     /// What to order for this name.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.address().map_or_else(|| Identifier::Dns(self.0.to_string()), Identifier::Ip)
     }
+}
+
+/// Characters of the longest domain name (RFC 1035 section 2.3.4).
+const LONGEST: usize = 253;
+
+/// The form in which names are compared. Nearly all are written so: they are looked at once, and borrowed.
+fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*');
+    let has_dot_at_end = text.starts_with('.') || text.ends_with('.');
+    if text.bytes().all(is_plain) && !has_dot_at_end && (1..=LONGEST).contains(&text.len()) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let text = without_port(text).trim_end_matches('.');
+    let name = to_ascii(text).ok_or_else(|| NameError::NotIdna(text.to_owned()))?;
+    let name = name.trim_end_matches('.');
+    // Not before: some letters become a '/', a blank or a dot, or nothing.
+    if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
+        return Err(NameError::Unusable(text.escape_default().to_string()));
+    }
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let name = plain_host(name).into_owned();
+    if name.starts_with('[') {
+        return Err(NameError::NotAddress(name));
+    }
+    if name.len() > LONGEST { Err(NameError::TooLong(name)) } else { Ok(Cow::Owned(name)) }
+}
+
+/// Certificates are for names whatever the port.
+fn without_port(text: &str) -> &str {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = |host: &str| !host.contains(':') || host.ends_with(']');
+    text.rsplit_once(':').filter(|(host, port)| is_port(port) && is_host(host)).map_or(text, |(host, _)| host)
+}
+
+/// Labels in UTF-8 as A-labels, others in lower case; `None` if there is no A-label for one.
+pub(super) fn to_ascii(text: &str) -> Option<String> {
+    if text.is_ascii() { Some(text.to_ascii_lowercase()) } else { idna::domain_to_ascii(text).ok() }
 }
 
 const NOT_GLOBAL: &str = "not an address of the public internet";
@@ -223,7 +248,8 @@ mod tests {
             ("[2001:DB8::1]", Ok("2001:db8::1")),
             ("192.0.2.1", Ok("192.0.2.1")),
             ("[192.0.2.1]", Err(NameError::NotAddress("[192.0.2.1]".into()))),
-            ("[2001:db8::1]:443", Err(NameError::NotAddress("[2001:db8::1]:443".into()))),
+            ("[2001:db8::1]:x", Err(NameError::NotAddress("[2001:db8::1]:x".into()))),
+            (":443", Err(NameError::Empty)),
             ("[fe80::1%eth0]", Err(NameError::NotAddress("[fe80::1%eth0]".into()))),
             ("!", Ok("!")),
             ("", Err(NameError::Empty)),
@@ -233,11 +259,69 @@ mod tests {
             ("a b", Err(NameError::Unusable("a b".into()))),
             ("a\u{ff0f}b", Err(NameError::Unusable("a\\u{ff0f}b".into()))),
             ("\u{ad}", Err(NameError::Empty)),
+            ("\u{3002}", Err(NameError::Empty)),
+            ("\u{3002}example.org", Err(NameError::Unusable("\\u{3002}example.org".into()))),
+            ("b\u{fffd}cher.example.org", Err(NameError::NotIdna("b\u{fffd}cher.example.org".into()))),
         ];
         for (text, expected) in rows {
             assert_eq!(DomainName::parse(text).map(String::from), expected.map(str::to_owned), "{text}");
         }
-        assert!(matches!(DomainName::parse(&"a".repeat(254)), Err(NameError::TooLong(_))));
+        for text in ["a".repeat(254), "\u{fc}".repeat(254), format!("{}.", "A".repeat(254))] {
+            assert!(matches!(DomainName::parse(&text), Err(NameError::TooLong(_))), "{text}");
+        }
+        assert!(DomainName::parse(&format!("{}.", "a".repeat(253))).is_ok());
+    }
+
+    #[test]
+    fn all_spellings_of_a_name_are_one() {
+        let rows: [(&str, &[&str]); 6] = [
+            (
+                "xn--mller-kva.example.org",
+                &[
+                    "m\u{fc}ller.example.org.",
+                    "M\u{dc}LLER.Example.ORG",
+                    "mu\u{308}ller.example.org",
+                    "XN--MLLER-KVA.EXAMPLE.ORG",
+                    "m\u{fc}ller\u{3002}example\u{ff0e}org\u{3002}",
+                ],
+            ),
+            ("*.xn--mller-kva.example.org", &["*.m\u{fc}ller.example.org", "*.M\u{dc}LLER.example.org."]),
+            (
+                "example.org",
+                &[
+                    "EXAMPLE.org.",
+                    "example.org..",
+                    "\u{ff45}xample.org",
+                    "exam\u{ad}ple.org",
+                    "example.org:443",
+                    "example.org.:443",
+                ],
+            ),
+            ("under_score.example.org", &["Under_Score.example.org."]),
+            ("2001:db8::1", &["[2001:DB8::1]", "2001:0db8:0:0::0001", "[2001:db8::1].", "[2001:db8::1]:443"]),
+            ("192.0.2.1", &["192.0.2.1.", "\u{ff11}92.0.2.1", "192.0.2.1:8443"]),
+        ];
+        for (canonical, spellings) in rows {
+            let name = DomainName::parse(canonical).unwrap();
+            assert_eq!(name.as_str(), canonical);
+            for spelling in spellings {
+                assert_eq!(DomainName::parse(spelling).as_ref(), Ok(&name), "{spelling}");
+            }
+        }
+        assert_eq!(DomainName::parse("xn--mller-kva.example.org").unwrap().to_unicode(), "m\u{fc}ller.example.org");
+    }
+
+    #[test]
+    fn a_canonical_name_is_taken_as_it_is() {
+        let is_borrowed = |text| matches!(canonical(text), Ok(Cow::Borrowed(same)) if std::ptr::eq(same, text));
+        for text in
+            ["example.org", "*.example.org", "xn--mller-kva.example.org", "under_score.a-b.example.org", "192.0.2.1"]
+        {
+            assert!(is_borrowed(text), "{text}");
+        }
+        for text in ["Example.org", "example.org.", "2001:DB8::1", "m\u{fc}ller.example.org"] {
+            assert!(!is_borrowed(text), "{text}");
+        }
     }
 
     #[test]
@@ -247,7 +331,6 @@ mod tests {
             ("*.x.org", "A.X.org", true),
             ("*.x.org", "x.org", false),
             ("*.x.org", "a.b.x.org", false),
-            ("*.x.org", ".x.org", false),
             ("*.x.org", "*.x.org", true),
             ("x.org", "X.ORG", true),
             ("x.org", "*.org", false),
@@ -256,7 +339,8 @@ mod tests {
             ("2001:db8::1", "2001:DB8::1", true),
         ];
         for (name, other, expected) in rows {
-            assert_eq!(DomainName::parse(name).unwrap().covers(other), expected, "{name} {other}");
+            let [own, other] = [name, other].map(|text| DomainName::parse(text).unwrap());
+            assert_eq!(own.covers(&other), expected, "{own} {other}");
         }
     }
 
@@ -310,18 +394,21 @@ mod tests {
         fn parsing_keeps_a_parsed_name(text in "\\PC{0,20}") {
             if let Ok(name) = DomainName::parse(&text) {
                 prop_assert_eq!(DomainName::parse(name.as_str()), Ok(name.clone()));
-                prop_assert!(name.covers(name.as_str()) && name.covers(&name.as_str().to_ascii_uppercase()));
+                prop_assert_eq!(DomainName::parse(&name.as_str().to_ascii_uppercase()), Ok(name.clone()));
+                prop_assert_eq!(DomainName::parse(&format!("{name}.")), Ok(name.clone()));
+                prop_assert!(name.covers(&name));
             }
         }
 
         #[test]
         fn a_wildcard_covers_a_label_and_no_more(label in "[a-z0-9-]{1,8}", below in "[a-z]{1,4}", parent in "[a-z]{1,8}\\.[a-z]{2,4}") {
             let wildcard = DomainName::parse(&format!("*.{parent}")).unwrap();
+            let covers = |text: &str| wildcard.covers(&DomainName::parse(text).unwrap());
             let below_it = format!("{label}.{parent}");
-            prop_assert!(wildcard.covers(&below_it));
+            prop_assert!(covers(&below_it));
             let others = [parent.clone(), format!("{below}.{label}.{parent}"), format!("{label}.{below}.{parent}"), format!("{label}{parent}")];
             for other in others.iter().filter(|other| other.split_once('.').is_none_or(|(_, rest)| rest != parent)) {
-                prop_assert!(!wildcard.covers(other), "{}", other);
+                prop_assert!(!covers(other), "{}", other);
             }
         }
     }

@@ -150,7 +150,7 @@ fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
 /// stays. Domains that are matched by server name may share all but the first, which names their directories.
 fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
     let mut rest = md.clone();
-    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name.as_str()) });
+    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name) });
     if rest.name == other.name {
         rest.name = rest.domains.first()?.clone();
     }
@@ -166,8 +166,11 @@ pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Re
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
+    hosts::tell_not_found(domains, hosts, &assigned);
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
-    if missing == 0 { Ok(()) } else { Err(CannotStart) }
+    let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
+    let told = bare.filter_map(|(host, _)| hosts::tell_bare(host, domains, &assigned)).count();
+    if missing + told == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
 /// Tells of files that are not there. Others may not be for the eyes of who asks.

@@ -1,7 +1,6 @@
 //! Finds the domain that a name belongs to without looking at all of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use crate::model::{DomainName, ManagedDomain};
 
@@ -34,26 +33,25 @@ impl DomainIndex {
 
     /// The domain that has exactly this name.
     #[must_use]
-    pub fn exact(&self, name: &str) -> Option<usize> {
-        let name = name.to_ascii_lowercase();
-        match name.strip_prefix("*.") {
+    pub fn exact(&self, name: &DomainName) -> Option<usize> {
+        match name.as_str().strip_prefix("*.") {
             Some(parent) => self.wildcards.get(parent),
-            None => self.names.get(name.as_str()),
+            None => self.names.get(name),
         }
         .map(|position| *position as usize)
     }
 
     /// The domain that has a wildcard for this name. No wildcard is for addresses.
     #[must_use]
-    pub fn wildcard(&self, name: &str) -> Option<usize> {
-        let (label, parent) = name.split_once('.')?;
-        let found = self.wildcards.get(parent.to_ascii_lowercase().as_str()).map(|position| *position as usize);
-        found.filter(|_| !label.is_empty() && label != "*" && name.parse::<IpAddr>().is_err())
+    pub fn wildcard(&self, name: &DomainName) -> Option<usize> {
+        let (label, parent) = name.as_str().split_once('.')?;
+        let found = self.wildcards.get(parent).map(|position| *position as usize);
+        found.filter(|_| label != "*" && name.address().is_none())
     }
 
     /// The domain whose certificate is good for this name.
     #[must_use]
-    pub fn covering(&self, name: &str) -> Option<usize> {
+    pub fn covering(&self, name: &DomainName) -> Option<usize> {
         self.exact(name).or_else(|| self.wildcard(name))
     }
 }
@@ -73,13 +71,13 @@ pub struct Overlap {
 #[must_use]
 pub fn overlap(domains: &[ManagedDomain]) -> Option<Overlap> {
     let index = DomainIndex::new(domains);
-    let found = |a: usize, b: usize, name: &str| {
-        (a != b).then(|| Overlap { first: a.min(b), second: a.max(b), name: name.to_owned() })
+    let found = |a: usize, b: usize, name: &DomainName| {
+        (a != b).then(|| Overlap { first: a.min(b), second: a.max(b), name: name.to_string() })
     };
     domains.iter().enumerate().find_map(|(position, md)| {
         md.domains.iter().find_map(|name| {
-            let holders = [index.exact(name.as_str()), index.wildcard(name.as_str())];
-            holders.into_iter().flatten().find_map(|holder| found(holder, position, name.as_str()))
+            let holders = [index.exact(name), index.wildcard(name)];
+            holders.into_iter().flatten().find_map(|holder| found(holder, position, name))
         })
     })
 }
@@ -111,7 +109,7 @@ mod tests {
             ("2001:db8::1", Some(2)),
         ];
         for (name, expected) in rows {
-            assert_eq!(index.covering(name), expected, "{name}");
+            assert_eq!(index.covering(&DomainName::parse(name).unwrap()), expected, "{name}");
         }
     }
 

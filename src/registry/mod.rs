@@ -322,6 +322,14 @@ impl Setup {
         }
     }
 
+    /// The domain of which a TLS host without one gets the placeholder, as it has no certificate and the domain has no host: one
+    /// is probably meant for the other. A start is left to mod_ssl, which refuses it, while a running server goes on.
+    #[must_use]
+    pub fn substitute_of(&self, position: usize) -> Option<&ManagedDomain> {
+        let host = self.hosts.get(position).filter(|_| self.assigned.of(position).is_empty())?;
+        hosts::tell_bare(host, &self.domains, &self.assigned).filter(|_| self.is_restart)
+    }
+
     /// Whether the server runs with what the start before left, as the store cannot be written.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -409,6 +417,19 @@ impl Setup {
         })
     }
 
+    /// A domain with files that mod_ssl takes, the types of their keys, and whether they are placeholders.
+    #[must_use]
+    pub fn lender(&self) -> Option<(&ManagedDomain, Vec<KeySpec>, bool)> {
+        let lends = |md| {
+            let specs = placeholder::there(&self.vault, md, self.clock.now());
+            let usable = |at: usize| md.key_specs().0.get(at).cloned();
+            let stored = || self.usable(md).into_iter().filter_map(usable).collect();
+            let (specs, is_placeholder) = if specs.is_empty() { (stored(), false) } else { (specs, true) };
+            (!specs.is_empty()).then_some((md, specs, is_placeholder))
+        };
+        self.domains.iter().filter(|md| !md.is_static()).find_map(lends)
+    }
+
     /// The second phase. `tls` says for each host whether it asked for certificates.
     ///
     /// # Errors
@@ -425,6 +446,7 @@ impl Setup {
             self.clean_up_challenges();
         }
         configured::advise(&self.domains);
+        hosts::tell_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
         let stapling = self.stapling();

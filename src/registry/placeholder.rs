@@ -52,6 +52,11 @@ impl Placeholders {
     }
 }
 
+/// Key types of the domain for which there is a placeholder that fits and has not expired.
+pub(super) fn there(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
+    md.key_specs().0.into_iter().filter(|spec| is_there(vault, md, spec, now)).collect()
+}
+
 fn is_there(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
     let name = md.name.as_str();
     let pem = vault.store().load(Group::Domains, name, &Aspect::FallbackCert(spec.clone())).ok().flatten();

@@ -36,7 +36,7 @@ pub(super) fn follow(vault: &Vault, domains: &[ManagedDomain], until: Instant) {
 fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> Vec<(&'a str, &'a str)> {
     let mut free: Vec<_> = left.iter().collect();
     let mut choose = |new: &&'a ManagedDomain| {
-        let common = |old: &ManagedDomain| new.domains.iter().filter(|name| old.covers(name.as_str())).count();
+        let common = |old: &ManagedDomain| new.domains.iter().filter(|name| old.covers(name)).count();
         let candidates = free.iter().enumerate().filter(|(_, (old, _))| common(old) > 0);
         // The last of those with the greatest key is chosen, so the order counts backwards too.
         let key = |(at, (old, _)): &(usize, &&(ManagedDomain, String))| {

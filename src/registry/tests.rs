@@ -1,4 +1,5 @@
 mod lives;
+mod names;
 mod telling;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -889,7 +890,7 @@ fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
 #[test]
 fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
     let mut world = World::new(&["d.test", "e.test"]);
-    world.hosts = vec![Host { aliases: vec!["e.test".to_owned()], ..host("d.test") }];
+    world.hosts = vec![Host { aliases: vec![DomainName::parse("e.test").unwrap()], ..host("d.test") }];
     for (is_restart, ok) in [(false, false), (true, true)] {
         let start = Start {
             declared: world.declared.clone(),

@@ -68,7 +68,7 @@ pub fn declared(names: &[&str]) -> Declared {
 }
 
 pub fn host(name: &str) -> Host {
-    Host { server_name: Some(name.to_owned()), origin: format!("host of {name}"), ..Host::default() }
+    Host { origin: format!("host of {name}"), ..Host::called(Some(name), [], []) }
 }
 
 impl World {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary, TlsPair};
-use crate::model::{KeySpec, ManagedDomain, Timestamp, VERSION, plain_host, time};
+use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
 use crate::registry::{Place, Registry, Served, StagedView, Suggestion, Validity, common_validity};
 
 /// All domains, by name, without the logs of their renewals.
@@ -23,9 +23,9 @@ pub fn listing(registry: &Registry) -> Value {
 /// The domain that is called `name` or has this name, with the log of its renewal; `None` if there is none.
 #[must_use]
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
-    let name = &*plain_host(name);
-    let called = registry.entries.iter().find(|entry| entry.md.name.as_str().eq_ignore_ascii_case(name));
-    let entry = called.or_else(|| registry.entries.get(registry.index.covering(name)?))?;
+    let name = DomainName::parse(name).ok()?;
+    let called = registry.entries.iter().find(|entry| entry.md.name == name);
+    let entry = called.or_else(|| registry.entries.get(registry.index.covering(&name)?))?;
     registry.bundles.refresh();
     Some(object(&View::new(registry, entry, true), true))
 }

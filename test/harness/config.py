@@ -85,7 +85,7 @@ class Config:
     def _host(self, port: int, name: str, aliases: list[str] | None, lines: tuple[str, ...]) -> Config:
         docs = self.sandbox.docs / name.replace("*", "_")
         docs.mkdir(exist_ok=True)
-        (docs / "index.html").write_text(name)
+        (docs / "index.html").write_text(name, errors="surrogateescape")
         alias = [f"ServerAlias {' '.join(aliases)}"] if aliases else []
         body = [f"ServerName {name}", *alias, f'DocumentRoot "{docs}"', *lines]
         self._vhosts += [f"<VirtualHost *:{port}>", *(f"  {line}" for line in body), "</VirtualHost>"]
@@ -135,7 +135,7 @@ class Config:
         return "\n".join(lines) + "\n"
 
     def write(self) -> Path:
-        self.sandbox.conf.write_text(self.text())
+        self.sandbox.conf.write_text(self.text(), errors="surrogateescape")
         return self.sandbox.conf
 
 

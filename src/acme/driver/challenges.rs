@@ -8,7 +8,7 @@ use super::failure::no_challenge;
 use super::{Driver, Outcome, authorization, directory, no_account};
 use crate::crypto::KeyRef;
 use crate::log::note;
-use crate::model::{Identifier, plain_host};
+use crate::model::{DomainName, Identifier};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
@@ -61,17 +61,16 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     /// The name that a challenge is for, if it is one of the order or one above it. What a CA says becomes part of a path
-    /// and an argument of commands, and httpd looks for names in small letters.
+    /// and an argument of commands.
     pub(super) fn ordered_name(&self, said: &str) -> Option<String> {
-        let said = plain_host(said.trim_start_matches("*.")).to_ascii_lowercase();
-        let is_above = |name: &str| {
-            name.strip_suffix(&said).is_some_and(|rest| rest.is_empty() || !said.is_empty() && rest.ends_with('.'))
-        };
+        let said = DomainName::parse(said.trim_start_matches("*.")).ok()?;
+        let is_above =
+            |name: &str| name.strip_suffix(said.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         let is_meant = |identifier: &Identifier| match identifier {
-            Identifier::Dns(name) => is_above(&name.to_ascii_lowercase()),
-            Identifier::Ip(address) => said == address.to_string(),
+            Identifier::Dns(name) => is_above(name),
+            Identifier::Ip(address) => said.address() == Some(*address),
         };
-        self.wanted.identifiers.iter().any(is_meant).then_some(said)
+        self.wanted.identifiers.iter().any(is_meant).then(|| said.into())
     }
 
     /// The next type is tried.
