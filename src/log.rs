@@ -216,6 +216,7 @@ messages! {
     MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
     MD0048 Error "an authority does not go with the protocol of its domain"
+    MD0058 Notice "a domain was renewed by another server, or by a2md"
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize) -> Result<(), CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, session.client(Some(md)))? {
-        Begun::Complete | Begun::CompleteFrom(_) | Begun::NotDue | Begun::Denied => Ok(()),
+        Begun::Complete | Begun::CompleteFrom(_) | Begun::NotDue | Begun::RenewedElsewhere | Begun::Denied => Ok(()),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {
             let result = run(&mut renewal, md.name.as_str(), &*registry.clock);

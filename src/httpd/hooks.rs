@@ -222,7 +222,7 @@ fn offer(server: Server<'_>, has_others: bool) -> Result<Vec<CertificateFiles>, 
     host.set_placeholder();
     host.set_managed();
     report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
-    files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey)
+    files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback)
 }
 
 /// A certificate of the configuration stays until the administrator takes it away. Said once per start.
