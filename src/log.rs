@@ -218,6 +218,7 @@ messages! {
     MD0048 Error "an authority does not go with the protocol of its domain"
     MD0055 Error "a TLS host has neither a certificate nor a managed domain, while a managed domain has no host"
     MD0056 Warning "clients do not reach a host by a name of its managed domain that is written in another way"
+    MD0058 Notice "a domain was renewed by another server, or by a2md"
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ def test_a_store_without_permission_stops_the_start(lone_httpd: Httpd, world: Wo
 IN_THE_WAY = {
     "AH10047": ("md/staging", "no directory", "md/staging"),
     "AH10172": ("md/domains/a.example.org/md.json/file", "a directory in its place", "a.example.org: cannot be saved"),
-    "AH10174": ("md/domains/a.example.org/fallback-privkey.pem/file", "a directory in its place", "fallback-privkey.pem"),
+    "AH10174": ("md/domains/a.example.org/fallback.pem/file", "a directory in its place", "fallback.pem"),
 }
 """Path in the sandbox, what is there, and what the message says of it."""
 
@@ -137,7 +137,7 @@ def test_a_directory_that_the_servers_user_cannot_get_stops_the_start(
 def _content(sandbox: Sandbox) -> dict[str, bytes]:
     """What is in the store, without placeholders: a new host cannot be served without one."""
     files = (path for path in sorted(sandbox.store.rglob("*")) if path.is_file())
-    return {str(path): path.read_bytes() for path in files if not path.name.startswith("fallback-")}
+    return {str(path): path.read_bytes() for path in files if not path.name.startswith("fallback")}
 
 
 DAMAGED = {

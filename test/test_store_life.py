@@ -24,7 +24,7 @@ from harness.pebble import Pebble
 from harness.pki import Leaf
 from harness.sandbox import Access, Sandbox
 from harness.wait import wait
-from harness.world import World
+from harness.world import World, beside
 
 NAME = "a.example.org"
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -159,19 +159,9 @@ def _is_open(file: Path) -> bool:
 @contextlib.contextmanager
 def _second_server(first: Httpd, *lines: str) -> Iterator[Httpd]:
     """A server of another world that uses the store of the first."""
-    world = World("second")
-    try:
-        httpd = _configure(world.httpd(), ["a"])
-        httpd.config.add(f"MDStoreDir {first.sandbox.store}", *lines)
+    with beside(first) as httpd:
+        _configure(httpd, ["a"]).config.add(*lines)
         yield httpd
-        world.finish()
-    except BaseException:
-        world.keep = True
-        raise
-    finally:
-        world.close()
-        if not world.keep:
-            world.remove()
 
 
 def test_a_second_server_on_the_same_store_is_reported(lone_httpd: Httpd) -> None:
@@ -235,8 +225,8 @@ def _migrated(world: World, version: str) -> Any:
     httpd.config.add("MDCertificateAuthority https://ca.example.org/directory", "MDRenewMode manual")
     httpd.config.managed("old.example.org", "www.old.example.org").managed("new.example.org")
     httpd.start()
-    # Neither placeholders nor the module's own bookkeeping of an activation.
-    files = (path for path in store.rglob("*") if path.is_file() and not path.name.startswith(("fallback-", "job.json")))
+    # Neither placeholders nor bookkeeping of an activation, nor what is only locked.
+    files = (path for path in store.rglob("*") if path.is_file() and not path.name.startswith(("fallback", "job.json", "active.json")) and path.suffix != ".lock")
     found = {str(path.relative_to(store)): path for path in sorted(files)}
     live = httpd.served("old.example.org").chain
     return {

@@ -85,9 +85,12 @@ pub type AccountClaim = Box<dyn Send>;
 
 /// The accounts that all domains share. May be used by many drivers at a time.
 pub trait AccountBook: Send + Sync {
-    /// Claims a scope, so that domains that start together make one account: look again before registering. `None`:
-    /// somebody else is at it.
-    fn claim(&self, scope: &AccountScope) -> Option<AccountClaim>;
+    /// Claims a scope, so that all who start together make one account: look again before registering. `None`: somebody
+    /// else is at it.
+    ///
+    /// # Errors
+    /// If the claim cannot be asked for.
+    fn claim(&self, scope: &AccountScope) -> Result<Option<AccountClaim>, PortError>;
 
     /// A usable account of that scope, with its key. Cheap when it was found before.
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)>;

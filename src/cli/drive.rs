@@ -128,7 +128,7 @@ fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
-        Begun::NotDue => Ok(false),
+        Begun::NotDue | Begun::RenewedElsewhere => Ok(false),
         Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(true),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {

@@ -245,10 +245,10 @@ fn placeholder(
 ) -> Result<Vec<CertificateFiles>, Stop> {
     host.set_placeholder();
     if setup.ensure_placeholder(md).is_ok() {
-        return files(store, md, &md.key_specs().0, Aspect::FallbackCert, Aspect::FallbackKey);
+        return files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback);
     }
     match setup.lender().filter(|_| process::is_restart()) {
-        Some((other, specs, true)) => files(store, other, &specs, Aspect::FallbackCert, Aspect::FallbackKey),
+        Some((other, specs, true)) => files(store, other, &specs, Aspect::Fallback, Aspect::Fallback),
         Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
         None => Err(Stop),
     }

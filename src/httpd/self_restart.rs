@@ -237,6 +237,8 @@ impl SelfRestart {
             }
             // It may be another one by now that would be read.
             Trial::Passed if digest(&files()) != process.subject.files => Trial::None,
+            // The test cannot know what this server uses.
+            Trial::Pointless if self.registry.restarts_for_others() => Trial::Passed,
             judged => judged,
         };
         if matches!(state.trial, Trial::Pointless | Trial::Failed(_)) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
@@ -10,15 +10,10 @@ use crate::store::{Aspect, Group};
 
 use super::vault::{Vault, port_error};
 
-/// What the account books of all domains share. The store is read once, when the first account is looked for: what
-/// comes into being after that is added here too.
+/// What the account books of all domains share. The store is read when the first account is looked for, and before one is
+/// registered: another process may have done so. What this process registers is added here too.
 #[derive(Debug, Default)]
-pub struct SharedAccounts {
-    claimed: Mutex<HashSet<String>>,
-    /// What was in the store, most wanted first: the newest in `accounts/`, then what is staged.
-    stored: OnceLock<Vec<Stored>>,
-    known: Mutex<Known>,
-}
+pub struct SharedAccounts(Mutex<Known>);
 
 #[derive(Debug)]
 struct Stored {
@@ -29,9 +24,13 @@ struct Stored {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// What was in the store, most wanted first: the newest in `accounts/`, then what is staged. `None` before it is read.
+    stored: Option<Vec<Stored>>,
     /// Accounts that were found, with their keys.
     usable: Vec<(AccountRecord, PrivateKey)>,
-    /// URLs of accounts that a CA did not take, or whose key cannot be read; the worker cannot write to `accounts/`.
+    /// Where there is none that can be read: it is damaged, or a start of another server has moved the account elsewhere.
+    without_key: HashSet<(Group, String)>,
+    /// URLs of accounts that a CA did not take; the worker cannot write to `accounts/`.
     lost: HashSet<String>,
 }
 
@@ -43,17 +42,6 @@ pub struct StoredAccounts {
     domain: String,
 }
 
-struct Claim {
-    shared: Arc<SharedAccounts>,
-    key: String,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
-
 impl StoredAccounts {
     /// The accounts for the renewal of `domain`.
     #[must_use]
@@ -62,11 +50,7 @@ impl StoredAccounts {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stored(&self) -> &[Stored] {
-        self.shared.stored.get_or_init(|| read_all(&self.vault))
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where in staging the account of that scope goes: to the domain, unless one of another scope waits there already.
@@ -77,28 +61,33 @@ impl StoredAccounts {
 }
 
 impl AccountBook for StoredAccounts {
-    fn claim(&self, scope: &AccountScope) -> Option<AccountClaim> {
-        let key = format!("{} {}", scope.ca_url, scope.eab.as_ref().map_or("", |eab| &eab.kid));
-        let new = self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        new.then(|| Box::new(Claim { shared: Arc::clone(&self.shared), key }) as AccountClaim)
+    fn claim(&self, scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
+        let claim = self.vault.store().claim(&place_of_its_own(scope)).map_err(port_error)?;
+        if claim.is_some() {
+            self.known().stored = None;
+        }
+        Ok(claim.map(|claim| Box::new(claim) as AccountClaim))
     }
 
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
-        let stored = self.stored();
         // Locked to the end, so that a key that many look for is decrypted once.
         let mut known = self.known();
         if let Some(found) = known.usable.iter().find(|(record, _)| record.is_for(scope)) {
             return Some(found.clone());
         }
-        for Stored { group, item, record } in stored.iter().filter(|stored| stored.record.is_for(scope)) {
-            if known.lost.contains(&record.url) {
+        let Known { stored, usable, lost, without_key } = &mut *known;
+        let stored = stored.get_or_insert_with(|| read_all(&self.vault));
+        let is_wanted = |stored: &&Stored| stored.record.is_for(scope) && !lost.contains(&stored.record.url);
+        for Stored { group, item, record } in stored.iter().filter(is_wanted) {
+            let place = (*group, item.clone());
+            if without_key.contains(&place) {
                 continue;
             }
             if let Some(key) = self.vault.load_key(*group, item, &Aspect::AccountKey) {
-                known.usable.push((record.clone(), key.clone()));
+                usable.push((record.clone(), key.clone()));
                 return Some((record.clone(), key));
             }
-            known.lost.insert(record.url.clone());
+            without_key.insert(place);
         }
         None
     }
@@ -257,6 +246,46 @@ mod tests {
         book(&vault, "x.org").draft_key(&scope).unwrap();
         accounts.adopt_staged(&vault, std::time::Instant::now());
         assert!(drafts().contains(&draft));
+    }
+
+    #[test]
+    fn servers_that_share_a_store_register_one_account() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let (scope, other) = (scope("one.test", None), scope("two.test", None));
+        let [first, second] = ["a.org", "b.org"].map(|domain| book(&vault, domain));
+        assert!(first.find(&scope).is_none() && second.find(&scope).is_none());
+        let claim = first.claim(&scope).unwrap();
+        assert!(claim.is_some() && second.claim(&scope).unwrap().is_none());
+        assert!(second.claim(&other).unwrap().is_some(), "another CA is another matter");
+        let key = first.draft_key(&scope).unwrap();
+        first.add(&account(&scope, "u1"), &key).unwrap();
+        drop(claim);
+        assert!(second.claim(&scope).unwrap().is_some());
+        assert_eq!(second.find(&scope).unwrap().0.url, "u1");
+    }
+
+    #[test]
+    fn an_account_that_a_start_has_moved_is_found_again() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let (scope, other) = (scope("one.test", None), scope("two.test", None));
+        let [first, second] = ["a.org", "b.org"].map(|domain| book(&vault, domain));
+        let key = first.draft_key(&scope).unwrap();
+        first.add(&account(&scope, "u1"), &key).unwrap();
+        assert!(second.find(&other).is_none(), "what is staged is read");
+        Accounts::read(&vault).unwrap().adopt_staged(&vault, std::time::Instant::now());
+        assert!(second.find(&scope).is_none());
+        assert!(second.claim(&scope).unwrap().is_some());
+        assert_eq!(second.find(&scope).unwrap().0.url, "u1");
+    }
+
+    #[test]
+    fn two_that_move_accounts_at_the_same_time_give_them_different_ids() {
+        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let scope = scope("one.test", None);
+        let key = PrivateKey::generate(&crate::model::KeySpec::Ec { curve: "P-256".into() }).unwrap();
+        let mut starts = [0; 2].map(|_| Accounts::read(&vault).unwrap());
+        let ids = [0, 1].map(|n| starts[n].add(&vault, &account(&scope, &format!("u{n}")), &key).unwrap());
+        assert_eq!(ids, ["ACME-one.test-0000", "ACME-one.test-0001"]);
     }
 
     #[test]

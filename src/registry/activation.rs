@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::active::Active;
 use super::adoption::Accounts;
 use super::bundles::Pair;
 use super::challenges;
@@ -51,8 +52,9 @@ pub fn activate(vault: &Arc<Vault>, md: &ManagedDomain, accounts: &Accounts, now
     let live =
         live.and_then(|new| vault.store().replace(name).map(|()| new).map_err(|err| Failed::Store(port_error(err))));
     match live {
-        Ok(NewSet { keeps_some, succeeds_live, .. }) => {
+        Ok(NewSet { keeps_some, succeeds_live, active, .. }) => {
             report!(AH10068, "{name}: staged set activated");
+            active.tell(vault, name);
             let removed = if succeeds_live { forget_live(vault, name) } else { Ok(()) };
             let removed = removed.and_then(|()| if keeps_some { Ok(()) } else { forget_advice(vault, name) });
             if let Err(err) = removed.and_then(|()| remove_staged(vault, name, &staged)) {
@@ -150,7 +152,7 @@ fn prepare(
     let name = md.name.as_str();
     let mut new = verified_pairs(vault, md, &staged, now)?;
     tear_down(vault, name)?;
-    write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
+    new.active = write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
@@ -158,19 +160,25 @@ fn prepare(
     Ok(new)
 }
 
-/// Writes the domain and its set to `tmp/`.
-pub(super) fn write(vault: &Vault, md: &mut ManagedDomain, pairs: Pairs, accounts: &Accounts) -> Result<(), PortError> {
+/// Writes the domain and its set to `tmp/`. Returns what others may know of it once it is in its place.
+pub(super) fn write(
+    vault: &Vault,
+    md: &mut ManagedDomain,
+    pairs: Pairs,
+    accounts: &Accounts,
+) -> Result<Active, PortError> {
     let (name, store) = (md.name.to_string(), vault.store());
     let ca_url = md.ca.url.clone().unwrap_or_default();
     let scope = AccountScope { ca_url, eab: md.eab.as_deref().cloned() };
     Arc::make_mut(&mut md.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, &name).map_err(port_error)?;
     vault.save_json(Group::Tmp, &name, &Aspect::MdJson, md)?;
+    let active = Active::new(md, pairs.iter().map(|(spec, (_, chain))| (spec, chain)));
     for (spec, (key, chain)) in pairs {
         vault.save_key(Group::Tmp, &name, &Aspect::PrivateKey(spec.clone()), &key)?;
         store.save(Group::Tmp, &name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
     }
-    Ok(())
+    Ok(active)
 }
 
 /// Keys and chains, by their type.
@@ -183,6 +191,8 @@ struct NewSet {
     keeps_some: bool,
     /// Nothing that is live is newer.
     succeeds_live: bool,
+    /// What others may know of it.
+    active: Active,
 }
 
 /// Puts together what is staged and, for types of key that needed nothing, what is served. Where something newer is live, that
@@ -222,7 +232,7 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
     if is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
-    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none() })
+    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none(), active: Active::default() })
 }
 
 /// Whether the renewal did not bring, and will not, what it lacks. The report tells of the end: before it, more is to come.

@@ -11,7 +11,7 @@ use crate::acme::{AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
 use crate::log::report;
 use crate::model::Status;
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Claim, Group};
 
 /// Accounts by id; `None` for one that cannot be read. Read once per start: there may be thousands of domains.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Accounts {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
-        let id = self.free_id(&record.ca_url)?;
+        let (id, _claim) = self.free_id(vault, &record.ca_url)?;
         self.save(vault, &id, record, key)?;
         Ok(id)
     }
@@ -132,18 +132,27 @@ impl Accounts {
             let own = key.to_pem().ok();
             let is_same = |id: &String| own.is_some() && pem(vault, Group::Accounts, id) == own;
             if !known.as_ref().is_some_and(is_same) {
-                let id = known.map_or_else(|| self.free_id(&record.ca_url), Ok)?;
-                self.save(vault, &id, record, &key)?;
+                match known {
+                    Some(id) => self.save(vault, &id, record, &key)?,
+                    None => _ = self.add(vault, record, &key)?,
+                }
             }
         }
         store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
         store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
     }
 
-    fn free_id(&self, ca_url: &str) -> Result<String, PortError> {
-        let prefix = id_prefix(ca_url);
-        let mut ids = (0..1000).map(|n| format!("{prefix}{n:04}"));
-        ids.find(|id| !self.0.contains_key(id)).ok_or_else(|| PortError {
+    /// An id that no account has, and the claim on it: somebody else may be looking for one, too.
+    fn free_id(&self, vault: &Vault, ca_url: &str) -> Result<(String, Claim), PortError> {
+        let (store, prefix) = (vault.store(), id_prefix(ca_url));
+        let has = |id: &str, aspect| store.exists(Group::Accounts, id, &aspect);
+        for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.0.contains_key(id)) {
+            let claim = store.claim(&id).map_err(port_error)?;
+            if let Some(claim) = claim.filter(|_| !has(&id, Aspect::AccountKey) && !has(&id, Aspect::AccountJson)) {
+                return Ok((id, claim));
+            }
+        }
+        Err(PortError {
             status: Status::EXISTS,
             text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
         })

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::model::Timestamp;
 use crate::store::{Aspect, Claim, Group, MemoryStore, Secret, Store, StoreError};
@@ -15,6 +16,8 @@ pub enum Call {
     Remove,
     List,
     Claim,
+    /// The lock of the store, of which it is refused that it is free.
+    Lock,
     /// A look at when a file was written, or at the generation.
     Look,
 }
@@ -144,6 +147,11 @@ impl Store for Disk {
 
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
         self.see(Call::Claim, Group::Staging, None)?.claim(item)
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        let is_taken = self.refused.lock().unwrap().contains(&(Call::Lock, Group::Domains));
+        if is_taken { Ok(None) } else { self.content.lock_within(patience) }
     }
 
     fn secret(&self) -> &Secret {

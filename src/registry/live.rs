@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::Served;
+use super::active::Active;
 use super::ari::Advice;
 use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
@@ -35,6 +36,8 @@ pub struct LiveSet {
 pub(super) enum Source<'a> {
     /// In the store, for this key type.
     Stored(&'a KeySpec),
+    /// Told of by those who can read the store, for this key type.
+    Told(&'a KeySpec, Option<&'a str>),
     /// In files of the administrator, with their number.
     Files(usize, &'a str, Option<&'a str>),
 }
@@ -61,6 +64,13 @@ impl LiveSet {
     pub fn stored(vault: &Vault, md: &ManagedDomain) -> Self {
         let specs = md.key_specs().0;
         Self::look_at(vault, md, specs.iter().map(Source::Stored), |_, _| {})
+    }
+
+    /// What is told of those in the store.
+    pub(super) fn told(vault: &Vault, md: &ManagedDomain, active: &Active) -> Self {
+        let specs = md.key_specs().0;
+        let sources = specs.iter().map(|spec| Source::Told(spec, active.chain(spec)));
+        Self::look_at(vault, md, sources, |_, _| {})
     }
 
     /// The same as [`LiveSet::load`], and tells of each certificate whether key and chain are there, readable, and fit each
@@ -219,7 +229,7 @@ pub fn common_validity<'a>(certificates: impl Iterator<Item = Option<&'a Summary
 impl Source<'_> {
     fn name(&self) -> String {
         match self {
-            Self::Stored(spec) => spec.json_name().to_owned(),
+            Self::Stored(spec) | Self::Told(spec, _) => spec.json_name().to_owned(),
             Self::Files(number, ..) => number.to_string(),
         }
     }
@@ -227,6 +237,7 @@ impl Source<'_> {
     fn chain(&self, store: &dyn Store, md: &ManagedDomain) -> Result<Chain, (State, String)> {
         match self {
             Self::Stored(spec) => read_chain(store, Group::Domains, md, spec),
+            Self::Told(_, pem) => parse_chain(Ok(pem.map(|pem| pem.as_bytes().to_vec())), &self.name()),
             Self::Files(_, chain, _) => parse_chain(read_foreign(Path::new(chain)), &self.name()),
         }
     }
@@ -237,6 +248,8 @@ impl Source<'_> {
             Self::Stored(spec) => {
                 vault.store().load(Group::Domains, md.name.as_str(), &Aspect::PrivateKey((*spec).clone()))
             }
+            // It was looked at before it was put into its place.
+            Self::Told(..) => return Some(true),
             Self::Files(.., key) => read_foreign(Path::new((*key)?)),
         };
         let pem = loaded.inspect_err(|err| report!(AH10110, err.status(); "{}: {err}", md.name)).ok()??;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod activation;
+mod active;
 mod adoption;
 mod ari;
 mod bundles;
@@ -61,7 +62,7 @@ use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, Job, KeySpec, ManagedDomain, RenewMode, Settings, State,
     Status, TxtRecord, format_human,
 };
-use crate::store::{Aspect, Group, Reachability};
+use crate::store::{Aspect, Claim, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
@@ -90,6 +91,12 @@ pub use vault::{Vault, to_json};
 
 /// How long a start waits, in all, for those who work in staging.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a start without the lock of the store waits, in all, for those who work on domains that are not complete.
+const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
+
+/// How long a start waits for others that start or activate. That they hold it up for longer is no reason not to start.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the configuration and the server say at a start.
 pub struct Start {
@@ -128,6 +135,13 @@ pub struct Setup {
     /// What sections say of stapling themselves, by the domain's name.
     stapling_said: HashMap<DomainName, bool>,
     primer: RefCell<stapling::Primer>,
+    /// What was told of activations before `domains/` was read, by the name of the domain.
+    told: HashMap<DomainName, Timestamp>,
+    /// Nothing was moved, as another process has kept the store locked. It may still be moving things, for which this start
+    /// waits until then.
+    kept_out: Option<Instant>,
+    /// Kept until the certificates are read: those that were found must not go away before.
+    _change: Option<Claim>,
 }
 
 /// A domain of the registry. Read-only from the end of the start on.
@@ -145,6 +159,8 @@ pub struct Entry {
     pub issued_by: Arc<CaSettings>,
     /// When what is in the store was put there: the last activation.
     pub activated: Option<Timestamp>,
+    /// When others were told of an activation before this server started.
+    pub told: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
     /// Records in the DNS that its certificates were obtained with, where they are for good.
@@ -193,7 +209,8 @@ impl Setup {
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
         let stapling_said = declared.iter().filter_map(said).collect();
-        let setup = Self {
+        let change = if read_only { None } else { change(&vault) };
+        let mut setup = Self {
             vault,
             clock,
             globals,
@@ -207,27 +224,44 @@ impl Setup {
             looked_at: RefCell::default(),
             stapling_said,
             primer: RefCell::default(),
+            told: HashMap::new(),
+            kept_out: None,
+            _change: change,
         };
         if !read_only {
-            setup.synchronise();
+            setup.kept_out = (!setup.synchronise()).then(|| Instant::now() + KEPT_OUT_PATIENCE);
         }
+        let told = |md: &ManagedDomain| Some((md.name.clone(), active::told(&setup.vault, md)?));
+        setup.told = setup.domains.iter().filter_map(told).collect();
         Ok(setup)
     }
 
-    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that.
-    fn synchronise(&self) {
-        let Some(patience) = self.globals.store_locks else { return self.take_over() };
-        match self.vault.store().lock_within(patience) {
-            Ok(Some(_lock)) => self.take_over(),
-            Ok(None) => report!(
+    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that. `false`
+    /// if the other one has kept this one from it.
+    fn synchronise(&self) -> bool {
+        let lock = self.globals.store_locks.map(|patience| (patience, self.vault.store().lock_within(patience)));
+        match &lock {
+            None | Some((_, Ok(Some(_)))) => self.take_over(),
+            Some((patience, Ok(None))) => report!(
                 AH10398,
                 "MDStoreLocks: another process has kept the store locked for {}; what is staged waits for the next start",
-                format_human(patience.try_into().unwrap_or_default())
+                format_human((*patience).try_into().unwrap_or_default())
             ),
-            Err(err) => {
+            Some((_, Err(err))) => {
                 report!(AH10398, err.status(); "MDStoreLocks: {err}; what is staged waits for the next start");
             }
         }
+        matches!(lock, None | Some((_, Ok(Some(_)))))
+    }
+
+    /// Whether somebody else may just have put the domain's set into its place, as this one is not complete and another start
+    /// has kept this one out: whoever works on the domain is done when this returns, or has been waited for.
+    fn is_to_be_read_again(&self, md: &ManagedDomain, live: &LiveSet) -> bool {
+        let is_settled = md.is_static() || live.state == Some(State::Complete);
+        let Some(until) = self.kept_out.filter(|_| !is_settled) else { return false };
+        // Without a claim, what is there is looked at all the same.
+        let _ = self.vault.store().claim_within(md.name.as_str(), until.saturating_duration_since(Instant::now()));
+        true
     }
 
     /// Accounts before activation, which tells which account a set was made with. Whoever works in staging is waited for,
@@ -340,13 +374,20 @@ impl Setup {
     /// that fit each other.
     #[must_use]
     pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
-        let (mut usable, mut position) = (Vec::new(), 0);
-        let mut live = LiveSet::look(&self.vault, md, |source, found| {
-            if live::is_usable(md, source, &found) {
-                usable.push(position);
-            }
-            position += 1;
-        });
+        let look = || {
+            let (mut usable, mut position) = (Vec::new(), 0);
+            let live = LiveSet::look(&self.vault, md, |source, found| {
+                if live::is_usable(md, source, &found) {
+                    usable.push(position);
+                }
+                position += 1;
+            });
+            (usable, live)
+        };
+        let (mut usable, mut live) = look();
+        if self.is_to_be_read_again(md, &live) {
+            (usable, live) = look();
+        }
         let mut looked_at = self.looked_at.borrow_mut();
         looked_at.values().next().into_iter().for_each(|(_, other)| live.share(other));
         looked_at.insert(md.name.clone(), (md.domains.len(), live));
@@ -567,6 +608,12 @@ impl Setup {
             hosts::tell_unused(&md);
         }
         let name = md.name.to_string();
+        // Names that were added since may not be covered.
+        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
+        let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
+        if self.is_to_be_read_again(&md, &live) {
+            live = LiveSet::load(&self.vault, &md);
+        }
         let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
         // What a power failure leaves of a file that was new.
         let stored = stored.filter(|bytes| !bytes.is_empty());
@@ -577,9 +624,6 @@ impl Setup {
                 })
                 .ok()
         });
-        // Names that were added since may not be covered.
-        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
-        let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
         merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
         if let Some(other) = other {
             md.share(&other.md);
@@ -620,8 +664,20 @@ impl Setup {
         let txt_records = live::txt_records(&self.vault, &md, &challenges);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
         let slot = Slot::new(&md, &live);
-        let entry =
-            Entry { md, live, kept_ready, watched, issued_by, activated, challenges, txt_records, stapling, slot };
+        let told = self.told.get(&md.name).copied();
+        let entry = Entry {
+            md,
+            live,
+            kept_ready,
+            watched,
+            issued_by,
+            activated,
+            told,
+            challenges,
+            txt_records,
+            stapling,
+            slot,
+        };
         (entry, stored)
     }
 
@@ -830,6 +886,20 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates
     if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
         md.contacts.clone_from(&known.contacts);
     }
+}
+
+/// Keeps others from starting or activating anything as long as it lasts. Who cannot have that goes on without.
+fn change(vault: &Vault) -> Option<Claim> {
+    let change = vault.store().change_within(CHANGE_PATIENCE);
+    let change = change.inspect_err(|err| note!(Info, err.status(); "others are not kept from the store: {err}"));
+    let change = change.ok()?;
+    if change.is_none() {
+        note!(
+            Info,
+            "another server has been starting on this store for {CHANGE_PATIENCE:?}: it is not waited for any longer"
+        );
+    }
+    change
 }
 
 fn items(vault: &Vault, group: Group) -> HashSet<String> {

@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::vault::port_error;
 use super::{
     Accounts, Advice, Advisor, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot,
-    Stapling, Vault, live, schedule, staged, suitable, turn,
+    Stapling, Vault, active, change, live, schedule, staged, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -167,6 +167,7 @@ impl Registry {
     /// If accounts cannot be read, or another process works on the domain.
     pub fn activate(&self, position: usize) -> Result<Activation, PortError> {
         let Entry { md, live, .. } = &self.entries[position];
+        let _change = change(&self.vault);
         let claim = self.vault.store().claim_within(md.name.as_str(), CLAIM_PATIENCE).map_err(port_error)?;
         let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
         let mut accounts = Accounts::read(&self.vault)?;
@@ -210,7 +211,7 @@ fn entry(
     };
     let kept_ready = LiveSet::kept_ready(vault, &md);
     let txt_records = live::txt_records(vault, &md, &challenges);
-    let md = Arc::new(md);
+    let (told, md) = (active::told(vault, &md), Arc::new(md));
     Entry {
         slot: Slot::new(&md, &live),
         md,
@@ -219,6 +220,7 @@ fn entry(
         watched: true,
         issued_by,
         activated: None,
+        told,
         challenges: Arc::new(challenges),
         txt_records,
         stapling: Arc::clone(stapling),

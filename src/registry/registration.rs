@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::accounts::StoredAccounts;
+use super::accounts::{StoredAccounts, place_of_its_own};
 use super::vault::port_error;
 use super::{Accounts, CLAIM_PATIENCE, Vault, claimed_elsewhere};
 use crate::acme::{
@@ -29,7 +29,9 @@ pub fn find_or_register(
     }
     let claim = vault.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
-    // Whoever had the claim may have registered.
+    let of_scope = vault.store().claim_within(&place_of_its_own(scope), CLAIM_PATIENCE).map_err(port_error)?;
+    let _of_scope = of_scope.ok_or_else(|| claimed_elsewhere(md))?;
+    // Whoever had the claims may have registered.
     let book = book();
     if let Some(found) = confirmed(&book, ca, scope)? {
         return Ok(found);

@@ -15,7 +15,7 @@ use super::turn::{self, Turn};
 use super::{Advice, Bundle, Entry, Published, Registry, Unstapled};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
 use crate::cancel::Cancel;
-use crate::crypto::Certificate;
+use crate::crypto::Summary;
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
@@ -73,6 +73,8 @@ pub enum Begun {
     CompleteFrom(Timestamp),
     /// Nothing is due any more.
     NotDue,
+    /// Somebody else has renewed the domain: this server uses that after its next restart.
+    RenewedElsewhere,
     /// A command denies it this time.
     Denied,
     /// Another process works on the domain.
@@ -128,6 +130,11 @@ impl Renewal {
         if !(is_due || journal.job.finished) {
             return Ok(Begun::NotDue);
         }
+        let elsewhere = registry.renewed_elsewhere(entry, &advice, now).filter(|_| only_if_due);
+        if let Some(set) = elsewhere.filter(|_| is_due && !journal.job.finished) {
+            ask_for_restart(position, &set.certificates, registry, &md);
+            return Ok(Begun::RenewedElsewhere);
+        }
         journal.open()?;
         let keys = if only_if_due { entry.keys_to_renew(&advice, now) } else { md.key_specs().0 };
         let is_finished = journal.job.finished;
@@ -142,7 +149,7 @@ impl Renewal {
                 tell_renewed(&mut journal, registry, now);
                 journal.save_job()?;
             }
-            ask_for_restart(position, &journal, registry, now);
+            restart_for_staged(position, &journal, registry, now);
             let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
             let again = [again, live_at].into_iter().flatten().min();
             return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
@@ -261,7 +268,7 @@ impl Renewal {
             note!(Error, err.status; "{}: the report of the renewal cannot be written: {err}", self.md.name);
         }
         if is_done {
-            ask_for_restart(self.position, self.work.journal(), &self.registry, now);
+            restart_for_staged(self.position, self.work.journal(), &self.registry, now);
         }
         look
     }
@@ -412,14 +419,16 @@ fn go_live(
 
 /// Has the server restart itself for what is staged, if it is to do so and the time has come. Nothing of the renewal is left to
 /// be done then.
-fn ask_for_restart(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
-    let is_ready = journal.job.valid_from.is_none_or(|at| at <= now);
-    if !is_ready || !registry.entries[position].restarts() {
-        return;
+fn restart_for_staged(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
+    if journal.job.valid_from.is_none_or(|at| at <= now) {
+        ask_for_restart(position, &staged::facts(&registry.vault, journal.domain()), registry, journal.domain());
     }
-    let leaves = staged::leaves(&registry.vault, journal.domain());
-    if registry.restarts.ask(position, leaves.iter().flatten().map(Certificate::sha1).collect()) {
-        note!(Info, "{}: its new certificates wait for the server to restart itself", journal.domain().name);
+}
+
+fn ask_for_restart(position: usize, new: &[Option<Summary>], registry: &Registry, md: &ManagedDomain) {
+    let prints = || new.iter().flatten().map(Summary::sha256_fingerprint).collect();
+    if registry.entries[position].restarts() && registry.restarts.ask(position, prints()) {
+        note!(Info, "{}: its new certificates wait for the server to restart itself", md.name);
     }
 }
 

@@ -56,6 +56,8 @@ struct State {
     looks: Vec<Timestamp>,
     /// Reports on failures in a row to begin a renewal, by position. They may be missing in the store: it is what failed.
     not_begun: HashMap<usize, Job>,
+    /// Domains that somebody else has renewed, by position, as far as that was told.
+    elsewhere: HashSet<usize>,
     /// When it was last looked whether something is due.
     ticked: Timestamp,
     /// How many certificates were known to be revoked then.
@@ -359,6 +361,17 @@ impl Renewals {
                 return Some(renewal);
             }
             Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.settle(position, None),
+            Ok(Begun::RenewedElsewhere) => {
+                if self.state().elsewhere.insert(position) {
+                    report!(
+                        MD0058,
+                        "{}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
+                         all that is needed",
+                        entry.md.name
+                    );
+                }
+                self.settle(position, None);
+            }
             Ok(Begun::CompleteFrom(at)) => self.settle(position, Some(at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => self.close(position, Some(self.not_begun(position, err, cancel))),

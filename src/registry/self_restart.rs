@@ -44,7 +44,7 @@ const MOST_CHARACTERS: usize = 800;
 pub struct Requests {
     counter: OnceLock<&'static AtomicU32>,
     /// What this process has asked for, by position of the domain, so that it asks once.
-    asked: Mutex<HashMap<usize, Vec<[u8; 20]>>>,
+    asked: Mutex<HashMap<usize, Vec<String>>>,
 }
 
 impl Requests {
@@ -56,7 +56,7 @@ impl Requests {
 
     /// Asks the parent to restart the server, for the domain at `position` and the certificates with these fingerprints. Returns
     /// whether that is new, and there is somebody to hear it.
-    pub fn ask(&self, position: usize, certificates: Vec<[u8; 20]>) -> bool {
+    pub fn ask(&self, position: usize, certificates: Vec<String>) -> bool {
         let Some(counter) = self.counter.get() else { return false };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.get(&position) == Some(&certificates) {

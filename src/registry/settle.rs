@@ -152,8 +152,9 @@ fn replace_by(
         note!(Info, "{}: what was live lacks a type of key that is configured", md.name);
     }
     Arc::make_mut(&mut md.ca).url = bundle.ca_url.or(md.ca.url.clone());
-    activation::write(vault, &mut md, pairs, accounts)?;
+    let active = activation::write(vault, &mut md, pairs, accounts)?;
     vault.store().replace(md.name.as_str()).map_err(port_error)?;
+    active.tell(vault, md.name.as_str());
     report!(AH10068, "{}: the set that was live is activated", md.name);
     Ok(Activation::Activated)
 }

@@ -1059,7 +1059,7 @@ fn placeholders_are_made_once_and_anew_when_they_expire() {
     let made = || {
         let setup = setup();
         setup.ensure_placeholder(setup.domain_of(0).unwrap()).unwrap();
-        world.text(Group::Domains, "fallback.test", &Aspect::FallbackCert(p256())).unwrap()
+        world.text(Group::Domains, "fallback.test", &Aspect::Fallback(p256())).unwrap()
     };
     let first = made();
     assert_eq!(made(), first);
@@ -1201,4 +1201,31 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
     );
     assert_eq!(logged("MD0006", "nobody-asks"), 0);
     assert_eq!(logged("AH10105", "ok.example.com"), 1);
+}
+
+#[test]
+fn a_start_that_is_kept_out_of_the_store_reads_what_is_not_complete_once_more() {
+    let name = "kept.out.test";
+    let mut world = World::new(&[name]);
+    drop(world.run(false));
+    drop(world.start(true));
+    // Another start is about to put the set into its place.
+    world.store.rename((Group::Domains, name), (Group::Tmp, name)).unwrap();
+    world.globals.store_locks = Some(std::time::Duration::ZERO);
+    world.store.refuse(Call::Lock, Group::Domains);
+    let claim = world.store.claim(name).unwrap();
+    let reads = || world.store.count(Call::Load, Group::Domains, Some(&Aspect::Chain(p256())));
+    let (before, store) = (reads(), &world.store);
+    let registry = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while reads() == before {
+                std::thread::yield_now();
+            }
+            store.rename((Group::Tmp, name), (Group::Domains, name)).unwrap();
+            drop(claim);
+        });
+        world.start(true)
+    });
+    assert_eq!(registry.entries[0].live.state, Some(State::Complete));
+    assert_eq!(registry.entries[0].md.ca.account.as_deref(), Some(ACCOUNT));
 }

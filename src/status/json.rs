@@ -442,6 +442,7 @@ mod tests {
             watched: true,
             issued_by: std::sync::Arc::default(),
             activated: None,
+            told: None,
             challenges: Ok(Vec::new()).into(),
             txt_records: Vec::new(),
             stapling: std::sync::Arc::clone(&registry.stapling),

@@ -65,6 +65,8 @@ impl<'a> View<'a> {
         let now = registry.clock.now();
         let (staged, advice) = if is_candidate { registry.staged_view(&entry.md) } else { Default::default() };
         let renew_at = entry.renew_at(&advice, now);
+        let elsewhere = || (renew_at <= now).then(|| registry.report_elsewhere(entry, &advice, now)).flatten();
+        let staged = staged.or_else(|| elsewhere().map(Arc::new));
         let live = entry.live_set();
         let served = entry.with_live(live.as_deref());
         Self { md: &entry.md, entry, served, live, staged, advice, renew_at, now }

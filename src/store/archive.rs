@@ -56,11 +56,17 @@ pub(super) fn recover(store: &FileStore) {
 
 fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
     // The C module leaves a job.json in tmp, beside domains that an administrator may have removed for good.
-    if !store.exists(Group::Tmp, item, &Aspect::MdJson) || is_present(store, (Group::Domains, item))? {
+    let is_interrupted = || -> Result<bool, StoreError> {
+        Ok(store.exists(Group::Tmp, item, &Aspect::MdJson) && !is_present(store, (Group::Domains, item))?)
+    };
+    if !is_interrupted()? {
         return Ok(());
     }
-    let Some(former) = sets(store, item)?.into_iter().next() else { return Ok(()) };
     let Some(_claim) = store.claim(item)? else { return Ok(()) };
+    // Another start may just have been at it.
+    let Some(former) = sets(store, item)?.into_iter().next().filter(|_| is_interrupted().unwrap_or(false)) else {
+        return Ok(());
+    };
     store.rename((Group::Archive, &former), (Group::Domains, item))?;
     store.purge(Group::Tmp, item)?;
     note!(Notice, "{item}: activation was interrupted, the former certificates are back in place");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -45,11 +45,14 @@ impl FileStore {
             fs::create_dir_all(parent).map_err(|error| StoreError::io("create directory", parent, error))?;
         }
         let (dir, _) = Dir::open_or_make(base, 0o755, Links::Follow)?;
+        let store = Self::read_only(base);
+        // Before a secret is there: what is found now cannot be of somebody else who opens the same new store.
+        let former = if Header::load(&dir)?.is_none() { Some(store.of_lost_secret()?) } else { None };
         let header = Header::load_or_create(&dir)?;
         let (version, document) = (header.version, header.document);
-        let store = Self { secret: header.secret, ..Self::read_only(base) };
-        if header.is_new {
-            store.begin_anew()?;
+        let store = Self { secret: header.secret, ..store };
+        if let Some((accounts, staged)) = former.filter(|_| header.is_new) {
+            store.begin_anew(&accounts, &staged)?;
         }
         if version < VERSION {
             migration::run(&store, version)?;
@@ -59,10 +62,14 @@ impl FileStore {
         Ok(store)
     }
 
+    /// Accounts and renewals in a store that has no secret.
+    fn of_lost_secret(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        Ok((self.list(Group::Accounts)?, self.list(Group::Staging)?))
+    }
+
     /// A new secret in a store that is not new: what the lost one protects cannot be read any more. Renewals are dropped,
     /// except where somebody still works with the lost one. Accounts stay: the file may come back from a backup.
-    fn begin_anew(&self) -> Result<(), StoreError> {
-        let (accounts, staged) = (self.list(Group::Accounts)?, self.list(Group::Staging)?);
+    fn begin_anew(&self, accounts: &[String], staged: &[String]) -> Result<(), StoreError> {
         if accounts.is_empty() && staged.is_empty() {
             return Ok(());
         }
@@ -74,8 +81,8 @@ impl FileStore {
             staged.len()
         );
         for item in staged {
-            if let Some(_claim) = self.claim(&item)? {
-                self.clear(Group::Staging, &item)?;
+            if let Some(_claim) = self.claim(item)? {
+                self.clear(Group::Staging, item)?;
             }
         }
         Ok(())
@@ -120,6 +127,11 @@ impl FileStore {
                 })?;
             }
         }
+        let (locks, _) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
+        locks.set_mode(claim::DIR_MODE)?;
+        user.map_or(Ok(()), |user| locks.set_owner(user))?;
+        // A claim takes its file with it. What is left is of processes that died; nobody else could open files of root's.
+        locks.names()?.iter().for_each(|name| drop(self.claim(name)));
         archive::recover(self);
         self.protect_secrets();
         Ok(())
@@ -164,15 +176,14 @@ impl FileStore {
     /// # Errors
     /// If the mark cannot be set.
     pub fn occupy(&self) -> Result<Option<OwnedFd>, StoreError> {
-        lock::occupy(Dir::open(self.base(), Links::Follow)?, lock::LEAVING)
+        lock::occupy(&Dir::open(self.base(), Links::Follow)?, lock::LEAVING)
     }
 
     /// Whether this is the handle that [`FileStore::occupy`] gave for this store.
     #[must_use]
     pub fn is_occupied_by(&self, handle: BorrowedFd<'_>) -> bool {
-        let Ok(dir) = Dir::open(self.base(), Links::Follow) else { return false };
-        let [own, other] = [dir.handle().as_fd(), handle].map(rustix::fs::fstat);
-        matches!((own, other), (Ok(own), Ok(other)) if (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+        let Ok(handle) = handle.try_clone_to_owned() else { return false };
+        Dir::open(self.base(), Links::Follow).is_ok_and(|dir| lock::is_mark(&dir, &handle.into()))
     }
 
     /// Where a file is, for those who read it by themselves. It may be absent.
@@ -200,6 +211,16 @@ impl FileStore {
     /// Opens an item that is there.
     pub(super) fn item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
         Dir::open(&self.paths.item(group, item)?, links(group))
+    }
+
+    /// The directory of the claims. If root makes it, it gets the owner of `staging/`, as whoever works there needs both.
+    fn locks(&self) -> Result<Dir, StoreError> {
+        let (dir, made) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
+        if made && is_root() {
+            let staging = present(Dir::open(&self.paths.group(Group::Staging), Links::Follow))?;
+            staging.map_or(Ok(()), |staging| dir.set_owner(staging.owner()?))?;
+        }
+        Ok(dir)
     }
 
     fn make_item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
@@ -266,6 +287,12 @@ impl Store for FileStore {
         let name = checked_file(aspect)?;
         let dir = self.make_item(group, item)?;
         dir.create(&name, self.access(&dir, group, aspect, data), data)
+    }
+
+    fn create_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
+        let name = checked_file(aspect)?;
+        let dir = self.make_item(group, item)?;
+        dir.prepare(&name, self.access(&dir, group, aspect, data), data)?.create()
     }
 
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
@@ -356,11 +383,15 @@ impl Store for FileStore {
     }
 
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
-        claim::claim(|| self.make_item(Group::Staging, item))
+        claim::claim(|| self.locks(), item, self.paths.item(Group::Staging, item)?)
     }
 
     fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
-        lock::lock_within(&Dir::open(self.base(), Links::Follow)?, patience)
+        lock::lock_within(&Dir::open(self.base(), Links::Follow)?, lock::STORE, patience)
+    }
+
+    fn change_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        lock::lock_within(&Dir::open(self.base(), Links::Follow)?, lock::CHANGE, patience)
     }
 
     fn secret(&self) -> &Secret {
@@ -582,7 +613,8 @@ mod tests {
             ("staging/before.org", server),
             ("staging/before.org/md.json", me),
             ("staging/b.org", server),
-            ("staging/claimed.org", server),
+            ("locks", server),
+            ("locks/claimed.org", server),
             ("challenges", server),
             ("challenges/a.org", server),
             ("challenges/a.org/md.json", me),
@@ -669,7 +701,6 @@ mod tests {
         assert_eq!(store.list(Group::Staging).unwrap(), ["b.org"]);
         assert_eq!(store.load(Group::Staging, "a.org", &Aspect::MdJson).unwrap(), None);
         assert!(store.save(Group::Staging, "a.org", &Aspect::MdJson, b"").is_err());
-        assert!(store.claim("a.org").is_err());
         store.purge(Group::Staging, "a.org").unwrap();
         assert!(store.load(Group::Staging, "b.org", &Aspect::JobJson).is_err());
         store.save(Group::Staging, "b.org", &Aspect::JobJson, b"job").unwrap();

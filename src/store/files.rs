@@ -93,23 +93,12 @@ impl Dir {
         &self.handle
     }
 
-    pub(super) fn into_handle(self) -> std::os::fd::OwnedFd {
-        self.handle.into()
-    }
-
     pub(super) fn owner(&self) -> Result<u32, StoreError> {
         Ok(self.metadata()?.uid())
     }
 
     fn metadata(&self) -> Result<std::fs::Metadata, StoreError> {
         self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
-    }
-
-    /// Whether the path still leads to this directory.
-    pub(super) fn is_in_place(&self) -> bool {
-        let place = std::fs::symlink_metadata(&self.path);
-        let own = self.handle.metadata();
-        matches!((place, own), (Ok(place), Ok(own)) if (place.dev(), place.ino()) == (own.dev(), own.ino()))
     }
 
     /// Makes the mode of the directory what it should be, whatever the umask.
@@ -159,6 +148,37 @@ impl Dir {
         self.open_file(name).ok()??.metadata().ok()?.modified().ok()
     }
 
+    /// Opens the file of a lock for reading and writing, or makes it. It belongs to the owner of the directory from the moment
+    /// at which others can see it: they have to open it, too.
+    pub(super) fn open_lock(&self, name: &str) -> Result<File, StoreError> {
+        let failed = |error: Errno| StoreError::io("open", self.path.join(name), error);
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | self.links.flags();
+        let open = || openat(&self.handle, name, flags, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) => {
+                let owner = self.owner()?;
+                let owner = (owner != rustix::process::geteuid().as_raw()).then_some(owner);
+                // The name of a temporary file is longer than that of the file, which may be as long as a name can be.
+                self.prepare_as(name, "lock", Access { mode: 0o600, owner, group: None }, b"")?.create()?;
+                open()
+            }
+            opened => opened,
+        };
+        opened.map(File::from).map_err(failed)
+    }
+
+    /// Whether this name leads to this file. It is opened for that, as for [`Dir::written`].
+    pub(super) fn leads_to(&self, name: &str, file: &File) -> bool {
+        let place = self.open_file(name).ok().flatten().and_then(|place| place.metadata().ok());
+        let own = file.metadata().ok();
+        place.zip(own).is_some_and(|(place, own)| (place.dev(), place.ino()) == (own.dev(), own.ino()))
+    }
+
+    /// Removes a file whose return after a power failure would do no harm.
+    pub(super) fn discard(&self, name: &str) {
+        let _ = unlinkat(&self.handle, name, AtFlags::empty());
+    }
+
     fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         // A pipe that somebody put here must not make the server wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | self.links.flags();
@@ -180,11 +200,7 @@ impl Dir {
     pub(super) fn create(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<bool, StoreError> {
         let pending = self.prepare(name, access, data)?;
         pending.sync()?;
-        let created = match linkat(&self.handle, &pending.temp, &self.handle, name, AtFlags::empty()) {
-            Err(Errno::EXIST) => false,
-            result => result.map(|()| true).map_err(|error| pending.failed(error.into()))?,
-        };
-        drop(pending);
+        let created = pending.create()?;
         self.settle()?;
         Ok(created)
     }
@@ -228,8 +244,18 @@ impl Dir {
         access: impl Into<Access>,
         data: &[u8],
     ) -> Result<Pending<'d>, StoreError> {
+        self.prepare_as(name, name, access, data)
+    }
+
+    fn prepare_as<'d>(
+        &'d self,
+        name: &'d str,
+        temp: &str,
+        access: impl Into<Access>,
+        data: &[u8],
+    ) -> Result<Pending<'d>, StoreError> {
         let prepared = unique().and_then(|unique| {
-            let temp = format!("{name}.{unique:016x}{TEMP_SUFFIX}");
+            let temp = format!("{temp}.{unique:016x}{TEMP_SUFFIX}");
             match self.fill(&temp, access.into(), data) {
                 Ok(file) => Ok(Pending { dir: self, file, temp, name }),
                 Err(error) => {
@@ -321,6 +347,15 @@ impl Pending<'_> {
     pub(super) fn replace(&self) -> Result<(), StoreError> {
         let handle = &self.dir.handle;
         renameat(handle, &self.temp, handle, self.name).map_err(|error| self.failed(error.into()))
+    }
+
+    /// Gives the file its name, unless there is one; `false` if there is.
+    pub(super) fn create(self) -> Result<bool, StoreError> {
+        let handle = &self.dir.handle;
+        match linkat(handle, &self.temp, handle, self.name, AtFlags::empty()) {
+            Err(Errno::EXIST) => Ok(false),
+            result => result.map(|()| true).map_err(|error| self.failed(error.into())),
+        }
     }
 
     fn failed(&self, error: io::Error) -> StoreError {

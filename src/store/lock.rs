@@ -1,4 +1,5 @@
-//! Locks on the whole store: `store.lock`, which servers that share it take in turns, and the mark of a running server.
+//! Locks on the whole store, each on a file beside the groups: which start or activation goes on, and the mark of a running
+//! server. Only root, or whoever else starts the server, can open the files.
 
 use std::fs::{File, Permissions};
 use std::os::fd::OwnedFd;
@@ -6,57 +7,66 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use super::claim::Locked;
 use super::files::Dir;
 use super::{Claim, StoreError};
 
-const FILE: &str = "store.lock";
+/// The file of a lock, and its mode.
+pub(super) type Kind = (&'static str, u32);
 
-/// Whoever may use the server's group can see that the store is locked.
-const MODE: u32 = 0o640;
+/// Taken by the C module too. Whoever may use the group of the store's owner can see that it is locked.
+pub(super) const STORE: Kind = ("store.lock", 0o640);
+/// Taken while certificates change their places, and while a start looks for them.
+pub(super) const CHANGE: Kind = ("change.lock", 0o600);
+/// Held as long as a server runs.
+const SERVER: Kind = ("server.lock", 0o600);
 
-/// How often the lock is asked for.
+/// How often a lock is asked for.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A server that is told to stop needs a moment, and the next may be started in it.
 pub(super) const LEAVING: Duration = Duration::from_secs(2);
 
-/// Waits for the lock: flock, which is what APR and so the C module take on Linux. The other kind, of fcntl, would not
+/// Waits for a lock: flock, which is what APR and so the C module take on Linux. The other kind, of fcntl, would not
 /// keep it off, and both together block each other on network file systems.
-pub(super) fn lock_within(dir: &Dir, patience: Duration) -> Result<Option<Claim>, StoreError> {
-    let file = open(dir)?;
-    let locked = wait(patience, || flock(&file, FlockOperation::NonBlockingLockExclusive));
-    let locked = locked.map_err(|error| StoreError::io("lock", dir.path().join(FILE), error))?;
-    Ok(locked.then(|| Claim::new(file)))
+pub(super) fn lock_within(dir: &Dir, kind: Kind, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    let file = open(dir, kind)?;
+    let locked = wait(patience, || Locked::try_lock(&file));
+    let locked = locked.map_err(|error| StoreError::io("lock", dir.path().join(kind.0), error))?;
+    Ok(locked.then(|| Claim::new(Locked::new(file))))
 }
 
-fn open(dir: &Dir) -> Result<File, StoreError> {
-    let failed = |error| StoreError::io("open", dir.path().join(FILE), error);
+/// The mark of a server. It ends with the last process of the server, whatever becomes of that, and commands do not inherit it.
+pub(super) fn occupy(dir: &Dir, patience: Duration) -> Result<Option<OwnedFd>, StoreError> {
+    let file = open(dir, SERVER)?;
+    let occupied = wait(patience, || Locked::try_lock(&file));
+    let occupied = occupied.map_err(|error| StoreError::io("lock", dir.path().join(SERVER.0), error))?;
+    Ok(occupied.then(|| file.into()))
+}
+
+/// Whether the handle is of the mark of this store.
+pub(super) fn is_mark(dir: &Dir, handle: &File) -> bool {
+    dir.leads_to(SERVER.0, handle)
+}
+
+fn open(dir: &Dir, (name, mode): Kind) -> Result<File, StoreError> {
+    let failed = |error| StoreError::io("open", dir.path().join(name), error);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = openat(dir.handle(), FILE, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+    let file = openat(dir.handle(), name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
     let file = File::from(file);
-    file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
     Ok(file)
 }
 
-/// The mark is a lock on the directory of the store. It ends with the last process of the server, whatever becomes of
-/// that, and commands do not inherit it.
-pub(super) fn occupy(dir: Dir, patience: Duration) -> Result<Option<OwnedFd>, StoreError> {
-    let occupied = wait(patience, || flock(dir.handle(), FlockOperation::NonBlockingLockExclusive));
-    let occupied = occupied.map_err(|error| StoreError::io("lock", dir.path(), error))?;
-    Ok(occupied.then(|| dir.into_handle()))
-}
-
 /// Tries as long as there is patience; `false` if somebody else had the lock all the time.
-fn wait(patience: Duration, attempt: impl Fn() -> Result<(), Errno>) -> Result<bool, Errno> {
+fn wait(patience: Duration, attempt: impl Fn() -> Result<bool, Errno>) -> Result<bool, Errno> {
     let until = Instant::now() + patience;
     loop {
-        match attempt() {
-            Ok(()) => return Ok(true),
-            Err(Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(error),
+        if attempt()? {
+            return Ok(true);
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -80,52 +90,60 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_the_lock_stays() {
+    fn the_files_of_locks_stay_and_are_not_for_everybody() {
         let (temp, dir) = scene();
-        for _ in 0..2 {
-            assert!(lock_within(&dir(), Duration::ZERO).unwrap().is_some());
-            let mode = fs::metadata(temp.path().join(FILE)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o7777, MODE);
+        for (name, mode) in [STORE, CHANGE, STORE, CHANGE] {
+            assert!(lock_within(&dir(), (name, mode), Duration::ZERO).unwrap().is_some());
+            assert_eq!(fs::metadata(temp.path().join(name)).unwrap().permissions().mode() & 0o7777, mode);
         }
+        drop(occupy(&dir(), Duration::ZERO).unwrap());
+        assert_eq!(fs::metadata(temp.path().join(SERVER.0)).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]
-    fn one_process_at_a_time_has_the_lock() {
+    fn one_process_at_a_time_has_a_lock_and_the_locks_are_independent() {
         let (_temp, dir) = scene();
-        let first = lock_within(&dir(), Duration::ZERO).unwrap();
-        assert!(first.is_some() && lock_within(&dir(), Duration::from_millis(1)).unwrap().is_none());
+        let first = lock_within(&dir(), STORE, Duration::ZERO).unwrap();
+        assert!(first.is_some() && lock_within(&dir(), STORE, Duration::from_millis(1)).unwrap().is_none());
+        assert!(lock_within(&dir(), CHANGE, Duration::ZERO).unwrap().is_some());
         drop(first);
-        assert!(lock_within(&dir(), Duration::ZERO).unwrap().is_some());
+        assert!(lock_within(&dir(), STORE, Duration::ZERO).unwrap().is_some());
     }
 
     #[test]
     fn a_lock_that_cannot_be_had_is_an_error() {
         let (temp, dir) = scene();
-        fs::create_dir(temp.path().join(FILE)).unwrap();
-        let error = lock_within(&dir(), Duration::from_secs(600)).unwrap_err();
-        assert!(error.to_string().contains(FILE), "{error}");
+        fs::create_dir(temp.path().join(STORE.0)).unwrap();
+        let error = lock_within(&dir(), STORE, Duration::from_secs(600)).unwrap_err();
+        assert!(error.to_string().contains(STORE.0), "{error}");
     }
 
     #[test]
     fn one_server_at_a_time_has_the_mark() {
-        let (_temp, dir) = scene();
-        let first = occupy(dir(), Duration::ZERO).unwrap();
-        assert!(first.is_some() && occupy(dir(), Duration::ZERO).unwrap().is_none());
+        let (temp, dir) = scene();
+        let first = occupy(&dir(), Duration::ZERO).unwrap().map(File::from);
+        assert!(occupy(&dir(), Duration::ZERO).unwrap().is_none());
+        assert!(is_mark(&dir(), first.as_ref().unwrap()));
+        let other = tempfile::tempdir().unwrap();
+        assert!(!is_mark(&Dir::open(other.path(), Links::Follow).unwrap(), first.as_ref().unwrap()));
+        // A directory that anybody can open is nobody's mark.
+        let directory = File::open(temp.path()).unwrap();
+        assert!(Locked::try_lock(&directory).unwrap());
         drop(first);
-        assert!(occupy(dir(), Duration::ZERO).unwrap().is_some());
+        assert!(occupy(&dir(), Duration::ZERO).unwrap().is_some());
     }
 
     #[test]
     fn a_server_that_is_leaving_is_waited_for() {
         let (_temp, dir) = scene();
-        let first = occupy(dir(), Duration::ZERO).unwrap();
+        let first = std::cell::Cell::new(occupy(&dir(), Duration::ZERO).unwrap());
         let asked = std::sync::atomic::AtomicU32::new(0);
-        let first = std::cell::Cell::new(first);
+        let next = open(&dir(), SERVER).unwrap();
         let locked = wait(Duration::from_secs(600), || {
             if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
                 first.take();
             }
-            flock(dir().handle(), FlockOperation::NonBlockingLockExclusive)
+            Locked::try_lock(&next)
         });
         assert_eq!(locked, Ok(true));
     }

@@ -196,12 +196,10 @@ impl Store for MemoryStore {
     }
 
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
-        let key = (Group::Staging, checked(item)?.to_owned());
-        let mut content = self.content();
-        if !content.claimed.insert(item.to_owned()) {
+        let item = checked(item)?;
+        if !self.content().claimed.insert(item.to_owned()) {
             return Ok(None);
         }
-        content.items.entry(key).or_default();
         Ok(Some(Claim::new(Held { content: Arc::clone(&self.content), item: item.to_owned() })))
     }
 

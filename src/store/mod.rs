@@ -72,19 +72,27 @@ pub trait Store: Send + Sync {
     /// As [`Store::save`].
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError>;
 
+    /// As [`Store::create`] for what can be made again, as with [`Store::save_lazily`].
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    fn create_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
+        self.create(group, item, aspect, data)
+    }
+
     /// Removes a file; an absent one is fine.
     ///
     /// # Errors
     /// If it cannot be removed.
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError>;
 
-    /// Removes an item with all that is in it; an absent one is fine. A claim on it protects nothing any more.
+    /// Removes an item with all that is in it; an absent one is fine. A claim on it goes on.
     ///
     /// # Errors
     /// If something of it cannot be removed; part of it may be gone.
     fn purge(&self, group: Group, item: &str) -> Result<(), StoreError>;
 
-    /// Removes all files of an item but keeps the item, and with it a claim; an absent one is fine.
+    /// Removes all files of an item but keeps the item; an absent one is fine.
     ///
     /// # Errors
     /// As [`Store::purge`].
@@ -143,11 +151,12 @@ pub trait Store: Send + Sync {
     /// If there is nothing in tmp, no free number, or the medium fails; the former item is in its place then.
     fn replace(&self, item: &str) -> Result<(), StoreError>;
 
-    /// Claims the item of [`Group::Staging`], which is made if it is absent, against everybody else who asks, in this
-    /// process and in others; `None` if somebody has it. Does not wait. An item that is empty in the end is removed.
+    /// Claims the item of [`Group::Staging`], which may be absent, against everybody else who asks, in this process and in
+    /// others; `None` if somebody has it. Does not wait. An item that is empty in the end is removed. Accounts are claimed
+    /// by their ids: no domain has capital letters.
     ///
     /// # Errors
-    /// If the item can be neither found nor made.
+    /// If the claim cannot be asked for.
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError>;
 
     /// As [`Store::claim`], but waits up to `patience` for whoever has it; `None` if that was not enough.
@@ -172,6 +181,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the lock cannot be asked for.
     fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+        let _ = patience;
+        Ok(Some(Claim::new(())))
+    }
+
+    /// Excludes others who move certificates to their places, or who look for them at a start; `None` if one of them goes on
+    /// for longer than `patience`. Unlike [`Store::lock_within`] it is not known to the C module, and taken in any case.
+    ///
+    /// # Errors
+    /// As [`Store::lock_within`].
+    fn change_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
         let _ = patience;
         Ok(Some(Claim::new(())))
     }

@@ -26,6 +26,8 @@ pub enum Group {
     Ocsp,
     /// What is served before a start has put it into [`Group::Domains`].
     Live,
+    /// What others may know of [`Group::Domains`], which only the store's owner can read.
+    Active,
 }
 
 /// One file of an item.
@@ -49,10 +51,8 @@ pub enum Aspect {
     PrivateKey(KeySpec),
     /// `pubcert[.<curve>].pem`: the certificate with its chain.
     Chain(KeySpec),
-    /// `fallback-privkey[.<curve>].pem`: the key of the placeholder.
-    FallbackKey(KeySpec),
-    /// `fallback-pubcert[.<curve>].pem`: the placeholder certificate.
-    FallbackCert(KeySpec),
+    /// `fallback[.<curve>].pem`: the placeholder certificate and its key. In one file, so that they fit whoever writes it.
+    Fallback(KeySpec),
     /// `acme-http-01.txt`: the key authorization.
     Http01,
     /// `acme-tls-alpn-01-privkey[.<curve>].pem`: the key of the challenge certificate.
@@ -61,6 +61,8 @@ pub enum Aspect {
     TlsAlpn01Cert(KeySpec),
     /// `live.json`: keys, always encrypted, and certificates of a whole set.
     LiveJson,
+    /// `active.json`: certificates of a set.
+    ActiveJson,
     /// `ocsp-<hex>.json`: the response for the certificate with this SHA-1 fingerprint.
     OcspJson([u8; 20]),
 }
@@ -74,7 +76,7 @@ struct Rule {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accounts,
         Self::Challenges,
         Self::Domains,
@@ -83,6 +85,7 @@ impl Group {
         Self::Archive,
         Self::Ocsp,
         Self::Live,
+        Self::Active,
     ];
 
     #[rustfmt::skip]
@@ -96,6 +99,7 @@ impl Group {
             Self::Archive    => ("archive",    0o700, 0o600, false),
             Self::Ocsp       => ("ocsp",       0o755, 0o644, true),
             Self::Live       => ("live",       0o755, 0o644, true),
+            Self::Active     => ("active",     0o755, 0o644, false),
         };
         Rule { name, dir_mode, file_mode, of_server }
     }
@@ -151,12 +155,12 @@ impl Aspect {
             Self::AriJson => "ari.json".to_owned(),
             Self::PrivateKey(spec) => pem("privkey", spec),
             Self::Chain(spec) => pem("pubcert", spec),
-            Self::FallbackKey(spec) => pem("fallback-privkey", spec),
-            Self::FallbackCert(spec) => pem("fallback-pubcert", spec),
+            Self::Fallback(spec) => pem("fallback", spec),
             Self::Http01 => "acme-http-01.txt".to_owned(),
             Self::TlsAlpn01Key(spec) => pem("acme-tls-alpn-01-privkey", spec),
             Self::TlsAlpn01Cert(spec) => pem("acme-tls-alpn-01-pubcert", spec),
             Self::LiveJson => "live.json".to_owned(),
+            Self::ActiveJson => "active.json".to_owned(),
             Self::OcspJson(sha1) => format!("ocsp-{}.json", HEXLOWER.encode(sha1)),
         }
     }
@@ -171,7 +175,7 @@ impl Aspect {
     #[must_use]
     pub fn is_secret(&self) -> bool {
         let is_for_accounts = matches!(self, Self::AccountKey | Self::NextAccountKey);
-        is_for_accounts || matches!(self, Self::PrivateKey(_) | Self::FallbackKey(_) | Self::TlsAlpn01Key(_))
+        is_for_accounts || matches!(self, Self::PrivateKey(_) | Self::Fallback(_) | Self::TlsAlpn01Key(_))
     }
 }
 
@@ -190,6 +194,11 @@ impl Paths {
 
     pub(super) fn group(&self, group: Group) -> PathBuf {
         self.0.join(group.name())
+    }
+
+    /// The directory of the claims. It is no group, as there is nothing in it that anybody reads.
+    pub(super) fn locks(&self) -> PathBuf {
+        self.0.join("locks")
     }
 
     pub(super) fn item(&self, group: Group, item: &str) -> Result<PathBuf, StoreError> {
@@ -225,8 +234,8 @@ mod tests {
             (Aspect::PrivateKey(KeySpec::Default), "privkey.pem"),
             (Aspect::PrivateKey(ec()), "privkey.p-256.pem"),
             (Aspect::Chain(KeySpec::Rsa { bits: 4096 }), "pubcert.pem"),
-            (Aspect::FallbackKey(ec()), "fallback-privkey.p-256.pem"),
-            (Aspect::FallbackCert(KeySpec::Default), "fallback-pubcert.pem"),
+            (Aspect::Fallback(ec()), "fallback.p-256.pem"),
+            (Aspect::Fallback(KeySpec::Default), "fallback.pem"),
             (Aspect::TlsAlpn01Key(KeySpec::Default), "acme-tls-alpn-01-privkey.pem"),
             (Aspect::TlsAlpn01Cert(ec()), "acme-tls-alpn-01-pubcert.p-256.pem"),
             (Aspect::OcspJson([0xab; 20]), "ocsp-abababababababababababababababababababab.json"),
@@ -254,6 +263,7 @@ mod tests {
             ("archive", 0o700, 0o600),
             ("ocsp", 0o755, 0o600),
             ("live", 0o755, 0o644),
+            ("active", 0o755, 0o600),
         ];
         assert_eq!(modes, expected);
         assert_eq!(Group::Challenges.file_mode(&Aspect::Http01), 0o644);

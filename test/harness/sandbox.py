@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 USER = "www-data"
+_OPEN_OR_WRITE = 'while IFS= read -r path; do if [ -r "$path" ] || [ -w "$path" ]; then printf "%s\\n" "$path"; fi; done'
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,12 @@ class Sandbox:
         path.write_text(text)
         self._give(path)
 
+    def active(self, md: str = "") -> Path:
+        return self.store / "active" / md
+
+    def locks(self, md: str = "") -> Path:
+        return self.store / "locks" / md
+
     def tmp(self, md: str = "") -> Path:
         return self.store / "tmp" / md
 
@@ -128,6 +135,27 @@ class Sandbox:
                 found[str(path.relative_to(self.store))] = Access.of(path)
         return found
 
+    def locked(self) -> set[Path]:
+        """Files and directories of the store that some process has locked now."""
+        held = {line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines() if "->" not in line}
+        return {path for path in [self.store, *self.store.rglob("*")] if str(_inode(path)) in held}
+
+    def open_to(self, user: str) -> set[Path]:
+        """What that user can open of the store, or make a file in."""
+        paths = "".join(f"{path}\n" for path in [self.store, *self.store.rglob("*")])
+        who = pwd.getpwnam(user)
+        done = subprocess.run(
+            ["/bin/sh", "-c", _OPEN_OR_WRITE],
+            input=paths,
+            capture_output=True,
+            text=True,
+            check=True,
+            user=who.pw_uid,
+            group=who.pw_gid,
+            extra_groups=[],
+        )
+        return {Path(line) for line in done.stdout.splitlines()}
+
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Write a file below the sandbox."""
         file = self.root / path
@@ -147,19 +175,25 @@ class Sandbox:
     @contextlib.contextmanager
     def claim(self, md: str) -> Iterator[Path]:
         """Be the one who works on a domain: nobody else does as long as this lasts. Gives its staging directory."""
-        folder = self.staging(md)
+        folder, file, new = self.staging(md), self.locks(md), self.locks(f"{md}.mine")
+        self.locks().mkdir(mode=0o700, exist_ok=True)
+        self._give(self.locks())
         while True:
-            if not folder.exists():
-                folder.mkdir()
-                self._give(folder)
-            handle = os.open(folder, os.O_RDONLY)
-            try:
+            # The server's user has to be able to open it as soon as it is there.
+            new.touch(mode=0o600)
+            self._give(new)
+            with contextlib.suppress(FileExistsError):
+                file.hardlink_to(new)
+            new.unlink()
+            with contextlib.suppress(FileNotFoundError), file.open("r+") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+                if file.exists() and os.path.samestat(os.fstat(handle.fileno()), file.stat()):
+                    if not folder.exists():
+                        folder.mkdir()
+                        self._give(folder)
                     yield folder
+                    file.unlink()
                     return
-            finally:
-                os.close(handle)
 
     def save_store(self) -> Path:
         """A copy of the store with all owners, modes and times."""
@@ -191,6 +225,13 @@ class Sandbox:
 
 def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "--archive", "--no-target-directory", str(source), str(target)], check=True, timeout=60)
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from . import process
@@ -189,6 +191,25 @@ class World:
         process.end(rest)
         process.reap_orphans()
         return rest
+
+
+@contextmanager
+def beside(first: Httpd, pebble: Pebble | None = None, name: str = "second") -> Iterator[Httpd]:
+    """A server of a world of its own that uses the store of the first. Challenges of both are answered by that: a CA knows its ports."""
+    world = World(name, first.module)
+    try:
+        httpd = world.httpd(pebble)
+        ports = f"MDPortMap http:{world.http_port} https:{world.https_port}"
+        httpd.config.defaults += [ports, f"MDStoreDir {first.sandbox.store}"]
+        yield httpd
+        world.finish()
+    except BaseException:
+        world.keep = True
+        raise
+    finally:
+        world.close()
+        if not world.keep:
+            world.remove()
 
 
 def acme_defaults(pebble: Pebble) -> list[str]:

@@ -18,7 +18,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.check(account, key)?;
             return Ok(Outcome::Continue);
         }
-        let Some(_claim) = self.accounts.claim(&self.wanted.scope) else {
+        let Some(_claim) = self.accounts.claim(&self.wanted.scope)? else {
             // While another renewal registers it there is time for a key.
             self.certificate_key()?;
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));

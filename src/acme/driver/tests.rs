@@ -171,8 +171,8 @@ impl Published {
 }
 
 impl AccountBook for MemoryBook {
-    fn claim(&self, _scope: &AccountScope) -> Option<AccountClaim> {
-        (!self.0.lock().unwrap().busy).then(|| Box::new(()) as _)
+    fn claim(&self, _scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
+        Ok((!self.0.lock().unwrap().busy).then(|| Box::new(()) as _))
     }
 
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
@@ -708,9 +708,9 @@ fn an_account_that_is_there_needs_no_claim() {
 struct Late(MemoryBook, (AccountRecord, PrivateKey));
 
 impl AccountBook for Late {
-    fn claim(&self, _: &AccountScope) -> Option<AccountClaim> {
+    fn claim(&self, _: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
         self.0.0.lock().unwrap().accounts.push(self.1.clone());
-        Some(Box::new(()))
+        Ok(Some(Box::new(())))
     }
 
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
