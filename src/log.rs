@@ -216,6 +216,9 @@ messages! {
     MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
     MD0048 Error "an authority does not go with the protocol of its domain"
+    MD0060 Warning "a command was ended because the server stops"
+    MD0061 Warning "a command that is configured cannot be executed"
+    MD0062 Notice "requests go through a proxy"
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub fn command() -> Command {
             value("cafile", 'C', "file").help("PEM file with roots to trust when talking to the ACME server"),
             value("dir", 'd', "dir").help("Directory of the store; made if it is missing"),
             flag("json", 'j').help("Print one JSON document instead of lines"),
-            value("proxy", 'p', "url").help("HTTP proxy to use"),
+            value("proxy", 'p', "url").help("HTTP proxy to use, or none; else that of the domain or of the environment"),
             counted("quiet", 'q').help("Tell less; may be repeated"),
             value("terms", 't', "url|accepted")
                 .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
