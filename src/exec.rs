@@ -1,10 +1,12 @@
 //! External commands: run without a shell in a process group of their own, with a time limit.
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
@@ -263,6 +265,20 @@ impl Lines {
     }
 }
 
+/// Why the program of a configured command cannot be run by anybody, as far as a look at it tells; `None` if it seems it can.
+/// A relative path starts at `/`, where a server works.
+#[must_use]
+pub fn lack(line: &str) -> Option<String> {
+    let words = split_command_line(line);
+    let program = words.first()?;
+    match fs::metadata(Path::new("/").join(program)) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if !found.is_file() => Some("it is not a file".to_owned()),
+        Ok(found) if found.mode() & 0o111 == 0 => Some("it is not executable".to_owned()),
+        Ok(_) => None,
+    }
+}
+
 /// Splits a configured command into words as httpd does: at blanks, unless they are in quotes that begin a word or after a backslash.
 /// Backslashes vanish; quotes inside of a word stand for themselves.
 #[must_use]
@@ -304,10 +320,22 @@ fn without_backslashes(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use super::*;
+
+    #[test]
+    fn what_a_program_lacks_is_seen_without_running_it() {
+        let rows = [
+            ("/bin/sh -c 'exit 1'", None),
+            ("bin/sh", None),
+            ("", None),
+            ("/nonexistent/hook a", Some("No such file or directory (os error 2)")),
+            ("\"/tmp\" a", Some("it is not a file")),
+            ("/etc/passwd", Some("it is not executable")),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(lack(line).as_deref(), expected, "{line}");
+        }
+    }
 
     fn sh(script: &str) -> Command {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();

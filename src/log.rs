@@ -219,6 +219,9 @@ messages! {
     MD0055 Error "a TLS host has neither a certificate nor a managed domain, while a managed domain has no host"
     MD0056 Warning "clients do not reach a host by a name of its managed domain that is written in another way"
     MD0058 Notice "a domain was renewed by another server, or by a2md"
+    MD0060 Warning "a command was ended because the server stops"
+    MD0061 Warning "a command that is configured cannot be executed"
+    MD0062 Notice "requests go through a proxy"
 }
 
 #[cfg(test)]

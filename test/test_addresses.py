@@ -40,7 +40,7 @@ def test_addresses_have_certificates_by_either_challenge(httpd: Httpd, pebble: P
     _at(httpd, ALPN, f"ServerName {ALPN}")
     # What is public is for nobody's tests, and mod_ssl knows names of hosts only.
     httpd.log.expects("MD0006", "AH01909")
-    httpd.log.expects("AH10173")
+    httpd.log.expects("AH10173", "MD0061")
     httpd.log.expects("AH10056", optional=True)
     httpd.start()
     httpd.obtain(V6, ALPN)

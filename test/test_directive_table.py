@@ -215,7 +215,7 @@ def _everything(config: Config, sandbox: Sandbox) -> None:
 
 
 def _stored(httpd: Httpd) -> dict[str, Any]:
-    httpd.log.expects("AH10045", "AH10105", "AH10173", "None of the ACME challenge methods", optional=True)
+    httpd.log.expects("AH10045", "AH10105", "AH10173", "MD0061", "None of the ACME challenge methods", optional=True)
     httpd.start()
     names = [md["name"] for md in httpd.md_status()["managed-domains"]]
     return {name: httpd.sandbox.md_json(name) for name in names}

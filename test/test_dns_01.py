@@ -82,7 +82,7 @@ def test_a_domain_can_have_a_command_of_its_own(httpd: Httpd, sandbox: Sandbox, 
 
 def test_a_command_that_cannot_be_run_is_a_warning(httpd: Httpd) -> None:
     httpd.config.add("MDCAChallenges dns-01", "MDChallengeDns01 /nonexistent/dns").md(NAME).https(NAME)
-    httpd.log.expects("AH10056", "dns-01 setup command failed to execute", "dns-01 teardown command failed")
+    httpd.log.expects("AH10056", "dns-01 setup command failed to execute", "dns-01 teardown command failed", "MD0061")
     httpd.start().wait_log("AH10056")
 
 

@@ -23,7 +23,7 @@ pub fn command() -> Command {
                  that /etc/apache2/md on Debian, /var/lib/httpd/md on Fedora and RHEL, md in ServerRoot elsewhere",
             ),
             flag("json", 'j').help("Print one JSON document instead of lines"),
-            value("proxy", 'p', "url").help("HTTP proxy to use"),
+            value("proxy", 'p', "url").help("HTTP proxy to use, or none; else that of the domain or of the environment"),
             counted("quiet", 'q').help("Tell less; may be repeated"),
             value("terms", 't', "url|accepted")
                 .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::output;
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock};
-use crate::http::{CurlClient, CurlSettings, HttpClient};
+use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
 use crate::model::{ManagedDomain, Status, VERSION};
 use crate::registry::{Registry, Vault};
 use crate::store::{FileStore, Store};
@@ -97,7 +97,7 @@ impl Session {
         let settings = CurlSettings {
             user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
             ca_file: ca_file.map(PathBuf::from),
-            proxy: self.proxy.clone().or_else(|| md?.proxy_url.as_deref().cloned()),
+            proxy: Proxy::configured(self.proxy.as_ref().or_else(|| md?.proxy_url.as_deref()).map(String::as_str)),
             proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
             ..CurlSettings::default()
         };

@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::crypto::Summary;
 use crate::model::{Job, RenewMode, State, Timestamp};
 use crate::registry::{Activation, Place, Registry, activation_verdict};
-use crate::status::View;
+use crate::status::{View, has_failed};
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 
@@ -51,7 +51,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let is_new = !view.is_staged_live() && activation_verdict(&registry.vault, md, now) == Activation::Activated;
     let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
     let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
-    notes.extend(job.filter(|job| job.errors > 0).map(|job| failure(&job)));
+    notes.extend(job.filter(has_failed).map(|job| failure(&job)));
     notes.extend(view.entry.activation_warning());
     notes.extend(activation(&view));
     notes.extend((md.renew_mode == RenewMode::Manual && !md.is_static()).then(|| BY_DRIVE.to_owned()));
@@ -96,12 +96,17 @@ fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
 }
 
 fn failure(job: &Job) -> String {
-    let times = if job.errors == 1 { "once".to_owned() } else { format!("{} times", job.errors) };
+    let failed = match job.errors {
+        // A command denies it.
+        0 => "does not begin".to_owned(),
+        1 => "failed once".to_owned(),
+        errors => format!("failed {errors} times"),
+    };
     let when = job.last_run.map(|at| format!(", last {}", show(at))).unwrap_or_default();
     let last = job.last.as_ref();
     let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("the reason is not known");
     let problem = last.and_then(|last| last.problem.as_deref()).filter(|problem| !why.contains(problem));
-    format!("failed {times}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
+    format!("{failed}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
 }
 
 /// The table, as wide as its widest cells.

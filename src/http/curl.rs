@@ -1,16 +1,19 @@
 //! The client on curl: trust, proxies, time-outs and limits.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use curl::easy::{Easy2, Handler, List, WriteError};
 use url::Url;
 
+use super::proxy::{Chosen, DIRECTIVE, Proxy};
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
+use crate::log::report;
 
 /// Errors in the talk with a proxy; the curl crate has no name for them.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
@@ -22,8 +25,8 @@ pub struct CurlSettings {
     pub user_agent: String,
     /// Certificates to trust in addition to the system's directory of CAs (`MDCACertificateFile`).
     pub ca_file: Option<PathBuf>,
-    /// URL of the proxy (`MDHttpProxy`). The environment's proxies are not used.
-    pub proxy: Option<String>,
+    /// The proxy (`MDHttpProxy`).
+    pub proxy: Proxy,
     /// Certificates to trust at an https proxy (`MDHttpProxyCACertificateFile`).
     pub proxy_ca_file: Option<PathBuf>,
     /// Longest time to connect.
@@ -39,6 +42,8 @@ pub struct CurlClient {
     settings: CurlSettings,
     cancel: Cancel,
     idle: Mutex<Vec<Easy2<Answer>>>,
+    /// What was said of proxies.
+    told: Mutex<HashSet<String>>,
 }
 
 /// What has come of the answer.
@@ -54,7 +59,7 @@ impl Default for CurlSettings {
         Self {
             user_agent: format!("mod_md/{}", crate::model::VERSION),
             ca_file: None,
-            proxy: None,
+            proxy: Proxy::default(),
             proxy_ca_file: None,
             connect_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(600),
@@ -67,14 +72,32 @@ impl CurlClient {
     /// A client whose requests end when `cancel` asks for it, about a second later.
     #[must_use]
     pub fn new(settings: CurlSettings, cancel: Cancel) -> Self {
-        Self { settings, cancel, idle: Mutex::new(Vec::new()) }
+        Self { settings, cancel, idle: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// The proxy of a request. The first one that goes through it tells.
+    fn proxy(&self, url: &Url, request: &Request) -> Option<Chosen> {
+        let chosen = self.settings.proxy.choose(url, |name| std::env::var(name).ok());
+        let chosen = chosen.filter(|_| request.socket.is_none())?;
+        let (proxy, source, host) = (chosen.name(), chosen.source, url.host_str().unwrap_or_default());
+        let text = match chosen.source {
+            DIRECTIVE => format!("goes through the proxy {proxy}, as {DIRECTIVE} says"),
+            _ => format!(
+                "goes through the proxy {proxy}, as {source} in the environment says; 'MDHttpProxy none', or its name in no_proxy, \
+                 prevents that"
+            ),
+        };
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
+            report!(MD0062, "what is asked of {host} {text}");
+        }
+        Some(chosen)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Easy2<Answer>>> {
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn prepare(&self, easy: &mut Easy2<Answer>, request: &Request) -> Result<(), curl::Error> {
+    fn prepare(&self, easy: &mut Easy2<Answer>, request: &Request, proxy: Option<&Chosen>) -> Result<(), curl::Error> {
         easy.reset();
         *easy.get_mut() = Answer::new(request.limit, self.cancel.clone());
         easy.url(&request.url)?;
@@ -94,9 +117,11 @@ impl CurlClient {
         }
         easy.http_headers(headers)?;
         self.configure(easy)?;
+        // Empty values keep curl from those of the environment.
+        easy.proxy(proxy.map_or("", |proxy| &proxy.url))?;
+        easy.noproxy("")?;
         if let Some(socket) = &request.socket {
             easy.unix_socket_path(Some(socket))?;
-            easy.proxy("")?;
             easy.low_speed_time(Duration::ZERO)?;
         }
         Ok(())
@@ -113,9 +138,6 @@ impl CurlClient {
         easy.timeout(settings.timeout)?;
         easy.low_speed_limit(settings.stall.0)?;
         easy.low_speed_time(settings.stall.1)?;
-        // Empty values keep curl from those of the environment.
-        easy.proxy(settings.proxy.as_deref().unwrap_or_default())?;
-        easy.noproxy("")?;
         if let Some(path) = &settings.ca_file {
             easy.cainfo(path)?;
         }
@@ -126,7 +148,14 @@ impl CurlClient {
         Ok(())
     }
 
-    fn explain(&self, easy: &Easy2<Answer>, url: &Url, request: &Request, error: &curl::Error) -> HttpError {
+    fn explain(
+        &self,
+        easy: &Easy2<Answer>,
+        url: &Url,
+        request: &Request,
+        proxy: Option<&Chosen>,
+        error: &curl::Error,
+    ) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
         let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
@@ -138,9 +167,10 @@ impl CurlClient {
             _ if self.cancel.is_cancelled() => HttpError::Cancelled,
             _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
             error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
-            error if self.is_of_proxy(easy, error) => {
+            error if proxy.is_some_and(|proxy| is_of_proxy(proxy, easy, error)) => {
                 let untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
-                HttpError::Proxy { proxy: self.proxy_name(), reason, denied, untrusted }
+                let (proxy, source_name) = proxy.map_or_else(Default::default, |proxy| (proxy.name(), proxy.source));
+                HttpError::Proxy { proxy, source_name, reason, denied, untrusted }
             }
             error if error.is_url_malformed() => HttpError::Url { url: url.to_string(), reason },
             error if error.is_couldnt_resolve_host() => HttpError::Resolve { host, reason },
@@ -152,28 +182,6 @@ impl CurlClient {
             error if error.is_ssl_connect_error() => HttpError::Tls { host, reason },
             _ => HttpError::Other { host, reason },
         }
-    }
-
-    /// Whether it is the proxy that could not be reached or did not do its part: with one, it is where curl connects to,
-    /// and before it has opened a tunnel there is no other certificate than its own.
-    fn is_of_proxy(&self, easy: &Easy2<Answer>, error: &curl::Error) -> bool {
-        let Some(proxy) = &self.settings.proxy else { return false };
-        let tunnel = easy.http_connectcode().unwrap_or_default();
-        let is_tls = error.is_peer_failed_verification() || error.is_ssl_cacert() || error.is_ssl_connect_error();
-        error.is_couldnt_resolve_proxy()
-            || error.is_couldnt_connect()
-            || error.code() == CURLE_PROXY
-            || error.is_recv_error() && tunnel >= 300
-            // No code of curl's tells this from a connection that breaks off later.
-            || error.extra_description().is_some_and(|reason| reason.starts_with("Proxy CONNECT"))
-            || is_tls && tunnel == 0 && proxy.starts_with("https:")
-    }
-
-    /// Host and port of the proxy: its URL may have a password.
-    fn proxy_name(&self) -> String {
-        let url = self.settings.proxy.as_deref().unwrap_or_default();
-        let host_and_port = |url: &Url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?));
-        Url::parse(url).ok().as_ref().and_then(host_and_port).unwrap_or_else(|| "that is configured".to_owned())
     }
 
     fn ca_file_error(&self, host: String, reason: String) -> HttpError {
@@ -196,10 +204,11 @@ impl HttpClient for CurlClient {
         }
         let url = http_url(&request.url)?;
         let mut easy = self.idle().pop().unwrap_or_else(|| Easy2::new(Answer::new(0, self.cancel.clone())));
-        let sent = self.prepare(&mut easy, request).and_then(|()| easy.perform());
+        let proxy = self.proxy(&url, request);
+        let sent = self.prepare(&mut easy, request, proxy.as_ref()).and_then(|()| easy.perform());
         let response = match sent {
             Ok(()) => Ok(std::mem::take(&mut easy.get_mut().response)),
-            Err(error) => Err(self.explain(&easy, &url, request, &error)),
+            Err(error) => Err(self.explain(&easy, &url, request, proxy.as_ref(), &error)),
         };
         self.idle().push(easy);
         response
@@ -236,6 +245,20 @@ impl Handler for Answer {
     fn progress(&mut self, _: f64, _: f64, _: f64, _: f64) -> bool {
         !self.cancel.is_cancelled()
     }
+}
+
+/// Whether it is the proxy that could not be reached or did not do its part: with one, it is where curl connects to,
+/// and before it has opened a tunnel there is no other certificate than its own.
+fn is_of_proxy(proxy: &Chosen, easy: &Easy2<Answer>, error: &curl::Error) -> bool {
+    let tunnel = easy.http_connectcode().unwrap_or_default();
+    let is_tls = error.is_peer_failed_verification() || error.is_ssl_cacert() || error.is_ssl_connect_error();
+    error.is_couldnt_resolve_proxy()
+        || error.is_couldnt_connect()
+        || error.code() == CURLE_PROXY
+        || error.is_recv_error() && tunnel >= 300
+        // No code of curl's tells this from a connection that breaks off later.
+        || error.extra_description().is_some_and(|reason| reason.starts_with("Proxy CONNECT"))
+        || is_tls && tunnel == 0 && proxy.url.starts_with("https:")
 }
 
 fn status_of(line: &str) -> u16 {
@@ -348,7 +371,7 @@ mod tests {
     fn a_unix_domain_socket_is_asked_without_a_proxy_and_its_errors_are_the_systems() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sock");
-        let settings = CurlSettings { proxy: Some("http://127.0.0.1:1".to_owned()), ..CurlSettings::default() };
+        let settings = CurlSettings { proxy: Proxy::At("http://127.0.0.1:1".to_owned()), ..CurlSettings::default() };
         let client = CurlClient::new(settings, Cancel::default());
         let request = Request::get("http://local.sock/a?b=c").through(&path);
         let kind = || match client.send(&request).unwrap_err() {
@@ -502,7 +525,7 @@ mod tests {
     #[test]
     fn requests_go_through_the_configured_proxy() {
         let (proxy, server) = serve(|stream| respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-        let settings = CurlSettings { proxy: Some(proxy), ..CurlSettings::default() };
+        let settings = CurlSettings { proxy: Proxy::At(proxy), ..CurlSettings::default() };
         let client = CurlClient::new(settings, Cancel::default());
         assert_eq!(client.send(&Request::get("http://ca.invalid/dir")).unwrap().status, 200);
         assert_eq!(server.join().unwrap().0[0], "GET http://ca.invalid/dir HTTP/1.1");
@@ -510,7 +533,7 @@ mod tests {
 
     /// A request to a CA through this proxy.
     fn by_proxy(proxy: &str, url: &str) -> HttpError {
-        let settings = CurlSettings { proxy: Some(proxy.to_owned()), ..CurlSettings::default() };
+        let settings = CurlSettings { proxy: Proxy::At(proxy.to_owned()), ..CurlSettings::default() };
         CurlClient::new(settings, Cancel::default()).send(&Request::get(url)).unwrap_err()
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::proxy::DIRECTIVE;
 use crate::model::Status;
 
 /// Why a request has no complete answer. Texts are sentences for the log.
@@ -43,10 +44,12 @@ pub enum HttpError {
         reason: io::Error,
     },
     /// The proxy cannot be used.
-    #[error("the proxy {proxy} of MDHttpProxy cannot be used: {reason}")]
+    #[error("the proxy {proxy} of {source_name} cannot be used: {reason}")]
     Proxy {
         /// Its host and port.
         proxy: String,
+        /// The directive, or the variable of the environment, that names it.
+        source_name: &'static str,
         /// Curl's words.
         reason: String,
         /// The system does not permit connections.
@@ -165,6 +168,10 @@ impl HttpError {
             Self::Proxy { untrusted: true, .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
             }
+            Self::Proxy { source_name, .. } if *source_name != DIRECTIVE => Some(
+                "see that it runs and lets this machine connect to the CA, or change that variable of the environment; \
+                 'MDHttpProxy none' does without",
+            ),
             Self::Proxy { .. } => Some("see that it runs and lets this machine connect to the CA"),
             Self::Tls { .. } => Some("see that the URL is right and that nothing intercepts the connection"),
             Self::TimedOut { .. } => Some("see that no firewall drops the connection; it is tried again"),

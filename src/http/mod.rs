@@ -4,9 +4,11 @@
 
 mod curl;
 mod error;
+mod proxy;
 
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
+pub use proxy::Proxy;
 
 use std::path::PathBuf;
 

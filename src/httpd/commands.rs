@@ -1,8 +1,10 @@
 //! What the administrator's commands inherit from the server: its environment, and nothing else.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr;
 
 use crate::exec;
 
@@ -26,13 +28,18 @@ pub(super) fn prepare(command: &mut Command) {
     unsafe { command.pre_exec(in_new_process) };
 }
 
-/// Between fork and exec. Handlers end with exec by themselves and the standard library unblocks signals, but ignored
-/// signals stay ignored, and sockets of the server stay open.
+/// Between fork and exec. Handlers end with exec by themselves, but ignored signals stay ignored, blocked ones stay blocked (they
+/// all are in threads of ours), and sockets of the server stay open.
 fn in_new_process() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: no conditions; for signals that cannot be set it fails, which is as well.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: writes a whole set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: `none` was emptied. No handler of the server is left that could run here.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
     // Closed by exec, and not here: the standard library reports a failing exec through one of them.
     // SAFETY: the descriptors of a process that has one thread and does nothing but exec; they stay open until then.
     let marked = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };

@@ -11,7 +11,7 @@ use super::{process, threads};
 use crate::acme::{Counted, RequestCounts};
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
-use crate::http::{CurlClient, CurlSettings, HttpClient};
+use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
 use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::{Globals, ManagedDomain, VERSION};
 use crate::registry::{Registry, Renewals};
@@ -57,7 +57,7 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
     (occasion == Occasion::Run).then_some(TICK)
 }
 
-/// How a CA is reached and trusted; `None` for what libcurl does without being told.
+/// How a CA is reached and trusted; `None` for what is usual: the roots of the system, the proxy of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Route {
     ca_file: Option<String>,
@@ -92,7 +92,7 @@ impl Route {
         CurlSettings {
             user_agent: format!("{} mod_md_rs/{VERSION}", process::base_version()),
             ca_file: self.ca_file.as_ref().map(Into::into),
-            proxy: self.proxy.clone(),
+            proxy: Proxy::configured(self.proxy.as_deref()),
             proxy_ca_file: self.proxy_ca_file.as_ref().map(Into::into),
             ..limits
         }

@@ -159,9 +159,9 @@ unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, _graceful: c_int) {
+unsafe extern "C" fn md_rs_child_stopping(_pchild: *mut sys::apr_pool_t, graceful: c_int) {
     guard("child_stopping", (), || {
-        threads::cancel();
+        threads::cancel(graceful != 0);
         Ok(())
     });
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apache_sys as sys;
@@ -53,6 +53,25 @@ pub fn is_config_dump() -> bool {
 /// Whether the server has run with an earlier configuration: an error would end it now.
 pub fn is_restart() -> bool {
     generation() > 1
+}
+
+/// Whether children serve requests with threads.
+pub fn is_threaded() -> bool {
+    let mut answer = 0;
+    // SAFETY: writes the answer, if there is one.
+    let known = unsafe { sys::ap_mpm_query(sys::AP_MPMQ_IS_THREADED, &raw mut answer) };
+    known == sys::APR_SUCCESS && answer != 0
+}
+
+/// Whether this is called by the handler of a signal that ends the process at once: it is blocked meanwhile.
+pub(super) fn handles_end() -> bool {
+    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: empties the set.
+    unsafe { libc::sigemptyset(blocked.as_mut_ptr()) };
+    // SAFETY: without a new set it only writes the one in force.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
+    // SAFETY: the set was written above.
+    [libc::SIGTERM, libc::SIGHUP].into_iter().any(|signal| unsafe { libc::sigismember(blocked.as_ptr(), signal) } == 1)
 }
 
 /// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.

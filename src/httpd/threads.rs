@@ -1,19 +1,25 @@
 //! Threads of a child: started with all signals blocked, cancelled when the child is told to stop, joined before its pool goes.
+//!
+//! A graceful stop leaves commands for events alone: the child waits for them. From then on the parent's SIGTERM says that they
+//! are to end, too, for which httpd has no hook: a child that drains is not told of a stop in any other way.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::boundary::guard;
 use super::pool::Pool;
+use super::process;
 use crate::cancel::Cancel;
 use crate::log::{note, report};
 
 /// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon a child that waits for commands sees that it is to wait no longer.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Why a thread was not started.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +88,29 @@ struct Child {
 }
 
 impl Child {
-    fn cancel(&self) {
-        self.cancel.cancel();
+    /// Tells all threads to end.
+    fn cancel(&self, graceful: bool) {
+        if graceful {
+            self.cancel.wind_down();
+        } else {
+            self.cancel.cancel();
+        }
         self.state.wake();
+    }
+
+    /// Waits until no thread runs: for as long as it takes where one waits for a command, else for [`PATIENCE`]. The answer is
+    /// how many still do.
+    fn wait_idle(&self) -> usize {
+        let mut deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = self.state.wait_idle(deadline.min(Instant::now() + POLL));
+            if left == 0 || Instant::now() >= deadline {
+                return left;
+            }
+            if self.cancel.is_held() && !self.cancel.patient().is_cancelled() {
+                deadline = Instant::now() + PATIENCE;
+            }
+        }
     }
 }
 
@@ -165,23 +191,63 @@ impl Drop for Attended {
 }
 
 /// Tells all threads to end, without waiting: the child may have connections that live on for long.
-pub(super) fn cancel() {
+pub(super) fn cancel(graceful: bool) {
+    let is_threaded = process::is_threaded();
+    // Prefork always says that it is not, but only where a signal ends the child it comes from that signal's handler.
+    let graceful = graceful || !is_threaded && !process::handles_end();
     if let Some(child) = lock(&CHILD).as_ref() {
-        child.cancel();
+        child.cancel(graceful);
+    }
+    // With prefork SIGTERM ends the child at any time, by httpd's own handler.
+    if graceful && is_threaded {
+        heed_sigterm();
     }
 }
 
 /// Makes threads possible, and sees to their end with that of `pchild`.
 pub(super) fn enter_child(pchild: Pool<'_>) {
-    *lock(&CHILD) = Some(Child::default());
+    let child = Child::default();
+    // Set once: there is one child_init in a process.
+    let _ = SIGTERM.set(child.cancel.clone());
+    *lock(&CHILD) = Some(child);
     pchild.before_cleanup(end);
+}
+
+/// What the parent's SIGTERM cancels in a child that drains.
+static SIGTERM: OnceLock<Cancel> = OnceLock::new();
+
+/// Has the parent's SIGTERM end commands, in place of doing nothing: from here on httpd only waits for its threads. A child that
+/// has served its share of connections sends itself one.
+fn heed_sigterm() {
+    extern "C" fn on_sigterm(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+        // SAFETY: the kernel passes a live siginfo_t to a handler with SA_SIGINFO.
+        let info = unsafe { &*info };
+        // SAFETY: SIGTERM comes from a process, whose number it has.
+        let sender = unsafe { info.si_pid() };
+        // SAFETY: no conditions; allowed in a handler.
+        if sender == unsafe { libc::getppid() } {
+            // Atomic loads and stores only.
+            SIGTERM.get().into_iter().for_each(Cancel::cancel);
+        }
+    }
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zeros are a good `sigaction`: no flags, and the default action.
+    let wanted = unsafe { action.assume_init_mut() };
+    wanted.sa_sigaction = on_sigterm as *const () as libc::sighandler_t;
+    // As httpd's own, it interrupts system calls.
+    wanted.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: `wanted` is complete, and the handler is in this module, which stays loaded until the process ends.
+    unsafe { libc::sigaction(libc::SIGTERM, wanted, ptr::null_mut()) };
 }
 
 fn end() {
     let Some(mut child) = lock(&CHILD).take() else { return };
-    let deadline = Instant::now() + PATIENCE;
-    child.cancel();
-    let left = child.state.wait_idle(deadline);
+    // Without child_stopping before it, this is no graceful end.
+    child.cancel(child.cancel.is_cancelled());
+    if child.cancel.is_held() {
+        heed_sigterm();
+    }
+    let left = child.wait_idle();
     if left == 0 {
         join(&mut child.handles, |_| true);
     } else {

@@ -112,7 +112,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 54] = [
+pub static DIRECTIVES: [Directive; 55] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -191,7 +191,7 @@ pub static DIRECTIVES: [Directive; 54] = [
         };
         Ok(())
     }),
-    row(c"MDHttpProxy", Args::One, Place::Anywhere, c"URL of the proxy for requests to CAs", |scope, args| {
+    row(c"MDHttpProxy", Args::One, Place::Anywhere, c"URL of the proxy for requests to CAs and OCSP responders, or 'none' for no proxy, not even the environment's", |scope, args| {
         let url = proxy_url(args[0])?;
         *scope.own_or_global(|own| &mut own.proxy, |globals| &mut globals.proxy) = Some(url);
         Ok(())
@@ -244,6 +244,10 @@ pub static DIRECTIVES: [Directive; 54] = [
         scope.globals.message_command = command(args[0]);
         Ok(())
     }),
+    ours(row(c"MDMessageEvents", Args::One, Place::Server, c"events that MDMessageCmd is told of: 'compatible' (those of the C module) or 'all'", |scope, args| {
+        scope.globals.all_events = values::message_events(args[0])?;
+        Ok(())
+    })),
     ours(row(c"MDCmdTimeout", Args::OneOrTwo, Place::Server, c"how long commands for events may take, and those for dns-01", |scope, args| {
         let timeouts = &mut scope.globals.cmd_timeout;
         timeouts.events = values::timeout(args[0])?;

@@ -43,6 +43,9 @@ pub struct Job {
     /// Stands for the settings with which the last attempt failed: with others, it need not fail again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
+    /// A command is at work that is told of the end of the renewal, at the latest until then.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub telling: Option<Timestamp>,
     /// When CAs found, in the last hour, that a challenge was not met.
     #[serde(with = "gmt_list", skip_serializing_if = "Vec::is_empty")]
     pub validation_failures: Vec<Timestamp>,

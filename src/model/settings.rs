@@ -99,6 +99,8 @@ pub struct Globals {
     pub notify_command: Option<String>,
     /// `MDMessageCmd`, as written
     pub message_command: Option<String>,
+    /// `MDMessageEvents`: whether that is told of events that the C module does not have
+    pub all_events: bool,
     /// `MDCmdTimeout`
     pub cmd_timeout: CmdTimeout,
     /// `MDCheckInterval`
@@ -191,6 +193,7 @@ impl Default for Globals {
             dns01_version: 1,
             notify_command: None,
             message_command: None,
+            all_events: false,
             cmd_timeout: CmdTimeout::default(),
             check_interval: SignedDuration::from_hours(12),
             initial_delay: SignedDuration::ZERO,

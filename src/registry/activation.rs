@@ -155,6 +155,7 @@ fn prepare(
     new.active = write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
+        job.telling = None;
         vault.save_json(Group::Tmp, name, &Aspect::JobJson, &job)?;
     }
     Ok(new)

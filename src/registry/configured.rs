@@ -1,11 +1,12 @@
 //! The domains as the configuration has them: what contradicts itself in it, and what is worth a warning.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::CannotStart;
 use super::hosts::{self, Host};
 use super::index::{self, Overlap};
+use crate::exec;
 use crate::log::report;
 use crate::model::directive::CLOSED_CAS;
 use crate::model::{
@@ -162,7 +163,7 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
 /// # Errors
 /// If mod_ssl could not start with it.
 pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
-    advise(domains);
+    advise(domains, globals);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
@@ -185,8 +186,23 @@ fn most_names(md: &ManagedDomain) -> usize {
     MOST_NAMES_OF.iter().find(|(name, _)| name.eq_ignore_ascii_case(profile)).map_or(MOST_NAMES, |(_, most)| *most)
 }
 
-/// Warns of names for which an order is bound to fail, and of CAs where every order is.
-pub(super) fn advise(domains: &[ManagedDomain]) {
+/// Warns of commands that cannot be run: a renewal that none can be asked about does not begin.
+fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
+    let own = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
+    let dns01 = own.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
+    let of_events = [("MDNotifyCmd", &globals.notify_command), ("MDMessageCmd", &globals.message_command)];
+    let of_events = of_events.into_iter().filter_map(|(directive, line)| Some((directive, line.as_ref()?)));
+    let all: BTreeSet<_> = of_events.chain(dns01).collect();
+    for (directive, line) in all {
+        if let Some(reason) = exec::lack(line) {
+            report!(MD0061, "{directive} {line}: the command cannot be executed: {reason}");
+        }
+    }
+}
+
+/// Warns of commands that cannot be run, of names for which an order is bound to fail, and of CAs where every order is.
+pub(super) fn advise(domains: &[ManagedDomain], globals: &Globals) {
+    advise_of_commands(globals, domains);
     for (url, year) in CLOSED_CAS {
         let asks = |md: &&ManagedDomain| {
             md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))

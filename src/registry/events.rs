@@ -17,6 +17,8 @@ use crate::model::{Globals, Job, JobResult, ManagedDomain, Status, time};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a command may take, with what is written of it, that is asked to end.
+const TO_END: Duration = Duration::from_secs(5);
 
 /// Something that happens to a domain.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +57,14 @@ pub struct About<'a> {
 }
 
 /// Raises events by running the configured commands, one after the other, in the thread that raises them.
+///
+/// A process that winds down lets them run on, as the command may be what has the server reload. It begins with no other, but for
+/// what is told once, of something that is done.
 pub struct Events {
     notify: Option<Hook>,
     message: Option<Hook>,
+    /// Events that the C module does not have are told, too.
+    all: bool,
     cancel: Cancel,
     /// Nobody is told, and nothing is noted.
     silent: bool,
@@ -92,6 +99,11 @@ impl From<NotTold> for PortError {
 }
 
 impl NotTold {
+    fn cancelled() -> Self {
+        let text = "is not told, as the server stops".to_owned();
+        Self { status: Status::AGAIN, problem: String::new(), text }
+    }
+
     /// Whether it is only because this process stops: the next one tells.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -122,6 +134,16 @@ impl Event<'_> {
             Self::OcspErrored => "ocsp-errored".into(),
             Self::OcspRevoked => "ocsp-revoked".into(),
         }
+    }
+
+    /// Whether commands learn of it without `MDMessageEvents all`: the C module has it, or nothing else would tell them.
+    fn is_compatible(&self) -> bool {
+        !matches!(self, Self::ChallengeTearDown(_) | Self::OcspRevoked)
+    }
+
+    /// Whether it is over when the process that raises it has ended: the next one would not tell.
+    fn is_told_once(&self) -> bool {
+        matches!(self, Self::Renewed | Self::Activated)
     }
 
     /// How long it is not told again.
@@ -171,6 +193,7 @@ impl Events {
         Self {
             notify: hook("MDNotifyCmd", AH10108, AH10108_ENTRY, &globals.notify_command),
             message: hook("MDMessageCmd", AH10109, AH10109_ENTRY, &globals.message_command),
+            all: globals.all_events,
             cancel: cancel.clone(),
             silent: false,
         }
@@ -179,7 +202,7 @@ impl Events {
     /// For a program that tells nobody.
     #[must_use]
     pub fn silent() -> Self {
-        Self { notify: None, message: None, cancel: Cancel::default(), silent: true }
+        Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true }
     }
 
     /// Whether there is anybody to tell.
@@ -188,19 +211,30 @@ impl Events {
         self.notify.is_some() || self.message.is_some()
     }
 
+    /// The longest time that an event takes: both commands come to their time-outs, and have to be killed.
+    #[must_use]
+    pub fn longest(&self) -> SignedDuration {
+        let hooks = [&self.notify, &self.message].into_iter().flatten();
+        let longest = hooks.map(|hook| hook.timeout + TO_END).sum::<Duration>();
+        SignedDuration::try_from(longest).unwrap_or(DAY)
+    }
+
     /// Tells the commands of an event. Without a command it counts as told; one that was told a moment ago is not told
     /// again (AH10267). Both are noted in `job`, the report on the domain.
     ///
     /// # Errors
     /// If a command fails (AH10108, AH10109). One that ends since the server stops has failed too, but nothing is said of it.
     pub fn raise(&self, event: Event<'_>, about: &About<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
-        if self.silent {
+        if self.silent || !(self.all || event.is_compatible()) {
             return Ok(());
         }
         let (name, reason) = (about.md.name.as_str(), event.reason());
         if let Some(until) = event.told_until(job, now) {
             report!(AH10267, "{name}: '{reason}' is not told again before {}", time::format_gmt(until));
             return Ok(());
+        }
+        if self.has_commands() && self.cancel.is_cancelled() && !event.is_told_once() {
+            return Err(NotTold::cancelled());
         }
         let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
         if matches!(event, Event::Renewed) {
@@ -228,8 +262,21 @@ impl Events {
         now: Timestamp,
     ) -> Result<(), NotTold> {
         let Some(hook) = hook else { return Ok(()) };
-        let Err(failure) = hook.run(arguments, facts, &self.cancel) else { return Ok(()) };
-        if !failure.is_cancelled() {
+        let held = self.cancel.hold();
+        let Err(mut failure) = hook.run(arguments, facts, &self.cancel.patient()) else { return Ok(()) };
+        drop(held);
+        if failure.is_cancelled() {
+            report!(
+                MD0060,
+                "{}: {} {} is ended before its time, as the server stops; it was told of '{reason}'",
+                job.name,
+                hook.directive,
+                hook.line
+            );
+        } else {
+            if failure.status == Status::TIMED_OUT {
+                failure.text = format!("{} It was told of '{reason}'.", failure.text);
+            }
             let activity = job.last.as_ref().and_then(|last| last.activity.clone());
             let line = JobResult { activity, ..failure.to_result() }.to_log(&job.name);
             let Message { number, level } = hook.number;
@@ -413,11 +460,37 @@ mod tests {
         ];
         for (event, reason) in rows {
             for globals in [globals(None, None), globals(Some(notify), Some(&message(reason)))] {
+                let globals = Globals { all_events: true, ..globals };
                 let mut job = Job::new("x.org");
                 raise(&globals, event, &mut job, at(0)).unwrap();
                 assert_eq!(entries(&job), [(format!("message-{reason}").as_str(), None)]);
             }
         }
+    }
+
+    #[test]
+    fn events_that_the_c_module_does_not_have_are_told_where_the_configuration_says_so() {
+        let (set_up, globals) = (set_up(), globals(None, Some("/bin/false")));
+        let mut job = Job::new("x.org");
+        for event in [Event::ChallengeTearDown(&set_up), Event::OcspRevoked] {
+            raise(&globals, event, &mut job, at(0)).unwrap();
+            raise(&Globals { all_events: true, ..globals.clone() }, event, &mut Job::new("x.org"), at(0)).unwrap_err();
+        }
+        assert_eq!(job, Job::new("x.org"));
+        // Nothing else says that a set is in use.
+        raise(&globals, Event::Activated, &mut job, at(0)).unwrap_err();
+    }
+
+    #[test]
+    fn a_process_that_winds_down_begins_only_with_what_the_next_would_not_tell() {
+        let cancel = Cancel::default();
+        cancel.wind_down();
+        let (md, mut job) = (domain("x.org"), Job::new("x.org"));
+        let about = About { md: &md, certificates: &[] };
+        let events = Events::new(&globals(None, Some("/bin/true")), &cancel);
+        assert!(events.raise(Event::Errored, &about, &mut job, at(0)).unwrap_err().is_cancelled());
+        events.raise(Event::Renewed, &about, &mut job, at(0)).unwrap();
+        assert_eq!((entries(&job), cancel.is_held()), (vec![("message-renewed", None)], false));
     }
 
     #[test]

@@ -238,7 +238,7 @@ fn there_is_no_answer() {
             ALL,
             Fault::Fail(|| {
                 let (proxy, reason) = (text("proxy.test:3128"), text("Connection refused"));
-                HttpError::Proxy { proxy, reason, denied: false, untrusted: false }
+                HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, denied: false, untrusted: false }
             }),
             "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; see that it runs and lets \
              this machine connect to the CA",

@@ -486,7 +486,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configured::advise(&self.domains);
+        configured::advise(&self.domains, &self.globals);
         hosts::tell_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);

@@ -23,6 +23,9 @@ use crate::store::{Aspect, Claim, Group};
 
 use super::vault::port_error;
 
+/// When to look again at a domain of which a command is told by another process.
+const TOLD_ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+
 /// A renewal that was begun, with the exclusive right to the domain's staging directory.
 pub struct Renewal {
     position: usize,
@@ -34,8 +37,8 @@ pub struct Renewal {
     /// When the last step was taken.
     stepped: Timestamp,
     cancel: Cancel,
-    /// Kept for what its drop does, after everything else.
-    _claim: Claim,
+    /// Dropped after everything else. `None` when somebody else took it while commands were told of the end.
+    claim: Option<Claim>,
 }
 
 /// Who does the work.
@@ -108,9 +111,10 @@ impl Renewal {
         cancel: &Cancel,
     ) -> Result<Begun, PortError> {
         let md = &entry.md;
-        let Some(claim) = registry.vault.store().claim(md.name.as_str()).map_err(port_error)? else {
+        let mut claim = registry.vault.store().claim(md.name.as_str()).map_err(port_error)?;
+        if claim.is_none() {
             return Ok(Begun::ClaimedElsewhere);
-        };
+        }
         registry.bundles.look_for(position);
         let now = registry.clock.now();
         let turn = Turn::read(&registry.vault, md);
@@ -130,6 +134,10 @@ impl Renewal {
         if !(is_due || journal.job.finished) {
             return Ok(Begun::NotDue);
         }
+        if registry.tells && journal.job.telling.is_some_and(|until| until > now) {
+            // A child of the generation before waits for a command.
+            return Ok(Begun::CompleteFrom(now + TOLD_ELSEWHERE));
+        }
         let elsewhere = registry.renewed_elsewhere(entry, &advice, now).filter(|_| only_if_due);
         if let Some(set) = elsewhere.filter(|_| is_due && !journal.job.finished) {
             ask_for_restart(position, &set.certificates, registry, &md);
@@ -146,7 +154,7 @@ impl Renewal {
         } else if is_live || is_finished && staged::is_complete(&registry.vault, &md, &keys, now) {
             let live_at = go_live(position, &mut journal, registry, cancel, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
-                tell_renewed(&mut journal, registry, now);
+                tell_renewed(&mut journal, &mut claim, registry, now);
                 journal.save_job()?;
             }
             restart_for_staged(position, &journal, registry, now);
@@ -161,6 +169,7 @@ impl Renewal {
         if let Err(denial) = journal.raise(Event::Renewing, &entry.served().certificates) {
             if !denial.is_cancelled() {
                 report!(AH10060, "{}: the renewal is denied and not tried now: {}", md.name, denial.text);
+                journal.job.last = Some(denial.to_result());
                 warn(entry, &mut journal, registry, now);
                 journal.save_job()?;
             }
@@ -199,7 +208,7 @@ impl Renewal {
             known: turn.known,
             stepped: now,
             cancel: cancel.clone(),
-            _claim: claim,
+            claim,
         })))
     }
 
@@ -310,7 +319,7 @@ impl Renewal {
         if is_ready {
             live_at = go_live(self.position, journal, &self.registry, &self.cancel, now);
             journal.save_for_commands();
-            tell_renewed(journal, &self.registry, now);
+            tell_renewed(journal, &mut self.claim, &self.registry, now);
         }
         [journal.job.next_run, live_at].into_iter().flatten().min()
     }
@@ -420,7 +429,7 @@ fn go_live(
 /// Has the server restart itself for what is staged, if it is to do so and the time has come. Nothing of the renewal is left to
 /// be done then.
 fn restart_for_staged(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
-    if journal.job.valid_from.is_none_or(|at| at <= now) {
+    if !journal.is_gone() && journal.job.valid_from.is_none_or(|at| at <= now) {
         ask_for_restart(position, &staged::facts(&registry.vault, journal.domain()), registry, journal.domain());
     }
 }
@@ -433,9 +442,11 @@ fn ask_for_restart(position: usize, new: &[Option<Summary>], registry: &Registry
 }
 
 /// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.
-fn tell_renewed(journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
-    let certificates = staged::facts(&registry.vault, journal.domain());
-    let told = journal.raise(Event::Renewed, &certificates);
+fn tell_renewed(journal: &mut StagedJournal, claim: &mut Option<Claim>, registry: &Registry, now: Timestamp) {
+    let told = journal.raise_renewed(claim);
+    if journal.is_gone() {
+        return;
+    }
     let job = &mut journal.job;
     match told {
         Ok(()) => {

@@ -1,7 +1,8 @@
 //! A renewal in `staging/`: its journal, and the proof that it is complete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,9 +13,12 @@ use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
-use crate::log::report;
+use crate::log::{note, report};
 use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
-use crate::store::{Aspect, Group, StoreError};
+use crate::store::{Aspect, Claim, Group, StoreError};
+
+/// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
+const CLAIM_AGAIN: Duration = Duration::from_secs(10);
 
 /// Progress is written at most this often.
 const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
@@ -31,6 +35,10 @@ pub struct StagedJournal {
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
+    /// What a command has just refused: nobody tells it that it is taken away.
+    refused: HashSet<String>,
+    /// What is staged is not this any more, and the report is not written.
+    is_gone: bool,
 }
 
 /// Why a staged set cannot be used.
@@ -62,7 +70,7 @@ impl StagedJournal {
         let name = md.name.as_str();
         let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let job = Job { name: name.to_owned(), ..job };
-        Self { vault, clock, md, events, job, saved: None }
+        Self { vault, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
     }
 
     /// The domain.
@@ -80,6 +88,43 @@ impl StagedJournal {
         self.events.raise(event, &about, &mut self.job, self.clock.now())
     }
 
+    /// Raises the event that the renewal is over, and gives the claim up meanwhile: the command may have the server reload, and that
+    /// start is to find the domain free to be activated. A mark in the report keeps others from telling the same. If the start
+    /// has activated the domain, the report is not this journal's any more.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn raise_renewed(&mut self, claim: &mut Option<Claim>) -> Result<(), NotTold> {
+        let (certificates, now) = (facts(&self.vault, &self.md), self.clock.now());
+        let lease = now + self.events.longest();
+        self.job.telling = Timestamp::from_second(lease.as_second()).ok();
+        if !self.events.has_commands()
+            || Event::Renewed.told_until(&self.job, now).is_some()
+            || self.save_job().is_err()
+        {
+            self.job.telling = None;
+            return self.raise(Event::Renewed, &certificates);
+        }
+        *claim = None;
+        let told = self.raise(Event::Renewed, &certificates);
+        let (store, name) = (self.vault.store(), self.md.name.as_str());
+        *claim = store.claim_within(name, CLAIM_AGAIN).unwrap_or_default();
+        let stored: Option<Job> =
+            claim.as_ref().and_then(|_| self.vault.load_json(Group::Staging, name, &Aspect::JobJson));
+        self.is_gone = stored.is_none_or(|stored| stored.telling != self.job.telling);
+        self.job.telling = None;
+        if self.is_gone {
+            note!(Info, "{name}: what commands were told of is activated, or begun anew");
+        }
+        told
+    }
+
+    /// Whether what is staged has been activated, or begun anew, while commands were told of it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     /// Writes the report before commands are told, who may look and take their time.
     pub fn save_for_commands(&mut self) {
         if self.events.has_commands() {
@@ -93,6 +138,9 @@ impl StagedJournal {
     /// # Errors
     /// If it cannot be written.
     pub fn save_job(&mut self) -> Result<(), PortError> {
+        if self.is_gone {
+            return Ok(());
+        }
         self.saved = Some(self.clock.now());
         self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
     }
@@ -177,8 +225,14 @@ pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
     let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
     let job = job.with_problem();
     // These are for the next attempt only, and for what goes live.
-    let job =
-        Job { name: md.name.to_string(), settings: None, validation_failures: Vec::new(), account_url: None, ..job };
+    let job = Job {
+        name: md.name.to_string(),
+        settings: None,
+        telling: None,
+        validation_failures: Vec::new(),
+        account_url: None,
+        ..job
+    };
     (!job.finished || is_whole(vault, md)).then_some(job)
 }
 
@@ -337,10 +391,17 @@ impl Journal for StagedJournal {
     }
 
     fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        Ok(self.raise(Event::ChallengeSetUp(set_up), &[])?)
+        let told = self.raise(Event::ChallengeSetUp(set_up), &[]);
+        if told.as_ref().is_err_and(|err| !err.is_cancelled()) {
+            self.refused.insert(set_up.to_string());
+        }
+        Ok(told?)
     }
 
     fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        if self.refused.remove(&set_up.to_string()) {
+            return Ok(());
+        }
         match self.raise(Event::ChallengeTearDown(set_up), &[]) {
             Err(err) if err.is_cancelled() => Err(err.into()),
             _ => Ok(()),

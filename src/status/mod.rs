@@ -12,7 +12,7 @@ pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
-pub use view::View;
+pub use view::{View, has_failed};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ from typing import Any
 
 from .module import BUILD, Missing
 from .pebble import Pebble
+from .process import environment
 from .sandbox import Sandbox
 
 
@@ -24,9 +25,9 @@ def program() -> Path:
     return path
 
 
-def a2md(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `a2md` with these arguments: `.returncode`, `.stdout`, `.stderr`."""
-    return subprocess.run([program(), *args], capture_output=True, text=True, timeout=120)
+def a2md(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `a2md` with these arguments: `.returncode`, `.stdout`, `.stderr`; keywords are variables of the environment."""
+    return subprocess.run([program(), *args], capture_output=True, text=True, timeout=120, env=environment(**env))
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,18 @@ class A2md:
     sandbox: Sandbox
     pebble: Pebble | None = None
     options: tuple[str | Path, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, *args: str | Path) -> Done:
         """Run a command; words that are paths are fine."""
-        done = a2md(*self._words(*args))
+        done = a2md(*self._words(*args), **dict(self.env))
         return Done(done.returncode, done.stdout, done.stderr)
 
     def on_a_terminal(self, *args: str | Path) -> Done:
         """The same with a terminal as stderr; `.err` is what came there, control characters and all."""
         terminal, end = pty.openpty()
         command = [program(), *self._words(*args)]
-        env = os.environ | {"TERM": "xterm"}
+        env = environment(TERM="xterm", **dict(self.env))
         ran = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=env, text=True)
         os.close(end)
         shown = b""
@@ -90,6 +92,10 @@ class A2md:
     def with_options(self, *options: str | Path) -> A2md:
         """The same with more options of the program, such as `-j` or `-t accepted`."""
         return replace(self, options=(*self.options, *options))
+
+    def with_env(self, **env: str) -> A2md:
+        """The same with these variables in its environment."""
+        return replace(self, env=(*self.env, *env.items()))
 
     @property
     def json(self) -> A2md:

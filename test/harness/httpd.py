@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import signal
 import subprocess
@@ -231,7 +230,7 @@ class Httpd:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, **self.env},
+                env=process.environment(**self.env),
                 preexec_fn=allow_cores,
             )
         if stays:

@@ -15,6 +15,11 @@ from .wait import TimedOut, wait
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def environment(**own: str) -> dict[str, str]:
+    """The environment with these variables, and without the proxies of this machine: a server would use them."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | own
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of every orphan below it.
 

@@ -20,6 +20,7 @@ from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
 from .ports import Ports
 from .process import Proc
+from .proxy import Proxy
 from .recorder import Recorder
 from .sandbox import Sandbox
 from .volume import Volume
@@ -54,7 +55,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
-        self._responders: list[Responder | Recorder | Gate] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -110,6 +111,12 @@ class World:
         recorder = Recorder(Ports.mine().take())
         self._responders.append(recorder)
         return recorder
+
+    def proxy(self) -> Proxy:
+        """Start an HTTP proxy that counts."""
+        proxy = Proxy(Ports.mine().take())
+        self._responders.append(proxy)
+        return proxy
 
     def gate(self, pebble: Pebble) -> Gate:
         """Start a door in front of a CA, where requests can be held."""

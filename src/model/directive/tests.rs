@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 54] = {
+const TABLE: [Row; 55] = {
     use Args::*;
     use Place::*;
     [
@@ -94,6 +94,7 @@ const TABLE: [Row; 54] = {
         ("MDMember", List, Anywhere, true),
         ("MDMembers", List, Anywhere, true),
         ("MDMessageCmd", Line, Server, true),
+        ("MDMessageEvents", One, Server, false),
         ("MDMustStaple", One, Anywhere, true),
         ("MDNotifyCmd", Line, Server, true),
         ("MDPortMap", OneOrTwo, Server, true),
@@ -216,6 +217,8 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDStoreDir bad", "not a path: bad"),
         (IN, "MDStoreDir x", "is not allowed inside an '<MDomainSet' context"),
         (IN, "MDNotifyCmd x", "is not allowed inside an '<MDomainSet' context"),
+        (OUT, "MDMessageEvents some", "unknown 'some', use 'compatible' or 'all'"),
+        (IN, "MDMessageEvents all", "is not allowed inside an '<MDomainSet' context"),
         (IN, "MDMessageCmd x", "is not allowed inside an '<MDomainSet' context"),
         (OUT, "MDPortMap 80", "no ':' after first port number"),
         (OUT, "MDPortMap x:80", "unable to parse first port number"),
@@ -273,6 +276,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         (OUT, "MDChallengeDns01Version 2"),
         (OUT, "MDNotifyCmd  /bin/x 'a  b' c "),
         (OUT, "MDMessageCmd"),
+        (OUT, "MDMessageEvents ALL"),
         (OUT, "MDCmdTimeout 30 1h"),
         (OUT, "MDCmdTimeout 20s"),
         (OUT, "MDStaplingKeepResponse 200%"),
@@ -306,6 +310,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         renew_workers: NonZeroU8::new(64).unwrap(),
         dns01_version: 2,
         notify_command: Some("/bin/x 'a  b' c".to_owned()),
+        all_events: true,
         keep_response: Window::Percent(200),
         stapling_renew_window: Window::Length(SignedDuration::from_hours(48)),
         server_status: false,

@@ -55,7 +55,10 @@ pub(super) fn ca_url(arg: &str) -> Result<String, String> {
 }
 
 pub(super) fn proxy_url(text: &str) -> Result<String, String> {
-    let wrong = |what: &str| Err(format!("{what}: '{text}', use a URL like http://proxy.example.org:3128"));
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(text.to_owned());
+    }
+    let wrong = |what: &str| Err(format!("{what}: '{text}', use a URL like http://proxy.example.org:3128, or 'none'"));
     if text.is_empty() {
         return wrong("missing uri identifier");
     }
@@ -157,6 +160,15 @@ pub(super) fn activation(text: &str) -> Result<ActivationMode, String> {
         "live" => Ok(ActivationMode::Live),
         "graceful" => Ok(ActivationMode::Graceful),
         _ => Err(format!("unknown '{text}', use 'restart', 'live' or 'graceful'")),
+    }
+}
+
+/// Whether commands are told of all events.
+pub(super) fn message_events(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "compatible" => Ok(false),
+        "all" => Ok(true),
+        _ => Err(format!("unknown '{text}', use 'compatible' or 'all'")),
     }
 }
 

@@ -32,8 +32,7 @@ fn a_renewal_is_told_from_its_beginning_to_its_activation() {
     world.globals.message_command = noting(directory.path(), "");
     world.globals.notify_command = noting(directory.path(), "");
     drop(world.run(false));
-    let challenge = |what: &str| format!("challenge-{what}:http-01:{name} {name}");
-    let begun = vec![format!("renewing {name}"), challenge("setup"), challenge("teardown")];
+    let begun = vec![format!("renewing {name}"), format!("challenge-setup:http-01:{name} {name}")];
     assert_eq!(calls(directory.path()), [begun, vec![name.to_owned(), format!("renewed {name}")]].concat());
     drop(world.start(true));
     assert_eq!(calls(directory.path()), [format!("installed {name}")]);
@@ -179,7 +178,9 @@ fn a_veto_stops_this_run_only() {
     world.globals.message_command = noting(directory.path(), &veto);
     let renewals = world.run(false);
     let job = world.staged_job(name);
-    assert_eq!((job.errors, job.finished, job.next_run, job.last), (0, false, None, None));
+    let problem = job.last.and_then(|last| last.problem);
+    assert_eq!((job.errors, job.finished, job.next_run), (0, false, None));
+    assert_eq!(problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
     assert_eq!(logged("AH10060", name), 1);
     assert_eq!((world.ca.count(Operation::Directory), logged("AH10056", name)), (0, 0));
     // At the next regular check, 12 hours on, and at every start.
@@ -372,4 +373,50 @@ fn warnings_that_hang_do_not_delay_renewals() {
     std::fs::write(go, "").unwrap();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     assert!(calls(directory.path()).contains(&format!("expiring {name}")));
+}
+
+#[test]
+fn a_start_activates_what_a_command_is_told_of() {
+    let (name, directory) = ("told-of.telling.test", tempfile::tempdir().unwrap());
+    let mut world = World::new(&[name]);
+    let go = directory.path().join("go");
+    let waiting = format!(r#"test "$1" != renewed || while test ! -e {}; do sleep 0.01; done"#, go.display());
+    world.globals.message_command = noting(directory.path(), &waiting);
+    let renewals = Arc::new(world.renewals(false));
+    let (worker, cancel) = (Arc::clone(&renewals), Cancel::default());
+    assert_eq!(renewals.tick(), 1);
+    let ends = cancel.clone();
+    let worker = std::thread::spawn(move || worker.work(&ends));
+    let told = format!("renewed {name}\n");
+    while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&told)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The process winds down, and the next one neither waits for it nor tells the same.
+    cancel.wind_down();
+    assert!(world.staged_job(name).telling.is_some() && world.store.claim(name).unwrap().is_some());
+    let next = world.renewals_with(false, world.moving_clock(), |_| None);
+    assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+    world.go_on(&next);
+    std::fs::write(go, "").unwrap();
+    worker.join().unwrap();
+    assert_eq!(calls(directory.path()).iter().filter(|call| call.starts_with("renewed")).count(), 1);
+    assert_eq!(world.job(Group::Domains, name).unwrap().telling, None);
+    assert!(world.store.list(Group::Staging).unwrap().is_empty());
+}
+
+#[test]
+fn what_another_process_is_telling_is_told_again_if_that_does_not_end_it() {
+    let (name, directory) = ("lease.telling.test", tempfile::tempdir().unwrap());
+    let mut world = World::new(&[name]);
+    world.globals.message_command = noting(directory.path(), "");
+    let renewals = world.run(false);
+    calls(directory.path());
+    let until = world.clock.now() + hours(48);
+    let job = Job { notified_renewed: false, log: None, telling: Some(until), ..world.staged_job(name) };
+    world.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
+    live(&world, &renewals, 47);
+    assert!(calls(directory.path()).is_empty());
+    live(&world, &renewals, 14);
+    assert_eq!(calls(directory.path()), [format!("renewed {name}")]);
+    assert_eq!((world.staged_job(name).telling, world.staged_job(name).notified_renewed), (None, true));
 }
