@@ -199,7 +199,7 @@ def test_a_denial_is_in_the_report_and_is_no_error(httpd: Httpd, sandbox: Sandbo
     detail = "MDMessageCmd /nonexistent/message cannot be executed"
     assert detail in renewal["last"]["detail"]
     assert detail in httpd.admin("/server-status").text and detail in A2md(sandbox)("status", NAME).out
-    [line] = httpd.log.find("MD0061")
+    line, *_ = httpd.log.find("MD0061")
     assert "MDMessageCmd /nonexistent/message: the command cannot be executed: No such file" in line.text
 
 

@@ -94,13 +94,13 @@ def test_a_proxy_of_the_environment_that_fails_is_told_with_its_variable(httpd: 
 @pytest.mark.module("ours")
 @pytest.mark.parametrize("configured", [False, True])
 def test_responders_are_asked_through_the_proxy_unless_that_is_none(world: World, pki: Pki, proxy: Proxy, configured: bool) -> None:
-    ca, httpd = pki.ca(), world.httpd()
+    ca, httpd = pki.ca().intermediate("Issuer"), world.httpd()
     responder = world.responder(ca)
     leaf = ca.leaf(NAME, ocsp_url=responder.url)
     responder.says(leaf, "good")
     httpd.env["http_proxy"] = proxy.url
-    httpd.config.add("MDStapling on", "MDStapleOthers on", *(["MDHttpProxy none"] if configured else []))
-    httpd.config.https(NAME, f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}")
+    httpd.config.add("MDStapling on", "MDCertificateAuthority https://localhost:1/dir", *(["MDHttpProxy none"] if configured else []))
+    httpd.config.md_set(NAME, f"MDCertificateFile {leaf.chain_file}", f"MDCertificateKeyFile {leaf.key_file}").https(NAME)
     httpd.start().wait(lambda: httpd.served(NAME, status=True).staple, what="staple")
     assert bool(proxy.requests) is not configured
     if not configured:

@@ -382,7 +382,7 @@ fn a_start_activates_what_a_command_is_told_of() {
     let go = directory.path().join("go");
     let waiting = format!(r#"test "$1" != renewed || while test ! -e {}; do sleep 0.01; done"#, go.display());
     world.globals.message_command = noting(directory.path(), &waiting);
-    let renewals = Arc::new(world.renewals(false));
+    let renewals = Arc::new(world.renewals_with(false, world.moving_clock(), |_| None));
     let (worker, cancel) = (Arc::clone(&renewals), Cancel::default());
     assert_eq!(renewals.tick(), 1);
     let ends = cancel.clone();
