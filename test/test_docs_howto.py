@@ -16,7 +16,7 @@ RECIPES = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", (REPO / "docs/howto.md").re
 
 @pytest.mark.parametrize(("title", "text"), RECIPES, ids=[title for title, _ in RECIPES])
 def test_the_configurations_of_a_recipe_load(lone_httpd: Httpd, title: str, text: str) -> None:
-    lone_httpd.log.expects("AH10045", "MD0006", optional=True)
+    lone_httpd.log.expects("AH10045", "MD0006", "MD0061", optional=True)
     blocks = re.findall(r"^```apache\n(.*?)^```$", text, re.M | re.S)
     assert blocks, f"{title} has no configuration"
     for block in blocks:

@@ -126,7 +126,8 @@ mod tests {
     fn the_environment_is_read_as_libcurl_does() {
         const CA: &str = "https://acme.ca.test/dir";
         const RESPONDER: &str = "http://ocsp.ca.test/";
-        let rows: [(&str, &[(&str, &str)], Option<(&str, &str)>); 13] = [
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
+        let rows: [Row<'_>; 13] = [
             (CA, &[], None),
             (CA, &[("https_proxy", "http://p:1")], Some(("http://p:1", "https_proxy"))),
             (CA, &[("HTTPS_PROXY", "p:1")], Some(("p:1", "HTTPS_PROXY"))),
