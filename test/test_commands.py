@@ -198,6 +198,7 @@ def test_a_denial_is_in_the_report_and_is_no_error(httpd: Httpd, sandbox: Sandbo
     assert (renewal["errors"], renewal["last"]["status"], renewal["last"]["problem"]) == (0, 20022, "urn:org:apache:httpd:log:AH10109:")
     detail = "MDMessageCmd /nonexistent/message cannot be executed"
     assert detail in renewal["last"]["detail"]
+    assert 'problem="urn:org:apache:httpd:log:AH10109:"' in httpd.admin("/md-metrics").text
     assert detail in httpd.admin("/server-status").text and detail in A2md(sandbox)("status", NAME).out
     line, *_ = httpd.log.find("MD0061")
     assert "MDMessageCmd /nonexistent/message: the command cannot be executed: No such file" in line.text

@@ -178,6 +178,16 @@ const OF_DOMAINS: &[OfDomains] = &[
         values: |view| vec![Sample::of(view, view.staged.as_ref().map_or(0, |staged| staged.job.errors.into()))],
     },
     OfDomains {
+        name: "mod_md_renewal_problem",
+        kind: Kind::Info,
+        help: "The problem that the last attempt to renew the domain met, such as a command that denied it",
+        values: |view| {
+            let last = view.staged.as_ref().and_then(|staged| staged.job.last.as_ref());
+            let problem = last.and_then(|last| last.problem.clone());
+            problem.map(|problem| Sample::of(view, 1).with("problem", problem)).into_iter().collect()
+        },
+    },
+    OfDomains {
         name: "mod_md_renewal_last_success_timestamp",
         kind: Kind::Moment,
         help: "When new certificates were last staged or got into use",
@@ -460,10 +470,13 @@ mod tests {
         world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
         let renewals = world.run(false);
         assert_eq!(told("renewal_errors"), Some(1));
+        let server_internal = "problem=\"urn:ietf:params:acme:error:serverInternal\"";
+        assert!(text().contains(&format!("mod_md_renewal_problem_info{{domain=\"c.test\",{server_internal}}} 1")));
         assert!(told("renewal_next_run_timestamp_seconds") > Some(now));
         world.clock.advance(jiff::SignedDuration::from_hours(1));
         world.go_on(&renewals);
         assert_eq!((told("renewal_errors"), told("staged_certificates")), (Some(0), Some(1)));
+        assert!(!text().contains("mod_md_renewal_problem_info{"));
         assert!(told("renewal_last_success_timestamp_seconds") >= Some(now + 3600));
         assert_eq!(told("renewal_next_run_timestamp_seconds"), None);
     }
