@@ -47,7 +47,7 @@ def test_a_crash_of_the_first_start(httpd: Httpd, pebble: Pebble, sandbox: Sandb
         assert _no_rest(sandbox)
         httpd.stop()
     # There was something to crash in.
-    assert nth > {"rename": 3, "fsync": 8, "link": 1}[kind]
+    assert nth > {"rename": 1, "fsync": 8, "link": 1}[kind]
     httpd.stop()
     httpd.config.add("MDRenewMode auto")
     httpd.start().obtain(NAME)

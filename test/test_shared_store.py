@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -95,9 +96,15 @@ def test_what_is_staged_is_activated_by_one_of_two_that_start_together(httpd: Ht
 
 
 def test_what_another_server_has_renewed_and_uses_is_not_ordered_again(httpd: Httpd, pebble: Pebble) -> None:
-    managed(httpd, LOCKS).start()
+    # The store is made first; both servers run before anything can be staged, which the later start would activate.
+    managed(httpd, "MDRenewMode manual").start().stop()
+    httpd.config.clear()
     with beside(httpd, pebble) as second:
-        managed(second, LOCKS).start()
+        with ExitStack() as claims:
+            for name in NAMES:
+                claims.enter_context(httpd.sandbox.claim(name))
+            for server in (httpd, second):
+                managed(server, LOCKS).start()
         httpd.wait_staged(*NAMES)
         second.wait_staged(*NAMES)
         assert pebble.new_orders == 4

@@ -56,8 +56,8 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
     });
     if found.is_none() {
         let (level, number) = (AH10080.level, Some(AH10080.number));
-        let text = format_args!("{asked}: a tls-alpn-01 connection, but there is no challenge for that name");
-        for_connection(connection, &Record { level, number, status: Status::OK, text });
+        let text = format!("{asked}: a tls-alpn-01 connection, but there is no challenge for that name");
+        for_connection(connection, &Record { level, number, status: Status::OK, text: format_args!("{text}") });
     }
     // mod_ssl adds to what the host has, and the client would choose.
     found.iter().for_each(|_| connection.clear_certificates());

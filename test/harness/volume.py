@@ -16,7 +16,7 @@ class Volume:
         self.path = path
         path.mkdir(exist_ok=True)
         _run("mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=755", "mod_md-tests", str(path))
-        self._mounted = True
+        self._mounts = 1
 
     @property
     def _ballast(self) -> Path:
@@ -39,17 +39,24 @@ class Volume:
         return self
 
     def read_only(self) -> Volume:
-        _run("mount", "-o", "remount,ro", str(self.path))
+        """Nothing can be written any more. A file that is open for writing, as a lock is, keeps the tmpfs itself from that."""
+        _run("mount", "--bind", str(self.path), str(self.path))
+        self._mounts += 1
+        _run("mount", "-o", "remount,bind,ro", str(self.path))
         return self
 
     def writable(self) -> Volume:
-        _run("mount", "-o", "remount,rw", str(self.path))
+        """Undo `read_only`."""
+        self._unmount()
         return self
 
     def close(self) -> None:
-        if self._mounted:
-            self._mounted = False
-            _run("umount", "--lazy", str(self.path))
+        while self._mounts:
+            self._unmount()
+
+    def _unmount(self) -> None:
+        self._mounts -= 1
+        _run("umount", "--lazy", str(self.path))
 
 
 def _run(*command: str) -> None:
