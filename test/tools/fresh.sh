@@ -21,11 +21,14 @@ fi
 shift
 
 make_debian() {
-    local part=$root.part mirror keyring
+    local part=$root.part mirror keyring security
     mirror=$(debian_mirror) keyring=$(debian_keyring)
     rm -rf --one-file-system "$part"
     mkdir -p "$part"
     debootstrap --variant=minbase --keyring="$keyring" "$SUITE" "$part" "$mirror" || die "debootstrap failed, see $part/debootstrap"
+    # As an installation has it: its packages are those of the last release, and newer ones can be had.
+    security=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian-Security' | head -n 1)
+    [ -z "$security" ] || echo "deb $security $SUITE-security main" >>"$part/etc/apt/sources.list"
     mv "$part" "$root"
 }
 
