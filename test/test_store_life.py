@@ -220,7 +220,8 @@ def test_commands_and_daemons_that_a_server_has_started_do_not_hold_its_store(lo
 def _migrated(world: World, version: str) -> Any:
     """What a start makes of the store of an old release: all its files, and what it serves."""
     store = world.sandbox.store
-    shutil.copytree(FIXTURES / f"store-{version}", store)
+    # With modes of its own: those of a checkout are not known.
+    shutil.copytree(FIXTURES / f"store-{version}", store, copy_function=shutil.copyfile)
     httpd = world.httpd()
     httpd.config.add("MDCertificateAuthority https://ca.example.org/directory", "MDRenewMode manual")
     httpd.config.managed("old.example.org", "www.old.example.org").managed("new.example.org")
