@@ -17,6 +17,25 @@ use crate::model::ManagedDomain;
 /// So many hosts are named in a line of the log.
 const MOST_NAMED: usize = 20;
 
+/// When the files of a host are served, and what to do about them.
+const ADVICE: [(Role, &str); 3] = [
+    (
+        Role::UntilManaged,
+        "SSLCertificateFile is served until the Managed Domain has a certificate; remove SSLCertificateFile and \
+         SSLCertificateKeyFile after that",
+    ),
+    (
+        Role::Never,
+        "SSLCertificateFile is not served any more, as the Managed Domain has a certificate; remove SSLCertificateFile and \
+         SSLCertificateKeyFile",
+    ),
+    (
+        Role::OtherKeys,
+        "SSLCertificateFile is still served, for a type of key that the Managed Domain has not; add the type to \
+         MDPrivateKeys, or remove SSLCertificateFile and SSLCertificateKeyFile",
+    ),
+];
+
 /// A host with files of its own, for the log.
 #[derive(Debug)]
 pub struct OwnFiles {
@@ -108,31 +127,13 @@ pub fn init_host(
 
 /// Says once per start what files are there for.
 pub fn tell(all: &[OwnFiles]) {
-    let hosts = |role| {
-        let all: Vec<&str> = all.iter().filter(|own| own.role == role).map(|own| own.text.as_str()).collect();
-        let more = all.len().saturating_sub(MOST_NAMED);
-        let named = all.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
-        (!all.is_empty()).then(|| if more == 0 { named } else { format!("{named} and {more} more") })
-    };
-    if let Some(hosts) = hosts(Role::UntilManaged) {
-        report!(
-            MD0007,
-            "SSLCertificateFile is served until the Managed Domain has a certificate; remove SSLCertificateFile and \
-             SSLCertificateKeyFile after that: {hosts}"
-        );
-    }
-    if let Some(hosts) = hosts(Role::Never) {
-        report!(
-            MD0007,
-            "SSLCertificateFile is not served any more, as the Managed Domain has a certificate; remove SSLCertificateFile and \
-             SSLCertificateKeyFile: {hosts}"
-        );
-    }
-    if let Some(hosts) = hosts(Role::OtherKeys) {
-        report!(
-            MD0007,
-            "SSLCertificateFile is still served, for a type of key that the Managed Domain has not; add the type to \
-             MDPrivateKeys, or remove SSLCertificateFile and SSLCertificateKeyFile: {hosts}"
-        );
+    for (role, advice) in ADVICE {
+        let mut hosts = all.iter().filter(|own| own.role == role).map(|own| own.text.as_str());
+        let named = hosts.by_ref().take(MOST_NAMED).collect::<Vec<_>>().join(", ");
+        match hosts.count() {
+            _ if named.is_empty() => {}
+            0 => report!(MD0007, "{advice}: {named}"),
+            more => report!(MD0007, "{advice}: {named} and {more} more"),
+        }
     }
 }

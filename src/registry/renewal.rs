@@ -138,8 +138,8 @@ impl Renewal {
             // A child of the generation before waits for a command.
             return Ok(Begun::CompleteFrom(now + TOLD_ELSEWHERE));
         }
-        let elsewhere = registry.renewed_elsewhere(entry, &advice, now).filter(|_| only_if_due);
-        if let Some(set) = elsewhere.filter(|_| is_due && !journal.job.finished) {
+        let may_be_elsewhere = only_if_due && is_due && !journal.job.finished;
+        if let Some(set) = may_be_elsewhere.then(|| registry.renewed_elsewhere(entry, &advice, now)).flatten() {
             ask_for_restart(position, &set.certificates, registry, &md);
             return Ok(Begun::RenewedElsewhere);
         }
