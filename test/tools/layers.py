@@ -130,11 +130,14 @@ class File:
         self.layer = parts[0] if parts[0] != "bin" else parts[1]
         self.folder = "/".join(parts[:2])
         self.paths, self.unsafe, self.forbids = [], [], False
+        # Names that `use` brings in, with their paths, and those of `pub use`; modules in files of their own, and whether these
+        # are for tests.
+        self.names, self.passed_on, self.children = {}, [], {}
         self.read(list(tokens(path.read_text())))
 
     def read(self, toks):
         """Walks the tokens with the stack of inline modules and what is meant for tests."""
-        stack, depth, names, test_next, at = [], 0, {}, False, 0
+        stack, depth, names, test_next, at = [], 0, self.names, False, 0
         while at < len(toks):
             line, token = toks[at]
             inline = [name for name, _, _ in stack if name]
@@ -143,17 +146,22 @@ class File:
                 self.forbids |= token.replace(" ", "") == "#![forbid(unsafe_code)]"
                 test_next |= bool(re.match(r"#\[(cfg\(test|cfg\(all\(test|test\b)", token))
             elif token == "use" and toks[at + 1][1] != "<":
+                is_public = at > 0 and toks[at - 1][1] in ("pub", ")")
                 found, at = use_tree(toks, at + 1, [])
                 for number, path, alias in found:
                     full = [name for name in self.absolute(path, inline, {}) if name != "self"]
                     self.paths.append((number, full, testing or test_next))
                     names[alias or full[-1]] = full
+                    if is_public:
+                        self.passed_on.append((number, full))
                 test_next = False
                 continue
             elif token == "mod" and toks[at + 2][1] == "{":
                 depth += 1
                 stack.append((toks[at + 1][1], depth, test_next))
                 test_next, at = False, at + 2
+            elif token == "mod" and toks[at + 2][1] == ";":
+                self.children[toks[at + 1][1]] = test_next
             elif token == "{":
                 depth += 1
                 if test_next:
@@ -179,6 +187,8 @@ class File:
         here = ["crate", *self.module, *inline]
         if path[0] in names:
             return [*names[path[0]], *path[1:]]
+        if path[0] in self.children:
+            return [*here, *path]
         if path[0] == "mod_md":
             return ["crate", *path[1:]]
         if not self.module and path[0] in MAY_USE:
