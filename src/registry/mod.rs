@@ -416,7 +416,7 @@ impl Setup {
             _ => None,
         };
         let is_stapled = stapling::is_stapled(only, stapling, others);
-        if let Some(md) = self.domain_at(position).filter(|md| is_stapled && bundles::goes_live(md)) {
+        if let Some(md) = self.domain_at(position).filter(|md| is_stapled && md.goes_live()) {
             self.primer.borrow_mut().expect(md);
         }
         is_stapled
@@ -425,7 +425,7 @@ impl Setup {
     /// Whether sets of the domain that the host at `position` gets its certificates from go live.
     #[must_use]
     pub fn goes_live(&self, position: usize) -> bool {
-        self.domain_at(position).is_some_and(bundles::goes_live)
+        self.domain_at(position).is_some_and(ManagedDomain::goes_live)
     }
 
     /// Whether the certificate is one that the domain of the host at `position` has been found to have.

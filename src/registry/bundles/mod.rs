@@ -23,7 +23,7 @@ use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::crypto::{TlsPair, sha256};
 use crate::log::{note, report};
-use crate::model::{ActivationMode, KeySpec, ManagedDomain, Status};
+use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
 pub use bundle::{Bundle, BundleError, Pair, Served};
@@ -290,7 +290,7 @@ impl Slot {
     /// For a domain with what the start has set up for it; `None` where sets do not go live.
     #[must_use]
     pub fn new(md: &Arc<ManagedDomain>, started: &LiveSet) -> Option<Arc<Self>> {
-        goes_live(md).then(|| {
+        md.goes_live().then(|| {
             Arc::new(Self {
                 md: Arc::clone(md),
                 counter: counter_of(md.name.as_str()),
@@ -334,11 +334,6 @@ impl Slot {
         let rank = |(since, until): Validity| (now < until, since);
         bundle.validity().map(rank) >= self.started.map(rank)
     }
-}
-
-/// Whether sets of the domain go live. Files of the administrator are left to him.
-pub(super) fn goes_live(md: &ManagedDomain) -> bool {
-    md.activation == ActivationMode::Live && !md.is_static()
 }
 
 /// The counter of a domain: the same in every process, generation and release. The first is that of all.

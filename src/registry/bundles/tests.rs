@@ -9,7 +9,7 @@ mod restarts;
 use super::*;
 use crate::acme::fake_ca::FakeCa;
 use crate::crypto::{Chain, PrivateKey, self_signed};
-use crate::model::{DomainName, KeySpec, KeySpecs, Settings};
+use crate::model::{ActivationMode, DomainName, KeySpec, KeySpecs, Settings};
 use crate::registry::LiveSet;
 use crate::registry::disk::Call;
 use crate::registry::world::{World, logged, p256, watch_log};
