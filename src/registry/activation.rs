@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::active::Active;
 use super::adoption::Accounts;
 use super::bundles::Pair;
-use super::challenges;
 use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
+use super::order;
 use super::schedule::Validity;
 use super::settle::{self, Live};
 use super::staged::{self, Unreadable, Unusable};
@@ -151,7 +151,7 @@ fn prepare(
 ) -> Result<NewSet, Failed> {
     let name = md.name.as_str();
     let mut new = verified_pairs(vault, md, &staged, now)?;
-    tear_down(vault, name)?;
+    order::tear_down(vault, name)?;
     new.active = write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
@@ -249,7 +249,7 @@ pub(super) fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validit
 
 /// Takes away what a renewal has set up and drops what it staged.
 fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
-    if let Err(err) = tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
+    if let Err(err) = order::tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
         note!(Error, err.status; "{name}: the staged set cannot be removed: {err}");
     }
 }
@@ -266,7 +266,7 @@ fn forget_advice(vault: &Vault, name: &str) -> Result<(), PortError> {
 }
 
 /// An account that waits here, or the key for one, stays: nobody else may have it. So does what the CA suggests, and what
-/// is left of an order after [`tear_down`].
+/// is left of an order after [`order::tear_down`].
 fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
     let store = vault.store();
     let stays = [Aspect::AccountJson, Aspect::AccountKey, Aspect::AriJson, Aspect::OrderJson];
@@ -281,14 +281,6 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
         store.purge(Group::Staging, name).map_err(port_error)?;
     }
     store.purge(Group::Challenges, name).map_err(port_error)
-}
-
-/// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
-/// journal, until the domain is looked at by who may run them.
-pub(super) fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
-    let order = staged::load_order(vault, name);
-    challenges::remove_files(vault, &order.challenge_setups)?;
-    staged::save_order(vault, name, &challenges::left_over(order))
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Registry;
-use super::staged::{self, StagedJournal};
+use super::order;
+use super::staged::StagedJournal;
 use super::vault::{Vault, port_error};
-use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChallengeType, Journal, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
@@ -156,30 +157,6 @@ pub fn tls_alpn_specs(md: &ManagedDomain) -> Vec<KeySpec> {
     specs
 }
 
-/// Takes away challenge data that is in files.
-///
-/// # Errors
-/// If the store fails.
-pub fn remove_files(vault: &Vault, tokens: &[String]) -> Result<(), PortError> {
-    let set_ups = tokens.iter().filter_map(|token| SetUp::parse(token)).filter(|set_up| !set_up.kind.needs_command());
-    let mut names = set_ups.map(|set_up| set_up.name);
-    names.try_for_each(|name| vault.store().purge(Group::Challenges, &name).map_err(port_error))
-}
-
-/// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
-#[must_use]
-pub fn left_over(order: OrderRecord) -> OrderRecord {
-    let mut challenge_setups = order.challenge_setups;
-    challenge_setups.retain(|token| SetUp::is_of_command(token));
-    OrderRecord { challenge_setups, ..OrderRecord::default() }
-}
-
-/// Whether commands have set up something for the domain that is not taken away.
-#[must_use]
-pub fn has_left_over(vault: &Vault, name: &str) -> bool {
-    !left_over(staged::load_order(vault, name)).is_empty()
-}
-
 /// Takes away what commands have set up for a domain that is not renewed now; `false` if not all can be now.
 ///
 /// # Errors
@@ -190,7 +167,7 @@ pub fn clean_up(registry: &Registry, md: &Arc<ManagedDomain>, cancel: &Cancel) -
     let mut publisher = StoredChallenges::new(registry, Arc::clone(md), cancel);
     let mut journal =
         StagedJournal::new(Arc::clone(vault), Arc::clone(&registry.clock), Arc::clone(md), registry.events(cancel));
-    let mut order = staged::load_order(vault, name);
+    let mut order = order::load(vault, name);
     while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
         let set_up = SetUp::parse(&order.challenge_setups[at]);
         if let Some(set_up) = set_up {
@@ -200,7 +177,7 @@ pub fn clean_up(registry: &Registry, md: &Arc<ManagedDomain>, cancel: &Cancel) -
             journal.challenge_taken_away(&set_up)?;
         }
         order.challenge_setups.remove(at);
-        staged::save_order(vault, name, &order)?;
+        order::save(vault, name, &order)?;
     }
     if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
         journal.save_job().map(|()| true)
@@ -475,10 +452,10 @@ mod tests {
 
     /// Has a domain's journal remember what a command set up.
     fn leave(world: &World, name: &str) {
-        let mut order = staged::load_order(&world.vault, name);
+        let mut order = order::load(&world.vault, name);
         order.url = Some("https://ca.test/order/0".to_owned());
         order.challenge_setups = vec![format!("dns-01:{name} value"), format!("http-01:{name}")];
-        staged::save_order(&world.vault, name, &order).unwrap();
+        order::save(&world.vault, name, &order).unwrap();
     }
 
     #[test]
@@ -492,11 +469,11 @@ mod tests {
         leave(&world, name);
         let renewals = world.renewals(true);
         assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
-        assert_eq!(staged::load_order(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
+        assert_eq!(order::load(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
         assert!(calls(directory.path()).is_empty(), "no command runs in the parent");
         world.go_on(&renewals);
         assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
-        assert!(!has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
+        assert!(!order::has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
         world.go_on(&renewals);
         assert_eq!(calls(directory.path()).len(), 1);
     }

@@ -19,6 +19,7 @@ mod hosts;
 mod index;
 mod live;
 mod offline;
+mod order;
 mod outlook;
 mod pace;
 mod placeholder;

@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::vault::port_error;
 use super::{
     Accounts, Advice, Advisor, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot,
-    Stapling, Vault, active, change, live, schedule, staged, suitable, turn,
+    Stapling, Vault, active, change, live, order, schedule, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -53,10 +53,10 @@ pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
     let claim = vault.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     Accounts::read(vault)?.adopt_from(vault, name);
-    activation::tear_down(vault, name)?;
-    let left = staged::load_order(vault, name);
+    order::tear_down(vault, name)?;
+    let left = order::load(vault, name);
     vault.store().clear(Group::Staging, name).map_err(port_error)?;
-    staged::save_order(vault, name, &left)
+    order::save(vault, name, &left)
 }
 
 /// The failure to work on a domain that somebody else works on.

@@ -16,7 +16,7 @@ use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::turn::Turn;
-use super::{Advice, Entry, Registry, challenges, schedule, staged};
+use super::{Advice, Entry, Registry, challenges, order, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -213,7 +213,7 @@ impl Renewals {
             let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
             let due = if self.is_to_be_told(*position, &turn.job) { now } else { due };
             let (ca, look) = self.next_look(entry, &turn, due, now);
-            let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+            let is_left = is_staged && order::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
             let ask = (due > now && entry.renewable() && entry.asks_ca())
                 .then(|| advice.due(now))
@@ -345,7 +345,7 @@ impl Renewals {
             entry.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        let is_left = challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+        let is_left = order::has_left_over(&self.registry.vault, entry.md.name.as_str());
         if is_left && self.look_of(entry, now) > now {
             self.clean_up(position, cancel);
             return None;
