@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::active::Active;
 use super::adoption::Accounts;
@@ -10,7 +10,7 @@ use super::bundles::Pair;
 use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
 use super::order;
-use super::schedule::Validity;
+use super::schedule;
 use super::settle::{self, Live};
 use super::staged::{self, Unreadable, Unusable};
 use super::vault::{Vault, port_error};
@@ -19,9 +19,6 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
 use crate::store::{Aspect, Group};
-
-/// Certificates that are good this soon are good enough: clocks differ.
-const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What becomes of a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +227,7 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
     let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
     let stored = std::iter::once_with(|| LiveSet::stored(vault, md)).filter(|set| set.state == Some(State::Complete));
     let stored = stored.filter_map(|set| set.common_validity());
-    if is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
+    if schedule::is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
     Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none(), active: Active::default() })
@@ -239,12 +236,6 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
 /// Whether the renewal did not bring, and will not, what it lacks. The report tells of the end: before it, more is to come.
 fn is_at_its_end(vault: &Vault, staged: &ManagedDomain) -> bool {
     vault.load_json(Group::Staging, staged.name.as_str(), &Aspect::JobJson).is_some_and(|job: Job| job.finished)
-}
-
-/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
-/// later than that.
-pub(super) fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
-    from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
 }
 
 /// Takes away what a renewal has set up and drops what it staged.
@@ -285,6 +276,8 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;

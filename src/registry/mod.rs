@@ -74,7 +74,7 @@ pub use configured::{check, configured};
 pub use hosts::Host;
 pub use index::DomainIndex;
 pub use live::{LiveSet, common_validity};
-pub use offline::{activation_verdict, claimed_elsewhere, reset, stored_domain};
+pub use offline::{activation_verdict, reset, stored_domain};
 pub use outlook::Place;
 pub use registration::find_or_register;
 pub use renewal::{Begun, Ended, Renewal};
@@ -88,10 +88,7 @@ pub use stapling::word as revocation_word;
 pub use stapling::{OTHER, OcspClient, Sha1, Staple, StapleView, Stapling, StaplingWork, Unstapled};
 pub use suitable::reachability;
 pub use turn::is_ca_gone;
-pub use vault::{Vault, to_json};
-
-/// How long a start waits, in all, for those who work in staging.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+pub use vault::{CLAIM_PATIENCE, Vault, claimed_elsewhere, to_json};
 
 /// How long a start without the lock of the store waits, in all, for those who work on domains that are not complete.
 const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
@@ -284,7 +281,7 @@ impl Setup {
     }
 
     fn activate_staged(&self, accounts: &Accounts, until: Instant) {
-        let staged = items(&self.vault, Group::Staging);
+        let staged = self.vault.items(Group::Staging);
         let now = self.clock.now();
         let is_begun =
             |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
@@ -308,7 +305,7 @@ impl Setup {
     /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
     /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
     fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
-        let live = items(&self.vault, Group::Live);
+        let live = self.vault.items(Group::Live);
         let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
         let left: Vec<_> = self.domains.iter().filter(is_left).collect();
         for md in left {
@@ -685,11 +682,11 @@ impl Setup {
     /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
     /// `a2md` is at work on.
     fn clean_up_challenges(&self) {
-        let mut left = items(&self.vault, Group::Challenges);
+        let mut left = self.vault.items(Group::Challenges);
         if left.is_empty() {
             return;
         }
-        let mut unconfigured = items(&self.vault, Group::Staging);
+        let mut unconfigured = self.vault.items(Group::Staging);
         self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
         let begun = |name: &String| self.vault.load_json(Group::Staging, name, &Aspect::MdJson);
         let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
@@ -703,7 +700,7 @@ impl Setup {
 
     /// At a full start a renewal that had failed is due at once, except where the CA said when.
     fn start_over_failed(&self, entries: &[Entry]) {
-        let staged = items(&self.vault, Group::Staging);
+        let staged = self.vault.items(Group::Staging);
         let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
         let now = self.clock.now();
         for md in entries.iter().filter(staged).map(|entry| &entry.md) {
@@ -776,6 +773,19 @@ impl Entry {
             return now;
         }
         schedule::renew_at(&self.plans(advice), now)
+    }
+
+    /// How long to wait after a failure, by the life of the certificates that are renewed. `base` is the least.
+    fn delay_for_short_life(
+        &self,
+        delay: SignedDuration,
+        permanent: bool,
+        base: SignedDuration,
+        now: Timestamp,
+    ) -> SignedDuration {
+        let own = self.own();
+        let validity = own.common_validity().filter(|_| own.state == Some(State::Complete));
+        schedule::delay_for_short_life(delay, validity, permanent, base, now)
     }
 
     /// Whether one of the certificates that are renewed was found to be revoked.
@@ -901,11 +911,6 @@ fn change(vault: &Vault) -> Option<Claim> {
         );
     }
     change
-}
-
-fn items(vault: &Vault, group: Group) -> HashSet<String> {
-    let listed = vault.store().list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
-    listed.unwrap_or_default().into_iter().collect()
 }
 
 #[cfg(test)]

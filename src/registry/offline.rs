@@ -11,10 +11,10 @@ use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
 use super::stapling::Primer;
 use super::turn::Turn;
-use super::vault::port_error;
+use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
 use super::{
-    Accounts, Advice, Advisor, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot,
-    Stapling, Vault, active, change, live, order, schedule, suitable, turn,
+    Accounts, Advice, Advisor, Bundles, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
+    active, change, live, order, schedule, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -57,13 +57,6 @@ pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
     let left = order::load(vault, name);
     vault.store().clear(Group::Staging, name).map_err(port_error)?;
     order::save(vault, name, &left)
-}
-
-/// The failure to work on a domain that somebody else works on.
-#[must_use]
-pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
-    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
-    PortError { status: crate::model::Status::AGAIN, text }
 }
 
 impl Registry {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::activation::is_early;
+use super::schedule::is_early;
 use super::{Entry, LiveSet, Served, StagedView};
 use crate::crypto::Summary;
 use crate::model::State;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::accounts::{StoredAccounts, place_of_its_own};
-use super::vault::port_error;
-use super::{Accounts, CLAIM_PATIENCE, Vault, claimed_elsewhere};
+use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
+use super::{Accounts, Vault};
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
 };

@@ -341,7 +341,7 @@ impl Renewal {
         let is_permanent = err.is_permanent() && then.url == url;
         job.retry_after = then.retry_after;
         let delay = delay(then.failures.max(1), is_permanent);
-        let delay = super::renewals::hurried(entry, delay, is_permanent, &self.registry, now);
+        let delay = entry.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
         let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);

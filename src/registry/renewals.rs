@@ -15,6 +15,7 @@ use super::ari::Advisor;
 use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
+use super::schedule::Random;
 use super::turn::Turn;
 use super::{Advice, Entry, Registry, challenges, order, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
@@ -26,9 +27,6 @@ use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client for one domain's renewal.
 pub type Clients = Box<dyn Fn(&ManagedDomain, &Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
-
-/// Gives random numbers in 0..1.
-pub type Random = fn() -> f64;
 
 /// All renewals of this process.
 pub struct Renewals {
@@ -387,7 +385,13 @@ impl Renewals {
         let stored = || vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
-        let next = now + hurried(entry, self.back_off(job.errors, false), false, &self.registry, now);
+        let next = now
+            + entry.delay_for_short_life(
+                self.back_off(job.errors, false),
+                false,
+                self.registry.globals.retry_delay,
+                now,
+            );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
         report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
@@ -649,19 +653,6 @@ fn wants_fewer(err: &AcmeError) -> bool {
         }
         _ => false,
     }
-}
-
-/// How long to wait after a failure, by the life of what the domain has.
-pub(super) fn hurried(
-    entry: &Entry,
-    delay: SignedDuration,
-    permanent: bool,
-    registry: &Registry,
-    now: Timestamp,
-) -> SignedDuration {
-    let own = entry.own();
-    let validity = own.common_validity().filter(|_| own.state == Some(Worth::Complete));
-    schedule::hurried(delay, validity, permanent, registry.globals.retry_delay, now)
 }
 
 /// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they

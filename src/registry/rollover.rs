@@ -1,8 +1,8 @@
 //! A new key for an account (RFC 8555 section 7.3.5). From before the CA is asked until it is known which of the two it takes,
 //! both keys are in the store; whoever uses the account next finds out.
 
-use super::vault::{Vault, port_error};
-use super::{Accounts, CLAIM_PATIENCE};
+use super::Accounts;
+use super::vault::{CLAIM_PATIENCE, Vault, port_error};
 use crate::acme::{AccountRecord, AcmeError, PortError, Registrar};
 use crate::crypto::PrivateKey;
 use crate::log::note;

@@ -18,9 +18,9 @@ use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, JobResult, ManagedDomain, OcspFailures, time};
 use crate::ocsp::{self, FetchError, Fetched};
+use crate::registry::Registry;
 use crate::registry::events::{About, Event, Events};
-use crate::registry::renewals::Random;
-use crate::registry::{Registry, schedule};
+use crate::registry::schedule::{self, Random};
 use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client of a worker.
