@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Served;
 use super::active::Active;
-use super::ari::Advice;
+use super::advice::Advice;
 use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
 use crate::acme::ChallengeType;

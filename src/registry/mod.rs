@@ -8,6 +8,7 @@ mod accounts;
 mod activation;
 mod active;
 mod adoption;
+mod advice;
 mod ari;
 mod bundles;
 mod challenges;
@@ -67,7 +68,8 @@ use crate::store::{Aspect, Claim, Group, Reachability};
 
 pub use activation::Activation;
 pub use adoption::Accounts;
-pub use ari::{Advice, Advisor, Suggestion};
+pub use advice::{Advice, Suggestion};
+pub use ari::Advisor;
 pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
