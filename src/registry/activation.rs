@@ -9,9 +9,9 @@ use super::adoption::Accounts;
 use super::bundles::Pair;
 use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
+use super::newest::{Live, newest};
 use super::order;
 use super::schedule;
-use super::settle::{self, Live};
 use super::staged::{self, Unreadable, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, PortError};
@@ -212,8 +212,8 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
             }
             Err(Unusable::Damaged(reason)) => return Err(Failed::Unusable(reason)),
             Err(Unusable::Incomplete(reason)) => {
-                let kept = is_at_its_end(vault, staged)
-                    .then(|| settle::newest(vault, staged, &spec, live.as_ref(), now, is_good));
+                let kept =
+                    is_at_its_end(vault, staged).then(|| newest(vault, staged, &spec, live.as_ref(), now, is_good));
                 let Some(pair) = kept.flatten() else { return Err(Failed::NotYet(reason)) };
                 missing = Some(reason);
                 pair

@@ -36,7 +36,7 @@ impl Entry {
     /// What is served if this set is live.
     #[must_use]
     pub fn with_live(&self, live: Option<&Served>) -> Cow<'_, LiveSet> {
-        live.map_or(Cow::Borrowed(&self.live), |live| Cow::Owned(self.live.with(live, &self.md)))
+        live.map_or(Cow::Borrowed(&self.live), |live| Cow::Owned(live.over(&self.live, &self.md)))
     }
 }
 
