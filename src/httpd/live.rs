@@ -126,7 +126,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
         registry.bundles.refresh();
         registry.bundles.look_around();
         if is_alone && turns.next() == Some(0) {
-            registry.bundles.follow(&registry.entries);
+            registry.follow_copied();
         }
     });
     if let Err(err) = repeated {
@@ -139,7 +139,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.bundles.refresh_some(MOST);
-        registry.bundles.follow(&registry.entries);
+        registry.follow_copied();
     }
     Ok(())
 }

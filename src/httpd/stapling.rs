@@ -78,7 +78,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     let ahead = route.clone();
     stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
     let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
-    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
+    let work = Arc::new(registry.stapling_work(Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)

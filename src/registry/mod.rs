@@ -52,9 +52,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::challenges::Challenges;
 use self::configured::Configured;
 use self::events::{Event, Events};
-use self::schedule::Plan;
+use self::schedule::{Plan, Random};
 use self::self_restart::Requests;
 use self::turn::Turn;
 use crate::acme::ChallengeType;
@@ -72,7 +73,7 @@ pub use activation::Activation;
 pub use adoption::Accounts;
 pub use advice::{Advice, Suggestion};
 pub use ari::Advisor;
-pub use bundles::{Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
+pub use bundles::{AtStart, Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
 pub use challenges::tls_alpn_specs;
 pub use configured::{check, configured};
 pub use hosts::Host;
@@ -180,7 +181,7 @@ pub struct Registry {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Settings of the whole server.
-    pub globals: Globals,
+    pub globals: Arc<Globals>,
     /// The domains, in order of declaration.
     pub entries: Vec<Entry>,
     /// Finds domains by name.
@@ -195,7 +196,7 @@ pub struct Registry {
     assigned: hosts::Assigned,
     staged_views: StagedViews,
     accounts: Arc<accounts::SharedAccounts>,
-    challenges: Arc<challenges::Shared>,
+    challenges: Arc<Challenges>,
     /// Commands are told of what happens.
     tells: bool,
 }
@@ -494,7 +495,6 @@ impl Setup {
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
         let stapling = self.stapling();
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
-        let index = DomainIndex::new(&self.domains);
         let mut entries = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
@@ -515,26 +515,8 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), StagedViews::default());
         let Self { vault, clock, globals, assigned, .. } = self;
-        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots).stapled_by(&stapling);
-        let (bundles, tells) = (Arc::new(bundles), true);
-        Ok(Registry {
-            vault,
-            clock,
-            globals,
-            entries,
-            index,
-            stapling,
-            bundles,
-            restarts: Requests::default(),
-            assigned,
-            staged_views,
-            accounts,
-            challenges,
-            tells,
-        })
+        Ok(Registry::new(vault, clock, globals, entries, stapling).of_server(assigned))
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {
@@ -732,6 +714,39 @@ impl Setup {
 }
 
 impl Registry {
+    /// These domains, for a program that runs no commands and staples nothing.
+    #[must_use]
+    fn new(
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        globals: Globals,
+        entries: Vec<Entry>,
+        stapling: Arc<Stapling>,
+    ) -> Self {
+        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
+        Self {
+            index: DomainIndex::new(entries.iter().map(|entry| &*entry.md)),
+            bundles: Arc::new(Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots)),
+            challenges: Arc::new(Challenges::new(Arc::clone(&vault), Arc::clone(&clock), &globals)),
+            restarts: Requests::default(),
+            assigned: hosts::Assigned::default(),
+            staged_views: StagedViews::default(),
+            accounts: Arc::default(),
+            tells: false,
+            vault,
+            clock,
+            globals: Arc::new(globals),
+            entries,
+            stapling,
+        }
+    }
+
+    /// For a server: domains apply to its hosts as `assigned` says, commands are told of events, and live sets are stapled.
+    fn of_server(self, assigned: hosts::Assigned) -> Self {
+        self.bundles.staple_by(&self.stapling);
+        Self { assigned, tells: true, ..self }
+    }
+
     /// The position of the domain whose certificates the host at that position gets.
     #[must_use]
     pub fn position_at(&self, host: usize) -> Option<usize> {
@@ -741,6 +756,27 @@ impl Registry {
     /// The domains that apply to the host at that position.
     pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
         self.assigned.of(host).iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
+    }
+
+    /// The domains, in order of declaration.
+    #[must_use]
+    pub fn domains(&self) -> Vec<Arc<ManagedDomain>> {
+        self.entries.iter().map(|entry| Arc::clone(&entry.md)).collect()
+    }
+
+    /// The fetching of OCSP responses for what these domains serve.
+    #[must_use]
+    pub fn stapling_work(&self, client: OcspClient, random: Random) -> StaplingWork {
+        let stapling = Arc::clone(&self.stapling);
+        StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random)
+    }
+
+    /// Publishes sets that were put into `domains/` since the start or the last call; see [`Bundles::follow`].
+    pub fn follow_copied(&self) -> usize {
+        self.bundles.follow(self.entries.len(), |position| {
+            let entry = &self.entries[position];
+            AtStart { set: &entry.live, activated: entry.activated }
+        })
     }
 
     /// What commands are told of in this process, which end when `cancel` says so.

@@ -13,8 +13,8 @@ use super::stapling::Primer;
 use super::turn::Turn;
 use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
 use super::{
-    Accounts, Advice, Advisor, Bundles, DomainIndex, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault,
-    active, change, live, order, schedule, suitable, turn,
+    Accounts, Advice, Advisor, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault, active, change, live, order,
+    schedule, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -75,28 +75,9 @@ impl Registry {
         let stapling = stapling(&vault, &clock, found.iter().map(|(md, _)| md));
         let entry = |(md, live)| entry(&vault, md, live, reach, only, &stapling);
         let entries: Vec<Entry> = found.into_iter().map(entry).collect();
-        let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
-        let assigned = Default::default();
-        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
-        Ok(Self {
-            clock,
-            globals,
-            entries,
-            index,
-            stapling,
-            bundles: Arc::new(bundles),
-            restarts: Default::default(),
-            assigned,
-            staged_views,
-            accounts,
-            challenges,
-            tells: false,
-            vault,
-        })
+        Ok(Self::new(vault, clock, globals, entries, stapling))
     }
 
     /// When the domain at `position` is to be renewed, by the server or by somebody else (`MDRenewMode manual`), at the latest

@@ -191,7 +191,7 @@ impl Renewal {
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
-        let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
+        let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
         let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
         let work = if md.is_of_tailscale() {

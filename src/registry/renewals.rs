@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
 use super::schedule::Random;
 use super::turn::Turn;
-use super::{Advice, Entry, Registry, challenges, order, schedule, staged};
+use super::{Advice, Entry, Registry, order, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -455,7 +455,7 @@ impl Renewals {
     /// The domain is not due, but an earlier renewal has left what its commands had set up.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
         let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
-        let again = match challenges::clean_up(&self.registry, &entry.md, cancel) {
+        let again = match self.registry.challenges.clean_up(&entry.md, self.registry.events(cancel), cancel) {
             Ok(true) => None,
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
             Err(_) if cancel.is_cancelled() => None,

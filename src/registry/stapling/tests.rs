@@ -145,7 +145,7 @@ impl Scene {
     fn serve(&self, registry: Arc<Registry>) -> Server {
         let responder = Arc::clone(&self.responder);
         let client: OcspClient = Box::new(move |_| Arc::clone(&responder) as _);
-        Server { work: StaplingWork::new(Arc::clone(&registry), client, || 0.5), registry }
+        Server { work: registry.stapling_work(client, || 0.5), registry }
     }
 
     fn job(&self, owner: &str) -> Job {
