@@ -18,7 +18,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) plain unittest pytest test soak bench screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ clippy:
 
 layers:
 	@python3 $(TOOLS)/layers.py
+
+plain:
+	@python3 $(TOOLS)/plain.py
 
 symbols: build/mod_md.so
 	@python3 $(TOOLS)/symbols.py build/mod_md.so
