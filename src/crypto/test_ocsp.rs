@@ -6,7 +6,8 @@ use openssl::sign::Signer;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage};
 use openssl::x509::{X509, X509Builder, X509Extension};
 
-use super::csr::{MUST_STAPLE, TLS_FEATURE, subject};
+use super::certificate::{MUST_STAPLE, TLS_FEATURE};
+use super::csr::subject;
 use super::self_signed::random_serial;
 use super::{Certificate, PrivateKey};
 use crate::model::{KeySpec, Timestamp};
