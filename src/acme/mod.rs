@@ -18,6 +18,7 @@ mod facts;
 #[cfg(test)]
 pub(crate) mod fake_ca;
 mod next;
+mod null;
 mod order;
 mod poll;
 mod ports;
