@@ -15,8 +15,6 @@ mod directory;
 mod driver;
 mod error;
 mod facts;
-#[cfg(test)]
-pub(crate) mod fake_ca;
 mod next;
 mod null;
 mod order;

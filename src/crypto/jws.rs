@@ -304,7 +304,7 @@ mod tests {
         let said: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(said, json!({ "account": account, "oldKey": jwk(&rsa_sample()).unwrap() }));
         let signature = base64url_decode(inner["signature"].as_str().unwrap()).unwrap();
-        assert!(crate::crypto::test_ca::verifies(&header["jwk"], input.as_bytes(), &signature));
+        assert!(crate::testing::issuer::verifies(&header["jwk"], input.as_bytes(), &signature));
         let outer =
             sign_jws(&rsa_sample(), url, Some("n0"), KeyRef::Kid(account), inner.to_string().as_bytes()).unwrap();
         let (header, payload, _) = parts(&serde_json::from_str(&outer).unwrap());

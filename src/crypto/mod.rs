@@ -18,10 +18,6 @@ pub(crate) mod sct;
 mod sealed;
 mod self_signed;
 mod summary;
-#[cfg(test)]
-pub(crate) mod test_ca;
-#[cfg(test)]
-pub(crate) mod test_ocsp;
 mod tls_pair;
 
 pub use alpn::alpn_certificate;

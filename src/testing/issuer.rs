@@ -12,7 +12,7 @@ use openssl::sign::Verifier;
 use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder, X509Req};
 use serde_json::Value;
 
-use super::{Certificate, PrivateKey, base64url, base64url_decode, random_bytes, self_signed};
+use crate::crypto::{Certificate, PrivateKey, base64url, base64url_decode, random_bytes, self_signed};
 use crate::model::{DomainName, KeySpec, Timestamp};
 
 /// Issues certificates right below a root of its own.

@@ -6,8 +6,8 @@ use openssl::sign::Signer;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage};
 use openssl::x509::{X509, X509Builder, X509Extension};
 
-use super::test_ca::{self, pkey, x509};
-use super::{Certificate, OcspIssuer, PrivateKey, Revocation};
+use super::issuer::{self, pkey, x509};
+use crate::crypto::{Certificate, OcspIssuer, PrivateKey, Revocation};
 use crate::model::{KeySpec, Timestamp};
 
 /// A key with its certificate.
@@ -169,9 +169,9 @@ fn builder(key: &PrivateKey, name: &str, issuer: &str, now: Timestamp, days: (i6
     let at = |days: i64| Asn1Time::from_unix(now.as_second() + days * 86_400).unwrap();
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
-    builder.set_serial_number(test_ca::serial().as_ref()).unwrap();
-    builder.set_subject_name(test_ca::name(name).as_ref()).unwrap();
-    builder.set_issuer_name(test_ca::name(issuer).as_ref()).unwrap();
+    builder.set_serial_number(issuer::serial().as_ref()).unwrap();
+    builder.set_subject_name(issuer::name(name).as_ref()).unwrap();
+    builder.set_issuer_name(issuer::name(issuer).as_ref()).unwrap();
     builder.set_pubkey(&pkey(key)).unwrap();
     builder.set_not_before(at(days.0).as_ref()).unwrap();
     builder.set_not_after(at(days.1).as_ref()).unwrap();
