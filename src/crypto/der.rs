@@ -4,7 +4,7 @@ use x509_parser::asn1_rs::{Any, FromDer, Tag};
 
 pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
-/// The public key in the content of an ECPrivateKey: version, privateKey, parameters [0] and publicKey [1], both optional.
+/// The public key in the content of an ECPrivateKey: version, privateKey, parameters `[0]` and publicKey `[1]`, both optional.
 pub(super) fn public_bits(mut rest: &[u8]) -> Option<&[u8]> {
     while !rest.is_empty() {
         let (after, item) = Any::from_der(rest).ok()?;
