@@ -181,8 +181,8 @@ fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::registry::world::{ACCOUNT, World};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
 
     #[test]
     fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {

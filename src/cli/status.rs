@@ -135,11 +135,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::crypto::Certificate;
     use crate::model::ActivationMode;
     use crate::registry::world::{World, p256};
     use crate::store::{Aspect, Group, Reachability, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn table(world: &World) -> Vec<String> {
         let registry =

@@ -59,7 +59,7 @@ struct Job {
     callback: Mutex<Callback>,
 }
 
-/// As [`register`], for work without which a server does not start; one that runs goes on without.
+/// As `register`, for work without which a server does not start; one that runs goes on without.
 pub fn require(
     name: &'static CStr,
     delay: Duration,

@@ -279,12 +279,12 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;
     use crate::crypto::Certificate;
     use crate::model::KeySpecs;
     use crate::registry::world::{World, logged, p256, watch_log};
     use crate::store::Store;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn p384() -> KeySpec {
         KeySpec::Ec { curve: "P-384".to_owned() }

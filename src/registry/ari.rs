@@ -95,7 +95,6 @@ impl Advisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, with_header};
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
@@ -103,6 +102,7 @@ mod tests {
     use crate::registry::Renewals;
     use crate::registry::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
     use crate::store::Store;
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
 
     /// A window that opens and ends so many hours from the start of all tests.
     fn window(open: i64, end: i64) -> Response {

@@ -77,8 +77,8 @@ fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortErro
 mod tests {
     use super::super::world::World;
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Operation};
     use crate::store::{Group, Store};
+    use crate::testing::ca::{FakeCa, Operation};
 
     fn account(world: &World) -> Result<String, AcmeError> {
         let registry = world.start(true);

@@ -106,9 +106,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::model::KeySpec;
     use crate::registry::world::{ACCOUNT, World, logged, p256, watch_log};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
 
     fn registrar(world: &World) -> Registrar {
         Registrar::connect(Arc::clone(&world.ca) as _, Arc::clone(&world.clock) as _, FakeCa::DIRECTORY).unwrap()

@@ -311,9 +311,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::RenewMode;
     use crate::registry::world::World;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     #[test]
     fn what_is_left_of_a_life_is_told_in_days_until_the_last_ones() {

@@ -207,11 +207,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::{Eab, Job, RenewMode};
     use crate::registry::Entry;
     use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()

@@ -385,9 +385,9 @@ impl Collector for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;
     use crate::registry::world::World;
+    use crate::testing::ca::{Fault, Operation, problem};
     use MetricsFormat::{OpenMetrics, Text};
 
     #[test]

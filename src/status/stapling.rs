@@ -169,11 +169,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory};
     use crate::crypto::{Certificate, PrivateKey, base64url};
     use crate::registry::world::{World, host, p256};
     use crate::status::{self, MetricsFormat};
     use crate::store::{Aspect, Group};
+    use crate::testing::responder::{Said, Signatory};
 
     /// A world with a domain that has a certificate, and another certificate without a domain; what their responder said.
     fn scene(said: &Said<'_>) -> (World, Signatory, [Certificate; 2]) {

@@ -13,13 +13,13 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::clock::SettableClock;
 use crate::crypto::PrivateKey;
-use crate::crypto::test_ocsp::{Said, Signatory, is_about};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::Window;
 use crate::registry::disk::Call;
 use crate::registry::world::{World, host, logged, p256, watch_log};
 use crate::registry::{Registry, Renewals};
 use crate::store::Store;
+use crate::testing::responder::{Said, Signatory, is_about};
 
 const URL: &str = "http://ocsp.test/";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
