@@ -6,8 +6,8 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
+use super::c::request::{Connection, KeyKind};
 use super::log::for_connection;
-use super::request::{Connection, KeyKind};
 use crate::log::{AH10080, Record};
 use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};
 use crate::registry::{Registry, tls_alpn_specs};

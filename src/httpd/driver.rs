@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::c::pool::Pool;
 use super::hooks::Stop;
-use super::pool::Pool;
 use super::watchdog::{self, Failures, Occasion};
 use super::{process, threads};
 use crate::acme::{Counted, RequestCounts};

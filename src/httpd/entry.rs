@@ -7,11 +7,11 @@ use std::path::Path;
 use apache_sys as sys;
 
 use super::boundary::{self, Null, guard, present};
+use super::c::pool::{Pool, text};
+use super::c::request::{Answer, Connection, Request};
+use super::c::server::{Server, elements, strings};
 use super::config::ServerConfig;
 use super::hooks::{self, CertificateFiles, Stop};
-use super::pool::{Pool, text};
-use super::request::{Answer, Connection, Request};
-use super::server::{Server, elements, strings};
 use super::{alpn, live, log, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
 

@@ -7,11 +7,11 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::c::pool::{Pool, text};
+use super::c::request::Connection;
+use super::c::server::Server;
 use super::live::{self, Certify};
 use super::own_files::{self, Beside};
-use super::pool::{Pool, text};
-use super::request::Connection;
-use super::server::Server;
 use super::stapling;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{Certificate, TlsPointers};

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::boundary::Null;
+use super::c::pool::Pool;
+use super::c::request::{Answer, Request};
+use super::c::server::{Server, listeners};
+use super::c::tree::TlsHosts;
 use super::config::{HostState, Main, ServerConfig, Starting};
 use super::own_files::OwnFiles;
-use super::pool::Pool;
-use super::request::{Answer, Request};
-use super::server::{Server, listeners};
-use super::tree::TlsHosts;
-use super::{answers, commands, driver, https, live, own_files, process, self_restart, shared, stapling};
+use super::{answers, driver, https, live, own_files, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -54,7 +54,7 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
-    commands::install();
+    spawned::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty() && !is_stapling(main))?;

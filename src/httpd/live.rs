@@ -9,9 +9,9 @@ use std::time::Duration;
 use apache_sys as sys;
 
 use super::boundary::Null;
+use super::c::request::Connection;
+use super::c::server::Server;
 use super::config::HostState;
-use super::request::Connection;
-use super::server::Server;
 use super::{shared, threads};
 use crate::crypto::TlsPair;
 use crate::log::report;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use apache_sys as sys;
 
-use super::pool::Pool;
-use super::request::{Connection, Request};
+use super::c::pool::Pool;
+use super::c::request::{Connection, Request};
 use crate::log::{self, Level, Record, Sink};
 
 // The numbers of both scales are the same: a level is passed on as it is.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use apache_sys as sys;
 use jiff::Timestamp;
 
-use super::pool::{Pool, text};
+use super::c::pool::{Pool, text};
 use crate::registry::self_restart;
 
 /// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.

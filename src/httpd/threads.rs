@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::boundary::guard;
-use super::pool::Pool;
+use super::c::pool::Pool;
 use super::process;
 use crate::cancel::Cancel;
 use crate::log::{note, report};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use apache_sys as sys;
 
 use super::boundary::{guard, present};
+use super::c::pool::Pool;
 use super::hooks::Stop;
-use super::pool::Pool;
 use super::{process, threads};
 use crate::log::{self, Message, Record};
 use crate::model::Status;

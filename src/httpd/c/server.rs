@@ -10,9 +10,9 @@ use std::slice;
 
 use apache_sys as sys;
 
-use super::boundary::{Null, present};
-use super::config::ServerConfig;
 use super::pool::{Pool, lossy_text, text};
+use crate::httpd::boundary::{Null, present};
+use crate::httpd::config::ServerConfig;
 
 /// The main server or a virtual host. Complete from check_config on, and unchanged until the configuration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub struct Listener<'s> {
 impl<'s> Server<'s> {
     /// # Safety
     /// `raw` is NULL or a server_rec that lives for `'s`.
-    pub(super) unsafe fn from_raw(raw: *const sys::server_rec) -> Result<Self, Null> {
+    pub(in crate::httpd) unsafe fn from_raw(raw: *const sys::server_rec) -> Result<Self, Null> {
         Ok(Self { raw: present(raw, "server")?, life: PhantomData })
     }
 
@@ -57,7 +57,7 @@ impl<'s> Server<'s> {
         Ok(unsafe { config.as_ref() })
     }
 
-    pub(super) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
+    pub(in crate::httpd) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
         // SAFETY: live by `from_raw`.
         present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
     }
@@ -176,7 +176,7 @@ impl<'s> Server<'s> {
 
     /// Has mod_ssl set up all hosts, as a start does. False if it cannot; the log says why. For a process that ends after that
     /// without clean-ups, see `trial`.
-    pub(super) fn try_tls(self, pconf: Pool<'_>) -> bool {
+    pub(in crate::httpd) fn try_tls(self, pconf: Pool<'_>) -> bool {
         // SAFETY: live by `from_raw`, and the pool is that of its configuration, which is complete.
         unsafe { sys::md_shim_try_tls(pconf.as_ptr(), self.as_ptr()) != 0 }
     }
@@ -212,7 +212,9 @@ pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl Iterator<Item = Cow<'a, str>> {
+pub(in crate::httpd) unsafe fn strings<'a>(
+    array: *const sys::apr_array_header_t,
+) -> impl Iterator<Item = Cow<'a, str>> {
     // SAFETY: the caller's promise.
     unsafe { elements(array) }.iter().filter_map(|item| unsafe { lossy_text(*item) })
 }
@@ -221,7 +223,7 @@ pub(super) unsafe fn strings<'a>(array: *const sys::apr_array_header_t) -> impl 
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-pub(super) unsafe fn elements<'a>(array: *const sys::apr_array_header_t) -> &'a [*const c_char] {
+pub(in crate::httpd) unsafe fn elements<'a>(array: *const sys::apr_array_header_t) -> &'a [*const c_char] {
     // SAFETY: the caller's promise.
     match unsafe { array.as_ref() }.filter(|array| array.nelts > 0) {
         // SAFETY: `elts` holds `nelts` pointers, aligned by APR's allocator.

@@ -8,10 +8,10 @@ use std::ptr::{self, NonNull};
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::c::pool::{Pool, text};
+use super::c::server::Server;
 use super::config::{Local, ServerConfig};
-use super::pool::{Pool, text};
 use super::process;
-use super::server::Server;
 use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
 

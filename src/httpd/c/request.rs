@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 
 use apache_sys as sys;
 
-use super::boundary::{Null, present};
 use super::pool::{Pool, text};
 use super::server::Server;
+use crate::httpd::boundary::{Null, present};
 use crate::model::DomainName;
 
 /// A request, for as long as the hook that got it runs.
@@ -39,11 +39,11 @@ pub enum Answer {
 impl<'r> Request<'r> {
     /// # Safety
     /// `raw` is NULL or a request_rec that lives for `'r`.
-    pub(super) unsafe fn from_raw(raw: *mut sys::request_rec) -> Result<Self, Null> {
+    pub(in crate::httpd) unsafe fn from_raw(raw: *mut sys::request_rec) -> Result<Self, Null> {
         Ok(Self { raw: present(raw, "request")?, life: PhantomData })
     }
 
-    pub(super) fn as_ptr(self) -> *mut sys::request_rec {
+    pub(in crate::httpd) fn as_ptr(self) -> *mut sys::request_rec {
         self.raw.as_ptr()
     }
 
@@ -223,11 +223,11 @@ pub enum KeyKind {
 impl<'c> Connection<'c> {
     /// # Safety
     /// `raw` is NULL or a conn_rec that lives for `'c`.
-    pub(super) unsafe fn from_raw(raw: *mut sys::conn_rec) -> Result<Self, Null> {
+    pub(in crate::httpd) unsafe fn from_raw(raw: *mut sys::conn_rec) -> Result<Self, Null> {
         Ok(Self { raw: present(raw, "connection")?, life: PhantomData })
     }
 
-    pub(super) fn as_ptr(self) -> *mut sys::conn_rec {
+    pub(in crate::httpd) fn as_ptr(self) -> *mut sys::conn_rec {
         self.raw.as_ptr()
     }
 
