@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
-use super::c::request::{Connection, KeyKind};
+use super::c::connection::{Connection, KeyKind};
 use super::log::for_connection;
 use crate::log::{AH10080, Record};
 use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};

@@ -7,8 +7,8 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::c::connection::Connection;
 use super::c::pool::{Pool, text};
-use super::c::request::Connection;
 use super::c::server::Server;
 use super::live::{self, Certify};
 use super::own_files::{self, Beside};

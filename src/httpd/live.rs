@@ -9,7 +9,7 @@ use std::time::Duration;
 use apache_sys as sys;
 
 use super::boundary::Null;
-use super::c::request::Connection;
+use super::c::connection::Connection;
 use super::c::server::Server;
 use super::config::HostState;
 use super::{shared, threads};

@@ -26,7 +26,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_proce
 use super::boundary::{Null, guard, present};
 use super::c::pool::{Pool, text};
 use super::c::server::Server;
-use super::{process, shared, spawned};
+use super::{phase, process, shared, spawned};
 use crate::log::{note, report};
 use crate::model::{format_human, time};
 use crate::registry::self_restart::{Known, Rule, Step, Trial, judge, trial_arguments};
@@ -85,7 +85,7 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
     if !registry.entries.iter().any(Entry::restarts) {
         return Ok(());
     }
-    if process::is_alone() {
+    if phase::is_alone() {
         report!(
             MD0039,
             "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates"

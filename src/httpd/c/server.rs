@@ -1,18 +1,17 @@
 //! The main server, virtual hosts and listening sockets as httpd has read them from its configuration.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, OsStr, OsString, c_char};
+use std::ffi::{CStr, OsStr, OsString};
 use std::iter;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
-use std::slice;
 
 use apache_sys as sys;
 
+use super::array::strings;
 use super::pool::{Pool, lossy_text, text};
 use crate::httpd::boundary::{Null, present};
-use crate::httpd::config::ServerConfig;
 
 /// The main server or a virtual host. Complete from check_config on, and unchanged until the configuration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,20 +45,8 @@ impl<'s> Server<'s> {
         Ok(Self { raw: present(raw, "server")?, life: PhantomData })
     }
 
-    fn as_ptr(self) -> *mut sys::server_rec {
+    pub(in crate::httpd) fn as_ptr(self) -> *mut sys::server_rec {
         self.raw.as_ptr()
-    }
-
-    /// The settings of our module for this server, merged with the main server's once directives are read.
-    pub fn config(self) -> Result<&'s ServerConfig, Null> {
-        let config = self.config_ptr()?;
-        // SAFETY: one of the two entry points that create settings made it and its pool keeps it; the only `&mut` is a directive's, before 's begins.
-        Ok(unsafe { config.as_ref() })
-    }
-
-    pub(in crate::httpd) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
-        // SAFETY: live by `from_raw`.
-        present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
     }
 
     /// The main server of the same configuration, which has the settings of the whole process.
@@ -206,28 +193,4 @@ pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener
         // SAFETY: NULL or a string that lives as long as the record.
         Listener { port, protocol: unsafe { text(protocol) } }
     })
-}
-
-/// The strings of an array, with U+FFFD for what is not UTF-8.
-///
-/// # Safety
-/// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-pub(in crate::httpd) unsafe fn strings<'a>(
-    array: *const sys::apr_array_header_t,
-) -> impl Iterator<Item = Cow<'a, str>> {
-    // SAFETY: the caller's promise.
-    unsafe { elements(array) }.iter().filter_map(|item| unsafe { lossy_text(*item) })
-}
-
-/// The strings of an array as they are.
-///
-/// # Safety
-/// `array` is NULL or an array of C strings that stays unchanged for `'a`.
-pub(in crate::httpd) unsafe fn elements<'a>(array: *const sys::apr_array_header_t) -> &'a [*const c_char] {
-    // SAFETY: the caller's promise.
-    match unsafe { array.as_ref() }.filter(|array| array.nelts > 0) {
-        // SAFETY: `elts` holds `nelts` pointers, aligned by APR's allocator.
-        Some(array) => unsafe { slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize) },
-        None => &[],
-    }
 }
