@@ -63,7 +63,8 @@ apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_tim
     return set ? set(watchdog, interval, data, md_rs_watchdog) : APR_ENOTIMPL;
 }
 
-int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
+/* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
+static int pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
 {
     if (!is_proxy) {
         ap_set_module_config(connection->conn_config, &md_module, ssl);
@@ -88,7 +89,7 @@ int md_shim_try_tls(apr_pool_t *pool, server_rec *server)
 
 void md_shim_register_ssl_hooks(void)
 {
-    apr_optional_hook_add("pre_handshake", (void (*)(void))md_shim_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+    apr_optional_hook_add("pre_handshake", (void (*)(void))pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
     apr_optional_hook_add("init_server", (void (*)(void))md_rs_init_server, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
@@ -271,7 +272,6 @@ FIELD(const char *, server_admin, server_rec, it->server_admin)
 FIELD(const char *, server_defn_name, server_rec, it->defn_name)
 FIELD(unsigned, server_defn_line, server_rec, it->defn_line_number)
 FIELD(int, server_is_virtual, server_rec, it->is_virtual != 0)
-FIELD(apr_port_t, server_port, server_rec, it->port)
 FIELD(const server_addr_rec *, server_addrs, server_rec, it->addrs)
 FIELD(const apr_array_header_t *, server_aliases, server_rec, it->names)
 FIELD(const apr_array_header_t *, server_wildcard_aliases, server_rec, it->wild_names)
@@ -294,9 +294,7 @@ FIELD(apr_table_t *, connection_notes, conn_rec, it->notes)
 FIELD(conn_rec *, request_connection, request_rec, it->connection)
 FIELD(server_rec *, request_server, request_rec, it->server)
 FIELD(apr_pool_t *, request_pool, request_rec, it->pool)
-FIELD(const char *, request_method, request_rec, it->method)
 FIELD(int, request_method_number, request_rec, it->method_number)
-FIELD(int, request_is_head, request_rec, it->header_only != 0)
 FIELD(const char *, request_handler, request_rec, it->handler)
 FIELD(const char *, request_hostname, request_rec, it->hostname)
 FIELD(const char *, request_path, request_rec, it->parsed_uri.path)

@@ -106,9 +106,8 @@ apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_tim
 
 /* --- C: mod_ssl ------------------------------------------------------------------------------------------------ */
 
-/* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
-int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy);
-/* Registers that and md_rs_init_server; apr_optional_hook_add wants no header of mod_ssl, which not every system has. */
+/* Registers the two hooks of mod_ssl: before a handshake, and md_rs_init_server. apr_optional_hook_add needs no header of
+ * mod_ssl, which not every system has. */
 void md_shim_register_ssl_hooks(void);
 
 #define MD_KEY_ANY 0   /* nothing is decided yet, or it is not known */
@@ -177,7 +176,6 @@ const char *md_shim_server_admin(const server_rec *server);
 const char *md_shim_server_defn_name(const server_rec *server);
 unsigned md_shim_server_defn_line(const server_rec *server);
 int md_shim_server_is_virtual(const server_rec *server);
-apr_port_t md_shim_server_port(const server_rec *server);
 const server_addr_rec *md_shim_server_addrs(const server_rec *server);
 const apr_array_header_t *md_shim_server_aliases(const server_rec *server);
 const apr_array_header_t *md_shim_server_wildcard_aliases(const server_rec *server);
@@ -198,9 +196,7 @@ void md_shim_connection_close_soon(conn_rec *connection);
 conn_rec *md_shim_request_connection(const request_rec *request);
 server_rec *md_shim_request_server(const request_rec *request);
 apr_pool_t *md_shim_request_pool(const request_rec *request);
-const char *md_shim_request_method(const request_rec *request);
 int md_shim_request_method_number(const request_rec *request);
-int md_shim_request_is_head(const request_rec *request);
 const char *md_shim_request_handler(const request_rec *request);
 const char *md_shim_request_hostname(const request_rec *request);
 const char *md_shim_request_path(const request_rec *request);

@@ -151,7 +151,6 @@ unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut
         let pchild = unsafe { Pool::from_raw(pchild) }?;
         // SAFETY: the main server, which outlives the child.
         let server = unsafe { Server::from_raw(server) }?;
-        phase::enter_child();
         threads::enter_child(pchild);
         hooks::child_init(server);
         Ok(())

@@ -301,7 +301,7 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
             contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
             allows_acme_tls: server.allows_protocol(c"acme-tls/1"),
-            is_at_https_port: server.addresses().all(|address| Some(address.port) == https_port),
+            is_at_https_port: server.ports().all(|port| Some(port) == https_port),
             origin,
             ..Host::called(name.as_deref(), server.aliases(), server.wildcard_aliases())
         })

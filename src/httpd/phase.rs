@@ -3,14 +3,10 @@
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use apache_sys as sys;
 
 use crate::registry::self_restart;
-
-/// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// Whether httpd reads its configuration a first time only to see whether it can start.
 pub fn is_dry_run() -> bool {
@@ -44,8 +40,9 @@ pub fn is_config_dump() -> bool {
 }
 
 /// Whether the server has run with an earlier configuration: an error would end it now.
+/// The generation is 0 in the dry run, 1 at the start, and one more at every restart.
 pub fn is_restart() -> bool {
-    generation() > 1
+    query(sys::AP_SQ_CONFIG_GEN) > 1
 }
 
 /// Whether children serve requests with threads.
@@ -65,20 +62,6 @@ pub(super) fn handles_end() -> bool {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
     // SAFETY: the set was written above.
     [libc::SIGTERM, libc::SIGHUP].into_iter().any(|signal| unsafe { libc::sigismember(blocked.as_ptr(), signal) } == 1)
-}
-
-/// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.
-pub fn generation() -> i32 {
-    query(sys::AP_SQ_CONFIG_GEN)
-}
-
-/// Whether this process serves requests.
-pub fn is_child() -> bool {
-    IN_CHILD.load(Ordering::Acquire)
-}
-
-pub(super) fn enter_child() {
-    IN_CHILD.store(true, Ordering::Release);
 }
 
 fn query(what: i32) -> i32 {

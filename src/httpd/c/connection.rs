@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use apache_sys as sys;
 
+use super::fields::fields;
 use super::pool::Pool;
 use super::server::Server;
 use crate::httpd::boundary::{Null, present};
@@ -39,12 +40,18 @@ impl<'c> Connection<'c> {
         self.raw.as_ptr()
     }
 
+    fields! { 'c:
+        /// The host that SNI chose, or the default one of the address.
+        pub base_server: Server = md_shim_connection_base_server;
+        /// The pool that lives as long as the connection.
+        pub pool: Pool = md_shim_connection_pool;
+        main_connection: Connection = md_shim_connection_master;
+        notes: raw<*mut sys::apr_table_t> = md_shim_connection_notes;
+    }
+
     /// The connection that has the socket: with HTTP/2 the one all streams share, else this one.
     pub fn master(self) -> Self {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_connection_master(self.as_ptr()) };
-        // SAFETY: NULL or a connection that outlives its streams.
-        unsafe { Self::from_raw(raw) }.unwrap_or(self)
+        self.main_connection().unwrap_or(self)
     }
 
     /// Whether the client talks TLS to us.
@@ -53,28 +60,10 @@ impl<'c> Connection<'c> {
         unsafe { sys::ap_ssl_conn_is_ssl(self.master().as_ptr()) != 0 }
     }
 
-    /// The host that SNI chose, or the default one of the address.
-    pub fn base_server(self) -> Result<Server<'c>, Null> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_connection_base_server(self.as_ptr()) };
-        // SAFETY: the configuration outlives connections.
-        unsafe { Server::from_raw(raw) }
-    }
-
-    /// The pool that lives as long as the connection.
-    pub fn pool(self) -> Result<Pool<'c>, Null> {
-        // SAFETY: live by `from_raw`.
-        let pool = unsafe { sys::md_shim_connection_pool(self.as_ptr()) };
-        // SAFETY: the connection lives in it.
-        unsafe { Pool::from_raw(pool) }
-    }
-
     /// Whether the connection was marked.
     pub fn has_note(self, name: &'static CStr) -> bool {
-        // SAFETY: live by `from_raw`; every connection has notes.
-        let notes = unsafe { sys::md_shim_connection_notes(self.as_ptr()) };
-        // SAFETY: a live table.
-        !unsafe { sys::apr_table_get(notes, name.as_ptr()) }.is_null()
+        // SAFETY: every connection has this table, which lives as long.
+        !unsafe { sys::apr_table_get(self.notes(), name.as_ptr()) }.is_null()
     }
 
     /// The kind of key that its handshake is bound to; only while the protocol is chosen.
@@ -102,9 +91,7 @@ impl<'c> Connection<'c> {
 
     /// Marks the connection for later requests on it.
     pub fn set_note(self, name: &'static CStr) {
-        // SAFETY: live by `from_raw`; every connection has notes.
-        let notes = unsafe { sys::md_shim_connection_notes(self.as_ptr()) };
-        // SAFETY: a live table; the strings are static.
-        unsafe { sys::apr_table_setn(notes, name.as_ptr(), c"1".as_ptr()) }
+        // SAFETY: every connection has this table, which lives as long; the strings are static.
+        unsafe { sys::apr_table_setn(self.notes(), name.as_ptr(), c"1".as_ptr()) }
     }
 }

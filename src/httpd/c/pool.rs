@@ -37,14 +37,7 @@ impl<'p> Pool<'p> {
         unsafe { CStr::from_ptr(copy) }
     }
 
-    /// Keeps a value until the pool is cleared, and drops it then.
-    pub fn keep<T: 'static>(self, value: T) -> &'p T {
-        let raw = self.keep_raw(value);
-        // SAFETY: `keep_raw` put it into the pool, whose clean-up drops it when the pool is cleared, that is after 'p.
-        unsafe { &*raw }
-    }
-
-    /// As [`Pool::keep`], for values that C hands back to us by pointer.
+    /// Keeps a value, which C hands back to us by pointer, until the pool is cleared, and drops it then.
     pub(in crate::httpd) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
         let raw = self.place(value);
         // SAFETY: it was placed above, and nobody else has it.

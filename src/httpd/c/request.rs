@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use apache_sys as sys;
 
 use super::connection::Connection;
+use super::fields::fields;
 use super::pool::{Pool, text};
 use super::server::Server;
 use crate::httpd::boundary::{Null, present};
@@ -41,100 +42,60 @@ impl<'r> Request<'r> {
         self.raw.as_ptr()
     }
 
-    /// `GET`, `POST` and so on. HEAD says `HEAD` here; see [`Request::is_get_or_head`].
-    pub fn method(self) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_method(self.as_ptr()) };
-        // SAFETY: in the request's pool.
-        unsafe { text(raw) }
+    fields! { 'r:
+        /// The handler that `SetHandler` and its like chose.
+        pub handler: text = md_shim_request_handler;
+        /// The path as the client sent it, still percent-encoded.
+        pub path: text = md_shim_request_path;
+        /// The part of the path that follows the handler's own.
+        pub path_info: text = md_shim_request_path_info;
+        /// The part of the URL that follows `?`.
+        pub query: text = md_shim_request_query;
+        /// The pool that lives as long as the request.
+        pub pool: Pool = md_shim_request_pool;
+        /// The connection; with HTTP/2 one of the several that share a socket.
+        pub connection: Connection = md_shim_request_connection;
+        /// The host that the request is for.
+        pub server: Server = md_shim_request_server;
+        host_as_sent: text = md_shim_request_hostname;
+        server_name_as_set: text = ap_get_server_name;
+        headers_in: raw<*mut sys::apr_table_t> = md_shim_request_headers_in;
+        headers_out: raw<*mut sys::apr_table_t> = md_shim_request_headers_out;
+        error_headers_out: raw<*mut sys::apr_table_t> = md_shim_request_error_headers_out;
+        method_number: raw<c_int> = md_shim_request_method_number;
     }
 
-    /// Whether the request only reads.
+    /// Whether the request only reads: httpd gives HEAD the number of GET.
     pub fn is_get_or_head(self) -> bool {
-        // SAFETY: live by `from_raw`; httpd gives HEAD the number of GET.
-        unsafe { sys::md_shim_request_method_number(self.as_ptr()) == sys::M_GET }
+        self.method_number() == sys::M_GET
     }
 
-    /// What `SetHandler` and its like chose.
-    pub fn handler(self) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_handler(self.as_ptr()) };
-        // SAFETY: in the request's or the configuration's pool.
-        unsafe { text(raw) }
-    }
-
-    /// The host that the client named; `None` if that is no name.
+    /// The host that the client named; `None` if that is no domain name.
     pub fn hostname(self) -> Option<DomainName> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_hostname(self.as_ptr()) };
-        // SAFETY: in the request's pool.
-        DomainName::parse(unsafe { text(raw) }?).ok()
+        DomainName::parse(self.host_as_sent()?).ok()
     }
 
-    /// The name to use for this server in links, by the rules of `UseCanonicalName`; `None` if that is no name.
+    /// The name to use for this server in links, by the rules of `UseCanonicalName`; `None` if that is no domain name.
     pub fn server_name(self) -> Option<DomainName> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::ap_get_server_name(self.as_ptr()) };
-        // SAFETY: in the request's or the configuration's pool.
-        DomainName::parse(unsafe { text(raw) }?).ok()
-    }
-
-    /// The path as the client sent it, still percent-encoded.
-    pub fn path(self) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_path(self.as_ptr()) };
-        // SAFETY: in the request's pool.
-        unsafe { text(raw) }
-    }
-
-    /// What follows the handler's own path.
-    pub fn path_info(self) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_path_info(self.as_ptr()) };
-        // SAFETY: in the request's pool.
-        unsafe { text(raw) }
-    }
-
-    /// What follows `?`.
-    pub fn query(self) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_query(self.as_ptr()) };
-        // SAFETY: in the request's pool.
-        unsafe { text(raw) }
+        DomainName::parse(self.server_name_as_set()?).ok()
     }
 
     /// A header of the request.
     pub fn header(self, name: &CStr) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let table = unsafe { sys::md_shim_request_headers_in(self.as_ptr()) };
         // SAFETY: every request has this table, of strings in the request's pool.
-        let raw = unsafe { sys::apr_table_get(table, name.as_ptr()) };
-        // SAFETY: as above.
-        unsafe { text(raw) }
-    }
-
-    /// A header that is already in the response.
-    pub fn response_header(self, name: &CStr) -> Option<&'r str> {
-        // SAFETY: live by `from_raw`.
-        let table = unsafe { sys::md_shim_request_headers_out(self.as_ptr()) };
-        // SAFETY: every request has this table, of strings in the request's pool.
-        let raw = unsafe { sys::apr_table_get(table, name.as_ptr()) };
+        let raw = unsafe { sys::apr_table_get(self.headers_in(), name.as_ptr()) };
         // SAFETY: as above.
         unsafe { text(raw) }
     }
 
     /// Sets a header of a normal response.
     pub fn set_header(self, name: &'static CStr, value: &str) {
-        // SAFETY: live by `from_raw`.
-        let table = unsafe { sys::md_shim_request_headers_out(self.as_ptr()) };
-        self.set(table, name, value);
+        self.set(self.headers_out(), name, value);
     }
 
     /// Sets a header that stays when httpd makes an error document.
     pub fn set_error_header(self, name: &'static CStr, value: &str) {
-        // SAFETY: live by `from_raw`.
-        let table = unsafe { sys::md_shim_request_error_headers_out(self.as_ptr()) };
-        self.set(table, name, value);
+        self.set(self.error_headers_out(), name, value);
     }
 
     /// Sets a header of the response, whoever makes that, unless it is set there.
@@ -176,29 +137,5 @@ impl<'r> Request<'r> {
             // SAFETY: `part` is readable for its length; httpd copies it or sends it before it returns.
             unsafe { sys::ap_rwrite(part.as_ptr().cast(), part.len() as c_int, self.as_ptr()) };
         }
-    }
-
-    /// The pool that lives as long as the request.
-    pub fn pool(self) -> Result<Pool<'r>, Null> {
-        // SAFETY: live by `from_raw`.
-        let pool = unsafe { sys::md_shim_request_pool(self.as_ptr()) };
-        // SAFETY: the request lives in it.
-        unsafe { Pool::from_raw(pool) }
-    }
-
-    /// The connection; with HTTP/2 one of the several that share a socket.
-    pub fn connection(self) -> Result<Connection<'r>, Null> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_connection(self.as_ptr()) };
-        // SAFETY: a connection outlives its requests.
-        unsafe { Connection::from_raw(raw) }
-    }
-
-    /// The host that the request is for.
-    pub fn server(self) -> Result<Server<'r>, Null> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_request_server(self.as_ptr()) };
-        // SAFETY: the configuration outlives requests.
-        unsafe { Server::from_raw(raw) }
     }
 }

@@ -1,7 +1,7 @@
 //! The main server, virtual hosts and listening sockets as httpd has read them from its configuration.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::iter;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +10,7 @@ use std::ptr::{self, NonNull};
 use apache_sys as sys;
 
 use super::array::strings;
+use super::fields::fields;
 use super::pool::{Pool, lossy_text, text};
 use crate::httpd::boundary::{Null, present};
 
@@ -18,15 +19,6 @@ use crate::httpd::boundary::{Null, present};
 pub struct Server<'s> {
     raw: NonNull<sys::server_rec>,
     life: PhantomData<&'s ()>,
-}
-
-/// One address of a virtual host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address<'s> {
-    /// As written in `<VirtualHost>`, without the port.
-    pub host: &'s str,
-    /// 0 stands for every port.
-    pub port: u16,
 }
 
 /// One `Listen`.
@@ -59,88 +51,60 @@ impl<'s> Server<'s> {
 
     /// This server and those after it: all, if asked of the main server, which comes first.
     pub fn all(self) -> impl Iterator<Item = Server<'s>> {
-        iter::successors(Some(self), |server| {
-            // SAFETY: live by `from_raw`.
-            let next = unsafe { sys::md_shim_server_next(server.as_ptr()) };
-            // SAFETY: httpd links servers of one configuration, which live equally long.
-            unsafe { Self::from_raw(next) }.ok()
-        })
+        iter::successors(Some(self), |server| server.next().ok())
     }
 
-    /// False for the main server.
-    pub fn is_virtual(self) -> bool {
-        // SAFETY: live by `from_raw`.
-        unsafe { sys::md_shim_server_is_virtual(self.as_ptr()) != 0 }
+    fields! { 's:
+        /// Whether this is not the main server.
+        pub is_virtual: flag = md_shim_server_is_virtual;
+        /// `ServerName`, or the name that httpd chose in its place.
+        pub name: text = md_shim_server_hostname;
+        /// The pool of the process, which survives every restart.
+        pub process_pool: Pool = md_shim_server_process_pool;
+        next: Server = md_shim_server_next;
+        admin_as_set: text = md_shim_server_admin;
+        section_file: text = md_shim_server_defn_name;
+        section_line: raw<u32> = md_shim_server_defn_line;
+        raw_name: raw<*const c_char> = md_shim_server_hostname;
+        raw_aliases: raw<*const sys::apr_array_header_t> = md_shim_server_aliases;
+        raw_wildcard_aliases: raw<*const sys::apr_array_header_t> = md_shim_server_wildcard_aliases;
+        raw_addresses: raw<*const sys::server_addr_rec> = md_shim_server_addrs;
     }
 
-    /// `ServerName`, or what httpd chose in its place.
-    pub fn name(self) -> Option<&'s str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_server_hostname(self.as_ptr()) };
-        // SAFETY: allocated in the configuration's pool.
-        unsafe { text(raw) }
-    }
-
-    /// The same for messages and comparisons, with U+FFFD for what is not UTF-8.
+    /// [`Server::name`] for messages and comparisons, with U+FFFD for each part that is not UTF-8.
     pub fn name_as_written(self) -> Option<Cow<'s, str>> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_server_hostname(self.as_ptr()) };
-        // SAFETY: allocated in the configuration's pool.
-        unsafe { lossy_text(raw) }
-    }
-
-    /// The port of `ServerName`, 0 if it has none.
-    pub fn port(self) -> u16 {
-        // SAFETY: live by `from_raw`.
-        unsafe { sys::md_shim_server_port(self.as_ptr()) }
+        // SAFETY: NULL or a string in the configuration's pool.
+        unsafe { lossy_text(self.raw_name()) }
     }
 
     /// `ServerAdmin`, without the text that stands for "not configured".
     pub fn admin(self) -> Option<&'s str> {
-        // SAFETY: live by `from_raw`.
-        let raw = unsafe { sys::md_shim_server_admin(self.as_ptr()) };
-        // SAFETY: allocated in the configuration's pool.
-        unsafe { text(raw) }.filter(|admin| Ok(*admin) != sys::DEFAULT_ADMIN.to_str())
+        self.admin_as_set().filter(|admin| Ok(*admin) != sys::DEFAULT_ADMIN.to_str())
     }
 
     /// Every `ServerAlias` without a wildcard.
     pub fn aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
-        // SAFETY: live by `from_raw`.
-        let names = unsafe { sys::md_shim_server_aliases(self.as_ptr()) };
-        // SAFETY: httpd fills `names` with strings and leaves it alone once the configuration is read.
-        unsafe { strings(names) }
+        // SAFETY: httpd fills the array with strings and leaves it alone once the configuration is read.
+        unsafe { strings(self.raw_aliases()) }
     }
 
     /// Every `ServerAlias` with `*` or `?`.
     pub fn wildcard_aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
-        // SAFETY: live by `from_raw`.
-        let names = unsafe { sys::md_shim_server_wildcard_aliases(self.as_ptr()) };
         // SAFETY: as for `aliases`.
-        unsafe { strings(names) }
+        unsafe { strings(self.raw_wildcard_aliases()) }
     }
 
-    /// The addresses in `<VirtualHost>`.
-    pub fn addresses(self) -> impl Iterator<Item = Address<'s>> {
-        // SAFETY: live by `from_raw`.
-        let first = unsafe { sys::md_shim_server_addrs(self.as_ptr()) };
+    /// The ports in `<VirtualHost>`; 0 stands for every port.
+    pub fn ports(self) -> impl Iterator<Item = u16> {
         // SAFETY: NULL or a record of the configuration's pool, as are those that follow it.
-        let first: Option<&'s sys::server_addr_rec> = unsafe { first.as_ref() };
+        let first: Option<&'s sys::server_addr_rec> = unsafe { self.raw_addresses().as_ref() };
         // SAFETY: see above.
-        iter::successors(first, |address| unsafe { address.next.as_ref() }).map(|address| {
-            // SAFETY: NULL or a string in the same pool.
-            let host = unsafe { text(address.virthost) };
-            Address { host: host.unwrap_or_default(), port: address.host_port }
-        })
+        iter::successors(first, |address| unsafe { address.next.as_ref() }).map(|address| address.host_port)
     }
 
     /// The file and line of `<VirtualHost>`.
     pub fn defined_at(self) -> Option<(&'s str, u32)> {
-        // SAFETY: live by `from_raw`.
-        let file = unsafe { sys::md_shim_server_defn_name(self.as_ptr()) };
-        // SAFETY: live by `from_raw`.
-        let line = unsafe { sys::md_shim_server_defn_line(self.as_ptr()) };
-        // SAFETY: NULL or a string in the configuration's pool.
-        unsafe { text(file) }.map(|file| (file, line))
+        self.section_file().map(|file| (file, self.section_line()))
     }
 
     /// Whether `Protocols` of this server names `protocol`.
@@ -166,14 +130,6 @@ impl<'s> Server<'s> {
     pub(in crate::httpd) fn try_tls(self, pconf: Pool<'_>) -> bool {
         // SAFETY: live by `from_raw`, and the pool is that of its configuration, which is complete.
         unsafe { sys::md_shim_try_tls(pconf.as_ptr(), self.as_ptr()) != 0 }
-    }
-
-    /// The pool of the process: it survives every restart.
-    pub fn process_pool(self) -> Result<Pool<'s>, Null> {
-        // SAFETY: live by `from_raw`; httpd sets `process` in every server_rec.
-        let pool = unsafe { sys::md_shim_server_process_pool(self.as_ptr()) };
-        // SAFETY: it lives longer than any server.
-        unsafe { Pool::from_raw(pool) }
     }
 }
 
