@@ -36,6 +36,7 @@ mod process;
 mod self_restart;
 mod shared;
 mod spawned;
+mod ssl;
 mod stapling;
 mod threads;
 mod watchdog;

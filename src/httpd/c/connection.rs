@@ -18,17 +18,6 @@ pub struct Connection<'c> {
     life: PhantomData<&'c ()>,
 }
 
-/// A kind of key, as far as TLS 1.2 has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyKind {
-    /// Any will do.
-    Any,
-    /// RSA.
-    Rsa,
-    /// Of a curve.
-    Other,
-}
-
 impl<'c> Connection<'c> {
     /// # Safety
     /// `raw` is NULL or a conn_rec that lives for `'c`.
@@ -45,6 +34,8 @@ impl<'c> Connection<'c> {
         pub base_server: Server = md_shim_connection_base_server;
         /// The pool that lives as long as the connection.
         pub pool: Pool = md_shim_connection_pool;
+        /// The TLS state that mod_ssl handed out before the handshake, and keeps as long as that.
+        pub(in crate::httpd) tls_state: raw<*mut sys::SSL> = md_shim_connection_ssl;
         main_connection: Connection = md_shim_connection_master;
         notes: raw<*mut sys::apr_table_t> = md_shim_connection_notes;
     }
@@ -64,23 +55,6 @@ impl<'c> Connection<'c> {
     pub fn has_note(self, name: &'static CStr) -> bool {
         // SAFETY: every connection has this table, which lives as long.
         !unsafe { sys::apr_table_get(self.notes(), name.as_ptr()) }.is_null()
-    }
-
-    /// The kind of key that its handshake is bound to; only while the protocol is chosen.
-    pub fn key_kind(self) -> KeyKind {
-        // SAFETY: live by `from_raw`; mod_ssl keeps the TLS state as long as the connection's handshake.
-        match unsafe { sys::md_shim_connection_key_kind(self.as_ptr()) } {
-            sys::MD_KEY_RSA => KeyKind::Rsa,
-            sys::MD_KEY_OTHER => KeyKind::Other,
-            _ => KeyKind::Any,
-        }
-    }
-
-    /// Takes the host's certificates out of its handshake; only while the protocol is chosen.
-    pub fn clear_certificates(self) {
-        // SAFETY: live by `from_raw`; mod_ssl keeps the TLS state, whose copies of the certificates these are, as long as the
-        // handshake, in this thread.
-        unsafe { sys::md_shim_connection_clear_certificates(self.as_ptr()) }
     }
 
     /// Has httpd close the connection after the request on it, if there is one.
