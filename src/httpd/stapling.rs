@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boundary::Null;
-use super::driver::Route;
-use super::hooks::Stop;
-use super::pool::Pool;
-use super::server::Server;
+use super::boundary::{Null, Stop};
+use super::c::pool::Pool;
+use super::c::server::Server;
+use super::clients::Route;
 use super::watchdog::{self, Failures, Occasion};
 use super::{shared, threads};
 use crate::cancel::Cancel;
