@@ -8,11 +8,35 @@ mod stapling;
 mod text;
 mod view;
 
+use std::fmt::{Display, Write};
+
 pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
 pub use view::{View, has_failed};
+
+/// Lines of a name, a colon and a value.
+#[derive(Default)]
+struct Lines {
+    /// What names begin with.
+    prefix: String,
+    text: String,
+}
+
+impl Lines {
+    /// One more.
+    fn add(&mut self, name: &str, value: impl Display) {
+        let begin = self.text.len();
+        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
+        // A line break would begin a line of its own.
+        if self.text[begin..].contains(['\r', '\n']) {
+            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
+            self.text.push_str(&line);
+        }
+        self.text.push('\n');
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::text::Lines;
+use super::Lines;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};

@@ -1,9 +1,7 @@
 //! The lines of server-status for programs (`?auto`).
 
-use std::fmt::{Display, Write};
-
-use super::stapling;
 use super::view::{self, View, check_url, date, has_failed, seconds};
+use super::{Lines, stapling};
 use crate::model::{State, Status, time};
 use crate::registry::Registry;
 
@@ -19,28 +17,6 @@ pub fn auto(registry: &Registry) -> String {
     }
     stapling::lines(&mut lines, &stapling::all(registry));
     lines.text
-}
-
-/// Lines of a name, a colon and a value.
-#[derive(Default)]
-pub(super) struct Lines {
-    /// What names begin with.
-    pub(super) prefix: String,
-    text: String,
-}
-
-impl Lines {
-    /// One more.
-    pub(super) fn add(&mut self, name: &str, value: impl Display) {
-        let begin = self.text.len();
-        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
-        // A line break would begin a line of its own.
-        if self.text[begin..].contains(['\r', '\n']) {
-            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
-            self.text.push_str(&line);
-        }
-        self.text.push('\n');
-    }
 }
 
 fn counts(lines: &mut Lines, views: &[View<'_>]) {
