@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 /// The arguments of a command, whatever they mean to it.
 const REST: &str = "args";
 
-/// All of it.
+/// The whole command line.
 #[must_use]
 pub fn command() -> Command {
     level("a2md", "Looks after the store of managed domains, beside an Apache httpd with mod_md or without one")
@@ -15,7 +15,14 @@ pub fn command() -> Command {
             "a2md works on the store of mod_md (MDStoreDir): it lists and changes managed domains, registers accounts \
              at a certificate authority, obtains certificates, and tells what the server would do with what is stored.",
         )
-        .args([
+        .args(program_options())
+        .subcommands(domain_commands())
+        .subcommands(certificate_commands())
+        .subcommands([import_commands(), store_commands(), acme_commands()])
+}
+
+fn program_options() -> [Arg; 9] {
+    [
             value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' store it"),
             value("cafile", 'C', "file").help("PEM file with roots to trust when talking to the ACME server"),
             value("dir", 'd', "dir").help(
@@ -29,22 +36,30 @@ pub fn command() -> Command {
                 .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
             counted("verbose", 'v').help("Tell more; may be repeated"),
             flag("version", 'V').help("Print the version"),
-        ])
-        .subcommands([
-            leaf("add", "domain...", "Add a managed domain", "The names, the first names the managed domain"),
-            leaf(
-                "update",
-                "name [what [value...]]",
-                "Change a managed domain",
-                "The managed domain; then what to change, as below",
-            )
-            .after_help(UPDATE),
-            leaf(
-                "list",
-                "[name...]",
-                "List managed domains",
-                "Only these, by the name of the managed domain or any name in it",
-            ),
+    ]
+}
+
+fn domain_commands() -> [Command; 3] {
+    [
+        leaf("add", "domain...", "Add a managed domain", "The names, the first names the managed domain"),
+        leaf(
+            "update",
+            "name [what [value...]]",
+            "Change a managed domain",
+            "The managed domain; then what to change, as below",
+        )
+        .after_help(UPDATE),
+        leaf(
+            "list",
+            "[name...]",
+            "List managed domains",
+            "Only these, by the name of the managed domain or any name in it",
+        ),
+    ]
+}
+
+fn certificate_commands() -> [Command; 5] {
+    [
             leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS)
                 .long_about(
                     "Renew certificates that are due, and activate them, also where MDRenewMode is manual: what is missing or \
@@ -96,70 +111,75 @@ pub fn command() -> Command {
                  enough. The records name the account at the server, which is registered if there is none.",
             )
             .arg(value("until", 'u', "time").help("The records are good until then, e.g. 2027-01-31 (persistUntil)")),
-            level("import", "Take over certificates from other programs").subcommand(
-                leaf(
-                    "import certbot",
-                    "dir",
-                    "Make a managed domain of every certificate of certbot",
-                    "Usually /etc/letsencrypt",
-                )
-                .long_about(
-                    "Make a managed domain of every certificate of certbot: live/<name>/fullchain.pem and \
+    ]
+}
+
+fn import_commands() -> Command {
+    level("import", "Take over certificates from other programs").subcommand(
+        leaf(
+            "import certbot",
+            "dir",
+            "Make a managed domain of every certificate of certbot",
+            "Usually /etc/letsencrypt",
+        )
+        .long_about(
+            "Make a managed domain of every certificate of certbot: live/<name>/fullchain.pem and \
                          privkey.pem below the directory. Nothing that the store has is overwritten, and nothing of \
                          certbot is changed; accounts are not taken over.",
-                ),
-            ),
-            level("store", "Work on the store without checks").subcommands([
-                leaf(
-                    "store add",
-                    "domain...",
-                    "Add a managed domain, without checks",
-                    "The names, the first names the managed domain",
-                ),
-                leaf("store remove", "name...", "Remove the settings of managed domains", "The managed domains")
-                    .arg(flag("force", 'f').help("Also where there is nothing to remove")),
-                leaf("store list", "", "List managed domains", ""),
-                leaf(
-                    "store update",
-                    "name [domains domain...]",
-                    "Change names or ACME server (-a), without checks",
-                    "The managed domain; then its new names",
-                ),
-            ]),
-            level("acme", "Work on accounts at an ACME server").subcommands([
-                leaf(
-                    "acme newreg",
-                    "contact...",
-                    "Register an account",
-                    "Where the server reaches you, e.g. a mail address",
-                ),
-                leaf("acme validate", "account...", "Ask the server whether accounts are valid", ACCOUNTS),
-                leaf("acme agree", "account...", "Agree to the server's terms of service", ACCOUNTS),
-                leaf(
-                    "acme update",
-                    "account [contact...]",
-                    "Tell the server new contacts, and the agreement to its terms of service",
-                    "Id of an account in the store; then its contacts, without which they are those of the domains that \
+        ),
+    )
+}
+
+fn store_commands() -> Command {
+    level("store", "Work on the store without checks").subcommands([
+        leaf(
+            "store add",
+            "domain...",
+            "Add a managed domain, without checks",
+            "The names, the first names the managed domain",
+        ),
+        leaf("store remove", "name...", "Remove the settings of managed domains", "The managed domains")
+            .arg(flag("force", 'f').help("Also where there is nothing to remove")),
+        leaf("store list", "", "List managed domains", ""),
+        leaf(
+            "store update",
+            "name [domains domain...]",
+            "Change names or ACME server (-a), without checks",
+            "The managed domain; then its new names",
+        ),
+    ])
+}
+
+fn acme_commands() -> Command {
+    level("acme", "Work on accounts at an ACME server").subcommands([
+        leaf("acme newreg", "contact...", "Register an account", "Where the server reaches you, e.g. a mail address"),
+        leaf("acme validate", "account...", "Ask the server whether accounts are valid", ACCOUNTS),
+        leaf("acme agree", "account...", "Agree to the server's terms of service", ACCOUNTS),
+        leaf(
+            "acme update",
+            "account [contact...]",
+            "Tell the server new contacts, and the agreement to its terms of service",
+            "Id of an account in the store; then its contacts, without which they are those of the domains that \
                      use it",
-                ),
-                leaf("acme rollover", "account...", "Give accounts new keys", ACCOUNTS).long_about(
-                    "Give accounts new keys. Until the server has agreed the store has both. If this was cut short, the \
+        ),
+        leaf("acme rollover", "account...", "Give accounts new keys", ACCOUNTS).long_about(
+            "Give accounts new keys. Until the server has agreed the store has both. If this was cut short, the \
                      next command or renewal that uses the account finds out which one the server takes.",
-                ),
-                leaf("acme import", "file", "Add the account of a key that another program has made", KEY_FILE).long_about(
-                    "Add the account of a key that another program has made, at the server that -a names. Nothing is \
+        ),
+        leaf("acme import", "file", "Add the account of a key that another program has made", KEY_FILE).long_about(
+            "Add the account of a key that another program has made, at the server that -a names. Nothing is \
                      registered.",
-                ),
-                mixed(leaf("acme deactivate", "account...", "Give accounts up, for good", ACCOUNTS).arg(
-                    flag("yes", 'y').help("That is what you want; without it nothing is done"),
-                ))
-                .long_about(
-                    "Give accounts up, for good. Their certificates stay valid, and what the store has of them stays there, \
+        ),
+        mixed(
+            leaf("acme deactivate", "account...", "Give accounts up, for good", ACCOUNTS)
+                .arg(flag("yes", 'y').help("That is what you want; without it nothing is done")),
+        )
+        .long_about(
+            "Give accounts up, for good. Their certificates stay valid, and what the store has of them stays there, \
                      marked. Domains that used them register a new account with their next renewal.",
-                ),
-                leaf("acme delreg", "account...", "Remove accounts from the store; the server is not told", ACCOUNTS),
-            ]),
-        ])
+        ),
+        leaf("acme delreg", "account...", "Remove accounts from the store; the server is not told", ACCOUNTS),
+    ])
 }
 
 const MANAGED_DOMAINS: &str = "Only these managed domains";
