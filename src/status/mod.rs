@@ -1,4 +1,4 @@
-//! What is known of all domains, for monitoring and for people.
+//! The status of all domains, as JSON, HTML, lines of text and metrics.
 #![forbid(unsafe_code)]
 
 mod html;
@@ -16,20 +16,20 @@ pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
 pub use view::{View, has_failed};
 
-/// Lines of a name, a colon and a value.
+/// Lines of text, each with a name, a colon and a value.
 #[derive(Default)]
 struct Lines {
-    /// What names begin with.
+    /// Text in front of every name.
     prefix: String,
     text: String,
 }
 
 impl Lines {
-    /// One more.
+    /// Adds a line.
     fn add(&mut self, name: &str, value: impl Display) {
         let begin = self.text.len();
         let _ = write!(self.text, "{}{name}: {value}", self.prefix);
-        // A line break would begin a line of its own.
+        // A line break in a value would make a second line of it.
         if self.text[begin..].contains(['\r', '\n']) {
             let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
             self.text.push_str(&line);

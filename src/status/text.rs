@@ -1,11 +1,11 @@
-//! The lines of server-status for programs (`?auto`).
+//! The status as lines of text: `server-status?auto`.
 
 use super::view::{self, View, check_url, date, has_failed, seconds};
 use super::{Lines, stapling};
 use crate::model::{State, Status, time};
 use crate::registry::Registry;
 
-/// What server-status tells of the managed domains, a line each: counts first, then domain by domain.
+/// Returns the lines about managed domains: counts, then domain by domain, then OCSP responses.
 #[must_use]
 pub fn auto(registry: &Registry) -> String {
     let views = view::all(registry);
@@ -61,7 +61,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
     activation(lines, view);
 }
 
-/// Ours, behind what the C module tells: what is served without a restart, and what would be after one.
+/// Adds lines that the C module does not have: certificates that are live, and those that a restart would serve.
 fn activation(lines: &mut Lines, view: &View<'_>) {
     view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
     let Some(mode) = view.activation() else { return };
