@@ -6,12 +6,13 @@ use super::*;
 use crate::acme::AccountScope;
 use crate::crypto::{PrivateKey, self_signed};
 use crate::http::{HttpError, Response};
-use crate::model::{JobResult, Status};
+use crate::model::{DomainName, JobResult, Status};
+use crate::store::{Aspect, Group};
 use crate::testing::ca::Operation::{
     Account, Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order,
 };
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 const ALL: &[Operation] =

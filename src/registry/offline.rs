@@ -10,10 +10,11 @@ use super::accounts::StoredAccounts;
 use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
 use super::stapling::Primer;
+use super::start::change;
 use super::turn::Turn;
 use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
 use super::{
-    Accounts, Advice, Advisor, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault, active, change, live, order,
+    Accounts, Advice, Advisor, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault, active, live, order,
     schedule, suitable, turn,
 };
 use crate::acme::PortError;

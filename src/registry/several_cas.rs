@@ -11,7 +11,7 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{Authorities, Job};
-use crate::store::Store;
+use crate::store::{Aspect, Group, Store};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 
 const A: &str = FakeCa::DIRECTORY;
