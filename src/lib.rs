@@ -32,3 +32,6 @@ pub mod cli;
 
 #[cfg(feature = "httpd")]
 pub mod httpd;
+
+#[cfg(test)]
+mod testing;

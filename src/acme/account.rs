@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::Eab;
 
 /// Whether the CA takes requests of an account.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::challenge::{Malformed, account_uri, issuer_names};
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::Problem;
 
 /// Where an authorization stands (RFC 8555 section 7.1.6).

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::AcmeError;
 use super::challenge::issuer_names;
-use super::session::or_nothing;
+use super::null::or_nothing;
 
 /// Where a CA's resources are, and what it asks of its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

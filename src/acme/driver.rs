@@ -1,4 +1,4 @@
-//! Takes the steps that [`next`] decides on, one request or command each, until there is a certificate or no way on.
+//! Takes the steps that [`next()`] decides on, one request or command each, until there is a certificate or no way on.
 
 mod accounts;
 mod certificate;

@@ -1,7 +1,7 @@
 //! The ACME protocol (RFC 8555): resources, signed requests, and the driver that takes a renewal from a directory
 //! URL to a certificate chain.
 //!
-//! [`next`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and writes what
+//! [`next()`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and writes what
 //! came of it into the facts. Nothing about steps is stored, so an interrupted renewal goes on by looking again.
 //! What has to survive goes through three ports: [`Journal`], [`AccountBook`] and [`Publisher`].
 #![forbid(unsafe_code)]
@@ -15,9 +15,8 @@ mod directory;
 mod driver;
 mod error;
 mod facts;
-#[cfg(test)]
-pub(crate) mod fake_ca;
 mod next;
+mod null;
 mod order;
 mod poll;
 mod ports;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::{Identifier, Problem};
 
 /// Where an order stands (RFC 8555 section 7.1.6).

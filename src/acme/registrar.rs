@@ -261,10 +261,10 @@ fn heard(record: AccountRecord, response: &Response) -> Result<AccountRecord, Ac
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::fake_ca::{FakeCa, Fault, Operation};
     use super::*;
     use crate::clock::SettableClock;
     use crate::model::KeySpec;
+    use crate::testing::ca::{FakeCa, Fault, Operation};
 
     fn scene() -> (Arc<FakeCa>, Registrar, PrivateKey) {
         let clock = Arc::new(SettableClock::new(Timestamp::UNIX_EPOCH));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{AcmeError, Directory};
@@ -152,11 +152,6 @@ pub fn json<T: DeserializeOwned>(url: &str, response: &Response) -> Result<T, Ac
         http_status: response.status,
         content_type: response.content_type().unwrap_or_else(|| "none".to_owned()),
     })
-}
-
-/// Reads what a server may give as `null` where it means nothing: some write empty lists like that.
-pub(super) fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// The URL of what a request created.

@@ -1,4 +1,4 @@
-//! `add`, `update` and `list`: domains in the store, with all checks.
+//! The commands `add`, `update` and `list`: domains in the store, with all checks.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Sta
 use crate::registry::{LiveSet, Registry, Vault, stored_domain, to_json};
 use crate::store::{Aspect, Group};
 
-/// The only protocol there is.
+/// Protocol of a new domain.
 const PROTO: &str = "ACME";
 
-/// When a certificate is renewed if nothing was said.
+/// `MDRenewWindow` of a new domain.
 const RENEW_WINDOW: Window = Window::Percent(33);
-/// When the administrator is warned if nothing was said.
+/// `MDWarnWindow` of a new domain.
 const WARN_WINDOW: Window = Window::Percent(10);
 
-/// `add domain...`
+/// Adds a domain: `add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let names = syntax::domain_names(&given.args())?;
     let url = session.acme.clone();
@@ -37,16 +37,16 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     tell_saved(session, &md)
 }
 
-/// A domain with nothing but names and a CA.
+/// Makes a domain with names and a CA, and no other settings.
 pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<ManagedDomain, CliError> {
-    let none = || CliError::invalid("needs at least one domain name");
+    let none = || CliError::invalid("at least one domain name is needed");
     let mut md = ManagedDomain::new(names).ok_or_else(none)?;
     let proto = Some(PROTO.to_owned());
     md.ca = Arc::new(CaSettings { proto, urls: url.into_iter().collect(), ..CaSettings::default() });
     Ok(md)
 }
 
-/// Saves a domain that is new.
+/// Saves a domain that must not exist yet.
 pub(super) fn create(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
     match vault.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
         true => Ok(()),
@@ -63,13 +63,13 @@ fn exists(md: &ManagedDomain) -> CliError {
     CliError::Refused { status: Status::EXISTS, text: format!("managed domain exists already: {}", md.name) }
 }
 
-/// No other domain may have a name of this one, or cover it, or be covered.
+/// Fails if another domain has a name in common with `md`, by a wildcard or as it is.
 pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
     for other in stored(vault)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
         let common = md.domains.iter().find(|name| other.covers(name));
         if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name))) {
             return Err(CliError::invalid(format!(
-                "{}: the name {name} is in managed domain {} too",
+                "{}: the name {name} is also in managed domain {}",
                 md.name, other.name
             )));
         }
@@ -77,12 +77,13 @@ pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), Cl
     Ok(())
 }
 
-/// All domains by name, with their certificates. Those that cannot be read are left out; the log tells.
+/// Loads all domains with their certificates. Domains that cannot be read are logged and left out.
 fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
     let names = vault.store().list(Group::Domains)?;
     Ok(names.iter().filter_map(|name| stored_domain(vault, name)).collect())
 }
 
+/// Prints a domain that was just saved.
 fn tell_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let position = registry.entries.iter().position(|entry| entry.md.name == md.name);
@@ -94,10 +95,10 @@ fn is_due(registry: &Registry, position: usize) -> bool {
     registry.due_at(position, now).is_some_and(|due| due <= now)
 }
 
-/// `update name [aspect [value...]]`
+/// Changes a domain: `update name [setting [value...]]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("needs the name of a managed domain"))?;
+    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let vault = Arc::clone(session.vault());
     let unknown = || CliError::NoDomain((*name).to_owned());
     let (stored, _) =
@@ -124,7 +125,7 @@ fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), C
     match aspect {
         "domains" => md.domains = syntax::domain_names(values)?,
         "ca" => {
-            set_ca(md, values.first().ok_or(CliError::Usage("needs the url of the ACME server"))?)?;
+            set_ca(md, values.first().ok_or(CliError::Usage("missing argument: URL of the ACME server"))?)?;
             let proto = values.get(1).copied().unwrap_or(PROTO);
             Arc::make_mut(&mut md.ca).proto = Some(proto.to_owned());
         }
@@ -139,16 +140,17 @@ fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), C
     Ok(())
 }
 
-/// Makes this the CA of a domain. That its certificates are of another one makes it due.
+/// Sets the CA of a domain. A domain with certificates of another CA is due.
 pub(super) fn set_ca(md: &mut ManagedDomain, url: &str) -> Result<(), CliError> {
     syntax::check_uri(url)?;
     Arc::make_mut(&mut md.ca).urls = vec![url.to_owned()];
     Ok(())
 }
 
-/// `list [name...]`
+/// Lists domains: `list [name...]`.
 pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let (registry, args) = (session.domains(None)?, given.args());
+    let registry = session.domains(None)?;
+    let args = given.args();
     if args.is_empty() {
         return (0..registry.entries.len()).try_for_each(|position| tell(session, &registry, position));
     }
@@ -161,7 +163,7 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     })
 }
 
-/// Prints the domain as it is stored, with what its certificates are worth.
+/// Prints the domain as it is stored, with the state of its certificates.
 fn tell(session: &mut Session, registry: &Registry, position: usize) -> Result<(), CliError> {
     let entry = &registry.entries[position];
     let served = entry.served();

@@ -1,4 +1,4 @@
-//! `drive`: one renewal of every domain that is due, activated at once.
+//! The command `drive`: renews each domain that is due once, and activates the new certificates.
 
 use std::sync::Arc;
 
@@ -12,24 +12,25 @@ use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
 
-/// How domains are renewed.
+/// The options of the command.
 struct Way {
     force: bool,
     reset: bool,
-    /// They were asked for by their names, so that what is not done is a failure.
+    /// The domains were named, so that a domain that is never renewed is a failure.
     named: bool,
     advisor: Advisor,
 }
 
-/// `drive [-c type] [-f] [-r] [name...]`
+/// Renews domains: `drive [-c type] [-f] [-r] [name...]`.
 pub fn drive(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let (registry, names) = (session.domains(given.value("challenge"))?, given.args());
+    let registry = session.domains(given.value("challenge"))?;
+    let names = given.args();
     let advisor = Advisor::default();
     let way = Way { force: given.flag("force"), reset: given.flag("reset"), named: !names.is_empty(), advisor };
     chosen(&registry, &names)?.into_iter().try_for_each(|position| one(session, &registry, position, &way))
 }
 
-/// Positions of the domains that are named, or of all.
+/// Returns the positions of the domains that are named, or of all.
 pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, CliError> {
     if names.is_empty() {
         return Ok((0..registry.entries.len()).collect());
@@ -42,8 +43,9 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
     names.iter().map(find).collect()
 }
 
+/// Renews one domain.
 fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) -> Result<(), CliError> {
-    // What is live is newer than what is in domains/.
+    // Certificates that went live are newer than those in domains/.
     registry.bundles.learn(position);
     let md = &registry.entries[position].md;
     if md.state == State::Error {
@@ -59,14 +61,14 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         let at = time::format_gmt(at);
         return refused(
             Status::AGAIN,
-            format!("{}: the CA wants to be asked again at {at}, use -f not to wait", md.name),
+            format!("{}: the CA asked not to retry before {at}; use -f to retry now", md.name),
         );
     }
     if way.reset {
         reset(&registry.vault, md)?;
     }
     if !obtain(session, registry, position, way.force)? {
-        note!(Info, "{}: another process has renewed it meanwhile, nothing is ordered", md.name);
+        note!(Info, "{}: renewed by another process in the meantime, nothing is ordered", md.name);
         return Ok(());
     }
     match registry.activate(position)? {
@@ -75,8 +77,10 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
             note!(Trace1, "complete.");
             Ok(())
         }
-        Activation::Nothing => refused(Status::GENERAL, format!("{}: nothing was staged", md.name)),
-        Activation::Waits(reason) => refused(Status::AGAIN, format!("{}: not activated, {reason}", md.name)),
+        Activation::Nothing => refused(Status::GENERAL, format!("{}: the renewal has staged no certificates", md.name)),
+        Activation::Waits(reason) => {
+            refused(Status::AGAIN, format!("{}: the new certificates are not activated: {reason}", md.name))
+        }
         Activation::Dropped(_) => Err(CliError::Told(Status::GENERAL)),
         Activation::Failed(status) => Err(CliError::Told(status)),
     }
@@ -86,16 +90,16 @@ fn refused<T>(status: Status, text: String) -> Result<T, CliError> {
     Err(CliError::Refused { status, text })
 }
 
-/// Whether a domain is to be renewed now. Why it is not is told, and is a failure where nothing ever is obtained for it.
+/// Returns whether a domain is to be renewed now, and prints the reason if not. A domain that is never renewed is a
+/// failure if it was named.
 fn is_due(session: &Session, registry: &Registry, position: usize, way: &Way) -> Result<bool, CliError> {
-    let (md, now) = (&registry.entries[position].md, registry.clock.now());
+    let md = &registry.entries[position].md;
+    let now = registry.clock.now();
     registry.ask_ca(position, &way.advisor, &session.client(Some(md)));
     match registry.due_at(position, now) {
         None => {
             let name = &md.name;
-            let text = format!(
-                "{name}: is not renewed by mod_md, as MDCertificateFile is served, use -f to do it all the same"
-            );
+            let text = format!("{name}: not renewed, as it serves MDCertificateFile; use -f to renew it anyway");
             if way.named {
                 return refused(Status::INVALID, text);
             }
@@ -124,7 +128,7 @@ fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
     }
 }
 
-/// Brings everything that is needed to staging; `false` if nothing is needed any more.
+/// Obtains certificates and stages them; `false` if the domain is no longer due.
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
@@ -140,10 +144,11 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
     }
 }
 
-/// Tells which certificates a server serves for the domain, and from when on.
+/// Prints which certificates a server serves for the domain, and from when on.
 fn tell_active(registry: &Registry, position: usize) {
     let entry = &registry.entries[position];
-    let (md, live) = (&entry.md, entry.live_set());
+    let md = &entry.md;
+    let live = entry.live_set();
     let active: Vec<_> = md.key_specs().0.into_iter().zip(LiveSet::stored(&registry.vault, md).certificates).collect();
     let certificates =
         active.iter().filter_map(|(spec, own)| Some(output::certificate(spec.json_name(), own.as_ref()?)));
@@ -153,13 +158,14 @@ fn tell_active(registry: &Registry, position: usize) {
         active.iter().all(|(spec, own)| own.as_ref().is_none_or(|own| serial(spec) == Some(own.serial_hex())))
     });
     let when = match (md.is_static(), is_live) {
-        (true, _) => "serves MDCertificateFile in their place",
-        (false, true) => "uses them within seconds, as MDActivation is 'live'",
+        (true, _) => "serves MDCertificateFile instead",
+        (false, true) => "uses them within seconds (MDActivation live)",
         (false, false) => "uses them after its next (graceful) restart",
     };
     note!(Info, "{}: the new certificates are active; a running server {when}: {certificates}", md.name);
 }
 
+/// Runs a renewal to its end.
 fn run(renewal: &mut Renewal, name: &str, clock: &dyn Clock) -> Result<(), AcmeError> {
     let mut progress = Progress::begin(name);
     loop {

@@ -1,4 +1,4 @@
-//! Why a command failed, with its result code and the way it is told.
+//! The failures of commands, with their result codes and messages.
 
 use crate::acme::{AcmeError, PortError};
 use crate::log::note;
@@ -8,70 +8,70 @@ use crate::store::StoreError;
 /// A failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// There is no such command.
+    /// An unknown command.
     #[error("unknown cmd: {0}")]
     UnknownCommand(String),
-    /// The command does not make sense without more words.
+    /// An argument is missing, or one too many was given.
     #[error("{0}")]
     Usage(&'static str),
-    /// The command works on a store, and none was named.
+    /// The command needs a store, and `-d` was not given.
     #[error("need store directory for command: {0}")]
     NoStore(String),
-    /// The command talks to a CA, and none was named.
+    /// The command needs a CA, and `-a` was not given.
     #[error("need ACME server url (-a) for command: {0}")]
     NoCa(String),
-    /// No domain has this name.
+    /// A name to list that no domain has.
     #[error("managed domain not found: {0}")]
     NotListed(String),
-    /// There is no domain to change or renew.
+    /// A domain to change or renew that does not exist.
     #[error("managed domain not found: {0}")]
     NoDomain(String),
-    /// There is no such account in the store.
+    /// An account that the store does not have.
     #[error("unknown account: {0}")]
     UnknownAccount(String),
-    /// A part of a domain that cannot be changed.
+    /// A setting that `update` does not know.
     #[error("unknown aspect: {0}")]
     UnknownAspect(String),
-    /// A value is wrong, or cannot be used here.
+    /// A wrong value, or a request that is refused.
     #[error("{text}")]
     Refused {
-        /// Result code.
+        /// The result code.
         status: Status,
-        /// What is wrong.
+        /// The reason.
         text: String,
     },
-    /// The CA, or the way to it.
+    /// A request to the CA failed.
     #[error("{what}")]
     Acme {
-        /// What was tried.
+        /// The action that failed.
         what: String,
-        /// What came of it.
+        /// The cause.
         source: Box<AcmeError>,
     },
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store, through the registry.
+    /// The store failed below the registry.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The reason was told where it was found.
+    /// A failure whose reason is printed already.
     #[error("failed")]
     Told(Status),
 }
 
 impl CliError {
-    /// A value that makes no sense.
+    /// Makes the error for a wrong value.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Refused { status: Status::INVALID, text: text.into() }
     }
 
-    /// The failure of what was tried at a CA.
+    /// Makes errors for an action at a CA.
     pub fn acme(what: impl Into<String>) -> impl Fn(AcmeError) -> Self {
         let what = what.into();
         move |source| Self::Acme { what: what.clone(), source: Box::new(source) }
     }
 
-    /// The result code.
+    /// Returns the result code.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -85,7 +85,7 @@ impl CliError {
         }
     }
 
-    /// Tells it: as a line that scripts know, or as a message of the log.
+    /// Prints the error: as a line that scripts know, or as a message of the log.
     pub fn tell(&self) {
         match self {
             Self::Told(_) => {}

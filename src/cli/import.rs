@@ -1,4 +1,4 @@
-//! `import certbot`: certificates of certbot become domains of the store.
+//! The command `import certbot`: makes domains of the certificates of certbot.
 
 use std::fs;
 use std::path::Path;
@@ -17,16 +17,17 @@ use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, 
 use crate::registry::{LiveSet, Vault};
 use crate::store::{Aspect, Group};
 
-/// Where certbot has the newest certificates, below its directory.
+/// Directory of the newest certificates, in the directory of certbot.
 const LIVE: &str = "live";
-/// Types of key that certificates may be for; the first that fits counts.
+/// Curves of keys that can be imported.
 const CURVES: [&str; 3] = ["secp256r1", "secp384r1", "secp521r1"];
+/// Sizes of RSA keys that can be imported, beside that of [`KeySpec::Default`].
 const RSA_BITS: [u32; 3] = [3072, 4096, 8192];
 
-/// `import certbot dir`. What cannot be imported does not keep the rest from it.
+/// Imports all certificates: `import certbot dir`. A certificate that cannot be imported does not stop the others.
 pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let [dir] = args[..] else { return Err(CliError::Usage("needs the directory of certbot")) };
+    let [dir] = args[..] else { return Err(CliError::Usage("one argument expected: the directory of certbot")) };
     let live = Path::new(dir).join(LIVE);
     let failed = |err: std::io::Error| CliError::Refused {
         status: Status::from(&err),
@@ -60,7 +61,9 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     if !key.fits(chain.leaf()) {
         return Err(CliError::invalid("privkey.pem is not the key of the certificate in fullchain.pem"));
     }
-    let spec = spec_of(&key).ok_or_else(|| CliError::invalid("keys of this type are not supported"))?;
+    let spec = spec_of(&key).ok_or_else(|| {
+        CliError::invalid("privkey.pem: this type of key is not supported; use RSA, P-256, P-384 or P-521")
+    })?;
     let names = names(&folder.file_name().unwrap_or_default().to_string_lossy(), &chain)?;
     session.acme.as_deref().map_or(Ok(()), syntax::check_uri)?;
     let mut md = new(names, session.acme.clone())?;
@@ -77,7 +80,8 @@ fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CliError> {
         .map_err(|err| CliError::Refused { status: Status::from(&err), text: format!("{file}: {err}") })
 }
 
-/// The names of the certificate. That of the folder comes first, unless certbot made it up (`example.org-0001`).
+/// Returns the names of the certificate. The name of the folder comes first, unless certbot invented it
+/// (`example.org-0001`).
 fn names(folder: &str, chain: &Chain) -> Result<Vec<DomainName>, CliError> {
     let names = chain.leaf().names();
     let mut names = syntax::names(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -93,7 +97,7 @@ fn spec_of(key: &PrivateKey) -> Option<KeySpec> {
     std::iter::once(KeySpec::Default).chain(rsa).chain(ec).find(|spec| key.fits_spec(spec))
 }
 
-/// The settings come last: without them there is no domain.
+/// Saves the domain with its key and chain. The settings come last: without them the domain does not exist.
 fn save(
     vault: &Vault,
     md: &mut ManagedDomain,
@@ -101,12 +105,13 @@ fn save(
     key: &PrivateKey,
     chain: &Chain,
 ) -> Result<(), CliError> {
-    let (name, store) = (md.name.to_string(), vault.store());
-    // A server that is not told of the type of key (MDPrivateKeys) looks for the files of the standard one.
+    let name = md.name.to_string();
+    let store = vault.store();
+    // A server without MDPrivateKeys looks for the files of the default key type.
     let specs = if *spec == KeySpec::Default { vec![KeySpec::Default] } else { vec![spec.clone(), KeySpec::Default] };
     let files = specs.iter().flat_map(|spec| [Aspect::Chain(spec.clone()), Aspect::PrivateKey(spec.clone())]);
     if files.chain([Aspect::MdJson]).any(|aspect| store.exists(Group::Domains, &name, &aspect)) {
-        let text = format!("the store has a domain {name} already, which stays as it is");
+        let text = format!("the store already has a domain {name}, which is not changed");
         return Err(CliError::Refused { status: Status::EXISTS, text });
     }
     refuse_overlap(vault, md)?;

@@ -1,4 +1,4 @@
-//! The command line `a2md`: works on a store of managed domains beside the server or without one.
+//! The command line `a2md`: works on a store of managed domains, beside the server or without one.
 #![forbid(unsafe_code)]
 
 mod accounts;
@@ -30,20 +30,20 @@ const FAILED: u8 = 1;
 /// Exit code for help and for options that are not understood.
 const USAGE: u8 = 2;
 
-/// What a command cannot do without.
+/// What a command needs before it can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// A directory for the store; the command opens it by itself.
+    /// The directory of the store, which the command opens by itself.
     Directory,
-    /// A store.
+    /// An open store.
     Store,
-    /// A store and the URL of a CA.
+    /// An open store and the URL of a CA.
     Ca,
 }
 
 type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
-/// All commands.
+/// The code of every command, by its words.
 #[rustfmt::skip]
 const COMMANDS: [(&str, Needs, Run); 21] = [
     ("add",            Needs::Store,     domains::add),
@@ -69,7 +69,7 @@ const COMMANDS: [(&str, Needs, Run); 21] = [
     ("acme delreg",    Needs::Store,     accounts::delreg),
 ];
 
-/// Runs the program with these arguments, of which the first is its own name; returns the exit code.
+/// Runs the program with these arguments, the first of which is its own name, and returns the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     let matches = match args::command().try_get_matches_from(words) {
         Ok(matches) => matches,

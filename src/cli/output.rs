@@ -1,4 +1,4 @@
-//! What the program says: lines or one JSON document on stdout, messages and progress on stderr.
+//! The output of the program: lines or one JSON document on stdout, messages and progress on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::panic::Location;
@@ -13,25 +13,25 @@ use crate::crypto::Summary;
 use crate::log::{self, Level, Record, Sink};
 use crate::model::{ManagedDomain, Status, Timestamp};
 
-/// Longest text of a result code in JSON.
+/// Length to which the text of a result code is cut in JSON, as by the C module.
 const DESCRIPTION: usize = 31;
-/// Longest text of a result code in a message.
+/// Length to which the text of a result code is cut in a message, as by the C module.
 const REASON: usize = 63;
-/// How often a spinner turns.
+/// Time between two pictures of the spinner.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What a renewal says to those who run the server: when it tries again, and that a restart activates.
+/// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
 const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
 
-/// Messages on stderr, and a spinner below them.
+/// The sink for messages, which writes to stderr.
 struct Console;
 
 static CONSOLE: Console = Console;
-/// The least severe level that is told.
+/// The least severe level that is printed.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Sends messages of this process to stderr: `info` and above, and so many levels more or less.
+/// Sends messages of this process to stderr: `info` and more severe ones, and `more` levels below.
 pub fn install(more: i32) {
     THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
     log::install(Some(&CONSOLE));
@@ -46,7 +46,7 @@ impl Sink for Console {
         self.write_at(record, Location::caller());
     }
 
-    /// Without the numbers of the server's log.
+    /// Writes the message without its number, as the C module's a2md has none.
     fn write_at(&self, record: &Record<'_>, place: &Location<'_>) {
         if record.number.is_some_and(|number| OF_THE_SERVER.contains(&number)) {
             return;
@@ -56,7 +56,7 @@ impl Sink for Console {
     }
 }
 
-/// A message as scripts know it: the place and the result code, or `ok`; alone where it is of the level that is usual.
+/// Formats a message as scripts know it: `[place][code(text)] message`, and the text alone for `info` without a failure.
 fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> String {
     let place = format!("{file}:{line} {}", level_name(level));
     match (status, level) {
@@ -66,12 +66,12 @@ fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> S
     }
 }
 
-/// A certificate in a line.
+/// Formats a certificate, e.g. `P-256 serial 0A1B, valid until 2027-01-31 12:00`.
 pub fn certificate(kind: &str, certificate: &Summary) -> String {
     format!("{kind} serial {}, valid until {}", certificate.serial_hex(), show(certificate.validity().1))
 }
 
-/// A moment in a line, in UTC.
+/// Formats a time, in UTC.
 pub fn show(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M").to_string()
 }
@@ -91,7 +91,7 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The code in words: those of the system where the module has none of its own.
+/// Returns the text of a result code: that of the module, or that of the system for an errno.
 fn status_text(status: Status) -> String {
     let general = Status::GENERAL.text();
     match status.text() {
@@ -107,7 +107,7 @@ fn cut(text: &str, longest: usize) -> &str {
     text.char_indices().nth(longest).map_or(text, |(at, _)| &text[..at])
 }
 
-/// The JSON document that a command ends with.
+/// Makes the JSON document that a command ends with.
 #[must_use]
 pub fn envelope(output: &[Value], status: Status) -> Value {
     let mut document = json!({ "output": output, "status": status });
@@ -117,19 +117,19 @@ pub fn envelope(output: &[Value], status: Status) -> Value {
     document
 }
 
-/// A domain on one line.
+/// Formats a domain as one line.
 #[must_use]
 pub fn domain_line(md: &ManagedDomain) -> String {
     let names: Vec<_> = md.domains.iter().map(AsRef::as_ref).collect();
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// A line on stdout. Who closed it does not want to read it.
+/// Writes a line to stdout. Errors are ignored, as a reader such as `head` may have closed the pipe.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line on stderr, above the spinner if there is one.
+/// Writes a line to stderr, above the spinner if there is one.
 pub fn say(line: &str) {
     let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
     match &*spinner() {
@@ -142,14 +142,14 @@ fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
     SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is being done for a domain, told as it goes: a spinner on a terminal, else a line for each step.
+/// The progress of a renewal: a spinner on a terminal, else a line for each step.
 pub struct Progress {
     name: String,
     told: String,
 }
 
 impl Progress {
-    /// Begins to tell.
+    /// Shows the spinner, if stderr is a terminal.
     #[must_use]
     pub fn begin(name: &str) -> Self {
         if std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info) {
@@ -163,7 +163,7 @@ impl Progress {
         Self { name: name.to_owned(), told: String::new() }
     }
 
-    /// Tells what is being done, once.
+    /// Shows the activity, unless it is the one before.
     pub fn step(&mut self, activity: &str) {
         if activity == self.told {
             return;

@@ -1,4 +1,4 @@
-//! `persist-record`: the TXT records that let the CA of a domain prove its names again and again (dns-persist-01).
+//! The command `persist-record`: prints the TXT records for the challenge dns-persist-01.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -12,14 +12,14 @@ use crate::log::note;
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
 use crate::registry::{find_or_register, stored_domain};
 
-/// The longest text in one of the strings that a TXT record consists of.
+/// Length of the longest string in a TXT record (RFC 1035 section 3.3).
 const LONGEST_STRING: usize = 255;
 
-/// `persist-record [-u time] name...`
+/// Prints the records of domains: `persist-record [-u time] name...`.
 pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let names = given.args();
     if names.is_empty() {
-        return Err(CliError::Usage("needs the name of a managed domain"));
+        return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
     let until = given.value("until").map(|text| moment(text, session.clock.now())).transpose()?;
     let stored = |name: &&str| {
@@ -32,13 +32,13 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         let listed =
             md.ca.challenges.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::DnsPersist01));
         if !listed {
-            note!(Info, "{}: MDCAChallenges does not list dns-persist-01, so the record is not used yet", md.name);
+            note!(Info, "{}: MDCAChallenges does not list dns-persist-01, so the records are not used yet", md.name);
         }
         authorities(session, md)?.iter().try_for_each(|url| at_ca(session, md, url, until, &mut is_first))
     })
 }
 
-/// The CAs that may be asked for the domain, or the one that was named.
+/// Returns the CAs of the domain, or the one that `-a` names.
 fn authorities(session: &Session, md: &ManagedDomain) -> Result<Vec<String>, CliError> {
     let configured = || if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
     let urls = session.acme.clone().map_or_else(configured, |url| vec![url]);
@@ -46,6 +46,7 @@ fn authorities(session: &Session, md: &ManagedDomain) -> Result<Vec<String>, Cli
     if urls.is_empty() { Err(CliError::Refused { status: Status::NOT_FOUND, text: text() }) } else { Ok(urls) }
 }
 
+/// Prints the records of a domain for one of its CAs.
 fn at_ca(
     session: &mut Session,
     md: &ManagedDomain,
@@ -53,7 +54,7 @@ fn at_ca(
     until: Option<Timestamp>,
     is_first: &mut bool,
 ) -> Result<(), CliError> {
-    let failed = CliError::acme(format!("{}: find or register its account at {url}", md.name));
+    let failed = CliError::acme(format!("{}: cannot find or register an account at {url}", md.name));
     let mut ca = Registrar::connect(session.client(Some(md)), session.clock.clone(), url).map_err(&failed)?;
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
@@ -63,8 +64,8 @@ fn at_ca(
     let records = ca.persist_records(&account, &key, &identifiers, until).map_err(&failed)?;
     if records.is_empty() {
         let text = format!(
-            "{}: {url} does not tell its issuer names, or there are no names to prove; where it has dns-persist-01, a \
-             renewal that fails says which record to set",
+            "{}: {url} announces no issuer names, or the domain has no DNS names; if the CA supports dns-persist-01, a \
+             failed renewal reports the record to create",
             md.name
         );
         return Err(CliError::Refused { status: Status::UNSUPPORTED, text });
@@ -79,10 +80,10 @@ fn at_ca(
     Ok(())
 }
 
-/// The record for those who type it into a form, and for those who have a zone file.
+/// Formats a record twice: field by field for web forms, and as a line of a zone file.
 fn block(record: &PersistRecord, ca: &str, (number, of): (usize, usize)) -> String {
     let TxtRecord { name, value } = record.txt();
-    let choice = if of > 1 { format!(", {number} of {of} of which one is enough") } else { String::new() };
+    let choice = if of > 1 { format!(", alternative {number} of {of}, one is enough") } else { String::new() };
     let strings: Vec<String> =
         value.as_bytes().chunks(LONGEST_STRING).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect();
     format!(
@@ -100,15 +101,18 @@ fn document(md: &ManagedDomain, url: &str, account: &str, record: &PersistRecord
     })
 }
 
-/// A moment to come, as a date or with its time.
+/// Parses a time in the future, given as a date (midnight UTC) or with the time of day.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let is_date = text.len() == "2027-01-31".len();
     let found = if is_date { midnight() } else { text.parse::<Timestamp>().ok() };
     let found = found.ok_or_else(|| {
-        CliError::invalid(format!("not a time such as 2027-01-31 or 2027-01-31T12:00:00Z: {}", text.escape_default()))
+        CliError::invalid(format!(
+            "invalid time {}: write it as 2027-01-31 or 2027-01-31T12:00:00Z",
+            text.escape_default()
+        ))
     })?;
-    if found > now { Ok(found) } else { Err(CliError::invalid(format!("has passed already: {text}"))) }
+    if found > now { Ok(found) } else { Err(CliError::invalid(format!("the time {text} is in the past"))) }
 }
 
 #[cfg(test)]
@@ -145,7 +149,7 @@ mod tests {
              zone:  _validation-persist.x.org. IN TXT \"ca.example; accounturi=https://ca/1; policy=wildcard\""
         );
         let long = block(&record(&"u".repeat(300)), "ca", (2, 3));
-        assert!(long.starts_with("# x.org at ca, 2 of 3 of which one is enough\n"), "{long}");
+        assert!(long.starts_with("# x.org at ca, alternative 2 of 3, one is enough\n"), "{long}");
         let zone = long.lines().last().unwrap().split_once(" IN TXT ").unwrap().1;
         let strings: Vec<_> = zone.split('"').filter(|part| part.trim() != "").collect();
         assert_eq!(strings[0].len(), 255);

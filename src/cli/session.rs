@@ -1,4 +1,4 @@
-//! What all commands share: the options of the program, the store, the way to a CA, and what is to be printed.
+//! The state that all commands share: the options of the program, the open store, the connection to a CA, the output.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::model::{ManagedDomain, Status, VERSION};
 use crate::registry::{Registry, Vault};
 use crate::store::{FileStore, Store};
 
-/// One run of the program.
+/// A run of the program.
 pub struct Session {
     /// Directory URL of the CA.
     pub acme: Option<String>,
     /// Directory of the store.
     pub dir: Option<PathBuf>,
-    /// Agreement to terms.
+    /// Agreement to terms of service: their URL, or `accepted`.
     pub terms: Option<String>,
-    /// One document instead of lines.
+    /// Print one JSON document instead of lines.
     pub json: bool,
-    /// The time.
+    /// The clock of the run.
     pub clock: Arc<dyn Clock>,
     ca_file: Option<String>,
     proxy: Option<String>,
@@ -34,7 +34,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A run with the options of the program.
+    /// Makes a run with the options of the program.
     #[must_use]
     pub fn new(matches: &ArgMatches) -> Self {
         let value = |name| matches.get_one::<String>(name).cloned();
@@ -51,10 +51,10 @@ impl Session {
         }
     }
 
-    /// Opens the store, which is made if it is absent.
+    /// Opens the store, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be used.
+    /// If the store cannot be used.
     pub fn open(&mut self) -> Result<(), CliError> {
         let store = Arc::new(FileStore::open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?);
         let vault = Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>));
@@ -62,22 +62,23 @@ impl Session {
         Ok(())
     }
 
-    /// The store as files.
+    /// Returns the store as files.
     #[must_use]
     pub fn files(&self) -> &FileStore {
         &self.opened().0
     }
 
-    /// Documents and keys of the store.
+    /// Returns the documents and keys of the store.
     #[must_use]
     pub fn vault(&self) -> &Arc<Vault> {
         &self.opened().1
     }
 
-    /// The domains of the store, with what is live. `only` is a type of challenge to use instead of those that are configured.
+    /// Loads the domains of the store, with the certificates that are live. `only` is a challenge type to use instead of the
+    /// configured ones.
     ///
     /// # Errors
-    /// If they cannot be listed.
+    /// If the domains cannot be listed.
     pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
         let reach = self.files().load_reachability();
         let registry = Registry::stored(Arc::clone(self.vault()), Arc::clone(&self.clock), reach, only)?;
@@ -89,7 +90,7 @@ impl Session {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 
-    /// The way to a CA, with what `md` has for that where no option says something else.
+    /// Returns a client for requests to a CA, with the settings of `md` where no option replaces them.
     #[must_use]
     pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {
         let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
@@ -104,7 +105,7 @@ impl Session {
         Arc::new(CurlClient::new(settings, Cancel::default()))
     }
 
-    /// Prints a line, or keeps what it says for the document.
+    /// Prints a line, or keeps its content for the document.
     pub fn tell(&mut self, line: &str, value: impl Into<Value>) {
         if self.json {
             self.output.push(value.into());
@@ -113,10 +114,10 @@ impl Session {
         }
     }
 
-    /// Prints a domain; `renew` tells whether it is due.
+    /// Prints a domain; `renew` is whether the domain is due.
     ///
     /// # Errors
-    /// If it has no JSON form.
+    /// If the domain cannot be written as JSON.
     pub fn tell_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
         let mut value = serde_json::to_value(md).map_err(|err| CliError::invalid(err.to_string()))?;
         if let Some(renew) = renew {
@@ -126,7 +127,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the run with the document.
+    /// Prints the document, at the end of the run.
     pub fn print_document(&self, status: Status) {
         output::print(&format!("{:#}", output::envelope(&self.output, status)));
     }

@@ -1,4 +1,4 @@
-//! `status`: what is valid until when, what is due, and what failed and why.
+//! The command `status`: a table of the domains with validity, next renewal, and the reason of a failure.
 
 use super::args::Given;
 use super::drive::chosen;
@@ -12,16 +12,16 @@ use crate::status::{View, has_failed};
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 
-/// Said where the server does not do what is due.
+/// Note for a domain that the server does not renew.
 const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
-/// What is told of one domain: a row of the table, and sentences below it.
+/// One domain: a row of the table, and notes below it.
 struct Row {
     cells: [String; 4],
     notes: Vec<String>,
 }
 
-/// `status [name...]`
+/// Prints the table: `status [name...]`.
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let positions = chosen(&registry, &given.args())?;
@@ -39,7 +39,9 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let entry = &registry.entries[position];
-    let (md, job, view) = (&entry.md, registry.job(position), View::new(registry, entry, true));
+    let md = &entry.md;
+    let job = registry.job(position);
+    let view = View::new(registry, entry, true);
     let until = view.served.common_validity().map(|(_, until)| until);
     let state = match (view.state(), until) {
         (State::Complete, Some(until)) if until <= now => "expired",
@@ -58,17 +60,18 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
 }
 
-/// What becomes of a new certificate that is not in use.
+/// Describes when a new certificate gets into use.
 fn next_use(view: &View<'_>, now: Timestamp) -> String {
     match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
         (false, _) if view.entry.restarts() => "new certificate waits for the server to restart itself".to_owned(),
         (false, _) => "new certificate waits for a restart".to_owned(),
         (true, Some(at)) => format!("new certificate goes live {}", show(at)),
-        (true, None) => "new certificate goes live, or the server's log tells why not (MD0035)".to_owned(),
+        (true, None) => "new certificate goes live now; if not, the error log has the reason (MD0035)".to_owned(),
     }
 }
 
-/// What is live, staged, and there after a restart, where that is not for somebody else to cause.
+/// Describes the certificates that are live, and those that the server will use after a restart, unless the domain has
+/// `MDActivation restart`.
 fn activation(view: &View<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(set) = &view.live {
@@ -85,6 +88,7 @@ fn activation(view: &View<'_>) -> Vec<String> {
     notes
 }
 
+/// Describes when the domain is renewed.
 fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
     let retry = job.and_then(|job| job.next_run).filter(|next| *next > now);
     match (at, retry) {
@@ -95,21 +99,22 @@ fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
     }
 }
 
+/// Describes the failure of a renewal.
 fn failure(job: &Job) -> String {
     let failed = match job.errors {
-        // A command denies it.
-        0 => "does not begin".to_owned(),
+        // A command denied the renewal.
+        0 => "not started".to_owned(),
         1 => "failed once".to_owned(),
         errors => format!("failed {errors} times"),
     };
     let when = job.last_run.map(|at| format!(", last {}", show(at))).unwrap_or_default();
     let last = job.last.as_ref();
-    let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("the reason is not known");
+    let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("reason not known");
     let problem = last.and_then(|last| last.problem.as_deref()).filter(|problem| !why.contains(problem));
     format!("{failed}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
 }
 
-/// The table, as wide as its widest cells.
+/// Formats the table; columns are as wide as their widest cells.
 fn lines(rows: &[Row]) -> Vec<String> {
     let wide = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
@@ -135,11 +140,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::crypto::Certificate;
     use crate::model::ActivationMode;
     use crate::registry::world::{World, p256};
     use crate::store::{Aspect, Group, Reachability, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn table(world: &World) -> Vec<String> {
         let registry =

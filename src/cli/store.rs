@@ -1,4 +1,4 @@
-//! `store ...`: domains in the store as they are, without checks.
+//! The commands `store ...`: domains in the store, without checks.
 
 use super::args::Given;
 use super::domains::{create, new, set_ca};
@@ -9,20 +9,21 @@ use crate::log::note;
 use crate::model::{DomainName, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
-/// `store add domain...`
+/// Adds a domain: `store add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let md = new(syntax::names(&given.args())?, session.acme.clone())?;
     create(session.vault(), &md)?;
     session.tell_domain(&md, None)
 }
 
-/// `store remove [-f] name...`
+/// Removes the settings of domains: `store remove [-f] name...`.
 pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let names = given.args();
     if names.is_empty() {
-        return Err(CliError::Usage("needs the name of a managed domain"));
+        return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
-    let (store, force) = (session.vault().store(), given.flag("force"));
+    let store = session.vault().store();
+    let force = given.flag("force");
     names.iter().try_for_each(|name| {
         // The C module names directories as the configuration spells the domain.
         let is_there = store.exists(Group::Domains, name, &Aspect::MdJson);
@@ -36,7 +37,7 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     })
 }
 
-/// `store list`
+/// Lists all domains: `store list`.
 pub fn list(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     let names = session.vault().store().list(Group::Domains)?;
     let all: Vec<ManagedDomain> = names.iter().filter_map(|name| load(session, name)).collect();
@@ -47,10 +48,10 @@ fn load(session: &Session, name: &str) -> Option<ManagedDomain> {
     session.vault().load_json(Group::Domains, name, &Aspect::MdJson)
 }
 
-/// `store update name [domains domain...]`
+/// Changes the names or the CA of a domain: `store update name [domains domain...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("needs the name of a managed domain"))?;
+    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let unknown = || CliError::NoDomain((*name).to_owned());
     let name = DomainName::parse(name).map_err(|_| unknown())?;
     let stored = load(session, name.as_str()).ok_or_else(unknown)?;

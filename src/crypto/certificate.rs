@@ -15,9 +15,8 @@ use x509_parser::extensions::{AuthorityInfoAccess, AuthorityKeyIdentifier, Gener
 use x509_parser::nom::Parser;
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
-use super::chain::PemBlocks;
-use super::csr::{MUST_STAPLE, TLS_FEATURE};
-use super::key_match::comparable;
+use super::der::comparable;
+use super::pem::PemBlocks;
 use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
@@ -41,6 +40,10 @@ struct Facts {
     ocsp_uri: Option<String>,
     must_staple: bool,
 }
+
+/// The TLS feature extension (RFC 7633), and its value that asks for `status_request`.
+pub(super) const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+pub(super) const MUST_STAPLE: [u8; 5] = [0x30, 0x03, 0x02, 0x01, 0x05];
 
 const ALTERNATIVE_NAMES: &str = "2.5.29.17";
 const AUTHORITY_KEY: &str = "2.5.29.35";

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 
-use openssl::asn1::Asn1Object;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -13,7 +12,7 @@ use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
-use super::{Certificate, CryptoError, sealed};
+use super::{Certificate, CryptoError, object, sealed};
 use crate::model::KeySpec;
 
 /// A private key with its public half. Copies share the key.
@@ -182,14 +181,6 @@ impl Kind {
             id => Some(Self::Fixed(id)),
         }
     }
-}
-
-pub(super) fn object(name: &str) -> Option<Nid> {
-    // The crate panics at a NUL byte.
-    if name.contains('\0') {
-        return None;
-    }
-    Asn1Object::from_str(name).ok().map(|object| object.nid()).filter(|nid| *nid != Nid::UNDEF)
 }
 
 fn curve_group(nid: Nid, spec: &KeySpec) -> Result<EcGroup, CryptoError> {

@@ -164,7 +164,7 @@ fn moment(time: &Asn1GeneralizedTimeRef) -> Result<Timestamp, OcspError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory, is_about};
+    use crate::testing::responder::{Said, Signatory, is_about};
 
     fn now() -> Timestamp {
         Timestamp::from_second(1_700_000_000).unwrap()

@@ -11,10 +11,9 @@ use openssl::symm::{Cipher, decrypt, encrypt};
 use x509_parser::asn1_rs::Tag;
 use zeroize::Zeroizing;
 
-use super::chain::pem_block;
-use super::key::object;
-use super::key_match::{RSA, inside, items, public_bits};
-use super::{CryptoError, random_bytes};
+use super::der::{RSA, inside, items, public_bits};
+use super::pem::pem_block;
+use super::{CryptoError, object, random_bytes};
 
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0d];

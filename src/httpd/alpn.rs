@@ -6,8 +6,9 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
+use super::c::connection::Connection;
 use super::log::for_connection;
-use super::request::{Connection, KeyKind};
+use super::ssl::{Handshake, KeyKind};
 use crate::log::{AH10080, Record};
 use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};
 use crate::registry::{Registry, tls_alpn_specs};
@@ -48,8 +49,10 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
     }
     let asked = name.unwrap_or_default();
     let main = connection.base_server()?.main()?.config()?.main()?;
+    let mut handshake = Handshake::of(connection);
+    let kind = handshake.as_ref().map_or(KeyKind::Any, Handshake::key_kind);
     let found = main.registry.get().and_then(|registry| {
-        let find = |name: &DomainName| find(registry, name, connection.key_kind());
+        let find = |name: &DomainName| find(registry, name, kind);
         let name = DomainName::parse(asked).ok()?;
         let address = || DomainName::parse(&address_of_reverse_name(name.as_str())?.to_string()).ok();
         find(&name).or_else(|| find(&address()?))
@@ -60,7 +63,9 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
         for_connection(connection, &Record { level, number, status: Status::OK, text: format_args!("{text}") });
     }
     // mod_ssl adds to what the host has, and the client would choose.
-    found.iter().for_each(|_| connection.clear_certificates());
+    if let (Some(handshake), true) = (&mut handshake, found.is_some()) {
+        handshake.clear_pairs();
+    }
     Ok(found)
 }
 

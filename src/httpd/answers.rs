@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
+use super::c::request::{Answer, Request};
 use super::live;
 use super::log::for_request;
-use super::request::{Answer, Request};
 use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
 use crate::registry::{Entry, Registry, to_json};

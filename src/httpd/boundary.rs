@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::ptr::NonNull;
 
+use super::panic_probe;
 use crate::log::report;
 
 thread_local! {
@@ -16,6 +17,17 @@ thread_local! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("httpd passed no {0}")]
 pub struct Null(pub &'static str);
+
+/// The start cannot go on. The reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop;
+
+impl From<Null> for Stop {
+    fn from(null: Null) -> Self {
+        report!(MD0002, "{null}");
+        Self
+    }
+}
 
 /// Turns a pointer into something that is there, or into the error that [`guard`] logs.
 pub fn present<T>(pointer: *const T, what: &'static str) -> Result<NonNull<T>, Null> {
@@ -31,7 +43,7 @@ pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R
         let outer = current.replace(hook);
         // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-            probe(hook);
+            panic_probe::run(hook);
             body()
         }));
         current.set(outer);
@@ -65,19 +77,4 @@ fn message(payload: &dyn Any) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
-}
-
-#[cfg(not(feature = "panic-probe"))]
-fn probe(_hook: &str) {}
-
-/// Panics in the hook that the environment names: `MD_PANIC_IN=handler`, or `MD_PANIC_IN=post_config_last@restart`
-/// to let the server start first.
-#[cfg(feature = "panic-probe")]
-fn probe(hook: &str) {
-    let Ok(wanted) = std::env::var("MD_PANIC_IN") else { return };
-    let due = match wanted.strip_suffix("@restart") {
-        Some(name) => name == hook && super::process::is_restart(),
-        None => wanted == hook,
-    };
-    assert!(!due, "provoked by MD_PANIC_IN");
 }

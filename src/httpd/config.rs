@@ -1,9 +1,13 @@
 //! What our module keeps for one server: its settings, and what became of them at the start.
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::boundary::Null;
+use apache_sys as sys;
+
+use super::boundary::{Null, present};
+use super::c::server::Server;
 use super::own_files::OwnFiles;
 use super::self_restart::SelfRestart;
 use crate::acme::RequestCounts;
@@ -117,6 +121,20 @@ impl ServerConfig {
     #[must_use]
     pub fn take_declared(&self) -> Vec<Declared> {
         self.local.as_deref().map(|local| std::mem::take(&mut *lock(&local.declared))).unwrap_or_default()
+    }
+}
+
+impl<'s> Server<'s> {
+    /// The settings of our module for this server, merged with the main server's once directives are read.
+    pub fn config(self) -> Result<&'s ServerConfig, Null> {
+        let config = self.config_ptr()?;
+        // SAFETY: one of the two entry points that create settings made it and its pool keeps it; the only `&mut` is a directive's, before 's begins.
+        Ok(unsafe { config.as_ref() })
+    }
+
+    pub(super) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
+        // SAFETY: live by `from_raw`.
+        present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
     }
 }
 

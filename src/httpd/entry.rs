@@ -1,18 +1,18 @@
 //! The functions that httpd calls: each checks what it was given, calls one function of `hooks` and translates the result.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{c_char, c_int, c_void};
 
 use apache_sys as sys;
 
-use super::boundary::{self, Null, guard, present};
+use super::boundary::{self, Stop, guard, present};
+use super::c::array::{align, paths, push, strings};
+use super::c::connection::Connection;
+use super::c::pool::{Pool, text};
+use super::c::request::{Answer, Request};
+use super::c::server::Server;
 use super::config::ServerConfig;
-use super::hooks::{self, CertificateFiles, Stop};
-use super::pool::{Pool, text};
-use super::request::{Answer, Connection, Request};
-use super::server::{Server, elements, strings};
-use super::{alpn, live, log, process, self_restart, stapling, threads};
+use super::hooks::{self, CertificateFiles};
+use super::{alpn, live, log, phase, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
 
 // A signature that differs from the header's does not compile.
@@ -129,7 +129,7 @@ unsafe fn configure(
     server: *mut sys::server_rec,
     run: fn(Pool<'_>, Pool<'_>, Server<'_>) -> Result<(), Stop>,
 ) -> c_int {
-    let fallback = if process::is_restart() { sys::OK } else { sys::HTTP_INTERNAL_SERVER_ERROR };
+    let fallback = if phase::is_restart() { sys::OK } else { sys::HTTP_INTERNAL_SERVER_ERROR };
     guard(hook, fallback, || {
         // SAFETY: live while the hook runs, by the caller's promise.
         let pconf = unsafe { Pool::from_raw(pconf) }?;
@@ -151,7 +151,6 @@ unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut
         let pchild = unsafe { Pool::from_raw(pchild) }?;
         // SAFETY: the main server, which outlives the child.
         let server = unsafe { Server::from_raw(server) }?;
-        process::enter_child();
         threads::enter_child(pchild);
         hooks::child_init(server);
         Ok(())
@@ -182,7 +181,7 @@ unsafe extern "C" fn md_rs_monitor(pool: *mut sys::apr_pool_t, server: *mut sys:
 /// Does not return where the process is a test for another one.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_test_config(pconf: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
-    if !process::is_trial() {
+    if !phase::is_trial() {
         return;
     }
     process::leave(guard("test_config", WOULD_NOT_START, || {
@@ -372,52 +371,4 @@ unsafe extern "C" fn md_rs_answer_challenge(
         unsafe { key.write(pool.string(&answer.key).as_ptr()) };
         Ok(sys::OK)
     })
-}
-
-/// What the configuration has in an array, for messages.
-///
-/// # Safety
-/// `array` is a live APR array of C strings.
-unsafe fn paths(array: *const sys::apr_array_header_t) -> Vec<String> {
-    // SAFETY: the caller's promise.
-    let items = unsafe { elements(array) };
-    // SAFETY: as above.
-    items.iter().map(|item| unsafe { CStr::from_ptr(*item) }.to_string_lossy().into_owned()).collect()
-}
-
-/// Lets what is added to both arrays be a pair. mod_ssl goes by the position: where it finds no key it takes the file of the
-/// certificate for both, and keys without a certificate are not used.
-///
-/// # Safety
-/// The arrays are live ones of C strings, and different.
-unsafe fn align(certs: *mut sys::apr_array_header_t, keys: *mut sys::apr_array_header_t) -> Result<(), Null> {
-    // SAFETY: the caller's promise; nothing is added to this one here.
-    let files = unsafe { elements(certs) };
-    // SAFETY: the caller's promise.
-    let known = unsafe { elements(keys) }.len().min(files.len());
-    // SAFETY: as above; so many are there, and nobody refers to them here.
-    unsafe { (*keys).nelts = known as c_int };
-    // SAFETY: as above; the strings live as long as one array, which is as long as the other.
-    files[known..].iter().try_for_each(|file| unsafe { push_raw(keys, *file) })
-}
-
-/// # Safety
-/// `array` is a live APR array of `const char *`.
-unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), Null> {
-    // SAFETY: the caller's promise.
-    let pool = unsafe { (*array).pool };
-    // SAFETY: the array's own pool: the string lives as long as the array.
-    let pool = unsafe { Pool::from_raw(pool) }?;
-    // SAFETY: the caller's promise.
-    unsafe { push_raw(array, pool.string(path.as_os_str().as_bytes()).as_ptr()) }
-}
-
-/// # Safety
-/// `array` is a live APR array of `const char *`, and `path` lives as long.
-unsafe fn push_raw(array: *mut sys::apr_array_header_t, path: *const c_char) -> Result<(), Null> {
-    // SAFETY: the caller's promise.
-    let slot = present(unsafe { sys::apr_array_push(array) }.cast::<*const c_char>(), "element of an array")?;
-    // SAFETY: APR returns room for one element, that is one pointer.
-    unsafe { slot.write(path) };
-    Ok(())
 }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::boundary::Null;
+use super::boundary::Stop;
+use super::c::pool::Pool;
+use super::c::request::{Answer, Request};
+use super::c::server::{Server, listeners};
+use super::c::tree::TlsHosts;
 use super::config::{HostState, Main, ServerConfig, Starting};
 use super::own_files::OwnFiles;
-use super::pool::Pool;
-use super::request::{Answer, Request};
-use super::server::{Server, listeners};
-use super::tree::TlsHosts;
-use super::{answers, commands, driver, https, live, own_files, process, self_restart, shared, stapling};
+use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
@@ -19,27 +19,16 @@ use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_
 use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
 
-/// The start cannot go on. The reason is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop;
-
-impl From<Null> for Stop {
-    fn from(null: Null) -> Self {
-        report!(MD0002, "{null}");
-        Self
-    }
-}
-
 /// The configuration is complete; `httpd -t` ends after this. A restart cannot be refused any more.
 pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    if process::is_restart() {
+    if phase::is_restart() {
         return Ok(());
     }
     let globals = &main.config()?.main()?.globals;
     let declared: Vec<Declared> = declared(main, ServerConfig::declared);
     let found = configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
     // A start says it later, when its log is open.
-    if process::is_config_test() {
+    if phase::is_config_test() {
         let (tls, mut hosts) = (TlsHosts::look(main), hosts(main)?);
         main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(server));
         check(&found.domains, &hosts, globals).map_err(|_| Stop)?;
@@ -49,16 +38,16 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
 
 /// Before the TLS modules look for certificates. Also runs in the pass that only tries the configuration.
 pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    if process::is_dry_run() {
+    if phase::is_dry_run() {
         report!(AH10070, "initial configuration pass");
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
-    commands::install();
+    spawned::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty() && !is_stapling(main))?;
-    if !(process::is_dry_run() || read_only) {
+    if !(phase::is_dry_run() || read_only) {
         occupy(main.process_pool()?, &store, config.globals.store_locks.is_some());
     }
     begin(main, declared, Some(store), read_only)
@@ -77,7 +66,7 @@ fn begin(
         main: main_settings(main)?,
         globals: config.globals.clone(),
         hosts: hosts(main)?,
-        is_restart: process::is_restart(),
+        is_restart: phase::is_restart(),
         read_only,
     };
     let bytes: Arc<dyn Store> = match &store {
@@ -93,7 +82,7 @@ fn begin(
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     let config = main.config()?.main()?;
     let Some(Starting { setup, store, own_files }) = config.starting().take() else { return Ok(()) };
-    if process::is_dry_run() {
+    if phase::is_dry_run() {
         return Ok(());
     }
     own_files::tell(&own_files);
@@ -216,7 +205,7 @@ fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, St
         host.set_own_files();
         own_files.push(OwnFiles::new(host.position(), name, own, md));
     }
-    if md.is_static() && !(usable.is_empty() && process::is_restart()) {
+    if md.is_static() && !(usable.is_empty() && phase::is_restart()) {
         report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
         return Ok(static_files(md, &usable));
     }
@@ -247,7 +236,7 @@ fn placeholder(
     if setup.ensure_placeholder(md).is_ok() {
         return files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback);
     }
-    match setup.lender().filter(|_| process::is_restart()) {
+    match setup.lender().filter(|_| phase::is_restart()) {
         Some((other, specs, true)) => files(store, other, &specs, Aspect::Fallback, Aspect::Fallback),
         Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
         None => Err(Stop),
@@ -258,7 +247,7 @@ fn placeholder(
 /// server leaves that one out.
 fn static_files(md: &ManagedDomain, usable: &[usize]) -> Vec<CertificateFiles> {
     let pairs = md.cert_files.iter().zip(&md.pkey_files).enumerate();
-    let served = pairs.filter(|(position, _)| !process::is_restart() || usable.contains(position));
+    let served = pairs.filter(|(position, _)| !phase::is_restart() || usable.contains(position));
     served.map(|(_, (chain, key))| CertificateFiles { chain: chain.into(), key: key.into() }).collect()
 }
 
@@ -312,7 +301,7 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
             contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
             allows_acme_tls: server.allows_protocol(c"acme-tls/1"),
-            is_at_https_port: server.addresses().all(|address| Some(address.port) == https_port),
+            is_at_https_port: server.ports().all(|port| Some(port) == https_port),
             origin,
             ..Host::called(name.as_deref(), server.aliases(), server.wildcard_aliases())
         })
@@ -362,7 +351,7 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
     match prepared {
         Ok(store) => Ok((Arc::new(store), false)),
         Err(()) => {
-            if !process::is_restart() {
+            if !phase::is_restart() {
                 return Err(Stop);
             }
             Ok((Arc::new(FileStore::read_only(&dir)), true))

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::answers::registry;
 use super::boundary::Null;
-use super::request::{Answer, Request};
+use super::c::request::{Answer, Request};
 use crate::model::{RequireHttps, url_host};
 
 /// Challenges and the like have to be answered without TLS too.

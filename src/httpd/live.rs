@@ -6,14 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use apache_sys as sys;
-
 use super::boundary::Null;
+use super::c::connection::Connection;
+use super::c::server::Server;
 use super::config::HostState;
-use super::request::Connection;
-use super::server::Server;
-use super::{shared, threads};
-use crate::crypto::TlsPair;
+use super::{shared, ssl, threads};
 use crate::log::report;
 use crate::registry::{Bundles, Registry, Served};
 
@@ -103,17 +100,10 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
             "no shared memory: with MDActivation live, new certificates reach all children at the next restart only"
         );
     }
-    registry.bundles.share_keys(share_key);
+    registry.bundles.share_keys(ssl::share_key);
     registry.bundles.open(counters);
     OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
-}
-
-/// Has the certificate of a pair share its private key, without which OpenSSL compares the two in each handshake.
-fn share_key(pair: &mut TlsPair) -> bool {
-    let pointers = pair.pointers();
-    // SAFETY: live objects; nobody else has the certificate yet, and OpenSSL takes a reference of its own to the key.
-    !pointers.key.is_null() && unsafe { sys::md_shim_pair_share_key(pointers.leaf, pointers.key) != 0 }
 }
 
 /// Has the new child learn of sets that another process has written, of this server or not.
@@ -126,7 +116,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
         registry.bundles.refresh();
         registry.bundles.look_around();
         if is_alone && turns.next() == Some(0) {
-            registry.bundles.follow(&registry.entries);
+            registry.follow_copied();
         }
     });
     if let Err(err) = repeated {
@@ -139,7 +129,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.bundles.refresh_some(MOST);
-        registry.bundles.follow(&registry.entries);
+        registry.follow_copied();
     }
     Ok(())
 }

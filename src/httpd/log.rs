@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use apache_sys as sys;
 
-use super::pool::Pool;
-use super::request::{Connection, Request};
+use super::c::connection::Connection;
+use super::c::pool::Pool;
+use super::c::request::Request;
 use crate::log::{self, Level, Record, Sink};
 
 // The numbers of both scales are the same: a level is passed on as it is.

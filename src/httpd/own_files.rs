@@ -7,8 +7,8 @@ use apache_sys as sys;
 use jiff::Timestamp;
 
 use super::boundary::Null;
+use super::c::server::Server;
 use super::config::Starting;
-use super::server::Server;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{Certificate, TlsPointers};
 use crate::log::report;

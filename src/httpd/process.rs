@@ -1,92 +1,18 @@
 //! Facts about the running server process.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ptr::NonNull;
 
 use apache_sys as sys;
 use jiff::Timestamp;
 
-use super::pool::{Pool, text};
-use crate::registry::self_restart;
-
-/// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
+use super::c::pool::{Pool, text};
 
 /// Where the process's pool has the number of the kept handle.
 const KEPT_HANDLE: &CStr = c"mod_md_rs_handle";
-
-/// Whether httpd reads its configuration a first time only to see whether it can start.
-pub fn is_dry_run() -> bool {
-    query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
-}
-
-/// Whether httpd reads its configuration only to check it (`httpd -t`).
-pub fn is_config_test() -> bool {
-    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
-}
-
-/// Whether this is the test that a running server makes before it restarts itself.
-pub fn is_trial() -> bool {
-    is_config_test() && is_defined(self_restart::TRIAL_DEFINE)
-}
-
-/// Whether there is one process for everything (`httpd -X`).
-pub fn is_alone() -> bool {
-    ["DEBUG", "ONE_PROCESS"].into_iter().any(is_defined)
-}
-
-/// Whether httpd was started with `-D` and this name, or does as if.
-fn is_defined(name: &str) -> bool {
-    // SAFETY: httpd compares the string, which lives until then, with others.
-    CString::new(name).is_ok_and(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 })
-}
-
-/// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
-pub fn is_config_dump() -> bool {
-    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_DUMP
-}
-
-/// Whether the server has run with an earlier configuration: an error would end it now.
-pub fn is_restart() -> bool {
-    generation() > 1
-}
-
-/// Whether children serve requests with threads.
-pub fn is_threaded() -> bool {
-    let mut answer = 0;
-    // SAFETY: writes the answer, if there is one.
-    let known = unsafe { sys::ap_mpm_query(sys::AP_MPMQ_IS_THREADED, &raw mut answer) };
-    known == sys::APR_SUCCESS && answer != 0
-}
-
-/// Whether this is called by the handler of a signal that ends the process at once: it is blocked meanwhile.
-pub(super) fn handles_end() -> bool {
-    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: empties the set.
-    unsafe { libc::sigemptyset(blocked.as_mut_ptr()) };
-    // SAFETY: without a new set it only writes the one in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
-    // SAFETY: the set was written above.
-    [libc::SIGTERM, libc::SIGHUP].into_iter().any(|signal| unsafe { libc::sigismember(blocked.as_ptr(), signal) } == 1)
-}
-
-/// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.
-pub fn generation() -> i32 {
-    query(sys::AP_SQ_CONFIG_GEN)
-}
-
-/// Whether this process serves requests.
-pub fn is_child() -> bool {
-    IN_CHILD.load(Ordering::Acquire)
-}
-
-pub(super) fn enter_child() {
-    IN_CHILD.store(true, Ordering::Release);
-}
 
 /// User and group id of the children: what `User` and `Group` say, known from check_config on.
 pub fn worker_ids() -> (u32, u32) {
@@ -191,9 +117,4 @@ pub(super) fn keep_libcurl() {
     let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
     // SAFETY: a C string; the library is in the process already, as the module is linked with it, so nothing is run.
     unsafe { libc::dlopen(c"libcurl.so.4".as_ptr(), flags) };
-}
-
-fn query(what: i32) -> i32 {
-    // SAFETY: no conditions.
-    unsafe { sys::ap_state_query(what) }
 }

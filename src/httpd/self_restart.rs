@@ -24,9 +24,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, setsid, waitpid};
 
 use super::boundary::{Null, guard, present};
-use super::pool::{Pool, text};
-use super::server::Server;
-use super::{commands, process, shared};
+use super::c::pool::{Pool, text};
+use super::c::server::Server;
+use super::{phase, process, shared, spawned};
 use crate::log::{note, report};
 use crate::model::{format_human, time};
 use crate::registry::self_restart::{Known, Rule, Step, Trial, judge, trial_arguments};
@@ -85,7 +85,7 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
     if !registry.entries.iter().any(Entry::restarts) {
         return Ok(());
     }
-    if process::is_alone() {
+    if phase::is_alone() {
         report!(
             MD0039,
             "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates"
@@ -288,7 +288,7 @@ impl Process {
         command.args(trial_arguments(&own));
         own.first().into_iter().for_each(|program| _ = command.arg0(program));
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        commands::prepare(&mut command);
+        spawned::prepare(&mut command);
         // SAFETY: `leave_session` is one system call, which is allowed between fork and exec.
         unsafe { command.pre_exec(leave_session) };
         let child = command.spawn()?;

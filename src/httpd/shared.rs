@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::pool::Pool;
+use super::c::pool::Pool;
 use crate::acme::RequestCounts;
 use crate::log::note;
 

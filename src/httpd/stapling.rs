@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boundary::Null;
-use super::driver::Route;
-use super::hooks::Stop;
-use super::pool::Pool;
-use super::server::Server;
+use super::boundary::{Null, Stop};
+use super::c::pool::Pool;
+use super::c::server::Server;
+use super::clients::Route;
 use super::watchdog::{self, Failures, Occasion};
 use super::{shared, threads};
 use crate::cancel::Cancel;
@@ -78,7 +77,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     let ahead = route.clone();
     stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
     let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
-    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
+    let work = Arc::new(registry.stapling_work(Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)

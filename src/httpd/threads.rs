@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::boundary::guard;
-use super::pool::Pool;
-use super::process;
+use super::c::pool::Pool;
+use super::phase;
 use crate::cancel::Cancel;
 use crate::log::{note, report};
 
@@ -192,9 +192,9 @@ impl Drop for Attended {
 
 /// Tells all threads to end, without waiting: the child may have connections that live on for long.
 pub(super) fn cancel(graceful: bool) {
-    let is_threaded = process::is_threaded();
+    let is_threaded = phase::is_threaded();
     // Prefork always says that it is not, but only where a signal ends the child it comes from that signal's handler.
-    let graceful = graceful || !is_threaded && !process::handles_end();
+    let graceful = graceful || !is_threaded && !phase::handles_end();
     if let Some(child) = lock(&CHILD).as_ref() {
         child.cancel(graceful);
     }

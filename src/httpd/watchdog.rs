@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use apache_sys as sys;
 
-use super::boundary::{guard, present};
-use super::hooks::Stop;
-use super::pool::Pool;
-use super::{process, threads};
+use super::boundary::{Stop, guard, present};
+use super::c::pool::Pool;
+use super::{phase, threads};
 use crate::log::{self, Message, Record};
 use crate::model::Status;
 
@@ -59,7 +58,7 @@ struct Job {
     callback: Mutex<Callback>,
 }
 
-/// As [`register`], for work without which a server does not start; one that runs goes on without.
+/// As `register`, for work without which a server does not start; one that runs goes on without.
 pub fn require(
     name: &'static CStr,
     delay: Duration,
@@ -74,7 +73,7 @@ pub fn require(
         WatchdogError::Callback(status) => (failures.callback, Status(status), ""),
     };
     log::write(&Record { level, number: Some(number), status, text: format_args!("{err}{advice}") });
-    if process::is_restart() { Ok(()) } else { Err(Stop) }
+    if phase::is_restart() { Ok(()) } else { Err(Stop) }
 }
 
 /// Registers work for the configuration of `pconf`; only before mod_watchdog's post_config. First call after `delay`.

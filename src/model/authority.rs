@@ -6,6 +6,30 @@ use url::Url;
 
 use super::time::gmt;
 
+/// The protocol of CAs (`MDCertificateProtocol`, RFC 8555).
+pub const ACME: &str = "ACME";
+
+/// The protocol of the daemon tailscaled on the same machine (`MDCertificateProtocol`).
+pub const TAILSCALE: &str = "tailscale";
+
+/// Where tailscaled listens on Linux, if `MDCertificateAuthority` does not say.
+pub const TAILSCALED: &str = "file://localhost/var/run/tailscale/tailscaled.sock";
+
+/// The CA that is used when none is configured.
+pub const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// CAs that can be called by name.
+pub(super) const CA_NAMES: [(&str, &str); 4] = [
+    ("LetsEncrypt", DEFAULT_CA),
+    ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("Buypass", "https://api.buypass.com/acme/directory"),
+    ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
+];
+
+/// CAs of these that have closed, with the year.
+pub const CLOSED_CAS: [(&str, u16); 2] =
+    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
+
 /// A CA that wants to be left alone for longer is passed over while another one may be asked. So long one waits for a
 /// CA anyway, after some failures.
 const TOO_LONG: SignedDuration = SignedDuration::from_hours(24);
@@ -109,6 +133,14 @@ pub fn is_same_ca(a: &str, b: &str) -> bool {
     let normal = |text: &str| Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
     // What is the same to the letter needs no parser: status pages ask this of every domain.
     a == b || normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
+}
+
+/// The name by which people know the CA of a directory URL: that of `MDCertificateAuthority`, else its host.
+#[must_use]
+pub fn ca_name(url: &str) -> String {
+    let known = CA_NAMES.iter().find(|(_, known)| *known == url);
+    let host = || Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    known.map(|(name, _)| (*name).to_owned()).or_else(host).unwrap_or_else(|| url.to_owned())
 }
 
 #[cfg(test)]

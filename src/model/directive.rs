@@ -92,21 +92,6 @@ pub enum Target<'a> {
     Domain(&'a mut Declared),
 }
 
-/// The CA that is used when none is configured.
-pub const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// CAs that can be called by name.
-pub(super) const CA_NAMES: [(&str, &str); 4] = [
-    ("LetsEncrypt", DEFAULT_CA),
-    ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
-    ("Buypass", "https://api.buypass.com/acme/directory"),
-    ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
-];
-
-/// CAs of these that have closed, with the year.
-pub const CLOSED_CAS: [(&str, u16); 2] =
-    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
-
 /// Workers that `MDRenewWorkers` allows at most.
 const MAX_WORKERS: u8 = 64;
 

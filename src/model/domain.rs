@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, Window, window};
+use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, window};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -298,10 +298,16 @@ impl ManagedDomain {
         !self.cert_files.is_empty()
     }
 
+    /// Whether sets of the domain go live (`MDActivation live`). Certificate files of the administrator never do.
+    #[must_use]
+    pub fn goes_live(&self) -> bool {
+        self.activation == ActivationMode::Live && !self.is_static()
+    }
+
     /// Whether its certificates are those of tailscaled.
     #[must_use]
     pub fn is_of_tailscale(&self) -> bool {
-        self.ca.proto.as_deref() == Some(super::settings::TAILSCALE)
+        self.ca.proto.as_deref() == Some(TAILSCALE)
     }
 
     /// The key types it has certificates for. Tailscaled makes its keys itself, and of one type.

@@ -8,18 +8,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    ActivationMode, CaSettings, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode,
-    RequireHttps, Window,
+    ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
+    PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
-
-/// The protocol of CAs (`MDCertificateProtocol`, RFC 8555).
-pub const ACME: &str = "ACME";
-
-/// The protocol of the daemon tailscaled on the same machine (`MDCertificateProtocol`).
-pub const TAILSCALE: &str = "tailscale";
-
-/// Where tailscaled listens on Linux, if `MDCertificateAuthority` does not say.
-pub const TAILSCALED: &str = "file://localhost/var/run/tailscale/tailscaled.sock";
 
 /// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -289,8 +280,7 @@ impl Declared {
 
     /// The authorities, as configured or usual for the protocol: those that all others have may be of another one.
     fn ca_urls(&self, main: &Settings, proto: &str) -> Vec<String> {
-        let (usual, is_tailscale) =
-            if proto == TAILSCALE { (TAILSCALED, true) } else { (super::directive::DEFAULT_CA, false) };
+        let (usual, is_tailscale) = if proto == TAILSCALE { (TAILSCALED, true) } else { (DEFAULT_CA, false) };
         let fits = |urls: &&Vec<String>| urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
         let said = self.settings.ca_urls.as_ref().or_else(|| main.ca_urls.as_ref().filter(fits));
         said.filter(|urls| !urls.is_empty()).cloned().unwrap_or_else(|| vec![usual.to_owned()])
@@ -332,7 +322,7 @@ mod tests {
             assert_eq!(md.ca.urls, [expected], "{own:?} {main:?}");
             assert_eq!((md.key_specs().0[0].json_name(), md.ari_renewals), ("secp256r1", false));
             declared.settings.protocol = None;
-            let usual = main.filter(|url| *url == https).unwrap_or(super::super::directive::DEFAULT_CA);
+            let usual = main.filter(|url| *url == https).unwrap_or(DEFAULT_CA);
             assert_eq!(declared.complete(&settings(main)).unwrap().ca.urls, [own.unwrap_or(usual)], "{own:?} {main:?}");
         }
     }
@@ -354,7 +344,7 @@ mod tests {
         assert_eq!((md.members, md.renew_mode), (MemberMode::Manual, RenewMode::Always));
         assert_eq!(md.renew_window, Some(Window::Percent(50)));
         assert_eq!(*md.contacts, ["mailto:a@x.org"]);
-        assert_eq!(md.ca.urls, [super::super::directive::DEFAULT_CA]);
+        assert_eq!(md.ca.urls, [DEFAULT_CA]);
     }
 
     fn complete(own: Settings, main: &Settings) -> ManagedDomain {
@@ -365,11 +355,8 @@ mod tests {
     #[test]
     fn defaults() {
         let md = complete(Settings::default(), &Settings::default());
-        let ca = CaSettings {
-            proto: Some(ACME.to_owned()),
-            urls: vec![super::super::directive::DEFAULT_CA.to_owned()],
-            ..CaSettings::default()
-        };
+        let ca =
+            CaSettings { proto: Some(ACME.to_owned()), urls: vec![DEFAULT_CA.to_owned()], ..CaSettings::default() };
         let expected = ManagedDomain {
             members: MemberMode::Auto,
             ca: Arc::new(ca),

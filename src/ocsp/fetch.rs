@@ -205,8 +205,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory};
     use crate::http::Method;
+    use crate::testing::responder::{Said, Signatory};
 
     const URL: &str = "http://ocsp.test/x";
 

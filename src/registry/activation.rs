@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::active::Active;
 use super::adoption::Accounts;
 use super::bundles::Pair;
-use super::challenges;
 use super::events::{About, Event, Events, NotTold};
 use super::live::LiveSet;
-use super::schedule::Validity;
-use super::settle::{self, Live};
+use super::newest::{Live, newest};
+use super::order;
+use super::schedule;
 use super::staged::{self, Unreadable, Unusable};
 use super::vault::{Vault, port_error};
 use crate::acme::{AccountScope, PortError};
@@ -19,9 +19,6 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
 use crate::store::{Aspect, Group};
-
-/// Certificates that are good this soon are good enough: clocks differ.
-const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// What becomes of a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +148,7 @@ fn prepare(
 ) -> Result<NewSet, Failed> {
     let name = md.name.as_str();
     let mut new = verified_pairs(vault, md, &staged, now)?;
-    tear_down(vault, name)?;
+    order::tear_down(vault, name)?;
     new.active = write(vault, &mut staged, std::mem::take(&mut new.pairs), accounts)?;
     if let Some(mut job) = vault.load_json::<Job>(Group::Staging, name, &Aspect::JobJson) {
         name.clone_into(&mut job.name);
@@ -215,8 +212,8 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
             }
             Err(Unusable::Damaged(reason)) => return Err(Failed::Unusable(reason)),
             Err(Unusable::Incomplete(reason)) => {
-                let kept = is_at_its_end(vault, staged)
-                    .then(|| settle::newest(vault, staged, &spec, live.as_ref(), now, is_good));
+                let kept =
+                    is_at_its_end(vault, staged).then(|| newest(vault, staged, &spec, live.as_ref(), now, is_good));
                 let Some(pair) = kept.flatten() else { return Err(Failed::NotYet(reason)) };
                 missing = Some(reason);
                 pair
@@ -230,7 +227,7 @@ fn verified_pairs(vault: &Vault, md: &ManagedDomain, staged: &ManagedDomain, now
     let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
     let stored = std::iter::once_with(|| LiveSet::stored(vault, md)).filter(|set| set.state == Some(State::Complete));
     let stored = stored.filter_map(|set| set.common_validity());
-    if is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
+    if schedule::is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
     Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none(), active: Active::default() })
@@ -241,15 +238,9 @@ fn is_at_its_end(vault: &Vault, staged: &ManagedDomain) -> bool {
     vault.load_json(Group::Staging, staged.name.as_str(), &Aspect::JobJson).is_some_and(|job: Job| job.finished)
 }
 
-/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
-/// later than that.
-pub(super) fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
-    from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
-}
-
 /// Takes away what a renewal has set up and drops what it staged.
 fn drop_staged(vault: &Arc<Vault>, name: &str, staged: &ManagedDomain) {
-    if let Err(err) = tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
+    if let Err(err) = order::tear_down(vault, name).and_then(|()| remove_staged(vault, name, staged)) {
         note!(Error, err.status; "{name}: the staged set cannot be removed: {err}");
     }
 }
@@ -266,7 +257,7 @@ fn forget_advice(vault: &Vault, name: &str) -> Result<(), PortError> {
 }
 
 /// An account that waits here, or the key for one, stays: nobody else may have it. So does what the CA suggests, and what
-/// is left of an order after [`tear_down`].
+/// is left of an order after [`order::tear_down`].
 fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<(), PortError> {
     let store = vault.store();
     let stays = [Aspect::AccountJson, Aspect::AccountKey, Aspect::AriJson, Aspect::OrderJson];
@@ -283,23 +274,17 @@ fn remove_staged(vault: &Vault, name: &str, staged: &ManagedDomain) -> Result<()
     store.purge(Group::Challenges, name).map_err(port_error)
 }
 
-/// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
-/// journal, until the domain is looked at by who may run them.
-pub(super) fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
-    let order = staged::load_order(vault, name);
-    challenges::remove_files(vault, &order.challenge_setups)?;
-    staged::save_order(vault, name, &challenges::left_over(order))
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;
     use crate::crypto::Certificate;
     use crate::model::KeySpecs;
     use crate::registry::world::{World, logged, p256, watch_log};
     use crate::store::Store;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn p384() -> KeySpec {
         KeySpec::Ec { curve: "P-384".to_owned() }

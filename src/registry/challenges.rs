@@ -5,21 +5,31 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Registry;
-use super::staged::{self, StagedJournal};
+use super::events::Events;
+use super::order;
+use super::staged::StagedJournal;
 use super::vault::{Vault, port_error};
-use crate::acme::{ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use crate::acme::{ChallengeType, Journal, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
 use crate::exec::{Command, split_command_line};
 use crate::log::{note, report};
-use crate::model::{DomainName, KeySpec, ManagedDomain, Status};
+use crate::model::{DomainName, Globals, KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
-/// What all renewals of a server share when they publish.
-#[derive(Default)]
-pub struct Shared(Mutex<State>);
+/// The challenge data of a server, which all its renewals publish: where it goes, and who may run the dns-01 command.
+pub struct Challenges {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    /// `MDChallengeDns01` of the whole server.
+    command: Option<String>,
+    /// `MDChallengeDns01Version`.
+    version: u8,
+    /// `MDCommandTimeout`, of dns-01 commands.
+    timeout: Duration,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -33,10 +43,8 @@ struct State {
 
 /// Publishes what answers the challenges of one domain. What it has reserved is free again when it is dropped.
 pub struct StoredChallenges {
-    vault: Arc<Vault>,
-    clock: Arc<dyn Clock>,
     md: Arc<ManagedDomain>,
-    shared: Arc<Shared>,
+    shared: Arc<Challenges>,
     dns01: Dns01,
     /// Names are reserved all at once, or two domains could wait for each other.
     has_names: bool,
@@ -51,9 +59,17 @@ struct Dns01 {
     cancel: Cancel,
 }
 
-impl Shared {
+impl Challenges {
+    /// Publishes in this store, with the commands of the configuration.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
+        let command = globals.dns01_command.clone();
+        let timeout = globals.cmd_timeout.dns01;
+        Self { vault, clock, command, version: globals.dns01_version, timeout, state: Mutex::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, spec: &KeySpec) -> Result<PrivateKey, CryptoError> {
@@ -64,29 +80,54 @@ impl Shared {
         self.state().keys.push((spec.clone(), key.clone()));
         Ok(key)
     }
+
+    /// Takes away what commands have set up for a domain that is not renewed now; `false` if not all can be now. Commands are
+    /// told of it by `events`.
+    ///
+    /// # Errors
+    /// If the store fails, or this server stops before it is done.
+    pub fn clean_up(
+        self: &Arc<Self>,
+        md: &Arc<ManagedDomain>,
+        events: Events,
+        cancel: &Cancel,
+    ) -> Result<bool, PortError> {
+        let (name, vault) = (md.name.as_str(), &self.vault);
+        let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
+        let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
+        let mut journal = StagedJournal::new(Arc::clone(vault), Arc::clone(&self.clock), Arc::clone(md), events);
+        let mut order = order::load(vault, name);
+        while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
+            let set_up = SetUp::parse(&order.challenge_setups[at]);
+            if let Some(set_up) = set_up {
+                if !publisher.withdraw(&set_up)? {
+                    return Ok(false);
+                }
+                journal.challenge_taken_away(&set_up)?;
+            }
+            order.challenge_setups.remove(at);
+            order::save(vault, name, &order)?;
+        }
+        if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
+            journal.save_job().map(|()| true)
+        } else {
+            Ok(true)
+        }
+    }
 }
 
 impl StoredChallenges {
     /// For the renewal of `md`. Commands end when `cancel` says so.
     #[must_use]
-    pub fn new(registry: &Registry, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
-        let globals = &registry.globals;
-        let line = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
+    pub fn new(shared: Arc<Challenges>, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
+        let line = md.cmd_dns_01.as_deref().or(shared.command.as_ref());
         let dns01 = Dns01 {
             words: line.map(|line| split_command_line(line)),
-            version: globals.dns01_version,
-            timeout: globals.cmd_timeout.dns01,
+            version: shared.version,
+            timeout: shared.timeout,
             cancel: cancel.clone(),
         };
-        Self {
-            vault: Arc::clone(&registry.vault),
-            clock: Arc::clone(&registry.clock),
-            md,
-            shared: Arc::clone(&registry.challenges),
-            dns01,
-            has_names: false,
-            has_command: false,
-        }
+        Self { md, shared, dns01, has_names: false, has_command: false }
     }
 
     /// The right to run a command for the records of this domain's names; `false` if somebody else has it.
@@ -114,17 +155,17 @@ impl StoredChallenges {
 
     fn save_http_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
         let data = key_authorization.as_bytes();
-        self.vault.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
+        self.shared.vault.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
     }
 
     /// Always anew: what an earlier order has left is for another token.
     fn save_tls_alpn_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
-        let store = self.vault.store();
+        let store = self.shared.vault.store();
         store.purge(Group::Challenges, name).map_err(port_error)?;
         let domain = DomainName::parse(name).map_err(|err| failure(Status::INVALID, err.to_string()))?;
         for spec in tls_alpn_specs(&self.md) {
             let made = self.shared.key(&spec).and_then(|key| {
-                Ok((key.to_pem()?, alpn_certificate(&key, &domain, key_authorization, self.clock.now())?))
+                Ok((key.to_pem()?, alpn_certificate(&key, &domain, key_authorization, self.shared.clock.now())?))
             });
             let (key, certificate) = match made {
                 Ok(made) => made,
@@ -154,59 +195,6 @@ pub fn tls_alpn_specs(md: &ManagedDomain) -> Vec<KeySpec> {
         specs.push(KeySpec::Ec { curve: "P-256".to_owned() });
     }
     specs
-}
-
-/// Takes away challenge data that is in files.
-///
-/// # Errors
-/// If the store fails.
-pub fn remove_files(vault: &Vault, tokens: &[String]) -> Result<(), PortError> {
-    let set_ups = tokens.iter().filter_map(|token| SetUp::parse(token)).filter(|set_up| !set_up.kind.needs_command());
-    let mut names = set_ups.map(|set_up| set_up.name);
-    names.try_for_each(|name| vault.store().purge(Group::Challenges, &name).map_err(port_error))
-}
-
-/// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
-#[must_use]
-pub fn left_over(order: OrderRecord) -> OrderRecord {
-    let mut challenge_setups = order.challenge_setups;
-    challenge_setups.retain(|token| SetUp::is_of_command(token));
-    OrderRecord { challenge_setups, ..OrderRecord::default() }
-}
-
-/// Whether commands have set up something for the domain that is not taken away.
-#[must_use]
-pub fn has_left_over(vault: &Vault, name: &str) -> bool {
-    !left_over(staged::load_order(vault, name)).is_empty()
-}
-
-/// Takes away what commands have set up for a domain that is not renewed now; `false` if not all can be now.
-///
-/// # Errors
-/// If the store fails, or this server stops before it is done.
-pub fn clean_up(registry: &Registry, md: &Arc<ManagedDomain>, cancel: &Cancel) -> Result<bool, PortError> {
-    let (name, vault) = (md.name.as_str(), &registry.vault);
-    let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
-    let mut publisher = StoredChallenges::new(registry, Arc::clone(md), cancel);
-    let mut journal =
-        StagedJournal::new(Arc::clone(vault), Arc::clone(&registry.clock), Arc::clone(md), registry.events(cancel));
-    let mut order = staged::load_order(vault, name);
-    while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
-        let set_up = SetUp::parse(&order.challenge_setups[at]);
-        if let Some(set_up) = set_up {
-            if !publisher.withdraw(&set_up)? {
-                return Ok(false);
-            }
-            journal.challenge_taken_away(&set_up)?;
-        }
-        order.challenge_setups.remove(at);
-        staged::save_order(vault, name, &order)?;
-    }
-    if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
-        journal.save_job().map(|()| true)
-    } else {
-        Ok(true)
-    }
 }
 
 impl Dns01 {
@@ -282,7 +270,7 @@ impl Publisher for StoredChallenges {
 
     fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
         if set_up.kind != ChallengeType::Dns01 {
-            return self.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
+            return self.shared.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
         }
         if self.dns01.words.is_none() {
             report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
@@ -316,6 +304,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::Certificate;
+    use crate::registry::Registry;
     use crate::registry::world::{World, logged, p256, watch_log};
     use crate::store::Store;
 
@@ -330,7 +319,8 @@ mod tests {
     }
 
     fn publisher(registry: &Registry, position: usize) -> StoredChallenges {
-        StoredChallenges::new(registry, Arc::clone(&registry.entries[position].md), &Cancel::default())
+        let md = Arc::clone(&registry.entries[position].md);
+        StoredChallenges::new(Arc::clone(&registry.challenges), md, &Cancel::default())
     }
 
     fn dns01(name: &str, value: &str) -> SetUp {
@@ -467,7 +457,8 @@ mod tests {
         world.globals.dns01_command = Some("/bin/true".to_owned());
         let registry = world.start(false);
         let cancel = Cancel::default();
-        let mut publisher = StoredChallenges::new(&registry, Arc::clone(&registry.entries[0].md), &cancel);
+        let mut publisher =
+            StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.entries[0].md), &cancel);
         cancel.cancel();
         let set_up = dns01("stopped.challenges.test", "v");
         assert!(!publisher.reserve(&set_up).unwrap() && !publisher.withdraw(&set_up).unwrap());
@@ -475,10 +466,10 @@ mod tests {
 
     /// Has a domain's journal remember what a command set up.
     fn leave(world: &World, name: &str) {
-        let mut order = staged::load_order(&world.vault, name);
+        let mut order = order::load(&world.vault, name);
         order.url = Some("https://ca.test/order/0".to_owned());
         order.challenge_setups = vec![format!("dns-01:{name} value"), format!("http-01:{name}")];
-        staged::save_order(&world.vault, name, &order).unwrap();
+        order::save(&world.vault, name, &order).unwrap();
     }
 
     #[test]
@@ -492,11 +483,11 @@ mod tests {
         leave(&world, name);
         let renewals = world.renewals(true);
         assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
-        assert_eq!(staged::load_order(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
+        assert_eq!(order::load(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
         assert!(calls(directory.path()).is_empty(), "no command runs in the parent");
         world.go_on(&renewals);
         assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
-        assert!(!has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
+        assert!(!order::has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
         world.go_on(&renewals);
         assert_eq!(calls(directory.path()).len(), 1);
     }

@@ -8,7 +8,7 @@ use super::hosts::{self, Host};
 use super::index::{self, Overlap};
 use crate::exec;
 use crate::log::report;
-use crate::model::directive::CLOSED_CAS;
+use crate::model::CLOSED_CAS;
 use crate::model::{
     ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE, TAILSCALED,
     is_same_ca,

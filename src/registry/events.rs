@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::bundles::goes_live;
 use super::schedule;
 use crate::acme::{PortError, SetUp};
 use crate::cancel::Cancel;
@@ -240,7 +239,7 @@ impl Events {
         if matches!(event, Event::Renewed) {
             self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
             // Of a domain that goes live MD0036 or MD0035 has told what is so.
-            if !goes_live(about.md) {
+            if !about.md.goes_live() {
                 report!(
                     AH10059,
                     "The Managed Domain {name} has been setup and changes will be activated on next (graceful) server restart."

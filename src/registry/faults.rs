@@ -4,14 +4,15 @@
 use super::world::{World, logged, p256, watch_log};
 use super::*;
 use crate::acme::AccountScope;
-use crate::acme::fake_ca::Operation::{
-    Account, Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order,
-};
-use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::crypto::{PrivateKey, self_signed};
 use crate::http::{HttpError, Response};
-use crate::model::{JobResult, Status};
-use jiff::SignedDuration;
+use crate::model::{DomainName, JobResult, Status};
+use crate::store::{Aspect, Group};
+use crate::testing::ca::Operation::{
+    Account, Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order,
+};
+use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 const ALL: &[Operation] =

@@ -5,9 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::Served;
 use super::active::Active;
-use super::ari::Advice;
+use super::advice::Advice;
 use super::schedule::{self, Plan, Validity};
 use super::vault::Vault;
 use crate::acme::ChallengeType;
@@ -29,7 +28,7 @@ pub struct LiveSet {
     /// Why it is not complete.
     pub state_descr: Option<String>,
     /// Positions of certificates that are there but do not do: names, a flag or the key are wrong.
-    unfit: Vec<usize>,
+    pub(super) unfit: Vec<usize>,
 }
 
 /// Where a certificate and its key are.
@@ -114,28 +113,6 @@ impl LiveSet {
                 (set.state, set.state_descr) = (Some(state), Some(reason));
             }
             tell(&source, found);
-        }
-        set
-    }
-
-    /// The set with those in their places that went live since.
-    pub(super) fn with(&self, served: &Served, md: &ManagedDomain) -> Self {
-        let mut set = self.clone();
-        let specs = md.key_specs().0;
-        set.certificates.resize(specs.len(), None);
-        for (position, spec) in specs.iter().enumerate() {
-            if let Some(pair) = served.pair(spec) {
-                set.certificates[position] = Some(pair.summary().clone());
-                set.unfit.retain(|unfit| *unfit != position);
-            }
-            if served.lacks.iter().any(|(own, _)| own == spec) {
-                set.unfit.push(position);
-            }
-        }
-        if let Some((_, reason)) = served.lacks.first() {
-            (set.state, set.state_descr) = (Some(State::Incomplete), Some(reason.clone()));
-        } else if set.unfit.is_empty() {
-            (set.state, set.state_descr) = (Some(State::Complete), None);
         }
         set
     }

@@ -10,11 +10,12 @@ use super::accounts::StoredAccounts;
 use super::activation::{self, Activation};
 use super::renewal::{Begun, Ended, Renewal};
 use super::stapling::Primer;
+use super::start::change;
 use super::turn::Turn;
-use super::vault::port_error;
+use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
 use super::{
-    Accounts, Advice, Advisor, Bundles, CLAIM_PATIENCE, DomainIndex, Entry, LiveSet, Published, Registry, Slot,
-    Stapling, Vault, active, change, live, schedule, staged, suitable, turn,
+    Accounts, Advice, Advisor, Entry, LiveSet, Published, Registry, Slot, Stapling, Vault, active, live, order,
+    schedule, suitable, turn,
 };
 use crate::acme::PortError;
 use crate::cancel::Cancel;
@@ -53,17 +54,10 @@ pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
     let claim = vault.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     Accounts::read(vault)?.adopt_from(vault, name);
-    activation::tear_down(vault, name)?;
-    let left = staged::load_order(vault, name);
+    order::tear_down(vault, name)?;
+    let left = order::load(vault, name);
     vault.store().clear(Group::Staging, name).map_err(port_error)?;
-    staged::save_order(vault, name, &left)
-}
-
-/// The failure to work on a domain that somebody else works on.
-#[must_use]
-pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
-    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
-    PortError { status: crate::model::Status::AGAIN, text }
+    order::save(vault, name, &left)
 }
 
 impl Registry {
@@ -82,28 +76,9 @@ impl Registry {
         let stapling = stapling(&vault, &clock, found.iter().map(|(md, _)| md));
         let entry = |(md, live)| entry(&vault, md, live, reach, only, &stapling);
         let entries: Vec<Entry> = found.into_iter().map(entry).collect();
-        let index = DomainIndex::new(entries.iter().map(|entry| &*entry.md));
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        let (accounts, challenges, staged_views) = (Arc::default(), Arc::default(), Default::default());
-        let assigned = Default::default();
-        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
-        let bundles = Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots);
-        Ok(Self {
-            clock,
-            globals,
-            entries,
-            index,
-            stapling,
-            bundles: Arc::new(bundles),
-            restarts: Default::default(),
-            assigned,
-            staged_views,
-            accounts,
-            challenges,
-            tells: false,
-            vault,
-        })
+        Ok(Self::new(vault, clock, globals, entries, stapling))
     }
 
     /// When the domain at `position` is to be renewed, by the server or by somebody else (`MDRenewMode manual`), at the latest

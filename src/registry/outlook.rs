@@ -1,11 +1,9 @@
 //! What a domain serves now, and what it would serve after a restart of the server, as far as dates tell.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 
-use super::activation::is_early;
-use super::{Entry, LiveSet, Served, StagedView};
+use super::schedule::is_early;
+use super::{LiveSet, StagedView};
 use crate::crypto::Summary;
 use crate::model::State;
 
@@ -29,14 +27,6 @@ impl Place {
             Self::Live => "live",
             Self::Staging => "staging",
         }
-    }
-}
-
-impl Entry {
-    /// What is served if this set is live.
-    #[must_use]
-    pub fn with_live(&self, live: Option<&Served>) -> Cow<'_, LiveSet> {
-        live.map_or(Cow::Borrowed(&self.live), |live| Cow::Owned(self.live.with(live, &self.md)))
     }
 }
 

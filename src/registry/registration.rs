@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::accounts::{StoredAccounts, place_of_its_own};
-use super::vault::port_error;
-use super::{Accounts, CLAIM_PATIENCE, Vault, claimed_elsewhere};
+use super::vault::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
+use super::{Accounts, Vault};
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
 };
@@ -77,8 +77,8 @@ fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortErro
 mod tests {
     use super::super::world::World;
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Operation};
     use crate::store::{Group, Store};
+    use crate::testing::ca::{FakeCa, Operation};
 
     fn account(world: &World) -> Result<String, AcmeError> {
         let registry = world.start(true);

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::items;
 use super::vault::Vault;
 use crate::log::note;
 use crate::model::ManagedDomain;
@@ -13,7 +12,7 @@ use crate::store::{Aspect, Group, StoreError};
 /// Gives the directories of domains that are not configured any more to new domains which have their names. Whatever
 /// cannot be moved stays where it is, and the new domain starts without it.
 pub(super) fn follow(vault: &Vault, domains: &[ManagedDomain], until: Instant) {
-    let stored = items(vault, Group::Domains);
+    let stored = vault.items(Group::Domains);
     let new: Vec<_> = domains.iter().filter(|md| !stored.contains(md.name.as_str())).collect();
     if new.is_empty() || stored.is_empty() {
         return;

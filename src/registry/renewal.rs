@@ -191,7 +191,7 @@ impl Renewal {
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
-        let publisher = StoredChallenges::new(registry, Arc::clone(&md), cancel);
+        let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
         let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
         let work = if md.is_of_tailscale() {
@@ -341,7 +341,7 @@ impl Renewal {
         let is_permanent = err.is_permanent() && then.url == url;
         job.retry_after = then.retry_after;
         let delay = delay(then.failures.max(1), is_permanent);
-        let delay = super::renewals::hurried(entry, delay, is_permanent, &self.registry, now);
+        let delay = entry.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
         let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);

@@ -15,8 +15,9 @@ use super::ari::Advisor;
 use super::events::{About, Event};
 use super::pace::Pace;
 use super::renewal::{self, Begun, Ended, Renewal};
+use super::schedule::Random;
 use super::turn::Turn;
-use super::{Advice, Entry, Registry, challenges, schedule, staged};
+use super::{Advice, Entry, Registry, order, schedule, staged};
 use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
@@ -26,9 +27,6 @@ use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client for one domain's renewal.
 pub type Clients = Box<dyn Fn(&ManagedDomain, &Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
-
-/// Gives random numbers in 0..1.
-pub type Random = fn() -> f64;
 
 /// All renewals of this process.
 pub struct Renewals {
@@ -213,7 +211,7 @@ impl Renewals {
             let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
             let due = if self.is_to_be_told(*position, &turn.job) { now } else { due };
             let (ca, look) = self.next_look(entry, &turn, due, now);
-            let is_left = is_staged && challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+            let is_left = is_staged && order::has_left_over(&self.registry.vault, entry.md.name.as_str());
             let mut state = self.state();
             let ask = (due > now && entry.renewable() && entry.asks_ca())
                 .then(|| advice.due(now))
@@ -345,7 +343,7 @@ impl Renewals {
             entry.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        let is_left = challenges::has_left_over(&self.registry.vault, entry.md.name.as_str());
+        let is_left = order::has_left_over(&self.registry.vault, entry.md.name.as_str());
         if is_left && self.look_of(entry, now) > now {
             self.clean_up(position, cancel);
             return None;
@@ -387,7 +385,13 @@ impl Renewals {
         let stored = || vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
-        let next = now + hurried(entry, self.back_off(job.errors, false), false, &self.registry, now);
+        let next = now
+            + entry.delay_for_short_life(
+                self.back_off(job.errors, false),
+                false,
+                self.registry.globals.retry_delay,
+                now,
+            );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
         report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
@@ -451,7 +455,7 @@ impl Renewals {
     /// The domain is not due, but an earlier renewal has left what its commands had set up.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
         let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
-        let again = match challenges::clean_up(&self.registry, &entry.md, cancel) {
+        let again = match self.registry.challenges.clean_up(&entry.md, self.registry.events(cancel), cancel) {
             Ok(true) => None,
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
             Err(_) if cancel.is_cancelled() => None,
@@ -649,19 +653,6 @@ fn wants_fewer(err: &AcmeError) -> bool {
         }
         _ => false,
     }
-}
-
-/// How long to wait after a failure, by the life of what the domain has.
-pub(super) fn hurried(
-    entry: &Entry,
-    delay: SignedDuration,
-    permanent: bool,
-    registry: &Registry,
-    now: Timestamp,
-) -> SignedDuration {
-    let own = entry.own();
-    let validity = own.common_validity().filter(|_| own.state == Some(Worth::Complete));
-    schedule::hurried(delay, validity, permanent, registry.globals.retry_delay, now)
 }
 
 /// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they

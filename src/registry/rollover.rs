@@ -1,8 +1,8 @@
 //! A new key for an account (RFC 8555 section 7.3.5). From before the CA is asked until it is known which of the two it takes,
 //! both keys are in the store; whoever uses the account next finds out.
 
-use super::vault::{Vault, port_error};
-use super::{Accounts, CLAIM_PATIENCE};
+use super::Accounts;
+use super::vault::{CLAIM_PATIENCE, Vault, port_error};
 use crate::acme::{AccountRecord, AcmeError, PortError, Registrar};
 use crate::crypto::PrivateKey;
 use crate::log::note;
@@ -106,9 +106,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::model::KeySpec;
     use crate::registry::world::{ACCOUNT, World, logged, p256, watch_log};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
 
     fn registrar(world: &World) -> Registrar {
         Registrar::connect(Arc::clone(&world.ca) as _, Arc::clone(&world.clock) as _, FakeCa::DIRECTORY).unwrap()

@@ -4,6 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Window;
 
+/// Certificates that are good this soon are good enough: clocks differ.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
+
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -16,6 +19,9 @@ pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
 /// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
 pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);
+
+/// Gives random numbers in 0..1.
+pub type Random = fn() -> f64;
 
 /// A validity: from, until.
 pub type Validity = (Timestamp, Timestamp);
@@ -61,6 +67,13 @@ pub fn to_renew(plans: &[Option<Plan>], now: Timestamp) -> Vec<bool> {
     plans.iter().map(|plan| is_any && plan.is_none_or(|plan| plan.is_near(now))).collect()
 }
 
+/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
+/// later than that.
+#[must_use]
+pub fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
+    from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
+}
+
 /// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
 /// failures wait at once. `random` in 0..1 spreads it by half to either side, within these limits.
 #[must_use]
@@ -75,7 +88,7 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
 /// The wait after a failure where the certificate in use has this life: not more than an eighth of what is left of a short one,
 /// or half of it if the failure is permanent, so that there are more attempts before its end. `base` is the least.
 #[must_use]
-pub fn hurried(
+pub fn delay_for_short_life(
     delay: SignedDuration,
     validity: Option<Validity>,
     permanent: bool,
@@ -183,10 +196,10 @@ mod tests {
             (90 * 1440, 89 * 1440, MAX_DELAY, false, 86_400),
         ];
         for (life, age, delay, permanent, seconds) in rows {
-            let wait = hurried(delay, Some((from, from + mins(life))), permanent, base, from + mins(age));
+            let wait = delay_for_short_life(delay, Some((from, from + mins(life))), permanent, base, from + mins(age));
             assert_eq!(wait.as_secs(), seconds, "{life} {age} {delay:?} {permanent}");
         }
-        assert_eq!(hurried(MAX_DELAY, None, false, base, from), MAX_DELAY);
+        assert_eq!(delay_for_short_life(MAX_DELAY, None, false, base, from), MAX_DELAY);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Entry;
 use super::schedule::SHORT_LIFE;
-use super::{Entry, Setup, activation};
 use crate::crypto::Summary;
 use crate::log::report;
 use crate::model::{ActivationMode, DailyWindow, Globals, ManagedDomain, format_human};
@@ -166,17 +166,6 @@ impl Rule {
     }
 }
 
-impl Setup {
-    /// Whether a start would activate something for which the server restarts itself.
-    #[must_use]
-    pub fn would_activate(&self) -> bool {
-        let now = self.clock.now();
-        let is_ready =
-            |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == activation::Activation::Activated;
-        self.domains.iter().any(|md| restarts(md) && is_ready(md))
-    }
-}
-
 impl Entry {
     /// Whether the server restarts itself for new certificates of the domain.
     #[must_use]
@@ -219,7 +208,7 @@ pub(super) fn advise(entries: &[Entry]) {
 }
 
 /// Files of the administrator are his to look after.
-fn restarts(md: &ManagedDomain) -> bool {
+pub(super) fn restarts(md: &ManagedDomain) -> bool {
     md.activation == ActivationMode::Graceful && !md.is_static()
 }
 

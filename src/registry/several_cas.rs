@@ -8,11 +8,11 @@ use jiff::SignedDuration;
 
 use super::world::{World, logged, p256, watch_log};
 use super::*;
-use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::cancel::Cancel;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{Authorities, Job};
-use crate::store::Store;
+use crate::store::{Aspect, Group, Store};
+use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 
 const A: &str = FakeCa::DIRECTORY;
 const B: &str = "https://ca.test/directory/2";

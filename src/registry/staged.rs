@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::challenges;
 use super::events::{About, Event, Events, NotTold};
 use super::live::read_chain;
+use super::order;
 use super::vault::{Vault, port_error};
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
@@ -165,8 +165,8 @@ impl StagedJournal {
         let md = Arc::clone(&self.md);
         let name = md.name.as_str();
         let order = self.order();
-        challenges::remove_files(&self.vault, &order.challenge_setups)?;
-        self.save_order(&challenges::left_over(order))?;
+        order::remove_files(&self.vault, &order.challenge_setups)?;
+        self.save_order(&order::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
@@ -178,23 +178,6 @@ impl StagedJournal {
     fn save_md(&self) -> Result<(), PortError> {
         self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
-}
-
-/// The order that was begun; an empty one if there is none.
-#[must_use]
-pub fn load_order(vault: &Vault, name: &str) -> OrderRecord {
-    vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
-}
-
-/// Saves the order, or forgets it when it is empty.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn save_order(vault: &Vault, name: &str, order: &OrderRecord) -> Result<(), PortError> {
-    if order.is_empty() {
-        return vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
-    }
-    vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
 }
 
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
@@ -344,11 +327,11 @@ fn leaves_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Cert
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        load_order(&self.vault, self.md.name.as_str())
+        order::load(&self.vault, self.md.name.as_str())
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
-        save_order(&self.vault, self.md.name.as_str(), order)
+        order::save(&self.vault, self.md.name.as_str(), order)
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {

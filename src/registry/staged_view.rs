@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ari::Advice;
+use super::advice::Advice;
 use super::staged;
 use super::vault::Vault;
 use crate::crypto::{Certificate, Sct, Summary};

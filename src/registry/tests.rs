@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::disk::Call;
 use super::world::{ACCOUNT, World, declared, host, logged, p256, watch_log};
 use super::*;
-use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::acme::{AccountRecord, OrderRecord};
 use crate::cancel::Cancel;
 use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::{DomainName, KeySpec, KeySpecs, MatchNames};
-use crate::store::Store;
+use crate::model::{DomainName, KeySpec, KeySpecs, MatchNames, RenewMode, Settings, State};
+use crate::store::{Aspect, Group, Reachability, Store};
+use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 
 fn key() -> Aspect {
     Aspect::PrivateKey(p256())

@@ -1,6 +1,8 @@
 //! The store as the registry uses it: JSON documents and private keys instead of bytes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,8 +11,11 @@ use zeroize::Zeroizing;
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::note;
-use crate::model::Status;
+use crate::model::{ManagedDomain, Status};
 use crate::store::{Aspect, Group, Store, StoreError};
+
+/// How long to wait, in all, for those who work in staging.
+pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A store with its secret applied. What cannot be read is told once per call and counts as absent.
 pub struct Vault(Arc<dyn Store>);
@@ -26,6 +31,13 @@ impl Vault {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.0
+    }
+
+    /// The names of all items in a group; none if the group cannot be listed.
+    #[must_use]
+    pub fn items(&self, group: Group) -> HashSet<String> {
+        let listed = self.0.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
+        listed.unwrap_or_default().into_iter().collect()
     }
 
     /// Reads a JSON document; `None` if it is absent or damaged.
@@ -101,4 +113,11 @@ pub fn to_json(value: &impl Serialize) -> Result<Vec<u8>, PortError> {
 /// A failure of the store, for the ports of acme.
 pub(super) fn port_error(err: StoreError) -> PortError {
     PortError { status: err.status(), text: err.to_string() }
+}
+
+/// The failure to work on a domain that another process works on.
+#[must_use]
+pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
+    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
+    PortError { status: Status::AGAIN, text }
 }

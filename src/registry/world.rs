@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::disk::Disk;
 use super::{Host, Registry, Renewals, Setup, Start, Vault};
-use crate::acme::fake_ca::FakeCa;
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SettableClock};
 use crate::crypto::PrivateKey;
@@ -15,6 +14,7 @@ use crate::http::HttpClient;
 use crate::log::{Level, Record, Sink};
 use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
 use crate::store::{Aspect, Group, Reachability, Store};
+use crate::testing::ca::FakeCa;
 
 /// The account that there is.
 pub const ACCOUNT: &str = "ACME-ca.test-0000";

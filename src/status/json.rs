@@ -1,4 +1,4 @@
-//! The documents of the md-status handler.
+//! The status as JSON: the documents of the md-status handler and of `MDCertificateStatus`.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::crypto::{Sct, Summary, TlsPair};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
 use crate::registry::{Place, Registry, Served, StagedView, Suggestion, Validity, common_validity};
 
-/// All domains, by name, without the logs of their renewals.
+/// Returns all domains, sorted by name, without the logs of their renewals.
 #[must_use]
 pub fn listing(registry: &Registry) -> Value {
     let views = view::all(registry);
@@ -20,7 +20,7 @@ pub fn listing(registry: &Registry) -> Value {
     Value::Object(listing)
 }
 
-/// The domain that is called `name` or has this name, with the log of its renewal; `None` if there is none.
+/// Returns the managed domain `name`, or the one with this DNS name, with the log of its renewal.
 #[must_use]
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let name = DomainName::parse(name).ok()?;
@@ -30,7 +30,7 @@ pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     Some(object(&View::new(registry, entry, true), true))
 }
 
-/// What anybody may know of the certificates of the domain at that position (`MDCertificateStatus`).
+/// Returns the public document about the certificates of the domain at `position` (`MDCertificateStatus`).
 #[must_use]
 pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
     registry.bundles.refresh();
@@ -56,14 +56,15 @@ fn brief(summary: &Summary) -> Value {
 }
 
 fn object(view: &View<'_>, with_log: bool) -> Value {
-    let (entry, md) = (view.entry, view.md);
+    let entry = view.entry;
+    let md = view.md;
     let mut value = serde_json::to_value(md).unwrap_or_default();
     let Some(members) = value.as_object_mut() else { return value };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
     if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| md.is_static()) {
-        // The one that is configured has issued none of what is served.
+        // The configured CA has issued none of the served certificates.
         ca.shift_remove("url");
         ca.insert("issuers".to_owned(), json!(view.issuers()));
     }
@@ -112,7 +113,7 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     value
 }
 
-/// The state as it is now, in the place of the one at the start.
+/// Replaces the state at the start by the present one.
 fn state(members: &mut Map<String, Value>, view: &View<'_>) {
     members.insert("state".to_owned(), serde_json::to_value(view.state()).unwrap_or_default());
     members.shift_remove("state-descr");
@@ -122,7 +123,7 @@ fn state(members: &mut Map<String, Value>, view: &View<'_>) {
     }
 }
 
-/// What of the served certificates went live without a restart, and when.
+/// Returns the certificates that went live without a restart, and since when.
 fn live(set: &Served) -> Value {
     let certificate = |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), brief(pair.summary()));
     let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
@@ -132,7 +133,7 @@ fn live(set: &Served) -> Value {
     value
 }
 
-/// What a restart would serve, and from which directory of the store.
+/// Returns the certificates that a restart would serve, and from which directory of the store.
 fn after_restart(view: &View<'_>) -> Value {
     let certificate = |(name, place, summary): (String, Place, Summary)| {
         let mut value = brief(&summary);
@@ -142,7 +143,7 @@ fn after_restart(view: &View<'_>) -> Value {
     json!({ "cert": view.after_restart().into_iter().map(certificate).collect::<Map<_, _>>() })
 }
 
-/// What the CA suggests about the renewal (RFC 9773), and when it is asked again.
+/// Returns the renewal window that the CA suggests (RFC 9773), and when the CA is asked again.
 fn ari(suggestion: &Suggestion, next_check: Option<Timestamp>) -> Value {
     let window = json!({ "from": time::format_gmt(suggestion.start), "until": time::format_gmt(suggestion.end) });
     let mut value = json!({ "suggested-window": window, "renew-at": time::format_gmt(suggestion.renew_at) });
@@ -154,7 +155,7 @@ fn ari(suggestion: &Suggestion, next_check: Option<Timestamp>) -> Value {
     value
 }
 
-/// One member per certificate, and the span in which all are good.
+/// Returns a member per certificate, and their common validity.
 fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
     let named = names.iter().zip(all).filter_map(|(name, summary)| Some((name, summary.as_ref()?)));
     let mut members: Map<String, Value> = named.map(|(name, summary)| (name.clone(), certificate(summary))).collect();
@@ -164,7 +165,7 @@ fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
     Value::Object(members)
 }
 
-/// The certificates that wait for their activation, with what tells their owner from others who got one for the name.
+/// Returns the staged certificates, with their SCTs: by these the owner finds them in logs among those of other people.
 fn staged_certificates(md: &ManagedDomain, staged: &StagedView) -> Value {
     let names = key_names(md);
     let mut all = certificates(&names, &staged.certificates);
@@ -207,11 +208,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::{Eab, Job, RenewMode};
     use crate::registry::Entry;
     use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()

@@ -1,13 +1,11 @@
-//! The lines of server-status for programs (`?auto`).
+//! The status as lines of text: `server-status?auto`.
 
-use std::fmt::{Display, Write};
-
-use super::stapling;
 use super::view::{self, View, check_url, date, has_failed, seconds};
+use super::{Lines, stapling};
 use crate::model::{State, Status, time};
 use crate::registry::Registry;
 
-/// What server-status tells of the managed domains, a line each: counts first, then domain by domain.
+/// Returns the lines about managed domains: counts, then domain by domain, then OCSP responses.
 #[must_use]
 pub fn auto(registry: &Registry) -> String {
     let views = view::all(registry);
@@ -19,28 +17,6 @@ pub fn auto(registry: &Registry) -> String {
     }
     stapling::lines(&mut lines, &stapling::all(registry));
     lines.text
-}
-
-/// Lines of a name, a colon and a value.
-#[derive(Default)]
-pub(super) struct Lines {
-    /// What names begin with.
-    pub(super) prefix: String,
-    text: String,
-}
-
-impl Lines {
-    /// One more.
-    pub(super) fn add(&mut self, name: &str, value: impl Display) {
-        let begin = self.text.len();
-        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
-        // A line break would begin a line of its own.
-        if self.text[begin..].contains(['\r', '\n']) {
-            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
-            self.text.push_str(&line);
-        }
-        self.text.push('\n');
-    }
 }
 
 fn counts(lines: &mut Lines, views: &[View<'_>]) {
@@ -85,7 +61,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
     activation(lines, view);
 }
 
-/// Ours, behind what the C module tells: what is served without a restart, and what would be after one.
+/// Adds lines that the C module does not have: certificates that are live, and those that a restart would serve.
 fn activation(lines: &mut Lines, view: &View<'_>) {
     view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
     let Some(mode) = view.activation() else { return };

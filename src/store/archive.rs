@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::time::SystemTime;
 
-use super::file::present;
+use super::dir::present;
 use super::{Aspect, FileStore, Group, Store, StoreError};
 use crate::log::{note, report};
 

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::StoreError;
-use super::files::Dir;
+use super::dir::Dir;
 use crate::model::Status;
 
 /// The mode of `locks/`.
@@ -112,7 +112,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     const ITEM: &str = "a.org";

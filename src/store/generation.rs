@@ -4,7 +4,7 @@
 //! It is a number that nobody draws twice, not a time: clocks of two machines differ, and some file systems know seconds only.
 
 use super::StoreError;
-use super::files::{Dir, unique};
+use super::dir::{Dir, unique};
 
 /// Names with a leading dot are no items.
 const NAME: &str = ".generation";

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::claim::Locked;
-use super::files::Dir;
+use super::dir::Dir;
 use super::{Claim, StoreError};
 
 /// The file of a lock, and its mode.
@@ -80,7 +80,7 @@ fn wait(patience: Duration, attempt: impl Fn() -> Result<bool, Errno>) -> Result
 mod tests {
     use std::fs;
 
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     fn scene() -> (tempfile::TempDir, impl Fn() -> Dir) {

@@ -1,7 +1,7 @@
 //! Brings stores of earlier releases to the present layout. Each step may be repeated, so that a migration which was
 //! stopped goes on at the next start.
 
-use super::files::Dir;
+use super::dir::Dir;
 use super::{Aspect, FileStore, Group, Store, StoreError};
 use crate::model::KeySpec;
 

@@ -3,9 +3,10 @@
 
 mod archive;
 mod claim;
+mod dir;
 mod error;
-mod file;
-mod files;
+mod file_store;
+
 mod foreign;
 mod generation;
 mod lock;
@@ -19,7 +20,7 @@ mod suite;
 
 pub use claim::Claim;
 pub use error::StoreError;
-pub use file::FileStore;
+pub use file_store::FileStore;
 pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Dir;
+use super::dir::Dir;
 use super::{StoreError, secret};
 use crate::log::note;
 use crate::model::Status;
@@ -57,7 +57,7 @@ impl Reachability {
 
 #[cfg(test)]
 mod tests {
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::StoreError;
-use super::files::Dir;
+use super::dir::Dir;
 
 /// The layout that is written.
 pub(super) const VERSION: f64 = 3.0;
@@ -115,7 +115,7 @@ pub(super) fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     fn scene(text: Option<&str>) -> (tempfile::TempDir, Dir) {

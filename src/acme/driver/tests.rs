@@ -5,13 +5,13 @@ use serde_json::Value;
 
 use super::certificate::issuer_url;
 use super::*;
-use crate::acme::fake_ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
 use crate::clock::SettableClock;
-use crate::crypto::test_ca::Issuer;
 use crate::crypto::{Certificate, Chain, base64url_decode};
 use crate::http::Response;
 use crate::model::{DomainName, Eab, Status, TxtRecord};
+use crate::testing::ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
+use crate::testing::issuer::Issuer;
 
 /// What survives of one domain.
 #[derive(Default)]

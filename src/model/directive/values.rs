@@ -9,7 +9,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use url::{ParseError, Url};
 
-use super::{CA_NAMES, Scope};
+use super::Scope;
+use crate::model::authority::CA_NAMES;
 use crate::model::{
     ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
 };

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme::PortError;
 use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};
-use crate::model::{KeySpec, ManagedDomain, Status};
+use crate::model::{KeySpec, ManagedDomain, State, Status};
+use crate::registry::live::{self, LiveSet};
 use crate::registry::vault::to_json;
-use crate::registry::{Validity, live, staged};
+use crate::registry::{Validity, staged};
 use crate::store::Secret;
 
 /// Keys and certificates of one domain, at most one of each type of key and at least one in all. They fit each other and
@@ -232,6 +233,29 @@ impl Served {
     #[must_use]
     pub fn pair(&self, spec: &KeySpec) -> Option<&TlsPair> {
         self.pairs.iter().find(|(own, _)| own == spec).map(|(_, pair)| pair)
+    }
+
+    /// The set that was served at the start, with what went live since in its place.
+    #[must_use]
+    pub fn over(&self, at_start: &LiveSet, md: &ManagedDomain) -> LiveSet {
+        let mut set = at_start.clone();
+        let specs = md.key_specs().0;
+        set.certificates.resize(specs.len(), None);
+        for (position, spec) in specs.iter().enumerate() {
+            if let Some(pair) = self.pair(spec) {
+                set.certificates[position] = Some(pair.summary().clone());
+                set.unfit.retain(|unfit| *unfit != position);
+            }
+            if self.lacks.iter().any(|(own, _)| own == spec) {
+                set.unfit.push(position);
+            }
+        }
+        if let Some((_, reason)) = self.lacks.first() {
+            (set.state, set.state_descr) = (Some(State::Incomplete), Some(reason.clone()));
+        } else if set.unfit.is_empty() {
+            (set.state, set.state_descr) = (Some(State::Complete), None);
+        }
+        set
     }
 
     /// Whether it is this certificate that it has, whatever the type of key.

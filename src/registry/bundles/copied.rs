@@ -15,7 +15,6 @@ use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain, State};
-use crate::registry::Entry;
 use crate::registry::live::{LiveSet, read_chain};
 use crate::registry::staged;
 use crate::store::{Aspect, Group};
@@ -39,28 +38,37 @@ pub(super) struct Copied {
     said: Option<String>,
 }
 
+/// What a start has found for a domain.
+pub struct AtStart<'a> {
+    /// Its certificates.
+    pub set: &'a LiveSet,
+    /// When they were put into the store.
+    pub activated: Option<Timestamp>,
+}
+
 impl Bundles {
     /// Publishes sets that were put into `domains/` since the start or the last call. For a process that may read them, every
-    /// ten seconds; one call looks at some domains, the next goes on from there. `entries` are those of the registry. Returns
-    /// how many it has published.
-    pub fn follow(&self, entries: &[Entry]) -> usize {
+    /// ten seconds; one call looks at some domains, the next goes on from there. `at_start` tells what the
+    /// start has found for each of `count` domains. Returns how many it has published.
+    pub fn follow<'a>(&self, count: usize, at_start: impl Fn(usize) -> AtStart<'a>) -> usize {
         let (begun, mut looks, mut published) = (Instant::now(), 0, 0);
         let mut next = lock(&self.next_copied);
-        for _ in 0..entries.len() {
+        for _ in 0..count {
             if looks >= SLICE || begun.elapsed() > PATIENCE {
                 break;
             }
-            let position = *next % entries.len();
+            let position = *next % count;
             *next = position + 1;
             let Some(slot) = self.slot(position) else { continue };
             let chains = self.times(slot, Aspect::Chain);
             looks += chains.len();
             let mut copied = lock(&slot.copied);
-            if copied.chains.is_none() && self.is_of_start(&entries[position], &chains) {
+            let started = at_start(position);
+            if copied.chains.is_none() && self.is_of_start(started.activated, &chains) {
                 copied.chains = Some(chains.clone());
             }
             if chains.iter().any(Option::is_some) && copied.chains.as_ref() != Some(&chains) {
-                published += usize::from(self.take(position, slot, &mut copied, chains, &entries[position].live));
+                published += usize::from(self.take(position, slot, &mut copied, chains, started.set));
             }
         }
         published
@@ -196,10 +204,10 @@ impl Bundles {
     }
 
     /// Whether these are the files that the start has read. It may have missed what came during the start.
-    fn is_of_start(&self, entry: &Entry, chains: &Times) -> bool {
+    fn is_of_start(&self, activated: Option<Timestamp>, chains: &Times) -> bool {
         const START: SignedDuration = SignedDuration::from_mins(1);
         let last = chains.iter().flatten().max();
-        last == entry.activated.as_ref()
+        last.copied() == activated
             && last
                 .is_none_or(|last| self.opened.get().is_some_and(|opened| opened.duration_since(*last).abs() > START))
     }
@@ -238,7 +246,7 @@ mod tests {
     }
 
     fn follow(registry: &Registry) -> usize {
-        registry.bundles.follow(&registry.entries)
+        registry.follow_copied()
     }
 
     /// A pair that was issued so many hours from now.

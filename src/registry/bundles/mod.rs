@@ -23,10 +23,11 @@ use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::crypto::{TlsPair, sha256};
 use crate::log::{note, report};
-use crate::model::{ActivationMode, KeySpec, ManagedDomain, Status};
+use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
 pub use bundle::{Bundle, BundleError, Pair, Served};
+pub use copied::AtStart;
 pub use publish::Published;
 
 /// How many counters there are for domains. Two domains may have the same one, and then look once more than they need to.
@@ -39,7 +40,7 @@ pub struct Bundles {
     /// One entry for each domain, `None` where sets do not go live.
     slots: Vec<Option<Arc<Slot>>>,
     /// Who staples what is served.
-    stapling: Option<Arc<Stapling>>,
+    stapling: OnceLock<Arc<Stapling>>,
     /// What readies a pair for handshakes.
     share_key: OnceLock<fn(&mut TlsPair) -> bool>,
     counters: OnceLock<&'static [AtomicU32]>,
@@ -95,7 +96,7 @@ impl Bundles {
             vault,
             clock,
             slots,
-            stapling: None,
+            stapling: OnceLock::new(),
             share_key: OnceLock::new(),
             counters: OnceLock::new(),
             seen: AtomicU32::new(0),
@@ -106,10 +107,9 @@ impl Bundles {
         }
     }
 
-    /// Has certificates stapled from when they are served.
-    #[must_use]
-    pub fn stapled_by(self, stapling: &Arc<Stapling>) -> Self {
-        Self { stapling: Some(Arc::clone(stapling)), ..self }
+    /// Has certificates stapled from when they are served. Called before [`Bundles::open`].
+    pub fn staple_by(&self, stapling: &Arc<Stapling>) {
+        let _ = self.stapling.set(Arc::clone(stapling));
     }
 
     /// Has certificates share their keys by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
@@ -265,7 +265,7 @@ impl Bundles {
             let mut pairs = served.pairs.iter_mut();
             pairs.try_for_each(|(_, pair)| pair.share_key(*share)).map_err(|err| failed(err.to_string()))?;
         }
-        if let Some(stapling) = &self.stapling {
+        if let Some(stapling) = self.stapling.get() {
             stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
         }
         *known = Some(digest);
@@ -290,7 +290,7 @@ impl Slot {
     /// For a domain with what the start has set up for it; `None` where sets do not go live.
     #[must_use]
     pub fn new(md: &Arc<ManagedDomain>, started: &LiveSet) -> Option<Arc<Self>> {
-        goes_live(md).then(|| {
+        md.goes_live().then(|| {
             Arc::new(Self {
                 md: Arc::clone(md),
                 counter: counter_of(md.name.as_str()),
@@ -334,11 +334,6 @@ impl Slot {
         let rank = |(since, until): Validity| (now < until, since);
         bundle.validity().map(rank) >= self.started.map(rank)
     }
-}
-
-/// Whether sets of the domain go live. Files of the administrator are left to him.
-pub(super) fn goes_live(md: &ManagedDomain) -> bool {
-    md.activation == ActivationMode::Live && !md.is_static()
 }
 
 /// The counter of a domain: the same in every process, generation and release. The first is that of all.

@@ -7,13 +7,13 @@ mod reading;
 mod restarts;
 
 use super::*;
-use crate::acme::fake_ca::FakeCa;
 use crate::crypto::{Chain, PrivateKey, self_signed};
-use crate::model::{DomainName, KeySpec, KeySpecs, Settings};
+use crate::model::{ActivationMode, DomainName, KeySpec, KeySpecs, Settings};
 use crate::registry::LiveSet;
 use crate::registry::disk::Call;
 use crate::registry::world::{World, logged, p256, watch_log};
 use crate::store::Store;
+use crate::testing::ca::FakeCa;
 
 /// A world in which sets go live.
 pub(super) fn world(names: &[&str]) -> World {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::Settings;
 use crate::registry::world::{World, logged, p256, watch_log};
-use crate::registry::{Registry, Renewals, Start};
+use crate::registry::{Registry, Renewals, Setup, Start};
 use crate::store::{Aspect, Group, Store as _};
 
 const NOON: u16 = 12 * 60;

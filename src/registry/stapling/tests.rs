@@ -13,13 +13,13 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::clock::SettableClock;
 use crate::crypto::PrivateKey;
-use crate::crypto::test_ocsp::{Said, Signatory, is_about};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::Window;
 use crate::registry::disk::Call;
 use crate::registry::world::{World, host, logged, p256, watch_log};
 use crate::registry::{Registry, Renewals};
 use crate::store::Store;
+use crate::testing::responder::{Said, Signatory, is_about};
 
 const URL: &str = "http://ocsp.test/";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -145,7 +145,7 @@ impl Scene {
     fn serve(&self, registry: Arc<Registry>) -> Server {
         let responder = Arc::clone(&self.responder);
         let client: OcspClient = Box::new(move |_| Arc::clone(&responder) as _);
-        Server { work: StaplingWork::new(Arc::clone(&registry), client, || 0.5), registry }
+        Server { work: registry.stapling_work(client, || 0.5), registry }
     }
 
     fn job(&self, owner: &str) -> Job {

@@ -16,11 +16,10 @@ use crate::cancel::Cancel;
 use crate::crypto::Revocation;
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::model::{DomainName, Job, JobResult, ManagedDomain, OcspFailures, time};
+use crate::model::{DomainName, Globals, Job, JobResult, ManagedDomain, OcspFailures, time};
 use crate::ocsp::{self, FetchError, Fetched};
 use crate::registry::events::{About, Event, Events};
-use crate::registry::renewals::Random;
-use crate::registry::{Registry, schedule};
+use crate::registry::schedule::{self, Random};
 use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client of a worker.
@@ -28,7 +27,10 @@ pub type OcspClient = Box<dyn Fn(&Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
 
 /// All fetching of this process.
 pub struct StaplingWork {
-    registry: Arc<Registry>,
+    stapling: Arc<Stapling>,
+    globals: Arc<Globals>,
+    /// The domains whose certificates are stapled, among others: events are about them.
+    domains: Vec<Arc<ManagedDomain>>,
     client: OcspClient,
     random: Random,
     state: Mutex<State>,
@@ -77,16 +79,23 @@ impl StaplingWork {
 
     /// Nothing is due before the first [`StaplingWork::tick`].
     #[must_use]
-    pub fn new(registry: Arc<Registry>, client: OcspClient, random: Random) -> Self {
-        Self { registry, client, random, state: Mutex::default(), changed: Condvar::new(), saving: Mutex::default() }
+    pub fn new(
+        stapling: Arc<Stapling>,
+        globals: Arc<Globals>,
+        domains: Vec<Arc<ManagedDomain>>,
+        client: OcspClient,
+        random: Random,
+    ) -> Self {
+        let (state, changed, saving) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Self { stapling, globals, domains, client, random, state, changed, saving }
     }
 
     fn stapling(&self) -> &Stapling {
-        &self.registry.stapling
+        &self.stapling
     }
 
     fn now(&self) -> Timestamp {
-        self.registry.clock.now()
+        self.stapling.clock.now()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -121,7 +130,7 @@ impl StaplingWork {
             }
             report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_look()));
         }
-        let wanted = queue.open().min(self.registry.globals.renew_workers.get().into());
+        let wanted = queue.open().min(self.globals.renew_workers.get().into());
         let missing = wanted.saturating_sub(state.workers);
         state.workers += missing;
         missing
@@ -175,7 +184,7 @@ impl StaplingWork {
         (state.queue, state.changes) = (Some(queue), if is_done { changes } else { state.changes });
         drop(state);
         if is_done {
-            self.stapling().clean_up(&self.registry.globals);
+            self.stapling().clean_up(&self.globals);
         }
     }
 
@@ -193,10 +202,10 @@ impl StaplingWork {
             return;
         }
         let known: HashSet<String> =
-            self.registry.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
+            self.stapling.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
         let load = |owner: &str| {
             let job = Some(owner).filter(|owner| known.contains(*owner));
-            let job = job.and_then(|owner| self.registry.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
+            let job = job.and_then(|owner| self.stapling.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
             let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
             (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
         };
@@ -212,7 +221,7 @@ impl StaplingWork {
     /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
-        let (http, events) = ((self.client)(cancel), Events::new(&self.registry.globals, cancel));
+        let (http, events) = ((self.client)(cancel), Events::new(&self.globals, cancel));
         while let Some(entry) = self.next_task(cancel) {
             let hand = Hand { work: self, entry: &entry };
             self.serve(&entry, &*http, &events);
@@ -262,7 +271,7 @@ impl StaplingWork {
     /// The last generation of the server may have been at work after this one had read the store.
     fn has_another_process_fetched(&self, entry: &Entry) -> bool {
         let (stapling, now) = (self.stapling(), self.now());
-        let written = self.registry.vault.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
+        let written = self.stapling.vault.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
         if written.is_none() || written == entry.held().written {
             return false;
         }
@@ -279,13 +288,13 @@ impl StaplingWork {
         let (stapling, now) = (self.stapling(), self.now());
         let (revocation, validity) = (fetched.revocation, fetched.validity);
         let was_revoked = entry.is_revoked();
-        let (held, saved) = stored::save(&self.registry.vault, entry, fetched);
+        let (held, saved) = stored::save(&self.stapling.vault, entry, fetched);
         stapling.hold(entry, held);
         stapling.announce(entry);
         if let Err(err) = saved {
             report!(MD0028, err.status; "{}: an OCSP response is known to one process only: {err}", entry.owner());
         }
-        let next = ocsp::next_fetch(validity, stapling.window, self.registry.globals.retry_delay, now);
+        let next = ocsp::next_fetch(validity, stapling.window, self.globals.retry_delay, now);
         let detail = format!(
             "OCSP status of certificate {} is '{}' until {}",
             entry.serial(),
@@ -353,7 +362,7 @@ impl StaplingWork {
             if own.telling {
                 return;
             }
-            if let Some(until) = event.not_before(&own.job, self.registry.globals.retry_delay, now) {
+            if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
                 let (reason, until) = (event.reason(), time::format_gmt(until));
                 return report!(AH10267, "{}: '{reason}' is not told again before {until}", entry.owner());
             }
@@ -374,9 +383,8 @@ impl StaplingWork {
 
     /// The domain that an event is about; of certificates that have none, one that has their names.
     fn about(&self, entry: &Entry) -> Arc<ManagedDomain> {
-        let known = self.registry.entries.iter().find(|known| Some(&known.md.name) == entry.owner.as_ref());
-        if let Some(known) = known {
-            return Arc::clone(&known.md);
+        if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
+            return Arc::clone(known);
         }
         let names = entry.leaf.names();
         let mut domains: Vec<DomainName> = names.iter().filter_map(|name| DomainName::parse(name).ok()).collect();
@@ -401,7 +409,7 @@ impl StaplingWork {
             Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
             own.job.clone()
         };
-        if let Err(err) = self.registry.vault.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
+        if let Err(err) = self.stapling.vault.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
             report!(MD0028, err.status; "{owner}: {err}");
         }
     }
@@ -420,7 +428,7 @@ impl StaplingWork {
     }
 
     fn back_off(&self, failures: u32) -> SignedDuration {
-        schedule::back_off(failures, false, self.registry.globals.retry_delay, (self.random)())
+        schedule::back_off(failures, false, self.globals.retry_delay, (self.random)())
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::fake_ca::FakeCa;
 use crate::clock::{Clock as _, SettableClock};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::ActivationMode;
 use crate::registry::Renewals;
 use crate::registry::world::World;
+use crate::testing::ca::FakeCa;
 
 /// The CA, which does not answer for 30 % of a life in each 107 %: so it fails at all ages of certificates in turn.
 struct Failing {

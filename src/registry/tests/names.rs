@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::model::State;
+use crate::store::{Aspect, Group};
 
 const NAMES: [&str; 3] = ["m\u{fc}ller.x.test", "shop.x.test", "www.stra\u{df}e.x.test"];
 

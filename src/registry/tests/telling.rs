@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::model::Window;
+use crate::model::{Job, RenewMode, State, Window};
+use crate::store::{Aspect, Group};
 
 /// A command that notes how it is called, and then does this.
 fn noting(directory: &Path, then: &str) -> Option<String> {

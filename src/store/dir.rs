@@ -390,6 +390,14 @@ pub(super) fn unique() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
+/// `None` for what is not there.
+pub(super) fn present<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Err(error) if error.is_absent() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SettableClock};
-use crate::crypto::test_ca::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
 use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
 use crate::http::{HttpClient, HttpError, Method, Request, Response};
+use crate::testing::issuer::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

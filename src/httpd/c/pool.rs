@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use apache_sys as sys;
 
-use super::boundary::{Null, guard, present};
+use crate::httpd::boundary::{Null, guard, present};
 
 /// A pool that lives for `'p`. Not for other threads: APR pools have no locks.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +19,12 @@ pub struct Pool<'p> {
 impl<'p> Pool<'p> {
     /// # Safety
     /// `raw` is NULL or a pool that is not cleared during `'p`.
-    pub(super) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Result<Self, Null> {
+    pub(in crate::httpd) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Result<Self, Null> {
         Ok(Self { raw: present(raw, "pool")?, life: PhantomData })
     }
 
     /// The pool for C.
-    pub(super) fn as_ptr(self) -> *mut sys::apr_pool_t {
+    pub(in crate::httpd) fn as_ptr(self) -> *mut sys::apr_pool_t {
         self.raw.as_ptr()
     }
 
@@ -37,15 +37,8 @@ impl<'p> Pool<'p> {
         unsafe { CStr::from_ptr(copy) }
     }
 
-    /// Keeps a value until the pool is cleared, and drops it then.
-    pub fn keep<T: 'static>(self, value: T) -> &'p T {
-        let raw = self.keep_raw(value);
-        // SAFETY: `keep_raw` put it into the pool, whose clean-up drops it when the pool is cleared, that is after 'p.
-        unsafe { &*raw }
-    }
-
-    /// As [`Pool::keep`], for values that C hands back to us by pointer.
-    pub(super) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
+    /// Keeps a value, which C hands back to us by pointer, until the pool is cleared, and drops it then.
+    pub(in crate::httpd) fn keep_raw<T: 'static>(self, value: T) -> *mut T {
         let raw = self.place(value);
         // SAFETY: it was placed above, and nobody else has it.
         unsafe { self.drop_with(raw) };
@@ -53,7 +46,7 @@ impl<'p> Pool<'p> {
     }
 
     /// Puts a value into the pool, which does not drop it: for what has nothing to be dropped.
-    pub(super) fn place<T: 'static>(self, value: T) -> *mut T {
+    pub(in crate::httpd) fn place<T: 'static>(self, value: T) -> *mut T {
         const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
         // SAFETY: the pool is live by `from_raw`; apr ends the process if memory is out.
         let raw = unsafe { sys::apr_palloc(self.as_ptr(), size_of::<T>()) }.cast::<T>();
@@ -66,7 +59,7 @@ impl<'p> Pool<'p> {
     ///
     /// # Safety
     /// `value` comes from [`Pool::place`] of a pool that is not cleared before this one, and is passed here once.
-    pub(super) unsafe fn drop_with<T: 'static>(self, value: *mut T) {
+    pub(in crate::httpd) unsafe fn drop_with<T: 'static>(self, value: *mut T) {
         let (pool, data) = (self.as_ptr(), value.cast());
         // SAFETY: the pool is live; `drop_value` takes `data` back as what it is, and APR calls it once.
         unsafe { sys::apr_pool_cleanup_register(pool, data, Some(drop_value::<T>), Some(sys::apr_pool_cleanup_null)) }
@@ -132,7 +125,7 @@ unsafe extern "C" fn run_cleanup(data: *mut c_void) -> sys::apr_status_t {
 ///
 /// # Safety
 /// As for [`text`].
-pub(super) unsafe fn lossy_text<'a>(raw: *const c_char) -> Option<Cow<'a, str>> {
+pub(in crate::httpd) unsafe fn lossy_text<'a>(raw: *const c_char) -> Option<Cow<'a, str>> {
     let raw = NonNull::new(raw.cast_mut())?;
     // SAFETY: not NULL; the rest is the caller's promise.
     Some(unsafe { CStr::from_ptr(raw.as_ptr()) }.to_string_lossy())
@@ -142,7 +135,7 @@ pub(super) unsafe fn lossy_text<'a>(raw: *const c_char) -> Option<Cow<'a, str>> 
 ///
 /// # Safety
 /// `raw` is NULL or a string that lives, unchanged, for `'a`.
-pub(super) unsafe fn text<'a>(raw: *const c_char) -> Option<&'a str> {
+pub(in crate::httpd) unsafe fn text<'a>(raw: *const c_char) -> Option<&'a str> {
     let raw = NonNull::new(raw.cast_mut())?;
     // SAFETY: not NULL; the rest is the caller's promise.
     unsafe { CStr::from_ptr(raw.as_ptr()) }.to_str().ok()

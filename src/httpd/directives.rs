@@ -8,10 +8,10 @@ use std::ptr::{self, NonNull};
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::c::pool::{Pool, text};
+use super::c::server::Server;
 use super::config::{Local, ServerConfig};
-use super::pool::{Pool, text};
-use super::process;
-use super::server::Server;
+use super::{phase, process};
 use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
 
@@ -46,7 +46,7 @@ impl<'c> Command<'c> {
         let (pool, origin) = (self.pool, self.origin());
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
-        let read = |path: &Path| if process::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
+        let read = |path: &Path| if phase::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
         row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, words)
     }
 

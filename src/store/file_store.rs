@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::files::{Access, Dir, Links, Pending};
+use super::dir::{Access, Dir, Links, Pending, present};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
 use super::{
@@ -416,14 +416,6 @@ fn links(group: Group) -> Links {
 fn adopt(dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
     dir.set_mode(group.dir_mode())?;
     user.filter(|_| group.is_of_server()).map_or(Ok(()), |user| dir.set_owner(user))
-}
-
-/// `None` for what is not there.
-pub(super) fn present<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match result {
-        Err(error) if error.is_absent() => Ok(None),
-        result => result.map(Some),
-    }
 }
 
 fn is_item(paths: &Paths, group: Group, name: &str) -> bool {

@@ -6,9 +6,8 @@ use openssl::sign::Signer;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage};
 use openssl::x509::{X509, X509Builder, X509Extension};
 
-use super::csr::{MUST_STAPLE, TLS_FEATURE, subject};
-use super::self_signed::random_serial;
-use super::{Certificate, PrivateKey};
+use super::issuer::{self, pkey, x509};
+use crate::crypto::{Certificate, OcspIssuer, PrivateKey, Revocation};
 use crate::model::{KeySpec, Timestamp};
 
 /// A key with its certificate.
@@ -22,7 +21,7 @@ pub struct Said<'a> {
     /// Status of the whole response (RFC 6960 section 4.2.1).
     pub response: u8,
     /// `Good`, `Revoked` or `Unknown`.
-    pub revocation: super::Revocation,
+    pub revocation: Revocation,
     /// Seconds from the moment of the answer.
     pub this_update: i64,
     pub next_update: Option<i64>,
@@ -36,7 +35,7 @@ impl Default for Said<'_> {
     fn default() -> Self {
         Self {
             response: 0,
-            revocation: super::Revocation::Good,
+            revocation: Revocation::Good,
             this_update: -60,
             next_update: Some(86_400),
             signer: None,
@@ -60,13 +59,13 @@ impl Signatory {
         let key = key();
         let mut builder = builder(&key, name, name, now, (-1825, 1825));
         builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
-        builder.sign(key.pkey(), MessageDigest::sha256()).unwrap();
+        builder.sign(&pkey(&key), MessageDigest::sha256()).unwrap();
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
     /// The CA as those see it who check what it says.
-    pub fn issuer(&self) -> super::OcspIssuer {
-        super::OcspIssuer::new(&self.certificate).unwrap()
+    pub fn issuer(&self) -> OcspIssuer {
+        OcspIssuer::new(&self.certificate).unwrap()
     }
 
     fn name(&self) -> String {
@@ -83,7 +82,7 @@ impl Signatory {
     ) -> Self {
         let mut builder = builder(&key, name, &self.name(), now, days);
         extensions.into_iter().for_each(|extension| builder.append_extension(extension).unwrap());
-        builder.sign(self.key.pkey(), MessageDigest::sha256()).unwrap();
+        builder.sign(&pkey(&self.key), MessageDigest::sha256()).unwrap();
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
@@ -108,7 +107,7 @@ impl Signatory {
             extensions.push(extension("1.3.6.1.5.5.7.1.1", &access));
         }
         if must_staple {
-            extensions.push(extension(TLS_FEATURE, &MUST_STAPLE));
+            extensions.push(extension("1.3.6.1.5.5.7.1.24", &[0x30, 0x03, 0x02, 0x01, 0x05]));
         }
         self.issue(key, name, now, (-1, 89), extensions).certificate
     }
@@ -136,16 +135,17 @@ impl Signatory {
             tlv(0x18, at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes())
         };
         let revocation = match said.revocation {
-            super::Revocation::Good => tlv(0x80, b""),
-            super::Revocation::Revoked => nest(0xa1, &[time(-3600)]),
-            super::Revocation::Unknown => tlv(0x82, b""),
+            Revocation::Good => tlv(0x80, b""),
+            Revocation::Revoked => nest(0xa1, &[time(-3600)]),
+            Revocation::Unknown => tlv(0x82, b""),
         };
         let next_update = said.next_update.map(|seconds| nest(0xa0, &[time(seconds)]));
         let single = [cert_id(leaf, &self.certificate), revocation, time(said.this_update)];
         let single = nest(0x30, &single.into_iter().chain(next_update).collect::<Vec<_>>());
         let by_key = nest(0xa2, &[tlv(0x04, &key_hash(&signer.certificate))]);
         let data = nest(0x30, &[by_key, time(0), nest(0x30, &[single])]);
-        let mut sealer = Signer::new(MessageDigest::sha256(), signer.key.pkey()).unwrap();
+        let key = pkey(&signer.key);
+        let mut sealer = Signer::new(MessageDigest::sha256(), &key).unwrap();
         let signed = if said.forged { b"other".to_vec() } else { data.clone() };
         let signature = [vec![0], sealer.sign_oneshot_to_vec(&signed).unwrap()].concat();
         let ecdsa_with_sha256 = nest(0x30, &[tlv(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])]);
@@ -169,30 +169,30 @@ fn builder(key: &PrivateKey, name: &str, issuer: &str, now: Timestamp, days: (i6
     let at = |days: i64| Asn1Time::from_unix(now.as_second() + days * 86_400).unwrap();
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
-    builder.set_serial_number(random_serial().unwrap().as_ref()).unwrap();
-    builder.set_subject_name(subject(Some(name)).unwrap().as_ref()).unwrap();
-    builder.set_issuer_name(subject(Some(issuer)).unwrap().as_ref()).unwrap();
-    builder.set_pubkey(key.pkey()).unwrap();
+    builder.set_serial_number(issuer::serial().as_ref()).unwrap();
+    builder.set_subject_name(issuer::name(name).as_ref()).unwrap();
+    builder.set_issuer_name(issuer::name(issuer).as_ref()).unwrap();
+    builder.set_pubkey(&pkey(key)).unwrap();
     builder.set_not_before(at(days.0).as_ref()).unwrap();
     builder.set_not_after(at(days.1).as_ref()).unwrap();
     builder
 }
 
 fn cert_id(leaf: &Certificate, issuer: &Certificate) -> Vec<u8> {
-    let name = issuer.x509().unwrap().subject_name().to_der().unwrap();
+    let name = x509(issuer).subject_name().to_der().unwrap();
     let sha1 = |bytes: &[u8]| tlv(0x04, &hash(MessageDigest::sha1(), bytes).unwrap());
     let algorithm = nest(0x30, &[tlv(0x06, &[0x2b, 0x0e, 3, 2, 0x1a]), tlv(0x05, b"")]);
     nest(0x30, &[algorithm, sha1(&name), tlv(0x04, &key_hash(issuer)), serial(leaf)])
 }
 
 fn key_hash(certificate: &Certificate) -> Vec<u8> {
-    let spki = certificate.x509().unwrap().public_key().unwrap().public_key_to_der().unwrap();
+    let spki = x509(certificate).public_key().unwrap().public_key_to_der().unwrap();
     // The point is the last 65 bytes of a P-256 key.
     hash(MessageDigest::sha1(), &spki[spki.len() - 65..]).unwrap().to_vec()
 }
 
 fn serial(certificate: &Certificate) -> Vec<u8> {
-    tlv(0x02, &certificate.x509().unwrap().serial_number().to_bn().unwrap().to_vec())
+    tlv(0x02, &x509(certificate).serial_number().to_bn().unwrap().to_vec())
 }
 
 /// A value of ASN.1.
