@@ -9,6 +9,7 @@
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! registry                          all managed domains: configuration, store, renewals
 //! status                            snapshots as JSON
+//! serving                           what hooks and handshakes decide, without the server
 //! httpd (feature `httpd`), cli      the server, and the command line a2md
 //! ```
 
@@ -29,6 +30,7 @@ pub mod status;
 pub mod tailscale;
 
 pub mod cli;
+pub mod serving;
 
 #[cfg(feature = "httpd")]
 pub mod httpd;

@@ -4,19 +4,19 @@
 //! then is the store asked for a certificate.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use super::boundary::Null;
 use super::c::connection::Connection;
 use super::log::for_connection;
-use super::ssl::{Handshake, KeyKind};
+use super::ssl::Handshake;
 use crate::log::{AH10080, Record};
-use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};
+use crate::model::{DomainName, Status};
 use crate::registry::{Registry, tls_alpn_specs};
+use crate::serving::alpn::{KeyKind, meant_by, sort_for};
 use crate::store::{Aspect, Group};
 
-/// The name of the protocol.
-pub const PROTOCOL: &str = "acme-tls/1";
-/// The same for C.
+/// The name of the protocol, [`PROTOCOL`](crate::serving::alpn::PROTOCOL), for C.
 pub const PROTOCOL_NAME: &CStr = c"acme-tls/1";
 
 /// What marks a connection that has switched to the protocol.
@@ -51,12 +51,8 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
     let main = connection.base_server()?.main()?.config()?.main()?;
     let mut handshake = Handshake::of(connection);
     let kind = handshake.as_ref().map_or(KeyKind::Any, Handshake::key_kind);
-    let found = main.registry.get().and_then(|registry| {
-        let find = |name: &DomainName| find(registry, name, kind);
-        let name = DomainName::parse(asked).ok()?;
-        let address = || DomainName::parse(&address_of_reverse_name(name.as_str())?.to_string()).ok();
-        find(&name).or_else(|| find(&address()?))
-    });
+    let find = |registry: &Arc<Registry>| meant_by(asked).find_map(|name| find(registry, &name, kind));
+    let found = main.registry.get().and_then(find);
     if found.is_none() {
         let (level, number) = (AH10080.level, Some(AH10080.number));
         let text = format!("{asked}: a tls-alpn-01 connection, but there is no challenge for that name");
@@ -72,12 +68,11 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
 fn find(registry: &Registry, name: &DomainName, kind: KeyKind) -> Option<ChallengeCertificate> {
     let md = &registry.entries[registry.index.exact(name)?].md;
     let mut specs = tls_alpn_specs(md);
-    // RSA goes first where that is left to us: every client takes it.
-    let is_rsa = |spec: &KeySpec| spec.file_suffix().is_empty();
-    specs.sort_by_key(|spec| is_rsa(spec) == (kind == KeyKind::Other));
+    sort_for(&mut specs, kind);
     let load = |aspect| registry.vault.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
     specs.into_iter().find_map(|spec| {
-        let (certificate, key) = (load(Aspect::TlsAlpn01Cert(spec.clone()))?, load(Aspect::TlsAlpn01Key(spec))?);
+        let certificate = load(Aspect::TlsAlpn01Cert(spec.clone()))?;
+        let key = load(Aspect::TlsAlpn01Key(spec))?;
         Some(ChallengeCertificate { certificate, key })
     })
 }

@@ -6,13 +6,11 @@ use super::boundary::Null;
 use super::c::request::{Answer, Request};
 use super::live;
 use super::log::for_request;
-use crate::acme::ChallengeType;
 use crate::log::{AH10081, Record};
-use crate::registry::{Entry, Registry, to_json};
+use crate::registry::{Registry, to_json};
+use crate::serving::http_01::{is_allowed, is_challenge, is_for_another, token};
 use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
-
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
 
@@ -23,9 +21,9 @@ const RETRY_AFTER: &str = "30";
 
 /// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
 pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
-    let is_challenge = request.path().is_some_and(|path| path.starts_with(CHALLENGES));
-    let (connection, server) = (request.connection()?, request.server()?);
-    if is_challenge || !connection.is_tls() || !server.config()?.host.has_placeholder() {
+    let connection = request.connection()?;
+    let server = request.server()?;
+    if is_challenge(request.path()) || !connection.is_tls() || !server.config()?.host.has_placeholder() {
         return Ok(Answer::Declined);
     }
     if live::is_trusted(server, connection)? {
@@ -37,13 +35,12 @@ pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
 
 /// The data of an http-01 challenge (RFC 8555 section 8.3). A token that nobody waits for is left to other modules.
 pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
-    let token = request.path().and_then(|path| path.strip_prefix(CHALLENGES));
-    let token = token.filter(|token| !token.is_empty() && !token.contains('/'));
-    let (Some(token), Some(host)) = (token, request.hostname()) else {
+    let (Some(token), Some(host)) = (request.path().and_then(token), request.hostname()) else {
         return Ok(Answer::Declined);
     };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    if registry.index.covering(&host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
+    let domain = registry.index.covering(&host).map(|position| &registry.entries[position].md);
+    if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
         return Ok(Answer::Declined);
     }
     let data = match registry.vault.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
@@ -62,19 +59,6 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
         return Ok(Answer::Status(501));
     }
     Ok(request.respond(200, None, &data))
-}
-
-fn may_use_http_01(entry: &Entry) -> bool {
-    let configured = &entry.md.ca.challenges;
-    configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
-}
-
-/// Whether this is a key authorization (`token.thumbprint`), but for another token. Other text is for any.
-fn is_for_another(data: &[u8], token: &str) -> bool {
-    let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
-    let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
-    let (own, thumbprint) = (&data[..dot], &data[dot + 1..]);
-    thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
 }
 
 /// What anybody may know of the certificate of the host that is asked (`MDCertificateStatus`).

@@ -8,12 +8,12 @@ use apache_sys as sys;
 
 use super::boundary::{Null, present};
 use super::c::server::Server;
-use super::own_files::OwnFiles;
 use super::self_restart::SelfRestart;
 use crate::acme::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
+use crate::serving::own_files::OwnFiles;
 use crate::store::FileStore;
 
 /// Settings of the main server or of a virtual host. There are as many as hosts, so what few of them need is boxed.

@@ -14,6 +14,7 @@ use super::config::{Local, ServerConfig};
 use super::{phase, process};
 use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
+use crate::serving::words::{section_words, words};
 
 /// A directive being handled, in the parent's only thread.
 struct Command<'c> {
@@ -42,12 +43,13 @@ impl<'c> Command<'c> {
     }
 
     /// Checks the arguments and sets what they say.
-    fn run(&mut self, row: &Directive, words: &[&str]) -> Result<(), String> {
+    fn run(&mut self, row: &Directive, words: &[impl AsRef<str>]) -> Result<(), String> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         let (pool, origin) = (self.pool, self.origin());
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
         let read = |path: &Path| if phase::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
-        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, words)
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, &words)
     }
 
     /// The values of the whole server, and those of the server that the directive stands in.
@@ -195,8 +197,7 @@ unsafe extern "C" fn take_words(parms: *mut sys::cmd_parms, _dir: *mut c_void, r
     let body = |command: &mut Command<'_>, row: &Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the directive is handled.
         let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
-        let words = words(command.pool, rest, row)?;
-        Ok(command.run(row, &words)?)
+        Ok(command.run(row, &words(rest))?)
     };
     // SAFETY: as in `take_one`.
     unsafe { directive(parms, body) }
@@ -212,8 +213,7 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
     let body = |command: &mut Command<'_>, row: &'static Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the section is handled.
         let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
-        let words = section_words(command.pool, rest, row)?;
-        command.run(row, &words)?;
+        command.run(row, &section_words(row.name(), rest)?)?;
         command.set_in_section(true)?;
         let children = command.walk();
         command.set_in_section(false)?;
@@ -221,32 +221,6 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
     };
     // SAFETY: as in `take_one`.
     unsafe { directive(parms, body) }
-}
-
-/// The words up to the closing `>`, which httpd leaves to the directive; quotes hold a word together.
-fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
-    let Some(inner) = rest.trim_end().strip_suffix('>') else {
-        return Err(format!("{}: directive missing closing '>'", row.name()));
-    };
-    let words = words(pool, inner, row)?;
-    if words.is_empty() {
-        return Err(format!("{}: section must specify a unique domain name", row.name()));
-    }
-    Ok(words)
-}
-
-/// The words of a line as httpd splits it; quotes hold a word together.
-fn words<'p>(pool: Pool<'p>, line: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
-    let mut line = pool.string(line.trim_start()).as_ptr();
-    let mut words = Vec::new();
-    // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
-    while unsafe { *line } != 0 {
-        // SAFETY: as above; the word is allocated in the pool.
-        let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
-        // SAFETY: the word lives in the pool.
-        words.extend(unsafe { utf8(word, row) }.transpose()?);
-    }
-    Ok(words)
 }
 
 /// httpd's form of the table, ended by a record without a name.

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::boundary::Stop;
 use super::c::pool::Pool;
-use super::clients::SharedClients;
-use super::threads;
 use super::watchdog::{self, Failures, Occasion};
+use super::{process, threads};
 use crate::acme::RequestCounts;
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
 use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::ManagedDomain;
 use crate::registry::{Registry, Renewals};
+use crate::serving::clients::CaClients;
 
 /// How often it is looked whether something is due; a look is cheap.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub fn register(
         return Ok(());
     }
     let initial_delay = registry.globals.initial_delay.unsigned_abs();
-    let clients = SharedClients::new(&registry.globals, requests);
+    let clients = CaClients::new(&registry.globals, process::base_version().to_string(), requests);
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random_fraction));
     let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };

@@ -10,10 +10,11 @@ use super::c::connection::Connection;
 use super::c::pool::{Pool, text};
 use super::c::request::{Answer, Request};
 use super::c::server::Server;
+use super::certificates::{CertificateFiles, certificate_files};
 use super::config::ServerConfig;
-use super::hooks::{self, CertificateFiles};
-use super::{alpn, live, log, phase, process, self_restart, stapling, threads};
+use super::{alpn, hooks, live, log, phase, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
+use crate::serving::alpn::PROTOCOL;
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -260,7 +261,7 @@ unsafe extern "C" fn md_rs_add_cert_files(
     keys: *mut sys::apr_array_header_t,
 ) -> c_int {
     // SAFETY: httpd's arguments are passed on.
-    unsafe { add_files("ssl_add_cert_files", server, certs, keys, hooks::certificate_files) }
+    unsafe { add_files("ssl_add_cert_files", server, certs, keys, certificate_files) }
 }
 
 /// A hook that offers certificates. After a panic the host is as one we know nothing about.
@@ -312,13 +313,13 @@ unsafe extern "C" fn md_rs_protocol_propose(
         // SAFETY: a live connection; it is not kept after this call.
         let connection = unsafe { Connection::from_raw(connection) }?;
         // SAFETY: an array of C strings that the caller does not change meanwhile.
-        let offered = unsafe { strings(offers) }.any(|offer| offer == alpn::PROTOCOL);
+        let offered = unsafe { strings(offers) }.any(|offer| offer == PROTOCOL);
         if !offered || !connection.is_tls() {
             return Ok(sys::DECLINED);
         }
         let proposals = present(proposals, "array of protocols")?.as_ptr();
         // SAFETY: httpd passes a live array of `const char *` for us to add to.
-        unsafe { push(proposals, alpn::PROTOCOL.as_ref()) }?;
+        unsafe { push(proposals, PROTOCOL.as_ref()) }?;
         Ok(sys::OK)
     })
 }
@@ -332,7 +333,7 @@ unsafe extern "C" fn md_rs_protocol_switch(
 ) -> c_int {
     guard("protocol_switch", sys::DECLINED, || {
         // SAFETY: NULL or a C string that lives as long as this call.
-        if unsafe { text(protocol) } != Some(alpn::PROTOCOL) {
+        if unsafe { text(protocol) } != Some(PROTOCOL) {
             return Ok(sys::DECLINED);
         }
         // SAFETY: a live connection; it is not kept after this call.

@@ -181,17 +181,17 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         }
         let set = match live::certify(server)? {
             Certify::Set(set) => Some(set),
-            _ if beside.managed.is_empty() => return Ok(GO_ON),
+            _ if beside.pairs.managed.is_empty() => return Ok(GO_ON),
             _ => None,
         };
-        let good = beside.good_at(SystemClock.now());
+        let good = beside.pairs.good_at(SystemClock.now());
         // SAFETY: the pairs are in the host's context, which outlives its handshakes.
         let is_used = unsafe { use_in_layers(&mut handshake, good, beside, set.as_deref()) };
         if let (Some(set), false) = (&set, is_used) {
             live::is_refused(server, set)?;
-            if beside.managed.is_empty() {
+            if beside.pairs.managed.is_empty() {
                 // SAFETY: as above.
-                unsafe { use_in_layers(&mut handshake, beside.all_own(), beside, Some(set)) };
+                unsafe { use_in_layers(&mut handshake, beside.pairs.all_own(), beside, Some(set)) };
             }
         }
         Ok(GO_ON)
@@ -211,7 +211,7 @@ unsafe fn use_in_layers(
 ) -> bool {
     handshake.clear_pairs();
     // SAFETY: the caller's promise.
-    let is_base_used = unsafe { handshake.use_pairs(own.chain(beside.managed.iter().copied())) };
+    let is_base_used = unsafe { handshake.use_pairs(own.chain(beside.pairs.managed.iter().copied())) };
     set.is_none_or(|set| use_set(handshake, set)) && is_base_used
 }
 

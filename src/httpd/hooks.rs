@@ -8,16 +8,15 @@ use super::c::pool::Pool;
 use super::c::request::{Answer, Request};
 use super::c::server::{Server, listeners};
 use super::c::tree::TlsHosts;
-use super::config::{HostState, Main, ServerConfig, Starting};
-use super::own_files::OwnFiles;
+use super::config::{Main, ServerConfig, Starting};
 use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
-use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
+use crate::model::{Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
-use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
+use crate::store::{FileStore, MemoryStore, Store, StoreError};
 
 /// The configuration is complete; `httpd -t` ends after this. A restart cannot be refused any more.
 pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
@@ -169,105 +168,6 @@ pub fn handler(request: Request<'_>) -> Answer {
 pub fn status(request: Request<'_>, for_programs: bool) {
     // Without the main server's configuration there is nothing to show.
     let _ = answers::server_status(request, for_programs);
-}
-
-/// A certificate chain and its key, both PEM files that the parent can read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain, the server's certificate first.
-    pub chain: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
-/// The certificates of a host that uses TLS; none leaves it to others, and to those of the configuration, which has these
-/// files for it.
-pub fn certificate_files(server: Server<'_>, own: &[String]) -> Vec<CertificateFiles> {
-    offer(server, own).unwrap_or_default()
-}
-
-fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Stop> {
-    let host = &server.config()?.host;
-    host.set_tls();
-    let mut starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
-        return Ok(Vec::new());
-    };
-    let Some(md) = setup.domain_of(host.position()) else {
-        let substitute = if own.is_empty() { setup.substitute_of(host.position()) } else { None };
-        return substitute.map_or(Ok(Vec::new()), |md| placeholder(host, setup, store, md));
-    };
-    let name = server.name().unwrap_or_default();
-    report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
-    let usable = setup.usable(md);
-    if !own.is_empty() {
-        report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
-        host.set_own_files();
-        own_files.push(OwnFiles::new(host.position(), name, own, md));
-    }
-    if md.is_static() && !(usable.is_empty() && phase::is_restart()) {
-        report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
-        return Ok(static_files(md, &usable));
-    }
-    if !usable.is_empty() {
-        report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
-        let specs = md.key_specs().0;
-        let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
-        host.set_managed();
-        return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
-    }
-    host.set_managed();
-    if host.has_own_files() {
-        return Ok(Vec::new());
-    }
-    report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
-    placeholder(host, setup, store, md)
-}
-
-/// The placeholder of the domain, under which nothing is served. Where the store takes none, a running server has what another
-/// domain has in its place: without any certificate mod_ssl ends the server.
-fn placeholder(
-    host: &HostState,
-    setup: &Setup,
-    store: &FileStore,
-    md: &ManagedDomain,
-) -> Result<Vec<CertificateFiles>, Stop> {
-    host.set_placeholder();
-    if setup.ensure_placeholder(md).is_ok() {
-        return files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback);
-    }
-    match setup.lender().filter(|_| phase::is_restart()) {
-        Some((other, specs, true)) => files(store, other, &specs, Aspect::Fallback, Aspect::Fallback),
-        Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
-        None => Err(Stop),
-    }
-}
-
-/// The administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running
-/// server leaves that one out.
-fn static_files(md: &ManagedDomain, usable: &[usize]) -> Vec<CertificateFiles> {
-    let pairs = md.cert_files.iter().zip(&md.pkey_files).enumerate();
-    let served = pairs.filter(|(position, _)| !phase::is_restart() || usable.contains(position));
-    served.map(|(_, (chain, key))| CertificateFiles { chain: chain.into(), key: key.into() }).collect()
-}
-
-fn files(
-    store: &FileStore,
-    md: &ManagedDomain,
-    specs: &[KeySpec],
-    chain: fn(KeySpec) -> Aspect,
-    key: fn(KeySpec) -> Aspect,
-) -> Result<Vec<CertificateFiles>, Stop> {
-    let path = |aspect| {
-        store.path(Group::Domains, md.name.as_str(), &aspect).map_err(|err| {
-            report!(AH10110, err.status(); "{}: {err}", md.name);
-            Stop
-        })
-    };
-    specs
-        .iter()
-        .map(|spec| Ok(CertificateFiles { chain: path(chain(spec.clone()))?, key: path(key(spec.clone()))? }))
-        .collect()
 }
 
 /// All domains that are declared anywhere, the main server's first.

@@ -19,7 +19,7 @@ mod alpn;
 mod answers;
 mod boundary;
 mod c;
-mod clients;
+mod certificates;
 mod config;
 mod directives;
 mod driver;

@@ -3,14 +3,11 @@
 //! Nothing here waits: httpd's loop calls [`monitor`] every ten seconds or so, and tells when the process that tests has ended.
 //! What is decided is decided in [`crate::registry::self_restart`].
 
-use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,15 +26,12 @@ use super::c::server::Server;
 use super::{phase, process, shared, spawned};
 use crate::log::{note, report};
 use crate::model::{format_human, time};
-use crate::registry::self_restart::{Known, Rule, Step, Trial, judge, trial_arguments};
+use crate::registry::self_restart::{Rule, Step, Trial, judge, trial_arguments};
 use crate::registry::{Entry, Registry};
+use crate::serving::restarts::{self, End, Files, LONGEST, Memory, Subject};
 
-/// How long a test may take: reading a large configuration takes seconds, a command for pass phrases may hang.
-const LONGEST: Duration = Duration::from_secs(300);
 /// How long a process takes to end that was killed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What the names of directives begin with that name a certificate, a key or a chain.
-const CERTIFICATE: &str = "SSLCertificate";
 /// How much of what a test writes is kept.
 const MOST_WRITTEN: usize = 16 * 1024;
 
@@ -52,21 +46,8 @@ pub(super) struct SelfRestart {
 
 #[derive(Default)]
 struct State {
-    /// How many requests are done with: by the start of this configuration, or by a restart that begins.
-    done: u32,
-    trial: Trial,
+    memory: Memory,
     process: Option<Process>,
-    /// The last test that ended without a restart: when, and what it was for.
-    tested: Option<(Timestamp, Subject)>,
-    /// What was last told to be waited for.
-    told: Option<Step>,
-}
-
-/// What a test is for: the number of requests, and the state of the files of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Subject {
-    requests: u32,
-    files: u64,
 }
 
 /// A test that runs.
@@ -103,7 +84,7 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
         rule: Rule::new(&registry.globals),
         restarted: shared::own_number(pool, "restarted"),
         // What was asked for until now, this start has done; if not, somebody asks again.
-        state: Mutex::new(State { done: registry.restarts.count(), ..State::default() }),
+        state: Mutex::new(State { memory: Memory::new(registry.restarts.count()), process: None }),
     };
     // Set once, here.
     let _ = main.config()?.main()?.self_restart.set(own);
@@ -129,15 +110,16 @@ impl SelfRestart {
     fn step(&self) -> Step {
         let now = self.registry.clock.now();
         let mut state = self.state();
-        let known = self.known(&state);
-        let trial = if state.process.is_some() { Trial::Running } else { std::mem::take(&mut state.trial) };
+        let restarted = self.restarted.map(|at| at.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        let restarted = restarted.and_then(|at| Timestamp::from_second(at.into()).ok());
+        let known = state.memory.known(self.registry.restarts.count(), restarted, files_digest);
+        let trial = if state.process.is_some() { Trial::Running } else { state.memory.take_trial() };
         let step = self.rule.next(trial, &known, now, process::local_minute(now));
         match &step {
             Step::Rest | Step::Try => {}
             Step::WaitForHours | Step::WaitUntil(_) => {
-                if state.told.as_ref() != Some(&step) {
+                if state.memory.is_news(&step) {
                     tell_wait(&step);
-                    state.told = Some(step.clone());
                 }
             }
             Step::Forget => note!(Debug, "no restart: a start would activate nothing that is staged"),
@@ -148,27 +130,15 @@ impl SelfRestart {
                 format_human(self.rule.interval())
             ),
             Step::Restart => {
-                state.done = self.registry.restarts.count();
+                state.memory.restarts(self.registry.restarts.count());
                 self.restart(now);
             }
         }
         step
     }
 
-    fn known(&self, state: &State) -> Known {
-        let is_wanted = self.registry.restarts.count() != state.done;
-        let news = |(_, subject): &(_, Subject)| *subject != self.subject();
-        let restarted = self.restarted.map(|at| at.load(Ordering::Relaxed)).filter(|at| *at > 0);
-        Known {
-            is_wanted,
-            has_news: is_wanted && state.tested.as_ref().is_some_and(news),
-            restarted: restarted.and_then(|at| Timestamp::from_second(at.into()).ok()),
-            tested: state.tested.map(|(at, _)| at),
-        }
-    }
-
     fn subject(&self) -> Subject {
-        Subject { requests: self.registry.restarts.count(), files: digest(&files()) }
+        Subject { requests: self.registry.restarts.count(), files: files_digest() }
     }
 
     /// As somebody does who sends the signal: httpd acts on it when this has returned.
@@ -196,8 +166,8 @@ impl SelfRestart {
                 state.process = Some(process);
             }
             Err(err) => {
-                state.tested = Some((self.registry.clock.now(), subject));
-                state.trial = Trial::Failed(format!("the test of the configuration cannot be run: {err}"));
+                let trial = Trial::Failed(format!("the test of the configuration cannot be run: {err}"));
+                state.memory.tested(trial, subject, self.registry.clock.now());
             }
         }
     }
@@ -231,19 +201,13 @@ impl SelfRestart {
         let mut state = self.state();
         let Some(mut process) = state.process.take() else { return };
         process.read();
-        state.trial = match judge(code, &process.written) {
-            Trial::Failed(words) if process.since.elapsed() > LONGEST => {
-                Trial::Failed(format!("the test of the configuration took longer than {LONGEST:?}: {words}"))
-            }
-            // It may be another one by now that would be read.
-            Trial::Passed if digest(&files()) != process.subject.files => Trial::None,
-            // The test cannot know what this server uses.
-            Trial::Pointless if self.registry.restarts_for_others() => Trial::Passed,
-            judged => judged,
+        let end = End {
+            is_late: process.since.elapsed() > LONGEST,
+            has_changed: files_digest() != process.subject.files,
+            waits_for_others: self.registry.restarts_for_others(),
         };
-        if matches!(state.trial, Trial::Pointless | Trial::Failed(_)) {
-            state.tested = Some((self.registry.clock.now(), process.subject));
-        }
+        let trial = end.weigh(judge(code, &process.written));
+        state.memory.tested(trial, process.subject, self.registry.clock.now());
     }
 
     /// The configuration goes, and the module: nobody is there to learn of the end of the test.
@@ -336,40 +300,30 @@ fn tell_wait(step: &Step) {
     }
 }
 
-/// The files that the configuration was read from, the directories that they are in, and files of certificates.
-fn files() -> BTreeSet<PathBuf> {
-    let mut files = BTreeSet::new();
+/// Returns a number that changes with each file that the configuration depends on.
+fn files_digest() -> u64 {
+    let mut files = Files::default();
     // SAFETY: written when a configuration is read, in this thread; the tree lives as long as that.
     collect(unsafe { sys::ap_conftree }, &mut files);
-    files
+    files.digest(|file| {
+        let facts = fs::metadata(file).ok()?;
+        Some(restarts::State {
+            inode: facts.ino(),
+            size: facts.size(),
+            changed: facts.mtime(),
+            changed_nanos: facts.mtime_nsec(),
+        })
+    })
 }
 
-fn collect(first: *const sys::ap_directive_t, files: &mut BTreeSet<PathBuf>) {
+fn collect(first: *const sys::ap_directive_t, files: &mut Files) {
     let mut next = first;
     // SAFETY: NULL, or a node of the tree.
     while let Some(node) = unsafe { next.as_ref() } {
         // SAFETY: NULL or a string that lives as long as the node.
         let [file, name, value] = [node.filename, node.directive, node.args].map(|raw| unsafe { text(raw) });
-        if let Some(file) = file.map(Path::new).filter(|file| !files.contains(*file)) {
-            files.extend([Some(file), file.parent()].into_iter().flatten().map(Path::to_owned));
-        }
-        if name
-            .and_then(|name| name.get(..CERTIFICATE.len()))
-            .is_some_and(|start| start.eq_ignore_ascii_case(CERTIFICATE))
-        {
-            files.extend(value.map(|value| PathBuf::from(value.trim_matches('"'))));
-        }
+        files.add(file, name, value);
         collect(node.first_child, files);
         next = node.next;
     }
-}
-
-/// Changes when one of these files does, comes or goes.
-fn digest(files: &BTreeSet<PathBuf>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        let facts = fs::metadata(file).map(|facts| (facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()));
-        (file, facts.ok()).hash(&mut hasher);
-    }
-    hasher.finish()
 }

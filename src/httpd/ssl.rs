@@ -15,26 +15,13 @@ use super::boundary::{Null, present};
 use super::c::connection::Connection;
 use crate::crypto::{Certificate, TlsPair, TlsPointers};
 use crate::registry::Sha1;
-
-/// The protocol of challenges (RFC 8737).
-pub(super) const ACME_TLS: &str = "acme-tls/1";
+use crate::serving::alpn::{KeyKind, PROTOCOL};
 
 /// More types of key than OpenSSL has.
 const MOST_PAIRS: usize = 32;
 
 /// A handshake, for as long as the callback that got it runs, in its thread.
 pub(super) struct Handshake<'h>(&'h mut SslRef);
-
-/// The kind of key that a handshake is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyKind {
-    /// Any will do.
-    Any,
-    /// RSA.
-    Rsa,
-    /// Of a curve.
-    Other,
-}
 
 impl<'h> Handshake<'h> {
     /// # Safety
@@ -58,7 +45,7 @@ impl<'h> Handshake<'h> {
     /// Whether the certificates are not ours to exchange: the client has accepted them in an earlier handshake of the connection
     /// (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now.
     pub(super) fn is_decided(&self) -> bool {
-        self.0.peer_finished(&mut []) > 0 || self.0.selected_alpn_protocol() == Some(ACME_TLS.as_bytes())
+        self.0.peer_finished(&mut []) > 0 || self.0.selected_alpn_protocol() == Some(PROTOCOL.as_bytes())
     }
 
     /// The connection of the handshake, as mod_ssl keeps it.

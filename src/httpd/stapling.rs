@@ -10,16 +10,15 @@ use std::time::Duration;
 use super::boundary::{Null, Stop};
 use super::c::pool::Pool;
 use super::c::server::Server;
-use super::clients::Route;
 use super::watchdog::{self, Failures, Occasion};
-use super::{shared, threads};
+use super::{process, shared, threads};
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
-use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
 use crate::ocsp;
 use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
+use crate::serving::clients::Responders;
 
 /// How often it is looked whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,19 +72,14 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
         Some(signals) => stapling.share(signals),
         None => report!(MD0034, "no shared memory: new OCSP responses reach all children at the next restart only"),
     }
-    let route = Route::to_responders(&registry.globals);
-    let ahead = route.clone();
-    stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
-    let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
+    let responders = Responders::new(&registry.globals, process::base_version().to_string());
+    let ahead = responders.clone();
+    stapling.ask_by(Box::new(move |cancel| ahead.client(AHEAD, AHEAD, cancel)));
+    let client = move |cancel: &Cancel| responders.client(ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT, cancel);
     let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)
-}
-
-fn client(route: &Route, [connect_timeout, timeout]: [Duration; 2], cancel: &Cancel) -> Arc<dyn HttpClient> {
-    let limits = CurlSettings { connect_timeout, timeout, ..CurlSettings::default() };
-    Arc::new(CurlClient::new(route.settings(limits), cancel.clone()))
 }
 
 /// The first run comes at once, the next a second later.
