@@ -16,8 +16,8 @@ pub enum KeyKind {
     Other,
 }
 
-/// Returns the names of domains that may be meant by the name in a handshake: the name itself, and the address whose reverse name
-/// that is (RFC 8738 section 6).
+/// Returns the names of domains that may be meant by the name in a handshake: the name itself, and the address whose reverse
+/// name that is (RFC 8738 section 6).
 pub fn meant_by(asked: &str) -> impl Iterator<Item = DomainName> {
     let name = DomainName::parse(asked).ok();
     let address = name.as_ref().and_then(|name| address_of_reverse_name(name.as_str()));

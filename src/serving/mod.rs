@@ -1,4 +1,4 @@
-//! Decisions behind hooks and handshakes, without httpd: `httpd` asks for facts, and does what is decided here.
+//! Decisions behind hooks and handshakes, as functions of facts. The layer `httpd` finds the facts and does what is decided.
 #![forbid(unsafe_code)]
 
 pub mod alpn;
@@ -9,4 +9,5 @@ pub mod own_files;
 pub mod require_https;
 pub mod restarts;
 pub mod threads;
+pub mod tls_hosts;
 pub mod words;

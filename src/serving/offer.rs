@@ -1,4 +1,4 @@
-//! Which certificate a TLS host gets at a start.
+//! The certificate that a TLS host gets at a start.
 
 /// Facts about a host that uses TLS.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Hosts of Managed Domains that have certificate files of their own (`SSLCertificateFile`). Those are served until the domain has
-//! certificates; from then on only for types of key that the domain lacks, and only while they are good for the host.
+//! Hosts of Managed Domains that have certificate files of their own (`SSLCertificateFile`). Those are served until the domain
+//! has certificates; from then on only for types of key that the domain lacks, and only while they are good for the host.
 
 use jiff::Timestamp;
 
@@ -23,7 +23,7 @@ const ADVICE: [(Role, &str); 3] = [
     ),
     (
         Role::OtherKeys,
-        "SSLCertificateFile is still served, for a type of key that the Managed Domain has not; add the type to \
+        "SSLCertificateFile is still served, for a type of key that the Managed Domain lacks; add the type to \
          MDPrivateKeys, or remove SSLCertificateFile and SSLCertificateKeyFile",
     ),
 ];
@@ -44,7 +44,7 @@ enum Role {
     UntilManaged,
     /// No longer.
     Never,
-    /// For a type of key that the domain lacks.
+    /// Still, for a type of key that the domain lacks.
     OtherKeys,
 }
 

@@ -1,4 +1,4 @@
-//! Restarts that the server makes itself (`MDActivation graceful`): what the parent remembers from one look to the next, and the
+//! Restarts that the server makes itself (`MDActivation graceful`): the parent's memory from one check to the next, and the
 //! files whose change makes another test worth while. The steps are those of [`crate::registry::self_restart`].
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub struct Subject {
 /// The parent's memory of tests and restarts, for one configuration.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// So many requests are done with: by the start of this configuration, or by a restart that begins.
+    /// The number of requests that are done with: by the start of this configuration, or by a restart that begins.
     done: u32,
     trial: Trial,
     /// The last test that ended without a restart: when, and its object.
@@ -37,13 +37,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Begins with a start that has seen to this many requests.
+    /// Begins after a start that has seen to this many requests.
     #[must_use]
     pub fn new(done: u32) -> Self {
         Self { done, ..Self::default() }
     }
 
-    /// Returns what the next step depends on. `files` gives the digest of the files; nobody looks at them in vain.
+    /// Returns the facts that the next step depends on. `files` computes the digest of the files, only if it matters.
     pub fn known(&self, requests: u32, restarted: Option<Timestamp>, files: impl FnOnce() -> u64) -> Known {
         let is_wanted = requests != self.done;
         let differs = |(_, subject): (_, Subject)| subject != Subject { requests, files: files() };

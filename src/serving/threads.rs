@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 
-/// How soon a child that waits for commands sees that it is to wait no longer.
+/// The time after which a child that waits for commands sees that it is to wait no longer.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Why a thread was not started.
+/// The reason why a thread was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// This is the parent: children would inherit the handle of a thread that they do not have.
+    /// The process is the parent: children would inherit the handle of a thread that they do not have.
     #[error("threads run in children only")]
     NotInChild,
     /// The child ends.
@@ -71,13 +71,13 @@ impl Threads {
         (!self.cancel.is_cancelled()).then(|| Running::new(&self.count))
     }
 
-    /// Returns what a thread that does something again and again does in between.
+    /// Returns the pause between two runs of a thread that repeats its work.
     #[must_use]
     pub fn pause(&self) -> Pause {
         Pause { count: Arc::clone(&self.count), cancel: self.cancel.clone() }
     }
 
-    /// The flag by which all are told to stop.
+    /// Returns the flag by which all are told to stop.
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
@@ -93,7 +93,8 @@ impl Threads {
         self.count.wake();
     }
 
-    /// Waits until no thread runs: as long as it takes while one holds the stop, and else for `patience`. Returns how many are left.
+    /// Waits until no thread runs: as long as it takes while one holds the stop, and else for `patience`. Returns how many are
+    /// left.
     pub fn wait_idle(&self, patience: Duration) -> usize {
         let mut deadline = Instant::now() + patience;
         loop {
@@ -128,13 +129,13 @@ impl Threads {
 }
 
 impl Pause {
-    /// Whether the threads are told to stop.
+    /// Checks whether the threads are told to stop.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
-    /// Waits so long, or until the threads are told to stop.
+    /// Waits for `period`, or until the threads are told to stop.
     pub fn rest(&self, period: Duration) {
         let running = lock(&self.count.running);
         drop(self.count.changed.wait_timeout_while(running, period, |_| !self.is_over()));
@@ -149,7 +150,8 @@ impl Count {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Has those at rest see that they are to stop. Under the lock: none of them is between its look and its rest then.
+    /// Wakes threads at rest, so that they see that they are to stop. The lock makes sure that none is between its check and
+    /// its rest.
     fn wake(&self) {
         let _running = lock(&self.running);
         self.changed.notify_all();

@@ -29,7 +29,7 @@ pub fn section_words(name: &str, rest: &str) -> Result<Vec<String>, String> {
         .ok_or_else(|| format!("{name}: section must specify a unique domain name"))
 }
 
-/// What C takes for white space.
+/// Checks for white space, as C defines it.
 fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace() || c == '\x0b'
 }
