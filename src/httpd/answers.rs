@@ -19,7 +19,7 @@ const JSON: &CStr = c"application/json";
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
 
-/// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
+/// Answers 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
 pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
     let connection = request.connection()?;
     let server = request.server()?;
@@ -33,11 +33,10 @@ pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
     Ok(Answer::Status(503))
 }
 
-/// The data of an http-01 challenge (RFC 8555 section 8.3). A token that nobody waits for is left to other modules.
+/// Answers with the data of an http-01 challenge (RFC 8555 section 8.3). A token without data is left to other modules.
 pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
-    let (Some(token), Some(host)) = (request.path().and_then(token), request.hostname()) else {
-        return Ok(Answer::Declined);
-    };
+    let Some(token) = request.path().and_then(token) else { return Ok(Answer::Declined) };
+    let Some(host) = request.hostname() else { return Ok(Answer::Declined) };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
     let domain = registry.index.covering(&host).map(|position| &registry.entries[position].md);
     if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
@@ -47,8 +46,15 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
         Ok(Some(data)) => data,
         Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
-            let (level, number) = (AH10081.level, Some(AH10081.number));
-            for_request(request, &Record { level, number, status: err.status(), text: format_args!("{err}") });
+            for_request(
+                request,
+                &Record {
+                    level: AH10081.level,
+                    number: Some(AH10081.number),
+                    status: err.status(),
+                    text: format_args!("{err}"),
+                },
+            );
             return Ok(Answer::Status(500));
         }
     };
@@ -61,7 +67,7 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     Ok(request.respond(200, None, &data))
 }
 
-/// What anybody may know of the certificate of the host that is asked (`MDCertificateStatus`).
+/// Answers with public facts about the certificate of the requested host (`MDCertificateStatus`).
 pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     if request.path() != Some(CERTIFICATE_STATUS) {
         return Ok(Answer::Declined);
@@ -78,7 +84,7 @@ pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     Ok(request.respond(200, Some(JSON), &to_json(&document).unwrap_or_default()))
 }
 
-/// The documents that `SetHandler` asks for.
+/// Answers with the document that `SetHandler` asks for.
 pub fn document(request: Request<'_>) -> Result<Answer, Null> {
     let make = match request.handler() {
         Some("md-status") => md_status,
@@ -93,7 +99,7 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
     make(request, registry)
 }
 
-/// What is known of all domains, or of the one that the path names.
+/// Answers with the status of all domains, or of the domain that the path names, in JSON.
 fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let name = request.path_info().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let (status, document) = if name.is_empty() {
@@ -105,13 +111,14 @@ fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> 
     Ok(request.respond(status, Some(JSON), &to_json(&document).unwrap_or_default()))
 }
 
-/// For people. What stands in it comes from CAs too: no script would run, should one get past the escapes.
+/// Answers with the status of all domains as a page. Some of its text comes from CAs: should a script get past the escapes, no
+/// browser runs it.
 fn md_page(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     request.set_header(c"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
     Ok(request.respond(200, Some(c"text/html; charset=utf-8"), status::page(registry).as_bytes()))
 }
 
-/// For monitoring.
+/// Answers with metrics for monitoring.
 fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
     let format = MetricsFormat::wanted(request.header(c"Accept").unwrap_or_default());
@@ -123,7 +130,7 @@ fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null>
     Ok(request.respond(200, Some(content_type), status::metrics(registry, requests, format).as_bytes()))
 }
 
-/// Our part of mod_status's page (`MDServerStatus`).
+/// Writes this module's part of the page of mod_status (`MDServerStatus`).
 pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Null> {
     if let Some(registry) = registry(request)?.filter(|registry| registry.globals.server_status) {
         let text = if for_programs { status::auto(registry) } else { status::section(registry) };
@@ -132,7 +139,7 @@ pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Nul
     Ok(())
 }
 
-/// All domains, from the last phase of the start on.
+/// Returns all domains; `None` until the last phase of the start.
 pub fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
     Ok(request.server()?.main()?.config()?.main()?.registry.get().map(AsRef::as_ref))
 }

@@ -1,4 +1,4 @@
-//! Certificate files of TLS hosts, at the start of the server: what [`Offer`] decides is looked up and told.
+//! Certificate files of TLS hosts, at the start of the server. [`Offer`] decides which a host gets.
 
 use std::path::PathBuf;
 
@@ -74,8 +74,8 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
     }
 }
 
-/// Returns the placeholder of the domain, under which nothing is served. Where the store takes none, a running server has what another
-/// domain has in its place: without any certificate mod_ssl ends the server.
+/// Returns the placeholder of the domain, under which nothing is served. If the store takes none, a running server gets the
+/// files of another domain: without any certificate mod_ssl ends the server.
 fn placeholder(
     host: &HostState,
     setup: &Setup,

@@ -42,17 +42,18 @@ impl<'c> Command<'c> {
         Ok(Self { raw, pool, config: server.config_ptr()?, main_config: main.config_ptr()? })
     }
 
-    /// Checks the arguments and sets what they say.
+    /// Checks the arguments and applies them.
     fn run(&mut self, row: &Directive, words: &[impl AsRef<str>]) -> Result<(), String> {
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        let (pool, origin) = (self.pool, self.origin());
+        let pool = self.pool;
+        let origin = self.origin();
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
         let read = |path: &Path| if phase::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
         row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, &words)
     }
 
-    /// The values of the whole server, and those of the server that the directive stands in.
+    /// Returns the values of the whole server, and the settings of the server that the directive stands in.
     fn settings(&mut self) -> Result<(&mut Globals, &mut Local), Null> {
         // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
         let main = unsafe { self.main_config.as_mut() };
@@ -69,12 +70,12 @@ impl<'c> Command<'c> {
         Ok((globals, host.local_mut()))
     }
 
-    /// From the start of a section to its end directives set what its domain has.
+    /// Enters or leaves a section, in which directives set what its domain has.
     fn set_in_section(&mut self, inside: bool) -> Result<(), String> {
         self.settings().map(|(_, local)| local.in_section = inside).map_err(|null| null.to_string())
     }
 
-    /// The file and line of the directive.
+    /// Returns the file and line of the directive.
     fn origin(&self) -> Origin {
         // SAFETY: live by `from_raw`.
         let directive = unsafe { (*self.raw.as_ptr()).directive };
@@ -85,7 +86,7 @@ impl<'c> Command<'c> {
         Origin { file: file.to_owned(), line: directive.line_num.unsigned_abs() }
     }
 
-    /// The directive's row. Every record of ours has one.
+    /// Returns the directive's row, which every record of the module has.
     fn row(&self) -> Result<&'static Directive, Null> {
         // SAFETY: live by `from_raw`.
         let info = unsafe { (*self.raw.as_ptr()).info };
@@ -94,7 +95,7 @@ impl<'c> Command<'c> {
         Ok(unsafe { row.as_ref() })
     }
 
-    /// httpd's words if the directive stands inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
+    /// Refuses, in httpd's words, a directive inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
     /// server's settings while requests are served.
     fn misplaced(&self, row: &Directive) -> Result<(), Refusal> {
         let allowed = if row.place == Place::AnywhereOrIf { sys::NOT_IN_FILES } else { 0 };
@@ -110,16 +111,17 @@ impl<'c> Command<'c> {
         let context = parms.context;
         // SAFETY: `directive` is the node being handled.
         let children = unsafe { (*parms.directive).first_child };
-        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is alive.
+        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is
+        // alive.
         refused(unsafe { sys::ap_walk_config(children, self.raw.as_ptr(), context) })
     }
 }
 
 /// Why a directive is not accepted.
 enum Refusal {
-    /// Said by us.
+    /// A message of this module.
     Ours(String),
-    /// Said by httpd, or by a directive inside a section.
+    /// A message of httpd, or of a directive inside a section.
     Httpd(*const c_char),
 }
 
@@ -133,7 +135,7 @@ fn refused(message: *const c_char) -> Result<(), Refusal> {
     if message.is_null() { Ok(()) } else { Err(Refusal::Httpd(message)) }
 }
 
-/// The way of every directive: NULL for httpd if it is accepted, else the reason.
+/// Handles a directive. Returns NULL for httpd if it is accepted, and else the reason.
 ///
 /// # Safety
 /// As for [`Command::from_raw`].
@@ -166,7 +168,7 @@ unsafe fn apply(parms: *mut sys::cmd_parms, words: &[*const c_char]) -> *const c
     unsafe { directive(parms, body) }
 }
 
-/// The word, `None` for NULL, or the reason why it is no text.
+/// Returns the word, `None` for NULL, or the reason why it is no text.
 ///
 /// # Safety
 /// `raw` is NULL or a string that lives for `'a`.
@@ -192,7 +194,7 @@ unsafe extern "C" fn take_two(
     unsafe { apply(parms, &[first, second]) }
 }
 
-/// For directives with any number of words: httpd itself drops those after the 64th without a word.
+/// Handles directives with any number of words: httpd itself silently drops those after the 64th.
 unsafe extern "C" fn take_words(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
     let body = |command: &mut Command<'_>, row: &Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the directive is handled.
@@ -223,14 +225,14 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
     unsafe { directive(parms, body) }
 }
 
-/// httpd's form of the table, ended by a record without a name.
+/// The table in httpd's form, ended by a record without a name.
 #[repr(transparent)]
 struct Records([sys::command_rec; DIRECTIVES.len() + 1]);
 
 // SAFETY: httpd only reads the records, and what they point to is constant.
 unsafe impl Sync for Records {}
 
-/// A static and not filled at run time: mod_so reads it before any function of ours has run.
+/// The table of directives. A static, as mod_so reads it before any function of the module has run.
 #[unsafe(no_mangle)]
 static md_rs_directives: Records = Records(records());
 

@@ -1,4 +1,4 @@
-//! Renewals in the server: mod_watchdog says in which child and when, threads of that child do the work.
+//! Renewals in the server: mod_watchdog chooses the child and the time, threads of that child do the work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::model::ManagedDomain;
 use crate::registry::{Registry, Renewals};
 use crate::serving::clients::CaClients;
 
-/// How often it is looked whether something is due; a look is cheap.
+/// The time between two checks whether a renewal is due; a check is cheap.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Starts renewals for this configuration if there are domains to look after.
+/// Starts renewals for this configuration if there are domains to renew.
 ///
-/// Their requests are counted in `requests`.
+/// Requests to CAs are counted in `requests`.
 pub fn register(
     pconf: Pool<'_>,
     registry: &Arc<Registry>,
@@ -38,7 +38,7 @@ pub fn register(
     watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
 }
 
-/// Nothing but a run sets the time of the next: the first comes after MDInitialDelay.
+/// Returns the time until the next run. Only a run sets it: the first run comes after MDInitialDelay.
 fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),

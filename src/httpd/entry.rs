@@ -1,4 +1,4 @@
-//! The functions that httpd calls: each checks what it was given, calls one function of `hooks` and translates the result.
+//! The functions that httpd calls: each checks its arguments, calls one safe function and translates the result.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -38,7 +38,7 @@ const _: sys::md_rs_protocol_switch_fn = Some(md_rs_protocol_switch);
 const _: sys::md_rs_protocol_get_fn = Some(md_rs_protocol_get);
 const _: sys::md_rs_answer_challenge_fn = Some(md_rs_answer_challenge);
 
-/// The first of our functions that httpd calls, right after loading the module.
+/// Makes the settings of a server. The first function of the module that httpd calls, right after loading it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_create_server_config(
     pool: *mut sys::apr_pool_t,
@@ -52,7 +52,7 @@ unsafe extern "C" fn md_rs_create_server_config(
         let pool = unsafe { Pool::from_raw(pool) }?;
         // SAFETY: the server that the configuration is for, which lives as long.
         let server = unsafe { Server::from_raw(server) }?;
-        // There are as many as virtual hosts, and most stay as they are: only a directive in one adds what is to be dropped.
+        // There is one for each virtual host, and most stay empty: only a directive in a host adds data that is to be dropped.
         let config = if server.is_virtual() {
             pool.place(ServerConfig::default())
         } else {
@@ -62,8 +62,8 @@ unsafe extern "C" fn md_rs_create_server_config(
     })
 }
 
-/// Called for every virtual host once all directives are read. It keeps what was said in it: domains inherit from the main
-/// server only. The function is there because httpd makes no configuration for a host without directives of ours if it is not.
+/// Keeps the settings of a virtual host, once all directives are read: domains inherit from the main server only. Without this
+/// function httpd would make no configuration for a host that has none of the module's directives.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_merge_server_config(
     _pool: *mut sys::apr_pool_t,
@@ -119,7 +119,8 @@ unsafe extern "C" fn md_rs_post_config_last(
     unsafe { configure("post_config_last", pconf, ptemp, server, hooks::post_config_last) }
 }
 
-/// A hook of the configuration. After a panic a first start ends, while a running server goes on without what the hook does.
+/// Runs a hook of the configuration. After a panic a first start ends, while a running server goes on without what the hook
+/// does.
 ///
 /// # Safety
 /// The pointers are those httpd passes to such a hook.
@@ -179,7 +180,7 @@ unsafe extern "C" fn md_rs_monitor(pool: *mut sys::apr_pool_t, server: *mut sys:
     })
 }
 
-/// Does not return where the process is a test for another one.
+/// Ends the process, if it is a test for a server that wants to restart.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_test_config(pconf: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
     if !phase::is_trial() {
@@ -231,7 +232,7 @@ unsafe extern "C" fn md_rs_handler(request: *mut sys::request_rec) -> c_int {
     unsafe { answer("handler", request, sys::HTTP_INTERNAL_SERVER_ERROR, sys::OK, hooks::handler) }
 }
 
-/// A hook of a request. `written` tells httpd in this phase that the response is complete.
+/// Runs a hook of a request. `written` tells httpd in this phase that the response is complete.
 ///
 /// # Safety
 /// `request` is what httpd passes to such a hook.
@@ -264,7 +265,7 @@ unsafe extern "C" fn md_rs_add_cert_files(
     unsafe { add_files("ssl_add_cert_files", server, certs, keys, certificate_files) }
 }
 
-/// A hook that offers certificates. After a panic the host is as one we know nothing about.
+/// Runs a hook that offers certificates. After a panic the host gets none from this module.
 ///
 /// # Safety
 /// The pointers are those httpd passes to such a hook.
@@ -296,7 +297,7 @@ unsafe fn add_files(
     })
 }
 
-/// Every connection comes here that offers protocols, or asks to change its own.
+/// Proposes the protocol of challenges to a connection that offers it in its handshake.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_protocol_propose(
     connection: *mut sys::conn_rec,
@@ -364,7 +365,8 @@ unsafe extern "C" fn md_rs_answer_challenge(
         // SAFETY: NULL or a C string that lives as long as this call.
         let name = unsafe { text(name) };
         let Some(answer) = alpn::answer(connection, name)? else { return Ok(sys::DECLINED) };
-        let (chain, key) = (present(chain, "place for a certificate")?, present(key, "place for a key")?);
+        let chain = present(chain, "place for a certificate")?;
+        let key = present(key, "place for a key")?;
         let pool = connection.pool()?;
         // SAFETY: the caller's place for one pointer; the string lives as long as the connection.
         unsafe { chain.write(pool.string(&answer.certificate).as_ptr()) };

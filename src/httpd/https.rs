@@ -10,13 +10,14 @@ use crate::serving::require_https;
 
 const HSTS: &CStr = c"Strict-Transport-Security";
 
-/// Redirects a request that came without TLS and should not.
+/// Redirects a request that came without TLS to https, if its domain requires that.
 pub fn redirect(request: Request<'_>) -> Result<Answer, Null> {
     if request.connection()?.is_tls() {
         return Ok(Answer::Declined);
     }
     let Some(require) = required(request)? else { return Ok(Answer::Declined) };
-    let (Some(name), Some(path)) = (request.server_name(), request.path()) else { return Ok(Answer::Declined) };
+    let Some(name) = request.server_name() else { return Ok(Answer::Declined) };
+    let path = request.path().unwrap_or_default();
     let Some(location) = require_https::location(name.as_str(), path, request.query()) else {
         return Ok(Answer::Declined);
     };
@@ -24,7 +25,7 @@ pub fn redirect(request: Request<'_>) -> Result<Answer, Null> {
     Ok(Answer::Status(require_https::status(require, request.is_get_or_head())))
 }
 
-/// Has the response to a request that came over TLS tell the client to stay there, where that is for good.
+/// Adds the header by which clients stay with https, to the response of a domain that requires https permanently.
 pub fn promise(request: Request<'_>) -> Result<(), Null> {
     if required(request)? == Some(RequireHttps::Permanent) && request.connection()?.is_tls() {
         request.promise_header(HSTS, require_https::HSTS);
@@ -32,7 +33,7 @@ pub fn promise(request: Request<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// What the domain wants that the request is for: one that applies to the host and has the name by which it is known.
+/// Returns what the domain of the request requires: a domain of the host that has the name by which the server is known.
 fn required(request: Request<'_>) -> Result<Option<RequireHttps>, Null> {
     if !require_https::applies_to(request.path()) {
         return Ok(None);

@@ -39,7 +39,7 @@ pub fn init_host(
     Ok(pairs.leave_a_choice(goes_live).then_some(Beside { host, pairs }))
 }
 
-/// Says once per start when the files are served.
+/// Writes to the log, once per start, when the files of which hosts are served.
 pub fn tell(all: &[OwnFiles]) {
     for line in lines(all) {
         report!(MD0007, "{line}");

@@ -1,8 +1,8 @@
-//! Staples in the server: which certificates get one, what a handshake gets, and who fetches it.
+//! OCSP stapling in the server: which certificates get a response, which one a handshake sends, and which child fetches it.
 //!
-//! mod_ssl tells of each certificate while it is set up ([`prime`]). One child fetches responses ([`register`]); the others
-//! are told by counters in shared memory, and read what is new on a thread of their own ([`child_init`]), so that a
-//! handshake ([`staple`]) finds it in memory.
+//! mod_ssl passes each certificate while a host is set up ([`prime`]). One child fetches responses ([`register`]). The others
+//! see by counters in shared memory that there are new ones, and read them on a thread of their own ([`child_init`]), so that a
+//! handshake ([`staple`]) finds its response in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ use crate::ocsp;
 use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
 use crate::serving::clients::Responders;
 
-/// How often it is looked whether a response is due, and in the other children whether there is a new one.
+/// The time between two checks: whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a request for a response may take while certificates wait for it to go live.
+/// The time that a request for a response may take while certificates wait for it to go live.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// Takes a certificate of a TLS host, given as PEM with its issuer after it. Whether it is ours to staple.
+/// Takes a certificate of a TLS host, given as PEM with its issuer after it. Returns whether this module staples it.
 pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
     ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
 }
 
-/// The TLS host is set up. Whether its certificates are ours to staple.
+/// Checks whether this module staples the certificates of a TLS host, which is set up now.
 pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
     let ours = ask_setup(server, |setup, position, said| setup.staples(position, said.stapling, said.others))?;
     if ours {
@@ -40,15 +40,16 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
     Ok(ours)
 }
 
-/// What is said of stapling for a host. It may have these two directives for itself.
+/// The two directives about stapling, of a host or else of the main server.
 struct Said {
     stapling: Option<bool>,
     others: Option<bool>,
 }
 
-/// False outside of a start.
+/// Asks the start in progress about a host; the answer is `false` if there is none.
 fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> bool) -> Result<bool, Null> {
-    let (own, main) = (server.config()?, server.main()?.config()?);
+    let own = server.config()?;
+    let main = server.main()?.config()?;
     let said =
         |what: fn(&Settings) -> Option<bool>| own.settings().and_then(what).or_else(|| main.settings().and_then(what));
     let said = Said { stapling: said(|all| all.stapling), others: said(|all| all.staple_others) };
@@ -56,13 +57,13 @@ fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> 
     Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &said)))
 }
 
-/// What a client gets with the certificate of this fingerprint from this host.
+/// Returns the staple to the certificate of this fingerprint on this host.
 pub fn staple(server: Server<'_>, sha1: &Sha1) -> Result<Staple, Null> {
     let registry = registry(server)?.filter(|_| server.config().is_ok_and(|config| config.host.is_stapled()));
     Ok(registry.map_or(Staple::NotOurs, |registry| registry.stapling.staple(sha1, registry.clock.now())))
 }
 
-/// Starts the fetching of responses for this configuration, if there is something to staple.
+/// Starts to fetch responses for this configuration, if there is a certificate to staple.
 pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
     let stapling = &registry.stapling;
     if stapling.is_empty() {
@@ -82,7 +83,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)
 }
 
-/// The first run comes at once, the next a second later.
+/// Returns the time until the next run. The first run comes at once.
 fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10197, "OCSP watchdog started"),
@@ -95,7 +96,7 @@ fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
     (occasion == Occasion::Run).then_some(TICK)
 }
 
-/// Has the new child learn of responses that another one fetches.
+/// Has the new child learn of responses that another child fetches.
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.stapling.is_empty()) else { return Ok(()) };
     let stapling = Arc::clone(&registry.stapling);
@@ -107,7 +108,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// In the parent: children that are forked from now on know what it knows.
+/// Reads new responses in the parent, so that children forked later have them.
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.stapling.refresh();

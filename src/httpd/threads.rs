@@ -1,7 +1,7 @@
 //! Threads of a child: started with all signals blocked, cancelled when the child is told to stop, joined before its pool goes.
 //!
-//! A graceful stop leaves commands for events alone: the child waits for them. From then on the parent's SIGTERM says that they
-//! are to end, too, for which httpd has no hook: a child that drains is not told of a stop in any other way.
+//! A graceful stop leaves commands for events alone: the child waits for them. From then on the parent's SIGTERM tells that
+//! they are to end, too: httpd has no hook by which a child that drains would learn of a stop.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -15,10 +15,10 @@ use crate::cancel::Cancel;
 use crate::log::{note, report};
 use crate::serving::threads::{Running, SpawnError, Threads};
 
-/// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
+/// The time that the end of a child waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time, too.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The child's threads; `None` in the parent, always, and after the child's end began.
+/// The threads of the child. Always `None` in the parent, and once the end of the child has begun.
 static CHILD: Mutex<Option<Threads>> = Mutex::new(None);
 
 /// Starts a thread that ends soon after its [`Cancel`] is set. A panic in it is logged and ends only the thread.
@@ -34,12 +34,12 @@ pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<
     with_signals_blocked(|| child.start(name, body))
 }
 
-/// Starts so many threads for the same work; `lost` is called for each that the system or the child's end denies.
+/// Starts `count` threads for the same work. `lost` is called for each that cannot be started.
 pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Send + 'static, lost: impl Fn()) {
     for _ in 0..count {
         if let Err(err) = spawn(name, body.clone()) {
             lost();
-            note!(Debug, "no thread {name}: {err}");
+            note!(Debug, "thread {name} is not started: {err}");
         }
     }
 }
@@ -60,21 +60,20 @@ pub fn repeat(name: &'static str, period: Duration, mut body: impl FnMut() + Sen
     })
 }
 
-/// For as long as this lives, the end of the child waits for the thread that has it, which is somebody else's. `None` where
-/// no child is or its end began.
+/// Has the end of the child wait for a thread of another module, as long as the result lives. `None` outside of a child, and
+/// once its end has begun.
 pub(super) fn attend() -> Option<Attended> {
     let running = lock(&CHILD).as_ref()?.attend()?;
     Some(Attended { _running: running })
 }
 
-/// A thread that is waited for.
+/// A thread of another module that is waited for.
 pub(super) struct Attended {
     _running: Running,
 }
 
 impl Drop for Attended {
-    /// Leaves nothing of OpenSSL with the thread: it may end while the process takes OpenSSL down, and what would be freed
-    /// then is gone.
+    /// Frees what OpenSSL keeps for the thread: it may end while the process takes OpenSSL down.
     fn drop(&mut self) {
         unsafe extern "C" {
             fn OPENSSL_thread_stop();
@@ -84,10 +83,10 @@ impl Drop for Attended {
     }
 }
 
-/// Tells all threads to end, without waiting: the child may have connections that live on for long.
+/// Tells all threads to end, without waiting: the child may have connections that live for long.
 pub(super) fn cancel(graceful: bool) {
     let is_threaded = phase::is_threaded();
-    // Prefork always says that it is not, but only where a signal ends the child it comes from that signal's handler.
+    // Prefork never says that a stop is graceful. A stop that is not comes from the handler of the signal that ends the child.
     let graceful = graceful || !is_threaded && !phase::handles_end();
     if let Some(child) = lock(&CHILD).as_ref() {
         child.stop(graceful);
@@ -98,7 +97,7 @@ pub(super) fn cancel(graceful: bool) {
     }
 }
 
-/// Makes threads possible, and sees to their end with that of `pchild`.
+/// Makes threads possible, and has them end before `pchild` is cleared.
 pub(super) fn enter_child(pchild: Pool<'_>) {
     let child = Threads::default();
     // Set once: there is one child_init in a process.
@@ -107,11 +106,11 @@ pub(super) fn enter_child(pchild: Pool<'_>) {
     pchild.before_cleanup(end);
 }
 
-/// What the parent's SIGTERM cancels in a child that drains.
+/// The flag that the parent's SIGTERM sets in a child that drains.
 static SIGTERM: OnceLock<Cancel> = OnceLock::new();
 
-/// Has the parent's SIGTERM end commands, in place of doing nothing: from here on httpd only waits for its threads. A child that
-/// has served its share of connections sends itself one.
+/// Has the parent's SIGTERM end commands. By now httpd only waits for its threads, and does nothing at the signal. A child that
+/// has served its share of connections sends the signal to itself.
 fn heed_sigterm() {
     extern "C" fn on_sigterm(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
         // SAFETY: the kernel passes a live siginfo_t to a handler with SA_SIGINFO.
@@ -136,7 +135,7 @@ fn heed_sigterm() {
 
 fn end() {
     let Some(mut child) = lock(&CHILD).take() else { return };
-    // Without child_stopping before it, this is no graceful end.
+    // An end without child_stopping before it is not graceful.
     child.stop(child.cancel().is_cancelled());
     if child.cancel().is_held() {
         heed_sigterm();
@@ -148,8 +147,8 @@ fn end() {
     }
 }
 
-/// Ends the process right where `exit` begins: its clean-ups would unload the module, and take OpenSSL apart, under threads
-/// that still run. The pools of the child are cleared all the same; what is skipped, the kernel does.
+/// Ends the process at the begin of `exit`, whose clean-ups would unload the module and take OpenSSL apart under threads that
+/// still run. The pools of the child are cleared before that.
 fn abandon(count: usize) {
     report!(MD0003, "{count} threads did not end in time, the child exits without them");
     extern "C" fn leave() {
