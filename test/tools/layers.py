@@ -35,8 +35,9 @@ MAY_USE = {
     "ocsp": VALUES | {"crypto", "http"},
     **DOMAINS,
     "status": CORE,
+    "serving": CORE,
     # cli only for httpd/a2md.rs: the archive of the module has the program too.
-    "httpd": CORE | {"status", "cli"},
+    "httpd": CORE | {"status", "serving", "cli"},
     "cli": CORE | {"status"},
     "a2md": {"cli"},
     "lib": set(),
@@ -64,7 +65,7 @@ RESERVED = {
     "std::time::SystemTime::now": ({"clock", "store"}, "time is a parameter, or comes from a Clock"),
     "jiff::Timestamp::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
     "jiff::Zoned::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
-    "std::time::Instant::now": (EDGES - {"model", "crypto"} | set(DOMAINS) - {"schedule"} | {"httpd", "cli"}, "decisions know no clock"),
+    "std::time::Instant::now": (EDGES - {"model", "crypto"} | set(DOMAINS) - {"schedule"} | {"serving", "httpd", "cli"}, "decisions know no clock"),
     "std::thread::sleep": (EDGES - {"model", "crypto"} | {"httpd", "cli"}, "a worker never sleeps"),
 }
 # Values that live in a reserved module, but touch nothing.
