@@ -46,7 +46,7 @@ fn register(
 
 fn connect(session: &Session) -> Result<Registrar, AcmeError> {
     let url = session.acme.as_deref().unwrap_or_default();
-    Registrar::connect(session.client(None), session.clock.clone(), url)
+    Registrar::connect(session.client(None), session.clock().clone(), url)
 }
 
 /// Asks the CA whether accounts are valid, and saves the answer: `acme validate account...`.
@@ -157,9 +157,13 @@ pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliErr
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
         save(session, id, &gone)?;
         session.tell(&format!("account deactivated: {id}"), json!({ "account": id }));
-        note!(Info, "account {id}: its certificates stay valid; domains register a new account at their next renewal");
+        session.inform(&format!(
+            "account {id}: its certificates stay valid; domains register a new account at their next renewal"
+        ));
         if gone.eab.is_some() {
-            note!(Info, "account {id} was bound to an external account; ask the CA whether that can be bound again");
+            session.inform(&format!(
+                "account {id} was bound to an external account; ask the CA whether that can be bound again"
+            ));
         }
         Ok(())
     })
@@ -228,7 +232,7 @@ fn with_each(
     }
     let failed = CliError::acme(format!("cannot connect to the ACME server {url}"));
     let http = session.client(None);
-    let mut ca = Registrar::connect(http, session.clock.clone(), &url).map_err(failed)?;
+    let mut ca = Registrar::connect(http, session.clock().clone(), &url).map_err(failed)?;
     ids.iter().zip(accounts).try_for_each(|(id, account)| {
         let failed = CliError::acme(format!("cannot use account {id}"));
         let key = account_key(session.vault(), &mut ca, id, &account).map_err(failed)?;

@@ -40,7 +40,7 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     }
     findings.extend(modes(&dir));
     let vault = Vault::new(Arc::new(store));
-    let now = session.clock.now();
+    let now = session.clock().now();
     findings.extend(look(&vault, now)?);
     for Finding { action, item, detail } in findings {
         session

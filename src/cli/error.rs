@@ -1,7 +1,8 @@
 //! The failures of commands, with their result codes and messages.
 
+use super::output::Terminal;
 use crate::acme::{AcmeError, PortError};
-use crate::log::note;
+use crate::log::Level;
 use crate::model::Status;
 use crate::store::StoreError;
 
@@ -86,21 +87,22 @@ impl CliError {
     }
 
     /// Prints the error: as a line that scripts know, or as a message of the log.
-    pub fn tell(&self) {
+    pub fn tell(&self, terminal: &dyn Terminal) {
+        let message = |level, text: String| terminal.message(level, self.status(), &text);
         match self {
             Self::Told(_) => {}
-            Self::NoDomain(_) => note!(Info, self.status(); "{self}"),
+            Self::NoDomain(_) => message(Level::Info, self.to_string()),
             Self::Acme { source, .. } => {
                 match &**source {
                     AcmeError::Problem { problem, .. } => {
-                        note!(Warning, self.status(); "acme problem {}: {}", problem.kind, problem.detail);
+                        message(Level::Warning, format!("acme problem {}: {}", problem.kind, problem.detail));
                     }
-                    other => note!(Warning, self.status(); "{}", other.sentence()),
+                    other => message(Level::Warning, other.sentence().to_string()),
                 }
-                note!(Error, self.status(); "{self}");
+                message(Level::Error, self.to_string());
             }
-            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => note!(Error, self.status(); "{self}"),
-            _ => super::output::say(&self.to_string()),
+            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => message(Level::Error, self.to_string()),
+            _ => terminal.say(&self.to_string()),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
-use crate::log::note;
+use crate::log::Level;
 use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
 use crate::registry::{LiveSet, Vault};
 use crate::store::{Aspect, Group};
@@ -44,7 +44,8 @@ pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
     let mut result = Ok(());
     for folder in folders {
         if let Err(err) = import(session, &folder) {
-            note!(Error, err.status(); "{}: not imported: {err}", folder.display());
+            let text = format!("{}: not imported: {err}", folder.display());
+            session.terminal().message(Level::Error, err.status(), &text);
             result = result.and(Err(CliError::Told(err.status())));
         }
     }

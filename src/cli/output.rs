@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::crypto::Summary;
-use crate::log::{self, Level, Record, Sink};
+use crate::log::{self, Level, Record, Sink, note};
 use crate::model::{ManagedDomain, Status, Timestamp};
 
 /// Length to which the text of a result code is cut in JSON, as by the C module.
@@ -31,10 +31,45 @@ static CONSOLE: Console = Console;
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Sends messages of this process to stderr: `info` and more severe ones, and `more` levels below.
-pub fn install(more: i32) {
-    THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
-    log::install(Some(&CONSOLE));
+/// Receives the output of a run.
+pub trait Terminal {
+    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
+    fn listen(&self, more: i32);
+    /// Prints a line of the result.
+    fn print(&self, line: &str);
+    /// Prints a line for the person who runs the command.
+    fn say(&self, line: &str);
+    /// Prints a message with its level and result code.
+    fn message(&self, level: Level, status: Status, text: &str);
+    /// Returns whether a spinner can be shown.
+    fn has_spinner(&self) -> bool;
+}
+
+/// The streams of the process.
+pub struct Streams;
+
+impl Terminal for Streams {
+    fn listen(&self, more: i32) {
+        THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
+        log::install(Some(&CONSOLE));
+    }
+
+    /// Errors are ignored, as a reader such as `head` may have closed the pipe.
+    fn print(&self, line: &str) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    fn say(&self, line: &str) {
+        say(line);
+    }
+
+    fn message(&self, level: Level, status: Status, text: &str) {
+        log::write(&Record { level, number: None, status, text: format_args!("{text}") });
+    }
+
+    fn has_spinner(&self) -> bool {
+        std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info)
+    }
 }
 
 impl Sink for Console {
@@ -124,13 +159,8 @@ pub fn domain_line(md: &ManagedDomain) -> String {
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// Writes a line to stdout. Errors are ignored, as a reader such as `head` may have closed the pipe.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 /// Writes a line to stderr, above the spinner if there is one.
-pub fn say(line: &str) {
+fn say(line: &str) {
     let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
     match &*spinner() {
         Some(spinner) => spinner.suspend(write),
@@ -149,10 +179,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows the spinner, if stderr is a terminal.
+    /// Shows the spinner, if the terminal has one.
     #[must_use]
-    pub fn begin(name: &str) -> Self {
-        if std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info) {
+    pub fn begin(terminal: &dyn Terminal, name: &str) -> Self {
+        if terminal.has_spinner() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -169,10 +199,9 @@ impl Progress {
             return;
         }
         activity.clone_into(&mut self.told);
-        match &*spinner() {
-            Some(spinner) => spinner.set_message(activity.to_owned()),
-            None if CONSOLE.enabled(Level::Info) => drop(writeln!(std::io::stderr(), "{}: {activity}", self.name)),
-            None => {}
+        let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
+        if !is_shown {
+            note!(Info, "{}: {activity}", self.name);
         }
     }
 }

@@ -8,7 +8,6 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
-use crate::log::note;
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
 use crate::registry::{find_or_register, stored_domain};
 
@@ -21,7 +20,7 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if names.is_empty() {
         return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
-    let until = given.value("until").map(|text| moment(text, session.clock.now())).transpose()?;
+    let until = given.value("until").map(|text| moment(text, session.clock().now())).transpose()?;
     let stored = |name: &&str| {
         let found = DomainName::parse(name).ok().and_then(|name| stored_domain(session.vault(), name.as_str()));
         found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
@@ -32,7 +31,10 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         let listed =
             md.ca.challenges.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::DnsPersist01));
         if !listed {
-            note!(Info, "{}: MDCAChallenges does not list dns-persist-01, so the records are not used yet", md.name);
+            session.inform(&format!(
+                "{}: MDCAChallenges does not list dns-persist-01, so the records are not used yet",
+                md.name
+            ));
         }
         authorities(session, md)?.iter().try_for_each(|url| at_ca(session, md, url, until, &mut is_first))
     })
@@ -55,7 +57,7 @@ fn at_ca(
     is_first: &mut bool,
 ) -> Result<(), CliError> {
     let failed = CliError::acme(format!("{}: cannot find or register an account at {url}", md.name));
-    let mut ca = Registrar::connect(session.client(Some(md)), session.clock.clone(), url).map_err(&failed)?;
+    let mut ca = Registrar::connect(session.client(Some(md)), session.clock().clone(), url).map_err(&failed)?;
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
     let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };

@@ -52,7 +52,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let unknown = || CliError::NoDomain(name.to_owned());
     let (md, _) =
         DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
-    let pairs = served_pairs(&vault, &md, session.clock.now());
+    let pairs = served_pairs(&vault, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
         let text = format!("{}: the store has no certificate to revoke", md.name);
         return Err(CliError::Refused { status: Status::NOT_FOUND, text });
@@ -62,7 +62,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         CliError::invalid(format!("{}: the CA of its certificates is not known, name it with -a", md.name))
     })?;
     let failed = CliError::acme(format!("{}: cannot connect to the ACME server", md.name));
-    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock.clone(), &url).map_err(failed)?;
+    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock().clone(), &url).map_err(failed)?;
     let account = account(session, &mut ca, &md, &url);
     let mut result = Ok(());
     for pair in &pairs {
@@ -72,14 +72,14 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
             Ok(by) => tell(session, &md, &serial, by, reason),
             Err(err) => {
                 let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
-                err.tell();
+                err.tell(session.terminal());
                 result = Err(CliError::Told(err.status()));
             }
         }
     }
     if result.is_ok() {
         let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
-        tell_what_is_next(&md, reason, has_responder);
+        tell_what_is_next(session, &md, reason, has_responder);
     }
     result
 }
@@ -164,23 +164,23 @@ fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason:
 }
 
 /// Prints what the administrator has to do next, and what the server does.
-fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
+fn tell_what_is_next(session: &Session, md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
     let name = &md.name;
-    note!(Info, "{name}: the server serves the revoked certificates until new ones are in use");
-    note!(Info, "{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now");
+    session.inform(&format!("{name}: the server serves the revoked certificates until new ones are in use"));
+    session.inform(&format!("{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now"));
     let finds_out = match (md.stapling && has_responder, md.ari_renewals) {
         (true, _) => "when OCSP reports the revocation",
         (false, true) => "when the CA suggests a renewal (ARI), which not all CAs do",
         (false, false) => "only when its renewal is due",
     };
-    note!(Info, "{name}: a running server renews the domain {finds_out}");
-    match reason {
-        Some(("keyCompromise", _)) => note!(
-            Info,
-            "{name}: delete all copies of the key, also those that an activation moves to archive/ in the store"
-        ),
-        _ => note!(Info, "{name}: the activation of a new certificate moves the key to archive/ in the store"),
-    }
+    session.inform(&format!("{name}: a running server renews the domain {finds_out}"));
+    let of_the_key = match reason {
+        Some(("keyCompromise", _)) => {
+            "delete all copies of the key, also those that an activation moves to archive/ in the store"
+        }
+        _ => "the activation of a new certificate moves the key to archive/ in the store",
+    };
+    session.inform(&format!("{name}: {of_the_key}"));
 }
 
 #[cfg(test)]

@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use serde_json::Value;
 
+use super::environment::Environment;
 use super::error::CliError;
-use super::output;
-use crate::cancel::Cancel;
-use crate::clock::{Clock, SystemClock};
-use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
+use super::output::{self, Terminal};
+use crate::clock::Clock;
+use crate::http::{CurlSettings, HttpClient, Proxy};
+use crate::log::Level;
 use crate::model::{ManagedDomain, Status, VERSION};
 use crate::registry::{Registry, Vault};
-use crate::store::{FileStore, Store};
+use crate::store::Reachability;
 
 /// A run of the program.
 pub struct Session {
@@ -25,25 +27,24 @@ pub struct Session {
     pub terms: Option<String>,
     /// Print one JSON document instead of lines.
     pub json: bool,
-    /// The clock of the run.
-    pub clock: Arc<dyn Clock>,
+    environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
-    store: Option<(Arc<FileStore>, Arc<Vault>)>,
+    store: Option<(Arc<Vault>, Reachability)>,
     output: Vec<Value>,
 }
 
 impl Session {
     /// Makes a run with the options of the program.
     #[must_use]
-    pub fn new(matches: &ArgMatches) -> Self {
+    pub fn new(environment: Environment, matches: &ArgMatches) -> Self {
         let value = |name| matches.get_one::<String>(name).cloned();
         Self {
             acme: value("acme"),
             dir: value("dir").map(PathBuf::from),
             terms: value("terms"),
             json: matches.get_flag("json"),
-            clock: Arc::new(SystemClock),
+            environment,
             ca_file: value("cafile"),
             proxy: value("proxy"),
             store: None,
@@ -56,22 +57,32 @@ impl Session {
     /// # Errors
     /// If the store cannot be used.
     pub fn open(&mut self) -> Result<(), CliError> {
-        let store = Arc::new(FileStore::open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?);
-        let vault = Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>));
-        self.store = Some((store, vault));
+        let (store, reach) = (self.environment.open)(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        self.store = Some((Arc::new(Vault::new(store)), reach));
         Ok(())
     }
 
-    /// Returns the store as files.
+    /// Returns the clock of the run.
     #[must_use]
-    pub fn files(&self) -> &FileStore {
-        &self.opened().0
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.environment.clock
+    }
+
+    /// Waits.
+    pub fn sleep(&self, time: Duration) {
+        (self.environment.sleep)(time);
+    }
+
+    /// Returns the receiver of the output.
+    #[must_use]
+    pub fn terminal(&self) -> &dyn Terminal {
+        &*self.environment.terminal
     }
 
     /// Returns the documents and keys of the store.
     #[must_use]
     pub fn vault(&self) -> &Arc<Vault> {
-        &self.opened().1
+        &self.opened().0
     }
 
     /// Loads the domains of the store, with the certificates that are live. `only` is a challenge type to use instead of the
@@ -80,13 +91,13 @@ impl Session {
     /// # Errors
     /// If the domains cannot be listed.
     pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
-        let reach = self.files().load_reachability();
-        let registry = Registry::stored(Arc::clone(self.vault()), Arc::clone(&self.clock), reach, only)?;
+        let (vault, reach) = self.opened();
+        let registry = Registry::stored(Arc::clone(vault), Arc::clone(self.clock()), *reach, only)?;
         registry.bundles.open(None);
         Ok(Arc::new(registry))
     }
 
-    fn opened(&self) -> &(Arc<FileStore>, Arc<Vault>) {
+    fn opened(&self) -> &(Arc<Vault>, Reachability) {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 
@@ -102,7 +113,12 @@ impl Session {
             proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
             ..CurlSettings::default()
         };
-        Arc::new(CurlClient::new(settings, Cancel::default()))
+        (self.environment.connect)(settings)
+    }
+
+    /// Prints a message for the person who runs the command.
+    pub fn inform(&self, text: &str) {
+        self.terminal().message(Level::Info, Status::OK, text);
     }
 
     /// Prints a line, or keeps its content for the document.
@@ -110,7 +126,7 @@ impl Session {
         if self.json {
             self.output.push(value.into());
         } else {
-            output::print(line);
+            self.terminal().print(line);
         }
     }
 
@@ -129,6 +145,6 @@ impl Session {
 
     /// Prints the document, at the end of the run.
     pub fn print_document(&self, status: Status) {
-        output::print(&format!("{:#}", output::envelope(&self.output, status)));
+        self.terminal().print(&format!("{:#}", output::envelope(&self.output, status)));
     }
 }

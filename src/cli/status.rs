@@ -33,7 +33,7 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     }
     let now = registry.clock.now();
     let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
-    lines(&rows).iter().for_each(|line| output::print(line));
+    lines(&rows).iter().for_each(|line| session.terminal().print(line));
     Ok(())
 }
 
