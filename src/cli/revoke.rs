@@ -185,6 +185,7 @@ fn tell_what_is_next(session: &Session, md: &ManagedDomain, reason: Option<Reaso
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Shell;
     use super::*;
     use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::registry::world::{ACCOUNT, World};
@@ -254,5 +255,96 @@ mod tests {
                 "{text}: {error}"
             );
         }
+    }
+
+    fn serial(world: &World, name: &str) -> String {
+        let (md, _) = stored_domain(&world.vault, name).unwrap();
+        let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
+        pairs[0].chain.leaf().summary().serial_hex()
+    }
+
+    /// A domain with a certificate that the server uses.
+    fn shell(name: &str, change: impl FnOnce(&mut World)) -> Shell {
+        let mut world = World::new(&[name]);
+        change(&mut world);
+        drop(world.run(false));
+        drop(world.start(true));
+        Shell::of(world)
+    }
+
+    #[test]
+    fn a_revocation_is_printed_with_what_to_do_next() {
+        let name = "a.revoke.test";
+        let next = "a.revoke.test: 'a2md drive -f a.revoke.test' obtains a new certificate with a new key now";
+        for (words, stapling, ari, reason, expected) in [
+            (
+                "",
+                false,
+                false,
+                None,
+                ["only when its renewal is due", "the activation of a new certificate moves the key"],
+            ),
+            ("-r 4", false, true, Some(4), ["when the CA suggests a renewal (ARI)", "moves the key to archive/"]),
+            (
+                "--reason keycompromise",
+                true,
+                true,
+                Some(1),
+                ["a running server renews the domain when", "delete all copies of the key"],
+            ),
+        ] {
+            let shell = shell(name, |world| {
+                world.declared[0].settings.stapling = Some(stapling);
+                world.declared[0].settings.ari_renewals = Some(ari);
+            });
+            let serial = serial(&shell.world, name);
+            let done = shell.run(&format!("revoke {name} {words}"));
+            assert_eq!((done.code, done.out), (0, format!("revoked: {name} {serial}\n")), "{}", done.err);
+            for line in expected.iter().chain([&next, &"the server serves the revoked certificates until"]) {
+                assert!(done.err.contains(line), "{line}: {}", done.err);
+            }
+            let revocations = shell.world.ca.revocations();
+            assert_eq!(revocations.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), [reason]);
+            let again = shell.json(&format!("revoke {name}"));
+            assert_eq!(again, json!([{ "name": name, "serial": serial, "by": "others", "reason": null }]));
+            assert_eq!(shell.succeed(&format!("revoke {name}")), format!("already revoked: {name} {serial}\n"));
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_certificate_revokes_where_the_account_cannot() {
+        let name = "key.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.world.ca.set_accounts("deactivated");
+        let output = shell.json(&format!("revoke -r 1 {name}"));
+        assert_eq!((&output[0]["by"], &output[0]["reason"]), (&"key".into(), &"keyCompromise".into()));
+        let account = "account https://ca.test/account/0 is refused: ";
+        assert!(crate::registry::world::logged("", account) > 0);
+    }
+
+    #[test]
+    fn what_cannot_be_revoked_is_named() {
+        let name = "no.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.succeed("add new.revoke.test");
+        for (line, err) in [
+            ("revoke x.org", "Info 2: managed domain not found: x.org\n".to_owned()),
+            ("revoke new.revoke.test", "Error 2: new.revoke.test: the store has no certificate to revoke\n".to_owned()),
+        ] {
+            assert_eq!(shell.fail(line), err);
+        }
+        let err = shell.fail(&format!("revoke {name} -r cACompromise"));
+        assert!(
+            err.starts_with("Error 22: the reason cACompromise is for CAs only, use one of unspecified (0), "),
+            "{err}"
+        );
+        shell.world.ca.fail_times(Operation::RevokeCert, 9, Fault::Answer(problem(500, "serverInternal", "no")));
+        let err = shell.fail(&format!("revoke {name}"));
+        let serial = serial(&shell.world, name);
+        assert!(err.contains("acme problem urn:ietf:params:acme:error:serverInternal: no\n"), "{err}");
+        assert!(err.ends_with(&format!(": {name}: cannot revoke certificate {serial}\n")), "{err}");
+        shell.change(name, |md| md["ca"] = json!({ "proto": "ACME" }));
+        let unknown = format!("Error 22: {name}: the CA of its certificates is not known, name it with -a\n");
+        assert_eq!(shell.fail(&format!("revoke {name}")), unknown);
     }
 }
