@@ -193,6 +193,7 @@ fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::super::testing::Shell;
     use super::*;
     use crate::clock::Clock;
     use crate::registry::world::{World, p256};
@@ -270,5 +271,43 @@ mod tests {
             "discard: challenges/f.check.test",
         ];
         begins(&told(&world), &expected);
+    }
+
+    #[test]
+    fn check_prints_what_it_finds_and_changes_nothing() {
+        let shell = Shell::on_files();
+        let dir = shell.dir();
+        let missing = format!("Error 2: there is no store in {}\n", dir.display());
+        assert_eq!(shell.fail("check"), missing);
+        assert!(!dir.exists());
+        shell.succeed("add a.check.test");
+        assert_eq!(shell.succeed("check"), "renew: a.check.test: certificate(rsa) is missing\n");
+
+        let file = dir.join("md_store.json");
+        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        document["store"]["version"] = 2.0.into();
+        let old = document.to_string();
+        std::fs::write(&file, &old).unwrap();
+        std::fs::set_permissions(dir.join("domains"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let found = json!([
+            { "action": "repair", "item": "md_store.json", "detail": "the store is migrated to the current layout" },
+            { "action": "repair", "item": "domains", "detail": "its mode changes from 0755 to 0700" },
+            { "action": "renew", "item": "a.check.test", "detail": "certificate(rsa) is missing" },
+        ]);
+        assert_eq!(shell.json("check"), found);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+        std::fs::write(&file, "{}").unwrap();
+        let err = shell.fail("check");
+        assert!(err.starts_with("Error 22: ") && err.contains("md_store.json is damaged"), "{err}");
+    }
+
+    #[test]
+    fn failed_renewals_are_counted() {
+        let world = World::new(&["e.check.test"]);
+        world.ca.fail(crate::acme::fake_ca::Operation::NewOrder, crate::acme::fake_ca::Fault::Drop);
+        drop(world.run(false));
+        let lines = told(&world);
+        let counted = "renew: e.check.test: failed renewals: 1; a full start counts from 0 again and retries at once";
+        assert!(lines.iter().any(|line| line == counted), "{lines:?}");
     }
 }

@@ -104,16 +104,19 @@ impl Session {
     /// Returns a client for requests to a CA, with the settings of `md` where no option replaces them.
     #[must_use]
     pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {
+        (self.environment.connect)(self.settings(md))
+    }
+
+    fn settings(&self, md: Option<&ManagedDomain>) -> CurlSettings {
         let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
         let ca_file = self.ca_file.clone().or_else(|| file(md?.ca_certs.as_deref()));
-        let settings = CurlSettings {
+        CurlSettings {
             user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
             ca_file: ca_file.map(PathBuf::from),
             proxy: Proxy::configured(self.proxy.as_ref().or_else(|| md?.proxy_url.as_deref()).map(String::as_str)),
             proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
             ..CurlSettings::default()
-        };
-        (self.environment.connect)(settings)
+        }
     }
 
     /// Prints a message for the person who runs the command.
@@ -146,5 +149,54 @@ impl Session {
     /// Prints the document, at the end of the run.
     pub fn print_document(&self, status: Status) {
         self.terminal().print(&format!("{:#}", output::envelope(&self.output, status)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args;
+    use super::*;
+    use crate::model::DomainName;
+
+    fn session(line: &str) -> Session {
+        let words = std::iter::once("a2md").chain(line.split_whitespace());
+        Session::new(Environment::of_process(), &args::command().try_get_matches_from(words).unwrap())
+    }
+
+    fn domain(change: impl FnOnce(&mut ManagedDomain)) -> ManagedDomain {
+        let mut md = ManagedDomain::new(vec![DomainName::parse("a.org").unwrap()]).unwrap();
+        change(&mut md);
+        md
+    }
+
+    #[test]
+    fn options_replace_the_proxy_and_the_roots_of_the_domain() {
+        let some = |text: &str| Some(Arc::new(text.to_owned()));
+        let plain = domain(|_| {});
+        let own = domain(|md| {
+            md.proxy_url = some("http://own:1/");
+            md.ca_certs = some("/own.pem");
+            md.proxy_ca_certs = some("/proxy.pem");
+        });
+        let none = domain(|md| {
+            md.proxy_url = some("None");
+            md.ca_certs = some("none");
+        });
+        let at = |url: &str| Proxy::At(url.to_owned());
+        for (line, md, proxy, ca_file, proxy_ca_file) in [
+            ("", None, Proxy::Environment, None, None),
+            ("", Some(&plain), Proxy::Environment, None, None),
+            ("", Some(&own), at("http://own:1/"), Some("/own.pem"), Some("/proxy.pem")),
+            ("", Some(&none), Proxy::Never, None, None),
+            ("-C /ca.pem -p http://option:1/", None, at("http://option:1/"), Some("/ca.pem"), None),
+            ("-C /ca.pem -p http://option:1/", Some(&own), at("http://option:1/"), Some("/ca.pem"), Some("/proxy.pem")),
+            ("-p none", Some(&own), Proxy::Never, Some("/own.pem"), Some("/proxy.pem")),
+        ] {
+            let settings = session(line).settings(md);
+            let file = |path: Option<&str>| path.map(PathBuf::from);
+            assert_eq!(settings.proxy, proxy, "{line}");
+            assert_eq!((settings.ca_file, settings.proxy_ca_file), (file(ca_file), file(proxy_ca_file)), "{line}");
+            assert_eq!(settings.user_agent, format!("apachemd/{VERSION} mod_md_rs/{VERSION}"));
+        }
     }
 }
