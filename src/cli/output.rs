@@ -256,4 +256,35 @@ mod tests {
         let names = ["a.org", "b.org"].map(|name| DomainName::parse(name).unwrap()).to_vec();
         assert_eq!(domain_line(&ManagedDomain::new(names).unwrap()), "md: a.org [a.org, b.org]");
     }
+
+    #[test]
+    fn levels_have_the_names_of_the_c_module_and_system_errors_their_own_text() {
+        let levels = [
+            (Level::Emergency, "emergency"),
+            (Level::Alert, "alert"),
+            (Level::Critical, "crit"),
+            (Level::Debug, "debug"),
+            (Level::Trace1, "trace1"),
+            (Level::Trace2, "trace2"),
+        ];
+        for (level, name) in levels {
+            assert_eq!(message(level, Status::OK, "a.rs", 7, "x"), format!("[a.rs:7 {name}][ok] x"));
+        }
+        for (code, text) in
+            [(11, "Resource temporarily unavailable"), (22, "Invalid argument"), (111, "Connection refused")]
+        {
+            assert_eq!(status_text(Status(code)), text);
+        }
+    }
+
+    #[test]
+    fn certificates_and_times_are_short() {
+        let time: Timestamp = "2027-01-31T12:34:56Z".parse().unwrap();
+        assert_eq!(show(time), "2027-01-31 12:34");
+        let key = crate::crypto::PrivateKey::generate(&crate::registry::world::p256()).unwrap();
+        let names = [DomainName::parse("a.org").unwrap()];
+        let leaf = crate::crypto::self_signed(&key, "a.org", &names, time, 1).unwrap();
+        let expected = format!("P-256 serial {}, valid until 2027-02-01 12:34", leaf.summary().serial_hex());
+        assert_eq!(certificate("P-256", &leaf.summary()), expected);
+    }
 }
