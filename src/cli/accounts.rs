@@ -29,7 +29,7 @@ pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let id = Accounts::read(session.vault())?.add(session.vault(), &account, &key)?;
     let failed = CliError::acme(format!("account {id} is registered and saved, but cannot be read back"));
     save(session, &id, &ca.refresh(&account, &key).map_err(failed)?)?;
-    session.tell(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -65,7 +65,7 @@ pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError
             }
             Err(err) => return Err(failed(err)),
         }
-        session.tell(&format!("account valid: {id}"), json!({ "account": id }));
+        session.report(&format!("account valid: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
@@ -82,14 +82,14 @@ pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
         let failed = CliError::acme(format!("account {id} cannot agree to the terms of service"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
         save(session, id, &account)?;
-        session.tell(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
+        session.report(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
         Ok(())
     })
 }
 
 /// Removes accounts from the store: `acme delreg account...`.
 pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     let store = session.vault().store();
     for id in ids {
         for aspect in [Aspect::AccountJson, Aspect::AccountKey, Aspect::NextAccountKey] {
@@ -102,7 +102,7 @@ pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 /// Changes contacts and agreement of an account: `acme update account [contact...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     let id = ids[0];
     let contacts = &ids[1..];
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
@@ -121,7 +121,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         save(session, id, &account)?;
         let known = account.contact.join(" ");
         let value = json!({ "account": id, "contact": account.contact, "agreement": account.agreement });
-        session.tell(format!("account updated: {id} {known}").trim_end(), value);
+        session.report(format!("account updated: {id} {known}").trim_end(), value);
         Ok(())
     })
 }
@@ -138,17 +138,17 @@ fn contacts_of(users: &[ManagedDomain]) -> Vec<String> {
 
 /// Replaces the keys of accounts: `acme rollover account...`.
 pub fn rollover(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, |session, ca, id, (account, _)| {
+    with_each(session, &named_accounts(given)?, |session, ca, id, (account, _)| {
         let failed = CliError::acme(format!("cannot replace the key of account {id}"));
         roll_over(session.vault(), ca, id, &account).map_err(failed)?;
-        session.tell(&format!("account has a new key: {id}"), json!({ "account": id }));
+        session.report(&format!("account has a new key: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
 
 /// Deactivates accounts for good: `acme deactivate -y account...`.
 pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     if !given.flag("yes") {
         return Err(CliError::invalid("a deactivated account can never be used again; confirm with --yes"));
     }
@@ -156,7 +156,7 @@ pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliErr
         let failed = CliError::acme(format!("cannot deactivate account {id}"));
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
         save(session, id, &gone)?;
-        session.tell(&format!("account deactivated: {id}"), json!({ "account": id }));
+        session.report(&format!("account deactivated: {id}"), json!({ "account": id }));
         session.inform(&format!(
             "account {id}: its certificates stay valid; domains register a new account at their next renewal"
         ));
@@ -198,7 +198,7 @@ pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         ..account
     };
     let id = Accounts::read(session.vault())?.put(session.vault(), &account, &key)?;
-    session.tell(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -213,7 +213,7 @@ fn for_each(
     given: &Given<'_>,
     act: impl Fn(&mut Session, &mut Registrar, &str, (AccountRecord, PrivateKey)) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, act)
+    with_each(session, &named_accounts(given)?, act)
 }
 
 /// Calls `act` for each of the accounts, which have to be at one CA.
@@ -241,12 +241,12 @@ fn with_each(
 }
 
 /// Returns the accounts that are named, of which there has to be one.
-fn needed<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
+fn named_accounts<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
     let ids = given.args();
     if ids.is_empty() { Err(CliError::Usage("missing argument: id of an account")) } else { Ok(ids) }
 }
 
-/// Loads an account that has a key, and that is at the CA that `-a` names, if it does.
+/// Loads an account that has a key. With `-a`, the account has to be at that CA.
 fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
     let unknown = || CliError::UnknownAccount(id.to_owned());
     let record: AccountRecord =

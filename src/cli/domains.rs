@@ -34,7 +34,7 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);
     create(vault, &md)?;
-    tell_saved(session, &md)
+    report_saved(session, &md)
 }
 
 /// Makes a domain with names and a CA, and no other settings.
@@ -84,10 +84,10 @@ fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
 }
 
 /// Prints a domain that was just saved.
-fn tell_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
+fn report_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let position = registry.entries.iter().position(|entry| entry.md.name == md.name);
-    session.tell_domain(md, position.map(|position| is_due(&registry, position)))
+    session.report_domain(md, position.map(|position| is_due(&registry, position)))
 }
 
 fn is_due(registry: &Registry, position: usize) -> bool {
@@ -117,7 +117,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr.clone_from(&live.state_descr);
     vault.save_json(Group::Domains, md.name.as_str(), &Aspect::MdJson, &md)?;
-    tell_saved(session, &md)
+    report_saved(session, &md)
 }
 
 fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), CliError> {
@@ -152,19 +152,19 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let args = given.args();
     if args.is_empty() {
-        return (0..registry.entries.len()).try_for_each(|position| tell(session, &registry, position));
+        return (0..registry.entries.len()).try_for_each(|position| report(session, &registry, position));
     }
     args.iter().try_for_each(|name| {
         let found = DomainName::parse(name).ok().and_then(|name| {
             let called = registry.entries.iter().position(|entry| entry.md.name == name);
             called.or_else(|| registry.index.covering(&name))
         });
-        tell(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
+        report(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
     })
 }
 
 /// Prints the domain as it is stored, with the state of its certificates.
-fn tell(session: &mut Session, registry: &Registry, position: usize) -> Result<(), CliError> {
+fn report(session: &mut Session, registry: &Registry, position: usize) -> Result<(), CliError> {
     let entry = &registry.entries[position];
     let served = entry.served();
     let md = ManagedDomain {
@@ -173,7 +173,7 @@ fn tell(session: &mut Session, registry: &Registry, position: usize) -> Result<(
         state_descr: served.state_descr.clone(),
         ..(*entry.md).clone()
     };
-    session.tell_domain(&md, Some(is_due(registry, position)))
+    session.report_domain(&md, Some(is_due(registry, position)))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
     }
     match registry.activate(position)? {
         Activation::Activated => {
-            tell_active(session, registry, position);
+            report_active(session, registry, position);
             note!(Trace1, "complete.");
             Ok(())
         }
@@ -80,8 +80,8 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         Activation::Waits(reason) => {
             refused(Status::AGAIN, format!("{}: the new certificates are not activated: {reason}", md.name))
         }
-        Activation::Dropped(_) => Err(CliError::Told(Status::GENERAL)),
-        Activation::Failed(status) => Err(CliError::Told(status)),
+        Activation::Dropped(_) => Err(CliError::Reported(Status::GENERAL)),
+        Activation::Failed(status) => Err(CliError::Reported(status)),
     }
 }
 
@@ -138,13 +138,13 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
             let result = run(session, &mut renewal, md.name.as_str());
             let status = result.as_ref().map_or_else(AcmeError::status, |()| Status::OK);
             registry.close(renewal, result.map_or_else(Ended::Failed, |()| Ended::Done));
-            if status == Status::OK { Ok(true) } else { Err(CliError::Told(status)) }
+            if status == Status::OK { Ok(true) } else { Err(CliError::Reported(status)) }
         }
     }
 }
 
 /// Prints which certificates a server serves for the domain, and from when on.
-fn tell_active(session: &Session, registry: &Registry, position: usize) {
+fn report_active(session: &Session, registry: &Registry, position: usize) {
     let entry = &registry.entries[position];
     let md = &entry.md;
     let live = entry.live_set();

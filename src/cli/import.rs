@@ -46,7 +46,7 @@ pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
         if let Err(err) = import(session, &folder) {
             let text = format!("{}: not imported: {err}", folder.display());
             session.terminal().message(Level::Error, err.status(), &text);
-            result = result.and(Err(CliError::Told(err.status())));
+            result = result.and(Err(CliError::Reported(err.status())));
         }
     }
     result
@@ -73,7 +73,7 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     md.renew_window = Some(Window::Percent(33));
     md.warn_window = Some(Window::Percent(10));
     save(session.vault(), &mut md, &spec, &key, &chain)?;
-    session.tell_domain(&md, None)
+    session.report_domain(&md, None)
 }
 
 fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CliError> {

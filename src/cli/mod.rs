@@ -35,7 +35,7 @@ const FAILED: u8 = 1;
 /// Exit code for help and for options that are not understood.
 const USAGE: u8 = 2;
 
-/// What a command needs before it can run.
+/// Precondition of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// The directory of the store, which the command opens by itself.
@@ -101,12 +101,12 @@ fn run_in(environment: Environment, words: impl IntoIterator<Item = OsString>) -
             return USAGE;
         }
         Ok(given) => perform(&mut session, &given).inspect_err(|err| {
-            err.tell(&*terminal);
+            err.print(&*terminal);
             if let CliError::Usage(_) = err {
                 terminal.say(&args::find(&given.path).render_help().to_string());
             }
         }),
-        Err(unknown) => Err(CliError::UnknownCommand(unknown)).inspect_err(|err| err.tell(&*terminal)),
+        Err(unknown) => Err(CliError::UnknownCommand(unknown)).inspect_err(|err| err.print(&*terminal)),
     };
     let status = result.as_ref().map_or_else(CliError::status, |()| Status::OK);
     if session.json && !matches!(result, Err(CliError::Usage(_))) {

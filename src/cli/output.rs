@@ -17,7 +17,7 @@ use crate::model::{ManagedDomain, Status, Timestamp};
 const DESCRIPTION: usize = 31;
 /// Length to which the text of a result code is cut in a message, as by the C module.
 const REASON: usize = 63;
-/// Time between two pictures of the spinner.
+/// Time between two frames of the spinner.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
@@ -175,7 +175,7 @@ fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
 /// The progress of a renewal: a spinner on a terminal, else a line for each step.
 pub struct Progress {
     name: String,
-    told: String,
+    shown: String,
 }
 
 impl Progress {
@@ -190,15 +190,15 @@ impl Progress {
             bar.enable_steady_tick(TURN);
             *spinner() = Some(bar);
         }
-        Self { name: name.to_owned(), told: String::new() }
+        Self { name: name.to_owned(), shown: String::new() }
     }
 
     /// Shows the activity, unless it is the one before.
     pub fn step(&mut self, activity: &str) {
-        if activity == self.told {
+        if activity == self.shown {
             return;
         }
-        activity.clone_into(&mut self.told);
+        activity.clone_into(&mut self.shown);
         let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
         if !is_shown {
             note!(Info, "{}: {activity}", self.name);

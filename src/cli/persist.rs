@@ -77,7 +77,7 @@ fn at_ca(
         let choice = (records[..at].iter().filter(of_name).count() + 1, records.iter().filter(of_name).count());
         let block = block(record, &ca_name(url), choice);
         let line = if std::mem::take(is_first) { block } else { format!("\n{block}") };
-        session.tell(&line, document(md, url, &account.url, record));
+        session.report(&line, document(md, url, &account.url, record));
     }
     Ok(())
 }

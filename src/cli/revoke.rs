@@ -32,14 +32,14 @@ const REASONS_OF_CAS: [(&str, u8); 5] = [
     ("aACompromise", 10),
 ];
 
-/// How a certificate came to be revoked.
+/// Author of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// By the account that ordered it.
+    /// The account that ordered the certificate.
     Account,
-    /// By the key of the certificate.
+    /// The key of the certificate.
     Key,
-    /// Before this command.
+    /// Somebody before this command.
     Others,
 }
 
@@ -69,17 +69,17 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         let revoked = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
         let serial = pair.chain.leaf().summary().serial_hex();
         match revoked {
-            Ok(by) => tell(session, &md, &serial, by, reason),
+            Ok(by) => report(session, &md, &serial, by, reason),
             Err(err) => {
                 let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
-                err.tell(session.terminal());
-                result = Err(CliError::Told(err.status()));
+                err.print(session.terminal());
+                result = Err(CliError::Reported(err.status()));
             }
         }
     }
     if result.is_ok() {
         let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
-        tell_what_is_next(session, &md, reason, has_responder);
+        report_next_steps(session, &md, reason, has_responder);
     }
     result
 }
@@ -152,7 +152,7 @@ fn is(err: &AcmeError, name: &str) -> bool {
     matches!(err, AcmeError::Problem { problem, .. } if problem.is(name))
 }
 
-fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
+fn report(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
     let (done, by) = match by {
         By::Account => ("revoked", "account"),
         By::Key => ("revoked", "key"),
@@ -160,11 +160,11 @@ fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason:
     };
     let reason = reason.map(|(name, _)| name);
     let value = json!({ "name": md.name, "serial": serial, "by": by, "reason": reason });
-    session.tell(&format!("{done}: {} {serial}", md.name), value);
+    session.report(&format!("{done}: {} {serial}", md.name), value);
 }
 
 /// Prints what the administrator has to do next, and what the server does.
-fn tell_what_is_next(session: &Session, md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
+fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
     let name = &md.name;
     session.inform(&format!("{name}: the server serves the revoked certificates until new ones are in use"));
     session.inform(&format!("{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now"));
@@ -263,7 +263,7 @@ mod tests {
         pairs[0].chain.leaf().summary().serial_hex()
     }
 
-    /// A domain with a certificate that the server uses.
+    /// Makes a store with a domain whose certificate the server uses.
     fn shell(name: &str, change: impl FnOnce(&mut World)) -> Shell {
         let mut world = World::new(&[name]);
         change(&mut world);

@@ -57,7 +57,8 @@ impl Session {
     /// # Errors
     /// If the store cannot be used.
     pub fn open(&mut self) -> Result<(), CliError> {
-        let (store, reach) = (self.environment.open)(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        let open = &self.environment.open;
+        let (store, reach) = open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
         self.store = Some((Arc::new(Vault::new(store)), reach));
         Ok(())
     }
@@ -68,7 +69,7 @@ impl Session {
         &self.environment.clock
     }
 
-    /// Waits.
+    /// Waits for a time, while the CA is busy.
     pub fn sleep(&self, time: Duration) {
         (self.environment.sleep)(time);
     }
@@ -125,7 +126,7 @@ impl Session {
     }
 
     /// Prints a line, or keeps its content for the document.
-    pub fn tell(&mut self, line: &str, value: impl Into<Value>) {
+    pub fn report(&mut self, line: &str, value: impl Into<Value>) {
         if self.json {
             self.output.push(value.into());
         } else {
@@ -137,12 +138,12 @@ impl Session {
     ///
     /// # Errors
     /// If the domain cannot be written as JSON.
-    pub fn tell_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
+    pub fn report_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
         let mut value = serde_json::to_value(md).map_err(|err| CliError::invalid(err.to_string()))?;
         if let Some(renew) = renew {
             value["renew"] = renew.into();
         }
-        self.tell(&output::domain_line(md), value);
+        self.report(&output::domain_line(md), value);
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
-            session.tell(name, crate::status::domain(&registry, name).unwrap_or_default());
+            session.report(name, crate::status::domain(&registry, name).unwrap_or_default());
         }
         return Ok(());
     }

@@ -12,7 +12,7 @@ use crate::store::{Aspect, Group};
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let md = new(syntax::names(&given.args())?, session.acme.clone())?;
     create(session.vault(), &md)?;
-    session.tell_domain(&md, None)
+    session.report_domain(&md, None)
 }
 
 /// Removes the settings of domains: `store remove [-f] name...`.
@@ -40,7 +40,7 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 pub fn list(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     let names = session.vault().store().list(Group::Domains)?;
     let all: Vec<ManagedDomain> = names.iter().filter_map(|name| load(session, name)).collect();
-    all.iter().try_for_each(|md| session.tell_domain(md, None))
+    all.iter().try_for_each(|md| session.report_domain(md, None))
 }
 
 fn load(session: &Session, name: &str) -> Option<ManagedDomain> {
@@ -66,7 +66,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if md != stored {
         session.vault().save_json(Group::Domains, name.as_str(), &Aspect::MdJson, &md)?;
     }
-    session.tell_domain(&md, None)
+    session.report_domain(&md, None)
 }
 
 #[cfg(test)]

@@ -68,38 +68,38 @@ impl Terminal for Recorder {
 }
 
 impl Shell {
-    /// An empty store in memory, and an account at the CA of which the store knows.
+    /// Makes an empty store in memory, with an account at the CA.
     pub fn new() -> Self {
         Self::of(World::new(&[]))
     }
 
-    /// An empty store in memory, and a CA without accounts.
+    /// Makes an empty store in memory, and a CA without accounts.
     pub fn without_account() -> Self {
         Self::of(World::without_account(&[]))
     }
 
-    /// The store and the CA of a world.
+    /// Uses the store and the CA of a world.
     pub fn of(world: World) -> Self {
         Self { world, files: None }
     }
 
-    /// A store of files that does not exist yet.
+    /// Chooses a directory for a store of files, which does not exist yet.
     pub fn on_files() -> Self {
         Self { files: Some(tempfile::tempdir().unwrap()), ..Self::without_account() }
     }
 
-    /// The directory of the store of files.
+    /// Returns the directory of the store of files.
     pub fn dir(&self) -> PathBuf {
         self.files.as_ref().expect("a store of files").path().join("md")
     }
 
-    /// Runs `a2md -d <the store> -C /ca.pem` and these words.
+    /// Runs a2md with the options and arguments in `line`, and the store.
     pub fn run(&self, line: &str) -> Done {
         let dir = if self.files.is_some() { self.dir() } else { PathBuf::from("/md") };
         self.run_without_store(&format!("-d {} {line}", dir.display()))
     }
 
-    /// Runs `a2md` and these words.
+    /// Runs a2md with nothing but the options and arguments in `line`.
     pub fn run_without_store(&self, line: &str) -> Done {
         let recorder = Arc::new(Recorder::default());
         let ca = Arc::clone(&self.world.ca);

@@ -40,14 +40,14 @@ pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value>
         members.insert("valid".to_owned(), validity(common));
     }
     let served = served_names(view.md).into_iter().zip(&view.served.certificates);
-    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
+    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), short_certificate))));
     if let Some(staged) = &view.staged {
         members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
     }
     Some(Value::Object(members))
 }
 
-fn brief(summary: &Summary) -> Value {
+fn short_certificate(summary: &Summary) -> Value {
     json!({
         "valid": validity(summary.validity()),
         "serial": summary.serial_hex(),
@@ -125,7 +125,8 @@ fn state(members: &mut Map<String, Value>, view: &View<'_>) {
 
 /// Returns the certificates that went live without a restart, and since when.
 fn live(set: &Served) -> Value {
-    let certificate = |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), brief(pair.summary()));
+    let certificate =
+        |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), short_certificate(pair.summary()));
     let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
     if let Some(at) = set.since {
         value["since"] = time::format_gmt(at).into();
@@ -136,7 +137,7 @@ fn live(set: &Served) -> Value {
 /// Returns the certificates that a restart would serve, and from which directory of the store.
 fn after_restart(view: &View<'_>) -> Value {
     let certificate = |(name, place, summary): (String, Place, Summary)| {
-        let mut value = brief(&summary);
+        let mut value = short_certificate(&summary);
         value["from"] = place.name().into();
         (name, value)
     };
