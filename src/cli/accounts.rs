@@ -29,7 +29,7 @@ pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let id = Accounts::read(session.vault())?.add(session.vault(), &account, &key)?;
     let failed = CliError::acme(format!("account {id} is registered and saved, but cannot be read back"));
     save(session, &id, &ca.refresh(&account, &key).map_err(failed)?)?;
-    session.tell(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn register(
 
 fn connect(session: &Session) -> Result<Registrar, AcmeError> {
     let url = session.acme.as_deref().unwrap_or_default();
-    Registrar::connect(session.client(None), session.clock.clone(), url)
+    Registrar::connect(session.client(None), session.clock().clone(), url)
 }
 
 /// Asks the CA whether accounts are valid, and saves the answer: `acme validate account...`.
@@ -65,7 +65,7 @@ pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError
             }
             Err(err) => return Err(failed(err)),
         }
-        session.tell(&format!("account valid: {id}"), json!({ "account": id }));
+        session.report(&format!("account valid: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
@@ -82,14 +82,14 @@ pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
         let failed = CliError::acme(format!("account {id} cannot agree to the terms of service"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
         save(session, id, &account)?;
-        session.tell(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
+        session.report(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
         Ok(())
     })
 }
 
 /// Removes accounts from the store: `acme delreg account...`.
 pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     let store = session.vault().store();
     for id in ids {
         for aspect in [Aspect::AccountJson, Aspect::AccountKey, Aspect::NextAccountKey] {
@@ -102,7 +102,7 @@ pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 /// Changes contacts and agreement of an account: `acme update account [contact...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     let id = ids[0];
     let contacts = &ids[1..];
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
@@ -121,7 +121,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         save(session, id, &account)?;
         let known = account.contact.join(" ");
         let value = json!({ "account": id, "contact": account.contact, "agreement": account.agreement });
-        session.tell(format!("account updated: {id} {known}").trim_end(), value);
+        session.report(format!("account updated: {id} {known}").trim_end(), value);
         Ok(())
     })
 }
@@ -138,17 +138,17 @@ fn contacts_of(users: &[ManagedDomain]) -> Vec<String> {
 
 /// Replaces the keys of accounts: `acme rollover account...`.
 pub fn rollover(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, |session, ca, id, (account, _)| {
+    with_each(session, &named_accounts(given)?, |session, ca, id, (account, _)| {
         let failed = CliError::acme(format!("cannot replace the key of account {id}"));
         roll_over(session.vault(), ca, id, &account).map_err(failed)?;
-        session.tell(&format!("account has a new key: {id}"), json!({ "account": id }));
+        session.report(&format!("account has a new key: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
 
 /// Deactivates accounts for good: `acme deactivate -y account...`.
 pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     if !given.flag("yes") {
         return Err(CliError::invalid("a deactivated account can never be used again; confirm with --yes"));
     }
@@ -156,10 +156,14 @@ pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliErr
         let failed = CliError::acme(format!("cannot deactivate account {id}"));
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
         save(session, id, &gone)?;
-        session.tell(&format!("account deactivated: {id}"), json!({ "account": id }));
-        note!(Info, "account {id}: its certificates stay valid; domains register a new account at their next renewal");
+        session.report(&format!("account deactivated: {id}"), json!({ "account": id }));
+        session.inform(&format!(
+            "account {id}: its certificates stay valid; domains register a new account at their next renewal"
+        ));
         if gone.eab.is_some() {
-            note!(Info, "account {id} was bound to an external account; ask the CA whether that can be bound again");
+            session.inform(&format!(
+                "account {id} was bound to an external account; ask the CA whether that can be bound again"
+            ));
         }
         Ok(())
     })
@@ -194,7 +198,7 @@ pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         ..account
     };
     let id = Accounts::read(session.vault())?.put(session.vault(), &account, &key)?;
-    session.tell(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -209,7 +213,7 @@ fn for_each(
     given: &Given<'_>,
     act: impl Fn(&mut Session, &mut Registrar, &str, (AccountRecord, PrivateKey)) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, act)
+    with_each(session, &named_accounts(given)?, act)
 }
 
 /// Calls `act` for each of the accounts, which have to be at one CA.
@@ -228,7 +232,7 @@ fn with_each(
     }
     let failed = CliError::acme(format!("cannot connect to the ACME server {url}"));
     let http = session.client(None);
-    let mut ca = Registrar::connect(http, session.clock.clone(), &url).map_err(failed)?;
+    let mut ca = Registrar::connect(http, session.clock().clone(), &url).map_err(failed)?;
     ids.iter().zip(accounts).try_for_each(|(id, account)| {
         let failed = CliError::acme(format!("cannot use account {id}"));
         let key = account_key(session.vault(), &mut ca, id, &account).map_err(failed)?;
@@ -237,12 +241,12 @@ fn with_each(
 }
 
 /// Returns the accounts that are named, of which there has to be one.
-fn needed<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
+fn named_accounts<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
     let ids = given.args();
     if ids.is_empty() { Err(CliError::Usage("missing argument: id of an account")) } else { Ok(ids) }
 }
 
-/// Loads an account that has a key, and that is at the CA that `-a` names, if it does.
+/// Loads an account that has a key. With `-a`, the account has to be at that CA.
 fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
     let unknown = || CliError::UnknownAccount(id.to_owned());
     let record: AccountRecord =
@@ -259,4 +263,250 @@ fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
 
 fn save(session: &Session, id: &str, account: &AccountRecord) -> Result<(), CliError> {
     Ok(session.vault().save_json(Group::Accounts, id, &Aspect::AccountJson, account)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Shell;
+    use super::*;
+    use crate::crypto::PrivateKey;
+    use crate::store::Store;
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, p256};
+
+    const SECOND: &str = "ACME-ca.test-0001";
+
+    fn record(shell: &Shell, id: &str) -> AccountRecord {
+        shell.world.vault.load_json(Group::Accounts, id, &Aspect::AccountJson).expect("an account in the store")
+    }
+
+    fn at_ca(words: &str) -> String {
+        format!("-a {} {words}", FakeCa::DIRECTORY)
+    }
+
+    /// Adds a second account, whose key costs less time than one of `acme newreg`.
+    fn add_second(shell: &Shell) {
+        let vault = &shell.world.vault;
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let account = AccountRecord { url: shell.world.ca.add_account(&key), ..record(shell, ACCOUNT) };
+        assert_eq!(Accounts::read(vault).unwrap().add(vault, &account, &key).unwrap(), SECOND);
+    }
+
+    #[test]
+    fn an_account_is_registered_and_saved() {
+        let shell = Shell::without_account();
+        let done = shell.run(&at_ca("-t accepted acme newreg admin@x.org mailto:b@x.org"));
+        assert_eq!((done.code, done.out, done.err), (0, format!("registered: {ACCOUNT}\n"), String::new()));
+        let account = record(&shell, ACCOUNT);
+        assert_eq!(account.contact, ["mailto:admin@x.org", "mailto:b@x.org"]);
+        assert_eq!((account.ca_url.as_str(), account.agreement.as_deref()), (FakeCa::DIRECTORY, Some("accepted")));
+        let key = shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        assert!(key.contains("ENCRYPTED"), "{key}");
+        let second = shell.json(&at_ca("-t accepted acme newreg c@x.org"));
+        assert_eq!(second, json!([{ "account": SECOND, "url": "https://ca.test/account/1" }]));
+        shell.world.ca.check();
+    }
+
+    #[test]
+    fn a_registration_that_cannot_work_is_refused_before_the_ca_is_asked() {
+        let shell = Shell::without_account();
+        for (words, err) in [
+            ("-t accepted acme newreg nobody", "Error 22: missing '@' in mail address: mailto:nobody\n"),
+            ("-t accepted acme newreg a@b@c.org", "Error 22: more than one '@' in mail address: mailto:a@b@c.org\n"),
+            ("-t yes acme newreg a@x.org", "Error 22: missing uri scheme: yes\n"),
+        ] {
+            assert_eq!(shell.fail(&at_ca(words)), err);
+        }
+        assert_eq!(shell.world.ca.count(Operation::Directory), 0);
+    }
+
+    #[test]
+    fn a_refused_registration_tells_the_problem_first() {
+        let shell = Shell::without_account();
+        let err = shell.fail(&at_ca("acme newreg a@x.org"));
+        let kind = "urn:ietf:params:acme:error:userActionRequired";
+        let lines: Vec<&str> = err.lines().collect();
+        let [first, second] = lines[..] else { panic!("{err}") };
+        let (level, first) = first.split_once(": ").unwrap();
+        assert!(level.starts_with("Warning "), "{err}");
+        assert_eq!(first, format!("acme problem {kind}: agree to the terms"));
+        assert!(second.starts_with("Error ") && second.ends_with(": failed to register new account"), "{err}");
+        assert_eq!(shell.world.store.list(Group::Accounts).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_account_that_cannot_be_read_back_is_not_lost() {
+        let shell = Shell::without_account();
+        shell.world.ca.fail(Operation::Account, Fault::Answer(problem(500, "serverInternal", "not now")));
+        let err = shell.fail(&at_ca("-t accepted acme newreg admin@x.org"));
+        assert!(
+            err.ends_with(&format!(": account {ACCOUNT} is registered and saved, but cannot be read back\n")),
+            "{err}"
+        );
+        let valid = format!("account valid: {ACCOUNT}\n");
+        assert_eq!(shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}"))), valid);
+        assert_eq!(shell.world.ca.accounts(), 1);
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_reached_is_told() {
+        let shell = Shell::new();
+        shell.world.ca.fail_times(Operation::Directory, 2, Fault::Drop);
+        let err = shell.fail(&at_ca(&format!("acme validate {ACCOUNT}")));
+        let lines: Vec<&str> = err.lines().collect();
+        assert!(lines[0].contains("Unsuccessful in contacting ACME server at <https://ca.test/directory>"), "{err}");
+        assert!(lines[1].ends_with(": cannot connect to the ACME server https://ca.test/directory"), "{err}");
+    }
+
+    #[test]
+    fn accounts_are_validated_until_the_ca_has_lost_them() {
+        let shell = Shell::new();
+        add_second(&shell);
+        let validate = |ids: &str| at_ca(&format!("acme validate {ids}"));
+        let both = format!("account valid: {ACCOUNT}\naccount valid: {SECOND}\n");
+        assert_eq!(shell.succeed(&validate(&format!("{ACCOUNT} {SECOND}"))), both);
+        shell.world.ca.set_accounts("gone");
+        let err = shell.fail(&validate(ACCOUNT));
+        assert!(
+            err.contains("accountDoesNotExist") && err.contains(&format!("cannot validate account {ACCOUNT}")),
+            "{err}"
+        );
+        assert_eq!(record(&shell, ACCOUNT).status, None, "not used again");
+        assert_eq!(record(&shell, SECOND).status, Some(AccountStatus::Valid));
+    }
+
+    #[test]
+    fn an_account_of_the_store_is_needed_and_of_one_ca() {
+        let shell = Shell::new();
+        for command in ["validate", "agree", "update", "rollover", "deactivate -y"] {
+            let err = shell.fail(&at_ca(&format!("acme {command} ACME-unknown-0000")));
+            assert_eq!(err, "unknown account: ACME-unknown-0000\n", "{command}");
+        }
+        assert_eq!(
+            shell.fail(&format!("-a https://other.test/dir acme validate {ACCOUNT}")),
+            format!("Error 22: account {ACCOUNT} is at {}, not at the ACME server of option -a\n", FakeCa::DIRECTORY)
+        );
+        add_second(&shell);
+        let mut elsewhere = record(&shell, SECOND);
+        elsewhere.ca_url = "https://other.test/dir".to_owned();
+        shell.world.vault.save_json(Group::Accounts, SECOND, &Aspect::AccountJson, &elsewhere).unwrap();
+        assert_eq!(
+            shell.fail(&format!("acme rollover {ACCOUNT} {SECOND}")),
+            format!("Error 22: accounts {ACCOUNT} and {SECOND} are at different CAs; use one command for each CA\n")
+        );
+    }
+
+    #[test]
+    fn an_account_agrees_to_the_terms_of_the_ca_or_to_those_that_are_named() {
+        let shell = Shell::new();
+        let agree = |terms: &str| at_ca(&format!("{terms} acme agree {ACCOUNT}"));
+        for (terms, url) in [("", "https://ca.test/terms"), ("-t https://x.test/t", "https://x.test/t")] {
+            assert_eq!(shell.succeed(&agree(terms)), format!("agreed terms-of-service: {url}\n"));
+            assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some(url));
+        }
+        shell.world.ca.behave(|ca| ca.has_terms = false);
+        let text =
+            format!("Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL with -t\n");
+        assert_eq!(shell.fail(&agree("-t accepted")), text);
+    }
+
+    #[test]
+    fn an_update_sends_the_contacts_that_are_given_or_those_of_the_domains() {
+        let shell = Shell::new();
+        let unused = format!(
+            "Error 22: account {ACCOUNT} is used by no domain: give its contacts as arguments, or agree to the terms with -t\n"
+        );
+        assert_eq!(shell.fail(&format!("acme update {ACCOUNT}")), unused);
+        let given = format!("account updated: {ACCOUNT} mailto:a@x.org mailto:b@x.org\n");
+        assert_eq!(shell.succeed(&format!("acme update {ACCOUNT} a@x.org b@x.org")), given);
+        assert_eq!(record(&shell, ACCOUNT).contact, ["mailto:a@x.org", "mailto:b@x.org"]);
+        for name in ["one.update.test", "two.update.test"] {
+            shell.add_domain(name);
+            shell.succeed(&format!("update {name} account {ACCOUNT}"));
+        }
+        let of_domains = json!([{ "account": ACCOUNT, "contact": ["mailto:admin@x.org"], "agreement": "accepted" }]);
+        assert_eq!(shell.json(&format!("acme update {ACCOUNT}")), of_domains);
+    }
+
+    #[test]
+    fn a_rollover_replaces_the_key() {
+        let shell = Shell::new();
+        let key = || shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let before = key();
+        assert_eq!(shell.succeed(&format!("acme rollover {ACCOUNT}")), format!("account has a new key: {ACCOUNT}\n"));
+        assert_ne!(key(), before);
+        assert!(!shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey));
+        shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
+        shell.world.ca.fail_times(Operation::KeyChange, 2, Fault::Answer(problem(403, "unauthorized", "no")));
+        let err = shell.fail(&format!("acme rollover {ACCOUNT}"));
+        assert!(err.ends_with(&format!(": cannot replace the key of account {ACCOUNT}\n")), "{err}");
+        shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
+        shell.world.ca.check();
+    }
+
+    #[test]
+    fn a_deactivation_has_to_be_confirmed_and_cannot_be_undone() {
+        let shell = Shell::new();
+        let mut account = record(&shell, ACCOUNT);
+        account.eab = Some(crate::model::Eab { kid: "kid".to_owned(), hmac: "aGVsbG8".to_owned() });
+        shell.world.vault.save_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account).unwrap();
+        let refused = "Error 22: a deactivated account can never be used again; confirm with --yes\n";
+        assert_eq!(shell.fail(&format!("acme deactivate {ACCOUNT}")), refused);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
+        let done = shell.run(&format!("acme deactivate {ACCOUNT} --yes"));
+        assert_eq!((done.code, done.out), (0, format!("account deactivated: {ACCOUNT}\n")));
+        let next = [
+            "its certificates stay valid; domains register a new account at their next renewal",
+            "was bound to an external account; ask the CA whether that can be bound again",
+        ];
+        assert!(next.iter().all(|words| done.err.contains(words)), "{}", done.err);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Deactivated));
+        assert!(shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
+        assert_eq!(shell.run(&at_ca(&format!("acme validate {ACCOUNT}"))).code, 1);
+    }
+
+    #[test]
+    fn delreg_removes_accounts_without_the_ca_and_ignores_unknown_ones() {
+        let shell = Shell::new();
+        add_second(&shell);
+        let asked = shell.world.ca.count(Operation::Directory);
+        let done = shell.run(&format!("acme delreg {ACCOUNT} ACME-unknown-0000"));
+        assert_eq!((done.code, done.out, done.err), (0, String::new(), String::new()));
+        let exists = |id| shell.world.store.exists(Group::Accounts, id, &Aspect::AccountKey);
+        assert_eq!((exists(ACCOUNT), exists(SECOND)), (false, true));
+        assert_eq!(shell.world.ca.count(Operation::Directory), asked);
+    }
+
+    #[test]
+    fn the_account_of_a_key_from_elsewhere_is_imported_once() {
+        let shell = Shell::without_account();
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let url = shell.world.ca.add_account(&key);
+        let pem = file("key.pem", &key.to_pem().unwrap());
+        let import = |file: &str| at_ca(&format!("-t accepted acme import {file}"));
+        for _ in 0..2 {
+            assert_eq!(shell.json(&import(&pem)), json!([{ "account": ACCOUNT, "url": url }]));
+        }
+        assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some("accepted"));
+        assert_eq!(shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}"))), format!("account valid: {ACCOUNT}\n"));
+
+        let stranger = file("stranger.pem", &PrivateKey::generate(&p256()).unwrap().to_pem().unwrap());
+        let unknown = "has no account for this key; 'acme newreg' registers one with a new key";
+        assert_eq!(shell.fail(&import(&stranger)), format!("Error 2: {stranger}: {} {unknown}\n", FakeCa::DIRECTORY));
+        let err = shell.fail(&import(&file("x.json", b"{}")));
+        assert!(err.starts_with("Error 22: ") && err.contains("x.json: ") && err.contains("JSON Web Key"), "{err}");
+        assert!(shell.fail(&import("/nowhere/key.pem")).starts_with("Error 2: cannot read /nowhere/key.pem: "));
+        shell.world.ca.set_accounts("deactivated");
+        let err = shell.fail(&import(&pem));
+        assert!(err.ends_with(&format!("account {url} is no longer valid\n")), "{err}");
+        assert_eq!(shell.world.ca.accounts(), 1);
+    }
 }

@@ -42,11 +42,13 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     }
     findings.extend(modes(&dir));
     let vault = Vault::new(Arc::new(store));
-    let now = session.clock.now();
-    findings.extend(look(&vault, now)?);
+    let now = session.clock().now();
+    findings.extend(content(&vault, now)?);
     for Finding { action, item, detail } in findings {
-        session
-            .tell(&format!("{action}: {item}: {detail}"), json!({ "action": action, "item": item, "detail": detail }));
+        session.report(
+            &format!("{action}: {item}: {detail}"),
+            json!({ "action": action, "item": item, "detail": detail }),
+        );
     }
     Ok(())
 }
@@ -66,7 +68,7 @@ fn modes(dir: &Path) -> Vec<Finding> {
 }
 
 /// Checks the content of the store.
-fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
+fn content(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
     let store = vault.store();
     let domains = store.list(Group::Domains)?;
     let staged = store.list(Group::Staging)?;
@@ -195,12 +197,13 @@ fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::super::testing::Shell;
     use super::*;
     use crate::clock::Clock;
     use crate::testing::{World, p256};
 
-    fn told(world: &World) -> Vec<String> {
-        let findings = look(&world.vault, world.clock.now()).unwrap();
+    fn lines(world: &World) -> Vec<String> {
+        let findings = content(&world.vault, world.clock.now()).unwrap();
         findings.iter().map(|Finding { action, item, detail }| format!("{action}: {item}: {detail}")).collect()
     }
 
@@ -210,23 +213,23 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_start_then_does() {
+    fn a_check_names_the_actions_of_the_next_start() {
         let world = World::without_account(&["a.check.test"]);
         drop(world.start(false));
-        begins(&told(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
+        begins(&lines(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
         drop(world.run(false));
         let expected = [
             "renew: a.check.test",
             "activate: staging/a.check.test: the account ",
             "activate: a.check.test: the staged certificates, valid until ",
         ];
-        begins(&told(&world), &expected);
-        begins(&told(&world), &expected);
+        begins(&lines(&world), &expected);
+        begins(&lines(&world), &expected);
         drop(world.start(true));
-        assert_eq!(told(&world), Vec::<String>::new());
+        assert_eq!(lines(&world), Vec::<String>::new());
         world.clock.advance(SignedDuration::from_hours(24 * 91));
         world.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
-        begins(&told(&world), &["renew: a.check.test: the certificate expired at "]);
+        begins(&lines(&world), &["renew: a.check.test: the certificate expired at "]);
     }
 
     #[test]
@@ -240,17 +243,17 @@ mod tests {
             "keep: h.check.test",
             "activate: h.check.test: the live certificates move to domains/",
         ];
-        begins(&told(&world), &expected);
+        begins(&lines(&world), &expected);
         world.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
         assert!(
-            told(&world)
+            lines(&world)
                 .iter()
                 .any(|line| line.starts_with("keep: h.check.test: the live certificates are not activated: "))
         );
     }
 
     #[test]
-    fn tells_what_is_damaged_or_left_over() {
+    fn damage_and_leftovers_are_named() {
         let world = World::new(&["b.check.test", "c.check.test"]);
         drop(world.run(false));
         world.put(Group::Staging, "b.check.test", &Aspect::PrivateKey(p256()), "no key");
@@ -271,6 +274,44 @@ mod tests {
             "keep: e.check.test",
             "discard: challenges/f.check.test",
         ];
-        begins(&told(&world), &expected);
+        begins(&lines(&world), &expected);
+    }
+
+    #[test]
+    fn check_prints_what_it_finds_and_changes_nothing() {
+        let shell = Shell::on_files();
+        let dir = shell.dir();
+        let missing = format!("Error 2: there is no store in {}\n", dir.display());
+        assert_eq!(shell.fail("check"), missing);
+        assert!(!dir.exists());
+        shell.succeed("add a.check.test");
+        assert_eq!(shell.succeed("check"), "renew: a.check.test: certificate(rsa) is missing\n");
+
+        let file = dir.join("md_store.json");
+        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        document["store"]["version"] = 2.0.into();
+        let old = document.to_string();
+        std::fs::write(&file, &old).unwrap();
+        std::fs::set_permissions(dir.join("domains"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let found = json!([
+            { "action": "repair", "item": "md_store.json", "detail": "the store is migrated to the current layout" },
+            { "action": "repair", "item": "domains", "detail": "its mode changes from 0755 to 0700" },
+            { "action": "renew", "item": "a.check.test", "detail": "certificate(rsa) is missing" },
+        ]);
+        assert_eq!(shell.json("check"), found);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+        std::fs::write(&file, "{}").unwrap();
+        let err = shell.fail("check");
+        assert!(err.starts_with("Error 22: ") && err.contains("md_store.json is damaged"), "{err}");
+    }
+
+    #[test]
+    fn failed_renewals_are_counted() {
+        let world = World::new(&["e.check.test"]);
+        world.ca.fail(crate::testing::ca::Operation::NewOrder, crate::testing::ca::Fault::Drop);
+        drop(world.run(false));
+        let lines = lines(&world);
+        let counted = "renew: e.check.test: failed renewals: 1; a full start counts from 0 again and retries at once";
+        assert!(lines.iter().any(|line| line == counted), "{lines:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! The failures of commands, with their result codes and messages.
 
+use super::output::Terminal;
 use crate::acme::{AcmeError, PortError};
-use crate::log::note;
+use crate::log::Level;
 use crate::model::Status;
 use crate::store::StoreError;
 
@@ -11,13 +12,13 @@ pub enum CliError {
     /// An unknown command.
     #[error("unknown cmd: {0}")]
     UnknownCommand(String),
-    /// An argument is missing, or one too many was given.
+    /// Too few or too many arguments.
     #[error("{0}")]
     Usage(&'static str),
-    /// The command needs a store, and `-d` was not given.
+    /// A missing `-d`.
     #[error("need store directory for command: {0}")]
     NoStore(String),
-    /// The command needs a CA, and `-a` was not given.
+    /// A missing `-a`.
     #[error("need ACME server url (-a) for command: {0}")]
     NoCa(String),
     /// A name to list that no domain has.
@@ -40,7 +41,7 @@ pub enum CliError {
         /// The reason.
         text: String,
     },
-    /// A request to the CA failed.
+    /// A failed request to the CA.
     #[error("{what}")]
     Acme {
         /// The action that failed.
@@ -48,15 +49,15 @@ pub enum CliError {
         /// The cause.
         source: Box<AcmeError>,
     },
-    /// The store failed.
+    /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store failed below the registry.
+    /// A failure of the store below the registry.
     #[error(transparent)]
     Port(#[from] PortError),
     /// A failure whose reason is printed already.
     #[error("failed")]
-    Told(Status),
+    Reported(Status),
 }
 
 impl CliError {
@@ -77,7 +78,7 @@ impl CliError {
         match self {
             Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => Status::NOT_FOUND,
             Self::UnknownAspect(_) => Status::UNSUPPORTED,
-            Self::Refused { status, .. } | Self::Told(status) => *status,
+            Self::Refused { status, .. } | Self::Reported(status) => *status,
             Self::Acme { source, .. } => source.status(),
             Self::Store(err) => err.status(),
             Self::Port(err) => err.status,
@@ -86,21 +87,22 @@ impl CliError {
     }
 
     /// Prints the error: as a line that scripts know, or as a message of the log.
-    pub fn tell(&self) {
+    pub fn print(&self, terminal: &dyn Terminal) {
+        let message = |level, text: String| terminal.message(level, self.status(), &text);
         match self {
-            Self::Told(_) => {}
-            Self::NoDomain(_) => note!(Info, self.status(); "{self}"),
+            Self::Reported(_) => {}
+            Self::NoDomain(_) => message(Level::Info, self.to_string()),
             Self::Acme { source, .. } => {
                 match &**source {
                     AcmeError::Problem { problem, .. } => {
-                        note!(Warning, self.status(); "acme problem {}: {}", problem.kind, problem.detail);
+                        message(Level::Warning, format!("acme problem {}: {}", problem.kind, problem.detail));
                     }
-                    other => note!(Warning, self.status(); "{}", other.sentence()),
+                    other => message(Level::Warning, other.sentence().to_string()),
                 }
-                note!(Error, self.status(); "{self}");
+                message(Level::Error, self.to_string());
             }
-            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => note!(Error, self.status(); "{self}"),
-            _ => super::output::say(&self.to_string()),
+            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => message(Level::Error, self.to_string()),
+            _ => terminal.say(&self.to_string()),
         }
     }
 }

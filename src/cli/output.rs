@@ -10,14 +10,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::crypto::Summary;
-use crate::log::{self, Level, Record, Sink};
+use crate::log::{self, Level, Record, Sink, note};
 use crate::model::{ManagedDomain, Status, Timestamp};
 
 /// Length to which the text of a result code is cut in JSON, as by the C module.
 const DESCRIPTION: usize = 31;
 /// Length to which the text of a result code is cut in a message, as by the C module.
 const REASON: usize = 63;
-/// Time between two pictures of the spinner.
+/// Time between two frames of the spinner.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
@@ -31,10 +31,45 @@ static CONSOLE: Console = Console;
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Sends messages of this process to stderr: `info` and more severe ones, and `more` levels below.
-pub fn install(more: i32) {
-    THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
-    log::install(Some(&CONSOLE));
+/// Receives the output of a run.
+pub trait Terminal {
+    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
+    fn listen(&self, more: i32);
+    /// Prints a line of the result.
+    fn print(&self, line: &str);
+    /// Prints a line for the person who runs the command.
+    fn say(&self, line: &str);
+    /// Prints a message with its level and result code.
+    fn message(&self, level: Level, status: Status, text: &str);
+    /// Returns whether a spinner can be shown.
+    fn has_spinner(&self) -> bool;
+}
+
+/// The streams of the process.
+pub struct Streams;
+
+impl Terminal for Streams {
+    fn listen(&self, more: i32) {
+        THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
+        log::install(Some(&CONSOLE));
+    }
+
+    /// Errors are ignored, as a reader such as `head` may have closed the pipe.
+    fn print(&self, line: &str) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    fn say(&self, line: &str) {
+        say(line);
+    }
+
+    fn message(&self, level: Level, status: Status, text: &str) {
+        log::write(&Record { level, number: None, status, text: format_args!("{text}") });
+    }
+
+    fn has_spinner(&self) -> bool {
+        std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info)
+    }
 }
 
 impl Sink for Console {
@@ -124,13 +159,8 @@ pub fn domain_line(md: &ManagedDomain) -> String {
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// Writes a line to stdout. Errors are ignored, as a reader such as `head` may have closed the pipe.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 /// Writes a line to stderr, above the spinner if there is one.
-pub fn say(line: &str) {
+fn say(line: &str) {
     let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
     match &*spinner() {
         Some(spinner) => spinner.suspend(write),
@@ -145,14 +175,14 @@ fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
 /// The progress of a renewal: a spinner on a terminal, else a line for each step.
 pub struct Progress {
     name: String,
-    told: String,
+    shown: String,
 }
 
 impl Progress {
-    /// Shows the spinner, if stderr is a terminal.
+    /// Shows the spinner, if the terminal has one.
     #[must_use]
-    pub fn begin(name: &str) -> Self {
-        if std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info) {
+    pub fn begin(terminal: &dyn Terminal, name: &str) -> Self {
+        if terminal.has_spinner() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -160,19 +190,18 @@ impl Progress {
             bar.enable_steady_tick(TURN);
             *spinner() = Some(bar);
         }
-        Self { name: name.to_owned(), told: String::new() }
+        Self { name: name.to_owned(), shown: String::new() }
     }
 
     /// Shows the activity, unless it is the one before.
     pub fn step(&mut self, activity: &str) {
-        if activity == self.told {
+        if activity == self.shown {
             return;
         }
-        activity.clone_into(&mut self.told);
-        match &*spinner() {
-            Some(spinner) => spinner.set_message(activity.to_owned()),
-            None if CONSOLE.enabled(Level::Info) => drop(writeln!(std::io::stderr(), "{}: {activity}", self.name)),
-            None => {}
+        activity.clone_into(&mut self.shown);
+        let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
+        if !is_shown {
+            note!(Info, "{}: {activity}", self.name);
         }
     }
 }
@@ -226,5 +255,36 @@ mod tests {
     fn a_domain_is_a_line() {
         let names = ["a.org", "b.org"].map(|name| DomainName::parse(name).unwrap()).to_vec();
         assert_eq!(domain_line(&ManagedDomain::new(names).unwrap()), "md: a.org [a.org, b.org]");
+    }
+
+    #[test]
+    fn levels_have_the_names_of_the_c_module_and_system_errors_their_own_text() {
+        let levels = [
+            (Level::Emergency, "emergency"),
+            (Level::Alert, "alert"),
+            (Level::Critical, "crit"),
+            (Level::Debug, "debug"),
+            (Level::Trace1, "trace1"),
+            (Level::Trace2, "trace2"),
+        ];
+        for (level, name) in levels {
+            assert_eq!(message(level, Status::OK, "a.rs", 7, "x"), format!("[a.rs:7 {name}][ok] x"));
+        }
+        for (code, text) in
+            [(11, "Resource temporarily unavailable"), (22, "Invalid argument"), (111, "Connection refused")]
+        {
+            assert_eq!(status_text(Status(code)), text);
+        }
+    }
+
+    #[test]
+    fn certificates_and_times_are_short() {
+        let time: Timestamp = "2027-01-31T12:34:56Z".parse().unwrap();
+        assert_eq!(show(time), "2027-01-31 12:34");
+        let key = crate::crypto::PrivateKey::generate(&crate::testing::p256()).unwrap();
+        let names = [DomainName::parse("a.org").unwrap()];
+        let leaf = crate::crypto::self_signed(&key, "a.org", &names, time, 1).unwrap();
+        let expected = format!("P-256 serial {}, valid until 2027-02-01 12:34", leaf.summary().serial_hex());
+        assert_eq!(certificate("P-256", &leaf.summary()), expected);
     }
 }

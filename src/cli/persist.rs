@@ -9,7 +9,6 @@ use super::error::CliError;
 use super::session::Session;
 use crate::accounts::find_or_register;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
-use crate::log::note;
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
 use crate::renewals::stored_domain;
 
@@ -22,7 +21,7 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if names.is_empty() {
         return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
-    let until = given.value("until").map(|text| moment(text, session.clock.now())).transpose()?;
+    let until = given.value("until").map(|text| moment(text, session.clock().now())).transpose()?;
     let stored = |name: &&str| {
         let found = DomainName::parse(name).ok().and_then(|name| stored_domain(session.vault(), name.as_str()));
         found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
@@ -33,7 +32,10 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         let listed =
             md.ca.challenges.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::DnsPersist01));
         if !listed {
-            note!(Info, "{}: MDCAChallenges does not list dns-persist-01, so the records are not used yet", md.name);
+            session.inform(&format!(
+                "{}: MDCAChallenges does not list dns-persist-01, so the records are not used yet",
+                md.name
+            ));
         }
         authorities(session, md)?.iter().try_for_each(|url| at_ca(session, md, url, until, &mut is_first))
     })
@@ -56,7 +58,7 @@ fn at_ca(
     is_first: &mut bool,
 ) -> Result<(), CliError> {
     let failed = CliError::acme(format!("{}: cannot find or register an account at {url}", md.name));
-    let mut ca = Registrar::connect(session.client(Some(md)), session.clock.clone(), url).map_err(&failed)?;
+    let mut ca = Registrar::connect(session.client(Some(md)), session.clock().clone(), url).map_err(&failed)?;
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
     let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
@@ -76,7 +78,7 @@ fn at_ca(
         let choice = (records[..at].iter().filter(of_name).count() + 1, records.iter().filter(of_name).count());
         let block = block(record, &ca_name(url), choice);
         let line = if std::mem::take(is_first) { block } else { format!("\n{block}") };
-        session.tell(&line, document(md, url, &account.url, record));
+        session.report(&line, document(md, url, &account.url, record));
     }
     Ok(())
 }
@@ -118,6 +120,7 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Shell;
     use super::*;
 
     #[test]
@@ -155,5 +158,77 @@ mod tests {
         let strings: Vec<_> = zone.split('"').filter(|part| part.trim() != "").collect();
         assert_eq!(strings[0].len(), 255);
         assert_eq!(strings.concat(), record(&"u".repeat(300)).txt().value);
+    }
+
+    fn shell(names: &str) -> Shell {
+        let shell = Shell::without_account();
+        shell.world.ca.behave(|ca| ca.issuers = vec!["ca.test", "alias.test"]);
+        shell.add_domain(names);
+        shell
+    }
+
+    #[test]
+    fn records_are_printed_for_each_name_and_issuer_name() {
+        let shell = shell("a.persist.test *.b.persist.test");
+        let done = shell.run("persist-record a.persist.test");
+        let block = |name: &str, issuer: &str, number: u8, policy: &str| {
+            let value = format!("{issuer}; accounturi=https://ca.test/account/0{policy}");
+            let record = format!("_validation-persist.{name}");
+            format!(
+                "# {name} at ca.test, alternative {number} of 2, one is enough\n\
+                 name:  {record}\ntype:  TXT\nvalue: {value}\nzone:  {record}. IN TXT \"{value}\"\n"
+            )
+        };
+        let wildcard = "; policy=wildcard";
+        let blocks = [
+            block("a.persist.test", "ca.test", 1, ""),
+            block("a.persist.test", "alias.test", 2, ""),
+            block("b.persist.test", "ca.test", 1, wildcard),
+            block("b.persist.test", "alias.test", 2, wildcard),
+        ];
+        assert_eq!((done.code, done.out), (0, blocks.join("\n")));
+        let unused = "a.persist.test: MDCAChallenges does not list dns-persist-01, so the records are not used yet\n";
+        assert_eq!(done.err, unused);
+        assert_eq!(shell.world.ca.accounts(), 1, "the account is registered");
+
+        shell.change("a.persist.test", |md| md["ca"]["challenges"] = json!(["dns-persist-01"]));
+        let done = shell.run("-j persist-record -u 2027-01-31 a.persist.test");
+        let value = "ca.test; accounturi=https://ca.test/account/0; persistUntil=1801353600";
+        let first = json!({
+            "md": "a.persist.test", "domain": "a.persist.test", "ca": "https://ca.test/directory",
+            "account": "https://ca.test/account/0", "issuer": "ca.test",
+            "name": "_validation-persist.a.persist.test", "type": "TXT", "value": value,
+        });
+        assert_eq!((&done.document()["output"][0], done.err.as_str()), (&first, ""));
+        assert_eq!(shell.world.ca.accounts(), 1, "the account is found again");
+    }
+
+    #[test]
+    fn why_there_are_no_records_is_told() {
+        let shell = shell("a.persist.test");
+        for (line, err) in [
+            ("persist-record x.org", "Info 2: managed domain not found: x.org\n"),
+            (
+                "persist-record -u soon a.persist.test",
+                "Error 22: invalid time soon: write it as 2027-01-31 or 2027-01-31T12:00:00Z\n",
+            ),
+            ("persist-record -u 2020-01-01 a.persist.test", "Error 22: the time 2020-01-01 is in the past\n"),
+        ] {
+            assert_eq!(shell.fail(line), err);
+        }
+        shell.world.ca.behave(|ca| ca.issuers.clear());
+        let err = shell.fail("persist-record a.persist.test");
+        let expected =
+            "Error 70023: a.persist.test: https://ca.test/directory announces no issuer names, or the domain";
+        assert!(err.contains(expected), "{err}");
+        shell.change("a.persist.test", |md| md["ca"] = json!({ "proto": "ACME" }));
+        let err = shell.fail("persist-record a.persist.test");
+        assert!(err.contains("Error 2: a.persist.test: is missing MDCertificateAuthority; 'a2md update"), "{err}");
+        shell.world.ca.fail_times(crate::testing::ca::Operation::Directory, 9, crate::testing::ca::Fault::Drop);
+        let err = shell.fail("-a https://ca.test/directory persist-record a.persist.test");
+        assert!(
+            err.ends_with("a.persist.test: cannot find or register an account at https://ca.test/directory\n"),
+            "{err}"
+        );
     }
 }

@@ -34,14 +34,14 @@ const REASONS_OF_CAS: [(&str, u8); 5] = [
     ("aACompromise", 10),
 ];
 
-/// How a certificate came to be revoked.
+/// Author of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// By the account that ordered it.
+    /// The account that ordered the certificate.
     Account,
-    /// By the key of the certificate.
+    /// The key of the certificate.
     Key,
-    /// Before this command.
+    /// Somebody before this command.
     Others,
 }
 
@@ -54,7 +54,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let unknown = || CliError::NoDomain(name.to_owned());
     let (md, _) =
         DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
-    let pairs = served_pairs(&vault, &md, session.clock.now());
+    let pairs = served_pairs(&vault, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
         let text = format!("{}: the store has no certificate to revoke", md.name);
         return Err(CliError::Refused { status: Status::NOT_FOUND, text });
@@ -64,24 +64,24 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         CliError::invalid(format!("{}: the CA of its certificates is not known, name it with -a", md.name))
     })?;
     let failed = CliError::acme(format!("{}: cannot connect to the ACME server", md.name));
-    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock.clone(), &url).map_err(failed)?;
+    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock().clone(), &url).map_err(failed)?;
     let account = account(session, &mut ca, &md, &url);
     let mut result = Ok(());
     for pair in &pairs {
         let revoked = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
         let serial = pair.chain.leaf().summary().serial_hex();
         match revoked {
-            Ok(by) => tell(session, &md, &serial, by, reason),
+            Ok(by) => report(session, &md, &serial, by, reason),
             Err(err) => {
                 let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
-                err.tell();
-                result = Err(CliError::Told(err.status()));
+                err.print(session.terminal());
+                result = Err(CliError::Reported(err.status()));
             }
         }
     }
     if result.is_ok() {
         let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
-        tell_what_is_next(&md, reason, has_responder);
+        report_next_steps(session, &md, reason, has_responder);
     }
     result
 }
@@ -154,7 +154,7 @@ fn is(err: &AcmeError, name: &str) -> bool {
     matches!(err, AcmeError::Problem { problem, .. } if problem.is(name))
 }
 
-fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
+fn report(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
     let (done, by) = match by {
         By::Account => ("revoked", "account"),
         By::Key => ("revoked", "key"),
@@ -162,31 +162,32 @@ fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason:
     };
     let reason = reason.map(|(name, _)| name);
     let value = json!({ "name": md.name, "serial": serial, "by": by, "reason": reason });
-    session.tell(&format!("{done}: {} {serial}", md.name), value);
+    session.report(&format!("{done}: {} {serial}", md.name), value);
 }
 
 /// Prints what the administrator has to do next, and what the server does.
-fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
+fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
     let name = &md.name;
-    note!(Info, "{name}: the server serves the revoked certificates until new ones are in use");
-    note!(Info, "{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now");
+    session.inform(&format!("{name}: the server serves the revoked certificates until new ones are in use"));
+    session.inform(&format!("{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now"));
     let finds_out = match (md.stapling && has_responder, md.ari_renewals) {
         (true, _) => "when OCSP reports the revocation",
         (false, true) => "when the CA suggests a renewal (ARI), which not all CAs do",
         (false, false) => "only when its renewal is due",
     };
-    note!(Info, "{name}: a running server renews the domain {finds_out}");
-    match reason {
-        Some(("keyCompromise", _)) => note!(
-            Info,
-            "{name}: delete all copies of the key, also those that an activation moves to archive/ in the store"
-        ),
-        _ => note!(Info, "{name}: the activation of a new certificate moves the key to archive/ in the store"),
-    }
+    session.inform(&format!("{name}: a running server renews the domain {finds_out}"));
+    let of_the_key = match reason {
+        Some(("keyCompromise", _)) => {
+            "delete all copies of the key, also those that an activation moves to archive/ in the store"
+        }
+        _ => "the activation of a new certificate moves the key to archive/ in the store",
+    };
+    session.inform(&format!("{name}: {of_the_key}"));
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Shell;
     use super::*;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
     use crate::testing::{ACCOUNT, World};
@@ -256,5 +257,96 @@ mod tests {
                 "{text}: {error}"
             );
         }
+    }
+
+    fn serial(world: &World, name: &str) -> String {
+        let (md, _) = stored_domain(&world.vault, name).unwrap();
+        let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
+        pairs[0].chain.leaf().summary().serial_hex()
+    }
+
+    /// Makes a store with a domain whose certificate the server uses.
+    fn shell(name: &str, change: impl FnOnce(&mut World)) -> Shell {
+        let mut world = World::new(&[name]);
+        change(&mut world);
+        drop(world.run(false));
+        drop(world.start(true));
+        Shell::of(world)
+    }
+
+    #[test]
+    fn a_revocation_is_printed_with_what_to_do_next() {
+        let name = "a.revoke.test";
+        let next = "a.revoke.test: 'a2md drive -f a.revoke.test' obtains a new certificate with a new key now";
+        for (words, stapling, ari, reason, expected) in [
+            (
+                "",
+                false,
+                false,
+                None,
+                ["only when its renewal is due", "the activation of a new certificate moves the key"],
+            ),
+            ("-r 4", false, true, Some(4), ["when the CA suggests a renewal (ARI)", "moves the key to archive/"]),
+            (
+                "--reason keycompromise",
+                true,
+                true,
+                Some(1),
+                ["a running server renews the domain when", "delete all copies of the key"],
+            ),
+        ] {
+            let shell = shell(name, |world| {
+                world.declared[0].settings.stapling = Some(stapling);
+                world.declared[0].settings.ari_renewals = Some(ari);
+            });
+            let serial = serial(&shell.world, name);
+            let done = shell.run(&format!("revoke {name} {words}"));
+            assert_eq!((done.code, done.out), (0, format!("revoked: {name} {serial}\n")), "{}", done.err);
+            for line in expected.iter().chain([&next, &"the server serves the revoked certificates until"]) {
+                assert!(done.err.contains(line), "{line}: {}", done.err);
+            }
+            let revocations = shell.world.ca.revocations();
+            assert_eq!(revocations.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), [reason]);
+            let again = shell.json(&format!("revoke {name}"));
+            assert_eq!(again, json!([{ "name": name, "serial": serial, "by": "others", "reason": null }]));
+            assert_eq!(shell.succeed(&format!("revoke {name}")), format!("already revoked: {name} {serial}\n"));
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_certificate_revokes_where_the_account_cannot() {
+        let name = "key.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.world.ca.set_accounts("deactivated");
+        let output = shell.json(&format!("revoke -r 1 {name}"));
+        assert_eq!((&output[0]["by"], &output[0]["reason"]), (&"key".into(), &"keyCompromise".into()));
+        let account = "account https://ca.test/account/0 is refused: ";
+        assert!(crate::testing::logged("", account) > 0);
+    }
+
+    #[test]
+    fn what_cannot_be_revoked_is_named() {
+        let name = "no.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.succeed("add new.revoke.test");
+        for (line, err) in [
+            ("revoke x.org", "Info 2: managed domain not found: x.org\n".to_owned()),
+            ("revoke new.revoke.test", "Error 2: new.revoke.test: the store has no certificate to revoke\n".to_owned()),
+        ] {
+            assert_eq!(shell.fail(line), err);
+        }
+        let err = shell.fail(&format!("revoke {name} -r cACompromise"));
+        assert!(
+            err.starts_with("Error 22: the reason cACompromise is for CAs only, use one of unspecified (0), "),
+            "{err}"
+        );
+        shell.world.ca.fail_times(Operation::RevokeCert, 9, Fault::Answer(problem(500, "serverInternal", "no")));
+        let err = shell.fail(&format!("revoke {name}"));
+        let serial = serial(&shell.world, name);
+        assert!(err.contains("acme problem urn:ietf:params:acme:error:serverInternal: no\n"), "{err}");
+        assert!(err.ends_with(&format!(": {name}: cannot revoke certificate {serial}\n")), "{err}");
+        shell.change(name, |md| md["ca"] = json!({ "proto": "ACME" }));
+        let unknown = format!("Error 22: {name}: the CA of its certificates is not known, name it with -a\n");
+        assert_eq!(shell.fail(&format!("revoke {name}")), unknown);
     }
 }

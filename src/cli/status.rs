@@ -29,13 +29,13 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
-            session.tell(name, crate::status::domain(&registry, name).unwrap_or_default());
+            session.report(name, crate::status::domain(&registry, name).unwrap_or_default());
         }
         return Ok(());
     }
     let now = registry.clock.now();
     let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
-    lines(&rows).iter().for_each(|line| output::print(line));
+    lines(&rows).iter().for_each(|line| session.terminal().print(line));
     Ok(())
 }
 
@@ -141,9 +141,10 @@ mod tests {
 
     use jiff::SignedDuration;
 
+    use super::super::testing::Shell;
     use super::*;
     use crate::crypto::Certificate;
-    use crate::model::ActivationMode;
+    use crate::model::{ActivationMode, JobResult};
     use crate::store::{Aspect, Group, Reachability, Store};
     use crate::testing::ca::{Fault, Operation, problem};
     use crate::testing::{World, p256};
@@ -213,5 +214,75 @@ mod tests {
         assert_eq!(lines[2], live);
         let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&world));
         assert!(lines[3].contains(&after) && lines[3].ends_with(", from staging/"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_command_shows_all_domains_or_those_that_are_named() {
+        let shell = Shell::new();
+        assert_eq!(shell.succeed("status"), "DOMAIN  STATE  VALID UNTIL (UTC)  DUE (UTC)\n");
+        assert_eq!(shell.json("status"), serde_json::json!([]));
+        shell.succeed("add a.status.test");
+        shell.succeed("add b.status.test");
+        let row = "b.status.test  incomplete  -                  renewal now\n    certificate(rsa) is missing\n";
+        assert_eq!(
+            shell.succeed("status b.status.test"),
+            format!("DOMAIN         STATE       VALID UNTIL (UTC)  DUE (UTC)\n{row}")
+        );
+        let output = shell.json("status");
+        assert_eq!((&output[0]["name"], &output[1]["renew"]), (&"a.status.test".into(), &true.into()));
+        assert_eq!(shell.fail("status x.org"), "Info 2: managed domain not found: x.org\n");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_count_time_and_problem() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let result = |detail: Option<&str>, problem: Option<&str>| {
+            Some(JobResult {
+                detail: detail.map(str::to_owned),
+                problem: problem.map(str::to_owned),
+                ..JobResult::default()
+            })
+        };
+        for (errors, last_run, last, expected) in [
+            (0, None, result(Some("denied by /cmd"), None), "not started: denied by /cmd"),
+            (1, at("2023-11-14T22:13:20Z"), None, "failed once, last 2023-11-14 22:13: reason not known"),
+            (3, None, result(Some("no disk"), Some("urn:x")), "failed 3 times: no disk <urn:x>"),
+            (3, None, result(Some("no disk (urn:x)"), Some("urn:x")), "failed 3 times: no disk (urn:x)"),
+        ] {
+            assert_eq!(failure(&Job { errors, last_run, last, ..Job::default() }), expected);
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_due_at_a_time_now_or_never() {
+        let [now, later] = ["2023-11-14T22:13:20Z", "2023-11-15T00:00:00Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let waits = Job { next_run: Some(later), ..Job::default() };
+        for (at, job, expected) in [
+            (None, None, "not renewed by mod_md"),
+            (Some(later), None, "renewal 2023-11-15 00:00"),
+            (Some(now), None, "renewal now"),
+            (Some(now), Some(&waits), "renewal now, next attempt 2023-11-15 00:00"),
+            (Some(now), Some(&Job::default()), "renewal now"),
+        ] {
+            assert_eq!(due(at, job, now), expected);
+        }
+    }
+
+    #[test]
+    fn who_renews_and_who_restarts_is_told_where_it_is_not_the_server() {
+        let mut world = World::new(&["who.status.test"]);
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        drop(world.start(false));
+        assert!(table(&world).contains(&format!("    {BY_DRIVE}")), "{:?}", table(&world));
+        world.declared[0].settings.renew_mode = None;
+        world.declared[0].settings.activation = Some(ActivationMode::Graceful);
+        drop(world.run(true));
+        let lines = table(&world);
+        assert!(lines[1].ends_with("new certificate waits for the server to restart itself"), "{lines:?}");
+        drop(world.start(true));
+        world.clock.advance(SignedDuration::from_hours(24 * 91));
+        assert!(table(&world)[1].contains("  expired  2024-02-12 "), "{:?}", table(&world));
+        world.put(Group::Domains, "who.status.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        assert!(table(&world)[1].contains("  error "), "{:?}", table(&world));
     }
 }

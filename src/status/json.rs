@@ -42,14 +42,14 @@ pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value>
         members.insert("valid".to_owned(), validity(common));
     }
     let served = served_names(view.md).into_iter().zip(&view.served.certificates);
-    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
+    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), short_certificate))));
     if let Some(staged) = &view.staged {
         members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
     }
     Some(Value::Object(members))
 }
 
-fn brief(summary: &Summary) -> Value {
+fn short_certificate(summary: &Summary) -> Value {
     json!({
         "valid": validity(summary.validity()),
         "serial": summary.serial_hex(),
@@ -57,62 +57,66 @@ fn brief(summary: &Summary) -> Value {
     })
 }
 
+/// Returns all that is known of a domain: the settings, then members in the order of the C module, then those of our own.
 fn object(view: &View<'_>, with_log: bool) -> Value {
-    let entry = view.entry;
     let md = view.md;
-    let mut value = serde_json::to_value(md).unwrap_or_default();
-    let Some(members) = value.as_object_mut() else { return value };
+    let suggestion = view.advice.earliest(view.entry.own_certificates());
+    let is_activated_otherwise = view.activation().is_some() && !md.is_static();
+    let known = [
+        ("cert", Some(served(view, with_log))),
+        ("renew-at", Some(time::format_gmt(view.renew_at).into())),
+        ("watched", Some(view.entry.watched.into())),
+        ("renew", view.renews().then(|| true.into())),
+        ("renewal", view.staged.as_ref().map(|staged| renewal(md, staged, with_log))),
+        ("ari", suggestion.map(|suggestion| ari(suggestion, view.advice.next_check))),
+        ("txt-records", Some(view.txt_records()).filter(|records| !records.is_empty()).map(|records| json!(records))),
+        ("unsuitable", view.unsuitable().map(Value::from)),
+        ("activation-warning", view.entry.activation_warning().map(Value::from)),
+        ("live", view.live.as_deref().map(live)),
+        ("after-restart", is_activated_otherwise.then(|| after_restart(view))),
+    ];
+    let mut members = settings(view);
+    members.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    Value::Object(members)
+}
+
+/// Returns the settings of a domain as `md.json` has them, without the key of the external account.
+fn settings(view: &View<'_>) -> Map<String, Value> {
+    let Ok(Value::Object(mut members)) = serde_json::to_value(view.md) else { return Map::new() };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| md.is_static()) {
+    if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| view.md.is_static()) {
         // The configured CA has issued none of the served certificates.
         ca.shift_remove("url");
         ca.insert("issuers".to_owned(), json!(view.issuers()));
     }
     if view.live.is_some() {
-        state(members, view);
+        state(&mut members, view);
     }
-    let mut served = certificates(&served_names(md), &view.served.certificates);
+    members
+}
+
+/// Returns the served certificates, with their OCSP responses.
+fn served(view: &View<'_>, with_log: bool) -> Value {
+    let mut served = certificates(&served_names(view.md), &view.served.certificates);
     for (name, certificate) in view.certificates() {
-        if let Some(ocsp) = stapling::json(entry, certificate, with_log) {
+        if let Some(ocsp) = stapling::json(view.entry, certificate, with_log) {
             served[name]["ocsp"] = ocsp;
         }
     }
-    members.insert("cert".to_owned(), served);
-    members.insert("renew-at".to_owned(), time::format_gmt(view.renew_at).into());
-    members.insert("watched".to_owned(), entry.watched.into());
-    if view.renews() {
-        members.insert("renew".to_owned(), true.into());
+    served
+}
+
+/// Returns the report on the renewal in progress, with its certificates.
+fn renewal(md: &ManagedDomain, staged: &StagedView, with_log: bool) -> Value {
+    let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
+    let mut renewal = serde_json::to_value(job).unwrap_or_default();
+    if let Some(members) = renewal.as_object_mut() {
+        members.remove("txt-records");
+        members.insert("cert".to_owned(), staged_certificates(md, staged));
     }
-    if let Some(staged) = &view.staged {
-        let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
-        let mut renewal = serde_json::to_value(job).unwrap_or_default();
-        if let Some(renewal) = renewal.as_object_mut() {
-            renewal.remove("txt-records");
-            renewal.insert("cert".to_owned(), staged_certificates(md, staged));
-        }
-        members.insert("renewal".to_owned(), renewal);
-    }
-    if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
-        members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
-    }
-    if !view.txt_records().is_empty() {
-        members.insert("txt-records".to_owned(), json!(view.txt_records()));
-    }
-    if let Some(reason) = view.unsuitable() {
-        members.insert("unsuitable".to_owned(), reason.into());
-    }
-    if let Some(warning) = view.entry.activation_warning() {
-        members.insert("activation-warning".to_owned(), warning.into());
-    }
-    if let Some(set) = &view.live {
-        members.insert("live".to_owned(), live(set));
-    }
-    if view.activation().is_some() && !md.is_static() {
-        members.insert("after-restart".to_owned(), after_restart(view));
-    }
-    value
+    renewal
 }
 
 /// Replaces the state at the start by the present one.
@@ -127,7 +131,8 @@ fn state(members: &mut Map<String, Value>, view: &View<'_>) {
 
 /// Returns the certificates that went live without a restart, and since when.
 fn live(set: &Served) -> Value {
-    let certificate = |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), brief(pair.summary()));
+    let certificate =
+        |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), short_certificate(pair.summary()));
     let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
     if let Some(at) = set.since {
         value["since"] = time::format_gmt(at).into();
@@ -138,7 +143,7 @@ fn live(set: &Served) -> Value {
 /// Returns the certificates that a restart would serve, and from which directory of the store.
 fn after_restart(view: &View<'_>) -> Value {
     let certificate = |(name, place, summary): (String, Place, Summary)| {
-        let mut value = brief(&summary);
+        let mut value = short_certificate(&summary);
         value["from"] = place.name().into();
         (name, value)
     };

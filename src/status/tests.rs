@@ -97,12 +97,12 @@ fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
     assert_eq!(values(&registry, "mod_md_staged_certificates"), [format!(r#"domain="{name}"}} 0"#)]);
     assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="live"}} 1"#)]);
     assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds").len(), 1);
-    // The log asks nobody to restart.
+    // The log does not ask for a restart (MD0036 instead of AH10059).
     assert_eq!((logged("MD0036", name), logged("AH10059", name)), (1, 0));
     let detail = md["renewal"]["last"]["detail"].as_str().unwrap();
     assert!(detail.ends_with("No server restart is needed."), "{detail}");
 
-    // At the next start it is what the start has found.
+    // After the next start these certificates are no longer live, but in domains/.
     drop(registry);
     let md = domain(&world.start(true), name).unwrap();
     assert_eq!((md.get("live"), &md["cert"]["P-256"]["serial"]), (None, &json!(serial)));
@@ -173,7 +173,7 @@ fn what_is_live_and_lacks_a_name_is_not_called_good() {
     drop(server(&world, false));
     world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
     world.hosts.push(crate::testing::host("new.lacks.live.test"));
-    // The start cannot move it.
+    // The start cannot move what is live to domains/.
     world.store.refuse(Call::Write, Group::Tmp);
     let registry = world.start(true);
     registry.bundles.open(None);

@@ -290,3 +290,105 @@ pub fn roughly(at: Timestamp, now: Timestamp) -> String {
 pub fn date(at: Timestamp) -> String {
     at.to_string().split('T').next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DomainName;
+    use crate::store::{Aspect, Group};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{World, p256};
+
+    #[test]
+    fn times_are_rough_within_four_days_and_dates_beyond() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (seconds, expected) in [
+            (0, "in ~0 seconds"),
+            (1, "in ~1 second"),
+            (59, "in ~59 seconds"),
+            (-60, "~1 minute ago"),
+            (7200, "in ~2 hours"),
+            (-86_400, "~1 day ago"),
+            (4 * 86_400 - 1, "in ~3 days"),
+            (4 * 86_400, "2026-11-27"),
+            (-4 * 86_400, "2026-11-19"),
+        ] {
+            assert_eq!(roughly(now + SignedDuration::from_secs(seconds), now), expected);
+        }
+        assert_eq!((date(now), seconds(now, now + SignedDuration::from_millis(1999))), ("2026-11-23".to_owned(), 1));
+    }
+
+    fn look(world: &World, check: impl FnOnce(&View<'_>)) {
+        let registry = world.start(true);
+        check(&all(&registry)[0]);
+    }
+
+    #[test]
+    fn the_state_is_told_in_words() {
+        let mut world = World::new(&["w.test"]);
+        drop(world.start(false));
+        look(&world, |view| {
+            assert_eq!(view.status(), "incomplete: certificate(P-256) is missing");
+            assert_eq!((view.validity(), view.certificates().count()), (None, 0));
+        });
+        drop(world.run(true));
+        look(&world, |view| assert_eq!(view.status(), "good"));
+        world.clock.advance(SignedDuration::from_hours(24 * 91));
+        look(&world, |view| assert_eq!((view.status(), view.health()), ("expired".to_owned(), Health::Bad)));
+        world.declared[0].names.push(DomainName::parse("more.w.test").unwrap());
+        let lacks = "incomplete: certificate(P-256) does not cover all domains.";
+        look(&world, |view| assert_eq!(view.status(), lacks));
+        world.put(Group::Domains, "w.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        look(&world, |view| assert_eq!((view.status(), view.health()), ("error".to_owned(), Health::Bad)));
+    }
+
+    #[test]
+    fn the_ca_is_the_one_in_use_or_all_that_are_configured() {
+        let mut world = World::new(&["ca.test"]);
+        let other = "https://other.test/dir";
+        world.declared[0].settings.ca_urls = Some(vec![FakeCa::DIRECTORY.to_owned(), other.to_owned()]);
+        drop(world.start(false));
+        look(&world, |view| {
+            let urls: Vec<_> =
+                view.authorities().into_iter().map(|(name, url)| (name, url.map(str::to_owned))).collect();
+            let expected = [("ca.test", FakeCa::DIRECTORY), ("other.test", other)];
+            assert_eq!(urls, expected.map(|(name, url)| (name.to_owned(), Some(url.to_owned()))));
+            assert!(view.issuers().is_empty());
+        });
+        drop(world.run(true));
+        look(&world, |view| {
+            assert_eq!(view.authorities(), [("ca.test".to_owned(), Some(FakeCa::DIRECTORY))]);
+            assert_eq!(Vec::from_iter(view.issuers()), ["/CN=Fake CA"]);
+        });
+    }
+
+    #[test]
+    fn a_renewal_is_followed_from_its_failure_to_its_activation() {
+        let world = World::new(&["r.test"]);
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        let renewals = world.run(false);
+        let registry = world.start(true);
+        let failed = || all(&registry);
+        let failed = &failed()[0];
+        assert!(failed.renews() && failed.renewal().is_some_and(has_failed));
+        assert!(failed.next_run() > Some(failed.now) && failed.last_success().is_none());
+        world.clock.advance(SignedDuration::from_hours(1));
+        world.go_on(&renewals);
+        let staged = &all(&registry)[0];
+        assert_eq!((staged.staged_count(), staged.health(), staged.next_run()), (1, Health::Bad, None));
+        assert!(staged.ready_at() <= Some(staged.now) && staged.last_success().is_some());
+        look(&world, |active| {
+            assert_eq!((active.staged_count(), active.health(), active.renews()), (0, Health::Good, false));
+            assert!(active.last_success().is_some() && active.live_since().is_none());
+        });
+    }
+
+    #[test]
+    fn certificates_in_files_go_by_numbers() {
+        let mut md = ManagedDomain::new(vec![DomainName::parse("f.test").unwrap()]).unwrap();
+        assert_eq!((served_names(&md), key_names(&md)), (vec!["rsa".to_owned()], vec!["rsa".to_owned()]));
+        md.cert_files = ["/a.pem", "/b.pem"].map(|path| path.to_owned()).to_vec();
+        md.pkey_files = md.cert_files.clone();
+        assert_eq!(served_names(&md), ["0", "1"]);
+    }
+}
