@@ -212,7 +212,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 self.note_records();
                 return Ok(outcome);
             }
-            Step::SetUp(index, ChallengeType::DnsPersist01) => return self.rely_on_record(index),
+            Step::SetUp(index, kind) if kind.needs_standing_record() => return self.rely_on_record(index, kind),
             Step::NewOrder => self.new_order()?,
             Step::RefreshOrder => self.refresh_order()?,
             Step::Refresh(index) => self.refresh(index)?,

@@ -99,7 +99,7 @@ impl AuthorizationFacts {
     }
 
     fn has_record(&self) -> bool {
-        self.set_up.as_ref().is_some_and(|set_up| set_up.kind == ChallengeType::Dns01)
+        self.set_up.as_ref().is_some_and(|set_up| set_up.kind.answers_by_txt())
     }
 }
 
@@ -151,7 +151,7 @@ impl Facts {
     #[must_use]
     pub fn waits_for_record(&self, index: usize, kind: ChallengeType) -> bool {
         let has = |other: &AuthorizationFacts| other.has_record();
-        kind == ChallengeType::Dns01 && self.one_txt && self.of_same_name(index).any(|(_, other)| has(other))
+        kind.answers_by_txt() && self.one_txt && self.of_same_name(index).any(|(_, other)| has(other))
     }
 
     /// Whether an authorization that is done has the one TXT record of a name that another one needs.
@@ -170,7 +170,7 @@ impl Facts {
             let chosen = value.and_then(|value| self.chosen(other, value)).map(|(kind, _)| kind);
             other.is_open() && !other.answered && other.set_up.is_none() && chosen == Some(kind)
         };
-        let both = kind == ChallengeType::Dns01 && !self.one_txt;
+        let both = kind.answers_by_txt() && !self.one_txt;
         self.of_same_name(index).filter(|_| both).find(needs).map(|(at, _)| at)
     }
 

@@ -150,7 +150,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
 /// Nothing is answered as long as the CA might see too little.
 fn answer(facts: &Facts, index: usize, kind: ChallengeType) -> Step {
     let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
-    match unheard.filter(|_| kind == ChallengeType::Dns01) {
+    match unheard.filter(|_| kind.answers_by_txt()) {
         Some(unheard) => Step::Refresh(unheard),
         None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::SetUp(twin, kind)),
     }

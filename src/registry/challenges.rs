@@ -269,7 +269,7 @@ impl Publisher for StoredChallenges {
     }
 
     fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
-        if set_up.kind != ChallengeType::Dns01 {
+        if !set_up.kind.needs_command() {
             return self.shared.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
         }
         if self.dns01.words.is_none() {

@@ -40,10 +40,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether challenges of that type may be used for it.
+    /// Whether a challenge type may be used that needs a TXT record made once by the administrator.
     #[must_use]
-    pub fn lists(&self, kind: ChallengeType) -> bool {
-        self.challenges.iter().flatten().any(|own| *own == kind)
+    pub fn needs_standing_record(&self) -> bool {
+        self.challenges.iter().flatten().any(|kind| kind.needs_standing_record())
     }
 
     /// Whether this module obtains its certificates.

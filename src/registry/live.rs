@@ -189,7 +189,7 @@ pub(super) fn txt_records(
     md: &ManagedDomain,
     challenges: &Result<Vec<ChallengeType>, String>,
 ) -> Vec<TxtRecord> {
-    if !challenges.iter().flatten().any(|kind| *kind == ChallengeType::DnsPersist01) {
+    if !challenges.iter().flatten().any(|kind| kind.needs_standing_record()) {
         return Vec::new();
     }
     let job: Option<Job> = vault.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);

@@ -18,7 +18,7 @@ use super::renewal::{self, Begun, Ended, Renewal};
 use super::schedule::Random;
 use super::turn::Turn;
 use super::{Advice, Entry, Registry, order, schedule, staged};
-use crate::acme::{AcmeError, ChallengeType, Outcome, PortError};
+use crate::acme::{AcmeError, Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::http::HttpClient;
 use crate::log::{note, report};
@@ -122,7 +122,8 @@ impl Renewals {
     /// Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
-        let is_dns_only = |entry: &Entry| matches!(&*entry.challenges, Ok(types) if *types == [ChallengeType::Dns01]);
+        let is_dns_only =
+            |entry: &Entry| matches!(&*entry.challenges, Ok(types) if types.iter().all(|kind| kind.needs_command()));
         let entries = registry.entries.iter().enumerate();
         let dns_only = entries.filter(|(_, entry)| is_dns_only(entry)).map(|(position, _)| position).collect();
         Self {

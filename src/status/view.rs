@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::ChallengeType;
 use crate::crypto::Summary;
 use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
 use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
@@ -182,7 +181,7 @@ impl<'a> View<'a> {
     /// Returns the records that the administrator must keep in the DNS, as far as they are known.
     #[must_use]
     pub fn txt_records(&self) -> &[TxtRecord] {
-        if !self.entry.lists(ChallengeType::DnsPersist01) {
+        if !self.entry.needs_standing_record() {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
