@@ -140,9 +140,15 @@ def test_events_are_described():
 
 
 def test_challenge_types_are_described():
-    [function] = re.findall(r"fn as_str\(.*?^    }$", (TOP / "src/acme/challenge/mod.rs").read_text(), re.M | re.S)
+    """And every type can be configured: it is in the list of all."""
+    text = (TOP / "src/acme/challenge/mod.rs").read_text()
+    [body] = re.findall(r"pub enum ChallengeType \{(.*?)^}", text, re.M | re.S)
+    [listed] = re.findall(r"const ALL: .*? = \[(.*?)\];", text)
+    variants = re.findall(r"^    (\w+),", body, re.M)
+    assert variants and sorted(re.findall(r"Self::(\w+)", listed)) == sorted(variants)
+    [function] = re.findall(r"fn properties\(.*?^    }$", text, re.M | re.S)
     section = (TOP / "docs/directives.md").read_text().split("### `MDCAChallenges`")[1].split("\n### ")[0]
-    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == re.findall(r'"([^"]+)"', function)
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == re.findall(r'name: "([^"]+)"', function)
 
 
 def test_changelog_names_what_the_c_module_does_not_have():
