@@ -7,11 +7,11 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
+use crate::accounts::{Accounts, account_key, roll_over};
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
 use crate::crypto::{self, PrivateKey};
 use crate::log::note;
 use crate::model::{ManagedDomain, Status};
-use crate::registry::{Accounts, account_key, roll_over};
 use crate::store::{Aspect, Group};
 
 /// Registers an account and saves it: `acme newreg contact...`.

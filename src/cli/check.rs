@@ -12,8 +12,10 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::AccountRecord;
+use crate::documents::Vault;
 use crate::model::{ManagedDomain, State, Timestamp, time};
-use crate::registry::{Activation, Bundle, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
+use crate::renewals::{activation_verdict, stored_domain};
+use crate::sets::{Activation, Bundle, staged_facts, staged_report};
 use crate::store::{Aspect, FileStore, Group, Store};
 
 /// One action of the next start.
@@ -195,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::registry::world::{World, p256};
+    use crate::testing::{World, p256};
 
     fn told(world: &World) -> Vec<String> {
         let findings = look(&world.vault, world.clock.now()).unwrap();

@@ -6,8 +6,11 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
+use crate::documents::{Vault, to_json};
 use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
-use crate::registry::{LiveSet, Registry, Vault, stored_domain, to_json};
+use crate::registry::Registry;
+use crate::renewals::stored_domain;
+use crate::sets::LiveSet;
 use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.

@@ -8,9 +8,12 @@ use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
 use crate::clock::Clock;
+use crate::documents::claimed_elsewhere;
 use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
-use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
+use crate::registry::Registry;
+use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
+use crate::sets::{Activation, LiveSet};
 
 /// The options of the command.
 struct Way {

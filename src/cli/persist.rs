@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
+use crate::accounts::find_or_register;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
 use crate::log::note;
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
-use crate::registry::{find_or_register, stored_domain};
+use crate::renewals::stored_domain;
 
 /// Length of the longest string in a TXT record (RFC 1035 section 3.3).
 const LONGEST_STRING: usize = 255;

@@ -7,11 +7,13 @@ use serde_json::json;
 use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
+use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
 use crate::model::{DomainName, ManagedDomain, Status};
-use crate::registry::{Accounts, Pair, account_key, served_pairs, stored_domain};
+use crate::renewals::stored_domain;
+use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
 /// Reasons that the owner of a certificate may give (RFC 5280 section 5.3.1).
@@ -186,8 +188,8 @@ fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::world::{ACCOUNT, World};
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, World};
 
     #[test]
     fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {

@@ -10,9 +10,10 @@ use super::error::CliError;
 use super::output;
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock};
+use crate::documents::Vault;
 use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
 use crate::model::{ManagedDomain, Status, VERSION};
-use crate::registry::{Registry, Vault};
+use crate::registry::Registry;
 use crate::store::{FileStore, Store};
 
 /// A run of the program.

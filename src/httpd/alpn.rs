@@ -9,9 +9,10 @@ use super::boundary::Null;
 use super::c::connection::Connection;
 use super::log::for_connection;
 use super::ssl::{Handshake, KeyKind};
+use crate::challenges::tls_alpn_specs;
 use crate::log::{AH10080, Record};
 use crate::model::{DomainName, KeySpec, Status, address_of_reverse_name};
-use crate::registry::{Registry, tls_alpn_specs};
+use crate::registry::Registry;
 use crate::store::{Aspect, Group};
 
 /// The name of the protocol.

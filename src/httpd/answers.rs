@@ -7,8 +7,9 @@ use super::c::request::{Answer, Request};
 use super::live;
 use super::log::for_request;
 use crate::acme::ChallengeType;
+use crate::documents::to_json;
 use crate::log::{AH10081, Record};
-use crate::registry::{Entry, Registry, to_json};
+use crate::registry::{Entry, Registry};
 use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
 

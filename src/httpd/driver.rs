@@ -13,7 +13,8 @@ use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
 use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::ManagedDomain;
-use crate::registry::{Registry, Renewals};
+use crate::registry::Registry;
+use crate::renewals::Renewals;
 
 /// How often it is looked whether something is due; a look is cheap.
 const TICK: Duration = Duration::from_secs(1);

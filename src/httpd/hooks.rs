@@ -12,11 +12,12 @@ use super::config::{HostState, Main, ServerConfig, Starting};
 use super::own_files::OwnFiles;
 use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
+use crate::documents::Vault;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
 use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
-use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
+use crate::registry::{Host, Setup, Start, check, configured, reachability};
 use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
 
 /// The configuration is complete; `httpd -t` ends after this. A restart cannot be refused any more.

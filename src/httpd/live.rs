@@ -11,8 +11,10 @@ use super::c::connection::Connection;
 use super::c::server::Server;
 use super::config::HostState;
 use super::{shared, ssl, threads};
+use crate::live::Bundles;
 use crate::log::report;
-use crate::registry::{Bundles, Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
 /// How often a child looks whether there is something new. Handshakes look by themselves: this is for keys to be wiped where
 /// there are none.

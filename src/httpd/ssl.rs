@@ -14,7 +14,7 @@ use openssl::x509::X509Ref;
 use super::boundary::{Null, present};
 use super::c::connection::Connection;
 use crate::crypto::{Certificate, TlsPair, TlsPointers};
-use crate::registry::Sha1;
+use crate::stapling::Sha1;
 
 /// The protocol of challenges (RFC 8737).
 pub(super) const ACME_TLS: &str = "acme-tls/1";

@@ -19,7 +19,8 @@ use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
 use crate::ocsp;
-use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
+use crate::registry::{Registry, Setup};
+use crate::stapling::{Sha1, Staple, StaplingWork};
 
 /// How often it is looked whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);

@@ -4,85 +4,39 @@
 //! order, so that certificates can be offered; [`Setup::finish`] knows which hosts use TLS and makes the [`Registry`].
 #![forbid(unsafe_code)]
 
-mod accounts;
-mod activation;
-mod active;
-mod adoption;
-mod advice;
-mod ari;
-mod bundles;
-mod challenges;
-mod configured;
-#[cfg(test)]
-pub(crate) mod disk;
-mod entry;
-mod events;
-mod hosts;
-mod index;
-mod live;
-mod newest;
-mod offline;
-mod order;
-mod outlook;
-mod pace;
-mod placeholder;
-mod registration;
-mod renaming;
-mod renewal;
-mod renewals;
+mod after_restart;
+mod domain;
+pub(crate) mod index;
+pub(crate) mod next_ca;
 mod renewed_elsewhere;
-mod rollover;
-mod schedule;
 pub mod self_restart;
-mod settle;
-mod staged;
-mod staged_view;
-mod stapling;
-mod start;
-mod suitable;
-mod tailnet;
-mod turn;
-mod vault;
-#[cfg(test)]
-pub(crate) mod world;
+pub(crate) mod start;
 
 use std::sync::Arc;
 
-use self::challenges::Challenges;
-use self::events::Events;
-use self::schedule::Random;
 use self::self_restart::Requests;
+use self::start::hosts;
+use crate::accounts::SharedAccounts;
 use crate::cancel::Cancel;
+use crate::challenges::Challenges;
 use crate::clock::Clock;
+use crate::documents::Vault;
+use crate::events::Events;
+use crate::live::{AtStart, Bundles};
 use crate::model::{Globals, ManagedDomain};
+use crate::schedule::Random;
+use crate::sets::{Advice, StagedView, StagedViews};
+use crate::stapling::{OcspClient, Stapling, StaplingWork};
 
-pub use activation::Activation;
-pub use adoption::Accounts;
-pub use advice::{Advice, Suggestion};
-pub use ari::Advisor;
-pub use bundles::{AtStart, Bundle, BundleError, Bundles, Pair, Published, Served, Slot};
-pub use challenges::tls_alpn_specs;
-pub use configured::{check, configured};
-pub use entry::Entry;
-pub use hosts::Host;
+pub use after_restart::Place;
+pub use domain::Entry;
 pub use index::DomainIndex;
-pub use live::{LiveSet, common_validity};
-pub use newest::served_pairs;
-pub use offline::{activation_verdict, reset, stored_domain};
-pub use outlook::Place;
-pub use registration::find_or_register;
-pub use renewal::{Begun, Ended, Renewal};
-pub use renewals::{Clients, Renewals};
-pub use rollover::{account_key, roll_over};
-pub use schedule::Validity;
-pub use staged::{facts as staged_facts, report as staged_report};
-pub use staged_view::{StagedView, StagedViews};
-pub use stapling::word as revocation_word;
-pub use stapling::{OTHER, OcspClient, Sha1, Staple, StapleView, Stapling, StaplingWork, Unstapled};
+pub use next_ca::{Turn, is_ca_gone};
+pub use start::challenge_types::reachability;
+pub(crate) use start::change;
+pub use start::configuration::{check, configured};
+pub use start::hosts::Host;
 pub use start::{CannotStart, Setup, Start};
-pub use suitable::reachability;
-pub use turn::is_ca_gone;
-pub use vault::{CLAIM_PATIENCE, Vault, claimed_elsewhere, to_json};
 
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
 pub struct Registry {
@@ -105,16 +59,16 @@ pub struct Registry {
     /// Positions of the domains that apply to each host.
     assigned: hosts::Assigned,
     staged_views: StagedViews,
-    accounts: Arc<accounts::SharedAccounts>,
-    challenges: Arc<Challenges>,
+    pub(crate) accounts: Arc<SharedAccounts>,
+    pub(crate) challenges: Arc<Challenges>,
     /// Commands are told of what happens.
-    tells: bool,
+    pub(crate) tells: bool,
 }
 
 impl Registry {
     /// These domains, for a program that runs no commands and staples nothing.
     #[must_use]
-    fn new(
+    pub(crate) fn new(
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         globals: Globals,
@@ -178,7 +132,7 @@ impl Registry {
     }
 
     /// What commands are told of in this process, which end when `cancel` says so.
-    fn events(&self, cancel: &Cancel) -> Events {
+    pub(crate) fn events(&self, cancel: &Cancel) -> Events {
         if self.tells { Events::new(&self.globals, cancel) } else { Events::silent() }
     }
 
@@ -189,10 +143,3 @@ impl Registry {
         self.staged_views.of(&self.vault, md, self.clock.now())
     }
 }
-
-#[cfg(test)]
-mod faults;
-#[cfg(test)]
-mod several_cas;
-#[cfg(test)]
-mod tests;

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::active::{self, Active};
-use super::{Advice, Entry, LiveSet, Registry, StagedView, turn};
 use crate::crypto::Summary;
 use crate::model::{Job, JobResult, State, time};
+use crate::registry::domain::Entry;
+use crate::registry::{Registry, next_ca};
+use crate::sets::{Active, active};
+use crate::sets::{Advice, LiveSet, StagedView};
 use crate::store::{Aspect, Group};
 
 impl Registry {
@@ -18,7 +20,7 @@ impl Registry {
             return None;
         }
         let active: Active = self.vault.load_json(Group::Active, entry.md.name.as_str(), &Aspect::ActiveJson)?;
-        if active.ca_url.as_deref().is_none_or(|url| turn::is_gone(&entry.md, url)) {
+        if active.ca_url.as_deref().is_none_or(|url| next_ca::is_gone(&entry.md, url)) {
             return None;
         }
         let set = LiveSet::told(&self.vault, &entry.md, &active);
@@ -60,12 +62,12 @@ impl Registry {
 mod tests {
     use jiff::SignedDuration;
 
-    use super::*;
     use crate::clock::Clock as _;
     use crate::model::{ActivationMode, DomainName};
-    use crate::registry::Renewals;
-    use crate::registry::world::{World, logged, watch_log};
+    use crate::registry::renewed_elsewhere::*;
+    use crate::renewals::Renewals;
     use crate::store::Store;
+    use crate::testing::{World, logged, watch_log};
 
     /// A server that has started, and does not look before it is told to.
     fn server(world: &World) -> Renewals {

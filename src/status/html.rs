@@ -7,7 +7,8 @@ use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, TxtRecord, VERSION, time};
-use crate::registry::{Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
 /// The style sheet, for light and dark, for screens of all sizes. Every rule is limited to elements of this module.
 const STYLE: &str = include_str!("status.css");
@@ -316,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::model::RenewMode;
-    use crate::registry::world::World;
+    use crate::testing::World;
     use crate::testing::ca::{Fault, Operation, problem};
 
     #[test]

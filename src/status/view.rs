@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
 use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
-use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
+use crate::registry::{Entry, Place, Registry};
+use crate::schedule::Validity;
+use crate::sets::{Advice, LiveSet, Served, StagedView, StagedViews};
 
 /// A domain at the time of a request.
 pub struct View<'a> {
