@@ -113,6 +113,16 @@ def test_files_that_the_architecture_names_are_there():
     assert [path for path in sorted(named) if not (TOP / path).exists()] == []
 
 
+def test_functions_that_the_architecture_names_are_in_their_files():
+    """As in "`src/x.rs`, `function`" and "`Type::function` in `src/x.rs`"."""
+    text = (TOP / "docs/architecture.md").read_text()
+    named = re.findall(r"`(src/[\w/]+\.rs)`, `(?:\w+::)?(\w+)`", text)
+    named += [(file, name) for name, file in re.findall(r"`(?:\w+::)?(\w+)` in `(src/[\w/]+\.rs)`", text)]
+    assert len(named) > 12
+    is_there = lambda file, name: re.search(rf"\b(?:fn|trait|struct|enum) {name}\b", (TOP / file).read_text())  # noqa: E731
+    assert [pair for pair in named if not is_there(*pair)] == []
+
+
 def test_tests_that_the_architecture_names_are_there():
     """In backquotes, as what finds a forgotten place."""
     sources = [*(TOP / "src").rglob("*.rs"), *(TOP / "test").glob("*.py")]
