@@ -1,4 +1,4 @@
-/* Functions for Rust that need httpd's macros, varargs or struct fields; see md_shim.h. */
+/* Functions for Rust that need macros, varargs or fields of structures; see md_shim.h. */
 #include "md_shim.h"
 
 #include <apr_optional.h>
@@ -108,7 +108,7 @@ void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback ca
     SSL_CTX_set_tlsext_status_arg(context, callback.data);
 }
 
-/* The same EC key as its provider keeps it; NULL if it is of another kind. */
+/* Copies an EC key into its provider's form; NULL for a key of another kind. The crate openssl has no EVP_PKEY_fromdata. */
 static EVP_PKEY *provided(const EVP_PKEY *key)
 {
     char group[64];

@@ -1,9 +1,9 @@
 /* The border between C and Rust: bindgen reads this file for Rust, the compiler reads it for the shim.
  *
- * md_shim_* is written in C: what needs httpd's macros, varargs, or fields of server_rec, conn_rec and request_rec, whose
- * layout Rust does not have to know.
- * md_rs_* is written in Rust. Each has a function type here; Rust assigns its function to that type in a const, so that a
- * signature which drifts on either side does not compile.
+ * md_shim_* is written in C, as it needs macros, varargs, or fields of server_rec, conn_rec and request_rec, whose layout Rust
+ * does not have to know.
+ * md_rs_* is written in Rust. Each function has a type below, to which Rust assigns it in a const: a signature that drifts on
+ * either side does not compile.
  */
 #ifndef MD_SHIM_H
 #define MD_SHIM_H
@@ -28,7 +28,7 @@
 #include <openssl/params.h>
 #include <openssl/ssl.h>
 
-/* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
+/* Functions in Rust, which httpd calls through md_module or a hook. */
 
 typedef void *md_rs_create_server_config_fn(apr_pool_t *pool, server_rec *server);
 typedef void *md_rs_merge_server_config_fn(apr_pool_t *pool, void *base, void *add);
@@ -86,33 +86,31 @@ md_rs_monitor_fn md_rs_monitor;
 md_rs_test_config_fn md_rs_test_config;
 md_rs_watchdog_fn md_rs_watchdog;
 
-/* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
+/* The directive table; ends with an empty record. mod_so reads it before any function of the module has run. */
 extern const command_rec md_rs_directives[];
 
-/* --- C: the log ------------------------------------------------------------------------------------------------ */
+/* Functions in C: the log. */
 
-/* Whether LogLevel lets a message through. A NULL server stands for the time before the configuration is read. */
+/* Checks whether LogLevel lets a message through. A NULL server stands for the time before the configuration is read. */
 int md_shim_log_enabled(const server_rec *server, int level);
 void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text);
 void md_shim_log_connection(const conn_rec *connection, int level, apr_status_t status, const char *text);
 void md_shim_log_request(const request_rec *request, int level, apr_status_t status, const char *text);
 
-/* --- C: mod_watchdog, which may be absent ---------------------------------------------------------------------- */
+/* mod_watchdog, which may be absent. */
 
 int md_shim_watchdog_loaded(void);
 apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool);
 apr_status_t md_shim_watchdog_start(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
 apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
 
-/* --- C: mod_ssl ------------------------------------------------------------------------------------------------ */
+/* mod_ssl and OpenSSL. */
 
 /* Registers the two hooks of mod_ssl: before a handshake, and md_rs_init_server. apr_optional_hook_add needs no header of
  * mod_ssl, which not every system has. */
 void md_shim_register_ssl_hooks(void);
 
-/* --- C: OpenSSL ------------------------------------------------------------------------------------------------ */
-
-/* What answers the status requests (RFC 6066 section 8) of a context's handshakes; `answer` is NULL if nothing does. */
+/* The callback for status requests (RFC 6066 section 8) in handshakes of a context; `answer` is NULL if there is none. */
 typedef struct {
     md_rs_status_request_fn *answer;
     void *data;
@@ -120,11 +118,11 @@ typedef struct {
 
 md_status_callback md_shim_context_status_callback(SSL_CTX *context);
 void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback callback);
-/* Has mod_ssl do what it does in a start with its hosts and their certificates, in a process that ends after that without
- * clean-ups: they would remove what a running server has. 0 if it cannot start with them; the reason is in the log. */
+/* Has mod_ssl set up all hosts and their certificates as at a start, in a process that ends after that without clean-ups,
+ * which would remove files of a running server. Returns 0 if mod_ssl cannot start with them; the reason is in the log. */
 int md_shim_try_tls(apr_pool_t *pool, server_rec *server);
-/* Makes the private EVP_PKEY the public key of its X509, in the form that takes least time in handshakes. 0 if it cannot, and
- * the public key stays. */
+/* Sets the private EVP_PKEY as the public key of its X509, in the form that takes least time in handshakes. Returns 0 if the
+ * public key stays as it was. */
 int md_shim_pair_share_key(void *leaf, void *key);
 /* An X509, its EVP_PKEY and a STACK_OF(X509) or NULL. They belong to the context that they are in. */
 typedef struct {
@@ -133,9 +131,9 @@ typedef struct {
     void *issuers;
 } md_pair;
 
-/* The certificates of a context, one of each type of key, `room` at most; how many there are. */
+/* Writes the certificates of a context, one of each type of key, `room` at most. Returns the number of them. */
 size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room);
-/* --- C: fields ------------------------------------------------------------------------------------------------- */
+/* Fields. */
 
 void *md_shim_server_config(const server_rec *server);
 server_rec *md_shim_server_next(const server_rec *server);
@@ -148,7 +146,7 @@ const server_addr_rec *md_shim_server_addrs(const server_rec *server);
 const apr_array_header_t *md_shim_server_aliases(const server_rec *server);
 const apr_array_header_t *md_shim_server_wildcard_aliases(const server_rec *server);
 apr_pool_t *md_shim_server_process_pool(const server_rec *server);
-/* An argument that httpd was started with, the program's name for 0, without `-k start`; NULL behind the last. */
+/* Returns an argument that httpd was started with, without `-k start`: the program's name for 0, NULL behind the last. */
 const char *md_shim_server_argument(const server_rec *server, int number);
 
 ap_listen_rec *md_shim_listener_next(const ap_listen_rec *listener);
@@ -179,12 +177,12 @@ apr_table_t *md_shim_request_headers_out(const request_rec *request);
 apr_table_t *md_shim_request_error_headers_out(const request_rec *request);
 void md_shim_request_set_status(request_rec *request, int status);
 
-/* --- C: output filters ----------------------------------------------------------------------------------------- */
+/* Output filters. */
 
-/* Makes the filter known that md_shim_add_header_filter adds. */
+/* Registers the filter that md_shim_add_header_filter adds. */
 void md_shim_register_filters(void);
-/* Sets a header of the response when that begins, unless it is set then: handlers such as mod_proxy replace all headers.
- * The strings live as long as the request. */
+/* Sets a header of the response when the response begins, unless it has the header: handlers such as mod_proxy replace all
+ * headers. The strings live as long as the request. */
 void md_shim_add_header_filter(request_rec *request, const char *name, const char *value);
 
 #endif

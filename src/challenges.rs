@@ -15,8 +15,7 @@ use crate::events::Events;
 use crate::exec::{Command, split_command_line};
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, KeySpec, ManagedDomain, Status};
-use crate::sets::StagedJournal;
-use crate::sets::order;
+use crate::sets::{StagedJournal, order};
 use crate::store::{Aspect, Group};
 
 /// The challenge data of a server, which all its renewals publish: where it goes, and who may run the dns-01 command.

@@ -13,6 +13,7 @@
 //! stapling  live                    OCSP responses; sets that are served without a restart
 //! registry  renewals                all domains and their start; the queue of what is due
 //! status                            snapshots as JSON
+//! serving                           what hooks and handshakes decide, without the server
 //! httpd (feature `httpd`), cli      the server, and the command line a2md
 //! ```
 
@@ -44,6 +45,7 @@ pub mod stapling;
 pub mod status;
 
 pub mod cli;
+pub mod serving;
 
 #[cfg(feature = "httpd")]
 pub mod httpd;

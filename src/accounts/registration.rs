@@ -8,8 +8,7 @@ use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
 };
 use crate::crypto::PrivateKey;
-use crate::documents::Vault;
-use crate::documents::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
+use crate::documents::{CLAIM_PATIENCE, Vault, claimed_elsewhere, port_error};
 use crate::model::ManagedDomain;
 
 /// An account for `md` that the CA takes: one that the store has, also where a renewal has just registered it, or a new one,

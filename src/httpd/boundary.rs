@@ -13,12 +13,12 @@ thread_local! {
     static HOOK: Cell<&'static str> = const { Cell::new("a thread") };
 }
 
-/// httpd passed no pointer where it promises one.
+/// The error of a NULL where httpd promises a pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("httpd passed no {0}")]
 pub struct Null(pub &'static str);
 
-/// The start cannot go on. The reason is in the log.
+/// The error of a start that cannot go on. The reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop;
 
@@ -29,19 +29,19 @@ impl From<Null> for Stop {
     }
 }
 
-/// Turns a pointer into something that is there, or into the error that [`guard`] logs.
+/// Checks that a pointer is not NULL; the error names what is absent, for [`guard`] to log.
 pub fn present<T>(pointer: *const T, what: &'static str) -> Result<NonNull<T>, Null> {
     NonNull::new(pointer.cast_mut()).ok_or(Null(what))
 }
 
-/// Runs the Rust side of `hook` and gives C an answer in every case: `fallback` after a panic or an unexpected NULL.
+/// Runs the Rust side of `hook` and returns a value for C in every case: `fallback` after a panic or an unexpected NULL.
 ///
-/// The fallback is what the server can go on with; a panic's message and place are in the error log then.
+/// The server can go on with the fallback. Message and place of a panic are in the error log.
 pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R, Null>) -> R {
-    // One look for the variable, which takes its time in a module that is loaded.
+    // One access to the variable: each takes its time in a module that is loaded.
     let outcome = HOOK.with(|current| {
         let outer = current.replace(hook);
-        // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
+        // Unwind safety: data that a panic may have left half done is behind locks, whose users expect poison.
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             panic_probe::run(hook);
             body()
@@ -61,7 +61,7 @@ pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R
 
 /// Sends panics to the server log, once, in place of the text and backtrace that std prints to stderr.
 ///
-/// Runs before anything of ours can panic; installing again is harmless. The hook has no state, so nothing is allocated.
+/// Called before any code of the module can panic; a second call is harmless. The hook has no state, so nothing is allocated.
 pub fn install_panic_log() {
     panic::set_hook(Box::new(log_panic));
 }

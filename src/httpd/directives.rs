@@ -14,6 +14,7 @@ use super::config::{Local, ServerConfig};
 use super::{phase, process};
 use crate::model::directive::{Args, DIRECTIVES, Directive, Place, Scope};
 use crate::model::{Globals, Origin};
+use crate::serving::words::{section_words, words};
 
 /// A directive being handled, in the parent's only thread.
 struct Command<'c> {
@@ -41,16 +42,18 @@ impl<'c> Command<'c> {
         Ok(Self { raw, pool, config: server.config_ptr()?, main_config: main.config_ptr()? })
     }
 
-    /// Checks the arguments and sets what they say.
-    fn run(&mut self, row: &Directive, words: &[&str]) -> Result<(), String> {
-        let (pool, origin) = (self.pool, self.origin());
+    /// Checks the arguments and applies them.
+    fn run(&mut self, row: &Directive, words: &[impl AsRef<str>]) -> Result<(), String> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let pool = self.pool;
+        let origin = self.origin();
         let (globals, local) = self.settings().map_err(|null| null.to_string())?;
         let resolve = |path: &str| process::server_path(pool, path);
         let read = |path: &Path| if phase::is_config_dump() { Ok(None) } else { fs::read(path).map(Some) };
-        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, words)
+        row.run(&mut Scope { globals, target: local.target(), origin, resolve: &resolve, read: &read }, &words)
     }
 
-    /// The values of the whole server, and those of the server that the directive stands in.
+    /// Returns the values of the whole server, and the settings of the server that the directive stands in.
     fn settings(&mut self) -> Result<(&mut Globals, &mut Local), Null> {
         // SAFETY: made by `create_server_config`; `self` is the only way to it now, see `from_raw`, and borrowed mutably.
         let main = unsafe { self.main_config.as_mut() };
@@ -67,12 +70,12 @@ impl<'c> Command<'c> {
         Ok((globals, host.local_mut()))
     }
 
-    /// From the start of a section to its end directives set what its domain has.
+    /// Enters or leaves a section, in which directives set what its domain has.
     fn set_in_section(&mut self, inside: bool) -> Result<(), String> {
         self.settings().map(|(_, local)| local.in_section = inside).map_err(|null| null.to_string())
     }
 
-    /// The file and line of the directive.
+    /// Returns the file and line of the directive.
     fn origin(&self) -> Origin {
         // SAFETY: live by `from_raw`.
         let directive = unsafe { (*self.raw.as_ptr()).directive };
@@ -83,7 +86,7 @@ impl<'c> Command<'c> {
         Origin { file: file.to_owned(), line: directive.line_num.unsigned_abs() }
     }
 
-    /// The directive's row. Every record of ours has one.
+    /// Returns the directive's row, which every record of the module has.
     fn row(&self) -> Result<&'static Directive, Null> {
         // SAFETY: live by `from_raw`.
         let info = unsafe { (*self.raw.as_ptr()).info };
@@ -92,7 +95,7 @@ impl<'c> Command<'c> {
         Ok(unsafe { row.as_ref() })
     }
 
-    /// httpd's words if the directive stands inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
+    /// Refuses, in httpd's words, a directive inside `<Directory>` and its like, or in a `.htaccess`: there it would change the
     /// server's settings while requests are served.
     fn misplaced(&self, row: &Directive) -> Result<(), Refusal> {
         let allowed = if row.place == Place::AnywhereOrIf { sys::NOT_IN_FILES } else { 0 };
@@ -108,16 +111,17 @@ impl<'c> Command<'c> {
         let context = parms.context;
         // SAFETY: `directive` is the node being handled.
         let children = unsafe { (*parms.directive).first_child };
-        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is alive.
+        // SAFETY: httpd's way to handle children; NULL is an empty section. `&mut self`: no reference into a configuration is
+        // alive.
         refused(unsafe { sys::ap_walk_config(children, self.raw.as_ptr(), context) })
     }
 }
 
 /// Why a directive is not accepted.
 enum Refusal {
-    /// Said by us.
+    /// A message of this module.
     Ours(String),
-    /// Said by httpd, or by a directive inside a section.
+    /// A message of httpd, or of a directive inside a section.
     Httpd(*const c_char),
 }
 
@@ -131,7 +135,7 @@ fn refused(message: *const c_char) -> Result<(), Refusal> {
     if message.is_null() { Ok(()) } else { Err(Refusal::Httpd(message)) }
 }
 
-/// The way of every directive: NULL for httpd if it is accepted, else the reason.
+/// Handles a directive. Returns NULL for httpd if it is accepted, and else the reason.
 ///
 /// # Safety
 /// As for [`Command::from_raw`].
@@ -164,7 +168,7 @@ unsafe fn apply(parms: *mut sys::cmd_parms, words: &[*const c_char]) -> *const c
     unsafe { directive(parms, body) }
 }
 
-/// The word, `None` for NULL, or the reason why it is no text.
+/// Returns the word, `None` for NULL, or the reason why it is no text.
 ///
 /// # Safety
 /// `raw` is NULL or a string that lives for `'a`.
@@ -190,13 +194,12 @@ unsafe extern "C" fn take_two(
     unsafe { apply(parms, &[first, second]) }
 }
 
-/// For directives with any number of words: httpd itself drops those after the 64th without a word.
+/// Handles directives with any number of words: httpd itself silently drops those after the 64th.
 unsafe extern "C" fn take_words(parms: *mut sys::cmd_parms, _dir: *mut c_void, rest: *const c_char) -> *const c_char {
     let body = |command: &mut Command<'_>, row: &Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the directive is handled.
         let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
-        let words = words(command.pool, rest, row)?;
-        Ok(command.run(row, &words)?)
+        Ok(command.run(row, &words(rest))?)
     };
     // SAFETY: as in `take_one`.
     unsafe { directive(parms, body) }
@@ -212,8 +215,7 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
     let body = |command: &mut Command<'_>, row: &'static Directive| {
         // SAFETY: httpd passes the rest of the line, which lives while the section is handled.
         let rest = unsafe { utf8(rest, row) }.transpose()?.unwrap_or_default();
-        let words = section_words(command.pool, rest, row)?;
-        command.run(row, &words)?;
+        command.run(row, &section_words(row.name(), rest)?)?;
         command.set_in_section(true)?;
         let children = command.walk();
         command.set_in_section(false)?;
@@ -223,40 +225,14 @@ unsafe extern "C" fn take_section(parms: *mut sys::cmd_parms, _dir: *mut c_void,
     unsafe { directive(parms, body) }
 }
 
-/// The words up to the closing `>`, which httpd leaves to the directive; quotes hold a word together.
-fn section_words<'p>(pool: Pool<'p>, rest: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
-    let Some(inner) = rest.trim_end().strip_suffix('>') else {
-        return Err(format!("{}: directive missing closing '>'", row.name()));
-    };
-    let words = words(pool, inner, row)?;
-    if words.is_empty() {
-        return Err(format!("{}: section must specify a unique domain name", row.name()));
-    }
-    Ok(words)
-}
-
-/// The words of a line as httpd splits it; quotes hold a word together.
-fn words<'p>(pool: Pool<'p>, line: &str, row: &Directive) -> Result<Vec<&'p str>, String> {
-    let mut line = pool.string(line.trim_start()).as_ptr();
-    let mut words = Vec::new();
-    // SAFETY: `line` stays inside a NUL-terminated string, as httpd moves it over what it has read.
-    while unsafe { *line } != 0 {
-        // SAFETY: as above; the word is allocated in the pool.
-        let word = unsafe { sys::ap_getword_conf(pool.as_ptr(), &raw mut line) };
-        // SAFETY: the word lives in the pool.
-        words.extend(unsafe { utf8(word, row) }.transpose()?);
-    }
-    Ok(words)
-}
-
-/// httpd's form of the table, ended by a record without a name.
+/// The table in httpd's form, ended by a record without a name.
 #[repr(transparent)]
 struct Records([sys::command_rec; DIRECTIVES.len() + 1]);
 
 // SAFETY: httpd only reads the records, and what they point to is constant.
 unsafe impl Sync for Records {}
 
-/// A static and not filled at run time: mod_so reads it before any function of ours has run.
+/// The table of directives. A static, as mod_so reads it before any function of the module has run.
 #[unsafe(no_mangle)]
 static md_rs_directives: Records = Records(records());
 

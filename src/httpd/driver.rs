@@ -1,13 +1,12 @@
-//! Renewals in the server: mod_watchdog says in which child and when, threads of that child do the work.
+//! Renewals in the server: mod_watchdog chooses the child and the time, threads of that child do the work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::boundary::Stop;
 use super::c::pool::Pool;
-use super::clients::SharedClients;
-use super::threads;
 use super::watchdog::{self, Failures, Occasion};
+use super::{process, threads};
 use crate::acme::RequestCounts;
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
@@ -15,13 +14,14 @@ use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::ManagedDomain;
 use crate::registry::Registry;
 use crate::renewals::Renewals;
+use crate::serving::clients::CaClients;
 
-/// How often it is looked whether something is due; a look is cheap.
+/// The time between two checks whether a renewal is due; a check is cheap.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Starts renewals for this configuration if there are domains to look after.
+/// Starts renewals for this configuration if there are domains to renew.
 ///
-/// Their requests are counted in `requests`.
+/// Requests to CAs are counted in `requests`.
 pub fn register(
     pconf: Pool<'_>,
     registry: &Arc<Registry>,
@@ -31,7 +31,7 @@ pub fn register(
         return Ok(());
     }
     let initial_delay = registry.globals.initial_delay.unsigned_abs();
-    let clients = SharedClients::new(&registry.globals, requests);
+    let clients = CaClients::new(&registry.globals, process::base_version().to_string(), requests);
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random_fraction));
     let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };
@@ -39,7 +39,7 @@ pub fn register(
     watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
 }
 
-/// Nothing but a run sets the time of the next: the first comes after MDInitialDelay.
+/// Returns the time until the next run. Only a run sets it: the first run comes after MDInitialDelay.
 fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),

@@ -26,21 +26,22 @@ const _: sys::md_rs_status_request_fn = Some(md_rs_status_request);
 const _: sys::md_rs_certify_fn = Some(md_rs_certify);
 const _: sys::md_rs_certify_fn = Some(md_rs_certify_beside);
 
-/// What a callback for status requests tells OpenSSL: a response is set, or there is none.
+/// The result of a callback for status requests that has set a response.
 const STAPLED: c_int = 0;
+/// The result of a callback for status requests that has none.
 const NOTHING: c_int = 3;
 
-/// What a callback for certificates tells OpenSSL: the handshake goes on.
+/// The result of a callback for certificates with which the handshake goes on.
 const GO_ON: c_int = 1;
 
-/// A TLS host whose status requests come to us.
+/// A TLS host whose status requests come to this module.
 struct StatusRequests {
     host: NonNull<sys::server_rec>,
-    /// Who answered them before, that is mod_ssl, and is still asked for certificates that are not ours.
+    /// The callback of mod_ssl, which still answers for certificates of others.
     former: sys::md_status_callback,
 }
 
-/// A TLS module asks who staples a certificate.
+/// Tells a TLS module whether this module staples a certificate.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_prime(
     server: *mut sys::server_rec,
@@ -60,7 +61,7 @@ unsafe extern "C" fn md_rs_ocsp_prime(
     })
 }
 
-/// A TLS module asks for the response to staple to a certificate.
+/// Hands a TLS module the response to staple to a certificate.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_response(
     server: *mut sys::server_rec,
@@ -89,7 +90,7 @@ unsafe extern "C" fn md_rs_ocsp_response(
     })
 }
 
-/// mod_ssl has set up a host.
+/// Sets the callbacks of a host that mod_ssl has set up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_init_server(
     server: *mut sys::server_rec,
@@ -128,7 +129,7 @@ unsafe extern "C" fn md_rs_init_server(
     })
 }
 
-/// Status requests come to us first from now on: mod_ssl passes them on for certificates only that it knew at the start.
+/// Has OpenSSL ask this module first for responses: mod_ssl asks only for certificates that it knew at the start.
 ///
 /// # Safety
 /// `context` is live, and gone before `pool` and `host`.
@@ -141,7 +142,8 @@ unsafe fn take_status_requests(host: NonNull<sys::server_rec>, pool: Pool<'_>, c
     unsafe { sys::md_shim_context_set_status_callback(context, ours) };
 }
 
-/// A handshake of a host whose sets go live is about to choose a certificate. After a panic it has those of the start.
+/// Sets the certificates of a handshake, before one is chosen, for a host whose sets go live. After a panic the handshake has
+/// those of the start.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("certify", GO_ON, || {
@@ -165,8 +167,9 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
     })
 }
 
-/// A handshake of a host that has certificate files of its own is about to choose a certificate: of its domain's, and of the
-/// files that are good for a type of key that the domain has not. After a panic it has those of the start.
+/// Sets the certificates of a handshake, before one is chosen, for a host that has certificate files of its own: those of its
+/// domain, and those of files that are good for a type of key that the domain lacks. After a panic the handshake has those of
+/// the start.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("certify_beside", GO_ON, || {
@@ -182,25 +185,25 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         }
         let set = match live::certify(server)? {
             Certify::Set(set) => Some(set),
-            _ if beside.managed.is_empty() => return Ok(GO_ON),
+            _ if beside.pairs.managed.is_empty() => return Ok(GO_ON),
             _ => None,
         };
-        let good = beside.good_at(SystemClock.now());
+        let good = beside.pairs.good_at(SystemClock.now());
         // SAFETY: the pairs are in the host's context, which outlives its handshakes.
         let is_used = unsafe { use_in_layers(&mut handshake, good, beside, set.as_deref()) };
         if let (Some(set), false) = (&set, is_used) {
             live::is_refused(server, set)?;
-            if beside.managed.is_empty() {
+            if beside.pairs.managed.is_empty() {
                 // SAFETY: as above.
-                unsafe { use_in_layers(&mut handshake, beside.all_own(), beside, Some(set)) };
+                unsafe { use_in_layers(&mut handshake, beside.pairs.all_own(), beside, Some(set)) };
             }
         }
         Ok(GO_ON)
     })
 }
 
-/// Has the handshake use these certificates: for one type of key those of the host's files give way to those of its domain, and
-/// those of the start to the set that is live. `false` if OpenSSL does not take all.
+/// Has the handshake use these certificates: for each type of key those of the host's files give way to those of its domain,
+/// and those of the start to the set that is live. Returns whether OpenSSL takes all.
 ///
 /// # Safety
 /// The pairs of files and of the start are live.
@@ -212,19 +215,19 @@ unsafe fn use_in_layers(
 ) -> bool {
     handshake.clear_pairs();
     // SAFETY: the caller's promise.
-    let is_base_used = unsafe { handshake.use_pairs(own.chain(beside.managed.iter().copied())) };
+    let is_base_used = unsafe { handshake.use_pairs(own.chain(beside.pairs.managed.iter().copied())) };
     set.is_none_or(|set| use_set(handshake, set)) && is_base_used
 }
 
-/// Has the handshake use these certificates in place of those that the host has had since its start. They are of the same types
-/// of key, so that each takes the place of one; where there is none, or OpenSSL does not take one, what it had stays. `false` if
-/// that happens: the host may want longer keys than others (`@SECLEVEL` in `SSLCipherSuite`).
+/// Has the handshake use a set in place of the certificates that the host has had since its start, each in place of the one of
+/// its type of key. Returns whether OpenSSL takes all: the host may want longer keys than others (`@SECLEVEL` in
+/// `SSLCipherSuite`), and keeps the former certificate of that type of key then.
 fn use_set(handshake: &mut Handshake<'_>, set: &Served) -> bool {
     // SAFETY: the pairs live as long as the set.
     unsafe { handshake.use_pairs(set.pairs.iter().map(|(_, pair)| pair.pointers())) }
 }
 
-/// A client asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
+/// Answers a client that asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("status_request", NOTHING, || {
@@ -245,7 +248,7 @@ unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void)
     })
 }
 
-/// The SHA-1 of a certificate, by which mod_ssl asks; `None` for any other way to name one.
+/// Returns the SHA-1 of a certificate, by which mod_ssl names it; `None` for any other kind of name.
 ///
 /// # Safety
 /// `id` is NULL or has `length` bytes.

@@ -1,4 +1,4 @@
-//! What httpd is doing: starting, restarting, checking a configuration, or serving.
+//! The phase of the server: a start, a restart, a check of the configuration, or service.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -8,44 +8,44 @@ use apache_sys as sys;
 
 use crate::registry::self_restart;
 
-/// Whether httpd reads its configuration a first time only to see whether it can start.
+/// Checks whether httpd reads its configuration a first time, only to see whether it can start.
 pub fn is_dry_run() -> bool {
     query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
 }
 
-/// Whether httpd reads its configuration only to check it (`httpd -t`).
+/// Checks whether httpd reads its configuration only to check it (`httpd -t`).
 pub fn is_config_test() -> bool {
     query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
 }
 
-/// Whether this is the test that a running server makes before it restarts itself.
+/// Checks whether this process is the test that a running server makes before it restarts itself.
 pub fn is_trial() -> bool {
     is_config_test() && is_defined(self_restart::TRIAL_DEFINE)
 }
 
-/// Whether there is one process for everything (`httpd -X`).
+/// Checks whether the server has one process only (`httpd -X`).
 pub fn is_alone() -> bool {
     ["DEBUG", "ONE_PROCESS"].into_iter().any(is_defined)
 }
 
-/// Whether httpd was started with `-D` and this name, or does as if.
+/// Checks whether this name is defined: by `-D`, or by httpd itself.
 fn is_defined(name: &str) -> bool {
     // SAFETY: httpd compares the string, which lives until then, with others.
     CString::new(name).is_ok_and(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 })
 }
 
-/// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
+/// Checks whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
 pub fn is_config_dump() -> bool {
     query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_DUMP
 }
 
-/// Whether the server has run with an earlier configuration: an error would end it now.
+/// Checks whether the server has run with an earlier configuration: an error would end it now.
 /// The generation is 0 in the dry run, 1 at the start, and one more at every restart.
 pub fn is_restart() -> bool {
     query(sys::AP_SQ_CONFIG_GEN) > 1
 }
 
-/// Whether children serve requests with threads.
+/// Checks whether children serve requests with threads.
 pub fn is_threaded() -> bool {
     let mut answer = 0;
     // SAFETY: writes the answer, if there is one.
@@ -53,7 +53,7 @@ pub fn is_threaded() -> bool {
     known == sys::APR_SUCCESS && answer != 0
 }
 
-/// Whether this is called by the handler of a signal that ends the process at once: it is blocked meanwhile.
+/// Checks whether a handler of a signal runs that ends the process at once: the signal is blocked meanwhile.
 pub(super) fn handles_end() -> bool {
     let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: empties the set.

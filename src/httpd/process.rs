@@ -1,4 +1,4 @@
-//! Facts about the running server process.
+//! The process of the server: its ids, paths, memory, and the handle that it keeps.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use super::c::pool::{Pool, text};
 
-/// Where the process's pool has the number of the kept handle.
+/// The key of the kept handle's number in the process's pool.
 const KEPT_HANDLE: &CStr = c"mod_md_rs_handle";
 
-/// User and group id of the children: what `User` and `Group` say, known from check_config on.
+/// Returns user and group id of the children, of `User` and `Group`; known from check_config on.
 pub fn worker_ids() -> (u32, u32) {
     let config = &raw const sys::ap_unixd_config;
     // SAFETY: a variable of httpd, written while directives are read, in the parent's only thread.
@@ -23,7 +23,7 @@ pub fn worker_ids() -> (u32, u32) {
     (uid, unsafe { (*config).group_id })
 }
 
-/// The minute of the local day.
+/// Returns the minute of the local day.
 pub fn local_minute(now: Timestamp) -> u16 {
     let seconds: libc::time_t = now.as_second();
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
@@ -41,7 +41,7 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// The server's name and version as `ServerTokens` allows them to be told.
+/// Returns the server's name and version as `ServerTokens` allows.
 pub fn banner() -> &'static str {
     // SAFETY: no conditions; never NULL once the configuration is read.
     let raw = unsafe { sys::ap_get_server_banner() };
@@ -49,12 +49,12 @@ pub fn banner() -> &'static str {
     unsafe { text(raw) }.unwrap_or_default()
 }
 
-/// The server's name and version without those of its modules.
+/// Returns the server's name and version without those of its modules.
 pub fn base_version() -> &'static str {
     banner().split(' ').next().unwrap_or_default()
 }
 
-/// A path of the configuration, below `ServerRoot` unless it is absolute; `None` if it cannot be one.
+/// Returns a path of the configuration, below `ServerRoot` unless it is absolute; `None` if the text cannot be a path.
 pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
     let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
@@ -62,8 +62,7 @@ pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     unsafe { text(raw) }.map(PathBuf::from)
 }
 
-/// A path in the directory for what servers keep, where the running httpd has one: the function is in httpd 2.5 and in Red Hat's
-/// 2.4. `None` in others.
+/// Returns a path in the directory of state files, which httpd 2.5 and the 2.4 of Red Hat have; `None` with others.
 pub fn state_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     type StateDirRelative = unsafe extern "C" fn(*mut sys::apr_pool_t, *const c_char) -> *mut c_char;
     // SAFETY: a C string; the symbol is looked up in what the process has loaded, and nothing is run.
@@ -76,7 +75,7 @@ pub fn state_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     unsafe { text(raw) }.map(PathBuf::from)
 }
 
-/// The handle that this server keeps open as long as it runs, if there is one.
+/// Returns the handle that this server keeps open as long as it runs, if there is one.
 pub fn kept_handle(process: Pool<'_>) -> Option<BorrowedFd<'_>> {
     let number = process.user_data(KEPT_HANDLE)?;
     // SAFETY: `keep_handle` stored a string of the same pool.
@@ -85,8 +84,8 @@ pub fn kept_handle(process: Pool<'_>) -> Option<BorrowedFd<'_>> {
     Some(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// Keeps a handle in place of the one before. The module is unloaded at every restart and cannot own it; the process's
-/// pool has its number.
+/// Keeps a handle in place of the former. The process's pool has its number: the module is unloaded at every restart and cannot
+/// own a handle.
 pub fn keep_handle(process: Pool<'_>, handle: OwnedFd) {
     let former = kept_handle(process).map(|handle| handle.as_raw_fd());
     let number = process.string(handle.into_raw_fd().to_string());
@@ -103,16 +102,16 @@ pub fn trim_memory() {
     // SAFETY: glibc's own; it takes its locks itself and moves nothing that is in use.
     unsafe { libc::malloc_trim(0) };
     // Pieces of pages stay. glibc sorts them at the next request for more than the largest of them, which writes to all these
-    // pages: in each child, that gets its own copies by it, or here once. From 128 KB on it would ask the system instead.
+    // pages: here once, or else in each child, which gets its own copies of them. From 128 KB on glibc would ask the system.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(100_000)));
 }
 
-/// Other libraries give it back by themselves.
+/// Does nothing: other C libraries give memory back by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn trim_memory() {}
 
-/// Keeps libcurl in the process when httpd unloads the module at a restart. It brings two dozen libraries with it, and
-/// some of them leave memory behind each time they are loaded and unloaded.
+/// Keeps libcurl in the process when httpd unloads the module at a restart: of the two dozen libraries that come with it, some
+/// leave memory behind each time they are loaded and unloaded.
 pub(super) fn keep_libcurl() {
     let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
     // SAFETY: a C string; the library is in the process already, as the module is linked with it, so nothing is run.

@@ -1,4 +1,4 @@
-//! What the administrator's commands inherit from the server: its environment, and nothing else.
+//! Commands of the administrator, which inherit the environment of the server, and none of its signals and sockets.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -8,18 +8,18 @@ use std::ptr;
 
 use crate::exec;
 
-/// Where programs are looked for if the server was started without saying.
+/// Directories in which programs are looked for, if the server was started without `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST: libc::c_uint = 3;
 
-/// Has every command of this process prepared.
+/// Has every command of this process prepared for its start.
 pub fn install() {
     exec::install(Some(prepare));
 }
 
-/// Completes a command that is not started by [`exec`].
+/// Prepares a command that is not started by [`exec`].
 pub(super) fn prepare(command: &mut Command) {
     if std::env::var_os("PATH").is_none() {
         command.env("PATH", PATH);
@@ -28,8 +28,8 @@ pub(super) fn prepare(command: &mut Command) {
     unsafe { command.pre_exec(in_new_process) };
 }
 
-/// Between fork and exec. Handlers end with exec by themselves, but ignored signals stay ignored, blocked ones stay blocked (they
-/// all are in threads of ours), and sockets of the server stay open.
+/// Resets signals and has descriptors closed, between fork and exec. Handlers end with exec by themselves, but ignored signals
+/// stay ignored, blocked ones stay blocked (as all are in threads of the module), and sockets of the server stay open.
 fn in_new_process() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: no conditions; for signals that cannot be set it fails, which is as well.
@@ -46,7 +46,7 @@ fn in_new_process() -> io::Result<()> {
     if marked == 0 { Ok(()) } else { mark_each() }
 }
 
-/// For a kernel before 5.11.
+/// Has descriptors closed one by one, for a kernel before 5.11.
 fn mark_each() -> io::Result<()> {
     // SAFETY: no conditions.
     let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };

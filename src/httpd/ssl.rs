@@ -1,4 +1,4 @@
-//! Handshakes and TLS settings of hosts, as OpenSSL has them.
+//! Wrappers of OpenSSL's types: handshakes and the TLS settings of hosts.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -14,27 +14,14 @@ use openssl::x509::X509Ref;
 use super::boundary::{Null, present};
 use super::c::connection::Connection;
 use crate::crypto::{Certificate, TlsPair, TlsPointers};
+use crate::serving::alpn::{KeyKind, PROTOCOL};
 use crate::stapling::Sha1;
 
-/// The protocol of challenges (RFC 8737).
-pub(super) const ACME_TLS: &str = "acme-tls/1";
-
-/// More types of key than OpenSSL has.
+/// A number larger than that of OpenSSL's types of key.
 const MOST_PAIRS: usize = 32;
 
-/// A handshake, for as long as the callback that got it runs, in its thread.
+/// A handshake, as long as the callback that got it runs, in its thread.
 pub(super) struct Handshake<'h>(&'h mut SslRef);
-
-/// The kind of key that a handshake is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyKind {
-    /// Any will do.
-    Any,
-    /// RSA.
-    Rsa,
-    /// Of a curve.
-    Other,
-}
 
 impl<'h> Handshake<'h> {
     /// # Safety
@@ -45,7 +32,7 @@ impl<'h> Handshake<'h> {
         Ok(Self(unsafe { SslRef::from_ptr_mut(raw.as_ptr().cast()) }))
     }
 
-    /// The handshake of a connection; only while its protocol is chosen.
+    /// Returns the handshake of a connection, only while its protocol is chosen.
     pub(super) fn of(connection: Connection<'h>) -> Option<Self> {
         // SAFETY: mod_ssl keeps the TLS state as long as the connection's handshake, which this thread is in.
         unsafe { Self::from_raw(connection.tls_state()) }.ok()
@@ -55,13 +42,13 @@ impl<'h> Handshake<'h> {
         self.0.as_ptr().cast()
     }
 
-    /// Whether the certificates are not ours to exchange: the client has accepted them in an earlier handshake of the connection
-    /// (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now.
+    /// Checks whether the certificates of the handshake must stay: the client has accepted them in an earlier handshake of the
+    /// connection (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now.
     pub(super) fn is_decided(&self) -> bool {
-        self.0.peer_finished(&mut []) > 0 || self.0.selected_alpn_protocol() == Some(ACME_TLS.as_bytes())
+        self.0.peer_finished(&mut []) > 0 || self.0.selected_alpn_protocol() == Some(PROTOCOL.as_bytes())
     }
 
-    /// The connection of the handshake, as mod_ssl keeps it.
+    /// Returns the connection of the handshake, as mod_ssl keeps it.
     pub(super) fn connection(&self) -> Result<Connection<'h>, Null> {
         // SAFETY: live by `from_raw`.
         let raw = unsafe { sys::md_shim_ssl_connection(self.as_ptr()) };
@@ -69,8 +56,8 @@ impl<'h> Handshake<'h> {
         unsafe { Connection::from_raw(raw) }
     }
 
-    /// The kind of key that the handshake is bound to when the protocol is chosen: before TLS 1.3, that of the certificate that
-    /// was chosen with the cipher.
+    /// Returns the kind of key that the handshake is bound to when the protocol is chosen: before TLS 1.3, that of the
+    /// certificate that was chosen with the cipher.
     pub(super) fn key_kind(&self) -> KeyKind {
         let is_chosen = self.0.version2().is_some_and(|version| version != SslVersion::TLS1_3);
         let chosen = self.0.certificate().filter(|_| is_chosen);
@@ -81,19 +68,19 @@ impl<'h> Handshake<'h> {
         }
     }
 
-    /// SHA-1 of the certificate that the handshake has chosen. OpenSSL computes it once.
+    /// Returns the SHA-1 of the certificate that the handshake has chosen. OpenSSL computes it once.
     pub(super) fn fingerprint(&self) -> Option<Sha1> {
         let digest = self.0.certificate()?.digest(MessageDigest::sha1()).ok()?;
         digest.as_ref().try_into().ok()
     }
 
-    /// Has a copy of the OCSP response sent to the client. `false` if there is no memory for it.
+    /// Has a copy of the OCSP response sent to the client. Returns whether there is memory for it.
     pub(super) fn staple(&mut self, der: &[u8]) -> bool {
         self.0.set_ocsp_status(der).is_ok()
     }
 
-    /// Has the handshake use these certificates in place of others of the same types of key. `false` if OpenSSL does not take one
-    /// of them: for that type of key it keeps what it had.
+    /// Has the handshake use these certificates in place of others of the same types of key. Returns whether OpenSSL takes all;
+    /// for the type of key of a refused one it keeps the former certificate.
     ///
     /// # Safety
     /// The pairs are live. OpenSSL takes references of its own.
@@ -138,7 +125,7 @@ pub(super) unsafe fn set_certify(context: *mut sys::SSL_CTX, certify: sys::md_rs
     unsafe { sys::SSL_CTX_set_cert_cb(context, certify, data) }
 }
 
-/// The certificates that mod_ssl has set up for a host, one of each type of key; `None` where one cannot be read.
+/// Returns the certificates that mod_ssl has set up for a host, one of each type of key; `None` for one that cannot be read.
 ///
 /// # Safety
 /// `context` is live, and nobody makes handshakes of it yet.
@@ -156,7 +143,8 @@ pub(super) unsafe fn pairs(context: *mut sys::SSL_CTX) -> Vec<(TlsPointers, Opti
     pairs[..count].iter().map(read).collect()
 }
 
-/// Has the certificate of a pair share its private key, without which OpenSSL compares the two in each handshake.
+/// Has the certificate of a pair share its private key, as OpenSSL would else compare the two in each handshake. Returns
+/// whether it does.
 pub(super) fn share_key(pair: &mut TlsPair) -> bool {
     let pointers = pair.pointers();
     // SAFETY: live objects; nobody else has the certificate yet, and OpenSSL takes a reference of its own to the key.

@@ -16,10 +16,8 @@ use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain, State};
-use crate::sets::LiveSet;
 use crate::sets::served::read_chain;
-use crate::sets::staged;
-use crate::sets::{Bundle, Pair};
+use crate::sets::{Bundle, LiveSet, Pair, staged};
 use crate::store::{Aspect, Group};
 
 /// So many files are looked at in one call.
@@ -235,8 +233,7 @@ mod tests {
     use crate::live::tests::{counters, pair, put, serial, world};
     use crate::registry::Registry;
     use crate::store::Store;
-    use crate::testing::Call;
-    use crate::testing::{World, logged, p256, watch_log};
+    use crate::testing::{Call, World, logged, p256, watch_log};
 
     fn chain() -> Aspect {
         Aspect::Chain(p256())

@@ -195,8 +195,7 @@ mod tests {
     use crate::live::foreign::*;
     use crate::live::tests::{counters, pair, process, put, reads, serial, slots, world};
     use crate::store::Store;
-    use crate::testing::Call;
-    use crate::testing::{World, logged, p256, watch_log};
+    use crate::testing::{Call, World, logged, p256, watch_log};
 
     /// Somebody who shares nothing but the store writes a set.
     fn write(world: &World, name: &str) {

@@ -7,9 +7,8 @@ use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::documents::port_error;
 use crate::model::{Job, KeySpec, ManagedDomain, State};
-use crate::sets::LiveSet;
 use crate::sets::staged::{self, Unusable};
-use crate::sets::{Bundle, Pair};
+use crate::sets::{Bundle, LiveSet, Pair};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group};
 

@@ -11,9 +11,8 @@ use crate::crypto::{Chain, PrivateKey, self_signed};
 use crate::model::{ActivationMode, DomainName, KeySpec, KeySpecs, Settings};
 use crate::sets::{LiveSet, Pair};
 use crate::store::Store;
-use crate::testing::Call;
 use crate::testing::ca::FakeCa;
-use crate::testing::{World, logged, p256, watch_log};
+use crate::testing::{Call, World, logged, p256, watch_log};
 
 /// A world in which sets go live.
 pub(crate) fn world(names: &[&str]) -> World {

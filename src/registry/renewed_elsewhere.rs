@@ -6,8 +6,7 @@ use crate::crypto::Summary;
 use crate::model::{Job, JobResult, State, time};
 use crate::registry::domain::Entry;
 use crate::registry::{Registry, next_ca};
-use crate::sets::{Active, active};
-use crate::sets::{Advice, LiveSet, StagedView};
+use crate::sets::{Active, Advice, LiveSet, StagedView, active};
 use crate::store::{Aspect, Group};
 
 impl Registry {

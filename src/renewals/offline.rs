@@ -8,27 +8,21 @@ use jiff::Timestamp;
 
 use super::ari::Advisor;
 use super::renewal::{Begun, Ended, Renewal};
-use crate::accounts::Accounts;
-use crate::accounts::StoredAccounts;
+use crate::accounts::{Accounts, StoredAccounts};
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::random_fraction;
-use crate::documents::Vault;
-use crate::documents::{CLAIM_PATIENCE, claimed_elsewhere, port_error};
+use crate::documents::{CLAIM_PATIENCE, Vault, claimed_elsewhere, port_error};
 use crate::http::HttpClient;
 use crate::live::{Published, Slot};
 use crate::log::report;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
-use crate::registry::Turn;
-use crate::registry::change;
 use crate::registry::start::challenge_types;
-use crate::registry::{Entry, Registry, next_ca};
+use crate::registry::{Entry, Registry, Turn, change, next_ca};
 use crate::schedule;
-use crate::sets::{Activation, activation};
-use crate::sets::{Advice, LiveSet, active, order, served};
-use crate::stapling::Primer;
-use crate::stapling::Stapling;
+use crate::sets::{Activation, Advice, LiveSet, activation, active, order, served};
+use crate::stapling::{Primer, Stapling};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
 /// The domain that the store has under `name`, with the state that its certificates have now; `None` if there is none

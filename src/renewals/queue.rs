@@ -20,11 +20,9 @@ use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
-use crate::registry::Turn;
-use crate::registry::{Entry, Registry};
+use crate::registry::{Entry, Registry, Turn};
 use crate::schedule;
-use crate::schedule::Pace;
-use crate::schedule::Random;
+use crate::schedule::{Pace, Random};
 use crate::sets::{Advice, order, staged};
 use crate::store::{Aspect, Group};
 

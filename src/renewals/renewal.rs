@@ -16,12 +16,10 @@ use crate::http::HttpClient;
 use crate::live::Published;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
-use crate::registry::{Entry, Registry};
-use crate::registry::{Turn, next_ca};
+use crate::registry::{Entry, Registry, Turn, next_ca};
 use crate::schedule;
 use crate::schedule::OWN_VALIDATION_FAILURES;
-use crate::sets::{Advice, Bundle};
-use crate::sets::{StagedJournal, staged};
+use crate::sets::{Advice, Bundle, StagedJournal, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Claim, Group};
 

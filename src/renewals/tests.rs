@@ -20,9 +20,8 @@ use crate::registry::{Host, Setup, Start, configured};
 use crate::renewals::Renewals;
 use crate::sets::{Advice, staged};
 use crate::store::{Aspect, Group, Reachability, Store};
-use crate::testing::Call;
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::testing::{ACCOUNT, World, declared, host, logged, p256, watch_log};
+use crate::testing::{ACCOUNT, Call, World, declared, host, logged, p256, watch_log};
 
 fn key() -> Aspect {
     Aspect::PrivateKey(p256())

@@ -86,8 +86,7 @@ fn written(vault: &Vault, md: &ManagedDomain) -> Written {
 mod tests {
     use crate::sets::staged_view::*;
     use crate::store::Store;
-    use crate::testing::Call;
-    use crate::testing::World;
+    use crate::testing::{Call, World};
 
     #[test]
     fn files_are_read_again_only_when_one_of_them_has_changed() {

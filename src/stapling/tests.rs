@@ -18,9 +18,8 @@ use crate::model::Window;
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::Store;
-use crate::testing::Call;
 use crate::testing::responder::{Said, Signatory, is_about};
-use crate::testing::{World, host, logged, p256, watch_log};
+use crate::testing::{Call, World, host, logged, p256, watch_log};
 
 const URL: &str = "http://ocsp.test/";
 const DAY: SignedDuration = SignedDuration::from_hours(24);

@@ -11,8 +11,7 @@ use crate::model::{ActivationMode, DomainName, time};
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
-use crate::testing::Call;
-use crate::testing::{World, logged, p256, watch_log};
+use crate::testing::{Call, World, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)

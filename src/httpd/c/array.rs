@@ -11,7 +11,7 @@ use apache_sys as sys;
 use super::pool::{Pool, lossy_text};
 use crate::httpd::boundary::{Null, present};
 
-/// The strings of an array, with U+FFFD for what is not UTF-8.
+/// Returns the strings of an array, with U+FFFD for each part that is not UTF-8.
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
@@ -22,7 +22,7 @@ pub(in crate::httpd) unsafe fn strings<'a>(
     unsafe { elements(array) }.iter().filter_map(|item| unsafe { lossy_text(*item) })
 }
 
-/// The strings of an array as they are.
+/// Returns the strings of an array as they are.
 ///
 /// # Safety
 /// `array` is NULL or an array of C strings that stays unchanged for `'a`.
@@ -35,7 +35,7 @@ pub(in crate::httpd) unsafe fn elements<'a>(array: *const sys::apr_array_header_
     }
 }
 
-/// What the configuration has in an array, for messages.
+/// Returns the paths in an array, for messages.
 ///
 /// # Safety
 /// `array` is a live APR array of C strings.
@@ -46,8 +46,8 @@ pub(in crate::httpd) unsafe fn paths(array: *const sys::apr_array_header_t) -> V
     items.iter().map(|item| unsafe { CStr::from_ptr(*item) }.to_string_lossy().into_owned()).collect()
 }
 
-/// Lets what is added to both arrays be a pair. mod_ssl goes by the position: where it finds no key it takes the file of the
-/// certificate for both, and keys without a certificate are not used.
+/// Makes both arrays equally long, so that a certificate and a key added to them are a pair. mod_ssl goes by the position: it
+/// takes the file of a certificate without a key for both, and ignores keys without a certificate.
 ///
 /// # Safety
 /// The arrays are live ones of C strings, and different.

@@ -1,4 +1,4 @@
-//! Connections, and what is said of them to TLS.
+//! Connections: the host, the pool, and notes for later requests on them.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use super::pool::Pool;
 use super::server::Server;
 use crate::httpd::boundary::{Null, present};
 
-/// A connection, for as long as the hook that got it runs.
+/// A connection, as long as the hook that got it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection<'c> {
     raw: NonNull<sys::conn_rec>,
@@ -40,30 +40,30 @@ impl<'c> Connection<'c> {
         notes: raw<*mut sys::apr_table_t> = md_shim_connection_notes;
     }
 
-    /// The connection that has the socket: with HTTP/2 the one all streams share, else this one.
+    /// Returns the connection that has the socket: with HTTP/2 the one that all streams share, else this one.
     pub fn master(self) -> Self {
         self.main_connection().unwrap_or(self)
     }
 
-    /// Whether the client talks TLS to us.
+    /// Checks whether the client uses TLS.
     pub fn is_tls(self) -> bool {
         // SAFETY: live by `from_raw`.
         unsafe { sys::ap_ssl_conn_is_ssl(self.master().as_ptr()) != 0 }
     }
 
-    /// Whether the connection was marked.
+    /// Checks whether the connection has a note of this name.
     pub fn has_note(self, name: &'static CStr) -> bool {
         // SAFETY: every connection has this table, which lives as long.
         !unsafe { sys::apr_table_get(self.notes(), name.as_ptr()) }.is_null()
     }
 
-    /// Has httpd close the connection after the request on it, if there is one.
+    /// Has httpd close the connection after the request on it, if any.
     pub fn close_soon(self) {
         // SAFETY: live by `from_raw`; its own thread.
         unsafe { sys::md_shim_connection_close_soon(self.as_ptr()) }
     }
 
-    /// Marks the connection for later requests on it.
+    /// Adds a note of this name for later requests on the connection.
     pub fn set_note(self, name: &'static CStr) {
         // SAFETY: every connection has this table, which lives as long; the strings are static.
         unsafe { sys::apr_table_setn(self.notes(), name.as_ptr(), c"1".as_ptr()) }

@@ -1,4 +1,4 @@
-//! Memory pools of httpd: strings in them, values dropped with them, and what to do before they go.
+//! Memory pools of APR: strings in them, values dropped with them, and actions before they are cleared.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_void};
@@ -9,7 +9,7 @@ use apache_sys as sys;
 
 use crate::httpd::boundary::{Null, guard, present};
 
-/// A pool that lives for `'p`. Not for other threads: APR pools have no locks.
+/// A pool that lives for `'p`. Used by one thread: pools of APR have no locks.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool<'p> {
     raw: NonNull<sys::apr_pool_t>,
@@ -23,12 +23,12 @@ impl<'p> Pool<'p> {
         Ok(Self { raw: present(raw, "pool")?, life: PhantomData })
     }
 
-    /// The pool for C.
+    /// Returns the pool for C.
     pub(in crate::httpd) fn as_ptr(self) -> *mut sys::apr_pool_t {
         self.raw.as_ptr()
     }
 
-    /// Copies a string into the pool; it ends at the first NUL.
+    /// Copies a string, up to its first NUL, into the pool.
     pub fn string(self, text: impl AsRef<[u8]>) -> &'p CStr {
         let bytes = text.as_ref();
         // SAFETY: the pool is live by `from_raw`; apr copies `len` bytes and adds a NUL. It ends the process if memory is out.
@@ -45,7 +45,7 @@ impl<'p> Pool<'p> {
         raw
     }
 
-    /// Puts a value into the pool, which does not drop it: for what has nothing to be dropped.
+    /// Puts a value into the pool, which does not drop it: for values that have nothing to drop.
     pub(in crate::httpd) fn place<T: 'static>(self, value: T) -> *mut T {
         const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
         // SAFETY: the pool is live by `from_raw`; apr ends the process if memory is out.
@@ -60,7 +60,8 @@ impl<'p> Pool<'p> {
     /// # Safety
     /// `value` comes from [`Pool::place`] of a pool that is not cleared before this one, and is passed here once.
     pub(in crate::httpd) unsafe fn drop_with<T: 'static>(self, value: *mut T) {
-        let (pool, data) = (self.as_ptr(), value.cast());
+        let pool = self.as_ptr();
+        let data = value.cast();
         // SAFETY: the pool is live; `drop_value` takes `data` back as what it is, and APR calls it once.
         unsafe { sys::apr_pool_cleanup_register(pool, data, Some(drop_value::<T>), Some(sys::apr_pool_cleanup_null)) }
     }
@@ -74,14 +75,14 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Runs an action when clearing begins, while everything allocated in the pool and its sub-pools is still there.
+    /// Runs an action when clearing begins, while all memory of the pool and its sub-pools is still there.
     pub fn before_cleanup(self, action: impl FnOnce() + 'static) {
         let data = boxed(action);
         // SAFETY: as in `on_cleanup`.
         unsafe { sys::apr_pool_pre_cleanup_register(self.as_ptr(), data, Some(run_cleanup)) }
     }
 
-    /// What is stored under `key`, if anything.
+    /// Returns the pointer stored under `key`, if any.
     pub fn user_data(self, key: &CStr) -> Option<NonNull<c_void>> {
         let mut data = ptr::null_mut();
         // SAFETY: the pool is live; APR writes NULL or what was stored.
@@ -89,8 +90,8 @@ impl<'p> Pool<'p> {
         NonNull::new(data)
     }
 
-    /// Stores a pointer under `key`, which is copied. What goes into the process's pool survives the module: no pointer
-    /// into the module may go there.
+    /// Stores a pointer under `key`, which is copied. The process's pool outlives the module: no pointer into the module may go
+    /// there.
     pub fn set_user_data(self, key: &CStr, data: NonNull<c_void>) {
         // SAFETY: the pool is live and copies the key; without a clean-up APR never follows `data`.
         unsafe { sys::apr_pool_userdata_set(data.as_ptr(), key.as_ptr(), None, self.as_ptr()) };
@@ -99,7 +100,7 @@ impl<'p> Pool<'p> {
 
 type Action = Box<dyn FnOnce()>;
 
-/// A thin pointer to an action: C cannot carry the two words of a `Box<dyn FnOnce()>`.
+/// Returns a thin pointer to an action: C cannot carry the two words of a `Box<dyn FnOnce()>`.
 fn boxed(action: impl FnOnce() + 'static) -> *mut c_void {
     Box::into_raw(Box::new(Box::new(action) as Action)).cast()
 }
@@ -121,7 +122,7 @@ unsafe extern "C" fn run_cleanup(data: *mut c_void) -> sys::apr_status_t {
     })
 }
 
-/// A C string as text, with U+FFFD for what is not UTF-8; `None` for NULL.
+/// Returns a C string as text, with U+FFFD for each part that is not UTF-8; `None` for NULL.
 ///
 /// # Safety
 /// As for [`text`].
@@ -131,7 +132,7 @@ pub(in crate::httpd) unsafe fn lossy_text<'a>(raw: *const c_char) -> Option<Cow<
     Some(unsafe { CStr::from_ptr(raw.as_ptr()) }.to_string_lossy())
 }
 
-/// A C string as text; `None` for NULL and for what is not UTF-8.
+/// Returns a C string as text; `None` for NULL and for a string that is not UTF-8.
 ///
 /// # Safety
 /// `raw` is NULL or a string that lives, unchanged, for `'a`.

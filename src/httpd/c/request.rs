@@ -1,4 +1,4 @@
-//! Requests: what they ask, and how to answer.
+//! Requests and their responses.
 
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
@@ -13,17 +13,17 @@ use super::server::Server;
 use crate::httpd::boundary::{Null, present};
 use crate::model::DomainName;
 
-/// A request, for as long as the hook that got it runs.
+/// A request, as long as the hook that got it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'r> {
     raw: NonNull<sys::request_rec>,
     life: PhantomData<&'r ()>,
 }
 
-/// What a hook did with a request.
+/// The result of a hook for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Nothing: others have their turn.
+    /// The hook did nothing: other modules are asked.
     Declined,
     /// The response is written.
     Written,
@@ -65,22 +65,22 @@ impl<'r> Request<'r> {
         method_number: raw<c_int> = md_shim_request_method_number;
     }
 
-    /// Whether the request only reads: httpd gives HEAD the number of GET.
+    /// Checks whether the method is GET or HEAD, to which httpd gives the number of GET.
     pub fn is_get_or_head(self) -> bool {
         self.method_number() == sys::M_GET
     }
 
-    /// The host that the client named; `None` if that is no domain name.
+    /// Returns the host that the client named; `None` if that is no domain name.
     pub fn hostname(self) -> Option<DomainName> {
         DomainName::parse(self.host_as_sent()?).ok()
     }
 
-    /// The name to use for this server in links, by the rules of `UseCanonicalName`; `None` if that is no domain name.
+    /// Returns the name of this server in links, by the rules of `UseCanonicalName`; `None` if that is no domain name.
     pub fn server_name(self) -> Option<DomainName> {
         DomainName::parse(self.server_name_as_set()?).ok()
     }
 
-    /// A header of the request.
+    /// Returns a header of the request.
     pub fn header(self, name: &CStr) -> Option<&'r str> {
         // SAFETY: every request has this table, of strings in the request's pool.
         let raw = unsafe { sys::apr_table_get(self.headers_in(), name.as_ptr()) };
@@ -98,7 +98,7 @@ impl<'r> Request<'r> {
         self.set(self.error_headers_out(), name, value);
     }
 
-    /// Sets a header of the response, whoever makes that, unless it is set there.
+    /// Sets a header of the response, whichever module makes that, unless it has the header.
     pub fn promise_header(self, name: &'static CStr, value: &'static CStr) {
         // SAFETY: live by `from_raw`; the strings are static, though in the module, which outlives requests.
         unsafe { sys::md_shim_add_header_filter(self.as_ptr(), name.as_ptr(), value.as_ptr()) }
@@ -112,7 +112,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Writes a whole response with its length; a request body that was sent along is read and dropped first.
+    /// Writes a whole response with its length. The body of the request is read and dropped first.
     pub fn respond(self, status: u16, content_type: Option<&'static CStr>, body: &[u8]) -> Answer {
         // SAFETY: live by `from_raw`.
         let drained = unsafe { sys::ap_discard_request_body(self.as_ptr()) };
@@ -131,7 +131,7 @@ impl<'r> Request<'r> {
         Answer::Written
     }
 
-    /// Adds to a response that somebody has begun.
+    /// Adds to the body of the response.
     pub fn write(self, body: &[u8]) {
         for part in body.chunks(c_int::MAX as usize) {
             // SAFETY: `part` is readable for its length; httpd copies it or sends it before it returns.

@@ -21,12 +21,12 @@ pub struct Server<'s> {
     life: PhantomData<&'s ()>,
 }
 
-/// One `Listen`.
+/// A socket that `Listen` opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener<'s> {
     /// The local port.
     pub port: u16,
-    /// The protocol, if the directive or the port's number says one.
+    /// The protocol, if the directive or the port gives one.
     pub protocol: Option<&'s str>,
 }
 
@@ -41,7 +41,7 @@ impl<'s> Server<'s> {
         self.raw.as_ptr()
     }
 
-    /// The main server of the same configuration, which has the settings of the whole process.
+    /// Returns the main server of the same configuration, which has the settings of the whole process.
     pub fn main(self) -> Result<Self, Null> {
         // SAFETY: set when the configuration is read, before any server of it is handed to us.
         let raw = unsafe { sys::ap_server_conf };
@@ -49,7 +49,7 @@ impl<'s> Server<'s> {
         unsafe { Self::from_raw(raw) }
     }
 
-    /// This server and those after it: all, if asked of the main server, which comes first.
+    /// Iterates over this server and those after it: all servers, for the main server.
     pub fn all(self) -> impl Iterator<Item = Server<'s>> {
         iter::successors(Some(self), |server| server.next().ok())
     }
@@ -71,30 +71,30 @@ impl<'s> Server<'s> {
         raw_addresses: raw<*const sys::server_addr_rec> = md_shim_server_addrs;
     }
 
-    /// [`Server::name`] for messages and comparisons, with U+FFFD for each part that is not UTF-8.
+    /// Returns [`Server::name`] for messages and comparisons, with U+FFFD for each part that is not UTF-8.
     pub fn name_as_written(self) -> Option<Cow<'s, str>> {
         // SAFETY: NULL or a string in the configuration's pool.
         unsafe { lossy_text(self.raw_name()) }
     }
 
-    /// `ServerAdmin`, without the text that stands for "not configured".
+    /// Returns `ServerAdmin`; `None` for the text that stands for "not configured".
     pub fn admin(self) -> Option<&'s str> {
         self.admin_as_set().filter(|admin| Ok(*admin) != sys::DEFAULT_ADMIN.to_str())
     }
 
-    /// Every `ServerAlias` without a wildcard.
+    /// Iterates over `ServerAlias` without wildcards.
     pub fn aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
         // SAFETY: httpd fills the array with strings and leaves it alone once the configuration is read.
         unsafe { strings(self.raw_aliases()) }
     }
 
-    /// Every `ServerAlias` with `*` or `?`.
+    /// Iterates over `ServerAlias` with `*` or `?`.
     pub fn wildcard_aliases(self) -> impl Iterator<Item = Cow<'s, str>> {
         // SAFETY: as for `aliases`.
         unsafe { strings(self.raw_wildcard_aliases()) }
     }
 
-    /// The ports in `<VirtualHost>`; 0 stands for every port.
+    /// Iterates over the ports in `<VirtualHost>`; 0 stands for every port.
     pub fn ports(self) -> impl Iterator<Item = u16> {
         // SAFETY: NULL or a record of the configuration's pool, as are those that follow it.
         let first: Option<&'s sys::server_addr_rec> = unsafe { self.raw_addresses().as_ref() };
@@ -102,18 +102,18 @@ impl<'s> Server<'s> {
         iter::successors(first, |address| unsafe { address.next.as_ref() }).map(|address| address.host_port)
     }
 
-    /// The file and line of `<VirtualHost>`.
+    /// Returns the file and line of `<VirtualHost>`.
     pub fn defined_at(self) -> Option<(&'s str, u32)> {
         self.section_file().map(|file| (file, self.section_line()))
     }
 
-    /// Whether `Protocols` of this server names `protocol`.
+    /// Checks whether `Protocols` of this server names `protocol`.
     pub fn allows_protocol(self, protocol: &CStr) -> bool {
         // SAFETY: with a server httpd looks at neither connection nor request.
         unsafe { sys::ap_is_allowed_protocol(ptr::null_mut(), ptr::null_mut(), self.as_ptr(), protocol.as_ptr()) != 0 }
     }
 
-    /// What httpd was started with, the program's name first; without `-k`.
+    /// Returns the arguments that httpd was started with, the program's name first, without `-k`.
     pub fn arguments(self) -> Vec<OsString> {
         let argument = |number| {
             // SAFETY: live by `from_raw`; httpd sets `process` in every server_rec.
@@ -125,15 +125,15 @@ impl<'s> Server<'s> {
         arguments.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect()
     }
 
-    /// Has mod_ssl set up all hosts, as a start does. False if it cannot; the log says why. For a process that ends after that
-    /// without clean-ups, see `trial`.
+    /// Has mod_ssl set up all hosts, as a start does. Returns whether it can; the log has the reason. Only for a process that
+    /// ends after that without clean-ups.
     pub(in crate::httpd) fn try_tls(self, pconf: Pool<'_>) -> bool {
         // SAFETY: live by `from_raw`, and the pool is that of its configuration, which is complete.
         unsafe { sys::md_shim_try_tls(pconf.as_ptr(), self.as_ptr()) != 0 }
     }
 }
 
-/// What httpd listens on, known from check_config on.
+/// Iterates over the sockets that httpd listens on, known from check_config on.
 pub fn listeners(_while_configured: Server<'_>) -> impl Iterator<Item = Listener<'_>> {
     // SAFETY: written while directives are read, in the parent's only thread.
     let first = NonNull::new(unsafe { sys::ap_listeners });

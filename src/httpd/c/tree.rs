@@ -1,58 +1,43 @@
-//! What the directives say of TLS hosts before mod_ssl has looked at them: `httpd -t` ends before that.
-
-use std::collections::HashMap;
+//! The directives of the configuration that is read or in force.
 
 use apache_sys as sys;
 
 use super::pool::text;
-use super::server::Server;
 
-/// Whether a host has TLS on, and a certificate, as its directives say. What a host does not say the main server says.
-#[derive(Debug, Clone, Copy, Default)]
-struct Said {
-    engine: Option<bool>,
-    has_certificate: bool,
+/// A directive or the begin of a section, as it stands in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Directive<'t> {
+    /// The file.
+    pub file: Option<&'t str>,
+    /// The line in the file.
+    pub line: u32,
+    /// The name; `<VirtualHost` and its like for sections.
+    pub name: Option<&'t str>,
+    /// The rest of the line.
+    pub value: Option<&'t str>,
 }
 
-/// What the directives say of the main server and of each virtual host, by file and line of its section.
-#[derive(Debug, Default)]
-pub struct TlsHosts<'t> {
-    main: Said,
-    hosts: HashMap<(&'t str, u32), Said>,
+/// Calls `visit` for each directive, with the sections that it stands in, the innermost last.
+pub fn walk(mut visit: impl FnMut(Directive<'_>, &[Directive<'_>])) {
+    // SAFETY: written when a configuration is read, in the parent's only thread, which this is.
+    walk_from(unsafe { sys::ap_conftree }, &mut Vec::new(), &mut visit);
 }
 
-impl<'t> TlsHosts<'t> {
-    /// Looks through the directives of a configuration that has been read.
-    pub fn look(_while_configured: Server<'t>) -> Self {
-        let mut found = Self::default();
-        // SAFETY: written when a configuration is read, in this thread; the tree lives as long as that.
-        found.collect(unsafe { sys::ap_conftree }, None);
-        found
-    }
-
-    fn collect(&mut self, first: *const sys::ap_directive_t, host: Option<(&'t str, u32)>) {
-        let mut next = first;
-        // SAFETY: NULL, or a node of the tree.
-        while let Some(node) = unsafe { next.as_ref() } {
-            // SAFETY: NULL or a string that lives as long as the node.
-            let [file, name, value] = [node.filename, node.directive, node.args].map(|raw| unsafe { text(raw) });
-            let is_called = |wanted: &str| name.is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-            let own =
-                Some((file.unwrap_or_default(), node.line_num.unsigned_abs())).filter(|_| is_called("<VirtualHost"));
-            let said = host.map_or(&mut self.main, |host| self.hosts.entry(host).or_default());
-            if is_called("SSLEngine") {
-                said.engine = Some(value.is_some_and(|value| value.trim().eq_ignore_ascii_case("on")));
-            }
-            said.has_certificate |= is_called("SSLCertificateFile");
-            self.collect(node.first_child, own.or(host));
-            next = node.next;
-        }
-    }
-
-    /// Whether the host has TLS on and no certificate of its own.
-    pub fn is_bare(&self, server: Server<'_>) -> bool {
-        let own = server.defined_at().filter(|_| server.is_virtual());
-        let own = own.and_then(|place| self.hosts.get(&place)).copied().unwrap_or_default();
-        own.engine.or(self.main.engine).unwrap_or(false) && !own.has_certificate && !self.main.has_certificate
+fn walk_from<'t>(
+    first: *const sys::ap_directive_t,
+    sections: &mut Vec<Directive<'t>>,
+    visit: &mut impl FnMut(Directive<'t>, &[Directive<'t>]),
+) {
+    let mut next = first;
+    // SAFETY: NULL, or a node of the tree, which lives until another configuration is read.
+    while let Some(node) = unsafe { next.as_ref() } {
+        // SAFETY: NULL or a string that lives as long as the node.
+        let [file, name, value] = [node.filename, node.directive, node.args].map(|raw| unsafe { text(raw) });
+        let directive = Directive { file, line: node.line_num.unsigned_abs(), name, value };
+        visit(directive, sections);
+        sections.push(directive);
+        walk_from(node.first_child, sections, visit);
+        sections.pop();
+        next = node.next;
     }
 }

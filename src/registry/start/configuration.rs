@@ -5,16 +5,14 @@ use std::path::Path;
 
 use crate::exec;
 use crate::log::report;
-use crate::model::CLOSED_CAS;
 use crate::model::{
-    ACME, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE, TAILSCALED,
-    is_same_ca,
+    ACME, CLOSED_CAS, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE,
+    TAILSCALED, is_same_ca,
 };
 use crate::registry::index;
 use crate::registry::index::Overlap;
-use crate::registry::start::CannotStart;
-use crate::registry::start::hosts;
 use crate::registry::start::hosts::Host;
+use crate::registry::start::{CannotStart, hosts};
 use crate::store::read_foreign;
 
 /// Names that CAs put into one certificate at most, as a rule.
