@@ -26,7 +26,7 @@ pub enum ChallengeType {
 /// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SetUp {
-    /// Its type.
+    /// The challenge type.
     pub kind: ChallengeType,
     /// The name it is for.
     pub name: String,

@@ -1,4 +1,4 @@
-//! The order: placed, and read again (RFC 8555 section 7.4).
+//! Orders: placed, and read again (RFC 8555 section 7.4).
 
 use super::super::error::offer;
 use super::super::order::NewOrder;
@@ -36,7 +36,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
-    /// The profile to order by, as the CA spells it.
+    /// Returns the profile to order by, as the CA spells it.
     fn profile(&mut self) -> Result<Option<String>, AcmeError> {
         let Some(wanted) = self.wanted.profile.as_deref().filter(|_| !self.without_profile) else { return Ok(None) };
         let offered = &directory(&self.directory)?.meta.profiles;
@@ -56,8 +56,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(None)
     }
 
-    /// The certificate that the present order replaces. Only the account that has it may say so, and only to a CA that
-    /// knows of this.
+    /// Returns the certificate that the current order replaces. Only the account that has it may say so, and only to a CA with
+    /// renewal information.
     fn replaced(&self, ca: &Directory, account: &AccountRecord) -> Option<String> {
         let replaces = self.wanted.replaces.as_ref().filter(|replaces| replaces.account_url == account.url)?;
         let spec =
@@ -65,7 +65,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         replaces.certificates.iter().find(|(own, _)| own == spec).map(|(_, id)| id.clone())
     }
 
-    /// What an order can do without is left out of the next, which is made at once.
+    /// Leaves the refused profile or `replaces` out of the next order, which is made at once; fails if neither was refused.
     fn order_refused(&mut self, err: AcmeError, profile: Option<String>, replaces: bool) -> Result<(), AcmeError> {
         match (err, profile) {
             (AcmeError::Problem { problem, .. }, Some(profile)) if problem.is("invalidProfile") => {
@@ -89,7 +89,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
-    /// Says so if an order was refused that has addresses, for which CAs can want a profile of its own.
+    /// Marks the refusal of an order that has addresses: some CAs want a certain profile for those.
     fn of_addresses(&self, mut err: AcmeError) -> AcmeError {
         let is_short = self.wanted.profile.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("shortlived"));
         let has_address = self.wanted.identifiers.iter().any(|name| matches!(name, Identifier::Ip(_)));
