@@ -7,7 +7,7 @@ use std::sync::RwLock;
 
 use crate::model::Status;
 
-/// Severity, as httpd and syslog order it. Error: the administrator acts; warning: we retry; notice: lifecycle.
+/// The severity, as httpd and syslog order it. Error: the administrator must act; warning: retried; notice: lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are syslog's")]
 pub enum Level {
@@ -35,13 +35,13 @@ pub struct Record<'a> {
     pub text: fmt::Arguments<'a>,
 }
 
-/// Where messages go. Called from any thread; must not log by itself.
+/// A sink for messages. Any thread may call it; it must not log by itself.
 pub trait Sink: Send + Sync {
-    /// Whether a message of this level would be written.
+    /// Whether messages of this level would be written.
     fn enabled(&self, level: Level) -> bool;
     /// Writes the message.
     fn write(&self, record: &Record<'_>);
-    /// The same for a sink that also tells where in the sources the message is.
+    /// Writes the message with the place in the sources that it comes from.
     fn write_at(&self, record: &Record<'_>, _place: &Location<'_>) {
         self.write(record);
     }
@@ -58,12 +58,12 @@ pub struct Message {
 
 static SINK: RwLock<Option<&'static dyn Sink>> = RwLock::new(None);
 
-/// Makes `sink` the receiver of all messages, `None` for nobody.
+/// Installs `sink` as the receiver of all messages; `None` discards them.
 pub fn install(sink: Option<&'static dyn Sink>) {
     *SINK.write().unwrap_or_else(std::sync::PoisonError::into_inner) = sink;
 }
 
-/// Sends a message to the installed sink if that wants its level.
+/// Sends a message to the installed sink, if that takes its level.
 #[track_caller]
 pub fn write(record: &Record<'_>) {
     let sink = *SINK.read().unwrap_or_else(std::sync::PoisonError::into_inner);

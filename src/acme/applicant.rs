@@ -79,7 +79,7 @@ pub(super) fn tell_registered(account: &AccountRecord) {
     );
 }
 
-/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
+/// Signs the binding of an account key to an external account (RFC 8555 section 7.3.4).
 fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
     let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
     Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)

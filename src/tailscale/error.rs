@@ -1,4 +1,4 @@
-//! Why there is no certificate of tailscaled, and what the administrator can do.
+//! Errors of tailscaled, and advice for the administrator.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -9,48 +9,48 @@ use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
 use crate::model::{Status, time};
 
-/// Why there is no certificate. The text is a sentence for the administrator.
+/// Why tailscaled gives no certificate. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
 #[error("no certificate from tailscaled at {}: {cause}", .socket.display())]
 pub struct TailscaleError {
-    /// The socket that was asked.
+    /// The socket of the daemon.
     pub socket: PathBuf,
-    /// What is wrong.
+    /// The cause.
     pub cause: Cause,
 }
 
-/// What is wrong.
+/// The cause of a [`TailscaleError`].
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// There was no answer.
+    /// The request got no answer.
     #[error(transparent)]
     Transport(#[from] HttpError),
-    /// It gives none.
+    /// The daemon refuses.
     #[error("it answers with status {status}: {says}")]
     Refused {
         /// HTTP status.
         status: u16,
-        /// Its words.
+        /// The daemon's message.
         says: String,
-        /// Not before this moment.
+        /// The daemon does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
     },
-    /// There is no key in the answer.
+    /// The answer has no key.
     #[error("the key that it gives cannot be used: {0}")]
     Key(CryptoError),
-    /// There is no certificate in the answer.
+    /// The answer has no certificate.
     #[error("the certificate that it gives cannot be used: {0}")]
     Chain(ChainError),
-    /// The key is another one's.
+    /// The key does not fit the certificate.
     #[error("the key and the certificate that it gives do not match")]
     WrongKey,
-    /// The key is of a type that it did not make so far.
+    /// The key is not of the type that the daemon has made so far.
     #[error("the key that it gives is not of the type {0}")]
     OtherKey(&'static str),
     /// The certificate is not what the domain needs.
     #[error("{0}")]
     Unfit(String),
-    /// It has no other certificate than the one in use.
+    /// The daemon gives the certificate that is in use already.
     #[error("it gives the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
     NotNewer(Timestamp),
     /// The domain has several names.
@@ -59,7 +59,7 @@ pub enum Cause {
 }
 
 impl TailscaleError {
-    /// The result code.
+    /// Returns the result code to report.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.cause {
@@ -72,7 +72,7 @@ impl TailscaleError {
         }
     }
 
-    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    /// Returns the problem type. Monitoring reads these names, so they stay as they are.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match &self.cause {
@@ -86,7 +86,7 @@ impl TailscaleError {
         }
     }
 
-    /// The moment before which it does not want to be asked again.
+    /// Returns the moment before which the daemon does not want to be asked again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Timestamp> {
         match &self.cause {
@@ -95,13 +95,13 @@ impl TailscaleError {
         }
     }
 
-    /// Whether it was this server that stopped.
+    /// Whether this server cancelled the request.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(&self.cause, Cause::Transport(source) if source.is_cancelled())
     }
 
-    /// What can be done about it.
+    /// Returns advice for the administrator.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match &self.cause {
@@ -140,7 +140,7 @@ impl TailscaleError {
     }
 }
 
-/// Texts of the daemon that call for something else than patience, and what that is.
+/// Messages of the daemon on which the administrator must act, with the advice.
 const ADVICE: [(u16, &str, &str); 7] = [
     (
         403,

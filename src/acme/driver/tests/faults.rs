@@ -1,4 +1,4 @@
-//! What goes wrong with requests, and what comes of it.
+//! Faults of requests and their effects.
 
 use super::*;
 
