@@ -100,7 +100,7 @@ pub enum HttpError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// This server cancelled the request.
+    /// The server cancelled the request.
     #[error("the request was cancelled")]
     Cancelled,
     /// The request failed for any other reason, such as a broken connection.
