@@ -34,7 +34,7 @@ pub enum AriError {
     #[error("renewal info from CA incomplete")]
     Incomplete,
     /// The window does not end after its start.
-    #[error("the window from {0} to {1} is none")]
+    #[error("the suggested window does not end after its start: {0} to {1}")]
     NoWindow(Timestamp, Timestamp),
 }
 

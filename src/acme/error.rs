@@ -225,14 +225,14 @@ pub(super) fn offer(profiles: &[String]) -> String {
 
 fn profile_refused(profile: &str, says: &str) -> String {
     format!(
-        "the CA refuses to order by the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
+        "the CA refuses the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
     )
 }
 
 fn unavailable(http_status: u16) -> String {
     match http_status {
-        503 => "it is unavailable at the moment (HTTP status 503)".to_owned(),
-        other => format!("it answered with HTTP status {other}"),
+        503 => "the server is unavailable (HTTP status 503)".to_owned(),
+        other => format!("the server answered with HTTP status {other}"),
     }
 }
 
@@ -406,35 +406,36 @@ impl AcmeError {
     /// Returns advice for the administrator, where the text of the error does not give it already.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
-        const TRIED_AGAIN: &str = "something else than the CA may have answered, such as a proxy; it is tried again";
+        const TRIED_AGAIN: &str =
+            "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
         match self {
-            Self::NotADirectory { .. } => Some("see that MDCertificateAuthority is the URL of the CA's directory"),
+            Self::NotADirectory { .. } => Some("check that MDCertificateAuthority is the URL of the CA's directory"),
             Self::Unavailable { moved_to: Some(_), .. } | Self::HttpStatus { moved_to: Some(_), .. } => {
-                Some("see whether the CA has a new URL for MDCertificateAuthority")
+                Some("check whether the CA has a new URL for MDCertificateAuthority")
             }
             Self::Unavailable { http_status: 400..500, problem: None, retry_after: None, .. } => {
-                Some("see that MDCertificateAuthority is the URL of the CA's directory")
+                Some("check that MDCertificateAuthority is the URL of the CA's directory")
             }
-            Self::Unavailable { .. } => Some("it is tried again"),
-            Self::HttpStatus { http_status: 500.., .. } => {
-                Some("it is for the CA to put this right; it is tried again")
-            }
+            Self::Unavailable { .. } => Some("the next attempt follows"),
+            Self::HttpStatus { http_status: 500.., .. } => Some("the CA has to fix this; the next attempt follows"),
             Self::HttpStatus { .. } | Self::NotUnderstood { .. } | Self::Lacks { .. } => Some(TRIED_AGAIN),
             Self::Certificate { .. } => Some(TRIED_AGAIN),
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.advice(),
-            Self::BadNonce => Some("servers of the CA, or a proxy, may not work together; it is tried again"),
+            Self::BadNonce => {
+                Some("servers of the CA, or a proxy, may not share their nonces; the next attempt follows")
+            }
             Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::Tailscale(source) => source.advice(),
-            Self::EabKey => Some("copy the key again from what the CA shows"),
+            Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
-            Self::OrderInvalid { .. } => Some("a new one is placed in the next attempt"),
+            Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
             Self::KeyLost(_) => Some("a new certificate is ordered with a new key"),
-            Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt goes on with the same order"),
+            Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt continues the same order"),
             Self::Unfit(_) | Self::WrongKey => Some(
-                "what is served stays, and the CA is asked again once a day: see whether it takes these settings, or use \
+                "the served certificate stays, and the CA is asked again once a day: check whether it takes these settings, or use \
                  another CA",
             ),
             _ => None,

@@ -32,7 +32,7 @@ pub enum CryptoError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// The text has no certificate.
-    #[error("there is no certificate in it")]
+    #[error("it contains no certificate")]
     Empty,
     /// A certificate of the text cannot be read.
     #[error("certificate {position} cannot be read: {reason}")]

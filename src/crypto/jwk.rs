@@ -14,10 +14,10 @@ use super::{CryptoError, PrivateKey, base64url_decode};
 #[derive(Debug, thiserror::Error)]
 pub enum JwkError {
     /// The text is not JSON, or not an object.
-    #[error("it is no JSON Web Key")]
+    #[error("it is not a JSON Web Key")]
     Form,
     /// The key lacks a member that its type requires.
-    #[error("its member \"{0}\" is missing or no base64url; a private key of this type has it")]
+    #[error("its member \"{0}\" is missing or not base64url; a private key of this type must have it")]
     Member(&'static str),
     /// The key is of a type that accounts cannot have here.
     #[error("it is of type {0}; accounts have RSA keys, or keys on P-256, P-384 or P-521")]
@@ -180,7 +180,7 @@ mod tests {
             (ed25519_sample(), "it is of type Ed25519; "),
             (with(p256_sample(), "crv", "secp256k1"), "it is of type secp256k1; "),
             (json!({ "kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ" }), "it is of type oct; "),
-            (json!({ "keys": [p256_sample()] }), "it is no JSON Web Key"),
+            (json!({ "keys": [p256_sample()] }), "it is not a JSON Web Key"),
             (without(p256_sample(), "d"), "its member \"d\" is missing"),
             (without(rsa_sample(), "p"), "its member \"p\" is missing"),
             (with(rsa_sample(), "d", ""), "its member \"d\" is missing"),

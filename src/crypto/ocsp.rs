@@ -40,17 +40,17 @@ pub struct OcspAnswer {
 #[derive(Debug, thiserror::Error)]
 pub enum OcspError {
     /// The bytes are not an OCSP response.
-    #[error("it is no OCSP response: {0}")]
+    #[error("it is not an OCSP response: {0}")]
     Damaged(String),
     /// The responder refuses to answer.
     #[error("the responder refuses to answer: {0}")]
     Refused(&'static str),
     /// The answer is about another certificate, or names ours by other hashes than the request.
-    #[error("it says nothing of this certificate")]
+    #[error("it is about another certificate")]
     AnotherCertificate,
     /// The answer is signed neither by the issuer of the certificate nor by a responder that the issuer has delegated and
     /// that is valid now.
-    #[error("it is not signed by the issuer of the certificate or by a responder of the issuer's: {0}")]
+    #[error("it is not signed by the issuer of the certificate or by a responder that the issuer has delegated: {0}")]
     Signature(String),
     /// OpenSSL failed at an operation that normally works.
     #[error("OpenSSL: {0}")]
@@ -246,12 +246,12 @@ mod tests {
         let answer = ca.answer(&leaf, now(), &Said::default());
         let refused = |response| ca.answer(&leaf, now(), &Said { response, ..Said::default() });
         let rows = [
-            (ca.answer(&other, now(), &Said::default()), "it says nothing of this certificate"),
+            (ca.answer(&other, now(), &Said::default()), "it is about another certificate"),
             (refused(3), "the responder refuses to answer: tryLater"),
             (refused(6), "the responder refuses to answer: unauthorized, it knows nothing of this certificate"),
-            (Vec::new(), "it is no OCSP response: "),
-            (b"<html>".to_vec(), "it is no OCSP response: "),
-            (answer[..answer.len() - 1].to_vec(), "it is no OCSP response: "),
+            (Vec::new(), "it is not an OCSP response: "),
+            (b"<html>".to_vec(), "it is not an OCSP response: "),
+            (answer[..answer.len() - 1].to_vec(), "it is not an OCSP response: "),
         ];
         for (der, words) in rows {
             let err = read_ocsp_response(&der, &leaf, &ca.issuer(), now()).unwrap_err().to_string();

@@ -81,14 +81,14 @@ impl CurlClient {
         let chosen = chosen.filter(|_| request.socket.is_none())?;
         let (proxy, source, host) = (chosen.name(), chosen.source, url.host_str().unwrap_or_default());
         let text = match chosen.source {
-            DIRECTIVE => format!("goes through the proxy {proxy}, as {DIRECTIVE} says"),
+            DIRECTIVE => format!("go through the proxy {proxy}, as {DIRECTIVE} says"),
             _ => format!(
-                "goes through the proxy {proxy}, as {source} in the environment says; 'MDHttpProxy none', or its name in no_proxy, \
+                "go through the proxy {proxy}, as {source} in the environment says; 'MDHttpProxy none', or its name in no_proxy, \
                  prevents that"
             ),
         };
         if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
-            report!(MD0062, "what is asked of {host} {text}");
+            report!(MD0062, "requests to {host} {text}");
         }
         Some(chosen)
     }

@@ -85,7 +85,7 @@ pub enum HttpError {
         reason: String,
     },
     /// The answer was not complete in time, or the transfer stalled.
-    #[error("{host} takes too long: {reason}")]
+    #[error("the request to {host} timed out: {reason}")]
     TimedOut {
         /// Host of the URL.
         host: String,
@@ -93,7 +93,7 @@ pub enum HttpError {
         reason: String,
     },
     /// The body of the answer is too long.
-    #[error("the answer of {host} is longer than {limit} bytes")]
+    #[error("the answer from {host} is longer than {limit} bytes")]
     TooLarge {
         /// Host of the URL.
         host: String,
@@ -154,30 +154,30 @@ impl HttpError {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Connect { denied: true, .. } | Self::Proxy { denied: true, .. } => Some(
-                "the system does not permit it: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
+                "the system does not permit the connection: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
                  its firewall",
             ),
-            Self::Url { .. } => Some("see MDCertificateAuthority"),
+            Self::Url { .. } => Some("check MDCertificateAuthority"),
             Self::Resolve { .. } => {
-                Some("see that the name is right and that this machine has a name server that answers")
+                Some("check that the name is right and that this machine has a name server that answers")
             }
             Self::Connect { .. } => Some(
-                "see that the URL is right and that this machine may connect to it; where that takes a proxy, MDHttpProxy \
-                 names it",
+                "check that the URL is right and that this machine may connect to it; if that takes a proxy, set \
+                 MDHttpProxy",
             ),
             Self::Proxy { untrusted: true, .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
             }
             Self::Proxy { source_name, .. } if *source_name != DIRECTIVE => Some(
-                "see that it runs and lets this machine connect to the CA, or change that variable of the environment; \
+                "check that the proxy runs and lets this machine connect to the CA, or change that variable of the environment; \
                  'MDHttpProxy none' does without",
             ),
-            Self::Proxy { .. } => Some("see that it runs and lets this machine connect to the CA"),
-            Self::Tls { .. } => Some("see that the URL is right and that nothing intercepts the connection"),
-            Self::TimedOut { .. } => Some("see that no firewall drops the connection; it is tried again"),
-            Self::TooLarge { .. } => Some("see that the URL is the CA's; it is tried again"),
-            Self::Other { .. } => Some("it is tried again"),
-            Self::Socket { .. } => Some("see that its server runs and that this user may connect to it"),
+            Self::Proxy { .. } => Some("check that the proxy runs and lets this machine connect to the CA"),
+            Self::Tls { .. } => Some("check that the URL is right and that nothing intercepts the connection"),
+            Self::TimedOut { .. } => Some("check that no firewall drops the connection; the next attempt follows"),
+            Self::TooLarge { .. } => Some("check that the URL is the CA's; the next attempt follows"),
+            Self::Other { .. } => Some("the next attempt follows"),
+            Self::Socket { .. } => Some("check that its server runs and that this user may connect to it"),
             Self::Certificate { .. } | Self::CaFile { .. } | Self::Cancelled => None,
         }
     }

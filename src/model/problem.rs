@@ -40,7 +40,7 @@ const fn permanent(name: &'static str, status: Status, advice: &'static str) -> 
 }
 
 const ADDRESSES: &str =
-    "see that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
+    "check that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
 const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
@@ -56,23 +56,23 @@ const TYPES: [Type; 28] = [
     ),
     passing("alreadyReplaced", Status::GENERAL, ""),
     permanent("alreadyRevoked", Status::GENERAL, ""),
-    permanent("badCSR", Status::INVALID, "see which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple"),
+    permanent("badCSR", Status::INVALID, "check which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple"),
     passing("badNonce", Status::AGAIN, ""),
     permanent("badPublicKey", Status::INVALID, KEY_OF_ACCOUNT),
     permanent("badRevocationReason", Status::INVALID, ""),
     permanent("badSignatureAlgorithm", Status::INVALID, KEY_OF_ACCOUNT),
-    passing("caa", Status::GENERAL, "the CAA records of the name have to permit this CA"),
+    passing("caa", Status::GENERAL, "the CAA records of the name must permit this CA"),
     passing("compound", Status::GENERAL, ""),
     passing(
         "connection",
         Status::GENERAL,
-        "the CA has to reach the name from outside: see its addresses, IPv6 too, firewalls and MDPortMap",
+        "the CA must reach the name from outside: check its addresses, IPv6 too, firewalls and MDPortMap",
     ),
-    passing("dns", Status::GENERAL, "see that the name servers of the name answer, to everybody"),
+    passing("dns", Status::GENERAL, "check that the name servers of the name answer, to everybody"),
     permanent(
         "externalAccountRequired",
         Status::INVALID,
-        "set MDExternalAccountBinding to what the CA gives to its customers",
+        "set MDExternalAccountBinding to the values that the CA gives its customers",
     ),
     passing("incorrectResponse", Status::GENERAL, ADDRESSES),
     permanent("invalidContact", Status::BAD_ARGUMENT, "correct MDContactEmail"),
@@ -80,13 +80,13 @@ const TYPES: [Type; 28] = [
     permanent("malformed", Status::INVALID, ""),
     permanent("onionCAARequired", Status::GENERAL, ""),
     passing("orderNotReady", Status::GENERAL, ""),
-    passing("rateLimited", Status::BAD_ARGUMENT, "it goes on when the CA permits"),
+    passing("rateLimited", Status::BAD_ARGUMENT, "the renewal continues when the CA permits"),
     permanent("rejectedIdentifier", Status::BAD_ARGUMENT, NAME),
-    passing("serverInternal", Status::GENERAL, "it is for the CA to put this right"),
+    passing("serverInternal", Status::GENERAL, "the CA has to fix this"),
     passing(
         "tls",
         Status::GENERAL,
-        "see that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
+        "check that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
     ),
     passing("unauthorized", Status::DENIED, ""),
     permanent("unsupportedContact", Status::GENERAL, "correct MDContactEmail"),

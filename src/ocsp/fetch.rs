@@ -39,13 +39,13 @@ pub struct Fetched {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// OpenSSL cannot read the certificate, or that of its issuer.
-    #[error("there is nothing to ask with: {0}")]
+    #[error("the OCSP request cannot be made: {0}")]
     Request(#[from] CryptoError),
     /// The request got no answer.
     #[error("{0}{advice}", advice = .0.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
     Http(#[from] HttpError),
     /// The answer has an error status.
-    #[error("{url} answered with status {status}; the CA's responder is at fault or overloaded, it is asked again")]
+    #[error("{url} answered with status {status}; the CA's responder is faulty or overloaded and is asked again")]
     HttpStatus {
         /// URL of the responder.
         url: String,
@@ -56,7 +56,7 @@ pub enum FetchError {
     },
     /// The answer is not an OCSP response.
     #[error(
-        "{url} answered with '{found}' in place of an OCSP response; see that nothing between this machine and the responder \
+        "{url} answered with '{found}' instead of an OCSP response; check that nothing between this machine and the responder \
          answers for it"
     )]
     ContentType {
@@ -66,7 +66,7 @@ pub enum FetchError {
         found: String,
     },
     /// The response cannot be verified.
-    #[error("the response of {url} is of no use: {reason}")]
+    #[error("the response of {url} cannot be used: {reason}")]
     Response {
         /// URL of the responder.
         url: String,
@@ -74,7 +74,7 @@ pub enum FetchError {
         reason: OcspError,
     },
     /// The response is not valid now.
-    #[error("the response of {url} is of no use: {reason}")]
+    #[error("the response of {url} cannot be used: {reason}")]
     Freshness {
         /// URL of the responder.
         url: String,
@@ -82,7 +82,9 @@ pub enum FetchError {
         reason: FreshnessError,
     },
     /// The responder does not know the certificate.
-    #[error("{url} does not know the certificate; a new one may take the CA some minutes, else tell the CA")]
+    #[error(
+        "{url} does not know the certificate; a new certificate may take the CA some minutes, otherwise report this to the CA"
+    )]
     Unknown {
         /// URL of the responder.
         url: String,
@@ -294,15 +296,15 @@ mod tests {
         let (other, good) = (Signatory::ca("CA", now()), case.says(&Said::default()));
         let said = |said: Said<'_>| answer(200, Some(RESPONSE_TYPE), &case.says(&said));
         let rows = [
-            (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' in place of"),
-            (answer(200, Some(RESPONSE_TYPE), b"<html>"), Status::INVALID, false, "it is no OCSP response"),
-            (answer(200, None, b""), Status::INVALID, false, "it is no OCSP response"),
+            (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' instead of"),
+            (answer(200, Some(RESPONSE_TYPE), b"<html>"), Status::INVALID, false, "it is not an OCSP response"),
+            (answer(200, None, b""), Status::INVALID, false, "it is not an OCSP response"),
             (answer(500, None, b""), Status::GENERAL, true, "answered with status 500;"),
             (answer(503, None, b""), Status::AGAIN, true, "answered with status 503;"),
             (answer(301, None, b""), Status::GENERAL, false, "answered with status 301;"),
             (said(Said { revocation: Revocation::Unknown, ..Said::default() }), Status::NOT_FOUND, false, "not know"),
-            (said(Said { next_update: Some(-1), ..Said::default() }), Status::INVALID, false, "it was good until"),
-            (said(Said { this_update: 900, ..Said::default() }), Status::INVALID, false, "it is good from"),
+            (said(Said { next_update: Some(-1), ..Said::default() }), Status::INVALID, false, "it was valid until"),
+            (said(Said { this_update: 900, ..Said::default() }), Status::INVALID, false, "it is valid from"),
             (
                 said(Said { signer: Some((&other, true)), ..Said::default() }),
                 Status::INVALID,

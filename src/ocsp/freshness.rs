@@ -21,10 +21,10 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FreshnessError {
     /// The response is not valid yet.
-    #[error("it is good from {} on only; see that the clock of this machine is right", time::format_gmt(*.0))]
+    #[error("it is valid from {} on; check the clock of this machine", time::format_gmt(*.0))]
     TooEarly(Timestamp),
     /// The response is no longer valid.
-    #[error("it was good until {}; see that the clock of this machine is right, or tell the CA", time::format_gmt(*.0))]
+    #[error("it was valid until {}; check the clock of this machine, or report this to the CA", time::format_gmt(*.0))]
     Expired(Timestamp),
 }
 

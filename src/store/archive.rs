@@ -39,7 +39,7 @@ pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
     let archived = retire(store, item)?;
     bring_in(store, item, &archived)?;
     if let Err(error) = prune(store, item) {
-        report!(MD0028, error.status(); "{item}: old certificates stay in the archive: {error}");
+        report!(MD0028, error.status(); "{item}: old certificates cannot be removed from the archive: {error}");
     }
     Ok(())
 }

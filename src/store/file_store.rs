@@ -75,7 +75,7 @@ impl FileStore {
         }
         report!(
             MD0009,
-            "{}: md_store.json is gone, a new one is made: {} accounts and {} renewals in staging cannot be used any more and are made anew, certificates in domains stay in service",
+            "{}: md_store.json is missing and is created anew: {} accounts and {} renewals in staging can no longer be used and are replaced, certificates in domains stay in use",
             self.base().display(),
             accounts.len(),
             staged.len()

@@ -26,7 +26,7 @@ pub enum Cause {
     #[error(transparent)]
     Transport(#[from] HttpError),
     /// The daemon refuses.
-    #[error("it answers with status {status}: {says}")]
+    #[error("the daemon answered with status {status}: {says}")]
     Refused {
         /// HTTP status.
         status: u16,
@@ -36,25 +36,25 @@ pub enum Cause {
         retry_after: Option<Timestamp>,
     },
     /// The answer has no key.
-    #[error("the key that it gives cannot be used: {0}")]
+    #[error("the daemon's key cannot be used: {0}")]
     Key(CryptoError),
     /// The answer has no certificate.
-    #[error("the certificate that it gives cannot be used: {0}")]
+    #[error("the daemon's certificate cannot be used: {0}")]
     Chain(ChainError),
     /// The key does not fit the certificate.
-    #[error("the key and the certificate that it gives do not match")]
+    #[error("the daemon's key and certificate do not match")]
     WrongKey,
     /// The key is not of the type that the daemon has made so far.
-    #[error("the key that it gives is not of the type {0}")]
+    #[error("the daemon's key is not of the type {0}")]
     OtherKey(&'static str),
     /// The certificate is not what the domain needs.
     #[error("{0}")]
     Unfit(String),
     /// The daemon gives the certificate that is in use already.
-    #[error("it gives the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
+    #[error("the daemon still has the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
     NotNewer(Timestamp),
     /// The domain has several names.
-    #[error("it gives certificates for one name, and the domain has {0}")]
+    #[error("the daemon obtains certificates for one name, but the domain has {0}")]
     Names(usize),
 }
 
@@ -107,27 +107,27 @@ impl TailscaleError {
         match &self.cause {
             Cause::Transport(HttpError::Socket { reason, .. }) => Some(match reason.kind() {
                 ErrorKind::NotFound => {
-                    "see that tailscaled is installed and runs, and that MDCertificateAuthority names its socket"
+                    "check that tailscaled is installed and runs, and that MDCertificateAuthority names its socket"
                 }
                 ErrorKind::PermissionDenied => {
-                    "the User of the server must be able to reach and write the socket: see the modes of its folders, and SELinux"
+                    "the User of the server must be able to reach and write the socket: check the modes of its directories, and SELinux"
                 }
-                _ => "see that tailscaled runs: 'systemctl status tailscaled'",
+                _ => "check that tailscaled runs: 'systemctl status tailscaled'",
             }),
             Cause::Transport(HttpError::TimedOut { .. }) => {
-                Some("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again")
+                Some("check the log of tailscaled ('journalctl -u tailscaled'); the next attempt follows")
             }
             Cause::Transport(source) if source.is_cancelled() => None,
             Cause::Transport(_) => {
-                Some("see that MDCertificateAuthority is the socket of tailscaled; it is tried again")
+                Some("check that MDCertificateAuthority is the socket of tailscaled; the next attempt follows")
             }
             Cause::Refused { status, says, .. } => Some(advice_on(*status, says)),
-            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey => {
-                Some("see whether 'tailscale cert' gives a good pair, and the log of tailscaled; it is tried again")
-            }
-            Cause::OtherKey(_) => Some("see whether there is a newer version of this module"),
+            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey => Some(
+                "check whether 'tailscale cert' gives a valid pair, and the log of tailscaled; the next attempt follows",
+            ),
+            Cause::OtherKey(_) => Some("check whether there is a newer version of this module"),
             Cause::Unfit(_) => {
-                Some("see that the domain has the name that 'tailscale status' shows, and MDMustStaple off")
+                Some("check that the domain has the name that 'tailscale status' shows, and MDMustStaple off")
             }
             Cause::NotNewer(_) => Some(
                 "a tailscaled that does not know 'min_validity' renews by itself, some weeks before the end: update it; it is \
@@ -145,11 +145,11 @@ const ADVICE: [(u16, &str, &str); 7] = [
     (
         403,
         "cert access denied",
-        "permit it to the User of the server: TS_PERMIT_CERT_UID=www-data in /etc/default/tailscaled and a restart of \
+        "permit the User of the server to obtain certificates: TS_PERMIT_CERT_UID=www-data in /etc/default/tailscaled and a restart of \
          tailscaled, or 'tailscale set --operator=www-data', which permits more",
     ),
     (404, "", "this tailscaled is too old for certificates, or was built without them: update it"),
-    (429, "", "the CA behind it wants fewer requests; it is tried again"),
+    (429, "", "the CA behind tailscaled wants fewer requests; the next attempt follows"),
     (
         500,
         "does not support getting TLS certs",
@@ -163,12 +163,15 @@ const ADVICE: [(u16, &str, &str); 7] = [
     (
         500,
         "wildcard certificates are not enabled",
-        "have the name of this machine only, or have them enabled in the network",
+        "configure the name of this machine only, or enable wildcard certificates in the network",
     ),
-    (500, "no netmap", "see that this machine is in the network: 'tailscale status', 'tailscale up'"),
+    (500, "no netmap", "check that this machine is in the network: 'tailscale status', 'tailscale up'"),
 ];
 
 fn advice_on(status: u16, says: &str) -> &'static str {
     let known = ADVICE.iter().find(|(of, words, _)| *of == status && says.contains(words));
-    known.map_or("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again", |(.., advice)| advice)
+    known
+        .map_or("check the log of tailscaled ('journalctl -u tailscaled'); the next attempt follows", |(.., advice)| {
+            advice
+        })
 }

@@ -31,16 +31,16 @@ pub struct PersistRecord {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Malformed {
     /// There is no name to write into the record.
-    #[error("its challenge is malformed: the CA gives no issuer names")]
+    #[error("the challenge is malformed: the CA sent no issuer names")]
     NoIssuers,
     /// The CA gives more names than it may.
-    #[error("its challenge is malformed: the CA gives {0} issuer names, where {MOST_ISSUERS} are allowed")]
+    #[error("the challenge is malformed: the CA sent {0} issuer names, {MOST_ISSUERS} are allowed")]
     TooManyIssuers(usize),
     /// A name is not a domain name in normal form.
-    #[error("its challenge is malformed: the CA gives an issuer name that is none, {0}")]
+    #[error("the challenge is malformed: the CA sent an invalid issuer name: {0}")]
     NotAName(String),
     /// The URI has characters that cannot stand in a record.
-    #[error("the CA gives an account URI that no record can have, {0}")]
+    #[error("the CA sent an account URI that cannot stand in a TXT record: {0}")]
     AccountUri(String),
 }
 

@@ -46,7 +46,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             let name = &self.wanted.name;
             report!(
                 MD0046,
-                "{name}: the CA has no chain to '{wanted}', its default is used; it has chains to {offered}"
+                "{name}: the CA has no chain to '{wanted}' and its default chain is used; it offers chains to {offered}"
             );
             return Ok(false);
         };
@@ -58,7 +58,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Err(ChainRefused::Unfit(reason)) => {
                 report!(
                     MD0046,
-                    "{}: the CA's default chain is used, the preferred one is unfit: {reason}",
+                    "{}: the CA's default chain is used, as the preferred one cannot be used: {reason}",
                     self.wanted.name
                 );
                 Ok(false)
@@ -84,9 +84,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 enum AlternateError {
     #[error(transparent)]
     Read(#[from] Box<AcmeError>),
-    #[error("its certificate is for another key")]
+    #[error("the certificate is for another key")]
     OtherKey,
-    #[error("one of its certificates was not signed by the next")]
+    #[error("a certificate of the chain was not signed by the next")]
     Unlinked,
 }
 

@@ -49,7 +49,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let name = &self.wanted.name;
         report!(
             MD0020,
-            "{name}: the CA does not offer the profile '{wanted}', but {}; the order goes without",
+            "{name}: the CA does not offer the profile '{wanted}', but {}; ordering without it",
             offer(offered)
         );
         self.without_profile = true;
@@ -73,15 +73,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                     return Err(AcmeError::ProfileRefused { profile, problem });
                 }
                 let (name, why) = (&self.wanted.name, &problem.detail);
-                report!(
-                    MD0020,
-                    "{name}: the CA refuses to order by the profile '{profile}': {why}; the order goes without"
-                );
+                report!(MD0020, "{name}: the CA refuses the profile '{profile}': {why}; ordering without it");
                 self.without_profile = true;
             }
             (err, _) if replaces && err.is_refusal() => {
                 let name = &self.wanted.name;
-                note!(Info, err.status(); "{name}: the CA refuses an order that replaces a certificate: {err}; the next goes without");
+                note!(Info, err.status(); "{name}: the CA refuses an order with 'replaces': {err}; ordering without it");
                 self.without_replaces = true;
             }
             (err, _) => return Err(self.of_addresses(err)),
