@@ -1,6 +1,6 @@
-//! Base64 with the URL-safe alphabet (RFC 4648 section 5), as ACME has it.
+//! Base64 with the URL-safe alphabet (RFC 4648 section 5), which ACME uses.
 
-/// Base64 with the URL-safe alphabet and no padding (RFC 7515 section 2).
+/// Encodes in base64 with the URL-safe alphabet and no padding (RFC 7515 section 2).
 #[must_use]
 pub fn base64url(bytes: &[u8]) -> String {
     let url_safe = |c| match c {
@@ -11,7 +11,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     openssl::base64::encode_block(bytes).trim_end_matches('=').chars().map(url_safe).collect()
 }
 
-/// Decodes up to the first character outside the alphabet, such as padding; `None` if what is there cannot be whole bytes.
+/// Decodes up to the first character outside the alphabet, such as padding; `None` if the digits do not make whole bytes.
 #[must_use]
 pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text.bytes().map_while(base64url_digit).map(u32::from).collect();

@@ -1,14 +1,14 @@
-//! Chains of certificates, and the PEM text that they are exchanged in.
+//! Chains of certificates, and their PEM text.
 
 use super::pem::PemBlocks;
 use super::{Certificate, ChainError, CryptoError};
 
-/// A certificate and those that lead from it to a root: never empty, the leaf first.
+/// A certificate and its issuers up to a root: never empty, the leaf first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain(Vec<Certificate>);
 
 impl Chain {
-    /// Reads all certificates of a PEM text; other things in it are passed over.
+    /// Parses all certificates of a PEM text; other blocks are passed over.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -25,7 +25,7 @@ impl Chain {
         if certificates.is_empty() { Err(ChainError::Empty) } else { Ok(Self(certificates)) }
     }
 
-    /// Reads a PEM text, or a single certificate in DER.
+    /// Parses a PEM text, or a single certificate in DER.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -33,7 +33,7 @@ impl Chain {
         Certificate::from_der(bytes).map_or_else(|_| Self::from_pem(bytes), |leaf| Ok(Self(vec![leaf])))
     }
 
-    /// The certificate that the others vouch for.
+    /// The first certificate, which the others vouch for.
     #[must_use]
     pub fn leaf(&self) -> &Certificate {
         &self.0[0]
@@ -45,11 +45,11 @@ impl Chain {
         &self.0
     }
 
-    /// Looks whether OpenSSL, and with it the server, can read every certificate and its key. It is stricter and much slower
-    /// than we are, so this is for chains that are new.
+    /// Checks that OpenSSL, and with it the server, can read every certificate and its key. OpenSSL is stricter and much
+    /// slower than our parser, so this is for new chains.
     ///
     /// # Errors
-    /// Names the first that it cannot read.
+    /// Names the first certificate that OpenSSL cannot read.
     pub fn check(&self) -> Result<(), ChainError> {
         for (index, certificate) in self.0.iter().enumerate() {
             certificate
@@ -72,7 +72,7 @@ impl Chain {
         self.0.iter().map(Certificate::to_pem).collect::<String>().into_bytes()
     }
 
-    /// The chain with one more certificate at its end, for CAs that hand them out one by one.
+    /// Returns the chain with one more certificate at its end, for CAs that hand them out one by one.
     #[must_use]
     pub fn extended(mut self, more: Self) -> Self {
         self.0.extend(more.0);

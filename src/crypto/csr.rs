@@ -1,4 +1,4 @@
-//! Certificate signing requests, and the extensions that they have in common with certificates of our own.
+//! Certificate signing requests, and the extensions that they share with self-signed certificates.
 
 use openssl::asn1::{Asn1Object, Asn1OctetString};
 use openssl::nid::Nid;
@@ -10,7 +10,8 @@ use super::certificate::{MUST_STAPLE, TLS_FEATURE};
 use super::{CryptoError, PrivateKey};
 use crate::model::Identifier;
 
-/// A request for a certificate, as DER (RFC 8555 section 7.4): all `names` as subjectAltName, the subject empty without `common_name`.
+/// Makes a certificate signing request, in DER (RFC 8555 section 7.4): all `names` as subjectAltName, the subject empty
+/// without `common_name`.
 ///
 /// # Errors
 /// If the key cannot sign, or `common_name` is longer than the 64 characters that X.520 gives it.

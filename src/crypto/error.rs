@@ -1,45 +1,45 @@
-//! Why something of this folder could not be made or read.
+//! Errors of keys, requests, certificates and chains.
 
-/// Why a key, a request or a signature could not be made or read. Never tells a secret.
+/// Why a key, a request or a signature could not be made or read. The text never has a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum CryptoError {
     /// OpenSSL has no curve of this name.
     #[error("the curve '{0}' is not known to OpenSSL")]
     UnknownCurve(String),
-    /// The key is of a type that cannot do this.
+    /// The key is of a type that cannot do the task.
     #[error("a key of type {key} cannot {task}")]
     Unsuitable {
         /// Type of the key.
         key: String,
-        /// What was asked of it.
+        /// The task.
         task: &'static str,
     },
-    /// The text is no private key, or its pass phrase is another one.
+    /// The text is not a private key, or the pass phrase is wrong.
     #[error("the private key cannot be read: {0}")]
     DamagedKey(openssl::error::ErrorStack),
-    /// The private key needs a pass phrase and none was given.
+    /// The private key is encrypted and no pass phrase was given.
     #[error("the private key is encrypted and there is no pass phrase for it")]
     PassPhraseMissing,
-    /// The bytes are no certificate.
+    /// The bytes are not a certificate.
     #[error("the certificate cannot be read: {0}")]
     DamagedCertificate(String),
-    /// OpenSSL failed at something that normally works.
+    /// OpenSSL failed at an operation that normally works.
     #[error("OpenSSL: {0}")]
     Library(#[from] openssl::error::ErrorStack),
 }
 
-/// Why a text is no chain of certificates.
+/// Why a text is not a chain of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
-    /// There is no certificate in it.
-    #[error("there is no certificate in it")]
+    /// The text has no certificate.
+    #[error("it contains no certificate")]
     Empty,
-    /// There is one that cannot be read.
+    /// A certificate of the text cannot be read.
     #[error("certificate {position} cannot be read: {reason}")]
     Damaged {
-        /// Which one, counted from 1.
+        /// Position of the certificate, counted from 1.
         position: usize,
-        /// What is wrong.
+        /// The parser's reason.
         reason: String,
     },
 }

@@ -14,13 +14,13 @@ use super::{CryptoError, PrivateKey, base64url};
 /// How a message names the key that signed it (RFC 8555 section 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRef<'a> {
-    /// By the public key itself: for new accounts.
+    /// By the public key itself, for new accounts.
     Jwk,
     /// By the URL of the account.
     Kid(&'a str),
 }
 
-/// The public half of the key as JSON (RFC 7517), the members in the order that a thumbprint needs.
+/// Returns the public half of the key as JSON (RFC 7517), the members in the order that a thumbprint needs.
 ///
 /// # Errors
 /// If the key is neither RSA nor on a curve of NIST.
@@ -28,7 +28,7 @@ pub fn jwk(key: &PrivateKey) -> Result<Value, CryptoError> {
     public_jwk(key.pkey())?.ok_or_else(|| key.unsuitable("sign for an account"))
 }
 
-/// SHA-256 of the public key's JSON, base64url (RFC 7638): what a key authorization ends with.
+/// Returns the SHA-256 of the public key's JSON, base64url (RFC 7638): the second part of a key authorization.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -36,7 +36,7 @@ pub fn thumbprint(key: &PrivateKey) -> Result<String, CryptoError> {
     thumbprint_of(&jwk(key)?)
 }
 
-/// A message to the CA in the flattened JSON form (RFC 7515 section 7.2.2), signed with RS256, ES256, ES384 or ES512.
+/// Signs a message to the CA, in the flattened JSON form (RFC 7515 section 7.2.2), with RS256, ES256, ES384 or ES512.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -59,7 +59,7 @@ pub fn sign_jws(
     flattened(&header, payload, |input| sign(key, input)).map(|message| message.to_string())
 }
 
-/// The proof of an account elsewhere that goes into a new account (RFC 8555 section 7.3.4), signed with HS256.
+/// Signs the binding of a new account to an external account (RFC 8555 section 7.3.4) with HS256.
 ///
 /// # Errors
 /// As [`jwk`]; or if `hmac_key` is empty.
@@ -68,8 +68,8 @@ pub fn sign_eab(account: &PrivateKey, url: &str, kid: &str, hmac_key: &[u8]) -> 
     flattened(&header, jwk(account)?.to_string().as_bytes(), |input| hs256(hmac_key, input))
 }
 
-/// The word of a new key that it is to take the place of `old` in an account, which goes as the payload into a message of
-/// the old key (RFC 8555 section 7.3.5): without a nonce, and for the same `url` as that.
+/// Signs with the new key that it replaces `old` in an account. The result is the payload of a message signed with the old
+/// key (RFC 8555 section 7.3.5): without a nonce, and for the same `url`.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -120,7 +120,7 @@ fn algorithm(key: &PrivateKey) -> Result<(&'static str, MessageDigest), CryptoEr
     ec.map(|(name, _, digest)| (name, digest)).ok_or_else(|| key.unsuitable("sign for an account"))
 }
 
-/// Algorithm, curve and digest of RFC 7518 section 3.4.
+/// Returns algorithm, curve and digest (RFC 7518 section 3.4).
 fn ec_algorithm<T>(key: &EcKeyRef<T>) -> Option<(&'static str, &'static str, MessageDigest)>
 where
     T: HasPublic,
@@ -133,7 +133,7 @@ where
     }
 }
 
-/// Bytes of a coordinate, and as the order of these curves is as long, of each half of a signature.
+/// Returns the length of a coordinate in bytes. Each half of a signature has it too, as the order of these curves is as long.
 fn coordinate_size<T: HasPublic>(key: &EcKeyRef<T>) -> i32 {
     i32::try_from(key.group().degree().div_ceil(8)).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Keys, requests, certificates and signed messages: the only part that names the crypto library.
+//! Keys, requests, certificates and signed messages: the only layer that uses the crypto library.
 #![forbid(unsafe_code)]
 
 mod alpn;
@@ -39,7 +39,7 @@ pub use tls_pair::{TlsPair, TlsPointers};
 use openssl::asn1::Asn1Object;
 use openssl::nid::Nid;
 
-/// Bytes that nobody can guess.
+/// Draws random bytes for keys and secrets.
 ///
 /// # Errors
 /// If the system has no randomness to give.
@@ -49,13 +49,13 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
     Ok(bytes)
 }
 
-/// In 0..1; a half if there is no randomness to be had.
+/// Draws a number in 0..1; a half if the system has no randomness to give.
 #[must_use]
 pub fn random_fraction() -> f64 {
     random_bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// The SHA-256 digest.
+/// Returns the SHA-256 digest.
 ///
 /// # Errors
 /// If OpenSSL has it switched off.

@@ -2,10 +2,11 @@
 
 use zeroize::Zeroizing;
 
-/// The certificates of a PEM text as DER. OpenSSL's reader is no choice: it asks a terminal about blocks that say they are encrypted.
+/// The certificates of a PEM text as DER. OpenSSL's reader would ask a terminal for the pass phrase of blocks that say they
+/// are encrypted.
 pub(super) struct PemBlocks<'a>(pub(super) &'a [u8]);
 
-/// The content of the first block of PEM with one of these labels, `None` if there is none or it is no base64.
+/// Returns the content of the first block of PEM with one of these labels; `None` if there is none or it is not base64.
 pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
     let mut text = text;
     loop {

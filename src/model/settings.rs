@@ -1,4 +1,4 @@
-//! What the configuration says, before it is merged into managed domains.
+//! The settings of the configuration, before they are merged into managed domains.
 
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::{
     PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
-/// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
+/// Settings that a server has and a domain section can override; `None` if not configured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// `MDMembers auto|manual`
@@ -47,7 +47,7 @@ pub struct Settings {
     pub activation: Option<ActivationMode>,
     /// `MDMustStaple`
     pub must_staple: Option<bool>,
-    /// `MDExternalAccountBinding`; `none` is a value, too
+    /// `MDExternalAccountBinding`; `none` is a value, too.
     pub eab: Option<Option<Arc<Eab>>>,
     /// `MDRequireHttps`; `off` is a value, too
     pub require_https: Option<Option<RequireHttps>>,
@@ -59,7 +59,7 @@ pub struct Settings {
     pub cert_files: Vec<String>,
     /// `MDCertificateKeyFile`, in sections only
     pub key_files: Vec<String>,
-    /// `MDChallengeDns01` in a section; outside it is global, as are the next three
+    /// `MDChallengeDns01` in a section; outside it is global, as are the next three.
     pub dns01_command: Option<String>,
     /// `MDHttpProxy` in a section
     pub proxy: Option<String>,
@@ -69,7 +69,7 @@ pub struct Settings {
     pub ca_file: Option<String>,
 }
 
-/// Values that the whole server has once; the last directive wins, wherever it stands.
+/// Settings of the whole server; the last directive wins, wherever it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Globals {
     /// `MDStoreDir`
@@ -90,7 +90,7 @@ pub struct Globals {
     pub notify_command: Option<String>,
     /// `MDMessageCmd`, as written
     pub message_command: Option<String>,
-    /// `MDMessageEvents`: whether that is told of events that the C module does not have
+    /// `MDMessageEvents`: whether `MDMessageCmd` gets events that the C module does not have.
     pub all_events: bool,
     /// `MDCmdTimeout`
     pub cmd_timeout: CmdTimeout,
@@ -102,7 +102,7 @@ pub struct Globals {
     pub retry_delay: SignedDuration,
     /// `MDRetryFailover`
     pub retry_failover: u32,
-    /// `MDActivationDelay`; below zero is as good as none
+    /// `MDActivationDelay`; a negative value counts as 0.
     pub activation_delay: SignedDuration,
     /// `MDActivationMinInterval`: between two restarts that the server makes by itself
     pub activation_interval: SignedDuration,
@@ -131,9 +131,9 @@ pub struct Globals {
 /// How long commands may take (`MDCmdTimeout`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CmdTimeout {
-    /// Those that are told of events.
+    /// Limit for the commands for events.
     pub events: Duration,
-    /// Those for dns-01, which wait until the DNS has a record everywhere.
+    /// Limit for the dns-01 command, which waits until all name servers have a record.
     pub dns01: Duration,
 }
 
@@ -152,7 +152,7 @@ pub enum MatchNames {
     ServerNames,
 }
 
-/// Where in the configuration something was declared.
+/// The place of a declaration in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The file.
@@ -166,7 +166,7 @@ pub struct Origin {
 pub struct Declared {
     /// The names, in order, without duplicates.
     pub names: Vec<DomainName>,
-    /// What was said for this domain only.
+    /// The settings of this domain only.
     pub settings: Settings,
     /// The place of the declaration.
     pub origin: Origin,
@@ -213,7 +213,7 @@ impl std::fmt::Display for Origin {
 }
 
 impl Declared {
-    /// Takes words that are names, or `auto` or `manual`. A name that is there already is not added again.
+    /// Adds words that are names, or `auto` or `manual`. A name that is there already is not added again.
     ///
     /// # Errors
     /// If a word cannot be a name.
@@ -235,7 +235,7 @@ impl Declared {
         }
     }
 
-    /// The domain with everything that was not said for it taken from the main server, or from the defaults.
+    /// Returns the domain, with settings that are not its own taken from the main server, or from the defaults.
     /// `None` for a declaration without names.
     #[must_use]
     pub fn complete(&self, main: &Settings) -> Option<ManagedDomain> {
@@ -285,7 +285,7 @@ impl Declared {
         Some(md)
     }
 
-    /// The authorities, as configured or usual for the protocol: those that all others have may be of another one.
+    /// Returns the configured CAs, or the default of the protocol: the CAs of the main server may be for another protocol.
     fn ca_urls(&self, main: &Settings, proto: &str) -> Vec<String> {
         let (usual, is_tailscale) = if proto == TAILSCALE { (TAILSCALED, true) } else { (DEFAULT_CA, false) };
         let fits = |urls: &&Vec<String>| urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
@@ -294,7 +294,7 @@ impl Declared {
     }
 }
 
-/// The mode that `auto` and `manual` stand for.
+/// Returns the mode that `auto` and `manual` stand for.
 pub(super) fn member_mode(word: &str) -> Option<MemberMode> {
     match word.to_ascii_lowercase().as_str() {
         "auto" => Some(MemberMode::Auto),

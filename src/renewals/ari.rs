@@ -328,7 +328,7 @@ mod tests {
             ),
             (
                 Fault::Fail(|| HttpError::TimedOut { host: "ca.test".to_owned(), reason: "stalled".to_owned() }),
-                "takes too long",
+                "timed out",
             ),
             (
                 Fault::Fail(|| HttpError::TooLarge { host: "ca.test".to_owned(), limit: 1 << 20 }),

@@ -118,7 +118,7 @@ fn failures_are_counted_and_wait_longer_each_time() {
         assert_eq!(last.problem.as_deref(), Some("urn:ietf:params:acme:error:serverInternal"));
         assert_eq!(
             (last.detail.as_deref(), last.activity.as_deref()),
-            (Some("out of order; it is for the CA to put this right"), Some("Creating new order"))
+            (Some("out of order; the CA has to fix this"), Some("Creating new order"))
         );
         assert_eq!((last.status.0, last.status_description.is_some()), (20014, true));
         world.clock.advance(SignedDuration::from_secs(delay / 2));
@@ -1035,7 +1035,11 @@ fn a_ca_that_hands_out_useless_certificates_is_asked_once_a_day() {
         let job = world.staged_job("useless2.test");
         assert_eq!((job.finished, job.errors, world.ca.ordered().len()), (false, orders as u32, orders));
         assert!(
-            job.last.unwrap().detail.unwrap().starts_with("the CA's certificate(P-256) has expired; what is served")
+            job.last
+                .unwrap()
+                .detail
+                .unwrap()
+                .starts_with("the CA's certificate(P-256) has expired; the served certificate")
         );
         assert!(!world.store.exists(Group::Staging, "useless2.test", &Aspect::OrderJson));
         world.clock.advance(hours(23));

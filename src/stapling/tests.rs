@@ -274,7 +274,7 @@ fn a_response_is_fetched_again_when_its_window_opens_and_not_before() {
     server.run();
     assert_eq!((scene.asked(), server.has_staple(&leaf)), (2, true));
     let serial = leaf.summary().serial_hex();
-    assert_eq!(logged("MD0031", &format!("{serial}: no connection to ocsp.test: refused; see")), 1);
+    assert_eq!(logged("MD0031", &format!("{serial}: no connection to ocsp.test: refused; check")), 1);
     assert_eq!(logged("MD0031", "the present one is good until"), 1);
 }
 
@@ -399,9 +399,9 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
         (file(&good, "\"tomorrow\""), false, Some("it does not tell when it is valid")),
         (file(&good, "null"), false, Some("it does not tell when it is valid")),
         (without, false, Some("missing field `valid`")),
-        (file("!", &tomorrow), false, Some("it is no OCSP response")),
-        (file(&good[..100], &tomorrow), false, Some("it is no OCSP response")),
-        (file(&says(&other, &Said::default()), &tomorrow), false, Some("it says nothing of this certificate")),
+        (file("!", &tomorrow), false, Some("it is not an OCSP response")),
+        (file(&good[..100], &tomorrow), false, Some("it is not an OCSP response")),
+        (file(&says(&other, &Said::default()), &tomorrow), false, Some("it is about another certificate")),
         (file(&forged, &tomorrow), false, Some("it is not signed by the issuer")),
         (file(&unknown, &tomorrow), false, Some("it does not know the certificate")),
         ("{".to_owned(), false, Some("EOF while parsing")),

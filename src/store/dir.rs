@@ -1,4 +1,4 @@
-//! Files in one directory, written so that after a crash there is the old content or the new, on disk and complete.
+//! Files in one directory, written so that after a crash the old content or the new is on disk, complete.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
@@ -11,15 +11,15 @@ use rustix::io::Errno;
 
 use super::StoreError;
 
-/// More than this is none of ours.
+/// The largest file that is read: the store never writes larger ones.
 const MAX_SIZE: u64 = 16 << 20;
 
-/// A temporary file that nobody has touched for so long belongs to a process that died.
+/// The age of a temporary file at which its writer is taken to be dead.
 const STALE: Duration = Duration::from_secs(10);
 
 const TEMP_SUFFIX: &str = ".tmp";
 
-/// A file that is complete under a temporary name. Unless it gets its name, it goes when this is dropped.
+/// A complete file under a temporary name. It is removed when this is dropped, unless it got its name.
 pub(super) struct Pending<'d> {
     dir: &'d Dir,
     file: File,
@@ -27,7 +27,7 @@ pub(super) struct Pending<'d> {
     name: &'d str,
 }
 
-/// Who may read and write a file: its mode, and its user and group where they are not those of the writer.
+/// The access to a file: its mode, and its user and group where they are not the writer's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Access {
     pub(super) mode: u32,
@@ -42,7 +42,7 @@ pub(super) enum Links {
     Refuse,
 }
 
-/// An open directory. All access goes through the handle, so that it cannot be exchanged under our feet.
+/// An open directory. All access goes through the handle, so that the directory cannot be exchanged meanwhile.
 #[derive(Debug)]
 pub(super) struct Dir {
     handle: File,
@@ -66,7 +66,7 @@ impl Dir {
         Ok(Self { handle: handle.into(), path: path.to_owned(), links })
     }
 
-    /// Opens a directory, or makes it with just this mode. The caller is told which.
+    /// Opens a directory, or makes it with exactly this mode, and returns whether it was made.
     pub(super) fn open_or_make(path: &Path, mode: u32, links: Links) -> Result<(Self, bool), StoreError> {
         match Self::open(path, links) {
             Err(error) if error.is_absent() => {}
@@ -101,7 +101,7 @@ impl Dir {
         self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
     }
 
-    /// Makes the mode of the directory what it should be, whatever the umask.
+    /// Sets the mode of the directory, whatever the umask.
     pub(super) fn set_mode(&self, mode: u32) -> Result<(), StoreError> {
         if self.metadata()?.mode() & 0o7777 == mode {
             return Ok(());
@@ -131,25 +131,26 @@ impl Dir {
         }
     }
 
-    /// Puts all that waits to be written to the file system of this directory on disk.
+    /// Writes all pending data of this directory's file system to disk.
     pub(super) fn sync_file_system(&self) -> Result<(), StoreError> {
         rustix::fs::syncfs(&self.handle).map_err(|error| StoreError::io("sync", &self.path, error))
     }
 
-    /// The content of a file, `None` if there is no such file.
+    /// Returns the content of a file; `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
         let file = self.open_file(name).map_err(failed)?;
         file.map(|file| read_all(&file)).transpose().map_err(failed)
     }
 
-    /// When a file was written. It is opened for that: network file systems ask their server then.
+    /// Returns when a file was written. The file is opened for that: network file systems ask their server then.
     pub(super) fn written(&self, name: &str) -> Option<SystemTime> {
         self.open_file(name).ok()??.metadata().ok()?.modified().ok()
     }
 
-    /// Opens the file of a lock for reading and writing, or makes it. It belongs to the owner of the directory from the moment
-    /// at which others can see it: they have to open it, too.
+    /// Opens the file of a lock for reading and writing, or makes it. It belongs to the owner of the directory from the
+    /// moment at
+    /// which others can see it: they must be able to open it, too.
     pub(super) fn open_lock(&self, name: &str) -> Result<File, StoreError> {
         let failed = |error: Errno| StoreError::io("open", self.path.join(name), error);
         let flags = OFlags::RDWR | OFlags::NONBLOCK | self.links.flags();
@@ -167,7 +168,7 @@ impl Dir {
         opened.map(File::from).map_err(failed)
     }
 
-    /// Whether this name leads to this file. It is opened for that, as for [`Dir::written`].
+    /// Whether this name leads to this file. The file is opened for that, as for [`Dir::written`].
     pub(super) fn leads_to(&self, name: &str, file: &File) -> bool {
         let place = self.open_file(name).ok().flatten().and_then(|place| place.metadata().ok());
         let own = file.metadata().ok();
@@ -188,7 +189,7 @@ impl Dir {
         }
     }
 
-    /// Replaces the content of a file. If that fails, the old file is as it was.
+    /// Replaces the content of a file. If that fails, the old file is unchanged.
     pub(super) fn write(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<(), StoreError> {
         let pending = self.prepare(name, access, data)?;
         pending.sync()?;
@@ -216,7 +217,7 @@ impl Dir {
         }
     }
 
-    /// Removes a file; one that is not there is fine.
+    /// Removes a file; an absent one is fine.
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
         match unlinkat(&self.handle, name, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -225,7 +226,7 @@ impl Dir {
         }
     }
 
-    /// Removes all files, leaves directories.
+    /// Removes all files, but no directories.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
         for name in self.names()? {
             match unlinkat(&self.handle, &name, AtFlags::empty()) {
@@ -236,8 +237,8 @@ impl Dir {
         self.sync()
     }
 
-    /// Fills a temporary file. Its name is unique: with a common one, a slow writer could publish what another has only
-    /// begun to write.
+    /// Writes a temporary file. Its name is unique: with a common one, a slow writer could publish the half-written file of
+    /// another.
     pub(super) fn prepare<'d>(
         &'d self,
         name: &'d str,
@@ -267,14 +268,14 @@ impl Dir {
         prepared.map_err(|error| StoreError::io("write", self.path.join(name), error))
     }
 
-    /// Ends a change: what was done is on disk, what dead writers left is gone.
+    /// Completes a change: syncs the directory, and removes the files of dead writers.
     fn settle(&self) -> Result<(), StoreError> {
         self.sync()?;
         self.sweep();
         Ok(())
     }
 
-    /// Gives a file the access that is right for its content, if it is there.
+    /// Sets the access to a file by its content, if it exists.
     pub(super) fn protect(&self, name: &str, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io("protect", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(()) };
@@ -295,7 +296,7 @@ impl Dir {
         Ok(file)
     }
 
-    /// Removes what writers left behind when they died. Another time is as good if that fails.
+    /// Removes temporary files of writers that died. A failure does not matter: the next change tries again.
     pub(super) fn sweep(&self) {
         for name in self.names().unwrap_or_default() {
             if name.ends_with(TEMP_SUFFIX) && self.age(&name).is_some_and(|age| age > STALE) {
@@ -310,7 +311,7 @@ impl Dir {
         modified.elapsed().ok()
     }
 
-    /// The entries that have a readable name.
+    /// Returns the entries that have a readable name.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error: Errno| StoreError::io("list", &self.path, error);
         let mut names = Vec::new();
@@ -338,7 +339,7 @@ impl Access {
 }
 
 impl Pending<'_> {
-    /// Puts the content on disk.
+    /// Writes the content to disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|error| self.failed(error))
     }
@@ -383,14 +384,14 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// A number that nobody else draws.
+/// Draws a number that nobody else draws.
 pub(super) fn unique() -> io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// `None` for what is not there.
+/// Turns the error of an absent file into `None`.
 pub(super) fn present<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Err(error) if error.is_absent() => Ok(None),

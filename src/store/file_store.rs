@@ -16,15 +16,15 @@ use super::{
 use crate::log::{note, report};
 use crate::model::Timestamp;
 
-/// Fewer files are quicker to write one by one.
+/// The number of files below which writing them one by one is quicker.
 const FEW: usize = 8;
 
-/// Files that are written side by side; each needs two open descriptors.
+/// The number of files that are written side by side; each needs two open descriptors.
 const AT_ONCE: usize = 128;
 
 const EAB_KEY: &[u8] = b"\"hmac\"";
 
-/// Keeps everything below one directory.
+/// A store below one directory.
 ///
 /// Directories of the groups that the server's user works in belong to whoever the directory of the group belongs to,
 /// if root makes them; [`FileStore::prepare`] says who that is. Files belong to their writer.
@@ -62,20 +62,20 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Accounts and renewals in a store that has no secret.
+    /// Returns the accounts and renewals of a store that has no secret.
     fn of_lost_secret(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
         Ok((self.list(Group::Accounts)?, self.list(Group::Staging)?))
     }
 
-    /// A new secret in a store that is not new: what the lost one protects cannot be read any more. Renewals are dropped,
-    /// except where somebody still works with the lost one. Accounts stay: the file may come back from a backup.
+    /// Draws a new secret for a store that is not new: files under the lost one cannot be read any more. Renewals are dropped,
+    /// except where a process still works with the lost secret. Accounts stay: `md_store.json` may come back from a backup.
     fn begin_anew(&self, accounts: &[String], staged: &[String]) -> Result<(), StoreError> {
         if accounts.is_empty() && staged.is_empty() {
             return Ok(());
         }
         report!(
             MD0009,
-            "{}: md_store.json is gone, a new one is made: {} accounts and {} renewals in staging cannot be used any more and are made anew, certificates in domains stay in service",
+            "{}: md_store.json is missing and is created anew: {} accounts and {} renewals in staging can no longer be used and are replaced, certificates in domains stay in use",
             self.base().display(),
             accounts.len(),
             staged.len()
@@ -88,14 +88,15 @@ impl FileStore {
         Ok(())
     }
 
-    /// The store in a directory whose `md_store.json` cannot be used: for reading what is not encrypted.
+    /// Opens a store whose `md_store.json` cannot be used, to read what is not encrypted.
     #[must_use]
     pub fn read_only(base: &Path) -> Self {
         Self { paths: Paths::new(base), secret: Secret::absent(), server_group: OnceLock::new() }
     }
 
-    /// The store in a directory for those who only look: nothing is made or changed. Tells also whether opening it would
-    /// bring it to the present layout. `None` if there is no store.
+    /// Opens the store without making or changing anything, and returns whether opening it would bring it to the present
+    /// layout.
+    /// `None` if there is no store.
     ///
     /// # Errors
     /// As [`FileStore::open`].
@@ -137,7 +138,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// The C module leaves keys of external accounts readable for everybody.
+    /// Restricts the files with keys of external accounts, which the C module leaves readable for everybody.
     fn protect_secrets(&self) {
         for (group, aspect) in Aspect::WITH_EAB_KEYS {
             for item in self.list(group).unwrap_or_default() {
@@ -151,8 +152,9 @@ impl FileStore {
         }
     }
 
-    /// Who may read a file of that content. One with the key of an external account is for the server's user only: where
-    /// root's files are read by that user too, it is through the group.
+    /// Returns the access to a file of that content. A file with the key of an external account is for the server's user
+    /// only, who
+    /// reads root's files through the group.
     fn access(&self, dir: &Dir, group: Group, aspect: &Aspect, data: &[u8]) -> Access {
         if !(Aspect::WITH_EAB_KEYS.contains(&(group, aspect.clone())) && holds_eab_key(data)) {
             return group.file_mode(aspect).into();
@@ -164,14 +166,14 @@ impl FileStore {
         }
     }
 
-    /// The directory of the store.
+    /// Returns the directory of the store.
     #[must_use]
     pub fn base(&self) -> &Path {
         self.paths.base()
     }
 
-    /// Marks the store as used by this server for as long as the handle is open, here or in a child process; `None` if
-    /// another server has it marked and does not leave within a moment. Nobody is kept off by that.
+    /// Marks the store as used by this server for as long as the handle is open, here or in a child process; `None` if another
+    /// server has marked it and does not end within a moment. The mark does not exclude anybody.
     ///
     /// # Errors
     /// If the mark cannot be set.
@@ -179,28 +181,28 @@ impl FileStore {
         lock::occupy(&Dir::open(self.base(), Links::Follow)?, lock::LEAVING)
     }
 
-    /// Whether this is the handle that [`FileStore::occupy`] gave for this store.
+    /// Whether this is the handle that [`FileStore::occupy`] returned for this store.
     #[must_use]
     pub fn is_occupied_by(&self, handle: BorrowedFd<'_>) -> bool {
         let Ok(handle) = handle.try_clone_to_owned() else { return false };
         Dir::open(self.base(), Links::Follow).is_ok_and(|dir| lock::is_mark(&dir, &handle.into()))
     }
 
-    /// Where a file is, for those who read it by themselves. It may be absent.
+    /// Returns the path of a file, for readers without the store. The file may be absent.
     ///
     /// # Errors
-    /// If the name is unfit.
+    /// If the name is not valid.
     pub fn path(&self, group: Group, item: &str, aspect: &Aspect) -> Result<PathBuf, StoreError> {
         self.paths.file(group, item, aspect)
     }
 
-    /// How clients reach the server, as its last start found out. A file that cannot be read is removed.
+    /// Returns how clients reach the server, as its last start found out. An unreadable file is removed.
     #[must_use]
     pub fn load_reachability(&self) -> Reachability {
         Dir::open(self.base(), Links::Follow).map(|dir| Reachability::load(&dir)).unwrap_or_default()
     }
 
-    /// Keeps how clients reach the server; writes only what differs.
+    /// Saves how clients reach the server, if that has changed.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -208,12 +210,12 @@ impl FileStore {
         found.save(&Dir::open(self.base(), Links::Follow)?)
     }
 
-    /// Opens an item that is there.
+    /// Opens an item that exists.
     pub(super) fn item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
         Dir::open(&self.paths.item(group, item)?, links(group))
     }
 
-    /// The directory of the claims. If root makes it, it gets the owner of `staging/`, as whoever works there needs both.
+    /// Opens the directory of the claims. If root makes it, it gets the owner of `staging/`, who needs both.
     fn locks(&self) -> Result<Dir, StoreError> {
         let (dir, made) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
         if made && is_root() {
@@ -235,8 +237,9 @@ impl FileStore {
 }
 
 impl FileStore {
-    /// Saves all or some of them. Each step is done for all files before the next, so that the disk is waited for twice
-    /// and not twice per file; it writes everything else that waits, too.
+    /// Saves the files that can be saved. Each step is done for all files before the next, so that the disk is waited for
+    /// twice and
+    /// not twice per file; syncing writes everything else that is pending, too.
     fn save_together(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
         let dirs: Vec<Dir> = files.iter().map(|(item, _)| self.make_item(group, item)).collect::<Result<_, _>>()?;
@@ -399,7 +402,7 @@ impl Store for FileStore {
     }
 }
 
-/// Whether a JSON document has the member that keys of external accounts are in.
+/// Whether a JSON document has the member for keys of external accounts.
 fn holds_eab_key(json: &[u8]) -> bool {
     json.windows(EAB_KEY.len()).any(|part| part == EAB_KEY)
 }
@@ -412,7 +415,7 @@ fn links(group: Group) -> Links {
     if group.is_of_server() { Links::Refuse } else { Links::Follow }
 }
 
-/// Gives a directory the mode of its group, and the owner if the group is for the server's user.
+/// Sets the mode of a group's directory, and its owner if the group is for the server's user.
 fn adopt(dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
     dir.set_mode(group.dir_mode())?;
     user.filter(|_| group.is_of_server()).map_or(Ok(()), |user| dir.set_owner(user))

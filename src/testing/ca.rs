@@ -11,7 +11,7 @@ use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
 use crate::http::{HttpClient, HttpError, Method, Request, Response};
 use crate::testing::issuer::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
 
-/// What a request is for.
+/// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Directory,
@@ -29,7 +29,7 @@ pub enum Operation {
     KeyChange,
 }
 
-/// What goes wrong with a request.
+/// A fault in one request.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// The nonce is refused; a new one comes with the refusal.
@@ -75,7 +75,7 @@ pub struct Behaviour {
     pub with_issuer: bool,
     /// Life of certificates.
     pub days: i64,
-    /// The same, where it is hours.
+    /// Life of certificates in hours, instead of `days`.
     pub hours: Option<i64>,
     /// Certificates are valid only so long after they were issued.
     pub starts_in: SignedDuration,
@@ -87,7 +87,7 @@ pub struct Behaviour {
     pub profiles: Vec<&'static str>,
     /// Profiles that are refused all the same.
     pub refuses_profiles: bool,
-    /// What is suggested for all certificates; `None` for a CA that has no renewal information.
+    /// The answer to all questions for renewal information; `None` for a CA that has none.
     pub renewal_info: Option<Response>,
     /// All certificates are replaced already.
     pub all_replaced: bool,
@@ -97,7 +97,7 @@ struct Account {
     jwk: Value,
     status: &'static str,
     payload: Value,
-    /// Keys that it had before.
+    /// Former keys.
     former: Vec<Value>,
 }
 
@@ -290,7 +290,7 @@ impl FakeCa {
         self.state().orders.iter().map(|order| order.names.clone()).collect()
     }
 
-    /// What every order was asked for with, also those that were refused.
+    /// The payloads of all newOrder requests, also of refused ones.
     pub fn order_requests(&self) -> Vec<Value> {
         self.state().order_requests.clone()
     }

@@ -1,4 +1,4 @@
-//! The side of a CA: checks signatures of accounts and signs certificates. For tests of what talks to a CA.
+//! The crypto of a CA: checks signatures of accounts and signs certificates. For tests of what talks to a CA.
 
 use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::BigNum;

@@ -1,4 +1,4 @@
-//! A CA with an OCSP responder that says what a test wants, true or not.
+//! A CA with an OCSP responder that answers as a test wants, true or not.
 
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::hash::{MessageDigest, hash};
@@ -16,7 +16,7 @@ pub struct Signatory {
     pub certificate: Certificate,
 }
 
-/// What a responder says.
+/// An answer of a responder.
 pub struct Said<'a> {
     /// Status of the whole response (RFC 6960 section 4.2.1).
     pub response: u8,
@@ -25,9 +25,9 @@ pub struct Said<'a> {
     /// Seconds from the moment of the answer.
     pub this_update: i64,
     pub next_update: Option<i64>,
-    /// Who signs, if not the issuer, and whether the certificate is sent along.
+    /// The signer, if not the issuer, and whether its certificate is sent along.
     pub signer: Option<(&'a Signatory, bool)>,
-    /// The signature is made of other bytes.
+    /// Whether the signature is of other bytes.
     pub forged: bool,
 }
 
@@ -91,7 +91,7 @@ impl Signatory {
         self.leaf_of(key(), name, url, must_staple, now)
     }
 
-    /// The same for a key.
+    /// A certificate for a name and a key.
     pub fn leaf_of(
         &self,
         key: PrivateKey,
@@ -160,7 +160,7 @@ impl Signatory {
     }
 }
 
-/// The serial number that a request asks for, which is at its end.
+/// Whether the request ends with the serial number of the certificate.
 pub fn is_about(request: &[u8], leaf: &Certificate) -> bool {
     request.ends_with(&serial(leaf))
 }
@@ -207,7 +207,7 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
-/// One that is made of others.
+/// A value of ASN.1 that consists of others.
 fn nest(tag: u8, content: &[Vec<u8>]) -> Vec<u8> {
     tlv(tag, &content.concat())
 }

@@ -1,4 +1,4 @@
-//! Challenges: the types there are, which one is taken, and the data that answers it.
+//! Challenges: their types, the choice among them, and the data that answers them.
 
 mod data;
 mod persist;
@@ -26,9 +26,9 @@ pub enum ChallengeType {
 /// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SetUp {
-    /// Its type.
+    /// The challenge type.
     pub kind: ChallengeType,
-    /// The name it is for.
+    /// The name that is proven.
     pub name: String,
     /// The value of the TXT record, for dns-01.
     pub txt: Option<String>,
@@ -154,7 +154,7 @@ impl SetUp {
         Some(Self { kind, name: name.to_owned(), txt })
     }
 
-    /// Whether this stored form is of a set-up that a command made.
+    /// Whether this stored form is of a set-up by a command.
     #[must_use]
     pub fn is_of_command(token: &str) -> bool {
         Self::parse(token).is_some_and(|set_up| set_up.kind.needs_command())
@@ -168,8 +168,8 @@ impl fmt::Display for SetUp {
     }
 }
 
-/// The first wanted type that the CA offers. What lacks the token that its type has is none of that type, whatever its
-/// name.
+/// Chooses the first wanted type that the CA offers. A challenge without the token that its type has does not count,
+/// whatever its name.
 #[must_use]
 pub fn choose(
     wanted: impl IntoIterator<Item = ChallengeType>,

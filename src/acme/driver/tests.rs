@@ -20,7 +20,7 @@ use crate::model::{DomainName, Eab, Status, TxtRecord};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::testing::issuer::Issuer;
 
-/// What survives of one domain.
+/// The journal of one domain in memory.
 #[derive(Default)]
 struct Staged {
     order: OrderRecord,
@@ -39,7 +39,7 @@ struct Staged {
 #[derive(Clone, Default)]
 struct MemoryJournal(Arc<Mutex<Staged>>);
 
-/// What is published, and what was asked for.
+/// The published challenges, and the calls for them.
 #[derive(Default)]
 struct Published {
     data: HashMap<SetUp, String>,
@@ -169,7 +169,7 @@ impl Published {
         self.busy == 0
     }
 
-    /// What the CA finds for a name: all key authorizations, a line each.
+    /// Returns all key authorizations for a name, a line each, as the CA finds them.
     fn look(&self, name: &str) -> Option<String> {
         let found: Vec<_> =
             self.data.iter().filter(|(set_up, _)| set_up.name == name).map(|(_, data)| data.as_str()).collect();
@@ -216,7 +216,7 @@ impl AccountBook for MemoryBook {
     }
 }
 
-/// One domain, its CA, and the time.
+/// A domain with its CA and its clock.
 struct World {
     clock: Arc<SettableClock>,
     ca: Arc<FakeCa>,
@@ -320,7 +320,7 @@ fn busy_world() -> World {
     world
 }
 
-/// As above, for this operation: accounts are read where there is one already.
+/// A world whose next run comes by this operation: accounts are read if there is one already.
 fn world_for(operation: Operation) -> World {
     let world = busy_world();
     if operation == Operation::Account {
@@ -405,7 +405,7 @@ fn several_key_types_go_on_after_any_step() {
     }
 }
 
-/// A fault in one kind of request, and what the run that meets it says.
+/// A fault in one kind of request, and the error of the run that meets it.
 struct Row {
     operation: Operation,
     fault: Fault,

@@ -156,7 +156,7 @@ fn one_name_is_all_that_it_certifies() {
     world.declared[0].names.push(DomainName::parse("other.tailnet.test").unwrap());
     drop(run(&world, &daemon, name, false));
     let detail = world.staged_job(name).last.unwrap().detail.unwrap();
-    assert!(detail.contains("certificates for one name, and the domain has 2"), "{detail}");
+    assert!(detail.contains("certificates for one name, but the domain has 2"), "{detail}");
     assert_eq!(asked(&daemon), [""; 0]);
 }
 

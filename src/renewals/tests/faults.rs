@@ -22,7 +22,7 @@ const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorizati
 /// Those that an account does not get a successor for.
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 
-const AGAIN: &str = "something else than the CA may have answered, such as a proxy; it is tried again";
+const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
 const CONTACT: &str = "Unsuccessful in contacting ACME server at <{url}>: ";
 
 /// What comes after a run.
@@ -184,42 +184,47 @@ fn there_is_no_answer() {
         (
             ALL,
             Fault::Fail(|| HttpError::Connect { host: ca(), reason: text("Connection refused"), denied: false }),
-            "{contact}no connection to ca.test: Connection refused; see that the URL is right and that this machine may \
-             connect to it; where that takes a proxy, MDHttpProxy names it",
+            "{contact}no connection to ca.test: Connection refused; check that the URL is right and that this machine may \
+             connect to it; if that takes a proxy, set MDHttpProxy",
             Soon,
         ),
         (
             ALL,
             Fault::Fail(|| HttpError::Connect { host: ca(), reason: text("Permission denied"), denied: true }),
-            "{contact}no connection to ca.test: Permission denied; the system does not permit it: with SELinux, \
+            "{contact}no connection to ca.test: Permission denied; the system does not permit the connection: with SELinux, \
              'setsebool -P httpd_can_network_connect on' does; without, see its firewall",
             Soon,
         ),
         (
             ALL,
             Fault::Fail(|| HttpError::Resolve { host: ca(), reason: text("no such name") }),
-            "{contact}the name of ca.test cannot be resolved: no such name; see that the name is right and that this \
+            "{contact}the name of ca.test cannot be resolved: no such name; check that the name is right and that this \
              machine has a name server that answers",
             Soon,
         ),
         (
             ALL,
             Fault::Fail(|| HttpError::TimedOut { host: ca(), reason: text("stalled") }),
-            "{contact}ca.test takes too long: stalled; see that no firewall drops the connection; it is tried again",
+            "{contact}the request to ca.test timed out: stalled; check that no firewall drops the connection; the next attempt follows",
             Soon,
         ),
         (
             ALL,
             Fault::Fail(|| HttpError::Other { host: ca(), reason: text("3 bytes remaining to read") }),
-            "{contact}the request to ca.test failed: 3 bytes remaining to read; it is tried again",
+            "{contact}the request to ca.test failed: 3 bytes remaining to read; the next attempt follows",
             Soon,
         ),
-        (ALL, Fault::Drop, "{contact}the request to ca.test failed: connection reset; it is tried again", Soon),
-        (ALL, Fault::DropAnswer, "{contact}the request to ca.test failed: connection reset; it is tried again", Soon),
+        (ALL, Fault::Drop, "{contact}the request to ca.test failed: connection reset; the next attempt follows", Soon),
+        (
+            ALL,
+            Fault::DropAnswer,
+            "{contact}the request to ca.test failed: connection reset; the next attempt follows",
+            Soon,
+        ),
         (
             ALL,
             Fault::Fail(|| HttpError::TooLarge { host: ca(), limit: 1 << 20 }),
-            "{contact}the answer of ca.test is longer than 1048576 bytes; see that the URL is the CA's; it is tried again",
+            "{contact}the answer from ca.test is longer than 1048576 bytes; check that the URL is the CA's; the next attempt follows",
             Soon,
         ),
         (
@@ -232,7 +237,7 @@ fn there_is_no_answer() {
         (
             ALL,
             Fault::Fail(|| HttpError::Tls { host: ca(), reason: text("wrong version") }),
-            "{contact}no TLS connection to ca.test: wrong version; see that the URL is right and that nothing intercepts the \
+            "{contact}no TLS connection to ca.test: wrong version; check that the URL is right and that nothing intercepts the \
              connection",
             Soon,
         ),
@@ -242,7 +247,7 @@ fn there_is_no_answer() {
                 let (proxy, reason) = (text("proxy.test:3128"), text("Connection refused"));
                 HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, denied: false, untrusted: false }
             }),
-            "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; see that it runs and lets \
+            "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; check that the proxy runs and lets \
              this machine connect to the CA",
             Soon,
         ),
@@ -257,8 +262,8 @@ fn the_answer_is_not_what_it_should_be() {
     const NO_JSON: &str =
         "unable to process the response from <{made}>: http-status={status}, content-type=application/json; {again}";
     const NO_DIRECTORY: &str = "Unable to understand ACME server response from <{url}>. Wrong ACME protocol version or \
-                                link?; see that MDCertificateAuthority is the URL of the CA's directory";
-    const NO_CHAIN: &str = "the certificate from <{url}> cannot be used: there is no certificate in it; {again}";
+                                link?; check that MDCertificateAuthority is the URL of the CA's directory";
+    const NO_CHAIN: &str = "the certificate from <{url}> cannot be used: it contains no certificate; {again}";
     let empty = Fault::Alter(|answer| answer.body.clear());
     let cut = Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 2));
     let page = Fault::Alter(|answer| answer.body = b"<html>sorry</html>".to_vec());
@@ -341,7 +346,7 @@ fn a_header_is_missing() {
 
 #[test]
 fn the_ca_has_a_problem() {
-    const ADDRESSES: &str = "no; see that all addresses of the name, IPv6 too, lead to this server and that nothing else \
+    const ADDRESSES: &str = "no; check that all addresses of the name, IPv6 too, lead to this server and that nothing else \
                              answers there";
     const NAME: &str = "no; take the name out of the domain, or use another CA";
     const KEY: &str = "no; the CA does not take this kind of account key";
@@ -354,29 +359,37 @@ fn the_ca_has_a_problem() {
         ),
         ("alreadyReplaced", "no", Soon),
         ("alreadyRevoked", "no", Tomorrow),
-        ("badCSR", "no; see which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple", Tomorrow),
+        ("badCSR", "no; check which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple", Tomorrow),
         ("badPublicKey", KEY, Tomorrow),
         ("badRevocationReason", "no", Tomorrow),
         ("badSignatureAlgorithm", KEY, Tomorrow),
-        ("caa", "no; the CAA records of the name have to permit this CA", Soon),
+        ("caa", "no; the CAA records of the name must permit this CA", Soon),
         ("compound", "no", Soon),
         (
             "connection",
-            "no; the CA has to reach the name from outside: see its addresses, IPv6 too, firewalls and MDPortMap",
+            "no; the CA must reach the name from outside: check its addresses, IPv6 too, firewalls and MDPortMap",
             Soon,
         ),
-        ("dns", "no; see that the name servers of the name answer, to everybody", Soon),
-        ("externalAccountRequired", "no; set MDExternalAccountBinding to what the CA gives to its customers", Tomorrow),
+        ("dns", "no; check that the name servers of the name answer, to everybody", Soon),
+        (
+            "externalAccountRequired",
+            "no; set MDExternalAccountBinding to the values that the CA gives its customers",
+            Tomorrow,
+        ),
         ("incorrectResponse", ADDRESSES, Soon),
         ("invalidContact", "no; correct MDContactEmail", Tomorrow),
         ("invalidProfile", "no; choose one of the CA's profiles with MDProfile", Tomorrow),
         ("malformed", "no", Tomorrow),
         ("onionCAARequired", "no", Tomorrow),
         ("orderNotReady", "no", Soon),
-        ("rateLimited", "no; it goes on when the CA permits", Soon),
+        ("rateLimited", "no; the renewal continues when the CA permits", Soon),
         ("rejectedIdentifier", NAME, Tomorrow),
-        ("serverInternal", "no; it is for the CA to put this right", Soon),
-        ("tls", "no; see that port 443 of the name leads to this server and that its Protocols have acme-tls/1", Soon),
+        ("serverInternal", "no; the CA has to fix this", Soon),
+        (
+            "tls",
+            "no; check that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
+            Soon,
+        ),
         ("unauthorized", "no", Soon),
         ("unsupportedContact", "no; correct MDContactEmail", Tomorrow),
         ("unsupportedIdentifier", NAME, Tomorrow),
@@ -414,7 +427,7 @@ fn elaborate(content_type: &str) -> Response {
 #[test]
 fn all_that_the_ca_says_is_told_whatever_its_type() {
     const SAYS: &str = "Errors during the order (a.test: caa it is; b.test: rejectedIdentifier it is), see \
-                        https://ca.test/people/1, see https://ca.test/limits; the CAA records of the name have to permit \
+                        https://ca.test/people/1, see https://ca.test/limits; the CAA records of the name must permit \
                         this CA";
     for content_type in ["application/problem+json; charset=utf-8", "application/json", "text/plain", "text/html", ""] {
         for operation in [NewOrder, Finalize] {
@@ -441,8 +454,8 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
     check(&[(
         &[Directory],
         Fault::Answer(elaborate("application/problem+json")),
-        "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 400: Errors during the order (a.test: caa it is; b.test: \
-         rejectedIdentifier it is), see https://ca.test/people/1, see https://ca.test/limits; it is tried again",
+        "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 400: Errors during the order (a.test: caa it is; b.test: \
+         rejectedIdentifier it is), see https://ca.test/people/1, see https://ca.test/limits; the next attempt follows",
         Soon,
     )]);
 }
@@ -476,27 +489,27 @@ fn the_status_says_it_all() {
         (
             400,
             "unexpected http status: 400 from <{url}>; {again}",
-            "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 400; see that MDCertificateAuthority is the URL of the CA's directory",
+            "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 400; check that MDCertificateAuthority is the URL of the CA's directory",
         ),
         (
             403,
             "unexpected http status: 403 from <{url}>; {again}",
-            "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 403; see that MDCertificateAuthority is the URL of the CA's directory",
+            "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 403; check that MDCertificateAuthority is the URL of the CA's directory",
         ),
         (
             404,
             "unexpected http status: 404 from <{url}>; {again}",
-            "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 404; see that MDCertificateAuthority is the URL of the CA's directory",
+            "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 404; check that MDCertificateAuthority is the URL of the CA's directory",
         ),
         (
             500,
-            "unexpected http status: 500 from <{url}>; it is for the CA to put this right; it is tried again",
-            "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 500; it is tried again",
+            "unexpected http status: 500 from <{url}>; the CA has to fix this; the next attempt follows",
+            "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 500; the next attempt follows",
         ),
         (
             503,
-            "unexpected http status: 503 from <{url}>; it is for the CA to put this right; it is tried again",
-            "Unsuccessful in contacting ACME server at <{url}>: it is unavailable at the moment (HTTP status 503); it is tried again",
+            "unexpected http status: 503 from <{url}>; the CA has to fix this; the next attempt follows",
+            "Unsuccessful in contacting ACME server at <{url}>: the server is unavailable (HTTP status 503); the next attempt follows",
         ),
     ] {
         rows.push((ORDERING, page(status), says, Soon));
@@ -507,15 +520,15 @@ fn the_status_says_it_all() {
     rows.push((
         SIGNED,
         moved.clone(),
-        "unexpected http status: 302 from <{url}>, a redirect to <https://new.test/>, which is not followed; see whether the \
+        "unexpected http status: 302 from <{url}>, a redirect to <https://new.test/>, which is not followed; check whether the \
          CA has a new URL for MDCertificateAuthority",
         Soon,
     ));
     rows.push((
         &[Directory, Nonce],
         moved,
-        "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 302, a redirect to <https://new.test/>, which is not followed; see whether \
-         the CA has a new URL for MDCertificateAuthority",
+        "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 302, a redirect to \
+         <https://new.test/>, which is not followed; check whether the CA has a new URL for MDCertificateAuthority",
         Soon,
     ));
     let other = Fault::Answer(answer(409, "application/json", r#"{"detail": "please wait", "code": 7}"#));
@@ -528,9 +541,9 @@ fn the_status_says_it_all() {
 
 #[test]
 fn the_ca_says_when_to_come_back() {
-    const LIMITED: &str = "too many; it goes on when the CA permits";
+    const LIMITED: &str = "too many; the renewal continues when the CA permits";
     const UNAVAILABLE: &str =
-        "unexpected http status: 503 from <{url}>; it is for the CA to put this right; it is tried again";
+        "unexpected http status: 503 from <{url}>; the CA has to fix this; the next attempt follows";
     let limited = |text| Fault::Answer(with_header(problem(429, "rateLimited", "too many"), "Retry-After", text));
     let unavailable = |text| Fault::Answer(with_header(answer(503, "text/html", "<html>"), "Retry-After", text));
     let rows: &[Row] = &[
@@ -548,13 +561,13 @@ fn the_ca_says_when_to_come_back() {
         (
             &[Directory, Nonce],
             unavailable("7200"),
-            "Unsuccessful in contacting ACME server at <{url}>: it is unavailable at the moment (HTTP status 503); it is tried again",
+            "Unsuccessful in contacting ACME server at <{url}>: the server is unavailable (HTTP status 503); the next attempt follows",
             After(7200),
         ),
         (
             &[Directory, Nonce],
             limited("3600"),
-            "Unsuccessful in contacting ACME server at <{url}>: it answered with HTTP status 429: too many; it is tried again",
+            "Unsuccessful in contacting ACME server at <{url}>: the server answered with HTTP status 429: too many; the next attempt follows",
             After(3600),
         ),
     ];
@@ -569,8 +582,7 @@ fn nonces_are_refused() {
         case.check("25 times", "", None, Nothing);
         let case = Case::new(*operation);
         case.world.ca.fail_times(*operation, 26, Fault::RefuseNonce);
-        let says =
-            "the CA did not accept the nonce; servers of the CA, or a proxy, may not work together; it is tried again";
+        let says = "the CA did not accept the nonce; servers of the CA, or a proxy, may not share their nonces; the next attempt follows";
         case.check("26 times", says, None, Soon);
     }
 }
@@ -603,17 +615,11 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
         (
             &[NewOrder, Order, Finalize],
             "invalid",
-            "the order https://ca.test/order/0 is invalid; a new one is placed in the next attempt",
+            "the order https://ca.test/order/0 is invalid; the next attempt places a new order",
             None,
             Soon,
         ),
-        (
-            &[NewOrder, Order, Finalize],
-            "caa",
-            "no; the CAA records of the name have to permit this CA",
-            Some("caa"),
-            Soon,
-        ),
+        (&[NewOrder, Order, Finalize], "caa", "no; the CAA records of the name must permit this CA", Some("caa"), Soon),
         (
             &[NewOrder],
             "ready",
@@ -639,7 +645,7 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
     check_behaviour(
         Challenge,
         |world| world.ca.behave(|ca| ca.finds = Some("404 at your place")),
-        "{name}: CA considers answer to challenge invalid: 404 at your place; see that all addresses of the name, IPv6 too, \
+        "{name}: CA considers answer to challenge invalid: 404 at your place; check that all addresses of the name, IPv6 too, \
          lead to this server and that nothing else answers there",
         Some("incorrectResponse"),
         Soon,
@@ -665,7 +671,7 @@ fn the_ca_is_never_done() {
         [(60, 0, "the CA to look at the challenges"), (0, 60, "the certificate to be issued")]
     {
         let says = format!(
-            "Error waiting for {what}: the CA was not done after 5 minutes; the next attempt goes on with the same order"
+            "Error waiting for {what}: the CA was not done after 5 minutes; the next attempt continues the same order"
         );
         let never =
             |world: &World| world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing));
@@ -683,7 +689,7 @@ fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() 
         let job = case.world.staged_job(&case.name);
         let detail = job.last.unwrap().detail.unwrap();
         assert!(detail.contains("the CA wants to be asked again at Tue, 14 Nov 2023 23:13:"), "{detail}");
-        assert!(detail.ends_with("; the next attempt goes on with the same order"), "{detail}");
+        assert!(detail.ends_with("; the next attempt continues the same order"), "{detail}");
         case.check_wait("Postponed", &renewals, After(3600));
         assert!(case.world.staged_job(&case.name).finished);
         assert_eq!(case.world.ca.ordered().len(), 1);
@@ -742,7 +748,10 @@ fn the_certificate_is_not_what_was_ordered() {
             let detail = job.last.clone().unwrap().detail.unwrap();
             // One day later, it is another one that it is not valid before.
             assert!(days > 1 || detail.starts_with(&says), "{detail}");
-            assert!(detail.contains("; what is served stays") || detail.contains(" What to do: what is served stays"));
+            assert!(
+                detail.contains("; the served certificate stays")
+                    || detail.contains(" What to do: the served certificate stays")
+            );
             assert_eq!((job.errors, case.world.ca.ordered().len()), (days, 1 + days as usize), "{says}");
             assert_eq!(live(&case), before);
             case.world.clock.advance(SignedDuration::from_hours(23));

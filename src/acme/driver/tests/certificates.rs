@@ -113,7 +113,7 @@ fn leaf_alone(_: &Issuer, chain: &[Certificate]) -> Response {
     certificate(&chain[..1])
 }
 
-/// One that is damaged, or no chain, or not of this certificate.
+/// Alternate chains that are damaged, or not chains, or not of this certificate.
 const DAMAGED: [fn(&Issuer, &[Certificate]) -> Response; 6] = [
     |_, _| problem(404, "malformed", "not found"),
     |_, _| answer(200, "application/pem-certificate-chain", "<html>"),

@@ -83,7 +83,7 @@ fn dns_world(names: &[&str], one_txt: bool) -> World {
 }
 
 impl World {
-    /// What was published (+) and withdrawn (-), with the values as numbers in order of appearance.
+    /// All publications (+) and withdrawals (-), with the values as numbers in order of appearance.
     fn calls(&self) -> Vec<String> {
         let (published, mut values) = (self.publisher.0.lock().unwrap(), Vec::new());
         let number = |call: &String| {

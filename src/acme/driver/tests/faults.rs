@@ -1,4 +1,4 @@
-//! What goes wrong with requests, and what comes of it.
+//! Faults of requests and their effects.
 
 use super::*;
 
@@ -45,12 +45,12 @@ fn rate_limits_say_when_to_come_back() {
     for operation in ALL {
         let (says, status) = match operation {
             Operation::Directory => (
-                "Unsuccessful in contacting ACME server at <https://ca.test/directory>: it answered with HTTP status 429: \
+                "Unsuccessful in contacting ACME server at <https://ca.test/directory>: the server answered with HTTP status 429: \
                  too many",
                 Status::AGAIN,
             ),
             Operation::Nonce => (
-                "Unsuccessful in contacting ACME server at <https://ca.test/nonce>: it answered with HTTP status 429: too many",
+                "Unsuccessful in contacting ACME server at <https://ca.test/nonce>: the server answered with HTTP status 429: too many",
                 Status::AGAIN,
             ),
             _ => ("too many <urn:ietf:params:acme:error:rateLimited>", Status::BAD_ARGUMENT),
@@ -80,7 +80,7 @@ fn retry_after_is_a_date_or_seconds_and_at_most_a_week() {
         world.ca.fail(Operation::Directory, Fault::Answer(unavailable));
         let err = world.run().unwrap_err();
         assert_eq!(err.retry_after().map(|at| at.as_second() - 1_700_000_000), expected, "{text:?}");
-        assert!(err.to_string().contains("unavailable at the moment (HTTP status 503)"), "{err}");
+        assert!(err.to_string().contains("the server is unavailable (HTTP status 503)"), "{err}");
     }
 }
 

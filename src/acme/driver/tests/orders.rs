@@ -229,7 +229,12 @@ fn a_profile_goes_by_the_spelling_of_the_ca_or_is_left_out_if_it_is_not_mandator
             Some("'ShortLived', but only classic, tlsserver; change MDProfile"),
         ),
         (&[], false, &[None], Some("'ShortLived', but no profiles at all; change")),
-        (&["SHORTLIVED"], true, &[Some("SHORTLIVED"), None], Some("by the profile 'SHORTLIVED': not for you; change")),
+        (
+            &["SHORTLIVED"],
+            true,
+            &[Some("SHORTLIVED"), None],
+            Some("refuses the profile 'SHORTLIVED': not for you; change"),
+        ),
     ];
     for (offered, refused, orders, error) in rows {
         for mandatory in [false, true] {

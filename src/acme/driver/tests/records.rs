@@ -63,8 +63,8 @@ fn a_malformed_challenge_for_records_is_refused_and_the_next_type_tried() {
     assert_eq!(
         err.to_string(),
         "None of offered challenge types for domain x.org are supported. The server offered 'dns-persist-01' and \
-         available are: 'dns-persist-01 http-01'. 'dns-persist-01' cannot be set up: its challenge is malformed: the CA \
-         gives 11 issuer names, where 10 are allowed."
+         available are: 'dns-persist-01 http-01'. 'dns-persist-01' cannot be set up: the challenge is malformed: the CA \
+         sent 11 issuer names, 10 are allowed."
     );
     let mut world = World::new(&["x.org"]);
     world.wanted.challenges = Ok(vec![ChallengeType::DnsPersist01, ChallengeType::Http01]);
