@@ -113,6 +113,12 @@ def test_files_that_the_architecture_names_are_there():
     assert [path for path in sorted(named) if not (TOP / path).exists()] == []
 
 
+def test_the_architecture_names_each_room():
+    rooms = {f"src/{path.name}/" if path.is_dir() else f"src/{path.name}" for path in (TOP / "src").iterdir()}
+    table = (TOP / "docs/architecture.md").read_text().split("## The code")[1].split("\n## ")[0]
+    assert rooms - set(re.findall(r"`([^`]+)`", table)) == {"src/bin/", "src/lib.rs"}
+
+
 def test_functions_that_the_architecture_names_are_in_their_files():
     """As in "`src/x.rs`, `function`" and "`Type::function` in `src/x.rs`"."""
     text = (TOP / "docs/architecture.md").read_text()
