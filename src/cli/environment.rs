@@ -10,8 +10,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::store::{FileStore, Reachability, Store, StoreError};
 
-/// A store, and how a CA reaches the server of that store.
-pub type OpenStore = (Arc<dyn Store>, Reachability);
+/// Opens the store in a directory, and creates it if it does not exist. The result tells how a CA reaches the server, too.
+pub type Opener = Box<dyn Fn(&Path) -> Opened>;
+/// An open store, or the reason why it cannot be opened.
+pub type Opened = Result<(Arc<dyn Store>, Reachability), StoreError>;
 
 /// The outside world of a run.
 pub struct Environment {
@@ -19,8 +21,8 @@ pub struct Environment {
     pub terminal: Arc<dyn Terminal>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Opens the store in a directory, and creates it if it does not exist.
-    pub open: Box<dyn Fn(&Path) -> Result<OpenStore, StoreError>>,
+    /// Opens stores.
+    pub open: Opener,
     /// Makes clients for requests to a CA.
     pub connect: Box<dyn Fn(CurlSettings) -> Arc<dyn HttpClient>>,
     /// Waits while a CA is busy.
@@ -42,7 +44,7 @@ impl Environment {
 }
 
 /// Opens a store of files.
-pub fn open_files(dir: &Path) -> Result<OpenStore, StoreError> {
+pub fn open_files(dir: &Path) -> Opened {
     let store = FileStore::open(dir)?;
     let reach = store.load_reachability();
     Ok((Arc::new(store), reach))
