@@ -46,6 +46,12 @@ pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<Managed
     Ok(md)
 }
 
+/// Loads the domain that an argument names.
+pub(super) fn named(vault: &Vault, name: &str) -> Result<ManagedDomain, CliError> {
+    let found = DomainName::parse(name).ok().and_then(|name| stored_domain(vault, name.as_str()));
+    found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain(name.to_owned()))
+}
+
 /// Saves a domain that must not exist yet.
 pub(super) fn create(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
     match vault.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
@@ -100,9 +106,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let args = given.args();
     let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let vault = Arc::clone(session.vault());
-    let unknown = || CliError::NoDomain((*name).to_owned());
-    let (stored, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
+    let stored = named(&vault, name)?;
     let mut md = stored.clone();
     if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
         set_ca(&mut md, url)?;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args::Given;
+use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
-use crate::model::{DomainName, ManagedDomain, Status};
-use crate::registry::{Accounts, Pair, account_key, served_pairs, stored_domain};
+use crate::model::{ManagedDomain, Status};
+use crate::registry::{Accounts, Pair, account_key, served_pairs};
 use crate::store::{Aspect, Group};
 
 /// Reasons that the owner of a certificate may give (RFC 5280 section 5.3.1).
@@ -49,9 +50,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let [name] = args[..] else { return Err(CliError::Usage("one argument expected: the name of a managed domain")) };
     let reason = given.value("reason").map(reason).transpose()?;
     let vault = Arc::clone(session.vault());
-    let unknown = || CliError::NoDomain(name.to_owned());
-    let (md, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
+    let md = named(&vault, name)?;
     let pairs = served_pairs(&vault, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
         let text = format!("{}: the store has no certificate to revoke", md.name);
@@ -188,6 +187,7 @@ mod tests {
     use super::super::testing::Shell;
     use super::*;
     use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
+    use crate::registry::stored_domain;
     use crate::registry::world::{ACCOUNT, World};
 
     #[test]
