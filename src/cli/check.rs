@@ -16,7 +16,7 @@ use crate::model::{ManagedDomain, State, Timestamp, time};
 use crate::registry::{Activation, Bundle, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
 use crate::store::{Aspect, FileStore, Group, Store};
 
-/// One action of the next start.
+/// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     /// `activate`, `keep`, `discard`, `repair` or `renew`.
