@@ -189,7 +189,7 @@ def test_an_import_refuses_what_does_not_fit(cli: A2md, sandbox: Sandbox, pki: P
     key.write_text(good)
     chain = folder / "live" / NAME / "fullchain.pem"
     chain.write_text("no certificate")
-    assert "fullchain.pem: there is no certificate in it" in cli("import", "certbot", folder).err
+    assert "fullchain.pem: it contains no certificate" in cli("import", "certbot", folder).err
     chain.unlink()
     assert "[2(No such file or directory)]" in cli("import", "certbot", folder).err
     assert not sandbox.domains().exists()

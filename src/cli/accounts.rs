@@ -7,11 +7,11 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
+use crate::accounts::{Accounts, account_key, roll_over};
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
 use crate::crypto::{self, PrivateKey};
 use crate::log::note;
 use crate::model::{ManagedDomain, Status};
-use crate::registry::{Accounts, account_key, roll_over};
 use crate::store::{Aspect, Group};
 
 /// Registers an account and saves it: `acme newreg contact...`.
@@ -271,10 +271,10 @@ mod tests {
 
     use super::super::testing::Shell;
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::crypto::PrivateKey;
-    use crate::registry::world::{ACCOUNT, p256};
     use crate::store::Store;
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, p256};
 
     const SECOND: &str = "ACME-ca.test-0001";
 

@@ -12,8 +12,10 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::AccountRecord;
+use crate::documents::Vault;
 use crate::model::{ManagedDomain, State, Timestamp, time};
-use crate::registry::{Activation, Bundle, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
+use crate::renewals::{activation_verdict, stored_domain};
+use crate::sets::{Activation, Bundle, staged_facts, staged_report};
 use crate::store::{Aspect, FileStore, Group, Store};
 
 /// An action of the next start.
@@ -198,7 +200,7 @@ mod tests {
     use super::super::testing::Shell;
     use super::*;
     use crate::clock::Clock;
-    use crate::registry::world::{World, p256};
+    use crate::testing::{World, p256};
 
     fn lines(world: &World) -> Vec<String> {
         let findings = content(&world.vault, world.clock.now()).unwrap();
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn failed_renewals_are_counted() {
         let world = World::new(&["e.check.test"]);
-        world.ca.fail(crate::acme::fake_ca::Operation::NewOrder, crate::acme::fake_ca::Fault::Drop);
+        world.ca.fail(crate::testing::ca::Operation::NewOrder, crate::testing::ca::Fault::Drop);
         drop(world.run(false));
         let lines = lines(&world);
         let counted = "renew: e.check.test: failed renewals: 1; a full start counts from 0 again and retries at once";

@@ -6,8 +6,11 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
+use crate::documents::{Vault, to_json};
 use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
-use crate::registry::{LiveSet, Registry, Vault, stored_domain, to_json};
+use crate::registry::Registry;
+use crate::renewals::stored_domain;
+use crate::sets::LiveSet;
 use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.
@@ -186,9 +189,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::testing::Shell;
-    use crate::acme::fake_ca::FakeCa;
-    use crate::registry::world::{World, p256};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::FakeCa;
+    use crate::testing::{World, p256};
 
     const CA: &str = "https://ca.test:14000/dir";
 
@@ -357,7 +360,7 @@ mod tests {
         assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
         assert_eq!(listed[0]["eab"], json!({ "kid": "k", "hmac": "secret" }), "as the C module has it");
         let failed = "failed to load JSON file domains/damaged.list.test/md.json";
-        assert!(crate::registry::world::logged("", failed) > 0);
+        assert!(crate::testing::logged("", failed) > 0);
         assert!(shell.world.store.exists(Group::Domains, "damaged.list.test", &Aspect::MdJson));
     }
 }

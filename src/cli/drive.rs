@@ -7,9 +7,12 @@ use super::error::CliError;
 use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
+use crate::documents::claimed_elsewhere;
 use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
-use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
+use crate::registry::Registry;
+use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
+use crate::sets::{Activation, LiveSet};
 
 /// The options of the command.
 struct Way {
@@ -186,11 +189,11 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::{Done, Shell};
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem, with_header};
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, KeySpec};
-    use crate::registry::world::{World, logged};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem, with_header};
+    use crate::testing::{World, logged};
 
     fn shell(name: &str) -> Shell {
         let shell = Shell::new();

@@ -12,9 +12,10 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
+use crate::documents::Vault;
 use crate::log::Level;
 use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
-use crate::registry::{LiveSet, Vault};
+use crate::sets::LiveSet;
 use crate::store::{Aspect, Group};
 
 /// Directory of the newest certificates, in the directory of certbot.

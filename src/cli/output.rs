@@ -281,7 +281,7 @@ mod tests {
     fn certificates_and_times_are_short() {
         let time: Timestamp = "2027-01-31T12:34:56Z".parse().unwrap();
         assert_eq!(show(time), "2027-01-31 12:34");
-        let key = crate::crypto::PrivateKey::generate(&crate::registry::world::p256()).unwrap();
+        let key = crate::crypto::PrivateKey::generate(&crate::testing::p256()).unwrap();
         let names = [DomainName::parse("a.org").unwrap()];
         let leaf = crate::crypto::self_signed(&key, "a.org", &names, time, 1).unwrap();
         let expected = format!("P-256 serial {}, valid until 2027-02-01 12:34", leaf.summary().serial_hex());

@@ -8,9 +8,9 @@ use super::args::Given;
 use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
+use crate::accounts::{find_or_register};
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
-use crate::registry::find_or_register;
 
 /// Length of the longest string in a TXT record (RFC 1035 section 3.3).
 const LONGEST_STRING: usize = 255;
@@ -220,7 +220,7 @@ mod tests {
         shell.change("a.persist.test", |md| md["ca"] = json!({ "proto": "ACME" }));
         let err = shell.fail("persist-record a.persist.test");
         assert!(err.contains("Error 2: a.persist.test: is missing MDCertificateAuthority; 'a2md update"), "{err}");
-        shell.world.ca.fail_times(crate::acme::fake_ca::Operation::Directory, 9, crate::acme::fake_ca::Fault::Drop);
+        shell.world.ca.fail_times(crate::testing::ca::Operation::Directory, 9, crate::testing::ca::Fault::Drop);
         let err = shell.fail("-a https://ca.test/directory persist-record a.persist.test");
         assert!(
             err.ends_with("a.persist.test: cannot find or register an account at https://ca.test/directory\n"),

@@ -8,11 +8,12 @@ use super::args::Given;
 use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
+use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
 use crate::model::{ManagedDomain, Status};
-use crate::registry::{Accounts, Pair, account_key, served_pairs};
+use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
 /// Reasons that the owner of a certificate may give (RFC 5280 section 5.3.1).
@@ -186,9 +187,9 @@ fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reaso
 mod tests {
     use super::super::testing::Shell;
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
-    use crate::registry::stored_domain;
-    use crate::registry::world::{ACCOUNT, World};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::renewals::stored_domain;
+    use crate::testing::{ACCOUNT, World};
 
     #[test]
     fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {
@@ -319,7 +320,7 @@ mod tests {
         let output = shell.json(&format!("revoke -r 1 {name}"));
         assert_eq!((&output[0]["by"], &output[0]["reason"]), (&"key".into(), &"keyCompromise".into()));
         let account = "account https://ca.test/account/0 is refused: ";
-        assert!(crate::registry::world::logged("", account) > 0);
+        assert!(crate::testing::logged("", account) > 0);
     }
 
     #[test]

@@ -11,10 +11,11 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::output::{self, Terminal};
 use crate::clock::Clock;
+use crate::documents::Vault;
 use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
 use crate::model::{ManagedDomain, Status, VERSION};
-use crate::registry::{Registry, Vault};
+use crate::registry::Registry;
 use crate::store::Reachability;
 
 /// A run of the program.

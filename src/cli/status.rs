@@ -7,7 +7,9 @@ use super::output::{self, show};
 use super::session::Session;
 use crate::crypto::Summary;
 use crate::model::{Job, RenewMode, State, Timestamp};
-use crate::registry::{Activation, Place, Registry, activation_verdict};
+use crate::registry::{Place, Registry};
+use crate::renewals::activation_verdict;
+use crate::sets::Activation;
 use crate::status::{View, has_failed};
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
@@ -141,11 +143,11 @@ mod tests {
 
     use super::super::testing::Shell;
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, JobResult};
-    use crate::registry::world::{World, p256};
     use crate::store::{Aspect, Group, Reachability, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
+    use crate::testing::{World, p256};
 
     fn table(world: &World) -> Vec<String> {
         let registry =

@@ -72,9 +72,8 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 #[cfg(test)]
 mod tests {
     use super::super::testing::Shell;
-    use crate::registry::disk::Call;
-    use crate::registry::world::p256;
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::{Call, p256};
 
     #[test]
     fn add_accepts_names_that_checks_would_refuse() {

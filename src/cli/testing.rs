@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::environment::{Environment, open_files};
 use super::output::Terminal;
 use super::run_in;
-use crate::acme::fake_ca::FakeCa;
 use crate::log::Level;
 use crate::model::Status;
-use crate::registry::world::{World, watch_log};
 use crate::store::{Aspect, Group};
+use crate::testing::ca::FakeCa;
+use crate::testing::{World, watch_log};
 
 /// A world, and the directory of a store of files if the commands use one.
 pub struct Shell {

@@ -7,7 +7,8 @@ use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, TxtRecord, VERSION, time};
-use crate::registry::{Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
 /// The style sheet, for light and dark, for screens of all sizes. Every rule is limited to elements of this module.
 const STYLE: &str = include_str!("status.css");
@@ -315,9 +316,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::RenewMode;
-    use crate::registry::world::World;
+    use crate::testing::World;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     #[test]
     fn what_is_left_of_a_life_is_told_in_days_until_the_last_ones() {

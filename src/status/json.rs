@@ -6,7 +6,9 @@ use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary, TlsPair};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
-use crate::registry::{Place, Registry, Served, StagedView, Suggestion, Validity, common_validity};
+use crate::registry::{Place, Registry};
+use crate::schedule::Validity;
+use crate::sets::{Served, StagedView, Suggestion, common_validity};
 
 /// Returns all domains, sorted by name, without the logs of their renewals.
 #[must_use]
@@ -213,11 +215,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::{Eab, Job, RenewMode};
     use crate::registry::Entry;
-    use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
+    use crate::testing::{World, declared, host, p256};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()

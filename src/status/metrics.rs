@@ -16,7 +16,10 @@ use super::view::{self, View};
 use crate::acme::{RequestCounts, RequestOutcome};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Timestamp, VERSION};
-use crate::registry::{Registry, Suggestion, Validity, revocation_word};
+use crate::registry::Registry;
+use crate::schedule::Validity;
+use crate::sets::Suggestion;
+use crate::stapling::revocation_word;
 
 /// Format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -388,9 +391,9 @@ impl Collector for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;
-    use crate::registry::world::World;
+    use crate::testing::World;
+    use crate::testing::ca::{Fault, Operation, problem};
     use MetricsFormat::{OpenMetrics, Text};
 
     #[test]

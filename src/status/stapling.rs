@@ -10,7 +10,8 @@ use super::Lines;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};
-use crate::registry::{Entry, Registry, StapleView, revocation_word};
+use crate::registry::{Entry, Registry};
+use crate::stapling::{StapleView, revocation_word};
 
 /// A stapled certificate.
 pub struct Stapled {
@@ -171,11 +172,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory};
     use crate::crypto::{Certificate, PrivateKey, base64url};
-    use crate::registry::world::{World, host, p256};
     use crate::status::{self, MetricsFormat};
     use crate::store::{Aspect, Group};
+    use crate::testing::responder::{Said, Signatory};
+    use crate::testing::{World, host, p256};
 
     /// Makes a world with a domain that has a certificate, and another certificate without a domain. `said` is the response
     /// for the first one.

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::view::Health;
 use super::*;
 use crate::model::{ActivationMode, DomainName, time};
-use crate::registry::disk::Call;
-use crate::registry::world::{World, logged, p256, watch_log};
-use crate::registry::{Registry, Renewals};
+use crate::registry::Registry;
+use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
+use crate::testing::{Call, World, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
@@ -172,7 +172,7 @@ fn what_is_live_and_lacks_a_name_is_not_called_good() {
     let mut world = world(name, ActivationMode::Live);
     drop(server(&world, false));
     world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
-    world.hosts.push(crate::registry::world::host("new.lacks.live.test"));
+    world.hosts.push(crate::testing::host("new.lacks.live.test"));
     // The start cannot move what is live to domains/.
     world.store.refuse(Call::Write, Group::Tmp);
     let registry = world.start(true);

@@ -109,8 +109,8 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
-    use crate::registry::world::World;
+    use crate::testing::World;
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
 
     /// Returns the lines about the first domain, without their prefix.
     fn lines(registry: &Registry) -> Vec<String> {

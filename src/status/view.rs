@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::ChallengeType;
 use crate::crypto::Summary;
 use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
-use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
+use crate::registry::{Entry, Place, Registry};
+use crate::schedule::Validity;
+use crate::sets::{Advice, LiveSet, Served, StagedView, StagedViews};
 
 /// A domain at the time of a request.
 pub struct View<'a> {
@@ -182,7 +183,7 @@ impl<'a> View<'a> {
     /// Returns the records that the administrator must keep in the DNS, as far as they are known.
     #[must_use]
     pub fn txt_records(&self) -> &[TxtRecord] {
-        if !self.entry.lists(ChallengeType::DnsPersist01) {
+        if !self.entry.needs_standing_record() {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
@@ -293,10 +294,10 @@ pub fn date(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
     use crate::model::DomainName;
-    use crate::registry::world::{World, p256};
     use crate::store::{Aspect, Group};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{World, p256};
 
     #[test]
     fn times_are_rough_within_four_days_and_dates_beyond() {
