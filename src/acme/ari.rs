@@ -101,7 +101,8 @@ impl RenewalInfo {
     pub fn parse(body: &[u8]) -> Result<Self, AriError> {
         let answer: Answer = serde_json::from_slice(body).map_err(|_| AriError::Incomplete)?;
         let moment = |text: &str| text.parse::<Timestamp>().map_err(|_| AriError::Incomplete);
-        let (start, end) = (moment(&answer.suggested_window.start)?, moment(&answer.suggested_window.end)?);
+        let start = moment(&answer.suggested_window.start)?;
+        let end = moment(&answer.suggested_window.end)?;
         if end <= start {
             return Err(AriError::NoWindow(start, end));
         }

@@ -243,7 +243,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Gathers the facts about the current key type from the journal; the facts about the CA stay. An order is taken to be for
     /// the first type without a certificate; if it is not, its certificate turns out to be for another key.
     fn look(&mut self) {
-        let (record, challenges) = (self.journal.order(), self.wanted.challenges.clone().unwrap_or_default());
+        let record = self.journal.order();
+        let challenges = self.wanted.challenges.clone().unwrap_or_default();
         while record.url.is_some() && self.current + 1 < self.wanted.keys.len() && self.has_chain() {
             self.current += 1;
         }
@@ -280,7 +281,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Reads a resource of the account, and the `Retry-After` that comes with it.
     fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.read(ca, url, key, &account.url)?;
         self.facts.hear_floor(self.session.retry_after(&response));
         json(url, &response)

@@ -108,7 +108,8 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
 const CHALLENGES: &str = "the CA to look at the challenges";
 
 fn authorize(facts: &Facts, now: Timestamp) -> Step {
-    let (mut stale, mut open) = (None, false);
+    let mut stale = None;
+    let mut open = false;
     for (index, authz) in facts.authorizations.iter().enumerate() {
         let Some(said) = &authz.said else { return Step::Refresh(index) };
         if has_failed(authz) {

@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn plain_and_encrypted_pem_read_back() {
         let key = PrivateKey::generate(&ec("P-256")).unwrap();
-        let (plain, encrypted) = (key.to_pem().unwrap(), key.to_encrypted_pem(PASS).unwrap());
+        let plain = key.to_pem().unwrap();
+        let encrypted = key.to_encrypted_pem(PASS).unwrap();
         assert!(plain.starts_with(b"-----BEGIN PRIVATE KEY-----\n"));
         assert!(encrypted.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
         for (pem, pass) in [(&plain[..], None), (&plain, Some(PASS)), (&encrypted, Some(PASS))] {

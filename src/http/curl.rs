@@ -79,7 +79,9 @@ impl CurlClient {
     fn proxy(&self, url: &Url, request: &Request) -> Option<Chosen> {
         let chosen = self.settings.proxy.choose(url, |name| std::env::var(name).ok());
         let chosen = chosen.filter(|_| request.socket.is_none())?;
-        let (proxy, source, host) = (chosen.name(), chosen.source, url.host_str().unwrap_or_default());
+        let proxy = chosen.name();
+        let source = chosen.source;
+        let host = url.host_str().unwrap_or_default();
         let text = match chosen.source {
             DIRECTIVE => format!("go through the proxy {proxy}, as {DIRECTIVE} says"),
             _ => format!(

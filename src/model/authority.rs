@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn every_ca_has_its_turn_and_the_first_is_the_next_after_the_last() {
-        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        let configured = urls(&["a", "b"]);
+        let mut records = Authorities::default();
         let mut order = String::new();
         for _ in 0..14 {
             let next = records.next(&configured, 3, at(0)).unwrap();
@@ -223,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_ca_that_asks_for_days_has_had_its_turn() {
-        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        let configured = urls(&["a", "b"]);
+        let mut records = Authorities::default();
         records.failed("a", Some(at(30 * HOUR)), 13, at(0));
         assert_eq!(records, known(&[("a", 0, 1, 30)]));
         // Hours later a day is left. What was begun at the other CA goes on there.

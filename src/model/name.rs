@@ -347,7 +347,8 @@ mod tests {
     #[test]
     fn names_that_no_public_ca_takes() {
         let form = Some("not letters, digits and hyphens between dots");
-        let (reserved, global) = (Some("a reserved name"), Some(NOT_GLOBAL));
+        let reserved = Some("a reserved name");
+        let global = Some(NOT_GLOBAL);
         let rows = [
             ("example.org", None),
             ("*.example.org", None),

@@ -293,7 +293,8 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let case = Case::new();
-        let (other, good) = (Signatory::ca("CA", now()), case.says(&Said::default()));
+        let other = Signatory::ca("CA", now());
+        let good = case.says(&Said::default());
         let said = |said: Said<'_>| answer(200, Some(RESPONSE_TYPE), &case.says(&said));
         let rows = [
             (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' instead of"),

@@ -32,7 +32,8 @@ pub(super) fn number(item: &str, name: &str) -> Option<u16> {
 
 /// Makes the set in tmp the served one. See [`Store::replace`].
 pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
-    let (new, place) = ((Group::Tmp, item), (Group::Domains, item));
+    let new = (Group::Tmp, item);
+    let place = (Group::Domains, item);
     if present(store.item(new.0, item))?.is_none() || !is_present(store, place)? {
         return store.rename(new, place);
     }
@@ -103,7 +104,8 @@ fn prune(store: &FileStore, item: &str) -> Result<(), StoreError> {
 
 /// Returns the former sets of a domain, newest first. The names are tried, as the archive holds the sets of all domains.
 fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
-    let (mut sets, mut missing) = (Vec::new(), 0);
+    let mut sets = Vec::new();
+    let mut missing = 0;
     for name in names(item) {
         let path = store.paths.item(Group::Archive, &name)?;
         match fs::metadata(&path).and_then(|metadata| metadata.modified()) {

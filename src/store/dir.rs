@@ -279,7 +279,8 @@ impl Dir {
     pub(super) fn protect(&self, name: &str, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io("protect", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(()) };
-        let (data, metadata) = (read_all(&file).map_err(failed)?, file.metadata().map_err(failed)?);
+        let data = read_all(&file).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         let access = access(&data);
         let is_right =
             metadata.mode() & 0o7777 == access.mode && access.group.is_none_or(|group| group == metadata.gid());

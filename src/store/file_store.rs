@@ -49,7 +49,8 @@ impl FileStore {
         // Before a secret is there: what is found now cannot be of somebody else who opens the same new store.
         let former = if Header::load(&dir)?.is_none() { Some(store.of_lost_secret()?) } else { None };
         let header = Header::load_or_create(&dir)?;
-        let (version, document) = (header.version, header.document);
+        let version = header.version;
+        let document = header.document;
         let store = Self { secret: header.secret, ..store };
         if let Some((accounts, staged)) = former.filter(|_| header.is_new) {
             store.begin_anew(&accounts, &staged)?;
@@ -369,8 +370,10 @@ impl Store for FileStore {
     }
 
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
-        let (source, target) = (self.paths.item(from.0, from.1)?, self.paths.item(to.0, to.1)?);
-        let (old, new) = (self.paths.group(from.0), self.paths.group(to.0));
+        let source = self.paths.item(from.0, from.1)?;
+        let target = self.paths.item(to.0, to.1)?;
+        let old = self.paths.group(from.0);
+        let new = self.paths.group(to.0);
         let (new, _) = Dir::open_or_make(&new, to.0.dir_mode(), Links::Follow)?;
         fs::rename(&source, &target).map_err(|error| StoreError::Move { from: source, to: target, source: error })?;
         if from.0 != to.0 {
@@ -665,7 +668,8 @@ mod tests {
     #[test]
     fn links_of_the_administrator_are_kept_and_used() {
         let temp = tempfile::tempdir().unwrap();
-        let (base, target) = (temp.path().join("md"), temp.path().join("elsewhere"));
+        let base = temp.path().join("md");
+        let target = temp.path().join("elsewhere");
         fs::create_dir_all(target.join("certificates")).unwrap();
         symlink(&target, &base).unwrap();
         symlink(target.join("certificates"), target.join("domains")).unwrap();

@@ -75,7 +75,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn register(&mut self) -> Result<(), AcmeError> {
-        let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
+        let ca = directory(&self.directory)?;
+        let wanted = &self.wanted;
         let applicant = Applicant {
             name: &wanted.name,
             scope: &wanted.scope,

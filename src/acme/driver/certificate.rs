@@ -13,7 +13,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let key = self.certificate_key()?;
         let csr = csr_der(&key, &self.wanted.identifiers, self.common_name(), self.wanted.must_staple)?;
         let url = self.facts.record.finalize.clone().unwrap_or_default();
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
         self.facts.finalized = true;
@@ -82,7 +83,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// read from its `up` links.
     pub(super) fn read_chain(&mut self, url: &str) -> Result<(Chain, Vec<String>), AcmeError> {
         let (mut chain, response) = self.read_certificates(url)?;
-        let (mut issuer, alternates) = (issuer_url(url, &response), linked(url, &response, "alternate").collect());
+        let mut issuer = issuer_url(url, &response);
+        let alternates = linked(url, &response, "alternate").collect();
         if chain.certificates().len() > 1 {
             return Ok((chain, alternates));
         }
@@ -102,7 +104,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Certificates, and the answer that had them.
     fn read_certificates(&mut self, url: &str) -> Result<(Chain, Response), AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.read(ca, url, key, &account.url)?;
         let chain = Chain::from_der_or_pem(&response.body)
             .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;

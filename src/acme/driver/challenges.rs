@@ -84,7 +84,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
         self.facts.authorizations[index].answered = true;

@@ -13,7 +13,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn new_order(&mut self) -> Result<(), AcmeError> {
         self.journal.progress("Creating new order");
         let profile = self.profile()?;
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let replaces = self.replaced(ca, account);
         let payload = NewOrder {
             identifiers: &self.wanted.identifiers,
@@ -72,7 +73,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 if self.wanted.profile_mandatory {
                     return Err(AcmeError::ProfileRefused { profile, problem });
                 }
-                let (name, why) = (&self.wanted.name, &problem.detail);
+                let name = &self.wanted.name;
+                let why = &problem.detail;
                 report!(MD0020, "{name}: the CA refuses the profile '{profile}': {why}; ordering without it");
                 self.without_profile = true;
             }

@@ -56,8 +56,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn record_for(&self, challenge: &Challenge, name: &str) -> Result<TxtRecord, AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
-        let (issuers, said) = (challenge.issuer_names()?, challenge.account_uri()?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
+        let issuers = challenge.issuer_names()?;
+        let said = challenge.account_uri()?;
         // The administrator may have used one that the directory has.
         let known = ca.issuers().iter().find(|name| issuers.contains(name));
         let issuer = known.or(issuers.first()).cloned().unwrap_or_default();

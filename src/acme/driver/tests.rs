@@ -252,7 +252,8 @@ impl World {
     }
 
     fn driver(&self) -> Driver<MemoryJournal, MemoryPublisher> {
-        let (ca, clock) = (Arc::clone(&self.ca), Arc::clone(&self.clock));
+        let ca = Arc::clone(&self.ca);
+        let clock = Arc::clone(&self.clock);
         Driver::new(
             self.wanted.clone(),
             self.journal.clone(),
@@ -293,7 +294,8 @@ impl World {
 
     fn is_done(&self) {
         let staged = self.staged();
-        let (key, chain) = (&staged.keys["P-256"], &staged.chains["P-256"]);
+        let key = &staged.keys["P-256"];
+        let chain = &staged.chains["P-256"];
         assert!(key.fits(chain.leaf()));
         assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().data.is_empty());
         self.ca.check();

@@ -279,7 +279,8 @@ fn authorizations_that_failed_end_the_order() {
         AuthorizationStatus::Revoked,
     ] {
         let failed = || vec![valid(), authorization(status, "http-01", ChallengeStatus::Invalid), unheard()];
-        let (now, before) = (ordered(OrderStatus::Pending), earlier(OrderStatus::Pending));
+        let now = ordered(OrderStatus::Pending);
+        let before = earlier(OrderStatus::Pending);
         check(vec![
             ("of this run", with(now.clone(), failed()), Step::GiveUp(Failure::Authorization(1))),
             ("of this run, with set-ups", set_up(with(now, failed())), Step::TearDown),
@@ -291,7 +292,8 @@ fn authorizations_that_failed_end_the_order() {
 
 /// Lets time pass: answers to questions are always that nothing has changed. Gives the moments of the questions.
 fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timestamp>) -> (Vec<i64>, Step) {
-    let (mut now, mut asked) = (start(), Vec::new());
+    let mut now = start();
+    let mut asked = Vec::new();
     loop {
         match next(&facts, now) {
             Step::Wait { until } => {
@@ -345,8 +347,8 @@ fn a_retry_after_beyond_the_limit_of_a_wait_ends_the_run() {
         let late = after(seconds * 1000);
         let mut facts = with(ordered(OrderStatus::Pending), vec![answered()]);
         facts.hear_floor(Some(late));
-        let (step, failed) =
-            (Step::Wait { until: late }, Step::GiveUp(Failure::Postponed("the CA to look at the challenges", late)));
+        let step = Step::Wait { until: late };
+        let failed = Step::GiveUp(Failure::Postponed("the CA to look at the challenges", late));
         facts.start_poll(start());
         assert_eq!(next(&facts, after(50)), if ends { failed } else { step });
         // What needs no wait is done all the same.

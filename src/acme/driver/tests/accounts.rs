@@ -108,7 +108,8 @@ fn an_account_that_came_before_the_claim_is_taken() {
     let account = world.book.0.lock().unwrap().accounts.pop().unwrap();
     let book = Arc::new(Late(world.book.clone(), account));
     let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
-    let (journal, publisher) = (world.journal.clone(), world.publisher.clone());
+    let journal = world.journal.clone();
+    let publisher = world.publisher.clone();
     let http = Arc::clone(&world.ca) as Arc<dyn HttpClient>;
     let mut driver = Driver::new(world.wanted.clone(), journal, publisher, book, http, clock);
     while world.ca.count(Operation::NewOrder) == 0 {

@@ -199,7 +199,8 @@ fn a_request_that_was_cancelled_is_no_failure() {
         }
     }
     let world = World::new(&["x.org"]);
-    let (book, clock) = (Arc::new(world.book.clone()), Arc::clone(&world.clock));
+    let book = Arc::new(world.book.clone());
+    let clock = Arc::clone(&world.clock);
     let mut driver = Driver::new(
         world.wanted.clone(),
         world.journal.clone(),
