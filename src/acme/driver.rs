@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::facts::AuthorizationFacts;
 use super::session::json;
 use super::{
-    AccountBook, AccountRecord, AccountScope, AcmeError, Authorization, ChallengeType, Directory, Facts, Journal,
-    OrderRecord, Publisher, Session, SetUp, Step, next,
+    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeType, Directory, Facts,
+    Journal, OrderRecord, Publisher, Session, SetUp, Step, next,
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
@@ -191,12 +191,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             return Err(error);
         }
         match self.withdraw_each(SetUp::is_of_command) {
-            Ok(false) => {
+            Ok(Attempt::Busy) => {
                 self.failed = Some(error);
                 Ok(self.busy())
             }
             // That the store fails too is no news.
-            Ok(true) | Err(_) => Err(error),
+            Ok(Attempt::Done) | Err(_) => Err(error),
         }
     }
 

@@ -73,7 +73,7 @@ fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01:
             Some("the server to be reachable on port 80 (see MDPortMap and Listen)")
         }
         ChallengeType::Dns01 if !dns01 && md.cmd_dns_01.is_none() => Some("a command (see MDChallengeDns01)"),
-        _ => None,
+        ChallengeType::TlsAlpn01 | ChallengeType::Http01 | ChallengeType::Dns01 | ChallengeType::DnsPersist01 => None,
     }
 }
 

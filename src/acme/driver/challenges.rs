@@ -3,7 +3,9 @@
 use super::super::challenge::{choose, key_authorization, txt_value};
 use super::super::facts::{Refusal, Said};
 use super::super::session::empty_object;
-use super::super::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
+use super::super::{
+    AcmeError, Attempt, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp,
+};
 use super::failure::no_challenge;
 use super::{Driver, Outcome, authorization, directory, no_account};
 use crate::crypto::KeyRef;
@@ -36,8 +38,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
         let set_up = SetUp { kind, name, txt };
         match self.publisher.reserve(&set_up) {
-            Ok(true) => {}
-            Ok(false) => return Ok(self.busy()),
+            Ok(Attempt::Done) => {}
+            Ok(Attempt::Busy) => return Ok(self.busy()),
             Err(reason) => {
                 self.refuse(index, &set_up, &reason);
                 return Ok(Outcome::Continue);
@@ -96,7 +98,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// All set-ups. With the last one the order goes too if it has come to its end.
     pub(super) fn tear_down(&mut self) -> Result<Outcome, AcmeError> {
-        if !self.withdraw_each(|_| true)? {
+        if self.withdraw_each(|_| true)? == Attempt::Busy {
             return Ok(self.busy());
         }
         if self.facts.chain {
@@ -107,7 +109,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     pub(super) fn clean_up(&mut self) -> Result<Outcome, AcmeError> {
-        if !self.withdraw_each(SetUp::is_of_command)? {
+        if self.withdraw_each(SetUp::is_of_command)? == Attempt::Busy {
             return Ok(self.busy());
         }
         self.facts.left_over = false;
@@ -116,7 +118,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     pub(super) fn withdraw(&mut self, index: usize) -> Result<Outcome, AcmeError> {
         let token = self.facts.authorizations[index].set_up.as_ref().map(ToString::to_string).unwrap_or_default();
-        if !self.withdraw_each(|other| other == token)? {
+        if self.withdraw_each(|other| other == token)? == Attempt::Busy {
             return Ok(self.busy());
         }
         self.facts.authorizations[index].set_up = None;
@@ -125,17 +127,17 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Takes away the set-ups that `which` accepts, the latest first; `false` if not all can be now. Each is taken away
     /// once: it leaves the journal with it.
-    pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<bool, AcmeError> {
+    pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<Attempt, AcmeError> {
         while let Some(at) = self.facts.record.challenge_setups.iter().rposition(|token| which(token)) {
             if let Some(set_up) = SetUp::parse(&self.facts.record.challenge_setups[at]) {
-                if !self.publisher.withdraw(&set_up)? {
-                    return Ok(false);
+                if self.publisher.withdraw(&set_up)? == Attempt::Busy {
+                    return Ok(Attempt::Busy);
                 }
                 self.journal.challenge_taken_away(&set_up)?;
             }
             self.facts.record.challenge_setups.remove(at);
             self.journal.save_order(&self.facts.record)?;
         }
-        Ok(true)
+        Ok(Attempt::Done)
     }
 }
