@@ -41,7 +41,7 @@ pub enum AriError {
 impl AriError {
     /// Whether the CA says that it suggests nothing, and not only that it cannot answer now.
     #[must_use]
-    pub fn is_word_of_the_ca(&self) -> bool {
+    pub fn suggests_nothing(&self) -> bool {
         matches!(self, Self::HttpStatus(status @ 400..=499) if !matches!(status, 408 | 429))
     }
 }

@@ -98,7 +98,7 @@ impl Session {
             let url = &directory.new_nonce;
             let response = self.http.send(&Request::head(url))?;
             if !is_success(&response) {
-                // Not a word about the account, whatever the status.
+                // A failed HEAD says nothing about the account, whatever its status.
                 return Err(self.unavailable(url, &response));
             }
             self.keep_nonce(&response);

@@ -92,7 +92,7 @@ impl PrivateKey {
             return Ok(Self(key));
         }
         let asked = Cell::new(false);
-        // Of the readers of the crate only this one takes a pass phrase with NUL bytes and none from the terminal.
+        // The only reader of the crate that takes a pass phrase with NUL bytes and never asks a terminal.
         let key = PKey::private_key_from_pem_callback(pem, |buffer| {
             asked.set(true);
             let pass = pass.filter(|pass| pass.len() <= buffer.len()).ok_or_else(ErrorStack::get)?;

@@ -77,7 +77,7 @@ fn opened(der: &[u8], pass: &[u8]) -> Option<Secret> {
         return None;
     }
     let key = derived_key(pass, salt.data, usize::try_from(rounds.as_u32().ok()?).ok()?).ok()?;
-    // Another length of it is a panic.
+    // OpenSSL's wrapper panics at any other length.
     let iv = (iv.data.len() == 16).then_some(iv.data)?;
     decrypt(Cipher::aes_256_cbc(), &*key, Some(iv), data.data).ok().map(Zeroizing::new)
 }

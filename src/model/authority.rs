@@ -132,7 +132,7 @@ impl AuthorityRecord {
 #[must_use]
 pub fn is_same_ca(a: &str, b: &str) -> bool {
     let normal = |text: &str| Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
-    // What is the same to the letter needs no parser: status pages ask this of every domain.
+    // Equal texts need no parser: status pages ask this for every domain.
     a == b || normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
 }
 

@@ -125,7 +125,7 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
     let text = without_port(text).trim_end_matches('.');
     let name = to_ascii(text).ok_or_else(|| NameError::NotIdna(text.to_owned()))?;
     let name = name.trim_end_matches('.');
-    // Not before: some letters become a '/', a blank or a dot, or nothing.
+    // Checked after the conversion: some letters become a '/', a blank or a dot, or nothing.
     if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
         return Err(NameError::Unusable(text.escape_default().to_string()));
     }

@@ -188,7 +188,7 @@ fn judge(
 fn ask(http: &dyn HttpClient, url: &str, question: Vec<u8>) -> Result<Response, HttpError> {
     if let Some(long) = with_question(url, &question) {
         let response = http.send(&Request { limit: LIMIT, ..Request::get(long) })?;
-        // Responders that know POST only have various ways to say so.
+        // Responders that take only POST refuse GET with various statuses.
         if !matches!(response.status, 400..=428 | 430..=499 | 501) {
             return Ok(response);
         }

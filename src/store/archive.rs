@@ -64,7 +64,7 @@ fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     let Some(_claim) = store.claim(item)? else { return Ok(()) };
-    // Another start may just have been at it.
+    // Another start may have done it meanwhile.
     let Some(former) = sets(store, item)?.into_iter().next().filter(|_| is_interrupted().unwrap_or(false)) else {
         return Ok(());
     };
@@ -76,7 +76,7 @@ fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
 
 /// Moves the served set into the archive and returns its new name.
 fn retire(store: &FileStore, item: &str) -> Result<String, StoreError> {
-    // The oldest sets go first: the time on the directory says when it came here, also after a restored backup.
+    // The oldest sets go first: the time of the directory is that of its archiving, also after a restored backup.
     if let Some(dir) = present(store.item(Group::Domains, item))? {
         let _ = dir.handle().set_modified(SystemTime::now());
     }

@@ -46,7 +46,7 @@ impl FileStore {
         }
         let (dir, _) = Dir::open_or_make(base, 0o755, Links::Follow)?;
         let store = Self::read_only(base);
-        // Before a secret is there: what is found now cannot be of somebody else who opens the same new store.
+        // Looked for before there is a secret: another process that opens the same new store has not made any then.
         let former = if Header::load(&dir)?.is_none() { Some(store.of_lost_secret()?) } else { None };
         let header = Header::load_or_create(&dir)?;
         let version = header.version;
@@ -132,7 +132,7 @@ impl FileStore {
         let (locks, _) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
         locks.set_mode(claim::DIR_MODE)?;
         user.map_or(Ok(()), |user| locks.set_owner(user))?;
-        // A claim takes its file with it. What is left is of processes that died; nobody else could open files of root's.
+        // A dropped claim removes its file. Left files are of dead processes; if root owned them, nobody else could open them.
         locks.names()?.iter().for_each(|name| drop(self.claim(name)));
         archive::recover(self);
         self.protect_secrets();

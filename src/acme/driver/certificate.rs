@@ -18,9 +18,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
         self.facts.finalized = true;
-        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.observe_retry_after(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
-        self.heard_order(json(&url, &response)?)
+        self.take_over_order(json(&url, &response)?)
     }
 
     /// Returns the common name: the first name, if it is short enough and neither addresses nor the profile forbid it.
@@ -49,10 +49,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.journal.progress("Downloading the certificate");
         match self.take_certificate(url) {
             Ok(()) => self.facts.chain = true,
-            // What an earlier run has left is of no use, and would not be in the next run either.
+            // The order of an earlier run cannot be used, neither now nor in the next run.
             Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
             Err(err @ (AcmeError::WrongKey | AcmeError::KeyLost(_) | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
-                // Only what commands have set up stays, for as long as it takes to take it away.
+                // Set-ups by commands stay in the journal until they are taken away.
                 self.withdraw_each(|token| !SetUp::is_of_command(token))?;
                 self.facts.record = OrderRecord {
                     challenge_setups: self.facts.record.challenge_setups.clone(),
@@ -90,7 +90,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
         while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
             let (more, response) = match self.read_certificates(&url) {
-                // The end of a chain can be told by a list of certificates, which there is no use for.
+                // Some CAs end a chain with a list of certificates, which is not used.
                 Err(AcmeError::Certificate { .. }) => break,
                 read => read?,
             };

@@ -32,7 +32,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.forget_order(now);
         self.facts.ordered_now = true;
         self.facts.record.url = Some(url);
-        self.facts.hear_order(order, now);
+        self.facts.observe_order(order, now);
         self.journal.save_order(&self.facts.record)?;
         Ok(())
     }
@@ -101,7 +101,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {
         let url = self.facts.record.url.clone().unwrap_or_default();
         match self.read::<Order>(&url) {
-            Ok(order) => self.heard_order(order),
+            Ok(order) => self.take_over_order(order),
             Err(err) if err.is_gone() && !self.facts.ordered_now => {
                 self.facts.order_gone = true;
                 Ok(())
@@ -110,9 +110,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    pub(super) fn heard_order(&mut self, order: Order) -> Result<(), AcmeError> {
+    pub(super) fn take_over_order(&mut self, order: Order) -> Result<(), AcmeError> {
         let before = self.facts.record.status;
-        self.facts.hear_order(order, self.clock.now());
+        self.facts.observe_order(order, self.clock.now());
         if self.facts.record.status == before { Ok(()) } else { Ok(self.journal.save_order(&self.facts.record)?) }
     }
 }
