@@ -10,6 +10,10 @@ use bindgen::{Builder, Formatter};
 const MINIMUM: [u32; 3] = [2, 4, 49];
 
 const FUNCTIONS: &[&str] = &[
+    "SSL_CTX_set_cert_cb",
+    "SSL_certs_clear",
+    "SSL_set_not_resumable_session_callback",
+    "SSL_use_cert_and_key",
     "ap_check_cmd_context",
     "ap_discard_request_body",
     "ap_exists_config_define",
@@ -64,7 +68,6 @@ const VARIABLES: &[&str] = &[
     "DEFAULT_ADMIN",
     "DONE",
     "HTTP_INTERNAL_SERVER_ERROR",
-    "MD_KEY_(ANY|RSA|OTHER)",
     "M_GET",
     "NOT_IN_(DIR_CONTEXT|FILES|HTACCESS)",
     "OK",

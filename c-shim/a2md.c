@@ -1,6 +1,7 @@
-/* The program a2md: it is in Rust, in the archive that the module is linked from too, so that both are compiled once.
+/* The entry of the program a2md. The rest is in Rust: program and module are linked from one archive, so that both are
+ * compiled once.
  *
- * What the program refers to of httpd is what only the module calls: the linker drops it.
+ * Only code of the module refers to httpd; the linker drops it from the program.
  */
 #include <signal.h>
 

@@ -1,4 +1,4 @@
-/* Functions for Rust that need httpd's macros, varargs or struct fields; see md_shim.h. */
+/* Functions for Rust that need macros, varargs or fields of structures; see md_shim.h. */
 #include "md_shim.h"
 
 #include <apr_optional.h>
@@ -63,7 +63,8 @@ apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_tim
     return set ? set(watchdog, interval, data, md_rs_watchdog) : APR_ENOTIMPL;
 }
 
-int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
+/* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
+static int pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy)
 {
     if (!is_proxy) {
         ap_set_module_config(connection->conn_config, &md_module, ssl);
@@ -88,7 +89,7 @@ int md_shim_try_tls(apr_pool_t *pool, server_rec *server)
 
 void md_shim_register_ssl_hooks(void)
 {
-    apr_optional_hook_add("pre_handshake", (void (*)(void))md_shim_pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
+    apr_optional_hook_add("pre_handshake", (void (*)(void))pre_handshake, NULL, NULL, APR_HOOK_MIDDLE);
     apr_optional_hook_add("init_server", (void (*)(void))md_rs_init_server, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
@@ -107,39 +108,7 @@ void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback ca
     SSL_CTX_set_tlsext_status_arg(context, callback.data);
 }
 
-int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1)
-{
-    const X509 *chosen = SSL_get_certificate(ssl);
-
-    return chosen && X509_digest(chosen, EVP_sha1(), sha1, NULL);
-}
-
-int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length)
-{
-    void *copy = OPENSSL_memdup(der, length);
-
-    /* OpenSSL frees it with the connection. */
-    return copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)length);
-}
-
-void md_shim_context_set_certify(SSL_CTX *context, md_rs_certify_fn *certify, void *data)
-{
-    SSL_CTX_set_cert_cb(context, certify, data);
-}
-
-int md_shim_ssl_is_decided(SSL *ssl)
-{
-    static const unsigned char challenge[] = "acme-tls/1";
-    const unsigned char *protocol = NULL;
-    unsigned int length = 0;
-    unsigned char none;
-
-    SSL_get0_alpn_selected(ssl, &protocol, &length);
-    return SSL_get_peer_finished(ssl, &none, 0) > 0
-           || (length == sizeof(challenge) - 1 && !memcmp(protocol, challenge, length));
-}
-
-/* The same EC key as its provider keeps it; NULL if it is of another kind. */
+/* Copies an EC key into its provider's form; NULL for a key of another kind. The crate openssl has no EVP_PKEY_fromdata. */
 static EVP_PKEY *provided(const EVP_PKEY *key)
 {
     char group[64];
@@ -178,22 +147,6 @@ int md_shim_pair_share_key(void *leaf, void *key)
     return is_shared;
 }
 
-int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers)
-{
-    const int is_used = SSL_use_cert_and_key(ssl, leaf, key, issuers, 1) == 1;
-
-    if (!is_used) {
-        /* The handshake goes on, and must not find this when something else fails. */
-        ERR_clear_error();
-    }
-    return is_used;
-}
-
-void md_shim_ssl_clear_pairs(SSL *ssl)
-{
-    SSL_certs_clear(ssl);
-}
-
 size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room)
 {
     X509 *current = SSL_CTX_get0_certificate(context);
@@ -214,48 +167,6 @@ size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room)
     return count;
 }
 
-size_t md_shim_leaf_der(const void *leaf, unsigned char *der, size_t room)
-{
-    const int length = i2d_X509(leaf, NULL);
-
-    return length > 0 && (size_t)length <= room && i2d_X509(leaf, &der) == length ? (size_t)length : 0;
-}
-
-static int not_resumable(SSL *ssl, int is_forward_secure)
-{
-    (void)ssl;
-    (void)is_forward_secure;
-    return 1;
-}
-
-void md_shim_ssl_forget_session(SSL *ssl)
-{
-    /* Up to TLS 1.2, and from TLS 1.3 on. */
-    SSL_set_not_resumable_session_callback(ssl, not_resumable);
-    SSL_set_num_tickets(ssl, 0);
-}
-
-conn_rec *md_shim_ssl_connection(const SSL *ssl)
-{
-    return SSL_get_app_data(ssl);
-}
-
-int md_shim_connection_key_kind(const conn_rec *connection)
-{
-    const SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);
-    const X509 *chosen = ssl && SSL_version(ssl) < TLS1_3_VERSION ? SSL_get_certificate(ssl) : NULL;
-    const EVP_PKEY *key = chosen ? X509_get0_pubkey(chosen) : NULL;
-    return !key ? MD_KEY_ANY : EVP_PKEY_base_id(key) == EVP_PKEY_RSA ? MD_KEY_RSA : MD_KEY_OTHER;
-}
-
-void md_shim_connection_clear_certificates(const conn_rec *connection)
-{
-    SSL *ssl = ap_get_module_config(connection->conn_config, &md_module);
-    if (ssl) {
-        SSL_certs_clear(ssl);
-    }
-}
-
 void md_shim_connection_close_soon(conn_rec *connection)
 {
     connection->keepalive = AP_CONN_CLOSE;
@@ -271,7 +182,6 @@ FIELD(const char *, server_admin, server_rec, it->server_admin)
 FIELD(const char *, server_defn_name, server_rec, it->defn_name)
 FIELD(unsigned, server_defn_line, server_rec, it->defn_line_number)
 FIELD(int, server_is_virtual, server_rec, it->is_virtual != 0)
-FIELD(apr_port_t, server_port, server_rec, it->port)
 FIELD(const server_addr_rec *, server_addrs, server_rec, it->addrs)
 FIELD(const apr_array_header_t *, server_aliases, server_rec, it->names)
 FIELD(const apr_array_header_t *, server_wildcard_aliases, server_rec, it->wild_names)
@@ -286,6 +196,8 @@ FIELD(ap_listen_rec *, listener_next, ap_listen_rec, it->next)
 FIELD(apr_port_t, listener_port, ap_listen_rec, it->bind_addr->port)
 FIELD(const char *, listener_protocol, ap_listen_rec, it->protocol)
 
+FIELD(conn_rec *, ssl_connection, SSL, SSL_get_app_data(it))
+FIELD(SSL *, connection_ssl, conn_rec, ap_get_module_config(it->conn_config, &md_module))
 FIELD(conn_rec *, connection_master, conn_rec, it->master)
 FIELD(server_rec *, connection_base_server, conn_rec, it->base_server)
 FIELD(apr_pool_t *, connection_pool, conn_rec, it->pool)
@@ -294,9 +206,7 @@ FIELD(apr_table_t *, connection_notes, conn_rec, it->notes)
 FIELD(conn_rec *, request_connection, request_rec, it->connection)
 FIELD(server_rec *, request_server, request_rec, it->server)
 FIELD(apr_pool_t *, request_pool, request_rec, it->pool)
-FIELD(const char *, request_method, request_rec, it->method)
 FIELD(int, request_method_number, request_rec, it->method_number)
-FIELD(int, request_is_head, request_rec, it->header_only != 0)
 FIELD(const char *, request_handler, request_rec, it->handler)
 FIELD(const char *, request_hostname, request_rec, it->hostname)
 FIELD(const char *, request_path, request_rec, it->parsed_uri.path)

@@ -1,9 +1,9 @@
 /* The border between C and Rust: bindgen reads this file for Rust, the compiler reads it for the shim.
  *
- * md_shim_* is written in C: what needs httpd's macros, varargs, or fields of server_rec, conn_rec and request_rec, whose
- * layout Rust does not have to know.
- * md_rs_* is written in Rust. Each has a function type here; Rust assigns its function to that type in a const, so that a
- * signature which drifts on either side does not compile.
+ * md_shim_* is written in C, as it needs macros, varargs, or fields of server_rec, conn_rec and request_rec, whose layout Rust
+ * does not have to know.
+ * md_rs_* is written in Rust. Each function has a type below, to which Rust assigns it in a const: a signature that drifts on
+ * either side does not compile.
  */
 #ifndef MD_SHIM_H
 #define MD_SHIM_H
@@ -28,7 +28,7 @@
 #include <openssl/params.h>
 #include <openssl/ssl.h>
 
-/* --- Rust: called by httpd through md_module ------------------------------------------------------------------- */
+/* Functions in Rust, which httpd calls through md_module or a hook. */
 
 typedef void *md_rs_create_server_config_fn(apr_pool_t *pool, server_rec *server);
 typedef void *md_rs_merge_server_config_fn(apr_pool_t *pool, void *base, void *add);
@@ -86,44 +86,31 @@ md_rs_monitor_fn md_rs_monitor;
 md_rs_test_config_fn md_rs_test_config;
 md_rs_watchdog_fn md_rs_watchdog;
 
-/* The directive table; ends with an empty record. mod_so reads it before any of our functions ran. */
+/* The directive table; ends with an empty record. mod_so reads it before any function of the module has run. */
 extern const command_rec md_rs_directives[];
 
-/* --- C: the log ------------------------------------------------------------------------------------------------ */
+/* Functions in C: the log. */
 
-/* Whether LogLevel lets a message through. A NULL server stands for the time before the configuration is read. */
+/* Checks whether LogLevel lets a message through. A NULL server stands for the time before the configuration is read. */
 int md_shim_log_enabled(const server_rec *server, int level);
 void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text);
 void md_shim_log_connection(const conn_rec *connection, int level, apr_status_t status, const char *text);
 void md_shim_log_request(const request_rec *request, int level, apr_status_t status, const char *text);
 
-/* --- C: mod_watchdog, which may be absent ---------------------------------------------------------------------- */
+/* mod_watchdog, which may be absent. */
 
 int md_shim_watchdog_loaded(void);
 apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool);
 apr_status_t md_shim_watchdog_start(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
 apr_status_t md_shim_watchdog_interval(ap_watchdog_t *watchdog, apr_interval_time_t interval, const void *data);
 
-/* --- C: mod_ssl ------------------------------------------------------------------------------------------------ */
+/* mod_ssl and OpenSSL. */
 
-/* A hook of mod_ssl: remembers the TLS state of a connection before its handshake. */
-int md_shim_pre_handshake(conn_rec *connection, SSL *ssl, int is_proxy);
-/* Registers that and md_rs_init_server; apr_optional_hook_add wants no header of mod_ssl, which not every system has. */
+/* Registers the two hooks of mod_ssl: before a handshake, and md_rs_init_server. apr_optional_hook_add needs no header of
+ * mod_ssl, which not every system has. */
 void md_shim_register_ssl_hooks(void);
 
-#define MD_KEY_ANY 0   /* nothing is decided yet, or it is not known */
-#define MD_KEY_RSA 1
-#define MD_KEY_OTHER 2
-
-/* The kind of key that a handshake is bound to when the protocol is chosen: before TLS 1.3, that of the certificate that
- * was chosen with the cipher. */
-int md_shim_connection_key_kind(const conn_rec *connection);
-/* Takes the host's certificates out of a handshake: mod_ssl adds that of a challenge to them, and the client would choose. */
-void md_shim_connection_clear_certificates(const conn_rec *connection);
-
-/* --- C: OpenSSL ------------------------------------------------------------------------------------------------ */
-
-/* What answers the status requests (RFC 6066 section 8) of a context's handshakes; `answer` is NULL if nothing does. */
+/* The callback for status requests (RFC 6066 section 8) in handshakes of a context; `answer` is NULL if there is none. */
 typedef struct {
     md_rs_status_request_fn *answer;
     void *data;
@@ -131,25 +118,12 @@ typedef struct {
 
 md_status_callback md_shim_context_status_callback(SSL_CTX *context);
 void md_shim_context_set_status_callback(SSL_CTX *context, md_status_callback callback);
-/* SHA-1 of the certificate that the handshake has chosen, 20 bytes; 0 if there is none. OpenSSL computes it once. */
-int md_shim_ssl_fingerprint(SSL *ssl, unsigned char *sha1);
-/* Has `certify` called in each handshake of the context that sends a certificate, before one is chosen. */
-void md_shim_context_set_certify(SSL_CTX *context, md_rs_certify_fn *certify, void *data);
-/* Has mod_ssl do what it does in a start with its hosts and their certificates, in a process that ends after that without
- * clean-ups: they would remove what a running server has. 0 if it cannot start with them; the reason is in the log. */
+/* Has mod_ssl set up all hosts and their certificates as at a start, in a process that ends after that without clean-ups,
+ * which would remove files of a running server. Returns 0 if mod_ssl cannot start with them; the reason is in the log. */
 int md_shim_try_tls(apr_pool_t *pool, server_rec *server);
-/* Whether the certificates of a handshake are not ours to exchange: the client has accepted them in an earlier handshake of
- * the connection (RFC 5746), or they are of a challenge, which TLS 1.3 has decided by now. */
-int md_shim_ssl_is_decided(SSL *ssl);
-/* Makes the private EVP_PKEY the public key of its X509, in the form that takes least time in handshakes. 0 if it cannot, and
- * the public key stays. */
+/* Sets the private EVP_PKEY as the public key of its X509, in the form that takes least time in handshakes. Returns 0 if the
+ * public key stays as it was. */
 int md_shim_pair_share_key(void *leaf, void *key);
-/* Has a handshake use an X509, an EVP_PKEY and a STACK_OF(X509) in place of others of that type of key; 0 if it cannot, and
- * those stay. The EVP_PKEY is NULL if the X509 shares it. */
-int md_shim_ssl_use_pair(SSL *ssl, void *leaf, void *key, void *issuers);
-/* Takes all certificates out of a handshake. */
-void md_shim_ssl_clear_pairs(SSL *ssl);
-
 /* An X509, its EVP_PKEY and a STACK_OF(X509) or NULL. They belong to the context that they are in. */
 typedef struct {
     void *leaf;
@@ -157,18 +131,9 @@ typedef struct {
     void *issuers;
 } md_pair;
 
-/* The certificates of a context, one of each type of key, `room` at most; how many there are. */
+/* Writes the certificates of a context, one of each type of key, `room` at most. Returns the number of them. */
 size_t md_shim_context_pairs(SSL_CTX *context, md_pair *pairs, size_t room);
-/* The X509 in DER; its length, or 0 if it cannot be written or is longer than `room`. */
-size_t md_shim_leaf_der(const void *leaf, unsigned char *der, size_t room);
-/* Sees to it that nobody resumes the session that a handshake begins. */
-void md_shim_ssl_forget_session(SSL *ssl);
-/* The connection of a handshake, as mod_ssl keeps it. */
-conn_rec *md_shim_ssl_connection(const SSL *ssl);
-/* Has a copy of the response sent to the client; 0 if memory is out. */
-int md_shim_ssl_set_staple(SSL *ssl, const unsigned char *der, size_t length);
-
-/* --- C: fields ------------------------------------------------------------------------------------------------- */
+/* Fields. */
 
 void *md_shim_server_config(const server_rec *server);
 server_rec *md_shim_server_next(const server_rec *server);
@@ -177,18 +142,21 @@ const char *md_shim_server_admin(const server_rec *server);
 const char *md_shim_server_defn_name(const server_rec *server);
 unsigned md_shim_server_defn_line(const server_rec *server);
 int md_shim_server_is_virtual(const server_rec *server);
-apr_port_t md_shim_server_port(const server_rec *server);
 const server_addr_rec *md_shim_server_addrs(const server_rec *server);
 const apr_array_header_t *md_shim_server_aliases(const server_rec *server);
 const apr_array_header_t *md_shim_server_wildcard_aliases(const server_rec *server);
 apr_pool_t *md_shim_server_process_pool(const server_rec *server);
-/* An argument that httpd was started with, the program's name for 0, without `-k start`; NULL behind the last. */
+/* Returns an argument that httpd was started with, without `-k start`: the program's name for 0, NULL behind the last. */
 const char *md_shim_server_argument(const server_rec *server, int number);
 
 ap_listen_rec *md_shim_listener_next(const ap_listen_rec *listener);
 apr_port_t md_shim_listener_port(const ap_listen_rec *listener);
 const char *md_shim_listener_protocol(const ap_listen_rec *listener);
 
+/* The connection of a handshake, as mod_ssl keeps it. */
+conn_rec *md_shim_ssl_connection(const SSL *ssl);
+/* The TLS state of a connection, which mod_ssl hands out before its handshake; NULL without. */
+SSL *md_shim_connection_ssl(const conn_rec *connection);
 conn_rec *md_shim_connection_master(const conn_rec *connection);
 server_rec *md_shim_connection_base_server(const conn_rec *connection);
 apr_pool_t *md_shim_connection_pool(const conn_rec *connection);
@@ -198,9 +166,7 @@ void md_shim_connection_close_soon(conn_rec *connection);
 conn_rec *md_shim_request_connection(const request_rec *request);
 server_rec *md_shim_request_server(const request_rec *request);
 apr_pool_t *md_shim_request_pool(const request_rec *request);
-const char *md_shim_request_method(const request_rec *request);
 int md_shim_request_method_number(const request_rec *request);
-int md_shim_request_is_head(const request_rec *request);
 const char *md_shim_request_handler(const request_rec *request);
 const char *md_shim_request_hostname(const request_rec *request);
 const char *md_shim_request_path(const request_rec *request);
@@ -211,12 +177,12 @@ apr_table_t *md_shim_request_headers_out(const request_rec *request);
 apr_table_t *md_shim_request_error_headers_out(const request_rec *request);
 void md_shim_request_set_status(request_rec *request, int status);
 
-/* --- C: output filters ----------------------------------------------------------------------------------------- */
+/* Output filters. */
 
-/* Makes the filter known that md_shim_add_header_filter adds. */
+/* Registers the filter that md_shim_add_header_filter adds. */
 void md_shim_register_filters(void);
-/* Sets a header of the response when that begins, unless it is set then: handlers such as mod_proxy replace all headers.
- * The strings live as long as the request. */
+/* Sets a header of the response when the response begins, unless it has the header: handlers such as mod_proxy replace all
+ * headers. The strings live as long as the request. */
 void md_shim_add_header_filter(request_rec *request, const char *name, const char *value);
 
 #endif

@@ -13,28 +13,28 @@ static void register_hooks(apr_pool_t *pool)
 
     /* Before any directive is applied: statics of an earlier generation are reset, whether or not the module was unloaded. */
     ap_hook_pre_config(md_rs_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    /* The last look at the settings that `httpd -t` takes too. */
+    /* The last check of the settings, which `httpd -t` makes, too. */
     ap_hook_check_config(md_rs_check_config, NULL, NULL, APR_HOOK_MIDDLE);
-    /* Where `httpd -t` ends; after all others, as a test for a server that wants to restart goes further and ends there. */
+    /* The end of `httpd -t`. After all others, as a test for a server that wants to restart goes on and ends in this hook. */
     ap_hook_test_config(md_rs_test_config, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* Before the TLS modules: they ask for certificates in their post_config, so domains must be matched and activated. */
     ap_hook_post_config(md_rs_post_config_first, NULL, tls, APR_HOOK_FIRST);
-    /* After the TLS modules: which hosts asked is known then. Before mod_watchdog: it starts what is registered by now. */
+    /* After the TLS modules: they have asked for certificates of their hosts. Before mod_watchdog: it starts registered work. */
     ap_hook_post_config(md_rs_post_config_last, tls, watchdog, APR_HOOK_LAST);
 
     /* Before mod_ssl and mod_watchdog start using our callbacks in the child. */
     ap_hook_child_init(md_rs_child_init, NULL, tls, APR_HOOK_FIRST);
-    /* In the parent, every ten seconds or so: children that are forked later start with what it knows. */
+    /* In the parent, every ten seconds or so: children that are forked later begin with what it has read. */
     ap_hook_monitor(md_rs_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     /* At once when a child is told to stop: its pools may live until the last connection ends. */
     ap_hook_child_stopping(md_rs_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* Before mod_ssl, so that nothing of a host is looked at that has only a placeholder for a certificate. */
+    /* Before mod_ssl, so that no module handles a request to a host that has only a placeholder. */
     ap_hook_post_read_request(md_rs_post_read_first, NULL, ssl, APR_HOOK_FIRST);
     /* After mod_ssl; before every translate and access hook, so that no Redirect, Require or ProxyPass hides a challenge,
-     * and none of them looks at what has to be asked for over https. */
+     * and none of them handles a request that has to come over https. */
     ap_hook_post_read_request(md_rs_post_read_second, ssl, NULL, APR_HOOK_MIDDLE);
-    /* Late, when the handler has said all it has to say about the response. */
+    /* Late: the handler has set all headers of the response. */
     md_shim_register_filters();
     ap_hook_insert_filter(md_rs_insert_filter, NULL, NULL, APR_HOOK_LAST);
     /* Called by mod_status, if there is one, for a part of its page. */
@@ -51,10 +51,10 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_protocol_get(md_rs_protocol_get, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_ssl_answer_challenge(md_rs_answer_challenge, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* Who else staples is asked only if we do not, whatever the order: httpd asks all until one answers. */
+    /* Other modules are asked only if this one does not staple, in any order: httpd asks all until one answers. */
     ap_hook_ssl_ocsp_prime_hook(md_rs_ocsp_prime, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_ssl_ocsp_get_resp_hook(md_rs_ocsp_response, NULL, NULL, APR_HOOK_MIDDLE);
-    /* These are mod_ssl's own. */
+    /* Hooks of mod_ssl. */
     md_shim_register_ssl_hooks();
 }
 

@@ -1,7 +1,7 @@
 # Builds the module and a2md. Cargo decides whether to compile; the links follow only if the archive changed.
 #
-# The archive holds Rust and the shim, for both: it is optimised as one, which takes most of the time, and the linker leaves
-# out of each what that has no use for. `-u md_module` pulls the shim in, as nothing in Rust refers to the module record.
+# The archive holds Rust and the shim, for both: it is optimised as a whole, which takes most of the time, and the linker drops
+# from each the code that it does not call. `-u md_module` pulls the shim in, as nothing in Rust refers to the module record.
 
 APXS ?= apxs
 CARGO ?= cargo
@@ -30,7 +30,7 @@ build/a2md: target/$(PROFILE)/libmod_md.a c-shim/a2md.c build/profile
 	@mkdir -p build
 	$(call md_link,$<,-pie c-shim/a2md.c)
 
-# The profile of what is in build/: another one makes both anew.
+# The profile of the files in build/: with another one both are built anew.
 build/profile: FORCE
 	@mkdir -p build
 	@[ "$$(cat $@ 2>/dev/null)" = $(PROFILE) ] || echo $(PROFILE) >$@

@@ -20,7 +20,7 @@ CHALLENGE = "http://a.example.org/.well-known/acme-challenge/token"
 def _offline(httpd: Httpd, hook: str) -> Httpd:
     httpd.config.add("MDRenewMode manual").managed("a.example.org").http("plain.example.org")
     httpd.env["MD_PANIC_IN"] = hook
-    httpd.log.expects(f"MD0001: {hook.partition('@')[0]}: panic at src/httpd/boundary.rs:")
+    httpd.log.expects(f"MD0001: {hook.partition('@')[0]}: panic at src/httpd/panic_probe.rs:")
     return httpd
 
 

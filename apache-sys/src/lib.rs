@@ -1,10 +1,10 @@
-//! Bindings of httpd, APR and our C shim, generated at build time from the installed headers, and nothing else.
+//! Bindings of httpd, APR and the C shim, generated at build time from the installed headers.
 //!
-//! `build.rs` names every function, type and variable that is bound; [`server_rec`], [`conn_rec`] and [`request_rec`] are
-//! opaque, their fields are read by the shim, so that only few layouts have to agree. bindgen checks each layout at compile time;
-//! the assertions below state what the directive table relies on beyond that.
+//! `build.rs` names every function, type and variable that is bound. [`server_rec`], [`conn_rec`] and [`request_rec`] are
+//! opaque: the shim reads their fields, so that only few layouts have to agree. bindgen checks each layout at compile time. The
+//! assertions below state what the directive table relies on beyond that.
 //!
-//! Macros are not bound. What stands for them:
+//! Macros are not bound. Replacements:
 //!
 //! | in C | here |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `ap_log_error(APLOG_MARK, ..)`, `ap_log_cerror`, `ap_log_rerror` | [`md_shim_log_server`], [`md_shim_log_connection`], [`md_shim_log_request`] |
 //! | `APLOG_IS_LEVEL` | [`md_shim_log_enabled`] |
 //! | `APLOGNO(10071)` | the text `AH10071: ` in front of the message |
-//! | `ap_get_module_config` | [`md_shim_server_config`] |
+//! | `ap_get_module_config` | [`md_shim_server_config`], [`md_shim_connection_ssl`] |
 //! | `APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_..)` | [`md_shim_watchdog_loaded`], `_create`, `_start`, `_interval` |
 //! | `ap_hook_get_post_config` with `ap_LINK_post_config_t` | [`md_shim_try_tls`] |
 //! | `APR_ARRAY_PUSH`, `APR_ARRAY_IDX` | [`apr_array_push`]; `elts` and `nelts` of [`apr_array_header_t`] |
@@ -41,7 +41,7 @@ mod bindings {
 pub use bindings::*;
 pub use opaque::*;
 
-/// What Rust holds by pointer only: no size, no fields, neither `Send` nor movable.
+/// Types that Rust holds by pointer only: no size, no fields, neither `Send` nor movable.
 mod opaque {
     use core::marker::{PhantomData, PhantomPinned};
 

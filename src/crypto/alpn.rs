@@ -14,7 +14,7 @@ const COMMON_NAME: &str = "tls-alpn-01-challenge";
 const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
 const DAYS: i64 = 7;
 
-/// A certificate for `name` alone that the key signs itself, with the digest of the key authorization in it.
+/// Makes a certificate for `name` alone that the key signs itself, with the digest of the key authorization in it.
 ///
 /// # Errors
 /// If the key cannot sign.
@@ -43,7 +43,7 @@ pub fn alpn_certificate(
     Certificate::from_der(&certificate.build().to_der()?)
 }
 
-/// An OCTET STRING of 32 bytes, critical.
+/// Makes the critical extension: an OCTET STRING of 32 bytes.
 fn acme_identifier(key_authorization: &str) -> Result<X509Extension, CryptoError> {
     let digest = sha256(key_authorization.as_bytes())?;
     let value = [&[0x04, 0x20], digest.as_slice()].concat();

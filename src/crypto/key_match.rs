@@ -1,5 +1,5 @@
-//! Whether a private key belongs to a certificate, seen from their encodings: a server start asks for thousands, and
-//! OpenSSL takes a hundred times as long to read a key.
+//! Private keys compared with certificates by their encodings: a start of the server does so for thousands, and OpenSSL takes a
+//! hundred times as long to read a key.
 
 use x509_parser::asn1_rs::Tag;
 use zeroize::Zeroizing;
@@ -8,8 +8,8 @@ use super::der::{RSA, inside, integer, items, public_bits};
 use super::pem::pem_block;
 use super::{Certificate, PrivateKey};
 
-/// Whether the private key in this PEM is the one that the certificate was issued for; `None` if there is no private
-/// key that can be read. Where the encoding does not tell, OpenSSL does.
+/// Checks whether the private key in this PEM is the one that the certificate was issued for; `None` if no private key can be
+/// read. OpenSSL decides where the encoding does not tell.
 #[must_use]
 pub fn key_fits(pem: &[u8], pass: Option<&[u8]>, certificate: &Certificate) -> Option<bool> {
     if plain(pem).and_then(|der| Some(public_part(&der)? == certificate.public_key()?)) == Some(true) {
@@ -22,7 +22,7 @@ fn plain(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     pem_block(pem, &[b"PRIVATE KEY-----"]).map(Zeroizing::new)
 }
 
-/// The public key as a certificate holds it, from a PrivateKeyInfo (RFC 5958): that of an RSA key (RFC 8017 appendix
+/// Returns the public key as a certificate holds it, from a PrivateKeyInfo (RFC 5958): that of an RSA key (RFC 8017 appendix
 /// A.1.2) or of an EC key that has it (RFC 5915).
 fn public_part(der: &[u8]) -> Option<Vec<u8>> {
     let [_version, algorithm, key] = items(inside(der, Tag::Sequence)?)?;
@@ -47,7 +47,7 @@ mod tests {
         let certificate = |key: &PrivateKey| self_signed(key, "x", &names, Timestamp::UNIX_EPOCH, 9).unwrap();
         for spec in ["P-256", "secp384r1", "Ed25519", "rsa"] {
             let spec = if spec == "rsa" { KeySpec::Default } else { KeySpec::Ec { curve: spec.to_owned() } };
-            let (key, other) = (PrivateKey::generate(&spec).unwrap(), PrivateKey::generate(&spec).unwrap());
+            let [key, other] = [0, 1].map(|_| PrivateKey::generate(&spec).unwrap());
             let pem = key.to_pem().unwrap();
             assert_eq!(key_fits(&pem, None, &certificate(&key)), Some(true), "{spec:?}");
             assert_eq!(key_fits(&pem, None, &certificate(&other)), Some(false), "{spec:?}");

@@ -1,4 +1,4 @@
-//! A key with its certificates as TLS handshakes take them: decoded once, used by many.
+//! Pairs of a key and its certificates for TLS handshakes: decoded once, used by many.
 
 use std::ffi::c_void;
 use std::{fmt, ptr};
@@ -20,7 +20,7 @@ pub struct TlsPair {
     summary: Summary,
 }
 
-/// What OpenSSL's functions take; good as long as the [`TlsPair`] lives.
+/// Pointers for OpenSSL's functions, good as long as the [`TlsPair`] lives.
 #[derive(Debug, Clone, Copy)]
 pub struct TlsPointers {
     /// `X509 *`
@@ -35,7 +35,7 @@ impl TlsPair {
     /// Decodes the certificates.
     ///
     /// # Errors
-    /// If OpenSSL cannot read one, or the key is another one's.
+    /// If OpenSSL cannot read a certificate, or the key belongs to another one.
     pub fn new(key: &PrivateKey, chain: &Chain) -> Result<Self, CryptoError> {
         let leaf = chain.leaf();
         if !key.fits(leaf) {
@@ -72,7 +72,7 @@ impl TlsPair {
         Ok(())
     }
 
-    /// For OpenSSL, which takes references of its own to what it keeps.
+    /// Returns pointers for OpenSSL, which takes references of its own.
     #[must_use]
     pub fn pointers(&self) -> TlsPointers {
         TlsPointers {
@@ -82,13 +82,13 @@ impl TlsPair {
         }
     }
 
-    /// The SHA-1 of the certificate, by which the TLS module asks for a staple.
+    /// Returns the SHA-1 of the certificate, by which the TLS module asks for a staple.
     #[must_use]
     pub fn sha1(&self) -> &[u8; 20] {
         &self.sha1
     }
 
-    /// Facts about the certificate.
+    /// Returns facts about the certificate.
     #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary

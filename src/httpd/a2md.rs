@@ -1,4 +1,4 @@
-//! The program a2md as the archive of the module has it: `main` is c-shim/a2md.c.
+//! The entry of the program a2md, which `main` in c-shim/a2md.c calls: module and program are linked from one archive.
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

@@ -3,16 +3,15 @@
 use std::ffi::CStr;
 
 use super::boundary::Null;
+use super::c::request::{Answer, Request};
 use super::live;
 use super::log::for_request;
-use super::request::{Answer, Request};
-use crate::acme::ChallengeType;
+use crate::documents::to_json;
 use crate::log::{AH10081, Record};
-use crate::registry::{Entry, Registry, to_json};
+use crate::registry::Registry;
+use crate::serving::http_01::{is_allowed, is_challenge, is_for_another, token};
 use crate::status::{self, MetricsFormat};
 use crate::store::{Aspect, Group, StoreError};
-
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
 
@@ -21,11 +20,11 @@ const JSON: &CStr = c"application/json";
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
 
-/// 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
+/// Answers 503 on hosts that have only a placeholder: nothing is served under a certificate that nobody can trust.
 pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
-    let is_challenge = request.path().is_some_and(|path| path.starts_with(CHALLENGES));
-    let (connection, server) = (request.connection()?, request.server()?);
-    if is_challenge || !connection.is_tls() || !server.config()?.host.has_placeholder() {
+    let connection = request.connection()?;
+    let server = request.server()?;
+    if is_challenge(request.path()) || !connection.is_tls() || !server.config()?.host.has_placeholder() {
         return Ok(Answer::Declined);
     }
     if live::is_trusted(server, connection)? {
@@ -35,23 +34,28 @@ pub fn unavailable(request: Request<'_>) -> Result<Answer, Null> {
     Ok(Answer::Status(503))
 }
 
-/// The data of an http-01 challenge (RFC 8555 section 8.3). A token that nobody waits for is left to other modules.
+/// Answers with the data of an http-01 challenge (RFC 8555 section 8.3). A token without data is left to other modules.
 pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
-    let token = request.path().and_then(|path| path.strip_prefix(CHALLENGES));
-    let token = token.filter(|token| !token.is_empty() && !token.contains('/'));
-    let (Some(token), Some(host)) = (token, request.hostname()) else {
-        return Ok(Answer::Declined);
-    };
+    let Some(token) = request.path().and_then(token) else { return Ok(Answer::Declined) };
+    let Some(host) = request.hostname() else { return Ok(Answer::Declined) };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    if registry.index.covering(&host).is_some_and(|position| !may_use_http_01(&registry.entries[position])) {
+    let domain = registry.index.covering(&host).map(|position| &registry.entries[position].md);
+    if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
         return Ok(Answer::Declined);
     }
     let data = match registry.vault.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
         Ok(Some(data)) => data,
         Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
-            let (level, number) = (AH10081.level, Some(AH10081.number));
-            for_request(request, &Record { level, number, status: err.status(), text: format_args!("{err}") });
+            for_request(
+                request,
+                &Record {
+                    level: AH10081.level,
+                    number: Some(AH10081.number),
+                    status: err.status(),
+                    text: format_args!("{err}"),
+                },
+            );
             return Ok(Answer::Status(500));
         }
     };
@@ -64,20 +68,7 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     Ok(request.respond(200, None, &data))
 }
 
-fn may_use_http_01(entry: &Entry) -> bool {
-    let configured = &entry.md.ca.challenges;
-    configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
-}
-
-/// Whether this is a key authorization (`token.thumbprint`), but for another token. Other text is for any.
-fn is_for_another(data: &[u8], token: &str) -> bool {
-    let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
-    let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
-    let (own, thumbprint) = (&data[..dot], &data[dot + 1..]);
-    thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
-}
-
-/// What anybody may know of the certificate of the host that is asked (`MDCertificateStatus`).
+/// Answers with public facts about the certificate of the requested host (`MDCertificateStatus`).
 pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     if request.path() != Some(CERTIFICATE_STATUS) {
         return Ok(Answer::Declined);
@@ -94,7 +85,7 @@ pub fn certificate_status(request: Request<'_>) -> Result<Answer, Null> {
     Ok(request.respond(200, Some(JSON), &to_json(&document).unwrap_or_default()))
 }
 
-/// The documents that `SetHandler` asks for.
+/// Answers with the document that `SetHandler` asks for.
 pub fn document(request: Request<'_>) -> Result<Answer, Null> {
     let make = match request.handler() {
         Some("md-status") => md_status,
@@ -109,7 +100,7 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
     make(request, registry)
 }
 
-/// What is known of all domains, or of the one that the path names.
+/// Answers with the status of all domains, or of the domain that the path names, in JSON.
 fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let name = request.path_info().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let (status, document) = if name.is_empty() {
@@ -121,13 +112,14 @@ fn md_status(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> 
     Ok(request.respond(status, Some(JSON), &to_json(&document).unwrap_or_default()))
 }
 
-/// For people. What stands in it comes from CAs too: no script would run, should one get past the escapes.
+/// Answers with the status of all domains as a page. Some of its text comes from CAs: should a script get past the escapes, no
+/// browser runs it.
 fn md_page(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     request.set_header(c"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
     Ok(request.respond(200, Some(c"text/html; charset=utf-8"), status::page(registry).as_bytes()))
 }
 
-/// For monitoring.
+/// Answers with metrics for monitoring.
 fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null> {
     let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
     let format = MetricsFormat::wanted(request.header(c"Accept").unwrap_or_default());
@@ -139,7 +131,7 @@ fn md_metrics(request: Request<'_>, registry: &Registry) -> Result<Answer, Null>
     Ok(request.respond(200, Some(content_type), status::metrics(registry, requests, format).as_bytes()))
 }
 
-/// Our part of mod_status's page (`MDServerStatus`).
+/// Writes this module's part of the page of mod_status (`MDServerStatus`).
 pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Null> {
     if let Some(registry) = registry(request)?.filter(|registry| registry.globals.server_status) {
         let text = if for_programs { status::auto(registry) } else { status::section(registry) };
@@ -148,7 +140,7 @@ pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Nul
     Ok(())
 }
 
-/// All domains, from the last phase of the start on.
+/// Returns all domains; `None` until the last phase of the start.
 pub fn registry(request: Request<'_>) -> Result<Option<&Registry>, Null> {
     Ok(request.server()?.main()?.config()?.main()?.registry.get().map(AsRef::as_ref))
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::ptr::NonNull;
 
+use super::panic_probe;
 use crate::log::report;
 
 thread_local! {
@@ -12,26 +13,37 @@ thread_local! {
     static HOOK: Cell<&'static str> = const { Cell::new("a thread") };
 }
 
-/// httpd passed no pointer where it promises one.
+/// The error of a NULL where httpd promises a pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("httpd passed no {0}")]
 pub struct Null(pub &'static str);
 
-/// Turns a pointer into something that is there, or into the error that [`guard`] logs.
+/// The error of a start that cannot go on. The reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop;
+
+impl From<Null> for Stop {
+    fn from(null: Null) -> Self {
+        report!(MD0002, "{null}");
+        Self
+    }
+}
+
+/// Checks that a pointer is not NULL; the error names what is absent, for [`guard`] to log.
 pub fn present<T>(pointer: *const T, what: &'static str) -> Result<NonNull<T>, Null> {
     NonNull::new(pointer.cast_mut()).ok_or(Null(what))
 }
 
-/// Runs the Rust side of `hook` and gives C an answer in every case: `fallback` after a panic or an unexpected NULL.
+/// Runs the Rust side of `hook` and returns a value for C in every case: `fallback` after a panic or an unexpected NULL.
 ///
-/// The fallback is what the server can go on with; a panic's message and place are in the error log then.
+/// The server can go on with the fallback. Message and place of a panic are in the error log.
 pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R, Null>) -> R {
-    // One look for the variable, which takes its time in a module that is loaded.
+    // One access to the variable: each takes its time in a module that is loaded.
     let outcome = HOOK.with(|current| {
         let outer = current.replace(hook);
-        // Unwind safety: what a panic may have left half done is reached through locks, whose users expect poison.
+        // Unwind safety: data that a panic may have left half done is behind locks, whose users expect poison.
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-            probe(hook);
+            panic_probe::run(hook);
             body()
         }));
         current.set(outer);
@@ -49,7 +61,7 @@ pub fn guard<R>(hook: &'static str, fallback: R, body: impl FnOnce() -> Result<R
 
 /// Sends panics to the server log, once, in place of the text and backtrace that std prints to stderr.
 ///
-/// Runs before anything of ours can panic; installing again is harmless. The hook has no state, so nothing is allocated.
+/// Called before any code of the module can panic; a second call is harmless. The hook has no state, so nothing is allocated.
 pub fn install_panic_log() {
     panic::set_hook(Box::new(log_panic));
 }
@@ -65,19 +77,4 @@ fn message(payload: &dyn Any) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
-}
-
-#[cfg(not(feature = "panic-probe"))]
-fn probe(_hook: &str) {}
-
-/// Panics in the hook that the environment names: `MD_PANIC_IN=handler`, or `MD_PANIC_IN=post_config_last@restart`
-/// to let the server start first.
-#[cfg(feature = "panic-probe")]
-fn probe(hook: &str) {
-    let Ok(wanted) = std::env::var("MD_PANIC_IN") else { return };
-    let due = match wanted.strip_suffix("@restart") {
-        Some(name) => name == hook && super::process::is_restart(),
-        None => wanted == hook,
-    };
-    assert!(!due, "provoked by MD_PANIC_IN");
 }

@@ -1,29 +1,33 @@
-//! What our module keeps for one server: its settings, and what became of them at the start.
+//! The module's data of one server: its settings, and facts that the start found out.
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::boundary::Null;
-use super::own_files::OwnFiles;
+use apache_sys as sys;
+
+use super::boundary::{Null, present};
+use super::c::server::Server;
 use super::self_restart::SelfRestart;
 use crate::acme::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
+use crate::serving::own_files::OwnFiles;
 use crate::store::FileStore;
 
-/// Settings of the main server or of a virtual host. There are as many as hosts, so what few of them need is boxed.
+/// Settings of the main server or of a virtual host. There are as many as hosts, so parts that few of them need are boxed.
 ///
 /// Written by directives, in the parent's only thread; read-only from check_config on.
 #[derive(Default)]
 pub struct ServerConfig {
     main: Option<Box<Main>>,
     local: Option<Box<Local>>,
-    /// What the start found out about this server.
+    /// Facts that the start found out about this server.
     pub host: HostState,
 }
 
-/// What only the main server has.
+/// Data of the main server.
 #[derive(Default)]
 pub struct Main {
     /// Values of the whole server.
@@ -38,7 +42,7 @@ pub struct Main {
     pub(super) self_restart: OnceLock<SelfRestart>,
 }
 
-/// What is known between the two phases of a start.
+/// Data of a start, kept from its first phase to its last.
 pub struct Starting {
     /// Domains and hosts.
     pub setup: Setup,
@@ -48,7 +52,7 @@ pub struct Starting {
     pub own_files: Vec<OwnFiles>,
 }
 
-/// What the start found out about one server. Written in post_config by the parent's only thread.
+/// Facts that the start found out about one server. Written in post_config by the parent's only thread.
 #[derive(Debug, Default)]
 pub struct HostState {
     position: AtomicU32,
@@ -59,7 +63,7 @@ pub struct HostState {
     own_files: AtomicBool,
 }
 
-/// Values that a server has for itself.
+/// Settings made in one server.
 #[derive(Debug, Default)]
 pub(super) struct Local {
     /// Properties set outside of sections.
@@ -71,13 +75,13 @@ pub(super) struct Local {
 }
 
 impl ServerConfig {
-    /// What the main server needs beside what all have.
+    /// Makes the settings of the main server.
     #[must_use]
     pub fn for_main() -> Self {
         Self { main: Some(Box::default()), ..Self::default() }
     }
 
-    /// What only the main server has.
+    /// Returns the data of the main server.
     ///
     /// # Errors
     /// If this is not the main server.
@@ -85,50 +89,65 @@ impl ServerConfig {
         self.main.as_deref().ok_or(Null("main server"))
     }
 
-    /// Values of the whole server, to be changed.
+    /// Returns the values of the whole server, to be changed.
     pub(super) fn globals_mut(&mut self) -> Result<&mut Globals, Null> {
         self.main.as_deref_mut().map(|main| &mut main.globals).ok_or(Null("main server"))
     }
 
-    /// What is said in this server, to be changed.
+    /// Returns the settings made in this server, to be changed.
     pub(super) fn local_mut(&mut self) -> &mut Local {
         self.local.get_or_insert_default()
     }
 
-    /// Values of the whole server and what is said in it, to be changed.
+    /// Returns the values of the whole server and the settings made in this one, to be changed.
     pub(super) fn both_mut(&mut self) -> Result<(&mut Globals, &mut Local), Null> {
         let main = self.main.as_deref_mut().ok_or(Null("main server"))?;
         Ok((&mut main.globals, self.local.get_or_insert_default()))
     }
 
-    /// Properties set outside of sections.
+    /// Returns the properties set outside of sections.
     #[must_use]
     pub fn settings(&self) -> Option<&Settings> {
         self.local.as_deref().map(|local| &local.settings)
     }
 
-    /// Domains declared in this server, in order.
+    /// Returns the domains declared in this server, in order.
     #[must_use]
     pub fn declared(&self) -> Vec<Declared> {
         self.local.as_deref().map(|local| lock(&local.declared).clone()).unwrap_or_default()
     }
 
-    /// The same, which is not needed after this.
+    /// Takes the domains declared in this server, which are not needed after this.
     #[must_use]
     pub fn take_declared(&self) -> Vec<Declared> {
         self.local.as_deref().map(|local| std::mem::take(&mut *lock(&local.declared))).unwrap_or_default()
     }
 }
 
+impl<'s> Server<'s> {
+    /// Returns the module's settings of this server.
+    pub fn config(self) -> Result<&'s ServerConfig, Null> {
+        let config = self.config_ptr()?;
+        // SAFETY: one of the two entry points that create settings made it and its pool keeps it. Only directives have a
+        // `&mut`, before 's begins.
+        Ok(unsafe { config.as_ref() })
+    }
+
+    pub(super) fn config_ptr(self) -> Result<NonNull<ServerConfig>, Null> {
+        // SAFETY: live by `from_raw`.
+        present(unsafe { sys::md_shim_server_config(self.as_ptr()) }.cast::<ServerConfig>(), "server configuration")
+    }
+}
+
 impl Main {
-    /// The start in progress.
+    /// Returns the start in progress.
     pub fn starting(&self) -> MutexGuard<'_, Option<Starting>> {
         lock(&self.starting)
     }
 }
 
 impl Local {
-    /// What a directive sets now: the section that is being read, or the server.
+    /// Returns the target of a directive: the section that is being read, or the server.
     pub(super) fn target(&mut self) -> Target<'_> {
         let declared = self.declared.get_mut().unwrap_or_else(PoisonError::into_inner);
         match declared.len() {
@@ -144,62 +163,62 @@ impl HostState {
         self.position.store(position.try_into().unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// The position among all servers.
+    /// Returns the position among all servers.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position.load(Ordering::Relaxed) as usize
     }
 
-    /// mod_ssl asked for certificates.
+    /// Notes that mod_ssl asked for certificates.
     pub fn set_tls(&self) {
         self.tls.store(true, Ordering::Relaxed);
     }
 
-    /// Whether this host uses TLS.
+    /// Checks whether this host uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls.load(Ordering::Relaxed)
     }
 
-    /// The host has got a placeholder as its certificate.
+    /// Notes that the host has a placeholder as its certificate.
     pub fn set_placeholder(&self) {
         self.placeholder.store(true, Ordering::Relaxed);
     }
 
-    /// The host has certificates from the configuration, beside those of its domain.
+    /// Notes that the host has certificates from the configuration, beside those of its domain.
     pub fn set_own_files(&self) {
         self.own_files.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has certificates from the configuration, beside those of its domain.
+    /// Checks whether the host has certificates from the configuration, beside those of its domain.
     #[must_use]
     pub fn has_own_files(&self) -> bool {
         self.own_files.load(Ordering::Relaxed)
     }
 
-    /// The host has got the certificates of its domain from the store, or waits for them.
+    /// Notes that the host has the certificates of its domain from the store, or waits for them.
     pub fn set_managed(&self) {
         self.managed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its certificates are those of its domain in the store, or something else until there are some.
+    /// Checks whether the certificates of the host are those of its domain in the store, or other ones until there are some.
     #[must_use]
     pub fn is_managed(&self) -> bool {
         self.managed.load(Ordering::Relaxed)
     }
 
-    /// Its certificates are ours to staple.
+    /// Notes that this module staples the certificates of the host.
     pub fn set_stapled(&self) {
         self.stapled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its certificates are ours to staple.
+    /// Checks whether this module staples the certificates of the host.
     #[must_use]
     pub fn is_stapled(&self) -> bool {
         self.stapled.load(Ordering::Relaxed)
     }
 
-    /// Whether there is no certificate yet that clients can trust.
+    /// Checks whether the host had no certificate that clients can trust when the server started.
     #[must_use]
     pub fn has_placeholder(&self) -> bool {
         self.placeholder.load(Ordering::Relaxed)

@@ -1,19 +1,20 @@
-//! The functions that httpd calls: each checks what it was given, calls one function of `hooks` and translates the result.
+//! The functions that httpd calls: each checks its arguments, calls one safe function and translates the result.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{c_char, c_int, c_void};
 
 use apache_sys as sys;
 
-use super::boundary::{self, Null, guard, present};
+use super::boundary::{self, Stop, guard, present};
+use super::c::array::{align, paths, push, strings};
+use super::c::connection::Connection;
+use super::c::pool::{Pool, text};
+use super::c::request::{Answer, Request};
+use super::c::server::Server;
+use super::certificates::{CertificateFiles, certificate_files};
 use super::config::ServerConfig;
-use super::hooks::{self, CertificateFiles, Stop};
-use super::pool::{Pool, text};
-use super::request::{Answer, Connection, Request};
-use super::server::{Server, elements, strings};
-use super::{alpn, live, log, process, self_restart, stapling, threads};
+use super::{alpn, hooks, live, log, phase, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
+use crate::serving::alpn::PROTOCOL;
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_create_server_config_fn = Some(md_rs_create_server_config);
@@ -37,7 +38,7 @@ const _: sys::md_rs_protocol_switch_fn = Some(md_rs_protocol_switch);
 const _: sys::md_rs_protocol_get_fn = Some(md_rs_protocol_get);
 const _: sys::md_rs_answer_challenge_fn = Some(md_rs_answer_challenge);
 
-/// The first of our functions that httpd calls, right after loading the module.
+/// Makes the settings of a server. The first function of the module that httpd calls, right after loading it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_create_server_config(
     pool: *mut sys::apr_pool_t,
@@ -51,7 +52,7 @@ unsafe extern "C" fn md_rs_create_server_config(
         let pool = unsafe { Pool::from_raw(pool) }?;
         // SAFETY: the server that the configuration is for, which lives as long.
         let server = unsafe { Server::from_raw(server) }?;
-        // There are as many as virtual hosts, and most stay as they are: only a directive in one adds what is to be dropped.
+        // There is one for each virtual host, and most stay empty: only a directive in a host adds data that is to be dropped.
         let config = if server.is_virtual() {
             pool.place(ServerConfig::default())
         } else {
@@ -61,8 +62,8 @@ unsafe extern "C" fn md_rs_create_server_config(
     })
 }
 
-/// Called for every virtual host once all directives are read. It keeps what was said in it: domains inherit from the main
-/// server only. The function is there because httpd makes no configuration for a host without directives of ours if it is not.
+/// Keeps the settings of a virtual host, once all directives are read: domains inherit from the main server only. Without this
+/// function httpd would make no configuration for a host that has none of the module's directives.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_merge_server_config(
     _pool: *mut sys::apr_pool_t,
@@ -118,7 +119,8 @@ unsafe extern "C" fn md_rs_post_config_last(
     unsafe { configure("post_config_last", pconf, ptemp, server, hooks::post_config_last) }
 }
 
-/// A hook of the configuration. After a panic a first start ends, while a running server goes on without what the hook does.
+/// Runs a hook of the configuration. After a panic a first start ends, while a running server goes on without what the hook
+/// does.
 ///
 /// # Safety
 /// The pointers are those httpd passes to such a hook.
@@ -129,7 +131,7 @@ unsafe fn configure(
     server: *mut sys::server_rec,
     run: fn(Pool<'_>, Pool<'_>, Server<'_>) -> Result<(), Stop>,
 ) -> c_int {
-    let fallback = if process::is_restart() { sys::OK } else { sys::HTTP_INTERNAL_SERVER_ERROR };
+    let fallback = if phase::is_restart() { sys::OK } else { sys::HTTP_INTERNAL_SERVER_ERROR };
     guard(hook, fallback, || {
         // SAFETY: live while the hook runs, by the caller's promise.
         let pconf = unsafe { Pool::from_raw(pconf) }?;
@@ -151,7 +153,6 @@ unsafe extern "C" fn md_rs_child_init(pchild: *mut sys::apr_pool_t, server: *mut
         let pchild = unsafe { Pool::from_raw(pchild) }?;
         // SAFETY: the main server, which outlives the child.
         let server = unsafe { Server::from_raw(server) }?;
-        process::enter_child();
         threads::enter_child(pchild);
         hooks::child_init(server);
         Ok(())
@@ -179,10 +180,10 @@ unsafe extern "C" fn md_rs_monitor(pool: *mut sys::apr_pool_t, server: *mut sys:
     })
 }
 
-/// Does not return where the process is a test for another one.
+/// Ends the process, if it is a test for a server that wants to restart.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_test_config(pconf: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
-    if !process::is_trial() {
+    if !phase::is_trial() {
         return;
     }
     process::leave(guard("test_config", WOULD_NOT_START, || {
@@ -231,7 +232,7 @@ unsafe extern "C" fn md_rs_handler(request: *mut sys::request_rec) -> c_int {
     unsafe { answer("handler", request, sys::HTTP_INTERNAL_SERVER_ERROR, sys::OK, hooks::handler) }
 }
 
-/// A hook of a request. `written` tells httpd in this phase that the response is complete.
+/// Runs a hook of a request. `written` tells httpd in this phase that the response is complete.
 ///
 /// # Safety
 /// `request` is what httpd passes to such a hook.
@@ -261,10 +262,10 @@ unsafe extern "C" fn md_rs_add_cert_files(
     keys: *mut sys::apr_array_header_t,
 ) -> c_int {
     // SAFETY: httpd's arguments are passed on.
-    unsafe { add_files("ssl_add_cert_files", server, certs, keys, hooks::certificate_files) }
+    unsafe { add_files("ssl_add_cert_files", server, certs, keys, certificate_files) }
 }
 
-/// A hook that offers certificates. After a panic the host is as one we know nothing about.
+/// Runs a hook that offers certificates. After a panic the host gets none from this module.
 ///
 /// # Safety
 /// The pointers are those httpd passes to such a hook.
@@ -296,7 +297,7 @@ unsafe fn add_files(
     })
 }
 
-/// Every connection comes here that offers protocols, or asks to change its own.
+/// Proposes the protocol of challenges to a connection that offers it in its handshake.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_protocol_propose(
     connection: *mut sys::conn_rec,
@@ -313,13 +314,13 @@ unsafe extern "C" fn md_rs_protocol_propose(
         // SAFETY: a live connection; it is not kept after this call.
         let connection = unsafe { Connection::from_raw(connection) }?;
         // SAFETY: an array of C strings that the caller does not change meanwhile.
-        let offered = unsafe { strings(offers) }.any(|offer| offer == alpn::PROTOCOL);
+        let offered = unsafe { strings(offers) }.any(|offer| offer == PROTOCOL);
         if !offered || !connection.is_tls() {
             return Ok(sys::DECLINED);
         }
         let proposals = present(proposals, "array of protocols")?.as_ptr();
         // SAFETY: httpd passes a live array of `const char *` for us to add to.
-        unsafe { push(proposals, alpn::PROTOCOL.as_ref()) }?;
+        unsafe { push(proposals, PROTOCOL.as_ref()) }?;
         Ok(sys::OK)
     })
 }
@@ -333,7 +334,7 @@ unsafe extern "C" fn md_rs_protocol_switch(
 ) -> c_int {
     guard("protocol_switch", sys::DECLINED, || {
         // SAFETY: NULL or a C string that lives as long as this call.
-        if unsafe { text(protocol) } != Some(alpn::PROTOCOL) {
+        if unsafe { text(protocol) } != Some(PROTOCOL) {
             return Ok(sys::DECLINED);
         }
         // SAFETY: a live connection; it is not kept after this call.
@@ -364,7 +365,8 @@ unsafe extern "C" fn md_rs_answer_challenge(
         // SAFETY: NULL or a C string that lives as long as this call.
         let name = unsafe { text(name) };
         let Some(answer) = alpn::answer(connection, name)? else { return Ok(sys::DECLINED) };
-        let (chain, key) = (present(chain, "place for a certificate")?, present(key, "place for a key")?);
+        let chain = present(chain, "place for a certificate")?;
+        let key = present(key, "place for a key")?;
         let pool = connection.pool()?;
         // SAFETY: the caller's place for one pointer; the string lives as long as the connection.
         unsafe { chain.write(pool.string(&answer.certificate).as_ptr()) };
@@ -372,52 +374,4 @@ unsafe extern "C" fn md_rs_answer_challenge(
         unsafe { key.write(pool.string(&answer.key).as_ptr()) };
         Ok(sys::OK)
     })
-}
-
-/// What the configuration has in an array, for messages.
-///
-/// # Safety
-/// `array` is a live APR array of C strings.
-unsafe fn paths(array: *const sys::apr_array_header_t) -> Vec<String> {
-    // SAFETY: the caller's promise.
-    let items = unsafe { elements(array) };
-    // SAFETY: as above.
-    items.iter().map(|item| unsafe { CStr::from_ptr(*item) }.to_string_lossy().into_owned()).collect()
-}
-
-/// Lets what is added to both arrays be a pair. mod_ssl goes by the position: where it finds no key it takes the file of the
-/// certificate for both, and keys without a certificate are not used.
-///
-/// # Safety
-/// The arrays are live ones of C strings, and different.
-unsafe fn align(certs: *mut sys::apr_array_header_t, keys: *mut sys::apr_array_header_t) -> Result<(), Null> {
-    // SAFETY: the caller's promise; nothing is added to this one here.
-    let files = unsafe { elements(certs) };
-    // SAFETY: the caller's promise.
-    let known = unsafe { elements(keys) }.len().min(files.len());
-    // SAFETY: as above; so many are there, and nobody refers to them here.
-    unsafe { (*keys).nelts = known as c_int };
-    // SAFETY: as above; the strings live as long as one array, which is as long as the other.
-    files[known..].iter().try_for_each(|file| unsafe { push_raw(keys, *file) })
-}
-
-/// # Safety
-/// `array` is a live APR array of `const char *`.
-unsafe fn push(array: *mut sys::apr_array_header_t, path: &Path) -> Result<(), Null> {
-    // SAFETY: the caller's promise.
-    let pool = unsafe { (*array).pool };
-    // SAFETY: the array's own pool: the string lives as long as the array.
-    let pool = unsafe { Pool::from_raw(pool) }?;
-    // SAFETY: the caller's promise.
-    unsafe { push_raw(array, pool.string(path.as_os_str().as_bytes()).as_ptr()) }
-}
-
-/// # Safety
-/// `array` is a live APR array of `const char *`, and `path` lives as long.
-unsafe fn push_raw(array: *mut sys::apr_array_header_t, path: *const c_char) -> Result<(), Null> {
-    // SAFETY: the caller's promise.
-    let slot = present(unsafe { sys::apr_array_push(array) }.cast::<*const c_char>(), "element of an array")?;
-    // SAFETY: APR returns room for one element, that is one pointer.
-    unsafe { slot.write(path) };
-    Ok(())
 }

@@ -7,15 +7,16 @@ use std::slice;
 use apache_sys as sys;
 
 use super::boundary::{Null, guard, present};
+use super::c::pool::{Pool, text};
+use super::c::server::Server;
 use super::live::{self, Certify};
 use super::own_files::{self, Beside};
-use super::pool::{Pool, text};
-use super::request::Connection;
-use super::server::Server;
+use super::ssl::{self, Handshake};
 use super::stapling;
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{Certificate, TlsPointers};
-use crate::registry::{Served, Sha1, Staple};
+use crate::crypto::TlsPointers;
+use crate::sets::Served;
+use crate::stapling::{Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_ocsp_prime_fn = Some(md_rs_ocsp_prime);
@@ -25,27 +26,22 @@ const _: sys::md_rs_status_request_fn = Some(md_rs_status_request);
 const _: sys::md_rs_certify_fn = Some(md_rs_certify);
 const _: sys::md_rs_certify_fn = Some(md_rs_certify_beside);
 
-/// What a callback for status requests tells OpenSSL: a response is set, or there is none.
+/// The result of a callback for status requests that has set a response.
 const STAPLED: c_int = 0;
+/// The result of a callback for status requests that has none.
 const NOTHING: c_int = 3;
 
-/// What a callback for certificates tells OpenSSL: the handshake goes on.
+/// The result of a callback for certificates with which the handshake goes on.
 const GO_ON: c_int = 1;
 
-/// More types of key than OpenSSL has.
-const MOST_PAIRS: usize = 32;
-
-/// No certificate is longer, in bytes.
-const LONGEST_LEAF: usize = 1 << 16;
-
-/// A TLS host whose status requests come to us.
+/// A TLS host whose status requests come to this module.
 struct StatusRequests {
     host: NonNull<sys::server_rec>,
-    /// Who answered them before, that is mod_ssl, and is still asked for certificates that are not ours.
+    /// The callback of mod_ssl, which still answers for certificates of others.
     former: sys::md_status_callback,
 }
 
-/// A TLS module asks who staples a certificate.
+/// Tells a TLS module whether this module staples a certificate.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_prime(
     server: *mut sys::server_rec,
@@ -65,7 +61,7 @@ unsafe extern "C" fn md_rs_ocsp_prime(
     })
 }
 
-/// A TLS module asks for the response to staple to a certificate.
+/// Hands a TLS module the response to staple to a certificate.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_response(
     server: *mut sys::server_rec,
@@ -94,7 +90,7 @@ unsafe extern "C" fn md_rs_ocsp_response(
     })
 }
 
-/// mod_ssl has set up a host.
+/// Sets the callbacks of a host that mod_ssl has set up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_init_server(
     server: *mut sys::server_rec,
@@ -106,7 +102,8 @@ unsafe extern "C" fn md_rs_init_server(
         if is_proxy != 0 {
             return Ok(sys::OK);
         }
-        let (raw, context) = (present(server, "server")?, present(context, "TLS settings")?.as_ptr());
+        let raw = present(server, "server")?;
+        let context = present(context, "TLS settings")?.as_ptr();
         // SAFETY: a server of the configuration being set up.
         let server = unsafe { Server::from_raw(server) }?;
         // SAFETY: the configuration's pool; mod_ssl frees the context when that is cleared.
@@ -118,21 +115,21 @@ unsafe extern "C" fn md_rs_init_server(
         let goes_live = live::init_host(server)?;
         if server.config()?.host.has_own_files() {
             // SAFETY: as above.
-            let pairs = unsafe { pairs(context) };
+            let pairs = unsafe { ssl::pairs(context) };
             if let Some(beside) = own_files::init_host(server, raw, pairs, goes_live)? {
                 let data = pool.keep_raw(beside).cast();
                 // SAFETY: as above; the data lives as long as the context is used.
-                unsafe { sys::md_shim_context_set_certify(context, Some(md_rs_certify_beside), data) };
+                unsafe { ssl::set_certify(context, Some(md_rs_certify_beside), data) };
             }
         } else if goes_live {
             // SAFETY: as above; the server is the data of the callback.
-            unsafe { sys::md_shim_context_set_certify(context, Some(md_rs_certify), raw.as_ptr().cast()) };
+            unsafe { ssl::set_certify(context, Some(md_rs_certify), raw.as_ptr().cast()) };
         }
         Ok(sys::OK)
     })
 }
 
-/// Status requests come to us first from now on: mod_ssl passes them on for certificates only that it knew at the start.
+/// Has OpenSSL ask this module first for responses: mod_ssl asks only for certificates that it knew at the start.
 ///
 /// # Safety
 /// `context` is live, and gone before `pool` and `host`.
@@ -145,37 +142,34 @@ unsafe fn take_status_requests(host: NonNull<sys::server_rec>, pool: Pool<'_>, c
     unsafe { sys::md_shim_context_set_status_callback(context, ours) };
 }
 
-/// A handshake of a host whose sets go live is about to choose a certificate. After a panic it has those of the start.
+/// Sets the certificates of a handshake, before one is chosen, for a host whose sets go live. After a panic the handshake has
+/// those of the start.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("certify", GO_ON, || {
         // SAFETY: set in `md_rs_init_server`: the host, which outlives its handshakes.
         let server = unsafe { Server::from_raw(data.cast()) }?;
-        let ssl = present(ssl, "TLS state")?.as_ptr();
-        // SAFETY: the TLS state of a handshake, in its thread.
-        if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
+        // SAFETY: OpenSSL's handshake, in its thread.
+        let mut handshake = unsafe { Handshake::from_raw(ssl) }?;
+        if handshake.is_decided() {
             return Ok(GO_ON);
         }
         let is_placeholder = match live::certify(server)? {
             Certify::AsStarted => false,
             Certify::Placeholder => true,
-            // SAFETY: as above.
-            Certify::Set(set) => !unsafe { use_set(ssl, &set) } && live::is_refused(server, &set)?,
+            Certify::Set(set) => !use_set(&mut handshake, &set) && live::is_refused(server, &set)?,
         };
         if is_placeholder {
-            // SAFETY: as above.
-            unsafe { sys::md_shim_ssl_forget_session(ssl) };
-            // SAFETY: as above.
-            let connection = unsafe { sys::md_shim_ssl_connection(ssl) };
-            // SAFETY: mod_ssl keeps the live connection there.
-            live::mark_placeholder(unsafe { Connection::from_raw(connection) }?);
+            handshake.forget_session();
+            live::mark_placeholder(handshake.connection()?);
         }
         Ok(GO_ON)
     })
 }
 
-/// A handshake of a host that has certificate files of its own is about to choose a certificate: of its domain's, and of the
-/// files that are good for a type of key that the domain has not. After a panic it has those of the start.
+/// Sets the certificates of a handshake, before one is chosen, for a host that has certificate files of its own: those of its
+/// domain, and those of files that are good for a type of key that the domain lacks. After a panic the handshake has those of
+/// the start.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("certify_beside", GO_ON, || {
@@ -184,91 +178,56 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         let beside = unsafe { beside.as_ref() };
         // SAFETY: a server of the same configuration.
         let server = unsafe { Server::from_raw(beside.host.as_ptr()) }?;
-        let ssl = present(ssl, "TLS state")?.as_ptr();
-        // SAFETY: the TLS state of a handshake, in its thread.
-        if unsafe { sys::md_shim_ssl_is_decided(ssl) } != 0 {
+        // SAFETY: OpenSSL's handshake, in its thread.
+        let mut handshake = unsafe { Handshake::from_raw(ssl) }?;
+        if handshake.is_decided() {
             return Ok(GO_ON);
         }
         let set = match live::certify(server)? {
             Certify::Set(set) => Some(set),
-            _ if beside.managed.is_empty() => return Ok(GO_ON),
+            _ if beside.pairs.managed.is_empty() => return Ok(GO_ON),
             _ => None,
         };
-        // SAFETY: as above; the pairs are in the host's context, which outlives its handshakes.
-        let is_used = unsafe { use_in_layers(ssl, beside.good_at(SystemClock.now()), beside, set.as_deref()) };
+        let good = beside.pairs.good_at(SystemClock.now());
+        // SAFETY: the pairs are in the host's context, which outlives its handshakes.
+        let is_used = unsafe { use_in_layers(&mut handshake, good, beside, set.as_deref()) };
         if let (Some(set), false) = (&set, is_used) {
             live::is_refused(server, set)?;
-            if beside.managed.is_empty() {
+            if beside.pairs.managed.is_empty() {
                 // SAFETY: as above.
-                unsafe { use_in_layers(ssl, beside.all_own(), beside, Some(set)) };
+                unsafe { use_in_layers(&mut handshake, beside.pairs.all_own(), beside, Some(set)) };
             }
         }
         Ok(GO_ON)
     })
 }
 
-/// Has the handshake use these certificates: for one type of key those of the host's files give way to those of its domain, and
-/// those of the start to the set that is live. `false` if OpenSSL does not take all.
+/// Has the handshake use these certificates: for each type of key those of the host's files give way to those of its domain,
+/// and those of the start to the set that is live. Returns whether OpenSSL takes all.
 ///
 /// # Safety
-/// `ssl` is the state of a handshake that this thread is in, and the pairs are live.
+/// The pairs of files and of the start are live.
 unsafe fn use_in_layers(
-    ssl: *mut sys::SSL,
+    handshake: &mut Handshake<'_>,
     own: impl Iterator<Item = TlsPointers>,
     beside: &Beside,
     set: Option<&Served>,
 ) -> bool {
+    handshake.clear_pairs();
     // SAFETY: the caller's promise.
-    unsafe { sys::md_shim_ssl_clear_pairs(ssl) };
-    // SAFETY: as above.
-    let is_base_used = unsafe { use_pairs(ssl, own.chain(beside.managed.iter().copied())) };
-    // SAFETY: as above.
-    set.is_none_or(|set| unsafe { use_set(ssl, set) }) && is_base_used
+    let is_base_used = unsafe { handshake.use_pairs(own.chain(beside.pairs.managed.iter().copied())) };
+    set.is_none_or(|set| use_set(handshake, set)) && is_base_used
 }
 
-/// The certificates that mod_ssl has set up for a host; `None` where one cannot be read.
-///
-/// # Safety
-/// `context` is live, and nobody makes handshakes of it yet.
-unsafe fn pairs(context: *mut sys::SSL_CTX) -> Vec<(TlsPointers, Option<Certificate>)> {
-    const NONE: sys::md_pair = sys::md_pair { leaf: ptr::null_mut(), key: ptr::null_mut(), issuers: ptr::null_mut() };
-    let mut pairs = [NONE; MOST_PAIRS];
-    // SAFETY: the caller's promise, and room for so many.
-    let count = unsafe { sys::md_shim_context_pairs(context, pairs.as_mut_ptr(), pairs.len()) };
-    let mut der = vec![0; LONGEST_LEAF];
-    let read = |sys::md_pair { leaf, key, issuers }: &sys::md_pair| {
-        // SAFETY: a certificate of the context, and room for so many bytes.
-        let length = unsafe { sys::md_shim_leaf_der(*leaf, der.as_mut_ptr(), der.len()) };
-        let pointers = TlsPointers { leaf: *leaf, key: *key, issuers: *issuers };
-        (pointers, Certificate::from_der(&der[..length]).ok())
-    };
-    pairs[..count].iter().map(read).collect()
+/// Has the handshake use a set in place of the certificates that the host has had since its start, each in place of the one of
+/// its type of key. Returns whether OpenSSL takes all: the host may want longer keys than others (`@SECLEVEL` in
+/// `SSLCipherSuite`), and keeps the former certificate of that type of key then.
+fn use_set(handshake: &mut Handshake<'_>, set: &Served) -> bool {
+    // SAFETY: the pairs live as long as the set.
+    unsafe { handshake.use_pairs(set.pairs.iter().map(|(_, pair)| pair.pointers())) }
 }
 
-/// Has the handshake use these certificates in place of those that the host has had since its start. They are of the same types
-/// of key, so that each takes the place of one; where there is none, or OpenSSL does not take one, what it had stays. `false` if
-/// that happens: the host may want longer keys than others (`@SECLEVEL` in `SSLCipherSuite`).
-///
-/// # Safety
-/// `ssl` is the state of a handshake that this thread is in.
-unsafe fn use_set(ssl: *mut sys::SSL, set: &Served) -> bool {
-    // SAFETY: the caller's promise, and the pairs live as long as the set.
-    unsafe { use_pairs(ssl, set.pairs.iter().map(|(_, pair)| pair.pointers())) }
-}
-
-/// `false` if OpenSSL does not take one of them.
-///
-/// # Safety
-/// `ssl` is the state of a handshake that this thread is in, and the pairs are live.
-unsafe fn use_pairs(ssl: *mut sys::SSL, pairs: impl Iterator<Item = TlsPointers>) -> bool {
-    let refused = pairs.filter(|pointers| {
-        // SAFETY: the caller's promise; OpenSSL takes references of its own.
-        unsafe { sys::md_shim_ssl_use_pair(ssl, pointers.leaf, pointers.key, pointers.issuers) == 0 }
-    });
-    refused.count() == 0
-}
-
-/// A client asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
+/// Answers a client that asks for the status of the certificate that the handshake has chosen (RFC 6066 section 8).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void) -> c_int {
     guard("status_request", NOTHING, || {
@@ -277,23 +236,19 @@ unsafe extern "C" fn md_rs_status_request(ssl: *mut sys::SSL, data: *mut c_void)
         let StatusRequests { host, former } = unsafe { requests.as_ref() };
         // SAFETY: a server of the same configuration.
         let server = unsafe { Server::from_raw(host.as_ptr()) }?;
-        let mut sha1: Sha1 = Default::default();
-        // SAFETY: the TLS state of the handshake, and room for a SHA-1.
-        let is_known = unsafe { sys::md_shim_ssl_fingerprint(ssl, sha1.as_mut_ptr()) } != 0;
-        Ok(match stapling::staple(server, &sha1)? {
-            Staple::Response(der) if is_known => {
-                // SAFETY: as above; the bytes are copied.
-                let is_set = unsafe { sys::md_shim_ssl_set_staple(ssl, der.as_ptr(), der.len()) } != 0;
-                if is_set { STAPLED } else { NOTHING }
-            }
-            Staple::None if is_known => NOTHING,
+        // SAFETY: OpenSSL's handshake, in its thread.
+        let mut handshake = unsafe { Handshake::from_raw(ssl) }?;
+        let sha1 = handshake.fingerprint();
+        Ok(match sha1.map_or(Ok(Staple::NotOurs), |sha1| stapling::staple(server, &sha1))? {
+            Staple::Response(der) if handshake.staple(&der) => STAPLED,
+            Staple::Response(_) | Staple::None => NOTHING,
             // SAFETY: the callback as it was found, with its own data.
-            _ => former.answer.map_or(NOTHING, |answer| unsafe { answer(ssl, former.data) }),
+            Staple::NotOurs => former.answer.map_or(NOTHING, |answer| unsafe { answer(ssl, former.data) }),
         })
     })
 }
 
-/// The SHA-1 of a certificate, by which mod_ssl asks; `None` for any other way to name one.
+/// Returns the SHA-1 of a certificate, by which mod_ssl names it; `None` for any other kind of name.
 ///
 /// # Safety
 /// `id` is NULL or has `length` bytes.

@@ -1,70 +1,61 @@
-//! What the module does in each phase of the server, in safe Rust: the start, and who answers requests.
+//! The phases of the server in safe Rust: the start, a child's begin, and the hooks of requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::boundary::Null;
-use super::config::{HostState, Main, ServerConfig, Starting};
-use super::own_files::OwnFiles;
-use super::pool::Pool;
-use super::request::{Answer, Request};
-use super::server::{Server, listeners};
-use super::tree::TlsHosts;
-use super::{answers, commands, driver, https, live, own_files, process, self_restart, shared, stapling};
+use super::boundary::Stop;
+use super::c::pool::Pool;
+use super::c::request::{Answer, Request};
+use super::c::server::{Server, listeners};
+use super::c::tree;
+use super::config::{Main, ServerConfig, Starting};
+use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
+use crate::documents::Vault;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
-use crate::model::{Declared, KeySpec, ManagedDomain, VERSION};
+use crate::model::{Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
-use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
-use crate::store::{Aspect, FileStore, Group, MemoryStore, Store, StoreError};
+use crate::registry::{Host, Setup, Start, check, configured, reachability};
+use crate::serving::tls_hosts::{Place, TlsHosts};
+use crate::store::{FileStore, MemoryStore, Store, StoreError};
 
-/// The start cannot go on. The reason is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop;
-
-impl From<Null> for Stop {
-    fn from(null: Null) -> Self {
-        report!(MD0002, "{null}");
-        Self
-    }
-}
-
-/// The configuration is complete; `httpd -t` ends after this. A restart cannot be refused any more.
+/// Checks the complete configuration, at a start and for `httpd -t`. A restart cannot be refused any more.
 pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    if process::is_restart() {
+    if phase::is_restart() {
         return Ok(());
     }
     let globals = &main.config()?.main()?.globals;
     let declared: Vec<Declared> = declared(main, ServerConfig::declared);
     let found = configured(&declared, &main_settings(main)?, globals, false).map_err(|_| Stop)?;
     // A start says it later, when its log is open.
-    if process::is_config_test() {
-        let (tls, mut hosts) = (TlsHosts::look(main), hosts(main)?);
-        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(server));
+    if phase::is_config_test() {
+        let tls = tls_hosts();
+        let mut hosts = hosts(main)?;
+        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(section(server).as_ref()));
         check(&found.domains, &hosts, globals).map_err(|_| Stop)?;
     }
     Ok(())
 }
 
-/// Before the TLS modules look for certificates. Also runs in the pass that only tries the configuration.
+/// Begins a start, before the TLS modules ask for certificates; also in the pass that only tries the configuration.
 pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    if process::is_dry_run() {
+    if phase::is_dry_run() {
         report!(AH10070, "initial configuration pass");
     } else {
         report!(AH10071, "mod_md (v{VERSION}, Rust), initializing...");
     }
-    commands::install();
+    spawned::install();
     let config = main.config()?.main()?;
     let declared = declared(main, ServerConfig::take_declared);
     let (store, read_only) = open_store(pconf, config, declared.is_empty() && !is_stapling(main))?;
-    if !(process::is_dry_run() || read_only) {
+    if !(phase::is_dry_run() || read_only) {
         occupy(main.process_pool()?, &store, config.globals.store_locks.is_some());
     }
     begin(main, declared, Some(store), read_only)
 }
 
-/// The first phase of a start with what the configuration says, and the store if there is one.
+/// Runs the first phase of a start with the declared domains, and the store if there is one.
 fn begin(
     main: Server<'_>,
     declared: Vec<Declared>,
@@ -77,7 +68,7 @@ fn begin(
         main: main_settings(main)?,
         globals: config.globals.clone(),
         hosts: hosts(main)?,
-        is_restart: process::is_restart(),
+        is_restart: phase::is_restart(),
         read_only,
     };
     let bytes: Arc<dyn Store> = match &store {
@@ -89,11 +80,11 @@ fn begin(
     Ok(())
 }
 
-/// After the TLS modules asked for certificates, before mod_watchdog starts.
+/// Ends a start, after the TLS modules asked for certificates and before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     let config = main.config()?.main()?;
     let Some(Starting { setup, store, own_files }) = config.starting().take() else { return Ok(()) };
-    if process::is_dry_run() {
+    if phase::is_dry_run() {
         return Ok(());
     }
     own_files::tell(&own_files);
@@ -119,8 +110,8 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     registered
 }
 
-/// What a start with this configuration would come to, as the exit code of this process, which is a test for a server that
-/// wants to restart: see [`crate::registry::self_restart`]. Moves nothing in the store.
+/// Returns the exit code of this process, which is a test for a server that wants to restart: what a start with this
+/// configuration would come to (see [`crate::registry::self_restart`]). Nothing in the store changes.
 pub fn try_start(pconf: Pool<'_>, main: Server<'_>) -> i32 {
     match rehearse(pconf, main) {
         Ok(true) => WOULD_ACTIVATE,
@@ -129,7 +120,8 @@ pub fn try_start(pconf: Pool<'_>, main: Server<'_>) -> i32 {
     }
 }
 
-/// httpd itself has read the configuration by now. What it does not do without a start is to look at certificates.
+/// Checks whether a start would activate anything. httpd has read the configuration by now; without a start it does not look at
+/// certificates.
 fn rehearse(pconf: Pool<'_>, main: Server<'_>) -> Result<bool, Stop> {
     let config = main.config()?.main()?;
     let store = FileStore::look(&store_dir(pconf, config)?).map_err(|err| {
@@ -143,13 +135,13 @@ fn rehearse(pconf: Pool<'_>, main: Server<'_>) -> Result<bool, Stop> {
     Ok(config.starting().as_ref().is_some_and(|starting| starting.setup.would_activate()))
 }
 
-/// First in a new child; threads may be started from now on.
+/// Prepares a new child, in which threads may be started from now on.
 pub fn child_init(main: Server<'_>) {
     // Without the main server's configuration there is nothing to learn.
     let _ = stapling::child_init(main).and_then(|()| live::child_init(main));
 }
 
-/// A request, before mod_ssl or anything else looks at it.
+/// Answers a request before mod_ssl or any other module sees it.
 pub fn post_read_first(request: Request<'_>) -> Answer {
     match answers::certificate_status(request) {
         Ok(Answer::Declined) => answers::unavailable(request).unwrap_or(Answer::Declined),
@@ -157,7 +149,7 @@ pub fn post_read_first(request: Request<'_>) -> Answer {
     }
 }
 
-/// A request, before it is mapped to anything: challenges are answered, and what has to be asked for over https is sent there.
+/// Answers a request before it is mapped to anything: requests for challenges, and those that have to come over https.
 pub fn post_read_second(request: Request<'_>) -> Answer {
     match answers::http_01(request) {
         Ok(Answer::Declined) => https::redirect(request).unwrap_or(Answer::Declined),
@@ -165,128 +157,29 @@ pub fn post_read_second(request: Request<'_>) -> Answer {
     }
 }
 
-/// A request whose response is about to be made.
+/// Prepares the response to a request.
 pub fn insert_filter(request: Request<'_>) {
     // Without the request's connection or server there is nothing to say about them.
     let _ = https::promise(request);
 }
 
-/// A request in the content phase.
+/// Answers a request in the content phase.
 pub fn handler(request: Request<'_>) -> Answer {
     answers::document(request).unwrap_or(Answer::Declined)
 }
 
-/// A part of mod_status's page, for programs or for people.
+/// Writes a part of the page of mod_status, for programs or for people.
 pub fn status(request: Request<'_>, for_programs: bool) {
     // Without the main server's configuration there is nothing to show.
     let _ = answers::server_status(request, for_programs);
 }
 
-/// A certificate chain and its key, both PEM files that the parent can read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain, the server's certificate first.
-    pub chain: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
-/// The certificates of a host that uses TLS; none leaves it to others, and to those of the configuration, which has these
-/// files for it.
-pub fn certificate_files(server: Server<'_>, own: &[String]) -> Vec<CertificateFiles> {
-    offer(server, own).unwrap_or_default()
-}
-
-fn offer(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Stop> {
-    let host = &server.config()?.host;
-    host.set_tls();
-    let mut starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
-        return Ok(Vec::new());
-    };
-    let Some(md) = setup.domain_of(host.position()) else {
-        let substitute = if own.is_empty() { setup.substitute_of(host.position()) } else { None };
-        return substitute.map_or(Ok(Vec::new()), |md| placeholder(host, setup, store, md));
-    };
-    let name = server.name().unwrap_or_default();
-    report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
-    let usable = setup.usable(md);
-    if !own.is_empty() {
-        report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
-        host.set_own_files();
-        own_files.push(OwnFiles::new(host.position(), name, own, md));
-    }
-    if md.is_static() && !(usable.is_empty() && process::is_restart()) {
-        report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
-        return Ok(static_files(md, &usable));
-    }
-    if !usable.is_empty() {
-        report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
-        let specs = md.key_specs().0;
-        let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
-        host.set_managed();
-        return files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey);
-    }
-    host.set_managed();
-    if host.has_own_files() {
-        return Ok(Vec::new());
-    }
-    report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
-    placeholder(host, setup, store, md)
-}
-
-/// The placeholder of the domain, under which nothing is served. Where the store takes none, a running server has what another
-/// domain has in its place: without any certificate mod_ssl ends the server.
-fn placeholder(
-    host: &HostState,
-    setup: &Setup,
-    store: &FileStore,
-    md: &ManagedDomain,
-) -> Result<Vec<CertificateFiles>, Stop> {
-    host.set_placeholder();
-    if setup.ensure_placeholder(md).is_ok() {
-        return files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback);
-    }
-    match setup.lender().filter(|_| process::is_restart()) {
-        Some((other, specs, true)) => files(store, other, &specs, Aspect::Fallback, Aspect::Fallback),
-        Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
-        None => Err(Stop),
-    }
-}
-
-/// The administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running
-/// server leaves that one out.
-fn static_files(md: &ManagedDomain, usable: &[usize]) -> Vec<CertificateFiles> {
-    let pairs = md.cert_files.iter().zip(&md.pkey_files).enumerate();
-    let served = pairs.filter(|(position, _)| !process::is_restart() || usable.contains(position));
-    served.map(|(_, (chain, key))| CertificateFiles { chain: chain.into(), key: key.into() }).collect()
-}
-
-fn files(
-    store: &FileStore,
-    md: &ManagedDomain,
-    specs: &[KeySpec],
-    chain: fn(KeySpec) -> Aspect,
-    key: fn(KeySpec) -> Aspect,
-) -> Result<Vec<CertificateFiles>, Stop> {
-    let path = |aspect| {
-        store.path(Group::Domains, md.name.as_str(), &aspect).map_err(|err| {
-            report!(AH10110, err.status(); "{}: {err}", md.name);
-            Stop
-        })
-    };
-    specs
-        .iter()
-        .map(|spec| Ok(CertificateFiles { chain: path(chain(spec.clone()))?, key: path(key(spec.clone()))? }))
-        .collect()
-}
-
-/// All domains that are declared anywhere, the main server's first.
+/// Returns all domains that are declared anywhere, those of the main server first.
 fn declared(main: Server<'_>, of: fn(&ServerConfig) -> Vec<Declared>) -> Vec<Declared> {
     main.all().filter_map(|server| server.config().ok()).flat_map(of).collect()
 }
 
-/// Whether certificates are to be stapled that may belong to no domain.
+/// Checks whether certificates are to be stapled that may belong to no domain.
 fn is_stapling(main: Server<'_>) -> bool {
     let is_on = |config: &ServerConfig| config.settings().and_then(|all| all.stapling).unwrap_or(false);
     main.all().any(|server| server.config().is_ok_and(is_on))
@@ -296,6 +189,23 @@ fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
     let mut settings = main.config()?.settings().cloned().unwrap_or_default();
     settings.contact = settings.contact.or_else(|| main.admin().map(contact_uri));
     Ok(settings)
+}
+
+/// Collects the directives of all hosts about TLS.
+fn tls_hosts() -> TlsHosts {
+    let mut hosts = TlsHosts::default();
+    let is_host = |name: &str| name.eq_ignore_ascii_case("<VirtualHost");
+    tree::walk(|directive, sections| {
+        let host = sections.iter().rfind(|section| section.name.is_some_and(is_host));
+        let place = host.map(|section| (section.file.unwrap_or_default().to_owned(), section.line));
+        hosts.add(place, directive.name.unwrap_or_default(), directive.value);
+    });
+    hosts
+}
+
+/// Returns the place of the section that declares a virtual host.
+fn section(server: Server<'_>) -> Option<Place> {
+    server.defined_at().filter(|_| server.is_virtual()).map(|(file, line)| (file.to_owned(), line))
 }
 
 fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
@@ -312,7 +222,7 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
             contact: config.settings().and_then(|settings| settings.contact.clone()),
             admin: server.admin().map(str::to_owned),
             allows_acme_tls: server.allows_protocol(c"acme-tls/1"),
-            is_at_https_port: server.addresses().all(|address| Some(address.port) == https_port),
+            is_at_https_port: server.ports().all(|port| Some(port) == https_port),
             origin,
             ..Host::called(name.as_deref(), server.aliases(), server.wildcard_aliases())
         })
@@ -320,7 +230,8 @@ fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {
     main.all().enumerate().map(describe).collect()
 }
 
-/// Two servers that renew the same domains and activate each other's certificates are a mistake, unless they take turns.
+/// Marks the store as used by this server, and warns if another one uses it: two servers that renew the same domains and
+/// activate each other's certificates are a mistake, unless they take turns.
 fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
     if takes_turns || process::kept_handle(process).is_some_and(|handle| store.is_occupied_by(handle)) {
         return;
@@ -332,18 +243,18 @@ fn occupy(process: Pool<'_>, store: &FileStore, takes_turns: bool) {
             "MDStoreDir {}: another running httpd uses this store; give each a store of its own, or set MDStoreLocks in both",
             store.base().display()
         ),
-        Err(err) => note!(Info, err.status(); "MDStoreDir: not known whether another httpd uses this store: {err}"),
+        Err(err) => note!(Info, err.status(); "MDStoreDir: cannot tell whether another httpd uses this store: {err}"),
     }
 }
 
-/// Where `MDStoreDir` says, or where the C module keeps its store with this httpd.
+/// Returns the directory of the store: `MDStoreDir`, or the C module's default with this httpd.
 fn store_dir(pconf: Pool<'_>, config: &Main) -> Result<PathBuf, Stop> {
     let usual = || process::state_path(pconf, "md").or_else(|| process::server_path(pconf, "md"));
     config.globals.store_dir.clone().or_else(usual).ok_or(Stop)
 }
 
-/// The store, and whether it can only be read. Where the server needs none, it is neither made nor opened: it is looked at for
-/// challenges of `a2md` only.
+/// Opens the store, and tells whether it can only be read. If the server needs none, the store is neither made nor opened: only
+/// challenges of `a2md` are looked for.
 fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileStore>, bool), Stop> {
     let dir = store_dir(pconf, config)?;
     if unused {
@@ -362,7 +273,7 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
     match prepared {
         Ok(store) => Ok((Arc::new(store), false)),
         Err(()) => {
-            if !process::is_restart() {
+            if !phase::is_restart() {
                 return Err(Stop);
             }
             Ok((Arc::new(FileStore::read_only(&dir)), true))

@@ -4,48 +4,38 @@ use std::ffi::CStr;
 
 use super::answers::registry;
 use super::boundary::Null;
-use super::request::{Answer, Request};
-use crate::model::{RequireHttps, url_host};
-
-/// Challenges and the like have to be answered without TLS too.
-const WELL_KNOWN: &str = "/.well-known/";
+use super::c::request::{Answer, Request};
+use crate::model::RequireHttps;
+use crate::serving::require_https;
 
 const HSTS: &CStr = c"Strict-Transport-Security";
 
-/// Half a year.
-const HSTS_VALUE: &CStr = c"max-age=15768000";
-
-/// Redirects a request that came without TLS and should not.
+/// Redirects a request that came without TLS to https, if its domain requires that.
 pub fn redirect(request: Request<'_>) -> Result<Answer, Null> {
     if request.connection()?.is_tls() {
         return Ok(Answer::Declined);
     }
     let Some(require) = required(request)? else { return Ok(Answer::Declined) };
-    let (Some(name), Some(path)) = (request.server_name(), request.path().filter(|path| path.starts_with('/'))) else {
+    let Some(name) = request.server_name() else { return Ok(Answer::Declined) };
+    let path = request.path().unwrap_or_default();
+    let Some(location) = require_https::location(name.as_str(), path, request.query()) else {
         return Ok(Answer::Declined);
     };
-    let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
-    request.set_header(c"Location", &format!("https://{}{path}{query}", url_host(name.as_str())));
-    // Other methods than these two are to be repeated as they are (RFC 9110 section 15.4).
-    Ok(Answer::Status(match (require, request.is_get_or_head()) {
-        (RequireHttps::Temporary, true) => 302,
-        (RequireHttps::Temporary, false) => 307,
-        (RequireHttps::Permanent, true) => 301,
-        (RequireHttps::Permanent, false) => 308,
-    }))
+    request.set_header(c"Location", &location);
+    Ok(Answer::Status(require_https::status(require, request.is_get_or_head())))
 }
 
-/// Has the response to a request that came over TLS tell the client to stay there, where that is for good.
+/// Adds the header by which clients stay with https, to the response of a domain that requires https permanently.
 pub fn promise(request: Request<'_>) -> Result<(), Null> {
     if required(request)? == Some(RequireHttps::Permanent) && request.connection()?.is_tls() {
-        request.promise_header(HSTS, HSTS_VALUE);
+        request.promise_header(HSTS, require_https::HSTS);
     }
     Ok(())
 }
 
-/// What the domain wants that the request is for: one that applies to the host and has the name by which it is known.
+/// Returns what the domain of the request requires: a domain of the host that has the name by which the server is known.
 fn required(request: Request<'_>) -> Result<Option<RequireHttps>, Null> {
-    if request.path().is_none_or(|path| path.starts_with(WELL_KNOWN)) {
+    if !require_https::applies_to(request.path()) {
         return Ok(None);
     }
     let Some(registry) = registry(request)? else { return Ok(None) };

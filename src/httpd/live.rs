@@ -1,56 +1,55 @@
-//! Sets that go live in the server (`MDActivation live`): what a handshake gets in place of what the start has set up, and
-//! how a process learns of it.
+//! Sets that go live without a restart (`MDActivation live`): which certificates a handshake sends, and how a process learns of
+//! new ones.
 
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use apache_sys as sys;
-
 use super::boundary::Null;
+use super::c::connection::Connection;
+use super::c::server::Server;
 use super::config::HostState;
-use super::request::Connection;
-use super::server::Server;
-use super::{shared, threads};
-use crate::crypto::TlsPair;
+use super::{shared, ssl, threads};
+use crate::live::Bundles;
 use crate::log::report;
-use crate::registry::{Bundles, Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
-/// How often a child looks whether there is something new. Handshakes look by themselves: this is for keys to be wiped where
-/// there are none.
+/// The time between two checks of a child for new sets. Handshakes check by themselves: without any, this one has former keys
+/// wiped.
 const TICK: Duration = Duration::from_secs(1);
 
-/// So many ticks pass where httpd would call [`monitor`] if it had a parent and children.
+/// The number of ticks between two calls of [`monitor`] in a server of one process.
 const MONITOR_TICKS: u32 = 10;
 
-/// How many sets the parent reads at a time, which has children to look after.
+/// The number of sets that the parent reads at a time, as it has children to look after.
 const MOST: usize = 100;
 
-/// The process that has set up what runs: the parent, or the only one (`httpd -X`). Written by each start.
+/// The process that made the last start: the parent, or the only process (`httpd -X`). Written by each start.
 static OPENED_BY: AtomicU32 = AtomicU32::new(0);
 
-/// What marks a connection whose handshake had nothing but the placeholder.
+/// The note of a connection whose handshake sent the placeholder.
 const ON_PLACEHOLDER: &CStr = c"md-placeholder";
 
-/// What a handshake sends.
+/// The certificates that a handshake sends.
 pub enum Certify {
-    /// What the host has had since the start.
+    /// Certificates that the host has had since the start.
     AsStarted,
-    /// The same, which nobody can trust.
+    /// The placeholder of the start, which nobody can trust.
     Placeholder,
     /// A set that went live.
     Set(Arc<Served>),
 }
 
-/// The TLS host is set up. Whether its handshakes are to ask [`certify`].
+/// Checks whether handshakes of a TLS host, which is set up now, are to ask [`certify`].
 pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
     let host = &server.config()?.host;
     let starting = server.main()?.config()?.main()?.starting();
     Ok(host.is_managed() && starting.as_ref().is_some_and(|starting| starting.setup.goes_live(host.position())))
 }
 
-/// What a handshake with this host sends now.
+/// Returns the certificates that a handshake with this host sends now.
 pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
     let host = &server.config()?.host;
     Ok(match current(server, host)? {
@@ -60,27 +59,27 @@ pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
     })
 }
 
-/// OpenSSL does not take all of a set for this host. Whether handshakes have the placeholder instead.
+/// Warns that OpenSSL does not take all of a set for this host. Returns whether handshakes have the placeholder instead.
 pub fn is_refused(server: Server<'_>, set: &Served) -> Result<bool, Null> {
     let host = &server.config()?.host;
     if set.refuse() {
         let name = server.name().unwrap_or_default();
         report!(
             MD0040,
-            "{name}: its TLS settings do not allow a certificate that is live: what it had before is served, and a restart would \
-             fail (AH02562); lower @SECLEVEL in its SSLCipherSuite, or have stronger keys and another CA"
+            "{name}: the TLS settings of this host do not allow a new live certificate: the former one is served, and a \
+             restart would fail (AH02562); lower @SECLEVEL in its SSLCipherSuite, or use stronger keys or another CA"
         );
     }
     Ok(host.has_placeholder())
 }
 
-/// The connection begins on the placeholder.
+/// Notes that the handshake of the connection sends the placeholder.
 pub fn mark_placeholder(connection: Connection<'_>) {
     connection.set_note(ON_PLACEHOLDER);
 }
 
-/// Whether a request on this connection comes under a certificate that clients can trust, though the host began with a
-/// placeholder. A connection that began on that stays as it is; nobody resumes its session.
+/// Checks whether a request on this connection comes under a certificate that clients can trust, though the host began with a
+/// placeholder. A connection that began with the placeholder stays as it is; nobody resumes its session.
 pub fn is_trusted(server: Server<'_>, connection: Connection<'_>) -> Result<bool, Null> {
     Ok(!connection.master().has_note(ON_PLACEHOLDER) && current(server, &server.config()?.host)?.is_some())
 }
@@ -91,7 +90,7 @@ fn current(server: Server<'_>, host: &HostState) -> Result<Option<Arc<Served>>, 
     Ok(position.and_then(|position| registry.bundles.current(position)))
 }
 
-/// Has this process and its children know what is live.
+/// Prepares this process and its children for sets that go live.
 pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
     if registry.bundles.is_empty() {
         return Ok(());
@@ -103,20 +102,13 @@ pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
             "no shared memory: with MDActivation live, new certificates reach all children at the next restart only"
         );
     }
-    registry.bundles.share_keys(share_key);
+    registry.bundles.share_keys(ssl::share_key);
     registry.bundles.open(counters);
     OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
 }
 
-/// Has the certificate of a pair share its private key, without which OpenSSL compares the two in each handshake.
-fn share_key(pair: &mut TlsPair) -> bool {
-    let pointers = pair.pointers();
-    // SAFETY: live objects; nobody else has the certificate yet, and OpenSSL takes a reference of its own to the key.
-    !pointers.key.is_null() && unsafe { sys::md_shim_pair_share_key(pointers.leaf, pointers.key) != 0 }
-}
-
-/// Has the new child learn of sets that another process has written, of this server or not.
+/// Has the new child learn of sets that another process has written, of this server or of another one.
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.bundles.is_empty()) else { return Ok(()) };
     let registry = Arc::clone(registry);
@@ -126,7 +118,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
         registry.bundles.refresh();
         registry.bundles.look_around();
         if is_alone && turns.next() == Some(0) {
-            registry.bundles.follow(&registry.entries);
+            registry.follow_copied();
         }
     });
     if let Err(err) = repeated {
@@ -135,11 +127,11 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// In the parent: children that are forked from now on know what it knows, and all learn of what only it may read.
+/// Reads new sets in the parent, so that children forked later have them, and all learn of sets that only the parent may read.
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.bundles.refresh_some(MOST);
-        registry.bundles.follow(&registry.entries);
+        registry.follow_copied();
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use apache_sys as sys;
 
-use super::pool::Pool;
-use super::request::{Connection, Request};
+use super::c::connection::Connection;
+use super::c::pool::Pool;
+use super::c::request::Request;
 use crate::log::{self, Level, Record, Sink};
 
 // The numbers of both scales are the same: a level is passed on as it is.
@@ -15,12 +16,12 @@ const _: () = assert!(Level::Emergency as c_int == sys::APLOG_EMERG);
 const _: () = assert!(Level::Error as c_int == sys::APLOG_ERR);
 const _: () = assert!(Level::Trace2 as c_int == sys::APLOG_TRACE2);
 
-/// The server that messages without a request go to; NULL (stderr) while no configuration is in force.
+/// The server whose log takes messages without a request; NULL (stderr) while no configuration is in force.
 ///
 /// Written in pre_config and by the clean-up of its pool, when there is one thread; read by any thread after that.
 static SERVER: AtomicPtr<sys::server_rec> = AtomicPtr::new(ptr::null_mut());
 
-/// Writes to the main server's log; httpd locks the file itself.
+/// The log of the main server; httpd locks the file itself.
 struct ServerLog;
 
 impl Sink for ServerLog {
@@ -32,7 +33,7 @@ impl Sink for ServerLog {
     fn write(&self, record: &Record<'_>) {
         let text = line(record);
         let server = SERVER.load(Ordering::Acquire);
-        // SAFETY: as in `enabled`; the text is copied.
+        // SAFETY: as in `enabled`; httpd copies the text.
         unsafe { sys::md_shim_log_server(server, record.level as c_int, record.status.0, text.as_ptr()) }
     }
 }
@@ -64,7 +65,7 @@ pub fn for_connection(connection: Connection<'_>, record: &Record<'_>) {
     unsafe { sys::md_shim_log_connection(connection.as_ptr(), record.level as c_int, record.status.0, text.as_ptr()) }
 }
 
-/// What httpd prints: number, colon, text. A NUL, which would end the line early, becomes a blank.
+/// Returns the line that httpd prints: number, colon, text. A NUL, which would end the line early, becomes a blank.
 fn line(record: &Record<'_>) -> CString {
     let text = match record.number {
         Some(number) => format!("{number}: {}", record.text),

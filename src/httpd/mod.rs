@@ -1,40 +1,48 @@
-//! Glue to httpd: C calls come in, are checked, and go to safe functions in [`hooks`]; this is where unsafe code lives.
+//! Glue to httpd: calls from C come in, are checked, and go to safe functions. Unsafe code lives in this folder only.
 //!
 //! ```text
-//! c-shim/mod_md.c    the module record; registers entry points and says in which order
-//!   entry, entry_ssl, command   extern "C" functions: pointers become wrapper types, results become what httpd expects
-//!     boundary       panics and NULL end here
-//!     hooks          the phases of the server, in safe Rust
-//!     answers alpn driver live stapling   requests and handshakes that are answered here; renewals and responses in a child
-//!     self_restart   what the parent does beside forking children
-//! config                         our settings of one server, as directives set them
-//! pool server tree request process shared   wrapper types and facts
-//! log watchdog threads commands  services of the server and the child
-//! a2md           the entry of the program, which is in the archive beside the module
+//! c-shim/mod_md.c     the module record; registers entry points and says in which order
+//!   entry entry_ssl directives   extern "C" functions: pointers become wrapper types, results become what httpd expects
+//!     boundary        panics and NULL end here
+//!     hooks           the phases of the server, in safe Rust
+//!     certificates    certificate files of TLS hosts
+//!     answers https alpn   requests and handshakes that the module answers itself
+//!     live own_files stapling   certificates and staples of handshakes
+//!     driver          renewals in a child
+//!     self_restart    the parent tests the configuration and restarts the server
+//! config              settings of one server, as directives set them
+//! c                   wrappers of httpd's and APR's types: pool, server, connection, request, array, directives
+//! ssl                 wrappers of OpenSSL's types; the one file here that names the crate openssl
+//! log watchdog threads spawned shared   services of the server and the child
+//! phase process       facts about the server and its process
+//! a2md                the entry of the program, which is in the archive beside the module
 //! ```
+//!
+//! Decisions that need no server are in [`crate::serving`].
 
 mod a2md;
-pub mod alpn;
-pub mod answers;
-pub mod boundary;
-pub mod command;
-pub mod commands;
-pub mod config;
-pub mod driver;
+mod alpn;
+mod answers;
+mod boundary;
+mod c;
+mod certificates;
+mod config;
+mod directives;
+mod driver;
 mod entry;
 mod entry_ssl;
-pub mod hooks;
+mod hooks;
 mod https;
-pub mod live;
-pub mod log;
-pub mod own_files;
-pub mod pool;
-pub mod process;
-pub mod request;
+mod live;
+mod log;
+mod own_files;
+mod panic_probe;
+mod phase;
+mod process;
 mod self_restart;
-pub mod server;
-pub mod shared;
-pub mod stapling;
-pub mod threads;
-mod tree;
-pub mod watchdog;
+mod shared;
+mod spawned;
+mod ssl;
+mod stapling;
+mod threads;
+mod watchdog;

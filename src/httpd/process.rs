@@ -1,94 +1,20 @@
-//! Facts about the running server process.
+//! The process of the server: its ids, paths, memory, and the handle that it keeps.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ptr::NonNull;
 
 use apache_sys as sys;
 use jiff::Timestamp;
 
-use super::pool::{Pool, text};
-use crate::registry::self_restart;
+use super::c::pool::{Pool, text};
 
-/// Set in child_init, where threads become possible; a static of the child only, as the parent never sets it.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
-
-/// Where the process's pool has the number of the kept handle.
+/// The key of the kept handle's number in the process's pool.
 const KEPT_HANDLE: &CStr = c"mod_md_rs_handle";
 
-/// Whether httpd reads its configuration a first time only to see whether it can start.
-pub fn is_dry_run() -> bool {
-    query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
-}
-
-/// Whether httpd reads its configuration only to check it (`httpd -t`).
-pub fn is_config_test() -> bool {
-    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
-}
-
-/// Whether this is the test that a running server makes before it restarts itself.
-pub fn is_trial() -> bool {
-    is_config_test() && is_defined(self_restart::TRIAL_DEFINE)
-}
-
-/// Whether there is one process for everything (`httpd -X`).
-pub fn is_alone() -> bool {
-    ["DEBUG", "ONE_PROCESS"].into_iter().any(is_defined)
-}
-
-/// Whether httpd was started with `-D` and this name, or does as if.
-fn is_defined(name: &str) -> bool {
-    // SAFETY: httpd compares the string, which lives until then, with others.
-    CString::new(name).is_ok_and(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 })
-}
-
-/// Whether httpd reads its configuration only to list it (`httpd -D DUMP_CONFIG` and its like).
-pub fn is_config_dump() -> bool {
-    query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_DUMP
-}
-
-/// Whether the server has run with an earlier configuration: an error would end it now.
-pub fn is_restart() -> bool {
-    generation() > 1
-}
-
-/// Whether children serve requests with threads.
-pub fn is_threaded() -> bool {
-    let mut answer = 0;
-    // SAFETY: writes the answer, if there is one.
-    let known = unsafe { sys::ap_mpm_query(sys::AP_MPMQ_IS_THREADED, &raw mut answer) };
-    known == sys::APR_SUCCESS && answer != 0
-}
-
-/// Whether this is called by the handler of a signal that ends the process at once: it is blocked meanwhile.
-pub(super) fn handles_end() -> bool {
-    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: empties the set.
-    unsafe { libc::sigemptyset(blocked.as_mut_ptr()) };
-    // SAFETY: without a new set it only writes the one in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
-    // SAFETY: the set was written above.
-    [libc::SIGTERM, libc::SIGHUP].into_iter().any(|signal| unsafe { libc::sigismember(blocked.as_ptr(), signal) } == 1)
-}
-
-/// The number of the configuration: 0 in the dry run, 1 at the start, one more at every restart.
-pub fn generation() -> i32 {
-    query(sys::AP_SQ_CONFIG_GEN)
-}
-
-/// Whether this process serves requests.
-pub fn is_child() -> bool {
-    IN_CHILD.load(Ordering::Acquire)
-}
-
-pub(super) fn enter_child() {
-    IN_CHILD.store(true, Ordering::Release);
-}
-
-/// User and group id of the children: what `User` and `Group` say, known from check_config on.
+/// Returns user and group id of the children, of `User` and `Group`; known from check_config on.
 pub fn worker_ids() -> (u32, u32) {
     let config = &raw const sys::ap_unixd_config;
     // SAFETY: a variable of httpd, written while directives are read, in the parent's only thread.
@@ -97,7 +23,7 @@ pub fn worker_ids() -> (u32, u32) {
     (uid, unsafe { (*config).group_id })
 }
 
-/// The minute of the local day.
+/// Returns the minute of the local day.
 pub fn local_minute(now: Timestamp) -> u16 {
     let seconds: libc::time_t = now.as_second();
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
@@ -115,7 +41,7 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// The server's name and version as `ServerTokens` allows them to be told.
+/// Returns the server's name and version as `ServerTokens` allows.
 pub fn banner() -> &'static str {
     // SAFETY: no conditions; never NULL once the configuration is read.
     let raw = unsafe { sys::ap_get_server_banner() };
@@ -123,12 +49,12 @@ pub fn banner() -> &'static str {
     unsafe { text(raw) }.unwrap_or_default()
 }
 
-/// The server's name and version without those of its modules.
+/// Returns the server's name and version without those of its modules.
 pub fn base_version() -> &'static str {
     banner().split(' ').next().unwrap_or_default()
 }
 
-/// A path of the configuration, below `ServerRoot` unless it is absolute; `None` if it cannot be one.
+/// Returns a path of the configuration, below `ServerRoot` unless it is absolute; `None` if the text cannot be a path.
 pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     // SAFETY: the pool is live, the string NUL-terminated; httpd answers NULL for what is not a path.
     let raw = unsafe { sys::ap_server_root_relative(pool.as_ptr(), pool.string(path).as_ptr()) };
@@ -136,8 +62,7 @@ pub fn server_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     unsafe { text(raw) }.map(PathBuf::from)
 }
 
-/// A path in the directory for what servers keep, where the running httpd has one: the function is in httpd 2.5 and in Red Hat's
-/// 2.4. `None` in others.
+/// Returns a path in the directory of state files, which httpd 2.5 and the 2.4 of Red Hat have; `None` with others.
 pub fn state_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     type StateDirRelative = unsafe extern "C" fn(*mut sys::apr_pool_t, *const c_char) -> *mut c_char;
     // SAFETY: a C string; the symbol is looked up in what the process has loaded, and nothing is run.
@@ -150,7 +75,7 @@ pub fn state_path(pool: Pool<'_>, path: &str) -> Option<PathBuf> {
     unsafe { text(raw) }.map(PathBuf::from)
 }
 
-/// The handle that this server keeps open as long as it runs, if there is one.
+/// Returns the handle that this server keeps open as long as it runs, if there is one.
 pub fn kept_handle(process: Pool<'_>) -> Option<BorrowedFd<'_>> {
     let number = process.user_data(KEPT_HANDLE)?;
     // SAFETY: `keep_handle` stored a string of the same pool.
@@ -159,8 +84,8 @@ pub fn kept_handle(process: Pool<'_>) -> Option<BorrowedFd<'_>> {
     Some(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// Keeps a handle in place of the one before. The module is unloaded at every restart and cannot own it; the process's
-/// pool has its number.
+/// Keeps a handle in place of the former. The process's pool has its number: the module is unloaded at every restart and cannot
+/// own a handle.
 pub fn keep_handle(process: Pool<'_>, handle: OwnedFd) {
     let former = kept_handle(process).map(|handle| handle.as_raw_fd());
     let number = process.string(handle.into_raw_fd().to_string());
@@ -177,23 +102,18 @@ pub fn trim_memory() {
     // SAFETY: glibc's own; it takes its locks itself and moves nothing that is in use.
     unsafe { libc::malloc_trim(0) };
     // Pieces of pages stay. glibc sorts them at the next request for more than the largest of them, which writes to all these
-    // pages: in each child, that gets its own copies by it, or here once. From 128 KB on it would ask the system instead.
+    // pages: here once, or else in each child, which gets its own copies of them. From 128 KB on glibc would ask the system.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(100_000)));
 }
 
-/// Other libraries give it back by themselves.
+/// Does nothing: other C libraries give memory back by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn trim_memory() {}
 
-/// Keeps libcurl in the process when httpd unloads the module at a restart. It brings two dozen libraries with it, and
-/// some of them leave memory behind each time they are loaded and unloaded.
+/// Keeps libcurl in the process when httpd unloads the module at a restart: of the two dozen libraries that come with it, some
+/// leave memory behind each time they are loaded and unloaded.
 pub(super) fn keep_libcurl() {
     let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
     // SAFETY: a C string; the library is in the process already, as the module is linked with it, so nothing is run.
     unsafe { libc::dlopen(c"libcurl.so.4".as_ptr(), flags) };
-}
-
-fn query(what: i32) -> i32 {
-    // SAFETY: no conditions.
-    unsafe { sys::ap_state_query(what) }
 }

@@ -1,16 +1,14 @@
-//! The server restarts itself (`MDActivation graceful`): the parent starts the test, learns of its end and sends the signal.
+//! Restarts that the server makes itself (`MDActivation graceful`): the parent starts a test of the configuration, learns of
+//! its end and sends the signal.
 //!
-//! Nothing here waits: httpd's loop calls [`monitor`] every ten seconds or so, and tells when the process that tests has ended.
-//! What is decided is decided in [`crate::registry::self_restart`].
+//! No function waits: httpd's loop calls [`monitor`] every ten seconds or so, and [`maintain`] when the test has ended.
+//! Decisions are made in [`crate::registry::self_restart`] and [`crate::serving::restarts`].
 
-use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,24 +22,22 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, setsid, waitpid};
 
 use super::boundary::{Null, guard, present};
-use super::pool::{Pool, text};
-use super::server::Server;
-use super::{commands, process, shared};
+use super::c::pool::Pool;
+use super::c::server::Server;
+use super::c::tree;
+use super::{phase, process, shared, spawned};
 use crate::log::{note, report};
 use crate::model::{format_human, time};
-use crate::registry::self_restart::{Known, Rule, Step, Trial, judge, trial_arguments};
+use crate::registry::self_restart::{Rule, Step, Trial, judge, trial_arguments};
 use crate::registry::{Entry, Registry};
+use crate::serving::restarts::{self, End, Files, LONGEST, Memory, Subject};
 
-/// How long a test may take: reading a large configuration takes seconds, a command for pass phrases may hang.
-const LONGEST: Duration = Duration::from_secs(300);
-/// How long a process takes to end that was killed.
+/// The time that a killed process takes to end.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What the names of directives begin with that name a certificate, a key or a chain.
-const CERTIFICATE: &str = "SSLCertificate";
-/// How much of what a test writes is kept.
+/// The number of bytes kept of what a test writes.
 const MOST_WRITTEN: usize = 16 * 1024;
 
-/// Restarts of one configuration's server. In the pool of that; used by the parent's only thread.
+/// Restarts with one configuration, in whose pool this is. Used by the parent's only thread.
 pub(super) struct SelfRestart {
     registry: Arc<Registry>,
     rule: Rule,
@@ -52,27 +48,14 @@ pub(super) struct SelfRestart {
 
 #[derive(Default)]
 struct State {
-    /// How many requests are done with: by the start of this configuration, or by a restart that begins.
-    done: u32,
-    trial: Trial,
+    memory: Memory,
     process: Option<Process>,
-    /// The last test that ended without a restart: when, and what it was for.
-    tested: Option<(Timestamp, Subject)>,
-    /// What was last told to be waited for.
-    told: Option<Step>,
-}
-
-/// What a test is for: the number of requests, and the state of the files of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Subject {
-    requests: u32,
-    files: u64,
 }
 
 /// A test that runs.
 struct Process {
     pid: Pid,
-    /// It must not be ended by a child that has inherited this.
+    /// The process that started the test: a child that has inherited this must not end it.
     parent: Pid,
     since: Instant,
     subject: Subject,
@@ -80,12 +63,12 @@ struct Process {
     written: Vec<u8>,
 }
 
-/// Has the server restart itself, if a domain wants that and it can.
+/// Prepares the server to restart itself, if a domain wants that and there is a parent to do it.
 pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Null> {
     if !registry.entries.iter().any(Entry::restarts) {
         return Ok(());
     }
-    if process::is_alone() {
+    if phase::is_alone() {
         report!(
             MD0039,
             "MDActivation graceful has no effect with one process (httpd -X): restart the server to use new certificates"
@@ -102,15 +85,15 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
         registry: Arc::clone(registry),
         rule: Rule::new(&registry.globals),
         restarted: shared::own_number(pool, "restarted"),
-        // What was asked for until now, this start has done; if not, somebody asks again.
-        state: Mutex::new(State { done: registry.restarts.count(), ..State::default() }),
+        // Earlier requests are done by this start; else somebody asks again.
+        state: Mutex::new(State { memory: Memory::new(registry.restarts.count()), process: None }),
     };
     // Set once, here.
     let _ = main.config()?.main()?.self_restart.set(own);
     Ok(())
 }
 
-/// In the parent, every ten seconds or so. `pconf` is the pool of the configuration.
+/// Looks after the test and takes the next step. Called in the parent every ten seconds or so, with the configuration's pool.
 pub(super) fn monitor(main: Server<'_>, pconf: Pool<'_>) -> Result<(), Null> {
     let Some(own) = main.config()?.main()?.self_restart.get() else { return Ok(()) };
     own.heed_process();
@@ -125,22 +108,23 @@ impl SelfRestart {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what is to be done now. Only [`Step::Try`] is left to the caller.
+    /// Takes the next step, and returns it: [`Step::Try`] is left to the caller.
     fn step(&self) -> Step {
         let now = self.registry.clock.now();
         let mut state = self.state();
-        let known = self.known(&state);
-        let trial = if state.process.is_some() { Trial::Running } else { std::mem::take(&mut state.trial) };
+        let restarted = self.restarted.map(|at| at.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        let restarted = restarted.and_then(|at| Timestamp::from_second(at.into()).ok());
+        let known = state.memory.known(self.registry.restarts.count(), restarted, files_digest);
+        let trial = if state.process.is_some() { Trial::Running } else { state.memory.take_trial() };
         let step = self.rule.next(trial, &known, now, process::local_minute(now));
         match &step {
             Step::Rest | Step::Try => {}
             Step::WaitForHours | Step::WaitUntil(_) => {
-                if state.told.as_ref() != Some(&step) {
+                if state.memory.is_news(&step) {
                     tell_wait(&step);
-                    state.told = Some(step.clone());
                 }
             }
-            Step::Forget => note!(Debug, "no restart: a start would activate nothing that is staged"),
+            Step::Forget => note!(Debug, "no restart: it would activate no staged certificate"),
             Step::Complain(reason) => report!(
                 MD0038,
                 "the server does not restart itself for new certificates, as it would not start again: {reason}; \
@@ -148,30 +132,18 @@ impl SelfRestart {
                 format_human(self.rule.interval())
             ),
             Step::Restart => {
-                state.done = self.registry.restarts.count();
+                state.memory.restarts(self.registry.restarts.count());
                 self.restart(now);
             }
         }
         step
     }
 
-    fn known(&self, state: &State) -> Known {
-        let is_wanted = self.registry.restarts.count() != state.done;
-        let news = |(_, subject): &(_, Subject)| *subject != self.subject();
-        let restarted = self.restarted.map(|at| at.load(Ordering::Relaxed)).filter(|at| *at > 0);
-        Known {
-            is_wanted,
-            has_news: is_wanted && state.tested.as_ref().is_some_and(news),
-            restarted: restarted.and_then(|at| Timestamp::from_second(at.into()).ok()),
-            tested: state.tested.map(|(at, _)| at),
-        }
-    }
-
     fn subject(&self) -> Subject {
-        Subject { requests: self.registry.restarts.count(), files: digest(&files()) }
+        Subject { requests: self.registry.restarts.count(), files: files_digest() }
     }
 
-    /// As somebody does who sends the signal: httpd acts on it when this has returned.
+    /// Sends the signal for a graceful restart. httpd acts on it when this has returned.
     fn restart(&self, now: Timestamp) {
         note!(Notice, "the configuration is good, the server restarts itself gracefully to use new certificates");
         if let Some(restarted) = self.restarted {
@@ -196,13 +168,13 @@ impl SelfRestart {
                 state.process = Some(process);
             }
             Err(err) => {
-                state.tested = Some((self.registry.clock.now(), subject));
-                state.trial = Trial::Failed(format!("the test of the configuration cannot be run: {err}"));
+                let trial = Trial::Failed(format!("the test of the configuration cannot be run: {err}"));
+                state.memory.tested(trial, subject, self.registry.clock.now());
             }
         }
     }
 
-    /// Has httpd tell of the end of the process: it collects all that end.
+    /// Has httpd call [`maintain`] at the end of the process: httpd collects all processes that end.
     fn register(&self, process: &Process, pconf: Pool<'_>) {
         let record = sys::apr_proc_t {
             pid: process.pid.as_raw_nonzero().get(),
@@ -210,13 +182,14 @@ impl SelfRestart {
             out: ptr::null_mut(),
             err: ptr::null_mut(),
         };
-        let (record, data) = (pconf.keep_raw(record), ptr::from_ref(self).cast_mut().cast());
-        // SAFETY: record and data live as long as the pool, whose clean-up unregisters them before it drops them, and before the
-        // module is unloaded: it was loaded earlier. `maintain` is for such data.
+        let record = pconf.keep_raw(record);
+        let data = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: record and data live as long as the pool, whose clean-up unregisters them before it drops them, and before
+        // the module is unloaded: it was loaded earlier. `maintain` is for such data.
         unsafe { sys::apr_proc_other_child_register(record, Some(maintain), data, ptr::null_mut(), pconf.as_ptr()) };
     }
 
-    /// Takes what the test has written, so that it is never kept from writing, and ends it if it takes too long.
+    /// Reads what the test has written, so that it can go on writing, and ends a test that takes too long.
     fn heed_process(&self) {
         let mut state = self.state();
         let Some(process) = &mut state.process else { return };
@@ -226,27 +199,21 @@ impl SelfRestart {
         }
     }
 
-    /// The test has ended with that code, or by that signal.
+    /// Notes the result of the test, which has ended with this code or by the signal of this number.
     fn ended(&self, code: i32) {
         let mut state = self.state();
         let Some(mut process) = state.process.take() else { return };
         process.read();
-        state.trial = match judge(code, &process.written) {
-            Trial::Failed(words) if process.since.elapsed() > LONGEST => {
-                Trial::Failed(format!("the test of the configuration took longer than {LONGEST:?}: {words}"))
-            }
-            // It may be another one by now that would be read.
-            Trial::Passed if digest(&files()) != process.subject.files => Trial::None,
-            // The test cannot know what this server uses.
-            Trial::Pointless if self.registry.restarts_for_others() => Trial::Passed,
-            judged => judged,
+        let end = End {
+            is_late: process.since.elapsed() > LONGEST,
+            has_changed: files_digest() != process.subject.files,
+            waits_for_others: self.registry.restarts_for_others(),
         };
-        if matches!(state.trial, Trial::Pointless | Trial::Failed(_)) {
-            state.tested = Some((self.registry.clock.now(), process.subject));
-        }
+        let trial = end.weigh(judge(code, &process.written));
+        state.memory.tested(trial, process.subject, self.registry.clock.now());
     }
 
-    /// The configuration goes, and the module: nobody is there to learn of the end of the test.
+    /// Ends the test, as the configuration goes and the module with it.
     fn abandon(&self) {
         let process = self.state().process.take();
         if let Some(process) = process.filter(|process| process.parent == getpid()) {
@@ -256,7 +223,7 @@ impl SelfRestart {
     }
 }
 
-/// What httpd tells of the test.
+/// Handles what httpd has seen of the process of the test.
 unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
     guard("other_child", (), || {
         let own = present(data.cast::<SelfRestart>(), "data of a process")?;
@@ -278,26 +245,26 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
 }
 
 impl Process {
-    /// This program with the arguments that it was started with. It sees what a restart would see: the same binary, working
-    /// directory and environment.
+    /// Starts this program with the arguments that it was started with. The test sees what a restart would see: the same
+    /// binary, working directory and environment.
     fn start(main: Server<'_>, subject: Subject) -> io::Result<Self> {
-        // Neither end waits: what does not fit into the pipe comes when this end has read.
+        // Neither end waits: text that does not fit into the pipe comes when this end has read.
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let own = main.arguments();
         let mut command = Command::new("/proc/self/exe");
         command.args(trial_arguments(&own));
         own.first().into_iter().for_each(|program| _ = command.arg0(program));
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        commands::prepare(&mut command);
+        spawned::prepare(&mut command);
         // SAFETY: `leave_session` is one system call, which is allowed between fork and exec.
         unsafe { command.pre_exec(leave_session) };
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-        let (since, output) = (Instant::now(), File::from(reader));
-        Ok(Self { pid, parent: getpid(), since, subject, output, written: Vec::new() })
+        let since = Instant::now();
+        Ok(Self { pid, parent: getpid(), since, subject, output: reader.into(), written: Vec::new() })
     }
 
-    /// Keeps the first of what it has written.
+    /// Reads what the process has written, and keeps the first of it.
     fn read(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.output.read(&mut buffer) {
@@ -306,13 +273,13 @@ impl Process {
         }
     }
 
-    /// With the commands that it runs.
+    /// Kills the process with the commands that it runs.
     fn kill(&self) {
-        // It may have ended.
+        // An error: the process has ended.
         let _ = kill_process_group(self.pid, Signal::KILL);
     }
 
-    /// Or else httpd wonders whose child it was.
+    /// Collects the killed process, which httpd would report as unknown.
     fn collect(&self) {
         let since = Instant::now();
         while matches!(waitpid(Some(self.pid), WaitOptions::NOHANG), Ok(None)) && since.elapsed() < PATIENCE {
@@ -321,7 +288,7 @@ impl Process {
     }
 }
 
-/// Nobody at a terminal is asked for pass phrases, and the process leads a group of those that it starts.
+/// Leaves the terminal, so that nobody is asked for pass phrases, and makes the process the leader of a group.
 fn leave_session() -> io::Result<()> {
     setsid()?;
     Ok(())
@@ -336,40 +303,17 @@ fn tell_wait(step: &Step) {
     }
 }
 
-/// The files that the configuration was read from, the directories that they are in, and files of certificates.
-fn files() -> BTreeSet<PathBuf> {
-    let mut files = BTreeSet::new();
-    // SAFETY: written when a configuration is read, in this thread; the tree lives as long as that.
-    collect(unsafe { sys::ap_conftree }, &mut files);
-    files
-}
-
-fn collect(first: *const sys::ap_directive_t, files: &mut BTreeSet<PathBuf>) {
-    let mut next = first;
-    // SAFETY: NULL, or a node of the tree.
-    while let Some(node) = unsafe { next.as_ref() } {
-        // SAFETY: NULL or a string that lives as long as the node.
-        let [file, name, value] = [node.filename, node.directive, node.args].map(|raw| unsafe { text(raw) });
-        if let Some(file) = file.map(Path::new).filter(|file| !files.contains(*file)) {
-            files.extend([Some(file), file.parent()].into_iter().flatten().map(Path::to_owned));
-        }
-        if name
-            .and_then(|name| name.get(..CERTIFICATE.len()))
-            .is_some_and(|start| start.eq_ignore_ascii_case(CERTIFICATE))
-        {
-            files.extend(value.map(|value| PathBuf::from(value.trim_matches('"'))));
-        }
-        collect(node.first_child, files);
-        next = node.next;
-    }
-}
-
-/// Changes when one of these files does, comes or goes.
-fn digest(files: &BTreeSet<PathBuf>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        let facts = fs::metadata(file).map(|facts| (facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()));
-        (file, facts.ok()).hash(&mut hasher);
-    }
-    hasher.finish()
+/// Returns a number that changes with each file that the configuration depends on.
+fn files_digest() -> u64 {
+    let mut files = Files::default();
+    tree::walk(|directive, _| files.add(directive.file, directive.name, directive.value));
+    files.digest(|file| {
+        let facts = fs::metadata(file).ok()?;
+        Some(restarts::State {
+            inode: facts.ino(),
+            size: facts.size(),
+            changed: facts.mtime(),
+            changed_nanos: facts.mtime_nsec(),
+        })
+    })
 }

@@ -1,28 +1,27 @@
-//! Memory that all processes of the server have in common, and that outlives restarts: counts of requests to CAs, signals.
+//! Memory that all processes of the server share, and that outlives restarts: counts of requests to CAs, signals.
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::pool::Pool;
+use super::c::pool::Pool;
 use crate::acme::RequestCounts;
 use crate::log::note;
 
-/// The counts of this server, made by the first start. `None` if there is no memory for them: nothing is counted then.
+/// Returns the counts of requests to CAs, made by the first start. `None` if there is no memory: nothing is counted then.
 pub fn ca_requests(process: Pool<'_>) -> Option<&'static RequestCounts> {
-    // After a restart it may be another release of the module that finds the memory: what it would read in another
-    // way, it does not look at.
+    // After a restart another release of the module may find the memory: under the name and size that it uses itself, or not.
     let counts = kept(process, "ca_requests", size_of::<RequestCounts>())?.cast::<RequestCounts>();
     // SAFETY: pages are aligned for anything, have that size, and stay. It is made of atomics, for which all zeros are good
     // values.
     Some(unsafe { counts.as_ref() })
 }
 
-/// At least so many counters, at zero: by them a process tells others what has changed. Children of the former generation
-/// use the same ones; what that tells the new ones is that they look at something twice.
+/// Returns at least `count` counters, at zero, by which a process tells others what has changed. Children of the former
+/// generation use the same counters: new children may look at something twice.
 pub fn signals(process: Pool<'_>, count: usize) -> Option<&'static [AtomicU32]> {
-    // In steps, so that few are ever made: none is given back.
+    // In steps, so that few are ever made: no memory is given back.
     let count = count.next_power_of_two().max(1024);
     let pages = kept(process, "signals", count * size_of::<AtomicU32>())?.cast::<AtomicU32>();
     // SAFETY: pages are aligned for anything, have room for so many, and stay. Zero is a good value.
@@ -31,22 +30,23 @@ pub fn signals(process: Pool<'_>, count: usize) -> Option<&'static [AtomicU32]> 
     Some(signals)
 }
 
-/// So many counters, which go on from start to start and have the same meaning in all generations of the server. `name` tells
-/// what they count.
+/// Returns `count` counters that go on from start to start and have the same meaning in all generations of the server. `name`
+/// tells what they count.
 pub fn counters(process: Pool<'_>, name: &str, count: usize) -> Option<&'static [AtomicU32]> {
     let pages = kept(process, name, count * size_of::<AtomicU32>())?.cast::<AtomicU32>();
     // SAFETY: pages are aligned for anything, have room for so many, and stay. Zero is a good value.
     Some(unsafe { slice::from_raw_parts(pages.as_ptr(), count) })
 }
 
-/// A number of the parent that goes on from start to start and that children cannot change.
+/// Returns a number of the parent that goes on from start to start and that children cannot change.
 pub fn own_number(process: Pool<'_>, name: &str) -> Option<&'static AtomicU32> {
     let page = kept_as(libc::MAP_PRIVATE, process, name, size_of::<AtomicU32>())?.cast::<AtomicU32>();
     // SAFETY: pages are aligned for anything, have room for one, and stay. Zero is a good value.
     Some(unsafe { page.as_ref() })
 }
 
-/// Memory of that name and size that children share with their parent, full of zeros when it is made. Nobody ever unmaps it.
+/// Returns memory of that name and size that children share with their parent. New memory is full of zeros; nobody ever unmaps
+/// it.
 fn kept(process: Pool<'_>, name: &str, size: usize) -> Option<NonNull<c_void>> {
     kept_as(libc::MAP_SHARED, process, name, size)
 }
@@ -60,13 +60,14 @@ fn kept_as(sharing: libc::c_int, process: Pool<'_>, name: &str, size: usize) -> 
     })
 }
 
-/// Memory full of zeros.
+/// Maps new memory, full of zeros.
 fn map(sharing: libc::c_int, name: &str, size: usize) -> Option<NonNull<c_void>> {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, sharing | libc::MAP_ANONYMOUS);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = sharing | libc::MAP_ANONYMOUS;
     // SAFETY: new pages at an address of the system's choice.
     let pages = unsafe { libc::mmap(ptr::null_mut(), size, access, kind, -1, 0) };
     if pages == libc::MAP_FAILED {
-        note!(Info, "no memory for {name}: {}", std::io::Error::last_os_error());
+        note!(Info, "no shared memory for {name}: {}", std::io::Error::last_os_error());
         return None;
     }
     NonNull::new(pages)

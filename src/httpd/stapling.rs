@@ -1,39 +1,38 @@
-//! Staples in the server: which certificates get one, what a handshake gets, and who fetches it.
+//! OCSP stapling in the server: which certificates get a response, which one a handshake sends, and which child fetches it.
 //!
-//! mod_ssl tells of each certificate while it is set up ([`prime`]). One child fetches responses ([`register`]); the others
-//! are told by counters in shared memory, and read what is new on a thread of their own ([`child_init`]), so that a
-//! handshake ([`staple`]) finds it in memory.
+//! mod_ssl passes each certificate while a host is set up ([`prime`]). One child fetches responses ([`register`]). The others
+//! see by counters in shared memory that there are new ones, and read them on a thread of their own ([`child_init`]), so that a
+//! handshake ([`staple`]) finds its response in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boundary::Null;
-use super::driver::Route;
-use super::hooks::Stop;
-use super::pool::Pool;
-use super::server::Server;
+use super::boundary::{Null, Stop};
+use super::c::pool::Pool;
+use super::c::server::Server;
 use super::watchdog::{self, Failures, Occasion};
-use super::{shared, threads};
+use super::{process, shared, threads};
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
-use crate::http::{CurlClient, CurlSettings, HttpClient};
 use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
 use crate::ocsp;
-use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
+use crate::registry::{Registry, Setup};
+use crate::serving::clients::Responders;
+use crate::stapling::{Sha1, Staple, StaplingWork};
 
-/// How often it is looked whether a response is due, and in the other children whether there is a new one.
+/// The time between two checks: whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a request for a response may take while certificates wait for it to go live.
+/// The time that a request for a response may take while certificates wait for it to go live.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// Takes a certificate of a TLS host, given as PEM with its issuer after it. Whether it is ours to staple.
+/// Takes a certificate of a TLS host, given as PEM with its issuer after it. Returns whether this module staples it.
 pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
     ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
 }
 
-/// The TLS host is set up. Whether its certificates are ours to staple.
+/// Checks whether this module staples the certificates of a TLS host, which is set up now.
 pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
     let ours = ask_setup(server, |setup, position, said| setup.staples(position, said.stapling, said.others))?;
     if ours {
@@ -42,15 +41,16 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
     Ok(ours)
 }
 
-/// What is said of stapling for a host. It may have these two directives for itself.
+/// The two directives about stapling, of a host or else of the main server.
 struct Said {
     stapling: Option<bool>,
     others: Option<bool>,
 }
 
-/// False outside of a start.
+/// Asks the start in progress about a host; the answer is `false` if there is none.
 fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> bool) -> Result<bool, Null> {
-    let (own, main) = (server.config()?, server.main()?.config()?);
+    let own = server.config()?;
+    let main = server.main()?.config()?;
     let said =
         |what: fn(&Settings) -> Option<bool>| own.settings().and_then(what).or_else(|| main.settings().and_then(what));
     let said = Said { stapling: said(|all| all.stapling), others: said(|all| all.staple_others) };
@@ -58,13 +58,13 @@ fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> 
     Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &said)))
 }
 
-/// What a client gets with the certificate of this fingerprint from this host.
+/// Returns the staple to the certificate of this fingerprint on this host.
 pub fn staple(server: Server<'_>, sha1: &Sha1) -> Result<Staple, Null> {
     let registry = registry(server)?.filter(|_| server.config().is_ok_and(|config| config.host.is_stapled()));
     Ok(registry.map_or(Staple::NotOurs, |registry| registry.stapling.staple(sha1, registry.clock.now())))
 }
 
-/// Starts the fetching of responses for this configuration, if there is something to staple.
+/// Starts to fetch responses for this configuration, if there is a certificate to staple.
 pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
     let stapling = &registry.stapling;
     if stapling.is_empty() {
@@ -74,22 +74,17 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
         Some(signals) => stapling.share(signals),
         None => report!(MD0034, "no shared memory: new OCSP responses reach all children at the next restart only"),
     }
-    let route = Route::to_responders(&registry.globals);
-    let ahead = route.clone();
-    stapling.ask_by(Box::new(move |cancel| client(&ahead, [AHEAD, AHEAD], cancel)));
-    let client = move |cancel: &Cancel| client(&route, [ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT], cancel);
-    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
+    let responders = Responders::new(&registry.globals, process::base_version().to_string());
+    let ahead = responders.clone();
+    stapling.ask_by(Box::new(move |cancel| ahead.client(AHEAD, AHEAD, cancel)));
+    let client = move |cancel: &Cancel| responders.client(ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT, cancel);
+    let work = Arc::new(registry.stapling_work(Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)
 }
 
-fn client(route: &Route, [connect_timeout, timeout]: [Duration; 2], cancel: &Cancel) -> Arc<dyn HttpClient> {
-    let limits = CurlSettings { connect_timeout, timeout, ..CurlSettings::default() };
-    Arc::new(CurlClient::new(route.settings(limits), cancel.clone()))
-}
-
-/// The first run comes at once, the next a second later.
+/// Returns the time until the next run. The first run comes at once.
 fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
     match occasion {
         Occasion::Start => report!(AH10197, "OCSP watchdog started"),
@@ -102,7 +97,7 @@ fn tick(work: &Arc<StaplingWork>, occasion: Occasion) -> Option<Duration> {
     (occasion == Occasion::Run).then_some(TICK)
 }
 
-/// Has the new child learn of responses that another one fetches.
+/// Has the new child learn of responses that another child fetches.
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.stapling.is_empty()) else { return Ok(()) };
     let stapling = Arc::clone(&registry.stapling);
@@ -114,7 +109,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// In the parent: children that are forked from now on know what it knows.
+/// Reads new responses in the parent, so that children forked later have them.
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.stapling.refresh();

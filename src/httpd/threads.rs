@@ -1,150 +1,45 @@
 //! Threads of a child: started with all signals blocked, cancelled when the child is told to stop, joined before its pool goes.
 //!
-//! A graceful stop leaves commands for events alone: the child waits for them. From then on the parent's SIGTERM says that they
-//! are to end, too, for which httpd has no hook: a child that drains is not told of a stop in any other way.
+//! A graceful stop leaves commands for events alone: the child waits for them. From then on the parent's SIGTERM tells that
+//! they are to end, too: httpd has no hook by which a child that drains would learn of a stop.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::boundary::guard;
-use super::pool::Pool;
-use super::process;
+use super::c::pool::Pool;
+use super::phase;
 use crate::cancel::Cancel;
 use crate::log::{note, report};
+use crate::serving::threads::{Running, SpawnError, Threads};
 
-/// How long a child's end waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time too.
+/// The time that the end of a child waits for threads: the parent repeats SIGTERM after 3 s, and other modules need time, too.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How soon a child that waits for commands sees that it is to wait no longer.
-const POLL: Duration = Duration::from_millis(100);
 
-/// Why a thread was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// In the parent: children would inherit the handle of a thread that they do not have.
-    #[error("threads run in children only")]
-    NotInChild,
-    /// The child ends.
-    #[error("the child is stopping")]
-    Stopping,
-    /// The system has no thread for us.
-    #[error("cannot start a thread: {0}")]
-    System(#[from] io::Error),
-}
-
-#[derive(Debug, Default)]
-struct State {
-    running: Mutex<usize>,
-    changed: Condvar,
-}
-
-impl State {
-    /// Waits until no thread runs, at most until `deadline`; the answer is how many still do.
-    fn wait_idle(&self, deadline: Instant) -> usize {
-        let running = lock(&self.running);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.changed.wait_timeout_while(running, left, |running| *running > 0);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Waits so long, or until cancelled.
-    fn rest(&self, period: Duration, cancel: &Cancel) {
-        let rested = self.changed.wait_timeout_while(lock(&self.running), period, |_| !cancel.is_cancelled());
-        drop(rested);
-    }
-
-    /// Has those at rest see that they are cancelled. Under the lock: none of them is between its look and its rest then.
-    fn wake(&self) {
-        let _running = lock(&self.running);
-        self.changed.notify_all();
-    }
-}
-
-/// Counts a thread from before it starts until it has ended, however it ends.
-struct Running(Arc<State>);
-
-impl Running {
-    fn new(state: &Arc<State>) -> Self {
-        *lock(&state.running) += 1;
-        Self(Arc::clone(state))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        *lock(&self.0.running) -= 1;
-        self.0.changed.notify_all();
-    }
-}
-
-#[derive(Default)]
-struct Child {
-    cancel: Cancel,
-    state: Arc<State>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Child {
-    /// Tells all threads to end.
-    fn cancel(&self, graceful: bool) {
-        if graceful {
-            self.cancel.wind_down();
-        } else {
-            self.cancel.cancel();
-        }
-        self.state.wake();
-    }
-
-    /// Waits until no thread runs: for as long as it takes where one waits for a command, else for [`PATIENCE`]. The answer is
-    /// how many still do.
-    fn wait_idle(&self) -> usize {
-        let mut deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = self.state.wait_idle(deadline.min(Instant::now() + POLL));
-            if left == 0 || Instant::now() >= deadline {
-                return left;
-            }
-            if self.cancel.is_held() && !self.cancel.patient().is_cancelled() {
-                deadline = Instant::now() + PATIENCE;
-            }
-        }
-    }
-}
-
-/// The child's threads; `None` in the parent, always, and after the child's end began.
-static CHILD: Mutex<Option<Child>> = Mutex::new(None);
+/// The threads of the child. Always `None` in the parent, and once the end of the child has begun.
+static CHILD: Mutex<Option<Threads>> = Mutex::new(None);
 
 /// Starts a thread that ends soon after its [`Cancel`] is set. A panic in it is logged and ends only the thread.
 pub fn spawn(name: &str, body: impl FnOnce(&Cancel) + Send + 'static) -> Result<(), SpawnError> {
     let mut guarded = lock(&CHILD);
     let child = guarded.as_mut().ok_or(SpawnError::NotInChild)?;
-    if child.cancel.is_cancelled() {
-        return Err(SpawnError::Stopping);
-    }
-    join(&mut child.handles, JoinHandle::is_finished);
-    let cancel = child.cancel.clone();
-    let running = Running::new(&child.state);
-    let body = move || {
-        let _running = running;
+    let body = move |cancel: &Cancel| {
         guard("thread", (), || {
-            body(&cancel);
+            body(cancel);
             Ok(())
         });
     };
-    let handle = with_signals_blocked(|| thread::Builder::new().name(name.to_owned()).spawn(body))?;
-    child.handles.push(handle);
-    Ok(())
+    with_signals_blocked(|| child.start(name, body))
 }
 
-/// Starts so many threads for the same work; `lost` is called for each that the system or the child's end denies.
+/// Starts `count` threads for the same work. `lost` is called for each that cannot be started.
 pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Send + 'static, lost: impl Fn()) {
     for _ in 0..count {
         if let Err(err) = spawn(name, body.clone()) {
             lost();
-            note!(Debug, "no thread {name}: {err}");
+            note!(Debug, "thread {name} is not started: {err}");
         }
     }
 }
@@ -153,34 +48,32 @@ pub fn spawn_each(count: usize, name: &str, body: impl Fn(&Cancel) + Clone + Sen
 ///
 /// A panic in it is logged and ends that run only.
 pub fn repeat(name: &'static str, period: Duration, mut body: impl FnMut() + Send + 'static) -> Result<(), SpawnError> {
-    let state = lock(&CHILD).as_ref().map(|child| Arc::clone(&child.state)).ok_or(SpawnError::NotInChild)?;
-    spawn(name, move |cancel| {
-        while !cancel.is_cancelled() {
+    let pause = lock(&CHILD).as_ref().map(Threads::pause).ok_or(SpawnError::NotInChild)?;
+    spawn(name, move |_| {
+        while !pause.is_over() {
             guard(name, (), || {
                 body();
                 Ok(())
             });
-            state.rest(period, cancel);
+            pause.rest(period);
         }
     })
 }
 
-/// For as long as this lives, the end of the child waits for the thread that has it, which is somebody else's. `None` where
-/// no child is or its end began.
+/// Has the end of the child wait for a thread of another module, as long as the result lives. `None` outside of a child, and
+/// once its end has begun.
 pub(super) fn attend() -> Option<Attended> {
-    let guarded = lock(&CHILD);
-    let child = guarded.as_ref().filter(|child| !child.cancel.is_cancelled())?;
-    Some(Attended { _running: Running::new(&child.state) })
+    let running = lock(&CHILD).as_ref()?.attend()?;
+    Some(Attended { _running: running })
 }
 
-/// A thread that is waited for.
+/// A thread of another module that is waited for.
 pub(super) struct Attended {
     _running: Running,
 }
 
 impl Drop for Attended {
-    /// Leaves nothing of OpenSSL with the thread: it may end while the process takes OpenSSL down, and what would be freed
-    /// then is gone.
+    /// Frees what OpenSSL keeps for the thread: it may end while the process takes OpenSSL down.
     fn drop(&mut self) {
         unsafe extern "C" {
             fn OPENSSL_thread_stop();
@@ -190,13 +83,13 @@ impl Drop for Attended {
     }
 }
 
-/// Tells all threads to end, without waiting: the child may have connections that live on for long.
+/// Tells all threads to end, without waiting: the child may have connections that live for long.
 pub(super) fn cancel(graceful: bool) {
-    let is_threaded = process::is_threaded();
-    // Prefork always says that it is not, but only where a signal ends the child it comes from that signal's handler.
-    let graceful = graceful || !is_threaded && !process::handles_end();
+    let is_threaded = phase::is_threaded();
+    // Prefork never says that a stop is graceful. A stop that is not comes from the handler of the signal that ends the child.
+    let graceful = graceful || !is_threaded && !phase::handles_end();
     if let Some(child) = lock(&CHILD).as_ref() {
-        child.cancel(graceful);
+        child.stop(graceful);
     }
     // With prefork SIGTERM ends the child at any time, by httpd's own handler.
     if graceful && is_threaded {
@@ -204,20 +97,20 @@ pub(super) fn cancel(graceful: bool) {
     }
 }
 
-/// Makes threads possible, and sees to their end with that of `pchild`.
+/// Makes threads possible, and has them end before `pchild` is cleared.
 pub(super) fn enter_child(pchild: Pool<'_>) {
-    let child = Child::default();
+    let child = Threads::default();
     // Set once: there is one child_init in a process.
-    let _ = SIGTERM.set(child.cancel.clone());
+    let _ = SIGTERM.set(child.cancel().clone());
     *lock(&CHILD) = Some(child);
     pchild.before_cleanup(end);
 }
 
-/// What the parent's SIGTERM cancels in a child that drains.
+/// The flag that the parent's SIGTERM sets in a child that drains.
 static SIGTERM: OnceLock<Cancel> = OnceLock::new();
 
-/// Has the parent's SIGTERM end commands, in place of doing nothing: from here on httpd only waits for its threads. A child that
-/// has served its share of connections sends itself one.
+/// Has the parent's SIGTERM end commands. By now httpd only waits for its threads, and does nothing at the signal. A child that
+/// has served its share of connections sends the signal to itself.
 fn heed_sigterm() {
     extern "C" fn on_sigterm(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
         // SAFETY: the kernel passes a live siginfo_t to a handler with SA_SIGINFO.
@@ -242,22 +135,20 @@ fn heed_sigterm() {
 
 fn end() {
     let Some(mut child) = lock(&CHILD).take() else { return };
-    // Without child_stopping before it, this is no graceful end.
-    child.cancel(child.cancel.is_cancelled());
-    if child.cancel.is_held() {
+    // An end without child_stopping before it is not graceful.
+    child.stop(child.cancel().is_cancelled());
+    if child.cancel().is_held() {
         heed_sigterm();
     }
-    let left = child.wait_idle();
-    if left == 0 {
-        join(&mut child.handles, |_| true);
-    } else {
-        join(&mut child.handles, JoinHandle::is_finished);
+    let left = child.wait_idle(PATIENCE);
+    child.let_go(left == 0);
+    if left > 0 {
         abandon(left);
     }
 }
 
-/// Ends the process right where `exit` begins: its clean-ups would unload the module, and take OpenSSL apart, under threads
-/// that still run. The pools of the child are cleared all the same; what is skipped, the kernel does.
+/// Ends the process at the begin of `exit`, whose clean-ups would unload the module and take OpenSSL apart under threads that
+/// still run. The pools of the child are cleared before that.
 fn abandon(count: usize) {
     report!(MD0003, "{count} threads did not end in time, the child exits without them");
     extern "C" fn leave() {
@@ -266,18 +157,6 @@ fn abandon(count: usize) {
     }
     // SAFETY: `leave` is in this module, which is unloaded by exit handlers that were registered before and so run after it.
     unsafe { libc::atexit(leave) };
-}
-
-fn join(handles: &mut Vec<JoinHandle<()>>, which: impl Fn(&JoinHandle<()>) -> bool) {
-    let mut i = 0;
-    while i < handles.len() {
-        if which(&handles[i]) {
-            // The body catches and logs its panics.
-            let _ended = handles.swap_remove(i).join();
-        } else {
-            i += 1;
-        }
-    }
 }
 
 /// Runs `body` with every signal blocked, which a thread started in it inherits: httpd's handler for SIGTERM calls exit.

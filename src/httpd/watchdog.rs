@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use apache_sys as sys;
 
-use super::boundary::{guard, present};
-use super::hooks::Stop;
-use super::pool::Pool;
-use super::{process, threads};
+use super::boundary::{Stop, guard, present};
+use super::c::pool::Pool;
+use super::{phase, threads};
 use crate::log::{self, Message, Record};
 use crate::model::Status;
 
-/// Why the server calls.
+/// The reason of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// This child has become the one that runs the work.
+    /// The work begins in this child.
     Start,
     /// The interval is over.
     Run,
-    /// The child stops. Not reliable in children: `threads` has the cancelling that is.
+    /// The child stops. Not every child that stops is told so: see [`threads`] for a reliable end.
     Stop,
 }
 
@@ -41,17 +40,17 @@ pub enum WatchdogError {
 
 /// The messages about work that cannot be registered.
 pub struct Failures {
-    /// For [`WatchdogError::Missing`].
+    /// The message for [`WatchdogError::Missing`].
     pub missing: Message,
-    /// For [`WatchdogError::Instance`].
+    /// The message for [`WatchdogError::Instance`].
     pub instance: Message,
-    /// For [`WatchdogError::Callback`].
+    /// The message for [`WatchdogError::Callback`].
     pub callback: Message,
 }
 
-/// What the server calls. The answer is the time until the next call, if that is to change.
+/// A function that the server calls. Returns the time until the next call, if that is to change.
 ///
-/// It holds the lock that a next generation waits for, so it is to be short; longer work belongs on `threads`.
+/// A call holds the lock that a next generation waits for, so it has to be short. Longer work belongs on [`threads`].
 pub type Callback = Box<dyn FnMut(Occasion) -> Option<Duration> + Send>;
 
 struct Job {
@@ -59,7 +58,7 @@ struct Job {
     callback: Mutex<Callback>,
 }
 
-/// As `register`, for work without which a server does not start; one that runs goes on without.
+/// Registers work without which a server does not start; a server that runs goes on without.
 pub fn require(
     name: &'static CStr,
     delay: Duration,
@@ -74,10 +73,10 @@ pub fn require(
         WatchdogError::Callback(status) => (failures.callback, Status(status), ""),
     };
     log::write(&Record { level, number: Some(number), status, text: format_args!("{err}{advice}") });
-    if process::is_restart() { Ok(()) } else { Err(Stop) }
+    if phase::is_restart() { Ok(()) } else { Err(Stop) }
 }
 
-/// Registers work for the configuration of `pconf`; only before mod_watchdog's post_config. First call after `delay`.
+/// Registers work for the configuration of `pconf`, before mod_watchdog's post_config. The first call comes after `delay`.
 fn register(name: &'static CStr, delay: Duration, pconf: Pool<'_>, callback: Callback) -> Result<(), WatchdogError> {
     // SAFETY: no conditions.
     if unsafe { sys::md_shim_watchdog_loaded() } == 0 {
@@ -99,7 +98,7 @@ fn register(name: &'static CStr, delay: Duration, pconf: Pool<'_>, callback: Cal
 
 const _: sys::md_rs_watchdog_fn = Some(md_rs_watchdog);
 
-/// Always succeeds: mod_watchdog never again calls what returned an error.
+/// Runs the work. Always succeeds: mod_watchdog never calls again what has returned an error.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_watchdog(state: c_int, data: *mut c_void, _pool: *mut sys::apr_pool_t) -> sys::apr_status_t {
     guard("watchdog", sys::APR_SUCCESS, || {
@@ -126,7 +125,7 @@ unsafe extern "C" fn md_rs_watchdog(state: c_int, data: *mut c_void, _pool: *mut
     })
 }
 
-/// APR counts microseconds.
+/// Returns a time as APR counts it, in microseconds.
 fn interval(time: Duration) -> sys::apr_interval_time_t {
     time.as_micros().try_into().unwrap_or(sys::apr_interval_time_t::MAX)
 }

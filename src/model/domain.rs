@@ -298,6 +298,12 @@ impl ManagedDomain {
         !self.cert_files.is_empty()
     }
 
+    /// Whether sets of the domain go live (`MDActivation live`). Certificate files of the administrator never do.
+    #[must_use]
+    pub fn goes_live(&self) -> bool {
+        self.activation == ActivationMode::Live && !self.is_static()
+    }
+
     /// Whether tailscaled provides the certificates.
     #[must_use]
     pub fn is_of_tailscale(&self) -> bool {

@@ -239,39 +239,46 @@ impl Declared {
     /// `None` for a declaration without names.
     #[must_use]
     pub fn complete(&self, main: &Settings) -> Option<ManagedDomain> {
-        let own = &self.settings;
+        // Without `..`, so that the compiler finds a setting that is not merged. `ca_urls` are merged below, and
+        // `staple_others` is of servers only.
+        #[rustfmt::skip]
+        let Settings {
+            members, ca_urls: _, agreement, contact, challenges, keys, renew_mode, renew_window, warn_window, protocol,
+            profile, profile_mandatory, preferred_chain, ari_renewals, activation, must_staple, eab, require_https,
+            stapling, staple_others: _, cert_files, key_files, dns01_command, proxy, proxy_ca_file, ca_file,
+        } = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = Arc::new(own.contact.iter().chain(&main.contact).take(1).cloned().collect());
-        md.members = own.members.or(main.members).unwrap_or(MemberMode::Auto);
-        let proto = own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
+        md.contacts = Arc::new(contact.iter().chain(&main.contact).take(1).cloned().collect());
+        md.members = members.or(main.members).unwrap_or(MemberMode::Auto);
+        let proto = protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
         let urls = self.ca_urls(main, proto);
         md.ca = Arc::new(CaSettings {
             account: None,
             proto: Some(proto.to_owned()),
             url: None,
             urls,
-            agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
-            challenges: own.challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
+            agreement: agreement.clone().or_else(|| main.agreement.clone()),
+            challenges: challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
         });
-        md.keys = own.keys.clone().or_else(|| main.keys.clone());
-        md.renew_mode = own.renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
-        md.renew_window = Some(own.renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(own.warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
-        md.require_https = own.require_https.or(main.require_https).flatten();
-        md.must_staple = own.must_staple.or(main.must_staple).unwrap_or(false);
-        md.stapling = own.stapling.or(main.stapling).unwrap_or(false);
-        md.eab = own.eab.clone().or_else(|| main.eab.clone()).flatten();
-        md.profile = own.profile.clone().or_else(|| main.profile.clone());
-        md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
-        md.preferred_chain = own.preferred_chain.clone().or_else(|| main.preferred_chain.clone());
-        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true) && !md.is_of_tailscale();
-        md.activation = own.activation.or(main.activation).unwrap_or_default();
-        md.cert_files.clone_from(&own.cert_files);
-        md.pkey_files.clone_from(&own.key_files);
-        md.cmd_dns_01 = own.dns01_command.clone().map(Arc::new);
-        md.proxy_url = own.proxy.clone().map(Arc::new);
-        md.ca_certs = own.ca_file.clone().map(Arc::new);
-        md.proxy_ca_certs = own.proxy_ca_file.clone().map(Arc::new);
+        md.keys = keys.clone().or_else(|| main.keys.clone());
+        md.renew_mode = renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
+        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
+        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        md.require_https = require_https.or(main.require_https).flatten();
+        md.must_staple = must_staple.or(main.must_staple).unwrap_or(false);
+        md.stapling = stapling.or(main.stapling).unwrap_or(false);
+        md.eab = eab.clone().or_else(|| main.eab.clone()).flatten();
+        md.profile = profile.clone().or_else(|| main.profile.clone());
+        md.profile_mandatory = profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
+        md.preferred_chain = preferred_chain.clone().or_else(|| main.preferred_chain.clone());
+        md.ari_renewals = ari_renewals.or(main.ari_renewals).unwrap_or(true) && !md.is_of_tailscale();
+        md.activation = activation.or(main.activation).unwrap_or_default();
+        md.cert_files.clone_from(cert_files);
+        md.pkey_files.clone_from(key_files);
+        md.cmd_dns_01 = dns01_command.clone().map(Arc::new);
+        md.proxy_url = proxy.clone().map(Arc::new);
+        md.ca_certs = ca_file.clone().map(Arc::new);
+        md.proxy_ca_certs = proxy_ca_file.clone().map(Arc::new);
         if md.is_static() && md.renew_mode == RenewMode::Auto {
             md.renew_mode = RenewMode::Manual;
         }

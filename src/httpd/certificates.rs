@@ -1,0 +1,122 @@
+//! Certificate files of TLS hosts, at the start of the server. [`Offer`] decides which a host gets.
+
+use std::path::PathBuf;
+
+use super::boundary::Stop;
+use super::c::server::Server;
+use super::config::{HostState, Starting};
+use super::phase;
+use crate::log::report;
+use crate::model::{KeySpec, ManagedDomain};
+use crate::registry::Setup;
+use crate::serving::offer::{Domain, Offer, TlsHost};
+use crate::serving::own_files::OwnFiles;
+use crate::store::{Aspect, FileStore, Group};
+
+/// A certificate chain and its key, both PEM files that the parent can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, the server's certificate first.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Returns the certificates of a host that uses TLS. Without any, other modules are asked, and the files that the configuration
+/// has for the host are used: `own`.
+pub fn certificate_files(server: Server<'_>, own: &[String]) -> Vec<CertificateFiles> {
+    find(server, own).unwrap_or_default()
+}
+
+fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Stop> {
+    let host = &server.config()?.host;
+    host.set_tls();
+    let mut starting = server.main()?.config()?.main()?.starting();
+    let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
+        return Ok(Vec::new());
+    };
+    let has_own_files = !own.is_empty();
+    let is_restart = phase::is_restart();
+    let Some(md) = setup.domain_of(host.position()) else {
+        let offer = Offer::to(TlsHost { domain: None, has_own_files, is_restart });
+        let substitute = if offer == Offer::Substitute { setup.substitute_of(host.position()) } else { None };
+        return substitute.map_or(Ok(Vec::new()), |md| placeholder(host, setup, store, md));
+    };
+    let name = server.name().unwrap_or_default();
+    report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
+    let usable = setup.usable(md);
+    if has_own_files {
+        report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
+        host.set_own_files();
+        own_files.push(OwnFiles::new(host.position(), name, own, md));
+    }
+    let domain = Domain { is_static: md.is_static(), has_usable: !usable.is_empty() };
+    let offer = Offer::to(TlsHost { domain: Some(domain), has_own_files, is_restart });
+    if offer.is_managed() {
+        host.set_managed();
+    }
+    match offer {
+        Offer::StaticFiles => {
+            report!(AH10077, "{name}: providing the certificate files of Managed Domain {}", md.name);
+            Ok(static_files(md, &usable))
+        }
+        Offer::Store => {
+            report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
+            let specs = md.key_specs().0;
+            let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
+            files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey)
+        }
+        Offer::Placeholder => {
+            report!(AH10116, "{name}: providing a placeholder until Managed Domain {} has a certificate", md.name);
+            placeholder(host, setup, store, md)
+        }
+        Offer::OwnFiles | Offer::Substitute | Offer::Others => Ok(Vec::new()),
+    }
+}
+
+/// Returns the placeholder of the domain, under which nothing is served. If the store takes none, a running server gets the
+/// files of another domain: without any certificate mod_ssl ends the server.
+fn placeholder(
+    host: &HostState,
+    setup: &Setup,
+    store: &FileStore,
+    md: &ManagedDomain,
+) -> Result<Vec<CertificateFiles>, Stop> {
+    host.set_placeholder();
+    if setup.ensure_placeholder(md).is_ok() {
+        return files(store, md, &md.key_specs().0, Aspect::Fallback, Aspect::Fallback);
+    }
+    match setup.lender().filter(|_| phase::is_restart()) {
+        Some((other, specs, true)) => files(store, other, &specs, Aspect::Fallback, Aspect::Fallback),
+        Some((other, specs, false)) => files(store, other, &specs, Aspect::Chain, Aspect::PrivateKey),
+        None => Err(Stop),
+    }
+}
+
+/// Returns the administrator's files as they are: a start ends with mod_ssl's words on what is wrong with one, while a running
+/// server leaves that one out.
+fn static_files(md: &ManagedDomain, usable: &[usize]) -> Vec<CertificateFiles> {
+    let pairs = md.cert_files.iter().zip(&md.pkey_files).enumerate();
+    let served = pairs.filter(|(position, _)| !phase::is_restart() || usable.contains(position));
+    served.map(|(_, (chain, key))| CertificateFiles { chain: chain.into(), key: key.into() }).collect()
+}
+
+/// Returns the paths of a domain's files in the store, for these types of keys.
+fn files(
+    store: &FileStore,
+    md: &ManagedDomain,
+    specs: &[KeySpec],
+    chain: fn(KeySpec) -> Aspect,
+    key: fn(KeySpec) -> Aspect,
+) -> Result<Vec<CertificateFiles>, Stop> {
+    let path = |aspect| {
+        store.path(Group::Domains, md.name.as_str(), &aspect).map_err(|err| {
+            report!(AH10110, err.status(); "{}: {err}", md.name);
+            Stop
+        })
+    };
+    specs
+        .iter()
+        .map(|spec| Ok(CertificateFiles { chain: path(chain(spec.clone()))?, key: path(key(spec.clone()))? }))
+        .collect()
+}

@@ -1,0 +1,90 @@
+//! Requests for the data of http-01 challenges (RFC 8555 section 8.3).
+
+use crate::acme::ChallengeType;
+
+/// The path below which CAs ask for the data.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Checks whether a request is for the data of a challenge, of this module or of another program.
+#[must_use]
+pub fn is_challenge(path: Option<&str>) -> bool {
+    path.is_some_and(|path| path.starts_with(CHALLENGES))
+}
+
+/// Returns the token that a CA asks for.
+#[must_use]
+pub fn token(path: &str) -> Option<&str> {
+    path.strip_prefix(CHALLENGES).filter(|token| !token.is_empty() && !token.contains('/'))
+}
+
+/// Checks whether a domain with these configured challenge types may answer http-01; no type stands for all.
+#[must_use]
+pub fn is_allowed(configured: &[String]) -> bool {
+    configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
+}
+
+/// Checks whether the data is a key authorization (`token.thumbprint`) for another token. Data of any other form is for every
+/// token.
+#[must_use]
+pub fn is_for_another(data: &[u8], token: &str) -> bool {
+    let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
+    let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let own = &data[..dot];
+    let thumbprint = &data[dot + 1..];
+    thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_segment_below_the_path_of_challenges() {
+        let rows = [
+            ("/.well-known/acme-challenge/abc", true, Some("abc")),
+            ("/.well-known/acme-challenge/", true, None),
+            ("/.well-known/acme-challenge/a/b", true, None),
+            ("/.well-known/acme-challenge", false, None),
+            ("/.well-known/other/abc", false, None),
+            ("/x/.well-known/acme-challenge/abc", false, None),
+            ("", false, None),
+        ];
+        for (path, below, expected) in rows {
+            assert_eq!((is_challenge(Some(path)), token(path)), (below, expected), "{path}");
+        }
+        assert!(!is_challenge(None));
+    }
+
+    #[test]
+    fn configured_challenge_types_decide_who_answers() {
+        let rows: [(&[&str], bool); 5] = [
+            (&[], true),
+            (&["http-01"], true),
+            (&["tls-alpn-01", "http-01"], true),
+            (&["tls-alpn-01"], false),
+            (&["unknown-01"], false),
+        ];
+        for (configured, expected) in rows {
+            let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
+            assert_eq!(is_allowed(&configured), expected, "{configured:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_authorization_answers_its_own_token_only() {
+        let thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        let rows = [
+            (format!("abc.{thumbprint}"), false),
+            (format!("abd.{thumbprint}"), true),
+            (format!(".{thumbprint}"), true),
+            (format!("ab/d.{thumbprint}"), false),
+            (format!("abd.{thumbprint}\n"), false),
+            (format!("abd.{}", &thumbprint[1..]), false),
+            ("written by another program".to_owned(), false),
+            (String::new(), false),
+        ];
+        for (data, expected) in rows {
+            assert_eq!(is_for_another(data.as_bytes(), "abc"), expected, "{data:?}");
+        }
+    }
+}
