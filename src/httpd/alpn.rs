@@ -73,10 +73,10 @@ pub fn answer(connection: Connection<'_>, name: Option<&str>) -> Result<Option<C
 }
 
 fn find(registry: &Registry, name: &DomainName, kind: KeyKind) -> Option<ChallengeCertificate> {
-    let md = &registry.entries[registry.index.exact(name)?].md;
+    let md = &registry.domains[registry.index.exact(name)?].md;
     let mut specs = tls_alpn_specs(md);
     sort_for(&mut specs, kind);
-    let load = |aspect| registry.vault.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
+    let load = |aspect| registry.documents.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
     specs.into_iter().find_map(|spec| {
         let certificate = load(Aspect::TlsAlpn01Cert(spec.clone()))?;
         let key = load(Aspect::TlsAlpn01Key(spec))?;

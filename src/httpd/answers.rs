@@ -39,11 +39,11 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     let Some(token) = request.path().and_then(token) else { return Ok(Answer::Declined) };
     let Some(host) = request.hostname() else { return Ok(Answer::Declined) };
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    let domain = registry.index.covering(&host).map(|position| &registry.entries[position].md);
+    let domain = registry.index.covering(&host).map(|position| &registry.domains[position].md);
     if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
         return Ok(Answer::Declined);
     }
-    let data = match registry.vault.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
+    let data = match registry.documents.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
         Ok(Some(data)) => data,
         Ok(None) | Err(StoreError::Name(_)) => return Ok(Answer::Declined),
         Err(err) => {
