@@ -37,7 +37,7 @@ pub use facts::Facts;
 pub use next::{Step, next};
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
-pub use ports::{AccountBook, AccountClaim, ChainRefused, Journal, PortError, Publisher};
+pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
 pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 pub use session::Session;

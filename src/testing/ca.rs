@@ -591,7 +591,8 @@ impl FakeCa {
         if *payload != json!({}) {
             return state.violation(format!("payload {payload} for a challenge"));
         }
-        let (finds, reads) = (state.behaviour.finds, state.behaviour.pending_reads);
+        let finds = state.behaviour.finds;
+        let reads = state.behaviour.pending_reads;
         let is_there = state.behaviour.kind == "dns-persist-01";
         let authorization = &mut state.authorizations[id];
         if authorization.status != "pending" {
@@ -609,7 +610,8 @@ impl FakeCa {
 
     fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
         state.settle(id);
-        let (behaviour, order) = (state.behaviour.clone(), &mut state.orders[id]);
+        let behaviour = state.behaviour.clone();
+        let order = &mut state.orders[id];
         if order.status != "ready" {
             return problem(403, "orderNotReady", "the order is not ready");
         }
@@ -669,7 +671,8 @@ fn update_account(account: &mut Account, payload: &Value) -> Response {
 fn change_key(state: &mut State, account: usize, old: &Value, inner: &Value) -> Response {
     let part = |name: &str| inner[name].as_str().and_then(base64url_decode).unwrap_or_default();
     let read = |name: &str| serde_json::from_slice::<Value>(&part(name)).unwrap_or_default();
-    let (header, payload) = (read("protected"), read("payload"));
+    let header = read("protected");
+    let payload = read("payload");
     let input = format!("{}.{}", inner["protected"].as_str().unwrap(), inner["payload"].as_str().unwrap());
     let is_right = header["url"] == url("key-change")
         && header["nonce"].is_null()
@@ -728,7 +731,8 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
         authorizations.push(state.authorizations.len());
         state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
     }
-    let (status, certificate) = ("pending", Vec::new());
+    let status = "pending";
+    let certificate = Vec::new();
     state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
     let id = state.orders.len() - 1;
     state.settle(id);

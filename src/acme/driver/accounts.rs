@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::super::account::Account;
-use super::super::applicant::{Applicant, tell_registered};
+use super::super::applicant::{Applicant, log_registered};
 use super::super::session::json;
 use super::super::{AccountRecord, AcmeError, Journal, Publisher};
 use super::{Driver, Outcome, directory};
@@ -19,7 +19,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             return Ok(Outcome::Continue);
         }
         let Some(_claim) = self.accounts.claim(&self.wanted.scope)? else {
-            // While another renewal registers it there is time for a key.
+            // Another renewal is registering the account: use the time to make a key.
             self.certificate_key()?;
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
         };
@@ -75,7 +75,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn register(&mut self) -> Result<(), AcmeError> {
-        let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
+        let ca = directory(&self.directory)?;
+        let wanted = &self.wanted;
         let applicant = Applicant {
             name: &wanted.name,
             scope: &wanted.scope,
@@ -87,7 +88,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let key = self.accounts.draft_key(&wanted.scope)?;
         let record = applicant.register(&mut self.session, ca, &key)?;
         self.accounts.add(&record, &key)?;
-        tell_registered(&record);
+        log_registered(&record);
         self.account = Some((record, key));
         self.facts.account = true;
         Ok(())

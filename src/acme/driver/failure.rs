@@ -20,7 +20,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     fn describe(&self, failure: &Failure) -> AcmeError {
         let url = self.facts.record.url.clone().unwrap_or_default();
-        let order = self.facts.order.as_ref().map(|said| &said.value);
+        let order = self.facts.order.as_ref().map(|observed| &observed.value);
         match failure {
             Failure::Authorization(index) => {
                 let authz = authorization(&self.facts.authorizations[*index]);

@@ -137,12 +137,12 @@ impl Journal for MemoryJournal {
 }
 
 impl Publisher for MemoryPublisher {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         let mut published = self.0.lock().unwrap();
         if published.unsupported.contains(&set_up.kind) {
             return Err(PortError { status: Status::UNSUPPORTED, text: "not here".to_owned() });
         }
-        Ok(published.is_free())
+        Ok(if published.is_free() { Attempt::Done } else { Attempt::Busy })
     }
 
     fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
@@ -152,14 +152,14 @@ impl Publisher for MemoryPublisher {
         if published.broken.contains(&set_up.kind) { Err(broken("out of order")) } else { Ok(()) }
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         let mut published = self.0.lock().unwrap();
         if !published.is_free() {
-            return Ok(false);
+            return Ok(Attempt::Busy);
         }
         published.calls.push(format!("-{set_up}"));
         published.data.remove(set_up);
-        Ok(true)
+        Ok(Attempt::Done)
     }
 }
 
@@ -252,7 +252,8 @@ impl Scene {
     }
 
     fn driver(&self) -> Driver<MemoryJournal, MemoryPublisher> {
-        let (ca, clock) = (Arc::clone(&self.ca), Arc::clone(&self.clock));
+        let ca = Arc::clone(&self.ca);
+        let clock = Arc::clone(&self.clock);
         Driver::new(
             self.wanted.clone(),
             self.journal.clone(),
@@ -293,7 +294,8 @@ impl Scene {
 
     fn is_done(&self) {
         let staged = self.staged();
-        let (key, chain) = (&staged.keys["P-256"], &staged.chains["P-256"]);
+        let key = &staged.keys["P-256"];
+        let chain = &staged.chains["P-256"];
         assert!(key.fits(chain.leaf()));
         assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().data.is_empty());
         self.ca.check();
