@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::acme::{ChallengeType, Journal, PortError, Publisher, SetUp};
+use crate::acme::{Attempt, ChallengeType, Journal, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
@@ -100,7 +100,7 @@ impl Challenges {
         while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
             let set_up = SetUp::parse(&order.challenge_setups[at]);
             if let Some(set_up) = set_up {
-                if !publisher.withdraw(&set_up)? {
+                if publisher.withdraw(&set_up)? == Attempt::Busy {
                     return Ok(false);
                 }
                 journal.challenge_taken_away(&set_up)?;
@@ -237,21 +237,22 @@ fn failure(status: Status, text: String) -> PortError {
 }
 
 impl Publisher for StoredChallenges {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
                 unsupported("the DNS says nothing about addresses")
             }
-            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(true),
+            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(Attempt::Done),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
                 unsupported("no TLS host of the domain has acme-tls/1 among its Protocols")
             }
-            ChallengeType::TlsAlpn01 => Ok(true),
+            ChallengeType::TlsAlpn01 => Ok(Attempt::Done),
             ChallengeType::Dns01 if self.dns01.words.is_none() => {
                 unsupported("there is no command for it, see MDChallengeDns01")
             }
-            ChallengeType::Dns01 => Ok(!self.dns01.cancel.is_cancelled() && self.reserve_command()),
+            ChallengeType::Dns01 if self.dns01.cancel.is_cancelled() || !self.reserve_command() => Ok(Attempt::Busy),
+            ChallengeType::Dns01 => Ok(Attempt::Done),
         }
     }
 
@@ -268,26 +269,26 @@ impl Publisher for StoredChallenges {
         }
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         if !set_up.kind.needs_command() {
             return self
                 .shared
                 .documents
                 .store()
                 .purge(Group::Challenges, &set_up.name)
-                .map(|()| true)
+                .map(|()| Attempt::Done)
                 .map_err(port_error);
         }
         if self.dns01.words.is_none() {
             report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
-            return Ok(true);
+            return Ok(Attempt::Done);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {
-            return Ok(false);
+            return Ok(Attempt::Busy);
         }
         let result = self.dns01.tear_down(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
         self.command_is_over();
-        result.map(|()| true)
+        result.map(|()| Attempt::Done)
     }
 }
 
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(tls_alpn_specs(&registry.domains[0].md), [p256(), KeySpec::Default]);
         let mut seen = Vec::new();
         for token in ["first", "second"] {
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, token).unwrap();
             for spec in [p256(), KeySpec::Default] {
                 let load = |aspect: &Aspect| server.text(Group::Challenges, &set_up.name, aspect).unwrap();
@@ -365,7 +366,7 @@ mod tests {
             }
         }
         assert!(seen[0] == seen[1] && seen[2] == seen[3] && seen[0] != seen[2]);
-        assert!(publisher.withdraw(&set_up).unwrap());
+        assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
         assert!(server.store.list(Group::Challenges).unwrap().is_empty());
     }
 
@@ -398,7 +399,7 @@ mod tests {
         with_acme_tls(&mut server);
         let registry = server.start(false);
         let mut publisher = crate::challenges::tests::publisher(&registry, 0);
-        assert!(publisher.reserve(&alpn("192.0.2.1")).unwrap());
+        assert_eq!(publisher.reserve(&alpn("192.0.2.1")).unwrap(), Attempt::Done);
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
         assert_eq!(in_the_dns.text, "the DNS says nothing about addresses");
     }
@@ -413,9 +414,9 @@ mod tests {
             server.declared[0].settings.dns01_command = Some(noting(directory.path()));
             let registry = server.start(false);
             let (mut publisher, set_up) = (publisher(&registry, 0), dns01("args.challenges.test", "value"));
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, "not used").unwrap();
-            assert!(publisher.withdraw(&set_up).unwrap());
+            assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
             assert_eq!(calls(directory.path()), ["setup args.challenges.test value", teardown]);
             std::fs::remove_file(directory.path().join("calls")).unwrap();
         }
@@ -429,11 +430,11 @@ mod tests {
             server.globals.dns01_command = Some(line.to_owned());
             let registry = server.start(false);
             let (mut publisher, set_up) = (publisher(&registry, 0), dns01("failing.challenges.test", "value"));
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             let err = publisher.publish(&set_up, "").unwrap_err();
             assert_eq!(err.status, Status::GENERAL);
             assert!(err.text.contains(words), "{err}");
-            assert!(publisher.withdraw(&set_up).unwrap());
+            assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
         }
         assert_eq!(logged("", "failing.challenges.test: dns-01 setup command failed to execute"), 1);
         assert_eq!(logged("", "failing.challenges.test: dns-01 teardown command failed"), 2);
@@ -446,15 +447,18 @@ mod tests {
         let registry = server.start(false);
         let [mut wild, mut base, mut other] = [0, 1, 2].map(|position| publisher(&registry, position));
         let (name, another) = (dns01("hands.test", "v"), dns01("other.test", "v"));
-        assert!(wild.reserve(&name).unwrap());
-        assert!(!base.reserve(&name).unwrap() && !other.reserve(&another).unwrap(), "a command runs");
+        assert_eq!(wild.reserve(&name).unwrap(), Attempt::Done);
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy, "a command runs");
+        assert_eq!(other.reserve(&another).unwrap(), Attempt::Busy, "a command runs");
         wild.publish(&name, "").unwrap();
-        assert!(other.reserve(&another).unwrap() && !base.withdraw(&name).unwrap());
+        assert_eq!(other.reserve(&another).unwrap(), Attempt::Done);
+        assert_eq!(base.withdraw(&name).unwrap(), Attempt::Busy);
         drop(other);
-        assert!(!base.reserve(&name).unwrap(), "the record is there");
-        assert!(wild.withdraw(&name).unwrap() && !base.reserve(&name).unwrap());
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy, "the record is there");
+        assert_eq!(wild.withdraw(&name).unwrap(), Attempt::Done);
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy);
         drop(wild);
-        assert!(base.reserve(&name).unwrap());
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Done);
     }
 
     #[test]
@@ -467,7 +471,8 @@ mod tests {
             StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.domains[0].md), &cancel);
         cancel.cancel();
         let set_up = dns01("stopped.challenges.test", "v");
-        assert!(!publisher.reserve(&set_up).unwrap() && !publisher.withdraw(&set_up).unwrap());
+        assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Busy);
+        assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Busy);
     }
 
     /// Has a domain's journal remember what a command set up.
