@@ -26,7 +26,7 @@ MAY_USE = {
     "ocsp": VALUES | {"crypto", "http"},
     "registry": REGISTRY,
     "status": REGISTRY,
-    "serving": REGISTRY,
+    "serving": REGISTRY | {"status"},
     # cli only for httpd/a2md.rs: the archive of the module has the program too.
     "httpd": REGISTRY | {"status", "serving", "cli"},
     "cli": REGISTRY | {"status"},
