@@ -119,9 +119,9 @@ impl Threads {
     }
 
     fn join(&mut self, which: impl Fn(&JoinHandle<()>) -> bool) {
-        let (ended, others) = self.handles.drain(..).partition(which);
+        let (ended, others): (Vec<_>, Vec<_>) = self.handles.drain(..).partition(which);
         self.handles = others;
-        for handle in Vec::into_iter(ended) {
+        for handle in ended {
             // A panic is the body's to log.
             let _ = handle.join();
         }
