@@ -173,7 +173,7 @@ impl Drop for Running {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A number behind these locks is changed in single steps, so a panic leaves nothing half done.
+    // The number behind the lock is changed in single steps, so a panic leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
