@@ -7,8 +7,9 @@ DESTDIR   ?=
 PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
-CHECKS    := fmt clippy layers symbols coverage
+CHECKS    := fmt clippy doc layers symbols coverage deny
 LINT      := $(CARGO) clippy --locked --all-targets
+DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 4
 
@@ -18,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) unittest pytest test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) plain advisories unittest pytest test soak bench screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -70,7 +71,7 @@ demo: deps ## Obtain and serve a certificate from a private CA and show it; KEEP
 	@$(MAKE) --no-print-directory build PROFILE=quick
 	@$(PYTHON) test/demo.py $(if $(KEEP),--keep)
 
-check: $(CHECKS) ## Format, lints, layers, symbols, coverage of the list of known bugs
+check: $(CHECKS) ## Format, lints, documentation, layers, symbols, coverage of the list of known bugs, rules for dependencies
 
 fmt:
 	@$(TOOLS)/current.sh || $(CARGO) fmt --all --check
@@ -78,14 +79,27 @@ fmt:
 clippy:
 	@$(TOOLS)/current.sh || { $(LINT) -- -D warnings && $(LINT) --features httpd -- -D warnings; }
 
+doc:
+	@$(TOOLS)/current.sh || { $(DOC) && $(DOC) --features httpd; }
+
 layers:
 	@python3 $(TOOLS)/layers.py
+
+plain:
+	@python3 $(TOOLS)/plain.py
 
 symbols: build/mod_md.so
 	@python3 $(TOOLS)/symbols.py build/mod_md.so
 
 coverage:
 	@python3 $(TOOLS)/coverage.py
+
+deny:
+	@$(TOOLS)/deny.sh bans licenses sources
+
+# Not a part of check: the database is fetched, and it changes without a change here.
+advisories: ## Ask the RustSec database whether a dependency has a known weakness; needs the network
+	@$(TOOLS)/deny.sh advisories
 
 unittest: ## Test the core with cargo; needs no httpd
 	@$(CARGO) test --locked --no-fail-fast

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Asks whoever holds a copy to end what it does. Cannot be taken back.
+/// A request to stop, shared by all clones. It cannot be taken back.
 ///
-/// There are two ways to ask. [`Cancel::wind_down`] ends what can be gone on with later, and leaves alone what asks a
-/// [`Cancel::patient`] copy. [`Cancel::cancel`] ends that, too.
+/// [`Cancel::wind_down`] ends work that can be continued later, but not the holders of a [`Cancel::patient`] clone.
+/// [`Cancel::cancel`] ends those, too.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     state: Arc<State>,
@@ -18,45 +18,46 @@ pub struct Cancel {
 struct State {
     winds_down: AtomicBool,
     at_once: AtomicBool,
-    /// How many are at work that only [`Cancel::cancel`] ends.
+    /// Number of [`Hold`]s: work that only [`Cancel::cancel`] ends.
     held: AtomicUsize,
 }
 
-/// Work that is brought to its end though all else winds down.
+/// Work that is completed while all else winds down.
 pub struct Hold(Arc<State>);
 
 impl Cancel {
-    /// Asks everybody.
+    /// Asks all holders to stop.
     pub fn cancel(&self) {
         self.state.at_once.store(true, Ordering::Relaxed);
         self.wind_down();
     }
 
-    /// Asks those whose copy is not patient.
+    /// Asks the holders to stop whose clone is not patient.
     pub fn wind_down(&self) {
         self.state.winds_down.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the holder of this copy was asked.
+    /// Whether the holder of this clone was asked to stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         let flag = if self.is_patient { &self.state.at_once } else { &self.state.winds_down };
         flag.load(Ordering::Relaxed)
     }
 
-    /// A copy that only [`Cancel::cancel`] reaches.
+    /// Returns a clone that only [`Cancel::cancel`] reaches.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { is_patient: true, ..self.clone() }
     }
 
-    /// For as long as the answer lives, whoever waits for the end of all work knows that some of it may take its time.
+    /// Marks work in progress: as long as the result lives, those who wait for the end of all work know that it may take a
+    /// while.
     pub fn hold(&self) -> Hold {
         self.state.held.fetch_add(1, Ordering::Relaxed);
         Hold(Arc::clone(&self.state))
     }
 
-    /// Whether work goes on that has a [`Hold`].
+    /// Whether a [`Hold`] lives.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.state.held.load(Ordering::Relaxed) > 0

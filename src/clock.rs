@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Tells the time.
+/// A clock.
 pub trait Clock: Send + Sync {
     /// The moment now, by the wall clock.
     fn now(&self) -> Timestamp;

@@ -25,57 +25,58 @@ use crate::model::Status;
 pub struct Command {
     /// The program, an absolute path or one relative to the working directory, and its arguments.
     pub argv: Vec<String>,
-    /// When to stop it.
+    /// The longest time that the command may run.
     pub timeout: Duration,
-    /// Stops it earlier.
+    /// Stops the command earlier.
     pub cancel: Cancel,
 }
 
-/// Why a command has not done its work. Texts are to follow the command's name.
+/// Why a command has failed. The text follows the command's name.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    /// It was not started.
+    /// The command could not be started.
     #[error("cannot be executed: {0}")]
     NotExecutable(io::Error),
-    /// It ended with a code that is not zero.
+    /// The command ended with an exit code other than zero.
     #[error("failed with exit code {0}")]
     Exit(i32),
-    /// It died of a signal that we did not send.
+    /// The command was killed by a signal from elsewhere.
     #[error("was killed by signal {0}")]
     Signal(i32),
-    /// It was stopped since it took longer than this.
+    /// The command was stopped because it took longer than this.
     #[error("was stopped after {0:?}")]
     TimedOut(Duration),
-    /// It was stopped since we were asked to.
+    /// The command was stopped because the server stops.
     #[error("was cancelled")]
     Cancelled,
 }
 
-/// Completes what the standard library does for a new process; see [`install`].
+/// Prepares a new process beyond what the standard library does; see [`install`].
 pub type Prepare = fn(&mut std::process::Command);
 
 static PREPARE: RwLock<Option<Prepare>> = RwLock::new(None);
 
-/// How long a command has to end when it is asked to.
+/// The time between the request to end and the kill.
 const GRACE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// Longer lines of stderr are logged in pieces.
+/// The longest line of stderr that is logged in one piece.
 const LONGEST_LINE: usize = 4096;
 
-/// Has `prepare` called for every command from now on, before it starts.
+/// Installs `prepare`, which is called for every command before it starts.
 ///
-/// A new process inherits blocked and ignored signals and descriptors that are not close-on-exec. Where there are such, as in
-/// a server, they can be dealt with between fork and exec only, for which there is no safe code: that is left to the server's glue.
+/// A new process inherits blocked and ignored signals and descriptors that are not close-on-exec. Where there are such, as in a
+/// server, only code between fork and exec can change that, which cannot be safe code: it is left to the server's glue.
 pub fn install(prepare: Option<Prepare>) {
     *PREPARE.write().unwrap_or_else(PoisonError::into_inner) = prepare;
 }
 
 impl Command {
-    /// Runs the command to its end with `stdin` as its input. Its output goes nowhere, its error output to the log.
+    /// Runs the command to its end with `stdin` as its input. Its output is discarded, its error output is logged.
     ///
-    /// When time is up, or on a cancel, the whole process group is asked to end and killed a second later. What the command
-    /// leaves in the background otherwise stays.
+    /// At the time limit, or on a cancel, the whole process group is asked to end and killed a second later. Otherwise,
+    /// processes that
+    /// the command leaves in the background stay.
     ///
     /// # Errors
     /// See [`ExecError`].
@@ -117,7 +118,7 @@ impl Command {
 }
 
 impl ExecError {
-    /// The result code to report.
+    /// Returns the result code to report.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -128,7 +129,7 @@ impl ExecError {
         }
     }
 
-    /// Whether it ended because we were asked to stop, which is no failure to count.
+    /// Whether the server stopped the command, which does not count as a failure.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
@@ -143,19 +144,19 @@ fn judge(status: ExitStatus) -> Result<(), ExecError> {
     }
 }
 
-/// A command at work. Its pipes do not block: whoever inherits its error output may keep it open for ever.
+/// A running command. Its pipes do not block: a process that inherits its error output may keep it open for ever.
 struct Running<'a> {
     child: Child,
     input: Option<Input<'a>>,
     stderr: Lines,
 }
 
-/// The input of a command that need not read it.
+/// The input of a command, which need not read it.
 struct Input<'a> {
     unsent: &'a [u8],
-    /// Closed when all is sent.
+    /// The end to write to; closed when everything is sent.
     writer: Option<File>,
-    /// While this end is open too, nobody gets a SIGPIPE: it ends a server that does not ignore it yet.
+    /// The other end, kept open so that no SIGPIPE is sent: it ends a server that does not ignore it yet.
     reader: OwnedFd,
 }
 
@@ -183,7 +184,7 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    /// Hands over and takes what can be without waiting.
+    /// Sends and receives as much as is possible without waiting.
     fn exchange(&mut self, log: &mut dyn FnMut(&str)) {
         if let Some(input) = &mut self.input {
             input.hand_over();
@@ -201,7 +202,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Ends the process group, also those of it that outlive the command.
+    /// Ends the process group, also the processes in it that outlive the command.
     fn stop(&mut self) {
         let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
         let _ = kill_process_group(group, Signal::TERM);
@@ -241,7 +242,7 @@ fn unblock(pipe: &impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?)
 }
 
-/// Makes lines of pieces.
+/// Joins pieces into lines.
 #[derive(Default)]
 struct Lines(Vec<u8>);
 
@@ -265,7 +266,8 @@ impl Lines {
     }
 }
 
-/// Why the program of a configured command cannot be run by anybody, as far as a look at it tells; `None` if it seems it can.
+/// Returns why nobody can run the program of a configured command, as far as the file system tells; `None` if it seems
+/// runnable.
 /// A relative path starts at `/`, where a server works.
 #[must_use]
 pub fn lack(line: &str) -> Option<String> {
@@ -279,8 +281,8 @@ pub fn lack(line: &str) -> Option<String> {
     }
 }
 
-/// Splits a configured command into words as httpd does: at blanks, unless they are in quotes that begin a word or after a backslash.
-/// Backslashes vanish; quotes inside of a word stand for themselves.
+/// Splits a configured command into words as httpd does: at blanks, unless they are in quotes that begin a word or after a
+/// backslash. Backslashes vanish; quotes inside of a word stand for themselves.
 #[must_use]
 pub fn split_command_line(line: &str) -> Vec<String> {
     const BLANKS: [char; 2] = [' ', '\t'];

@@ -7,7 +7,11 @@
 //! crypto  http  exec  store         one outside thing each
 //! tailscale                         certificates of tailscaled, on crypto and http
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
-//! registry                          all managed domains: configuration, store, renewals
+//!                                   how domains are kept, each room on those above it:
+//! schedule  documents  events       when something is due; documents of the store; commands that hear of events
+//! accounts  sets  challenges        accounts at CAs; keys and certificates; challenge data
+//! stapling  live                    OCSP responses; sets that are served without a restart
+//! registry  renewals                all domains and their start; the queue of what is due
 //! status                            snapshots as JSON
 //! serving                           what hooks and handshakes decide, without the server
 //! httpd (feature `httpd`), cli      the server, and the command line a2md
@@ -25,12 +29,26 @@ pub mod store;
 
 pub mod acme;
 pub mod ocsp;
-pub mod registry;
-pub mod status;
 pub mod tailscale;
+
+pub mod accounts;
+pub mod challenges;
+pub mod documents;
+pub mod events;
+pub mod live;
+pub mod registry;
+pub mod renewals;
+pub mod schedule;
+pub mod sets;
+pub mod stapling;
+
+pub mod status;
 
 pub mod cli;
 pub mod serving;
 
 #[cfg(feature = "httpd")]
 pub mod httpd;
+
+#[cfg(test)]
+mod testing;

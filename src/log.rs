@@ -7,7 +7,7 @@ use std::sync::RwLock;
 
 use crate::model::Status;
 
-/// Severity, as httpd and syslog order it. Error: the administrator acts; warning: we retry; notice: lifecycle.
+/// The severity, as httpd and syslog order it. Error: the administrator must act; warning: retried; notice: lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are syslog's")]
 pub enum Level {
@@ -35,13 +35,13 @@ pub struct Record<'a> {
     pub text: fmt::Arguments<'a>,
 }
 
-/// Where messages go. Called from any thread; must not log by itself.
+/// A sink for messages. Any thread may call it; it must not log by itself.
 pub trait Sink: Send + Sync {
-    /// Whether a message of this level would be written.
+    /// Whether messages of this level would be written.
     fn enabled(&self, level: Level) -> bool;
     /// Writes the message.
     fn write(&self, record: &Record<'_>);
-    /// The same for a sink that also tells where in the sources the message is.
+    /// Writes the message with the place in the sources that it comes from.
     fn write_at(&self, record: &Record<'_>, _place: &Location<'_>) {
         self.write(record);
     }
@@ -58,12 +58,12 @@ pub struct Message {
 
 static SINK: RwLock<Option<&'static dyn Sink>> = RwLock::new(None);
 
-/// Makes `sink` the receiver of all messages, `None` for nobody.
+/// Installs `sink` as the receiver of all messages; `None` discards them.
 pub fn install(sink: Option<&'static dyn Sink>) {
     *SINK.write().unwrap_or_else(std::sync::PoisonError::into_inner) = sink;
 }
 
-/// Sends a message to the installed sink if that wants its level.
+/// Sends a message to the installed sink, if that takes its level.
 #[track_caller]
 pub fn write(record: &Record<'_>) {
     let sink = *SINK.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -130,7 +130,7 @@ messages! {
     AH10056 Error "a renewal failed"
     AH10057 Info "error count and next attempt of a failed renewal"
     AH10058 Debug "the renewal watchdog stops"
-    AH10059 Notice "a domain is renewed, a restart activates it"
+    AH10059 Notice "a domain was renewed, a restart activates the certificates"
     AH10060 Info "a command denied that a renewal begins"
     AH10061 Critical "mod_watchdog is missing"
     AH10064 Notice "a renewal with errors starts over at a server start"
@@ -155,7 +155,7 @@ messages! {
     AH10110 Error "certificates of a domain cannot be read"
     AH10113 Debug "certificates of a virtual host are asked for"
     AH10116 Debug "a placeholder certificate is provided"
-    AH10168 Debug "no https server is there for a name"
+    AH10168 Debug "a name has no https server"
     AH10169 Debug "acme-tls/1 is not enabled for a name"
     AH10170 Error "numbers of certificate and key files differ"
     AH10171 Error "key files without certificate files"
@@ -171,17 +171,17 @@ messages! {
     AH10203 Critical "mod_watchdog does not take our callback for OCSP"
     AH10237 Debug "contact taken from ServerAdmin of a virtual host"
     AH10238 Error "a TLS host with several managed domains asks for certificates"
-    AH10267 Debug "an event was told already, and is not told again so soon"
+    AH10267 Debug "an event was notified already, and is not notified again so soon"
     AH10268 Error "a certificate to be stapled cannot be read"
     AH10269 Error "a certificate to be stapled comes without its issuer"
     AH10398 Error "the lock of the store is not obtained"
     AH10500 Debug "a domain is renewed because OCSP says that its certificate is revoked"
     AH10512 Debug "a domain is renewed because its window has opened"
-    AH10513 Debug "whether the CA may say when a domain is renewed"
+    AH10513 Debug "whether the CA's renewal information counts for a domain"
     AH10514 Debug "the CA's time for a renewal is not the earlier one, or there is none"
-    AH10515 Notice "when the CA wants a domain to be renewed, and where it says why"
+    AH10515 Notice "when the CA wants a domain to be renewed, with the URL of its reasons"
     AH10516 Debug "when the CA wants a domain to be renewed"
-    AH10517 Notice "the CA wants a domain to be renewed now, and where it says why"
+    AH10517 Notice "the CA wants a domain to be renewed now, with the URL of its reasons"
     AH10518 Debug "the CA wants a domain to be renewed now"
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
@@ -193,29 +193,29 @@ messages! {
     MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"
     MD0016 Warning "a CA failed too often, the next attempt is at another one"
     MD0017 Warning "a CA that is configured has closed"
-    MD0018 Notice "certificates are of a CA that is configured no more, and are renewed"
+    MD0018 Notice "certificates came from a CA that is no longer configured, and are renewed"
     MD0019 Warning "a CA wants fewer requests, renewals wait"
-    MD0020 Warning "the CA does not have the profile that is configured, and orders go without"
-    MD0021 Warning "what a CA suggests about a renewal makes no sense"
+    MD0020 Warning "the CA does not offer the configured profile, and orders are placed without it"
+    MD0021 Warning "a CA's renewal information cannot be used"
     MD0023 Warning "a new account was registered"
-    MD0027 Warning "what a command set up for a challenge may be left there"
+    MD0027 Warning "the record that a command set up for a challenge may still be there"
     MD0028 Warning "a file of the store cannot be written, moved or removed, and nothing depends on it now"
     MD0030 Warning "a certificate is revoked"
     MD0031 Warning "an OCSP response cannot be fetched"
-    MD0032 Warning "a stored OCSP response is of no use"
-    MD0033 Warning "clients insist on a staple that a certificate does not get"
+    MD0032 Warning "a stored OCSP response cannot be used"
+    MD0033 Warning "a certificate must be stapled, but gets no staple"
     MD0034 Warning "children do not learn of new OCSP responses"
     MD0035 Warning "a set that is to be served without a restart cannot be used"
     MD0036 Notice "new certificates are served without a restart"
     MD0037 Warning "new certificates wait for a staple before they are served"
     MD0038 Error "the server does not restart itself, as it would not start again"
-    MD0039 Warning "what MDActivation says does not fit the certificates or the server"
-    MD0040 Error "a TLS host does not allow a certificate that is live"
+    MD0039 Warning "MDActivation does not fit the certificates or the server"
+    MD0040 Error "a TLS host does not permit a certificate that went live"
     MD0041 Warning "a set that was put into domains/ cannot be served"
-    MD0044 Notice "a record has to be in the DNS, for good"
+    MD0044 Notice "a TXT record must be in the DNS permanently"
     MD0046 Warning "a CA has no chain of certificates to the root that is preferred"
     MD0047 Notice "the key of an account was changed beside the server"
-    MD0048 Error "an authority does not go with the protocol of its domain"
+    MD0048 Error "a CA does not fit the protocol of its domain"
     MD0055 Error "a TLS host has neither a certificate nor a managed domain, while a managed domain has no host"
     MD0056 Warning "clients do not reach a host by a name of its managed domain that is written in another way"
     MD0058 Notice "a domain was renewed by another server, or by a2md"

@@ -43,13 +43,13 @@ def test_help_and_wrong_options_show_the_usage(line: str) -> None:
         ("", "a command is missing"),
         ("store", "a command is missing"),
         ("acme", "a command is missing"),
-        ("update", "needs the name of a managed domain"),
-        ("update a.org ca", "needs the url"),
-        ("store update", "needs the name of a managed domain"),
-        ("store remove", "needs the name of a managed domain"),
-        ("-a http://localhost:1/ acme newreg", "needs at least one contact"),
-        ("acme delreg", "needs the id of an account"),
-        ("import certbot", "needs the directory"),
+        ("update", "missing argument: name of a managed domain"),
+        ("update a.org ca", "missing argument: URL of the ACME server"),
+        ("store update", "missing argument: name of a managed domain"),
+        ("store remove", "missing argument: name of a managed domain"),
+        ("-a http://localhost:1/ acme newreg", "missing argument: at least one contact"),
+        ("acme delreg", "missing argument: id of an account"),
+        ("import certbot", "one argument expected: the directory of certbot"),
     ],
 )
 def test_missing_words_are_complained_about_with_the_usage_and_no_document(cli: A2md, line: str, complaint: str) -> None:
@@ -182,7 +182,7 @@ def test_a_domain_is_added_once(cli: A2md) -> None:
 @pytest.mark.parametrize("names", [["b.org", "www.a.org"], ["y.w.org"], ["*.a.org"], ["c.org", "w.org", "*.w.org"]])
 def test_domains_must_not_share_names(cli: A2md, sandbox: Sandbox, names: list[str]) -> None:
     cli("add", "a.org", "www.a.org", "*.w.org")
-    failed(cli("add", *names), 1, REFUSED, "is in managed domain a.org too")
+    failed(cli("add", *names), 1, REFUSED, "is also in managed domain a.org")
     assert [path.name for path in sandbox.domains().iterdir()] == ["a.org"]
 
 
@@ -236,10 +236,10 @@ def test_update_takes_things_away_again(cli: A2md, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("aspect", "status", "complaint"),
     [
-        (["domains"], 22, "needs at least one domain name"),
+        (["domains"], 22, "at least one domain name is needed"),
         (["domains", "nodot"], 22, "not a domain name"),
-        (["domains", "a.org", "www.b.org"], 22, "is in managed domain b.org too"),
-        (["contacts"], 22, "needs at least one contact"),
+        (["domains", "a.org", "www.b.org"], 22, "is also in managed domain b.org"),
+        (["contacts"], 22, "at least one contact is needed"),
         (["contacts", "a@b@c"], 22, "more than one '@'"),
         (["contacts", "mailto:a"], 22, "missing '@'"),
         (["contacts", "a..b@c.org"], 22, "wrong local part"),

@@ -77,7 +77,7 @@ def test_an_account_is_changed_gets_a_new_key_revokes_ends_and_comes_back(
 
     refused = beside.json("revoke", NAME, "--reason", "cACompromise")
     assert (refused.code, refused.document["status"]) == (1, 22)
-    assert "cACompromise is a reason that a CA may have; yours are unspecified (0), keyCompromise (1)" in refused.err
+    assert "the reason cACompromise is for CAs only, use one of unspecified (0), keyCompromise (1)" in refused.err
     done = beside("revoke", NAME, "--reason", "superseded")
     assert done.code == 0, done
     assert sorted(done.out.splitlines()) == sorted(f"revoked: {NAME} {leaf.serial}" for leaf in served)

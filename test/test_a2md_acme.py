@@ -61,7 +61,7 @@ def test_an_account_that_cannot_be_read_back_is_not_lost(cli: A2md, pebble: Pebb
     there = cli.with_options("-a", gate.directory, "-t", "accepted")
     done = there("acme", "newreg", "admin@example.org")
     assert done.code == 1
-    assert "read back account ACME-localhost-0000, which is registered and saved" in done.err
+    assert "account ACME-localhost-0000 is registered and saved, but cannot be read back" in done.err
     done = there("acme", "validate", "ACME-localhost-0000")
     assert (done.code, done.out) == (0, "account valid: ACME-localhost-0000\n")
     assert pebble.new_accounts == 1
@@ -73,7 +73,7 @@ def test_an_account_needs_the_agreement(cli: A2md, sandbox: Sandbox) -> None:
     assert (done.code, done.out) == (1, "")
     assert "did not agree to the terms of service" in first
     assert re.match(r"\[\S+ warning\]\[\d+\(.*\)\] acme problem urn:ietf:params:acme:error:\w+: ", first)
-    assert re.match(r"\[\S+ err\]\[\d+\(.*\)\] register new account$", second)
+    assert re.match(r"\[\S+ err\]\[\d+\(.*\)\] failed to register new account$", second)
     assert sandbox.account_ids() == []
 
 
@@ -120,7 +120,7 @@ def test_accounts_that_cannot_be_used_are_told(cli: A2md, pebble: Pebble, comman
     account = register(cli)
     elsewhere = A2md(cli.sandbox, None, ("-a", "https://localhost:1/dir"))("acme", command, account)
     assert elsewhere.code == 1
-    assert f"account {account} is one at {pebble.directory}" in elsewhere.err
+    assert f"account {account} is at {pebble.directory}" in elsewhere.err
 
 
 def test_an_account_that_the_ca_forgot_is_not_used_again(cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:

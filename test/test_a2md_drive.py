@@ -97,12 +97,12 @@ def test_a_named_domain_with_files_of_its_own_is_a_failure(httpd: Httpd, cli: A2
     httpd.start()
     done = cli.json("drive", NAME)
     assert (done.code, done.document["status"]) == (1, 22)
-    assert f"{NAME}: is not renewed by mod_md, as MDCertificateFile is served" in done.err
+    assert f"{NAME}: not renewed, as it serves MDCertificateFile" in done.err
     assert pebble.new_orders == 0
     # For all domains there is nothing wrong with that.
     done = cli("drive")
     assert done.code == 0, done
-    assert f"{NAME}: is not renewed by mod_md" in done.err and f"{OTHER}: the new certificates are active" in done.err
+    assert f"{NAME}: not renewed, as it serves MDCertificateFile" in done.err and f"{OTHER}: the new certificates are active" in done.err
     assert not due(cli)
 
 

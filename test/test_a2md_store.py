@@ -105,7 +105,7 @@ def test_check_makes_and_migrates_nothing(cli: A2md, sandbox: Sandbox) -> None:
     file = sandbox.store / "md_store.json"
     old = json.dumps(json.loads(file.read_text()) | {"store": {"version": 2.0}})
     file.write_text(old)
-    assert cli("check").out == "repair: md_store.json: the store is brought to the present layout\n"
+    assert cli("check").out == "repair: md_store.json: the store is migrated to the current layout\n"
     assert file.read_text() == old
     file.write_text("{}")
     assert "md_store.json is damaged" in cli("check").err
@@ -165,7 +165,7 @@ def test_an_import_overwrites_nothing(cli: A2md, sandbox: Sandbox, pki: Pki) -> 
     before = sandbox.md_json(NAME)
     done = cli.json("import", "certbot", folder)
     assert (done.code, done.document["status"]) == (1, 17)
-    assert "stays as it is" in done.err
+    assert "which is not changed" in done.err
     assert [md["name"] for md in done.document["output"]] == ["b.example.org"]
     assert sandbox.md_json(NAME) == before
     assert not sandbox.domains(NAME).joinpath("privkey.pem").exists()
@@ -189,11 +189,11 @@ def test_an_import_refuses_what_does_not_fit(cli: A2md, sandbox: Sandbox, pki: P
     key.write_text(good)
     chain = folder / "live" / NAME / "fullchain.pem"
     chain.write_text("no certificate")
-    assert "fullchain.pem: there is no certificate in it" in cli("import", "certbot", folder).err
+    assert "fullchain.pem: it contains no certificate" in cli("import", "certbot", folder).err
     chain.unlink()
     assert "[2(No such file or directory)]" in cli("import", "certbot", folder).err
     assert not sandbox.domains().exists()
     assert cli.json("import", "certbot", sandbox.root / "nothing").document["status"] == 2
     cli("add", "other.example.org", "www.example.org")
     folder = lineage(sandbox, "c.example.org", ca.leaf("c.example.org", "www.example.org"))
-    assert "is in managed domain other.example.org too" in cli("import", "certbot", folder).err
+    assert "is also in managed domain other.example.org" in cli("import", "certbot", folder).err

@@ -222,7 +222,7 @@ def test_from_the_c_module_and_back(debian: Debian, pebble: Pebble) -> None:
 
 def _not_for_c() -> list[str]:
     """Lines of a configuration with all that the way back names, but for names and long lines."""
-    table = TEXT.split("| What | With the C module |")[1].split("\n\n")[0]
+    table = TEXT.split("| Configuration | Effect with the C module |")[1].split("\n\n")[0]
     lines = [line for row in table.splitlines()[2:] for line in re.findall(r"`((?:MD|SetHandler )[^`]+)`", row.split("|")[1])]
     return [line for line in lines if line != "MDCertificateCheck"]
 

@@ -47,7 +47,7 @@ def test_a_challenge_that_fails_is_told_in_the_log_the_report_and_the_status(
     last = _failed(httpd)["last"]
     assert last["problem"] == f"{ACME}connection"
     assert last["detail"].startswith(f"{NAME}: CA considers answer to challenge invalid: ")
-    assert last["detail"].endswith("see its addresses, IPv6 too, firewalls and MDPortMap")
+    assert last["detail"].endswith("check its addresses, IPv6 too, firewalls and MDPortMap")
     assert sandbox.job(NAME)["last"] == last
     (line,) = httpd.log.find("AH10056")
     said = f"processing {NAME}: md[{NAME}] while[{last['activity']}] problem[{ACME}connection] detail[{last['detail'][:60]}"

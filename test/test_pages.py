@@ -39,12 +39,12 @@ def test_people_read_what_is_wrong_and_what_comes_next(world: World) -> None:
         assert (each.width, each.needed, each.out) == (width, width, [])
     for line in (
         "3 without a valid certificate: expired.example.org, first.example.org, new.example.org",
-        "3 with a renewal that fails: failing.example.org, hostile.example.org, no-dns.example.org",
-        "2 to be renewed by hand: manual.example.org, static.example.org",
-        "1 with a new certificate that waits for a restart: staged.example.org",
+        "3 with a failing renewal: failing.example.org, hostile.example.org, no-dns.example.org",
+        "2 due for manual renewal: manual.example.org, static.example.org",
+        "1 with a new certificate waiting for a restart: staged.example.org",
         "1 being renewed: renewing.example.org",
         "185 good",
-        "The life of a certificate: over to come renewal window",
+        "Lifetime of a certificate: passed remaining renewal window",
     ):
         assert line in seen.text, seen.text
     cards = _cards(seen.text)
@@ -57,8 +57,8 @@ def test_people_read_what_is_wrong_and_what_comes_next(world: World) -> None:
         "expired.example.org": r"expired until .* expired 3 days ago .* is a firewall or a proxy in the way\? Error\[Connection refused\]: transport-connect Next run in ~5 hours, after 14 errors in a row",
         "first.example.org": r"incomplete: certificate\(secp256r1\) is missing .* status 404",
         "new.example.org": "is missing .*Pending",
-        "manual.example.org": "Manual renew: it is due",
-        "static.example.org": "Manual renew: it is due",
+        "manual.example.org": "Manual renew: due now",
+        "static.example.org": "Manual renew: due now",
         "no-dns.example.org": "Cannot be renewed: .* needs the challenge type 'dns-01'",
         "hostile.example.org": re.escape(HOSTILE),
         "many.example.org": "host-39.many.example.org",
@@ -72,5 +72,5 @@ def test_people_read_what_is_wrong_and_what_comes_next(world: World) -> None:
     # The table needs no more room than mod_status's own.
     assert status.needed == DESKTOP and not [each for each in status.out if "md_" in each]
     assert "<script" not in page + section
-    assert "There are no managed domains. A line such as MDomain www.example.org makes one." in empty.text
+    assert "There are no managed domains. Add one with a directive such as MDomain www.example.org." in empty.text
     assert "Managed Certificates" not in gallery.section()

@@ -66,7 +66,7 @@ def test_certificates_of_the_daemon_are_obtained_served_and_renewed_and_its_refu
 
     # What can be wrong, one after the other.
     daemon.stop()
-    _fails(httpd, socket, "No such file or directory", "see that tailscaled is installed and runs")
+    _fails(httpd, socket, "No such file or directory", "check that tailscaled is installed and runs")
     daemon.start().socket.chmod(0o600)
     _fails(httpd, socket, "Permission denied", "the User of the server must be able to reach and write the socket")
     daemon.socket.chmod(0o666)
@@ -74,7 +74,7 @@ def test_certificates_of_the_daemon_are_obtained_served_and_renewed_and_its_refu
     daemon.permitted, daemon.name = USER, "other.chicken.ts.net"
     _fails(httpd, socket, f'500: invalid domain "{NAME}"; must be one of ["other.chicken.ts.net"]', "tailscale status")
     daemon.name, daemon.pair = NAME, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"
-    _fails(httpd, socket, "the key that it gives cannot be used")
+    _fails(httpd, socket, "the daemon's key cannot be used")
     daemon.pair = None
 
     # A first certificate is active after a graceful restart, with its issuer.

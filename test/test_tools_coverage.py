@@ -13,11 +13,12 @@ RUST = 'log("AH10037");\n#[test]\nfn waits_once() {}\n'
 @pytest.fixture
 def check(tmp_path):
     """Checks a small tree whose coverage.toml has these lines."""
-    def run(text):
+    def run(text, log=""):
         (tmp_path / "src").mkdir()
         (tmp_path / "test").mkdir()
         (tmp_path / "src/a.rs").write_text(RUST)
         (tmp_path / "test/test_a.py").write_text(TEST)
+        (tmp_path / "src/log.rs").write_text(log)
         (tmp_path / "test/coverage.toml").write_text(text)
         done = subprocess.run([sys.executable, TOP / "test/tools/coverage.py", tmp_path], capture_output=True, text=True)
         return done.returncode, done.stdout.strip()
@@ -41,3 +42,8 @@ def test_refuses_what_is_due(check):
 
 def test_refuses_a_message_that_is_not_listed(check):
     assert check('[messages]\nAH10038 = ""\n') == (1, "src/a.rs:1: AH10037 is not in test/coverage.toml")
+
+
+def test_refuses_a_message_of_our_own_that_no_test_knows(check):
+    log = '    MD0001 Error "a"\n    MD0002 Error "b"\n    MD0003 Error "c"\n\n#[cfg(test)]\nmod tests {\n    // MD0002\n}\n'
+    assert check('[messages]\nAH10037 = ""\nMD0001 = ""\n', log) == (1, "src/log.rs: MD0003 is in no test and not in test/coverage.toml")

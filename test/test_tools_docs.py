@@ -90,3 +90,93 @@ def test_no_message_has_the_number_of_another_in_its_text():
 def test_changelog_opens_with_the_version_that_is_built():
     version = tomllib.loads((TOP / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(), re.M)[0] == version
+
+
+def crates(manifest):
+    """The names of all dependencies in a Cargo.toml, those of this workspace left out."""
+    tables = tomllib.loads((TOP / manifest).read_text())
+    kinds = ("dependencies", "build-dependencies", "dev-dependencies")
+    return {name for kind in kinds for name in tables.get(kind, {}) if name != "apache-sys"}
+
+
+def test_each_dependency_has_its_reason():
+    rows = re.findall(r"^\| (`.*?) \|", (TOP / "docs/dependencies.md").read_text(), re.M)
+    listed = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} - {"apache-sys"}
+    assert listed == crates("Cargo.toml") | crates("apache-sys/Cargo.toml")
+
+
+def test_files_that_the_architecture_names_are_there():
+    """So the page changes with a file that is moved."""
+    text = "".join((TOP / "docs" / page).read_text() for page in ("architecture.md", "dependencies.md"))
+    named = set(re.findall(r"`((?:src|c-shim|apache-sys|test|docs|conf|contrib)/[\w./-]*)`", text))
+    assert len(named) > 50
+    assert [path for path in sorted(named) if not (TOP / path).exists()] == []
+
+
+def test_the_architecture_names_each_room():
+    rooms = {f"src/{path.name}/" if path.is_dir() else f"src/{path.name}" for path in (TOP / "src").iterdir()}
+    table = (TOP / "docs/architecture.md").read_text().split("## The code")[1].split("\n## ")[0]
+    assert rooms - set(re.findall(r"`([^`]+)`", table)) == {"src/bin/", "src/lib.rs"}
+
+
+def test_functions_that_the_architecture_names_are_in_their_files():
+    """As in "`src/x.rs`, `function`" and "`Type::function` in `src/x.rs`"."""
+    text = (TOP / "docs/architecture.md").read_text()
+    named = re.findall(r"`(src/[\w/]+\.rs)`, `(?:\w+::)?(\w+)`", text)
+    named += [(file, name) for name, file in re.findall(r"`(?:\w+::)?(\w+)` in `(src/[\w/]+\.rs)`", text)]
+    assert len(named) > 12
+    is_there = lambda file, name: re.search(rf"\b(?:fn|trait|struct|enum) {name}\b", (TOP / file).read_text())  # noqa: E731
+    assert [pair for pair in named if not is_there(*pair)] == []
+
+
+def test_tests_that_the_architecture_names_are_there():
+    """In backquotes, as what finds a forgotten place."""
+    sources = [*(TOP / "src").rglob("*.rs"), *(TOP / "test").glob("*.py")]
+    text = "".join(path.read_text() for path in sources)
+    steps = (TOP / "docs/architecture.md").read_text().split("## How to add")[1].split("## Threat model")[0]
+    named = set(re.findall(r"`((?:test|the|what|numbers|commands|each)_\w{12,})`", steps))
+    assert len(named) > 6
+    assert [name for name in sorted(named) if not re.search(rf"\b(?:fn|def) {name}\b", text)] == []
+
+
+def test_each_word_of_the_glossary_has_its_place():
+    """In the order of the alphabet, each once."""
+    rows = re.findall(r"^\| ([^|]+) \|", (TOP / "docs/architecture.md").read_text().split("## Glossary")[1], re.M)[1:]
+    assert len(rows) > 20
+    assert rows == sorted(set(rows))
+
+
+def test_events_are_described():
+    [function] = re.findall(r"fn reason\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    names = {name.partition(":")[0] for name in re.findall(r'"([^"]+)"', function)}
+    table = (TOP / "docs/directives.md").read_text().split("### `MDMessageCmd`")[1].split("\n### ")[0]
+    described = {name.partition(":")[0] for name in re.findall(r"^\| `([^`]+)`", table, re.M)}
+    assert len(names) > 10
+    assert described == names
+
+
+def test_challenge_types_are_described():
+    """And every type can be configured: it is in the list of all."""
+    text = (TOP / "src/acme/challenge/mod.rs").read_text()
+    [body] = re.findall(r"pub enum ChallengeType \{(.*?)^}", text, re.M | re.S)
+    [listed] = re.findall(r"const ALL: .*? = \[(.*?)\];", text)
+    variants = re.findall(r"^    (\w+),", body, re.M)
+    assert variants and sorted(re.findall(r"Self::(\w+)", listed)) == sorted(variants)
+    [function] = re.findall(r"fn properties\(.*?^    }$", text, re.M | re.S)
+    section = (TOP / "docs/directives.md").read_text().split("### `MDCAChallenges`")[1].split("\n### ")[0]
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == re.findall(r'name: "([^"]+)"', function)
+
+
+def test_changelog_names_what_the_c_module_does_not_have():
+    """All directives and all message numbers of our own: an administrator finds there what is new."""
+    changelog = (TOP / "CHANGELOG.md").read_text()
+    directives = re.findall(r'ours\(row\(c"<?(\w+)', (TOP / "src/model/directive.rs").read_text())
+    messages = re.findall(r"^    (MD\d{4}) ", (TOP / "src/log.rs").read_text(), re.M)
+    assert len(directives) > 5 and len(messages) > 30
+    assert [name for name in [*directives, *messages] if name not in changelog] == []
+
+
+def source_of(name):
+    """The text of the one file in src with this name."""
+    [path] = (TOP / "src").rglob(name)
+    return path.read_text()

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::Eab;
 
 /// Whether the CA takes requests of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountStatus {
-    /// It does.
+    /// The CA takes its requests.
     Valid,
     /// The holder gave the account up.
     Deactivated,
@@ -18,11 +18,11 @@ pub enum AccountStatus {
     Revoked,
 }
 
-/// `account.json`.
+/// The content of `account.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountRecord {
-    /// Absent where the account was found to be unusable.
+    /// The state of the account; absent once the CA refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<AccountStatus>,
     /// URL of the account, the key id of requests.
@@ -46,7 +46,7 @@ pub struct AccountRecord {
     pub eab: Option<Eab>,
 }
 
-/// What an account is good for: one CA, and one external account if any.
+/// The CA, and the external account if any, that an account can be used with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccountScope {
     /// Directory URL of the CA.
@@ -77,7 +77,7 @@ pub(super) struct NewAccount<'a> {
 }
 
 impl Account {
-    /// Whether the CA takes it. A CA that says nothing about that has just answered its request.
+    /// Whether the CA takes requests of the account. A CA that says nothing about that has just answered one.
     pub fn is_valid(&self) -> bool {
         self.status.is_none_or(|status| status == AccountStatus::Valid)
     }
@@ -90,7 +90,7 @@ impl AccountRecord {
         self.status == Some(AccountStatus::Valid) && self.ca_url == scope.ca_url && self.eab == scope.eab
     }
 
-    /// What it is good for.
+    /// Returns the CA and the external account that the account can be used with.
     #[must_use]
     pub fn scope(&self) -> AccountScope {
         AccountScope { ca_url: self.ca_url.clone(), eab: self.eab.clone() }

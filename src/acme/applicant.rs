@@ -1,4 +1,4 @@
-//! Who asks a CA for an account, and the registration (RFC 8555 section 7.3).
+//! Registers an account at a CA (RFC 8555 section 7.3).
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
 use crate::log::report;
 use crate::model::Eab;
 
-/// What a registration says.
+/// The contacts, agreement and external account of a registration.
 #[derive(Debug, Clone, Copy)]
 pub struct Applicant<'a> {
     /// Name of the domain, for messages.
@@ -23,10 +23,10 @@ pub struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
-    /// Sees whether there is all that a registration needs.
+    /// Checks that everything is there that a registration needs.
     ///
     /// # Errors
-    /// What is missing.
+    /// The first missing part.
     pub(super) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
         if self.contacts.is_empty() {
             return Err(AcmeError::NoContact(self.name.to_owned()));
@@ -38,7 +38,7 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// Registers an account for `key`. It is not saved yet.
+    /// Registers an account for `key`. The account is not saved yet.
     ///
     /// # Errors
     /// If the CA refuses.
@@ -70,7 +70,7 @@ impl Applicant<'_> {
     }
 }
 
-/// Tells of an account that was registered and saved.
+/// Logs an account that was registered and saved.
 pub(super) fn tell_registered(account: &AccountRecord) {
     report!(
         MD0023,
@@ -79,7 +79,7 @@ pub(super) fn tell_registered(account: &AccountRecord) {
     );
 }
 
-/// The binding of an account key to an external account (RFC 8555 section 7.3.4).
+/// Signs the binding of an account key to an external account (RFC 8555 section 7.3.4).
 fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
     let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
     Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)

@@ -1,4 +1,4 @@
-//! ACME renewal information (RFC 9773): what a CA suggests for the renewal of one certificate.
+//! ACME renewal information (RFC 9773): the window that a CA suggests for the renewal of one certificate.
 
 use std::sync::Arc;
 
@@ -10,31 +10,31 @@ use super::Session;
 use crate::clock::Clock;
 use crate::http::{HttpClient, HttpError, Request};
 
-/// When a CA wants a certificate to be renewed.
+/// The window in which a CA wants a certificate to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenewalInfo {
     /// Start of the suggested window.
     pub start: Timestamp,
-    /// Its end, later than the start.
+    /// End of the window, later than the start.
     pub end: Timestamp,
-    /// A page that says why, with the schema `http` or `https`.
+    /// URL of a page that explains the window, with the scheme `http` or `https`.
     pub explanation_url: Option<String>,
 }
 
-/// Why a CA's renewal information is of no use.
+/// Why a CA's renewal information cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AriError {
-    /// There was no answer.
+    /// The request got no answer.
     #[error(transparent)]
     Transport(#[from] HttpError),
     /// The answer is an error.
     #[error("the CA answered with HTTP status {0}")]
     HttpStatus(u16),
-    /// Something is missing or cannot be read.
+    /// The answer lacks a member, or a member cannot be read.
     #[error("renewal info from CA incomplete")]
     Incomplete,
     /// The window does not end after its start.
-    #[error("the window from {0} to {1} is none")]
+    #[error("the suggested window does not end after its start: {0} to {1}")]
     NoWindow(Timestamp, Timestamp),
 }
 
@@ -46,12 +46,12 @@ impl AriError {
     }
 }
 
-/// What came of a question, and when to ask again.
+/// The answer of a CA to one question, and when to ask again.
 pub type Asked = (Result<RenewalInfo, AriError>, Timestamp);
 
 /// When to ask again if the CA does not say it (RFC 9773 section 4.3.3).
 const INTERVAL: SignedDuration = SignedDuration::from_hours(6);
-/// The least and the most that the CA's word on this counts for.
+/// The shortest and the longest time that a CA's `Retry-After` counts for.
 const BOUNDS: [SignedDuration; 2] = [SignedDuration::from_mins(1), SignedDuration::from_hours(24)];
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ pub fn ask(http: &Arc<dyn HttpClient>, clock: &Arc<dyn Clock>, endpoint: &str, i
     }
 }
 
-/// When to ask again, `retry_after` being what the CA says.
+/// Returns when to ask again, `retry_after` being the CA's answer to that.
 #[must_use]
 pub fn again_at(retry_after: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let [least, most] = BOUNDS;
@@ -110,7 +110,7 @@ impl RenewalInfo {
         Ok(Self { start, end, explanation_url })
     }
 
-    /// A moment in the window. `random` in 0..1 spreads it evenly (RFC 9773 section 4.2).
+    /// Returns a moment in the window. `random` in 0..1 spreads it evenly (RFC 9773 section 4.2).
     #[must_use]
     pub fn moment(&self, random: f64) -> Timestamp {
         let length = self.end.duration_since(self.start).as_secs_f64();

@@ -4,22 +4,22 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::challenge::{Malformed, account_uri, issuer_names};
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::Problem;
 
-/// Where an authorization stands (RFC 8555 section 7.1.6).
+/// The state of an authorization (RFC 8555 section 7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthorizationStatus {
-    /// Control over the name is shown.
+    /// Control over the name has been shown.
     Valid,
     /// A challenge failed.
     Invalid,
-    /// Its time is over.
+    /// The authorization has expired.
     Expired,
-    /// The account gave it up.
+    /// The account gave the authorization up.
     Deactivated,
-    /// The CA withdrew it.
+    /// The CA withdrew the authorization.
     Revoked,
     /// A challenge is to be met. Also stands for a status that is not known here.
     #[default]
@@ -31,11 +31,11 @@ pub enum AuthorizationStatus {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Authorization {
-    /// Where it stands.
+    /// The state.
     pub status: AuthorizationStatus,
-    /// What it is for.
+    /// The name or address to prove.
     pub identifier: AuthorizedIdentifier,
-    /// Ways to show control; one suffices.
+    /// The ways to show control; one suffices.
     #[serde(deserialize_with = "or_nothing")]
     pub challenges: Vec<Challenge>,
 }
@@ -48,15 +48,15 @@ pub struct AuthorizedIdentifier {
     pub value: String,
 }
 
-/// Where a challenge stands (RFC 8555 section 7.1.6).
+/// The state of a challenge (RFC 8555 section 7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChallengeStatus {
     /// The CA is looking.
     Processing,
-    /// It was met.
+    /// The challenge was met.
     Valid,
-    /// It failed.
+    /// The challenge failed.
     Invalid,
     /// The CA waits to be told that it can look.
     #[default]
@@ -64,49 +64,49 @@ pub enum ChallengeStatus {
     Pending,
 }
 
-/// One way to show control over a name. Types that are not known here may lack what the known ones have.
+/// A challenge as the CA describes it. Challenges of unknown types may lack any member.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Challenge {
-    /// E.g. `http-01`.
+    /// The challenge type, such as `http-01`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where to say that it can be looked at.
+    /// URL to post to when the challenge is set up.
     #[serde(deserialize_with = "or_nothing")]
     pub url: String,
-    /// Where it stands.
+    /// The state.
     #[serde(deserialize_with = "or_nothing")]
     pub status: ChallengeStatus,
     /// Random value of the CA; empty for types that have none.
     #[serde(deserialize_with = "or_nothing")]
     pub token: String,
-    /// Why it failed.
+    /// Why the challenge failed.
     pub error: Option<Problem>,
     /// The issuer names of dns-persist-01, as versions 00 and 01 of its draft call them.
     #[serde(rename = "issuer-domain-names")]
     pub(super) issuer_domain_names_01: Value,
-    /// The same as later versions do.
+    /// The issuer names of dns-persist-01, as version 02 of its draft and later ones call them.
     #[serde(rename = "issuerDomainNames")]
     pub(super) issuer_domain_names: Value,
-    /// What is to stand for the account in records for dns-persist-01, where the CA says so.
+    /// The account URI for records of dns-persist-01, if the CA gives one.
     #[serde(rename = "accounturi")]
     pub(super) account_uri: Value,
 }
 
 impl Challenge {
-    /// Names of which a record for dns-persist-01 has to have one.
+    /// Returns the issuer names of which a record for dns-persist-01 must have one.
     ///
     /// # Errors
-    /// If there are none, or they are not as they have to be.
+    /// If there are none, or one is not valid.
     pub fn issuer_names(&self) -> Result<Vec<String>, Malformed> {
         let newer = !self.issuer_domain_names.is_null();
         issuer_names(if newer { &self.issuer_domain_names } else { &self.issuer_domain_names_01 })
     }
 
-    /// What is to stand for the account in a record for dns-persist-01; `None` if the CA does not say.
+    /// Returns the account URI for a record of dns-persist-01; `None` if the CA gives none.
     ///
     /// # Errors
-    /// If no record can have that.
+    /// If the URI cannot stand in a record.
     pub fn account_uri(&self) -> Result<Option<String>, Malformed> {
         match &self.account_uri {
             Value::Null => Ok(None),
@@ -117,13 +117,13 @@ impl Challenge {
 }
 
 impl Authorization {
-    /// Whether it can no longer become valid.
+    /// Whether the authorization can no longer become valid.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         !matches!(self.status, AuthorizationStatus::Pending | AuthorizationStatus::Valid)
     }
 
-    /// What the CA found wrong, of any challenge.
+    /// Returns the problem that the CA reports of a challenge, if any.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         self.challenges.iter().find_map(|challenge| challenge.error.as_ref())

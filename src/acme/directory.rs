@@ -5,33 +5,33 @@ use serde_json::Value;
 
 use super::AcmeError;
 use super::challenge::issuer_names;
-use super::session::or_nothing;
+use super::null::or_nothing;
 
-/// Where a CA's resources are, and what it asks of its clients.
+/// The URLs of a CA's resources, and the requirements for its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Directory {
-    /// Gives nonces.
+    /// URL for nonces.
     pub new_nonce: String,
-    /// Takes registrations.
+    /// URL for registrations.
     pub new_account: String,
-    /// Takes orders.
+    /// URL for orders.
     pub new_order: String,
-    /// Takes revocations (RFC 8555 section 7.6), where the CA does.
+    /// URL for revocations (RFC 8555 section 7.6), if the CA takes them.
     #[serde(default)]
     pub revoke_cert: Option<String>,
-    /// Takes new keys of accounts (RFC 8555 section 7.3.5), where the CA does.
+    /// URL for new account keys (RFC 8555 section 7.3.5), if the CA takes them.
     #[serde(default)]
     pub key_change: Option<String>,
-    /// Says when to renew (RFC 9773), where the CA does.
+    /// URL for renewal information (RFC 9773), if the CA gives it.
     #[serde(default)]
     pub renewal_info: Option<String>,
-    /// Terms and conditions.
+    /// The `meta` object.
     #[serde(default, deserialize_with = "or_nothing")]
     pub meta: Meta,
 }
 
-/// What a CA says about itself (RFC 8555 section 9.7.6).
+/// The `meta` object of a directory (RFC 8555 section 9.7.6).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
@@ -43,42 +43,42 @@ pub struct Meta {
     /// Names of the profiles that can be ordered (ACME profiles extension).
     #[serde(deserialize_with = "names")]
     pub profiles: Vec<String>,
-    /// Names by which CAA records name the CA.
+    /// The names of the CA in CAA records.
     #[serde(deserialize_with = "issuers")]
     pub caa_identities: Vec<String>,
-    /// Names by which records for dns-persist-01 do, where the CA says so.
+    /// The names of the CA in records for dns-persist-01, if the CA gives them.
     #[serde(deserialize_with = "issuers")]
     pub issuer_domain_names: Vec<String>,
-    /// What hashed account URIs begin with (draft-ietf-acme-dns-persist-02 section 4.1).
+    /// The prefix of hashed account URIs (draft-ietf-acme-dns-persist-02 section 4.1).
     #[serde(deserialize_with = "text")]
     pub account_hash_prefix: Option<String>,
 }
 
-/// Names that can be issuer names; there are none if one is wrong.
+/// Reads a list of issuer names; empty if one of them is not valid.
 fn issuers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(issuer_names(&Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
-/// A text; anything else is none.
+/// Reads a string; a value of another type counts as absent.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
 }
 
-/// The names of an object's members; what is no object has none.
+/// Reads the member names of an object; a value of another type has none.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(value.as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default())
 }
 
 impl Directory {
-    /// Names by which records for dns-persist-01 can name the CA, as far as it tells without an order.
+    /// Returns the names of the CA in records for dns-persist-01, as far as the directory has them.
     #[must_use]
     pub fn issuers(&self) -> &[String] {
         let Meta { issuer_domain_names: own, caa_identities, .. } = &self.meta;
         if own.is_empty() { caa_identities } else { own }
     }
 
-    /// Reads what the CA answered at `url`.
+    /// Reads the answer to a request for the directory at `url`.
     ///
     /// # Errors
     /// If it is not the directory of an RFC 8555 server.

@@ -1,4 +1,4 @@
-//! Takes the steps that [`next`] decides on, one request or command each, until there is a certificate or no way on.
+//! Takes the steps that [`next()`] decides on, one request or command each, until there is a certificate or no way on.
 
 mod accounts;
 mod certificate;
@@ -23,14 +23,14 @@ use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::model::{Identifier, KeySpec, TxtRecord};
 
-/// What a renewal is to bring.
+/// The certificates that a renewal has to obtain.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// Name of the domain, for messages.
     pub name: String,
-    /// What the certificates are to be for, in order.
+    /// The names and addresses of the certificates, in order.
     pub identifiers: Vec<Identifier>,
-    /// The types of key; a certificate each.
+    /// The types of key; each has a certificate.
     pub keys: Vec<KeySpec>,
     /// Whether certificates ask for stapling (RFC 7633).
     pub must_staple: bool,
@@ -40,7 +40,7 @@ pub struct Wanted {
     pub profile_mandatory: bool,
     /// The chain to take where the CA offers several: the common name of the issuer at its top, or `shortest`.
     pub preferred_chain: Option<Arc<str>>,
-    /// The certificates that the new ones take the place of, where the CA shall know of it.
+    /// The certificates that the new ones replace, if the CA is to be told.
     pub replaces: Option<Replaces>,
     /// The CA, and the external account if any.
     pub scope: AccountScope,
@@ -48,33 +48,33 @@ pub struct Wanted {
     pub contacts: Vec<String>,
     /// The agreement to the CA's terms, as configured.
     pub agreement: Option<String>,
-    /// Challenge types that may be used, most wanted first; or why there is none.
+    /// Challenge types that may be used, most wanted first; or the reason why there is none.
     pub challenges: Result<Vec<ChallengeType>, String>,
-    /// There can be one TXT record for a name at a time: the command that takes one away takes all.
+    /// Whether a name can have one TXT record at a time: the command that removes one removes all.
     pub one_txt: bool,
 }
 
 /// Certificates that are replaced (RFC 9773 section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaces {
-    /// URL of the account that they were issued to.
+    /// URL of the account that the certificates were issued to.
     pub account_url: String,
-    /// Their identifiers (RFC 9773 section 4.1), by type of key.
+    /// The identifiers of the certificates (RFC 9773 section 4.1), by type of key.
     pub certificates: Vec<(KeySpec, String)>,
 }
 
-/// What is left to do after some steps.
+/// The next call that a [`Driver`] needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Call again, at once.
     Continue,
     /// Call again, not before this moment.
     Wait(Timestamp),
-    /// All certificates are in the journal, and nothing is left set up.
+    /// Stop: all certificates are in the journal, and nothing is left set up.
     Done,
 }
 
-/// One run of a domain's renewal.
+/// A run of a domain's renewal.
 pub struct Driver<J, P> {
     wanted: Wanted,
     journal: J,
@@ -84,35 +84,35 @@ pub struct Driver<J, P> {
     session: Session,
     directory: Option<Directory>,
     account: Option<(AccountRecord, PrivateKey)>,
-    /// The key type that is worked on, by index.
+    /// Index of the current key type.
     current: usize,
     facts: Facts,
     refused_nonces: u32,
     /// Records that the account needs for dns-persist-01, one for each name.
     records: Vec<TxtRecord>,
-    /// The CA does not have the profile, so that this run orders without.
+    /// Whether this run orders without the profile, which the CA does not offer.
     without_profile: bool,
-    /// The CA does not take the order of the present key type as a replacement.
+    /// Whether the order of the current key type is placed without `replaces`, which the CA refused.
     without_replaces: bool,
-    /// The run has failed for this reason, and takes away what its commands have set up.
+    /// The error that this run ends with, once the challenges that commands have set up are taken away.
     failed: Option<AcmeError>,
 }
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
-    /// Refused nonces in a row that are taken; at the end there is a pause between tries.
+    /// The most refused nonces in a row; towards the end there is a pause between tries.
     const MAX_REFUSED_NONCES: u32 = 25;
-    /// Refused nonces in a row that are answered at once.
+    /// The number of refused nonces in a row that are answered at once.
     const IMMEDIATE_RETRIES: u32 = 3;
-    /// How long to wait before it is asked again whether nobody else publishes.
+    /// The pause before a busy publisher is asked again.
     const BUSY: SignedDuration = SignedDuration::from_millis(250);
-    /// Longest first name that becomes the common name (RFC 5280, ub-common-name).
+    /// The longest first name that becomes the common name (RFC 5280, ub-common-name).
     const MAX_COMMON_NAME: usize = 64;
     /// Profiles whose certificates have no common name.
     const NAMELESS_PROFILES: [&str; 2] = ["tlsserver", "shortlived"];
-    /// Certificates that a chain can have.
+    /// The most certificates in a chain.
     const LONGEST_CHAIN: usize = 10;
 
-    /// A run that goes on where the journal ends.
+    /// Starts a run that continues from the journal.
     #[must_use]
     pub fn new(
         wanted: Wanted,
@@ -150,18 +150,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.session.nonce = nonce;
     }
 
-    /// The nonce that came last, if it was not used; for another session at the same CA.
+    /// Takes the unused nonce, if any, for another session at the same CA.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.session.nonce.take()
     }
 
-    /// The account that this run uses, once it has needed one.
+    /// Returns the account that this run uses, once it has needed one.
     #[must_use]
     pub fn account(&self) -> Option<&AccountRecord> {
         self.account.as_ref().map(|(account, _)| account)
     }
 
-    /// The journal, to close it.
+    /// Returns the journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal
     }
@@ -169,7 +169,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Takes one step.
     ///
     /// # Errors
-    /// If the run is over without all certificates. What is in the journal serves the next run.
+    /// If the run is over without all certificates. The next run continues from the journal.
     pub fn step(&mut self) -> Result<Outcome, AcmeError> {
         if let Some(error) = self.failed.take() {
             return self.fail(error);
@@ -184,7 +184,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         result.or_else(|error| self.fail(error))
     }
 
-    /// Ends the run. What commands have set up does not stay until another one, which may be days away; files do, as the
+    /// Ends the run. Records that commands have set up do not stay until the next run, which may be days away; files do, as the
     /// CA may still look.
     fn fail(&mut self, error: AcmeError) -> Result<Outcome, AcmeError> {
         if error.is_cancelled() {
@@ -212,7 +212,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 self.note_records();
                 return Ok(outcome);
             }
-            Step::SetUp(index, ChallengeType::DnsPersist01) => return self.rely_on_record(index),
+            Step::SetUp(index, kind) if kind.needs_standing_record() => return self.rely_on_record(index, kind),
             Step::NewOrder => self.new_order()?,
             Step::RefreshOrder => self.refresh_order()?,
             Step::Refresh(index) => self.refresh(index)?,
@@ -240,8 +240,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// Gathers the facts about the present key type from the journal; those about the CA stay. An order is for the
-    /// first type without a certificate; if it is not, its certificate turns out to be for another key.
+    /// Gathers the facts about the current key type from the journal; the facts about the CA stay. An order is taken to be for
+    /// the first type without a certificate; if it is not, its certificate turns out to be for another key.
     fn look(&mut self) {
         let (record, challenges) = (self.journal.order(), self.wanted.challenges.clone().unwrap_or_default());
         while record.url.is_some() && self.current + 1 < self.wanted.keys.len() && self.has_chain() {
@@ -278,7 +278,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
-    /// Reads a resource of the account and remembers when the CA wants to be asked again.
+    /// Reads a resource of the account, and the `Retry-After` that comes with it.
     fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let response = self.session.read(ca, url, key, &account.url)?;

@@ -1,4 +1,4 @@
-//! What can go wrong between an order and its certificate, and what it means for the next attempt.
+//! Errors between an order and its certificate, and what they mean for the next attempt.
 
 use jiff::Timestamp;
 
@@ -20,30 +20,30 @@ pub enum AcmeError {
     NoDirectory {
         /// Directory URL.
         url: String,
-        /// What happened.
+        /// The failure of the request.
         source: HttpError,
     },
-    /// The CA did not give what every client may have: its directory, a nonce.
+    /// The CA did not give what every client may have: the directory or a nonce.
     #[error("Unsuccessful in contacting ACME server at <{url}>: {}{}", unavailable(*.http_status), says(.problem, .moved_to))]
     Unavailable {
         /// The resource.
         url: String,
         /// HTTP status.
         http_status: u16,
-        /// What else the answer says.
+        /// The problem document of the answer.
         problem: Option<Box<Problem>>,
-        /// Where it redirects to.
+        /// The URL of a redirect.
         moved_to: Option<String>,
-        /// Not before this moment.
+        /// The CA does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
     },
-    /// What the URL gave is not a directory.
+    /// The answer is not a directory.
     #[error("Unable to understand ACME server response from <{url}>. Wrong ACME protocol version or link?")]
     NotADirectory {
         /// Directory URL.
         url: String,
     },
-    /// The directory is one of the protocol before the RFC.
+    /// The directory is of ACME version 1, the protocol before the RFC.
     #[error("The CA at <{url}> speaks ACME version 1, which is no longer supported. Use the CA's version 2 URL.")]
     Version1 {
         /// Directory URL.
@@ -58,25 +58,25 @@ pub enum AcmeError {
     /// The CA refused.
     #[error("{} <{}>", .problem.detail, .problem.kind)]
     Problem {
-        /// What it says.
+        /// The problem document.
         problem: Problem,
-        /// Not before this moment.
+        /// The CA does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
-        /// It refused an order that has addresses (RFC 8738), which may be why.
+        /// The refused order has addresses (RFC 8738), which may be why.
         of_address: bool,
     },
-    /// The CA answered with an error but did not say what.
+    /// The CA answered with an error that has no problem document of the protocol.
     #[error("unexpected http status: {http_status} from <{url}>{}", says(.problem, .moved_to))]
     HttpStatus {
         /// The resource.
         url: String,
         /// HTTP status.
         http_status: u16,
-        /// What else the answer says, in words that are not of the protocol.
+        /// A problem document of another kind.
         problem: Option<Box<Problem>>,
-        /// Where it redirects to.
+        /// The URL of a redirect.
         moved_to: Option<String>,
-        /// Not before this moment.
+        /// The CA does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
     },
     /// The answer is not what the protocol says.
@@ -94,7 +94,7 @@ pub enum AcmeError {
     Lacks {
         /// The resource.
         url: String,
-        /// What is missing.
+        /// The missing part.
         what: &'static str,
     },
     /// A contact is needed to register.
@@ -121,11 +121,11 @@ pub enum AcmeError {
     NoChallenge {
         /// The name.
         name: String,
-        /// What the CA has.
+        /// The types that the CA offers.
         offered: String,
-        /// What could be used.
+        /// The types that could be used.
         wanted: String,
-        /// Why some of it could not, a sentence each with a blank in front.
+        /// Why some types could not be used, a sentence each with a blank in front.
         reasons: String,
     },
     /// No challenge could be set up.
@@ -135,10 +135,10 @@ pub enum AcmeError {
         name: String,
         /// Result code of the last try.
         status: Status,
-        /// A sentence for each, with a blank in front.
+        /// The reason for each type, a sentence each with a blank in front.
         reasons: String,
     },
-    /// The profile that has to be is not there.
+    /// The CA does not offer the mandatory profile.
     #[error(
         "the CA does not offer the profile '{profile}', but {}; change MDProfile, or set MDProfileMandatory off to order without",
         offer(.offered)
@@ -146,18 +146,18 @@ pub enum AcmeError {
     ProfileNotOffered {
         /// As configured.
         profile: String,
-        /// What the CA has.
+        /// The profiles that the CA offers.
         offered: Vec<String>,
     },
-    /// The profile that has to be was refused.
+    /// The CA refused the mandatory profile.
     #[error("{}", profile_refused(.profile, &.problem.detail))]
     ProfileRefused {
         /// As configured.
         profile: String,
-        /// What the CA says.
+        /// The problem document.
         problem: Problem,
     },
-    /// There can be no record for dns-persist-01.
+    /// No record for dns-persist-01 is possible.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// A challenge was not met.
@@ -165,7 +165,7 @@ pub enum AcmeError {
     ChallengeFailed {
         /// The name.
         name: String,
-        /// What the CA says.
+        /// The problem document.
         problem: Box<Problem>,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
@@ -179,13 +179,13 @@ pub enum AcmeError {
     /// The CA takes too long.
     #[error("Error waiting for {what}: the CA was not done after 5 minutes")]
     TimedOut {
-        /// What was waited for.
+        /// The awaited event.
         what: &'static str,
     },
     /// The CA wants to be asked much later.
     #[error("Error waiting for {what}: the CA wants to be asked again at {}", time::format_gmt(*.retry_after))]
     Postponed {
-        /// What was waited for.
+        /// The awaited event.
         what: &'static str,
         /// Not before this moment.
         retry_after: Timestamp,
@@ -193,9 +193,9 @@ pub enum AcmeError {
     /// The certificate cannot be read.
     #[error("the certificate from <{url}> cannot be used: {source}")]
     Certificate {
-        /// Where it came from.
+        /// URL of the certificate.
         url: String,
-        /// What is wrong.
+        /// The error in the chain.
         source: ChainError,
     },
     /// The certificate is for another key.
@@ -218,21 +218,21 @@ pub enum AcmeError {
     Port(#[from] PortError),
 }
 
-/// What a CA offers, in words.
+/// Describes the profiles that a CA offers, for a sentence.
 pub(super) fn offer(profiles: &[String]) -> String {
     if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
 }
 
 fn profile_refused(profile: &str, says: &str) -> String {
     format!(
-        "the CA refuses to order by the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
+        "the CA refuses the profile '{profile}': {says}; change MDProfile, or set MDProfileMandatory off to order without"
     )
 }
 
 fn unavailable(http_status: u16) -> String {
     match http_status {
-        503 => "it is unavailable at the moment (HTTP status 503)".to_owned(),
-        other => format!("it answered with HTTP status {other}"),
+        503 => "the server is unavailable (HTTP status 503)".to_owned(),
+        other => format!("the server answered with HTTP status {other}"),
     }
 }
 
@@ -403,51 +403,52 @@ impl AcmeError {
         }
     }
 
-    /// What can be done about it, where the text does not say it already.
+    /// Returns advice for the administrator, where the text of the error does not give it already.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
-        const TRIED_AGAIN: &str = "something else than the CA may have answered, such as a proxy; it is tried again";
+        const TRIED_AGAIN: &str =
+            "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
         match self {
-            Self::NotADirectory { .. } => Some("see that MDCertificateAuthority is the URL of the CA's directory"),
+            Self::NotADirectory { .. } => Some("check that MDCertificateAuthority is the URL of the CA's directory"),
             Self::Unavailable { moved_to: Some(_), .. } | Self::HttpStatus { moved_to: Some(_), .. } => {
-                Some("see whether the CA has a new URL for MDCertificateAuthority")
+                Some("check whether the CA has a new URL for MDCertificateAuthority")
             }
             Self::Unavailable { http_status: 400..500, problem: None, retry_after: None, .. } => {
-                Some("see that MDCertificateAuthority is the URL of the CA's directory")
+                Some("check that MDCertificateAuthority is the URL of the CA's directory")
             }
-            Self::Unavailable { .. } => Some("it is tried again"),
-            Self::HttpStatus { http_status: 500.., .. } => {
-                Some("it is for the CA to put this right; it is tried again")
-            }
+            Self::Unavailable { .. } => Some("the next attempt follows"),
+            Self::HttpStatus { http_status: 500.., .. } => Some("the CA has to fix this; the next attempt follows"),
             Self::HttpStatus { .. } | Self::NotUnderstood { .. } | Self::Lacks { .. } => Some(TRIED_AGAIN),
             Self::Certificate { .. } => Some(TRIED_AGAIN),
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.advice(),
-            Self::BadNonce => Some("servers of the CA, or a proxy, may not work together; it is tried again"),
+            Self::BadNonce => {
+                Some("servers of the CA, or a proxy, may not share their nonces; the next attempt follows")
+            }
             Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::Tailscale(source) => source.advice(),
-            Self::EabKey => Some("copy the key again from what the CA shows"),
+            Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
-            Self::OrderInvalid { .. } => Some("a new one is placed in the next attempt"),
+            Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
             Self::KeyLost(_) => Some("a new certificate is ordered with a new key"),
-            Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt goes on with the same order"),
+            Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt continues the same order"),
             Self::Unfit(_) | Self::WrongKey => Some(
-                "what is served stays, and the CA is asked again once a day: see whether it takes these settings, or use \
+                "the served certificate stays, and the CA is asked again once a day: check whether it takes these settings, or use \
                  another CA",
             ),
             _ => None,
         }
     }
 
-    /// What happened, with all that the CA says, and what to do about it.
+    /// Returns the error as a sentence, with all that the CA says and with the advice.
     #[must_use]
     pub fn sentence(&self) -> String {
         self.to_result().detail.unwrap_or_default()
     }
 
-    /// The result for job.json, the log and the status pages: what happened, with all that the CA says, and what to do.
+    /// Returns the result for job.json, the log and the status pages: the error, all that the CA says, and the advice.
     #[must_use]
     pub fn to_result(&self) -> JobResult {
         let (problem, happened) = match self {

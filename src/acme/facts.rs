@@ -1,4 +1,4 @@
-//! What is known of one certificate's way to issuance: what the journal holds and what the CA last said.
+//! The facts about one certificate's way to issuance: from the journal, and from the CA's last answers.
 
 use jiff::Timestamp;
 
@@ -6,62 +6,62 @@ use super::challenge::{ChallengeType, SetUp, choose};
 use super::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord, Poll};
 use crate::model::{Status, TxtRecord};
 
-/// All that [`next`](super::next()) looks at.
+/// The facts that [`next`](super::next()) decides by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// The directory was read in this run.
+    /// Whether the directory was read in this run.
     pub directory: bool,
-    /// There is an account that the CA took in this run.
+    /// Whether there is an account that the CA took in this run.
     pub account: bool,
-    /// The new certificate is in the journal.
+    /// Whether the new certificate is in the journal.
     pub chain: bool,
     /// The order in the journal.
     pub record: OrderRecord,
-    /// The order was made in this run, so that nothing in it is left from before.
+    /// Whether the order was made in this run, so that nothing in it is left from before.
     pub ordered_now: bool,
-    /// What the CA says of the order.
+    /// The CA's last description of the order.
     pub order: Option<Said<Order>>,
-    /// The CSR of the order was sent in this run.
+    /// Whether the CSR of the order was sent in this run.
     pub finalized: bool,
-    /// The order cannot be found at the CA any more.
+    /// Whether the CA no longer has the order.
     pub order_gone: bool,
-    /// What the CA says of its authorizations.
+    /// The authorizations of the order.
     pub authorizations: Vec<AuthorizationFacts>,
-    /// The journal has set-ups that commands of an earlier run made. Nobody knows what became of them.
+    /// Whether commands of an earlier run have set up challenges that must be taken away.
     pub left_over: bool,
     /// Challenge types that may be used, most wanted first.
     pub challenges: Vec<ChallengeType>,
-    /// There can be one TXT record for a name at a time: taking one away takes all.
+    /// Whether a name can have one TXT record at a time, so that removing one removes all.
     pub one_txt: bool,
     /// The present wait.
     pub poll: Poll,
-    /// The CA does not want to be asked before.
+    /// The CA does not want to be asked before this moment.
     pub retry_after: Option<Timestamp>,
 }
 
-/// Something that was heard, and when.
+/// A resource as the CA described it, and the moment of that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said<T> {
-    /// What was said.
+    /// The resource.
     pub value: T,
-    /// The moment.
+    /// The moment of the answer.
     pub at: Timestamp,
 }
 
-/// What is known of one authorization.
+/// The facts about one authorization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuthorizationFacts {
-    /// Its URL.
+    /// URL of the authorization.
     pub url: String,
-    /// What the CA says of it.
+    /// The CA's last description of the authorization.
     pub said: Option<Said<Authorization>>,
-    /// What was set up for it in this run, and is there now.
+    /// The challenge that was set up for the authorization in this run, and is still in place.
     pub set_up: Option<SetUp>,
     /// The record that the CA looks for, where the administrator makes it.
     pub record: Option<TxtRecord>,
     /// Types of challenge that could not be set up in this run.
     pub refused: Vec<Refusal>,
-    /// The CA was told in this run to look.
+    /// Whether the CA was told in this run that the challenge is in place.
     pub answered: bool,
 }
 
@@ -77,13 +77,13 @@ pub struct Refusal {
 }
 
 impl AuthorizationFacts {
-    /// Nothing is known of it but its URL.
+    /// Starts with the URL alone.
     #[must_use]
     pub fn new(url: String) -> Self {
         Self { url, said: None, set_up: None, record: None, refused: Vec::new(), answered: false }
     }
 
-    /// Whether challenges of that type could not be set up.
+    /// Whether challenges of that type could not be set up in this run.
     #[must_use]
     pub fn refuses(&self, kind: ChallengeType) -> bool {
         self.refused.iter().any(|refusal| refusal.kind == kind)
@@ -99,12 +99,12 @@ impl AuthorizationFacts {
     }
 
     fn has_record(&self) -> bool {
-        self.set_up.as_ref().is_some_and(|set_up| set_up.kind == ChallengeType::Dns01)
+        self.set_up.as_ref().is_some_and(|set_up| set_up.kind.answers_by_txt())
     }
 }
 
 impl Facts {
-    /// The facts at the beginning of a run.
+    /// Collects the facts at the beginning of a run.
     #[must_use]
     pub fn new(chain: bool, record: OrderRecord, challenges: Vec<ChallengeType>, now: Timestamp) -> Self {
         let left_over = record.challenge_setups.iter().any(|token| SetUp::is_of_command(token));
@@ -126,7 +126,7 @@ impl Facts {
         }
     }
 
-    /// Takes over what the CA said of the order.
+    /// Takes over the CA's description of the order.
     pub fn hear_order(&mut self, order: Order, at: Timestamp) {
         for url in &order.authorizations {
             if !self.authorizations.iter().any(|known| known.url == *url) {
@@ -137,7 +137,7 @@ impl Facts {
         self.order = Some(Said { value: order, at });
     }
 
-    /// The challenge to meet for an authorization: the first wanted type that is offered and was not refused.
+    /// Returns the challenge to meet for an authorization: the first wanted type that is offered and was not refused.
     #[must_use]
     pub fn chosen<'a>(
         &self,
@@ -147,22 +147,22 @@ impl Facts {
         choose(self.challenges.iter().copied().filter(|kind| !authz.refuses(*kind)), &value.challenges)
     }
 
-    /// Whether another authorization has the one TXT record of the name that this one needs.
+    /// Whether another authorization of the same name occupies the only TXT record.
     #[must_use]
     pub fn waits_for_record(&self, index: usize, kind: ChallengeType) -> bool {
         let has = |other: &AuthorizationFacts| other.has_record();
-        kind == ChallengeType::Dns01 && self.one_txt && self.of_same_name(index).any(|(_, other)| has(other))
+        kind.answers_by_txt() && self.one_txt && self.of_same_name(index).any(|(_, other)| has(other))
     }
 
-    /// Whether an authorization that is done has the one TXT record of a name that another one needs.
+    /// Whether a finished authorization occupies the only TXT record of a name that another authorization needs.
     #[must_use]
     pub fn is_to_give_way(&self, index: usize) -> bool {
         let has = self.authorizations[index].has_record();
         has && self.one_txt && self.of_same_name(index).any(|(_, other)| other.is_open())
     }
 
-    /// An authorization for the same name whose TXT record is to be there too before the CA looks: resolvers remember
-    /// which records a name had.
+    /// Returns another authorization for the same name whose TXT record must be in place too before the CA looks: resolvers
+    /// cache the records of a name.
     #[must_use]
     pub fn twin(&self, index: usize, kind: ChallengeType) -> Option<usize> {
         let needs = |(_, other): &(usize, &AuthorizationFacts)| {
@@ -170,7 +170,7 @@ impl Facts {
             let chosen = value.and_then(|value| self.chosen(other, value)).map(|(kind, _)| kind);
             other.is_open() && !other.answered && other.set_up.is_none() && chosen == Some(kind)
         };
-        let both = kind == ChallengeType::Dns01 && !self.one_txt;
+        let both = kind.answers_by_txt() && !self.one_txt;
         self.of_same_name(index).filter(|_| both).find(needs).map(|(at, _)| at)
     }
 
@@ -179,18 +179,18 @@ impl Facts {
         self.authorizations.iter().enumerate().filter(move |(at, other)| *at != index && other.is_for_name_of(own))
     }
 
-    /// Takes over when the CA wants to be asked again. The latest such moment counts, whatever it was said of.
+    /// Takes over a `Retry-After` of the CA. The latest moment counts, whichever resource it came with.
     pub fn hear_floor(&mut self, floor: Option<Timestamp>) {
         self.retry_after = self.retry_after.max(floor);
     }
 
-    /// Begins a wait.
+    /// Starts to wait for the CA.
     pub fn start_poll(&mut self, now: Timestamp) {
         let poll = Poll::start(now);
         self.poll = Poll { at: self.retry_after.map_or(poll.at, |floor| floor.max(poll.at)), ..poll };
     }
 
-    /// Forgets the order and all that came with it.
+    /// Forgets the order and everything that belongs to it.
     pub fn forget_order(&mut self, now: Timestamp) {
         let challenges = std::mem::take(&mut self.challenges);
         *self = Self {

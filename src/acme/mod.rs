@@ -1,9 +1,9 @@
 //! The ACME protocol (RFC 8555): resources, signed requests, and the driver that takes a renewal from a directory
 //! URL to a certificate chain.
 //!
-//! [`next`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and writes what
-//! came of it into the facts. Nothing about steps is stored, so an interrupted renewal goes on by looking again.
-//! What has to survive goes through three ports: [`Journal`], [`AccountBook`] and [`Publisher`].
+//! [`next()`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and updates the
+//! facts. No steps are stored, so an interrupted renewal continues by gathering the facts again. What must survive
+//! goes through three ports: [`Journal`], [`AccountBook`] and [`Publisher`].
 #![forbid(unsafe_code)]
 
 mod account;
@@ -15,9 +15,8 @@ mod directory;
 mod driver;
 mod error;
 mod facts;
-#[cfg(test)]
-pub(crate) mod fake_ca;
 mod next;
+mod null;
 mod order;
 mod poll;
 mod ports;

@@ -1,4 +1,4 @@
-//! The one decision of the protocol: what to do next, given what is known.
+//! The decision of the protocol: the next step, given the facts.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use super::challenge::ChallengeType;
 use super::facts::{AuthorizationFacts, Said};
 use super::{Authorization, AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
 
-/// What to do next on the way to a certificate.
+/// A step on the way to a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Read the CA's directory.
@@ -15,15 +15,15 @@ pub enum Step {
     Register,
     /// Make an order.
     NewOrder,
-    /// Ask the CA for the state of the order.
+    /// Read the order.
     RefreshOrder,
-    /// Ask the CA for the state of an authorization, by index.
+    /// Read an authorization, by index.
     Refresh(usize),
     /// Put the data of a challenge in place, by index of the authorization.
     SetUp(usize, ChallengeType),
-    /// Tell the CA that it can look, by index of the authorization.
+    /// Tell the CA that the challenge is in place, by index of the authorization.
     Answer(usize, ChallengeType),
-    /// Do nothing before that moment, then look again.
+    /// Wait until that moment, then decide again.
     Wait {
         /// The moment.
         until: Timestamp,
@@ -32,15 +32,15 @@ pub enum Step {
     Finalize,
     /// Get the certificate from that URL.
     Download(String),
-    /// Take away what was set up for an authorization, by index; it is in the way of something else.
+    /// Take away the challenge of an authorization, by index: it is in the way of another.
     Withdraw(usize),
-    /// Take away what commands have set up in an earlier run.
+    /// Take away the challenges that commands have set up in an earlier run.
     CleanUp,
-    /// Take away what was set up for challenges.
+    /// Take away all challenges.
     TearDown,
-    /// The certificate is here and nothing is left to do.
+    /// Finish: the certificate is in the journal and nothing is left to do.
     Done,
-    /// It does not work this time.
+    /// End the run without a certificate.
     GiveUp(Failure),
 }
 
@@ -53,17 +53,17 @@ pub enum Failure {
     NoChallenge(usize),
     /// The order failed.
     Order,
-    /// The CA does not come to an end with this.
+    /// The CA was not done with this in time.
     TimedOut(&'static str),
-    /// The CA wants to be asked about this so late that it is for another run.
+    /// The CA wants to be asked about this so late that it is left to another run.
     Postponed(&'static str, Timestamp),
-    /// The CA says that there is a certificate, but not where.
+    /// The CA says that there is a certificate, but not at which URL.
     NoCertificateUrl,
-    /// The CA does not say where the CSR goes.
+    /// The CA does not give a URL for the CSR.
     NoFinalizeUrl,
 }
 
-/// Decides. A pure function of its arguments: after a restart the facts are gathered again and it goes on.
+/// Decides by the facts alone: after a restart they are gathered again and the run goes on.
 #[must_use]
 pub fn next(facts: &Facts, now: Timestamp) -> Step {
     if facts.left_over {
@@ -147,10 +147,10 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
     }
 }
 
-/// Nothing is answered as long as the CA might see too little.
+/// Answers a challenge once all TXT records of its name are in place: the CA might see too few of them otherwise.
 fn answer(facts: &Facts, index: usize, kind: ChallengeType) -> Step {
     let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
-    match unheard.filter(|_| kind == ChallengeType::Dns01) {
+    match unheard.filter(|_| kind.answers_by_txt()) {
         Some(unheard) => Step::Refresh(unheard),
         None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::SetUp(twin, kind)),
     }
@@ -169,7 +169,7 @@ fn wait_for_order(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
     }
 }
 
-/// What was heard is out of date, but it is asked again at the time that was set for it only.
+/// Takes the step once its time has come, as the last answer is out of date by then; waits until then.
 fn when_due(facts: &Facts, now: Timestamp, step: Step, what: &'static str) -> Step {
     if now < facts.poll.at { pause(facts, facts.poll.at, what) } else { step }
 }
@@ -181,7 +181,7 @@ fn wait(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
     pause(facts, facts.poll.next_at(now, facts.retry_after), what)
 }
 
-/// A run does not wait longer than it would poll: it has its claim and one of the places at the CA.
+/// Waits, unless the CA wants a longer wait than a run polls: a run has its claim and one of the places at the CA.
 fn pause(facts: &Facts, until: Timestamp, what: &'static str) -> Step {
     match facts.retry_after.filter(|floor| facts.poll.is_over(*floor)) {
         Some(floor) => Step::GiveUp(Failure::Postponed(what, floor)),
@@ -196,7 +196,7 @@ fn download(facts: &Facts, order: &Order) -> Step {
     }
 }
 
-/// An order that has failed is of no more use. One from an earlier run is replaced; one of this run is the result.
+/// Ends a failed order: an order from an earlier run is replaced, the failure of one of this run is the result.
 fn failed(facts: &Facts, failure: Failure) -> Step {
     if !facts.record.challenge_setups.is_empty() {
         Step::TearDown

@@ -1,21 +1,21 @@
-//! Orders (RFC 8555 section 7.1.3): what the CA says of one, and what is kept of it in `order.json`.
+//! Orders (RFC 8555 section 7.1.3): as the CA describes them, and as `order.json` keeps them.
 
 use serde::{Deserialize, Serialize};
 
-use super::session::or_nothing;
+use super::null::or_nothing;
 use crate::model::{Identifier, Problem};
 
-/// Where an order stands (RFC 8555 section 7.1.6).
+/// The state of an order (RFC 8555 section 7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderStatus {
-    /// All authorizations are valid: it can be finalized.
+    /// All authorizations are valid; the order can be finalized.
     Ready,
     /// The certificate is being issued.
     Processing,
-    /// The certificate is there.
+    /// The certificate can be downloaded.
     Valid,
-    /// It failed.
+    /// The order failed.
     Invalid,
     /// Authorizations are open. Also stands for a status that is not known here.
     #[default]
@@ -27,36 +27,36 @@ pub enum OrderStatus {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Order {
-    /// Where it stands.
+    /// The state.
     pub status: OrderStatus,
-    /// URLs of its authorizations.
+    /// URLs of the authorizations.
     #[serde(deserialize_with = "or_nothing")]
     pub authorizations: Vec<String>,
-    /// Where the CSR goes.
+    /// URL for the CSR.
     pub finalize: Option<String>,
-    /// Where the certificate is.
+    /// URL of the certificate.
     pub certificate: Option<String>,
-    /// Why it is invalid.
+    /// Why the order is invalid.
     pub error: Option<Problem>,
 }
 
-/// `order.json`: what has to be known of an order after a restart.
+/// The content of `order.json`: what a run after a restart must know of the order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct OrderRecord {
     /// URL of the order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// As last heard.
+    /// The state as last read.
     pub status: OrderStatus,
-    /// URLs of its authorizations.
+    /// URLs of the authorizations.
     pub authorizations: Vec<String>,
-    /// Challenges that were set up and are to be torn down, as [`super::SetUp`] writes them.
+    /// Challenges that were set up and must be torn down, as [`super::SetUp`] writes them.
     pub challenge_setups: Vec<String>,
-    /// Where the CSR goes.
+    /// URL for the CSR.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finalize: Option<String>,
-    /// Where the certificate is.
+    /// URL of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
 }
@@ -64,18 +64,18 @@ pub struct OrderRecord {
 /// The payload of a newOrder request (RFC 8555 section 7.4).
 #[derive(Debug, Serialize)]
 pub struct NewOrder<'a> {
-    /// What the certificate is to be for.
+    /// The names and addresses of the certificate.
     pub identifiers: &'a [Identifier],
     /// The profile, as the CA spells it (ACME profiles extension).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<&'a str>,
-    /// The certificate that is to be replaced (RFC 9773 section 5).
+    /// The certificate that is replaced (RFC 9773 section 5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<&'a str>,
 }
 
 impl OrderRecord {
-    /// Takes over what the CA said; the URL and the set-ups stay.
+    /// Takes over the CA's description of the order. The URL and the set-ups stay.
     pub fn update(&mut self, order: &Order) {
         self.status = order.status;
         self.authorizations.clone_from(&order.authorizations);
@@ -83,7 +83,7 @@ impl OrderRecord {
         self.certificate.clone_from(&order.certificate);
     }
 
-    /// Whether there is nothing that a run would have to look at.
+    /// Whether the record has nothing that a run must look at.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.url.is_none() && self.challenge_setups.is_empty()

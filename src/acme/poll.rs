@@ -1,15 +1,15 @@
-//! How often a CA is asked whether something is done.
+//! How often a CA is polled.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A wait for something at the CA.
+/// A wait for the CA to finish something.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Poll {
     /// When the wait began.
     pub since: Timestamp,
-    /// What was heard before this moment is out of date.
+    /// Answers from before this moment are out of date.
     pub at: Timestamp,
-    /// How often it was asked.
+    /// Number of polls.
     pub rounds: u32,
 }
 
@@ -20,13 +20,13 @@ impl Poll {
     const LONGEST: SignedDuration = SignedDuration::from_secs(10);
     const LIMIT: SignedDuration = SignedDuration::from_secs(300);
 
-    /// A wait that begins now; the first question comes a little later.
+    /// Starts a wait now; the first poll comes a little later.
     #[must_use]
     pub fn start(now: Timestamp) -> Self {
         Self { since: now, at: now + Self::FIRST, rounds: 1 }
     }
 
-    /// When to ask again: after 100 ms, doubling; a second at most while it is young; not before `floor`.
+    /// Returns when to poll again: after 100 ms, doubling; at most a second while the wait is young; not before `floor`.
     #[must_use]
     pub fn next_at(&self, now: Timestamp, floor: Option<Timestamp>) -> Timestamp {
         let young = now.duration_since(self.since) < Self::AT_FIRST;
@@ -35,13 +35,13 @@ impl Poll {
         floor.map_or(now + delay, |floor| floor.max(now + delay))
     }
 
-    /// The wait after it was decided to ask again at `at`.
+    /// Returns the wait after the decision to poll again at `at`.
     #[must_use]
     pub fn again(self, at: Timestamp) -> Self {
         Self { at, rounds: self.rounds.saturating_add(1), ..self }
     }
 
-    /// Whether it has taken too long.
+    /// Whether the wait has taken too long.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         now.duration_since(self.since) > Self::LIMIT

@@ -1,14 +1,14 @@
-//! The records for dns-persist-01 that an account needs, from what the directory of its CA says.
+//! The TXT records for dns-persist-01 that an account needs, from the directory of its CA.
 
 use super::challenge::{PersistRecord, account_uri, hashed_uri, names_to_prove};
 use super::{AcmeError, Directory};
 use crate::crypto::PrivateKey;
 use crate::model::{Identifier, Timestamp};
 
-/// The records of which a domain needs one for each name: of those with the same name any will do. There are none if the
-/// CA does not tell its names. `account` is its URL and its key.
+/// Returns the records of which a domain needs one for each name; of several with the same name any will do. Empty if the
+/// CA does not give its names. `account` is the account's URL and key.
 ///
-/// # Errors
+/// If no record can hold the account URI.
 /// If no record can name the account.
 pub(super) fn persist_records(
     ca: &Directory,
@@ -30,10 +30,10 @@ pub(super) fn persist_records(
     Ok(records)
 }
 
-/// What stands for the account in the records of a name: its URL, hashed where the CA wants that.
+/// Returns the URI of an account in the records of a name: the account's URL, hashed where the CA wants that.
 ///
 /// # Errors
-/// If no record can have that.
+/// If no record can hold the URI.
 pub(super) fn uri_of(ca: &Directory, domain: &str, (url, key): (&str, &PrivateKey)) -> Result<String, AcmeError> {
     let uri = match &ca.meta.account_hash_prefix {
         Some(prefix) => hashed_uri(prefix, domain, key, url)?,

@@ -1,5 +1,5 @@
-//! Accounts at one CA apart from any renewal: registration, a look at what the CA has, changes, the end (RFC 8555 section
-//! 7.3); and the revocation of certificates (section 7.6).
+//! Accounts at one CA apart from any renewal (RFC 8555 section 7.3): registered, read, changed, deactivated. And the
+//! revocation of certificates (section 7.6).
 
 use std::sync::Arc;
 
@@ -24,26 +24,26 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Refused nonces in a row that are taken.
+    /// The most refused nonces in a row.
     const MAX_REFUSED_NONCES: u32 = 25;
 
     /// Reads the directory of the CA.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the CA gives none.
     pub fn connect(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, ca_url: &str) -> Result<Self, AcmeError> {
         let mut session = Session::new(http, clock);
         let directory = session.directory(ca_url)?;
         Ok(Self { session, directory, ca_url: ca_url.to_owned() })
     }
 
-    /// URL of the CA's terms of service.
+    /// Returns the URL of the CA's terms of service.
     #[must_use]
     pub fn terms(&self) -> Option<&str> {
         self.directory.meta.terms_of_service.as_deref()
     }
 
-    /// Registers an account for `key`. Without an agreement the CA is asked all the same: it is its word that counts.
+    /// Registers an account for `key`. Without an agreement the CA is asked all the same, as its answer is what counts.
     ///
     /// # Errors
     /// If the CA refuses.
@@ -64,15 +64,15 @@ impl Registrar {
         heard(record, &response)
     }
 
-    /// Sees whether there is all that a registration needs.
+    /// Checks that everything is there that a registration needs.
     ///
     /// # Errors
-    /// What is missing.
+    /// The first missing part.
     pub fn check(&self, applicant: &Applicant<'_>) -> Result<(), AcmeError> {
         applicant.check(&self.directory)
     }
 
-    /// Registers an account as a renewal does, bound to an external one if there is that.
+    /// Registers an account as a renewal does, bound to the external account if any.
     ///
     /// # Errors
     /// If the CA refuses.
@@ -80,11 +80,11 @@ impl Registrar {
         self.retried(|session, ca| applicant.register(session, ca, key)).inspect(tell_registered)
     }
 
-    /// The records that let the account prove these names with dns-persist-01: one for each name and each name of the CA,
-    /// of which one is enough. There are none if the CA does not tell its names. They are good until then, if that is said.
+    /// Returns the records that let the account prove these names with dns-persist-01: one for each name and each name of the CA,
+    /// of which one is enough. Empty if the CA does not give its names. The records count until `until`, if given.
     ///
     /// # Errors
-    /// If no record can name the account.
+    /// If no record can hold the account URI.
     pub fn persist_records(
         &self,
         account: &AccountRecord,
@@ -95,19 +95,19 @@ impl Registrar {
         persist_records(&self.directory, (&account.url, key), identifiers, until)
     }
 
-    /// The account as the CA has it now.
+    /// Reads the account from the CA.
     ///
     /// # Errors
-    /// If the CA does not know it.
+    /// If the CA does not know the account.
     pub fn refresh(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let response = self.retried(|session, ca| session.read(ca, &account.url, key, &account.url))?;
         heard(account.clone(), &response)
     }
 
-    /// The account that the CA has for a key; `None` if it has none. Nothing is registered (RFC 8555 section 7.3.1).
+    /// Finds the account that the CA has for a key, without registering one (RFC 8555 section 7.3.1); `None` if it has none.
     ///
     /// # Errors
-    /// If the CA does not say.
+    /// If the CA does not answer that.
     pub fn lookup(&mut self, key: &PrivateKey) -> Result<Option<AccountRecord>, AcmeError> {
         let new_account = self.directory.new_account.clone();
         let response = match self.post(&new_account, key, KeyRef::Jwk, &json!({ "onlyReturnExisting": true })) {
@@ -131,8 +131,8 @@ impl Registrar {
         self.update(account, key, &account.contact, Some(agreement))
     }
 
-    /// Tells the CA new contacts, none to leave them as they are, and that its terms are agreed to, if they are (RFC 8555
-    /// sections 7.3.2 and 7.3.3).
+    /// Changes the contacts at the CA, unless there are none, and agrees to the terms, if they are agreed to (RFC 8555 sections
+    /// 7.3.2 and 7.3.3).
     ///
     /// # Errors
     /// If the CA refuses.
@@ -156,7 +156,7 @@ impl Registrar {
         heard(AccountRecord { agreement, ..account.clone() }, &response)
     }
 
-    /// Gives the account up, for good (RFC 8555 section 7.3.6).
+    /// Deactivates the account, for good (RFC 8555 section 7.3.6).
     ///
     /// # Errors
     /// If the CA refuses.
@@ -167,10 +167,10 @@ impl Registrar {
         Ok(AccountRecord { status: Some(AccountStatus::Deactivated), ..known })
     }
 
-    /// Has the CA take `new` for the account from now on, instead of `old` (RFC 8555 section 7.3.5).
+    /// Changes the key of the account from `old` to `new` (RFC 8555 section 7.3.5).
     ///
     /// # Errors
-    /// If the CA refuses; if its answer was lost, it may have done so all the same.
+    /// If the CA refuses. If its answer was lost, the key may have been changed all the same.
     pub fn change_key(&mut self, account: &AccountRecord, old: &PrivateKey, new: &PrivateKey) -> Result<(), AcmeError> {
         let url = self.key_change()?.to_owned();
         let inner = sign_key_change(new, old, &url, &account.url)?;
@@ -178,16 +178,16 @@ impl Registrar {
         Ok(())
     }
 
-    /// Where keys are changed.
+    /// Returns the URL for key changes.
     ///
     /// # Errors
-    /// If the CA does not do that.
+    /// If the CA does not take key changes.
     pub fn key_change(&self) -> Result<&str, AcmeError> {
         self.offered(self.directory.key_change.as_deref(), "a keyChange resource, so keys stay as they are")
     }
 
-    /// Revokes a certificate, for one of the reasons of RFC 5280 section 5.3.1 if there is one. `key_ref` is the account
-    /// that `key` is of, or [`KeyRef::Jwk`] for the key of the certificate itself (RFC 8555 section 7.6).
+    /// Revokes a certificate, for one of the reasons of RFC 5280 section 5.3.1 if given. `key_ref` is the account that `key`
+    /// belongs to, or [`KeyRef::Jwk`] for the key of the certificate itself (RFC 8555 section 7.6).
     ///
     /// # Errors
     /// If the CA refuses.
@@ -245,7 +245,7 @@ impl Registrar {
     }
 }
 
-/// The account with what the CA said of it.
+/// Returns the account with the CA's description of it.
 fn heard(record: AccountRecord, response: &Response) -> Result<AccountRecord, AcmeError> {
     let said: Account = json(&record.url, response)?;
     Ok(AccountRecord {
@@ -261,10 +261,10 @@ fn heard(record: AccountRecord, response: &Response) -> Result<AccountRecord, Ac
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::fake_ca::{FakeCa, Fault, Operation};
     use super::*;
     use crate::clock::SettableClock;
     use crate::model::KeySpec;
+    use crate::testing::ca::{FakeCa, Fault, Operation};
 
     fn scene() -> (Arc<FakeCa>, Registrar, PrivateKey) {
         let clock = Arc::new(SettableClock::new(Timestamp::UNIX_EPOCH));

@@ -1,7 +1,7 @@
-//! How many requests each CA got and how they ended, in memory that several processes may share.
+//! Counts of requests to each CA and their outcomes, in memory that several processes may share.
 //!
-//! Only the child that renews asks CAs, while any child may be asked about it, and the counts outlive both. So they are
-//! plain atomics without pointers: all bytes zero is a table without counts.
+//! Only the child that renews sends requests, while any child may report them, and the counts outlive both. So they are plain
+//! atomics without pointers: all bytes zero is a table without counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,35 +13,35 @@ use url::{Position, Url};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::Problem;
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The CA did what was asked.
     Success,
-    /// It wants another nonce (RFC 8555 section 6.5), which is usual.
+    /// The CA wants another nonce (RFC 8555 section 6.5), which is usual.
     BadNonce,
-    /// It has had too many requests (RFC 8555 section 6.6).
+    /// The account has sent too many requests (RFC 8555 section 6.6).
     RateLimited,
-    /// It refused.
+    /// The CA refused the request.
     Refused,
-    /// It failed.
+    /// The CA failed.
     ServerError,
-    /// There was no answer, or not all of it.
+    /// The answer did not come, or not completely.
     NoAnswer,
 }
 
 impl Outcome {
-    /// All there are, each at its position.
+    /// All outcomes, each at its position.
     pub const ALL: [Self; 6] =
         [Self::Success, Self::BadNonce, Self::RateLimited, Self::Refused, Self::ServerError, Self::NoAnswer];
 
-    /// The word that monitoring has for it.
+    /// The name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         ["success", "bad_nonce", "rate_limited", "refused", "server_error", "no_answer"][self as usize]
     }
 
-    /// `None` for a request that we broke off.
+    /// Returns the outcome; `None` for a request that this server broke off.
     fn of(result: &Result<Response, HttpError>) -> Option<Self> {
         match result {
             Ok(response) => Some(Self::of_response(response)),
@@ -63,43 +63,43 @@ impl Outcome {
     }
 }
 
-/// Counts by the host that was asked. Never goes back while the memory lives.
+/// Counts by host. A count never decreases while the memory lives.
 #[repr(C)]
 pub struct RequestCounts {
     hosts: [HostCounts; Self::HOSTS],
-    /// Of hosts that have no place.
+    /// Counts of hosts that have no place.
     others: [AtomicU64; Outcome::ALL.len()],
 }
 
 #[repr(C)]
 struct HostCounts {
     state: AtomicU32,
-    /// Ends with a zero.
+    /// Ends with a zero byte.
     name: [AtomicU8; 256],
     counts: [AtomicU64; Outcome::ALL.len()],
 }
 
-/// Nobody has the place.
+/// The place is free.
 const FREE: u32 = 0;
-/// A process writes the name. If it dies doing so, the place is lost.
+/// A process is writing the name. If it dies meanwhile, the place is lost.
 const NAMED_NOW: u32 = 1;
-/// The name is there and stays.
+/// The name is written, and stays.
 const NAMED: u32 = 2;
 
 impl RequestCounts {
     /// Hosts with counts of their own. A server has a few CAs; a CA that names a new host each time must not fill memory.
     const HOSTS: usize = 32;
-    /// What the hosts without a place are called: no host has this name.
+    /// The label of the hosts without a place. No host has this name.
     pub const OTHERS: &str = "other";
 
-    /// One request more.
+    /// Counts a request.
     pub fn add(&self, url: &str, outcome: Outcome) {
         let host = host(url);
         let counts = self.place(&host).map_or(&self.others, |place| &place.counts);
         counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All counts, by host and with its port where that is not the usual one; in the order of [`Outcome::ALL`].
+    /// Returns all counts, by host and with its port unless that is the default; in the order of [`Outcome::ALL`].
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, [u64; Outcome::ALL.len()]> {
         let mut all = BTreeMap::new();
@@ -139,7 +139,7 @@ impl fmt::Debug for RequestCounts {
 }
 
 impl HostCounts {
-    /// Names the place, if nobody else does and the name has room.
+    /// Names the place, unless another process does or the name is too long.
     fn take(&self, host: &str) -> bool {
         let fits = host.len() < self.name.len() && !host.is_empty();
         if !fits || self.state.compare_exchange(FREE, NAMED_NOW, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -163,7 +163,7 @@ impl HostCounts {
     }
 }
 
-/// The host of a URL, and its port where that is not the usual one; empty if there is none.
+/// Returns the host of a URL, and its port unless that is the default; empty if there is none.
 fn host(url: &str) -> String {
     Url::parse(url).map(|url| url[Position::BeforeHost..Position::AfterPort].to_owned()).unwrap_or_default()
 }
@@ -175,7 +175,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Counts what goes through `client`.
+    /// Counts the requests through `client`.
     #[must_use]
     pub fn new(client: Arc<dyn HttpClient>, counts: &'static RequestCounts) -> Self {
         Self { client, counts }

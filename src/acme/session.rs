@@ -1,10 +1,10 @@
-//! Signed requests to one CA: nonces, JWS, and the reading of its errors (RFC 8555 section 6).
+//! Signed requests to one CA: nonces, JWS, and problem documents (RFC 8555 section 6).
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{AcmeError, Directory};
@@ -13,19 +13,19 @@ use crate::crypto::{KeyRef, PrivateKey, sign_jws};
 use crate::http::{HttpClient, Request, Response};
 use crate::model::Problem;
 
-/// Talks to one CA. Not shared between renewals.
+/// A client of one CA. Renewals do not share it.
 pub struct Session {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
-    /// Unused, and good for one request.
+    /// An unused nonce; good for one request.
     pub(super) nonce: Option<String>,
 }
 
 impl Session {
-    /// The longest wait that a Retry-After of a CA can ask for.
+    /// The longest wait that a CA's `Retry-After` can ask for.
     const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-    /// A session without a nonce.
+    /// Starts a session without a nonce.
     #[must_use]
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
         Self { http, clock, nonce: None }
@@ -46,7 +46,7 @@ impl Session {
         Directory::parse(url, &response.body)
     }
 
-    /// Sends `payload`, signed with the account key. One attempt: a refused nonce is [`AcmeError::BadNonce`], and the
+    /// Sends `payload`, signed with the account key, in one attempt: a refused nonce is [`AcmeError::BadNonce`], and the
     /// next attempt uses the nonce that came with it.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    /// When the CA wants to be asked again (RFC 9110 section 10.2.3), at most a week from now.
+    /// Returns when the CA wants to be asked again (RFC 9110 section 10.2.3), at most a week from now.
     #[must_use]
     pub fn retry_after(&self, response: &Response) -> Option<Timestamp> {
         response.header("Retry-After")?;
@@ -142,7 +142,7 @@ impl Session {
     }
 }
 
-/// The JSON of an answer.
+/// Reads the JSON of an answer.
 ///
 /// # Errors
 /// If the body is not JSON of that shape.
@@ -154,15 +154,10 @@ pub fn json<T: DeserializeOwned>(url: &str, response: &Response) -> Result<T, Ac
     })
 }
 
-/// Reads what a server may give as `null` where it means nothing: some write empty lists like that.
-pub(super) fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-/// The URL of what a request created.
+/// Returns the URL of the resource that a request created.
 ///
 /// # Errors
-/// If the answer does not have it.
+/// If the answer has no `Location`.
 pub fn location(url: &str, response: &Response) -> Result<String, AcmeError> {
     response
         .header("Location")
@@ -180,8 +175,8 @@ fn is_problem(response: &Response) -> bool {
     response.content_type().as_deref() == Some("application/problem+json")
 }
 
-/// What an answer says went wrong. Whatever the type of the body: servers and what is in front of them get it wrong, and
-/// the status says already that it is an error.
+/// Reads the problem document of an answer, whatever the type of the body: servers and proxies get the type wrong, and the
+/// status says already that the answer is an error.
 fn problem(response: &Response) -> Option<Box<Problem>> {
     let value: Value = serde_json::from_slice(&response.body).ok()?;
     let mut problem = Problem::from(value);
@@ -191,7 +186,7 @@ fn problem(response: &Response) -> Option<Box<Problem>> {
     (problem.is_acme() || !problem.detail.is_empty()).then(|| Box::new(problem))
 }
 
-/// Relations and targets of the `Link` headers (RFC 8288).
+/// Returns the relations and targets of the `Link` headers (RFC 8288).
 fn links(response: &Response) -> impl Iterator<Item = (String, String)> {
     let links = response.headers_named("Link").flat_map(|value| value.split(','));
     links.filter_map(|link| {

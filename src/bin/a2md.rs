@@ -1,4 +1,4 @@
-//! The program `a2md`; everything is in the library.
+//! The program `a2md`, whose code is in the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `acme ...`: accounts at a CA.
+//! The commands `acme ...`: accounts at a CA.
 
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -7,29 +7,29 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
+use crate::accounts::{Accounts, account_key, roll_over};
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
 use crate::crypto::{self, PrivateKey};
 use crate::log::note;
 use crate::model::{ManagedDomain, Status};
-use crate::registry::{Accounts, account_key, roll_over};
 use crate::store::{Aspect, Group};
 
-/// `acme newreg contact...`
+/// Registers an account and saves it: `acme newreg contact...`.
 pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let contacts = given.args();
     if contacts.is_empty() {
-        return Err(CliError::Usage("needs at least one contact"));
+        return Err(CliError::Usage("missing argument: at least one contact"));
     }
     let contacts = syntax::contacts(&contacts)?;
     let terms = session.terms.clone();
     terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let registered = register(session, &contacts, terms.as_deref());
-    let (mut ca, account, key) = registered.map_err(CliError::acme("register new account"))?;
-    // Before anything else can fail: without its key the account would be lost.
+    let (mut ca, account, key) = registered.map_err(CliError::acme("failed to register new account"))?;
+    // Saved before anything else can fail: an account without its key is lost.
     let id = Accounts::read(session.vault())?.add(session.vault(), &account, &key)?;
-    let failed = CliError::acme(format!("read back account {id}, which is registered and saved"));
+    let failed = CliError::acme(format!("account {id} is registered and saved, but cannot be read back"));
     save(session, &id, &ca.refresh(&account, &key).map_err(failed)?)?;
-    session.tell(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -46,18 +46,18 @@ fn register(
 
 fn connect(session: &Session) -> Result<Registrar, AcmeError> {
     let url = session.acme.as_deref().unwrap_or_default();
-    Registrar::connect(session.client(None), session.clock.clone(), url)
+    Registrar::connect(session.client(None), session.clock().clone(), url)
 }
 
-/// `acme validate account...`
+/// Asks the CA whether accounts are valid, and saves the answer: `acme validate account...`.
 pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     for_each(session, given, |session, ca, id, (account, key)| {
-        let failed = CliError::acme(format!("validate account {id}"));
+        let failed = CliError::acme(format!("cannot validate account {id}"));
         match ca.refresh(&account, &key) {
             Ok(known) if known.status == Some(AccountStatus::Valid) => save(session, id, &known)?,
             Ok(known) => {
                 save(session, id, &known)?;
-                return Err(CliError::invalid(format!("account is not valid any more: {id}")));
+                return Err(CliError::invalid(format!("account {id} is no longer valid")));
             }
             Err(err) if err.is_account_lost() => {
                 save(session, id, &AccountRecord { status: None, ..account })?;
@@ -65,58 +65,63 @@ pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError
             }
             Err(err) => return Err(failed(err)),
         }
-        session.tell(&format!("account valid: {id}"), json!({ "account": id }));
+        session.report(&format!("account valid: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
 
-/// `acme agree account...`
+/// Agrees to the terms of the CA, or to those that `-t` names: `acme agree account...`.
 pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let named = session.terms.clone().filter(|terms| terms != "accepted");
     for_each(session, given, |session, ca, id, (account, key)| {
         let terms = named.clone().or_else(|| ca.terms().map(str::to_owned));
-        let terms = terms.ok_or_else(|| CliError::invalid("the CA has no terms of service"))?;
-        let failed = CliError::acme(format!("agree to terms of service with account {id}"));
+        let terms = terms.ok_or_else(|| {
+            CliError::invalid(format!("account {id}: the CA announces no terms of service, give their URL with -t"))
+        })?;
+        let failed = CliError::acme(format!("account {id} cannot agree to the terms of service"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
         save(session, id, &account)?;
-        session.tell(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
+        session.report(&format!("agreed terms-of-service: {terms}"), json!({ "account": id, "agreement": terms }));
         Ok(())
     })
 }
 
-/// `acme delreg account...`
+/// Removes accounts from the store: `acme delreg account...`.
 pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     let store = session.vault().store();
     for id in ids {
         for aspect in [Aspect::AccountJson, Aspect::AccountKey, Aspect::NextAccountKey] {
             store.remove(Group::Accounts, id, &aspect)?;
         }
-        note!(Debug, "removed account {id}; the CA was not told");
+        note!(Debug, "account {id} is removed from the store; the CA is not informed");
     }
     Ok(())
 }
 
-/// `acme update account [contact...]`
+/// Changes contacts and agreement of an account: `acme update account [contact...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
-    let (id, contacts) = (ids[0], &ids[1..]);
+    let ids = named_accounts(given)?;
+    let id = ids[0];
+    let contacts = &ids[1..];
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let users: Vec<_> = domains(session)?.into_iter().filter(|md| md.ca.account.as_deref() == Some(id)).collect();
     let contacts = if contacts.is_empty() { contacts_of(&users) } else { syntax::contacts(contacts)? };
     let terms = session.terms.clone().or_else(|| users.iter().find_map(|md| md.ca.agreement.clone()));
     with_each(session, &[id], |session, ca, id, (account, key)| {
         if contacts.is_empty() && terms.is_none() {
-            let text = format!("no domain uses account {id}: say what its contacts are, or agree to terms with -t");
+            let text = format!(
+                "account {id} is used by no domain: give its contacts as arguments, or agree to the terms with -t"
+            );
             return Err(CliError::invalid(text));
         }
-        let failed = CliError::acme(format!("update account {id}"));
+        let failed = CliError::acme(format!("cannot update account {id}"));
         let account = ca.update(&account, &key, &contacts, terms.as_deref()).map_err(failed)?;
         save(session, id, &account)?;
         let known = account.contact.join(" ");
         let value = json!({ "account": id, "contact": account.contact, "agreement": account.agreement });
-        session.tell(format!("account updated: {id} {known}").trim_end(), value);
+        session.report(format!("account updated: {id} {known}").trim_end(), value);
         Ok(())
     })
 }
@@ -131,59 +136,61 @@ fn contacts_of(users: &[ManagedDomain]) -> Vec<String> {
     contacts
 }
 
-/// `acme rollover account...`
+/// Replaces the keys of accounts: `acme rollover account...`.
 pub fn rollover(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, |session, ca, id, (account, _)| {
-        let failed = CliError::acme(format!("give account {id} a new key"));
+    with_each(session, &named_accounts(given)?, |session, ca, id, (account, _)| {
+        let failed = CliError::acme(format!("cannot replace the key of account {id}"));
         roll_over(session.vault(), ca, id, &account).map_err(failed)?;
-        session.tell(&format!("account has a new key: {id}"), json!({ "account": id }));
+        session.report(&format!("account has a new key: {id}"), json!({ "account": id }));
         Ok(())
     })
 }
 
-/// `acme deactivate -y account...`
+/// Deactivates accounts for good: `acme deactivate -y account...`.
 pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let ids = needed(given)?;
+    let ids = named_accounts(given)?;
     if !given.flag("yes") {
-        let text =
-            "an account that is deactivated cannot be used again, at no time; say --yes if that is what you want";
-        return Err(CliError::invalid(text));
+        return Err(CliError::invalid("a deactivated account can never be used again; confirm with --yes"));
     }
     with_each(session, &ids, |session, ca, id, (account, key)| {
-        let failed = CliError::acme(format!("deactivate account {id}"));
+        let failed = CliError::acme(format!("cannot deactivate account {id}"));
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
         save(session, id, &gone)?;
-        session.tell(&format!("account deactivated: {id}"), json!({ "account": id }));
-        note!(Info, "its certificates stay valid; domains register a new account with their next renewal");
+        session.report(&format!("account deactivated: {id}"), json!({ "account": id }));
+        session.inform(&format!(
+            "account {id}: its certificates stay valid; domains register a new account at their next renewal"
+        ));
         if gone.eab.is_some() {
-            note!(Info, "it was bound to an external account: ask the CA whether that can be used for another one");
+            session.inform(&format!(
+                "account {id} was bound to an external account; ask the CA whether that can be bound again"
+            ));
         }
         Ok(())
     })
 }
 
-/// `acme import file`
+/// Imports the account that the CA has for a key: `acme import file`.
 pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let [file] = args[..] else { return Err(CliError::Usage("needs the file of a key")) };
+    let [file] = args[..] else { return Err(CliError::Usage("one argument expected: the file with a key")) };
     let unread = |err: std::io::Error| CliError::Refused {
         status: Status::from(&err),
         text: format!("cannot read {file}: {err}"),
     };
     let text = Zeroizing::new(std::fs::read(file).map_err(unread)?);
     let key = crypto::account_key(&text).map_err(|err| CliError::invalid(format!("{file}: {err}")))?;
-    let failed = CliError::acme(format!("find the account of {file}"));
+    let failed = CliError::acme(format!("cannot look up the account of {file}"));
     let mut ca = connect(session).map_err(&failed)?;
     let url = session.acme.clone().unwrap_or_default();
     let unknown = || CliError::Refused {
         status: Status::NOT_FOUND,
-        text: format!("{file}: {url} has no account for this key; 'acme newreg' registers one, with a key of its own"),
+        text: format!("{file}: {url} has no account for this key; 'acme newreg' registers one with a new key"),
     };
     let account = ca.lookup(&key).map_err(&failed)?.ok_or_else(unknown)?;
     if account.status != Some(AccountStatus::Valid) {
-        return Err(CliError::invalid(format!("{file}: account {} is not valid any more", account.url)));
+        return Err(CliError::invalid(format!("{file}: account {} is no longer valid", account.url)));
     }
-    // The binding is not said again, but decides for which domains an account is.
+    // The CA does not return the external account, which decides which domains use the account.
     let bound = domains(session)?.into_iter().find(|md| md.eab.is_some() && md.ca_url() == Some(&url));
     let account = AccountRecord {
         eab: bound.and_then(|md| md.eab.as_deref().cloned()),
@@ -191,7 +198,7 @@ pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         ..account
     };
     let id = Accounts::read(session.vault())?.put(session.vault(), &account, &key)?;
-    session.tell(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
+    session.report(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
@@ -206,10 +213,10 @@ fn for_each(
     given: &Given<'_>,
     act: impl Fn(&mut Session, &mut Registrar, &str, (AccountRecord, PrivateKey)) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    with_each(session, &needed(given)?, act)
+    with_each(session, &named_accounts(given)?, act)
 }
 
-/// Does something with every account that is named, at their CA.
+/// Calls `act` for each of the accounts, which have to be at one CA.
 fn with_each(
     session: &mut Session,
     ids: &[&str],
@@ -218,35 +225,288 @@ fn with_each(
     let accounts = ids.iter().map(|id| load(session, id)).collect::<Result<Vec<_>, _>>()?;
     let url = accounts.first().map(|account| account.ca_url.clone()).unwrap_or_default();
     if let Some(at) = accounts.iter().position(|account| account.ca_url != url) {
-        return Err(CliError::invalid(format!("accounts {} and {} are at different CAs", ids[0], ids[at])));
+        return Err(CliError::invalid(format!(
+            "accounts {} and {} are at different CAs; use one command for each CA",
+            ids[0], ids[at]
+        )));
     }
-    let failed = CliError::acme("talk to the ACME server");
+    let failed = CliError::acme(format!("cannot connect to the ACME server {url}"));
     let http = session.client(None);
-    let mut ca = Registrar::connect(http, session.clock.clone(), &url).map_err(failed)?;
+    let mut ca = Registrar::connect(http, session.clock().clone(), &url).map_err(failed)?;
     ids.iter().zip(accounts).try_for_each(|(id, account)| {
-        let failed = CliError::acme(format!("use account {id}"));
+        let failed = CliError::acme(format!("cannot use account {id}"));
         let key = account_key(session.vault(), &mut ca, id, &account).map_err(failed)?;
         act(session, &mut ca, id, (account, key))
     })
 }
 
-fn needed<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
+/// Returns the accounts that are named, of which there has to be one.
+fn named_accounts<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
     let ids = given.args();
-    if ids.is_empty() { Err(CliError::Usage("needs the id of an account")) } else { Ok(ids) }
+    if ids.is_empty() { Err(CliError::Usage("missing argument: id of an account")) } else { Ok(ids) }
 }
 
-/// An account of the store that has a key. If a CA was named it has to be one there.
+/// Loads an account that has a key. With `-a`, the account has to be at that CA.
 fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
     let unknown = || CliError::UnknownAccount(id.to_owned());
     let record: AccountRecord =
         session.vault().load_json(Group::Accounts, id, &Aspect::AccountJson).ok_or_else(unknown)?;
     session.vault().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;
     if session.acme.as_ref().is_some_and(|url| *url != record.ca_url) {
-        return Err(CliError::invalid(format!("account {id} is one at {}", record.ca_url)));
+        return Err(CliError::invalid(format!(
+            "account {id} is at {}, not at the ACME server of option -a",
+            record.ca_url
+        )));
     }
     Ok(record)
 }
 
 fn save(session: &Session, id: &str, account: &AccountRecord) -> Result<(), CliError> {
     Ok(session.vault().save_json(Group::Accounts, id, &Aspect::AccountJson, account)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Shell;
+    use super::*;
+    use crate::crypto::PrivateKey;
+    use crate::store::Store;
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, p256};
+
+    const SECOND: &str = "ACME-ca.test-0001";
+
+    fn record(shell: &Shell, id: &str) -> AccountRecord {
+        shell.world.vault.load_json(Group::Accounts, id, &Aspect::AccountJson).expect("an account in the store")
+    }
+
+    fn at_ca(words: &str) -> String {
+        format!("-a {} {words}", FakeCa::DIRECTORY)
+    }
+
+    /// Adds a second account, whose key costs less time than one of `acme newreg`.
+    fn add_second(shell: &Shell) {
+        let vault = &shell.world.vault;
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let account = AccountRecord { url: shell.world.ca.add_account(&key), ..record(shell, ACCOUNT) };
+        assert_eq!(Accounts::read(vault).unwrap().add(vault, &account, &key).unwrap(), SECOND);
+    }
+
+    #[test]
+    fn an_account_is_registered_and_saved() {
+        let shell = Shell::without_account();
+        let done = shell.run(&at_ca("-t accepted acme newreg admin@x.org mailto:b@x.org"));
+        assert_eq!((done.code, done.out, done.err), (0, format!("registered: {ACCOUNT}\n"), String::new()));
+        let account = record(&shell, ACCOUNT);
+        assert_eq!(account.contact, ["mailto:admin@x.org", "mailto:b@x.org"]);
+        assert_eq!((account.ca_url.as_str(), account.agreement.as_deref()), (FakeCa::DIRECTORY, Some("accepted")));
+        let key = shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        assert!(key.contains("ENCRYPTED"), "{key}");
+        let second = shell.json(&at_ca("-t accepted acme newreg c@x.org"));
+        assert_eq!(second, json!([{ "account": SECOND, "url": "https://ca.test/account/1" }]));
+        shell.world.ca.check();
+    }
+
+    #[test]
+    fn a_registration_that_cannot_work_is_refused_before_the_ca_is_asked() {
+        let shell = Shell::without_account();
+        for (words, err) in [
+            ("-t accepted acme newreg nobody", "Error 22: missing '@' in mail address: mailto:nobody\n"),
+            ("-t accepted acme newreg a@b@c.org", "Error 22: more than one '@' in mail address: mailto:a@b@c.org\n"),
+            ("-t yes acme newreg a@x.org", "Error 22: missing uri scheme: yes\n"),
+        ] {
+            assert_eq!(shell.fail(&at_ca(words)), err);
+        }
+        assert_eq!(shell.world.ca.count(Operation::Directory), 0);
+    }
+
+    #[test]
+    fn a_refused_registration_tells_the_problem_first() {
+        let shell = Shell::without_account();
+        let err = shell.fail(&at_ca("acme newreg a@x.org"));
+        let kind = "urn:ietf:params:acme:error:userActionRequired";
+        let lines: Vec<&str> = err.lines().collect();
+        let [first, second] = lines[..] else { panic!("{err}") };
+        let (level, first) = first.split_once(": ").unwrap();
+        assert!(level.starts_with("Warning "), "{err}");
+        assert_eq!(first, format!("acme problem {kind}: agree to the terms"));
+        assert!(second.starts_with("Error ") && second.ends_with(": failed to register new account"), "{err}");
+        assert_eq!(shell.world.store.list(Group::Accounts).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_account_that_cannot_be_read_back_is_not_lost() {
+        let shell = Shell::without_account();
+        shell.world.ca.fail(Operation::Account, Fault::Answer(problem(500, "serverInternal", "not now")));
+        let err = shell.fail(&at_ca("-t accepted acme newreg admin@x.org"));
+        assert!(
+            err.ends_with(&format!(": account {ACCOUNT} is registered and saved, but cannot be read back\n")),
+            "{err}"
+        );
+        let valid = format!("account valid: {ACCOUNT}\n");
+        assert_eq!(shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}"))), valid);
+        assert_eq!(shell.world.ca.accounts(), 1);
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_reached_is_told() {
+        let shell = Shell::new();
+        shell.world.ca.fail_times(Operation::Directory, 2, Fault::Drop);
+        let err = shell.fail(&at_ca(&format!("acme validate {ACCOUNT}")));
+        let lines: Vec<&str> = err.lines().collect();
+        assert!(lines[0].contains("Unsuccessful in contacting ACME server at <https://ca.test/directory>"), "{err}");
+        assert!(lines[1].ends_with(": cannot connect to the ACME server https://ca.test/directory"), "{err}");
+    }
+
+    #[test]
+    fn accounts_are_validated_until_the_ca_has_lost_them() {
+        let shell = Shell::new();
+        add_second(&shell);
+        let validate = |ids: &str| at_ca(&format!("acme validate {ids}"));
+        let both = format!("account valid: {ACCOUNT}\naccount valid: {SECOND}\n");
+        assert_eq!(shell.succeed(&validate(&format!("{ACCOUNT} {SECOND}"))), both);
+        shell.world.ca.set_accounts("gone");
+        let err = shell.fail(&validate(ACCOUNT));
+        assert!(
+            err.contains("accountDoesNotExist") && err.contains(&format!("cannot validate account {ACCOUNT}")),
+            "{err}"
+        );
+        assert_eq!(record(&shell, ACCOUNT).status, None, "not used again");
+        assert_eq!(record(&shell, SECOND).status, Some(AccountStatus::Valid));
+    }
+
+    #[test]
+    fn an_account_of_the_store_is_needed_and_of_one_ca() {
+        let shell = Shell::new();
+        for command in ["validate", "agree", "update", "rollover", "deactivate -y"] {
+            let err = shell.fail(&at_ca(&format!("acme {command} ACME-unknown-0000")));
+            assert_eq!(err, "unknown account: ACME-unknown-0000\n", "{command}");
+        }
+        assert_eq!(
+            shell.fail(&format!("-a https://other.test/dir acme validate {ACCOUNT}")),
+            format!("Error 22: account {ACCOUNT} is at {}, not at the ACME server of option -a\n", FakeCa::DIRECTORY)
+        );
+        add_second(&shell);
+        let mut elsewhere = record(&shell, SECOND);
+        elsewhere.ca_url = "https://other.test/dir".to_owned();
+        shell.world.vault.save_json(Group::Accounts, SECOND, &Aspect::AccountJson, &elsewhere).unwrap();
+        assert_eq!(
+            shell.fail(&format!("acme rollover {ACCOUNT} {SECOND}")),
+            format!("Error 22: accounts {ACCOUNT} and {SECOND} are at different CAs; use one command for each CA\n")
+        );
+    }
+
+    #[test]
+    fn an_account_agrees_to_the_terms_of_the_ca_or_to_those_that_are_named() {
+        let shell = Shell::new();
+        let agree = |terms: &str| at_ca(&format!("{terms} acme agree {ACCOUNT}"));
+        for (terms, url) in [("", "https://ca.test/terms"), ("-t https://x.test/t", "https://x.test/t")] {
+            assert_eq!(shell.succeed(&agree(terms)), format!("agreed terms-of-service: {url}\n"));
+            assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some(url));
+        }
+        shell.world.ca.behave(|ca| ca.has_terms = false);
+        let text =
+            format!("Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL with -t\n");
+        assert_eq!(shell.fail(&agree("-t accepted")), text);
+    }
+
+    #[test]
+    fn an_update_sends_the_contacts_that_are_given_or_those_of_the_domains() {
+        let shell = Shell::new();
+        let unused = format!(
+            "Error 22: account {ACCOUNT} is used by no domain: give its contacts as arguments, or agree to the terms with -t\n"
+        );
+        assert_eq!(shell.fail(&format!("acme update {ACCOUNT}")), unused);
+        let given = format!("account updated: {ACCOUNT} mailto:a@x.org mailto:b@x.org\n");
+        assert_eq!(shell.succeed(&format!("acme update {ACCOUNT} a@x.org b@x.org")), given);
+        assert_eq!(record(&shell, ACCOUNT).contact, ["mailto:a@x.org", "mailto:b@x.org"]);
+        for name in ["one.update.test", "two.update.test"] {
+            shell.add_domain(name);
+            shell.succeed(&format!("update {name} account {ACCOUNT}"));
+        }
+        let of_domains = json!([{ "account": ACCOUNT, "contact": ["mailto:admin@x.org"], "agreement": "accepted" }]);
+        assert_eq!(shell.json(&format!("acme update {ACCOUNT}")), of_domains);
+    }
+
+    #[test]
+    fn a_rollover_replaces_the_key() {
+        let shell = Shell::new();
+        let key = || shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let before = key();
+        assert_eq!(shell.succeed(&format!("acme rollover {ACCOUNT}")), format!("account has a new key: {ACCOUNT}\n"));
+        assert_ne!(key(), before);
+        assert!(!shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey));
+        shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
+        shell.world.ca.fail_times(Operation::KeyChange, 2, Fault::Answer(problem(403, "unauthorized", "no")));
+        let err = shell.fail(&format!("acme rollover {ACCOUNT}"));
+        assert!(err.ends_with(&format!(": cannot replace the key of account {ACCOUNT}\n")), "{err}");
+        shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
+        shell.world.ca.check();
+    }
+
+    #[test]
+    fn a_deactivation_has_to_be_confirmed_and_cannot_be_undone() {
+        let shell = Shell::new();
+        let mut account = record(&shell, ACCOUNT);
+        account.eab = Some(crate::model::Eab { kid: "kid".to_owned(), hmac: "aGVsbG8".to_owned() });
+        shell.world.vault.save_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account).unwrap();
+        let refused = "Error 22: a deactivated account can never be used again; confirm with --yes\n";
+        assert_eq!(shell.fail(&format!("acme deactivate {ACCOUNT}")), refused);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
+        let done = shell.run(&format!("acme deactivate {ACCOUNT} --yes"));
+        assert_eq!((done.code, done.out), (0, format!("account deactivated: {ACCOUNT}\n")));
+        let next = [
+            "its certificates stay valid; domains register a new account at their next renewal",
+            "was bound to an external account; ask the CA whether that can be bound again",
+        ];
+        assert!(next.iter().all(|words| done.err.contains(words)), "{}", done.err);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Deactivated));
+        assert!(shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
+        assert_eq!(shell.run(&at_ca(&format!("acme validate {ACCOUNT}"))).code, 1);
+    }
+
+    #[test]
+    fn delreg_removes_accounts_without_the_ca_and_ignores_unknown_ones() {
+        let shell = Shell::new();
+        add_second(&shell);
+        let asked = shell.world.ca.count(Operation::Directory);
+        let done = shell.run(&format!("acme delreg {ACCOUNT} ACME-unknown-0000"));
+        assert_eq!((done.code, done.out, done.err), (0, String::new(), String::new()));
+        let exists = |id| shell.world.store.exists(Group::Accounts, id, &Aspect::AccountKey);
+        assert_eq!((exists(ACCOUNT), exists(SECOND)), (false, true));
+        assert_eq!(shell.world.ca.count(Operation::Directory), asked);
+    }
+
+    #[test]
+    fn the_account_of_a_key_from_elsewhere_is_imported_once() {
+        let shell = Shell::without_account();
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let url = shell.world.ca.add_account(&key);
+        let pem = file("key.pem", &key.to_pem().unwrap());
+        let import = |file: &str| at_ca(&format!("-t accepted acme import {file}"));
+        for _ in 0..2 {
+            assert_eq!(shell.json(&import(&pem)), json!([{ "account": ACCOUNT, "url": url }]));
+        }
+        assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some("accepted"));
+        assert_eq!(shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}"))), format!("account valid: {ACCOUNT}\n"));
+
+        let stranger = file("stranger.pem", &PrivateKey::generate(&p256()).unwrap().to_pem().unwrap());
+        let unknown = "has no account for this key; 'acme newreg' registers one with a new key";
+        assert_eq!(shell.fail(&import(&stranger)), format!("Error 2: {stranger}: {} {unknown}\n", FakeCa::DIRECTORY));
+        let err = shell.fail(&import(&file("x.json", b"{}")));
+        assert!(err.starts_with("Error 22: ") && err.contains("x.json: ") && err.contains("JSON Web Key"), "{err}");
+        assert!(shell.fail(&import("/nowhere/key.pem")).starts_with("Error 2: cannot read /nowhere/key.pem: "));
+        shell.world.ca.set_accounts("deactivated");
+        let err = shell.fail(&import(&pem));
+        assert!(err.ends_with(&format!("account {url} is no longer valid\n")), "{err}");
+        assert_eq!(shell.world.ca.accounts(), 1);
+    }
 }

@@ -1,6 +1,6 @@
-//! `check`: what in the store the next start of the server would activate, discard or repair, without doing it.
+//! The command `check`: finds out what the next start of the server would activate, discard or repair, and changes nothing.
 //!
-//! The configuration is not known here: it is assumed that the domains of the store are still configured.
+//! The configuration of the server is not known here: the command assumes that the domains of the store are configured.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,22 +12,24 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::AccountRecord;
+use crate::documents::Vault;
 use crate::model::{ManagedDomain, State, Timestamp, time};
-use crate::registry::{Activation, Bundle, Vault, activation_verdict, staged_facts, staged_report, stored_domain};
+use crate::renewals::{activation_verdict, stored_domain};
+use crate::sets::{Activation, Bundle, staged_facts, staged_report};
 use crate::store::{Aspect, FileStore, Group, Store};
 
-/// Something that a start would do.
+/// One action of the next start.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     /// `activate`, `keep`, `discard`, `repair` or `renew`.
     action: &'static str,
     /// The domain, or a path in the store.
     item: String,
-    /// Why.
+    /// The reason for the action, or the change that it makes.
     detail: String,
 }
 
-/// `check`
+/// Prints all findings: `check`.
 pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     let dir = session.dir.clone().unwrap_or_default();
     let Some((store, is_old)) = FileStore::look(&dir)? else {
@@ -36,15 +38,17 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     };
     let mut findings = Vec::new();
     if is_old {
-        findings.push(finding("repair", "md_store.json", "the store is brought to the present layout".to_owned()));
+        findings.push(finding("repair", "md_store.json", "the store is migrated to the current layout".to_owned()));
     }
     findings.extend(modes(&dir));
     let vault = Vault::new(Arc::new(store));
-    let now = session.clock.now();
-    findings.extend(look(&vault, now)?);
+    let now = session.clock().now();
+    findings.extend(content(&vault, now)?);
     for Finding { action, item, detail } in findings {
-        session
-            .tell(&format!("{action}: {item}: {detail}"), json!({ "action": action, "item": item, "detail": detail }));
+        session.report(
+            &format!("{action}: {item}: {detail}"),
+            json!({ "action": action, "item": item, "detail": detail }),
+        );
     }
     Ok(())
 }
@@ -53,18 +57,22 @@ fn finding(action: &'static str, item: &str, detail: String) -> Finding {
     Finding { action, item: item.to_owned(), detail }
 }
 
+/// Checks the modes of the directories of the store.
 fn modes(dir: &Path) -> Vec<Finding> {
     let wrong = |group: Group| {
         let mode = std::fs::metadata(dir.join(group.name())).ok()?.permissions().mode() & 0o7777;
-        let detail = format!("its mode {mode:04o} becomes {:04o}", group.dir_mode());
+        let detail = format!("its mode changes from {mode:04o} to {:04o}", group.dir_mode());
         (mode != group.dir_mode()).then(|| finding("repair", group.name(), detail))
     };
     Group::ALL.into_iter().filter_map(wrong).collect()
 }
 
-fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
+/// Checks the content of the store.
+fn content(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
     let store = vault.store();
-    let (domains, staged, live) = (store.list(Group::Domains)?, store.list(Group::Staging)?, store.list(Group::Live)?);
+    let domains = store.list(Group::Domains)?;
+    let staged = store.list(Group::Staging)?;
+    let live = store.list(Group::Live)?;
     let mut findings = interrupted(store, &domains)?;
     let mut known = Vec::new();
     for name in &domains {
@@ -73,7 +81,9 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
                 findings.extend(served(&md, live.common_validity().map(|(_, until)| until), now));
                 known.push(md);
             }
-            None => findings.push(finding("repair", name, "md.json is missing or damaged and is made anew".to_owned())),
+            None => {
+                findings.push(finding("repair", name, "md.json is missing or damaged and is written again".to_owned()))
+            }
         }
     }
     for name in &staged {
@@ -83,7 +93,9 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
         }
         match known.iter().find(|md| md.name.as_str() == name) {
             Some(md) => findings.extend(waiting(vault, md, now)),
-            None => findings.push(finding("keep", name, "is staged, but no domain of the store".to_owned())),
+            None => {
+                findings.push(finding("keep", name, "a renewal is staged, but the store has no such domain".to_owned()))
+            }
         }
     }
     findings.extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(vault, md)));
@@ -91,21 +103,20 @@ fn look(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
         |name: &&String| !known.iter().any(|md| md.domains.iter().any(|own| own.as_str() == name.as_str()));
     let challenges = store.list(Group::Challenges)?;
     findings.extend(
-        challenges
-            .iter()
-            .filter(is_of_none)
-            .map(|name| finding("discard", &format!("challenges/{name}"), "no domain has this name".to_owned())),
+        challenges.iter().filter(is_of_none).map(|name| {
+            finding("discard", &format!("challenges/{name}"), "no managed domain has this name".to_owned())
+        }),
     );
     Ok(findings)
 }
 
-/// Whether nothing is staged but what the CA suggests about the next renewal.
+/// Returns whether staging has nothing for the domain but the advice of the CA about the next renewal.
 fn has_advice_only(store: &dyn Store, name: &str) -> bool {
     let exists = |aspect: &Aspect| store.exists(Group::Staging, name, aspect);
     exists(&Aspect::AriJson) && ![Aspect::MdJson, Aspect::JobJson].iter().any(exists)
 }
 
-/// Activations that a crash has cut short.
+/// Finds activations that a crash interrupted.
 fn interrupted(store: &dyn Store, domains: &[String]) -> Result<Vec<Finding>, CliError> {
     let archived = store.list(Group::Archive)?;
     let is_former = |item: &str, set: &str| {
@@ -118,15 +129,16 @@ fn interrupted(store: &dyn Store, domains: &[String]) -> Result<Vec<Finding>, Cl
             && store.exists(Group::Tmp, item, &Aspect::MdJson)
             && archived.iter().any(|set| is_former(item, set))
     };
-    let detail = || "an activation was interrupted, the former certificates come back".to_owned();
+    let detail = || "an activation was interrupted, the former certificates are restored".to_owned();
     Ok(store.list(Group::Tmp)?.into_iter().filter(lost).map(|item| finding("repair", &item, detail())).collect())
 }
 
+/// Checks the certificates that the server loads at its start.
 fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Option<Finding> {
     let why = md.state_descr.clone().unwrap_or_default();
     match (md.state, until) {
         (State::Complete, Some(until)) if until <= now => {
-            let detail = format!("the certificate has expired at {}", time::format_gmt(until));
+            let detail = format!("the certificate expired at {}", time::format_gmt(until));
             Some(finding("renew", md.name.as_str(), detail))
         }
         (State::Complete, _) => None,
@@ -135,38 +147,47 @@ fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Optio
     }
 }
 
-/// What becomes of certificates that the server serves without a start having moved them.
+/// Checks certificates that went live, and that no start has moved to `domains/` yet.
 fn settles(vault: &Vault, md: &ManagedDomain) -> Option<Finding> {
-    let (store, name) = (vault.store(), md.name.as_str());
+    let store = vault.store();
+    let name = md.name.as_str();
     let text = store.load(Group::Live, name, &Aspect::LiveJson).ok()??;
     Some(match Bundle::kept(&text, store.secret(), md) {
-        Ok(live) => {
-            live.map(|_| finding("activate", name, "what is live moves to domains/, unless that is newer".to_owned()))?
-        }
-        Err(err) => finding("keep", name, format!("what is live is not activated: {err}")),
+        Ok(live) => live.map(|_| {
+            finding("activate", name, "the live certificates move to domains/, unless those are newer".to_owned())
+        })?,
+        Err(err) => finding("keep", name, format!("the live certificates are not activated: {err}")),
     })
 }
 
+/// Finds an account that a renewal has left in staging.
 fn account(vault: &Vault, name: &str) -> Option<Finding> {
     let record: AccountRecord = vault.load_json(Group::Staging, name, &Aspect::AccountJson)?;
     let detail = format!("the account {} moves to accounts/", record.url);
     Some(finding("activate", &format!("staging/{name}"), detail))
 }
 
+/// Checks what a renewal has staged for a domain of the store.
 fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
     let name = md.name.as_str();
     let until = || staged_facts(vault, md).iter().flatten().map(|facts| facts.validity().1).min();
     let until = || until().map_or_else(String::new, |until| format!(", valid until {}", time::format_gmt(until)));
     let mut findings = vec![match activation_verdict(vault, md, now) {
         Activation::Activated => finding("activate", name, format!("the staged certificates{}", until())),
-        Activation::Dropped(reason) => finding("discard", name, format!("what is staged cannot be used: {reason}")),
-        Activation::Waits(reason) => finding("keep", name, format!("what is staged is not activated yet: {reason}")),
-        Activation::Nothing => finding("keep", name, "nothing that could be activated is staged".to_owned()),
-        Activation::Failed(status) => finding("keep", name, format!("what is staged cannot be read: {status}")),
+        Activation::Dropped(reason) => {
+            finding("discard", name, format!("the staged certificates cannot be used: {reason}"))
+        }
+        Activation::Waits(reason) => {
+            finding("keep", name, format!("the staged certificates are not activated yet: {reason}"))
+        }
+        Activation::Nothing => finding("keep", name, "no certificates are staged that could be activated".to_owned()),
+        Activation::Failed(status) => {
+            finding("keep", name, format!("the staged certificates cannot be read: {status}"))
+        }
     }];
     if let Some(job) = staged_report(vault, md).filter(|job| job.errors > 0) {
-        let times = job.errors;
-        let detail = format!("the renewal failed {times} times; a full start counts from 0 and tries again at once");
+        let errors = job.errors;
+        let detail = format!("failed renewals: {errors}; a full start counts from 0 again and retries at once");
         findings.push(finding("renew", name, detail));
     }
     findings
@@ -176,12 +197,13 @@ fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::super::testing::Shell;
     use super::*;
     use crate::clock::Clock;
-    use crate::registry::world::{World, p256};
+    use crate::testing::{World, p256};
 
-    fn told(world: &World) -> Vec<String> {
-        let findings = look(&world.vault, world.clock.now()).unwrap();
+    fn lines(world: &World) -> Vec<String> {
+        let findings = content(&world.vault, world.clock.now()).unwrap();
         findings.iter().map(|Finding { action, item, detail }| format!("{action}: {item}: {detail}")).collect()
     }
 
@@ -191,42 +213,47 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_start_then_does() {
+    fn a_check_names_the_actions_of_the_next_start() {
         let world = World::without_account(&["a.check.test"]);
         drop(world.start(false));
-        begins(&told(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
+        begins(&lines(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
         drop(world.run(false));
         let expected = [
             "renew: a.check.test",
             "activate: staging/a.check.test: the account ",
             "activate: a.check.test: the staged certificates, valid until ",
         ];
-        begins(&told(&world), &expected);
-        begins(&told(&world), &expected);
+        begins(&lines(&world), &expected);
+        begins(&lines(&world), &expected);
         drop(world.start(true));
-        assert_eq!(told(&world), Vec::<String>::new());
+        assert_eq!(lines(&world), Vec::<String>::new());
         world.clock.advance(SignedDuration::from_hours(24 * 91));
         world.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
-        begins(&told(&world), &["renew: a.check.test: the certificate has expired at "]);
+        begins(&lines(&world), &["renew: a.check.test: the certificate expired at "]);
     }
 
     #[test]
-    fn tells_what_becomes_of_what_is_live() {
+    fn live_certificates_move_at_the_next_start_or_stay() {
         let mut world = World::new(&["h.check.test"]);
         world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
         drop(world.run(false));
         world.store.clear(Group::Staging, "h.check.test").unwrap();
-        let expected =
-            ["renew: h.check.test", "keep: h.check.test", "activate: h.check.test: what is live moves to domains/"];
-        begins(&told(&world), &expected);
+        let expected = [
+            "renew: h.check.test",
+            "keep: h.check.test",
+            "activate: h.check.test: the live certificates move to domains/",
+        ];
+        begins(&lines(&world), &expected);
         world.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
         assert!(
-            told(&world).iter().any(|line| line.starts_with("keep: h.check.test: what is live is not activated: "))
+            lines(&world)
+                .iter()
+                .any(|line| line.starts_with("keep: h.check.test: the live certificates are not activated: "))
         );
     }
 
     #[test]
-    fn tells_what_is_damaged_or_left_over() {
+    fn damage_and_leftovers_are_named() {
         let world = World::new(&["b.check.test", "c.check.test"]);
         drop(world.run(false));
         world.put(Group::Staging, "b.check.test", &Aspect::PrivateKey(p256()), "no key");
@@ -242,11 +269,49 @@ mod tests {
             "renew: b.check.test: certificate(P-256) is missing",
             "renew: c.check.test",
             "repair: d.check.test: md.json is missing or damaged",
-            "discard: b.check.test: what is staged cannot be used: private key(P-256) cannot be read",
-            "keep: c.check.test: what is staged is not activated yet: certificate(P-256) is missing",
+            "discard: b.check.test: the staged certificates cannot be used: private key(P-256) cannot be read",
+            "keep: c.check.test: the staged certificates are not activated yet: certificate(P-256) is missing",
             "keep: e.check.test",
             "discard: challenges/f.check.test",
         ];
-        begins(&told(&world), &expected);
+        begins(&lines(&world), &expected);
+    }
+
+    #[test]
+    fn check_prints_what_it_finds_and_changes_nothing() {
+        let shell = Shell::on_files();
+        let dir = shell.dir();
+        let missing = format!("Error 2: there is no store in {}\n", dir.display());
+        assert_eq!(shell.fail("check"), missing);
+        assert!(!dir.exists());
+        shell.succeed("add a.check.test");
+        assert_eq!(shell.succeed("check"), "renew: a.check.test: certificate(rsa) is missing\n");
+
+        let file = dir.join("md_store.json");
+        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        document["store"]["version"] = 2.0.into();
+        let old = document.to_string();
+        std::fs::write(&file, &old).unwrap();
+        std::fs::set_permissions(dir.join("domains"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let found = json!([
+            { "action": "repair", "item": "md_store.json", "detail": "the store is migrated to the current layout" },
+            { "action": "repair", "item": "domains", "detail": "its mode changes from 0755 to 0700" },
+            { "action": "renew", "item": "a.check.test", "detail": "certificate(rsa) is missing" },
+        ]);
+        assert_eq!(shell.json("check"), found);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+        std::fs::write(&file, "{}").unwrap();
+        let err = shell.fail("check");
+        assert!(err.starts_with("Error 22: ") && err.contains("md_store.json is damaged"), "{err}");
+    }
+
+    #[test]
+    fn failed_renewals_are_counted() {
+        let world = World::new(&["e.check.test"]);
+        world.ca.fail(crate::testing::ca::Operation::NewOrder, crate::testing::ca::Fault::Drop);
+        drop(world.run(false));
+        let lines = lines(&world);
+        let counted = "renew: e.check.test: failed renewals: 1; a full start counts from 0 again and retries at once";
+        assert!(lines.iter().any(|line| line == counted), "{lines:?}");
     }
 }

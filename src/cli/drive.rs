@@ -1,4 +1,4 @@
-//! `drive`: one renewal of every domain that is due, activated at once.
+//! The command `drive`: renews each domain that is due once, and activates the new certificates.
 
 use std::sync::Arc;
 
@@ -7,29 +7,32 @@ use super::error::CliError;
 use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::{AcmeError, Outcome};
-use crate::clock::Clock;
+use crate::documents::claimed_elsewhere;
 use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
-use crate::registry::{Activation, Advisor, Begun, Ended, LiveSet, Registry, Renewal, claimed_elsewhere, reset};
+use crate::registry::Registry;
+use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
+use crate::sets::{Activation, LiveSet};
 
-/// How domains are renewed.
+/// The options of the command.
 struct Way {
     force: bool,
     reset: bool,
-    /// They were asked for by their names, so that what is not done is a failure.
+    /// The domains were named, so that a domain that is never renewed is a failure.
     named: bool,
     advisor: Advisor,
 }
 
-/// `drive [-c type] [-f] [-r] [name...]`
+/// Renews domains: `drive [-c type] [-f] [-r] [name...]`.
 pub fn drive(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let (registry, names) = (session.domains(given.value("challenge"))?, given.args());
+    let registry = session.domains(given.value("challenge"))?;
+    let names = given.args();
     let advisor = Advisor::default();
     let way = Way { force: given.flag("force"), reset: given.flag("reset"), named: !names.is_empty(), advisor };
     chosen(&registry, &names)?.into_iter().try_for_each(|position| one(session, &registry, position, &way))
 }
 
-/// Positions of the domains that are named, or of all.
+/// Returns the positions of the domains that are named, or of all.
 pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, CliError> {
     if names.is_empty() {
         return Ok((0..registry.entries.len()).collect());
@@ -42,8 +45,9 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
     names.iter().map(find).collect()
 }
 
+/// Renews one domain.
 fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) -> Result<(), CliError> {
-    // What is live is newer than what is in domains/.
+    // Certificates that went live are newer than those in domains/.
     registry.bundles.learn(position);
     let md = &registry.entries[position].md;
     if md.state == State::Error {
@@ -59,26 +63,28 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         let at = time::format_gmt(at);
         return refused(
             Status::AGAIN,
-            format!("{}: the CA wants to be asked again at {at}, use -f not to wait", md.name),
+            format!("{}: the CA asked not to retry before {at}; use -f to retry now", md.name),
         );
     }
     if way.reset {
         reset(&registry.vault, md)?;
     }
     if !obtain(session, registry, position, way.force)? {
-        note!(Info, "{}: another process has renewed it meanwhile, nothing is ordered", md.name);
+        session.inform(&format!("{}: renewed by another process in the meantime, nothing is ordered", md.name));
         return Ok(());
     }
     match registry.activate(position)? {
         Activation::Activated => {
-            tell_active(registry, position);
+            report_active(session, registry, position);
             note!(Trace1, "complete.");
             Ok(())
         }
-        Activation::Nothing => refused(Status::GENERAL, format!("{}: nothing was staged", md.name)),
-        Activation::Waits(reason) => refused(Status::AGAIN, format!("{}: not activated, {reason}", md.name)),
-        Activation::Dropped(_) => Err(CliError::Told(Status::GENERAL)),
-        Activation::Failed(status) => Err(CliError::Told(status)),
+        Activation::Nothing => refused(Status::GENERAL, format!("{}: the renewal has staged no certificates", md.name)),
+        Activation::Waits(reason) => {
+            refused(Status::AGAIN, format!("{}: the new certificates are not activated: {reason}", md.name))
+        }
+        Activation::Dropped(_) => Err(CliError::Reported(Status::GENERAL)),
+        Activation::Failed(status) => Err(CliError::Reported(status)),
     }
 }
 
@@ -86,24 +92,24 @@ fn refused<T>(status: Status, text: String) -> Result<T, CliError> {
     Err(CliError::Refused { status, text })
 }
 
-/// Whether a domain is to be renewed now. Why it is not is told, and is a failure where nothing ever is obtained for it.
+/// Returns whether a domain is to be renewed now, and prints the reason if not. A domain that is never renewed is a
+/// failure if it was named.
 fn is_due(session: &Session, registry: &Registry, position: usize, way: &Way) -> Result<bool, CliError> {
-    let (md, now) = (&registry.entries[position].md, registry.clock.now());
+    let md = &registry.entries[position].md;
+    let now = registry.clock.now();
     registry.ask_ca(position, &way.advisor, &session.client(Some(md)));
     match registry.due_at(position, now) {
         None => {
             let name = &md.name;
-            let text = format!(
-                "{name}: is not renewed by mod_md, as MDCertificateFile is served, use -f to do it all the same"
-            );
+            let text = format!("{name}: not renewed, as it serves MDCertificateFile; use -f to renew it anyway");
             if way.named {
                 return refused(Status::INVALID, text);
             }
-            note!(Info, "{text}");
+            session.inform(&text);
             Ok(false)
         }
         Some(due) if due > now => {
-            note!(Info, "{}: not due before {}", md.name, time::format_gmt(due));
+            session.inform(&format!("{}: not due before {}", md.name, time::format_gmt(due)));
             Ok(false)
         }
         Some(_) => Ok(true),
@@ -124,7 +130,7 @@ fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
     }
 }
 
-/// Brings everything that is needed to staging; `false` if nothing is needed any more.
+/// Obtains certificates and stages them; `false` if the domain is no longer due.
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
     let md = &registry.entries[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
@@ -132,18 +138,19 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
         Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(true),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Renewal(mut renewal) => {
-            let result = run(&mut renewal, md.name.as_str(), &*registry.clock);
+            let result = run(session, &mut renewal, md.name.as_str());
             let status = result.as_ref().map_or_else(AcmeError::status, |()| Status::OK);
             registry.close(renewal, result.map_or_else(Ended::Failed, |()| Ended::Done));
-            if status == Status::OK { Ok(true) } else { Err(CliError::Told(status)) }
+            if status == Status::OK { Ok(true) } else { Err(CliError::Reported(status)) }
         }
     }
 }
 
-/// Tells which certificates a server serves for the domain, and from when on.
-fn tell_active(registry: &Registry, position: usize) {
+/// Prints which certificates a server serves for the domain, and from when on.
+fn report_active(session: &Session, registry: &Registry, position: usize) {
     let entry = &registry.entries[position];
-    let (md, live) = (&entry.md, entry.live_set());
+    let md = &entry.md;
+    let live = entry.live_set();
     let active: Vec<_> = md.key_specs().0.into_iter().zip(LiveSet::stored(&registry.vault, md).certificates).collect();
     let certificates =
         active.iter().filter_map(|(spec, own)| Some(output::certificate(spec.json_name(), own.as_ref()?)));
@@ -153,24 +160,231 @@ fn tell_active(registry: &Registry, position: usize) {
         active.iter().all(|(spec, own)| own.as_ref().is_none_or(|own| serial(spec) == Some(own.serial_hex())))
     });
     let when = match (md.is_static(), is_live) {
-        (true, _) => "serves MDCertificateFile in their place",
-        (false, true) => "uses them within seconds, as MDActivation is 'live'",
+        (true, _) => "serves MDCertificateFile instead",
+        (false, true) => "uses them within seconds (MDActivation live)",
         (false, false) => "uses them after its next (graceful) restart",
     };
-    note!(Info, "{}: the new certificates are active; a running server {when}: {certificates}", md.name);
+    session.inform(&format!("{}: the new certificates are active; a running server {when}: {certificates}", md.name));
 }
 
-fn run(renewal: &mut Renewal, name: &str, clock: &dyn Clock) -> Result<(), AcmeError> {
-    let mut progress = Progress::begin(name);
+/// Runs a renewal to its end.
+fn run(session: &Session, renewal: &mut Renewal, name: &str) -> Result<(), AcmeError> {
+    let mut progress = Progress::begin(session.terminal(), name);
     loop {
         let outcome = renewal.step()?;
         progress.step(renewal.activity().unwrap_or_default());
         match outcome {
             Outcome::Continue => {}
             Outcome::Wait(until) => {
-                std::thread::sleep(until.duration_since(clock.now()).try_into().unwrap_or_default())
+                session.sleep(until.duration_since(session.clock().now()).try_into().unwrap_or_default());
             }
             Outcome::Done => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::super::testing::{Done, Shell};
+    use crate::crypto::Certificate;
+    use crate::model::{ActivationMode, KeySpec};
+    use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem, with_header};
+    use crate::testing::{World, logged};
+
+    fn shell(name: &str) -> Shell {
+        let shell = Shell::new();
+        shell.add_domain(name);
+        shell
+    }
+
+    /// Returns the serial number of the certificate that the server uses after a restart.
+    fn serial(shell: &Shell, name: &str) -> String {
+        let chain = shell.world.text(Group::Domains, name, &Aspect::Chain(KeySpec::Default)).unwrap();
+        Certificate::from_pem(chain.as_bytes()).unwrap().summary().serial_hex()
+    }
+
+    fn fails(shell: &Shell, line: &str, err: &str) {
+        let said = shell.fail(line);
+        assert!(said.contains(err), "{line}: {said}");
+    }
+
+    #[test]
+    fn a_new_domain_is_renewed_and_its_certificate_reported() {
+        let name = "new.drive.test";
+        let shell = shell(name);
+        let Done { code, out, err } = shell.run("drive");
+        assert_eq!((code, out.as_str()), (0, ""), "{err}");
+        let expected = format!(
+            "{name}: the new certificates are active; a running server uses them after its next (graceful) restart: \
+             rsa serial {}, valid until 2024-02-12 ",
+            serial(&shell, name)
+        );
+        assert!(err.starts_with(&expected), "{err}");
+        for step in ["Contacting ACME server", "Creating new order", "Setting up challenge 'http-01'"] {
+            assert!(logged("", &format!("{name}: {step}")) > 0, "{step}");
+        }
+        let md = shell.md(name);
+        assert_eq!((&md["ca"]["account"], &md["ca"]["url"]), (&"ACME-ca.test-0000".into(), &FakeCa::DIRECTORY.into()));
+        for group in [Group::Staging, Group::Challenges] {
+            assert_eq!(shell.world.store.list(group).unwrap(), Vec::<String>::new());
+        }
+        assert!(shell.succeed("status").contains("complete  2024-02-12"));
+    }
+
+    #[test]
+    fn a_domain_that_is_not_due_is_left_alone_unless_forced() {
+        let name = "early.drive.test";
+        let shell = shell(name);
+        shell.succeed("drive");
+        let first = serial(&shell, name);
+        for line in ["drive", "drive early.drive.test"] {
+            let done = shell.run(line);
+            assert_eq!(done.code, 0);
+            assert!(done.err.starts_with(&format!("{name}: not due before Sun, 14 Jan 2024 ")), "{}", done.err);
+        }
+        assert_eq!(shell.json("drive"), json!([]));
+        assert_eq!(serial(&shell, name), first);
+        shell.succeed("drive -f");
+        assert_ne!(serial(&shell, name), first);
+        assert_eq!(shell.world.ca.ordered().len(), 2);
+        assert!(shell.world.store.list(Group::Archive).unwrap().contains(&format!("{name}.1")));
+        shell.world.clock.advance(SignedDuration::from_hours(24 * 61));
+        shell.succeed("drive");
+        assert_eq!(shell.world.ca.ordered().len(), 3, "its window has opened");
+    }
+
+    #[test]
+    fn what_a_domain_lacks_is_named_before_the_ca_is_asked() {
+        let name = "lacks.drive.test";
+        let shell = Shell::without_account();
+        shell.add_domain(name);
+        let good = shell.md(name);
+        let urls = [FakeCa::DIRECTORY];
+        for (member, value, err) in [
+            ("contacts", json!([]), "No contact information"),
+            (
+                "ca",
+                json!({ "proto": "ACME", "urls": urls }),
+                "the CA requires you to accept the terms-of-service as specified in ",
+            ),
+            ("ca", json!({ "proto": "FROB", "urls": urls }), "Error 22: lacks.drive.test: Unknown CA protocol: FROB\n"),
+            (
+                "ca",
+                json!({ "proto": "ACME" }),
+                "Error 2: lacks.drive.test: is missing MDCertificateAuthority; 'a2md update lacks.drive.test ca <url>' sets it\n",
+            ),
+        ] {
+            shell.change(name, |md| {
+                *md = good.clone();
+                md[member] = value;
+            });
+            let said = shell.fail("drive -f");
+            let report = shell.json("status")[0]["renewal"]["last"]["detail"].to_string();
+            assert!(said.contains(err) || report.contains(err), "{err}: {said} {report}");
+        }
+        assert_eq!(shell.world.ca.ordered().len(), 0);
+        shell.change(name, |md| *md = good);
+        shell.world.put(Group::Domains, name, &Aspect::Chain(KeySpec::Default), &"x".repeat(2000));
+        fails(&shell, "drive -f", "Error 20014: lacks.drive.test: in error state, ");
+        fails(&shell, "drive unknown.drive.test", "Info 2: managed domain not found: unknown.drive.test\n");
+    }
+
+    #[test]
+    fn a_failed_renewal_ends_the_command_and_a_later_one_goes_on() {
+        let shell = shell("b.drive.test");
+        shell.add_domain("c.drive.test");
+        shell.world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
+        let done = shell.run("-j drive");
+        assert_eq!((done.code, done.document()["status"] != 0), (1, true));
+        assert_eq!(shell.world.ca.ordered().len(), 0, "the second domain was tried");
+        assert!(shell.succeed("status").contains("failed once, last 2023-11-14 22:13: "));
+        shell.succeed("drive");
+        assert_eq!(shell.world.ca.ordered().len(), 2);
+    }
+
+    #[test]
+    fn a_ca_that_asks_for_patience_gets_it_unless_forced() {
+        let name = "patience.drive.test";
+        let shell = shell(name);
+        let limited = with_header(problem(429, "rateLimited", "slowly"), "Retry-After", "7200");
+        shell.world.ca.fail(Operation::NewOrder, Fault::Answer(limited));
+        assert_eq!(shell.run("drive").code, 1);
+        let asked = shell.world.ca.count(Operation::NewOrder);
+        let said = shell.fail("drive");
+        let expected = format!("Error 11: {name}: the CA asked not to retry before Wed, 15 Nov 2023 00:1");
+        assert!(said.starts_with(&expected) && said.ends_with(" GMT; use -f to retry now\n"), "{said}");
+        assert_eq!(shell.world.ca.count(Operation::NewOrder), asked);
+        shell.succeed("drive -f");
+    }
+
+    #[test]
+    fn only_the_challenge_that_is_named_is_used() {
+        let name = "kind.drive.test";
+        let shell = shell(name);
+        assert_eq!(shell.run("drive -c foo-01").code, 1);
+        assert!(logged("AH10056", name) > 0);
+        assert_eq!(shell.world.ca.ordered().len(), 0);
+        shell.succeed("drive -c http-01");
+        assert_eq!(shell.md(name)["ca"].get("challenges"), None, "not saved");
+    }
+
+    #[test]
+    fn a_domain_that_the_server_works_on_is_left_to_it() {
+        let name = "claimed.drive.test";
+        let shell = shell(name);
+        let claim = shell.world.store.claim(name).unwrap();
+        for line in ["drive", "drive -f", "drive -r"] {
+            fails(&shell, line, "Error 11: claimed.drive.test: another process, such as the server, works on it");
+        }
+        drop(claim);
+        shell.succeed("drive");
+    }
+
+    #[test]
+    fn reset_discards_an_order_that_is_left() {
+        let name = "reset.drive.test";
+        let shell = shell(name);
+        shell.world.put(Group::Staging, name, &Aspect::OrderJson, r#"{"url":"https://ca.test/order/77"}"#);
+        shell.world.put(Group::Challenges, name, &Aspect::Http01, "old");
+        shell.succeed("drive -r");
+        assert_eq!((shell.world.ca.ordered().len(), shell.world.ca.count(Operation::Order) > 0), (1, true));
+        assert!(!shell.world.store.exists(Group::Challenges, name, &Aspect::Http01));
+    }
+
+    #[test]
+    fn certificates_that_the_server_has_staged_are_activated() {
+        let world = World::new(&["staged.drive.test"]);
+        drop(world.run(false));
+        let shell = Shell::of(world);
+        let err = shell.run("drive").err;
+        assert!(err.starts_with("staged.drive.test: the new certificates are active; "), "{err}");
+        assert_eq!(shell.world.ca.ordered().len(), 1);
+    }
+
+    #[test]
+    fn a_named_domain_with_files_of_its_own_is_a_failure() {
+        let shell = shell("files.drive.test");
+        shell.change("files.drive.test", |md| {
+            md["cert-files"] = json!(["/nowhere/cert.pem"]);
+            md["pkey-files"] = json!(["/nowhere/key.pem"]);
+        });
+        let text = "files.drive.test: not renewed, as it serves MDCertificateFile; use -f to renew it anyway\n";
+        let done = shell.run("drive");
+        assert_eq!((done.code, done.err.as_str()), (0, text), "all domains were asked for");
+        assert_eq!(shell.fail("drive files.drive.test"), format!("Error 22: {text}"));
+    }
+
+    #[test]
+    fn a_live_domain_uses_new_certificates_without_a_restart() {
+        let mut world = World::new(&["live.drive.test"]);
+        world.declared[0].settings.activation = Some(ActivationMode::Live);
+        drop(world.start(false));
+        let shell = Shell::of(world);
+        let err = shell.run("drive").err;
+        assert!(err.contains("a running server uses them within seconds (MDActivation live): P-256 serial "), "{err}");
     }
 }

@@ -1,83 +1,84 @@
-//! Why a command failed, with its result code and the way it is told.
+//! The failures of commands, with their result codes and messages.
 
+use super::output::Terminal;
 use crate::acme::{AcmeError, PortError};
-use crate::log::note;
+use crate::log::Level;
 use crate::model::Status;
 use crate::store::StoreError;
 
 /// A failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// There is no such command.
+    /// An unknown command.
     #[error("unknown cmd: {0}")]
     UnknownCommand(String),
-    /// The command does not make sense without more words.
+    /// Too few or too many arguments.
     #[error("{0}")]
     Usage(&'static str),
-    /// The command works on a store, and none was named.
+    /// A missing `-d`.
     #[error("need store directory for command: {0}")]
     NoStore(String),
-    /// The command talks to a CA, and none was named.
+    /// A missing `-a`.
     #[error("need ACME server url (-a) for command: {0}")]
     NoCa(String),
-    /// No domain has this name.
+    /// A name to list that no domain has.
     #[error("managed domain not found: {0}")]
     NotListed(String),
-    /// There is no domain to change or renew.
+    /// A domain to change or renew that does not exist.
     #[error("managed domain not found: {0}")]
     NoDomain(String),
-    /// There is no such account in the store.
+    /// An account that the store does not have.
     #[error("unknown account: {0}")]
     UnknownAccount(String),
-    /// A part of a domain that cannot be changed.
+    /// A setting that `update` does not know.
     #[error("unknown aspect: {0}")]
     UnknownAspect(String),
-    /// A value is wrong, or cannot be used here.
+    /// A wrong value, or a request that is refused.
     #[error("{text}")]
     Refused {
-        /// Result code.
+        /// The result code.
         status: Status,
-        /// What is wrong.
+        /// The reason.
         text: String,
     },
-    /// The CA, or the way to it.
+    /// A failed request to the CA.
     #[error("{what}")]
     Acme {
-        /// What was tried.
+        /// The action that failed.
         what: String,
-        /// What came of it.
+        /// The cause.
         source: Box<AcmeError>,
     },
-    /// The store.
+    /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store, through the registry.
+    /// A failure of the store below the registry.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The reason was told where it was found.
+    /// A failure whose reason is printed already.
     #[error("failed")]
-    Told(Status),
+    Reported(Status),
 }
 
 impl CliError {
-    /// A value that makes no sense.
+    /// Makes the error for a wrong value.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Refused { status: Status::INVALID, text: text.into() }
     }
 
-    /// The failure of what was tried at a CA.
+    /// Makes errors for an action at a CA.
     pub fn acme(what: impl Into<String>) -> impl Fn(AcmeError) -> Self {
         let what = what.into();
         move |source| Self::Acme { what: what.clone(), source: Box::new(source) }
     }
 
-    /// The result code.
+    /// Returns the result code.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
             Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => Status::NOT_FOUND,
             Self::UnknownAspect(_) => Status::UNSUPPORTED,
-            Self::Refused { status, .. } | Self::Told(status) => *status,
+            Self::Refused { status, .. } | Self::Reported(status) => *status,
             Self::Acme { source, .. } => source.status(),
             Self::Store(err) => err.status(),
             Self::Port(err) => err.status,
@@ -85,22 +86,23 @@ impl CliError {
         }
     }
 
-    /// Tells it: as a line that scripts know, or as a message of the log.
-    pub fn tell(&self) {
+    /// Prints the error: as a line that scripts know, or as a message of the log.
+    pub fn print(&self, terminal: &dyn Terminal) {
+        let message = |level, text: String| terminal.message(level, self.status(), &text);
         match self {
-            Self::Told(_) => {}
-            Self::NoDomain(_) => note!(Info, self.status(); "{self}"),
+            Self::Reported(_) => {}
+            Self::NoDomain(_) => message(Level::Info, self.to_string()),
             Self::Acme { source, .. } => {
                 match &**source {
                     AcmeError::Problem { problem, .. } => {
-                        note!(Warning, self.status(); "acme problem {}: {}", problem.kind, problem.detail);
+                        message(Level::Warning, format!("acme problem {}: {}", problem.kind, problem.detail));
                     }
-                    other => note!(Warning, self.status(); "{}", other.sentence()),
+                    other => message(Level::Warning, other.sentence().to_string()),
                 }
-                note!(Error, self.status(); "{self}");
+                message(Level::Error, self.to_string());
             }
-            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => note!(Error, self.status(); "{self}"),
-            _ => super::output::say(&self.to_string()),
+            Self::Refused { .. } | Self::Store(_) | Self::Port(_) => message(Level::Error, self.to_string()),
+            _ => terminal.say(&self.to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `import certbot`: certificates of certbot become domains of the store.
+//! The command `import certbot`: makes domains of the certificates of certbot.
 
 use std::fs;
 use std::path::Path;
@@ -12,21 +12,23 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
-use crate::log::note;
+use crate::documents::Vault;
+use crate::log::Level;
 use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
-use crate::registry::{LiveSet, Vault};
+use crate::sets::LiveSet;
 use crate::store::{Aspect, Group};
 
-/// Where certbot has the newest certificates, below its directory.
+/// Directory of the newest certificates, in the directory of certbot.
 const LIVE: &str = "live";
-/// Types of key that certificates may be for; the first that fits counts.
+/// Curves of keys that can be imported.
 const CURVES: [&str; 3] = ["secp256r1", "secp384r1", "secp521r1"];
+/// Sizes of RSA keys that can be imported, beside that of [`KeySpec::Default`].
 const RSA_BITS: [u32; 3] = [3072, 4096, 8192];
 
-/// `import certbot dir`. What cannot be imported does not keep the rest from it.
+/// Imports all certificates: `import certbot dir`. A certificate that cannot be imported does not stop the others.
 pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let [dir] = args[..] else { return Err(CliError::Usage("needs the directory of certbot")) };
+    let [dir] = args[..] else { return Err(CliError::Usage("one argument expected: the directory of certbot")) };
     let live = Path::new(dir).join(LIVE);
     let failed = |err: std::io::Error| CliError::Refused {
         status: Status::from(&err),
@@ -43,8 +45,9 @@ pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
     let mut result = Ok(());
     for folder in folders {
         if let Err(err) = import(session, &folder) {
-            note!(Error, err.status(); "{}: not imported: {err}", folder.display());
-            result = result.and(Err(CliError::Told(err.status())));
+            let text = format!("{}: not imported: {err}", folder.display());
+            session.terminal().message(Level::Error, err.status(), &text);
+            result = result.and(Err(CliError::Reported(err.status())));
         }
     }
     result
@@ -60,7 +63,9 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     if !key.fits(chain.leaf()) {
         return Err(CliError::invalid("privkey.pem is not the key of the certificate in fullchain.pem"));
     }
-    let spec = spec_of(&key).ok_or_else(|| CliError::invalid("keys of this type are not supported"))?;
+    let spec = spec_of(&key).ok_or_else(|| {
+        CliError::invalid("privkey.pem: this type of key is not supported; use RSA, P-256, P-384 or P-521")
+    })?;
     let names = names(&folder.file_name().unwrap_or_default().to_string_lossy(), &chain)?;
     session.acme.as_deref().map_or(Ok(()), syntax::check_uri)?;
     let mut md = new(names, session.acme.clone())?;
@@ -69,7 +74,7 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     md.renew_window = Some(Window::Percent(33));
     md.warn_window = Some(Window::Percent(10));
     save(session.vault(), &mut md, &spec, &key, &chain)?;
-    session.tell_domain(&md, None)
+    session.report_domain(&md, None)
 }
 
 fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CliError> {
@@ -77,7 +82,8 @@ fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CliError> {
         .map_err(|err| CliError::Refused { status: Status::from(&err), text: format!("{file}: {err}") })
 }
 
-/// The names of the certificate. That of the folder comes first, unless certbot made it up (`example.org-0001`).
+/// Returns the names of the certificate. The name of the folder comes first, unless certbot invented it
+/// (`example.org-0001`).
 fn names(folder: &str, chain: &Chain) -> Result<Vec<DomainName>, CliError> {
     let names = chain.leaf().names();
     let mut names = syntax::names(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -93,7 +99,7 @@ fn spec_of(key: &PrivateKey) -> Option<KeySpec> {
     std::iter::once(KeySpec::Default).chain(rsa).chain(ec).find(|spec| key.fits_spec(spec))
 }
 
-/// The settings come last: without them there is no domain.
+/// Saves the domain with its key and chain. The settings come last: without them the domain does not exist.
 fn save(
     vault: &Vault,
     md: &mut ManagedDomain,
@@ -101,12 +107,13 @@ fn save(
     key: &PrivateKey,
     chain: &Chain,
 ) -> Result<(), CliError> {
-    let (name, store) = (md.name.to_string(), vault.store());
-    // A server that is not told of the type of key (MDPrivateKeys) looks for the files of the standard one.
+    let name = md.name.to_string();
+    let store = vault.store();
+    // A server without MDPrivateKeys looks for the files of the default key type.
     let specs = if *spec == KeySpec::Default { vec![KeySpec::Default] } else { vec![spec.clone(), KeySpec::Default] };
     let files = specs.iter().flat_map(|spec| [Aspect::Chain(spec.clone()), Aspect::PrivateKey(spec.clone())]);
     if files.chain([Aspect::MdJson]).any(|aspect| store.exists(Group::Domains, &name, &aspect)) {
-        let text = format!("the store has a domain {name} already, which stays as it is");
+        let text = format!("the store already has a domain {name}, which is not changed");
         return Err(CliError::Refused { status: Status::EXISTS, text });
     }
     refuse_overlap(vault, md)?;
@@ -118,4 +125,163 @@ fn save(
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr = live.state_descr;
     create(vault, md)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::testing::Shell;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::crypto::{Certificate, self_signed};
+    use crate::store::Store;
+
+    const P384: &str = "P-384";
+
+    fn ec(curve: &str) -> KeySpec {
+        KeySpec::Ec { curve: curve.to_owned() }
+    }
+
+    /// A directory of certbot.
+    struct Certbot(tempfile::TempDir);
+
+    impl Certbot {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir(directory.path().join(LIVE)).unwrap();
+            fs::write(directory.path().join("live/README"), "what certbot writes there").unwrap();
+            Self(directory)
+        }
+
+        fn command(&self) -> String {
+            format!("import certbot {}", self.0.path().display())
+        }
+
+        fn file(&self, folder: &str, file: &str) -> PathBuf {
+            self.0.path().join(LIVE).join(folder).join(file)
+        }
+
+        fn write(&self, folder: &str, file: &str, content: &[u8]) {
+            fs::create_dir_all(self.file(folder, "")).unwrap();
+            fs::write(self.file(folder, file), content).unwrap();
+        }
+
+        /// Adds a certificate for these names.
+        fn add(&self, shell: &Shell, folder: &str, spec: &KeySpec, names: &[&str]) -> (Certificate, PrivateKey) {
+            let key = PrivateKey::generate(spec).unwrap();
+            let parsed: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+            let leaf = self_signed(&key, names[0], &parsed, shell.world.clock.now(), 90).unwrap();
+            self.write(folder, "fullchain.pem", leaf.to_pem().as_bytes());
+            self.write(folder, "privkey.pem", &key.to_pem().unwrap());
+            (leaf, key)
+        }
+    }
+
+    #[test]
+    fn certificates_become_domains_that_a_server_can_serve() {
+        for (spec, privkey) in [
+            (KeySpec::Default, None),
+            (KeySpec::Rsa { bits: 3072 }, Some(r#"{"type":"RSA","bits":3072}"#)),
+            (ec("P-256"), Some(r#"{"type":"EC","curve":"secp256r1"}"#)),
+            (ec(P384), Some(r#"{"type":"EC","curve":"secp384r1"}"#)),
+        ] {
+            let shell = Shell::new();
+            let certbot = Certbot::new();
+            let (leaf, key) = certbot.add(&shell, "a.import.test", &spec, &["www.import.test", "a.import.test"]);
+            let done = shell.run(&certbot.command());
+            let line = "md: a.import.test [a.import.test, www.import.test]\n";
+            assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, line, ""), "{spec:?}");
+            let listed = &shell.json("list")[0];
+            assert_eq!((&listed["state"], &listed["renew"]), (&2.into(), &false.into()), "{spec:?}");
+            assert_eq!(listed.get("privkey").map(ToString::to_string).as_deref(), privkey);
+            // Where no directive names the type of key, too.
+            for spec in [spec_of(&key).unwrap(), KeySpec::Default] {
+                let chain = shell.world.text(Group::Domains, "a.import.test", &Aspect::Chain(spec.clone())).unwrap();
+                assert_eq!(chain, leaf.to_pem());
+                let aspect = Aspect::PrivateKey(spec);
+                assert!(shell.world.vault.load_key(Group::Domains, "a.import.test", &aspect).unwrap().fits(&leaf));
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_of_certbot_is_no_name_and_the_ca_can_be_named() {
+        let shell = Shell::new();
+        let certbot = Certbot::new();
+        certbot.add(&shell, "b.import.test-0001", &ec("P-256"), &["b.import.test"]);
+        let md = &shell.json(&format!("-a https://ca.test/dir {}", certbot.command()))[0];
+        assert_eq!((&md["name"], &md["ca"]["urls"][0]), (&"b.import.test".into(), &"https://ca.test/dir".into()));
+    }
+
+    #[test]
+    fn a_domain_of_the_store_is_not_changed_and_the_others_are_imported() {
+        let shell = Shell::new();
+        let certbot = Certbot::new();
+        for name in ["a.import.test", "b.import.test"] {
+            certbot.add(&shell, name, &ec("P-256"), &[name]);
+        }
+        certbot.add(&shell, "c.import.test", &ec("P-256"), &["c.import.test", "www.a.import.test"]);
+        shell.succeed("add a.import.test www.a.import.test");
+        let before = shell.md("a.import.test");
+        let done = shell.run(&certbot.command());
+        assert_eq!((done.code, done.out.as_str()), (1, "md: b.import.test [b.import.test]\n"));
+        let said = [
+            ("Error 17", "a.import.test", "the store already has a domain a.import.test, which is not changed"),
+            (
+                "Error 22",
+                "c.import.test",
+                "c.import.test: the name www.a.import.test is also in managed domain a.import.test",
+            ),
+        ];
+        let said = said.map(|(level, folder, why)| {
+            format!(
+                "{level}: {}: not imported: {why}\n",
+                certbot.file(folder, "").display().to_string().trim_end_matches('/')
+            )
+        });
+        assert_eq!(done.err, said.concat());
+        assert_eq!(shell.md("a.import.test"), before);
+        assert!(!shell.world.store.exists(Group::Domains, "a.import.test", &Aspect::PrivateKey(ec("secp256r1"))));
+    }
+
+    #[test]
+    fn what_cannot_be_imported_is_named() {
+        let shell = Shell::new();
+        let certbot = Certbot::new();
+        let empty = format!("Error 2: there are no certificates in {}/live\n", certbot.0.path().display());
+        assert_eq!(shell.fail(&certbot.command()), empty);
+        assert!(shell.fail("import certbot /nowhere").starts_with("Error 2: cannot read /nowhere/live: "));
+
+        let (leaf, key) = certbot.add(&shell, "d.import.test", &ec("P-256"), &["d.import.test"]);
+        let other = PrivateKey::generate(&ec("P-256")).unwrap().to_pem().unwrap();
+        let good = key.to_pem().unwrap();
+        let chain = leaf.to_pem();
+        for (file, content, err) in [
+            (
+                "privkey.pem",
+                &other[..],
+                "Error 22: {}: not imported: privkey.pem is not the key of the certificate in fullchain.pem",
+            ),
+            ("privkey.pem", b"", "Error 22: {}: not imported: privkey.pem: the private key cannot be read"),
+            (
+                "fullchain.pem",
+                b"no certificate",
+                "Error 22: {}: not imported: fullchain.pem: there is no certificate in it",
+            ),
+        ] {
+            certbot.write("d.import.test", "privkey.pem", &good);
+            certbot.write("d.import.test", "fullchain.pem", chain.as_bytes());
+            certbot.write("d.import.test", file, content);
+            let folder = certbot.file("d.import.test", "").display().to_string();
+            let said = shell.fail(&certbot.command());
+            assert!(said.starts_with(&err.replace("{}", folder.trim_end_matches('/'))), "{said}");
+        }
+        certbot.add(&shell, "d.import.test", &ec("secp256k1"), &["d.import.test"]);
+        let unsupported = "privkey.pem: this type of key is not supported; use RSA, P-256, P-384 or P-521\n";
+        assert!(shell.fail(&certbot.command()).ends_with(unsupported));
+        fs::remove_file(certbot.file("d.import.test", "fullchain.pem")).unwrap();
+        assert!(shell.fail(&certbot.command()).contains("d.import.test: not imported: fullchain.pem: No such file"));
+        assert_eq!(shell.world.store.list(Group::Domains).unwrap(), Vec::<String>::new());
+    }
 }

@@ -1,27 +1,27 @@
-//! The man page `docs/a2md.8`, which is made from the definitions of the command line. For tests: nothing else needs it.
+//! Writes the man page `docs/a2md.8` from the definitions of the command line; compiled for tests only.
 //!
-//! `BLESS=1 cargo test --lib manual` writes the file anew.
+//! `BLESS=1 cargo test --lib manual` updates the file.
 
 use clap::{Arg, Command};
 
 use super::args;
 use crate::model::VERSION;
 
-/// What the definitions do not say.
+/// Sections that cannot be derived from the definitions.
 const REST: &str = r#".SH "EXIT STATUS"
 .TP
 0
 The command succeeded.
 .TP
 1
-It failed, or lacks words that it needs. With \fB\-j\fR the document tells the result code as \fBstatus\fR and, cut, in words as \fBdescription\fR.
+The command failed, or an argument is missing. With \fB\-j\fR, the document has the result code as \fBstatus\fR and its text, shortened, as \fBdescription\fR.
 .TP
 2
-Help was asked for, or an option is not understood.
+Help was requested, or an option is not known.
 .SH FILES
-The store is a directory that belongs to root, with an item per domain or account in each of its groups: \fBdomains\fR has what the server serves, \fBlive\fR what it serves without a restart (\fBMDActivation live\fR), \fBstaging\fR renewals under way, \fBarchive\fR former certificates, \fBaccounts\fR the accounts at ACME servers, \fBchallenges\fR what they look for. A server with mod_md answers for what is in \fBchallenges\fR under any host name, also where no \fBMDomain\fR is configured.
+The store is a directory owned by root. Each of its groups has an entry for every domain or account: \fBdomains\fR the settings and certificates that the server uses, \fBlive\fR certificates that the server uses without a restart (\fBMDActivation live\fR), \fBstaging\fR renewals in progress, \fBarchive\fR former certificates, \fBaccounts\fR accounts at ACME servers, \fBchallenges\fR the responses to challenges. A server with mod_md sends the responses in \fBchallenges\fR for any host name, even if no \fBMDomain\fR is configured.
 .SH EXAMPLES
-Obtain a certificate for a server that runs and has an http host of that name:
+Obtain a certificate for a running server that has an http host of that name:
 .PP
 .nf
 a2md \-d /etc/apache2/md \-a https://acme\-v02.api.letsencrypt.org/directory add www.example.org
@@ -30,14 +30,14 @@ a2md \-d /etc/apache2/md update www.example.org agreement accepted
 a2md \-d /etc/apache2/md drive www.example.org
 .fi
 .PP
-Take over the certificates of certbot, and see what there is:
+Import the certificates of certbot, and show the result:
 .PP
 .nf
 a2md \-d /etc/apache2/md import certbot /etc/letsencrypt
 a2md \-d /etc/apache2/md status
 .fi
 .SH NOTES
-A domain that the server is to serve needs an \fBMDomain\fR in its configuration, which also decides on the settings of that domain from the next start on. What \fBdrive\fR obtains is served after the next (graceful) restart, or within seconds with \fBMDActivation live\fR. Certificates for keys of elliptic curves go on to be renewed as such if \fBMDPrivateKeys\fR says so.
+A server serves a domain only if an \fBMDomain\fR in its configuration names it; from the next start on, that configuration also determines the settings of the domain. Certificates that \fBdrive\fR obtains are served after the next (graceful) restart, or within seconds with \fBMDActivation live\fR. An imported certificate with an elliptic curve key is renewed with such a key only if \fBMDPrivateKeys\fR lists the curve.
 .SH "SEE ALSO"
 .BR apachectl (8)
 "#;
@@ -49,7 +49,7 @@ fn page() -> String {
     let mut page = format!(".TH a2md 8 \"\" \"a2md {VERSION}\" mod_md\n.SH NAME\na2md \\- {about}\n");
     page += ".SH SYNOPSIS\n\\fBa2md\\fR [\\fIoptions\\fR] \\fIcommand\\fR [\\fIcommand options\\fR] [\\fIarguments\\fR]\n.SH DESCRIPTION\n";
     page += &paragraph(&command.get_long_about().unwrap().to_string());
-    page += ".PP\nOptions of the program come before the command, those of the command before its arguments.\n.SH OPTIONS\n";
+    page += ".PP\nOptions of the program stand before the command, options of the command before its arguments.\n.SH OPTIONS\n";
     command.get_arguments().for_each(|arg| page += &option(arg));
     page += ".SH COMMANDS\n";
     leaves("", &command, &mut page);
@@ -63,7 +63,8 @@ fn leaves(path: &str, command: &Command, page: &mut String) {
             leaves(&path, below, page);
             continue;
         }
-        let (words, options) = (&below.clone().render_usage().to_string(), below.get_arguments());
+        let words = &below.clone().render_usage().to_string();
+        let options = below.get_arguments();
         let options: String = options.filter(|arg| !arg.is_positional() && arg.get_id() != "help").map(usage).collect();
         let words = words.rsplit_once("[options]").map_or("", |(_, words)| words);
         *page += &format!(".SS \\fB{}\\fR{options}\\fI{}\\fR\n", escaped(path.trim()), escaped(words));
@@ -115,6 +116,6 @@ fn the_man_page_is_what_the_definitions_give() {
     }
     assert!(
         std::fs::read_to_string(path).unwrap_or_default() == page(),
-        "docs/a2md.8 is not what the definitions give; `BLESS=1 cargo test --lib manual` writes it"
+        "docs/a2md.8 differs from the definitions; `BLESS=1 cargo test --lib manual` updates it"
     );
 }

@@ -1,4 +1,4 @@
-//! The command line `a2md`: works on a store of managed domains beside the server or without one.
+//! The command line `a2md`: works on a store of managed domains, beside the server or without one.
 #![forbid(unsafe_code)]
 
 mod accounts;
@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod domains;
 mod drive;
+mod environment;
 mod error;
 mod import;
 #[cfg(test)]
@@ -17,10 +18,14 @@ mod session;
 mod status;
 mod store;
 mod syntax;
+#[cfg(test)]
+mod testing;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use self::args::{Given, given};
+use self::environment::Environment;
 use self::error::CliError;
 use self::session::Session;
 use crate::model::{Status, VERSION};
@@ -30,20 +35,20 @@ const FAILED: u8 = 1;
 /// Exit code for help and for options that are not understood.
 const USAGE: u8 = 2;
 
-/// What a command cannot do without.
+/// Precondition of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// A directory for the store; the command opens it by itself.
+    /// The directory of the store, which the command opens by itself.
     Directory,
-    /// A store.
+    /// An open store.
     Store,
-    /// A store and the URL of a CA.
+    /// An open store and the URL of a CA.
     Ca,
 }
 
 type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
-/// All commands.
+/// The code of every command, by its words.
 #[rustfmt::skip]
 const COMMANDS: [(&str, Needs, Run); 21] = [
     ("add",            Needs::Store,     domains::add),
@@ -69,34 +74,39 @@ const COMMANDS: [(&str, Needs, Run); 21] = [
     ("acme delreg",    Needs::Store,     accounts::delreg),
 ];
 
-/// Runs the program with these arguments, of which the first is its own name; returns the exit code.
+/// Runs the program with these arguments, the first of which is its own name, and returns the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    run_in(Environment::of_process(), words)
+}
+
+fn run_in(environment: Environment, words: impl IntoIterator<Item = OsString>) -> u8 {
+    let terminal = Arc::clone(&environment.terminal);
     let matches = match args::command().try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(err) => {
-            output::say(&err.to_string());
+            terminal.say(&err.to_string());
             return USAGE;
         }
     };
-    output::install(i32::from(matches.get_count("verbose")) - i32::from(matches.get_count("quiet")));
+    terminal.listen(i32::from(matches.get_count("verbose")) - i32::from(matches.get_count("quiet")));
     if matches.get_flag("version") {
-        output::print(&format!("version: {VERSION}"));
+        terminal.print(&format!("version: {VERSION}"));
         return 0;
     }
-    let mut session = Session::new(&matches);
+    let mut session = Session::new(environment, &matches);
     let definition = args::command();
     let result = match given(&definition, &matches) {
         Ok(given) if given.flag("help") => {
-            output::say(&args::find(&given.path).render_long_help().to_string());
+            terminal.say(&args::find(&given.path).render_long_help().to_string());
             return USAGE;
         }
         Ok(given) => perform(&mut session, &given).inspect_err(|err| {
-            err.tell();
+            err.print(&*terminal);
             if let CliError::Usage(_) = err {
-                output::say(&args::find(&given.path).render_help().to_string());
+                terminal.say(&args::find(&given.path).render_help().to_string());
             }
         }),
-        Err(unknown) => Err(CliError::UnknownCommand(unknown)).inspect_err(CliError::tell),
+        Err(unknown) => Err(CliError::UnknownCommand(unknown)).inspect_err(|err| err.print(&*terminal)),
     };
     let status = result.as_ref().map_or_else(CliError::status, |()| Status::OK);
     if session.json && !matches!(result, Err(CliError::Usage(_))) {
@@ -125,6 +135,9 @@ fn perform(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::testing::Shell;
     use super::*;
 
     fn parse(line: &str) -> Result<(String, Vec<String>), String> {
@@ -168,5 +181,104 @@ mod tests {
     fn the_last_of_repeated_options_counts() {
         let matches = args::command().try_get_matches_from(["a2md", "-d", "x", "-j", "-j", "--dir", "y"]).unwrap();
         assert_eq!(matches.get_one::<String>("dir").unwrap(), "y");
+    }
+
+    #[test]
+    fn help_and_wrong_options_end_with_code_2_and_the_usage() {
+        let shell = Shell::new();
+        for (line, words) in [
+            ("-h", "Usage: a2md [OPTIONS]"),
+            ("--help", "a2md works on the store of mod_md (MDStoreDir)"),
+            ("-h list", "Usage: a2md"),
+            ("drive -h", "Usage: a2md [options] drive [options] [name...]"),
+            ("store -h", "Remove the settings of managed domains"),
+            ("acme deactivate --help", "This cannot be undone"),
+            ("-x", "unexpected argument '-x'"),
+            ("--nothing", "unexpected argument '--nothing'"),
+            ("-d", "a value is required for '--dir <dir>'"),
+            ("add -x", "Usage: a2md [options] add [options] domain..."),
+            ("list -j", "unexpected argument '-j'"),
+        ] {
+            let done = shell.run_without_store(line);
+            assert_eq!((done.code, done.out.as_str()), (2, ""), "{line}");
+            assert!(done.err.contains(words), "{line}: {}", done.err);
+        }
+    }
+
+    #[test]
+    fn the_version_is_printed_without_a_command() {
+        let done = Shell::new().run_without_store("-V");
+        assert_eq!((done.code, done.out, done.err), (0, format!("version: {VERSION}\n"), String::new()));
+    }
+
+    #[test]
+    fn missing_arguments_are_named_with_the_usage_and_no_document() {
+        let shell = Shell::new();
+        shell.succeed("add a.org");
+        for (line, missing) in [
+            ("", "a command is missing"),
+            ("store", "a command is missing"),
+            ("acme", "a command is missing"),
+            ("update", "missing argument: name of a managed domain"),
+            ("update a.org ca", "missing argument: URL of the ACME server"),
+            ("store update", "missing argument: name of a managed domain"),
+            ("store remove", "missing argument: name of a managed domain"),
+            ("persist-record", "missing argument: name of a managed domain"),
+            ("revoke", "one argument expected: the name of a managed domain"),
+            ("revoke a.org b.org", "one argument expected: the name of a managed domain"),
+            ("import certbot", "one argument expected: the directory of certbot"),
+            ("-a https://ca.test/directory acme newreg", "missing argument: at least one contact"),
+            ("-a https://ca.test/directory acme import", "one argument expected: the file with a key"),
+            ("acme update", "missing argument: id of an account"),
+            ("acme rollover", "missing argument: id of an account"),
+            ("acme deactivate -y", "missing argument: id of an account"),
+            ("acme delreg", "missing argument: id of an account"),
+        ] {
+            let err = shell.fail(&format!("-j {line}"));
+            assert!(err.starts_with(missing) && err.contains("Usage: a2md"), "{line}: {err}");
+        }
+    }
+
+    #[test]
+    fn a_command_without_what_it_needs_fails_and_names_the_option() {
+        let shell = Shell::new();
+        for (path, needs, _) in COMMANDS {
+            let done = shell.run_without_store(&format!("{path} x.org"));
+            assert_eq!((done.code, done.out.as_str()), (1, ""), "{path}");
+            assert_eq!(done.err, format!("need store directory for command: {path}\n"));
+            if needs == Needs::Ca {
+                let err = shell.fail(&format!("{path} x"));
+                assert_eq!(err, format!("need ACME server url (-a) for command: {path}\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn failures_are_told_in_the_document_too() {
+        let shell = Shell::new();
+        for (line, status, description) in [
+            ("frob", 22, "Invalid argument"),
+            ("delreg x", 22, "Invalid argument"),
+            ("list x.org", 2, "No such file or directory"),
+            ("add nodot", 22, "Invalid argument"),
+        ] {
+            let done = shell.run(&format!("-j {line}"));
+            let document = json!({ "output": [], "status": status, "description": description });
+            assert_eq!((done.code, done.document()), (1, document), "{line}");
+        }
+        assert_eq!(shell.fail("frob x"), "unknown cmd: frob\n");
+        assert_eq!(shell.fail("store frob x"), "unknown cmd: store frob\n");
+        assert_eq!(shell.run("-j list").out, "{\n  \"output\": [],\n  \"status\": 0\n}\n");
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_used_fails_the_command() {
+        let shell = Shell::on_files();
+        shell.succeed("list");
+        assert!(shell.dir().join("md_store.json").exists(), "the store is made where it is missing");
+        std::fs::write(shell.dir().join("md_store.json"), "{}").unwrap();
+        let done = shell.run("-j list");
+        assert_eq!((done.code, &done.document()["status"]), (1, &json!(22)));
+        assert!(done.err.starts_with("Error 22: ") && done.err.contains("md_store.json is damaged"), "{}", done.err);
     }
 }

@@ -1,4 +1,4 @@
-//! What the program says: lines or one JSON document on stdout, messages and progress on stderr.
+//! The output of the program: lines or one JSON document on stdout, messages and progress on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::panic::Location;
@@ -10,31 +10,66 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::crypto::Summary;
-use crate::log::{self, Level, Record, Sink};
+use crate::log::{self, Level, Record, Sink, note};
 use crate::model::{ManagedDomain, Status, Timestamp};
 
-/// Longest text of a result code in JSON.
+/// Length to which the text of a result code is cut in JSON, as by the C module.
 const DESCRIPTION: usize = 31;
-/// Longest text of a result code in a message.
+/// Length to which the text of a result code is cut in a message, as by the C module.
 const REASON: usize = 63;
-/// How often a spinner turns.
+/// Time between two frames of the spinner.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What a renewal says to those who run the server: when it tries again, and that a restart activates.
+/// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
 const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
 
-/// Messages on stderr, and a spinner below them.
+/// The sink for messages, which writes to stderr.
 struct Console;
 
 static CONSOLE: Console = Console;
-/// The least severe level that is told.
+/// The least severe level that is printed.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Sends messages of this process to stderr: `info` and above, and so many levels more or less.
-pub fn install(more: i32) {
-    THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
-    log::install(Some(&CONSOLE));
+/// Receives the output of a run.
+pub trait Terminal {
+    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
+    fn listen(&self, more: i32);
+    /// Prints a line of the result.
+    fn print(&self, line: &str);
+    /// Prints a line for the person who runs the command.
+    fn say(&self, line: &str);
+    /// Prints a message with its level and result code.
+    fn message(&self, level: Level, status: Status, text: &str);
+    /// Returns whether a spinner can be shown.
+    fn has_spinner(&self) -> bool;
+}
+
+/// The streams of the process.
+pub struct Streams;
+
+impl Terminal for Streams {
+    fn listen(&self, more: i32) {
+        THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
+        log::install(Some(&CONSOLE));
+    }
+
+    /// Errors are ignored, as a reader such as `head` may have closed the pipe.
+    fn print(&self, line: &str) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    fn say(&self, line: &str) {
+        say(line);
+    }
+
+    fn message(&self, level: Level, status: Status, text: &str) {
+        log::write(&Record { level, number: None, status, text: format_args!("{text}") });
+    }
+
+    fn has_spinner(&self) -> bool {
+        std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info)
+    }
 }
 
 impl Sink for Console {
@@ -46,7 +81,7 @@ impl Sink for Console {
         self.write_at(record, Location::caller());
     }
 
-    /// Without the numbers of the server's log.
+    /// Writes the message without its number, as the C module's a2md has none.
     fn write_at(&self, record: &Record<'_>, place: &Location<'_>) {
         if record.number.is_some_and(|number| OF_THE_SERVER.contains(&number)) {
             return;
@@ -56,7 +91,7 @@ impl Sink for Console {
     }
 }
 
-/// A message as scripts know it: the place and the result code, or `ok`; alone where it is of the level that is usual.
+/// Formats a message as scripts know it: `[place][code(text)] message`, and the text alone for `info` without a failure.
 fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> String {
     let place = format!("{file}:{line} {}", level_name(level));
     match (status, level) {
@@ -66,12 +101,12 @@ fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> S
     }
 }
 
-/// A certificate in a line.
+/// Formats a certificate, e.g. `P-256 serial 0A1B, valid until 2027-01-31 12:00`.
 pub fn certificate(kind: &str, certificate: &Summary) -> String {
     format!("{kind} serial {}, valid until {}", certificate.serial_hex(), show(certificate.validity().1))
 }
 
-/// A moment in a line, in UTC.
+/// Formats a time, in UTC.
 pub fn show(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M").to_string()
 }
@@ -91,7 +126,7 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The code in words: those of the system where the module has none of its own.
+/// Returns the text of a result code: that of the module, or that of the system for an errno.
 fn status_text(status: Status) -> String {
     let general = Status::GENERAL.text();
     match status.text() {
@@ -107,7 +142,7 @@ fn cut(text: &str, longest: usize) -> &str {
     text.char_indices().nth(longest).map_or(text, |(at, _)| &text[..at])
 }
 
-/// The JSON document that a command ends with.
+/// Makes the JSON document that a command ends with.
 #[must_use]
 pub fn envelope(output: &[Value], status: Status) -> Value {
     let mut document = json!({ "output": output, "status": status });
@@ -117,20 +152,15 @@ pub fn envelope(output: &[Value], status: Status) -> Value {
     document
 }
 
-/// A domain on one line.
+/// Formats a domain as one line.
 #[must_use]
 pub fn domain_line(md: &ManagedDomain) -> String {
     let names: Vec<_> = md.domains.iter().map(AsRef::as_ref).collect();
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// A line on stdout. Who closed it does not want to read it.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// A line on stderr, above the spinner if there is one.
-pub fn say(line: &str) {
+/// Writes a line to stderr, above the spinner if there is one.
+fn say(line: &str) {
     let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
     match &*spinner() {
         Some(spinner) => spinner.suspend(write),
@@ -142,17 +172,17 @@ fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
     SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is being done for a domain, told as it goes: a spinner on a terminal, else a line for each step.
+/// The progress of a renewal: a spinner on a terminal, else a line for each step.
 pub struct Progress {
     name: String,
-    told: String,
+    shown: String,
 }
 
 impl Progress {
-    /// Begins to tell.
+    /// Shows the spinner, if the terminal has one.
     #[must_use]
-    pub fn begin(name: &str) -> Self {
-        if std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info) {
+    pub fn begin(terminal: &dyn Terminal, name: &str) -> Self {
+        if terminal.has_spinner() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -160,19 +190,18 @@ impl Progress {
             bar.enable_steady_tick(TURN);
             *spinner() = Some(bar);
         }
-        Self { name: name.to_owned(), told: String::new() }
+        Self { name: name.to_owned(), shown: String::new() }
     }
 
-    /// Tells what is being done, once.
+    /// Shows the activity, unless it is the one before.
     pub fn step(&mut self, activity: &str) {
-        if activity == self.told {
+        if activity == self.shown {
             return;
         }
-        activity.clone_into(&mut self.told);
-        match &*spinner() {
-            Some(spinner) => spinner.set_message(activity.to_owned()),
-            None if CONSOLE.enabled(Level::Info) => drop(writeln!(std::io::stderr(), "{}: {activity}", self.name)),
-            None => {}
+        activity.clone_into(&mut self.shown);
+        let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
+        if !is_shown {
+            note!(Info, "{}: {activity}", self.name);
         }
     }
 }
@@ -226,5 +255,36 @@ mod tests {
     fn a_domain_is_a_line() {
         let names = ["a.org", "b.org"].map(|name| DomainName::parse(name).unwrap()).to_vec();
         assert_eq!(domain_line(&ManagedDomain::new(names).unwrap()), "md: a.org [a.org, b.org]");
+    }
+
+    #[test]
+    fn levels_have_the_names_of_the_c_module_and_system_errors_their_own_text() {
+        let levels = [
+            (Level::Emergency, "emergency"),
+            (Level::Alert, "alert"),
+            (Level::Critical, "crit"),
+            (Level::Debug, "debug"),
+            (Level::Trace1, "trace1"),
+            (Level::Trace2, "trace2"),
+        ];
+        for (level, name) in levels {
+            assert_eq!(message(level, Status::OK, "a.rs", 7, "x"), format!("[a.rs:7 {name}][ok] x"));
+        }
+        for (code, text) in
+            [(11, "Resource temporarily unavailable"), (22, "Invalid argument"), (111, "Connection refused")]
+        {
+            assert_eq!(status_text(Status(code)), text);
+        }
+    }
+
+    #[test]
+    fn certificates_and_times_are_short() {
+        let time: Timestamp = "2027-01-31T12:34:56Z".parse().unwrap();
+        assert_eq!(show(time), "2027-01-31 12:34");
+        let key = crate::crypto::PrivateKey::generate(&crate::testing::p256()).unwrap();
+        let names = [DomainName::parse("a.org").unwrap()];
+        let leaf = crate::crypto::self_signed(&key, "a.org", &names, time, 1).unwrap();
+        let expected = format!("P-256 serial {}, valid until 2027-02-01 12:34", leaf.summary().serial_hex());
+        assert_eq!(certificate("P-256", &leaf.summary()), expected);
     }
 }

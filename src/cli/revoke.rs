@@ -1,4 +1,4 @@
-//! `revoke`: the CA is to say of certificates that they are not to be trusted any more (RFC 8555 section 7.6).
+//! The command `revoke`: revokes the certificates of a domain (RFC 8555 section 7.6).
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use serde_json::json;
 use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
+use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
 use crate::model::{DomainName, ManagedDomain, Status};
-use crate::registry::{Accounts, Pair, account_key, served_pairs, stored_domain};
+use crate::renewals::stored_domain;
+use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
-/// Reasons that the holder of a certificate can have (RFC 5280 section 5.3.1).
+/// Reasons that the owner of a certificate may give (RFC 5280 section 5.3.1).
 const REASONS: [(&str, u8); 5] = [
     ("unspecified", 0),
     ("keyCompromise", 1),
@@ -23,7 +25,7 @@ const REASONS: [(&str, u8); 5] = [
     ("cessationOfOperation", 5),
 ];
 
-/// Reasons that only a CA can have. CAs refuse them from others.
+/// Reasons that only a CA may give.
 const REASONS_OF_CAS: [(&str, u8); 5] = [
     ("cACompromise", 2),
     ("certificateHold", 6),
@@ -32,56 +34,61 @@ const REASONS_OF_CAS: [(&str, u8); 5] = [
     ("aACompromise", 10),
 ];
 
-/// Who is known to the CA as somebody who may revoke.
+/// Author of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
+    /// The account that ordered the certificate.
     Account,
+    /// The key of the certificate.
     Key,
-    /// It was revoked before.
+    /// Somebody before this command.
     Others,
 }
 
-/// `revoke [-r reason] name`
+/// Revokes the certificates of a domain: `revoke [-r reason] name`.
 pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let [name] = args[..] else { return Err(CliError::Usage("needs the name of one managed domain")) };
+    let [name] = args[..] else { return Err(CliError::Usage("one argument expected: the name of a managed domain")) };
     let reason = given.value("reason").map(reason).transpose()?;
     let vault = Arc::clone(session.vault());
     let unknown = || CliError::NoDomain(name.to_owned());
     let (md, _) =
         DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
-    let pairs = served_pairs(&vault, &md, session.clock.now());
+    let pairs = served_pairs(&vault, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
-        let text = format!("{}: the store has no certificate of it that could be revoked", md.name);
+        let text = format!("{}: the store has no certificate to revoke", md.name);
         return Err(CliError::Refused { status: Status::NOT_FOUND, text });
     }
     let url = session.acme.as_deref().or(md.ca.url.as_deref()).or(md.ca_url()).map(str::to_owned);
-    let url = url.ok_or_else(|| CliError::invalid(format!("{}: its CA is not known, name it with -a", md.name)))?;
-    let failed = CliError::acme(format!("{}: talk to the ACME server", md.name));
-    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock.clone(), &url).map_err(failed)?;
+    let url = url.ok_or_else(|| {
+        CliError::invalid(format!("{}: the CA of its certificates is not known, name it with -a", md.name))
+    })?;
+    let failed = CliError::acme(format!("{}: cannot connect to the ACME server", md.name));
+    let mut ca = Registrar::connect(session.client(Some(&md)), session.clock().clone(), &url).map_err(failed)?;
     let account = account(session, &mut ca, &md, &url);
     let mut result = Ok(());
     for pair in &pairs {
         let revoked = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
         let serial = pair.chain.leaf().summary().serial_hex();
         match revoked {
-            Ok(by) => tell(session, &md, &serial, by, reason),
+            Ok(by) => report(session, &md, &serial, by, reason),
             Err(err) => {
-                let err = CliError::acme(format!("{}: revoke certificate {serial}", md.name))(err);
-                err.tell();
-                result = Err(CliError::Told(err.status()));
+                let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
+                err.print(session.terminal());
+                result = Err(CliError::Reported(err.status()));
             }
         }
     }
     if result.is_ok() {
         let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
-        tell_what_is_next(&md, reason, has_responder);
+        report_next_steps(session, &md, reason, has_responder);
     }
     result
 }
 
 type Reason = (&'static str, u8);
 
+/// Finds a reason by its name or number.
 fn reason(text: &str) -> Result<Reason, CliError> {
     let find = |reasons: &[Reason]| {
         let is_meant = |(name, number): &&Reason| name.eq_ignore_ascii_case(text) || text == number.to_string();
@@ -91,15 +98,15 @@ fn reason(text: &str) -> Result<Reason, CliError> {
     match (find(&REASONS), find(&REASONS_OF_CAS)) {
         (Some(reason), _) => Ok(reason),
         (None, Some((name, _))) => {
-            Err(CliError::invalid(format!("{name} is a reason that a CA may have; yours are {}", names())))
+            Err(CliError::invalid(format!("the reason {name} is for CAs only, use one of {}", names())))
         }
         (None, None) => {
-            Err(CliError::invalid(format!("not a reason: {}; there are {}", text.escape_default(), names())))
+            Err(CliError::invalid(format!("unknown reason {}, use one of {}", text.escape_default(), names())))
         }
     }
 }
 
-/// The account that has ordered, as far as that is known, with the key that the CA takes for it.
+/// Returns the account that ordered the certificates, as far as that is known, with the key that the CA accepts for it.
 fn account(
     session: &Session,
     ca: &mut Registrar,
@@ -118,13 +125,15 @@ fn account(
     Some((record, key))
 }
 
+/// Revokes one certificate, by the account, or by its own key if the CA refuses the account.
 fn revoke_one(
     ca: &mut Registrar,
     account: Option<&(AccountRecord, PrivateKey)>,
     pair: &Pair,
     reason: Option<Reason>,
 ) -> Result<By, AcmeError> {
-    let (leaf, reason) = (pair.chain.leaf(), reason.map(|(_, number)| number));
+    let leaf = pair.chain.leaf();
+    let reason = reason.map(|(_, number)| number);
     if let Some((record, key)) = account {
         match ca.revoke(leaf, reason, key, KeyRef::Kid(&record.url)) {
             Ok(()) => return Ok(By::Account),
@@ -132,7 +141,7 @@ fn revoke_one(
             Err(err) if is(&err, "badRevocationReason") || !(err.is_refusal() || err.is_account_lost()) => {
                 return Err(err);
             }
-            Err(err) => note!(Info, "account {} is refused: {err}; the key of the certificate is used", record.url),
+            Err(err) => note!(Info, "account {} is refused: {err}; using the key of the certificate", record.url),
         }
     }
     match ca.revoke(leaf, reason, &pair.key, KeyRef::Jwk) {
@@ -145,44 +154,43 @@ fn is(err: &AcmeError, name: &str) -> bool {
     matches!(err, AcmeError::Problem { problem, .. } if problem.is(name))
 }
 
-fn tell(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
+fn report(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
     let (done, by) = match by {
         By::Account => ("revoked", "account"),
         By::Key => ("revoked", "key"),
-        By::Others => ("was revoked before", "others"),
+        By::Others => ("already revoked", "others"),
     };
     let reason = reason.map(|(name, _)| name);
     let value = json!({ "name": md.name, "serial": serial, "by": by, "reason": reason });
-    session.tell(&format!("{done}: {} {serial}", md.name), value);
+    session.report(&format!("{done}: {} {serial}", md.name), value);
 }
 
-fn tell_what_is_next(md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
+/// Prints what the administrator has to do next, and what the server does.
+fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reason>, has_responder: bool) {
     let name = &md.name;
-    note!(Info, "{name}: the server goes on serving what is revoked until there is something new");
-    note!(
-        Info,
-        "{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now, for the next restart to serve"
-    );
+    session.inform(&format!("{name}: the server serves the revoked certificates until new ones are in use"));
+    session.inform(&format!("{name}: 'a2md drive -f {name}' obtains a new certificate with a new key now"));
     let finds_out = match (md.stapling && has_responder, md.ari_renewals) {
-        (true, _) => "when it learns of the revocation by OCSP",
-        (false, true) => "when the CA suggests it, which not all do",
-        (false, false) => "only when it is due anyway",
+        (true, _) => "when OCSP reports the revocation",
+        (false, true) => "when the CA suggests a renewal (ARI), which not all CAs do",
+        (false, false) => "only when its renewal is due",
     };
-    note!(Info, "{name}: a running server renews it {finds_out}");
-    match reason {
-        Some(("keyCompromise", _)) => note!(
-            Info,
-            "{name}: delete all copies of the key, also those that activation moves to archive/ of the store"
-        ),
-        _ => note!(Info, "{name}: the key goes to archive/ of the store when a new one is activated"),
-    }
+    session.inform(&format!("{name}: a running server renews the domain {finds_out}"));
+    let of_the_key = match reason {
+        Some(("keyCompromise", _)) => {
+            "delete all copies of the key, also those that an activation moves to archive/ in the store"
+        }
+        _ => "the activation of a new certificate moves the key to archive/ in the store",
+    };
+    session.inform(&format!("{name}: {of_the_key}"));
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Shell;
     use super::*;
-    use crate::acme::fake_ca::{FakeCa, Fault, Operation, problem};
-    use crate::registry::world::{ACCOUNT, World};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, World};
 
     #[test]
     fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {
@@ -234,13 +242,111 @@ mod tests {
             for text in [name.to_owned(), number.to_string()] {
                 let error = reason(&text).unwrap_err();
                 assert_eq!(error.status(), Status::INVALID);
-                assert!(error.to_string().starts_with(&format!("{name} is a reason that a CA may have; ")), "{error}");
+                assert!(
+                    error.to_string().starts_with(&format!("the reason {name} is for CAs only, use one of ")),
+                    "{error}"
+                );
             }
         }
         // RFC 5280 section 5.3.1: 7 is not used.
         for text in ["7", "11", "-1", "01", "", "compromised", "key compromise"] {
             let error = reason(text).unwrap_err().to_string();
-            assert!(error.starts_with("not a reason: ") && error.contains("keyCompromise (1)"), "{text}: {error}");
+            assert!(
+                error.starts_with(&format!("unknown reason {text}, use one of "))
+                    && error.contains("keyCompromise (1)"),
+                "{text}: {error}"
+            );
         }
+    }
+
+    fn serial(world: &World, name: &str) -> String {
+        let (md, _) = stored_domain(&world.vault, name).unwrap();
+        let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
+        pairs[0].chain.leaf().summary().serial_hex()
+    }
+
+    /// Makes a store with a domain whose certificate the server uses.
+    fn shell(name: &str, change: impl FnOnce(&mut World)) -> Shell {
+        let mut world = World::new(&[name]);
+        change(&mut world);
+        drop(world.run(false));
+        drop(world.start(true));
+        Shell::of(world)
+    }
+
+    #[test]
+    fn a_revocation_is_printed_with_what_to_do_next() {
+        let name = "a.revoke.test";
+        let next = "a.revoke.test: 'a2md drive -f a.revoke.test' obtains a new certificate with a new key now";
+        for (words, stapling, ari, reason, expected) in [
+            (
+                "",
+                false,
+                false,
+                None,
+                ["only when its renewal is due", "the activation of a new certificate moves the key"],
+            ),
+            ("-r 4", false, true, Some(4), ["when the CA suggests a renewal (ARI)", "moves the key to archive/"]),
+            (
+                "--reason keycompromise",
+                true,
+                true,
+                Some(1),
+                ["a running server renews the domain when", "delete all copies of the key"],
+            ),
+        ] {
+            let shell = shell(name, |world| {
+                world.declared[0].settings.stapling = Some(stapling);
+                world.declared[0].settings.ari_renewals = Some(ari);
+            });
+            let serial = serial(&shell.world, name);
+            let done = shell.run(&format!("revoke {name} {words}"));
+            assert_eq!((done.code, done.out), (0, format!("revoked: {name} {serial}\n")), "{}", done.err);
+            for line in expected.iter().chain([&next, &"the server serves the revoked certificates until"]) {
+                assert!(done.err.contains(line), "{line}: {}", done.err);
+            }
+            let revocations = shell.world.ca.revocations();
+            assert_eq!(revocations.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), [reason]);
+            let again = shell.json(&format!("revoke {name}"));
+            assert_eq!(again, json!([{ "name": name, "serial": serial, "by": "others", "reason": null }]));
+            assert_eq!(shell.succeed(&format!("revoke {name}")), format!("already revoked: {name} {serial}\n"));
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_certificate_revokes_where_the_account_cannot() {
+        let name = "key.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.world.ca.set_accounts("deactivated");
+        let output = shell.json(&format!("revoke -r 1 {name}"));
+        assert_eq!((&output[0]["by"], &output[0]["reason"]), (&"key".into(), &"keyCompromise".into()));
+        let account = "account https://ca.test/account/0 is refused: ";
+        assert!(crate::testing::logged("", account) > 0);
+    }
+
+    #[test]
+    fn what_cannot_be_revoked_is_named() {
+        let name = "no.revoke.test";
+        let shell = shell(name, |_| {});
+        shell.succeed("add new.revoke.test");
+        for (line, err) in [
+            ("revoke x.org", "Info 2: managed domain not found: x.org\n".to_owned()),
+            ("revoke new.revoke.test", "Error 2: new.revoke.test: the store has no certificate to revoke\n".to_owned()),
+        ] {
+            assert_eq!(shell.fail(line), err);
+        }
+        let err = shell.fail(&format!("revoke {name} -r cACompromise"));
+        assert!(
+            err.starts_with("Error 22: the reason cACompromise is for CAs only, use one of unspecified (0), "),
+            "{err}"
+        );
+        shell.world.ca.fail_times(Operation::RevokeCert, 9, Fault::Answer(problem(500, "serverInternal", "no")));
+        let err = shell.fail(&format!("revoke {name}"));
+        let serial = serial(&shell.world, name);
+        assert!(err.contains("acme problem urn:ietf:params:acme:error:serverInternal: no\n"), "{err}");
+        assert!(err.ends_with(&format!(": {name}: cannot revoke certificate {serial}\n")), "{err}");
+        shell.change(name, |md| md["ca"] = json!({ "proto": "ACME" }));
+        let unknown = format!("Error 22: {name}: the CA of its certificates is not known, name it with -a\n");
+        assert_eq!(shell.fail(&format!("revoke {name}")), unknown);
     }
 }

@@ -1,49 +1,51 @@
-//! What all commands share: the options of the program, the store, the way to a CA, and what is to be printed.
+//! The state that all commands share: the options of the program, the open store, the connection to a CA, the output.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use serde_json::Value;
 
+use super::environment::Environment;
 use super::error::CliError;
-use super::output;
-use crate::cancel::Cancel;
-use crate::clock::{Clock, SystemClock};
-use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
+use super::output::{self, Terminal};
+use crate::clock::Clock;
+use crate::documents::Vault;
+use crate::http::{CurlSettings, HttpClient, Proxy};
+use crate::log::Level;
 use crate::model::{ManagedDomain, Status, VERSION};
-use crate::registry::{Registry, Vault};
-use crate::store::{FileStore, Store};
+use crate::registry::Registry;
+use crate::store::Reachability;
 
-/// One run of the program.
+/// A run of the program.
 pub struct Session {
     /// Directory URL of the CA.
     pub acme: Option<String>,
     /// Directory of the store.
     pub dir: Option<PathBuf>,
-    /// Agreement to terms.
+    /// Agreement to terms of service: their URL, or `accepted`.
     pub terms: Option<String>,
-    /// One document instead of lines.
+    /// Print one JSON document instead of lines.
     pub json: bool,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
-    store: Option<(Arc<FileStore>, Arc<Vault>)>,
+    store: Option<(Arc<Vault>, Reachability)>,
     output: Vec<Value>,
 }
 
 impl Session {
-    /// A run with the options of the program.
+    /// Makes a run with the options of the program.
     #[must_use]
-    pub fn new(matches: &ArgMatches) -> Self {
+    pub fn new(environment: Environment, matches: &ArgMatches) -> Self {
         let value = |name| matches.get_one::<String>(name).cloned();
         Self {
             acme: value("acme"),
             dir: value("dir").map(PathBuf::from),
             terms: value("terms"),
             json: matches.get_flag("json"),
-            clock: Arc::new(SystemClock),
+            environment,
             ca_file: value("cafile"),
             proxy: value("proxy"),
             store: None,
@@ -51,83 +53,152 @@ impl Session {
         }
     }
 
-    /// Opens the store, which is made if it is absent.
+    /// Opens the store, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be used.
+    /// If the store cannot be used.
     pub fn open(&mut self) -> Result<(), CliError> {
-        let store = Arc::new(FileStore::open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?);
-        let vault = Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>));
-        self.store = Some((store, vault));
+        let open = &self.environment.open;
+        let (store, reach) = open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        self.store = Some((Arc::new(Vault::new(store)), reach));
         Ok(())
     }
 
-    /// The store as files.
+    /// Returns the clock of the run.
     #[must_use]
-    pub fn files(&self) -> &FileStore {
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.environment.clock
+    }
+
+    /// Waits for a time, while the CA is busy.
+    pub fn sleep(&self, time: Duration) {
+        (self.environment.sleep)(time);
+    }
+
+    /// Returns the receiver of the output.
+    #[must_use]
+    pub fn terminal(&self) -> &dyn Terminal {
+        &*self.environment.terminal
+    }
+
+    /// Returns the documents and keys of the store.
+    #[must_use]
+    pub fn vault(&self) -> &Arc<Vault> {
         &self.opened().0
     }
 
-    /// Documents and keys of the store.
-    #[must_use]
-    pub fn vault(&self) -> &Arc<Vault> {
-        &self.opened().1
-    }
-
-    /// The domains of the store, with what is live. `only` is a type of challenge to use instead of those that are configured.
+    /// Loads the domains of the store, with the certificates that are live. `only` is a challenge type to use instead of the
+    /// configured ones.
     ///
     /// # Errors
-    /// If they cannot be listed.
+    /// If the domains cannot be listed.
     pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
-        let reach = self.files().load_reachability();
-        let registry = Registry::stored(Arc::clone(self.vault()), Arc::clone(&self.clock), reach, only)?;
+        let (vault, reach) = self.opened();
+        let registry = Registry::stored(Arc::clone(vault), Arc::clone(self.clock()), *reach, only)?;
         registry.bundles.open(None);
         Ok(Arc::new(registry))
     }
 
-    fn opened(&self) -> &(Arc<FileStore>, Arc<Vault>) {
+    fn opened(&self) -> &(Arc<Vault>, Reachability) {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 
-    /// The way to a CA, with what `md` has for that where no option says something else.
+    /// Returns a client for requests to a CA, with the settings of `md` where no option replaces them.
     #[must_use]
     pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {
+        (self.environment.connect)(self.settings(md))
+    }
+
+    fn settings(&self, md: Option<&ManagedDomain>) -> CurlSettings {
         let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
         let ca_file = self.ca_file.clone().or_else(|| file(md?.ca_certs.as_deref()));
-        let settings = CurlSettings {
+        CurlSettings {
             user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
             ca_file: ca_file.map(PathBuf::from),
             proxy: Proxy::configured(self.proxy.as_ref().or_else(|| md?.proxy_url.as_deref()).map(String::as_str)),
             proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
             ..CurlSettings::default()
-        };
-        Arc::new(CurlClient::new(settings, Cancel::default()))
-    }
-
-    /// Prints a line, or keeps what it says for the document.
-    pub fn tell(&mut self, line: &str, value: impl Into<Value>) {
-        if self.json {
-            self.output.push(value.into());
-        } else {
-            output::print(line);
         }
     }
 
-    /// Prints a domain; `renew` tells whether it is due.
+    /// Prints a message for the person who runs the command.
+    pub fn inform(&self, text: &str) {
+        self.terminal().message(Level::Info, Status::OK, text);
+    }
+
+    /// Prints a line, or keeps its content for the document.
+    pub fn report(&mut self, line: &str, value: impl Into<Value>) {
+        if self.json {
+            self.output.push(value.into());
+        } else {
+            self.terminal().print(line);
+        }
+    }
+
+    /// Prints a domain; `renew` is whether the domain is due.
     ///
     /// # Errors
-    /// If it has no JSON form.
-    pub fn tell_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
+    /// If the domain cannot be written as JSON.
+    pub fn report_domain(&mut self, md: &ManagedDomain, renew: Option<bool>) -> Result<(), CliError> {
         let mut value = serde_json::to_value(md).map_err(|err| CliError::invalid(err.to_string()))?;
         if let Some(renew) = renew {
             value["renew"] = renew.into();
         }
-        self.tell(&output::domain_line(md), value);
+        self.report(&output::domain_line(md), value);
         Ok(())
     }
 
-    /// Ends the run with the document.
+    /// Prints the document, at the end of the run.
     pub fn print_document(&self, status: Status) {
-        output::print(&format!("{:#}", output::envelope(&self.output, status)));
+        self.terminal().print(&format!("{:#}", output::envelope(&self.output, status)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args;
+    use super::*;
+    use crate::model::DomainName;
+
+    fn session(line: &str) -> Session {
+        let words = std::iter::once("a2md").chain(line.split_whitespace());
+        Session::new(Environment::of_process(), &args::command().try_get_matches_from(words).unwrap())
+    }
+
+    fn domain(change: impl FnOnce(&mut ManagedDomain)) -> ManagedDomain {
+        let mut md = ManagedDomain::new(vec![DomainName::parse("a.org").unwrap()]).unwrap();
+        change(&mut md);
+        md
+    }
+
+    #[test]
+    fn options_replace_the_proxy_and_the_roots_of_the_domain() {
+        let some = |text: &str| Some(Arc::new(text.to_owned()));
+        let plain = domain(|_| {});
+        let own = domain(|md| {
+            md.proxy_url = some("http://own:1/");
+            md.ca_certs = some("/own.pem");
+            md.proxy_ca_certs = some("/proxy.pem");
+        });
+        let none = domain(|md| {
+            md.proxy_url = some("None");
+            md.ca_certs = some("none");
+        });
+        let at = |url: &str| Proxy::At(url.to_owned());
+        for (line, md, proxy, ca_file, proxy_ca_file) in [
+            ("", None, Proxy::Environment, None, None),
+            ("", Some(&plain), Proxy::Environment, None, None),
+            ("", Some(&own), at("http://own:1/"), Some("/own.pem"), Some("/proxy.pem")),
+            ("", Some(&none), Proxy::Never, None, None),
+            ("-C /ca.pem -p http://option:1/", None, at("http://option:1/"), Some("/ca.pem"), None),
+            ("-C /ca.pem -p http://option:1/", Some(&own), at("http://option:1/"), Some("/ca.pem"), Some("/proxy.pem")),
+            ("-p none", Some(&own), Proxy::Never, Some("/own.pem"), Some("/proxy.pem")),
+        ] {
+            let settings = session(line).settings(md);
+            let file = |path: Option<&str>| path.map(PathBuf::from);
+            assert_eq!(settings.proxy, proxy, "{line}");
+            assert_eq!((settings.ca_file, settings.proxy_ca_file), (file(ca_file), file(proxy_ca_file)), "{line}");
+            assert_eq!(settings.user_agent, format!("apachemd/{VERSION} mod_md_rs/{VERSION}"));
+        }
     }
 }

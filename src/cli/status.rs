@@ -1,4 +1,4 @@
-//! `status`: what is valid until when, what is due, and what failed and why.
+//! The command `status`: a table of the domains with validity, next renewal, and the reason of a failure.
 
 use super::args::Given;
 use super::drive::chosen;
@@ -7,39 +7,43 @@ use super::output::{self, show};
 use super::session::Session;
 use crate::crypto::Summary;
 use crate::model::{Job, RenewMode, State, Timestamp};
-use crate::registry::{Activation, Place, Registry, activation_verdict};
+use crate::registry::{Place, Registry};
+use crate::renewals::activation_verdict;
+use crate::sets::Activation;
 use crate::status::{View, has_failed};
 
 const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 
-/// Said where the server does not do what is due.
+/// Note for a domain that the server does not renew.
 const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
-/// What is told of one domain: a row of the table, and sentences below it.
+/// One domain: a row of the table, and notes below it.
 struct Row {
     cells: [String; 4],
     notes: Vec<String>,
 }
 
-/// `status [name...]`
+/// Prints the table: `status [name...]`.
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
-            session.tell(name, crate::status::domain(&registry, name).unwrap_or_default());
+            session.report(name, crate::status::domain(&registry, name).unwrap_or_default());
         }
         return Ok(());
     }
     let now = registry.clock.now();
     let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
-    lines(&rows).iter().for_each(|line| output::print(line));
+    lines(&rows).iter().for_each(|line| session.terminal().print(line));
     Ok(())
 }
 
 fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let entry = &registry.entries[position];
-    let (md, job, view) = (&entry.md, registry.job(position), View::new(registry, entry, true));
+    let md = &entry.md;
+    let job = registry.job(position);
+    let view = View::new(registry, entry, true);
     let until = view.served.common_validity().map(|(_, until)| until);
     let state = match (view.state(), until) {
         (State::Complete, Some(until)) if until <= now => "expired",
@@ -58,17 +62,18 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
 }
 
-/// What becomes of a new certificate that is not in use.
+/// Describes when a new certificate gets into use.
 fn next_use(view: &View<'_>, now: Timestamp) -> String {
     match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
         (false, _) if view.entry.restarts() => "new certificate waits for the server to restart itself".to_owned(),
         (false, _) => "new certificate waits for a restart".to_owned(),
         (true, Some(at)) => format!("new certificate goes live {}", show(at)),
-        (true, None) => "new certificate goes live, or the server's log tells why not (MD0035)".to_owned(),
+        (true, None) => "new certificate goes live now; if not, the error log has the reason (MD0035)".to_owned(),
     }
 }
 
-/// What is live, staged, and there after a restart, where that is not for somebody else to cause.
+/// Describes the certificates that are live, and those that the server will use after a restart, unless the domain has
+/// `MDActivation restart`.
 fn activation(view: &View<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(set) = &view.live {
@@ -85,6 +90,7 @@ fn activation(view: &View<'_>) -> Vec<String> {
     notes
 }
 
+/// Describes when the domain is renewed.
 fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
     let retry = job.and_then(|job| job.next_run).filter(|next| *next > now);
     match (at, retry) {
@@ -95,21 +101,22 @@ fn due(at: Option<Timestamp>, job: Option<&Job>, now: Timestamp) -> String {
     }
 }
 
+/// Describes the failure of a renewal.
 fn failure(job: &Job) -> String {
     let failed = match job.errors {
-        // A command denies it.
-        0 => "does not begin".to_owned(),
+        // A command denied the renewal.
+        0 => "not started".to_owned(),
         1 => "failed once".to_owned(),
         errors => format!("failed {errors} times"),
     };
     let when = job.last_run.map(|at| format!(", last {}", show(at))).unwrap_or_default();
     let last = job.last.as_ref();
-    let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("the reason is not known");
+    let why = last.and_then(|last| last.detail.as_deref()).unwrap_or("reason not known");
     let problem = last.and_then(|last| last.problem.as_deref()).filter(|problem| !why.contains(problem));
     format!("{failed}{when}: {why}{}", problem.map(|problem| format!(" <{problem}>")).unwrap_or_default())
 }
 
-/// The table, as wide as its widest cells.
+/// Formats the table; columns are as wide as their widest cells.
 fn lines(rows: &[Row]) -> Vec<String> {
     let wide = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
@@ -134,12 +141,13 @@ mod tests {
 
     use jiff::SignedDuration;
 
+    use super::super::testing::Shell;
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::crypto::Certificate;
-    use crate::model::ActivationMode;
-    use crate::registry::world::{World, p256};
+    use crate::model::{ActivationMode, JobResult};
     use crate::store::{Aspect, Group, Reachability, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
+    use crate::testing::{World, p256};
 
     fn table(world: &World) -> Vec<String> {
         let registry =
@@ -206,5 +214,75 @@ mod tests {
         assert_eq!(lines[2], live);
         let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&world));
         assert!(lines[3].contains(&after) && lines[3].ends_with(", from staging/"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_command_shows_all_domains_or_those_that_are_named() {
+        let shell = Shell::new();
+        assert_eq!(shell.succeed("status"), "DOMAIN  STATE  VALID UNTIL (UTC)  DUE (UTC)\n");
+        assert_eq!(shell.json("status"), serde_json::json!([]));
+        shell.succeed("add a.status.test");
+        shell.succeed("add b.status.test");
+        let row = "b.status.test  incomplete  -                  renewal now\n    certificate(rsa) is missing\n";
+        assert_eq!(
+            shell.succeed("status b.status.test"),
+            format!("DOMAIN         STATE       VALID UNTIL (UTC)  DUE (UTC)\n{row}")
+        );
+        let output = shell.json("status");
+        assert_eq!((&output[0]["name"], &output[1]["renew"]), (&"a.status.test".into(), &true.into()));
+        assert_eq!(shell.fail("status x.org"), "Info 2: managed domain not found: x.org\n");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_count_time_and_problem() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let result = |detail: Option<&str>, problem: Option<&str>| {
+            Some(JobResult {
+                detail: detail.map(str::to_owned),
+                problem: problem.map(str::to_owned),
+                ..JobResult::default()
+            })
+        };
+        for (errors, last_run, last, expected) in [
+            (0, None, result(Some("denied by /cmd"), None), "not started: denied by /cmd"),
+            (1, at("2023-11-14T22:13:20Z"), None, "failed once, last 2023-11-14 22:13: reason not known"),
+            (3, None, result(Some("no disk"), Some("urn:x")), "failed 3 times: no disk <urn:x>"),
+            (3, None, result(Some("no disk (urn:x)"), Some("urn:x")), "failed 3 times: no disk (urn:x)"),
+        ] {
+            assert_eq!(failure(&Job { errors, last_run, last, ..Job::default() }), expected);
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_due_at_a_time_now_or_never() {
+        let [now, later] = ["2023-11-14T22:13:20Z", "2023-11-15T00:00:00Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let waits = Job { next_run: Some(later), ..Job::default() };
+        for (at, job, expected) in [
+            (None, None, "not renewed by mod_md"),
+            (Some(later), None, "renewal 2023-11-15 00:00"),
+            (Some(now), None, "renewal now"),
+            (Some(now), Some(&waits), "renewal now, next attempt 2023-11-15 00:00"),
+            (Some(now), Some(&Job::default()), "renewal now"),
+        ] {
+            assert_eq!(due(at, job, now), expected);
+        }
+    }
+
+    #[test]
+    fn who_renews_and_who_restarts_is_told_where_it_is_not_the_server() {
+        let mut world = World::new(&["who.status.test"]);
+        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        drop(world.start(false));
+        assert!(table(&world).contains(&format!("    {BY_DRIVE}")), "{:?}", table(&world));
+        world.declared[0].settings.renew_mode = None;
+        world.declared[0].settings.activation = Some(ActivationMode::Graceful);
+        drop(world.run(true));
+        let lines = table(&world);
+        assert!(lines[1].ends_with("new certificate waits for the server to restart itself"), "{lines:?}");
+        drop(world.start(true));
+        world.clock.advance(SignedDuration::from_hours(24 * 91));
+        assert!(table(&world)[1].contains("  expired  2024-02-12 "), "{:?}", table(&world));
+        world.put(Group::Domains, "who.status.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        assert!(table(&world)[1].contains("  error "), "{:?}", table(&world));
     }
 }

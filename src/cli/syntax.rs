@@ -1,5 +1,5 @@
-//! What names, URLs, contacts and agreements look like. Stricter than the server's configuration: a mistake here is seen
-//! by the person who made it.
+//! Checks the syntax of names, URLs, contacts and agreements. The checks are stricter than those of the configuration: the
+//! person who made a mistake sees the message.
 
 use url::{Host, ParseError, Url};
 
@@ -7,10 +7,10 @@ use super::error::CliError;
 use crate::model::DomainName;
 use crate::model::directive::contact_uri;
 
-/// Names of a domain, without duplicates.
+/// Parses the names of a domain and drops duplicates.
 ///
 /// # Errors
-/// If there is none, or one can neither be a name in the DNS nor is an address.
+/// If there is no name, or one is neither a DNS name nor an address.
 pub fn domain_names(texts: &[&str]) -> Result<Vec<DomainName>, CliError> {
     texts.iter().try_for_each(|text| {
         let is_name = is_host(text.strip_prefix("*.").unwrap_or(text)) && has_inner_dot(text);
@@ -22,10 +22,10 @@ pub fn domain_names(texts: &[&str]) -> Result<Vec<DomainName>, CliError> {
     names(texts)
 }
 
-/// Names of a domain, without duplicates; whatever could name a directory.
+/// Parses the names of a domain and drops duplicates. Any text that can be the name of a directory is a name.
 ///
 /// # Errors
-/// If there is none, or one could not.
+/// If there is no name, or one cannot be the name of a directory.
 pub fn names(texts: &[&str]) -> Result<Vec<DomainName>, CliError> {
     let mut names: Vec<DomainName> = Vec::new();
     for text in texts {
@@ -34,31 +34,31 @@ pub fn names(texts: &[&str]) -> Result<Vec<DomainName>, CliError> {
             names.push(name);
         }
     }
-    if names.is_empty() { Err(CliError::invalid("needs at least one domain name")) } else { Ok(names) }
+    if names.is_empty() { Err(CliError::invalid("at least one domain name is needed")) } else { Ok(names) }
 }
 
-/// Contacts as URIs.
+/// Makes URIs of contacts: a text without a scheme is a mail address.
 ///
 /// # Errors
-/// If there is none, or one is wrong.
+/// If there is no contact, or one is wrong.
 pub fn contacts(texts: &[&str]) -> Result<Vec<String>, CliError> {
     let uris: Vec<String> = texts.iter().map(|text| contact_uri(text)).collect();
     uris.iter().try_for_each(|uri| check_uri(uri))?;
-    if uris.is_empty() { Err(CliError::invalid("needs at least one contact")) } else { Ok(uris) }
+    if uris.is_empty() { Err(CliError::invalid("at least one contact is needed")) } else { Ok(uris) }
 }
 
-/// `accepted`, or the URL of the terms.
+/// Checks that an agreement is `accepted`, or the URL of the terms of service.
 ///
 /// # Errors
-/// If it is neither.
+/// If the text is neither.
 pub fn check_agreement(text: &str) -> Result<(), CliError> {
     if text == "accepted" { Ok(()) } else { check_uri(text) }
 }
 
-/// Looks at a URI as far as its scheme is known.
+/// Checks a URI: http, https and mailto in all parts, other schemes for white space only.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first part that is wrong.
 pub fn check_uri(uri: &str) -> Result<(), CliError> {
     let checked = if uri.contains(|c: char| c.is_whitespace() || c.is_control()) {
         Err("whitespace in uri")
@@ -91,7 +91,7 @@ fn check_mail(address: &str) -> Result<(), &'static str> {
     }
 }
 
-/// `rest` is what was written after the scheme: browsers, and the parser with them, make up for slashes.
+/// Checks host and port. `rest` is the text behind the scheme: the parser, as browsers do, accepts missing slashes.
 fn check_authority(url: &Url, rest: &str) -> Result<(), &'static str> {
     let is_written = rest.strip_prefix("//").is_some_and(|rest| !rest.starts_with(['/', '\\']));
     match url.host() {

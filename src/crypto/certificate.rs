@@ -1,4 +1,4 @@
-//! Certificates: what they say, read once.
+//! Certificates, parsed once.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,15 +15,14 @@ use x509_parser::extensions::{AuthorityInfoAccess, AuthorityKeyIdentifier, Gener
 use x509_parser::nom::Parser;
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
-use super::chain::PemBlocks;
-use super::csr::{MUST_STAPLE, TLS_FEATURE};
-use super::key_match::comparable;
+use super::der::comparable;
+use super::pem::PemBlocks;
 use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
 use crate::model::{DomainName, Identifier, Timestamp};
 
-/// A certificate. Reading one is cheap, as a server start reads thousands; copies share the data.
+/// A parsed certificate. Parsing is cheap, as a server start reads thousands; clones share the data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate(Arc<Facts>);
 
@@ -42,6 +41,10 @@ struct Facts {
     must_staple: bool,
 }
 
+/// The TLS feature extension (RFC 7633), and its value that asks for `status_request`.
+pub(super) const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+pub(super) const MUST_STAPLE: [u8; 5] = [0x30, 0x03, 0x02, 0x01, 0x05];
+
 const ALTERNATIVE_NAMES: &str = "2.5.29.17";
 const AUTHORITY_KEY: &str = "2.5.29.35";
 const AUTHORITY_ACCESS: &str = "1.3.6.1.5.5.7.1.1";
@@ -49,20 +52,20 @@ const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 const OCSP: &str = "1.3.6.1.5.5.7.48.1";
 
 impl Certificate {
-    /// Reads DER.
+    /// Parses DER.
     ///
     /// # Errors
-    /// If this is no certificate.
+    /// If the bytes are not a certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
         let parsed = parse(der).map_err(|error| damaged(&error))?;
         let facts = Facts::read(&parsed.tbs_certificate);
         Ok(Self(Arc::new(Facts { der: parsed.as_raw().to_vec(), ..facts })))
     }
 
-    /// Reads the first certificate of a PEM text.
+    /// Parses the first certificate of a PEM text.
     ///
     /// # Errors
-    /// If there is none, or it cannot be read.
+    /// If there is none, or it cannot be parsed.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
         let der = PemBlocks(pem).next().ok_or_else(|| damaged(&ChainError::Empty))?;
         Self::from_der(&der.map_err(|reason| damaged(&reason))?)
@@ -91,25 +94,25 @@ impl Certificate {
         &self.0.der
     }
 
-    /// The names it is good for: DNS names in lower case, addresses in their canonical text form.
+    /// The names of the certificate: DNS names in lower case, addresses in their canonical text form.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.0.names.iter().map(Identifier::value).collect()
     }
 
-    /// Start of its life.
+    /// Start of the validity.
     #[must_use]
     pub fn not_before(&self) -> Timestamp {
         self.0.not_before
     }
 
-    /// End of its life.
+    /// End of the validity.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.0.not_after
     }
 
-    /// The facts that are told of it, to be kept when the certificate itself is not.
+    /// Returns the facts to report about the certificate, to be kept when the certificate itself is not.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let facts = &*self.0;
@@ -121,7 +124,7 @@ impl Certificate {
         Summary::new(issuer, (facts.not_before, facts.not_after), &facts.serial, &facts.der)
     }
 
-    /// SHA-1 of the DER.
+    /// SHA-1 of the DER, the fingerprint.
     #[must_use]
     pub fn sha1(&self) -> [u8; 20] {
         // Only a library that is configured to refuse the digest fails here; the fingerprint then matches nothing.
@@ -131,19 +134,19 @@ impl Certificate {
             .unwrap_or_default()
     }
 
-    /// Where its OCSP responder is (RFC 5280 section 4.2.2.1).
+    /// URL of the OCSP responder (RFC 5280 section 4.2.2.1).
     #[must_use]
     pub fn ocsp_uri(&self) -> Option<String> {
         self.0.ocsp_uri.clone()
     }
 
-    /// Whether clients shall refuse it without an OCSP staple (RFC 7633).
+    /// Whether clients must refuse the certificate without an OCSP staple (RFC 7633).
     #[must_use]
     pub fn must_staple(&self) -> bool {
         self.0.must_staple
     }
 
-    /// What logs of Certificate Transparency have signed of it. Read anew each time: it is of interest for what is staged only.
+    /// Parses the signed certificate timestamps (RFC 6962). Parsed on each call: only staged certificates are asked for them.
     #[must_use]
     pub fn scts(&self) -> Vec<Sct> {
         let Ok(parsed) = parse(&self.0.der) else { return Vec::new() };
@@ -151,8 +154,8 @@ impl Certificate {
         list.map(|extension| Sct::read_list(extension.value)).unwrap_or_default()
     }
 
-    /// Whether it is good for the name: the name itself, or for a host a wildcard above it. An address has to be there as
-    /// one, byte for byte (RFC 8738 section 3); clients do not take a DNS name that is spelled like it.
+    /// Whether the certificate is valid for the name: by the name itself, or for a host by a wildcard above it. An address must
+    /// be listed as an address, byte for byte (RFC 8738 section 3); clients do not take a DNS name that is spelled like it.
     #[must_use]
     pub fn covers(&self, name: &DomainName) -> bool {
         let wanted = name.identifier();
@@ -164,7 +167,7 @@ impl Certificate {
         })
     }
 
-    /// Common name of its issuer, in whatever characters it was written.
+    /// Common name of the issuer, in the characters of the certificate.
     #[must_use]
     pub fn issuer_common_name(&self) -> Option<String> {
         let x509 = self.x509().ok()?;
@@ -172,14 +175,14 @@ impl Certificate {
         name.data().to_string().ok()
     }
 
-    /// Whether the holder of the other certificate signed this one, by its name and by its key.
+    /// Whether the subject of the other certificate signed this one, by its name and by its key.
     pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
         let (Ok(own), Ok(issuer)) = (self.x509(), issuer.x509()) else { return false };
         let is_named = issuer.issued(&own) == X509VerifyResult::OK;
         is_named && issuer.public_key().and_then(|key| own.verify(&key)).unwrap_or(false)
     }
 
-    /// Whether the public key of the certificate is this one.
+    /// Whether the certificate has the public half of this key.
     pub(super) fn has_key(&self, key: &PKeyRef<Private>) -> bool {
         let Ok(parsed) = parse(&self.0.der) else { return false };
         // OpenSSL needs much longer to read a public key than to write one, which mostly is the same bytes.
@@ -187,21 +190,21 @@ impl Certificate {
             || self.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| key.public_eq(&public))
     }
 
-    /// The public key in the form in which keys are compared.
+    /// Returns the public key in the form in which keys are compared.
     pub(super) fn public_key(&self) -> Option<Vec<u8>> {
         let parsed = parse(&self.0.der).ok()?;
         let key = parsed.public_key();
         comparable(key.algorithm.algorithm.as_bytes(), &key.subject_public_key.data)
     }
 
-    /// The certificate as OpenSSL reads it, with its public key.
+    /// Parses the certificate, with its public key, by OpenSSL.
     pub(super) fn x509(&self) -> Result<X509, ErrorStack> {
         X509::from_der(&self.0.der)
     }
 }
 
 impl Facts {
-    /// What the certificate says, without its DER.
+    /// Reads the facts, without the DER.
     fn read(certificate: &TbsCertificate<'_>) -> Self {
         let mut facts = Self {
             der: Vec::new(),
@@ -221,7 +224,7 @@ impl Facts {
         facts
     }
 
-    /// What cannot be read says nothing.
+    /// Reads an extension; one that cannot be parsed is ignored.
     fn read_extension(&mut self, oid: &str, value: &[u8]) {
         match oid {
             ALTERNATIVE_NAMES => {
@@ -250,13 +253,13 @@ impl Facts {
     }
 }
 
-/// Reads a certificate, but not the content of its extensions: for those the parser makes a table that is never freed,
+/// Parses a certificate, but not the content of its extensions: for those the parser makes a table that is never freed,
 /// while httpd loads and unloads the module at each restart.
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, impl fmt::Display + use<>> {
     X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).map(|(_, certificate)| certificate)
 }
 
-/// The moment, or the nearest that can be told: "no end" is the year 9999 (RFC 5280 section 4.1.2.5), past our range by a day.
+/// Returns the moment, or the nearest in range: "no end" is the year 9999 (RFC 5280 section 4.1.2.5), a day past our range.
 fn moment(seconds: i64) -> Timestamp {
     let seconds = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
@@ -278,7 +281,7 @@ fn identifier(name: &GeneralName<'_>) -> Option<Identifier> {
     }
 }
 
-/// A name as `X509_NAME_oneline` writes it, bytes that do not print as `\xHH`.
+/// Formats a name as `X509_NAME_oneline` does, with bytes that do not print as `\xHH`.
 fn one_line(name: &X509Name<'_>) -> String {
     let mut text = String::new();
     for attribute in name.iter_attributes() {

@@ -1,31 +1,14 @@
-//! Chains of certificates, and the PEM text that they are exchanged in.
+//! Chains of certificates, and their PEM text.
 
-use zeroize::Zeroizing;
+use super::pem::PemBlocks;
+use super::{Certificate, ChainError, CryptoError};
 
-use super::{Certificate, CryptoError};
-
-/// A certificate and those that lead from it to a root: never empty, the leaf first.
+/// A certificate and its issuers up to a root: never empty, the leaf first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain(Vec<Certificate>);
 
-/// Why a text is no chain of certificates.
-#[derive(Debug, thiserror::Error)]
-pub enum ChainError {
-    /// There is no certificate in it.
-    #[error("there is no certificate in it")]
-    Empty,
-    /// There is one that cannot be read.
-    #[error("certificate {position} cannot be read: {reason}")]
-    Damaged {
-        /// Which one, counted from 1.
-        position: usize,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 impl Chain {
-    /// Reads all certificates of a PEM text; other things in it are passed over.
+    /// Parses all certificates of a PEM text; other blocks are passed over.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -42,7 +25,7 @@ impl Chain {
         if certificates.is_empty() { Err(ChainError::Empty) } else { Ok(Self(certificates)) }
     }
 
-    /// Reads a PEM text, or a single certificate in DER.
+    /// Parses a PEM text, or a single certificate in DER.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -50,7 +33,7 @@ impl Chain {
         Certificate::from_der(bytes).map_or_else(|_| Self::from_pem(bytes), |leaf| Ok(Self(vec![leaf])))
     }
 
-    /// The certificate that the others vouch for.
+    /// The first certificate, which the others vouch for.
     #[must_use]
     pub fn leaf(&self) -> &Certificate {
         &self.0[0]
@@ -62,11 +45,11 @@ impl Chain {
         &self.0
     }
 
-    /// Looks whether OpenSSL, and with it the server, can read every certificate and its key. It is stricter and much slower
-    /// than we are, so this is for chains that are new.
+    /// Checks that OpenSSL, and with it the server, can read every certificate and its key. OpenSSL is stricter and much
+    /// slower than our parser, so this is for new chains.
     ///
     /// # Errors
-    /// Names the first that it cannot read.
+    /// Names the first certificate that OpenSSL cannot read.
     pub fn check(&self) -> Result<(), ChainError> {
         for (index, certificate) in self.0.iter().enumerate() {
             certificate
@@ -89,64 +72,12 @@ impl Chain {
         self.0.iter().map(Certificate::to_pem).collect::<String>().into_bytes()
     }
 
-    /// The chain with one more certificate at its end, for CAs that hand them out one by one.
+    /// Returns the chain with one more certificate at its end, for CAs that hand them out one by one.
     #[must_use]
     pub fn extended(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
-}
-
-/// The certificates of a PEM text as DER. OpenSSL's reader is no choice: it asks a terminal about blocks that say they are encrypted.
-pub(super) struct PemBlocks<'a>(pub(super) &'a [u8]);
-
-/// The content of the first block of PEM with one of these labels, `None` if there is none or it is no base64.
-pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
-    let mut text = text;
-    loop {
-        (_, text) = split_once(text, b"-----BEGIN ")?;
-        if let Some(label) = labels.iter().find(|label| text.starts_with(label)) {
-            let (body, _) = split_once(&text[label.len()..], b"-----END ")?;
-            return decode(body);
-        }
-    }
-}
-
-fn decode(body: &[u8]) -> Option<Vec<u8>> {
-    // It may be a key: a buffer that grows would leave pieces of it behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
-    body.split(u8::is_ascii_whitespace).for_each(|line| text.extend_from_slice(line));
-    std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok())
-}
-
-impl Iterator for PemBlocks<'_> {
-    type Item = Result<Vec<u8>, &'static str>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        const LABELS: [&[u8]; 2] = [b"CERTIFICATE-----", b"X509 CERTIFICATE-----"];
-        loop {
-            let (_, after) = split_once(self.0, b"-----BEGIN ")?;
-            self.0 = after;
-            let Some(label) = LABELS.iter().find(|label| after.starts_with(label)) else { continue };
-            let Some((body, rest)) = split_once(&after[label.len()..], b"-----END ") else {
-                return self.end("its end is missing");
-            };
-            self.0 = rest;
-            return Some(decode(body).ok_or("it is not base64"));
-        }
-    }
-}
-
-impl PemBlocks<'_> {
-    fn end<T>(&mut self, reason: &'static str) -> Option<Result<T, &'static str>> {
-        self.0 = &[];
-        Some(Err(reason))
-    }
-}
-
-fn split_once<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(mark.len()).position(|window| window[0] == mark[0] && window == mark)?;
-    Some((&text[..at], &text[at + mark.len()..]))
 }
 
 #[cfg(test)]

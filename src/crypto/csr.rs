@@ -1,4 +1,4 @@
-//! Certificate signing requests, and the extensions that they have in common with certificates of our own.
+//! Certificate signing requests, and the extensions that they share with self-signed certificates.
 
 use openssl::asn1::{Asn1Object, Asn1OctetString};
 use openssl::nid::Nid;
@@ -6,14 +6,12 @@ use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509Extension, X509Name, X509NameBuilder, X509Req};
 
+use super::certificate::{MUST_STAPLE, TLS_FEATURE};
 use super::{CryptoError, PrivateKey};
 use crate::model::Identifier;
 
-/// The TLS feature extension (RFC 7633), and its value that asks for `status_request`.
-pub(super) const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
-pub(super) const MUST_STAPLE: [u8; 5] = [0x30, 0x03, 0x02, 0x01, 0x05];
-
-/// A request for a certificate, as DER (RFC 8555 section 7.4): all `names` as subjectAltName, the subject empty without `common_name`.
+/// Makes a certificate signing request, in DER (RFC 8555 section 7.4): all `names` as subjectAltName, the subject empty
+/// without `common_name`.
 ///
 /// # Errors
 /// If the key cannot sign, or `common_name` is longer than the 64 characters that X.520 gives it.

@@ -10,30 +10,30 @@ use zeroize::Zeroizing;
 
 use super::{CryptoError, PrivateKey, base64url_decode};
 
-/// Why a text is no private key. Never tells a secret.
+/// Why a text is not the private key of an account. The text of the error never has a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum JwkError {
-    /// It is not JSON, or no object.
-    #[error("it is no JSON Web Key")]
+    /// The text is not JSON, or not an object.
+    #[error("it is not a JSON Web Key")]
     Form,
-    /// Something that belongs to a key of this type is not there.
-    #[error("its member \"{0}\" is missing or no base64url; a private key of this type has it")]
+    /// The key lacks a member that its type requires.
+    #[error("its member \"{0}\" is missing or not base64url; a private key of this type must have it")]
     Member(&'static str),
-    /// A type that accounts do not have here.
+    /// The key is of a type that accounts cannot have here.
     #[error("it is of type {0}; accounts have RSA keys, or keys on P-256, P-384 or P-521")]
     Type(String),
     /// The private half belongs to another public half.
     #[error("its private and public halves do not fit each other")]
     Torn,
-    /// It is none in the other form either.
+    /// The text is not a PEM key either.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
 }
 
-/// Reads the key of an account, in JSON or in PEM that is not encrypted.
+/// Reads the key of an account, from JSON or from PEM that is not encrypted.
 ///
 /// # Errors
-/// See [`JwkError`]: also if it is of a type that cannot sign for an account.
+/// See [`JwkError`].
 pub fn account_key(text: &[u8]) -> Result<PrivateKey, JwkError> {
     let is_json = text.trim_ascii_start().starts_with(b"{");
     let key = if is_json { from_jwk(text)? } else { PrivateKey::from_pem(text, None)? };
@@ -130,7 +130,7 @@ mod tests {
         })
     }
 
-    /// RFC 7517 section A.2: a key on P-256 with members that are of no interest.
+    /// RFC 7517 section A.2: a key on P-256 with further members.
     fn p256_sample() -> Value {
         json!({
             "kty": "EC", "crv": "P-256",
@@ -180,7 +180,7 @@ mod tests {
             (ed25519_sample(), "it is of type Ed25519; "),
             (with(p256_sample(), "crv", "secp256k1"), "it is of type secp256k1; "),
             (json!({ "kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ" }), "it is of type oct; "),
-            (json!({ "keys": [p256_sample()] }), "it is no JSON Web Key"),
+            (json!({ "keys": [p256_sample()] }), "it is not a JSON Web Key"),
             (without(p256_sample(), "d"), "its member \"d\" is missing"),
             (without(rsa_sample(), "p"), "its member \"p\" is missing"),
             (with(rsa_sample(), "d", ""), "its member \"d\" is missing"),

@@ -9,51 +9,18 @@ use openssl::pkey::{HasPublic, Id, PKey, PKeyRef};
 use openssl::sign::Signer;
 use serde_json::{Value, json};
 
-use super::{CryptoError, PrivateKey};
+use super::{CryptoError, PrivateKey, base64url};
 
 /// How a message names the key that signed it (RFC 8555 section 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRef<'a> {
-    /// By the public key itself: for new accounts.
+    /// By the public key itself, for new accounts.
     Jwk,
     /// By the URL of the account.
     Kid(&'a str),
 }
 
-/// Base64 with the URL-safe alphabet and no padding (RFC 7515 section 2).
-#[must_use]
-pub fn base64url(bytes: &[u8]) -> String {
-    let url_safe = |c| match c {
-        '+' => '-',
-        '/' => '_',
-        other => other,
-    };
-    openssl::base64::encode_block(bytes).trim_end_matches('=').chars().map(url_safe).collect()
-}
-
-/// Decodes up to the first character outside the alphabet, such as padding; `None` if what is there cannot be whole bytes.
-#[must_use]
-pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.bytes().map_while(base64url_digit).map(u32::from).collect();
-    let bytes = |group: &[u32]| {
-        let bits = group.iter().fold(0, |bits, digit| bits << 6 | digit) << (6 * (4 - group.len()));
-        bits.to_be_bytes().into_iter().skip(1).take(group.len() - 1)
-    };
-    (digits.len() % 4 != 1).then(|| digits.chunks(4).flat_map(bytes).collect())
-}
-
-fn base64url_digit(character: u8) -> Option<u8> {
-    match character {
-        b'A'..=b'Z' => Some(character - b'A'),
-        b'a'..=b'z' => Some(character - b'a' + 26),
-        b'0'..=b'9' => Some(character - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    }
-}
-
-/// The public half of the key as JSON (RFC 7517), the members in the order that a thumbprint needs.
+/// Returns the public half of the key as JSON (RFC 7517), the members in the order that a thumbprint needs.
 ///
 /// # Errors
 /// If the key is neither RSA nor on a curve of NIST.
@@ -61,7 +28,7 @@ pub fn jwk(key: &PrivateKey) -> Result<Value, CryptoError> {
     public_jwk(key.pkey())?.ok_or_else(|| key.unsuitable("sign for an account"))
 }
 
-/// SHA-256 of the public key's JSON, base64url (RFC 7638): what a key authorization ends with.
+/// Returns the SHA-256 of the public key's JSON, base64url (RFC 7638): the second part of a key authorization.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -69,7 +36,7 @@ pub fn thumbprint(key: &PrivateKey) -> Result<String, CryptoError> {
     thumbprint_of(&jwk(key)?)
 }
 
-/// A message to the CA in the flattened JSON form (RFC 7515 section 7.2.2), signed with RS256, ES256, ES384 or ES512.
+/// Signs a message to the CA, in the flattened JSON form (RFC 7515 section 7.2.2), with RS256, ES256, ES384 or ES512.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -92,7 +59,7 @@ pub fn sign_jws(
     flattened(&header, payload, |input| sign(key, input)).map(|message| message.to_string())
 }
 
-/// The proof of an account elsewhere that goes into a new account (RFC 8555 section 7.3.4), signed with HS256.
+/// Signs the binding of a new account to an external account (RFC 8555 section 7.3.4) with HS256.
 ///
 /// # Errors
 /// As [`jwk`]; or if `hmac_key` is empty.
@@ -101,8 +68,8 @@ pub fn sign_eab(account: &PrivateKey, url: &str, kid: &str, hmac_key: &[u8]) -> 
     flattened(&header, jwk(account)?.to_string().as_bytes(), |input| hs256(hmac_key, input))
 }
 
-/// The word of a new key that it is to take the place of `old` in an account, which goes as the payload into a message of
-/// the old key (RFC 8555 section 7.3.5): without a nonce, and for the same `url` as that.
+/// Signs with the new key that it replaces `old` in an account. The result is the payload of a message signed with the old
+/// key (RFC 8555 section 7.3.5): without a nonce, and for the same `url`.
 ///
 /// # Errors
 /// As [`jwk`].
@@ -153,7 +120,7 @@ fn algorithm(key: &PrivateKey) -> Result<(&'static str, MessageDigest), CryptoEr
     ec.map(|(name, _, digest)| (name, digest)).ok_or_else(|| key.unsuitable("sign for an account"))
 }
 
-/// Algorithm, curve and digest of RFC 7518 section 3.4.
+/// Returns algorithm, curve and digest (RFC 7518 section 3.4).
 fn ec_algorithm<T>(key: &EcKeyRef<T>) -> Option<(&'static str, &'static str, MessageDigest)>
 where
     T: HasPublic,
@@ -166,7 +133,7 @@ where
     }
 }
 
-/// Bytes of a coordinate, and as the order of these curves is as long, of each half of a signature.
+/// Returns the length of a coordinate in bytes. Each half of a signature has it too, as the order of these curves is as long.
 fn coordinate_size<T: HasPublic>(key: &EcKeyRef<T>) -> i32 {
     i32::try_from(key.group().degree().div_ceil(8)).unwrap_or(i32::MAX)
 }
@@ -194,6 +161,7 @@ mod tests {
     use openssl::rsa::Rsa;
 
     use super::*;
+    use crate::crypto::base64url_decode;
     use crate::model::KeySpec;
 
     fn number(text: &str) -> BigNum {
@@ -241,27 +209,6 @@ mod tests {
 
     const PAYLOAD: &str =
         "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-
-    #[test]
-    fn base64url_reads_back_and_stops_at_foreign_characters() {
-        for bytes in [&b""[..], b"f", b"fo", b"foo", b"foob", &[0xfb, 0xff, 0xbf, 0xfe]] {
-            assert_eq!(base64url_decode(&base64url(bytes)).as_deref(), Some(bytes));
-        }
-        // RFC 7515 appendix C
-        assert_eq!(base64url(&[3, 236, 255, 224, 193]), "A-z_4ME");
-        let rows = [
-            ("Zm9v", Some("foo")),
-            ("Zm8=", Some("fo")),
-            ("Zg==", Some("f")),
-            ("Zm9v\nYmFy", Some("foo")),
-            ("Zm9v+", Some("foo")),
-            ("=", Some("")),
-            ("Zm9vY", None),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(base64url_decode(text).as_deref(), expected.map(str::as_bytes), "{text}");
-        }
-    }
 
     #[test]
     fn thumbprint_of_rfc_7638_section_3_1() {
@@ -357,7 +304,7 @@ mod tests {
         let said: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(said, json!({ "account": account, "oldKey": jwk(&rsa_sample()).unwrap() }));
         let signature = base64url_decode(inner["signature"].as_str().unwrap()).unwrap();
-        assert!(crate::crypto::test_ca::verifies(&header["jwk"], input.as_bytes(), &signature));
+        assert!(crate::testing::issuer::verifies(&header["jwk"], input.as_bytes(), &signature));
         let outer =
             sign_jws(&rsa_sample(), url, Some("n0"), KeyRef::Kid(account), inner.to_string().as_bytes()).unwrap();
         let (header, payload, _) = parts(&serde_json::from_str(&outer).unwrap());

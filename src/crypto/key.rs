@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 
-use openssl::asn1::Asn1Object;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -13,14 +12,14 @@ use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
-use super::{Certificate, CryptoError, sealed};
+use super::{Certificate, CryptoError, object, sealed};
 use crate::model::KeySpec;
 
-/// A private key with its public half. Copies share the key.
+/// A private key with its public half. Clones share the key.
 #[derive(Clone)]
 pub struct PrivateKey(PKey<Private>);
 
-/// What distinguishes one type of key from another.
+/// The type of a key, with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Rsa(u32),
@@ -28,7 +27,7 @@ enum Kind {
     Fixed(Id),
 }
 
-/// Names of NIST and SECG that OpenSSL's table of objects does not have.
+/// Names by NIST and SECG that OpenSSL's table of objects lacks.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("p-192", "prime192v1"),
     ("p-224", "secp224r1"),
@@ -42,7 +41,7 @@ const OTHER_NAMES: [(&str, &str); 7] = [
 const ACCOUNT_BITS: u32 = 3072;
 
 impl PrivateKey {
-    /// Makes a new key. Curves have the names of NIST, SECG or OpenSSL, or are X25519, X448, Ed25519 or Ed448, in any case.
+    /// Generates a key. Curves are named as NIST, SECG or OpenSSL do, or X25519, X448, Ed25519 or Ed448, in any case.
     ///
     /// # Errors
     /// If the curve is not known.
@@ -58,7 +57,7 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// Makes a key for an ACME account: RSA, which other software that shares the store can read.
+    /// Generates the key of an ACME account: RSA, which other software that shares the store can read.
     ///
     /// # Errors
     /// If the system has no randomness to give.
@@ -66,7 +65,7 @@ impl PrivateKey {
         Self::generate(&KeySpec::Rsa { bits: ACCOUNT_BITS })
     }
 
-    /// The key as PEM of PKCS#8, not encrypted.
+    /// Writes the key as PEM of PKCS#8, not encrypted.
     ///
     /// # Errors
     /// Those of OpenSSL.
@@ -74,7 +73,8 @@ impl PrivateKey {
         Ok(Zeroizing::new(self.0.private_key_to_pem_pkcs8()?))
     }
 
-    /// The key as PEM of PKCS#8, encrypted by AES-256-CBC under a key that PBKDF2 makes of `pass`, which may be any bytes.
+    /// Writes the key as PEM of PKCS#8, encrypted by AES-256-CBC under a key that PBKDF2 derives from `pass`, which may be
+    /// any bytes.
     ///
     /// # Errors
     /// Those of OpenSSL.
@@ -83,10 +83,10 @@ impl PrivateKey {
         sealed.unwrap_or_else(|| Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass)?))
     }
 
-    /// Reads a key from PEM, in PKCS#8 or its traditional form, encrypted or not. Never asks on a terminal.
+    /// Reads a key from PEM, in PKCS#8 or its traditional form, encrypted or not. A terminal is never asked.
     ///
     /// # Errors
-    /// If there is no key, or it is encrypted and `pass` is absent or another one.
+    /// If there is no key, or it is encrypted and `pass` is absent or wrong.
     pub fn from_pem(pem: &[u8], pass: Option<&[u8]>) -> Result<Self, CryptoError> {
         if let Some(key) = pass.and_then(|pass| sealed::unseal(pem, pass)) {
             return Ok(Self(key));
@@ -106,13 +106,13 @@ impl PrivateKey {
         }
     }
 
-    /// Whether this is the key that the certificate was issued for.
+    /// Whether the certificate was issued for this key.
     #[must_use]
     pub fn fits(&self, certificate: &Certificate) -> bool {
         certificate.has_key(&self.0)
     }
 
-    /// Whether the two are one key.
+    /// Whether both keys have the same public half.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.0.public_eq(&other.0)
@@ -132,7 +132,7 @@ impl PrivateKey {
         &self.0
     }
 
-    /// The digest to sign requests and certificates with; the Edwards curves bring their own.
+    /// Returns the digest to sign requests and certificates with; the Edwards curves have their own.
     pub(super) fn digest(&self) -> Result<MessageDigest, CryptoError> {
         match self.0.id() {
             Id::ED25519 | Id::ED448 => Ok(MessageDigest::null()),
@@ -182,14 +182,6 @@ impl Kind {
             id => Some(Self::Fixed(id)),
         }
     }
-}
-
-pub(super) fn object(name: &str) -> Option<Nid> {
-    // The crate panics at a NUL byte.
-    if name.contains('\0') {
-        return None;
-    }
-    Asn1Object::from_str(name).ok().map(|object| object.nid()).filter(|nid| *nid != Nid::UNDEF)
 }
 
 fn curve_group(nid: Nid, spec: &KeySpec) -> Result<EcGroup, CryptoError> {

@@ -1,31 +1,33 @@
-//! Keys, requests, certificates and signed messages: the only part that names the crypto library.
+//! Keys, requests, certificates and signed messages: the only layer that uses the crypto library.
 #![forbid(unsafe_code)]
 
 mod alpn;
+mod base64;
 mod certificate;
 mod chain;
 mod csr;
+mod der;
+mod error;
 mod jwk;
 mod jws;
 mod key;
 mod key_match;
 mod ocsp;
+mod pem;
 pub(crate) mod sct;
 mod sealed;
 mod self_signed;
 mod summary;
-#[cfg(test)]
-pub(crate) mod test_ca;
-#[cfg(test)]
-pub(crate) mod test_ocsp;
 mod tls_pair;
 
 pub use alpn::alpn_certificate;
+pub use base64::{base64url, base64url_decode};
 pub use certificate::Certificate;
-pub use chain::{Chain, ChainError};
+pub use chain::Chain;
 pub use csr::csr_der;
+pub use error::{ChainError, CryptoError};
 pub use jwk::{JwkError, account_key};
-pub use jws::{KeyRef, base64url, base64url_decode, jwk, sign_eab, sign_jws, sign_key_change, thumbprint};
+pub use jws::{KeyRef, jwk, sign_eab, sign_jws, sign_key_change, thumbprint};
 pub use key::PrivateKey;
 pub use key_match::key_fits;
 pub use ocsp::{OcspAnswer, OcspError, OcspIssuer, Revocation, ocsp_request, read_ocsp_response};
@@ -34,35 +36,10 @@ pub use self_signed::self_signed;
 pub use summary::Summary;
 pub use tls_pair::{TlsPair, TlsPointers};
 
-/// Why a key, a request or a signature could not be made or read. Never tells a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum CryptoError {
-    /// OpenSSL has no curve of this name.
-    #[error("the curve '{0}' is not known to OpenSSL")]
-    UnknownCurve(String),
-    /// The key is of a type that cannot do this.
-    #[error("a key of type {key} cannot {task}")]
-    Unsuitable {
-        /// Type of the key.
-        key: String,
-        /// What was asked of it.
-        task: &'static str,
-    },
-    /// The text is no private key, or its pass phrase is another one.
-    #[error("the private key cannot be read: {0}")]
-    DamagedKey(openssl::error::ErrorStack),
-    /// The private key needs a pass phrase and none was given.
-    #[error("the private key is encrypted and there is no pass phrase for it")]
-    PassPhraseMissing,
-    /// The bytes are no certificate.
-    #[error("the certificate cannot be read: {0}")]
-    DamagedCertificate(String),
-    /// OpenSSL failed at something that normally works.
-    #[error("OpenSSL: {0}")]
-    Library(#[from] openssl::error::ErrorStack),
-}
+use openssl::asn1::Asn1Object;
+use openssl::nid::Nid;
 
-/// Bytes that nobody can guess.
+/// Draws random bytes for keys and secrets.
 ///
 /// # Errors
 /// If the system has no randomness to give.
@@ -72,13 +49,13 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
     Ok(bytes)
 }
 
-/// In 0..1; a half if there is no randomness to be had.
+/// Draws a number in 0..1; a half if the system has no randomness to give.
 #[must_use]
 pub fn random_fraction() -> f64 {
     random_bytes::<4>().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// The SHA-256 digest.
+/// Returns the SHA-256 digest.
 ///
 /// # Errors
 /// If OpenSSL has it switched off.
@@ -94,6 +71,14 @@ fn hex(bytes: &[u8], upper: bool) -> String {
         text.extend([byte >> 4, byte & 15].map(|digit| char::from(digits[usize::from(digit)])));
     }
     text
+}
+
+fn object(name: &str) -> Option<Nid> {
+    // The crate panics at a NUL byte.
+    if name.contains('\0') {
+        return None;
+    }
+    Asn1Object::from_str(name).ok().map(|object| object.nid()).filter(|nid| *nid != Nid::UNDEF)
 }
 
 #[cfg(test)]

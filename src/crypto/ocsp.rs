@@ -1,4 +1,4 @@
-//! The language of OCSP responders (RFC 6960): asks about a certificate, and reads what is answered with all its proofs.
+//! OCSP requests and responses (RFC 6960): encoded, parsed and verified.
 
 use openssl::asn1::Asn1GeneralizedTimeRef;
 use openssl::error::ErrorStack;
@@ -12,51 +12,52 @@ use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use super::{Certificate, CryptoError};
 use crate::model::Timestamp;
 
-/// What a responder says of a certificate.
+/// The status that a responder gives for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// It is not revoked.
+    /// The certificate is not revoked.
     Good,
-    /// It is, for good or for a while.
+    /// The certificate is revoked, for good or for a while.
     Revoked,
-    /// The responder does not know it.
+    /// The responder does not know the certificate.
     Unknown,
 }
 
-/// An answer that is proved to come from who may give it. Its dates are not judged.
+/// A verified answer: it comes from the issuer or its delegate. Its dates are not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OcspAnswer {
-    /// What is said.
+    /// The status of the certificate.
     pub revocation: Revocation,
-    /// When it was true.
+    /// The moment for which the status is known (thisUpdate).
     pub this_update: Timestamp,
-    /// Until when it may be told; `None` if there is always something newer to be had.
+    /// The moment by which there is a newer answer (nextUpdate); `None` if there always is one.
     pub next_update: Option<Timestamp>,
-    /// Since when it is revoked.
+    /// When the certificate was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Why bytes are not an answer about a certificate.
+/// Why bytes are not a verified answer about a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum OcspError {
-    /// They are something else.
-    #[error("it is no OCSP response: {0}")]
+    /// The bytes are not an OCSP response.
+    #[error("it is not an OCSP response: {0}")]
     Damaged(String),
-    /// The responder does not want to answer.
+    /// The responder refuses to answer.
     #[error("the responder refuses to answer: {0}")]
     Refused(&'static str),
-    /// It is about another certificate, or names ours by other hashes than we did.
-    #[error("it says nothing of this certificate")]
+    /// The answer is about another certificate, or names ours by other hashes than the request.
+    #[error("it is about another certificate")]
     AnotherCertificate,
-    /// It is not signed by the issuer of the certificate, nor by a responder that the issuer has named and that is good now.
-    #[error("it is not signed by the issuer of the certificate or by a responder of the issuer's: {0}")]
+    /// The answer is signed neither by the issuer of the certificate nor by a responder that the issuer has delegated and
+    /// that is valid now.
+    #[error("it is not signed by the issuer of the certificate or by a responder that the issuer has delegated: {0}")]
     Signature(String),
-    /// OpenSSL failed at something that normally works.
+    /// OpenSSL failed at an operation that normally works.
     #[error("OpenSSL: {0}")]
     Library(#[from] ErrorStack),
 }
 
-/// The issuer of certificates, read once: OpenSSL takes its time for a key.
+/// The issuer of certificates, parsed once: OpenSSL takes long for a key.
 #[derive(Debug)]
 pub struct OcspIssuer {
     certificate: Certificate,
@@ -64,7 +65,7 @@ pub struct OcspIssuer {
 }
 
 impl OcspIssuer {
-    /// Reads the certificate of an issuer.
+    /// Parses the certificate of an issuer.
     ///
     /// # Errors
     /// If OpenSSL cannot read it.
@@ -72,14 +73,15 @@ impl OcspIssuer {
         Ok(Self { certificate: certificate.clone(), x509: certificate.x509()? })
     }
 
-    /// Its certificate.
+    /// The issuer's certificate.
     #[must_use]
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 }
 
-/// A request about one certificate, in DER: without a nonce, as its answer is made ahead and cached (RFC 5019 section 2.1.1).
+/// Encodes a request about one certificate, in DER: without a nonce, as answers are made ahead and cached (RFC 5019 section
+/// 2.1.1).
 ///
 /// # Errors
 /// If OpenSSL cannot read the certificates.
@@ -89,7 +91,8 @@ pub fn ocsp_request(leaf: &Certificate, issuer: &OcspIssuer) -> Result<Vec<u8>, 
     Ok(request.to_der()?)
 }
 
-/// Reads a response, given in DER, about a certificate: its signer may speak for the issuer, and is good `now` (RFC 6960 section 3.2).
+/// Reads a response, in DER, about a certificate, and verifies that its signer may speak for the issuer and is valid `now`
+/// (RFC 6960 section 3.2).
 ///
 /// # Errors
 /// See [`OcspError`].
@@ -125,7 +128,7 @@ fn id(leaf: &Certificate, issuer: &OcspIssuer) -> Result<OcspCertId, ErrorStack>
     OcspCertId::from_cert(MessageDigest::sha1(), leaf.x509()?.as_ref(), &issuer.x509)
 }
 
-/// Trusts the issuer, which mostly is no root, and nobody else.
+/// Makes a trust store of the issuer alone, which mostly is not a root.
 fn trust(issuer: &X509, now: Timestamp) -> Result<X509Store, ErrorStack> {
     let mut param = X509VerifyParam::new()?;
     param.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
@@ -147,12 +150,12 @@ fn refusal(status: OcspResponseStatus) -> &'static str {
     }
 }
 
-/// OpenSSL's words on what went wrong first.
+/// Returns OpenSSL's description of the first error.
 fn reason(errors: &ErrorStack) -> String {
     errors.errors().iter().find_map(openssl::error::Error::reason).unwrap_or("no reason is known").to_owned()
 }
 
-/// There is no other way to the time than through its printed form, e.g. `Nov 23 12:00:00 2026 GMT`.
+/// Reads a time from its printed form, e.g. `Nov 23 12:00:00 2026 GMT`, which is the only access to it.
 fn moment(time: &Asn1GeneralizedTimeRef) -> Result<Timestamp, OcspError> {
     let text = time.to_string();
     jiff::civil::DateTime::strptime("%b %e %H:%M:%S %Y GMT", &text)
@@ -164,7 +167,7 @@ fn moment(time: &Asn1GeneralizedTimeRef) -> Result<Timestamp, OcspError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory, is_about};
+    use crate::testing::responder::{Said, Signatory, is_about};
 
     fn now() -> Timestamp {
         Timestamp::from_second(1_700_000_000).unwrap()
@@ -243,12 +246,12 @@ mod tests {
         let answer = ca.answer(&leaf, now(), &Said::default());
         let refused = |response| ca.answer(&leaf, now(), &Said { response, ..Said::default() });
         let rows = [
-            (ca.answer(&other, now(), &Said::default()), "it says nothing of this certificate"),
+            (ca.answer(&other, now(), &Said::default()), "it is about another certificate"),
             (refused(3), "the responder refuses to answer: tryLater"),
             (refused(6), "the responder refuses to answer: unauthorized, it knows nothing of this certificate"),
-            (Vec::new(), "it is no OCSP response: "),
-            (b"<html>".to_vec(), "it is no OCSP response: "),
-            (answer[..answer.len() - 1].to_vec(), "it is no OCSP response: "),
+            (Vec::new(), "it is not an OCSP response: "),
+            (b"<html>".to_vec(), "it is not an OCSP response: "),
+            (answer[..answer.len() - 1].to_vec(), "it is not an OCSP response: "),
         ];
         for (der, words) in rows {
             let err = read_ocsp_response(&der, &leaf, &ca.issuer(), now()).unwrap_err().to_string();

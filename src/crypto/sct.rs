@@ -1,31 +1,31 @@
-//! What logs of Certificate Transparency have signed of a certificate (RFC 6962 section 3.2).
+//! Signed certificate timestamps of Certificate Transparency (RFC 6962 section 3.2).
 
 use x509_parser::extensions::{SignedCertificateTimestamp, parse_ct_signed_certificate_timestamp_list};
 
 use super::hex;
 use crate::model::Timestamp;
 
-/// The extension that has them (RFC 6962 section 3.3).
+/// The OID of the extension with the timestamps (RFC 6962 section 3.3).
 pub(super) const SCT_LIST: &str = "1.3.6.1.4.1.11129.2.4.2";
 
-/// Hash and signature algorithms (RFC 5246 section 7.4.1.4.1) that logs may use, in OpenSSL's words.
+/// Hash and signature algorithms (RFC 5246 section 7.4.1.4.1) that logs may use, by OpenSSL's names.
 const ALGORITHMS: [(u8, u8, &str); 2] = [(4, 1, "sha256WithRSAEncryption"), (4, 3, "ecdsa-with-SHA256")];
 
 /// A signed certificate timestamp: the promise of a log to publish the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sct {
-    /// Which log, in lower-case hexadecimal: SHA-256 of its public key.
+    /// The log's id in lower-case hexadecimal: SHA-256 of its public key.
     pub log_id: String,
-    /// When it was promised.
+    /// When the log signed.
     pub signed: Timestamp,
     /// The signature, in lower-case hexadecimal.
     pub signature: String,
-    /// Its algorithm, `unknown` for one that logs may not use.
+    /// The signature's algorithm; `unknown` for one that logs may not use.
     pub signature_type: &'static str,
 }
 
 impl Sct {
-    /// Reads the content of the extension. What cannot be read says nothing.
+    /// Parses the content of the extension. An entry that cannot be parsed is left out.
     pub(super) fn read_list(extension: &[u8]) -> Vec<Self> {
         let list = parse_ct_signed_certificate_timestamp_list(extension).map(|(_, list)| list);
         list.unwrap_or_default().iter().filter_map(Self::new).collect()

@@ -1,5 +1,5 @@
-//! Private keys under a pass phrase, read and written so that nothing of them stays behind in memory that was given back:
-//! OpenSSL 3.0 frees the encodings that its own readers and its writer of EC keys go through as they are.
+//! Private keys under a pass phrase, read and written so that no copies stay behind in freed memory. OpenSSL 3.0 frees the
+//! encodings in its own readers and in its writer of EC keys without wiping them.
 
 use openssl::asn1::Asn1Object;
 use openssl::bn::{BigNum, BigNumContext};
@@ -11,17 +11,16 @@ use openssl::symm::{Cipher, decrypt, encrypt};
 use x509_parser::asn1_rs::Tag;
 use zeroize::Zeroizing;
 
-use super::chain::pem_block;
-use super::key::object;
-use super::key_match::{RSA, inside, items, public_bits};
-use super::{CryptoError, random_bytes};
+use super::der::{RSA, inside, items, public_bits};
+use super::pem::pem_block;
+use super::{CryptoError, object, random_bytes};
 
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0d];
 const PBKDF2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0c];
 const HMAC_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 9];
 const AES_256_CBC: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 0x2a];
-/// As OpenSSL has them. The pass phrase is as good as a key.
+/// OpenSSL's number of rounds. The pass phrase is as good as a key.
 const ROUNDS: u16 = 2048;
 
 /// The universal tags that are used here (X.690).
@@ -37,8 +36,8 @@ mod tag {
 
 type Secret = Zeroizing<Vec<u8>>;
 
-/// Reads an RSA or EC key from PEM that is encrypted as [`seal`] does it. `None` for any other form, and if the pass phrase is
-/// another one.
+/// Reads an RSA or EC key from PEM that is encrypted as [`seal`] does it; `None` for any other form, and if the pass phrase
+/// is wrong.
 pub(super) fn unseal(pem: &[u8], pass: &[u8]) -> Option<PKey<Private>> {
     let der = pem_block(pem, &[b"ENCRYPTED PRIVATE KEY-----"])?;
     let info = opened(&der, pass)?;
@@ -54,8 +53,8 @@ pub(super) fn unseal(pem: &[u8], pass: &[u8]) -> Option<PKey<Private>> {
     }
 }
 
-/// Writes an EC key as PEM of PKCS#8 (RFC 5958), encrypted by AES-256-CBC under a key that PBKDF2 makes of `pass` (RFC 8018).
-/// `None` if it is another key, or of a curve without a name.
+/// Writes an EC key as PEM of PKCS#8 (RFC 5958), encrypted by AES-256-CBC under a key that PBKDF2 derives from `pass` (RFC
+/// 8018). `None` for a key of another type, or on a curve without a name.
 ///
 /// # Errors
 /// Those of OpenSSL.
@@ -65,7 +64,7 @@ pub(super) fn seal(key: &PKey<Private>, pass: &[u8]) -> Option<Result<Vec<u8>, C
     Some(ec_info(&key, curve.as_slice()).and_then(|info| closed(&info, pass)))
 }
 
-/// The content of an EncryptedPrivateKeyInfo.
+/// Decrypts an EncryptedPrivateKeyInfo.
 fn opened(der: &[u8], pass: &[u8]) -> Option<Secret> {
     let [algorithm, data] = items(inside(der, Tag::Sequence)?)?;
     let [scheme, parameters] = items(algorithm.data)?;
@@ -104,7 +103,7 @@ fn derived_key(pass: &[u8], salt: &[u8], rounds: usize) -> Result<Zeroizing<[u8;
     Ok(key)
 }
 
-/// An ECPrivateKey (RFC 5915). One without its public half is for OpenSSL, which computes that.
+/// Reads an ECPrivateKey (RFC 5915). A key without its public half is left to OpenSSL, which computes that.
 fn ec_key(curve: &str, content: &[u8]) -> Option<PKey<Private>> {
     let group = EcGroup::from_curve_name(object(curve)?).ok()?;
     let [_version, number] = items(content)?;
@@ -129,7 +128,7 @@ fn ec_info(key: &EcKey<Private>, curve: &[u8]) -> Result<Secret, CryptoError> {
     Ok(der(tag::SEQUENCE, &[&version(0), &algorithm, &der(tag::OCTET_STRING, &[&key])]))
 }
 
-/// An item of DER. Its room is made at once: what grows leaves copies.
+/// Encodes an item of DER. The buffer is allocated at once, as growing would leave copies.
 fn der(tag: u8, parts: &[&[u8]]) -> Secret {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut item = Zeroizing::new(Vec::with_capacity(length + 4));

@@ -1,4 +1,4 @@
-//! The certificate that a domain shows until a CA has issued one.
+//! The placeholder certificate that a domain serves until a CA has issued one.
 
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
@@ -9,7 +9,7 @@ use super::csr::{alt_names, subject};
 use super::{Certificate, CryptoError, PrivateKey, random_bytes};
 use crate::model::{DomainName, Identifier, Timestamp};
 
-/// A certificate for `names` that the key signs itself, valid for `days` days after `from`.
+/// Makes a certificate for `names` that is signed with its own key and valid for `days` days after `from`.
 ///
 /// # Errors
 /// If the key cannot sign, or the dates cannot be written in a certificate.
@@ -41,7 +41,7 @@ pub fn self_signed(
     Certificate::from_der(&certificate.build().to_der()?)
 }
 
-/// 20 bytes that make a positive integer of just that length (RFC 5280 section 4.1.2.2).
+/// Draws a serial number of just 20 bytes, positive (RFC 5280 section 4.1.2.2).
 pub(super) fn random_serial() -> Result<Asn1Integer, CryptoError> {
     let mut bytes = random_bytes::<20>()?;
     bytes[0] = bytes[0] & 0x7f | 0x40;

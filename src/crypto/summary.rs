@@ -1,4 +1,4 @@
-//! What is kept of a certificate once it was looked at: small, as a server keeps thousands.
+//! The part of a certificate that is kept after parsing: small, as a server keeps thousands.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use openssl::hash::{MessageDigest, hash};
 use super::{base64url, hex};
 use crate::model::Timestamp;
 
-/// The facts about a certificate that are told to people and programs.
+/// The facts about a certificate that status pages and logs report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     issuer: Arc<Issuer>,
@@ -18,7 +18,7 @@ pub struct Summary {
     sha256: [u8; 32],
 }
 
-/// What certificates of one issuer have in common.
+/// The parts that certificates of one issuer have in common.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Issuer {
     pub(super) name: String,
@@ -34,7 +34,7 @@ impl Summary {
         Self { issuer: Arc::new(issuer), from, until, serial: serial.into(), sha256 }
     }
 
-    /// Good from, and until.
+    /// The validity: from, until.
     #[must_use]
     pub fn validity(&self) -> (Timestamp, Timestamp) {
         (self.from, self.until)
@@ -46,7 +46,7 @@ impl Summary {
         &self.issuer.name
     }
 
-    /// Where the issuer's certificate can be had (RFC 5280 section 4.2.2.1).
+    /// URL of the issuer's certificate (RFC 5280 section 4.2.2.1).
     #[must_use]
     pub fn issuer_uri(&self) -> Option<&str> {
         self.issuer.uri.as_deref()
@@ -65,7 +65,7 @@ impl Summary {
         hex(&self.sha256, false)
     }
 
-    /// The identifier that renewal information is asked for with (RFC 9773 section 4.1); `None` without an authority key
+    /// The identifier of the certificate for renewal information (RFC 9773 section 4.1); `None` without an authority key
     /// identifier.
     #[must_use]
     pub fn ari_cert_id(&self) -> Option<String> {
@@ -73,7 +73,7 @@ impl Summary {
         Some(format!("{}.{}", base64url(key_id), base64url(&self.serial)))
     }
 
-    /// Keeps what is the same for both only once.
+    /// Shares the equal parts of both in memory.
     pub fn share(&mut self, other: &Self) {
         if self.issuer == other.issuer {
             self.issuer = Arc::clone(&other.issuer);

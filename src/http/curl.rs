@@ -1,4 +1,4 @@
-//! The client on curl: trust, proxies, time-outs and limits.
+//! The HTTP client on curl: trust, proxies, time-outs and limits.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,10 +15,10 @@ use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 use crate::log::report;
 
-/// Errors in the talk with a proxy; the curl crate has no name for them.
+/// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
 
-/// How a client reaches servers and whom it trusts.
+/// Settings of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurlSettings {
     /// `User-Agent` of all requests.
@@ -33,7 +33,7 @@ pub struct CurlSettings {
     pub connect_timeout: Duration,
     /// Longest time for a request and its answer.
     pub timeout: Duration,
-    /// Fewer bytes per second than this, for so long, end a transfer.
+    /// A transfer that stays below so many bytes per second for so long is ended.
     pub stall: (u32, Duration),
 }
 
@@ -42,11 +42,11 @@ pub struct CurlClient {
     settings: CurlSettings,
     cancel: Cancel,
     idle: Mutex<Vec<Easy2<Answer>>>,
-    /// What was said of proxies.
+    /// Proxies that the log already names.
     told: Mutex<HashSet<String>>,
 }
 
-/// What has come of the answer.
+/// The parts of an answer received so far.
 struct Answer {
     response: Response,
     limit: usize,
@@ -69,26 +69,26 @@ impl Default for CurlSettings {
 }
 
 impl CurlClient {
-    /// A client whose requests end when `cancel` asks for it, about a second later.
+    /// Makes a client whose requests end about a second after `cancel`.
     #[must_use]
     pub fn new(settings: CurlSettings, cancel: Cancel) -> Self {
         Self { settings, cancel, idle: Mutex::default(), told: Mutex::default() }
     }
 
-    /// The proxy of a request. The first one that goes through it tells.
+    /// Returns the proxy of a request, and logs its first use.
     fn proxy(&self, url: &Url, request: &Request) -> Option<Chosen> {
         let chosen = self.settings.proxy.choose(url, |name| std::env::var(name).ok());
         let chosen = chosen.filter(|_| request.socket.is_none())?;
         let (proxy, source, host) = (chosen.name(), chosen.source, url.host_str().unwrap_or_default());
         let text = match chosen.source {
-            DIRECTIVE => format!("goes through the proxy {proxy}, as {DIRECTIVE} says"),
+            DIRECTIVE => format!("go through the proxy {proxy}, as {DIRECTIVE} says"),
             _ => format!(
-                "goes through the proxy {proxy}, as {source} in the environment says; 'MDHttpProxy none', or its name in no_proxy, \
+                "go through the proxy {proxy}, as {source} in the environment says; 'MDHttpProxy none', or its name in no_proxy, \
                  prevents that"
             ),
         };
         if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
-            report!(MD0062, "what is asked of {host} {text}");
+            report!(MD0062, "requests to {host} {text}");
         }
         Some(chosen)
     }
@@ -247,8 +247,8 @@ impl Handler for Answer {
     }
 }
 
-/// Whether it is the proxy that could not be reached or did not do its part: with one, it is where curl connects to,
-/// and before it has opened a tunnel there is no other certificate than its own.
+/// Whether the proxy could not be reached or failed. Curl connects to the proxy if there is one, and before the proxy has
+/// opened a tunnel there is no other certificate than the proxy's.
 fn is_of_proxy(proxy: &Chosen, easy: &Easy2<Answer>, error: &curl::Error) -> bool {
     let tunnel = easy.http_connectcode().unwrap_or_default();
     let is_tls = error.is_peer_failed_verification() || error.is_ssl_cacert() || error.is_ssl_connect_error();
@@ -265,7 +265,7 @@ fn status_of(line: &str) -> u16 {
     line.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
-/// The URL, if it is one that may be asked: curl knows many more protocols, and a CA chooses most of the URLs.
+/// Checks the URL: curl knows many more protocols than HTTP, and a CA chooses most of the URLs.
 fn http_url(text: &str) -> Result<Url, HttpError> {
     let wrong = |reason: String| HttpError::Url { url: text.to_owned(), reason };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;

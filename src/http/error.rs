@@ -1,4 +1,4 @@
-//! Why there is no answer to a request.
+//! Errors of requests.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,63 +6,63 @@ use std::path::PathBuf;
 use super::proxy::DIRECTIVE;
 use crate::model::Status;
 
-/// Why a request has no complete answer. Texts are sentences for the log.
+/// Why a request has no complete answer. The text is a sentence for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is none, or not one of `http` or `https`.
+    /// The URL is not valid, or not of `http` or `https`.
     #[error("'{url}' is not a URL to send requests to: {reason}")]
     Url {
         /// The URL.
         url: String,
-        /// What is wrong with it.
+        /// Why it is refused.
         reason: String,
     },
-    /// The name of the host has no address.
+    /// The name of the host cannot be resolved.
     #[error("the name of {host} cannot be resolved: {reason}")]
     Resolve {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
     },
-    /// No connection was made.
+    /// The connection failed.
     #[error("no connection to {host}: {reason}")]
     Connect {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
         /// The system does not permit connections.
         denied: bool,
     },
-    /// No connection was made to a Unix domain socket.
+    /// The connection to a Unix domain socket failed.
     #[error("no connection to the socket {}: {reason}", .path.display())]
     Socket {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         reason: io::Error,
     },
     /// The proxy cannot be used.
     #[error("the proxy {proxy} of {source_name} cannot be used: {reason}")]
     Proxy {
-        /// Its host and port.
+        /// Host and port of the proxy.
         proxy: String,
         /// The directive, or the variable of the environment, that names it.
         source_name: &'static str,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
         /// The system does not permit connections.
         denied: bool,
-        /// It is its certificate that is not trusted.
+        /// Whether the proxy's certificate is not trusted.
         untrusted: bool,
     },
-    /// The connection is not secure, for other reasons than the certificate.
+    /// The TLS connection failed for a reason other than the certificate.
     #[error("no TLS connection to {host}: {reason}")]
     Tls {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
     },
     /// The certificate of the host is not trusted.
@@ -73,48 +73,48 @@ pub enum HttpError {
     Certificate {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
     },
-    /// A file of trusted CAs is configured that cannot be used.
+    /// A configured file of trusted CAs cannot be used.
     #[error("the file {} of trusted CAs cannot be used: {reason}; the user that the server runs as must be able to read it", .path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// The answer was not complete in time, or came to a stop.
-    #[error("{host} takes too long: {reason}")]
+    /// The answer was not complete in time, or the transfer stalled.
+    #[error("the request to {host} timed out: {reason}")]
     TimedOut {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
     },
     /// The body of the answer is too long.
-    #[error("the answer of {host} is longer than {limit} bytes")]
+    #[error("the answer from {host} is longer than {limit} bytes")]
     TooLarge {
         /// Host of the URL.
         host: String,
-        /// The most that was wanted.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// We were asked to stop.
+    /// The server cancelled the request.
     #[error("the request was cancelled")]
     Cancelled,
-    /// Anything else, such as an answer that breaks off.
+    /// The request failed for any other reason, such as a broken connection.
     #[error("the request to {host} failed: {reason}")]
     Other {
         /// Host of the URL.
         host: String,
-        /// Curl's words.
+        /// Curl's message.
         reason: String,
     },
 }
 
 impl HttpError {
-    /// The result code to report.
+    /// Returns the result code to report.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -131,7 +131,7 @@ impl HttpError {
         }
     }
 
-    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    /// Returns the problem type. Monitoring reads these names, so they stay as they are.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match self {
@@ -149,40 +149,40 @@ impl HttpError {
         }
     }
 
-    /// What can be done about it, where the text does not say it already.
+    /// Returns advice for the administrator, where the text of the error does not give it already.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Connect { denied: true, .. } | Self::Proxy { denied: true, .. } => Some(
-                "the system does not permit it: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
+                "the system does not permit the connection: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
                  its firewall",
             ),
-            Self::Url { .. } => Some("see MDCertificateAuthority"),
+            Self::Url { .. } => Some("check MDCertificateAuthority"),
             Self::Resolve { .. } => {
-                Some("see that the name is right and that this machine has a name server that answers")
+                Some("check that the name is right and that this machine has a name server that answers")
             }
             Self::Connect { .. } => Some(
-                "see that the URL is right and that this machine may connect to it; where that takes a proxy, MDHttpProxy \
-                 names it",
+                "check that the URL is right and that this machine may connect to it; if that takes a proxy, set \
+                 MDHttpProxy",
             ),
             Self::Proxy { untrusted: true, .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
             }
             Self::Proxy { source_name, .. } if *source_name != DIRECTIVE => Some(
-                "see that it runs and lets this machine connect to the CA, or change that variable of the environment; \
+                "check that the proxy runs and lets this machine connect to the CA, or change that variable of the environment; \
                  'MDHttpProxy none' does without",
             ),
-            Self::Proxy { .. } => Some("see that it runs and lets this machine connect to the CA"),
-            Self::Tls { .. } => Some("see that the URL is right and that nothing intercepts the connection"),
-            Self::TimedOut { .. } => Some("see that no firewall drops the connection; it is tried again"),
-            Self::TooLarge { .. } => Some("see that the URL is the CA's; it is tried again"),
-            Self::Other { .. } => Some("it is tried again"),
-            Self::Socket { .. } => Some("see that its server runs and that this user may connect to it"),
+            Self::Proxy { .. } => Some("check that the proxy runs and lets this machine connect to the CA"),
+            Self::Tls { .. } => Some("check that the URL is right and that nothing intercepts the connection"),
+            Self::TimedOut { .. } => Some("check that no firewall drops the connection; the next attempt follows"),
+            Self::TooLarge { .. } => Some("check that the URL is the CA's; the next attempt follows"),
+            Self::Other { .. } => Some("the next attempt follows"),
+            Self::Socket { .. } => Some("check that its server runs and that this user may connect to it"),
             Self::Certificate { .. } | Self::CaFile { .. } | Self::Cancelled => None,
         }
     }
 
-    /// Whether it ended because we were asked to stop, which is no failure to count.
+    /// Whether this server cancelled the request, which does not count as a failure.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)

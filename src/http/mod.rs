@@ -1,4 +1,4 @@
-//! Requests over HTTP: the port that ACME and OCSP code against, and its implementation on curl.
+//! Requests over HTTP: the port that ACME and OCSP use, and its implementation on curl.
 // The one exception is fenced in curl.rs.
 #![deny(unsafe_code)]
 
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use crate::model::Timestamp;
 use crate::model::time::{SignedDuration, parse_gmt};
 
-/// How a request is made.
+/// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are HTTP's")]
 pub enum Method {
@@ -27,46 +27,46 @@ pub enum Method {
 /// A request for one URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// How.
+    /// The method.
     pub method: Method,
-    /// What, an absolute `http` or `https` URL.
+    /// The absolute URL, of `http` or `https`.
     pub url: String,
-    /// Headers beside those that the client makes.
+    /// Headers in addition to those of the client.
     pub headers: Vec<(String, String)>,
-    /// What to send; empty unless it is a POST.
+    /// The body; empty unless the method is POST.
     pub body: Vec<u8>,
-    /// The most bytes of a body that are read of the answer.
+    /// The most bytes of the answer's body.
     pub limit: usize,
-    /// The Unix domain socket that it goes through, in place of the network; no proxy counts then, and the server may be
-    /// silent for as long as it works.
+    /// The Unix domain socket to use instead of the network. Proxies are ignored then, and the server may be silent for as long
+    /// as it works.
     pub socket: Option<PathBuf>,
 }
 
-/// An answer, whatever its status.
+/// An answer, with any status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Response {
     /// The status, e.g. 200.
     pub status: u16,
-    /// The headers in the order they came.
+    /// The headers in the order of the answer.
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
 }
 
-/// Sends requests. Blocks until the answer is complete; may be shared by threads, whose requests run side by side.
+/// An HTTP client. Calls block until the answer is complete; threads may share a client, and their requests run side by side.
 pub trait HttpClient: Send + Sync {
-    /// Sends the request and reads the answer. Redirects are answers, too: they are not followed.
+    /// Sends the request and reads the answer. Redirects are not followed: they are answers, too.
     ///
     /// # Errors
-    /// If there is no complete answer; see [`HttpError`]. Nothing is tried twice.
+    /// If there is no complete answer; see [`HttpError`]. Requests are not repeated.
     fn send(&self, request: &Request) -> Result<Response, HttpError>;
 }
 
 impl Request {
-    /// The limit of the answer's body that requests start with, in bytes.
+    /// The usual limit of an answer's body, in bytes.
     pub const LIMIT: usize = 1 << 20;
 
-    /// A GET.
+    /// Makes a GET.
     #[must_use]
     pub fn get(url: impl Into<String>) -> Self {
         Self {
@@ -79,26 +79,26 @@ impl Request {
         }
     }
 
-    /// A HEAD.
+    /// Makes a HEAD.
     #[must_use]
     pub fn head(url: impl Into<String>) -> Self {
         Self { method: Method::Head, ..Self::get(url) }
     }
 
-    /// A POST of a body with its `Content-Type`.
+    /// Makes a POST of a body with its `Content-Type`.
     #[must_use]
     pub fn post(url: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { method: Method::Post, body: body.into(), ..Self::get(url) }.header("Content-Type", content_type)
     }
 
-    /// The request, through this Unix domain socket.
+    /// Sends the request through this Unix domain socket.
     #[must_use]
     pub fn through(mut self, socket: impl Into<PathBuf>) -> Self {
         self.socket = Some(socket.into());
         self
     }
 
-    /// The request with one more header.
+    /// Adds a header to the request.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -107,18 +107,18 @@ impl Request {
 }
 
 impl Response {
-    /// The value of the first header of this name, in any case.
+    /// Returns the value of the first header of this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The values of all headers of this name, in any case.
+    /// Returns the values of all headers of this name, in any case.
     pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// When the server wants to be asked again (RFC 9110 section 10.2.3).
+    /// Returns when the server wants to be asked again (RFC 9110 section 10.2.3).
     #[must_use]
     pub fn retry_after(&self, now: Timestamp) -> Option<Timestamp> {
         let text = self.header("Retry-After")?.trim();
@@ -129,7 +129,7 @@ impl Response {
         Some(now + SignedDuration::from_secs(text.parse::<u32>().unwrap_or(u32::MAX).into()))
     }
 
-    /// The `Content-Type` in lower case, without parameters.
+    /// Returns the `Content-Type` in lower case, without parameters.
     #[must_use]
     pub fn content_type(&self) -> Option<String> {
         let value = self.header("Content-Type")?;

@@ -1,20 +1,21 @@
-//! Which proxy a request goes through: the configured one, or that of the environment by libcurl's rules.
+//! Chooses the proxy of a request: the configured one, or the one of the environment by libcurl's rules.
 //!
-//! libcurl would read the environment by itself, but does not tell what it found there, and a server that goes through a proxy
-//! says so, with the variable that is to be changed.
+//! libcurl would read the environment by itself, but does not report which variable it took, and the log names the variable
+//! that
+//! the administrator has to change.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// What is configured of a proxy.
+/// The configured use of proxies (`MDHttpProxy`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proxy {
-    /// Nothing: the environment decides.
+    /// The environment decides, as nothing is configured.
     #[default]
     Environment,
-    /// None is used (`MDHttpProxy none`).
+    /// No proxy is used (`MDHttpProxy none`).
     Never,
     /// The proxy with this URL.
     At(String),
@@ -26,14 +27,14 @@ pub(super) const DIRECTIVE: &str = "MDHttpProxy";
 /// The proxy of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its URL, as written.
+    /// The URL of the proxy, as written.
     pub url: String,
-    /// The directive or variable that names it.
+    /// The directive or variable that names the proxy.
     pub source: &'static str,
 }
 
 impl Proxy {
-    /// The value of `MDHttpProxy`, if there is one.
+    /// Reads the value of `MDHttpProxy`, if configured.
     #[must_use]
     pub fn configured(value: Option<&str>) -> Self {
         match value {
@@ -43,8 +44,8 @@ impl Proxy {
         }
     }
 
-    /// The proxy that a request for this URL goes through; `None` for none. `variable` gives the value of a variable of the
-    /// environment.
+    /// Returns the proxy for a request to this URL; `None` if it needs none. `variable` returns the value of an environment
+    /// variable.
     #[must_use]
     pub fn choose(&self, url: &Url, variable: impl Fn(&str) -> Option<String>) -> Option<Chosen> {
         match self {
@@ -56,7 +57,7 @@ impl Proxy {
 }
 
 impl Chosen {
-    /// Host and port: the URL may have a password.
+    /// Returns host and port, as the URL may have a password.
     #[must_use]
     pub fn name(&self) -> String {
         let text = if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) };
@@ -67,7 +68,7 @@ impl Chosen {
     }
 }
 
-/// `HTTP_PROXY` in capitals is what a client of a CGI program can set by the header `Proxy`: libcurl does not look at it.
+/// Ignores `HTTP_PROXY` in capitals, as libcurl does: a client of a CGI program can set it by the header `Proxy`.
 const OF_HTTP: &[&str] = &["http_proxy", "all_proxy", "ALL_PROXY"];
 const OF_HTTPS: &[&str] = &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
@@ -78,7 +79,7 @@ fn of_environment(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Optio
     (!is_exempt(url.host()?, &exempt)).then_some(chosen)
 }
 
-/// Whether one of the entries of `no_proxy` is for the host: `*` for all of them, a name with all below it, or addresses.
+/// Whether an entry of `no_proxy` matches the host: `*` for all hosts, a name with all names below it, or addresses.
 fn is_exempt(host: Host<&str>, entries: &str) -> bool {
     if entries.trim() == "*" {
         return true;
@@ -97,7 +98,7 @@ fn is_below(name: &str, entry: &str) -> bool {
     !entry.is_empty() && name.strip_suffix(&entry).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// An entry may be an address or, with the number of bits that count, a network.
+/// Whether an entry that is an address, or a network as an address with a number of bits, matches the host.
 fn has_address(entry: &str, address: IpAddr) -> bool {
     let (network, bits) = entry.split_once('/').map_or((entry, None), |(network, bits)| (network, Some(bits)));
     let Ok(network) = network.parse::<IpAddr>() else { return false };

@@ -9,6 +9,7 @@ use super::boundary::Null;
 use super::c::connection::Connection;
 use super::log::for_connection;
 use super::ssl::Handshake;
+use crate::challenges::tls_alpn_specs;
 use crate::log::{AH10080, Record};
 use crate::model::Status;
 use crate::serving::alpn::{ChallengeCertificate, KeyKind};

@@ -4,6 +4,7 @@ use super::boundary::Null;
 use super::c::request::{Answer, Request};
 use super::live;
 use super::log::for_request;
+use crate::documents::to_json;
 use crate::log::{AH10081, Record};
 use crate::registry::Registry;
 use crate::serving::documents::{Asked, CERTIFICATE_STATUS, Document, Handler};

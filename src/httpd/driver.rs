@@ -12,7 +12,8 @@ use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
 use crate::log::{AH10061, AH10066, AH10067, report};
 use crate::model::ManagedDomain;
-use crate::registry::{Registry, Renewals};
+use crate::registry::Registry;
+use crate::renewals::Renewals;
 use crate::serving::clients::CaClients;
 
 /// The time between two checks whether a renewal is due; a check is cheap.

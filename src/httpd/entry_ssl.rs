@@ -15,7 +15,8 @@ use super::ssl::{self, Handshake};
 use super::stapling;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::TlsPointers;
-use crate::registry::{Served, Sha1, Staple};
+use crate::sets::Served;
+use crate::stapling::{Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
 const _: sys::md_rs_ocsp_prime_fn = Some(md_rs_ocsp_prime);

@@ -11,11 +11,12 @@ use super::c::tree;
 use super::config::{Main, ServerConfig, Starting};
 use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
+use crate::documents::Vault;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
 use crate::model::{Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
-use crate::registry::{Host, Setup, Start, Vault, check, configured, reachability};
+use crate::registry::{Host, Setup, Start, check, configured, reachability};
 use crate::serving::tls_hosts::{Place, TlsHosts};
 use crate::store::{FileStore, MemoryStore, Store, StoreError};
 

@@ -11,8 +11,10 @@ use super::c::connection::Connection;
 use super::c::server::Server;
 use super::config::HostState;
 use super::{shared, ssl, threads};
+use crate::live::Bundles;
 use crate::log::report;
-use crate::registry::{Bundles, Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
 /// The time between two checks of a child for new sets. Handshakes check by themselves: without any, this one has former keys
 /// wiped.
@@ -116,7 +118,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
         registry.bundles.refresh();
         registry.bundles.look_around();
         if is_alone && turns.next() == Some(0) {
-            registry.bundles.follow(&registry.entries);
+            registry.follow_copied();
         }
     });
     if let Err(err) = repeated {
@@ -129,7 +131,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
         registry.bundles.refresh_some(MOST);
-        registry.bundles.follow(&registry.entries);
+        registry.follow_copied();
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use openssl::x509::X509Ref;
 use super::boundary::{Null, present};
 use super::c::connection::Connection;
 use crate::crypto::{Certificate, TlsPair, TlsPointers};
-use crate::registry::Sha1;
 use crate::serving::alpn::{KeyKind, PROTOCOL};
+use crate::stapling::Sha1;
 
 /// A number larger than that of OpenSSL's types of key.
 const MOST_PAIRS: usize = 32;

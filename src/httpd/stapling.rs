@@ -17,8 +17,9 @@ use crate::crypto::random_fraction;
 use crate::log::{AH10201, AH10202, AH10203, report};
 use crate::model::Settings;
 use crate::ocsp;
-use crate::registry::{Registry, Setup, Sha1, Staple, StaplingWork};
+use crate::registry::{Registry, Setup};
 use crate::serving::clients::Responders;
+use crate::stapling::{Sha1, Staple, StaplingWork};
 
 /// The time between two checks: whether a response is due, and in the other children whether there is a new one.
 const TICK: Duration = Duration::from_secs(1);
@@ -79,7 +80,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     let ahead = responders.clone();
     stapling.ask_by(Box::new(move |cancel| ahead.client(AHEAD, AHEAD, cancel)));
     let client = move |cancel: &Cancel| responders.client(ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT, cancel);
-    let work = Arc::new(StaplingWork::new(Arc::clone(registry), Box::new(client), random_fraction));
+    let work = Arc::new(registry.stapling_work(Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };
     let callback = Box::new(move |on| tick(&work, on));
     watchdog::require(c"_md_ocsp_", Duration::ZERO, pconf, &failures, callback)

@@ -1,22 +1,22 @@
-//! When certificates that were obtained are used: the mode, and the hours of the day in which the server may restart itself.
+//! How a new certificate gets into use: the mode, and the hours of the day in which the server may restart itself.
 
 use serde::{Deserialize, Serialize};
 
-/// What has the server use a certificate that was obtained (`MDActivation`).
+/// How a new certificate gets into use (`MDActivation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActivationMode {
-    /// The next start, graceful or not, which somebody else causes.
+    /// At the next start or restart, which the administrator causes.
     #[default]
     Restart,
-    /// Nothing more: handshakes use it at once.
+    /// At once: handshakes use it without a restart.
     Live,
-    /// The server restarts itself, gracefully.
+    /// By a graceful restart that the server makes itself.
     Graceful,
 }
 
 impl ActivationMode {
-    /// As the directive has it.
+    /// Returns the argument of the directive.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl ActivationMode {
         }
     }
 
-    /// Whether it is the one that md.json does not mention.
+    /// Whether this is the mode that md.json leaves out.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -61,7 +61,7 @@ impl DailyWindow {
         }
     }
 
-    /// Whether this minute of the day, counted from midnight, is in it. Its end is not.
+    /// Whether this minute of the day, counted from midnight, is in the window. The end is not.
     #[must_use]
     pub fn contains(self, minute: u16) -> bool {
         let (since, length) = ((minute % DAY + DAY - self.from) % DAY, (self.until + DAY - self.from) % DAY);
@@ -69,7 +69,7 @@ impl DailyWindow {
     }
 }
 
-/// The minute of the day that `hh:mm` stands for; `24:00` is its end.
+/// Parses `hh:mm` as a minute of the day; `24:00` is its end.
 fn minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let number = |text: &str| text.parse().ok().filter(|_| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()));

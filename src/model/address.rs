@@ -1,4 +1,4 @@
-//! IP addresses among the names of a domain (RFC 8738): how they are written, and the name that stands for one in a handshake.
+//! IP addresses among the names of a domain (RFC 8738): their notation, and the names that stand for them in handshakes.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const V4_REVERSE: &str = ".in-addr.arpa";
 const V6_REVERSE: &str = ".ip6.arpa";
 
-/// The host of a URL, of a request or of a virtual host in the form in which names are stored: an IPv6 address without
-/// brackets and as short as can be (RFC 5952). Whatever else it is stays as it is.
+/// Returns the host of a URL, a request or a virtual host in the form in which names are stored: an IPv6 address without
+/// brackets and as short as can be (RFC 5952), anything else unchanged.
 pub(super) fn plain_host(text: &str) -> Cow<'_, str> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match bare.parse::<Ipv6Addr>() {
@@ -17,13 +17,13 @@ pub(super) fn plain_host(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A host as it stands in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2).
+/// Returns a host as URLs have it: an IPv6 address in brackets (RFC 3986 section 3.2.2).
 #[must_use]
 pub fn url_host(host: &str) -> Cow<'_, str> {
     if host.parse::<Ipv6Addr>().is_ok() { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
 }
 
-/// The name that a CA asks for in the handshake of tls-alpn-01, as SNI has no addresses (RFC 8738 section 6).
+/// Returns the name that a CA asks for in the handshake of tls-alpn-01, as SNI has no addresses (RFC 8738 section 6).
 #[must_use]
 pub fn reverse_name(ip: IpAddr) -> String {
     let mut name = String::new();
@@ -38,7 +38,7 @@ pub fn reverse_name(ip: IpAddr) -> String {
     name + &zone[1..]
 }
 
-/// The address that a name in small letters stands for in such a handshake, if it does: exactly what [`reverse_name`] makes.
+/// Returns the address that a name in lower case stands for in such a handshake, if any: the inverse of [`reverse_name`].
 #[must_use]
 pub fn address_of_reverse_name(name: &str) -> Option<IpAddr> {
     let read = |labels: &str| -> Option<IpAddr> {
@@ -58,7 +58,7 @@ pub fn address_of_reverse_name(name: &str) -> Option<IpAddr> {
     found.filter(|ip| reverse_name(*ip) == name)
 }
 
-/// Whether the address is one of the public internet: not reserved, private or for documentation (RFC 6890).
+/// Whether the address is global: not reserved, private or for documentation (RFC 6890).
 #[must_use]
 pub fn is_global(ip: IpAddr) -> bool {
     match ip {

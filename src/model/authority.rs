@@ -1,4 +1,4 @@
-//! What a renewal remembers of each of its CAs, and which of them is to be asked next.
+//! CAs: their names, the record that a renewal keeps of each, and the choice of the next one.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,26 +6,50 @@ use url::Url;
 
 use super::time::gmt;
 
-/// A CA that wants to be left alone for longer is passed over while another one may be asked. So long one waits for a
-/// CA anyway, after some failures.
+/// The protocol ACME (`MDCertificateProtocol`, RFC 8555).
+pub const ACME: &str = "ACME";
+
+/// The protocol of tailscaled, a daemon on the same machine (`MDCertificateProtocol`).
+pub const TAILSCALE: &str = "tailscale";
+
+/// The socket of tailscaled on Linux, if `MDCertificateAuthority` does not name one.
+pub const TAILSCALED: &str = "file://localhost/var/run/tailscale/tailscaled.sock";
+
+/// The directory URL of the CA that is used when none is configured.
+pub const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// The CAs that `MDCertificateAuthority` knows by name.
+pub(super) const CA_NAMES: [(&str, &str); 4] = [
+    ("LetsEncrypt", DEFAULT_CA),
+    ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("Buypass", "https://api.buypass.com/acme/directory"),
+    ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
+];
+
+/// The CAs that have closed, with the year.
+pub const CLOSED_CAS: [(&str, u16); 2] =
+    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
+
+/// The longest wait for a CA that is borne while another one may be asked. A renewal waits that long for a CA after some
+/// failures anyway.
 const TOO_LONG: SignedDuration = SignedDuration::from_hours(24);
 
-/// One CA in the report of a renewal (`job.json`).
+/// The record of a CA in the report of a renewal (`job.json`).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct AuthorityRecord {
-    /// Its directory URL.
+    /// Directory URL of the CA.
     pub url: String,
-    /// Failures in a row, in its present turn.
+    /// Failures in a row, in the current turn.
     pub errors: u32,
-    /// How often it has failed so often in a row that the next one took its place.
+    /// Number of turns: how often the CA failed so many times in a row that the next one took its place.
     pub turns: u32,
-    /// It does not want to be asked before this moment.
+    /// The CA does not want to be asked before this moment.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
 }
 
-/// What is remembered of the CAs of one domain since its last success.
+/// The records of a domain's CAs since the last success.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Authorities(Vec<AuthorityRecord>);
@@ -33,29 +57,29 @@ pub struct Authorities(Vec<AuthorityRecord>);
 /// The CA to ask next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
-    /// Its directory URL.
+    /// Directory URL of the CA.
     pub url: String,
-    /// Failures at it since the last success.
+    /// Failures at this CA since the last success.
     pub failures: u32,
-    /// It does not want to be asked before this moment.
+    /// The CA does not want to be asked before this moment.
     pub retry_after: Option<Timestamp>,
 }
 
 impl Authorities {
-    /// What is known where there was one CA only: `errors` failures in a row.
+    /// Makes the record of a single CA: `errors` failures in a row.
     #[must_use]
     pub fn of_one(url: &str, errors: u32, retry_after: Option<Timestamp>) -> Self {
         Self(vec![AuthorityRecord { url: url.to_owned(), errors, turns: 0, retry_after }])
     }
 
-    /// Whether nothing is known.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The CA that is to be asked next: of those in `urls`, the one that has had the fewest turns, the first if there
-    /// are several. One that wants to be left alone for more than a day comes after those that do not.
+    /// Chooses the CA to ask next: among `urls`, the first of those with the fewest turns. A CA that wants to be left alone for
+    /// more than a day comes after the others.
     #[must_use]
     pub fn next(&self, urls: &[String], failover: u32, now: Timestamp) -> Option<Next> {
         let known = |url: &String| self.0.iter().find(|record| record.url == *url);
@@ -72,8 +96,9 @@ impl Authorities {
         })
     }
 
-    /// Notes a failure at the CA `url`. Its turn is over after `failover` of them, or if it wants to be left alone for
-    /// long.
+    /// Records a failure at the CA `url`. Its turn is over after `failover` failures, or if it wants to be left alone for
+    /// longer
+    /// than a day.
     pub fn failed(&mut self, url: &str, retry_after: Option<Timestamp>, failover: u32, now: Timestamp) {
         let at = self.0.iter().position(|record| record.url == url).unwrap_or_else(|| {
             self.0.push(AuthorityRecord { url: url.to_owned(), ..AuthorityRecord::default() });
@@ -88,7 +113,7 @@ impl Authorities {
         }
     }
 
-    /// Starts over: what counts is only when a CA wants to be asked again.
+    /// Starts over: only the moments before which CAs do not want to be asked stay.
     pub fn start_over(&mut self, now: Timestamp) {
         self.0.retain(|record| record.retry_after.is_some_and(|at| at > now));
         self.0.iter_mut().for_each(|record| (record.errors, record.turns) = (0, 0));
@@ -96,19 +121,27 @@ impl Authorities {
 }
 
 impl AuthorityRecord {
-    /// Until when, if that is too long to wait for it.
+    /// Returns until when the CA wants to be left alone, if that is too long to wait.
     fn postponed(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_after.filter(|at| at.duration_since(now) > TOO_LONG)
     }
 }
 
-/// Whether two directory URLs are those of one CA. Case of the host and a slash at the end do not matter: nobody wants
-/// all certificates renewed for these.
+/// Whether two directory URLs belong to the same CA. The case of the host and a slash at the end do not matter, so that a
+/// different spelling does not renew all certificates.
 #[must_use]
 pub fn is_same_ca(a: &str, b: &str) -> bool {
     let normal = |text: &str| Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
     // What is the same to the letter needs no parser: status pages ask this of every domain.
     a == b || normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
+}
+
+/// Returns the name of the CA at a directory URL: its name in `MDCertificateAuthority`, else the host.
+#[must_use]
+pub fn ca_name(url: &str) -> String {
+    let known = CA_NAMES.iter().find(|(_, known)| *known == url);
+    let host = || Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    known.map(|(name, _)| (*name).to_owned()).or_else(host).unwrap_or_else(|| url.to_owned())
 }
 
 #[cfg(test)]

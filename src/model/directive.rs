@@ -1,4 +1,4 @@
-//! The table of all directives: one row each, with its arguments, its place and what it sets.
+//! The table of all directives: a row for each, with its arguments, its place and its effect.
 
 mod values;
 
@@ -16,17 +16,17 @@ use super::{Declared, DomainName, Globals, KeySpecs, Origin, Settings, Unit, Win
 
 pub use values::contact_uri;
 
-/// One directive.
+/// A row of the table.
 pub struct Directive {
-    /// Its name; sections begin with `<`.
+    /// The name; that of a section begins with `<`.
     pub name: &'static CStr,
-    /// How its arguments are split.
+    /// How the arguments are split.
     pub args: Args,
-    /// Where it may stand.
+    /// Where the directive may stand.
     pub place: Place,
-    /// What `httpd -L` says of it.
+    /// The description for `httpd -L`.
     pub help: &'static CStr,
-    /// Whether it is new here: the C module does not know it.
+    /// Whether the C module does not know the directive.
     pub is_ours: bool,
     /// Checks the arguments and sets the value.
     pub apply: Apply,
@@ -35,13 +35,13 @@ pub struct Directive {
 /// The arguments a directive takes; httpd checks the count, except for lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Args {
-    /// Exactly one.
+    /// Exactly one argument.
     One,
-    /// One or two.
+    /// An argument, and possibly a second one.
     OneOrTwo,
-    /// Exactly two.
+    /// Exactly two arguments.
     Two,
-    /// Any number.
+    /// Any number of arguments.
     List,
     /// The rest of the line, as one argument: a command with its arguments, quotes and all.
     Line,
@@ -54,7 +54,7 @@ pub enum Args {
 pub enum Place {
     /// In a server and in the section of a domain.
     Anywhere,
-    /// The same, and in `<If>` and `<Files>`, whose conditions do not matter.
+    /// In a server and in the section of a domain, and in `<If>` and `<Files>`, whose conditions do not matter.
     AnywhereOrIf,
     /// In a server only.
     Server,
@@ -62,14 +62,14 @@ pub enum Place {
     Domain,
 }
 
-/// Sets what the arguments say, or tells what is wrong with them.
+/// Sets the value that the arguments give, or describes their error.
 pub type Apply = fn(&mut Scope<'_>, &[&str]) -> Result<(), String>;
 
-/// What a directive can see and change at its place.
+/// The part of the configuration that a directive can read and change at its place.
 pub struct Scope<'a> {
-    /// Values of the whole server.
+    /// Settings of the whole server.
     pub globals: &'a mut Globals,
-    /// The server or the domain it stands in.
+    /// The server or the domain that the directive stands in.
     pub target: Target<'a>,
     /// The place in the configuration.
     pub origin: Origin,
@@ -79,11 +79,11 @@ pub struct Scope<'a> {
     pub read: &'a dyn Fn(&Path) -> io::Result<Option<Vec<u8>>>,
 }
 
-/// What a directive stands in.
+/// The context of a directive.
 pub enum Target<'a> {
     /// The main server or a virtual host.
     Server {
-        /// Its properties.
+        /// Settings of the server.
         settings: &'a mut Settings,
         /// The domains declared in it.
         declared: &'a mut Vec<Declared>,
@@ -92,22 +92,7 @@ pub enum Target<'a> {
     Domain(&'a mut Declared),
 }
 
-/// The CA that is used when none is configured.
-pub const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// CAs that can be called by name.
-pub(super) const CA_NAMES: [(&str, &str); 4] = [
-    ("LetsEncrypt", DEFAULT_CA),
-    ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
-    ("Buypass", "https://api.buypass.com/acme/directory"),
-    ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
-];
-
-/// CAs of these that have closed, with the year.
-pub const CLOSED_CAS: [(&str, u16); 2] =
-    [("https://api.buypass.com/acme/directory", 2025), ("https://api.test4.buypass.no/acme/directory", 2025)];
-
-/// Workers that `MDRenewWorkers` allows at most.
+/// The most workers that `MDRenewWorkers` allows.
 const MAX_WORKERS: u8 = 64;
 
 /// All directives.
@@ -324,13 +309,13 @@ const fn row(name: &'static CStr, args: Args, place: Place, help: &'static CStr,
     Directive { name, args, place, help, is_ours: false, apply }
 }
 
-/// The row as one that the C module does not have.
+/// Marks a directive that the C module does not have.
 const fn ours(row: Directive) -> Directive {
     Directive { is_ours: true, ..row }
 }
 
 impl Directive {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name.to_str().unwrap_or_default()
@@ -339,7 +324,7 @@ impl Directive {
     /// Checks the place, then applies the arguments. The text of an error names the directive.
     ///
     /// # Errors
-    /// What is wrong, in words for the administrator.
+    /// The error, in words for the administrator.
     pub fn run(&self, scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
         let name = self.name();
         match (self.place, &scope.target) {
@@ -353,7 +338,7 @@ impl Directive {
     }
 }
 
-/// What is said of a directive that needs the section of a domain around it.
+/// The error of a directive that stands outside of a domain's section.
 const OUTSIDE: &str = "is only valid inside a '<MDomainSet' context, not here";
 
 impl Scope<'_> {
@@ -364,7 +349,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Where a value goes that a domain can have for itself, and else the whole server has.
+    /// Returns the place of a value that a domain can have for itself: the domain's in a section, else the server's.
     fn own_or_global<T>(&mut self, own: fn(&mut Settings) -> &mut T, global: fn(&mut Globals) -> &mut T) -> &mut T {
         match &mut self.target {
             Target::Server { .. } => global(self.globals),
@@ -373,7 +358,7 @@ impl Scope<'_> {
     }
 }
 
-/// `none` is a value in a section, as the server may have a file.
+/// Keeps `none` as a value in a section, where it overrides the file of the server.
 fn set_file(
     scope: &mut Scope<'_>,
     text: &str,

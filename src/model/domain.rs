@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, Window, window};
+use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, window};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,28 +22,28 @@ pub struct ManagedDomain {
     /// Whether names of matching virtual hosts are added.
     #[serde(default, rename = "transitive")]
     pub members: MemberMode,
-    /// Everything about the CA; domains for which it is the same can share it.
+    /// The CA and how to talk to it; domains with equal settings can share this.
     #[serde(default)]
     pub ca: Arc<CaSettings>,
     /// Key types, where configured.
     #[serde(default, rename = "privkey", skip_serializing_if = "Option::is_none")]
     pub keys: Option<Arc<KeySpecs>>,
-    /// What is known of the certificates in `domains/`.
+    /// The state of the certificates in `domains/`.
     #[serde(default)]
     pub state: State,
-    /// Why the state is what it is.
+    /// Why the state is not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_descr: Option<String>,
-    /// When renewals happen.
+    /// When certificates are renewed automatically.
     #[serde(default)]
     pub renew_mode: RenewMode,
-    /// When a certificate is renewed.
+    /// How long before its end a certificate is renewed.
     #[serde(default, deserialize_with = "window::read_optional", skip_serializing_if = "Option::is_none")]
     pub renew_window: Option<Window>,
-    /// When the administrator is warned.
+    /// How long before the end of a certificate the administrator is warned.
     #[serde(default, deserialize_with = "window::read_optional", skip_serializing_if = "Option::is_none")]
     pub warn_window: Option<Window>,
-    /// Redirection of plain requests.
+    /// The redirection of plain requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_https: Option<RequireHttps>,
     /// Whether certificates ask for stapling (RFC 7633).
@@ -61,16 +61,16 @@ pub struct ManagedDomain {
     /// Whether OCSP responses are stapled.
     #[serde(default)]
     pub stapling: bool,
-    /// The command for dns-01, where it is this domain's own.
+    /// The command for dns-01, if this domain has one for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmd_dns_01: Option<Arc<String>>,
-    /// The proxy, where it is this domain's own.
+    /// The proxy, if this domain has one for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_url: Option<Arc<String>>,
-    /// Roots for the CA's server, where they are this domain's own.
+    /// Roots for the CA's server, if this domain has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_certs: Option<Arc<String>>,
-    /// Roots for the proxy, where they are this domain's own.
+    /// Roots for the proxy, if this domain has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_ca_certs: Option<Arc<String>>,
     /// External account binding.
@@ -85,7 +85,7 @@ pub struct ManagedDomain {
     /// Whether the CA may say when to renew (RFC 9773).
     #[serde(default = "yes")]
     pub ari_renewals: bool,
-    /// What has the server use a new certificate. The C module, which has only one way, does not know this member.
+    /// How a new certificate gets into use. The C module, which has only one way, does not know this member.
     #[serde(default, skip_serializing_if = "ActivationMode::is_default")]
     pub activation: ActivationMode,
     /// The chain to take where the CA offers several. The C module does not know this member.
@@ -184,7 +184,7 @@ macro_rules! stored_as_int {
 stored_as_int! {
     /// Whether names of matching virtual hosts become names of the domain (`MDMembers`).
     MemberMode {
-        /// Nothing was said.
+        /// Not configured.
         Unset = -1,
         /// Only the names given.
         Manual = 0,
@@ -196,7 +196,7 @@ stored_as_int! {
 stored_as_int! {
     /// When certificates are obtained (`MDRenewMode`).
     RenewMode {
-        /// Nothing was said.
+        /// Not configured.
         Unset = -1,
         /// Never by this module.
         Manual = 0,
@@ -208,13 +208,13 @@ stored_as_int! {
 }
 
 stored_as_int! {
-    /// What the certificates in `domains/` are worth.
+    /// The state of the certificates in `domains/`.
     State {
-        /// Not looked at.
+        /// The certificates have not been checked.
         Unknown = 0,
         /// A certificate is missing or does not fit.
         Incomplete = 1,
-        /// There is one that fits for each key type; it may have expired. Old files say 3 when it has.
+        /// Each key type has a certificate that fits; it may have expired. Old files say 3 then.
         Complete = 2,
         /// A file cannot be read.
         Error = 4,
@@ -223,7 +223,7 @@ stored_as_int! {
     } and 3 reads Complete, else Unknown
 }
 
-/// Each name once, whatever spellings of it are stored. The C module, which compares their text, has stored several.
+/// Reads each name once, whatever spellings of it are stored. The C module, which compares the text, has stored several.
 fn read_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DomainName>, D::Error> {
     let mut names = Vec::deserialize(deserializer)?;
     let mut known = HashSet::new();
@@ -235,11 +235,11 @@ fn yes() -> bool {
     true
 }
 
-/// As [`ManagedDomain::preferred_chain`]: the one with the fewest certificates.
+/// The value of [`ManagedDomain::preferred_chain`] for the chain with the fewest certificates.
 pub const SHORTEST_CHAIN: &str = "shortest";
 
 impl ManagedDomain {
-    /// A domain of these names with nothing configured. The first name is its own.
+    /// Makes a domain of these names with nothing configured. The first name is the domain's.
     #[must_use]
     pub fn new(names: Vec<DomainName>) -> Option<Self> {
         Some(Self {
@@ -273,7 +273,7 @@ impl ManagedDomain {
         })
     }
 
-    /// Keeps only once what both domains say alike.
+    /// Shares the parts that both domains have alike.
     pub fn share(&mut self, other: &Self) {
         if self.ca == other.ca {
             self.ca = Arc::clone(&other.ca);
@@ -286,25 +286,31 @@ impl ManagedDomain {
         }
     }
 
-    /// Whether a certificate of this domain is good for `name`.
+    /// Whether a certificate of this domain covers `name`.
     #[must_use]
     pub fn covers(&self, name: &DomainName) -> bool {
         self.domains.iter().any(|own| own.covers(name))
     }
 
-    /// Whether the administrator provides its certificates.
+    /// Whether the administrator provides the certificates.
     #[must_use]
     pub fn is_static(&self) -> bool {
         !self.cert_files.is_empty()
     }
 
-    /// Whether its certificates are those of tailscaled.
+    /// Whether sets of the domain go live (`MDActivation live`). Certificate files of the administrator never do.
     #[must_use]
-    pub fn is_of_tailscale(&self) -> bool {
-        self.ca.proto.as_deref() == Some(super::settings::TAILSCALE)
+    pub fn goes_live(&self) -> bool {
+        self.activation == ActivationMode::Live && !self.is_static()
     }
 
-    /// The key types it has certificates for. Tailscaled makes its keys itself, and of one type.
+    /// Whether tailscaled provides the certificates.
+    #[must_use]
+    pub fn is_of_tailscale(&self) -> bool {
+        self.ca.proto.as_deref() == Some(TAILSCALE)
+    }
+
+    /// Returns the key types of the domain's certificates. Tailscaled makes its keys itself, and of one type.
     #[must_use]
     pub fn key_specs(&self) -> KeySpecs {
         if self.is_of_tailscale() {
@@ -313,7 +319,7 @@ impl ManagedDomain {
         self.keys.as_deref().cloned().unwrap_or_else(KeySpecs::standard)
     }
 
-    /// The names that an order needs: all but those that a wildcard of the same domain covers.
+    /// Returns the names that an order needs: all but those that a wildcard of the same domain covers.
     #[must_use]
     pub fn order_names(&self) -> Vec<&DomainName> {
         let covered = |name: &DomainName| {
@@ -322,7 +328,7 @@ impl ManagedDomain {
         self.domains.iter().filter(|name| !covered(name)).collect()
     }
 
-    /// Directory URL of the CA to use now.
+    /// Returns the directory URL of the CA in use.
     #[must_use]
     pub fn ca_url(&self) -> Option<&str> {
         self.ca.url.as_deref().or_else(|| self.ca.urls.first().map(String::as_str))

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 pub enum Unit {
     /// 24 hours.
     Days,
-    /// One second.
+    /// A second.
     Seconds,
 }
 
@@ -17,7 +17,7 @@ pub enum Unit {
 pub struct DurationError;
 
 const DAY: i64 = 24 * 3600;
-/// What is longer cannot be meant, and would lead beyond the calendar.
+/// The longest duration. Longer ones are mistakes, and would lead beyond the calendar.
 const LONGEST: i64 = 100 * 366 * DAY;
 const UNITS: [(&str, i64); 4] = [("d", DAY), ("h", 3600), ("mi", 60), ("s", 1)];
 
@@ -46,7 +46,7 @@ fn bounded(value: SignedDuration) -> Result<SignedDuration, DurationError> {
     if value.unsigned_abs().as_secs() > LONGEST.unsigned_abs() { Err(DurationError) } else { Ok(value) }
 }
 
-/// The canonical form: the biggest unit that divides the whole seconds; `ms` only where there is a fraction.
+/// Formats as directives write it: in the biggest unit that divides the whole seconds; `ms` only for a fraction.
 #[must_use]
 pub fn format_duration(value: SignedDuration) -> String {
     let seconds = value.as_secs();
@@ -59,7 +59,7 @@ pub fn format_duration(value: SignedDuration) -> String {
         .map_or_else(String::new, |(unit, size)| format!("{}{unit}", seconds / size))
 }
 
-/// The form for people: `2 days 3 hours`, parts that are 0 left out.
+/// Formats for people: `2 days 3 hours`, parts that are 0 left out.
 #[must_use]
 pub fn format_human(value: SignedDuration) -> String {
     if value.as_secs() == 0 && value.subsec_nanos() != 0 {

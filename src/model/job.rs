@@ -1,4 +1,4 @@
-//! The report on the renewal of one domain (`job.json`): what was done last, with what result, and when it goes on.
+//! The report on the renewal of a domain (`job.json`): the last attempt, its result, and the time of the next.
 
 use std::collections::BTreeMap;
 
@@ -8,60 +8,60 @@ use serde_json::Value;
 use super::time::{gmt, gmt_list};
 use super::{Authorities, Status, Timestamp};
 
-/// The report of a renewal; never the truth about what is staged.
+/// The report of a renewal. It never decides what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Job {
     /// Name of the domain.
     pub name: String,
-    /// Everything is staged.
+    /// Whether everything is staged.
     pub finished: bool,
-    /// The administrator was told of the end.
+    /// Whether the administrator was notified of the end.
     pub notified: bool,
-    /// The administrator was told of the renewal.
+    /// Whether the administrator was notified of the renewal.
     pub notified_renewed: bool,
-    /// Not before this moment.
+    /// The next attempt is not before this moment.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Timestamp>,
-    /// The last attempt.
+    /// Start of the last attempt.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Timestamp>,
-    /// The staged certificates are good from then on.
+    /// The moment from which the staged certificates are valid.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
     /// Failed attempts in a row.
     pub errors: u32,
-    /// How the last attempt ended.
+    /// The result of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<JobResult>,
-    /// What happened, newest first.
+    /// The events of the renewal, newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<JobLog>,
     /// The CA does not want to be asked before this moment, whatever else makes the renewal due.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
-    /// Stands for the settings with which the last attempt failed: with others, it need not fail again.
+    /// A hash of the settings with which the last attempt failed: with other settings, the next one need not fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
-    /// A command is at work that is told of the end of the renewal, at the latest until then.
+    /// The time limit of a running command that is notified of the end of the renewal.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub telling: Option<Timestamp>,
-    /// When CAs found, in the last hour, that a challenge was not met.
+    /// The failed challenges of the last hour, by their moments.
     #[serde(with = "gmt_list", skip_serializing_if = "Vec::is_empty")]
     pub validation_failures: Vec<Timestamp>,
-    /// Directory URL of the CA that is or was asked, where it does not go without saying.
+    /// Directory URL of the CA that is or was asked, unless it is the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_url: Option<String>,
-    /// URL of the account there that the renewal was made with, where it can go live.
+    /// URL of the account that the renewal was made with, if it can go live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_url: Option<String>,
-    /// What is remembered of the CAs, where there are several.
+    /// The records of the CAs, if there are several.
     #[serde(skip_serializing_if = "Authorities::is_empty")]
     pub authorities: Authorities,
     /// Certificates for which the last attempts to fetch an OCSP response failed, by their SHA-1 in hexadecimal.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ocsp_failures: BTreeMap<String, OcspFailures>,
-    /// Records that have to be in the DNS for dns-persist-01, as far as they are known.
+    /// TXT records that must be in the DNS for dns-persist-01, as far as they are known.
     #[serde(deserialize_with = "txt_records", skip_serializing_if = "Vec::is_empty")]
     pub txt_records: Vec<TxtRecord>,
 }
@@ -69,9 +69,9 @@ pub struct Job {
 /// A TXT record in the DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxtRecord {
-    /// Its name, without a dot at the end.
+    /// The name, without a dot at the end.
     pub name: String,
-    /// Its text.
+    /// The text.
     pub value: String,
 }
 
@@ -85,14 +85,14 @@ fn txt_records<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TxtReco
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct OcspFailures {
-    /// How many.
+    /// Number of failures.
     pub errors: u32,
-    /// Not before this moment.
+    /// The next attempt is not before this moment.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Timestamp>,
 }
 
-/// How an attempt ended, or what it is doing.
+/// The result of an attempt, or its current activity.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct JobResult {
@@ -107,7 +107,7 @@ pub struct JobResult {
     /// A sentence for the administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The last step that was begun.
+    /// The step that was begun last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
     /// When the new certificates become valid.
@@ -122,11 +122,11 @@ pub struct JobResult {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobLog {
-    /// Newest first.
+    /// Entries, newest first.
     pub entries: Vec<LogEntry>,
 }
 
-/// One line of a job's log.
+/// A line of a job's log.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogEntry {
@@ -145,10 +145,10 @@ pub struct LogEntry {
 }
 
 impl Job {
-    /// Entries that a log keeps at most.
+    /// The most entries of a log.
     const LOG_ENTRIES: usize = 128;
 
-    /// A job without history.
+    /// Makes a job without history.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
@@ -167,14 +167,14 @@ impl Job {
         entries.truncate(Self::LOG_ENTRIES);
     }
 
-    /// Notes what a running attempt does. The failure of the attempt before it stays in the report until one succeeds.
+    /// Records the activity of a running attempt. The failure of the attempt before stays in the report until one succeeds.
     pub fn proceed(&mut self, when: Timestamp, activity: &str) {
         self.record(when, "progress", None, Some(activity));
         let failed = self.last.take().filter(|_| self.errors > 0).unwrap_or_default();
         self.last = Some(JobResult { activity: Some(activity.to_owned()), ..failed });
     }
 
-    /// The report with a problem for each failure: the C module and former releases have left it out.
+    /// Adds the problem type of each failure: the C module and former releases have left it out.
     #[must_use]
     pub fn with_problem(mut self) -> Self {
         if self.errors > 0 {
@@ -184,13 +184,13 @@ impl Job {
         self
     }
 
-    /// When the newest line of that kind was written.
+    /// Returns when the newest line of that kind was written.
     #[must_use]
     pub fn newest(&self, kind: &str) -> Option<Timestamp> {
         self.log.as_ref()?.entries.iter().find(|entry| entry.kind == kind)?.when
     }
 
-    /// The same report without its log.
+    /// Returns the report without its log.
     #[must_use]
     pub fn without_log(&self) -> Self {
         Self { log: None, ..self.clone() }
@@ -198,7 +198,7 @@ impl Job {
 }
 
 impl JobResult {
-    /// The result of a step that failed with this code, type of problem and sentence.
+    /// Makes the result of a step that failed with this code, problem type and sentence.
     #[must_use]
     pub fn failure(status: Status, problem: impl Into<String>, detail: String) -> Self {
         Self {
@@ -210,7 +210,7 @@ impl JobResult {
         }
     }
 
-    /// The result as a line of the server's log has it, which scanners look for `problem[` in.
+    /// Formats the result for the server's log; scanners look for `problem[` in it.
     #[must_use]
     pub fn to_log(&self, md: &str) -> String {
         let mut line = format!("md[{md}]");

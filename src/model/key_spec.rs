@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One type of key; each has its own certificate.
+/// A type of key. Each type has a certificate of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum KeySpec {
-    /// The module's choice: RSA of [`KeySpec::RSA_BITS`].
+    /// The default: RSA of [`KeySpec::RSA_BITS`].
     Default,
-    /// RSA of so many bits.
+    /// RSA with a modulus of this length.
     #[serde(rename = "RSA")]
     Rsa {
-        /// Length of the modulus.
+        /// Bits of the modulus.
         #[serde(default = "default_bits")]
         bits: u32,
     },
@@ -35,22 +35,22 @@ enum OneOrMany {
     One(KeySpec),
 }
 
-/// What is wrong with the arguments of `MDPrivateKeys`.
+/// An error in the arguments of `MDPrivateKeys`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeySpecError {
-    /// No arguments.
+    /// There are no arguments.
     #[error("needs to specify the private key type")]
     Missing,
-    /// `Default` beside others.
+    /// `Default` stands beside other types.
     #[error("'Default' allows no other parameter")]
     DefaultNotAlone,
-    /// RSA below the minimum.
+    /// An RSA length is below the minimum.
     #[error("'{0}' must be 2048 or higher in order to be considered safe.")]
     TooShort(String),
-    /// RSA above what can be counted.
+    /// An RSA length is too large to be counted.
     #[error("'{0}' is too large for an RSA key length. Be reasonable.")]
     TooLong(String),
-    /// The same type twice.
+    /// A type is given twice.
     #[error("two keys of type '{0}' are not possible.")]
     Twice(String),
 }
@@ -63,7 +63,7 @@ impl KeySpec {
     /// Length of an RSA key when none is given, and the shortest that is accepted.
     pub const RSA_BITS: u32 = 2048;
 
-    /// What comes between `privkey` or `pubcert` and `.pem` in file names: empty for RSA, else `.` and the curve.
+    /// Returns the part of file names between `privkey` or `pubcert` and `.pem`: empty for RSA, else `.` and the curve.
     #[must_use]
     pub fn file_suffix(&self) -> String {
         match self {
@@ -72,7 +72,7 @@ impl KeySpec {
         }
     }
 
-    /// The name of the certificate in JSON.
+    /// Returns the name of the certificate in JSON.
     #[must_use]
     pub fn json_name(&self) -> &str {
         match self {
@@ -83,13 +83,13 @@ impl KeySpec {
 }
 
 impl KeySpecs {
-    /// What a domain has if nothing is configured.
+    /// Returns the key types of a domain for which none are configured.
     #[must_use]
     pub fn standard() -> Self {
         Self(vec![KeySpec::Default])
     }
 
-    /// Takes the arguments of `MDPrivateKeys`.
+    /// Parses the arguments of `MDPrivateKeys`.
     ///
     /// # Errors
     /// See [`KeySpecError`].

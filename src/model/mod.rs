@@ -20,7 +20,9 @@ mod window;
 
 pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
 pub use address::{address_of_reverse_name, reverse_name, url_host};
-pub use authority::{Authorities, AuthorityRecord, Next, is_same_ca};
+pub use authority::{
+    ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
+};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
 pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
@@ -29,18 +31,10 @@ pub use name::{DomainName, Identifier, NameError};
 pub use pattern::NamePattern;
 pub use port_map::{PortMap, PortMapError};
 pub use problem::Problem;
-pub use settings::{ACME, CmdTimeout, Declared, Globals, MatchNames, Origin, Settings, TAILSCALE, TAILSCALED};
+pub use settings::{CmdTimeout, Declared, Globals, MatchNames, Origin, Settings};
 pub use status::Status;
 pub use time::Timestamp;
 pub use window::{Window, WindowError};
-
-/// The name by which people know the CA of a directory URL: that of `MDCertificateAuthority`, else its host.
-#[must_use]
-pub fn ca_name(url: &str) -> String {
-    let known = directive::CA_NAMES.iter().find(|(_, known)| *known == url);
-    let host = || url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    known.map(|(name, _)| (*name).to_owned()).or_else(host).unwrap_or_else(|| url.to_owned())
-}
 
 /// The version of module, command line and User-Agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

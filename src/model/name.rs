@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{is_global, plain_host};
 
-/// A name in the one form in which names are compared and stored, whoever wrote it: a managed domain, a virtual host, the client
-/// of a request or a handshake. Lower case, A-labels, no root dot, no port, IPv6 addresses as short as can be (RFC 5952) and without
-/// brackets; fit to be the name of a directory. May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Copies share
-/// the text.
+/// A name in the form in which names are compared and stored: of a managed domain, a virtual host, or the client's request or
+/// handshake. Lower case, A-labels, no root dot, no port, IPv6 addresses as short as can be (RFC 5952) and without brackets;
+/// fit to
+/// be the name of a directory. May be a wildcard (`*.example.org`) or an IP address (RFC 8738). Clones share the text.
 ///
-/// What public CAs accept is theirs to say, so nothing else is checked.
+/// Nothing else is checked: public CAs have their own rules for the names that they accept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DomainName(Arc<str>);
@@ -39,7 +39,7 @@ pub enum NameError {
     NotAddress(String),
 }
 
-/// What an order asks for (RFC 8555 section 9.7.7, RFC 8738 section 3).
+/// A name or address as orders have it (RFC 8555 section 9.7.7, RFC 8738 section 3).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", content = "value", rename_all = "lowercase")]
 pub enum Identifier {
@@ -50,10 +50,10 @@ pub enum Identifier {
 }
 
 impl DomainName {
-    /// Takes a name as it is written in a configuration or sent by a client.
+    /// Parses a name from a configuration or from a client.
     ///
     /// # Errors
-    /// If the name could not be stored as a directory or be sent to a CA at all.
+    /// If the name could not be the name of a directory, or not be sent to a CA.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         canonical(text).map(|name| Self(name.into()))
     }
@@ -64,14 +64,14 @@ impl DomainName {
         &self.0
     }
 
-    /// Whether this is `*.` and a name.
+    /// Whether the name is a wildcard.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
     }
 
-    /// Whether a certificate for this name is good for `other`: the same name, or one label below a wildcard. An address is
-    /// below none.
+    /// Whether a certificate for this name covers `other`: an equal name, or one label below a wildcard. An address is below no
+    /// wildcard.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         if self == other {
@@ -83,14 +83,14 @@ impl DomainName {
         label != "*" && rest == parent && other.address().is_none()
     }
 
-    /// The address, if it is one.
+    /// Returns the address, if the name is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse().ok()
     }
 
-    /// Why no public CA gives a certificate for this name; `None` if one may. Names are judged by their form and by what is
-    /// reserved (RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`), addresses by what is not global.
+    /// Returns why no public CA issues certificates for this name; `None` if one may. Names are judged by their form and by the
+    /// reserved domains (RFC 6761, 6762, 7686, 8375, 9476 and ICANN's `internal`), addresses by whether they are global.
     #[must_use]
     pub fn not_public(&self) -> Option<&'static str> {
         match self.address() {
@@ -99,13 +99,13 @@ impl DomainName {
         }
     }
 
-    /// The name as people read it, with the characters that its A-labels stand for.
+    /// Returns the name with the characters that its A-labels stand for.
     #[must_use]
     pub fn to_unicode(&self) -> String {
         idna::domain_to_unicode(&self.0).0
     }
 
-    /// What to order for this name.
+    /// Returns the identifier for an order.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.address().map_or_else(|| Identifier::Dns(self.0.to_string()), Identifier::Ip)
@@ -115,7 +115,7 @@ impl DomainName {
 /// Characters of the longest domain name (RFC 1035 section 2.3.4).
 const LONGEST: usize = 253;
 
-/// The form in which names are compared. Nearly all are written so: they are looked at once, and borrowed.
+/// Returns the form in which names are compared. Nearly all names have it already: they are checked once, and borrowed.
 fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*');
     let has_dot_at_end = text.starts_with('.') || text.ends_with('.');
@@ -139,21 +139,21 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
     if name.len() > LONGEST { Err(NameError::TooLong(name)) } else { Ok(Cow::Owned(name)) }
 }
 
-/// Certificates are for names whatever the port.
+/// Removes the port, as certificates are for names on any port.
 fn without_port(text: &str) -> &str {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let is_host = |host: &str| !host.contains(':') || host.ends_with(']');
     text.rsplit_once(':').filter(|(host, port)| is_port(port) && is_host(host)).map_or(text, |(host, _)| host)
 }
 
-/// Labels in UTF-8 as A-labels, others in lower case; `None` if there is no A-label for one.
+/// Converts labels in UTF-8 to A-labels, others to lower case; `None` if a label has no A-label.
 pub(super) fn to_ascii(text: &str) -> Option<String> {
     if text.is_ascii() { Some(text.to_ascii_lowercase()) } else { idna::domain_to_ascii(text).ok() }
 }
 
 const NOT_GLOBAL: &str = "not an address of the public internet";
 
-/// Ends of names that stay private.
+/// The domains that stay private.
 const RESERVED: [&str; 12] = [
     "alt",
     "corp",

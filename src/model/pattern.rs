@@ -8,8 +8,9 @@ use super::name::to_ascii;
 pub struct NamePattern(Box<str>);
 
 impl NamePattern {
-    /// Takes a pattern as it is written in a configuration. A label that has both a `*` or `?` and letters outside of ASCII stays
-    /// as it is and matches nothing, as it does in httpd: no A-label has such letters.
+    /// Parses a pattern from a configuration. A label that has both a `*` or `?` and letters outside of ASCII stays as it is
+    /// and
+    /// matches nothing, as in httpd: no A-label has such letters.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let label = |label: &str| {

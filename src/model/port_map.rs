@@ -1,30 +1,30 @@
-//! Which local ports the CA's requests to 80 and 443 arrive at (`MDPortMap`).
+//! The local ports that the CA's requests to 80 and 443 arrive at (`MDPortMap`).
 
-/// The local ports behind the public ports 80 and 443; `None`: the public port does not reach this server.
+/// The local ports behind the public ports 80 and 443; `None` if the public port does not reach this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortMap {
-    /// Where requests to port 80 arrive.
+    /// The local port behind port 80.
     pub http: Option<u16>,
-    /// Where requests to port 443 arrive.
+    /// The local port behind port 443.
     pub https: Option<u16>,
 }
 
-/// What is wrong with an argument of `MDPortMap`.
+/// An error in an argument of `MDPortMap`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PortMapError {
-    /// Before the colon is no number.
+    /// The text before the colon is not a port number.
     #[error("unable to parse first port number: '{0}'")]
     First(String),
     /// There is no colon.
     #[error("no ':' after first port number: '{0}'")]
     NoColon(String),
-    /// After the colon is no number.
+    /// The text after the colon is not a port number.
     #[error("unable to parse second port number: '{0}'")]
     Second(String),
-    /// The local port is not a port.
+    /// The local port number is out of range.
     #[error("invalid number for port map, must be in ]0,65535]: '{0}'")]
     Range(String),
-    /// Only two ports are ever used by CAs.
+    /// The public port is neither 80 nor 443, which are the only ports that CAs use.
     #[error("mapped port number must be 80 or 443: '{0}'")]
     Mapped(String),
 }
@@ -36,7 +36,7 @@ impl Default for PortMap {
 }
 
 impl PortMap {
-    /// Takes one argument (`80:8080`, `http:-`); the port it does not name stays as it is.
+    /// Parses an argument (`80:8080`, `http:-`); the other port stays as it is.
     ///
     /// # Errors
     /// See [`PortMapError`].

@@ -1,33 +1,33 @@
-//! Problem documents of a CA, what they mean for the next attempt and what can be done about them (RFC 7807, RFC 8555
-//! section 6.7).
+//! Problem documents (RFC 7807, RFC 8555 section 6.7): what they mean for the next attempt, and advice for the
+//! administrator.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Status;
 
-/// What a CA says went wrong, or what this module says in the same form. It is read from any JSON, because it explains a
-/// failure and must not be one: members of other types count as absent, and texts and lists have a limit.
+/// A problem document of a CA, or of this module in the same form. It is read from any JSON, because a document that explains
+/// a failure must not be another: members of other types count as absent, and texts and lists have a limit.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(from = "Value")]
 pub struct Problem {
-    /// The full type, e.g. `urn:ietf:params:acme:error:rateLimited`; empty if there is none.
+    /// The type URI, e.g. `urn:ietf:params:acme:error:rateLimited`; empty if there is none.
     pub kind: String,
     /// The CA's sentence about this occurrence.
     pub detail: String,
     /// Problems of single identifiers (RFC 8555 section 6.7.1), as the CA sent them.
     pub subproblems: Vec<Value>,
-    /// URLs at which the CA tells people more: its `instance`, and what its answer links to.
+    /// URLs with more information for people: the `instance`, and the links of the answer.
     pub see: Vec<String>,
 }
 
 struct Type {
-    /// Without prefix.
+    /// The type without its prefix.
     name: &'static str,
     status: Status,
-    /// Another attempt with the same input is pointless until somebody acts.
+    /// Whether another attempt with the same input is pointless until somebody acts.
     permanent: bool,
-    /// What to do about it; empty where the CA's own words say it.
+    /// Advice for the administrator; empty where the CA's own words say it.
     advice: &'static str,
 }
 
@@ -40,13 +40,13 @@ const fn permanent(name: &'static str, status: Status, advice: &'static str) -> 
 }
 
 const ADDRESSES: &str =
-    "see that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
+    "check that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
 const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
-/// Those of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of the profiles that CAs offer
-/// (`invalidProfile`); `agreementRequired` is older. What a validation finds may be put right outside of this server, so
-/// it is tried again soon. A lost account or a replaced certificate is a matter of the next request.
+/// The types of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of ACME profiles
+/// (`invalidProfile`); `agreementRequired` is older. The findings of a validation may be put right outside of this server, so
+/// they are tried again soon. A lost account or a replaced certificate is a matter of the next request.
 const TYPES: [Type; 28] = [
     passing("accountDoesNotExist", Status::GENERAL, "the next attempt registers a new account"),
     permanent(
@@ -56,23 +56,23 @@ const TYPES: [Type; 28] = [
     ),
     passing("alreadyReplaced", Status::GENERAL, ""),
     permanent("alreadyRevoked", Status::GENERAL, ""),
-    permanent("badCSR", Status::INVALID, "see which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple"),
+    permanent("badCSR", Status::INVALID, "check which keys and extensions the CA takes: MDPrivateKeys, MDMustStaple"),
     passing("badNonce", Status::AGAIN, ""),
     permanent("badPublicKey", Status::INVALID, KEY_OF_ACCOUNT),
     permanent("badRevocationReason", Status::INVALID, ""),
     permanent("badSignatureAlgorithm", Status::INVALID, KEY_OF_ACCOUNT),
-    passing("caa", Status::GENERAL, "the CAA records of the name have to permit this CA"),
+    passing("caa", Status::GENERAL, "the CAA records of the name must permit this CA"),
     passing("compound", Status::GENERAL, ""),
     passing(
         "connection",
         Status::GENERAL,
-        "the CA has to reach the name from outside: see its addresses, IPv6 too, firewalls and MDPortMap",
+        "the CA must reach the name from outside: check its addresses, IPv6 too, firewalls and MDPortMap",
     ),
-    passing("dns", Status::GENERAL, "see that the name servers of the name answer, to everybody"),
+    passing("dns", Status::GENERAL, "check that the name servers of the name answer, to everybody"),
     permanent(
         "externalAccountRequired",
         Status::INVALID,
-        "set MDExternalAccountBinding to what the CA gives to its customers",
+        "set MDExternalAccountBinding to the values that the CA gives its customers",
     ),
     passing("incorrectResponse", Status::GENERAL, ADDRESSES),
     permanent("invalidContact", Status::BAD_ARGUMENT, "correct MDContactEmail"),
@@ -80,13 +80,13 @@ const TYPES: [Type; 28] = [
     permanent("malformed", Status::INVALID, ""),
     permanent("onionCAARequired", Status::GENERAL, ""),
     passing("orderNotReady", Status::GENERAL, ""),
-    passing("rateLimited", Status::BAD_ARGUMENT, "it goes on when the CA permits"),
+    passing("rateLimited", Status::BAD_ARGUMENT, "the renewal continues when the CA permits"),
     permanent("rejectedIdentifier", Status::BAD_ARGUMENT, NAME),
-    passing("serverInternal", Status::GENERAL, "it is for the CA to put this right"),
+    passing("serverInternal", Status::GENERAL, "the CA has to fix this"),
     passing(
         "tls",
         Status::GENERAL,
-        "see that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
+        "check that port 443 of the name leads to this server and that its Protocols have acme-tls/1",
     ),
     passing("unauthorized", Status::DENIED, ""),
     permanent("unsupportedContact", Status::GENERAL, "correct MDContactEmail"),
@@ -94,7 +94,7 @@ const TYPES: [Type; 28] = [
     permanent("userActionRequired", Status::GENERAL, "do what the CA asks of the holder of the account"),
 ];
 
-/// What CAs say of addresses that they do not take, or not with the profile of the order.
+/// The types by which CAs refuse addresses, or refuse them with the profile of the order.
 const REFUSALS_OF_ADDRESSES: [&str; 6] =
     ["compound", "invalidProfile", "malformed", "rejectedIdentifier", "unauthorized", "unsupportedIdentifier"];
 
@@ -103,7 +103,7 @@ impl Problem {
     const MAX_TEXT: usize = 2000;
     /// The most subproblems that are kept: a certificate has a hundred names.
     const MAX_SUBPROBLEMS: usize = 100;
-    /// The most subproblems that a sentence tells.
+    /// The most subproblems in a sentence.
     const MAX_TOLD: usize = 10;
 
     /// Whether this is the ACME error of that name, e.g. `badNonce`.
@@ -112,25 +112,25 @@ impl Problem {
         acme_name(&self.kind).is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// Whether it is an error of the ACME protocol, known here or not.
+    /// Whether the type is one of the ACME protocol, known here or not.
     #[must_use]
     pub fn is_acme(&self) -> bool {
         acme_name(&self.kind).is_some()
     }
 
-    /// Whether it has a type that says more than the HTTP status does (RFC 7807 section 4.2).
+    /// Whether the type says more than the HTTP status does (RFC 7807 section 4.2).
     #[must_use]
     pub fn has_type(&self) -> bool {
         !matches!(self.kind.as_str(), "" | "about:blank")
     }
 
-    /// The status code that goes with the type.
+    /// Returns the result code for the type.
     #[must_use]
     pub fn status(&self) -> Status {
         known(&self.kind).map_or(Status::GENERAL, |known| known.status)
     }
 
-    /// Whether the CA will refuse the same input again. Of a compound problem, one such part is enough.
+    /// Whether the CA will refuse the same input again. For a compound problem, one such part is enough.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         let is_permanent = |kind: &str| known(kind).is_some_and(|known| known.permanent);
@@ -138,7 +138,7 @@ impl Problem {
         is_permanent(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
-    /// Whether it is what looking at a name brought up (RFC 8555 section 6.7). Of a compound problem, one such part is
+    /// Whether the problem was found by validating a name (RFC 8555 section 6.7). For a compound problem, one such part is
     /// enough.
     #[must_use]
     pub fn is_of_validation(&self) -> bool {
@@ -149,7 +149,7 @@ impl Problem {
         is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
-    /// Whether it may be about an address: nothing says that it is about other names only.
+    /// Whether the problem may be about an address: nothing says that it is about other names only.
     #[must_use]
     pub fn may_be_of_address(&self) -> bool {
         let mut types = self.subproblems.iter().map(|part| &part["identifier"]["type"]).filter(|kind| !kind.is_null());
@@ -157,7 +157,7 @@ impl Problem {
         is_refusal && types.clone().next().is_none_or(|_| types.any(|kind| kind == "ip"))
     }
 
-    /// What to do about it, if more is to be said than the CA says.
+    /// Returns advice, where it says more than the CA's words.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         let parts = self.subproblems.iter().filter_map(|part| part["type"].as_str());
@@ -165,13 +165,13 @@ impl Problem {
         if self.is("compound") { parts.filter_map(advice).next() } else { advice(&self.kind) }
     }
 
-    /// The same for the problem of a challenge, where `unauthorized` says that another server answered.
+    /// Returns advice on the problem of a challenge, where `unauthorized` means that another server answered.
     #[must_use]
     pub fn advice_on_challenge(&self) -> Option<&'static str> {
         if self.is("unauthorized") { Some(ADDRESSES) } else { self.advice() }
     }
 
-    /// All that the CA says, on single names too, and where it says more.
+    /// Returns the CA's message as a sentence, with the subproblems and the URLs of more information.
     #[must_use]
     pub fn sentence(&self) -> String {
         let mut text = if self.detail.is_empty() { "the CA does not say why" } else { &self.detail }.to_owned();
@@ -206,7 +206,7 @@ impl From<Value> for Problem {
     }
 }
 
-/// What a subproblem says, and of which name.
+/// Describes a subproblem and its name.
 fn part(value: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let says = text(&value["detail"]).or_else(|| text(&value["type"]))?;

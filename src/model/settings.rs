@@ -1,4 +1,4 @@
-//! What the configuration says, before it is merged into managed domains.
+//! The settings of the configuration, before they are merged into managed domains.
 
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -8,20 +8,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    ActivationMode, CaSettings, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode, PortMap, RenewMode,
-    RequireHttps, Window,
+    ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
+    PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
-/// The protocol of CAs (`MDCertificateProtocol`, RFC 8555).
-pub const ACME: &str = "ACME";
-
-/// The protocol of the daemon tailscaled on the same machine (`MDCertificateProtocol`).
-pub const TAILSCALE: &str = "tailscale";
-
-/// Where tailscaled listens on Linux, if `MDCertificateAuthority` does not say.
-pub const TAILSCALED: &str = "file://localhost/var/run/tailscale/tailscaled.sock";
-
-/// Properties that a server has and a domain section can have for itself; `None` where nothing was said.
+/// Settings that a server has and a domain section can override; `None` if not configured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// `MDMembers auto|manual`
@@ -56,7 +47,7 @@ pub struct Settings {
     pub activation: Option<ActivationMode>,
     /// `MDMustStaple`
     pub must_staple: Option<bool>,
-    /// `MDExternalAccountBinding`; `none` is a value, too
+    /// `MDExternalAccountBinding`; `none` is a value, too.
     pub eab: Option<Option<Arc<Eab>>>,
     /// `MDRequireHttps`; `off` is a value, too
     pub require_https: Option<Option<RequireHttps>>,
@@ -68,7 +59,7 @@ pub struct Settings {
     pub cert_files: Vec<String>,
     /// `MDCertificateKeyFile`, in sections only
     pub key_files: Vec<String>,
-    /// `MDChallengeDns01` in a section; outside it is global, as are the next three
+    /// `MDChallengeDns01` in a section; outside it is global, as are the next three.
     pub dns01_command: Option<String>,
     /// `MDHttpProxy` in a section
     pub proxy: Option<String>,
@@ -78,7 +69,7 @@ pub struct Settings {
     pub ca_file: Option<String>,
 }
 
-/// Values that the whole server has once; the last directive wins, wherever it stands.
+/// Settings of the whole server; the last directive wins, wherever it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Globals {
     /// `MDStoreDir`
@@ -99,7 +90,7 @@ pub struct Globals {
     pub notify_command: Option<String>,
     /// `MDMessageCmd`, as written
     pub message_command: Option<String>,
-    /// `MDMessageEvents`: whether that is told of events that the C module does not have
+    /// `MDMessageEvents`: whether `MDMessageCmd` gets events that the C module does not have.
     pub all_events: bool,
     /// `MDCmdTimeout`
     pub cmd_timeout: CmdTimeout,
@@ -111,7 +102,7 @@ pub struct Globals {
     pub retry_delay: SignedDuration,
     /// `MDRetryFailover`
     pub retry_failover: u32,
-    /// `MDActivationDelay`; below zero is as good as none
+    /// `MDActivationDelay`; a negative value counts as 0.
     pub activation_delay: SignedDuration,
     /// `MDActivationMinInterval`: between two restarts that the server makes by itself
     pub activation_interval: SignedDuration,
@@ -140,9 +131,9 @@ pub struct Globals {
 /// How long commands may take (`MDCmdTimeout`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CmdTimeout {
-    /// Those that are told of events.
+    /// Limit for the commands for events.
     pub events: Duration,
-    /// Those for dns-01, which wait until the DNS has a record everywhere.
+    /// Limit for the dns-01 command, which waits until all name servers have a record.
     pub dns01: Duration,
 }
 
@@ -161,7 +152,7 @@ pub enum MatchNames {
     ServerNames,
 }
 
-/// Where in the configuration something was declared.
+/// The place of a declaration in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The file.
@@ -175,7 +166,7 @@ pub struct Origin {
 pub struct Declared {
     /// The names, in order, without duplicates.
     pub names: Vec<DomainName>,
-    /// What was said for this domain only.
+    /// The settings of this domain only.
     pub settings: Settings,
     /// The place of the declaration.
     pub origin: Origin,
@@ -222,7 +213,7 @@ impl std::fmt::Display for Origin {
 }
 
 impl Declared {
-    /// Takes words that are names, or `auto` or `manual`. A name that is there already is not added again.
+    /// Adds words that are names, or `auto` or `manual`. A name that is there already is not added again.
     ///
     /// # Errors
     /// If a word cannot be a name.
@@ -244,60 +235,66 @@ impl Declared {
         }
     }
 
-    /// The domain with everything that was not said for it taken from the main server, or from the defaults.
+    /// Returns the domain, with settings that are not its own taken from the main server, or from the defaults.
     /// `None` for a declaration without names.
     #[must_use]
     pub fn complete(&self, main: &Settings) -> Option<ManagedDomain> {
-        let own = &self.settings;
+        // Without `..`, so that the compiler finds a setting that is not merged. `ca_urls` are merged below, and
+        // `staple_others` is of servers only.
+        #[rustfmt::skip]
+        let Settings {
+            members, ca_urls: _, agreement, contact, challenges, keys, renew_mode, renew_window, warn_window, protocol,
+            profile, profile_mandatory, preferred_chain, ari_renewals, activation, must_staple, eab, require_https,
+            stapling, staple_others: _, cert_files, key_files, dns01_command, proxy, proxy_ca_file, ca_file,
+        } = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = Arc::new(own.contact.iter().chain(&main.contact).take(1).cloned().collect());
-        md.members = own.members.or(main.members).unwrap_or(MemberMode::Auto);
-        let proto = own.protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
+        md.contacts = Arc::new(contact.iter().chain(&main.contact).take(1).cloned().collect());
+        md.members = members.or(main.members).unwrap_or(MemberMode::Auto);
+        let proto = protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
         let urls = self.ca_urls(main, proto);
         md.ca = Arc::new(CaSettings {
             account: None,
             proto: Some(proto.to_owned()),
             url: None,
             urls,
-            agreement: own.agreement.clone().or_else(|| main.agreement.clone()),
-            challenges: own.challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
+            agreement: agreement.clone().or_else(|| main.agreement.clone()),
+            challenges: challenges.clone().or_else(|| main.challenges.clone()).unwrap_or_default(),
         });
-        md.keys = own.keys.clone().or_else(|| main.keys.clone());
-        md.renew_mode = own.renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
-        md.renew_window = Some(own.renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(own.warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
-        md.require_https = own.require_https.or(main.require_https).flatten();
-        md.must_staple = own.must_staple.or(main.must_staple).unwrap_or(false);
-        md.stapling = own.stapling.or(main.stapling).unwrap_or(false);
-        md.eab = own.eab.clone().or_else(|| main.eab.clone()).flatten();
-        md.profile = own.profile.clone().or_else(|| main.profile.clone());
-        md.profile_mandatory = own.profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
-        md.preferred_chain = own.preferred_chain.clone().or_else(|| main.preferred_chain.clone());
-        md.ari_renewals = own.ari_renewals.or(main.ari_renewals).unwrap_or(true) && !md.is_of_tailscale();
-        md.activation = own.activation.or(main.activation).unwrap_or_default();
-        md.cert_files.clone_from(&own.cert_files);
-        md.pkey_files.clone_from(&own.key_files);
-        md.cmd_dns_01 = own.dns01_command.clone().map(Arc::new);
-        md.proxy_url = own.proxy.clone().map(Arc::new);
-        md.ca_certs = own.ca_file.clone().map(Arc::new);
-        md.proxy_ca_certs = own.proxy_ca_file.clone().map(Arc::new);
+        md.keys = keys.clone().or_else(|| main.keys.clone());
+        md.renew_mode = renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
+        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
+        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        md.require_https = require_https.or(main.require_https).flatten();
+        md.must_staple = must_staple.or(main.must_staple).unwrap_or(false);
+        md.stapling = stapling.or(main.stapling).unwrap_or(false);
+        md.eab = eab.clone().or_else(|| main.eab.clone()).flatten();
+        md.profile = profile.clone().or_else(|| main.profile.clone());
+        md.profile_mandatory = profile_mandatory.or(main.profile_mandatory).unwrap_or(false);
+        md.preferred_chain = preferred_chain.clone().or_else(|| main.preferred_chain.clone());
+        md.ari_renewals = ari_renewals.or(main.ari_renewals).unwrap_or(true) && !md.is_of_tailscale();
+        md.activation = activation.or(main.activation).unwrap_or_default();
+        md.cert_files.clone_from(cert_files);
+        md.pkey_files.clone_from(key_files);
+        md.cmd_dns_01 = dns01_command.clone().map(Arc::new);
+        md.proxy_url = proxy.clone().map(Arc::new);
+        md.ca_certs = ca_file.clone().map(Arc::new);
+        md.proxy_ca_certs = proxy_ca_file.clone().map(Arc::new);
         if md.is_static() && md.renew_mode == RenewMode::Auto {
             md.renew_mode = RenewMode::Manual;
         }
         Some(md)
     }
 
-    /// The authorities, as configured or usual for the protocol: those that all others have may be of another one.
+    /// Returns the configured CAs, or the default of the protocol: the CAs of the main server may be for another protocol.
     fn ca_urls(&self, main: &Settings, proto: &str) -> Vec<String> {
-        let (usual, is_tailscale) =
-            if proto == TAILSCALE { (TAILSCALED, true) } else { (super::directive::DEFAULT_CA, false) };
+        let (usual, is_tailscale) = if proto == TAILSCALE { (TAILSCALED, true) } else { (DEFAULT_CA, false) };
         let fits = |urls: &&Vec<String>| urls.iter().all(|url| url.starts_with("file:") == is_tailscale);
         let said = self.settings.ca_urls.as_ref().or_else(|| main.ca_urls.as_ref().filter(fits));
         said.filter(|urls| !urls.is_empty()).cloned().unwrap_or_else(|| vec![usual.to_owned()])
     }
 }
 
-/// The mode that `auto` and `manual` stand for.
+/// Returns the mode that `auto` and `manual` stand for.
 pub(super) fn member_mode(word: &str) -> Option<MemberMode> {
     match word.to_ascii_lowercase().as_str() {
         "auto" => Some(MemberMode::Auto),
@@ -332,7 +329,7 @@ mod tests {
             assert_eq!(md.ca.urls, [expected], "{own:?} {main:?}");
             assert_eq!((md.key_specs().0[0].json_name(), md.ari_renewals), ("secp256r1", false));
             declared.settings.protocol = None;
-            let usual = main.filter(|url| *url == https).unwrap_or(super::super::directive::DEFAULT_CA);
+            let usual = main.filter(|url| *url == https).unwrap_or(DEFAULT_CA);
             assert_eq!(declared.complete(&settings(main)).unwrap().ca.urls, [own.unwrap_or(usual)], "{own:?} {main:?}");
         }
     }
@@ -354,7 +351,7 @@ mod tests {
         assert_eq!((md.members, md.renew_mode), (MemberMode::Manual, RenewMode::Always));
         assert_eq!(md.renew_window, Some(Window::Percent(50)));
         assert_eq!(*md.contacts, ["mailto:a@x.org"]);
-        assert_eq!(md.ca.urls, [super::super::directive::DEFAULT_CA]);
+        assert_eq!(md.ca.urls, [DEFAULT_CA]);
     }
 
     fn complete(own: Settings, main: &Settings) -> ManagedDomain {
@@ -365,11 +362,8 @@ mod tests {
     #[test]
     fn defaults() {
         let md = complete(Settings::default(), &Settings::default());
-        let ca = CaSettings {
-            proto: Some(ACME.to_owned()),
-            urls: vec![super::super::directive::DEFAULT_CA.to_owned()],
-            ..CaSettings::default()
-        };
+        let ca =
+            CaSettings { proto: Some(ACME.to_owned()), urls: vec![DEFAULT_CA.to_owned()], ..CaSettings::default() };
         let expected = ManagedDomain {
             members: MemberMode::Auto,
             ca: Arc::new(ca),

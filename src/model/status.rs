@@ -12,34 +12,34 @@ pub struct Status(pub i32);
 impl Status {
     /// Success.
     pub const OK: Self = Self(0);
-    /// Something is missing.
+    /// Something is absent.
     pub const NOT_FOUND: Self = Self(2);
     /// May work when tried again.
     pub const AGAIN: Self = Self(11);
-    /// Not allowed.
+    /// Permission is denied.
     pub const DENIED: Self = Self(13);
-    /// Is there already.
+    /// Something exists already.
     pub const EXISTS: Self = Self(17);
-    /// A value makes no sense.
+    /// A value is invalid.
     pub const INVALID: Self = Self(22);
     /// The connection broke.
     pub const ABORTED: Self = Self(103);
-    /// No connection was made.
+    /// The connection was refused.
     pub const REFUSED: Self = Self(111);
     /// Any other failure.
     pub const GENERAL: Self = Self(20014);
     /// A command could not be run.
     pub const INCOMPLETE_PATH: Self = Self(20022);
-    /// It took too long.
+    /// The time limit has passed.
     pub const TIMED_OUT: Self = Self(70007);
-    /// Something needed was not given.
+    /// A required value is missing.
     pub const INCOMPLETE: Self = Self(70008);
     /// The CA does not accept a value of the configuration.
     pub const BAD_ARGUMENT: Self = Self(70013);
     /// Not supported.
     pub const UNSUPPORTED: Self = Self(70023);
 
-    /// The text for people, as APR words it.
+    /// Returns the text for people, in APR's words.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

@@ -1,21 +1,21 @@
-//! Moments, and how the store and the status write them.
+//! Moments, as the store and the status write them.
 
 use jiff::fmt::rfc2822;
 pub use jiff::{SignedDuration, Timestamp};
 
-/// The GMT form of JSON files, e.g. `Thu, 29 Aug 2019 16:06:35 GMT` (RFC 9110 section 5.6.7).
+/// Formats as JSON files have it, e.g. `Thu, 29 Aug 2019 16:06:35 GMT` (RFC 9110 section 5.6.7).
 #[must_use]
 pub fn format_gmt(time: Timestamp) -> String {
     rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
 }
 
-/// Reads what [`format_gmt`] writes; `None` if it is not such a text.
+/// Parses the output of [`format_gmt`]; `None` for any other text.
 #[must_use]
 pub fn parse_gmt(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
-/// Serde form of a moment that may be absent; a text that cannot be read is as good as none.
+/// Serde form of a moment that may be absent; an unreadable text counts as absent.
 pub mod gmt {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -43,7 +43,7 @@ pub mod gmt {
     }
 }
 
-/// Serde form of several moments; what cannot be read is left out.
+/// Serde form of several moments; unreadable ones are left out.
 pub mod gmt_list {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -67,7 +67,7 @@ pub mod gmt_list {
     }
 }
 
-/// Serde form of a moment with all that it has, e.g. `2025-01-02T04:00:00.5Z` (RFC 3339).
+/// Serde form of a moment in full precision, e.g. `2025-01-02T04:00:00.5Z` (RFC 3339).
 pub mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de};
 

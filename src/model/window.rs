@@ -1,4 +1,4 @@
-//! The end of a validity in which something is due: a length, or a share of the whole.
+//! The end of a validity in which something is due: a length, or a share of the validity.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -40,7 +40,7 @@ impl Window {
         }
     }
 
-    /// The same, but a percentage may be any.
+    /// Parses as [`Window::parse`] does, but a percentage may be any.
     ///
     /// # Errors
     /// If the text is neither, or the percentage is negative.
@@ -55,7 +55,7 @@ impl Window {
         }
     }
 
-    /// Its length, as a share of `whole` where it is one.
+    /// Returns the length of the window; a percentage is a share of `whole`.
     #[must_use]
     pub fn length(self, whole: SignedDuration) -> SignedDuration {
         match self {
@@ -66,7 +66,7 @@ impl Window {
         }
     }
 
-    /// The moment at which the window of this validity opens; never before `from`.
+    /// Returns when the window of this validity opens; never before `from`.
     #[must_use]
     pub fn opens(self, from: Timestamp, until: Timestamp) -> Timestamp {
         until.checked_sub(self.length(until.duration_since(from))).unwrap_or(from).max(from)
@@ -88,7 +88,7 @@ impl Serialize for Window {
     }
 }
 
-/// Reads a window; old files hold it as an integer of unknown unit, which reads as none.
+/// Reads a window; old files hold it as an integer of unknown unit, which reads as absent.
 pub(super) fn read_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Window>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     Ok(value.and_then(|value| Window::parse(value.as_str()?).ok()))

@@ -1,4 +1,4 @@
-//! Asks a responder over HTTP and judges what it answers.
+//! Asks a responder over HTTP and checks the response.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::crypto::{Certificate, CryptoError, OcspError, OcspIssuer, Revocation,
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::Status;
 
-/// Longest time to connect to a responder.
+/// The longest time to connect to a responder.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for a request and its answer.
+/// The longest time for a request and its answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes of an answer; responses have one to five thousand.
@@ -29,68 +29,70 @@ const RESPONSE_TYPE: &str = "application/ocsp-response";
 pub struct Fetched {
     /// The response.
     pub der: Vec<u8>,
-    /// Whether the certificate is revoked; never that it is unknown.
+    /// The status of the certificate, never `Unknown`.
     pub revocation: Revocation,
-    /// When it is good.
+    /// The time in which the response is valid.
     pub validity: Validity,
 }
 
-/// Why there is no response. Texts tell what happened and what can be done.
+/// Why there is no response. The text says what happened and what can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The certificate, or that of its issuer, is one that OpenSSL does not read.
-    #[error("there is nothing to ask with: {0}")]
+    /// OpenSSL cannot read the certificate, or that of its issuer.
+    #[error("the OCSP request cannot be made: {0}")]
     Request(#[from] CryptoError),
-    /// There was no answer.
+    /// The request got no answer.
     #[error("{0}{advice}", advice = .0.advice().map(|advice| format!("; {advice}")).unwrap_or_default())]
     Http(#[from] HttpError),
-    /// The answer is an error of the server.
-    #[error("{url} answered with status {status}; the CA's responder is at fault or overloaded, it is asked again")]
+    /// The answer has an error status.
+    #[error("{url} answered with status {status}; the CA's responder is faulty or overloaded and is asked again")]
     HttpStatus {
-        /// The responder.
+        /// URL of the responder.
         url: String,
         /// The status.
         status: u16,
-        /// When it wants to be asked again.
+        /// When the responder wants to be asked again.
         retry_after: Option<Timestamp>,
     },
-    /// The answer is something else.
+    /// The answer is not an OCSP response.
     #[error(
-        "{url} answered with '{found}' in place of an OCSP response; see that nothing between this machine and the responder \
+        "{url} answered with '{found}' instead of an OCSP response; check that nothing between this machine and the responder \
          answers for it"
     )]
     ContentType {
-        /// The responder.
+        /// URL of the responder.
         url: String,
-        /// What it sent.
+        /// The `Content-Type` of the answer.
         found: String,
     },
-    /// The response proves nothing.
-    #[error("the response of {url} is of no use: {reason}")]
+    /// The response cannot be verified.
+    #[error("the response of {url} cannot be used: {reason}")]
     Response {
-        /// The responder.
+        /// URL of the responder.
         url: String,
-        /// Why.
+        /// The error.
         reason: OcspError,
     },
-    /// The response is not good now.
-    #[error("the response of {url} is of no use: {reason}")]
+    /// The response is not valid now.
+    #[error("the response of {url} cannot be used: {reason}")]
     Freshness {
-        /// The responder.
+        /// URL of the responder.
         url: String,
-        /// Why.
+        /// The error.
         reason: FreshnessError,
     },
-    /// The responder knows nothing of the certificate.
-    #[error("{url} does not know the certificate; a new one may take the CA some minutes, else tell the CA")]
+    /// The responder does not know the certificate.
+    #[error(
+        "{url} does not know the certificate; a new certificate may take the CA some minutes, otherwise report this to the CA"
+    )]
     Unknown {
-        /// The responder.
+        /// URL of the responder.
         url: String,
     },
 }
 
 impl FetchError {
-    /// The result code to report.
+    /// Returns the result code to report.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -102,7 +104,7 @@ impl FetchError {
         }
     }
 
-    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    /// Returns the problem type. Monitoring reads these names, so they stay as they are.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match self {
@@ -114,13 +116,13 @@ impl FetchError {
         }
     }
 
-    /// Whether it ended because we were asked to stop, which is no failure to count.
+    /// Whether this server cancelled the request, which does not count as a failure.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Http(err) if err.is_cancelled())
     }
 
-    /// Whether the next question to the same responder would most likely end in the same way, whatever it is about.
+    /// Whether a question about another certificate would most likely fail at this responder in the same way.
     #[must_use]
     pub fn is_of_responder(&self) -> bool {
         match self {
@@ -131,7 +133,7 @@ impl FetchError {
         }
     }
 
-    /// When the responder wants to be asked again.
+    /// Returns when the responder wants to be asked again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Timestamp> {
         match self {
@@ -141,11 +143,12 @@ impl FetchError {
     }
 }
 
-/// Asks the responder at `url` about a certificate: with GET where the request fits, as such answers can be cached, else or
-/// if that is refused with POST.
+/// Asks the responder at `url` about a certificate: with GET if the request fits into a URL, as such answers can be cached;
+/// with
+/// POST otherwise, or if GET is refused.
 ///
 /// # Errors
-/// See [`FetchError`]. Nothing that is not good `now` is returned.
+/// See [`FetchError`]. A response that is not valid `now` is an error.
 pub fn fetch(
     http: &dyn HttpClient,
     url: &str,
@@ -193,7 +196,7 @@ fn ask(http: &dyn HttpClient, url: &str, question: Vec<u8>) -> Result<Response, 
     http.send(&Request { limit: LIMIT, ..Request::post(url, "application/ocsp-request", question) })
 }
 
-/// The URL for a GET (RFC 6960 appendix A.1), if it is not too long.
+/// Returns the URL for a GET (RFC 6960 appendix A.1), unless it is too long.
 fn with_question(url: &str, question: &[u8]) -> Option<String> {
     let question = BASE64.encode(question).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let long = format!("{}/{question}", url.strip_suffix('/').unwrap_or(url));
@@ -205,8 +208,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory};
     use crate::http::Method;
+    use crate::testing::responder::{Said, Signatory};
 
     const URL: &str = "http://ocsp.test/x";
 
@@ -293,15 +296,15 @@ mod tests {
         let (other, good) = (Signatory::ca("CA", now()), case.says(&Said::default()));
         let said = |said: Said<'_>| answer(200, Some(RESPONSE_TYPE), &case.says(&said));
         let rows = [
-            (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' in place of"),
-            (answer(200, Some(RESPONSE_TYPE), b"<html>"), Status::INVALID, false, "it is no OCSP response"),
-            (answer(200, None, b""), Status::INVALID, false, "it is no OCSP response"),
+            (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' instead of"),
+            (answer(200, Some(RESPONSE_TYPE), b"<html>"), Status::INVALID, false, "it is not an OCSP response"),
+            (answer(200, None, b""), Status::INVALID, false, "it is not an OCSP response"),
             (answer(500, None, b""), Status::GENERAL, true, "answered with status 500;"),
             (answer(503, None, b""), Status::AGAIN, true, "answered with status 503;"),
             (answer(301, None, b""), Status::GENERAL, false, "answered with status 301;"),
             (said(Said { revocation: Revocation::Unknown, ..Said::default() }), Status::NOT_FOUND, false, "not know"),
-            (said(Said { next_update: Some(-1), ..Said::default() }), Status::INVALID, false, "it was good until"),
-            (said(Said { this_update: 900, ..Said::default() }), Status::INVALID, false, "it is good from"),
+            (said(Said { next_update: Some(-1), ..Said::default() }), Status::INVALID, false, "it was valid until"),
+            (said(Said { this_update: 900, ..Said::default() }), Status::INVALID, false, "it is valid from"),
             (
                 said(Said { signer: Some((&other, true)), ..Said::default() }),
                 Status::INVALID,

@@ -1,37 +1,37 @@
-//! When a response is good and when the next one is to be fetched. Pure functions of time.
+//! When a response is valid and when the next one is to be fetched. Pure functions of time.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::OcspAnswer;
 use crate::model::{Window, time};
 
-/// From, until.
+/// The validity of a response: from, until.
 pub type Validity = (Timestamp, Timestamp);
 
-/// How long a response is good that does not say it.
+/// The validity of a response that does not give one.
 const USUAL_LIFE: SignedDuration = SignedDuration::from_hours(12);
 
-/// By how much a responder's clock may be ahead of ours.
+/// The most that a responder's clock may be ahead of ours.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// The longest wait for a newer response while the one that there is comes to its end.
+/// The longest wait for a newer response while the current one nears its end.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Why a response is not good now.
+/// Why a response is not valid now.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FreshnessError {
-    /// It is of a time to come.
-    #[error("it is good from {} on only; see that the clock of this machine is right", time::format_gmt(*.0))]
+    /// The response is not valid yet.
+    #[error("it is valid from {} on; check the clock of this machine", time::format_gmt(*.0))]
     TooEarly(Timestamp),
-    /// Its time has passed.
-    #[error("it was good until {}; see that the clock of this machine is right, or tell the CA", time::format_gmt(*.0))]
+    /// The response is no longer valid.
+    #[error("it was valid until {}; check the clock of this machine, or report this to the CA", time::format_gmt(*.0))]
     Expired(Timestamp),
 }
 
-/// The time in which an answer is good, if that is now.
+/// Returns the validity of an answer.
 ///
 /// # Errors
-/// If it is not.
+/// If the answer is not valid now.
 pub fn check(answer: &OcspAnswer, now: Timestamp) -> Result<Validity, FreshnessError> {
     let from = answer.this_update;
     let until = answer.next_update.or_else(|| from.checked_add(USUAL_LIFE).ok()).unwrap_or(from);
@@ -42,8 +42,9 @@ pub fn check(answer: &OcspAnswer, now: Timestamp) -> Result<Validity, FreshnessE
     }
 }
 
-/// When to fetch the successor of a good response: when the window at its end opens. A response that was given out at such a
-/// late time is looked after again half-way to its end, but not sooner than after `pause`.
+/// Returns when to fetch the successor of a valid response: when the window at its end opens. For a response that was handed
+/// out
+/// in that window, half-way to its end, but not sooner than after `pause`.
 #[must_use]
 pub fn next_fetch((from, until): Validity, window: Window, pause: SignedDuration, now: Timestamp) -> Timestamp {
     let opens = window.opens(from, until);

@@ -1,4 +1,4 @@
-//! OCSP (RFC 6960, RFC 5019): when a response is good, when the next one is due, and how it is fetched.
+//! OCSP (RFC 6960, RFC 5019): fetches responses, and knows when they are valid and when the next one is due.
 #![forbid(unsafe_code)]
 
 mod fetch;

@@ -4,7 +4,7 @@
 //! The child that renews asks, by a counter in memory that all processes share. The parent, which does not believe children,
 //! has another process try the configuration first, and look whether a start would activate anything ([`Setup::would_activate`]).
 //!
-//! [`Setup::would_activate`]: super::Setup::would_activate
+//! [`Setup::would_activate`]: crate::registry::start::Setup::would_activate
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,11 +13,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::SHORT_LIFE;
-use super::{Entry, Setup, activation};
 use crate::crypto::Summary;
 use crate::log::report;
 use crate::model::{ActivationMode, DailyWindow, Globals, ManagedDomain, format_human};
+use crate::registry::domain::Entry;
+use crate::schedule::SHORT_LIFE;
 
 /// The definition (`-D`) by which a process knows that it only tries the configuration for a server that wants to restart.
 pub const TRIAL_DEFINE: &str = "MD_RS_TRIAL";
@@ -166,17 +166,6 @@ impl Rule {
     }
 }
 
-impl Setup {
-    /// Whether a start would activate something for which the server restarts itself.
-    #[must_use]
-    pub fn would_activate(&self) -> bool {
-        let now = self.clock.now();
-        let is_ready =
-            |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == activation::Activation::Activated;
-        self.domains.iter().any(|md| restarts(md) && is_ready(md))
-    }
-}
-
 impl Entry {
     /// Whether the server restarts itself for new certificates of the domain.
     #[must_use]
@@ -209,7 +198,7 @@ fn rounded(time: SignedDuration) -> SignedDuration {
 }
 
 /// Warns of domains whose certificates end before somebody may have restarted the server.
-pub(super) fn advise(entries: &[Entry]) {
+pub(crate) fn advise(entries: &[Entry]) {
     let mut warned = entries.iter().filter_map(|entry| Some((&entry.md.name, entry.activation_warning()?)));
     let Some((first, warning)) = warned.next() else { return };
     match warned.count() {
@@ -219,7 +208,7 @@ pub(super) fn advise(entries: &[Entry]) {
 }
 
 /// Files of the administrator are his to look after.
-fn restarts(md: &ManagedDomain) -> bool {
+pub(crate) fn restarts(md: &ManagedDomain) -> bool {
     md.activation == ActivationMode::Graceful && !md.is_static()
 }
 

@@ -1,7 +1,8 @@
 //! Certificates for tls-alpn-01 challenges (RFC 8737): for which name and type of key the store is asked.
 
 use crate::model::{DomainName, KeySpec, address_of_reverse_name};
-use crate::registry::{Registry, tls_alpn_specs};
+use crate::challenges::tls_alpn_specs;
+use crate::registry::Registry;
 use crate::store::{Aspect, Group};
 
 /// The name of the protocol.
@@ -64,7 +65,7 @@ fn sort_for(specs: &mut [KeySpec], kind: KeyKind) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::world::{World, p256};
+    use crate::testing::{World, p256};
 
     #[test]
     fn a_reverse_name_means_an_address_too() {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::acme::RequestCounts;
 use crate::model::DomainName;
-use crate::registry::{Registry, to_json};
+use crate::documents::to_json;
+use crate::registry::Registry;
 use crate::status::{self, MetricsFormat};
 
 /// The path of the document for `MDCertificateStatus`.
@@ -113,7 +114,7 @@ fn domain(registry: &Registry, name: &str) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::world::World;
+    use crate::testing::World;
 
     fn name(text: &str) -> DomainName {
         DomainName::parse(text).unwrap()

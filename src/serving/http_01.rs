@@ -53,7 +53,7 @@ fn is_for_another(data: &[u8], token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::world::World;
+    use crate::testing::World;
 
     #[test]
     fn a_token_is_one_segment_below_the_path_of_challenges() {

@@ -50,7 +50,7 @@ pub fn status(require: RequireHttps, is_get_or_head: bool) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::world::World;
+    use crate::testing::World;
 
     #[test]
     fn a_domain_requires_https_at_its_own_host() {

@@ -1,4 +1,4 @@
-//! The domains for people: a section of server-status, and the same as a page of its own.
+//! The status as HTML: a section of server-status, and a page of its own.
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -7,30 +7,32 @@ use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, TxtRecord, VERSION, time};
-use crate::registry::{Registry, Served};
+use crate::registry::Registry;
+use crate::sets::Served;
 
-/// Looks good in light and dark, on a phone, and without it too. Only what is ours is touched.
+/// The style sheet, for light and dark, for screens of all sizes. Every rule is limited to elements of this module.
 const STYLE: &str = include_str!("status.css");
 
-/// How many domains of each kind the summary names: there may be hundreds.
+/// Number of domains of each kind that the summary names, of hundreds maybe.
 const NAMED: usize = 6;
 
-/// The class that colours a kind of domains, a sign for those who see no colours, and what is said of so many.
+/// The kinds of domains in the summary: class for the colour, sign for readers who see no colours, text behind the count.
 const KINDS: [(Health, &str, &str, &str); 6] = [
     (Health::Bad, "bad", "\u{d7}", "without a valid certificate"),
-    (Health::Failing, "warn", "!", "with a renewal that fails"),
-    (Health::ByHand, "warn", "!", "to be renewed by hand"),
-    (Health::Ready, "busy", "\u{2191}", "with a new certificate that waits for a restart"),
+    (Health::Failing, "warn", "!", "with a failing renewal"),
+    (Health::ByHand, "warn", "!", "due for manual renewal"),
+    (Health::Ready, "busy", "\u{2191}", "with a new certificate waiting for a restart"),
     (Health::Busy, "busy", "\u{21bb}", "being renewed"),
     (Health::Good, "good", "\u{2713}", "good"),
 ];
 
 const COLUMNS: [&str; 8] = ["Domain", "Names", "Status", "Valid", "CA", "Stapling", "CheckAt", "Activity"];
 
-/// The section of server-status; nothing if there are no domains and nothing is stapled.
+/// Returns the section of server-status; empty without domains and stapled certificates.
 #[must_use]
 pub fn section(registry: &Registry) -> String {
-    let (views, staplings) = (view::all(registry), stapling::all(registry));
+    let views = view::all(registry);
+    let staplings = stapling::all(registry);
     if views.is_empty() && staplings.is_empty() {
         return String::new();
     }
@@ -47,10 +49,11 @@ pub fn section(registry: &Registry) -> String {
     .into_string()
 }
 
-/// The page of the md-page handler.
+/// Returns the page of the md-page handler.
 #[must_use]
 pub fn page(registry: &Registry) -> String {
-    let (views, staplings) = (view::all(registry), stapling::all(registry));
+    let views = view::all(registry);
+    let staplings = stapling::all(registry);
     let troubled = views.iter().filter(|view| matches!(view.health(), Health::Bad | Health::Failing)).count();
     html! {
         (DOCTYPE)
@@ -65,7 +68,7 @@ pub fn page(registry: &Registry) -> String {
             body.md_page {
                 h1 { "Managed Certificates" }
                 @if views.is_empty() {
-                    p { "There are no managed domains. A line such as " code { "MDomain www.example.org" } " makes one." }
+                    p { "There are no managed domains. Add one with a directive such as " code { "MDomain www.example.org" } "." }
                 } @else {
                     (domains(registry, &views))
                 }
@@ -92,15 +95,15 @@ fn domains(registry: &Registry, views: &[View<'_>]) -> Markup {
             }
         }
         p.md_legend {
-            "The life of a certificate: "
-            span { i.md_passed {} "over" } " "
-            span { i.md_track {} "to come" } " "
+            "Lifetime of a certificate: "
+            span { i.md_passed {} "passed" } " "
+            span { i.md_track {} "remaining" } " "
             span { i.md_window {} "renewal window" }
         }
     }
 }
 
-/// How many domains there are of each kind, and which, unless all is well with them.
+/// Counts the domains of each kind, and names them, except good ones.
 fn summary(views: &[View<'_>]) -> Markup {
     html! {
         ul.md_summary {
@@ -162,12 +165,12 @@ fn row(registry: &Registry, view: &View<'_>) -> Markup {
     }
 }
 
-/// The state is about what is served: a failing renewal does not make that worse.
+/// Returns the class of the status, which is about the served certificates: a failing renewal makes it no worse.
 fn status_class(view: &View<'_>) -> String {
     class(if view.health() == Health::Bad { Health::Bad } else { Health::Good })
 }
 
-/// The state, or that what is good is live: a restart would bring nothing new.
+/// Shows the status; `live` instead of `good` if all new certificates are live, so that a restart changes nothing.
 fn status(view: &View<'_>) -> Markup {
     let status = view.status();
     let since = view.live_since().filter(|_| status == "good" && view.staged_count() == 0);
@@ -180,7 +183,7 @@ fn status(view: &View<'_>) -> Markup {
     }
 }
 
-/// Until when, and a bar for each certificate's life.
+/// Shows the common validity, and a bar for the lifetime of each certificate.
 fn valid(view: &View<'_>) -> Markup {
     let has_several = view.certificates().nth(1).is_some();
     html! {
@@ -196,18 +199,20 @@ fn valid(view: &View<'_>) -> Markup {
     }
 }
 
-/// The life of a certificate as a bar: what has passed is filled, and the part in which it is renewed is marked.
+/// Shows the lifetime of a certificate as a bar: the part that has passed is filled, the renewal window is marked.
 fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
     let (from, until) = certificate.validity();
     let whole = until.duration_since(from).as_secs_f64().max(1.0);
     let part = |at: Timestamp| (at.duration_since(from).as_secs_f64() / whole * 100.0).clamp(0.0, 100.0);
-    let (now, window) = (part(view.now), part(view.renew_at));
+    let now = part(view.now);
+    let window = part(view.renew_at);
     let fill = match view.now {
         now if now >= until => "md_over",
         now if now >= view.renew_at => "md_due",
         _ => "",
     };
-    let title = format!("{kind}: {now:.0}% of its life is over, renewal from {}", time::format_gmt(view.renew_at));
+    let title =
+        format!("{kind}: {now:.0}% of the lifetime has passed, renewal from {}", time::format_gmt(view.renew_at));
     html! {
         span.md_life role="img" aria-label=(title) title=(title) {
             span.md_window style=(format!("left:{window:.1}%;width:{:.1}%", 100.0 - window)) {}
@@ -216,7 +221,7 @@ fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
     }
 }
 
-/// How much of a life is left: `68 days left`, or when it ended.
+/// Describes the remaining lifetime: `68 days left`, or `expired 9 days ago`.
 fn left(until: Timestamp, now: Timestamp) -> String {
     let left = until.duration_since(now);
     match left.as_hours() / 24 {
@@ -231,7 +236,7 @@ fn moment(at: Timestamp, now: Timestamp) -> Markup {
     html! { span title=(time::format_gmt(at)) { (roughly(at, now)) } }
 }
 
-/// What was done last and how that ended, then what comes next.
+/// Shows the result of the last renewal, then the next step.
 fn activity(view: &View<'_>) -> Markup {
     html! {
         @if let Some(reason) = view.unsuitable() { p.md_bad { "Cannot be renewed: " (reason) } }
@@ -239,23 +244,23 @@ fn activity(view: &View<'_>) -> Markup {
         @if let Some(set) = &view.live { p title=(serials(set)) { "Live" @if let Some(at) = set.since { " since " (moment(at, view.now)) } } }
         @match view.renewal() {
             Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
-            None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": it is due" } },
+            None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": due now" } },
             None if view.renew_at > view.now => { "Renew " (moment(view.renew_at, view.now)) },
             None => "Pending",
         }
         @for TxtRecord { name, value } in view.txt_records() {
-            p.md_small { "Needs in the DNS, for good: " code { (name) } " TXT " code { "\"" (value) "\"" } }
+            p.md_small { "Permanent DNS record: " code { (name) } " TXT " code { "\"" (value) "\"" } }
         }
     }
 }
 
-/// What went live, by types of key.
+/// Lists the serial numbers of the certificates that went live.
 fn serials(set: &Served) -> String {
     let serials = set.pairs.iter().map(|(spec, pair)| format!("{} {}", spec.json_name(), pair.summary().serial_hex()));
     format!("serial: {}", serials.collect::<Vec<_>>().join(", "))
 }
 
-/// In words first, then as programs know it.
+/// Shows the result in words first, then as error code.
 fn last_result(view: &View<'_>) -> Markup {
     let Some(job) = view.renewal() else { return html! {} };
     let last = job.last.as_ref();
@@ -292,15 +297,15 @@ fn next_step(view: &View<'_>) -> Markup {
     }
 }
 
-/// What has the server use what is staged, or does already.
+/// Describes when the server uses the staged certificates.
 fn next_use(view: &View<'_>) -> Markup {
     let later = view.ready_at().filter(|at| *at > view.now);
     html! {
         @match (view.entry.slot.is_some(), later) {
             (true, _) if view.is_staged_live() => "In use",
             (true, Some(at)) => { "Live " (moment(at, view.now)) },
-            (true, None) => "Goes live now, or the error log tells why not (MD0035)",
-            _ if view.entry.restarts() => "In use after a graceful restart, which the server makes by itself",
+            (true, None) => "Goes live now; if not, the error log has the reason (MD0035)",
+            _ if view.entry.restarts() => "In use after a graceful restart, which the server performs itself",
             _ => "In use after the next graceful restart",
         }
     }
@@ -311,9 +316,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::RenewMode;
-    use crate::registry::world::World;
+    use crate::testing::World;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     #[test]
     fn what_is_left_of_a_life_is_told_in_days_until_the_last_ones() {
@@ -343,7 +348,7 @@ mod tests {
         assert_eq!(healths(&world.start(true)), [Health::Good]);
         world.clock.advance(SignedDuration::from_hours(24 * 61));
         let registry = world.start(true);
-        assert_eq!(healths(&registry), [Health::Busy], "its window has opened");
+        assert_eq!(healths(&registry), [Health::Busy], "renew window open");
         world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
         assert_eq!(healths(&world.start(true)), [Health::ByHand]);
         world.declared[0].settings.renew_mode = None;
@@ -357,6 +362,6 @@ mod tests {
             "{page}"
         );
         world.clock.advance(SignedDuration::from_hours(24 * 61));
-        assert_eq!(healths(&registry), [Health::Bad], "it has expired");
+        assert_eq!(healths(&registry), [Health::Bad], "expired");
     }
 }

@@ -1,4 +1,4 @@
-//! The documents of the md-status handler.
+//! The status as JSON: the documents of the md-status handler and of `MDCertificateStatus`.
 
 use serde_json::{Map, Value, json};
 
@@ -6,9 +6,11 @@ use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary, TlsPair};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
-use crate::registry::{Place, Registry, Served, StagedView, Suggestion, Validity, common_validity};
+use crate::registry::{Place, Registry};
+use crate::schedule::Validity;
+use crate::sets::{Served, StagedView, Suggestion, common_validity};
 
-/// All domains, by name, without the logs of their renewals.
+/// Returns all domains, sorted by name, without the logs of their renewals.
 #[must_use]
 pub fn listing(registry: &Registry) -> Value {
     let views = view::all(registry);
@@ -20,7 +22,7 @@ pub fn listing(registry: &Registry) -> Value {
     Value::Object(listing)
 }
 
-/// The domain that is called `name` or has this name, with the log of its renewal; `None` if there is none.
+/// Returns the managed domain `name`, or the one with this DNS name, with the log of its renewal.
 #[must_use]
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let name = DomainName::parse(name).ok()?;
@@ -30,7 +32,7 @@ pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     Some(object(&View::new(registry, entry, true), true))
 }
 
-/// What anybody may know of the certificates of the domain at that position (`MDCertificateStatus`).
+/// Returns the public document about the certificates of the domain at `position` (`MDCertificateStatus`).
 #[must_use]
 pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
     registry.bundles.refresh();
@@ -40,14 +42,14 @@ pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value>
         members.insert("valid".to_owned(), validity(common));
     }
     let served = served_names(view.md).into_iter().zip(&view.served.certificates);
-    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), brief))));
+    members.extend(served.map(|(name, summary)| (name, summary.as_ref().map_or_else(|| json!({}), short_certificate))));
     if let Some(staged) = &view.staged {
         members.insert("renewal".to_owned(), json!({ "cert": staged_certificates(view.md, staged) }));
     }
     Some(Value::Object(members))
 }
 
-fn brief(summary: &Summary) -> Value {
+fn short_certificate(summary: &Summary) -> Value {
     json!({
         "valid": validity(summary.validity()),
         "serial": summary.serial_hex(),
@@ -55,64 +57,69 @@ fn brief(summary: &Summary) -> Value {
     })
 }
 
+/// Returns all that is known of a domain: the settings, then members in the order of the C module, then those of our own.
 fn object(view: &View<'_>, with_log: bool) -> Value {
-    let (entry, md) = (view.entry, view.md);
-    let mut value = serde_json::to_value(md).unwrap_or_default();
-    let Some(members) = value.as_object_mut() else { return value };
+    let md = view.md;
+    let suggestion = view.advice.earliest(view.entry.own_certificates());
+    let is_activated_otherwise = view.activation().is_some() && !md.is_static();
+    let known = [
+        ("cert", Some(served(view, with_log))),
+        ("renew-at", Some(time::format_gmt(view.renew_at).into())),
+        ("watched", Some(view.entry.watched.into())),
+        ("renew", view.renews().then(|| true.into())),
+        ("renewal", view.staged.as_ref().map(|staged| renewal(md, staged, with_log))),
+        ("ari", suggestion.map(|suggestion| ari(suggestion, view.advice.next_check))),
+        ("txt-records", Some(view.txt_records()).filter(|records| !records.is_empty()).map(|records| json!(records))),
+        ("unsuitable", view.unsuitable().map(Value::from)),
+        ("activation-warning", view.entry.activation_warning().map(Value::from)),
+        ("live", view.live.as_deref().map(live)),
+        ("after-restart", is_activated_otherwise.then(|| after_restart(view))),
+    ];
+    let mut members = settings(view);
+    members.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    Value::Object(members)
+}
+
+/// Returns the settings of a domain as `md.json` has them, without the key of the external account.
+fn settings(view: &View<'_>) -> Map<String, Value> {
+    let Ok(Value::Object(mut members)) = serde_json::to_value(view.md) else { return Map::new() };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
     }
-    if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| md.is_static()) {
-        // The one that is configured has issued none of what is served.
+    if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| view.md.is_static()) {
+        // The configured CA has issued none of the served certificates.
         ca.shift_remove("url");
         ca.insert("issuers".to_owned(), json!(view.issuers()));
     }
     if view.live.is_some() {
-        state(members, view);
+        state(&mut members, view);
     }
-    let mut served = certificates(&served_names(md), &view.served.certificates);
+    members
+}
+
+/// Returns the served certificates, with their OCSP responses.
+fn served(view: &View<'_>, with_log: bool) -> Value {
+    let mut served = certificates(&served_names(view.md), &view.served.certificates);
     for (name, certificate) in view.certificates() {
-        if let Some(ocsp) = stapling::json(entry, certificate, with_log) {
+        if let Some(ocsp) = stapling::json(view.entry, certificate, with_log) {
             served[name]["ocsp"] = ocsp;
         }
     }
-    members.insert("cert".to_owned(), served);
-    members.insert("renew-at".to_owned(), time::format_gmt(view.renew_at).into());
-    members.insert("watched".to_owned(), entry.watched.into());
-    if view.renews() {
-        members.insert("renew".to_owned(), true.into());
-    }
-    if let Some(staged) = &view.staged {
-        let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
-        let mut renewal = serde_json::to_value(job).unwrap_or_default();
-        if let Some(renewal) = renewal.as_object_mut() {
-            renewal.remove("txt-records");
-            renewal.insert("cert".to_owned(), staged_certificates(md, staged));
-        }
-        members.insert("renewal".to_owned(), renewal);
-    }
-    if let Some(suggestion) = view.advice.earliest(entry.own_certificates()) {
-        members.insert("ari".to_owned(), ari(suggestion, view.advice.next_check));
-    }
-    if !view.txt_records().is_empty() {
-        members.insert("txt-records".to_owned(), json!(view.txt_records()));
-    }
-    if let Some(reason) = view.unsuitable() {
-        members.insert("unsuitable".to_owned(), reason.into());
-    }
-    if let Some(warning) = view.entry.activation_warning() {
-        members.insert("activation-warning".to_owned(), warning.into());
-    }
-    if let Some(set) = &view.live {
-        members.insert("live".to_owned(), live(set));
-    }
-    if view.activation().is_some() && !md.is_static() {
-        members.insert("after-restart".to_owned(), after_restart(view));
-    }
-    value
+    served
 }
 
-/// The state as it is now, in the place of the one at the start.
+/// Returns the report on the renewal in progress, with its certificates.
+fn renewal(md: &ManagedDomain, staged: &StagedView, with_log: bool) -> Value {
+    let job = if with_log { staged.job.clone() } else { staged.job.without_log() };
+    let mut renewal = serde_json::to_value(job).unwrap_or_default();
+    if let Some(members) = renewal.as_object_mut() {
+        members.remove("txt-records");
+        members.insert("cert".to_owned(), staged_certificates(md, staged));
+    }
+    renewal
+}
+
+/// Replaces the state at the start by the present one.
 fn state(members: &mut Map<String, Value>, view: &View<'_>) {
     members.insert("state".to_owned(), serde_json::to_value(view.state()).unwrap_or_default());
     members.shift_remove("state-descr");
@@ -122,9 +129,10 @@ fn state(members: &mut Map<String, Value>, view: &View<'_>) {
     }
 }
 
-/// What of the served certificates went live without a restart, and when.
+/// Returns the certificates that went live without a restart, and since when.
 fn live(set: &Served) -> Value {
-    let certificate = |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), brief(pair.summary()));
+    let certificate =
+        |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), short_certificate(pair.summary()));
     let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
     if let Some(at) = set.since {
         value["since"] = time::format_gmt(at).into();
@@ -132,17 +140,17 @@ fn live(set: &Served) -> Value {
     value
 }
 
-/// What a restart would serve, and from which directory of the store.
+/// Returns the certificates that a restart would serve, and from which directory of the store.
 fn after_restart(view: &View<'_>) -> Value {
     let certificate = |(name, place, summary): (String, Place, Summary)| {
-        let mut value = brief(&summary);
+        let mut value = short_certificate(&summary);
         value["from"] = place.name().into();
         (name, value)
     };
     json!({ "cert": view.after_restart().into_iter().map(certificate).collect::<Map<_, _>>() })
 }
 
-/// What the CA suggests about the renewal (RFC 9773), and when it is asked again.
+/// Returns the renewal window that the CA suggests (RFC 9773), and when the CA is asked again.
 fn ari(suggestion: &Suggestion, next_check: Option<Timestamp>) -> Value {
     let window = json!({ "from": time::format_gmt(suggestion.start), "until": time::format_gmt(suggestion.end) });
     let mut value = json!({ "suggested-window": window, "renew-at": time::format_gmt(suggestion.renew_at) });
@@ -154,7 +162,7 @@ fn ari(suggestion: &Suggestion, next_check: Option<Timestamp>) -> Value {
     value
 }
 
-/// One member per certificate, and the span in which all are good.
+/// Returns a member per certificate, and their common validity.
 fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
     let named = names.iter().zip(all).filter_map(|(name, summary)| Some((name, summary.as_ref()?)));
     let mut members: Map<String, Value> = named.map(|(name, summary)| (name.clone(), certificate(summary))).collect();
@@ -164,7 +172,7 @@ fn certificates(names: &[String], all: &[Option<Summary>]) -> Value {
     Value::Object(members)
 }
 
-/// The certificates that wait for their activation, with what tells their owner from others who got one for the name.
+/// Returns the staged certificates, with their SCTs: by these the owner finds them in logs among those of other people.
 fn staged_certificates(md: &ManagedDomain, staged: &StagedView) -> Value {
     let names = key_names(md);
     let mut all = certificates(&names, &staged.certificates);
@@ -207,11 +215,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::model::{Eab, Job, RenewMode};
     use crate::registry::Entry;
-    use crate::registry::world::{World, declared, host, p256};
     use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{Fault, Operation, problem};
+    use crate::testing::{World, declared, host, p256};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()

@@ -1,7 +1,7 @@
-//! What monitoring is told: the metrics of all domains and of the requests to CAs.
+//! The status as metrics: of domains, OCSP responses, and requests to CAs.
 //!
-//! The library writes OpenMetrics. The older text format 0.0.4 knows neither the type `info` nor units, and has the
-//! suffix of a sample in the name of its family too; where these are left out, both have the same lines.
+//! The library writes OpenMetrics. The older text format 0.0.4 has no units and no type `info`, and its names of families
+//! include the suffix of the samples; the samples of both formats are the same.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,23 +16,27 @@ use super::view::{self, View};
 use crate::acme::{RequestCounts, RequestOutcome};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Timestamp, VERSION};
-use crate::registry::{Registry, Suggestion, Validity, revocation_word};
+use crate::registry::Registry;
+use crate::schedule::Validity;
+use crate::sets::Suggestion;
+use crate::stapling::revocation_word;
 
-/// How metrics are written.
+/// Format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsFormat {
-    /// Prometheus's text format 0.0.4.
+    /// Text format 0.0.4 of Prometheus.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl MetricsFormat {
-    /// The format that a client wants who sends this `Accept` (RFC 9110 section 12.5.1): OpenMetrics if it names it, and
-    /// does not prefer text.
+    /// Returns the format for a client with this `Accept` header (RFC 9110 section 12.5.1): OpenMetrics if the header names
+    /// it and does not prefer text.
     #[must_use]
     pub fn wanted(accept: &str) -> Self {
-        let (mut open, mut text) = (0.0, 0.0_f32);
+        let mut open = 0.0;
+        let mut text = 0.0_f32;
         for range in accept.split(',') {
             let (kind, quality) = media_range(range);
             match kind.as_str() {
@@ -45,10 +49,11 @@ impl MetricsFormat {
     }
 }
 
-/// The type in lower case, and how much it is wanted. A version that is not ours is not wanted.
+/// Parses a media range: its type in lower case, and its quality. The quality of a version that is not supported is 0.
 fn media_range(range: &str) -> (String, f32) {
     let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let (kind, mut quality) = (parts.next().unwrap_or_default(), 1.0);
+    let kind = parts.next().unwrap_or_default();
+    let mut quality = 1.0;
     for parameter in parts {
         match parameter.split_once('=') {
             Some(("q", value)) => quality = value.parse().unwrap_or(0.0),
@@ -59,7 +64,7 @@ fn media_range(range: &str) -> (String, f32) {
     (kind, quality)
 }
 
-/// All metrics at this moment. Without `requests` there are no counts of them.
+/// Returns all metrics. Without `requests` there are no counts of requests.
 #[must_use]
 pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: MetricsFormat) -> String {
     let views = view::all(registry);
@@ -67,17 +72,18 @@ pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: Me
     families.extend(Family::of_staplings(&stapling::all(registry)));
     families.extend(requests.map(Family::of_requests));
     families.push(Family::of_build());
-    let mut encoded = (Families::default(), String::new());
-    encoded.0.register_collector(Box::new(Snapshot { families, format }));
+    let mut collected = Families::default();
+    let mut encoded = String::new();
+    collected.register_collector(Box::new(Snapshot { families, format }));
     // Writing to a string does not fail.
-    let _ = text::encode_registry(&mut encoded.1, &encoded.0);
+    let _ = text::encode_registry(&mut encoded, &collected);
     if format == MetricsFormat::OpenMetrics {
-        let _ = text::encode_eof(&mut encoded.1);
+        let _ = text::encode_eof(&mut encoded);
     }
-    encoded.1
+    encoded
 }
 
-/// A metric that each domain has, or some.
+/// Definition of a metric of domains.
 struct OfDomains {
     name: &'static str,
     kind: Kind,
@@ -85,23 +91,23 @@ struct OfDomains {
     values: fn(&View<'_>) -> Vec<Sample>,
 }
 
-/// What the values of a metric are.
+/// Kind of the values of a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
     Moment,
-    /// Only the labels tell something.
+    /// Always 1: the information is in the labels.
     Info,
 }
 
-/// What `mod_md_domain_state` tells apart, as the status page names it.
+/// The states of `mod_md_domain_state`, named as on the status page.
 const STATES: [&str; 6] = ["good", "expired", "incomplete", "error", "missing information", "unknown"];
 
 const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_domain_state",
         kind: Kind::Number,
-        help: "Whether the domain is in this state, 1 or 0",
+        help: "1 if the domain is in this state, else 0",
         values: |view| {
             let status = view.status();
             let word = status.split(':').next().unwrap_or_default();
@@ -111,19 +117,19 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_certificate_not_before_timestamp",
         kind: Kind::Moment,
-        help: "Start of the life of a certificate that is served",
+        help: "Start of the validity of a served certificate",
         values: |view| of_certificates(view, |summary| summary.validity().0),
     },
     OfDomains {
         name: "mod_md_certificate_not_after_timestamp",
         kind: Kind::Moment,
-        help: "End of the life of a certificate that is served",
+        help: "End of the validity of a served certificate",
         values: |view| of_certificates(view, |summary| summary.validity().1),
     },
     OfDomains {
         name: "mod_md_certificate",
         kind: Kind::Info,
-        help: "A certificate that is served, which a start has put there or which went live since",
+        help: "A served certificate; source tells whether it was activated by a start or went live",
         values: |view| {
             let live = view.live.as_ref();
             let went_live = |summary: &Summary| {
@@ -139,7 +145,7 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_after_restart_not_after_timestamp",
         kind: Kind::Moment,
-        help: "End of the life of the certificate that would be served after a restart of the server",
+        help: "End of the validity of the certificate that a restart of the server would serve",
         values: |view| {
             let sample = |(key, _, summary): (String, _, Summary)| {
                 Sample::of(view, summary.validity().1.as_second()).with("key", key)
@@ -150,25 +156,25 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_activation",
         kind: Kind::Info,
-        help: "What has the domain use new certificates",
+        help: "How new certificates of the domain get into use (MDActivation)",
         values: |view| vec![Sample::of(view, 1).with("mode", view.md.activation.name())],
     },
     OfDomains {
         name: "mod_md_live_since_timestamp",
         kind: Kind::Moment,
-        help: "When certificates went live that no start has put there",
+        help: "When certificates went live without a restart",
         values: |view| moment(view, view.live_since()),
     },
     OfDomains {
         name: "mod_md_renewal_due_timestamp",
         kind: Kind::Moment,
-        help: "When the domain is to be renewed, or was to be",
+        help: "When the renewal of the domain is or was due",
         values: |view| moment(view, Some(view.renew_at).filter(|_| view.entry.renewable())),
     },
     OfDomains {
         name: "mod_md_renewal_next_run_timestamp",
         kind: Kind::Moment,
-        help: "When a renewal that waits goes on",
+        help: "When a waiting renewal makes its next attempt",
         values: |view| moment(view, view.next_run()),
     },
     OfDomains {
@@ -180,7 +186,7 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_renewal_problem",
         kind: Kind::Info,
-        help: "The problem that the last attempt to renew the domain met, such as a command that denied it",
+        help: "Problem of the last attempt to renew the domain",
         values: |view| {
             let last = view.staged.as_ref().and_then(|staged| staged.job.last.as_ref());
             let problem = last.and_then(|last| last.problem.clone());
@@ -190,7 +196,7 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_renewal_last_success_timestamp",
         kind: Kind::Moment,
-        help: "When new certificates were last staged or got into use",
+        help: "When new certificates were last staged or activated",
         values: |view| moment(view, view.last_success()),
     },
     OfDomains {
@@ -206,13 +212,13 @@ const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
         name: "mod_md_ari_window_start_timestamp",
         kind: Kind::Moment,
-        help: "Start of the time in which the CA suggests to renew",
+        help: "Start of the renewal window that the CA suggests",
         values: |view| of_suggestion(view, |suggestion| suggestion.start),
     },
     OfDomains {
         name: "mod_md_ari_window_end_timestamp",
         kind: Kind::Moment,
-        help: "End of the time in which the CA suggests to renew",
+        help: "End of the renewal window that the CA suggests",
         values: |view| of_suggestion(view, |suggestion| suggestion.end),
     },
 ];
@@ -230,7 +236,7 @@ fn moment(view: &View<'_>, at: Option<Timestamp>) -> Vec<Sample> {
     at.map(|at| Sample::of(view, at.as_second())).into_iter().collect()
 }
 
-/// One value with its labels.
+/// A value with its labels.
 #[derive(Debug)]
 struct Sample {
     labels: Vec<(&'static str, Cow<'static, str>)>,
@@ -248,7 +254,7 @@ impl Sample {
     }
 }
 
-/// All values of one name.
+/// A metric with all its values.
 #[derive(Debug)]
 struct Family {
     name: &'static str,
@@ -269,7 +275,7 @@ impl Family {
         }
     }
 
-    /// None without staplings.
+    /// Makes the families of stapled certificates; none if there are no such certificates.
     fn of_staplings(all: &[Stapled]) -> Vec<Self> {
         let labels = |stapled: &Stapled| {
             vec![("domain", stapled.view.owner.clone().into()), ("certificate", stapled.id().into())]
@@ -292,17 +298,17 @@ impl Family {
             Sample { labels: labels(stapled), value: failures.map_or(0, |failures| failures.errors.into()) }
         };
         let families = [
-            family("mod_md_ocsp_status", None, "Whether OCSP says this of the certificate, 1 or 0", states),
+            family("mod_md_ocsp_status", None, "1 if the certificate has this status by OCSP, else 0", states),
             family(
                 "mod_md_ocsp_this_update_timestamp",
                 Some(Unit::Seconds),
-                "When what the OCSP response says was true",
+                "Start of the validity of the OCSP response",
                 dates(|(from, _)| from),
             ),
             family(
                 "mod_md_ocsp_next_update_timestamp",
                 Some(Unit::Seconds),
-                "Until when the OCSP response is stapled",
+                "End of the validity of the OCSP response, until which it is stapled",
                 dates(|(_, until)| until),
             ),
             family(
@@ -326,7 +332,7 @@ impl Family {
         Self {
             name: "mod_md_ca_requests",
             unit: None,
-            help: "Requests to the CA and how they ended",
+            help: "Requests to the CA by outcome",
             kind: MetricType::Counter,
             samples,
         }
@@ -334,7 +340,7 @@ impl Family {
 
     fn of_build() -> Self {
         let samples = vec![Sample { labels: vec![("version", VERSION.into())], value: 1 }];
-        Self { name: "mod_md_build", unit: None, help: "The module that runs", kind: MetricType::Info, samples }
+        Self { name: "mod_md_build", unit: None, help: "Version of the module", kind: MetricType::Info, samples }
     }
 
     fn to_open_metrics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -361,12 +367,12 @@ impl Family {
         };
         let name = format!("{}{unit}{suffix}", self.name);
         let mut metric = encoder.encode_descriptor(&name, self.help, None, kind)?;
-        // With the suffix in its name, a counter's sample is written as a gauge's is.
+        // The name has the suffix already, so samples of a counter are written as those of a gauge.
         self.samples.iter().try_for_each(|Sample { labels, value }| metric.encode_family(labels)?.encode_gauge(value))
     }
 }
 
-/// All metrics at a moment, for the library to write.
+/// The metrics of one request, as the library takes them.
 #[derive(Debug)]
 struct Snapshot {
     families: Vec<Family>,
@@ -385,9 +391,9 @@ impl Collector for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::fake_ca::{Fault, Operation, problem};
     use crate::clock::Clock as _;
-    use crate::registry::world::World;
+    use crate::testing::World;
+    use crate::testing::ca::{Fault, Operation, problem};
     use MetricsFormat::{OpenMetrics, Text};
 
     #[test]
@@ -415,7 +421,7 @@ mod tests {
         }
     }
 
-    /// The sample of that name and labels, if there is one.
+    /// Returns the value of the sample with that name and labels.
     fn value(text: &str, sample: &str) -> Option<i64> {
         text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
@@ -503,7 +509,8 @@ mod tests {
         for format in [OpenMetrics, Text] {
             let sample = Sample { labels: vec![("domain", "a\"b\\c\n".into())], value: 7 };
             let family = Family { name: "n", unit: None, help: "h", kind: MetricType::Gauge, samples: vec![sample] };
-            let (mut families, mut text) = (Families::default(), String::new());
+            let mut families = Families::default();
+            let mut text = String::new();
             families.register_collector(Box::new(Snapshot { families: vec![family], format }));
             text::encode_registry(&mut text, &families).unwrap();
             assert_eq!(text, "# HELP n h\n# TYPE n gauge\nn{domain=\"a\\\"b\\\\c\\n\"} 7\n");

@@ -1,4 +1,4 @@
-//! OCSP responses as status pages and metrics show them.
+//! The status of OCSP responses, for the pages and metrics.
 
 use std::sync::Arc;
 
@@ -6,22 +6,23 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::text::Lines;
+use super::Lines;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};
-use crate::registry::{Entry, Registry, StapleView, revocation_word};
+use crate::registry::{Entry, Registry};
+use crate::stapling::{StapleView, revocation_word};
 
-/// A certificate that is stapled, at a moment.
+/// A stapled certificate.
 pub struct Stapled {
-    /// What is known of its response.
+    /// The OCSP response for the certificate.
     pub view: StapleView,
-    /// The report on its owner.
+    /// The report on the OCSP requests of the owner.
     pub job: Option<Arc<Job>>,
     now: Timestamp,
 }
 
-/// All of them, by owner and fingerprint.
+/// Returns all stapled certificates, by owner and fingerprint.
 #[must_use]
 pub fn all(registry: &Registry) -> Vec<Stapled> {
     let now = registry.clock.now();
@@ -29,7 +30,7 @@ pub fn all(registry: &Registry) -> Vec<Stapled> {
     registry.stapling.views().into_iter().map(with_job).collect()
 }
 
-/// The member `ocsp` of a certificate; `None` where nothing is known.
+/// Returns the member `ocsp` of a certificate; `None` if nothing is known.
 #[must_use]
 pub fn json(entry: &Entry, certificate: &Summary, with_log: bool) -> Option<Value> {
     let owner = entry.md.name.as_str();
@@ -53,7 +54,7 @@ pub fn json(entry: &Entry, certificate: &Summary, with_log: bool) -> Option<Valu
 }
 
 impl Stapled {
-    /// SHA-1 of the certificate in lower-case hexadecimal.
+    /// Returns the SHA-1 fingerprint of the certificate in lower-case hexadecimal.
     #[must_use]
     pub fn id(&self) -> String {
         self.view.sha1.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -63,21 +64,21 @@ impl Stapled {
         self.view.revocation == revocation
     }
 
-    /// When it is asked again after a failure.
+    /// Returns the time of the next request after a failure.
     fn next_run(&self) -> Option<Timestamp> {
         let job = self.job.as_ref().filter(|job| job.errors > 0)?;
         let own = job.ocsp_failures.get(&self.id());
         own.and_then(|own| own.next_run).filter(|at| *at > self.now)
     }
 
-    /// The last failure, if its certificates have failed since they last succeeded.
+    /// Returns the last failure of the owner, if requests for this certificate have failed since the last success.
     fn failure(&self) -> Option<&crate::model::JobResult> {
         let job = self.job.as_ref()?;
         job.last.as_ref().filter(|last| last.status != Status::OK && job.ocsp_failures.contains_key(&self.id()))
     }
 }
 
-/// The lines of server-status for programs: counts, then one certificate after the other.
+/// Adds the lines for server-status?auto: counts, then one certificate after the other.
 pub fn lines(lines: &mut Lines, all: &[Stapled]) {
     let count = |revocation| all.iter().filter(|stapled| stapled.is(revocation)).count();
     lines.prefix.clear();
@@ -87,7 +88,8 @@ pub fn lines(lines: &mut Lines, all: &[Stapled]) {
     lines.add("ManagedStaplingsErrored", count(Revocation::Unknown));
     for (index, stapled) in all.iter().enumerate() {
         lines.prefix = format!("ManagedStapling[{index}]");
-        let (view, now) = (&stapled.view, stapled.now);
+        let view = &stapled.view;
+        let now = stapled.now;
         lines.add("Domain", &view.owner);
         lines.add("CertificateID", stapled.id());
         lines.add("OCSPStatus", revocation_word(view.revocation));
@@ -119,7 +121,7 @@ pub fn lines(lines: &mut Lines, all: &[Stapled]) {
 
 const COLUMNS: [&str; 6] = ["Domain", "CertificateID", "OCSPStatus", "StaplingValid", "Responder", "Activity"];
 
-/// The table for people.
+/// Returns the table of the HTML pages.
 pub fn table(all: &[Stapled]) -> Markup {
     html! {
         table.md_ocsp_status.md_status {
@@ -134,7 +136,8 @@ pub fn table(all: &[Stapled]) -> Markup {
 }
 
 fn row(stapled: &Stapled) -> Markup {
-    let (view, now) = (&stapled.view, stapled.now);
+    let view = &stapled.view;
+    let now = stapled.now;
     html! {
         td.Domain { (view.owner) }
         td.CertificateID { (stapled.id()) }
@@ -169,18 +172,20 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::crypto::test_ocsp::{Said, Signatory};
     use crate::crypto::{Certificate, PrivateKey, base64url};
-    use crate::registry::world::{World, host, p256};
     use crate::status::{self, MetricsFormat};
     use crate::store::{Aspect, Group};
+    use crate::testing::responder::{Said, Signatory};
+    use crate::testing::{World, host, p256};
 
-    /// A world with a domain that has a certificate, and another certificate without a domain; what their responder said.
+    /// Makes a world with a domain that has a certificate, and another certificate without a domain. `said` is the response
+    /// for the first one.
     fn scene(said: &Said<'_>) -> (World, Signatory, [Certificate; 2]) {
         let mut world = World::new(&["s.test"]);
         world.declared[0].settings.stapling = Some(true);
         world.hosts.push(host("other.test"));
-        let (now, key) = (crate::clock::Clock::now(&*world.clock), PrivateKey::generate(&p256()).unwrap());
+        let now = crate::clock::Clock::now(&*world.clock);
+        let key = PrivateKey::generate(&p256()).unwrap();
         let ca = Signatory::ca("CA", now);
         world.vault.save_key(Group::Domains, "s.test", &Aspect::PrivateKey(p256()), &key).unwrap();
         let leaves = [
@@ -190,7 +195,8 @@ mod tests {
         let chain = String::from_utf8(ca.chain(&leaves[0])).unwrap();
         world.put(Group::Domains, "s.test", &Aspect::Chain(p256()), &chain);
         let der = ca.answer(&leaves[0], now, said);
-        let (from, until) = (time::format_gmt(now), time::format_gmt(now + SignedDuration::from_hours(24)));
+        let from = time::format_gmt(now);
+        let until = time::format_gmt(now + SignedDuration::from_hours(24));
         let stored = json!({ "response": base64url(&der), "status": "?", "valid": { "from": from, "until": until } });
         world.put(Group::Ocsp, "s.test", &Aspect::OcspJson(leaves[0].sha1()), &stored.to_string());
         (world, ca, leaves)

@@ -1,4 +1,4 @@
-//! Tests of what all pages tell of domains whose certificates get into use without a restart, and of those that wait for one.
+//! Tests of all pages with domains whose certificates go live, and with those that wait for a restart.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use serde_json::{Value, json};
 use super::view::Health;
 use super::*;
 use crate::model::{ActivationMode, DomainName, time};
-use crate::registry::disk::Call;
-use crate::registry::world::{World, logged, p256, watch_log};
-use crate::registry::{Registry, Renewals};
+use crate::registry::Registry;
+use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
+use crate::testing::{Call, World, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// A world with a domain of this mode.
+/// Makes a world with a domain of this `MDActivation`.
 fn world(name: &str, mode: ActivationMode) -> World {
     let mut world = World::new(&[name]);
     world.declared[0].settings.activation = Some(mode);
     world
 }
 
-/// A server that runs, and its renewals.
+/// Starts a server, and does the renewals that are due.
 fn server(world: &World, is_restart: bool) -> (Arc<Registry>, Renewals) {
     let registry = world.start_moving(is_restart, |_| {});
     let ca = Arc::clone(&world.ca);
@@ -33,7 +33,7 @@ fn server(world: &World, is_restart: bool) -> (Arc<Registry>, Renewals) {
     (registry, renewals)
 }
 
-/// The serial of what the store has there.
+/// Returns the serial number of the certificate in a group of the store.
 fn serial(world: &World, group: Group, name: &str) -> String {
     let text = world.text(group, name, &Aspect::Chain(p256())).unwrap();
     crate::crypto::Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
@@ -43,7 +43,7 @@ fn health(registry: &Registry) -> Health {
     view::all(registry)[0].health()
 }
 
-/// The values of a metric with their labels, without its name.
+/// Returns the samples of a metric without its name.
 fn values(registry: &Registry, name: &str) -> Vec<String> {
     let text = metrics(registry, None, MetricsFormat::Text);
     let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
@@ -57,7 +57,8 @@ fn has_line(registry: &Registry, line: &str) -> bool {
 #[test]
 fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
     watch_log();
-    let (name, world) = ("tells.live.test", world("tells.live.test", ActivationMode::Live));
+    let name = "tells.live.test";
+    let world = world(name, ActivationMode::Live);
     let before = world.start(false);
     assert_eq!(domain(&before, name).unwrap()["after-restart"], json!({ "cert": {} }));
     let (registry, _renewals) = server(&world, false);
@@ -96,12 +97,12 @@ fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
     assert_eq!(values(&registry, "mod_md_staged_certificates"), [format!(r#"domain="{name}"}} 0"#)]);
     assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="live"}} 1"#)]);
     assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds").len(), 1);
-    // The log asks nobody to restart.
+    // The log does not ask for a restart (MD0036 instead of AH10059).
     assert_eq!((logged("MD0036", name), logged("AH10059", name)), (1, 0));
     let detail = md["renewal"]["last"]["detail"].as_str().unwrap();
     assert!(detail.ends_with("No server restart is needed."), "{detail}");
 
-    // At the next start it is what the start has found.
+    // After the next start these certificates are no longer live, but in domains/.
     drop(registry);
     let md = domain(&world.start(true), name).unwrap();
     assert_eq!((md.get("live"), &md["cert"]["P-256"]["serial"]), (None, &json!(serial)));
@@ -132,7 +133,8 @@ fn what_is_live_is_told_without_a_look_at_the_store() {
 
 #[test]
 fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
-    let (name, mut world) = ("delay.live.test", world("delay.live.test", ActivationMode::Live));
+    let name = "delay.live.test";
+    let mut world = world(name, ActivationMode::Live);
     world.globals.activation_delay = hours(10);
     let (registry, renewals) = server(&world, false);
     let first = serial(&world, Group::Staging, name);
@@ -166,11 +168,12 @@ fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
 
 #[test]
 fn what_is_live_and_lacks_a_name_is_not_called_good() {
-    let (name, mut world) = ("lacks.live.test", world("lacks.live.test", ActivationMode::Live));
+    let name = "lacks.live.test";
+    let mut world = world(name, ActivationMode::Live);
     drop(server(&world, false));
     world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
-    world.hosts.push(crate::registry::world::host("new.lacks.live.test"));
-    // The start cannot move it.
+    world.hosts.push(crate::testing::host("new.lacks.live.test"));
+    // The start cannot move what is live to domains/.
     world.store.refuse(Call::Write, Group::Tmp);
     let registry = world.start(true);
     registry.bundles.open(None);
@@ -185,7 +188,8 @@ fn what_is_live_and_lacks_a_name_is_not_called_good() {
 
 #[test]
 fn nothing_is_added_where_a_restart_is_waited_for() {
-    let (name, world) = ("same.restart.test", world("same.restart.test", ActivationMode::Restart));
+    let name = "same.restart.test";
+    let world = world(name, ActivationMode::Restart);
     let (registry, _renewals) = server(&world, false);
     let md = domain(&registry, name).unwrap();
     for member in ["activation", "live", "after-restart", "activation-warning"] {
@@ -203,12 +207,13 @@ fn nothing_is_added_where_a_restart_is_waited_for() {
 
 #[test]
 fn the_server_is_said_to_restart_itself_where_it_does() {
-    let (name, world) = ("own.graceful.test", world("own.graceful.test", ActivationMode::Graceful));
+    let name = "own.graceful.test";
+    let world = world(name, ActivationMode::Graceful);
     let (registry, _renewals) = server(&world, false);
     let md = domain(&registry, name).unwrap();
     assert_eq!((&md["activation"], md.get("live")), (&"graceful".into(), None));
     assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "staging");
-    assert!(page(&registry).contains("which the server makes by itself"));
+    assert!(page(&registry).contains("which the server performs itself"));
     assert!(has_line(&registry, "Activation: graceful"));
     drop(registry);
     assert_eq!(health(&world.start(true)), Health::Good);
@@ -222,7 +227,8 @@ fn short_lives_that_wait_for_restarts_are_warned_of() {
         (ActivationMode::Live, 6, false),
         (ActivationMode::Graceful, 6, false),
     ] {
-        let (name, world) = ("short.test", world("short.test", mode));
+        let name = "short.test";
+        let world = world(name, mode);
         world.ca.behave(|ca| ca.days = days);
         drop(world.run(false));
         let registry = world.start(true);

@@ -1,13 +1,11 @@
-//! The lines of server-status for programs (`?auto`).
+//! The status as lines of text: `server-status?auto`.
 
-use std::fmt::{Display, Write};
-
-use super::stapling;
 use super::view::{self, View, check_url, date, has_failed, seconds};
+use super::{Lines, stapling};
 use crate::model::{State, Status, time};
 use crate::registry::Registry;
 
-/// What server-status tells of the managed domains, a line each: counts first, then domain by domain.
+/// Returns the lines about managed domains: counts, then domain by domain, then OCSP responses.
 #[must_use]
 pub fn auto(registry: &Registry) -> String {
     let views = view::all(registry);
@@ -19,28 +17,6 @@ pub fn auto(registry: &Registry) -> String {
     }
     stapling::lines(&mut lines, &stapling::all(registry));
     lines.text
-}
-
-/// Lines of a name, a colon and a value.
-#[derive(Default)]
-pub(super) struct Lines {
-    /// What names begin with.
-    pub(super) prefix: String,
-    text: String,
-}
-
-impl Lines {
-    /// One more.
-    pub(super) fn add(&mut self, name: &str, value: impl Display) {
-        let begin = self.text.len();
-        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
-        // A line break would begin a line of its own.
-        if self.text[begin..].contains(['\r', '\n']) {
-            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
-            self.text.push_str(&line);
-        }
-        self.text.push('\n');
-    }
 }
 
 fn counts(lines: &mut Lines, views: &[View<'_>]) {
@@ -85,7 +61,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
     activation(lines, view);
 }
 
-/// Ours, behind what the C module tells: what is served without a restart, and what would be after one.
+/// Adds lines that the C module does not have: certificates that are live, and those that a restart would serve.
 fn activation(lines: &mut Lines, view: &View<'_>) {
     view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
     let Some(mode) = view.activation() else { return };
@@ -125,5 +101,88 @@ fn activity(lines: &mut Lines, view: &View<'_>) {
     }
     if let Some(at) = view.next_run() {
         lines.add("ActivityNextRun", seconds(view.now, at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::testing::World;
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+
+    /// Returns the lines about the first domain, without their prefix.
+    fn lines(registry: &Registry) -> Vec<String> {
+        let prefix = "ManagedDomain[0]";
+        auto(registry).lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    fn counts(registry: &Registry) -> Vec<String> {
+        let count = |line: &str| Some(line.strip_prefix("ManagedCertificates")?.to_owned());
+        auto(registry).lines().filter_map(count).collect()
+    }
+
+    #[test]
+    fn without_domains_there_are_counts() {
+        let text = auto(&World::new(&[]).start(false));
+        let kinds = ["Total", "OK", "Renew", "Errored", "Ready"].map(|kind| format!("ManagedCertificates{kind}: 0\n"));
+        let ocsp = ["Total", "OK", "Renew", "Errored"].map(|kind| format!("ManagedStaplings{kind}: 0\n"));
+        assert_eq!(text, kinds.concat() + &ocsp.concat());
+    }
+
+    #[test]
+    fn a_domain_is_told_from_its_first_renewal_to_the_next_failure() {
+        let world = World::new(&["t.test"]);
+        let registry = world.start(false);
+        let new = [
+            "Domain: t.test",
+            "Names[0]: t.test",
+            "Status: incomplete: certificate(P-256) is missing",
+            "CAName: ca.test",
+            &format!("CAURL: {}", FakeCa::DIRECTORY),
+            "Activity: Pending",
+        ];
+        assert_eq!(lines(&registry), new);
+        assert_eq!(counts(&registry), ["Total: 1", "OK: 0", "Renew: 1", "Errored: 0", "Ready: 0"]);
+
+        drop(world.run(false));
+        assert_eq!(lines(&registry)[5..], ["ActivityFinished: yes", "ActivityNewStaged: 1"]);
+        assert_eq!(counts(&registry), ["Total: 1", "OK: 0", "Renew: 1", "Errored: 0", "Ready: 1"]);
+
+        let registry = world.start(true);
+        let certificate = registry.entries[0].own_certificates().next().unwrap();
+        let fingerprint = certificate.sha256_fingerprint();
+        let (check, url) = &registry.globals.certificate_check;
+        let good = [
+            "Status: good",
+            "ValidUntil: 2024-02-12",
+            "CAName: ca.test",
+            &format!("CAURL: {}", FakeCa::DIRECTORY),
+            "CheckAtType: P-256",
+            &format!("CheckAtName: {check}"),
+            &format!("CheckAtURL: {url}{fingerprint}"),
+            &format!("CheckAtFingerprint: {fingerprint}"),
+        ];
+        let told = lines(&registry);
+        assert_eq!(told[2..10], good);
+        assert!(told.len() == 11 && told[10].starts_with("ActivityRenew: 52"), "{told:?}");
+        assert_eq!(counts(&registry), ["Total: 1", "OK: 1", "Renew: 0", "Errored: 0", "Ready: 0"]);
+
+        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        world
+            .ca
+            .fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no\nManagedDomain[9]Domain: x")));
+        drop(world.run(true));
+        let told = lines(&world.start(true));
+        let failed = [
+            "ActivityLastStatus: Internal error (specific information not available)",
+            "ActivityLastProblem: urn:ietf:params:acme:error:serverInternal",
+            "ActivityFinished: no",
+        ];
+        assert_eq!(told[10..13], failed);
+        assert!(told[13].starts_with("ActivityLastDetail: ") && told[13].contains("no ManagedDomain[9]"), "{told:?}");
+        assert!(told[14].starts_with("ActivityNextRun: "), "{told:?}");
+        assert_eq!(counts(&world.start(true)), ["Total: 1", "OK: 1", "Renew: 1", "Errored: 1", "Ready: 0"]);
     }
 }

@@ -1,4 +1,4 @@
-//! One domain as all status pages show it.
+//! A domain at the time of a request, as the pages and metrics show it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,49 +6,50 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::ChallengeType;
 use crate::crypto::Summary;
 use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
-use crate::registry::{Advice, Entry, LiveSet, Place, Registry, Served, StagedView, StagedViews, Validity};
+use crate::registry::{Entry, Place, Registry};
+use crate::schedule::Validity;
+use crate::sets::{Advice, LiveSet, Served, StagedView, StagedViews};
 
-/// A domain at a moment.
+/// A domain at the time of a request.
 pub struct View<'a> {
-    /// Its settings.
+    /// Settings of the domain.
     pub md: &'a ManagedDomain,
-    /// Where it is in the registry.
+    /// Entry of the domain in the registry.
     pub entry: &'a Entry,
-    /// What it serves.
+    /// Certificates that are served.
     pub served: Cow<'a, LiveSet>,
-    /// What of that went live since the start.
+    /// Certificates among these that went live since the start.
     pub live: Option<Arc<Served>>,
-    /// What is staged for it.
+    /// Renewal in progress, with the certificates that are staged.
     pub staged: Option<Arc<StagedView>>,
-    /// What the CA suggests about its certificates.
+    /// Renewal windows that the CA suggests.
     pub advice: Arc<Advice>,
-    /// When its renewal is due.
+    /// Time at which the renewal is due.
     pub renew_at: Timestamp,
-    /// The moment.
+    /// Time of the request.
     pub now: Timestamp,
 }
 
-/// How a domain does, for a look at a distance; the worst comes first.
+/// Health of a domain; the worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// There is no certificate that clients can trust.
+    /// No certificate is served that clients can trust.
     Bad,
-    /// A certificate serves, and its renewal fails or is not possible.
+    /// A good certificate is served, and its renewal fails or is not possible.
     Failing,
-    /// It is due, and the administrator wants to do that.
+    /// A renewal is due, and `MDRenewMode manual` leaves it to the administrator.
     ByHand,
     /// A new certificate waits for its activation.
     Ready,
-    /// A renewal is under way, or will be soon.
+    /// A renewal is in progress, or due.
     Busy,
-    /// Nothing is to be done by anybody.
+    /// No action is needed.
     Good,
 }
 
-/// All domains, by name.
+/// Returns all domains, sorted by name.
 #[must_use]
 pub fn all(registry: &Registry) -> Vec<View<'_>> {
     registry.bundles.refresh();
@@ -59,7 +60,7 @@ pub fn all(registry: &Registry) -> Vec<View<'_>> {
 }
 
 impl<'a> View<'a> {
-    /// A domain now. Nothing is staged for it unless it is said to be a candidate.
+    /// Makes the view of a domain. Staging is read only if the domain is a candidate.
     #[must_use]
     pub fn new(registry: &Registry, entry: &'a Entry, is_candidate: bool) -> Self {
         let now = registry.clock.now();
@@ -72,13 +73,13 @@ impl<'a> View<'a> {
         Self { md: &entry.md, entry, served, live, staged, advice, renew_at, now }
     }
 
-    /// Whether a renewal is due or under way.
+    /// Returns whether a renewal is due or in progress.
     #[must_use]
     pub fn renews(&self) -> bool {
         self.staged.is_some() && !self.is_staged_live() || self.renew_at <= self.now
     }
 
-    /// Whether what is staged went live: nothing waits there, though a start has it to move.
+    /// Returns whether the staged certificates went live, so that none of them waits, though the next start has to move them.
     #[must_use]
     pub fn is_staged_live(&self) -> bool {
         let is_served = |new| self.served.certificates.iter().flatten().any(|own| own == new);
@@ -86,14 +87,14 @@ impl<'a> View<'a> {
         staged.is_some_and(|staged| staged.certificates.iter().flatten().all(is_served))
     }
 
-    /// The renewal that is under way, waits, or has something to complain of.
+    /// Returns the renewal that is in progress, waits for its activation, or failed.
     #[must_use]
     pub fn renewal(&self) -> Option<&Job> {
         let job = &self.staged.as_ref()?.job;
         (has_failed(job) || !self.is_staged_live()).then_some(job)
     }
 
-    /// From when on what is staged may be used.
+    /// Returns the time from which the staged certificates may be used.
     #[must_use]
     pub fn ready_at(&self) -> Option<Timestamp> {
         let staged = self.staged.as_ref().filter(|staged| staged.job.finished)?;
@@ -101,7 +102,7 @@ impl<'a> View<'a> {
         begins.max().max(staged.job.valid_from)
     }
 
-    /// What a restart would serve, by the names of the certificates, and where it would take that from.
+    /// Returns the certificates that a restart would serve, with their names and their places in the store.
     #[must_use]
     pub fn after_restart(&self) -> Vec<(String, Place, Summary)> {
         let specs = self.md.key_specs().0;
@@ -115,31 +116,31 @@ impl<'a> View<'a> {
         named.filter_map(|(name, found)| found.map(|(place, certificate)| (name, place, certificate))).collect()
     }
 
-    /// What has the domain use new certificates, if that is not a restart by somebody else.
+    /// Returns `MDActivation`, unless it is `restart`.
     #[must_use]
     pub fn activation(&self) -> Option<&'static str> {
         Some(self.md.activation).filter(|mode| *mode != ActivationMode::Restart).map(ActivationMode::name)
     }
 
-    /// What its certificates are worth.
+    /// Returns the state of the served certificates.
     #[must_use]
     pub fn state(&self) -> State {
         self.served.state.unwrap_or(self.md.state)
     }
 
-    /// The span in which all certificates are good.
+    /// Returns the common validity of the served certificates.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
         self.served.common_validity()
     }
 
-    /// The certificates that it serves, with the names by which they go: key types, or numbers of files.
+    /// Returns the served certificates with their names: key types, or numbers of files.
     pub fn certificates(&self) -> impl Iterator<Item = (String, &Summary)> {
         let names: Vec<String> = served_names(self.md);
         names.into_iter().zip(&self.served.certificates).filter_map(|(name, found)| Some((name, found.as_ref()?)))
     }
 
-    /// The state in words.
+    /// Returns the state in words.
     #[must_use]
     pub fn status(&self) -> String {
         match self.state() {
@@ -155,7 +156,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How it does.
+    /// Returns the health of the domain.
     #[must_use]
     pub fn health(&self) -> Health {
         let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
@@ -173,24 +174,24 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Why it cannot be renewed, if that is so.
+    /// Returns the reason why the domain cannot be renewed, if there is one.
     #[must_use]
     pub fn unsuitable(&self) -> Option<&str> {
         self.entry.challenges.as_ref().as_ref().err().filter(|_| self.entry.renewable()).map(String::as_str)
     }
 
-    /// Records that the administrator has to have in the DNS, as far as they are known.
+    /// Returns the records that the administrator must keep in the DNS, as far as they are known.
     #[must_use]
     pub fn txt_records(&self) -> &[TxtRecord] {
-        if !self.entry.lists(ChallengeType::DnsPersist01) {
+        if !self.entry.needs_standing_record() {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
         staged.filter(|records| !records.is_empty()).unwrap_or(&self.entry.txt_records)
     }
 
-    /// The CAs, as name and URL: the one in use, else all that are configured. Of certificates in files it is those who
-    /// have issued them, wherever that was.
+    /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are
+    /// their issuers, without URLs.
     #[must_use]
     pub fn authorities(&self) -> Vec<(String, Option<&str>)> {
         if self.md.is_static() {
@@ -202,74 +203,74 @@ impl<'a> View<'a> {
         stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), Some(url.as_str()))).collect()
     }
 
-    /// Those who have issued what is served, each once.
+    /// Returns the issuers of the served certificates, each once.
     #[must_use]
     pub fn issuers(&self) -> BTreeSet<&str> {
         self.served.certificates.iter().flatten().map(Summary::issuer_name).collect()
     }
 
-    /// Whether nobody renews it but the administrator.
+    /// Returns whether the domain has `MDRenewMode manual`.
     #[must_use]
     pub fn is_manual(&self) -> bool {
         self.md.renew_mode == RenewMode::Manual
     }
 
-    /// New certificates that wait for their activation.
+    /// Counts the new certificates that wait for their activation.
     #[must_use]
     pub fn staged_count(&self) -> usize {
         let staged = self.staged.as_ref().filter(|_| !self.is_staged_live());
         staged.map_or(0, |staged| staged.certificates.iter().flatten().count())
     }
 
-    /// When what is served without a restart went live.
+    /// Returns the time at which certificates went live.
     #[must_use]
     pub fn live_since(&self) -> Option<Timestamp> {
         self.live.as_ref()?.since
     }
 
-    /// When a renewal last succeeded: its certificates were activated, or staged where they wait for that.
+    /// Returns the time of the last success: new certificates were staged, activated, or went live.
     #[must_use]
     pub fn last_success(&self) -> Option<Timestamp> {
         let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
         finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated).max(self.live_since())
     }
 
-    /// When the renewal goes on, if that is in the future.
+    /// Returns the time of the next attempt, if it is in the future.
     #[must_use]
     pub fn next_run(&self) -> Option<Timestamp> {
         self.staged.as_ref()?.job.next_run.filter(|at| *at > self.now)
     }
 }
 
-/// Whether the last thing that was done went wrong.
+/// Returns whether the last attempt of a renewal failed.
 #[must_use]
 pub fn has_failed(job: &Job) -> bool {
     job.errors > 0 || job.last.as_ref().is_some_and(|last| last.status != Status::OK)
 }
 
-/// Certificates of the store go by their key types, those in files by numbers.
+/// Returns the names of the served certificates: key types, or numbers for certificates in files.
 pub fn served_names(md: &ManagedDomain) -> Vec<String> {
     if md.is_static() { (0..md.cert_files.len()).map(|number| number.to_string()).collect() } else { key_names(md) }
 }
 
-/// The names of the key types.
+/// Returns the names of the key types of a domain.
 pub fn key_names(md: &ManagedDomain) -> Vec<String> {
     md.key_specs().0.iter().map(|spec| spec.json_name().to_owned()).collect()
 }
 
-/// Where a site shows a certificate (`MDCertificateCheck`).
+/// Returns the URL at which a site shows the certificate (`MDCertificateCheck`).
 #[must_use]
 pub fn check_url(globals: &Globals, certificate: &Summary) -> String {
     format!("{}{}", globals.certificate_check.1, certificate.sha256_fingerprint())
 }
 
-/// The whole seconds from one moment to another.
+/// Returns the whole seconds from one time to another.
 #[must_use]
 pub fn seconds(from: Timestamp, to: Timestamp) -> i64 {
     to.duration_since(from).as_secs()
 }
 
-/// A moment for people: the date where it is days away, else about how long it is from now.
+/// Formats a time for people: the date if it is days away, else the rough distance from now.
 #[must_use]
 pub fn roughly(at: Timestamp, now: Timestamp) -> String {
     let distance = at.duration_since(now);
@@ -284,8 +285,110 @@ pub fn roughly(at: Timestamp, now: Timestamp) -> String {
     if distance.is_negative() { format!("{text} ago") } else { format!("in {text}") }
 }
 
-/// The date, in GMT.
+/// Formats the date, in GMT.
 #[must_use]
 pub fn date(at: Timestamp) -> String {
     at.to_string().split('T').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DomainName;
+    use crate::store::{Aspect, Group};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{World, p256};
+
+    #[test]
+    fn times_are_rough_within_four_days_and_dates_beyond() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (seconds, expected) in [
+            (0, "in ~0 seconds"),
+            (1, "in ~1 second"),
+            (59, "in ~59 seconds"),
+            (-60, "~1 minute ago"),
+            (7200, "in ~2 hours"),
+            (-86_400, "~1 day ago"),
+            (4 * 86_400 - 1, "in ~3 days"),
+            (4 * 86_400, "2026-11-27"),
+            (-4 * 86_400, "2026-11-19"),
+        ] {
+            assert_eq!(roughly(now + SignedDuration::from_secs(seconds), now), expected);
+        }
+        assert_eq!((date(now), seconds(now, now + SignedDuration::from_millis(1999))), ("2026-11-23".to_owned(), 1));
+    }
+
+    fn look(world: &World, check: impl FnOnce(&View<'_>)) {
+        let registry = world.start(true);
+        check(&all(&registry)[0]);
+    }
+
+    #[test]
+    fn the_state_is_told_in_words() {
+        let mut world = World::new(&["w.test"]);
+        drop(world.start(false));
+        look(&world, |view| {
+            assert_eq!(view.status(), "incomplete: certificate(P-256) is missing");
+            assert_eq!((view.validity(), view.certificates().count()), (None, 0));
+        });
+        drop(world.run(true));
+        look(&world, |view| assert_eq!(view.status(), "good"));
+        world.clock.advance(SignedDuration::from_hours(24 * 91));
+        look(&world, |view| assert_eq!((view.status(), view.health()), ("expired".to_owned(), Health::Bad)));
+        world.declared[0].names.push(DomainName::parse("more.w.test").unwrap());
+        let lacks = "incomplete: certificate(P-256) does not cover all domains.";
+        look(&world, |view| assert_eq!(view.status(), lacks));
+        world.put(Group::Domains, "w.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        look(&world, |view| assert_eq!((view.status(), view.health()), ("error".to_owned(), Health::Bad)));
+    }
+
+    #[test]
+    fn the_ca_is_the_one_in_use_or_all_that_are_configured() {
+        let mut world = World::new(&["ca.test"]);
+        let other = "https://other.test/dir";
+        world.declared[0].settings.ca_urls = Some(vec![FakeCa::DIRECTORY.to_owned(), other.to_owned()]);
+        drop(world.start(false));
+        look(&world, |view| {
+            let urls: Vec<_> =
+                view.authorities().into_iter().map(|(name, url)| (name, url.map(str::to_owned))).collect();
+            let expected = [("ca.test", FakeCa::DIRECTORY), ("other.test", other)];
+            assert_eq!(urls, expected.map(|(name, url)| (name.to_owned(), Some(url.to_owned()))));
+            assert!(view.issuers().is_empty());
+        });
+        drop(world.run(true));
+        look(&world, |view| {
+            assert_eq!(view.authorities(), [("ca.test".to_owned(), Some(FakeCa::DIRECTORY))]);
+            assert_eq!(Vec::from_iter(view.issuers()), ["/CN=Fake CA"]);
+        });
+    }
+
+    #[test]
+    fn a_renewal_is_followed_from_its_failure_to_its_activation() {
+        let world = World::new(&["r.test"]);
+        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        let renewals = world.run(false);
+        let registry = world.start(true);
+        let failed = || all(&registry);
+        let failed = &failed()[0];
+        assert!(failed.renews() && failed.renewal().is_some_and(has_failed));
+        assert!(failed.next_run() > Some(failed.now) && failed.last_success().is_none());
+        world.clock.advance(SignedDuration::from_hours(1));
+        world.go_on(&renewals);
+        let staged = &all(&registry)[0];
+        assert_eq!((staged.staged_count(), staged.health(), staged.next_run()), (1, Health::Bad, None));
+        assert!(staged.ready_at() <= Some(staged.now) && staged.last_success().is_some());
+        look(&world, |active| {
+            assert_eq!((active.staged_count(), active.health(), active.renews()), (0, Health::Good, false));
+            assert!(active.last_success().is_some() && active.live_since().is_none());
+        });
+    }
+
+    #[test]
+    fn certificates_in_files_go_by_numbers() {
+        let mut md = ManagedDomain::new(vec![DomainName::parse("f.test").unwrap()]).unwrap();
+        assert_eq!((served_names(&md), key_names(&md)), (vec!["rsa".to_owned()], vec!["rsa".to_owned()]));
+        md.cert_files = ["/a.pem", "/b.pem"].map(|path| path.to_owned()).to_vec();
+        md.pkey_files = md.cert_files.clone();
+        assert_eq!(served_names(&md), ["0", "1"]);
+    }
 }

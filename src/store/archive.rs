@@ -1,36 +1,36 @@
-//! How a new set takes the place of the former one: names of former sets, which of them are kept, and what a failure or
-//! a crash half-way leads to.
+//! Replaces the set of a domain: the names of former sets, which of them are kept, and how a failure or a crash half-way is
+//! undone.
 
 use std::fs;
 use std::io;
 use std::time::SystemTime;
 
-use super::file::present;
+use super::dir::present;
 use super::{Aspect, FileStore, Group, Store, StoreError};
 use crate::log::{note, report};
 
-/// So many former sets of a domain are kept.
+/// The number of former sets of a domain that are kept.
 pub(super) const KEPT: usize = 50;
 
-/// So many numbers that are free in a row are the end: a new set takes the first free number.
+/// The number of free numbers in a row that ends the search: a new set takes the first free number.
 const GAP: u16 = 200;
 
 /// The highest number of a set.
 const LAST: u16 = 999;
 
-/// The names that a former set of `item` may get, in the order in which they are tried.
+/// Returns the names for a former set of `item`, in the order in which they are tried.
 pub(super) fn names(item: &str) -> impl Iterator<Item = String> + '_ {
     (1..=LAST).map(move |number| format!("{item}.{number}"))
 }
 
-/// The number of a set of `item`; `None` for the sets of others.
+/// Returns the number of a set of `item`; `None` for the sets of other items.
 pub(super) fn number(item: &str, name: &str) -> Option<u16> {
     let digits = name.strip_prefix(item)?.strip_prefix('.')?;
     let number = digits.parse().ok().filter(|number| (1..=LAST).contains(number))?;
     (digits == number.to_string()).then_some(number)
 }
 
-/// Makes the set in tmp the one that is served. See [`Store::replace`].
+/// Makes the set in tmp the served one. See [`Store::replace`].
 pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
     let (new, place) = ((Group::Tmp, item), (Group::Domains, item));
     if present(store.item(new.0, item))?.is_none() || !is_present(store, place)? {
@@ -39,13 +39,13 @@ pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
     let archived = retire(store, item)?;
     bring_in(store, item, &archived)?;
     if let Err(error) = prune(store, item) {
-        report!(MD0028, error.status(); "{item}: old certificates stay in the archive: {error}");
+        report!(MD0028, error.status(); "{item}: old certificates cannot be removed from the archive: {error}");
     }
     Ok(())
 }
 
-/// Ends what a crash within [`replace`] left half done: a new set in tmp, the former one in the archive, and nothing to
-/// serve. The former one comes back, as the new one can be made again. A failure is one of this domain only.
+/// Undoes a [`replace`] that a crash has interrupted: a new set is in tmp, the former one in the archive, and none is served.
+/// The former one comes back, as the new one can be made again. A failure concerns one domain only.
 pub(super) fn recover(store: &FileStore) {
     for item in store.list(Group::Tmp).unwrap_or_default() {
         if let Err(error) = put_back(store, &item) {
@@ -73,7 +73,7 @@ fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Moves the set that is served out of the way and returns its new name.
+/// Moves the served set into the archive and returns its new name.
 fn retire(store: &FileStore, item: &str) -> Result<String, StoreError> {
     // The oldest sets go first: the time on the directory says when it came here, also after a restored backup.
     if let Some(dir) = present(store.item(Group::Domains, item))? {
@@ -87,7 +87,7 @@ fn retire(store: &FileStore, item: &str) -> Result<String, StoreError> {
     Err(StoreError::ArchiveFull(item.to_owned()))
 }
 
-/// Puts the new set in place of the one that is archived, or that one back.
+/// Puts the new set in place of the archived one, or that one back.
 fn bring_in(store: &FileStore, item: &str, archived: &str) -> Result<(), StoreError> {
     let place = (Group::Domains, item);
     store.rename((Group::Tmp, item), place).inspect_err(|_| {
@@ -101,7 +101,7 @@ fn prune(store: &FileStore, item: &str) -> Result<(), StoreError> {
     sets(store, item)?.iter().skip(KEPT).try_for_each(|name| store.purge(Group::Archive, name))
 }
 
-/// The former sets of a domain, newest first. They are looked for by name, as the archive holds those of all domains.
+/// Returns the former sets of a domain, newest first. The names are tried, as the archive holds the sets of all domains.
 fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
     let (mut sets, mut missing) = (Vec::new(), 0);
     for name in names(item) {
@@ -122,7 +122,7 @@ fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
     Ok(sets.into_iter().rev().map(|(_, _, name)| name).collect())
 }
 
-/// Whether there is anything of this name, even if it is no item.
+/// Whether an entry of this name exists, even if it is not an item.
 fn is_present(store: &FileStore, (group, item): (Group, &str)) -> Result<bool, StoreError> {
     Ok(fs::symlink_metadata(store.paths.item(group, item)?).is_ok())
 }

@@ -1,7 +1,7 @@
-//! Claims: who may work on an item. In the file store, a lock on a file of the item's name in `locks/`.
+//! Claims: the exclusive right to work on an item. In the file store, a lock on a file of the item's name in `locks/`.
 //!
-//! Nobody but root and the server's user can enter that directory, so nobody else can hold a claim. The locks are of regular
-//! files that are open for writing: NFS has locks between machines for such files and none for directories.
+//! Only root and the server's user can enter that directory, so nobody else can hold a claim. The locks are on regular files
+//! that are open for writing: NFS has locks between machines for such files and none for directories.
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -11,16 +11,16 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::StoreError;
-use super::files::Dir;
+use super::dir::Dir;
 use crate::model::Status;
 
 /// The mode of `locks/`.
 pub(super) const DIR_MODE: u32 = 0o700;
 
-/// More of these in a row is no coincidence.
+/// The most tries: more lock files in a row that were just removed are not a coincidence.
 const RACES: u32 = 100;
 
-/// The right to work on an item, given back when it is dropped.
+/// The exclusive right to work on an item, given back when it is dropped.
 #[must_use = "dropping it gives the claim back"]
 pub struct Claim(#[expect(dead_code, reason = "kept for what its drop does")] Box<dyn Any + Send + Sync>);
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Claim {
 }
 
 impl Locked {
-    /// Locks a file; `false` if somebody else has it locked.
+    /// Locks a file; `false` if another process has it locked.
     pub(super) fn try_lock(file: &File) -> Result<bool, Errno> {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(false),
@@ -81,7 +81,7 @@ impl Drop for Held {
     }
 }
 
-/// Locks the file of an item; `None` if somebody else has it. An item that is empty in the end is removed.
+/// Locks the file of an item; `None` if somebody else has it locked. An item that is empty in the end is removed.
 pub(super) fn claim(
     locks: impl Fn() -> Result<Dir, StoreError>,
     item: &str,
@@ -112,7 +112,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     const ITEM: &str = "a.org";

@@ -1,47 +1,47 @@
-//! What can go wrong in the store, in words for the administrator and as a result code.
+//! Errors of the store, in words for the administrator and as result codes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::Status;
 
-/// Why the store did not do what it was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system refused.
+    /// The file system refused the operation.
     #[error("cannot {action} {}: {}", path.display(), reason(source))]
     Io {
-        /// What was tried, e.g. `write`.
+        /// The operation, e.g. `write`.
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A directory could not get its new place.
+    /// A directory could not be moved.
     #[error("cannot move {} to {}: {}", from.display(), to.display(), reason(source))]
     Move {
         /// The directory.
         from: PathBuf,
-        /// Where it was to go.
+        /// Its new place.
         to: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The server's user cannot have a directory that it needs.
+    /// A directory cannot be given to the server's user.
     #[error("cannot give {} to user {user}: {}", path.display(), reason(source))]
     Owner {
         /// The directory.
         path: PathBuf,
-        /// The user's number.
+        /// The user's id.
         user: u32,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The name would leave the store or hide in it.
+    /// The name would lead out of the store or be hidden in it.
     #[error("'{}' cannot be a name in the store", .0.escape_default())]
     Name(String),
-    /// Every number of the archive is taken.
+    /// All numbers of the archive are taken.
     #[error("all archive names from {0}.1 to {0}.999 are in use: remove old ones from the directory 'archive'")]
     ArchiveFull(String),
     /// `md_store.json` cannot be understood, so the keys that it protects cannot be read.
@@ -52,7 +52,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's reason.
         why: &'static str,
     },
     /// The store was written by a later release.
@@ -61,9 +61,9 @@ pub enum StoreError {
          backup, or move {} away to start anew; accounts and staged keys are lost then", path.display(), directory(path)
     )]
     Newer {
-        /// The file that says so.
+        /// The file that gives the version.
         path: PathBuf,
-        /// The version it gives.
+        /// The version in the file.
         version: f64,
         /// The latest version that can be read.
         known: f64,
@@ -75,7 +75,7 @@ impl StoreError {
         Self::Io { action, path: path.into(), source: source.into() }
     }
 
-    /// The result code for job.json and the log: the system's where it gave one.
+    /// Returns the result code for job.json and the log: the system's if there is one.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -85,14 +85,14 @@ impl StoreError {
         }
     }
 
-    /// Whether the thing asked for is not there; a path through a plain file leads nowhere either.
+    /// Whether the file is absent; a path through a plain file counts as that, too.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
     }
 }
 
-/// The system's words; the number that Rust appends is in the log line already.
+/// Returns the system's message, without the number that Rust appends: the log line has it already.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()

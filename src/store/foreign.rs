@@ -1,11 +1,11 @@
-//! Files outside of the store that the administrator keeps: certificates and keys that are served from where they are.
+//! Files of the administrator outside of the store: certificates and keys that are served from where they are.
 
 use std::path::Path;
 use std::{fs, io};
 
 use super::StoreError;
 
-/// The content of such a file, `None` if it is absent.
+/// Reads such a file; `None` if it is absent.
 ///
 /// # Errors
 /// If it cannot be read.

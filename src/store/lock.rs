@@ -1,5 +1,5 @@
-//! Locks on the whole store, each on a file beside the groups: which start or activation goes on, and the mark of a running
-//! server. Only root, or whoever else starts the server, can open the files.
+//! Locks on the whole store, each on a file beside the groups: the lock of a start or activation in progress, and the mark of a
+//! running server. Only root, or the user who starts the server, can open the files.
 
 use std::fs::{File, Permissions};
 use std::os::fd::OwnedFd;
@@ -11,27 +11,27 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::claim::Locked;
-use super::files::Dir;
+use super::dir::Dir;
 use super::{Claim, StoreError};
 
 /// The file of a lock, and its mode.
 pub(super) type Kind = (&'static str, u32);
 
-/// Taken by the C module too. Whoever may use the group of the store's owner can see that it is locked.
+/// The lock that the C module takes too. Members of the group of the store's owner can see that it is locked.
 pub(super) const STORE: Kind = ("store.lock", 0o640);
-/// Taken while certificates change their places, and while a start looks for them.
+/// The lock held while certificates change their places, and while a start reads them.
 pub(super) const CHANGE: Kind = ("change.lock", 0o600);
-/// Held as long as a server runs.
+/// The lock held as long as a server runs.
 const SERVER: Kind = ("server.lock", 0o600);
 
-/// How often a lock is asked for.
+/// The pause between tries.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A server that is told to stop needs a moment, and the next may be started in it.
+/// The wait for the mark: a server that is told to stop needs a moment, and the next may be started meanwhile.
 pub(super) const LEAVING: Duration = Duration::from_secs(2);
 
-/// Waits for a lock: flock, which is what APR and so the C module take on Linux. The other kind, of fcntl, would not
-/// keep it off, and both together block each other on network file systems.
+/// Waits for a lock by flock, as APR and so the C module do on Linux. The other kind of lock, by fcntl, would not exclude the
+/// C module, and both together block each other on network file systems.
 pub(super) fn lock_within(dir: &Dir, kind: Kind, patience: Duration) -> Result<Option<Claim>, StoreError> {
     let file = open(dir, kind)?;
     let locked = wait(patience, || Locked::try_lock(&file));
@@ -39,7 +39,7 @@ pub(super) fn lock_within(dir: &Dir, kind: Kind, patience: Duration) -> Result<O
     Ok(locked.then(|| Claim::new(Locked::new(file))))
 }
 
-/// The mark of a server. It ends with the last process of the server, whatever becomes of that, and commands do not inherit it.
+/// Sets the mark of a server. It ends with the last process of the server, however that ends; commands do not inherit it.
 pub(super) fn occupy(dir: &Dir, patience: Duration) -> Result<Option<OwnedFd>, StoreError> {
     let file = open(dir, SERVER)?;
     let occupied = wait(patience, || Locked::try_lock(&file));
@@ -47,7 +47,7 @@ pub(super) fn occupy(dir: &Dir, patience: Duration) -> Result<Option<OwnedFd>, S
     Ok(occupied.then(|| file.into()))
 }
 
-/// Whether the handle is of the mark of this store.
+/// Whether the handle is of this store's mark.
 pub(super) fn is_mark(dir: &Dir, handle: &File) -> bool {
     dir.leads_to(SERVER.0, handle)
 }
@@ -80,7 +80,7 @@ fn wait(patience: Duration, attempt: impl Fn() -> Result<bool, Errno>) -> Result
 mod tests {
     use std::fs;
 
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     fn scene() -> (tempfile::TempDir, impl Fn() -> Dir) {

@@ -9,7 +9,7 @@ use super::paths::{Paths, checked, checked_file};
 use super::{Aspect, Claim, Group, Secret, Store, StoreError, archive};
 use crate::model::Timestamp;
 
-/// Keeps everything until it is dropped. Does not fail by itself.
+/// A store that keeps everything until it is dropped, and never fails.
 pub struct MemoryStore {
     content: Arc<Mutex<Content>>,
     secret: Secret,
@@ -20,14 +20,14 @@ struct Content {
     items: BTreeMap<(Group, String), Item>,
     claimed: BTreeSet<String>,
     archived: u64,
-    /// Counts the sets that went live.
+    /// Number of sets that went live.
     generation: u64,
 }
 
 #[derive(Default)]
 struct Item {
     files: BTreeMap<String, (Vec<u8>, Timestamp)>,
-    /// Counts up with each set that is archived.
+    /// Number of archived sets.
     archived: u64,
 }
 
@@ -37,7 +37,7 @@ struct Held {
 }
 
 impl MemoryStore {
-    /// An empty store with a secret of its own.
+    /// Makes an empty store with a secret of its own.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "getrandom does not fail once the system is up")]
     pub fn new() -> Self {

@@ -1,7 +1,7 @@
-//! Brings stores of earlier releases to the present layout. Each step may be repeated, so that a migration which was
-//! stopped goes on at the next start.
+//! Brings stores of earlier releases to the present layout. Each step may be repeated, so that an interrupted migration
+//! continues at the next start.
 
-use super::files::Dir;
+use super::dir::Dir;
 use super::{Aspect, FileStore, Group, Store, StoreError};
 use crate::model::KeySpec;
 
@@ -23,7 +23,7 @@ pub(super) fn run(store: &FileStore, version: f64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Certificate and chain used to be two files.
+/// Joins certificate and chain, which used to be two files.
 fn join_chain(dir: &Dir, group: Group) -> Result<(), StoreError> {
     let aspect = Aspect::Chain(KeySpec::Default);
     if dir.read(&aspect.file_name())?.is_some() {

@@ -3,9 +3,10 @@
 
 mod archive;
 mod claim;
+mod dir;
 mod error;
-mod file;
-mod files;
+mod file_store;
+
 mod foreign;
 mod generation;
 mod lock;
@@ -19,7 +20,7 @@ mod suite;
 
 pub use claim::Claim;
 pub use error::StoreError;
-pub use file::FileStore;
+pub use file_store::FileStore;
 pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
@@ -30,19 +31,19 @@ use std::time::{Duration, Instant};
 
 use crate::model::Timestamp;
 
-/// How often [`Store::claim_within`] asks.
+/// The pause between tries of [`Store::claim_within`].
 const CLAIM_POLL: Duration = Duration::from_millis(10);
 
-/// Keeps the files of accounts and domains.
+/// A store for the files of accounts and domains.
 ///
-/// Several processes may use one store at a time. Every call stands for itself and blocks until the disk has it. Items
-/// come into being with their first file. A name that could lead out of the store is [`StoreError::Name`] in every
-/// call, the others fail only where the medium fails.
+/// Several processes may use one store at a time. Every call stands for itself and blocks until the data is on disk. Items
+/// come into being with their first file. A name that could lead out of the store is [`StoreError::Name`] in every call;
+/// otherwise a call fails only if the medium does.
 pub trait Store: Send + Sync {
-    /// The content of a file, `None` if it is absent.
+    /// Returns the content of a file; `None` if it is absent.
     ///
     /// # Errors
-    /// If the file is there but cannot be read.
+    /// If the file exists but cannot be read.
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Writes or replaces a file. Readers see the old content or the new, also after a crash.
@@ -51,14 +52,13 @@ pub trait Store: Send + Sync {
     /// If it cannot be written; the old content is still there.
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError>;
 
-    /// As [`Store::save`] for one file in each of many items, faster than one by one. The answers are in the order of
+    /// Saves one file in each of many items, as [`Store::save`] but faster than one by one. The answers are in the order of
     /// the files.
     fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
         files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect()
     }
 
-    /// As [`Store::save`] for what can be made again: does not wait for the disk, so that after a power failure the file
-    /// may be damaged.
+    /// Saves a file that can be made again, as [`Store::save`] but without waiting for the disk: a power failure may damage it.
     ///
     /// # Errors
     /// As [`Store::save`].
@@ -66,13 +66,13 @@ pub trait Store: Send + Sync {
         self.save(group, item, aspect, data)
     }
 
-    /// Writes a file that is absent; `false` if it is there already. Of several writers one succeeds.
+    /// Writes a file that is absent; `false` if it exists. Of several writers one succeeds.
     ///
     /// # Errors
     /// As [`Store::save`].
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError>;
 
-    /// As [`Store::create`] for what can be made again, as with [`Store::save_lazily`].
+    /// Creates a file that can be made again, as [`Store::create`] but without waiting for the disk.
     ///
     /// # Errors
     /// As [`Store::save`].
@@ -86,10 +86,10 @@ pub trait Store: Send + Sync {
     /// If it cannot be removed.
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError>;
 
-    /// Removes an item with all that is in it; an absent one is fine. A claim on it goes on.
+    /// Removes an item with all its files; an absent one is fine. A claim on it stays.
     ///
     /// # Errors
-    /// If something of it cannot be removed; part of it may be gone.
+    /// If a part cannot be removed; other parts may be gone.
     fn purge(&self, group: Group, item: &str) -> Result<(), StoreError>;
 
     /// Removes all files of an item but keeps the item; an absent one is fine.
@@ -98,68 +98,73 @@ pub trait Store: Send + Sync {
     /// As [`Store::purge`].
     fn clear(&self, group: Group, item: &str) -> Result<(), StoreError>;
 
-    /// The items of a group, sorted. What the store would not have made (plain files, hidden files) is left out.
+    /// Returns the items of a group, sorted. Other entries (plain files, hidden files) are left out.
     ///
     /// # Errors
-    /// If the group is there but cannot be read.
+    /// If the group exists but cannot be read.
     fn list(&self, group: Group) -> Result<Vec<String>, StoreError>;
 
-    /// All responses in [`Group::Ocsp`]: item, fingerprint of the certificate, and when it was written.
+    /// Returns all responses in [`Group::Ocsp`]: item, fingerprint of the certificate, and when it was written.
     ///
     /// # Errors
     /// As [`Store::list`].
     fn ocsp_responses(&self) -> Result<Vec<(String, [u8; 20], Timestamp)>, StoreError>;
 
-    /// Whether a file is there.
+    /// Whether a file exists.
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool;
 
-    /// When a file was written; `None` if it is absent.
+    /// Returns when a file was written; `None` if it is absent.
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp>;
 
-    /// As [`Store::modified`] for files that others may have written on another machine: it is asked for anew where a
-    /// network file system would answer from memory.
+    /// Returns when a file was written that other machines may write, as [`Store::modified`] but not from the cache of a
+    /// network
+    /// file system.
     fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         self.modified(group, item, aspect)
     }
 
-    /// A mark that [`Store::bump_generation`] has changed since if it is another one than before; `None` if it never did.
+    /// Returns the mark that [`Store::bump_generation`] changes; `None` if it never did.
     ///
     /// # Errors
     /// If it cannot be read.
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Tells all who use the store, on this machine and on others, that a set in [`Group::Live`] was written. Returns the
-    /// mark from now on.
+    /// Changes the mark, so that all who use the store, on this machine and on others, learn that a set in [`Group::Live`] was
+    /// written. Returns the new mark.
     ///
     /// # Errors
     /// If it cannot be written.
     fn bump_generation(&self) -> Result<Vec<u8>, StoreError>;
 
-    /// Moves an item with all that is in it. Nothing is overwritten.
+    /// Moves an item with all its files. Nothing is overwritten.
     ///
     /// # Errors
     /// If it is absent, or the target has files.
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError>;
 
-    /// Makes the item of [`Group::Tmp`] that of [`Group::Domains`]. A former one goes to [`Group::Archive`] with the
-    /// first free number from 1 to 999 as suffix, of which the newest 50 of each domain are kept.
+    /// Makes the item of [`Group::Tmp`] the one of [`Group::Domains`]. A former one goes to [`Group::Archive`] with the first
+    /// free
+    /// number from 1 to 999 as suffix, of which the newest 50 of each domain are kept.
     ///
-    /// Stopped half-way, it may have archived the former set but not put the new one in its place; the next start
-    /// brings the former one back. What the new one was made from has to be kept until this returns.
+    /// An interrupted call may have archived the former set but not put the new one in its place; the next start brings the
+    /// former
+    /// one back. The sources of the new one must be kept until this returns.
     ///
     /// # Errors
     /// If there is nothing in tmp, no free number, or the medium fails; the former item is in its place then.
     fn replace(&self, item: &str) -> Result<(), StoreError>;
 
-    /// Claims the item of [`Group::Staging`], which may be absent, against everybody else who asks, in this process and in
-    /// others; `None` if somebody has it. Does not wait. An item that is empty in the end is removed. Accounts are claimed
-    /// by their ids: no domain has capital letters.
+    /// Claims the item of [`Group::Staging`], which may be absent, against all other claims, of this process and of others;
+    /// `None`
+    /// if it is claimed already. Does not wait. An item that is empty in the end is removed. Accounts are claimed by their
+    /// ids: no
+    /// domain has capital letters.
     ///
     /// # Errors
     /// If the claim cannot be asked for.
     fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError>;
 
-    /// As [`Store::claim`], but waits up to `patience` for whoever has it; `None` if that was not enough.
+    /// Claims an item as [`Store::claim`], but waits up to `patience` for its holder; `None` if that was not enough.
     ///
     /// # Errors
     /// As [`Store::claim`].
@@ -175,8 +180,8 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Locks the whole store against other processes that ask; `None` if one of them has it for longer than `patience`.
-    /// Only those who agree to ask are kept off. A store that no other process can see needs no lock.
+    /// Locks the whole store against other processes that ask for this lock; `None` if one of them holds it for longer than
+    /// `patience`. A store that no other process can see needs no lock.
     ///
     /// # Errors
     /// If the lock cannot be asked for.
@@ -185,8 +190,9 @@ pub trait Store: Send + Sync {
         Ok(Some(Claim::new(())))
     }
 
-    /// Excludes others who move certificates to their places, or who look for them at a start; `None` if one of them goes on
-    /// for longer than `patience`. Unlike [`Store::lock_within`] it is not known to the C module, and taken in any case.
+    /// Excludes others who move certificates to their places, or who read them at a start; `None` if one of them goes on for
+    /// longer
+    /// than `patience`. Unlike [`Store::lock_within`], it is not known to the C module, and always taken.
     ///
     /// # Errors
     /// As [`Store::lock_within`].
@@ -195,6 +201,6 @@ pub trait Store: Send + Sync {
         Ok(Some(Claim::new(())))
     }
 
-    /// The pass phrase of keys that are stored encrypted.
+    /// Returns the pass phrase of keys that are stored encrypted.
     fn secret(&self) -> &Secret;
 }

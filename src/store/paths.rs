@@ -1,4 +1,4 @@
-//! Where everything is in the store: groups, aspects, their names and modes, and the one builder of paths.
+//! Paths of the store: groups, aspects, their names and modes, and the only builder of paths.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use data_encoding::HEXLOWER;
 use super::StoreError;
 use crate::model::KeySpec;
 
-/// The first level of the store; below each there is one directory per item.
+/// A directory on the first level of the store. Each of its items is a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// ACME accounts; items are account ids.
     Accounts,
     /// Data that a CA looks for; items are DNS names.
     Challenges,
-    /// What is served; items are managed domains, as in all following groups.
+    /// The served sets; items are managed domains, as in all following groups.
     Domains,
     /// Renewals under way.
     Staging,
@@ -24,13 +24,13 @@ pub enum Group {
     Archive,
     /// OCSP responses; the item `other` is for certificates without a managed domain.
     Ocsp,
-    /// What is served before a start has put it into [`Group::Domains`].
+    /// The sets that went live, served until a start has put them into [`Group::Domains`].
     Live,
-    /// What others may know of [`Group::Domains`], which only the store's owner can read.
+    /// The certificates of [`Group::Domains`] for processes that cannot read that group.
     Active,
 }
 
-/// One file of an item.
+/// A file of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aspect {
     /// `md.json`: settings and state.
@@ -43,7 +43,7 @@ pub enum Aspect {
     AccountJson,
     /// `account.pem`: the key of the account, always encrypted.
     AccountKey,
-    /// `account-next.pem`: the key that the account is to have, or has already at its CA; always encrypted.
+    /// `account-next.pem`: the key that the account is to get, or has already at its CA; always encrypted.
     NextAccountKey,
     /// `ari.json`: when the CA suggests to renew.
     AriJson,
@@ -104,32 +104,33 @@ impl Group {
         Rule { name, dir_mode, file_mode, of_server }
     }
 
-    /// The name of the directory.
+    /// Returns the name of the directory.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.rule().name
     }
 
-    /// The mode of the group's directory and of its items.
+    /// Returns the mode of the group's directory and of its items.
     #[must_use]
     pub fn dir_mode(self) -> u32 {
         self.rule().dir_mode
     }
 
-    /// Whether the directories belong to the server's user, who works in them. What is found there is not trusted with
-    /// symbolic links: root works in these directories too.
+    /// Whether the directories belong to the server's user, who works in them. Symbolic links in them are not followed: root
+    /// works
+    /// in these directories too.
     #[must_use]
     pub fn is_of_server(self) -> bool {
         self.rule().of_server
     }
 
-    /// Whether private keys are kept encrypted here, so that anybody may read the files.
+    /// Whether private keys in this group are encrypted, so that anybody may read the files.
     #[must_use]
     pub fn encrypts_keys(self) -> bool {
         matches!(self, Self::Accounts | Self::Staging | Self::Live)
     }
 
-    /// The mode of a file.
+    /// Returns the mode of a file.
     #[must_use]
     pub fn file_mode(self, aspect: &Aspect) -> u32 {
         if aspect.is_secret() && !self.encrypts_keys() { 0o600 } else { self.rule().file_mode }
@@ -137,11 +138,11 @@ impl Group {
 }
 
 impl Aspect {
-    /// Files in readable directories that may hold the key of an external account.
+    /// Whether the file may hold the key of an external account, in a directory that others can read.
     pub(super) const WITH_EAB_KEYS: [(Group, Self); 3] =
         [(Group::Accounts, Self::AccountJson), (Group::Staging, Self::AccountJson), (Group::Staging, Self::MdJson)];
 
-    /// The name of the file.
+    /// Returns the name of the file.
     #[must_use]
     pub fn file_name(&self) -> String {
         let pem = |kind: &str, spec: &KeySpec| format!("{kind}{}.pem", spec.file_suffix());
@@ -165,13 +166,13 @@ impl Aspect {
         }
     }
 
-    /// The fingerprint in the name of an OCSP response; `None` for other files.
+    /// Returns the fingerprint in the name of an OCSP response; `None` for other files.
     pub(super) fn ocsp_sha1(name: &str) -> Option<[u8; 20]> {
         let hex = name.strip_prefix("ocsp-")?.strip_suffix(".json")?;
         HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
     }
 
-    /// Whether it is a private key, which only its owner may read where it is not encrypted.
+    /// Whether the file is a private key, which only its owner may read unless it is encrypted.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         let is_for_accounts = matches!(self, Self::AccountKey | Self::NextAccountKey);
@@ -196,7 +197,7 @@ impl Paths {
         self.0.join(group.name())
     }
 
-    /// The directory of the claims. It is no group, as there is nothing in it that anybody reads.
+    /// Returns the directory of the claims. It is not a group, as its files have no content.
     pub(super) fn locks(&self) -> PathBuf {
         self.0.join("locks")
     }
@@ -210,13 +211,13 @@ impl Paths {
     }
 }
 
-/// The name of an item if it is fit for a directory. Hidden ones would not be listed.
+/// Checks that the name of an item can be the name of a directory. Hidden ones would not be listed.
 pub(super) fn checked(name: &str) -> Result<&str, StoreError> {
     let unfit = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']);
     if unfit { Err(StoreError::Name(name.to_owned())) } else { Ok(name) }
 }
 
-/// The name of a file; that of a curve is part of it and comes from a configuration or from a file.
+/// Checks the name of a file: the curve in it comes from a configuration or from a file.
 pub(super) fn checked_file(aspect: &Aspect) -> Result<String, StoreError> {
     let name = aspect.file_name();
     checked(&name)?;

@@ -1,8 +1,8 @@
-//! `httpd.json`: on which ports clients reach the server, for processes that do not see its configuration.
+//! `httpd.json`: the ports on which clients reach the server, for processes that do not see its configuration.
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Dir;
+use super::dir::Dir;
 use super::{StoreError, secret};
 use crate::log::note;
 use crate::model::Status;
@@ -23,7 +23,7 @@ struct Document {
     proto: Reachability,
 }
 
-/// As long as nobody said otherwise, both are assumed to work.
+/// Both ports are assumed to be reachable until a start finds out.
 impl Default for Reachability {
     fn default() -> Self {
         Self { http: true, https: true }
@@ -31,7 +31,7 @@ impl Default for Reachability {
 }
 
 impl Reachability {
-    /// What the file says. One that cannot be read is removed: it is a copy of what the next start finds out.
+    /// Reads the file. An unreadable one is removed: the next start writes it again.
     pub(super) fn load(dir: &Dir) -> Self {
         let parsed = match dir.read(FILE) {
             Ok(None) => return Self::default(),
@@ -46,7 +46,7 @@ impl Reachability {
         })
     }
 
-    /// Writes the file unless it says the same.
+    /// Writes the file, if its content changes.
     pub(super) fn save(self, dir: &Dir) -> Result<(), StoreError> {
         if Self::load(dir) == self {
             return Ok(());
@@ -57,7 +57,7 @@ impl Reachability {
 
 #[cfg(test)]
 mod tests {
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     #[test]

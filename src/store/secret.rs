@@ -1,13 +1,13 @@
-//! The secret of a store, and the file `md_store.json` that keeps it together with the store's version.
+//! The secret of a store, in the file `md_store.json` together with the store's version.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::StoreError;
-use super::files::Dir;
+use super::dir::Dir;
 
-/// The layout that is written.
+/// The version of the layout that is written.
 pub(super) const VERSION: f64 = 3.0;
 
 const FILE: &str = "md_store.json";
@@ -17,14 +17,14 @@ const SIZE: usize = 48;
 /// wiped from memory.
 pub struct Secret(Zeroizing<[u8; SIZE]>);
 
-/// What `md_store.json` says.
+/// The content of `md_store.json`.
 pub(super) struct Header {
     pub(super) secret: Secret,
     /// Version of the layout as found.
     pub(super) version: f64,
-    /// All of it.
+    /// The whole document.
     pub(super) document: Map<String, Value>,
-    /// It was not there and is made just now.
+    /// Whether the file has just been made.
     pub(super) is_new: bool,
 }
 
@@ -36,7 +36,7 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// The pass phrase of nothing.
+    /// Makes the empty secret, which encrypts nothing.
     pub(super) fn absent() -> Self {
         Self(Zeroizing::new([0; SIZE]))
     }
@@ -57,7 +57,7 @@ impl Header {
     /// Reads the file, or writes one with a new secret into a directory that has none.
     ///
     /// # Errors
-    /// A file that is there but makes no sense is never replaced: the keys that it protects would be lost.
+    /// An existing file that cannot be parsed is never replaced: the keys that it protects would be lost.
     pub(super) fn load_or_create(dir: &Dir) -> Result<Self, StoreError> {
         let mut is_new = false;
         loop {
@@ -76,7 +76,7 @@ impl Header {
     /// Reads the file if there is one.
     ///
     /// # Errors
-    /// If it makes no sense.
+    /// If it cannot be parsed.
     pub(super) fn load(dir: &Dir) -> Result<Option<Self>, StoreError> {
         let data = dir.read(FILE)?.map(Zeroizing::new);
         data.map(|data| Self::parse(dir, &data)).transpose()
@@ -97,7 +97,7 @@ impl Header {
         Ok(Self { secret, version, document, is_new: false })
     }
 
-    /// Writes the file with the current version and without what earlier ones had.
+    /// Writes the file with the current version and without members of earlier versions.
     pub(super) fn upgrade(mut document: Map<String, Value>, dir: &Dir) -> Result<(), StoreError> {
         document.shift_remove("version");
         match document.get_mut("store").and_then(Value::as_object_mut) {
@@ -108,14 +108,14 @@ impl Header {
     }
 }
 
-/// JSON as all files of the store have it: two blanks, no newline at the end.
+/// Formats JSON as all files of the store have it: two blanks, no newline at the end.
 pub(super) fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("maps with text keys are always JSON")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::files::Links;
+    use super::super::dir::Links;
     use super::*;
 
     fn scene(text: Option<&str>) -> (tempfile::TempDir, Dir) {

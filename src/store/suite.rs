@@ -1,4 +1,4 @@
-//! What every store does: the same tests for all of them.
+//! Tests that every store must pass.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why there is no certificate of tailscaled, and what the administrator can do.
+//! Errors of tailscaled, and advice for the administrator.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -9,57 +9,57 @@ use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
 use crate::model::{Status, time};
 
-/// Why there is no certificate. The text is a sentence for the administrator.
+/// Why tailscaled gives no certificate. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
 #[error("no certificate from tailscaled at {}: {cause}", .socket.display())]
 pub struct TailscaleError {
-    /// The socket that was asked.
+    /// The socket of the daemon.
     pub socket: PathBuf,
-    /// What is wrong.
+    /// The cause.
     pub cause: Cause,
 }
 
-/// What is wrong.
+/// The cause of a [`TailscaleError`].
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// There was no answer.
+    /// The request got no answer.
     #[error(transparent)]
     Transport(#[from] HttpError),
-    /// It gives none.
-    #[error("it answers with status {status}: {says}")]
+    /// The daemon refuses.
+    #[error("the daemon answered with status {status}: {says}")]
     Refused {
         /// HTTP status.
         status: u16,
-        /// Its words.
+        /// The daemon's message.
         says: String,
-        /// Not before this moment.
+        /// The daemon does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
     },
-    /// There is no key in the answer.
-    #[error("the key that it gives cannot be used: {0}")]
+    /// The answer has no key.
+    #[error("the daemon's key cannot be used: {0}")]
     Key(CryptoError),
-    /// There is no certificate in the answer.
-    #[error("the certificate that it gives cannot be used: {0}")]
+    /// The answer has no certificate.
+    #[error("the daemon's certificate cannot be used: {0}")]
     Chain(ChainError),
-    /// The key is another one's.
-    #[error("the key and the certificate that it gives do not match")]
+    /// The key does not fit the certificate.
+    #[error("the daemon's key and certificate do not match")]
     WrongKey,
-    /// The key is of a type that it did not make so far.
-    #[error("the key that it gives is not of the type {0}")]
+    /// The key is not of the type that the daemon has made so far.
+    #[error("the daemon's key is not of the type {0}")]
     OtherKey(&'static str),
     /// The certificate is not what the domain needs.
     #[error("{0}")]
     Unfit(String),
-    /// It has no other certificate than the one in use.
-    #[error("it gives the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
+    /// The daemon gives the certificate that is in use already.
+    #[error("the daemon still has the certificate that is in use, which ends at {}", time::format_gmt(*.0))]
     NotNewer(Timestamp),
     /// The domain has several names.
-    #[error("it gives certificates for one name, and the domain has {0}")]
+    #[error("the daemon obtains certificates for one name, but the domain has {0}")]
     Names(usize),
 }
 
 impl TailscaleError {
-    /// The result code.
+    /// Returns the result code to report.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.cause {
@@ -72,7 +72,7 @@ impl TailscaleError {
         }
     }
 
-    /// The type of the problem. Monitoring reads these names, so they stay as they are.
+    /// Returns the problem type. Monitoring reads these names, so they stay as they are.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         match &self.cause {
@@ -86,7 +86,7 @@ impl TailscaleError {
         }
     }
 
-    /// The moment before which it does not want to be asked again.
+    /// Returns the moment before which the daemon does not want to be asked again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Timestamp> {
         match &self.cause {
@@ -95,39 +95,39 @@ impl TailscaleError {
         }
     }
 
-    /// Whether it was this server that stopped.
+    /// Whether this server cancelled the request.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(&self.cause, Cause::Transport(source) if source.is_cancelled())
     }
 
-    /// What can be done about it.
+    /// Returns advice for the administrator.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match &self.cause {
             Cause::Transport(HttpError::Socket { reason, .. }) => Some(match reason.kind() {
                 ErrorKind::NotFound => {
-                    "see that tailscaled is installed and runs, and that MDCertificateAuthority names its socket"
+                    "check that tailscaled is installed and runs, and that MDCertificateAuthority names its socket"
                 }
                 ErrorKind::PermissionDenied => {
-                    "the User of the server must be able to reach and write the socket: see the modes of its folders, and SELinux"
+                    "the User of the server must be able to reach and write the socket: check the modes of its directories, and SELinux"
                 }
-                _ => "see that tailscaled runs: 'systemctl status tailscaled'",
+                _ => "check that tailscaled runs: 'systemctl status tailscaled'",
             }),
             Cause::Transport(HttpError::TimedOut { .. }) => {
-                Some("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again")
+                Some("check the log of tailscaled ('journalctl -u tailscaled'); the next attempt follows")
             }
             Cause::Transport(source) if source.is_cancelled() => None,
             Cause::Transport(_) => {
-                Some("see that MDCertificateAuthority is the socket of tailscaled; it is tried again")
+                Some("check that MDCertificateAuthority is the socket of tailscaled; the next attempt follows")
             }
             Cause::Refused { status, says, .. } => Some(advice_on(*status, says)),
-            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey => {
-                Some("see whether 'tailscale cert' gives a good pair, and the log of tailscaled; it is tried again")
-            }
-            Cause::OtherKey(_) => Some("see whether there is a newer version of this module"),
+            Cause::Key(_) | Cause::Chain(_) | Cause::WrongKey => Some(
+                "check whether 'tailscale cert' gives a valid pair, and the log of tailscaled; the next attempt follows",
+            ),
+            Cause::OtherKey(_) => Some("check whether there is a newer version of this module"),
             Cause::Unfit(_) => {
-                Some("see that the domain has the name that 'tailscale status' shows, and MDMustStaple off")
+                Some("check that the domain has the name that 'tailscale status' shows, and MDMustStaple off")
             }
             Cause::NotNewer(_) => Some(
                 "a tailscaled that does not know 'min_validity' renews by itself, some weeks before the end: update it; it is \
@@ -140,16 +140,16 @@ impl TailscaleError {
     }
 }
 
-/// Texts of the daemon that call for something else than patience, and what that is.
+/// Messages of the daemon on which the administrator must act, with the advice.
 const ADVICE: [(u16, &str, &str); 7] = [
     (
         403,
         "cert access denied",
-        "permit it to the User of the server: TS_PERMIT_CERT_UID=www-data in /etc/default/tailscaled and a restart of \
+        "permit the User of the server to obtain certificates: TS_PERMIT_CERT_UID=www-data in /etc/default/tailscaled and a restart of \
          tailscaled, or 'tailscale set --operator=www-data', which permits more",
     ),
     (404, "", "this tailscaled is too old for certificates, or was built without them: update it"),
-    (429, "", "the CA behind it wants fewer requests; it is tried again"),
+    (429, "", "the CA behind tailscaled wants fewer requests; the next attempt follows"),
     (
         500,
         "does not support getting TLS certs",
@@ -163,12 +163,15 @@ const ADVICE: [(u16, &str, &str); 7] = [
     (
         500,
         "wildcard certificates are not enabled",
-        "have the name of this machine only, or have them enabled in the network",
+        "configure the name of this machine only, or enable wildcard certificates in the network",
     ),
-    (500, "no netmap", "see that this machine is in the network: 'tailscale status', 'tailscale up'"),
+    (500, "no netmap", "check that this machine is in the network: 'tailscale status', 'tailscale up'"),
 ];
 
 fn advice_on(status: u16, says: &str) -> &'static str {
     let known = ADVICE.iter().find(|(of, words, _)| *of == status && says.contains(words));
-    known.map_or("see the log of tailscaled ('journalctl -u tailscaled'); it is tried again", |(.., advice)| advice)
+    known
+        .map_or("check the log of tailscaled ('journalctl -u tailscaled'); the next attempt follows", |(.., advice)| {
+            advice
+        })
 }

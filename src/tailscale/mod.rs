@@ -17,27 +17,28 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::http::{HttpClient, Request, Response};
 use crate::model::KeySpec;
 
-/// The host that requests are for: the daemon refuses others, as a browser might be made to ask it.
+/// The host name in requests: the daemon refuses others, as a browser might be made to send them.
 const HOST: &str = "local-tailscaled.sock";
 
 /// The type of all keys that the daemon makes.
 const KEY: &str = "P-256";
 
-/// Longest part of an answer that is no certificate, in characters, that is told.
+/// The longest message of the daemon that is reported, in characters.
 const LONGEST_WORDS: usize = 300;
 
-/// The socket that a URL of `MDCertificateAuthority` names; `None` if that is none on this machine.
+/// Returns the socket that a URL of `MDCertificateAuthority` names; `None` if it is not on this machine.
 #[must_use]
 pub fn socket_of(url: &str) -> Option<PathBuf> {
     let url = url::Url::parse(url).ok().filter(|url| url.scheme() == "file")?;
     url.to_file_path().ok()
 }
 
-/// Asks the daemon for the key and the certificate of `name`. With `min_validity` it obtains a new one first where its own
-/// does not last as long, which takes minutes; without, that may begin in the background.
+/// Asks the daemon for the key and the certificate of `name`. With `min_validity`, the daemon first obtains a new certificate
+/// if
+/// its own does not last as long, which takes minutes; without, it may begin to do so in the background.
 ///
 /// # Errors
-/// If it cannot be asked, refuses, or gives something else.
+/// If the daemon does not answer, refuses, or gives something else.
 pub fn key_and_chain(
     http: &dyn HttpClient,
     socket: &Path,
@@ -57,7 +58,7 @@ pub fn key_and_chain(
     }
 }
 
-/// Reads a pair: the key comes first, then the certificate and its issuers, all as PEM.
+/// Reads a pair: the key, then the certificate and its issuers, all as PEM.
 fn read_pair(response: Response) -> Result<(PrivateKey, Chain), Cause> {
     let body = Zeroizing::new(response.body);
     let key = PrivateKey::from_pem(&body, None).map_err(Cause::Key)?;
@@ -71,7 +72,7 @@ fn read_pair(response: Response) -> Result<(PrivateKey, Chain), Cause> {
     Ok((key, chain))
 }
 
-/// What the daemon says where it gives nothing: a line of text.
+/// Reads the message of a refusal, a line of text.
 fn refusal(response: &Response, now: Timestamp) -> Cause {
     let text = String::from_utf8_lossy(&response.body);
     let printable = |c: char| if c.is_control() { ' ' } else { c };

@@ -2,7 +2,8 @@
 
 A value is the test's id, or a list of them: `test/test_x.py::test_name` or `src/x/mod.rs::tests::name`. An empty value
 stands for what the module does not do, or what tests show in part only; `due` for what it does and no test shows, which
-fails. Fails too when a named test is not in the tree, and when the sources use a message number that is not in the list.
+fails. Fails too when a named test is not in the tree, when the sources use a number of the C module's that is not in the list,
+and when one of our own numbers (MDnnnn) is neither in the list nor in any test.
 """
 import re
 import sys
@@ -41,6 +42,20 @@ def complaints(root, table):
         for line, text in enumerate(path.read_text().splitlines(), 1):
             for number in sorted(set(re.findall(r"\bAH\d{5}\b", text)) - listed):
                 yield f"{path.relative_to(root)}:{line}: {number} is not in test/coverage.toml"
+    shown = listed | set(re.findall(r"\bMD\d{4}\b", tests_of(root)))
+    for path in (root / "src").glob("log.rs"):
+        for number in re.findall(r"^    (MD\d{4}) ", path.read_text(), re.M):
+            if number not in shown:
+                yield f"{path.relative_to(root)}: {number} is in no test and not in test/coverage.toml"
+
+
+def tests_of(root):
+    """The text of all tests: those of pytest, files of Rust called tests, and the modules at the end of others."""
+    text = "".join(path.read_text() for path in sorted((root / "test").glob("test_*.py")))
+    for path in sorted((root / "src").rglob("*.rs")):
+        whole = "tests" in (path.stem, *(parent.name for parent in path.parents))
+        text += path.read_text() if whole else path.read_text().partition("#[cfg(test)]\nmod tests {")[2]
+    return text
 
 
 def main(args):

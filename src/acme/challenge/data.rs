@@ -1,4 +1,4 @@
-//! What answers a challenge: the key authorization and what is made of it (RFC 8555 section 8).
+//! Answers to challenges: the key authorization, and the values computed from it (RFC 8555 section 8).
 
 use crate::crypto::{CryptoError, PrivateKey, base64url, sha256, thumbprint};
 

@@ -1,4 +1,4 @@
-//! Challenges: the types there are, which one is taken, and the data that answers it.
+//! Challenges: their types, the choice among them, and the data that answers them.
 
 mod data;
 mod persist;
@@ -26,53 +26,112 @@ pub enum ChallengeType {
 /// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SetUp {
-    /// Its type.
+    /// The challenge type.
     pub kind: ChallengeType,
-    /// The name it is for.
+    /// The name that is proven.
     pub name: String,
     /// The value of the TXT record, for dns-01.
     pub txt: Option<String>,
 }
 
+/// The properties of a challenge type that decide how it is used.
+#[allow(clippy::struct_excessive_bools, reason = "a row of a table")]
+struct Properties {
+    /// The name in the protocol.
+    name: &'static str,
+    /// Can show control over all names below one. CAs do not offer the types that answer for one host.
+    proves_wildcards: bool,
+    /// Can show control over an address. The DNS has no say there (RFC 8738 section 7).
+    proves_addresses: bool,
+    /// The challenge object has a token.
+    has_token: bool,
+    /// The answer is a TXT record made for one order. A name and its wildcard share the name of the record.
+    answers_by_txt: bool,
+    /// A command of the administrator sets it up and takes it away.
+    needs_command: bool,
+    /// The answer is a TXT record that the administrator made once, for all orders.
+    needs_standing_record: bool,
+}
+
 impl ChallengeType {
-    /// All types, in the order in which they are preferred.
+    /// All types, in the order in which they are preferred. A type that is not listed here cannot be configured.
     pub const ALL: [Self; 4] = [Self::TlsAlpn01, Self::Http01, Self::Dns01, Self::DnsPersist01];
-    /// Those that are used unasked: the others are of no use before the administrator has done something.
+    /// The types that are used without being configured. The others need a step by the administrator first.
     pub const USUAL: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
 
-    /// The type of that name.
+    const fn properties(self) -> Properties {
+        match self {
+            Self::TlsAlpn01 => Properties {
+                name: "tls-alpn-01",
+                proves_wildcards: false,
+                proves_addresses: true,
+                has_token: true,
+                answers_by_txt: false,
+                needs_command: false,
+                needs_standing_record: false,
+            },
+            Self::Http01 => Properties { name: "http-01", ..Self::TlsAlpn01.properties() },
+            Self::Dns01 => Properties {
+                name: "dns-01",
+                proves_wildcards: true,
+                proves_addresses: false,
+                has_token: true,
+                answers_by_txt: true,
+                needs_command: true,
+                needs_standing_record: false,
+            },
+            Self::DnsPersist01 => Properties {
+                name: "dns-persist-01",
+                proves_wildcards: true,
+                proves_addresses: false,
+                has_token: false,
+                answers_by_txt: false,
+                needs_command: false,
+                needs_standing_record: true,
+            },
+        }
+    }
+
+    /// Returns the type of that name, in any case.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// Whether it can show control over all names below one. What answers for one host does not: no CA offers it then.
+    /// Whether the type can show control over all names below one.
     #[must_use]
     pub fn proves_wildcards(self) -> bool {
-        matches!(self, Self::Dns01 | Self::DnsPersist01)
+        self.properties().proves_wildcards
     }
 
-    /// Whether it can show control over an address. The DNS has no say there (RFC 8738 section 7).
+    /// Whether the type can show control over an address.
     #[must_use]
     pub fn proves_addresses(self) -> bool {
-        matches!(self, Self::TlsAlpn01 | Self::Http01)
+        self.properties().proves_addresses
     }
 
-    /// Whether a command of the administrator sets it up. What that did is not left until another run.
+    /// Whether the answer is a TXT record made for one order, whose name a name and its wildcard share.
+    #[must_use]
+    pub fn answers_by_txt(self) -> bool {
+        self.properties().answers_by_txt
+    }
+
+    /// Whether a command of the administrator sets the challenge up. Its work is undone when the run ends.
     #[must_use]
     pub fn needs_command(self) -> bool {
-        self == Self::Dns01
+        self.properties().needs_command
+    }
+
+    /// Whether the answer is a TXT record that the administrator made once, for all orders.
+    #[must_use]
+    pub fn needs_standing_record(self) -> bool {
+        self.properties().needs_standing_record
     }
 
     /// The name in the protocol.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TlsAlpn01 => "tls-alpn-01",
-            Self::Http01 => "http-01",
-            Self::Dns01 => "dns-01",
-            Self::DnsPersist01 => "dns-persist-01",
-        }
+        self.properties().name
     }
 }
 
@@ -89,13 +148,13 @@ impl SetUp {
         let (kind, rest) = text.split_once(':')?;
         let kind = ChallengeType::parse(kind)?;
         let (name, txt) = match rest.split_once(' ') {
-            Some((name, txt)) if kind == ChallengeType::Dns01 => (name, Some(txt.to_owned())),
+            Some((name, txt)) if kind.answers_by_txt() => (name, Some(txt.to_owned())),
             _ => (rest, None),
         };
         Some(Self { kind, name: name.to_owned(), txt })
     }
 
-    /// Whether this stored form is of a set-up that a command made.
+    /// Whether this stored form is of a set-up by a command.
     #[must_use]
     pub fn is_of_command(token: &str) -> bool {
         Self::parse(token).is_some_and(|set_up| set_up.kind.needs_command())
@@ -109,15 +168,15 @@ impl fmt::Display for SetUp {
     }
 }
 
-/// The first wanted type that the CA offers. What lacks the token that its type has is none of that type, whatever its
-/// name.
+/// Chooses the first wanted type that the CA offers. A challenge without the token that its type has does not count,
+/// whatever its name.
 #[must_use]
 pub fn choose(
     wanted: impl IntoIterator<Item = ChallengeType>,
     offered: &[Challenge],
 ) -> Option<(ChallengeType, &Challenge)> {
     wanted.into_iter().find_map(|kind| {
-        let has_token = |challenge: &Challenge| kind == ChallengeType::DnsPersist01 || !challenge.token.is_empty();
+        let has_token = |challenge: &Challenge| !kind.properties().has_token || !challenge.token.is_empty();
         let fits = |challenge: &&Challenge| challenge.kind == kind.as_str() && has_token(challenge);
         Some((kind, offered.iter().find(fits)?))
     })

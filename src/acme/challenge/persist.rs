@@ -19,11 +19,11 @@ pub struct PersistRecord {
     pub domain: String,
     /// The name of the CA.
     pub issuer: String,
-    /// What stands for the account.
+    /// The URI of the account.
     pub account_uri: String,
-    /// It is good for names below, too.
+    /// Whether the record also proves names below `domain`.
     pub wildcard: bool,
-    /// It is good for so long.
+    /// When the record stops to count; never if absent.
     pub until: Option<Timestamp>,
 }
 
@@ -31,16 +31,16 @@ pub struct PersistRecord {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Malformed {
     /// There is no name to write into the record.
-    #[error("its challenge is malformed: the CA gives no issuer names")]
+    #[error("the challenge is malformed: the CA sent no issuer names")]
     NoIssuers,
-    /// There are more than a CA may give.
-    #[error("its challenge is malformed: the CA gives {0} issuer names, where {MOST_ISSUERS} are allowed")]
+    /// The CA gives more names than it may.
+    #[error("the challenge is malformed: the CA sent {0} issuer names, {MOST_ISSUERS} are allowed")]
     TooManyIssuers(usize),
-    /// What is given as a name is none in its normal form.
-    #[error("its challenge is malformed: the CA gives an issuer name that is none, {0}")]
+    /// A name is not a domain name in normal form.
+    #[error("the challenge is malformed: the CA sent an invalid issuer name: {0}")]
     NotAName(String),
-    /// It has characters that a record cannot have.
-    #[error("the CA gives an account URI that no record can have, {0}")]
+    /// The URI has characters that cannot stand in a record.
+    #[error("the CA sent an account URI that cannot stand in a TXT record: {0}")]
     AccountUri(String),
 }
 
@@ -63,7 +63,7 @@ impl PersistRecord {
 /// the end.
 ///
 /// # Errors
-/// What is wrong with them.
+/// See [`Malformed`].
 pub fn issuer_names(list: &Value) -> Result<Vec<String>, Malformed> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     match list.len() {
@@ -86,17 +86,16 @@ fn is_name(text: &str) -> bool {
     text.len() <= LONGEST_NAME && text.split('.').all(is_label)
 }
 
-/// The URI if a record can have it as the value of a parameter (RFC 8659 section 4.2).
+/// Returns the URI if it can be the value of a parameter in a record (RFC 8659 section 4.2).
 ///
 /// # Errors
-/// If it cannot.
+/// If it cannot be.
 pub fn account_uri(uri: &str) -> Result<String, Malformed> {
     let fits = !uri.is_empty() && uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b'"');
     if fits { Ok(uri.to_owned()) } else { Err(Malformed::AccountUri(uri.escape_default().to_string())) }
 }
 
-/// What stands for the account in the records of a CA that wants it hashed: of version 02 of the draft on, those with an
-/// `accountHashPrefix`.
+/// Returns the account URI for the records of a CA that wants it hashed (`accountHashPrefix`, from version 02 of the draft on).
 ///
 /// # Errors
 /// If the account key is of a kind that has no thumbprint.
@@ -110,7 +109,7 @@ fn hashed(prefix: &str, domain: &str, thumbprint: &str, account_url: &str) -> Re
     Ok(format!("{prefix}sha-256/{}", base64url(&sha256(&input)?)))
 }
 
-/// The names that need records, without duplicates, and whether names below them do too: those of wildcards.
+/// Returns the names that need records, without duplicates, and whether names below them do too: those of wildcards.
 #[must_use]
 pub fn names_to_prove(identifiers: &[Identifier]) -> Vec<(String, bool)> {
     let mut names: Vec<(String, bool)> = Vec::new();

@@ -11,8 +11,8 @@ use crate::crypto::PrivateKey;
 use crate::log::{note, report};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
-    /// Registers only under a claim, and only when still nothing is found: whoever had the claim before may have
-    /// registered. Finding and checking need none, or all domains of a CA would wait for each other.
+    /// Registers under a claim only, and only if there is still no account: the former holder of the claim may have
+    /// registered one. Finding and checking need no claim, or all domains of a CA would wait for each other.
     pub(super) fn find_or_register(&mut self) -> Result<Outcome, AcmeError> {
         if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
             self.check(account, key)?;
@@ -29,8 +29,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// Asks the CA whether it takes the account. One that it does not take, with no key that it may have, is forgotten, so
-    /// that it is not found again.
+    /// Asks the CA whether it takes the account. An account that it refuses under every key it may have is forgotten, so that
+    /// it is not found again.
     fn check(&mut self, account: AccountRecord, key: PrivateKey) -> Result<(), AcmeError> {
         self.journal.progress("Checking the account at the CA");
         match self.is_taken(&account, &key) {

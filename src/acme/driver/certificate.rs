@@ -22,7 +22,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.heard_order(json(&url, &response)?)
     }
 
-    /// The first name, where it is short enough and neither addresses nor the profile forbid it.
+    /// Returns the common name: the first name, if it is short enough and neither addresses nor the profile forbid it.
     fn common_name(&self) -> Option<&str> {
         let is_nameless = |profile: &str| Self::NAMELESS_PROFILES.iter().any(|own| own.eq_ignore_ascii_case(profile));
         let names = &self.wanted.identifiers;
@@ -78,8 +78,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(self.journal.save_chain(&self.wanted.keys[self.current], &chain)?)
     }
 
-    /// Reads a chain, of whatever type it says to be, and where others are. Issuers of a single certificate are where its
-    /// links lead.
+    /// Reads a chain, whatever the content type, and the links to alternate chains. The issuers of a single certificate are
+    /// read from its `up` links.
     pub(super) fn read_chain(&mut self, url: &str) -> Result<(Chain, Vec<String>), AcmeError> {
         let (mut chain, response) = self.read_certificates(url)?;
         let (mut issuer, alternates) = (issuer_url(url, &response), linked(url, &response, "alternate").collect());
@@ -100,7 +100,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok((chain, alternates))
     }
 
-    /// Certificates, and the answer that they came with.
+    /// Certificates, and the answer that had them.
     fn read_certificates(&mut self, url: &str) -> Result<(Chain, Response), AcmeError> {
         let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
         let response = self.session.read(ca, url, key, &account.url)?;
@@ -110,12 +110,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 }
 
-/// Where the `up` link of an answer leads (RFC 8288).
+/// Returns the target of the `up` link of an answer (RFC 8288).
 pub(super) fn issuer_url(url: &str, response: &Response) -> Option<String> {
     linked(url, response, "up").next()
 }
 
-/// Where the links of an answer with this relation lead (RFC 8288).
+/// Returns the targets of the links with this relation (RFC 8288).
 pub(super) fn linked(url: &str, response: &Response, relation: &str) -> impl Iterator<Item = String> {
     let is_it = |parameter: &str| {
         let Some((name, value)) = parameter.split_once('=') else { return false };

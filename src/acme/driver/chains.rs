@@ -1,4 +1,4 @@
-//! Which of the chains that a CA offers for a certificate is taken (RFC 8555 section 7.4.2).
+//! Chooses among the chains that a CA offers for a certificate (RFC 8555 section 7.4.2).
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use crate::log::{note, report};
 use crate::model::SHORTEST_CHAIN;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
-    /// Alternate chains that are read at most.
+    /// The most alternate chains that are read.
     const MOST_ALTERNATES: usize = 10;
-    /// How often one of them is asked for if the nonce is refused.
+    /// The most tries for one chain while the nonce is refused.
     const TRIES: usize = 10;
 
-    /// Saves the chain that is wanted if that is another than `default`, which came from `url`. `false`: the default is to be
-    /// used. No alternate costs the certificate, whatever is wrong with it.
+    /// Saves the preferred chain if it is not `default`, which came from `url`. `false` if the default is to be used. A faulty
+    /// alternate chain never costs the certificate.
     pub(super) fn save_preferred(
         &mut self,
         url: &str,
@@ -46,7 +46,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             let name = &self.wanted.name;
             report!(
                 MD0046,
-                "{name}: the CA has no chain to '{wanted}', its default is used; it has chains to {offered}"
+                "{name}: the CA has no chain to '{wanted}' and its default chain is used; it offers chains to {offered}"
             );
             return Ok(false);
         };
@@ -58,7 +58,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Err(ChainRefused::Unfit(reason)) => {
                 report!(
                     MD0046,
-                    "{}: the CA's default chain is used, the preferred one is unfit: {reason}",
+                    "{}: the CA's default chain is used, as the preferred one cannot be used: {reason}",
                     self.wanted.name
                 );
                 Ok(false)
@@ -67,7 +67,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    /// Reads an alternate chain. It has to be whole, as leaf and issuers of different chains are never mixed.
+    /// Reads an alternate chain. The chain must be whole: leaf and issuers of different chains are never mixed.
     fn read_alternate(&mut self, url: &str, key: &PrivateKey) -> Result<Chain, AlternateError> {
         let mut tries = (0..Self::TRIES).map(|_| self.read_chain(url));
         let read = tries.find(|read| !matches!(read, Err(AcmeError::BadNonce)));
@@ -84,14 +84,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 enum AlternateError {
     #[error(transparent)]
     Read(#[from] Box<AcmeError>),
-    #[error("its certificate is for another key")]
+    #[error("the certificate is for another key")]
     OtherKey,
-    #[error("one of its certificates was not signed by the next")]
+    #[error("a certificate of the chain was not signed by the next")]
     Unlinked,
 }
 
-/// The first of these chains, the CA's default in front, that is what is wanted: the common name of the issuer at its top, or
-/// `shortest`.
+/// Returns the first chain, with the CA's default in front, that is as wanted: by the common name of the issuer at its top,
+/// or `shortest`.
 fn choose(wanted: &str, chains: &[Chain]) -> Option<usize> {
     if wanted == SHORTEST_CHAIN {
         return (0..chains.len()).min_by_key(|index| chains[*index].certificates().len());
@@ -99,7 +99,7 @@ fn choose(wanted: &str, chains: &[Chain]) -> Option<usize> {
     chains.iter().position(|chain| top_issuer(chain) == wanted)
 }
 
-/// Common name of the issuer of the topmost certificate, which is its own where it is a root.
+/// Returns the common name of the issuer of the topmost certificate; a root is its own issuer.
 fn top_issuer(chain: &Chain) -> String {
     chain.certificates().last().and_then(|top| top.issuer_common_name()).unwrap_or_default()
 }

@@ -30,7 +30,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let value = key_authorization(&challenge.token, key)?;
-        let txt = (kind == ChallengeType::Dns01).then(|| txt_value(&value)).transpose()?;
+        let txt = kind.answers_by_txt().then(|| txt_value(&value)).transpose()?;
         let lacks =
             || AcmeError::Lacks { url: self.facts.authorizations[index].url.clone(), what: "a name of the order" };
         let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;

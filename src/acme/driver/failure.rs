@@ -1,4 +1,4 @@
-//! Says why there is no way on.
+//! Describes why a run failed.
 
 use super::super::facts::Refusal;
 use super::super::next::Failure;
@@ -7,7 +7,7 @@ use super::{Driver, Wanted, authorization};
 use crate::model::{Problem, Status};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
-    /// Turns the failure into words. An order that failed for good is forgotten.
+    /// Describes the failure. An order that failed for good is forgotten.
     pub(super) fn give_up(&mut self, failure: &Failure) -> AcmeError {
         let error = self.describe(failure);
         if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
@@ -48,7 +48,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    /// What became of the last of the wanted types decides what it is called; what could not be set up is said anyway.
+    /// Describes why no challenge could be used. The last wanted type decides which error it is; all refusals are listed.
     fn describe_no_challenge(&self, authz: &Authorization, refused: &[Refusal]) -> AcmeError {
         let last = self.facts.challenges.last();
         let decisive = refused.iter().find(|refusal| Some(&refusal.kind) == last);

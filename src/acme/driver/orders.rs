@@ -1,4 +1,4 @@
-//! The order: placed, and read again (RFC 8555 section 7.4).
+//! Orders: placed, and read again (RFC 8555 section 7.4).
 
 use super::super::error::offer;
 use super::super::order::NewOrder;
@@ -36,7 +36,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
-    /// The profile to order by, as the CA spells it.
+    /// Returns the profile to order by, as the CA spells it.
     fn profile(&mut self) -> Result<Option<String>, AcmeError> {
         let Some(wanted) = self.wanted.profile.as_deref().filter(|_| !self.without_profile) else { return Ok(None) };
         let offered = &directory(&self.directory)?.meta.profiles;
@@ -49,15 +49,15 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let name = &self.wanted.name;
         report!(
             MD0020,
-            "{name}: the CA does not offer the profile '{wanted}', but {}; the order goes without",
+            "{name}: the CA does not offer the profile '{wanted}', but {}; ordering without it",
             offer(offered)
         );
         self.without_profile = true;
         Ok(None)
     }
 
-    /// The certificate that the present order replaces. Only the account that has it may say so, and only to a CA that
-    /// knows of this.
+    /// Returns the certificate that the current order replaces. Only the account that has it may say so, and only to a CA with
+    /// renewal information.
     fn replaced(&self, ca: &Directory, account: &AccountRecord) -> Option<String> {
         let replaces = self.wanted.replaces.as_ref().filter(|replaces| replaces.account_url == account.url)?;
         let spec =
@@ -65,7 +65,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         replaces.certificates.iter().find(|(own, _)| own == spec).map(|(_, id)| id.clone())
     }
 
-    /// What an order can do without is left out of the next, which is made at once.
+    /// Leaves the refused profile or `replaces` out of the next order, which is made at once; fails if neither was refused.
     fn order_refused(&mut self, err: AcmeError, profile: Option<String>, replaces: bool) -> Result<(), AcmeError> {
         match (err, profile) {
             (AcmeError::Problem { problem, .. }, Some(profile)) if problem.is("invalidProfile") => {
@@ -73,15 +73,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                     return Err(AcmeError::ProfileRefused { profile, problem });
                 }
                 let (name, why) = (&self.wanted.name, &problem.detail);
-                report!(
-                    MD0020,
-                    "{name}: the CA refuses to order by the profile '{profile}': {why}; the order goes without"
-                );
+                report!(MD0020, "{name}: the CA refuses the profile '{profile}': {why}; ordering without it");
                 self.without_profile = true;
             }
             (err, _) if replaces && err.is_refusal() => {
                 let name = &self.wanted.name;
-                note!(Info, err.status(); "{name}: the CA refuses an order that replaces a certificate: {err}; the next goes without");
+                note!(Info, err.status(); "{name}: the CA refuses an order with 'replaces': {err}; ordering without it");
                 self.without_replaces = true;
             }
             (err, _) => return Err(self.of_addresses(err)),
@@ -89,7 +86,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(())
     }
 
-    /// Says so if an order was refused that has addresses, for which CAs can want a profile of its own.
+    /// Marks the refusal of an order that has addresses: some CAs want a certain profile for those.
     fn of_addresses(&self, mut err: AcmeError) -> AcmeError {
         let is_short = self.wanted.profile.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("shortlived"));
         let has_address = self.wanted.identifiers.iter().any(|name| matches!(name, Identifier::Ip(_)));

@@ -12,7 +12,7 @@ use crate::model::{Status, TxtRecord};
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Notes the records that the account needs, where this challenge may be used and the CA has told its names.
     pub(super) fn note_records(&mut self) {
-        let wants = self.wanted.challenges.iter().flatten().any(|kind| *kind == ChallengeType::DnsPersist01);
+        let wants = self.wanted.challenges.iter().flatten().any(|kind| kind.needs_standing_record());
         let (Some((account, key)), Some(ca), true) = (&self.account, &self.directory, wants) else { return };
         // A challenge may still tell better, or another type do.
         let records = persist_records(ca, (&account.url, key), &self.wanted.identifiers, None).unwrap_or_default();
@@ -34,8 +34,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     /// Takes the record for granted that the challenge is about. If there can be none, the next type is tried.
-    pub(super) fn rely_on_record(&mut self, index: usize) -> Result<Outcome, AcmeError> {
-        let kind = ChallengeType::DnsPersist01;
+    pub(super) fn rely_on_record(&mut self, index: usize, kind: ChallengeType) -> Result<Outcome, AcmeError> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let lacks =

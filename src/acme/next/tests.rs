@@ -32,7 +32,7 @@ fn ordered(status: OrderStatus) -> Facts {
     facts
 }
 
-/// The same, made by an earlier run.
+/// An order of an earlier run with that status.
 fn earlier(status: OrderStatus) -> Facts {
     Facts { ordered_now: false, ..ordered(status) }
 }
@@ -77,7 +77,7 @@ fn put(kind: ChallengeType) -> AuthorizationFacts {
     }
 }
 
-/// The same, after that type failed.
+/// A pending authorization for which that type was refused.
 fn refused(kind: ChallengeType, set_up: Option<SetUp>) -> AuthorizationFacts {
     let refusal = Refusal { kind, status: Status::GENERAL, text: "broken".to_owned() };
     AuthorizationFacts { refused: vec![refusal], set_up, ..put(kind) }

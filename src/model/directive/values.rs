@@ -1,4 +1,4 @@
-//! Values as directives write them, and what is said of those that are wrong.
+//! Parsers for the values of directives, with their errors.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,16 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use url::{ParseError, Url};
 
-use super::{CA_NAMES, Scope};
+use super::Scope;
+use crate::model::authority::CA_NAMES;
 use crate::model::{
     ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
 };
 
-/// What `MDStoreLocks on` waits for the lock.
+/// The time that `MDStoreLocks on` waits for the lock.
 const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// The contact as a URI: `mailto:` goes in front unless there is a scheme.
+/// Returns the contact as a URI: `mailto:` goes in front unless there is a scheme.
 #[must_use]
 pub fn contact_uri(text: &str) -> String {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -28,7 +29,7 @@ pub fn contact_uri(text: &str) -> String {
     }
 }
 
-/// `shortest` in any case, or the name of an issuer as it is.
+/// Reads `shortest` in any case, or the name of an issuer as it is.
 pub(super) fn preferred_chain(arg: &str) -> Arc<str> {
     if arg.eq_ignore_ascii_case(SHORTEST_CHAIN) { SHORTEST_CHAIN.into() } else { arg.into() }
 }
@@ -89,19 +90,19 @@ pub(super) fn proxy_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// An address, or labels without anything that no host has.
+/// Checks a host: an address, or labels without characters that no host has.
 fn is_host(host: &str) -> bool {
     let is_label =
         |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     host.starts_with('[') || host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
 }
 
-/// `None` for the word `none`, in any case.
+/// Reads the word `none`, in any case, as `None`.
 pub(super) fn unless_none(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.eq_ignore_ascii_case("none"))
 }
 
-/// The rest of a line; an empty one is none.
+/// Reads the rest of a line; `None` if it is empty.
 pub(super) fn command(line: &str) -> Option<String> {
     Some(line.trim().to_owned()).filter(|line| !line.is_empty())
 }
@@ -114,7 +115,7 @@ pub(super) fn file(scope: &Scope<'_>, text: &str, complaint: &str) -> Result<Str
     Ok(path(scope, text, complaint)?.to_string_lossy().into_owned())
 }
 
-/// Key id and MAC key, the name of a file that has both, or `none`.
+/// Reads key id and MAC key, the name of a file that has both, or `none`.
 pub(super) fn eab(scope: &Scope<'_>, args: &[&str]) -> Result<Option<Arc<Eab>>, String> {
     match args {
         [kid, hmac] => Ok(Some(Arc::new(Eab { kid: (*kid).to_owned(), hmac: (*hmac).to_owned() }))),
@@ -134,7 +135,7 @@ fn unreadable(path: &Path, err: &io::Error) -> String {
     }
 }
 
-/// What the file says is not repeated: it is a secret.
+/// Parses the file without repeating its content in errors, as that is a secret.
 fn eab_in(path: &Path, bytes: &[u8]) -> Result<Eab, String> {
     let json: Value =
         serde_json::from_slice(bytes).map_err(|_| format!("error reading JSON file {}: no JSON", path.display()))?;
@@ -163,7 +164,7 @@ pub(super) fn activation(text: &str) -> Result<ActivationMode, String> {
     }
 }
 
-/// Whether commands are told of all events.
+/// Reads whether commands are told of all events.
 pub(super) fn message_events(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "compatible" => Ok(false),
@@ -172,7 +173,7 @@ pub(super) fn message_events(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Hours of the day; `None` for the word `any`.
+/// Reads hours of the day; `None` for the word `any`.
 pub(super) fn daily_window(text: &str) -> Result<Option<DailyWindow>, String> {
     if text.eq_ignore_ascii_case("any") {
         return Ok(None);
@@ -219,7 +220,7 @@ pub(super) fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
-/// How long a start waits for the lock of the store; `None` for no lock.
+/// Reads how long a start waits for the lock of the store; `None` for no lock.
 pub(super) fn store_locks(text: &str) -> Result<Option<Duration>, String> {
     if let Ok(on) = on_off(text) {
         return Ok(on.then_some(STORE_LOCK_WAIT));

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::*;
 use crate::model::Settings;
-use crate::registry::world::{World, logged, p256, watch_log};
-use crate::registry::{Registry, Renewals, Start};
+use crate::registry::Registry;
+use crate::registry::self_restart::*;
+use crate::registry::start::{Setup, Start};
+use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store as _};
+use crate::testing::{World, logged, p256, watch_log};
 
 const NOON: u16 = 12 * 60;
 

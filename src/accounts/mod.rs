@@ -1,0 +1,175 @@
+//! The accounts in `accounts/` as a start finds them, and the move of new ones that wait in `staging/` to there.
+
+#![forbid(unsafe_code)]
+
+mod registration;
+mod rollover;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use zeroize::Zeroizing;
+
+use self::shared::id_prefix;
+use crate::acme::{AccountRecord, AccountScope, PortError};
+use crate::crypto::PrivateKey;
+use crate::documents::{Vault, port_error};
+use crate::log::report;
+use crate::model::Status;
+use crate::store::{Aspect, Claim, Group};
+
+pub use registration::find_or_register;
+pub use rollover::{account_key, roll_over};
+pub(crate) use shared::place_of_its_own;
+pub use shared::{SharedAccounts, StoredAccounts};
+
+/// Accounts by id; `None` for one that cannot be read. Read once per start: there may be thousands of domains.
+#[derive(Debug, Default)]
+pub struct Accounts(BTreeMap<String, Option<AccountRecord>>);
+
+impl Accounts {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn read(vault: &Vault) -> Result<Self, PortError> {
+        let ids = vault.store().list(Group::Accounts).map_err(port_error)?;
+        let read = |id: String| {
+            let record = vault.load_json(Group::Accounts, &id, &Aspect::AccountJson);
+            (id, record)
+        };
+        Ok(Self(ids.into_iter().map(read).collect()))
+    }
+
+    /// The id of the newest usable account of that scope.
+    #[must_use]
+    pub fn id_for(&self, scope: &AccountScope) -> Option<&str> {
+        self.at(&scope.ca_url).rev().find(|(_, record)| record.is_for(scope)).map(|(id, _)| id)
+    }
+
+    fn at(&self, ca_url: &str) -> impl DoubleEndedIterator<Item = (&str, &AccountRecord)> {
+        let prefix = id_prefix(ca_url);
+        let readable = self.0.iter().filter_map(|(id, record)| Some((id.as_str(), record.as_ref()?)));
+        readable.filter(move |(id, _)| id.starts_with(&prefix))
+    }
+
+    /// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging
+    /// is activated or dropped. One that cannot be moved, or that somebody still works with when the time is over, stays
+    /// and is used from where it is.
+    pub fn adopt_staged(&mut self, vault: &Vault, until: Instant) {
+        for domain in vault.store().list(Group::Staging).unwrap_or_default() {
+            let is_draft = domain.starts_with("ACME-");
+            if !is_draft && !vault.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
+                continue;
+            }
+            let patience = until.saturating_duration_since(Instant::now());
+            let Ok(Some(_claim)) = vault.store().claim_within(&domain, patience) else { continue };
+            self.adopt_from(vault, &domain);
+            if is_draft {
+                self.drop_draft(vault, &domain);
+            }
+        }
+    }
+
+    /// Removes the key of a registration whose account is here: a crash came before it went. Another registration must
+    /// not find it, as a CA does not forget an account that was deactivated.
+    fn drop_draft(&self, vault: &Vault, item: &str) {
+        let Some(draft) = pem(vault, Group::Staging, item) else { return };
+        let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
+        let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
+        if of_scope.any(|(id, _)| pem(vault, Group::Accounts, id).as_ref() == Some(&draft)) {
+            // What stays is found at the next start.
+            let _ = vault.store().purge(Group::Staging, item);
+        }
+    }
+
+    /// Moves the account that waits in staging for `domain`, if there is one. The caller has the claim.
+    pub(crate) fn adopt_from(&mut self, vault: &Vault, domain: &str) {
+        let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson) else {
+            return;
+        };
+        if let Err(err) = self.adopt(vault, domain, &record) {
+            report!(MD0028, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+        }
+    }
+
+    /// Adds a new account to `accounts/` and returns its id.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
+        let (id, _claim) = self.free_id(vault, &record.ca_url)?;
+        self.save(vault, &id, record, key)?;
+        Ok(id)
+    }
+
+    /// Makes an account of the CA one of `accounts/`, with a key that the CA takes, and returns its id. One that is there
+    /// stays with its id, and with what the CA does not tell.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn put(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
+        let Some((id, known)) = self.at(&record.ca_url).find(|(_, known)| known.url == record.url) else {
+            return self.add(vault, record, key);
+        };
+        let (id, known) = (id.to_owned(), known.clone());
+        let record = AccountRecord {
+            eab: record.eab.clone().or(known.eab),
+            agreement: record.agreement.clone().or(known.agreement),
+            ..record.clone()
+        };
+        self.save(vault, &id, &record, key)?;
+        vault.store().remove(Group::Accounts, &id, &Aspect::NextAccountKey).map_err(port_error)?;
+        Ok(id)
+    }
+
+    fn save(&mut self, vault: &Vault, id: &str, record: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
+        vault.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
+        vault.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;
+        self.0.insert(id.to_owned(), Some(record.clone()));
+        Ok(())
+    }
+
+    /// An account without its key is of no use and goes. One whose key is there leaves staging only when it is saved.
+    fn adopt(&mut self, vault: &Vault, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
+        let store = vault.store();
+        if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
+            let key = vault
+                .load_key(Group::Staging, domain, &Aspect::AccountKey)
+                .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
+            let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
+            // A CA that has lost its accounts may give their URLs to others.
+            let own = key.to_pem().ok();
+            let is_same = |id: &String| own.is_some() && pem(vault, Group::Accounts, id) == own;
+            if !known.as_ref().is_some_and(is_same) {
+                match known {
+                    Some(id) => self.save(vault, &id, record, &key)?,
+                    None => _ = self.add(vault, record, &key)?,
+                }
+            }
+        }
+        store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
+        store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
+    }
+
+    /// An id that no account has, and the claim on it: somebody else may be looking for one, too.
+    fn free_id(&self, vault: &Vault, ca_url: &str) -> Result<(String, Claim), PortError> {
+        let (store, prefix) = (vault.store(), id_prefix(ca_url));
+        let has = |id: &str, aspect| store.exists(Group::Accounts, id, &aspect);
+        for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.0.contains_key(id)) {
+            let claim = store.claim(&id).map_err(port_error)?;
+            if let Some(claim) = claim.filter(|_| !has(&id, Aspect::AccountKey) && !has(&id, Aspect::AccountJson)) {
+                return Ok((id, claim));
+            }
+        }
+        Err(PortError {
+            status: Status::EXISTS,
+            text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
+        })
+    }
+}
+
+fn pem(vault: &Vault, group: Group, item: &str) -> Option<Zeroizing<Vec<u8>>> {
+    vault.load_key(group, item, &Aspect::AccountKey)?.to_pem().ok()
+}

@@ -1,0 +1,510 @@
+//! Where challenge data goes: files in `challenges/`, and records in the DNS, which a command makes.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::acme::{ChallengeType, Journal, PortError, Publisher, SetUp};
+use crate::cancel::Cancel;
+use crate::clock::Clock;
+use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
+use crate::documents::{Vault, port_error};
+use crate::events::Events;
+use crate::exec::{Command, split_command_line};
+use crate::log::{note, report};
+use crate::model::{DomainName, Globals, KeySpec, ManagedDomain, Status};
+use crate::sets::{StagedJournal, order};
+use crate::store::{Aspect, Group};
+
+/// The challenge data of a server, which all its renewals publish: where it goes, and who may run the dns-01 command.
+pub struct Challenges {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    /// `MDChallengeDns01` of the whole server.
+    command: Option<String>,
+    /// `MDChallengeDns01Version`.
+    version: u8,
+    /// `MDCommandTimeout`, of dns-01 commands.
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A dns-01 command runs.
+    command: bool,
+    /// Names whose record in the DNS is in somebody's hands.
+    names: HashSet<String>,
+    /// Keys for tls-alpn-01: what they are is of no matter, and making one takes time.
+    keys: Vec<(KeySpec, PrivateKey)>,
+}
+
+/// Publishes what answers the challenges of one domain. What it has reserved is free again when it is dropped.
+pub struct StoredChallenges {
+    md: Arc<ManagedDomain>,
+    shared: Arc<Challenges>,
+    dns01: Dns01,
+    /// Names are reserved all at once, or two domains could wait for each other.
+    has_names: bool,
+    has_command: bool,
+}
+
+/// The command for dns-01.
+struct Dns01 {
+    words: Option<Vec<String>>,
+    version: u8,
+    timeout: Duration,
+    cancel: Cancel,
+}
+
+impl Challenges {
+    /// Publishes in this store, with the commands of the configuration.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
+        let command = globals.dns01_command.clone();
+        let timeout = globals.cmd_timeout.dns01;
+        Self { vault, clock, command, version: globals.dns01_version, timeout, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, CryptoError> {
+        if let Some((_, key)) = self.state().keys.iter().find(|(known, _)| known == spec) {
+            return Ok(key.clone());
+        }
+        let key = PrivateKey::generate(spec)?;
+        self.state().keys.push((spec.clone(), key.clone()));
+        Ok(key)
+    }
+
+    /// Takes away what commands have set up for a domain that is not renewed now; `false` if not all can be now. Commands are
+    /// told of it by `events`.
+    ///
+    /// # Errors
+    /// If the store fails, or this server stops before it is done.
+    pub fn clean_up(
+        self: &Arc<Self>,
+        md: &Arc<ManagedDomain>,
+        events: Events,
+        cancel: &Cancel,
+    ) -> Result<bool, PortError> {
+        let (name, vault) = (md.name.as_str(), &self.vault);
+        let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
+        let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
+        let mut journal = StagedJournal::new(Arc::clone(vault), Arc::clone(&self.clock), Arc::clone(md), events);
+        let mut order = order::load(vault, name);
+        while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
+            let set_up = SetUp::parse(&order.challenge_setups[at]);
+            if let Some(set_up) = set_up {
+                if !publisher.withdraw(&set_up)? {
+                    return Ok(false);
+                }
+                journal.challenge_taken_away(&set_up)?;
+            }
+            order.challenge_setups.remove(at);
+            order::save(vault, name, &order)?;
+        }
+        if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
+            journal.save_job().map(|()| true)
+        } else {
+            Ok(true)
+        }
+    }
+}
+
+impl StoredChallenges {
+    /// For the renewal of `md`. Commands end when `cancel` says so.
+    #[must_use]
+    pub fn new(shared: Arc<Challenges>, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
+        let line = md.cmd_dns_01.as_deref().or(shared.command.as_ref());
+        let dns01 = Dns01 {
+            words: line.map(|line| split_command_line(line)),
+            version: shared.version,
+            timeout: shared.timeout,
+            cancel: cancel.clone(),
+        };
+        Self { md, shared, dns01, has_names: false, has_command: false }
+    }
+
+    /// The right to run a command for the records of this domain's names; `false` if somebody else has it.
+    fn reserve_command(&mut self) -> bool {
+        let own: HashSet<String> = self.record_names().collect();
+        let mut state = self.shared.state();
+        if !self.has_command && state.command || !self.has_names && !own.is_disjoint(&state.names) {
+            return false;
+        }
+        state.command = true;
+        state.names.extend(own);
+        (self.has_command, self.has_names) = (true, true);
+        true
+    }
+
+    fn record_names(&self) -> impl Iterator<Item = String> {
+        self.md.domains.iter().map(|name| name.as_str().trim_start_matches("*.").to_owned())
+    }
+
+    fn command_is_over(&mut self) {
+        if std::mem::take(&mut self.has_command) {
+            self.shared.state().command = false;
+        }
+    }
+
+    fn save_http_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
+        let data = key_authorization.as_bytes();
+        self.shared.vault.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
+    }
+
+    /// Always anew: what an earlier order has left is for another token.
+    fn save_tls_alpn_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
+        let store = self.shared.vault.store();
+        store.purge(Group::Challenges, name).map_err(port_error)?;
+        let domain = DomainName::parse(name).map_err(|err| failure(Status::INVALID, err.to_string()))?;
+        for spec in tls_alpn_specs(&self.md) {
+            let made = self.shared.key(&spec).and_then(|key| {
+                Ok((key.to_pem()?, alpn_certificate(&key, &domain, key_authorization, self.shared.clock.now())?))
+            });
+            let (key, certificate) = match made {
+                Ok(made) => made,
+                Err(err) => {
+                    note!(Debug, "{name}: no tls-alpn-01 certificate of type {}: {err}", spec.json_name());
+                    continue;
+                }
+            };
+            let save = |aspect, data: &[u8]| store.save(Group::Challenges, name, &aspect, data).map_err(port_error);
+            save(Aspect::TlsAlpn01Key(spec.clone()), &key)?;
+            save(Aspect::TlsAlpn01Cert(spec), certificate.to_pem().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The types of key that challenge certificates are made with: those of the domain, and one of each kind in any case. With
+/// TLS 1.2 the kind has to be that of the host's certificate, which may be the administrator's.
+#[must_use]
+pub fn tls_alpn_specs(md: &ManagedDomain) -> Vec<KeySpec> {
+    let mut specs = md.key_specs().0;
+    let is_rsa = |spec: &KeySpec| spec.file_suffix().is_empty();
+    if !specs.iter().any(is_rsa) {
+        specs.push(KeySpec::Default);
+    }
+    if specs.iter().all(is_rsa) {
+        specs.push(KeySpec::Ec { curve: "P-256".to_owned() });
+    }
+    specs
+}
+
+impl Dns01 {
+    fn run(&self, arguments: &[&str]) -> Result<(), crate::exec::ExecError> {
+        let words = self.words.iter().flatten().cloned();
+        let argv = words.chain(arguments.iter().map(ToString::to_string)).collect();
+        Command { argv, timeout: self.timeout, cancel: self.cancel.clone() }.run(b"")
+    }
+
+    fn set_up(&self, name: &str, txt: &str) -> Result<(), PortError> {
+        self.run(&["setup", name, txt]).map_err(|err| {
+            let (status, program) = (err.status(), self.program());
+            if status == Status::INCOMPLETE_PATH {
+                note!(Warning, status; "{name}: dns-01 setup command failed to execute: {program} {err}");
+            }
+            // Whatever became of it, it counts as a failure of the command.
+            failure(Status::GENERAL, format!("the dns-01 command {program} {err}"))
+        })
+    }
+
+    /// A record that stays is a nuisance, but no reason not to go on. `Err`: it was interrupted as the server stops.
+    fn tear_down(&self, name: &str, txt: &str) -> Result<(), PortError> {
+        let arguments = ["teardown", name, txt];
+        let arguments = if self.version == 1 { &arguments[..2] } else { &arguments };
+        let Err(err) = self.run(arguments) else { return Ok(()) };
+        if err.is_cancelled() {
+            return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command is interrupted")));
+        }
+        report!(MD0027, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
+        Ok(())
+    }
+
+    fn program(&self) -> &str {
+        self.words.as_ref().and_then(|words| words.first()).map_or("", String::as_str)
+    }
+}
+
+fn failure(status: Status, text: String) -> PortError {
+    PortError { status, text }
+}
+
+impl Publisher for StoredChallenges {
+    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+        let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
+        match set_up.kind {
+            kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
+                unsupported("the DNS says nothing about addresses")
+            }
+            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(true),
+            ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
+                unsupported("no TLS host of the domain has acme-tls/1 among its Protocols")
+            }
+            ChallengeType::TlsAlpn01 => Ok(true),
+            ChallengeType::Dns01 if self.dns01.words.is_none() => {
+                unsupported("there is no command for it, see MDChallengeDns01")
+            }
+            ChallengeType::Dns01 => Ok(!self.dns01.cancel.is_cancelled() && self.reserve_command()),
+        }
+    }
+
+    fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError> {
+        match set_up.kind {
+            ChallengeType::DnsPersist01 => Ok(()),
+            ChallengeType::Http01 => self.save_http_01(&set_up.name, key_authorization),
+            ChallengeType::TlsAlpn01 => self.save_tls_alpn_01(&set_up.name, key_authorization),
+            ChallengeType::Dns01 => {
+                let result = self.dns01.set_up(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
+                self.command_is_over();
+                result
+            }
+        }
+    }
+
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+        if !set_up.kind.needs_command() {
+            return self.shared.vault.store().purge(Group::Challenges, &set_up.name).map(|()| true).map_err(port_error);
+        }
+        if self.dns01.words.is_none() {
+            report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
+            return Ok(true);
+        }
+        if self.dns01.cancel.is_cancelled() || !self.reserve_command() {
+            return Ok(false);
+        }
+        let result = self.dns01.tear_down(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
+        self.command_is_over();
+        result.map(|()| true)
+    }
+}
+
+impl Drop for StoredChallenges {
+    fn drop(&mut self) {
+        self.command_is_over();
+        if self.has_names {
+            let names: Vec<String> = self.record_names().collect();
+            let mut state = self.shared.state();
+            names.iter().for_each(|name| {
+                state.names.remove(name);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::challenges::*;
+    use crate::crypto::Certificate;
+    use crate::registry::Registry;
+    use crate::store::Store;
+    use crate::testing::{World, logged, p256, watch_log};
+
+    /// A command that notes how it is called, one line each.
+    fn noting(directory: &Path) -> String {
+        format!(r#"/bin/sh -c 'echo "$@" >>{}/calls' sh"#, directory.display())
+    }
+
+    fn calls(directory: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(directory.join("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn publisher(registry: &Registry, position: usize) -> StoredChallenges {
+        let md = Arc::clone(&registry.entries[position].md);
+        StoredChallenges::new(Arc::clone(&registry.challenges), md, &Cancel::default())
+    }
+
+    fn dns01(name: &str, value: &str) -> SetUp {
+        SetUp { kind: ChallengeType::Dns01, name: name.to_owned(), txt: Some(value.to_owned()) }
+    }
+
+    fn alpn(name: &str) -> SetUp {
+        SetUp { kind: ChallengeType::TlsAlpn01, name: name.to_owned(), txt: None }
+    }
+
+    fn with_acme_tls(world: &mut World) {
+        world.hosts.iter_mut().for_each(|host| (host.allows_acme_tls, host.is_at_https_port) = (true, true));
+    }
+
+    #[test]
+    fn challenge_certificates_are_of_every_kind_and_always_for_the_present_token() {
+        let mut world = World::new(&["alpn.challenges.test"]);
+        with_acme_tls(&mut world);
+        let registry = world.start(false);
+        let mut publisher = publisher(&registry, 0);
+        let set_up = alpn("alpn.challenges.test");
+        assert_eq!(tls_alpn_specs(&registry.entries[0].md), [p256(), KeySpec::Default]);
+        let mut seen = Vec::new();
+        for token in ["first", "second"] {
+            assert!(publisher.reserve(&set_up).unwrap());
+            publisher.publish(&set_up, token).unwrap();
+            for spec in [p256(), KeySpec::Default] {
+                let load = |aspect: &Aspect| world.text(Group::Challenges, &set_up.name, aspect).unwrap();
+                let certificate = Certificate::from_pem(load(&Aspect::TlsAlpn01Cert(spec.clone())).as_bytes()).unwrap();
+                let key = PrivateKey::from_pem(load(&Aspect::TlsAlpn01Key(spec.clone())).as_bytes(), None).unwrap();
+                let expected =
+                    alpn_certificate(&key, &"alpn.challenges.test".parse_name(), token, world.clock.now()).unwrap();
+                assert!(key.fits(&certificate) && key.fits_spec(&spec));
+                assert_eq!(digest(&certificate), digest(&expected));
+                seen.push(digest(&certificate));
+            }
+        }
+        assert!(seen[0] == seen[1] && seen[2] == seen[3] && seen[0] != seen[2]);
+        assert!(publisher.withdraw(&set_up).unwrap());
+        assert!(world.store.list(Group::Challenges).unwrap().is_empty());
+    }
+
+    trait ParseName {
+        fn parse_name(&self) -> DomainName;
+    }
+
+    impl ParseName for str {
+        fn parse_name(&self) -> DomainName {
+            DomainName::parse(self).unwrap()
+        }
+    }
+
+    /// What follows the object identifier of the extension.
+    fn digest(certificate: &Certificate) -> Vec<u8> {
+        let (der, id) = (certificate.to_der(), b"\x2b\x06\x01\x05\x05\x07\x01\x1f");
+        let at = der.windows(id.len()).position(|part| part == id).unwrap();
+        der[at..at + 48].to_vec()
+    }
+
+    #[test]
+    fn types_that_cannot_work_are_unsupported() {
+        let world = World::new(&["plain.challenges.test"]);
+        let registry = world.start(false);
+        let mut publisher = publisher(&registry, 0);
+        for set_up in [alpn("plain.challenges.test"), dns01("plain.challenges.test", "v")] {
+            assert_eq!(publisher.reserve(&set_up).unwrap_err().status, Status::UNSUPPORTED);
+        }
+        let mut world = World::new(&["ip.challenges.test"]);
+        with_acme_tls(&mut world);
+        let registry = world.start(false);
+        let mut publisher = crate::challenges::tests::publisher(&registry, 0);
+        assert!(publisher.reserve(&alpn("192.0.2.1")).unwrap());
+        let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
+        assert_eq!(in_the_dns.text, "the DNS says nothing about addresses");
+    }
+
+    #[test]
+    fn commands_get_their_arguments_by_version_and_by_domain() {
+        let directory = tempfile::tempdir().unwrap();
+        for (version, teardown) in [(1, "teardown args.challenges.test"), (2, "teardown args.challenges.test value")] {
+            let mut world = World::new(&["args.challenges.test"]);
+            world.globals.dns01_command = Some("/nonexistent/global".to_owned());
+            world.globals.dns01_version = version;
+            world.declared[0].settings.dns01_command = Some(noting(directory.path()));
+            let registry = world.start(false);
+            let (mut publisher, set_up) = (publisher(&registry, 0), dns01("args.challenges.test", "value"));
+            assert!(publisher.reserve(&set_up).unwrap());
+            publisher.publish(&set_up, "not used").unwrap();
+            assert!(publisher.withdraw(&set_up).unwrap());
+            assert_eq!(calls(directory.path()), ["setup args.challenges.test value", teardown]);
+            std::fs::remove_file(directory.path().join("calls")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_failing_set_up_is_an_error_and_a_failing_tear_down_a_warning() {
+        watch_log();
+        for (line, words) in [("/bin/false", "failed with exit code 1"), ("/nonexistent/dns", "cannot be executed")] {
+            let mut world = World::new(&["failing.challenges.test"]);
+            world.globals.dns01_command = Some(line.to_owned());
+            let registry = world.start(false);
+            let (mut publisher, set_up) = (publisher(&registry, 0), dns01("failing.challenges.test", "value"));
+            assert!(publisher.reserve(&set_up).unwrap());
+            let err = publisher.publish(&set_up, "").unwrap_err();
+            assert_eq!(err.status, Status::GENERAL);
+            assert!(err.text.contains(words), "{err}");
+            assert!(publisher.withdraw(&set_up).unwrap());
+        }
+        assert_eq!(logged("", "failing.challenges.test: dns-01 setup command failed to execute"), 1);
+        assert_eq!(logged("", "failing.challenges.test: dns-01 teardown command failed"), 2);
+    }
+
+    #[test]
+    fn one_command_at_a_time_and_a_name_is_in_one_hand() {
+        let mut world = World::new(&["*.hands.test", "hands.test", "other.test"]);
+        world.globals.dns01_command = Some("/bin/true".to_owned());
+        let registry = world.start(false);
+        let [mut wild, mut base, mut other] = [0, 1, 2].map(|position| publisher(&registry, position));
+        let (name, another) = (dns01("hands.test", "v"), dns01("other.test", "v"));
+        assert!(wild.reserve(&name).unwrap());
+        assert!(!base.reserve(&name).unwrap() && !other.reserve(&another).unwrap(), "a command runs");
+        wild.publish(&name, "").unwrap();
+        assert!(other.reserve(&another).unwrap() && !base.withdraw(&name).unwrap());
+        drop(other);
+        assert!(!base.reserve(&name).unwrap(), "the record is there");
+        assert!(wild.withdraw(&name).unwrap() && !base.reserve(&name).unwrap());
+        drop(wild);
+        assert!(base.reserve(&name).unwrap());
+    }
+
+    #[test]
+    fn what_a_stopped_command_has_set_up_stays_to_be_taken_away() {
+        let mut world = World::new(&["stopped.challenges.test"]);
+        world.globals.dns01_command = Some("/bin/true".to_owned());
+        let registry = world.start(false);
+        let cancel = Cancel::default();
+        let mut publisher =
+            StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.entries[0].md), &cancel);
+        cancel.cancel();
+        let set_up = dns01("stopped.challenges.test", "v");
+        assert!(!publisher.reserve(&set_up).unwrap() && !publisher.withdraw(&set_up).unwrap());
+    }
+
+    /// Has a domain's journal remember what a command set up.
+    fn leave(world: &World, name: &str) {
+        let mut order = order::load(&world.vault, name);
+        order.url = Some("https://ca.test/order/0".to_owned());
+        order.challenge_setups = vec![format!("dns-01:{name} value"), format!("http-01:{name}")];
+        order::save(&world.vault, name, &order).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_after_an_activation_is_taken_away_by_the_worker_though_nothing_is_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "left.challenges.test";
+        let mut world = World::new(&[name]);
+        world.globals.dns01_command = Some(noting(directory.path()));
+        world.globals.dns01_version = 2;
+        drop(world.run(false));
+        leave(&world, name);
+        let renewals = world.renewals(true);
+        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!(order::load(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
+        assert!(calls(directory.path()).is_empty(), "no command runs in the parent");
+        world.go_on(&renewals);
+        assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
+        assert!(!order::has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
+        world.go_on(&renewals);
+        assert_eq!(calls(directory.path()).len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_an_order_for_other_settings_is_taken_away_by_the_next_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "changed.challenges.test";
+        let mut world = World::new(&[name]);
+        world.globals.dns01_command = Some(noting(directory.path()));
+        world.globals.dns01_version = 2;
+        drop(world.start(false));
+        let begun = ManagedDomain { must_staple: true, ..(*world.start(false).entries[0].md).clone() };
+        world.vault.save_json(Group::Staging, name, &Aspect::MdJson, &begun).unwrap();
+        leave(&world, name);
+        drop(world.run(true));
+        assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
+        assert!(world.staged_job(name).finished);
+    }
+}

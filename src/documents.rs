@@ -1,0 +1,124 @@
+//! The store as the registry uses it: JSON documents and private keys instead of bytes.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::acme::PortError;
+use crate::crypto::PrivateKey;
+use crate::log::note;
+use crate::model::{ManagedDomain, Status};
+use crate::store::{Aspect, Group, Store, StoreError};
+
+/// How long to wait, in all, for those who work in staging.
+pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A store with its secret applied. What cannot be read is told once per call and counts as absent.
+pub struct Vault(Arc<dyn Store>);
+
+impl Vault {
+    /// The documents and keys of a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
+    }
+
+    /// The store itself.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.0
+    }
+
+    /// The names of all items in a group; none if the group cannot be listed.
+    #[must_use]
+    pub fn items(&self, group: Group) -> HashSet<String> {
+        let listed = self.0.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
+        listed.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Reads a JSON document; `None` if it is absent or damaged.
+    #[must_use]
+    pub fn load_json<T: DeserializeOwned>(&self, group: Group, item: &str, aspect: &Aspect) -> Option<T> {
+        let file = || format!("{}/{item}/{}", group.name(), aspect.file_name());
+        let bytes = self.0.load(group, item, aspect).unwrap_or_else(|err| {
+            note!(Error, err.status(); "{err}; it is ignored");
+            None
+        })?;
+        serde_json::from_slice(&bytes)
+            .inspect_err(|err| note!(Error, "failed to load JSON file {}: {err}; it is ignored and made anew", file()))
+            .ok()
+    }
+
+    /// Writes a JSON document in the stored form: two blanks of indent, no newline at the end.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_json(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+        value: &impl Serialize,
+    ) -> Result<(), PortError> {
+        self.0.save(group, item, aspect, &to_json(value)?).map_err(port_error)
+    }
+
+    /// Reads a private key, encrypted or not; `None` if it is absent or unusable.
+    #[must_use]
+    pub fn load_key(&self, group: Group, item: &str, aspect: &Aspect) -> Option<PrivateKey> {
+        let pem = self.0.load(group, item, aspect).unwrap_or_else(|err| {
+            note!(Error, err.status(); "{err}; it is ignored");
+            None
+        })?;
+        let pem = Zeroizing::new(pem);
+        PrivateKey::from_pem(&pem, Some(self.0.secret().as_bytes()))
+            .inspect_err(|err| {
+                note!(
+                    Error,
+                    "{}/{item}/{} is no usable private key: {err}; it is ignored",
+                    group.name(),
+                    aspect.file_name()
+                )
+            })
+            .ok()
+    }
+
+    /// Writes a private key: encrypted in the groups that the server's user can read, else plain.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_key(&self, group: Group, item: &str, aspect: &Aspect, key: &PrivateKey) -> Result<(), PortError> {
+        let crypto = |err: crate::crypto::CryptoError| PortError { status: Status::GENERAL, text: err.to_string() };
+        if group.encrypts_keys() {
+            let pem = key.to_encrypted_pem(self.0.secret().as_bytes()).map_err(crypto)?;
+            self.0.save(group, item, aspect, &pem).map_err(port_error)
+        } else {
+            self.0.save(group, item, aspect, &key.to_pem().map_err(crypto)?).map_err(port_error)
+        }
+    }
+}
+
+/// A document in the stored form.
+///
+/// # Errors
+/// If the value has no JSON form.
+pub fn to_json(value: &impl Serialize) -> Result<Vec<u8>, PortError> {
+    serde_json::to_vec_pretty(value).map_err(|err| PortError { status: Status::GENERAL, text: err.to_string() })
+}
+
+/// A failure of the store, for the ports of acme.
+pub(crate) fn port_error(err: StoreError) -> PortError {
+    PortError { status: err.status(), text: err.to_string() }
+}
+
+/// The failure to work on a domain that another process works on.
+#[must_use]
+pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
+    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
+    PortError { status: Status::AGAIN, text }
+}

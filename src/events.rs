@@ -1,0 +1,556 @@
+//! Events: which commands of the administrator are told of what, how often, and what is noted of it in the report.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use crate::acme::{PortError, SetUp};
+use crate::cancel::Cancel;
+use crate::crypto::Summary;
+use crate::exec::{Command, split_command_line};
+use crate::log::{self, AH10108, AH10109, Message, Record, report};
+use crate::model::{Globals, Job, JobResult, ManagedDomain, Status, time};
+use crate::schedule;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a command may take, with what is written of it, that is asked to end.
+const TO_END: Duration = Duration::from_secs(5);
+
+/// Something that happens to a domain.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A renewal is about to begin. A command that fails denies it.
+    Renewing,
+    /// A challenge is in place; the CA does not know yet.
+    ChallengeSetUp(&'a SetUp),
+    /// What answered a challenge is taken away.
+    ChallengeTearDown(&'a SetUp),
+    /// All certificates are staged, for the next start to activate.
+    Renewed,
+    /// A start has activated them.
+    Installed,
+    /// They are served from now on, without a start.
+    Activated,
+    /// The end of a certificate is near, and there is no other.
+    Expiring,
+    /// A renewal failed.
+    Errored,
+    /// There is a new OCSP response for a certificate.
+    OcspRenewed,
+    /// None could be fetched.
+    OcspErrored,
+    /// A certificate was found to be revoked.
+    OcspRevoked,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The domain.
+    pub md: &'a ManagedDomain,
+    /// Its certificates: the new ones for `renewed`, those that are served otherwise.
+    pub certificates: &'a [Option<Summary>],
+}
+
+/// Raises events by running the configured commands, one after the other, in the thread that raises them.
+///
+/// A process that winds down lets them run on, as the command may be what has the server reload. It begins with no other, but for
+/// what is told once, of something that is done.
+pub struct Events {
+    notify: Option<Hook>,
+    message: Option<Hook>,
+    /// Events that the C module does not have are told, too.
+    all: bool,
+    cancel: Cancel,
+    /// Nobody is told, and nothing is noted.
+    silent: bool,
+}
+
+/// A command that is run for events.
+struct Hook {
+    directive: &'static str,
+    number: Message,
+    /// What is noted when it fails.
+    entry: &'static str,
+    /// As configured.
+    line: String,
+    timeout: Duration,
+}
+
+/// Why an event was not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTold {
+    /// What the command did.
+    pub status: Status,
+    /// The same as a problem, e.g. `urn:org:apache:httpd:log:AH10109:`.
+    pub problem: String,
+    /// The same as a sentence.
+    pub text: String,
+}
+
+impl From<NotTold> for PortError {
+    fn from(err: NotTold) -> Self {
+        Self { status: err.status, text: err.text }
+    }
+}
+
+impl NotTold {
+    fn cancelled() -> Self {
+        let text = "is not told, as the server stops".to_owned();
+        Self { status: Status::AGAIN, problem: String::new(), text }
+    }
+
+    /// Whether it is only because this process stops: the next one tells.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.status == Status::AGAIN
+    }
+
+    /// The failure as the result of a run.
+    #[must_use]
+    pub fn to_result(&self) -> JobResult {
+        JobResult::failure(self.status, self.problem.clone(), self.text.clone())
+    }
+}
+
+impl Event<'_> {
+    /// Its name for commands.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        match self {
+            Self::Renewing => "renewing".into(),
+            Self::ChallengeSetUp(set_up) => format!("challenge-setup:{}:{}", set_up.kind, set_up.name).into(),
+            Self::ChallengeTearDown(set_up) => format!("challenge-teardown:{}:{}", set_up.kind, set_up.name).into(),
+            Self::Renewed => "renewed".into(),
+            Self::Installed => "installed".into(),
+            Self::Activated => "activated".into(),
+            Self::Expiring => "expiring".into(),
+            Self::Errored => "errored".into(),
+            Self::OcspRenewed => "ocsp-renewed".into(),
+            Self::OcspErrored => "ocsp-errored".into(),
+            Self::OcspRevoked => "ocsp-revoked".into(),
+        }
+    }
+
+    /// Whether commands learn of it without `MDMessageEvents all`: the C module has it, or nothing else would tell them.
+    fn is_compatible(&self) -> bool {
+        !matches!(self, Self::ChallengeTearDown(_) | Self::OcspRevoked)
+    }
+
+    /// Whether it is over when the process that raises it has ended: the next one would not tell.
+    fn is_told_once(&self) -> bool {
+        matches!(self, Self::Renewed | Self::Activated)
+    }
+
+    /// How long it is not told again.
+    fn pause(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Renewing | Self::Errored | Self::OcspErrored => Some(HOUR),
+            Self::Renewed | Self::Installed | Self::Expiring | Self::OcspRenewed | Self::OcspRevoked => Some(DAY),
+            Self::ChallengeSetUp(_) | Self::ChallengeTearDown(_) | Self::Activated => None,
+        }
+    }
+
+    /// Until when it is not told again, by the report on its domain; `None` for now. What was told in the future was told
+    /// by a wrong clock.
+    #[must_use]
+    pub fn told_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
+        let told = job.newest(&format!("message-{}", self.reason())).filter(|told| *told <= now)?;
+        Some(told + self.pause()?).filter(|until| *until > now)
+    }
+
+    /// The same, and if commands failed since it was told last, they have as long a pause as a renewal has that failed
+    /// as often.
+    #[must_use]
+    pub fn not_before(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let (reason, entries) = (self.reason(), job.log.iter().flat_map(|log| &log.entries));
+        let told = format!("message-{reason}");
+        let is_failure = |kind: &str| [AH10108_ENTRY, AH10109_ENTRY].contains(&kind);
+        let since = entries.take_while(|entry| entry.kind != told);
+        let failed = since.filter(|entry| is_failure(&entry.kind) && entry.status.as_deref() == Some(&*reason));
+        let failures: Vec<_> = failed.filter_map(|entry| entry.when).filter(|at| *at <= now).collect();
+        let Some(last) = failures.first() else { return self.told_until(job, now) };
+        let count = failures.len().try_into().unwrap_or(u32::MAX);
+        Some(*last + schedule::back_off(count, false, retry_delay, 0.5)).filter(|until| *until > now)
+    }
+}
+
+const AH10108_ENTRY: &str = "notify-error";
+const AH10109_ENTRY: &str = "message-error";
+
+impl Events {
+    /// With the commands of the configuration, which end when `cancel` says so.
+    #[must_use]
+    pub fn new(globals: &Globals, cancel: &Cancel) -> Self {
+        let hook = |directive, number, entry, line: &Option<String>| {
+            let timeout = globals.cmd_timeout.events;
+            line.clone().map(|line| Hook { directive, number, entry, line, timeout })
+        };
+        Self {
+            notify: hook("MDNotifyCmd", AH10108, AH10108_ENTRY, &globals.notify_command),
+            message: hook("MDMessageCmd", AH10109, AH10109_ENTRY, &globals.message_command),
+            all: globals.all_events,
+            cancel: cancel.clone(),
+            silent: false,
+        }
+    }
+
+    /// For a program that tells nobody.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true }
+    }
+
+    /// Whether there is anybody to tell.
+    #[must_use]
+    pub fn has_commands(&self) -> bool {
+        self.notify.is_some() || self.message.is_some()
+    }
+
+    /// The longest time that an event takes: both commands come to their time-outs, and have to be killed.
+    #[must_use]
+    pub fn longest(&self) -> SignedDuration {
+        let hooks = [&self.notify, &self.message].into_iter().flatten();
+        let longest = hooks.map(|hook| hook.timeout + TO_END).sum::<Duration>();
+        SignedDuration::try_from(longest).unwrap_or(DAY)
+    }
+
+    /// Tells the commands of an event. Without a command it counts as told; one that was told a moment ago is not told
+    /// again (AH10267). Both are noted in `job`, the report on the domain.
+    ///
+    /// # Errors
+    /// If a command fails (AH10108, AH10109). One that ends since the server stops has failed too, but nothing is said of it.
+    pub fn raise(&self, event: Event<'_>, about: &About<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+        if self.silent || !(self.all || event.is_compatible()) {
+            return Ok(());
+        }
+        let (name, reason) = (about.md.name.as_str(), event.reason());
+        if let Some(until) = event.told_until(job, now) {
+            report!(AH10267, "{name}: '{reason}' is not told again before {}", time::format_gmt(until));
+            return Ok(());
+        }
+        if self.has_commands() && self.cancel.is_cancelled() && !event.is_told_once() {
+            return Err(NotTold::cancelled());
+        }
+        let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
+        if matches!(event, Event::Renewed) {
+            self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
+            // Of a domain that goes live MD0036 or MD0035 has told what is so.
+            if !about.md.goes_live() {
+                report!(
+                    AH10059,
+                    "The Managed Domain {name} has been setup and changes will be activated on next (graceful) server restart."
+                );
+            }
+        }
+        self.run(self.message.as_ref(), &[&reason, name], &facts, &reason, job, now)?;
+        job.record(now, &format!("message-{reason}"), None, None);
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        hook: Option<&Hook>,
+        arguments: &[&str],
+        facts: &[u8],
+        reason: &str,
+        job: &mut Job,
+        now: Timestamp,
+    ) -> Result<(), NotTold> {
+        let Some(hook) = hook else { return Ok(()) };
+        let held = self.cancel.hold();
+        let Err(mut failure) = hook.run(arguments, facts, &self.cancel.patient()) else { return Ok(()) };
+        drop(held);
+        if failure.is_cancelled() {
+            report!(
+                MD0060,
+                "{}: {} {} is ended before its time, as the server stops; it was told of '{reason}'",
+                job.name,
+                hook.directive,
+                hook.line
+            );
+        } else {
+            if failure.status == Status::TIMED_OUT {
+                failure.text = format!("{} It was told of '{reason}'.", failure.text);
+            }
+            let activity = job.last.as_ref().and_then(|last| last.activity.clone());
+            let line = JobResult { activity, ..failure.to_result() }.to_log(&job.name);
+            let Message { number, level } = hook.number;
+            log::write(&Record { level, number: Some(number), status: failure.status, text: format_args!("{line}") });
+            job.record(now, hook.entry, Some(reason), Some(&failure.text));
+        }
+        Err(failure)
+    }
+}
+
+impl Hook {
+    fn run(&self, arguments: &[&str], facts: &[u8], cancel: &Cancel) -> Result<(), NotTold> {
+        let mut argv = split_command_line(&self.line);
+        argv.extend(arguments.iter().map(ToString::to_string));
+        let command = Command { argv, timeout: self.timeout, cancel: cancel.clone() };
+        command.run(facts).map_err(|err| NotTold {
+            status: err.status(),
+            problem: format!("urn:org:apache:httpd:log:{}:", self.number.number),
+            text: format!("{} {} {err}.", self.directive, self.line),
+        })
+    }
+}
+
+/// The event for programs: one JSON object on a line, which they find on their standard input.
+fn facts(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<u8> {
+    let certificates: Vec<Value> = about.certificates.iter().flatten().map(certificate).collect();
+    let names: Vec<&str> = about.md.domains.iter().map(AsRef::as_ref).collect();
+    let mut facts = Map::new();
+    let mut set = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    set("event", event.reason().into());
+    set("name", about.md.name.as_str().into());
+    set("domains", names.into());
+    set("when", time::format_gmt(now).into());
+    set("errors", job.errors.into());
+    if let Event::ChallengeSetUp(set_up) | Event::ChallengeTearDown(set_up) = event {
+        let mut challenge = json!({ "type": set_up.kind.as_str(), "name": set_up.name });
+        if let Some(txt) = &set_up.txt {
+            challenge["txt"] = txt.as_str().into();
+        }
+        set("challenge", challenge);
+    } else {
+        set("certificates", certificates.into());
+    }
+    if let Some(next) = job.next_run {
+        set("next-run", time::format_gmt(next).into());
+    }
+    if let Some(last) = &job.last {
+        for (name, text) in [("activity", &last.activity), ("problem", &last.problem), ("detail", &last.detail)] {
+            text.as_ref().map(|text| set(name, text.as_str().into()));
+        }
+    }
+    format!("{}\n", Value::Object(facts)).into_bytes()
+}
+
+fn certificate(summary: &Summary) -> Value {
+    let (from, until) = summary.validity();
+    json!({
+        "serial": summary.serial_hex(),
+        "valid": { "from": time::format_gmt(from), "until": time::format_gmt(until) },
+        "sha256-fingerprint": summary.sha256_fingerprint(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::acme::ChallengeType;
+    use crate::events::*;
+    use crate::model::DomainName;
+    use crate::testing::{logged, watch_log};
+
+    fn set_up() -> SetUp {
+        SetUp { kind: ChallengeType::Http01, name: "www.x.org".to_owned(), txt: None }
+    }
+
+    fn domain(name: &str) -> ManagedDomain {
+        ManagedDomain::new(vec![DomainName::parse(name).unwrap()]).unwrap()
+    }
+
+    fn globals(notify: Option<&str>, message: Option<&str>) -> Globals {
+        let [notify_command, message_command] = [notify, message].map(|line| line.map(str::to_owned));
+        Globals { notify_command, message_command, ..Globals::default() }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn raise(globals: &Globals, event: Event<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+        let md = domain(&job.name);
+        let about = About { md: &md, certificates: &[] };
+        Events::new(globals, &Cancel::default()).raise(event, &about, job, now)
+    }
+
+    /// When, of which kind and with which status.
+    type Entries<'a> = &'a [(i64, &'a str, Option<&'a str>)];
+
+    /// A report with these entries, newest first.
+    fn job(entries: Entries<'_>) -> Job {
+        let mut job = Job::new("x.org");
+        entries.iter().rev().for_each(|(when, kind, status)| job.record(at(*when), kind, *status, None));
+        job
+    }
+
+    fn entries(job: &Job) -> Vec<(&str, Option<&str>)> {
+        let entries = job.log.iter().flat_map(|log| &log.entries);
+        entries.map(|entry| (entry.kind.as_str(), entry.status.as_deref())).collect()
+    }
+
+    #[test]
+    fn an_event_is_told_once_in_its_time() {
+        let set_up = set_up();
+        let rows = [
+            (Event::Renewing, 3600),
+            (Event::Errored, 3600),
+            (Event::Renewed, 86400),
+            (Event::Installed, 86400),
+            (Event::Expiring, 86400),
+            (Event::OcspRenewed, 86400),
+            (Event::OcspErrored, 3600),
+            (Event::OcspRevoked, 86400),
+            (Event::ChallengeSetUp(&set_up), 0),
+            (Event::ChallengeTearDown(&set_up), 0),
+        ];
+        for (event, pause) in rows {
+            let told = format!("message-{}", event.reason());
+            let known = job(&[(5, "progress", None), (0, &told, None), (-9_999_999, &told, None)]);
+            for (seconds, expected) in [(0, pause > 0), (pause - 1, pause > 0), (pause, false), (-10, false)] {
+                let until = event.told_until(&known, at(seconds));
+                assert_eq!(until, expected.then(|| at(pause)), "{told} {seconds}");
+            }
+            assert_eq!(event.told_until(&job(&[(0, "message-other", None)]), at(1)), None);
+        }
+    }
+
+    #[test]
+    fn a_failed_event_is_told_again_after_growing_delays() {
+        let failed = |when| (when, "message-error", Some("expiring"));
+        let told = |when| (when, "message-expiring", None);
+        let rows: [(Entries<'_>, Option<i64>); 7] = [
+            (&[], None),
+            (&[failed(-10)], Some(20)),
+            (&[failed(-10), failed(-50)], Some(50)),
+            (&[failed(-10), failed(-50), told(-90_000)], Some(50)),
+            (&[failed(-200)], None),
+            (&[told(-10), failed(-50)], Some(86_390)),
+            (&[(-10, "message-error", Some("errored"))], None),
+        ];
+        for (entries, expected) in rows {
+            let base = SignedDuration::from_secs(30);
+            assert_eq!(Event::Expiring.not_before(&job(entries), base, at(0)), expected.map(at), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_told_is_not_told_again_so_soon() {
+        watch_log();
+        let globals = globals(None, Some("/bin/false"));
+        let mut job = Job { name: "limited.events.test".to_owned(), ..job(&[(0, "message-errored", None)]) };
+        raise(&globals, Event::Errored, &mut job, at(3599)).unwrap();
+        assert_eq!((entries(&job).len(), logged("AH10267", "limited.events.test: 'errored'")), (1, 1));
+        raise(&globals, Event::Errored, &mut job, at(3600)).unwrap_err();
+    }
+
+    #[test]
+    fn commands_get_their_arguments_and_success_is_noted() {
+        let set_up = set_up();
+        let message = |reason: &str| format!(r#"/bin/sh -c 'test "$1 $2 $#" = "{reason} x.org 2"' sh"#);
+        let notify = r#"/bin/sh -c 'test "$1 $2 $#" = "own x.org 2"' sh own"#;
+        let rows = [
+            (Event::ChallengeSetUp(&set_up), "challenge-setup:http-01:www.x.org"),
+            (Event::ChallengeTearDown(&set_up), "challenge-teardown:http-01:www.x.org"),
+            (Event::Renewing, "renewing"),
+            (Event::Renewed, "renewed"),
+            (Event::Installed, "installed"),
+            (Event::Activated, "activated"),
+            (Event::Expiring, "expiring"),
+            (Event::Errored, "errored"),
+            (Event::OcspRenewed, "ocsp-renewed"),
+            (Event::OcspErrored, "ocsp-errored"),
+            (Event::OcspRevoked, "ocsp-revoked"),
+        ];
+        for (event, reason) in rows {
+            for globals in [globals(None, None), globals(Some(notify), Some(&message(reason)))] {
+                let globals = Globals { all_events: true, ..globals };
+                let mut job = Job::new("x.org");
+                raise(&globals, event, &mut job, at(0)).unwrap();
+                assert_eq!(entries(&job), [(format!("message-{reason}").as_str(), None)]);
+            }
+        }
+    }
+
+    #[test]
+    fn events_that_the_c_module_does_not_have_are_told_where_the_configuration_says_so() {
+        let (set_up, globals) = (set_up(), globals(None, Some("/bin/false")));
+        let mut job = Job::new("x.org");
+        for event in [Event::ChallengeTearDown(&set_up), Event::OcspRevoked] {
+            raise(&globals, event, &mut job, at(0)).unwrap();
+            raise(&Globals { all_events: true, ..globals.clone() }, event, &mut Job::new("x.org"), at(0)).unwrap_err();
+        }
+        assert_eq!(job, Job::new("x.org"));
+        // Nothing else says that a set is in use.
+        raise(&globals, Event::Activated, &mut job, at(0)).unwrap_err();
+    }
+
+    #[test]
+    fn a_process_that_winds_down_begins_only_with_what_the_next_would_not_tell() {
+        let cancel = Cancel::default();
+        cancel.wind_down();
+        let (md, mut job) = (domain("x.org"), Job::new("x.org"));
+        let about = About { md: &md, certificates: &[] };
+        let events = Events::new(&globals(None, Some("/bin/true")), &cancel);
+        assert!(events.raise(Event::Errored, &about, &mut job, at(0)).unwrap_err().is_cancelled());
+        events.raise(Event::Renewed, &about, &mut job, at(0)).unwrap();
+        assert_eq!((entries(&job), cancel.is_held()), (vec![("message-renewed", None)], false));
+    }
+
+    #[test]
+    fn a_failing_command_is_noted_once() {
+        watch_log();
+        let mut job = Job::new("x.org");
+        let globals = globals(Some("/bin/false events-test"), Some("/bin/sh -c 'exit 17' events-test"));
+        let failure = raise(&globals, Event::Expiring, &mut job, at(0)).unwrap_err();
+        assert_eq!(failure.text, "MDMessageCmd /bin/sh -c 'exit 17' events-test failed with exit code 17.");
+        assert_eq!(failure.status, Status::GENERAL);
+        assert_eq!(entries(&job), [("message-error", Some("expiring"))]);
+        let words = "problem[urn:org:apache:httpd:log:AH10109:] detail[MDMessageCmd /bin/sh -c 'exit 17' events-test";
+        assert_eq!((logged("AH10109", words), logged("AH10108", "events-test")), (1, 0));
+    }
+
+    #[test]
+    fn the_notification_comes_first_and_the_rest_waits_for_it() {
+        watch_log();
+        let (name, mut job) = ("first.events.test", Job::new("first.events.test"));
+        let [good, bad] = ["/bin/true", "/bin/false first"];
+        let failure = raise(&globals(Some(bad), Some(bad)), Event::Renewed, &mut job, at(0)).unwrap_err();
+        assert_eq!(failure.to_result().problem.as_deref(), Some("urn:org:apache:httpd:log:AH10108:"));
+        assert_eq!((entries(&job), logged("AH10059", name)), (vec![("notify-error", Some("renewed"))], 0));
+        let failure = raise(&globals(Some(good), Some(bad)), Event::Renewed, &mut job, at(1)).unwrap_err();
+        assert_eq!(failure.problem, "urn:org:apache:httpd:log:AH10109:");
+        assert_eq!((entries(&job)[0], logged("AH10059", name)), (("message-error", Some("renewed")), 1));
+        raise(&globals(Some(good), Some(good)), Event::Renewed, &mut job, at(2)).unwrap();
+        assert_eq!((entries(&job)[0], logged("AH10059", name)), (("message-renewed", None), 2));
+    }
+
+    #[test]
+    fn a_server_that_stops_is_no_failure_to_report_and_others_tell_nobody() {
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let (md, mut job) = (domain("x.org"), Job::new("x.org"));
+        let about = About { md: &md, certificates: &[] };
+        let events = Events::new(&globals(None, Some("/bin/true")), &cancel);
+        assert!(events.raise(Event::Errored, &about, &mut job, at(0)).unwrap_err().is_cancelled());
+        Events::silent().raise(Event::Errored, &about, &mut job, at(0)).unwrap();
+        assert_eq!(job, Job::new("x.org"));
+    }
+
+    #[test]
+    fn what_happened_is_on_standard_input_and_need_not_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("facts");
+        let line = format!("/bin/sh -c 'cat >{}'", file.display());
+        let (set_up, mut job) = (set_up(), Job { errors: 3, next_run: Some(at(60)), ..Job::new("x.org") });
+        job.last = Some(JobResult::failure(Status::GENERAL, "urn:p", "it is \"so\"".to_owned()));
+        let mut read = |event| -> Value {
+            raise(&globals(None, Some(&line)), event, &mut job, at(0)).unwrap();
+            serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap()
+        };
+        let expected = json!({
+            "event": "errored", "name": "x.org", "domains": ["x.org"], "when": time::format_gmt(at(0)), "errors": 3,
+            "certificates": [], "next-run": time::format_gmt(at(60)), "problem": "urn:p", "detail": "it is \"so\"",
+        });
+        assert_eq!(read(Event::Errored), expected);
+        let challenge = read(Event::ChallengeSetUp(&set_up));
+        assert_eq!(challenge["challenge"], json!({ "type": "http-01", "name": "www.x.org" }));
+        assert_eq!(challenge.get("certificates"), None);
+    }
+}

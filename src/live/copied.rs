@@ -1,0 +1,382 @@
+//! Sets that somebody puts into `domains/` while the server runs: an administrator, `a2md`, the start of another server.
+//!
+//! Children cannot read them there. Who can publishes what verifies, as the worker does with what is staged, so that is served
+//! which the next start would serve: what was issued later goes before what was live. A pair of which one half has not come
+//! yet is looked at again each time.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
+
+use super::publish::Published;
+use super::publish::pair_of;
+use super::{Bundles, Slot, lock};
+use crate::acme::PortError;
+use crate::crypto::PrivateKey;
+use crate::log::report;
+use crate::model::{KeySpec, ManagedDomain, State};
+use crate::sets::served::read_chain;
+use crate::sets::{Bundle, LiveSet, Pair, staged};
+use crate::store::{Aspect, Group};
+
+/// So many files are looked at in one call.
+const SLICE: usize = 300;
+/// After so long the rest is left to the next call: the server's parent has other work.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 200 });
+/// For so long somebody may still be at work on the files, and nothing is said of what is wrong with them.
+const SETTLED: SignedDuration = SignedDuration::from_secs(8);
+
+/// When each of some files was written.
+type Times = Vec<Option<Timestamp>>;
+
+/// What is known of the files of a domain.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// Those of its chains, if what is in them need not be looked at again; `None` before the first look.
+    chains: Option<Times>,
+    /// What was said of it, which is said once.
+    said: Option<String>,
+}
+
+/// What a start has found for a domain.
+pub struct AtStart<'a> {
+    /// Its certificates.
+    pub set: &'a LiveSet,
+    /// When they were put into the store.
+    pub activated: Option<Timestamp>,
+}
+
+impl Bundles {
+    /// Publishes sets that were put into `domains/` since the start or the last call. For a process that may read them, every
+    /// ten seconds; one call looks at some domains, the next goes on from there. `at_start` tells what the
+    /// start has found for each of `count` domains. Returns how many it has published.
+    pub fn follow<'a>(&self, count: usize, at_start: impl Fn(usize) -> AtStart<'a>) -> usize {
+        let (begun, mut looks, mut published) = (Instant::now(), 0, 0);
+        let mut next = lock(&self.next_copied);
+        for _ in 0..count {
+            if looks >= SLICE || begun.elapsed() > PATIENCE {
+                break;
+            }
+            let position = *next % count;
+            *next = position + 1;
+            let Some(slot) = self.slot(position) else { continue };
+            let chains = self.times(slot, Aspect::Chain);
+            looks += chains.len();
+            let mut copied = lock(&slot.copied);
+            let started = at_start(position);
+            if copied.chains.is_none() && self.is_of_start(started.activated, &chains) {
+                copied.chains = Some(chains.clone());
+            }
+            if chains.iter().any(Option::is_some) && copied.chains.as_ref() != Some(&chains) {
+                published += usize::from(self.take(position, slot, &mut copied, chains, started.set));
+            }
+        }
+        published
+    }
+
+    /// Has all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
+    /// server has set up at its start.
+    ///
+    /// # Errors
+    /// If the set cannot be written.
+    pub fn publish_copied(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
+        let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
+        match self.assemble_copied(slot, started, now) {
+            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
+            Err(other) => Ok(other),
+        }
+    }
+
+    /// Publishes what has changed, and remembers what need not be looked at again. Returns whether it is live.
+    fn take(&self, position: usize, slot: &Slot, copied: &mut Copied, chains: Times, started: &LiveSet) -> bool {
+        let (name, now) = (&slot.md.name, self.clock.now());
+        let published = match self.assemble_copied(slot, started, now) {
+            // A start elsewhere has moved what is live.
+            Ok(bundle) if is_served(slot, &bundle) => Ok(Published::Nothing),
+            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
+            Err(other) => Ok(other),
+        };
+        let (is_live, problem, is_final) = match published {
+            Ok(Published::Live(_)) => {
+                report!(MD0036, "{name}: certificates that were put into domains/ are live");
+                (true, None, true)
+            }
+            Ok(Published::Nothing) => (false, None, true),
+            Ok(Published::NotBefore(_) | Published::Unstapled(_)) => (false, None, false),
+            Ok(Published::Unusable(reason)) => (false, Some(reason), true),
+            Ok(Published::Incomplete(reason)) => {
+                (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
+            }
+            Err(err) => (false, Some(err.to_string()), false),
+        };
+        if problem.is_some() && problem != copied.said {
+            let reason = problem.as_deref().unwrap_or_default();
+            report!(MD0041, "{name}: what was put into domains/ is not served, and what is live stays: {reason}");
+        }
+        // Files are never of no time at all: that is looked at again.
+        copied.chains = Some(if is_final { chains } else { Times::new() });
+        copied.said = problem;
+        is_live
+    }
+
+    /// Whether nobody is at work on the files.
+    fn is_settled(&self, slot: &Slot, chains: &Times, now: Timestamp) -> bool {
+        let keys = self.times(slot, Aspect::PrivateKey);
+        chains.iter().chain(&keys).flatten().all(|at| now.duration_since(*at).abs() > SETTLED)
+    }
+
+    /// Publishes a set, if it may be served without a staple: who can read `domains/` fetches none.
+    fn put_copied(
+        &self,
+        position: usize,
+        slot: &Slot,
+        bundle: &Bundle,
+        now: Timestamp,
+    ) -> Result<Published, PortError> {
+        if slot.md.must_staple {
+            let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
+            return Ok(Published::Unusable(reason.to_owned()));
+        }
+        self.put(position, slot, bundle, now, |_| Ok(()))
+    }
+
+    /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
+    /// since its start.
+    fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
+        let (md, live) = (&*slot.md, self.stored(slot, now));
+        let (mut pairs, mut is_new, mut from) = (Vec::new(), false, now);
+        let (mut older, mut wrong) = (None, None);
+        for (number, spec) in md.key_specs().0.into_iter().enumerate() {
+            let live = pair_of(live.as_ref(), &spec);
+            let is_of_start = |pair: &Pair| {
+                started.certificates.get(number).is_some_and(|own| *own == Some(pair.chain.leaf().summary()))
+            };
+            // As the server has it since its start.
+            let may_stay = live.is_none() && started.is_good(number) && !slot.serves(&spec);
+            match self.copied(md, &spec, now) {
+                Ok(pair) if live.is_some_and(|live| live.chain == pair.chain) => {}
+                Ok(pair) if live.is_some_and(|live| live.goes_before(pair.chain.leaf(), now)) => {
+                    older = older.or_else(|| (!is_of_start(&pair)).then(|| spec.json_name().to_owned()));
+                }
+                Ok(pair) if may_stay && is_of_start(&pair) => {}
+                Ok(pair) => {
+                    from = from.max(pair.chain.leaf().not_before());
+                    is_new = true;
+                    pairs.push(pair);
+                    continue;
+                }
+                Err(reason) => wrong = wrong.or(Some(reason)),
+            }
+            match live {
+                Some(live) => pairs.push(live.clone()),
+                None if may_stay => {}
+                None => return Err(Published::Incomplete(wrong.unwrap_or_default())),
+            }
+        }
+        let is_served = live.is_some() || started.state == Some(State::Complete);
+        match (is_new, wrong, older) {
+            (true, ..) if from > now && is_served => Err(Published::NotBefore(from)),
+            (true, ..) => Ok(Bundle { ca_url: self.ca_url(md), account_url: None, pairs }),
+            (_, Some(reason), _) => Err(Published::Incomplete(reason)),
+            (_, _, Some(kind)) => {
+                Err(Published::Unusable(format!("certificate({kind}) was issued before the one that is live")))
+            }
+            _ => Err(Published::Nothing),
+        }
+    }
+
+    /// The key and the certificate for one type of key.
+    fn copied(&self, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, String> {
+        let (store, name) = (self.vault.store(), md.name.as_str());
+        let chain = read_chain(store, Group::Domains, md, spec).map_err(|(_, reason)| reason)?;
+        let kind = spec.json_name();
+        let pem = store.load(Group::Domains, name, &Aspect::PrivateKey(spec.clone())).map_err(|err| err.to_string())?;
+        let pem = Zeroizing::new(pem.ok_or_else(|| format!("private key({kind}) is missing"))?);
+        let key = PrivateKey::from_pem(&pem, Some(store.secret().as_bytes()));
+        let key = key.map_err(|err| format!("private key({kind}): {err}"))?;
+        staged::verify(md, spec, &key, &chain, now)?;
+        Ok(Pair { spec: spec.clone(), key, chain })
+    }
+
+    fn ca_url(&self, md: &ManagedDomain) -> Option<String> {
+        let stored: Option<ManagedDomain> = self.vault.load_json(Group::Domains, md.name.as_str(), &Aspect::MdJson);
+        stored?.ca.url.clone()
+    }
+
+    /// Whether these are the files that the start has read. It may have missed what came during the start.
+    fn is_of_start(&self, activated: Option<Timestamp>, chains: &Times) -> bool {
+        const START: SignedDuration = SignedDuration::from_mins(1);
+        let last = chains.iter().flatten().max();
+        last.copied() == activated
+            && last
+                .is_none_or(|last| self.opened.get().is_some_and(|opened| opened.duration_since(*last).abs() > START))
+    }
+
+    fn times(&self, slot: &Slot, aspect: fn(KeySpec) -> Aspect) -> Times {
+        let written = |spec| self.vault.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
+        slot.md.key_specs().0.into_iter().map(written).collect()
+    }
+}
+
+fn is_served(slot: &Slot, bundle: &Bundle) -> bool {
+    let served = slot.served();
+    served.is_some_and(|served| bundle.pairs.iter().all(|pair| served.has(&pair.chain.leaf().sha1())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::Clock;
+    use crate::live::copied::*;
+    use crate::live::tests::{counters, pair, put, serial, world};
+    use crate::registry::Registry;
+    use crate::store::Store;
+    use crate::testing::{Call, World, logged, p256, watch_log};
+
+    fn chain() -> Aspect {
+        Aspect::Chain(p256())
+    }
+
+    fn start(world: &World) -> Arc<Registry> {
+        let registry = world.start(true);
+        registry.bundles.open(Some(counters()));
+        registry
+    }
+
+    fn follow(registry: &Registry) -> usize {
+        registry.follow_copied()
+    }
+
+    /// A pair that was issued so many hours from now.
+    fn new(world: &World, name: &str, hours: i64) -> Pair {
+        pair(&p256(), &[name], world.clock.now() + SignedDuration::from_hours(hours))
+    }
+
+    fn save(world: &World, aspect: &Aspect, pair: &Pair) {
+        let name = pair.chain.leaf().names()[0].to_string();
+        let pem = if aspect == &chain() { pair.chain.to_pem() } else { pair.key.to_pem().unwrap().to_vec() };
+        world.store.save(Group::Domains, &name, aspect, &pem).unwrap();
+    }
+
+    fn copy(world: &World, pair: &Pair) {
+        [Aspect::PrivateKey(p256()), chain()].iter().for_each(|aspect| save(world, aspect, pair));
+    }
+
+    fn serves(registry: &Registry, pair: &Pair) -> bool {
+        serial(&registry.bundles) == Some(pair.chain.leaf().summary().serial_hex())
+    }
+
+    #[test]
+    fn a_set_that_is_put_into_domains_is_served_once_it_is_whole() {
+        watch_log();
+        let (name, world) = ("whole.copied.test", world(&["whole.copied.test"]));
+        let registry = start(&world);
+        assert_eq!(follow(&registry), 0);
+        let first = new(&world, name, 0);
+        copy(&world, &first);
+        assert_eq!((follow(&registry), follow(&registry)), (1, 0));
+        assert!(serves(&registry, &first) && world.store.generation().unwrap().is_some());
+
+        // One half of the next one.
+        let second = new(&world, name, 0);
+        for half in [chain(), Aspect::PrivateKey(p256())] {
+            save(&world, &half, &second);
+            let is_whole = half != chain();
+            assert_eq!((follow(&registry), follow(&registry)), (usize::from(is_whole), 0));
+            assert!(serves(&registry, if is_whole { &second } else { &first }));
+            assert_eq!(logged("MD0041", name), 1, "said once");
+        }
+        // Damaged, for another domain, gone, and not to be read: what is live stays.
+        let text = world.text(Group::Domains, name, &chain()).unwrap();
+        world.put(Group::Domains, name, &chain(), &text[..text.len() / 2]);
+        assert_eq!(follow(&registry), 0);
+        world.store.purge(Group::Domains, name).unwrap();
+        assert_eq!(follow(&registry), 0);
+        world.store.refuse(Call::Load, Group::Domains);
+        copy(&world, &new(&world, name, 0));
+        assert_eq!(follow(&registry), 0);
+        assert!(serves(&registry, &second));
+        world.store.recover();
+        assert_eq!(follow(&registry), 1, "it is looked at again");
+
+        // What begins later than now is served when it does.
+        let third = new(&world, name, 2);
+        copy(&world, &third);
+        assert_eq!((follow(&registry), logged("MD0041", name)), (0, logged("MD0041", name)));
+        world.clock.advance(SignedDuration::from_hours(2));
+        assert_eq!((follow(&registry), serves(&registry, &third)), (1, true));
+    }
+
+    #[test]
+    fn what_was_issued_later_is_served_as_by_a_start() {
+        watch_log();
+        let (name, world) = ("later.copied.test", world(&["later.copied.test"]));
+        let [older, live, newer] = [-30, -20, -10].map(|hours| new(&world, name, hours));
+        copy(&world, &older);
+        let registry = start(&world);
+        put(&world, name, vec![live.clone()]);
+        registry.bundles.look_for(0);
+        // The same once more, and another one.
+        copy(&world, &older);
+        assert_eq!((follow(&registry), logged("MD0041", name)), (0, 0));
+        copy(&world, &new(&world, name, -25));
+        assert_eq!((follow(&registry), serves(&registry, &live)), (0, true));
+        assert_eq!(
+            logged(
+                "MD0041",
+                "later.copied.test: what was put into domains/ is not served, and what is live stays: certificate(P-256) was issued before"
+            ),
+            1
+        );
+        copy(&world, &newer);
+        assert_eq!((follow(&registry), serves(&registry, &newer)), (1, true));
+
+        // Where nothing went live since the start, whatever is put there.
+        let registry = start(&world);
+        assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+        copy(&world, &older);
+        assert_eq!((follow(&registry), serves(&registry, &older)), (1, true));
+        // Another server's start moves what is live. What this one serves is nothing new.
+        let started = start(&world);
+        assert_eq!(started.entries[0].live.certificates[0], Some(older.chain.leaf().summary()));
+        assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
+        copy(&world, &older);
+        assert_eq!((follow(&registry), follow(&started)), (0, 0));
+        copy(&world, &newer);
+        assert_eq!((follow(&registry), serves(&registry, &newer)), (1, true), "back to what was there at the start");
+    }
+
+    #[test]
+    fn what_must_not_be_without_a_staple_waits_for_a_start() {
+        watch_log();
+        let (name, mut world) = ("staple.copied.test", world(&["staple.copied.test"]));
+        world.declared[0].settings.must_staple = Some(true);
+        let registry = start(&world);
+        copy(&world, &new(&world, name, 0));
+        assert_eq!((follow(&registry), follow(&registry), logged("MD0041", name)), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_call_looks_at_some_domains_and_reads_what_has_changed() {
+        let names: Vec<String> = (0..700).map(|number| format!("n{number}.copied.test")).collect();
+        let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        copy(&world, &new(&world, &names[5], 0));
+        let registry = start(&world);
+        let call = || {
+            let count = |call| world.store.count(call, Group::Domains, None);
+            let before = [Call::Look, Call::Load].map(count);
+            let published = follow(&registry);
+            (published, count(Call::Look) - before[0], count(Call::Load) - before[1])
+        };
+        for _ in 0..5 {
+            assert_eq!(call(), (0, SLICE, 0));
+        }
+        copy(&world, &new(&world, &names[650], 0));
+        let calls = [call(), call(), call()];
+        assert_eq!(calls.iter().map(|call| call.0).sum::<usize>(), 1);
+        assert_eq!(calls.iter().map(|call| call.2).sum::<usize>(), 3, "chain, key and domain");
+        assert!(calls.iter().all(|call| call.1 <= SLICE + 1));
+    }
+}

@@ -1,0 +1,339 @@
+//! Sets in `live/` that no process of this server wrote: another node that uses the store did, or `a2md`, or they were copied
+//! there from elsewhere.
+//!
+//! The children of a server take turns, so that one of them looks every few seconds. It looks at the store's mark, which tells
+//! that there is something to look for, and at the files of some domains in any case: a copy may come without the mark, or
+//! after it. What it finds is announced as by those who write.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Bundles, DOMAINS, Reading, Slot, lock};
+use crate::crypto::sha256;
+use crate::log::{note, report};
+use crate::store::{Aspect, Group};
+
+/// How many words the children of a server have in common to take turns.
+pub(super) const WORDS: usize = 4;
+
+/// When one of them looked, in seconds.
+const LOOKED: usize = 0;
+/// Stands for the mark that was seen last.
+const MARK: usize = 1;
+/// Where the next look begins.
+const NEXT: usize = 2;
+/// How many domains are still to be looked at since the mark has changed.
+const LEFT: usize = 3;
+
+/// Seconds between two looks.
+const PERIOD: u32 = 3;
+/// The same while not all domains have been looked at since the mark has changed.
+const PERIOD_WHILE_LEFT: u32 = 1;
+/// So many files are looked at where nothing tells that there is something new.
+const SLICE: usize = 300;
+/// After so long the rest is left to the next look.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 500 });
+/// What is younger may not be complete, or its writer is about to announce it.
+const SETTLED: SignedDuration = SignedDuration::from_secs(1);
+
+/// When a file was written, in nanoseconds; 0 if it is absent.
+pub(super) type Written = std::sync::atomic::AtomicI64;
+
+impl Bundles {
+    /// Looks for sets that others have written, if it is time and another child does not do so. For every child, each second.
+    /// Returns for how many domains there was something new.
+    pub fn look_around(&self) -> usize {
+        let now = self.clock.now();
+        if !self.takes_turn(now) {
+            return 0;
+        }
+        let (words, everything) = (self.words(), self.slots.len() as u32);
+        self.heed_mark(everything);
+        let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
+        let first = words[NEXT].load(Ordering::Relaxed) as usize;
+        let walk = self.walk(first, most, now);
+        words[NEXT].store(((first + walk.passed) % self.slots.len().max(1)) as u32, Ordering::Relaxed);
+        let left = |left: u32| Some(if walk.again { everything } else { left.saturating_sub(walk.passed as u32) });
+        let _ = words[LEFT].fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        walk.found
+    }
+
+    /// If the mark has changed, all domains are to be looked at.
+    fn heed_mark(&self, everything: u32) {
+        let (words, mark) = (self.words(), self.mark());
+        if words[MARK].load(Ordering::Relaxed) != mark {
+            words[LEFT].store(everything, Ordering::Relaxed);
+            words[MARK].store(mark, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at domains from one on, at so many files at most.
+    fn walk(&self, first: usize, most: usize, now: Timestamp) -> Walk {
+        let (begun, mut looks, mut walk) = (Instant::now(), 0, Walk::default());
+        while walk.passed < self.slots.len() && looks < most && begun.elapsed() < PATIENCE {
+            let position = (first + walk.passed) % self.slots.len();
+            walk.passed += 1;
+            let Some(slot) = self.slot(position) else { continue };
+            looks += 1;
+            match self.look_at(position, slot, now) {
+                Look::New => walk.found += 1,
+                Look::Unsettled => walk.again = true,
+                Look::Known => {}
+            }
+        }
+        walk
+    }
+
+    /// Looks whether somebody else has written a set for the domain at `position`, and takes it.
+    pub fn look_for(&self, position: usize) {
+        if let Some(slot) = self.slot(position) {
+            // Whoever has written it is done: it is his turn no more.
+            self.look_at(position, slot, Timestamp::MAX);
+        }
+    }
+
+    /// Takes the set of the domain at `position`, for a process that has not called [`Bundles::open`].
+    pub fn learn(&self, position: usize) {
+        if let Some(slot) = self.slot(position) {
+            self.read(slot, &mut lock(&slot.known), Reading::Change);
+        }
+    }
+
+    fn look_at(&self, position: usize, slot: &Slot, now: Timestamp) -> Look {
+        let written = self.written(slot);
+        let known = slot.written.load(Ordering::Relaxed);
+        // What is announced is about to be read anyway.
+        if written == 0 || written == known || self.is_stale(slot) {
+            return Look::Known;
+        }
+        let at = Timestamp::from_nanosecond(written.into()).unwrap_or_default();
+        if now.duration_since(at).abs() < SETTLED {
+            return Look::Unsettled;
+        }
+        self.announce(position);
+        if !self.read(slot, &mut lock(&slot.known), Reading::Change) {
+            return Look::Known;
+        }
+        report!(MD0036, "{}: certificates that were put into live/ by somebody else are live", slot.md.name);
+        Look::New
+    }
+
+    /// When the set in the store was written.
+    pub(super) fn written(&self, slot: &Slot) -> i64 {
+        let written = self.vault.store().written(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+        written.map_or(0, |at| at.as_nanosecond().try_into().unwrap_or(i64::MAX))
+    }
+
+    /// Has others look for a set that this process has written, but not the server that it is of: that is told by the counters.
+    pub(super) fn bump(&self) {
+        let before = self.mark();
+        match self.vault.store().bump_generation() {
+            Ok(mark) => {
+                let words = &self.words()[MARK];
+                // If somebody else's change is not yet known here, it is to be looked for.
+                let _ = words.compare_exchange(before, digest(&mark), Ordering::Relaxed, Ordering::Relaxed);
+            }
+            Err(err) => note!(Info, err.status(); "other servers may learn late of what is live: {err}"),
+        }
+    }
+
+    fn takes_turn(&self, now: Timestamp) -> bool {
+        let words = self.words();
+        let period = if words[LEFT].load(Ordering::Relaxed) > 0 { PERIOD_WHILE_LEFT } else { PERIOD };
+        let (last, now) = (words[LOOKED].load(Ordering::Relaxed), now.as_second() as u32);
+        // A clock that was put back makes a large difference too.
+        now.wrapping_sub(last) >= period
+            && words[LOOKED].compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn mark(&self) -> u32 {
+        let mark = self.vault.store().generation();
+        let mark = mark.inspect_err(|err| note!(Debug, err.status(); "{err}"));
+        mark.ok().flatten().map_or(0, |mark| digest(&mark))
+    }
+
+    /// Those of the server; where nothing is shared, each process is alone.
+    fn words(&self) -> &[AtomicU32] {
+        match self.counters.get() {
+            Some(counters) => &counters[1 + DOMAINS..],
+            None => &self.own_words,
+        }
+    }
+}
+
+/// What came of looking at some domains.
+#[derive(Default)]
+struct Walk {
+    /// How many there were.
+    passed: usize,
+    /// For how many there was something new.
+    found: usize,
+    /// It was too early to tell for one.
+    again: bool,
+}
+
+enum Look {
+    Known,
+    New,
+    /// It is too early to tell.
+    Unsettled,
+}
+
+/// Never 0, which stands for no mark.
+fn digest(mark: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = sha256(mark).unwrap_or_default();
+    u32::from_be_bytes([a, b, c, d]) | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::Clock;
+    use crate::live::foreign::*;
+    use crate::live::tests::{counters, pair, process, put, reads, serial, slots, world};
+    use crate::store::Store;
+    use crate::testing::{Call, World, logged, p256, watch_log};
+
+    /// Somebody who shares nothing but the store writes a set.
+    fn write(world: &World, name: &str) {
+        put(world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    }
+
+    fn looks(world: &World) -> usize {
+        world.store.count(Call::Look, Group::Live, None)
+    }
+
+    fn pass(world: &World, seconds: i64) {
+        world.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    #[test]
+    fn what_another_server_writes_is_served_by_all_children_after_one_has_looked() {
+        watch_log();
+        let (name, world) = ("other.foreign.test", world(&["other.foreign.test"]));
+        let shared = counters();
+        let (other, children) = (process(&world, counters()), [0, 1].map(|_| process(&world, shared)));
+        assert_eq!(children.iter().map(|child| child.look_around()).sum::<usize>(), 0);
+        write(&world, name);
+        other.bump();
+        let before = looks(&world);
+        children.iter().for_each(|child| assert_eq!((child.look_around(), serial(child)), (0, None), "not yet"));
+        assert_eq!(looks(&world), before, "handshakes do not look, and nobody else before it is time");
+        pass(&world, 3);
+        assert_eq!(children.each_ref().map(Bundles::look_around), [1, 0], "one child looks");
+        assert!(serial(&children[0]).is_some() && serial(&children[0]) == serial(&children[1]));
+        assert_eq!((reads(&world), logged("MD0036", name)), (2, 1));
+        for _ in 0..5 {
+            pass(&world, 3);
+            assert_eq!(children.each_ref().map(Bundles::look_around), [0, 0]);
+        }
+        assert_eq!((reads(&world), logged("MD0036", name)), (2, 1), "once by each child");
+    }
+
+    #[test]
+    fn copies_are_found_without_a_mark_and_where_nothing_is_shared() {
+        let name = "copy.foreign.test";
+        let world = world(&[name]);
+        let child = process(&world, counters());
+        let alone = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots(&world));
+        alone.open(None);
+        let mut seen = None;
+        for _ in 0..3 {
+            write(&world, name);
+            pass(&world, 3);
+            assert_eq!((child.look_around(), alone.look_around()), (1, 1));
+            let now = serial(&child);
+            assert!(now.is_some() && now != seen && now == serial(&alone));
+            seen = now;
+        }
+        // A file that is gone was moved by a start.
+        world.store.purge(Group::Live, name).unwrap();
+        pass(&world, 3);
+        assert_eq!((child.look_around(), serial(&child)), (0, seen));
+    }
+
+    #[test]
+    fn a_look_is_bounded_and_the_mark_makes_it_a_look_at_all() {
+        let names: Vec<String> = (0..1000).map(|number| format!("n{number}.foreign.test")).collect();
+        let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let shared = counters();
+        let [child, worker] = [0, 1].map(|_| process(&world, shared));
+        let look = |child: &Bundles| {
+            let before = looks(&world);
+            pass(&world, 3);
+            let found = child.look_around();
+            (found, looks(&world) - before)
+        };
+        for _ in 0..4 {
+            assert_eq!(look(&child), (0, SLICE + 1));
+        }
+        // A set without a mark is found in the round; with the mark it is found at once.
+        write(&world, &names[999]);
+        let found: usize = (0..4).map(|_| look(&child).0).sum();
+        assert_eq!(found, 1);
+        let other = process(&world, counters());
+        write(&world, &names[500]);
+        other.bump();
+        assert_eq!(look(&child), (1, 1000 + 2), "one of them is read");
+        // Those who have published have nothing to look for.
+        world.store.save(Group::Live, &names[7], &Aspect::LiveJson, b"{}").unwrap();
+        worker.look_for(7);
+        worker.bump();
+        assert_eq!(look(&child).1, SLICE + 1);
+    }
+
+    #[test]
+    fn a_parent_reads_some_sets_at_a_time() {
+        let names = ["a.some.test", "b.some.test", "c.some.test"];
+        let world = world(&names);
+        let shared = counters();
+        let [child, parent] = [0, 1].map(|_| process(&world, shared));
+        names.iter().for_each(|name| write(&world, name));
+        assert_eq!(child.look_around(), 3);
+        assert_eq!([0, 1, 2].map(|_| parent.refresh_some(2)), [2, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_younger_than_a_moment_is_looked_at_again_at_once() {
+        let name = "young.foreign.test";
+        let world = world(&[name]);
+        let child = process(&world, counters());
+        let turn = |at: Timestamp| {
+            world.clock.advance(at.duration_since(world.clock.now()));
+            child.look_around()
+        };
+        assert_eq!(child.look_around(), 0);
+        write(&world, name);
+        let written = world.store.written(Group::Live, name, &Aspect::LiveJson).unwrap();
+        assert_eq!((turn(written), serial(&child)), (0, None));
+        assert_eq!(turn(written + SETTLED * 2), 1, "before the usual time");
+    }
+
+    #[test]
+    fn a_renewal_does_not_begin_where_somebody_else_was_first() {
+        for is_staged in [true, false] {
+            let name = format!("first{is_staged}.foreign.test");
+            let world = world(&[&name]);
+            let renewals = world.run(true);
+            world.clock.advance(SignedDuration::from_hours(24 * 70));
+            write(&world, &name);
+            if !is_staged {
+                world.store.purge(Group::Staging, &name).unwrap();
+            }
+            let live = || world.text(Group::Live, &name, &Aspect::LiveJson);
+            let foreign = live();
+            for _ in 0..3 {
+                world.go_on(&renewals);
+                assert_eq!((world.ca.ordered().len(), live() == foreign), (1, true), "staged: {is_staged}");
+                assert_eq!(world.store.exists(Group::Staging, &name, &Aspect::MdJson), is_staged);
+                world.clock.advance(SignedDuration::from_hours(24));
+            }
+            world.clock.advance(SignedDuration::from_hours(24 * 10));
+            world.go_on(&renewals);
+            assert_eq!((world.ca.ordered().len(), live() == foreign), (2, false), "due again");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Sets that are served without a start (`MDActivation live`): each process keeps them in memory, and a counter of each domain
+//! in memory that all processes share tells that there is another one in the store.
+//!
+//! Whoever has a new set writes it, in one file, and then counts. A handshake looks at one counter; only when that has moved
+//! the first to come reads the file, while others go on with what they have. Counters never go back and have the same place in
+//! every generation of the server, so that children learn which still have connections of an earlier one.
+#![forbid(unsafe_code)]
+
+mod copied;
+mod foreign;
+mod publish;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::acme::PortError;
+use crate::clock::Clock;
+use crate::crypto::{TlsPair, sha256};
+use crate::documents::{Vault, port_error};
+use crate::log::{note, report};
+use crate::model::{KeySpec, ManagedDomain, Status};
+use crate::schedule::Validity;
+use crate::sets::{Bundle, LiveSet, Served};
+use crate::stapling::Stapling;
+use crate::store::{Aspect, Group};
+
+pub use copied::AtStart;
+pub use publish::Published;
+
+/// How many counters there are for domains. Two domains may have the same one, and then look once more than they need to.
+const DOMAINS: usize = 1 << 14;
+
+/// What has a set for a domain of the registry.
+pub struct Bundles {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    /// One entry for each domain, `None` where sets do not go live.
+    slots: Vec<Option<Arc<Slot>>>,
+    /// Who staples what is served.
+    stapling: OnceLock<Arc<Stapling>>,
+    /// What readies a pair for handshakes.
+    share_key: OnceLock<fn(&mut TlsPair) -> bool>,
+    counters: OnceLock<&'static [AtomicU32]>,
+    /// The counter of all when this process last looked at all.
+    seen: AtomicU32,
+    /// There is a set that could not be read.
+    failed: AtomicBool,
+    /// What children that share nothing have in place of words that they do.
+    own_words: [AtomicU32; foreign::WORDS],
+    /// When the sets of the store were read.
+    opened: OnceLock<Timestamp>,
+    /// The domain whose files in `domains/` are to be looked at next.
+    next_copied: Mutex<usize>,
+}
+
+/// The set of one domain.
+#[derive(Debug)]
+pub struct Slot {
+    md: Arc<ManagedDomain>,
+    counter: usize,
+    served: RwLock<Option<Arc<Served>>>,
+    /// The counter before the file was last read.
+    seen: AtomicU32,
+    /// The file could not be read or used, which is in the log.
+    failed: AtomicBool,
+    /// Had by who reads the file: the digest of what it held when it was last good.
+    known: Mutex<Option<[u8; 32]>>,
+    /// The span in which all certificates are good that the start has set up.
+    started: Option<Validity>,
+    /// When the file was written that was read last.
+    written: foreign::Written,
+    copied: Mutex<copied::Copied>,
+}
+
+/// How a process reads a set.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// What was live before the start, as far as nothing newer is in `domains/`.
+    Start,
+    /// What was written since.
+    Change,
+}
+
+impl Bundles {
+    /// How many counters [`Bundles::open`] takes: one for all domains, those of single ones, and some for those who look for
+    /// sets of others.
+    pub const COUNTERS: usize = 1 + DOMAINS + foreign::WORDS;
+
+    /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
+        Self {
+            vault,
+            clock,
+            slots,
+            stapling: OnceLock::new(),
+            share_key: OnceLock::new(),
+            counters: OnceLock::new(),
+            seen: AtomicU32::new(0),
+            failed: AtomicBool::new(false),
+            own_words: Default::default(),
+            opened: OnceLock::new(),
+            next_copied: Mutex::default(),
+        }
+    }
+
+    /// Has certificates stapled from when they are served. Called before [`Bundles::open`].
+    pub fn staple_by(&self, stapling: &Arc<Stapling>) {
+        let _ = self.stapling.set(Arc::clone(stapling));
+    }
+
+    /// Has certificates share their keys by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
+    /// [`Bundles::open`].
+    pub fn share_keys(&self, share: fn(&mut TlsPair) -> bool) {
+        let _ = self.share_key.set(share);
+    }
+
+    /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
+    /// processes of the server share, [`Bundles::COUNTERS`] of them, zeros when they are made and never reset; without them
+    /// only this process learns what it publishes. Called once, before the first fork.
+    pub fn open(&self, counters: Option<&'static [AtomicU32]>) {
+        if let Some(counters) = counters {
+            // The first stay: others may have been forked with them.
+            let _ = self.counters.set(counters);
+        }
+        self.seen.store(self.count(0), Ordering::Relaxed);
+        let _ = self.opened.set(self.clock.now());
+        let listed = self.vault.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
+        let listed =
+            listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));
+        let may_be_stored = |name: &str| listed.as_ref().map_or(true, |items| items.contains(name));
+        for slot in self.slots.iter().flatten() {
+            let mut known = lock(&slot.known);
+            if may_be_stored(slot.md.name.as_str()) {
+                self.read(slot, &mut known, Reading::Start);
+            } else {
+                slot.seen.store(self.count(slot.counter), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether sets go live for no domain at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none)
+    }
+
+    /// Whether sets of the domain at this position go live.
+    #[must_use]
+    pub fn is_live(&self, position: usize) -> bool {
+        self.slot(position).is_some()
+    }
+
+    /// What is served for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
+    /// if there is a new one, and then in one thread.
+    #[must_use]
+    pub fn current(&self, position: usize) -> Option<Arc<Served>> {
+        let slot = self.slot(position)?;
+        if self.is_stale(slot) {
+            // While another thread reads, there is what was there before, unless that is nothing that clients trust.
+            let known = if slot.has_nothing() { Some(lock(&slot.known)) } else { slot.known.try_lock().ok() };
+            if let Some(mut known) = known.filter(|_| self.is_stale(slot)) {
+                self.read(slot, &mut known, Reading::Change);
+            }
+        }
+        slot.served()
+    }
+
+    /// Reads what others have written, for all domains, and once more what could not be read. Returns for how many there was
+    /// something new.
+    pub fn refresh(&self) -> usize {
+        self.refresh_some(usize::MAX)
+    }
+
+    /// The same for so many domains at most; the next call goes on.
+    pub fn refresh_some(&self, most: usize) -> usize {
+        let (all, failed) = (self.count(0), self.failed.swap(false, Ordering::Relaxed));
+        if all == self.seen.load(Ordering::Relaxed) && !failed {
+            return 0;
+        }
+        let is_stale = |slot: &&Arc<Slot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
+        let mut stale = self.slots.iter().flatten().filter(is_stale);
+        let read = |slot: &&Arc<Slot>| self.read(slot, &mut lock(&slot.known), Reading::Change);
+        let read = stale.by_ref().take(most).filter(read).count();
+        if stale.next().is_none() {
+            self.seen.store(all, Ordering::Relaxed);
+        } else {
+            self.failed.fetch_or(failed, Ordering::Relaxed);
+        }
+        read
+    }
+
+    /// Tells all processes that there is another set for the domain at this position. The file is there.
+    pub fn announce(&self, position: usize) {
+        let (Some(slot), Some(counters)) = (self.slot(position), self.counters.get()) else { return };
+        for counter in [slot.counter, 0] {
+            counters[counter].fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Takes the set that is in the store, if it is another one and can be used. Returns whether it did. What cannot be read or
+    /// used may be half written, or there were too many files: the next [`Bundles::refresh`] looks again.
+    fn read(&self, slot: &Slot, known: &mut Option<[u8; 32]>, reading: Reading) -> bool {
+        // Before the file is read: who writes meanwhile counts after that, and it is read again.
+        let count = self.count(slot.counter);
+        slot.written.store(self.written(slot), Ordering::Relaxed);
+        let new = match self.vault.store().load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson) {
+            Ok(Some(text)) => self.decode(slot, &text, known, reading),
+            // Removed by a start that has the same in domains/: what is held stays as good.
+            Ok(None) => Ok(None),
+            Err(err) => Err(port_error(err)),
+        };
+        let is_told = slot.failed.swap(new.is_err(), Ordering::Relaxed) && !self.is_stale(slot);
+        self.failed.fetch_or(new.is_err(), Ordering::Relaxed);
+        let is_new = matches!(new, Ok(Some(_)));
+        match new {
+            Ok(Some(mut new)) => {
+                new.since = self.vault.store().modified(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+                let serials: Vec<String> = new.pairs.iter().map(|(_, pair)| pair.summary().serial_hex()).collect();
+                slot.serve(new);
+                note!(Debug, "{}: this process serves what went live, serials {}", slot.md.name, serials.join(" "));
+            }
+            Ok(None) => {}
+            Err(_) if is_told => {}
+            Err(err) => report!(
+                MD0035, err.status;
+                "{}: the set in live/ cannot be served, the one before stays and it is looked at again: {err}",
+                slot.md.name
+            ),
+        }
+        slot.seen.store(count, Ordering::Release);
+        is_new
+    }
+
+    /// What the text stands for; `None` if there is nothing new in it.
+    fn decode(
+        &self,
+        slot: &Slot,
+        text: &[u8],
+        known: &mut Option<[u8; 32]>,
+        reading: Reading,
+    ) -> Result<Option<Served>, PortError> {
+        let failed = |text: String| PortError { status: Status::INVALID, text };
+        let digest = sha256(text).map_err(|err| failed(err.to_string()))?;
+        if *known == Some(digest) {
+            return Ok(None);
+        }
+        let (secret, now) = (self.vault.store().secret(), self.clock.now());
+        let bundle = match reading {
+            Reading::Start => {
+                Bundle::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))
+            }
+            Reading::Change => Bundle::from_json(text, secret, &slot.md, now).map(Some),
+        };
+        let bundle = bundle.map_err(|err| failed(err.to_string()))?;
+        let Some(bundle) = bundle else {
+            *known = Some(digest);
+            return Ok(None);
+        };
+        let mut served = Served::new(&bundle, &slot.md).map_err(|err| failed(err.to_string()))?;
+        if let Some(share) = self.share_key.get() {
+            let mut pairs = served.pairs.iter_mut();
+            pairs.try_for_each(|(_, pair)| pair.share_key(*share)).map_err(|err| failed(err.to_string()))?;
+        }
+        if let Some(stapling) = self.stapling.get() {
+            stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
+        }
+        *known = Some(digest);
+        Ok(Some(served))
+    }
+
+    fn is_stale(&self, slot: &Slot) -> bool {
+        self.count(slot.counter) != slot.seen.load(Ordering::Relaxed)
+    }
+
+    fn slot(&self, position: usize) -> Option<&Slot> {
+        self.slots.get(position)?.as_deref()
+    }
+
+    fn count(&self, counter: usize) -> u32 {
+        let counters = self.counters.get().copied().unwrap_or_default();
+        counters.get(counter).map_or(0, |counter| counter.load(Ordering::Acquire))
+    }
+}
+
+impl Slot {
+    /// For a domain with what the start has set up for it; `None` where sets do not go live.
+    #[must_use]
+    pub fn new(md: &Arc<ManagedDomain>, started: &LiveSet) -> Option<Arc<Self>> {
+        md.goes_live().then(|| {
+            Arc::new(Self {
+                md: Arc::clone(md),
+                counter: counter_of(md.name.as_str()),
+                served: RwLock::new(None),
+                seen: AtomicU32::new(0),
+                failed: AtomicBool::new(false),
+                known: Mutex::new(None),
+                started: started.common_validity(),
+                written: foreign::Written::default(),
+                copied: Mutex::default(),
+            })
+        })
+    }
+
+    /// What this process serves, as far as it knows.
+    #[must_use]
+    pub fn served(&self) -> Option<Arc<Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the start has found no certificates, and none went live since.
+    fn has_nothing(&self) -> bool {
+        self.started.is_none() && self.served().is_none()
+    }
+
+    /// Whether a certificate for this type of key went live.
+    fn serves(&self, spec: &KeySpec) -> bool {
+        self.served().is_some_and(|served| served.pair(spec).is_some())
+    }
+
+    fn serve(&self, new: Served) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        let former = served.replace(Arc::new(new));
+        drop(served);
+        // Wiping takes its time, for which no handshake waits.
+        drop(former);
+    }
+
+    /// Whether a set that was live before the start, which could not move it to `domains/`, is better than what is there.
+    fn lets_in(&self, bundle: &Bundle, now: Timestamp) -> bool {
+        let rank = |(since, until): Validity| (now < until, since);
+        bundle.validity().map(rank) >= self.started.map(rank)
+    }
+}
+
+/// The counter of a domain: the same in every process, generation and release. The first is that of all.
+fn counter_of(name: &str) -> usize {
+    let [a, b, ..] = sha256(name.as_bytes()).unwrap_or_default();
+    1 + usize::from(u16::from_be_bytes([a, b])) % DOMAINS
+}
+
+impl fmt::Debug for Bundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bundles of {} domains", self.slots.iter().flatten().count())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

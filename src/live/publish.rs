@@ -1,0 +1,136 @@
+//! Makes a renewal that is staged the set that is served, without a start.
+
+use jiff::Timestamp;
+
+use super::{Bundles, Reading, Slot, lock};
+use crate::acme::PortError;
+use crate::crypto::Summary;
+use crate::documents::port_error;
+use crate::model::{Job, KeySpec, ManagedDomain, State};
+use crate::sets::staged::{self, Unusable};
+use crate::sets::{Bundle, LiveSet, Pair};
+use crate::stapling::Unstapled;
+use crate::store::{Aspect, Group};
+
+/// What became of a staged set.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Published {
+    /// It is served by this process, and by all others with their next handshake.
+    Live(Vec<Summary>),
+    /// There is nothing new.
+    Nothing,
+    /// It is served from this moment on, if somebody asks again then.
+    NotBefore(Timestamp),
+    /// It waits for a response that clients insist on.
+    Unstapled(Unstapled),
+    /// It is not complete, for this reason.
+    Incomplete(String),
+    /// It cannot be served, for this reason.
+    Unusable(String),
+}
+
+impl Bundles {
+    /// Has all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
+    /// (`MDActivationDelay`, and the dates of the certificates). `started` is what the server has set up at its start. The caller
+    /// has the claim on the staging directory. `ready` says whether all is there to staple the set.
+    ///
+    /// What is served stays in every other case.
+    ///
+    /// # Errors
+    /// If the set cannot be written.
+    pub fn publish(
+        &self,
+        position: usize,
+        started: &LiveSet,
+        now: Timestamp,
+        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+    ) -> Result<Published, PortError> {
+        let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
+        let bundle = match self.assemble(slot, started, now) {
+            Ok(bundle) => bundle,
+            Err(other) => return Ok(other),
+        };
+        self.put(position, slot, &bundle, now, ready)
+    }
+
+    /// Writes a set, once `ready` allows that, and has all processes serve it, on this machine and on others.
+    pub(super) fn put(
+        &self,
+        position: usize,
+        slot: &Slot,
+        bundle: &Bundle,
+        now: Timestamp,
+        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+    ) -> Result<Published, PortError> {
+        let (name, store) = (slot.md.name.as_str(), self.vault.store());
+        let text = bundle.to_json(store.secret())?;
+        // What goes out is what is looked at, not what it was made from.
+        if let Err(err) = Bundle::from_json(&text, store.secret(), &slot.md, now) {
+            return Ok(Published::Unusable(err.to_string()));
+        }
+        if let Err(lack) = ready(bundle) {
+            return Ok(Published::Unstapled(lack));
+        }
+        store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
+        self.announce(position);
+        self.bump();
+        self.read(slot, &mut lock(&slot.known), Reading::Change);
+        Ok(Published::Live(bundle.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
+    }
+
+    /// What is staged; for types of key that needed nothing, what is live; and nothing for those that the server has had since
+    /// its start.
+    fn assemble(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
+        let (md, name, vault) = (&*slot.md, slot.md.name.as_str(), &*self.vault);
+        let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, name, &Aspect::MdJson);
+        let Some(ca_url) = begun.and_then(|begun| begun.ca.url.clone()) else { return Err(Published::Nothing) };
+        let live = self.stored(slot, now);
+        let (mut pairs, mut news) = (Vec::new(), Vec::new());
+        for (number, spec) in md.key_specs().0.into_iter().enumerate() {
+            let former = pair_of(live.as_ref(), &spec);
+            match staged::verified(vault, md, &spec, now) {
+                Ok((key, chain)) => match former.filter(|former| former.goes_before(chain.leaf(), now)) {
+                    // Somebody else has renewed it in between.
+                    Some(former) => pairs.push(former.clone()),
+                    None => {
+                        news.push(chain.leaf().not_before());
+                        pairs.push(Pair { spec, key, chain });
+                    }
+                },
+                Err(Unusable::Damaged(reason)) => return Err(Published::Unusable(reason)),
+                // The report tells of the end of the renewal: before it, more is to come.
+                Err(Unusable::Incomplete(reason)) if !job.finished => return Err(Published::Incomplete(reason)),
+                Err(Unusable::Incomplete(reason)) => match former {
+                    Some(former) => pairs.push(former.clone()),
+                    // What went live since the start is newer, wherever it is now.
+                    None if started.is_good(number) && !slot.serves(&spec) => {}
+                    None => return Err(Published::Incomplete(reason)),
+                },
+            }
+        }
+        let Some(from) = news.into_iter().max() else { return Err(Published::Nothing) };
+        let is_known = |pair: &Pair| pair_of(live.as_ref(), &pair.spec).is_some_and(|live| live.chain == pair.chain);
+        if pairs.iter().all(is_known) {
+            return Err(Published::Nothing);
+        }
+        let at = job.valid_from.map_or(from, |at| at.max(from));
+        let is_served = live.is_some() || slot.served().is_some() || started.state == Some(State::Complete);
+        if is_served && at > now {
+            return Err(Published::NotBefore(at));
+        }
+        Ok(Bundle { ca_url: Some(ca_url), account_url: job.account_url, pairs })
+    }
+
+    /// The set that is live, as the store has it.
+    pub(super) fn stored(&self, slot: &Slot, now: Timestamp) -> Option<Bundle> {
+        let store = self.vault.store();
+        let text = store.load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson).ok()??;
+        Bundle::from_json(&text, store.secret(), &slot.md, now).ok()
+    }
+}
+
+/// The one for a type of key.
+pub(super) fn pair_of<'a>(bundle: Option<&'a Bundle>, spec: &KeySpec) -> Option<&'a Pair> {
+    bundle?.pair(spec)
+}

@@ -1,0 +1,170 @@
+//! Which challenge types a domain can use, as configured and as the server can be reached.
+
+use crate::acme::ChallengeType;
+use crate::model::{DomainName, ManagedDomain, PortMap};
+use crate::store::Reachability;
+
+/// The server can be reached where some `Listen` is on the local port behind the public one and speaks http(s) there.
+/// Listeners are given as port and protocol.
+#[must_use]
+pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Option<&'a str>)>) -> Reachability {
+    let mut found = Reachability { http: false, https: false };
+    for (port, _) in listeners.filter(|(_, protocol)| protocol.is_none_or(|protocol| protocol.starts_with("http"))) {
+        found.http |= map.http == Some(port);
+        found.https |= map.https == Some(port);
+    }
+    found
+}
+
+/// The types to use for `md`, most wanted first: what `MDCAChallenges` lists, or all that can work. `dns01` tells whether there
+/// is a command for all domains. Tailscaled answers challenges itself.
+///
+/// # Errors
+/// A sentence with the reasons if there is none.
+pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Result<Vec<ChallengeType>, String> {
+    if md.is_of_tailscale() {
+        return Ok(Vec::new());
+    }
+    let mut reasons = Vec::new();
+    let types: Vec<_> = if md.ca.challenges.is_empty() {
+        let works = |kind: &ChallengeType| {
+            let obstacle = obstacle(*kind, md, reach, dns01);
+            reasons.extend(obstacle.map(|reason| format!("The challenge type '{kind}' needs {reason}.")));
+            obstacle.is_none()
+        };
+        ChallengeType::USUAL.into_iter().filter(works).collect()
+    } else {
+        let known = |kind: &String| {
+            let parsed = ChallengeType::parse(kind);
+            if parsed.is_none() {
+                reasons.push(format!("The challenge type '{kind}' of MDCAChallenges is not supported."));
+            }
+            parsed
+        };
+        md.ca.challenges.iter().filter_map(known).collect()
+    };
+    let unproven = |is_meant: fn(&DomainName) -> bool, proves: fn(ChallengeType) -> bool| {
+        md.domains.iter().find(|name| is_meant(name)).filter(|_| !types.iter().any(|kind| proves(*kind)))
+    };
+    let wildcard = unproven(DomainName::is_wildcard, ChallengeType::proves_wildcards);
+    let address = unproven(|name| name.address().is_some(), ChallengeType::proves_addresses);
+    if wildcard.or(address).is_none() && !types.is_empty() {
+        return Ok(types);
+    }
+    reasons.extend(
+        wildcard
+            .map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01' or 'dns-persist-01'.")),
+    );
+    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS says nothing about addresses";
+    reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
+    Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
+}
+
+/// What is missing for a type.
+fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01: bool) -> Option<&'static str> {
+    match kind {
+        ChallengeType::TlsAlpn01 if !reach.https => {
+            Some("the server to be reachable on port 443 (see MDPortMap and Listen)")
+        }
+        ChallengeType::TlsAlpn01 if md.proto.acme_tls_1.is_empty() => {
+            Some("'acme-tls/1' among the Protocols of the domain's TLS host")
+        }
+        ChallengeType::Http01 if !reach.http => {
+            Some("the server to be reachable on port 80 (see MDPortMap and Listen)")
+        }
+        ChallengeType::Dns01 if !dns01 && md.cmd_dns_01.is_none() => Some("a command (see MDChallengeDns01)"),
+        ChallengeType::TlsAlpn01 | ChallengeType::Http01 | ChallengeType::Dns01 | ChallengeType::DnsPersist01 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::registry::start::challenge_types::*;
+
+    #[test]
+    fn listeners_behind_the_mapped_ports_count() {
+        let map = PortMap { http: Some(8080), https: None };
+        let reach = |listeners: &[(u16, Option<&'static str>)]| {
+            let found = reachability(map, listeners.iter().copied());
+            (found.http, found.https)
+        };
+        assert_eq!(reach(&[(8080, None), (443, Some("https"))]), (true, false));
+        assert_eq!(reach(&[(8080, Some("ftp")), (80, None)]), (false, false));
+    }
+
+    fn md(names: &[&str], listed: &[&str]) -> ManagedDomain {
+        let names = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+        let mut md = ManagedDomain::new(names).unwrap();
+        std::sync::Arc::make_mut(&mut md.ca).challenges = listed.iter().map(|kind| (*kind).to_owned()).collect();
+        md
+    }
+
+    /// The types, or words of the reasons.
+    fn check(md: &ManagedDomain, reach: (bool, bool), dns01: bool, expected: Result<&[ChallengeType], &[&str]>) {
+        let found = challenges(md, Reachability { http: reach.0, https: reach.1 }, dns01);
+        match (found, expected) {
+            (Ok(types), Ok(expected)) => assert_eq!(types, expected),
+            (Err(reason), Err(words)) => {
+                assert!(
+                    reason.starts_with("None of the ACME challenge methods configured for this domain are suitable. ")
+                );
+                words.iter().for_each(|word| assert!(reason.contains(word), "{reason}"));
+            }
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn all_types_that_can_work_are_used_in_their_order() {
+        use ChallengeType::{Dns01, Http01, TlsAlpn01};
+        let plain = md(&["x.org"], &[]);
+        let mut alpn = md(&["x.org", "www.x.org"], &[]);
+        alpn.proto.acme_tls_1 = alpn.domains[1..].to_vec();
+        let with_command = ManagedDomain { cmd_dns_01: Some(Arc::new("/bin/true".to_owned())), ..plain.clone() };
+        check(&alpn, (true, true), true, Ok(&[TlsAlpn01, Http01, Dns01]));
+        check(&plain, (true, true), true, Ok(&[Http01, Dns01]));
+        check(&plain, (true, true), false, Ok(&[Http01]));
+        check(&alpn, (false, true), false, Ok(&[TlsAlpn01]));
+        check(&with_command, (false, false), false, Ok(&[Dns01]));
+        check(&alpn, (true, false), false, Ok(&[Http01]));
+        let all = ["'tls-alpn-01' needs the server to be reachable on port 443", "on port 80", "MDChallengeDns01"];
+        check(&alpn, (false, false), false, Err(&all));
+        check(&plain, (false, true), false, Err(&["'tls-alpn-01' needs 'acme-tls/1'", "on port 80"]));
+    }
+
+    #[test]
+    fn what_is_listed_is_used_and_what_is_unknown_is_said() {
+        use ChallengeType::{Dns01, Http01, TlsAlpn01};
+        let listed = md(&["x.org"], &["dns-01", "foo-99", "HTTP-01", "tls-alpn-01"]);
+        check(&listed, (false, false), false, Ok(&[Dns01, Http01, TlsAlpn01]));
+        check(&md(&["x.org"], &["foo-99"]), (true, true), true, Err(&["'foo-99' of MDCAChallenges is not supported"]));
+    }
+
+    #[test]
+    fn a_wildcard_name_needs_dns_01() {
+        let names = ["x.org", "*.x.org"];
+        check(&md(&names, &[]), (true, true), true, Ok(&[ChallengeType::Http01, ChallengeType::Dns01]));
+        check(&md(&names, &["dns-01"]), (true, true), false, Ok(&[ChallengeType::Dns01]));
+        check(&md(&names, &["dns-persist-01"]), (false, false), false, Ok(&[ChallengeType::DnsPersist01]));
+        let words = ["'*.x.org' needs the challenge type 'dns-01'"];
+        check(&md(&names, &["http-01"]), (true, true), true, Err(&words));
+        check(&md(&names, &[]), (true, true), false, Err(&["'*.x.org' needs", "a command (see MDChallengeDns01)"]));
+    }
+
+    #[test]
+    fn an_address_needs_a_challenge_that_comes_to_it() {
+        use ChallengeType::{Dns01, Http01};
+        let names = ["x.org", "192.0.2.1", "2001:db8::1"];
+        check(&md(&names, &[]), (true, true), true, Ok(&[Http01, Dns01]));
+        check(&md(&names, &["http-01"]), (false, false), false, Ok(&[Http01]));
+        let words = ["The address '192.0.2.1' needs the challenge type 'http-01' or 'tls-alpn-01'"];
+        check(&md(&names, &["dns-01"]), (true, true), true, Err(&words));
+        check(&md(&names[2..], &[]), (false, false), true, Err(&["The address '2001:db8::1' needs", "on port 80"]));
+        let both = ["x.org", "*.x.org", "192.0.2.1"];
+        check(&md(&both, &[]), (true, true), true, Ok(&[Http01, Dns01]));
+        check(&md(&both, &["http-01"]), (true, true), true, Err(&["'*.x.org' needs"]));
+        check(&md(&both, &["foo-99"]), (true, true), true, Err(&["'*.x.org' needs", "'192.0.2.1' needs"]));
+    }
+}

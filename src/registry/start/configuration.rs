@@ -1,0 +1,236 @@
+//! The domains as the configuration has them: what contradicts itself in it, and what is worth a warning.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use crate::exec;
+use crate::log::report;
+use crate::model::{
+    ACME, CLOSED_CAS, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE,
+    TAILSCALED, is_same_ca,
+};
+use crate::registry::index;
+use crate::registry::index::Overlap;
+use crate::registry::start::hosts::Host;
+use crate::registry::start::{CannotStart, hosts};
+use crate::store::read_foreign;
+
+/// Names that CAs put into one certificate at most, as a rule.
+const MOST_NAMES: usize = 100;
+/// The same, by profiles of Let's Encrypt.
+const MOST_NAMES_OF: [(&str, usize); 2] = [("tlsserver", 25), ("shortlived", 25)];
+
+/// The domains of a configuration.
+pub struct Configured {
+    /// In order of declaration.
+    pub domains: Vec<ManagedDomain>,
+    /// Those that serve what is there and are not looked after, as their settings contradict each other.
+    pub out_of_service: HashSet<DomainName>,
+}
+
+/// The domains as they are configured, before hosts and store add to them.
+///
+/// # Errors
+/// If the settings of one contradict each other (AH10170, AH10171, AH10172, MD0048), or two have a name in common (AH10038). At
+/// a restart the first is put out of service, and the later of the two goes on without that name instead.
+pub fn configured(
+    declared: &[Declared],
+    main: &Settings,
+    globals: &Globals,
+    is_restart: bool,
+) -> Result<Configured, CannotStart> {
+    let mut origins: Vec<&Origin> = Vec::with_capacity(declared.len());
+    let mut domains: Vec<ManagedDomain> = Vec::with_capacity(declared.len());
+    let mut out_of_service = HashSet::new();
+    for declared in declared {
+        let Some(mut md) = declared.complete(main) else { continue };
+        domains.last().into_iter().for_each(|other| md.share(other));
+        if !is_consistent(&md, &declared.origin) {
+            // Which certificate belongs to which key is not known.
+            md.cert_files.clear();
+            md.pkey_files.clear();
+            out_of_service.insert(md.name.clone());
+        }
+        domains.push(md);
+        origins.push(&declared.origin);
+    }
+    if !is_restart && !out_of_service.is_empty() {
+        return Err(CannotStart);
+    }
+    separate(&mut domains, &mut origins, globals.match_names == MatchNames::ServerNames, is_restart)?;
+    Ok(Configured { domains, out_of_service })
+}
+
+/// Whether the settings of a domain fit together. If not, the reason is told.
+fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
+    let (certs, keys) = (md.cert_files.len(), md.pkey_files.len());
+    if certs == 0 && keys > 0 {
+        report!(
+            AH10171,
+            "{}: defined in {origin}, has {keys} MDCertificateKeyFile but no MDCertificateFile; add one for each",
+            md.name
+        );
+        return false;
+    }
+    if certs != keys {
+        report!(
+            AH10170,
+            "{}: defined in {origin}, has {certs} MDCertificateFile and {keys} MDCertificateKeyFile; the numbers must be the same",
+            md.name
+        );
+        return false;
+    }
+    match md.ca.proto.as_deref() {
+        None | Some(ACME | TAILSCALE) => {
+            let wrong = md.ca.urls.iter().find(|url| url.starts_with("file:") != md.is_of_tailscale());
+            if let Some(url) = wrong {
+                report!(
+                    MD0048,
+                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not go with its \
+                     MDCertificateProtocol: '{TAILSCALE}' takes {TAILSCALED} or the like, '{ACME}' the URL of a directory",
+                    md.name
+                );
+            }
+            wrong.is_none()
+        }
+        Some(other) => {
+            report!(
+                AH10172,
+                "{}: defined in {origin}, uses unknown CA protocol '{other}'; MDCertificateProtocol can be '{ACME}' or '{TAILSCALE}'",
+                md.name
+            );
+            false
+        }
+    }
+}
+
+/// Takes names from the later of two domains that have one in common.
+fn separate(
+    domains: &mut Vec<ManagedDomain>,
+    origins: &mut Vec<&Origin>,
+    by_server_name: bool,
+    is_restart: bool,
+) -> Result<(), CannotStart> {
+    let find = if by_server_name { same_name } else { index::overlap };
+    while let Some(overlap) = find(domains) {
+        report!(
+            AH10038,
+            "two Managed Domains have the name {} in common: MD {} defined in {} and MD {} defined in {}; remove it from one",
+            overlap.name,
+            domains[overlap.second].name,
+            origins[overlap.second],
+            domains[overlap.first].name,
+            origins[overlap.first]
+        );
+        if !is_restart {
+            return Err(CannotStart);
+        }
+        match without(&domains[overlap.second], &domains[overlap.first], by_server_name) {
+            Some(rest) if rest.domains.len() == domains[overlap.second].domains.len() => break,
+            Some(rest) => domains[overlap.second] = rest,
+            None => {
+                domains.remove(overlap.second);
+                origins.remove(overlap.second);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first two domains of the same name.
+fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
+    let mut known = HashMap::new();
+    domains.iter().enumerate().find_map(|(second, md)| {
+        let first = known.insert(&md.name, second)?;
+        Some(Overlap { first, second, name: md.name.to_string() })
+    })
+}
+
+/// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
+/// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
+/// stays. Domains that are matched by server name may share all but the first, which names their directories.
+fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
+    let mut rest = md.clone();
+    rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name) });
+    if rest.name == other.name {
+        rest.name = rest.domains.first()?.clone();
+    }
+    (!rest.domains.is_empty()).then_some(rest)
+}
+
+/// Tells what is known of a configuration without a store and before hosts say whether they use TLS: what `httpd -t` is for.
+///
+/// # Errors
+/// If mod_ssl could not start with it.
+pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
+    advise(domains, globals);
+    let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
+    let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
+    domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
+    hosts::tell_not_found(domains, hosts, &assigned);
+    let missing = domains.iter().filter(|md| lacks_files(md)).count();
+    let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
+    let told = bare.filter_map(|(host, _)| hosts::tell_bare(host, domains, &assigned)).count();
+    if missing + told == 0 { Ok(()) } else { Err(CannotStart) }
+}
+
+/// Tells of files that are not there. Others may not be for the eyes of who asks.
+fn lacks_files(md: &ManagedDomain) -> bool {
+    let files = md.cert_files.iter().chain(&md.pkey_files);
+    let missing = files.filter(|file| matches!(read_foreign(Path::new(file)), Ok(None)));
+    missing.inspect(|file| report!(AH10110, "{}: there is no file {file}", md.name)).count() > 0
+}
+
+fn most_names(md: &ManagedDomain) -> usize {
+    let profile = md.profile.as_deref().unwrap_or_default();
+    MOST_NAMES_OF.iter().find(|(name, _)| name.eq_ignore_ascii_case(profile)).map_or(MOST_NAMES, |(_, most)| *most)
+}
+
+/// Warns of commands that cannot be run: a renewal that none can be asked about does not begin.
+fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
+    let own = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
+    let dns01 = own.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
+    let of_events = [("MDNotifyCmd", &globals.notify_command), ("MDMessageCmd", &globals.message_command)];
+    let of_events = of_events.into_iter().filter_map(|(directive, line)| Some((directive, line.as_ref()?)));
+    let all: BTreeSet<_> = of_events.chain(dns01).collect();
+    for (directive, line) in all {
+        if let Some(reason) = exec::lack(line) {
+            report!(MD0061, "{directive} {line}: the command cannot be executed: {reason}");
+        }
+    }
+}
+
+/// Warns of commands that cannot be run, of names for which an order is bound to fail, and of CAs where every order is.
+pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
+    advise_of_commands(globals, domains);
+    for (url, year) in CLOSED_CAS {
+        let asks = |md: &&ManagedDomain| {
+            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))
+        };
+        let all: Vec<_> = domains.iter().filter(asks).collect();
+        if let Some(first) = all.first() {
+            report!(
+                MD0017,
+                "MDCertificateAuthority: the CA at {url} has closed in {year}; name another one, such as LetsEncrypt, \
+                 for {} ({} domains)",
+                first.name,
+                all.len()
+            );
+        }
+    }
+    for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
+        let (names, most) = (md.domains.len(), most_names(md));
+        if names > most {
+            report!(
+                MD0005,
+                "{}: has {names} names, but CAs put at most {most} into a certificate; make several domains of it",
+                md.name
+            );
+        }
+        let unfit = |name: &DomainName| Some(format!("{name} ({})", name.not_public()?));
+        let unfit: Vec<String> = md.domains.iter().filter_map(unfit).collect();
+        if !unfit.is_empty() {
+            report!(MD0006, "{}: has names that no public CA takes: {}", md.name, unfit.join(", "));
+        }
+    }
+}

@@ -1,0 +1,641 @@
+//! A start: brings configuration and store together, and makes the registry of both.
+
+pub(crate) mod challenge_types;
+pub(crate) mod configuration;
+pub(crate) mod hosts;
+pub(crate) mod placeholder;
+pub(crate) mod renaming;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use self::configuration::{Configured, configured};
+use super::domain::Entry;
+use super::next_ca::{self, Turn};
+use super::{Host, Registry, self_restart};
+use crate::accounts::Accounts;
+use crate::cancel::Cancel;
+use crate::clock::Clock;
+use crate::crypto::{Certificate, Summary};
+use crate::documents::{CLAIM_PATIENCE, Vault, to_json};
+use crate::events::Events;
+use crate::live::Slot;
+use crate::log::{note, report};
+use crate::model::{
+    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
+    format_human,
+};
+use crate::sets::{Activation, LiveSet, activation, active, served, take_over_live};
+use crate::stapling::{self, Stapling};
+use crate::store::{Aspect, Claim, Group, Reachability};
+
+/// How long a start without the lock of the store waits, in all, for those who work on domains that are not complete.
+const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
+
+/// How long a start waits for others that start or activate. That they hold it up for longer is no reason not to start.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the configuration and the server say at a start.
+pub struct Start {
+    /// The domains as declared, in order.
+    pub declared: Vec<Declared>,
+    /// Settings of the main server.
+    pub main: Settings,
+    /// Settings of the whole server.
+    pub globals: Globals,
+    /// The main server and all virtual hosts.
+    pub hosts: Vec<Host>,
+    /// The server has run before and must not be ended by an error.
+    pub is_restart: bool,
+    /// The store can only be read: what is in `domains/` is served and nothing is renewed.
+    pub read_only: bool,
+}
+
+/// Why the server cannot start. The reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CannotStart;
+
+/// Domains that can be asked for certificates but are not complete yet.
+pub struct Setup {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    globals: Globals,
+    domains: Vec<ManagedDomain>,
+    out_of_service: HashSet<DomainName>,
+    hosts: Vec<Host>,
+    assigned: hosts::Assigned,
+    is_restart: bool,
+    read_only: bool,
+    placeholders: placeholder::Placeholders,
+    /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
+    looked_at: RefCell<HashMap<DomainName, (usize, LiveSet)>>,
+    /// What sections say of stapling themselves, by the domain's name.
+    stapling_said: HashMap<DomainName, bool>,
+    primer: RefCell<stapling::Primer>,
+    /// What was told of activations before `domains/` was read, by the name of the domain.
+    told: HashMap<DomainName, Timestamp>,
+    /// Nothing was moved, as another process has kept the store locked. It may still be moving things, for which this start
+    /// waits until then.
+    kept_out: Option<Instant>,
+    /// Kept until the certificates are read: those that were found must not go away before.
+    _change: Option<Claim>,
+}
+
+impl Setup {
+    /// The first phase: domains with a new first name, accounts and staged sets get to their places.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself.
+    pub fn begin(start: Start, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
+        let Start { declared, main, globals, hosts, is_restart, read_only } = start;
+        let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
+        let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
+        let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
+        let stapling_said = declared.iter().filter_map(said).collect();
+        let change = if read_only { None } else { change(&vault) };
+        let mut setup = Self {
+            vault,
+            clock,
+            globals,
+            domains,
+            out_of_service,
+            hosts,
+            assigned,
+            is_restart,
+            read_only,
+            placeholders: Default::default(),
+            looked_at: RefCell::default(),
+            stapling_said,
+            primer: RefCell::default(),
+            told: HashMap::new(),
+            kept_out: None,
+            _change: change,
+        };
+        if !read_only {
+            setup.kept_out = (!setup.synchronise()).then(|| Instant::now() + KEPT_OUT_PATIENCE);
+        }
+        let told = |md: &ManagedDomain| Some((md.name.clone(), active::told(&setup.vault, md)?));
+        setup.told = setup.domains.iter().filter_map(told).collect();
+        Ok(setup)
+    }
+
+    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that. `false`
+    /// if the other one has kept this one from it.
+    fn synchronise(&self) -> bool {
+        let lock = self.globals.store_locks.map(|patience| (patience, self.vault.store().lock_within(patience)));
+        match &lock {
+            None | Some((_, Ok(Some(_)))) => self.take_over(),
+            Some((patience, Ok(None))) => report!(
+                AH10398,
+                "MDStoreLocks: another process has kept the store locked for {}; what is staged waits for the next start",
+                format_human((*patience).try_into().unwrap_or_default())
+            ),
+            Some((_, Err(err))) => {
+                report!(AH10398, err.status(); "MDStoreLocks: {err}; what is staged waits for the next start");
+            }
+        }
+        matches!(lock, None | Some((_, Ok(Some(_)))))
+    }
+
+    /// Whether somebody else may just have put the domain's set into its place, as this one is not complete and another start
+    /// has kept this one out: whoever works on the domain is done when this returns, or has been waited for.
+    fn is_to_be_read_again(&self, md: &ManagedDomain, live: &LiveSet) -> bool {
+        let is_settled = md.is_static() || live.state == Some(State::Complete);
+        let Some(until) = self.kept_out.filter(|_| !is_settled) else { return false };
+        // Without a claim, what is there is looked at all the same.
+        let _ = self.vault.store().claim_within(md.name.as_str(), until.saturating_duration_since(Instant::now()));
+        true
+    }
+
+    /// Accounts before activation, which tells which account a set was made with. Whoever works in staging is waited for,
+    /// but not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
+    fn take_over(&self) {
+        let until = Instant::now() + CLAIM_PATIENCE;
+        renaming::follow(&self.vault, &self.domains, until);
+        let accounts = match Accounts::read(&self.vault) {
+            Ok(mut accounts) => {
+                accounts.adopt_staged(&self.vault, until);
+                accounts
+            }
+            Err(err) => {
+                report!(MD0028, err.status; "new accounts stay in staging: {err}");
+                Accounts::default()
+            }
+        };
+        self.activate_staged(&accounts, until);
+    }
+
+    fn activate_staged(&self, accounts: &Accounts, until: Instant) {
+        let staged = self.vault.items(Group::Staging);
+        let now = self.clock.now();
+        let is_begun =
+            |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+        let mut activated = Vec::new();
+        for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
+            let patience = until.saturating_duration_since(Instant::now());
+            match self.vault.store().claim_within(md.name.as_str(), patience) {
+                Ok(Some(_claim)) => {
+                    if activation::activate(&self.vault, md, accounts, now) == Activation::Activated {
+                        activated.push(md);
+                    }
+                }
+                Ok(None) => note!(Info, "{}: is being worked on, what is staged waits for the next start", md.name),
+                Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
+            }
+        }
+        self.settle_live(accounts, &mut activated, until);
+        self.tell_installed(&activated);
+    }
+
+    /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
+    /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
+    fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
+        let live = self.vault.items(Group::Live);
+        let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
+        let left: Vec<_> = self.domains.iter().filter(is_left).collect();
+        for md in left {
+            let patience = until.saturating_duration_since(Instant::now());
+            let settled = match self.vault.store().claim_within(md.name.as_str(), patience) {
+                Ok(Some(_claim)) => take_over_live::settle(&self.vault, md, accounts, self.clock.now()),
+                Ok(None) => Activation::Waits("it is being worked on".to_owned()),
+                Err(err) => Activation::Waits(err.to_string()),
+            };
+            match settled {
+                Activation::Activated => activated.push(md),
+                // Where sets go live, who serves it from there tells what is wrong with it.
+                Activation::Waits(why) => note!(Info, "{}: what was live stays in live/ for now: {why}", md.name),
+                _ => {}
+            }
+        }
+    }
+
+    /// A command that hangs keeps the server down once, not for each domain.
+    fn tell_installed(&self, activated: &[&ManagedDomain]) {
+        let cancel = Cancel::default();
+        let events = Events::new(&self.globals, &cancel);
+        for md in activated {
+            match activation::tell_installed(&self.vault, md, &events, self.clock.now()) {
+                Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
+                Err(err) if err.is_cancelled() => {
+                    note!(Warning, "{}: 'installed' is not told, as the command hung for another domain", md.name);
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The domain that certificates of the host at `position` come from. Several are an error at a start, while a
+    /// running server goes on with the first.
+    #[must_use]
+    pub fn domain_of(&self, position: usize) -> Option<&ManagedDomain> {
+        match self.assigned.of(position) {
+            [] => None,
+            [only] => self.domains.get(*only),
+            [first, ..] => {
+                let host = &self.hosts[position];
+                report!(AH10238, "conflicting MDs for the TLS host {} ask for certificates", host.origin);
+                self.domains.get(*first).filter(|_| self.is_restart)
+            }
+        }
+    }
+
+    /// The domain of which a TLS host without one gets the placeholder, as it has no certificate and the domain has no host: one
+    /// is probably meant for the other. A start is left to mod_ssl, which refuses it, while a running server goes on.
+    #[must_use]
+    pub fn substitute_of(&self, position: usize) -> Option<&ManagedDomain> {
+        let host = self.hosts.get(position).filter(|_| self.assigned.of(position).is_empty())?;
+        hosts::tell_bare(host, &self.domains, &self.assigned).filter(|_| self.is_restart)
+    }
+
+    /// Whether the server runs with what the start before left, as the store cannot be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Positions, among the domain's key types or its files, of the certificates for which a key and a chain are there
+    /// that fit each other.
+    #[must_use]
+    pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
+        let look = || {
+            let (mut usable, mut position) = (Vec::new(), 0);
+            let live = LiveSet::look(&self.vault, md, |source, found| {
+                if served::is_usable(md, source, &found) {
+                    usable.push(position);
+                }
+                position += 1;
+            });
+            (usable, live)
+        };
+        let (mut usable, mut live) = look();
+        if self.is_to_be_read_again(md, &live) {
+            (usable, live) = look();
+        }
+        let mut looked_at = self.looked_at.borrow_mut();
+        looked_at.values().next().into_iter().for_each(|(_, other)| live.share(other));
+        looked_at.insert(md.name.clone(), (md.domains.len(), live));
+        usable
+    }
+
+    /// Takes a certificate of the host at `position`, given as PEM with its issuer after it, to be stapled. `stapling` and
+    /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
+    /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
+    pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
+        let (is_stapled, md) = (self.staples(position, stapling, others), self.domain_at(position));
+        let mut primer = self.primer.borrow_mut();
+        match (is_stapled, md) {
+            (true, md) => primer.prime(md, pem),
+            (false, Some(md)) if md.must_staple => primer.tell_unstapled(md, pem),
+            _ => false,
+        }
+    }
+
+    /// Whether it is us who staple certificates of the host at `position`; the rest as for [`Setup::prime`]. What goes live for
+    /// it is stapled as well then.
+    #[must_use]
+    pub fn staples(&self, position: usize, stapling: Option<bool>, others: Option<bool>) -> bool {
+        let only = match self.assigned.of(position) {
+            [only] => self.domains.get(*only).map(|md| (self.stapling_said.get(&md.name).copied(), md.stapling)),
+            _ => None,
+        };
+        let is_stapled = stapling::is_stapled(only, stapling, others);
+        if let Some(md) = self.domain_at(position).filter(|md| is_stapled && md.goes_live()) {
+            self.primer.borrow_mut().expect(md);
+        }
+        is_stapled
+    }
+
+    /// Whether sets of the domain that the host at `position` gets its certificates from go live.
+    #[must_use]
+    pub fn goes_live(&self, position: usize) -> bool {
+        self.domain_at(position).is_some_and(ManagedDomain::goes_live)
+    }
+
+    /// Whether the certificate is one that the domain of the host at `position` has been found to have.
+    #[must_use]
+    pub fn is_of_domain(&self, position: usize, leaf: &Certificate) -> bool {
+        let looked_at = self.looked_at.borrow();
+        let found = self.domain_at(position).and_then(|md| looked_at.get(&md.name));
+        let mut known = found.into_iter().flat_map(|(_, live)| live.certificates.iter().flatten());
+        known.any(|known| known.sha256_fingerprint() == leaf.summary().sha256_fingerprint())
+    }
+
+    /// Whether the certificate is for a name of the host at `position`.
+    #[must_use]
+    pub fn is_for_host(&self, position: usize, leaf: &Certificate) -> bool {
+        self.hosts.get(position).is_some_and(|host| host.is_named_in(leaf))
+    }
+
+    fn domain_at(&self, position: usize) -> Option<&ManagedDomain> {
+        self.domains.get(*self.assigned.of(position).first()?)
+    }
+
+    /// Sees to it that the domain has placeholders.
+    ///
+    /// # Errors
+    /// If they cannot be made (AH10174).
+    pub fn ensure_placeholder(&self, md: &ManagedDomain) -> Result<(), CannotStart> {
+        self.placeholders.ensure(&self.vault, md, self.clock.now()).map_err(|err| {
+            report!(AH10174, err.status; "{}: the placeholder certificate cannot be made: {err}", md.name);
+            CannotStart
+        })
+    }
+
+    /// A domain with files that mod_ssl takes, the types of their keys, and whether they are placeholders.
+    #[must_use]
+    pub fn lender(&self) -> Option<(&ManagedDomain, Vec<KeySpec>, bool)> {
+        let lends = |md| {
+            let specs = placeholder::there(&self.vault, md, self.clock.now());
+            let usable = |at: usize| md.key_specs().0.get(at).cloned();
+            let stored = || self.usable(md).into_iter().filter_map(usable).collect();
+            let (specs, is_placeholder) = if specs.is_empty() { (stored(), false) } else { (specs, true) };
+            (!specs.is_empty()).then_some((md, specs, is_placeholder))
+        };
+        self.domains.iter().filter(|md| !md.is_static()).find_map(lends)
+    }
+
+    /// The second phase. `tls` says for each host whether it asked for certificates.
+    ///
+    /// # Errors
+    /// If a TLS host has several domains (AH10042) or a domain cannot be saved (AH10172); at a restart such a domain
+    /// goes on as it can.
+    pub fn finish(mut self, tls: impl Fn(usize) -> bool, reach: Reachability) -> Result<Registry, CannotStart> {
+        for (position, host) in self.hosts.iter_mut().enumerate() {
+            host.tls = tls(position);
+        }
+        self.check_hosts()?;
+        hosts::add_members(&mut self.domains, &self.hosts, &self.assigned);
+        hosts::add_contacts(&mut self.domains, &self.hosts, &self.assigned);
+        if !self.read_only {
+            self.clean_up_challenges();
+        }
+        configuration::advise(&self.domains, &self.globals);
+        hosts::tell_not_found(&self.domains, &self.hosts, &self.assigned);
+        hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
+        hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
+        let stapling = self.stapling();
+        let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
+        let mut entries = Vec::with_capacity(self.domains.len());
+        let mut changed = Vec::new();
+        for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
+            let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last(), &stapling);
+            if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&entry.md.name) {
+                changed.push((position, stored));
+            }
+            entries.push(entry);
+        }
+        if !self.is_restart {
+            self.start_over_failed(&entries);
+        }
+        self.save(changed.iter().map(|(position, stored)| (&*entries[*position].md, *stored)))?;
+        self_restart::advise(&entries);
+        let watched = entries.iter().filter(|entry| entry.watched).count();
+        if watched > 0 {
+            report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
+        } else {
+            report!(AH10075, "no managed domains to supervise");
+        }
+        let Self { vault, clock, globals, assigned, .. } = self;
+        Ok(Registry::new(vault, clock, globals, entries, stapling).of_server(assigned))
+    }
+
+    fn stapling(&mut self) -> Arc<Stapling> {
+        let mut primer = self.primer.take();
+        let offered = |name: &DomainName| {
+            let (_, live) = self.looked_at.get_mut().get(name)?;
+            Some((name.clone(), live.certificates.iter().flatten().map(Summary::sha256_fingerprint).collect()))
+        };
+        let offered = primer.expected().iter().filter_map(offered).collect();
+        primer.offered(&offered);
+        let stapling = primer.finish(&self.vault, &self.clock, &self.globals, self.is_restart);
+        if !self.read_only {
+            stapling.clean_up(&self.globals);
+        }
+        Arc::new(stapling)
+    }
+
+    fn check_hosts(&self) -> Result<(), CannotStart> {
+        let mut result = Ok(());
+        for (host, positions) in self.hosts.iter().zip(self.assigned.iter()).filter(|(host, _)| host.tls) {
+            for position in positions {
+                report!(
+                    AH10041,
+                    "Managed Domain {} applies to the virtual host {}",
+                    self.domains[*position].name,
+                    host.origin
+                );
+            }
+            if let [first, second, ..] = positions {
+                report!(
+                    AH10042,
+                    "the virtual host {} matches the Managed Domains {} and {}, but a TLS host can have only one",
+                    host.origin,
+                    self.domains[*first].name,
+                    self.domains[*second].name
+                );
+                result = if self.is_restart { result } else { Err(CannotStart) };
+            }
+        }
+        result
+    }
+
+    /// New files do not wait for the disk: there is nothing in them that the next start would not write again.
+    fn save<'a>(&self, domains: impl Iterator<Item = (&'a ManagedDomain, Stored)>) -> Result<(), CannotStart> {
+        let store = self.vault.store();
+        let files = domains.filter_map(|(md, stored)| Some((stored, (md.name.as_str(), to_json(md).ok()?))));
+        let (new, known): (Vec<_>, Vec<_>) = files.partition(|(stored, _)| *stored == Stored::Absent);
+        let [new, known] = [new, known].map(|files| files.into_iter().map(|(_, file)| file).collect::<Vec<_>>());
+        let mut saved: Vec<_> =
+            new.iter().map(|(name, text)| store.save_lazily(Group::Domains, name, &Aspect::MdJson, text)).collect();
+        saved.extend(store.save_each(Group::Domains, &Aspect::MdJson, &known));
+        let files = new.iter().chain(&known);
+        let mut result = Ok(());
+        for ((name, _), err) in files.zip(saved).filter_map(|(file, saved)| Some((file, saved.err()?))) {
+            report!(AH10172, err.status(); "{name}: cannot be saved: {err}");
+            result = if self.is_restart { Ok(()) } else { Err(CannotStart) };
+        }
+        result
+    }
+
+    /// Brings one domain together with what the store knows of it, and compares the two.
+    ///
+    /// What it has in common with `other` is kept once: there may be thousands of domains.
+    fn complete(
+        &self,
+        mut md: ManagedDomain,
+        used: bool,
+        reach: Reachability,
+        other: Option<&Entry>,
+        stapling: &Arc<Stapling>,
+    ) -> (Entry, Stored) {
+        if !used {
+            hosts::tell_unused(&md);
+        }
+        let name = md.name.to_string();
+        // Names that were added since may not be covered.
+        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
+        let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
+        if self.is_to_be_read_again(&md, &live) {
+            live = LiveSet::load(&self.vault, &md);
+        }
+        let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
+        // What a power failure leaves of a file that was new.
+        let stored = stored.filter(|bytes| !bytes.is_empty());
+        let known = stored.as_deref().and_then(|bytes| {
+            serde_json::from_slice::<ManagedDomain>(bytes)
+                .inspect_err(|err| {
+                    note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
+                })
+                .ok()
+        });
+        merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
+        if let Some(other) = other {
+            md.share(&other.md);
+            live.share(&other.live);
+        }
+        md.state = live.state.unwrap_or(State::Unknown);
+        md.state_descr.clone_from(&live.state_descr);
+        let stored = match stored {
+            None => Stored::Absent,
+            Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
+            Some(_) => Stored::Different,
+        };
+        let kept_ready = LiveSet::kept_ready(&self.vault, &md);
+        let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
+        let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
+        if watched && md.renew_mode != RenewMode::Manual && next_ca::is_ca_gone(&md) {
+            let (former, present) = (md.ca_url().unwrap_or_default(), md.ca.urls.join(" "));
+            report!(
+                MD0018,
+                "{name}: its certificate is of {former}, which is configured no more: it is renewed with {present}"
+            );
+        }
+        let challenges =
+            challenge_types::challenges(&md, reach, self.globals.dns01_command.is_some()).inspect_err(|reason| {
+                if watched && md.renew_mode != RenewMode::Manual {
+                    report!(AH10173, "{name}: cannot be renewed: {reason}");
+                }
+            });
+        let challenges = match other.map(|other| &other.challenges) {
+            Some(others) if **others == challenges => Arc::clone(others),
+            _ => Arc::new(challenges),
+        };
+        report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
+        let issued_by = known.map(|known| known.ca).unwrap_or_default();
+        let same =
+            [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
+        let issued_by = same.cloned().unwrap_or(issued_by);
+        let activated = served::activated(&self.vault, &md);
+        let txt_records = served::txt_records(&self.vault, &md, &challenges);
+        let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
+        let slot = Slot::new(&md, &live);
+        let told = self.told.get(&md.name).copied();
+        let entry = Entry {
+            md,
+            live,
+            kept_ready,
+            watched,
+            issued_by,
+            activated,
+            told,
+            challenges,
+            txt_records,
+            stapling,
+            slot,
+        };
+        (entry, stored)
+    }
+
+    /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
+    /// `a2md` is at work on.
+    fn clean_up_challenges(&self) {
+        let mut left = self.vault.items(Group::Challenges);
+        if left.is_empty() {
+            return;
+        }
+        let mut unconfigured = self.vault.items(Group::Staging);
+        self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
+        let begun = |name: &String| self.vault.load_json(Group::Staging, name, &Aspect::MdJson);
+        let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
+        self.domains.iter().chain(&begun).flat_map(|md| &md.domains).for_each(|name| _ = left.remove(name.as_str()));
+        for name in left {
+            if let Err(err) = self.vault.store().purge(Group::Challenges, &name) {
+                report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
+            }
+        }
+    }
+
+    /// At a full start a renewal that had failed is due at once, except where the CA said when.
+    fn start_over_failed(&self, entries: &[Entry]) {
+        let staged = self.vault.items(Group::Staging);
+        let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+        let now = self.clock.now();
+        for md in entries.iter().filter(staged).map(|entry| &entry.md) {
+            let name = md.name.as_str();
+            let Turn { mut job, mut known, .. } = Turn::read(&self.vault, md);
+            if job.errors == 0 {
+                continue;
+            }
+            report!(
+                AH10064,
+                "{name}: the renewal had {} errors before the server started, its count starts over",
+                job.errors
+            );
+            job.errors = 0;
+            known.start_over(now);
+            job.retry_after =
+                known.next(&md.ca.urls, self.globals.retry_failover, now).and_then(|next| next.retry_after);
+            job.next_run = job.retry_after.max(next_ca::validation_floor(&job, now));
+            job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
+            if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
+                report!(MD0028, err.status; "{name}: {err}");
+            }
+        }
+    }
+
+    /// Whether a start would activate something for which the server restarts itself.
+    #[must_use]
+    pub fn would_activate(&self) -> bool {
+        let now = self.clock.now();
+        let is_ready = |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == Activation::Activated;
+        self.domains.iter().any(|md| self_restart::restarts(md) && is_ready(md))
+    }
+}
+
+/// How what is stored of a domain compares with what it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Absent,
+    Same,
+    Different,
+}
+
+/// Takes over from the stored form what the configuration does not say.
+fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates: bool) {
+    let known_url = known.and_then(|known| known.ca.url.as_ref());
+    let url = next_ca::in_use(&md.ca.urls, known_url, has_certificates);
+    let account = known.filter(|_| url.is_some() && url.as_ref() == known_url);
+    let account = account.and_then(|known| known.ca.account.clone());
+    md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
+    if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
+        md.contacts.clone_from(&known.contacts);
+    }
+}
+
+/// Keeps others from starting or activating anything as long as it lasts. Who cannot have that goes on without.
+pub(crate) fn change(vault: &Vault) -> Option<Claim> {
+    let change = vault.store().change_within(CHANGE_PATIENCE);
+    let change = change.inspect_err(|err| note!(Info, err.status(); "others are not kept from the store: {err}"));
+    let change = change.ok()?;
+    if change.is_none() {
+        note!(
+            Info,
+            "another server has been starting on this store for {CHANGE_PATIENCE:?}: it is not waited for any longer"
+        );
+    }
+    change
+}

@@ -1,0 +1,138 @@
+//! The self-signed certificates that TLS hosts have until their domains get real ones.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::acme::PortError;
+use crate::crypto::{Certificate, CryptoError, PrivateKey, self_signed};
+use crate::documents::{Vault, port_error};
+use crate::model::{KeySpec, ManagedDomain, Status};
+use crate::store::{Aspect, Group};
+
+const COMMON_NAME: &str = "Apache Managed Domain Fallback";
+const DAYS: u32 = 14;
+
+/// Makes placeholders. Those of one start share their keys, as nobody trusts them and a server may have thousands.
+#[derive(Default)]
+pub(crate) struct Placeholders {
+    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+}
+
+impl Placeholders {
+    /// Sees to it that there is a placeholder for each key type of the domain; one that is there, is whole and has not
+    /// expired is kept, whoever has made it.
+    ///
+    /// # Errors
+    /// If one cannot be made or written.
+    pub(crate) fn ensure(&self, vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Result<(), PortError> {
+        let specs = md.key_specs().0;
+        let mut missing = specs.iter().filter(|spec| !is_there(vault, md, spec, now));
+        missing.try_for_each(|spec| self.make(vault, md, spec, now))
+    }
+
+    fn make(&self, vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<(), PortError> {
+        let key = self.key(spec).map_err(crypto)?;
+        let certificate = self_signed(&key, COMMON_NAME, &md.domains, now, DAYS).map_err(crypto)?;
+        let pem = Zeroizing::new([&**key.to_pem().map_err(crypto)?, certificate.to_pem().as_bytes()].concat());
+        let (store, name, aspect) = (vault.store(), md.name.as_str(), Aspect::Fallback(spec.clone()));
+        // Of several servers that make one at the same time, all serve the first. One that is of no use is replaced.
+        let is_made = store.create_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)?;
+        if is_made || is_there(vault, md, spec, now) {
+            return Ok(());
+        }
+        store.save_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)
+    }
+
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, CryptoError> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
+            return Ok(key.clone());
+        }
+        let key = PrivateKey::generate(spec)?;
+        keys.push((spec.clone(), key.clone()));
+        Ok(key)
+    }
+}
+
+/// Key types of the domain for which there is a placeholder that fits and has not expired.
+pub(crate) fn there(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
+    md.key_specs().0.into_iter().filter(|spec| is_there(vault, md, spec, now)).collect()
+}
+
+fn is_there(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
+    let pem = vault.store().load(Group::Domains, md.name.as_str(), &Aspect::Fallback(spec.clone())).ok().flatten();
+    let Some(pem) = pem.map(Zeroizing::new) else { return false };
+    let Ok(certificate) = Certificate::from_pem(&pem) else { return false };
+    certificate.not_after() > now && PrivateKey::from_pem(&pem, None).is_ok_and(|key| key.fits(&certificate))
+}
+
+fn crypto(err: CryptoError) -> PortError {
+    PortError { status: Status::GENERAL, text: err.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::SignedDuration;
+
+    use crate::model::{DomainName, KeySpecs};
+    use crate::registry::start::placeholder::*;
+    use crate::store::{FileStore, Store};
+    use crate::testing::p256;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000).unwrap() + SignedDuration::from_hours(24 * days)
+    }
+
+    fn domain(name: &str) -> ManagedDomain {
+        let mut md = ManagedDomain::new(vec![DomainName::parse(name).unwrap()]).unwrap();
+        md.keys = Some(Arc::new(KeySpecs(vec![p256()])));
+        md
+    }
+
+    fn stored(store: &dyn Store, md: &ManagedDomain) -> Vec<u8> {
+        store.load(Group::Domains, md.name.as_str(), &Aspect::Fallback(p256())).unwrap().unwrap()
+    }
+
+    #[test]
+    fn servers_that_start_together_serve_the_same_whole_placeholder() {
+        let (temp, now) = (tempfile::tempdir().unwrap(), at(0));
+        let start = |md: &ManagedDomain| {
+            let store = Arc::new(FileStore::open(temp.path()).unwrap());
+            let vault = Vault::new(Arc::clone(&store) as _);
+            Placeholders::default().ensure(&vault, md, now).unwrap();
+            assert!(is_there(&vault, md, &p256(), now));
+            stored(&*store, md)
+        };
+        for number in 0..50 {
+            let md = domain(&format!("n{number}.test"));
+            let served: Vec<_> = std::thread::scope(|scope| {
+                let starts = [0; 4].map(|_| scope.spawn(|| start(&md)));
+                starts.into_iter().map(|start| start.join().unwrap()).collect()
+            });
+            assert!(served.iter().all(|pem| *pem == served[0]), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_that_is_damaged_or_at_its_end_is_made_anew() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Arc::new(FileStore::open(temp.path()).unwrap());
+        let (vault, md, now) = (Vault::new(Arc::clone(&store) as _), domain("x.test"), at(0));
+        let ensure = |now| {
+            Placeholders::default().ensure(&vault, &md, now).unwrap();
+            stored(&*store, &md)
+        };
+        let first = ensure(now);
+        assert_eq!(ensure(at(1)), first);
+        let later = at(15);
+        let second = ensure(later);
+        assert_ne!(second, first);
+        let half = &second[..second.len() / 2];
+        store.save(Group::Domains, "x.test", &Aspect::Fallback(p256()), half).unwrap();
+        assert!(ensure(later).len() > half.len() && is_there(&vault, &md, &p256(), later));
+    }
+}

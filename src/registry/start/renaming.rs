@@ -1,0 +1,179 @@
+//! Domains whose first name changed in the configuration: they keep what the store has of them, under the new name.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::time::Instant;
+
+use crate::documents::Vault;
+use crate::log::note;
+use crate::model::ManagedDomain;
+use crate::store::{Aspect, Group, StoreError};
+
+/// Gives the directories of domains that are not configured any more to new domains which have their names. Whatever
+/// cannot be moved stays where it is, and the new domain starts without it.
+pub(crate) fn follow(vault: &Vault, domains: &[ManagedDomain], until: Instant) {
+    let stored = vault.items(Group::Domains);
+    let new: Vec<_> = domains.iter().filter(|md| !stored.contains(md.name.as_str())).collect();
+    if new.is_empty() || stored.is_empty() {
+        return;
+    }
+    let configured: HashSet<_> = domains.iter().map(|md| md.name.as_str()).collect();
+    let mut left: Vec<_> = stored.into_iter().filter(|item| !configured.contains(item.as_str())).collect();
+    left.sort();
+    let load = |item: String| Some((vault.load_json(Group::Domains, &item, &Aspect::MdJson)?, item));
+    let left: Vec<(ManagedDomain, String)> = left.into_iter().filter_map(load).collect();
+    for (former, new) in pairs(&left, &new) {
+        match rename(vault, former, new, until) {
+            Ok(()) => note!(Info, "{new}: takes over what there is of {former}, which is not configured any more"),
+            Err(err) => note!(Error, err.status(); "{new}: cannot take over what there is of {former}: {err}"),
+        }
+    }
+}
+
+/// Which directory goes to which new domain: to each in turn, that of the domain with most of its names; of several,
+/// that with the fewest others.
+fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> Vec<(&'a str, &'a str)> {
+    let mut free: Vec<_> = left.iter().collect();
+    let mut choose = |new: &&'a ManagedDomain| {
+        let common = |old: &ManagedDomain| new.domains.iter().filter(|name| old.covers(name)).count();
+        let candidates = free.iter().enumerate().filter(|(_, (old, _))| common(old) > 0);
+        // The last of those with the greatest key is chosen, so the order counts backwards too.
+        let key = |(at, (old, _)): &(usize, &&(ManagedDomain, String))| {
+            (common(old), Reverse(old.domains.len()), Reverse(*at))
+        };
+        let (at, _) = candidates.max_by_key(key)?;
+        Some((free.remove(at).1.as_str(), new.name.as_str()))
+    };
+    new.iter().filter_map(&mut choose).collect()
+}
+
+/// A renewal under way goes along, unless somebody is at work on it for longer than the start can wait, and what is live in any
+/// case. They go first: after a crash in between, the next start finds the same pair again.
+fn rename(vault: &Vault, former: &str, new: &str, until: Instant) -> Result<(), StoreError> {
+    let store = vault.store();
+    if store.list(Group::Staging)?.iter().any(|item| item == former) {
+        let patience = until.saturating_duration_since(Instant::now());
+        let moved = match store.claim_within(former, patience) {
+            Ok(Some(_claim)) => store.rename((Group::Staging, former), (Group::Staging, new)).map(|()| true),
+            claimed => claimed.map(|_| false),
+        };
+        match moved {
+            Ok(true) => {}
+            Ok(false) => note!(Info, "{former}: is being worked on, its renewal starts over as {new}"),
+            Err(err) => note!(Error, err.status(); "{former}: its renewal starts over as {new}: {err}"),
+        }
+    }
+    if store.exists(Group::Live, former, &Aspect::LiveJson) {
+        if let Err(err) = store.rename((Group::Live, former), (Group::Live, new)) {
+            note!(Error, err.status(); "{former}: what was live stays there: {err}");
+        }
+    }
+    store.rename((Group::Domains, former), (Group::Domains, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{ActivationMode, DomainName};
+    use crate::registry::start::renaming::*;
+    use crate::store::Store;
+    use crate::testing::{World, declared, host, p256};
+
+    fn md(names: &str) -> ManagedDomain {
+        ManagedDomain::new(names.split(' ').map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_new_domain_gets_the_directory_of_the_one_with_its_names() {
+        // Stored and new domains, then what goes where.
+        let rows = [
+            ("a b", "b a", "a>b"),
+            ("a b", "new a b", "a>new"),
+            ("a b c", "b", "a>b"),
+            ("a b", "c d", ""),
+            // Most names, then fewest others, then the order of names.
+            ("a x; b x y", "x y", "b>x"),
+            ("a x q r; b x q", "x q", "b>x"),
+            ("a x; b x", "x", "a>x"),
+            // Each goes to one domain only.
+            ("a b c", "b; c", "a>b"),
+            ("a b c; d c", "b; c", "a>b d>c"),
+            ("*.a.org", "www.a.org a.org", "*.a.org>www.a.org"),
+            ("www.a.org", "*.a.org", ""),
+        ];
+        for (left, new, expected) in rows {
+            let left: Vec<_> = left.split("; ").map(md).map(|md| (md.clone(), md.name.to_string())).collect();
+            let new: Vec<_> = new.split("; ").map(md).collect();
+            let new: Vec<_> = new.iter().collect();
+            let pairs: Vec<_> = pairs(&left, &new).iter().map(|(from, to)| format!("{from}>{to}")).collect();
+            assert_eq!(pairs.join(" "), expected, "{left:?} -> {new:?}");
+        }
+    }
+
+    /// A server that had `a.test b.test` and now has `b.test a.test`.
+    fn reordered(staged: bool) -> World {
+        let mut world = World::new(&["a.test"]);
+        world.declared = vec![declared(&["a.test", "b.test"])];
+        world.run(false);
+        if !staged {
+            world.start(true);
+        }
+        world.declared = vec![declared(&["b.test", "a.test"])];
+        world.hosts = vec![host("b.test")];
+        world
+    }
+
+    #[test]
+    fn certificates_stay_in_service_under_a_new_first_name() {
+        let world = reordered(false);
+        let registry = world.start(true);
+        assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+        assert_eq!(world.store.list(Group::Domains).unwrap(), ["b.test"]);
+        let stored: ManagedDomain = world.vault.load_json(Group::Domains, "b.test", &Aspect::MdJson).unwrap();
+        assert_eq!(stored.name.as_str(), "b.test");
+    }
+
+    #[test]
+    fn what_is_staged_is_activated_under_the_new_name() {
+        let world = reordered(true);
+        let registry = world.start(true);
+        assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+        assert!(world.store.list(Group::Staging).unwrap().is_empty());
+        let name = |group| world.vault.load_json::<ManagedDomain>(group, "b.test", &Aspect::MdJson).unwrap().name;
+        assert_eq!(name(Group::Domains).as_str(), "b.test");
+        assert_eq!(world.job(Group::Domains, "b.test").unwrap().name, "b.test");
+    }
+
+    #[test]
+    fn what_was_live_is_served_under_the_new_name() {
+        for is_busy in [false, true] {
+            let mut world = World::new(&["a.test"]);
+            world.declared = vec![declared(&["a.test", "b.test"])];
+            world.declared[0].settings.activation = Some(ActivationMode::Live);
+            drop(world.run(true));
+            let live = world.text(Group::Live, "a.test", &Aspect::LiveJson).unwrap();
+            // The next renewal has begun.
+            world.store.clear(Group::Staging, "a.test").unwrap();
+            world.put(Group::Staging, "a.test", &Aspect::JobJson, "{}");
+            world.declared[0].names.reverse();
+            world.hosts = vec![host("b.test")];
+            let claim = is_busy.then(|| world.vault.store().claim("a.test").unwrap().unwrap());
+            let registry = world.start(true);
+            assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
+            let chain = world.text(Group::Domains, "b.test", &Aspect::Chain(p256())).unwrap();
+            assert!(live.contains(&serde_json::to_string(&chain).unwrap()));
+            assert_eq!(world.store.list(Group::Live).unwrap(), [""; 0]);
+            assert_eq!(world.store.list(Group::Staging).unwrap(), [if is_busy { "a.test" } else { "b.test" }]);
+            drop(claim);
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_somebody_works_on_stays_behind() {
+        let world = reordered(true);
+        let claim = world.vault.store().claim("a.test").unwrap().expect("nobody has it");
+        world.start(true);
+        assert_eq!(world.store.list(Group::Domains).unwrap(), ["b.test"]);
+        assert_eq!(world.store.list(Group::Staging).unwrap(), ["a.test"]);
+        drop(claim);
+    }
+}

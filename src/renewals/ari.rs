@@ -1,0 +1,481 @@
+//! Asks CAs what they suggest about renewals (RFC 9773).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::acme::{AriError, Session, again_at, ask_renewal_info};
+use crate::http::HttpClient;
+use crate::log::{note, report};
+use crate::registry::{Entry, Registry};
+use crate::sets::Advice;
+use crate::store::{Aspect, Group};
+
+/// How long to believe a directory.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// When to try again if somebody else works on the domain.
+const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Asks CAs. Their directories are not read again for each domain.
+#[derive(Default)]
+pub struct Advisor {
+    /// Until when to believe it, and where to ask; by directory.
+    endpoints: Mutex<HashMap<String, (Timestamp, Option<String>)>>,
+}
+
+impl Advisor {
+    /// Asks the CA that issued the certificates of a domain, and stores what it says. Returns when to do it again. That
+    /// it does not work is no failure of anything.
+    pub(crate) fn ask(
+        &self,
+        registry: &Registry,
+        entry: &Entry,
+        http: &Arc<dyn HttpClient>,
+        random: fn() -> f64,
+    ) -> Timestamp {
+        let (name, now) = (entry.md.name.as_str(), registry.clock.now());
+        let claim = match registry.vault.store().claim(name) {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return now + CLAIMED_ELSEWHERE,
+            Err(err) => {
+                note!(Debug, err.status(); "{name}: the CA is not asked when to renew: {err}");
+                return again_at(None, now);
+            }
+        };
+        let url = entry.issuer().unwrap_or_default();
+        report!(AH10513, "{name}: ARI is enabled, asking the CA at {url} when to renew");
+        let endpoint = match self.endpoint(registry, &url, http) {
+            Ok(endpoint) => endpoint,
+            Err(again) => {
+                report!(AH10514, "{name}: the CA at {url} does not say when to renew");
+                return again;
+            }
+        };
+        let before = Advice::load(&registry.vault, &entry.md);
+        let mut advice = Advice { asked: Some(now), next_check: None, certificates: BTreeMap::new() };
+        for certificate in entry.own_certificates() {
+            let Some(id) = certificate.ari_cert_id() else {
+                note!(Debug, "{name}: cert has no authority key id extension, the CA cannot be asked about it");
+                continue;
+            };
+            let (heard, again) = ask_renewal_info(http, &registry.clock, &endpoint, &id);
+            if matches!(&heard, Err(AriError::Transport(err)) if err.is_cancelled()) {
+                return now;
+            }
+            advice.next_check = Some(advice.next_check.map_or(again, |other| other.min(again)));
+            advice.hear(name, id, before.suggestion(&certificate).cloned(), heard, random());
+        }
+        let Some(again) = advice.next_check else { return now + KEPT };
+        if let Err(err) = registry.vault.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
+            note!(Debug, err.status; "{name}: what the CA suggests about renewal cannot be kept: {err}");
+        }
+        drop(claim);
+        again
+    }
+
+    /// Where to ask, or when to look again whether there is such a place.
+    fn endpoint(&self, registry: &Registry, url: &str, http: &Arc<dyn HttpClient>) -> Result<String, Timestamp> {
+        let now = registry.clock.now();
+        let known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+        if let Some((until, endpoint)) = known.filter(|(until, _)| (now..=now + KEPT).contains(until)) {
+            return endpoint.ok_or(until);
+        }
+        let (until, endpoint) = match Session::new(Arc::clone(http), Arc::clone(&registry.clock)).directory(url) {
+            Ok(directory) => (now + KEPT, directory.renewal_info),
+            Err(err) if err.is_cancelled() => return Err(now),
+            Err(err) => (again_at(err.retry_after(), now), None),
+        };
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoints.insert(url.to_owned(), (until, endpoint.clone()));
+        endpoint.ok_or(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cancel::Cancel;
+    use crate::clock::Clock as _;
+    use crate::http::{HttpError, Response};
+    use crate::model::Window;
+    use crate::renewals::ari::*;
+    use crate::renewals::queue::Renewals;
+    use crate::store::Store;
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
+    use crate::testing::{ACCOUNT, World, declared, host, logged, p256, watch_log};
+
+    /// A window that opens and ends so many hours from the start of all tests.
+    fn window(open: i64, end: i64) -> Response {
+        let at = |hours: i64| Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap();
+        let body = format!(
+            r#"{{"suggestedWindow":{{"start":"{}","end":"{}"}},"explanationURL":"https://ca.test/why"}}"#,
+            at(open),
+            at(end)
+        );
+        answer(200, "application/json", &body)
+    }
+
+    fn after(response: Response, hours: i64) -> Response {
+        with_header(response, "Retry-After", &(hours * 3600).to_string())
+    }
+
+    /// A domain with a certificate of 90 days, of a CA that says this.
+    fn served(name: &str, says: Response) -> World {
+        watch_log();
+        let world = World::new(&[name]);
+        world.ca.behave(|ca| ca.renewal_info = Some(says));
+        drop(world.run(false));
+        assert!(world.ca.asked_about().is_empty(), "there is nothing to ask about");
+        world
+    }
+
+    fn says(world: &World, says: Response) {
+        world.ca.behave(|ca| ca.renewal_info = Some(says));
+    }
+
+    fn stored(world: &World, name: &str) -> Option<Advice> {
+        world.vault.load_json(Group::Staging, name, &Aspect::AriJson)
+    }
+
+    fn drawn(world: &World, name: &str) -> Timestamp {
+        stored(world, name).unwrap().certificates.values().next().unwrap().renew_at
+    }
+
+    fn pass(world: &World, renewals: &Renewals, hours: i64) {
+        world.clock.advance(SignedDuration::from_hours(hours));
+        world.go_on(renewals);
+        // What was heard is looked at in the next round.
+        world.go_on(renewals);
+    }
+
+    #[test]
+    fn a_suggestion_is_drawn_once_per_window_over_restarts() {
+        let name = "drawn.ari.test";
+        let world = served(name, after(window(1000, 1010), 6));
+        let renewals = world.run(true);
+        let id = world.ca.asked_about();
+        let own = world.start(true).entries[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        assert_eq!(id, [own]);
+        let first = drawn(&world, name);
+        let start = Timestamp::from_second(1_700_000_000).unwrap();
+        assert_eq!(first.duration_since(start), SignedDuration::from_hours(1005), "chance says a half here");
+        assert_eq!(logged("AH10515", "drawn.ari.test: CA advises renew via ARI at"), 1);
+
+        let registry = world.start(true);
+        let (entry, now) = (&registry.entries[0], world.clock.now());
+        assert_eq!(entry.renew_at(&Advice::load(&world.vault, &entry.md), now), first);
+        assert!(crate::sets::staged_report(&world.vault, &entry.md).is_none(), "it is no renewal");
+
+        // Another chance, the same window: not before 6 hours, and with the same result.
+        drop(renewals);
+        let renewals = world.renewals_with_chance(true, || 0.9);
+        world.go_on(&renewals);
+        assert_eq!(world.ca.asked_about().len(), 1);
+        pass(&world, &renewals, 7);
+        assert_eq!((world.ca.asked_about().len(), drawn(&world, name)), (2, first));
+        assert_eq!(logged("AH10515", name), 1);
+        // Another window is another draw.
+        says(&world, after(window(1000, 1011), 6));
+        pass(&world, &renewals, 7);
+        assert_eq!(drawn(&world, name).duration_since(start).as_mins(), 1009 * 60 + 54);
+        world.ca.check();
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_also_after_a_restart() {
+        let name = "later.ari.test";
+        let world = served(name, after(window(1000, 1010), 6));
+        drop(world.run(true));
+        for _ in 0..5 {
+            world.clock.advance(SignedDuration::from_hours(1));
+            let renewals = world.run(true);
+            pass(&world, &renewals, 0);
+            assert_eq!(world.ca.asked_about().len(), 1);
+        }
+        world.clock.advance(SignedDuration::from_hours(1));
+        drop(world.run(true));
+        assert_eq!(world.ca.asked_about().len(), 2);
+        // At least daily, whatever the CA says, and the same after an error.
+        says(&world, after(answer(500, "text/plain", ""), 24 * 7));
+        for days in 1..4 {
+            let renewals = world.run(true);
+            pass(&world, &renewals, 25);
+            assert_eq!(world.ca.asked_about().len(), 2 + days);
+        }
+    }
+
+    #[test]
+    fn a_window_in_the_past_renews_now_and_the_order_tells_what_it_replaces() {
+        let name = "past.ari.test";
+        let world = served(name, window(-10, -5));
+        let renewals = world.run(true);
+        world.go_on(&renewals);
+        assert_eq!(
+            logged("AH10517", "past.ari.test: CA advises renew via ARI now, for explanation see https://ca.test/why"),
+            1
+        );
+        assert!(world.staged_job(name).finished);
+        let orders = world.ca.order_requests();
+        assert_eq!(
+            (orders.len(), orders[1]["replaces"].as_str()),
+            (2, world.ca.asked_about().first().map(String::as_str))
+        );
+        // Once it is served, the suggestion for the former certificate is of no interest.
+        drop(renewals);
+        drop(world.start(true));
+        assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_first_certificate_that_went_live_is_asked_about_and_replaced_without_a_start() {
+        let name = "live.ari.test";
+        let mut world = World::without_account(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        world.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
+        let renewals = world.run(false);
+        pass(&world, &renewals, 13);
+        let (asked, orders) = (world.ca.asked_about(), world.ca.order_requests());
+        assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
+        assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
+        assert_eq!(world.ca.accounts(), 1);
+        world.ca.check();
+    }
+
+    #[test]
+    fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
+        let name = "stays.ari.test";
+        let mut world = World::new(&[name]);
+        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        says(&world, after(window(1000, 1010), 24));
+        let renewals = world.run(true);
+        pass(&world, &renewals, 13);
+        let before = stored(&world, name).unwrap();
+        drop(renewals);
+        drop(world.renewals_with_chance(true, || 0.9));
+        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!((stored(&world, name), world.ca.asked_about().len()), (Some(before), 1));
+    }
+
+    #[test]
+    fn a_moment_in_the_future_is_waited_for_but_not_beyond_the_own_window() {
+        let name = "future.ari.test";
+        let world = served(name, window(100, 101));
+        let renewals = world.run(true);
+        pass(&world, &renewals, 99);
+        assert_eq!(world.ca.ordered().len(), 1);
+        pass(&world, &renewals, 3);
+        assert_eq!(world.ca.ordered().len(), 2);
+
+        let world = served("beyond.ari.test", window(24 * 70, 24 * 71));
+        let renewals = world.run(true);
+        pass(&world, &renewals, 24 * 61);
+        assert_eq!(world.ca.ordered().len(), 2);
+        assert_eq!(logged("AH10512", "beyond.ari.test"), 2, "the first certificate, and now");
+    }
+
+    #[test]
+    fn what_makes_no_sense_or_fails_changes_nothing() {
+        let name = "senseless.ari.test";
+        let world = served(name, window(1000, 1010));
+        let mut renewals = world.run(true);
+        let first = drawn(&world, name);
+        let rows = [
+            (window(7, 7), true),
+            (window(7, 6), true),
+            (answer(200, "text/html", "<html>"), true),
+            (answer(503, "text/plain", ""), true),
+            (answer(429, "text/plain", ""), true),
+            (answer(408, "text/plain", ""), true),
+            (answer(404, "text/plain", ""), false),
+        ];
+        for (count, (answer, is_kept)) in rows.into_iter().enumerate() {
+            says(&world, answer);
+            pass(&world, &renewals, 7);
+            assert_eq!(world.ca.asked_about().len(), 2 + count);
+            assert_eq!(stored(&world, name).unwrap().certificates.len(), usize::from(is_kept), "{count}");
+            assert!(!is_kept || drawn(&world, name) == first);
+            assert!(world.job(Group::Staging, name).is_none());
+        }
+        assert_eq!(logged("MD0021", name), 3);
+        // The life of the certificate decides.
+        renewals = {
+            drop(renewals);
+            world.run(true)
+        };
+        pass(&world, &renewals, 24 * 61);
+        assert_eq!(world.ca.ordered().len(), 2);
+        world.ca.check();
+    }
+
+    #[test]
+    fn a_question_without_a_proper_answer_is_no_failure() {
+        let name = "unanswered.ari.test";
+        let world = served(name, window(1000, 1010));
+        let renewals = world.run(true);
+        let first = drawn(&world, name);
+        let rows: [(Fault, &str); 11] = [
+            (
+                Fault::Fail(|| HttpError::Connect {
+                    host: "ca.test".to_owned(),
+                    reason: "Refused".to_owned(),
+                    denied: false,
+                }),
+                "no connection to ca.test: Refused",
+            ),
+            (
+                Fault::Fail(|| HttpError::Resolve { host: "ca.test".to_owned(), reason: "none".to_owned() }),
+                "cannot be resolved",
+            ),
+            (
+                Fault::Fail(|| HttpError::TimedOut { host: "ca.test".to_owned(), reason: "stalled".to_owned() }),
+                "timed out",
+            ),
+            (
+                Fault::Fail(|| HttpError::TooLarge { host: "ca.test".to_owned(), limit: 1 << 20 }),
+                "is longer than 1048576 bytes",
+            ),
+            (
+                Fault::Fail(|| HttpError::Tls { host: "ca.test".to_owned(), reason: "wrong version".to_owned() }),
+                "no TLS connection",
+            ),
+            (Fault::Drop, "connection reset"),
+            (Fault::DropAnswer, "connection reset"),
+            (Fault::Answer(answer(302, "text/html", "")), "302"),
+            (Fault::Answer(with_header(answer(503, "text/plain", ""), "Retry-After", "3600")), "503"),
+            (Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 2)), ""),
+            (Fault::Slow(SignedDuration::from_secs(60)), ""),
+        ];
+        for (fault, says) in rows {
+            let told = logged("AH10514", says);
+            world.ca.fail(Operation::RenewalInfo, fault.clone());
+            pass(&world, &renewals, 7);
+            assert!(says.is_empty() || logged("AH10514", says) > told, "{fault:?}");
+            assert_eq!(drawn(&world, name), first, "{fault:?}");
+            assert!(world.job(Group::Staging, name).is_none(), "{fault:?}");
+        }
+        let asked = world.ca.asked_about().len();
+        pass(&world, &renewals, 7);
+        assert_eq!((world.ca.asked_about().len(), drawn(&world, name)), (asked + 1, first));
+        world.ca.check();
+    }
+
+    #[test]
+    fn only_the_ca_that_issued_is_asked_and_only_if_that_is_wanted() {
+        let changes: [fn(&mut World); 5] = [
+            |world| world.declared[0].settings.ari_renewals = Some(false),
+            |world| world.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual),
+            |world| world.put(Group::Domains, "who.ari.test", &Aspect::MdJson, "{}"),
+            |world| {
+                let text = world.text(Group::Domains, "who.ari.test", &Aspect::MdJson).unwrap();
+                world.put(
+                    Group::Domains,
+                    "who.ari.test",
+                    &Aspect::MdJson,
+                    &text.replace(&format!("\"account\": \"{ACCOUNT}\","), ""),
+                );
+            },
+            |world| world.ca.behave(|ca| ca.renewal_info = None),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut world = served("who.ari.test", window(1000, 1010));
+            drop(world.start(true));
+            change(&mut world);
+            let renewals = world.run(true);
+            pass(&world, &renewals, 1);
+            assert!(world.ca.asked_about().is_empty() && stored(&world, "who.ari.test").is_none(), "{number}");
+            assert!(world.ca.count(Operation::Directory) <= 2, "a CA without it is not asked each time");
+        }
+        // It was the first of two CAs, and it still is the one to ask when the second is preferred.
+        let mut world = served("who.ari.test", window(1000, 1010));
+        drop(world.start(true));
+        let others = vec!["https://other.test/directory".to_owned(), FakeCa::DIRECTORY.to_owned()];
+        world.declared[0].settings.ca_urls = Some(others);
+        drop(world.run(true));
+        assert_eq!(world.ca.asked_about().len(), 1);
+    }
+
+    #[test]
+    fn a_suggestion_without_an_explanation_is_a_matter_of_debugging() {
+        let name = "plain.ari.test";
+        let silent = |mut response: Response| {
+            let text = String::from_utf8(response.body).unwrap().replace("https://ca.test/why", "");
+            response.body = text.into_bytes();
+            response
+        };
+        let world = served(name, silent(window(1000, 1010)));
+        let renewals = world.run(true);
+        assert_eq!([logged("AH10513", name), logged("AH10516", name), logged("AH10515", name)], [1, 1, 0]);
+        says(&world, answer(503, "text/plain", ""));
+        pass(&world, &renewals, 7);
+        assert_eq!(logged("AH10514", name), 1);
+        says(&world, silent(window(-2, -1)));
+        pass(&world, &renewals, 7);
+        assert_eq!([logged("AH10518", name), logged("AH10517", name)], [1, 0]);
+    }
+
+    #[test]
+    fn a_damaged_file_or_one_of_a_wrong_clock_is_done_again() {
+        let name = "damaged.ari.test";
+        let world = served(name, window(1000, 1010));
+        drop(world.run(true));
+        let text = world.text(Group::Staging, name, &Aspect::AriJson).unwrap();
+        let future = text.replace("2023", "2123");
+        assert_ne!(text, future);
+        for (count, damaged) in
+            ["{", "[]", r#"{"certificates":{"x":{"start":"never"}}}"#, &future].into_iter().enumerate()
+        {
+            world.put(Group::Staging, name, &Aspect::AriJson, damaged);
+            drop(world.run(true));
+            assert_eq!(world.ca.asked_about().len(), 2 + count, "{damaged}");
+            assert_eq!(stored(&world, name).unwrap().certificates.len(), 1);
+        }
+    }
+
+    #[test]
+    fn questions_have_a_worker_more_and_wait_for_renewals_where_there_are_many() {
+        for (workers, name) in [(1_u8, "one"), (8, "eight")] {
+            let (old, new) = (format!("old-{name}.ari.test"), format!("new-{name}.ari.test"));
+            let mut world = served(&old, window(1000, 1010));
+            world.declared.push(declared(&[&new]));
+            world.hosts.push(host(&new));
+            world.globals.renew_workers = workers.try_into().unwrap();
+            let renewals = world.renewals_with(true, world.moving_clock(), |_| None);
+            assert_eq!(renewals.tick(), 2, "one for the renewal, one for the question");
+            let done = |world: &World| {
+                let is_staged = world.job(Group::Staging, &new).is_some_and(|job| job.finished);
+                (is_staged, world.ca.asked_about().len())
+            };
+            renewals.work(&Cancel::default());
+            assert_eq!(done(&world), if workers == 1 { (false, 1) } else { (true, 1) });
+            renewals.work(&Cancel::default());
+            assert_eq!(done(&world), (true, 1));
+        }
+    }
+
+    #[test]
+    fn half_of_a_short_life_counts_until_the_ca_suggests_something() {
+        let name = "short.ari.test";
+        watch_log();
+        let world = World::new(&[name]);
+        world.ca.behave(|ca| ca.days = 6);
+        drop(world.run(false));
+        let registry = world.start(true);
+        let at = |registry: &Registry| {
+            let (entry, now) = (&registry.entries[0], world.clock.now());
+            let from = entry.own_certificates().next().unwrap().validity().0;
+            entry.renew_at(&Advice::load(&world.vault, &entry.md), now).duration_since(from).as_hours()
+        };
+        assert_eq!(at(&registry), 72);
+        world.ca.behave(|ca| ca.renewal_info = Some(window(80, 82)));
+        let renewals = world.run(true);
+        assert!((80..=82).contains(&at(&registry)));
+        drop(renewals);
+        let mut world = world;
+        world.declared[0].settings.renew_window = Some(Window::Percent(20));
+        world.declared[0].settings.ari_renewals = Some(false);
+        let registry = world.start(true);
+        let from = registry.entries[0].own_certificates().next().unwrap().validity().0;
+        let at = registry.entries[0].renew_at(&Advice::load(&world.vault, &registry.entries[0].md), world.clock.now());
+        assert_eq!(at.duration_since(from).as_hours(), 115);
+    }
+}

@@ -1,0 +1,91 @@
+//! Certificates of all lives, from hours on, that go live: served without a gap, also while the CA is down for a time.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::{Clock as _, SettableClock};
+use crate::http::{HttpClient, HttpError, Request, Response};
+use crate::model::ActivationMode;
+use crate::renewals::queue::Renewals;
+use crate::testing::World;
+use crate::testing::ca::FakeCa;
+
+/// The CA, which does not answer for 30 % of a life in each 107 %: so it fails at all ages of certificates in turn.
+struct Failing {
+    ca: Arc<FakeCa>,
+    clock: Arc<SettableClock>,
+    since: Timestamp,
+    life: SignedDuration,
+}
+
+impl HttpClient for Failing {
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        let passed = self.clock.now().duration_since(self.since).as_secs();
+        let (period, down) = (self.life.as_secs() * 107 / 100, self.life.as_secs() * 30 / 100);
+        if passed % period >= period - down {
+            return Err(HttpError::Other { host: "ca.test".to_owned(), reason: "connection refused".to_owned() });
+        }
+        self.ca.send(request)
+    }
+}
+
+/// What a server with the usual settings does in so many hours: how many certificates it served one after the other.
+fn serve(hours: i64, for_hours: i64, early: i64, fails: bool) -> usize {
+    let mut world = World::new(&["x.lives.test"]);
+    world.declared[0].settings.activation = Some(ActivationMode::Live);
+    let issued_early = SignedDuration::from_mins(early);
+    world.ca.behave(|ca| (ca.hours, ca.starts_in) = (Some(hours), -issued_early));
+    let life = SignedDuration::from_hours(hours);
+    let registry = world.start_moving(false, |_| ());
+    let failing = Arc::new(Failing {
+        ca: Arc::clone(&world.ca),
+        clock: Arc::clone(&world.clock),
+        since: world.clock.now(),
+        life,
+    });
+    let ca: Arc<dyn HttpClient> = if fails { failing } else { Arc::clone(&world.ca) as _ };
+    let renewals = Renewals::new(Arc::clone(&registry), Box::new(move |_, _| Arc::clone(&ca)), || 0.5);
+    let end = world.clock.now() + SignedDuration::from_hours(for_hours);
+    let mut served = Vec::new();
+    while world.clock.now() < end {
+        world.go_on(&renewals);
+        let now = world.clock.now();
+        let (from, until) =
+            registry.entries[0].served().common_validity().expect("there is a certificate from the start");
+        assert!((from..until).contains(&now), "{hours} h: {from} to {until} is served at {now}");
+        if served.last() != Some(&from) {
+            served.push(from);
+        }
+        world.clock.advance(life / 100);
+    }
+    world.ca.check();
+    served.len()
+}
+
+#[test]
+fn certificates_of_hours_and_days_are_served_without_a_gap() {
+    let month = 30 * 24;
+    // Life in hours, how long, how many are to be expected at least and at most.
+    for (hours, for_hours, expected) in
+        [(1, 24, 35..=50), (6, month / 3, 60..=90), (6 * 24, month, 9..=11), (90 * 24, 13 * month, 6..=7)]
+    {
+        let served = serve(hours, for_hours, 0, false);
+        assert!(expected.contains(&served), "{hours} h: {served}");
+    }
+}
+
+#[test]
+fn a_ca_that_is_down_for_a_third_of_the_life_makes_no_gap() {
+    for (hours, for_hours) in [(1, 24), (6, 10 * 24), (6 * 24, 100 * 24), (90 * 24, 600 * 24)] {
+        let served = serve(hours, for_hours, 0, true);
+        assert!(i64::try_from(served).unwrap() >= for_hours / hours, "{hours} h: {served}");
+    }
+}
+
+#[test]
+fn certificates_that_are_dated_back_are_renewed_in_time_and_not_all_the_time() {
+    // Of two hours, of which one is over at once.
+    let served = serve(2, 24, 60, false);
+    assert!((24..=65).contains(&served), "{served}");
+}

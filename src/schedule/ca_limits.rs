@@ -1,0 +1,205 @@
+//! How fast renewals may begin at one CA: how many are open, how close they follow each other, and when none may.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// What this process knows of one CA's patience. Shared by all domains that go there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pace {
+    /// Renewals that are open.
+    open: usize,
+    /// How many may be.
+    room: usize,
+    /// When the next would begin if all kept their distance.
+    next: Timestamp,
+    /// None may begin before.
+    paused_until: Timestamp,
+    /// How long the last pause was; zero if the CA has been content since.
+    pause: SignedDuration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            open: 0,
+            room: Self::MOST_OPEN,
+            next: Timestamp::MIN,
+            paused_until: Timestamp::MIN,
+            pause: SignedDuration::ZERO,
+        }
+    }
+}
+
+impl Pace {
+    /// Renewals that may be open at one CA at a time.
+    pub const MOST_OPEN: usize = 32;
+    /// Time between two that begin, if the later one has to ask for a nonce: Let's Encrypt gives 20 in a second, 10 of them
+    /// at once.
+    pub const GAP: SignedDuration = SignedDuration::from_millis(50);
+    /// Time between two if it has one that another renewal has left: Let's Encrypt gives its directory 40 times in a second.
+    pub const GAP_WITH_NONCE: SignedDuration = SignedDuration::from_millis(25);
+    /// How much earlier one may begin than it would at that distance.
+    const BURST: SignedDuration = SignedDuration::from_millis(450);
+    /// The first pause if the CA does not say how long.
+    const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+    /// What others wait at first, however long one domain has to: the limit may be that of its names only.
+    const SHARED: SignedDuration = SignedDuration::from_hours(1);
+    /// The longest pause that a CA did not ask for.
+    const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+
+    /// Whether one may begin.
+    #[must_use]
+    pub fn may_begin(&self, now: Timestamp) -> bool {
+        self.open < self.room && now + Self::BURST >= self.next && now >= self.paused_until
+    }
+
+    /// The moment before which none may begin, if that is not past.
+    #[must_use]
+    pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.paused_until).filter(|until| *until > now)
+    }
+
+    /// When the next may begin, as far as the last one decides that.
+    #[must_use]
+    pub fn next(&self) -> Timestamp {
+        self.next
+    }
+
+    /// One has begun, with a nonce or without.
+    pub fn begin(&mut self, now: Timestamp, has_nonce: bool) {
+        self.open += 1;
+        self.next = self.next.max(now) + if has_nonce { Self::GAP_WITH_NONCE } else { Self::GAP };
+    }
+
+    /// One is closed, whatever came of it.
+    pub fn end(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// The CA gave a certificate: after a pause, twice as many may be open as before.
+    pub fn content(&mut self) {
+        self.room = (self.room * 2).min(Self::MOST_OPEN);
+        self.pause = SignedDuration::ZERO;
+    }
+
+    /// The CA has too much to do, and wants to be asked again at `retry_after` if it says so. After the pause one
+    /// renewal goes first. Others that were refused in the same pause do not make it longer than the CA wants it.
+    pub fn refused(&mut self, now: Timestamp, retry_after: Option<Timestamp>) -> Timestamp {
+        let asked = retry_after.filter(|at| *at > now);
+        self.room = 1;
+        if now >= self.paused_until {
+            self.pause = (self.pause * 2).clamp(Self::FIRST_PAUSE, Self::LONGEST_PAUSE);
+            self.paused_until = now + self.pause.min(asked.map_or(self.pause, |at| at.duration_since(now)));
+        }
+        let shared = now + self.pause.max(Self::SHARED);
+        self.paused_until = asked.map_or(self.paused_until, |at| self.paused_until.max(at.min(shared)));
+        self.paused_until
+    }
+
+    /// The clock was put back: what was planned would be late by as much.
+    pub fn forget_plans(&mut self) {
+        (self.next, self.paused_until) = (Timestamp::MIN, Timestamp::MIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::schedule::ca_limits::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn so_many_are_open_and_ten_may_begin_together_and_then_one_at_a_time() {
+        let mut pace = Pace::default();
+        let mut now = at(0);
+        for _ in 0..9 {
+            pace.begin(now, false);
+        }
+        for _ in 9..Pace::MOST_OPEN {
+            assert!(pace.may_begin(now));
+            pace.begin(now, false);
+            assert!(!pace.may_begin(now));
+            now += Pace::GAP;
+        }
+        assert!(!pace.may_begin(now + SignedDuration::from_hours(1)));
+        pace.end();
+        assert!(pace.may_begin(now));
+    }
+
+    #[test]
+    fn those_that_have_a_nonce_may_follow_closer() {
+        let mut pace = Pace::default();
+        let mut now = at(0);
+        for _ in 0..10 {
+            pace.begin(now, false);
+        }
+        for _ in 10..Pace::MOST_OPEN {
+            assert!(!pace.may_begin(now));
+            now += Pace::GAP_WITH_NONCE;
+            now += if pace.may_begin(now) { SignedDuration::ZERO } else { Pace::GAP_WITH_NONCE };
+            assert!(pace.may_begin(now));
+            pace.begin(now, true);
+        }
+        assert_eq!(now, at(0) + Pace::GAP + Pace::GAP_WITH_NONCE * 21);
+    }
+
+    #[test]
+    fn a_refusal_stops_all_for_as_long_as_the_ca_says() {
+        // Retry-After in seconds, pause in seconds
+        let rows = [(None, 60), (Some(5), 5), (Some(0), 60), (Some(90), 90), (Some(3600), 3600), (Some(200_000), 3600)];
+        for (retry_after, pause) in rows {
+            let mut pace = Pace::default();
+            assert_eq!(pace.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
+            assert!(!pace.may_begin(at(pause - 1)) && pace.may_begin(at(pause)), "{retry_after:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_until_the_ca_is_content_and_one_goes_first_after_each() {
+        let mut pace = Pace::default();
+        let mut now = at(0);
+        for pause in [60, 120, 240, 480] {
+            let until = pace.refused(now, None);
+            assert_eq!(until, now + SignedDuration::from_secs(pause));
+            // Those that were on their way.
+            assert_eq!(pace.refused(now, None), until);
+            now = until;
+            pace.begin(now, false);
+            assert!(!pace.may_begin(at(1_000_000)), "one at a time");
+            pace.end();
+        }
+        for open in [2, 4, 8, 16, 32, 32] {
+            pace.content();
+            assert_eq!(pace.room, open);
+        }
+        assert_eq!(pace.refused(now, None), now + SignedDuration::from_mins(1));
+        for _ in 0..2000 {
+            now = pace.refused(now, None);
+        }
+        assert_eq!(pace.refused(now, None), now + SignedDuration::from_hours(24));
+    }
+
+    #[test]
+    fn a_limit_that_stays_is_obeyed_for_longer_each_time() {
+        let mut pace = Pace::default();
+        let week = at(7 * 86_400);
+        let (mut now, mut asked) = (at(0), 0);
+        while now < week {
+            now = pace.refused(now, Some(week));
+            asked += 1;
+        }
+        assert!((8..30).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_makes_nobody_wait() {
+        let mut pace = Pace::default();
+        pace.begin(at(5000), false);
+        pace.refused(at(5000), None);
+        pace.forget_plans();
+        assert!(!pace.may_begin(at(0)), "one is open");
+        pace.end();
+        assert!(pace.may_begin(at(0)));
+    }
+}

@@ -1,0 +1,364 @@
+//! When something is due: renewals, and the next attempt after a failure. Pure functions of time.
+
+#![forbid(unsafe_code)]
+
+mod ca_limits;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::Window;
+
+pub use ca_limits::Pace;
+
+/// Certificates that are good this soon are good enough: clocks differ.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
+
+/// Longest wait between two attempts.
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// When a certificate is renewed if nothing is configured.
+pub const USUAL_WINDOW: Window = Window::Percent(33);
+
+/// When the end of a certificate is warned of if nothing is configured.
+pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
+
+/// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
+pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
+const HALF_OF_LIFE: Window = Window::Percent(50);
+
+/// Gives random numbers in 0..1.
+pub type Random = fn() -> f64;
+
+/// A validity: from, until.
+pub type Validity = (Timestamp, Timestamp);
+
+/// A certificate that does its work, and when it is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Its life.
+    pub validity: Validity,
+    /// When it is to be renewed.
+    pub at: Timestamp,
+}
+
+impl Plan {
+    /// The plan for a certificate: when its window opens, or earlier where the CA suggests that. Half of a short life
+    /// counts if the CA suggests nothing and the window is the usual one, so that another is not asked for.
+    #[must_use]
+    pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
+        let opens = window.opens(from, until);
+        let is_short = window == USUAL_WINDOW && until.duration_since(from) < SHORT_LIFE;
+        let other = suggested.or_else(|| is_short.then(|| HALF_OF_LIFE.opens(from, until)));
+        Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
+    }
+
+    /// Whether it is to be renewed by then, or within a tenth of its life after it.
+    fn is_near(&self, now: Timestamp) -> bool {
+        let life = self.validity.1.duration_since(self.validity.0);
+        self.at.checked_sub(life / 10).is_ok_and(|near| near <= now)
+    }
+}
+
+/// When the first of these certificates is to be renewed. One that is missing, or does not do (`None`), is due `now`.
+#[must_use]
+pub fn renew_at(plans: &[Option<Plan>], now: Timestamp) -> Timestamp {
+    plans.iter().map(|plan| plan.map_or(now, |plan| plan.at)).min().unwrap_or(now)
+}
+
+/// Which of these certificates to renew: those that are due, and with them those that would be due soon, as one after
+/// the other would mean as many restarts.
+#[must_use]
+pub fn to_renew(plans: &[Option<Plan>], now: Timestamp) -> Vec<bool> {
+    let is_any = renew_at(plans, now) <= now;
+    plans.iter().map(|plan| is_any && plan.is_none_or(|plan| plan.is_near(now))).collect()
+}
+
+/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
+/// later than that.
+#[must_use]
+pub fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
+    from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
+}
+
+/// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
+/// failures wait at once. `random` in 0..1 spreads it by half to either side, within these limits.
+#[must_use]
+pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f64) -> SignedDuration {
+    let base = base.min(MAX_DELAY);
+    let doubled = base.as_secs_f64() * 2_f64.powi(i32::try_from(failures.clamp(1, 64) - 1).unwrap_or(0));
+    let exact = SignedDuration::from_secs_f64(if permanent { f64::MAX } else { doubled }.min(MAX_DELAY.as_secs_f64()));
+    let spread = SignedDuration::from_secs_f64(exact.as_secs_f64() * (random.clamp(0.0, 1.0) - 0.5));
+    (exact + spread).clamp(base, MAX_DELAY)
+}
+
+/// The wait after a failure where the certificate in use has this life: not more than an eighth of what is left of a short one,
+/// or half of it if the failure is permanent, so that there are more attempts before its end. `base` is the least.
+#[must_use]
+pub fn delay_for_short_life(
+    delay: SignedDuration,
+    validity: Option<Validity>,
+    permanent: bool,
+    base: SignedDuration,
+    now: Timestamp,
+) -> SignedDuration {
+    match validity {
+        Some((from, until)) if until > now && until.duration_since(from) < SHORT_LIFE => {
+            let share = until.duration_since(now) / if permanent { 2 } else { 8 };
+            delay.min(share.max(base))
+        }
+        _ => delay,
+    }
+}
+
+/// When to look at a domain after something was done for it, whose certificate is good until `until` and is to be renewed at
+/// `due`. Where it is due already, as when the CA dates certificates back, that is in the middle of what is left, or after
+/// `least`; `None` if nothing is left.
+#[must_use]
+pub fn look_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    if due > now {
+        return Some(due);
+    }
+    let left = until.duration_since(now);
+    left.is_positive().then(|| now + (left / 2).max(least))
+}
+
+/// Failed validations of a name that a CA is to see in an hour at most, from a domain that all its names stand for.
+pub const MAX_VALIDATION_FAILURES: usize = 5;
+
+/// How many of these the server uses by itself: the last one is for an administrator who has put something right.
+pub const OWN_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Those of the last hour. What is to come is of a clock that was wrong.
+#[must_use]
+pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
+    let mut recent: Vec<_> = failures.iter().copied().filter(|at| *at <= now && *at > now - HOUR).collect();
+    recent.sort_unstable();
+    recent
+}
+
+/// The moment from which on there were fewer than `most` failures within the hour before; `None` if that is now.
+#[must_use]
+pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> Option<Timestamp> {
+    let recent = recent(failures, now);
+    let too_many = recent.len().checked_sub(most)?;
+    Some(*recent.get(too_many)? + HOUR)
+}
+
+/// Time until the next check of all domains: the interval, spread by half to either side.
+#[must_use]
+pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
+    SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
+}
+
+/// How long after it came due the renewal of a certificate begins that is good for `left`: at most a check interval,
+/// and at most a tenth of what is left. `chance` in 0..1 is the certificate's own, so that it is the same after each
+/// restart, and another one for each server.
+#[must_use]
+pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> SignedDuration {
+    let most = interval.min(left / 10).max(SignedDuration::ZERO);
+    SignedDuration::from_secs_f64(most.as_secs_f64() * chance.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::schedule::*;
+
+    #[test]
+    fn delays_stay_within_limits_after_any_number_of_failures() {
+        let base = SignedDuration::from_secs(30);
+        for failures in 0..2000 {
+            for random in [0.0, 0.5, 1.0] {
+                let delay = back_off(failures, false, base, random);
+                assert!(delay >= base && delay <= MAX_DELAY, "{failures}: {delay:?}");
+            }
+        }
+        for failures in [0, 1, u32::MAX] {
+            assert_eq!(back_off(failures, false, SignedDuration::MAX, 0.5), MAX_DELAY);
+        }
+    }
+
+    #[test]
+    fn the_first_failure_waits_once_and_then_it_doubles() {
+        let base = SignedDuration::from_secs(30);
+        let delays: Vec<_> = (1..=4).map(|n| back_off(n, false, base, 0.5).as_secs()).collect();
+        assert_eq!(delays, [30, 60, 120, 240]);
+        assert_eq!(back_off(1, true, base, 0.5), MAX_DELAY);
+    }
+
+    #[test]
+    fn failures_near_the_end_of_a_short_life_do_not_wait_past_it() {
+        let (from, base, mins) = (Timestamp::UNIX_EPOCH, SignedDuration::from_secs(30), SignedDuration::from_mins);
+        let rows = [
+            // Life and age in minutes, the wait without it, permanent; the wait in seconds
+            (60, 33, mins(1), false, 60),
+            (60, 33, mins(60), false, 27 * 60 / 8),
+            (60, 33, MAX_DELAY, true, 27 * 30),
+            (60, 59, MAX_DELAY, false, 30),
+            (60, 60, MAX_DELAY, false, 86_400),
+            (6 * 1440, 3 * 1440, MAX_DELAY, false, 9 * 3600),
+            (6 * 1440, 3 * 1440, MAX_DELAY, true, 86_400),
+            (90 * 1440, 89 * 1440, MAX_DELAY, false, 86_400),
+        ];
+        for (life, age, delay, permanent, seconds) in rows {
+            let wait = delay_for_short_life(delay, Some((from, from + mins(life))), permanent, base, from + mins(age));
+            assert_eq!(wait.as_secs(), seconds, "{life} {age} {delay:?} {permanent}");
+        }
+        assert_eq!(delay_for_short_life(MAX_DELAY, None, false, base, from), MAX_DELAY);
+    }
+
+    #[test]
+    fn what_was_renewed_is_looked_at_when_it_comes_due() {
+        let (now, at) = (Timestamp::UNIX_EPOCH, |minutes: i64| Timestamp::from_second(60 * minutes).unwrap());
+        let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
+        for (due, until, expected) in rows {
+            let look = look_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            assert_eq!(look, expected.map(at), "{due} {until}");
+        }
+    }
+
+    #[test]
+    fn validations_fail_five_times_an_hour_at_most() {
+        let at = |minutes: i64| Timestamp::from_second(1_000_000 + 60 * minutes).unwrap();
+        // Minutes of failures, and of the moment at which there may be another one, looked at in minute 30.
+        let rows: [(&[i64], Option<i64>); 8] = [
+            (&[], None),
+            (&[1, 2, 3, 4], None),
+            (&[0, 1, 2, 3, 4], Some(60)),
+            (&[4, 3, 2, 1, 0], Some(60)),
+            (&[0, 1, 2, 3, 4, 29], Some(61)),
+            (&[-30, 0, 1, 2, 3], None),
+            (&[-29, 0, 1, 2, 3], Some(31)),
+            (&[1, 2, 3, 31, 500], None),
+        ];
+        for (failures, expected) in rows {
+            let failures: Vec<_> = failures.iter().map(|minute| at(*minute)).collect();
+            assert_eq!(validation_floor(&failures, MAX_VALIDATION_FAILURES, at(30)), expected.map(at), "{failures:?}");
+        }
+    }
+
+    #[test]
+    fn no_delay_makes_more_than_five_failures_in_any_hour() {
+        for (base, random) in [(1, 0.0), (5, 0.0), (5, 0.5), (30, 1.0)] {
+            let (mut now, mut failures, mut all) = (Timestamp::from_second(1_000_000).unwrap(), Vec::new(), Vec::new());
+            for errors in 1..200 {
+                failures = recent(&failures, now);
+                failures.push(now);
+                all.push(now);
+                // Somebody restarts the server all the time.
+                let (most, delay) = if errors % 3 == 0 {
+                    (MAX_VALIDATION_FAILURES, SignedDuration::ZERO)
+                } else {
+                    (OWN_VALIDATION_FAILURES, back_off(errors % 3, false, SignedDuration::from_secs(base), random))
+                };
+                now = (now + delay).max(validation_floor(&failures, most, now).unwrap_or(now));
+            }
+            let hour = |from: &Timestamp| all.iter().filter(|at| *at >= from && **at < *from + HOUR).count();
+            assert_eq!(all.iter().map(hour).max(), Some(MAX_VALIDATION_FAILURES), "{base} {random}");
+        }
+    }
+
+    fn hours(hours: i64) -> SignedDuration {
+        SignedDuration::from_hours(hours)
+    }
+
+    /// A certificate of so many hours that is good since `EPOCH`, with the window and what the CA suggests.
+    fn plan(life: i64, window: &str, suggested: Option<i64>) -> Plan {
+        let from = Timestamp::UNIX_EPOCH;
+        let window = Window::parse(window).unwrap();
+        Plan::new((from, from + hours(life)), window, suggested.map(|after| from + hours(after)))
+    }
+
+    #[test]
+    fn renewal_is_at_the_window_or_half_of_a_short_life_or_when_the_ca_suggests() {
+        let rows = [
+            // life, window, suggested; when, in minutes
+            (90 * 24, "33%", None, 86_832),
+            (10 * 24, "33%", None, 9648),
+            (10 * 24 - 1, "33%", None, 7170),
+            (160, "33%", None, 4800),
+            (1, "33%", None, 30),
+            (160, "20%", None, 7680),
+            (160, "2d", None, 6720),
+            (160, "33%", Some(100), 6000),
+            (160, "33%", Some(120), 6432),
+            (160, "33%", Some(-5), -300),
+            (90 * 24, "33%", Some(2000), 86_832),
+            (90 * 24, "33%", Some(1000), 60_000),
+        ];
+        for (life, window, suggested, minutes) in rows {
+            let at = plan(life, window, suggested).at;
+            assert_eq!(at.as_second() / 60, minutes, "{life} h, {window}, {suggested:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_due_now() {
+        let (now, plan) = (Timestamp::UNIX_EPOCH, plan(2160, "33%", None));
+        assert_eq!(renew_at(&[Some(plan), None], now), now);
+        assert_eq!(renew_at(&[], now), now);
+        assert_eq!(renew_at(&[Some(plan)], now), plan.at);
+    }
+
+    #[test]
+    fn what_is_due_is_renewed_and_what_soon_would_be() {
+        let start = Timestamp::UNIX_EPOCH;
+        let (a, b) = (plan(1000, "50%", None), plan(1000, "41%", None));
+        let far = plan(1000, "39%", None);
+        let rows = [
+            (vec![Some(a), Some(b)], 0, vec![false, false]),
+            (vec![Some(a), Some(b)], 499, vec![false, false]),
+            (vec![Some(a), Some(b)], 500, vec![true, true]),
+            (vec![Some(a), Some(far)], 500, vec![true, false]),
+            (vec![Some(a), None], 0, vec![false, true]),
+            (vec![Some(a), None], 400, vec![true, true]),
+            (vec![None, None], 0, vec![true, true]),
+        ];
+        for (plans, after, expected) in rows {
+            assert_eq!(to_renew(&plans, start + hours(after)), expected, "{plans:?} {after}");
+        }
+        // Two that were issued minutes apart: one renewal brings both.
+        let later = start + SignedDuration::from_mins(3);
+        let second = Plan::new((later, later + hours(2160)), USUAL_WINDOW, None);
+        let first = plan(2160, "33%", None);
+        assert_eq!(to_renew(&[Some(first), Some(second)], first.at), [true, true]);
+    }
+
+    #[test]
+    fn servers_started_together_do_not_check_in_the_same_minute() {
+        let interval = SignedDuration::from_hours(12);
+        assert_eq!(check_delay(interval, 0.0), interval / 2);
+        assert_eq!(check_delay(interval, 1.0), interval * 3 / 2);
+    }
+
+    #[test]
+    fn the_spread_of_renewals_is_short_beside_what_is_left() {
+        let (minute, hour, day) =
+            (SignedDuration::from_mins(1), SignedDuration::from_hours(1), SignedDuration::from_hours(24));
+        let rows = [
+            (day * 30, hour * 12, hour * 12),
+            (day * 2, hour * 12, hour * 24 / 5),
+            (minute * 20, hour * 12, minute * 2),
+            (day * 30, SignedDuration::from_secs(1), SignedDuration::from_secs(1)),
+            (SignedDuration::ZERO, hour, SignedDuration::ZERO),
+            (-day, hour, SignedDuration::ZERO),
+        ];
+        for (left, interval, most) in rows {
+            assert_eq!(spread(left, interval, 0.0), SignedDuration::ZERO);
+            assert_eq!(spread(left, interval, 0.5), most / 2, "{left:?}");
+            assert_eq!(spread(left, interval, 1.0), most, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_servers_restarted_together_do_not_renew_in_the_same_minute() {
+        let mut minutes = std::collections::BTreeMap::<i64, u32>::new();
+        for server in 0..1000_u32 {
+            let chance = f64::from(server.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
+            let delay = spread(SignedDuration::from_hours(30 * 24), SignedDuration::from_hours(12), chance);
+            *minutes.entry(delay.as_mins()).or_default() += 1;
+        }
+        assert!(minutes.values().all(|servers| *servers < 10), "{minutes:?}");
+    }
+}

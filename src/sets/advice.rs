@@ -1,0 +1,127 @@
+//! What the CAs suggest about renewals (RFC 9773): `staging/<md>/ari.json`.
+//!
+//! The file alone is no renewal: it neither says that one is under way nor that one is needed before its time.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::acme::{AriError, RenewalInfo};
+use crate::crypto::Summary;
+use crate::documents::Vault;
+use crate::log::report;
+use crate::model::ManagedDomain;
+use crate::model::time::{exact, format_gmt, gmt};
+use crate::store::{Aspect, Group};
+
+/// `ari.json`: what is suggested for the certificates of a domain.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Advice {
+    /// When the CA was asked.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Timestamp>,
+    /// When to ask it again.
+    #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
+    pub next_check: Option<Timestamp>,
+    /// By the identifiers of certificates (RFC 9773 section 4.1).
+    pub certificates: BTreeMap<String, Suggestion>,
+}
+
+/// What is suggested for one certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Suggestion {
+    /// Start of the window.
+    #[serde(with = "exact")]
+    pub start: Timestamp,
+    /// End of the window.
+    #[serde(with = "exact")]
+    pub end: Timestamp,
+    /// The moment that was drawn in it, once.
+    #[serde(with = "exact")]
+    pub renew_at: Timestamp,
+    /// A page that says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation_url: Option<String>,
+}
+
+impl Advice {
+    /// What is stored for a domain; nothing if the CA has no say in its renewals.
+    #[must_use]
+    pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
+        if !md.ari_renewals || md.is_static() {
+            return Self::default();
+        }
+        let mut advice: Self = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::AriJson).unwrap_or_default();
+        advice.certificates.retain(|_, own| (own.start..=own.end).contains(&own.renew_at));
+        advice
+    }
+
+    /// What is suggested for a certificate.
+    #[must_use]
+    pub fn suggestion(&self, certificate: &Summary) -> Option<&Suggestion> {
+        if self.certificates.is_empty() { None } else { self.certificates.get(&certificate.ari_cert_id()?) }
+    }
+
+    /// The earliest of what is suggested for these certificates.
+    pub fn earliest(&self, certificates: impl Iterator<Item = impl Borrow<Summary>>) -> Option<&Suggestion> {
+        certificates.filter_map(|certificate| self.suggestion(certificate.borrow())).min_by_key(|own| own.renew_at)
+    }
+
+    /// When to ask the CA. What was asked in the future was asked by a wrong clock.
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        let is_past = self.asked.is_some_and(|asked| asked <= now);
+        self.next_check.filter(|_| is_past).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Takes over what was heard of a certificate; `before` is what was known of it.
+    pub fn hear(&mut self, name: &str, id: String, before: Option<Suggestion>, heard: Heard, random: f64) {
+        let suggestion = match heard {
+            Ok(info) => {
+                let drawn = before.filter(|own| (own.start, own.end) == (info.start, info.end));
+                let renew_at = drawn.as_ref().map_or_else(|| info.moment(random), |own| own.renew_at);
+                let RenewalInfo { start, end, explanation_url } = info;
+                let suggestion = Suggestion { start, end, renew_at, explanation_url };
+                if drawn.is_none() {
+                    suggestion.tell(name);
+                }
+                Some(suggestion)
+            }
+            Err(err @ (AriError::Incomplete | AriError::NoWindow(..))) => {
+                report!(MD0021, "{name}: what the CA suggests about renewal is ignored: {err}");
+                before
+            }
+            Err(err) => {
+                report!(AH10514, "{name}: the CA suggests nothing about renewal: {err}");
+                // It may be back soon, unless it says that there is nothing. A moment that is forgotten would be drawn anew.
+                before.filter(|_| !err.is_word_of_the_ca())
+            }
+        };
+        self.certificates.extend(suggestion.map(|suggestion| (id, suggestion)));
+    }
+}
+
+/// What a CA says of a certificate.
+pub type Heard = Result<RenewalInfo, AriError>;
+
+impl Suggestion {
+    /// Tells of a moment that was drawn.
+    fn tell(&self, name: &str) {
+        let at = format_gmt(self.renew_at);
+        match &self.explanation_url {
+            Some(url) => report!(AH10515, "{name}: CA advises renew via ARI at {at}, for explanation see {url}"),
+            None => report!(AH10516, "{name}: CA advises renew via ARI at {at}"),
+        }
+    }
+
+    /// Tells that the renewal begins because of this.
+    pub fn tell_now(&self, name: &str) {
+        match &self.explanation_url {
+            Some(url) => report!(AH10517, "{name}: CA advises renew via ARI now, for explanation see {url}"),
+            None => report!(AH10518, "{name}: CA advises renew via ARI now"),
+        }
+    }
+}

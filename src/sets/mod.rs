@@ -1,0 +1,23 @@
+//! Sets of keys and certificates of a domain: served, live and staged, and how one takes the place of another.
+#![forbid(unsafe_code)]
+
+pub(crate) mod activation;
+pub(crate) mod active;
+mod advice;
+mod newest;
+pub(crate) mod order;
+mod pairs;
+pub(crate) mod served;
+pub(crate) mod staged;
+mod staged_view;
+pub(crate) mod take_over_live;
+
+pub use activation::Activation;
+pub(crate) use active::Active;
+pub use advice::{Advice, Suggestion};
+pub use newest::served_pairs;
+pub use pairs::{Bundle, BundleError, Pair, Served};
+pub use served::{LiveSet, common_validity};
+pub(crate) use staged::is_configured_alike;
+pub use staged::{StagedJournal, facts as staged_facts, report as staged_report};
+pub use staged_view::{StagedView, StagedViews};

@@ -1,0 +1,56 @@
+//! The documents of an order in `staging/`: the record itself, and what is left of it when it is dropped.
+
+use std::sync::Arc;
+
+use crate::acme::{OrderRecord, PortError, SetUp};
+use crate::documents::{Vault, port_error};
+use crate::store::{Aspect, Group};
+
+/// The order that was begun; an empty one if there is none.
+#[must_use]
+pub fn load(vault: &Vault, name: &str) -> OrderRecord {
+    vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
+}
+
+/// Saves the order, or forgets it when it is empty.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn save(vault: &Vault, name: &str, order: &OrderRecord) -> Result<(), PortError> {
+    if order.is_empty() {
+        return vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+    }
+    vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+}
+
+/// Takes away challenge data that is in files.
+///
+/// # Errors
+/// If the store fails.
+pub fn remove_files(vault: &Vault, tokens: &[String]) -> Result<(), PortError> {
+    let set_ups = tokens.iter().filter_map(|token| SetUp::parse(token)).filter(|set_up| !set_up.kind.needs_command());
+    let mut names = set_ups.map(|set_up| set_up.name);
+    names.try_for_each(|name| vault.store().purge(Group::Challenges, &name).map_err(port_error))
+}
+
+/// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
+#[must_use]
+pub fn left_over(order: OrderRecord) -> OrderRecord {
+    let mut challenge_setups = order.challenge_setups;
+    challenge_setups.retain(|token| SetUp::is_of_command(token));
+    OrderRecord { challenge_setups, ..OrderRecord::default() }
+}
+
+/// Whether commands have set up something for the domain that is not taken away.
+#[must_use]
+pub fn has_left_over(vault: &Vault, name: &str) -> bool {
+    !left_over(load(vault, name)).is_empty()
+}
+
+/// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
+/// journal, until the domain is looked at by who may run them.
+pub fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
+    let order = load(vault, name);
+    remove_files(vault, &order.challenge_setups)?;
+    save(vault, name, &left_over(order))
+}

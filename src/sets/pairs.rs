@@ -1,0 +1,275 @@
+//! A set of keys and certificates that is served before a start has put it into `domains/`, and the document it is kept in.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::served;
+use super::served::LiveSet;
+use super::staged;
+use crate::acme::PortError;
+use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};
+use crate::documents::to_json;
+use crate::model::{KeySpec, ManagedDomain, State, Status};
+use crate::schedule::Validity;
+use crate::store::Secret;
+
+/// Keys and certificates of one domain, at most one of each type of key and at least one in all. They fit each other and
+/// the domain.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The directory URL of the CA that issued what is new in it.
+    pub ca_url: Option<String>,
+    /// The URL of the account there that it was issued for.
+    pub account_url: Option<String>,
+    /// In the order of the domain's types of key; types that need nothing new may be left out.
+    pub pairs: Vec<Pair>,
+}
+
+/// The key and the certificate of one type of key.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The type.
+    pub spec: KeySpec,
+    /// The key.
+    pub key: PrivateKey,
+    /// The certificate for it, with its issuers.
+    pub chain: Chain,
+}
+
+/// Why a document is no set that can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It has another form.
+    #[error("it cannot be read: {0}")]
+    Form(#[from] serde_json::Error),
+    /// There is nothing in it for the types of key that the domain has.
+    #[error("there is nothing in it for the domain's types of key")]
+    Empty,
+    /// There are two certificates for one type of key.
+    #[error("certificate({0}) is there twice")]
+    Twice(String),
+    /// A key is damaged, or was encrypted for another store.
+    #[error("private key({0}): {1}")]
+    Key(String, CryptoError),
+    /// A chain is damaged.
+    #[error("certificate({0}): {1}")]
+    Chain(String, ChainError),
+    /// A certificate does not fit its key or the domain.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// The form in the store. What is new in it has to be optional.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    #[serde(rename = "ca-url", default, skip_serializing_if = "Option::is_none")]
+    ca_url: Option<String>,
+    #[serde(rename = "account-url", default, skip_serializing_if = "Option::is_none")]
+    account_url: Option<String>,
+    pairs: Vec<PairDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PairDocument {
+    #[serde(rename = "type")]
+    kind: String,
+    chain: String,
+    #[serde(rename = "private-key")]
+    key: String,
+}
+
+impl Bundle {
+    /// Reads a document and looks whether it can be served for the domain. One that has expired can: it was good when it was
+    /// written, and what would be served in its place is older. Types of key that the domain does not have are passed over.
+    ///
+    /// # Errors
+    /// See [`BundleError`].
+    pub fn from_json(text: &[u8], secret: &Secret, md: &ManagedDomain, now: Timestamp) -> Result<Self, BundleError> {
+        let bundle = Self::read(text, secret, md)?;
+        bundle.verify(|Pair { spec, key, chain }| {
+            let last = chain.leaf().not_after().checked_sub(SignedDuration::from_secs(1));
+            let at = last.map_or(now, |last| last.min(now));
+            staged::verify(md, spec, key, chain, at)
+        })?;
+        Ok(bundle)
+    }
+
+    /// Reads what was live when the server ended, as a start reads `domains/`: the configuration may want other names since, or
+    /// must-staple, which is a reason to renew, but none to serve something older. `None` if there is nothing for the types of
+    /// key that the domain has now.
+    ///
+    /// # Errors
+    /// See [`BundleError`]. A certificate with no name of the domain is another's.
+    pub fn kept(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Option<Self>, BundleError> {
+        let bundle = Self::read(text, secret, md)?;
+        if bundle.pairs.is_empty() {
+            return Ok(None);
+        }
+        bundle.verify(|pair| pair.is_of(md))?;
+        Ok(Some(bundle))
+    }
+
+    fn read(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Self, BundleError> {
+        let document: Document = serde_json::from_slice(text)?;
+        let mut pairs = Vec::new();
+        for spec in md.key_specs().0 {
+            let mut found = document.pairs.iter().filter(|pair| pair.kind.eq_ignore_ascii_case(spec.json_name()));
+            let Some(first) = found.next() else { continue };
+            if found.next().is_some() {
+                return Err(BundleError::Twice(first.kind.clone()));
+            }
+            pairs.push(first.read(spec, secret)?);
+        }
+        Ok(Self { ca_url: document.ca_url, account_url: document.account_url, pairs })
+    }
+
+    /// The document, with its keys encrypted.
+    ///
+    /// # Errors
+    /// Those of OpenSSL.
+    pub fn to_json(&self, secret: &Secret) -> Result<Vec<u8>, PortError> {
+        let failed = |text: String| PortError { status: Status::GENERAL, text };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|err| failed(err.to_string()));
+        let write = |pair: &Pair| {
+            let key = pair.key.to_encrypted_pem(secret.as_bytes()).map_err(|err| failed(err.to_string()))?;
+            let kind = pair.spec.json_name().to_owned();
+            Ok(PairDocument { kind, chain: text(pair.chain.to_pem())?, key: text(key)? })
+        };
+        let pairs = self.pairs.iter().map(write).collect::<Result<_, PortError>>()?;
+        to_json(&Document { ca_url: self.ca_url.clone(), account_url: self.account_url.clone(), pairs })
+    }
+
+    /// The key and the certificate for a type of key.
+    #[must_use]
+    pub fn pair(&self, spec: &KeySpec) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.spec == *spec)
+    }
+
+    /// From the latest beginning to the earliest end, also if that is before it.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        let validities = self.pairs.iter().map(|pair| (pair.chain.leaf().not_before(), pair.chain.leaf().not_after()));
+        validities.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
+    }
+
+    fn verify(&self, verify: impl Fn(&Pair) -> Result<(), String>) -> Result<(), BundleError> {
+        if self.pairs.is_empty() {
+            return Err(BundleError::Empty);
+        }
+        self.pairs.iter().try_for_each(verify).map_err(BundleError::Unfit)
+    }
+}
+
+impl Pair {
+    /// Whether the key fits and the certificate is for some name of the domain; if not, why.
+    pub(crate) fn is_of(&self, md: &ManagedDomain) -> Result<(), String> {
+        let (leaf, name) = (self.chain.leaf(), self.spec.json_name());
+        self.chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
+        if !self.key.fits(leaf) {
+            return Err(format!("certificate({name}) and private key do not match"));
+        }
+        let is_for_one = md.domains.iter().any(|domain| leaf.covers(domain));
+        if is_for_one { Ok(()) } else { Err(format!("certificate({name}) is not for {}", md.name)) }
+    }
+
+    /// Whether its certificate goes before another: it has not expired, and was issued after that.
+    #[must_use]
+    pub fn goes_before(&self, other: &Certificate, now: Timestamp) -> bool {
+        let leaf = self.chain.leaf();
+        now < leaf.not_after() && leaf.not_before() > other.not_before()
+    }
+}
+
+impl PairDocument {
+    fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, BundleError> {
+        let kind = || self.kind.clone();
+        let key = PrivateKey::from_pem(self.key.as_bytes(), Some(secret.as_bytes()))
+            .map_err(|err| BundleError::Key(kind(), err))?;
+        let chain = Chain::from_pem(self.chain.as_bytes()).map_err(|err| BundleError::Chain(kind(), err))?;
+        Ok(Pair { spec, key, chain })
+    }
+}
+
+/// A set as handshakes take it. Dropping it wipes its keys, once no handshake has them any more.
+#[derive(Debug)]
+pub struct Served {
+    /// The directory URL of the CA that issued what is new in it.
+    pub ca_url: Option<String>,
+    /// The URL of the account there that it was issued for.
+    pub account_url: Option<String>,
+    /// In the order of the domain's types of key.
+    pub pairs: Vec<(KeySpec, TlsPair)>,
+    /// There is one for each type of key. Else those stay that the TLS host has had since the start.
+    pub is_whole: bool,
+    /// Types of key whose certificates lack what the domain is to have since it was restarted, and what that is.
+    pub lacks: Vec<(KeySpec, String)>,
+    /// When it was written to the store; `None` if that is not known.
+    pub since: Option<Timestamp>,
+    /// It was told that OpenSSL does not take a certificate where it is to be served.
+    refused: AtomicBool,
+}
+
+impl Served {
+    /// Decodes a set.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot read what we can.
+    pub fn new(bundle: &Bundle, md: &ManagedDomain) -> Result<Self, CryptoError> {
+        let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
+        let pairs = bundle.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
+        let is_whole = pairs.len() == md.key_specs().0.len();
+        let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), served::lack(md, spec, chain)?));
+        let lacks = bundle.pairs.iter().filter_map(lack).collect();
+        let (ca_url, account_url) = (bundle.ca_url.clone(), bundle.account_url.clone());
+        Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
+    }
+
+    /// Notes that OpenSSL does not take one of its certificates. Returns whether that is news in this process.
+    pub fn refuse(&self) -> bool {
+        !self.refused.swap(true, Ordering::Relaxed)
+    }
+
+    /// The certificate for this type of key, with its key.
+    #[must_use]
+    pub fn pair(&self, spec: &KeySpec) -> Option<&TlsPair> {
+        self.pairs.iter().find(|(own, _)| own == spec).map(|(_, pair)| pair)
+    }
+
+    /// The set that was served at the start, with what went live since in its place.
+    #[must_use]
+    pub fn over(&self, at_start: &LiveSet, md: &ManagedDomain) -> LiveSet {
+        let mut set = at_start.clone();
+        let specs = md.key_specs().0;
+        set.certificates.resize(specs.len(), None);
+        for (position, spec) in specs.iter().enumerate() {
+            if let Some(pair) = self.pair(spec) {
+                set.certificates[position] = Some(pair.summary().clone());
+                set.unfit.retain(|unfit| *unfit != position);
+            }
+            if self.lacks.iter().any(|(own, _)| own == spec) {
+                set.unfit.push(position);
+            }
+        }
+        if let Some((_, reason)) = self.lacks.first() {
+            (set.state, set.state_descr) = (Some(State::Incomplete), Some(reason.clone()));
+        } else if set.unfit.is_empty() {
+            (set.state, set.state_descr) = (Some(State::Complete), None);
+        }
+        set
+    }
+
+    /// Whether it is this certificate that it has, whatever the type of key.
+    #[must_use]
+    pub fn has(&self, sha1: &[u8; 20]) -> bool {
+        self.pairs.iter().any(|(_, pair)| pair.sha1() == sha1)
+    }
+
+    /// Whether a certificate for this type of key is nothing new: it is the one that it has, or was issued before that.
+    #[must_use]
+    pub fn outdates(&self, spec: &KeySpec, leaf: &Certificate) -> bool {
+        let is_newer = |pair: &TlsPair| pair.summary().validity().0 > leaf.not_before();
+        self.has(&leaf.sha1()) || self.pair(spec).is_some_and(is_newer)
+    }
+}

@@ -1,0 +1,393 @@
+//! A renewal in `staging/`: its journal, and the proof that it is complete.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::order;
+use super::served::read_chain;
+use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
+use crate::clock::Clock;
+use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
+use crate::documents::{Vault, port_error};
+use crate::events::{About, Event, Events, NotTold};
+use crate::log::{note, report};
+use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::store::{Aspect, Claim, Group, StoreError};
+
+/// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
+const CLAIM_AGAIN: Duration = Duration::from_secs(10);
+
+/// Progress is written at most this often.
+const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
+
+/// A certificate that is valid only after so long is a mistake; less may be a clock that is behind.
+const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// The journal of one domain's renewal, with the report on it.
+pub struct StagedJournal {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    md: Arc<ManagedDomain>,
+    events: Events,
+    /// The report.
+    pub job: Job,
+    saved: Option<Timestamp>,
+    /// What a command has just refused: nobody tells it that it is taken away.
+    refused: HashSet<String>,
+    /// What is staged is not this any more, and the report is not written.
+    is_gone: bool,
+}
+
+/// Why a staged set cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unusable {
+    /// A file is not there yet.
+    #[error("{0}")]
+    Incomplete(String),
+    /// A file is there and is wrong.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Why it is not known for what something is staged.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file is damaged.
+    #[error("md.json cannot be read: {0}")]
+    Damaged(#[from] serde_json::Error),
+}
+
+impl StagedJournal {
+    /// The journal of `md`. The caller has the claim on its staging directory.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
+        let name = md.name.as_str();
+        let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let job = Job { name: name.to_owned(), ..job };
+        Self { vault, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
+    }
+
+    /// The domain.
+    #[must_use]
+    pub fn domain(&self) -> &ManagedDomain {
+        &self.md
+    }
+
+    /// Raises an event of the domain, with what it serves or, at the end of a renewal, will serve.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn raise(&mut self, event: Event<'_>, certificates: &[Option<Summary>]) -> Result<(), NotTold> {
+        let about = About { md: &self.md, certificates };
+        self.events.raise(event, &about, &mut self.job, self.clock.now())
+    }
+
+    /// Raises the event that the renewal is over, and gives the claim up meanwhile: the command may have the server reload, and that
+    /// start is to find the domain free to be activated. A mark in the report keeps others from telling the same. If the start
+    /// has activated the domain, the report is not this journal's any more.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn raise_renewed(&mut self, claim: &mut Option<Claim>) -> Result<(), NotTold> {
+        let (certificates, now) = (facts(&self.vault, &self.md), self.clock.now());
+        let lease = now + self.events.longest();
+        self.job.telling = Timestamp::from_second(lease.as_second()).ok();
+        if !self.events.has_commands()
+            || Event::Renewed.told_until(&self.job, now).is_some()
+            || self.save_job().is_err()
+        {
+            self.job.telling = None;
+            return self.raise(Event::Renewed, &certificates);
+        }
+        *claim = None;
+        let told = self.raise(Event::Renewed, &certificates);
+        let (store, name) = (self.vault.store(), self.md.name.as_str());
+        *claim = store.claim_within(name, CLAIM_AGAIN).unwrap_or_default();
+        let stored: Option<Job> =
+            claim.as_ref().and_then(|_| self.vault.load_json(Group::Staging, name, &Aspect::JobJson));
+        self.is_gone = stored.is_none_or(|stored| stored.telling != self.job.telling);
+        self.job.telling = None;
+        if self.is_gone {
+            note!(Info, "{name}: what commands were told of is activated, or begun anew");
+        }
+        told
+    }
+
+    /// Whether what is staged has been activated, or begun anew, while commands were told of it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// Writes the report before commands are told, who may look and take their time.
+    pub fn save_for_commands(&mut self) {
+        if self.events.has_commands() {
+            // It is written once more after them, with its errors.
+            let _ = self.save_job();
+        }
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_job(&mut self) -> Result<(), PortError> {
+        if self.is_gone {
+            return Ok(());
+        }
+        self.saved = Some(self.clock.now());
+        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
+    }
+
+    /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
+    /// waits here for the next start stays, and so does the memory of what commands have set up.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn open(&mut self) -> Result<(), PortError> {
+        if let Some(begun) = begun(&self.vault, &self.md) {
+            return if begun == *self.md { Ok(()) } else { self.save_md() };
+        }
+        self.start_over()
+    }
+
+    /// Begins with nothing. What is kept is as for [`StagedJournal::open`].
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn start_over(&mut self) -> Result<(), PortError> {
+        let md = Arc::clone(&self.md);
+        let name = md.name.as_str();
+        let order = self.order();
+        order::remove_files(&self.vault, &order.challenge_setups)?;
+        self.save_order(&order::left_over(order))?;
+        let specs = self.md.key_specs().0;
+        let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
+        for aspect in keys {
+            self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
+        }
+        self.save_md()
+    }
+
+    fn save_md(&self) -> Result<(), PortError> {
+        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
+    }
+}
+
+/// The domain as it was when what is staged was begun, if an order for that serves this one.
+fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
+    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
+    begun.filter(|begun| asks_for_the_same(begun, md))
+}
+
+/// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.
+///
+/// # Errors
+/// If the file is there and cannot be read: nothing that is staged beside it can be used.
+pub fn begun_as(vault: &Vault, name: &str) -> Result<Option<ManagedDomain>, Unreadable> {
+    let Some(text) = vault.store().load(Group::Staging, name, &Aspect::MdJson)? else { return Ok(None) };
+    let begun: ManagedDomain = serde_json::from_slice(&text)?;
+    Ok(Some(begun).filter(|begun| begun.ca.url.is_some()))
+}
+
+/// Whether there is a certificate for each of these types of key, and verifies.
+#[must_use]
+pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
+    keys.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+}
+
+/// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
+#[must_use]
+pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
+    let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+    let job = job.with_problem();
+    // These are for the next attempt only, and for what goes live.
+    let job = Job {
+        name: md.name.to_string(),
+        settings: None,
+        telling: None,
+        validation_failures: Vec::new(),
+        account_url: None,
+        ..job
+    };
+    (!job.finished || is_whole(vault, md)).then_some(job)
+}
+
+/// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
+fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
+    let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
+    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
+    let mut pairs = keys.zip(&certificates);
+    matches!(begun_as(vault, md.name.as_str()), Ok(Some(_)))
+        && certificates.iter().any(Option::is_some)
+        && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
+}
+
+/// Whether an order that was begun for one serves the other.
+fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    wants(a) == wants(b) && a.ca.url == b.ca.url
+}
+
+/// Whether both are to have the same, of the same CAs, though perhaps not of the same at the moment.
+#[must_use]
+pub fn is_configured_alike(a: &ManagedDomain, b: &ManagedDomain) -> bool {
+    wants(a) == wants(b) && a.ca.urls == b.ca.urls
+}
+
+fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
+    let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
+    (names, md.key_specs(), md.must_staple, md.profile.clone(), md.eab.clone())
+}
+
+/// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
+/// names are there and must-staple is as wanted, it has not expired and is not for a far future.
+///
+/// # Errors
+/// What is missing or wrong.
+pub fn verified(
+    vault: &Vault,
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    now: Timestamp,
+) -> Result<(PrivateKey, Chain), Unusable> {
+    let chain = match read_chain(vault.store(), Group::Staging, md, spec) {
+        Ok(chain) => chain,
+        Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
+        Err((_, reason)) => return Err(Unusable::Damaged(reason)),
+    };
+    let name = spec.json_name();
+    let aspect = Aspect::PrivateKey(spec.clone());
+    let key = vault.load_key(Group::Staging, md.name.as_str(), &aspect).ok_or_else(|| {
+        if vault.store().exists(Group::Staging, md.name.as_str(), &aspect) {
+            Unusable::Damaged(format!("private key({name}) cannot be read"))
+        } else {
+            Unusable::Incomplete(format!("private key({name}) is missing"))
+        }
+    })?;
+    verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
+    Ok((key, chain))
+}
+
+pub(crate) fn verify(
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    key: &PrivateKey,
+    chain: &Chain,
+    now: Timestamp,
+) -> Result<(), String> {
+    let (leaf, name) = (chain.leaf(), spec.json_name());
+    chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
+    if !key.fits(leaf) {
+        return Err(format!("certificate({name}) and private key do not match"));
+    }
+    if let Some(missing) = md.domains.iter().find(|domain| !leaf.covers(domain)) {
+        return Err(format!("certificate({name}) is not for {missing}"));
+    }
+    if leaf.not_after() <= now {
+        return Err(format!("certificate({name}) has expired"));
+    }
+    if leaf.not_before() > now + FAR_AHEAD {
+        return Err(format!("certificate({name}) is not valid before {}", time::format_gmt(leaf.not_before())));
+    }
+    match (md.must_staple, leaf.must_staple()) {
+        (true, false) => Err(format!("certificate({name}) lacks the 'must-staple' that MDMustStaple asks for")),
+        (false, true) => Err(format!("certificate({name}) has 'must-staple', which MDMustStaple does not ask for")),
+        _ => Ok(()),
+    }
+}
+
+/// Facts about the staged certificates, one entry per key type.
+#[must_use]
+pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
+    facts_in(vault, Group::Staging, md)
+}
+
+/// The same for those of another group.
+#[must_use]
+pub fn facts_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
+    leaves_in(vault, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()
+}
+
+/// The certificates that are staged, one entry per key type.
+#[must_use]
+pub fn leaves(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    leaves_in(vault, Group::Staging, md)
+}
+
+fn leaves_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    let read = |spec: &KeySpec| read_chain(vault.store(), group, md, spec).ok().map(|chain| chain.leaf().clone());
+    md.key_specs().0.iter().map(read).collect()
+}
+
+impl Journal for StagedJournal {
+    fn order(&self) -> OrderRecord {
+        order::load(&self.vault, self.md.name.as_str())
+    }
+
+    fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
+        order::save(&self.vault, self.md.name.as_str(), order)
+    }
+
+    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
+        let key = self.vault.load_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
+        key.filter(|key| key.fits_spec(spec))
+    }
+
+    fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
+        self.vault.save_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()), key)
+    }
+
+    fn has_chain(&self, spec: &KeySpec) -> bool {
+        verified(&self.vault, &self.md, spec, self.clock.now()).is_ok()
+    }
+
+    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
+        let name = self.md.name.as_str();
+        let unusable = |reason| ChainRefused::Unfit(format!("the CA's {reason}"));
+        let key =
+            self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
+        verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
+        let aspect = Aspect::Chain(spec.clone());
+        Ok(self.vault.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
+    }
+
+    fn progress(&mut self, activity: &str) {
+        let now = self.clock.now();
+        self.job.proceed(now, activity);
+        if self.saved.is_none_or(|saved| now.duration_since(saved) >= PROGRESS_INTERVAL) {
+            // The report is for those who watch; a renewal does not fail for it.
+            let _ = self.save_job();
+        }
+    }
+
+    fn needs_records(&mut self, records: &[TxtRecord]) {
+        for TxtRecord { name, value } in records.iter().filter(|record| !self.job.txt_records.contains(record)) {
+            report!(MD0044, "{}: needs this TXT record for dns-persist-01: {name} \"{value}\"", self.md.name);
+        }
+        self.job.txt_records = records.to_vec();
+    }
+
+    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        let told = self.raise(Event::ChallengeSetUp(set_up), &[]);
+        if told.as_ref().is_err_and(|err| !err.is_cancelled()) {
+            self.refused.insert(set_up.to_string());
+        }
+        Ok(told?)
+    }
+
+    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+        if self.refused.remove(&set_up.to_string()) {
+            return Ok(());
+        }
+        match self.raise(Event::ChallengeTearDown(set_up), &[]) {
+            Err(err) if err.is_cancelled() => Err(err.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! OCSP stapling: the certificates that this server staples for, and the response of each that handshakes take from memory.
+//!
+//! A start primes every certificate and reads the responses of the store. One process fetches what is due, writes it to the
+//! store and raises a signal in memory that all processes share; the others read again what was signalled. A handshake
+//! looks one certificate up in a table, which changes only when certificates go live, and takes the lock of that one entry.
+//! Who makes certificates go live has their responses in the store before; each process adopts both when it reads the set.
+#![forbid(unsafe_code)]
+
+mod before_live;
+mod collect;
+mod must_staple;
+mod queue;
+mod report;
+mod stored;
+mod table;
+mod work;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::Clock;
+use crate::crypto::{Certificate, Chain, OcspIssuer, Revocation, Summary};
+use crate::documents::Vault;
+use crate::log::{note, report};
+use crate::model::{DomainName, Globals, Job, ManagedDomain, Window, time};
+use crate::ocsp::Validity;
+use crate::stapling::report::Reports;
+use crate::stapling::table::Table;
+use crate::store::{Aspect, Group};
+use stored::Found;
+
+pub use before_live::Unstapled;
+pub(crate) use collect::{Primer, is_stapled};
+pub use stored::word as revocation_word;
+pub use work::{OcspClient, StaplingWork};
+
+/// The owner of certificates that no managed domain has.
+pub const OTHER: &str = "other";
+
+/// What `MDStaplingKeepResponse` means by a whole.
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How many counters there are for certificates that go live. Two may have the same one, and are then read once more.
+const LIVE_SIGNALS: usize = 1 << 10;
+
+/// SHA-1 of a certificate's DER, by which the TLS module asks.
+pub type Sha1 = [u8; 20];
+
+/// What there is to staple to a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Staple {
+    /// The certificate was not primed: others may have something for it.
+    NotOurs,
+    /// There is no response, or none that is good now.
+    None,
+    /// The response, in DER.
+    Response(Arc<[u8]>),
+}
+
+/// A certificate that is stapled, as the status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StapleView {
+    /// The managed domain that it counts as, or [`OTHER`].
+    pub owner: String,
+    /// The certificate.
+    pub sha1: Sha1,
+    /// Its responder.
+    pub responder: Arc<str>,
+    /// What the last response says; unknown if there was none.
+    pub revocation: Revocation,
+    /// When the last response is good.
+    pub validity: Option<Validity>,
+    /// When the next one is fetched if nothing fails.
+    pub refresh_at: Option<Timestamp>,
+}
+
+/// All certificates of this server that are stapled, and their responses as this process knows them.
+pub struct Stapling {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    /// `MDStaplingRenewWindow`
+    window: Window,
+    /// Locked for as long as it takes to look or to write, and never while files are read.
+    table: RwLock<Table>,
+    /// Domains whose certificates are stapled also if they go live.
+    goes_live: HashSet<DomainName>,
+    /// How many certificates the start had.
+    primed: usize,
+    /// The server has run before.
+    is_restart: bool,
+    /// How this process asks for responses before certificates go live.
+    client: OnceLock<OcspClient>,
+    /// How often in a row that failed for a domain that waits for it.
+    waits: Mutex<HashMap<DomainName, u32>>,
+    /// One counter for all, one for each entry of the start, and those of entries that went live: how often a response was
+    /// fetched.
+    signals: OnceLock<&'static [AtomicU32]>,
+    /// The first counter when this process last looked.
+    seen: AtomicU32,
+    /// How often this process learned that a certificate is revoked.
+    findings: AtomicU32,
+    reports: Reports,
+}
+
+/// One certificate. Only what is held of its response changes.
+struct Entry {
+    /// Its number in the table.
+    index: usize,
+    /// The place of its counter.
+    signal: usize,
+    /// It is no certificate of the start.
+    went_live: bool,
+    /// The start has offered it to the hosts of its domain.
+    is_managed: bool,
+    owner: Option<DomainName>,
+    sha1: Sha1,
+    leaf: Certificate,
+    sha256: String,
+    issuer: Arc<OcspIssuer>,
+    responder: Arc<str>,
+    held: RwLock<Held>,
+    /// The counter of this entry when `held` was read.
+    seen: AtomicU32,
+}
+
+/// What is known from the last response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Held {
+    /// `None` once it has expired.
+    response: Option<Arc<[u8]>>,
+    revocation: Option<Revocation>,
+    validity: Option<Validity>,
+    /// When its file was written.
+    written: Option<Timestamp>,
+}
+
+impl fmt::Debug for Stapling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stapling of {} certificates", self.table().len())
+    }
+}
+
+impl Held {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.response.is_some() && self.validity.is_some_and(|(_, until)| until > now)
+    }
+}
+
+impl Entry {
+    fn owner(&self) -> &str {
+        self.owner.as_ref().map_or(OTHER, DomainName::as_str)
+    }
+
+    fn serial(&self) -> String {
+        self.leaf.summary().serial_hex()
+    }
+
+    fn held(&self) -> Held {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).revocation == Some(Revocation::Revoked)
+    }
+}
+
+impl Stapling {
+    fn new(
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        window: Window,
+        entries: Vec<Entry>,
+        goes_live: HashSet<DomainName>,
+        is_restart: bool,
+    ) -> Self {
+        Self {
+            vault,
+            clock,
+            window,
+            primed: entries.len(),
+            table: RwLock::new(Table::new(entries)),
+            goes_live,
+            is_restart,
+            client: OnceLock::new(),
+            waits: Mutex::default(),
+            signals: OnceLock::new(),
+            seen: AtomicU32::new(0),
+            findings: AtomicU32::new(0),
+            reports: Reports::default(),
+        }
+    }
+
+    /// For a program that staples nothing.
+    #[must_use]
+    pub fn none(vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
+        Self::new(vault, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
+    }
+
+    /// Whether nothing is stapled at all, and nothing that goes live is to be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table().len() == 0 && self.goes_live.is_empty()
+    }
+
+    /// How many counters [`Stapling::share`] needs.
+    #[must_use]
+    pub fn signals_needed(&self) -> usize {
+        1 + self.primed + if self.goes_live.is_empty() { 0 } else { LIVE_SIGNALS }
+    }
+
+    /// Has this process, and all that are forked from it, learn of responses that another one fetched. The counters are zero,
+    /// in memory that these processes share. Called once, before the first fork.
+    pub fn share(&self, signals: &'static [AtomicU32]) {
+        // The first stays: others may have been forked with it.
+        let _ = self.signals.set(signals);
+    }
+
+    /// What there is to staple to the certificate with this fingerprint; nothing that has expired. Cheap.
+    #[must_use]
+    pub fn staple(&self, sha1: &Sha1, now: Timestamp) -> Staple {
+        let table = self.table();
+        let Some(entry) = table.by_sha1(sha1) else { return Staple::NotOurs };
+        let held = entry.held.read().unwrap_or_else(PoisonError::into_inner);
+        match &held.response {
+            Some(response) if held.is_good(now) => Staple::Response(Arc::clone(response)),
+            _ => Staple::None,
+        }
+    }
+
+    /// Whether another process has fetched something that this one has not read. One look at shared memory.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.signal(0) != self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Reads what other processes have fetched from the store. Returns how many responses that were.
+    pub fn refresh(&self) -> usize {
+        let all = self.signal(0);
+        if all == self.seen.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let mut read = 0;
+        for entry in self.all() {
+            let signal = self.signal(entry.signal);
+            if signal != entry.seen.swap(signal, Ordering::Relaxed) {
+                read += 1;
+                match self.look(&entry) {
+                    Found::Held(held) => self.hold(&entry, held),
+                    Found::Nothing | Found::Unusable(_) => {
+                        note!(Debug, "{}: what was fetched for {} cannot be read", entry.owner(), entry.serial());
+                    }
+                }
+            }
+        }
+        self.seen.store(all, Ordering::Relaxed);
+        read
+    }
+
+    /// Whether the certificate of this domain was found to be revoked.
+    #[must_use]
+    pub fn is_revoked(&self, owner: &str, certificate: &Summary) -> bool {
+        self.findings() > 0 && self.table().find(owner, certificate).is_some_and(|entry| entry.is_revoked())
+    }
+
+    /// A number that grows when this process learns that a certificate is revoked.
+    #[must_use]
+    pub fn findings(&self) -> u32 {
+        self.findings.load(Ordering::Relaxed)
+    }
+
+    /// What the status shows of a certificate of this domain; `None` if it is not stapled.
+    #[must_use]
+    pub fn view_of(&self, owner: &str, certificate: &Summary) -> Option<StapleView> {
+        let entry = Arc::clone(self.table().find(owner, certificate)?);
+        Some(self.view(&entry))
+    }
+
+    /// What the status shows of all certificates, by owner and fingerprint.
+    #[must_use]
+    pub fn views(&self) -> Vec<StapleView> {
+        let mut views: Vec<_> = self.all().iter().map(|entry| self.view(entry)).collect();
+        views.sort_by(|a, b| (&a.owner, &a.sha1).cmp(&(&b.owner, &b.sha1)));
+        views
+    }
+
+    /// The report on fetching responses for this owner, if there is one. The file is read only where it changed.
+    #[must_use]
+    pub fn job(&self, owner: &str) -> Option<Arc<Job>> {
+        self.reports.of(&self.vault, owner, self.clock.now())
+    }
+
+    fn view(&self, entry: &Entry) -> StapleView {
+        let held = entry.held();
+        StapleView {
+            owner: entry.owner().to_owned(),
+            sha1: entry.sha1,
+            responder: Arc::clone(&entry.responder),
+            revocation: held.revocation.unwrap_or(Revocation::Unknown),
+            validity: held.validity,
+            refresh_at: held.validity.map(|(from, until)| self.window.opens(from, until)),
+        }
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are looked after now.
+    fn all(&self) -> Vec<Arc<Entry>> {
+        self.table().iter().map(Arc::clone).collect()
+    }
+
+    /// Takes the certificates that a domain serves from now on, with what the store has for them. `is_whole` if it serves no
+    /// others. To be called before a handshake sends one of them.
+    pub fn adopt<'a>(&self, md: &ManagedDomain, chains: impl Iterator<Item = &'a Chain>, is_whole: bool) {
+        if !self.goes_live.contains(&md.name) {
+            return;
+        }
+        let (mut served, mut new) = (Vec::new(), Vec::new());
+        for chain in chains {
+            let leaf = chain.leaf();
+            served.push(leaf.sha1());
+            if self.table().find(md.name.as_str(), &leaf.summary()).is_none() {
+                new.extend(self.entry(md, chain).inspect(|entry| self.read(entry)));
+            }
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.serve(md.name.as_str(), &served, is_whole, new);
+    }
+
+    /// An entry of a certificate that is not of the start; `None` if there can be nothing to staple to it.
+    fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<Entry> {
+        let (leaf, issuer) = (chain.leaf(), chain.certificates().get(1)?);
+        let sha1 = leaf.sha1();
+        let [a, b, ..] = sha1;
+        let signal = 1 + self.primed + usize::from(u16::from_be_bytes([a, b])) % LIVE_SIGNALS;
+        Some(Entry {
+            index: 0,
+            signal,
+            went_live: true,
+            is_managed: true,
+            owner: Some(md.name.clone()),
+            sha1,
+            sha256: leaf.summary().sha256_fingerprint(),
+            leaf: leaf.clone(),
+            issuer: Arc::new(OcspIssuer::new(issuer).ok()?),
+            responder: leaf.ocsp_uri()?.into(),
+            held: RwLock::default(),
+            // Before the file is read: what is fetched meanwhile is read again.
+            seen: AtomicU32::new(self.signal(signal)),
+        })
+    }
+
+    /// Takes over what the store has for a certificate that is not served yet.
+    fn read(&self, entry: &Entry) {
+        match self.look(entry) {
+            Found::Held(held) => self.hold(entry, held),
+            Found::Nothing => {}
+            Found::Unusable(reason) => {
+                note!(Debug, "{}: what is stored for {} is of no use: {reason}", entry.owner(), entry.serial());
+            }
+        }
+    }
+
+    fn signal(&self, slot: usize) -> u32 {
+        let slots = self.signals.get().copied().unwrap_or_default();
+        slots.get(slot).map_or(0, |slot| slot.load(Ordering::Acquire))
+    }
+
+    /// Tells other processes of a new response, which is in the store.
+    fn announce(&self, entry: &Entry) {
+        let slots = self.signals.get().copied().unwrap_or_default();
+        let (Some(all), Some(slot)) = (slots.first(), slots.get(entry.signal)) else { return };
+        let signal = slot.fetch_add(1, Ordering::Release).wrapping_add(1);
+        entry.seen.store(signal, Ordering::Relaxed);
+        all.fetch_add(1, Ordering::Release);
+    }
+
+    fn look(&self, entry: &Entry) -> Found {
+        stored::load(&self.vault, entry, self.clock.now())
+    }
+
+    fn hold(&self, entry: &Entry, new: Held) {
+        let is_revoked = new.revocation == Some(Revocation::Revoked);
+        let mut held = entry.held.write().unwrap_or_else(PoisonError::into_inner);
+        let was_revoked = held.revocation == Some(Revocation::Revoked);
+        *held = new;
+        drop(held);
+        if is_revoked && !was_revoked {
+            self.findings.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over what the store has, as far as it proves to be good.
+    fn load(&self) {
+        for entry in self.all() {
+            match self.look(&entry) {
+                Found::Held(held) => self.hold(&entry, held),
+                Found::Nothing => continue,
+                Found::Unusable(reason) => report!(
+                    MD0032,
+                    "{}: the stored OCSP response for certificate {} is dropped, a new one is fetched: {reason}",
+                    entry.owner(),
+                    entry.serial()
+                ),
+            }
+            if entry.is_revoked() {
+                tell_revoked(&entry);
+            }
+        }
+    }
+
+    /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
+    pub(crate) fn clean_up(&self, globals: &Globals) {
+        let responses = self.vault.store().ocsp_responses().unwrap_or_else(|err| {
+            report!(MD0028, err.status(); "old OCSP responses are not removed: {err}");
+            Vec::new()
+        });
+        if responses.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let Ok(before) = now.checked_sub(globals.keep_response.length(WEEK)) else { return };
+        for (item, sha1, _) in responses.iter().filter(|(_, _, written)| *written < before) {
+            if self.is_in_use(item, sha1, now) {
+                continue;
+            }
+            match self.vault.store().remove(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
+                Ok(()) => note!(Debug, "{item}: an OCSP response from before {} is removed", time::format_gmt(before)),
+                Err(err) => report!(MD0028, err.status(); "{item}: an old OCSP response is not removed: {err}"),
+            }
+        }
+    }
+
+    /// A finding that a certificate is revoked has to outlive a responder that has gone.
+    fn is_in_use(&self, item: &str, sha1: &Sha1, now: Timestamp) -> bool {
+        let entry = self.table().by_sha1(sha1).map(Arc::clone);
+        entry.is_some_and(|entry| entry.owner() == item && (entry.is_revoked() || entry.held().is_good(now)))
+    }
+}
+
+fn tell_revoked(entry: &Entry) {
+    let consequence = match &entry.owner {
+        Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
+        None => "clients refuse it; obtain a new one and restart the server",
+    };
+    report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());
+}
+
+#[cfg(test)]
+mod tests;

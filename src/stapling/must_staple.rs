@@ -1,0 +1,59 @@
+//! Certificates that clients refuse without a staple (RFC 7633), and what keeps them from having one.
+
+/// Why a certificate that has to be stapled is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MustStaple {
+    /// It names no responder to have a staple from.
+    NoResponder,
+    /// Stapling is off.
+    Off,
+}
+
+impl MustStaple {
+    /// What keeps a certificate from its staple, if it must have one and something does.
+    #[must_use]
+    pub fn judge(must_staple: bool, has_responder: bool, is_stapled: bool) -> Option<Self> {
+        match (must_staple, has_responder, is_stapled) {
+            (false, ..) | (true, true, true) => None,
+            (true, false, _) => Some(Self::NoResponder),
+            (true, true, false) => Some(Self::Off),
+        }
+    }
+
+    /// What the administrator can do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NoResponder => {
+                "but its CA has no OCSP responder to have one from; set 'MDMustStaple off', for which it is renewed, or take \
+                 another CA"
+            }
+            Self::Off => "but stapling is off; set 'MDStapling on', unless 'SSLUseStapling on' staples it",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stapling::must_staple::*;
+
+    #[test]
+    fn a_flag_without_a_staple_is_told_with_its_reason() {
+        let rows = [
+            (false, false, false, None),
+            (false, false, true, None),
+            (false, true, false, None),
+            (false, true, true, None),
+            (true, false, false, Some(MustStaple::NoResponder)),
+            (true, false, true, Some(MustStaple::NoResponder)),
+            (true, true, false, Some(MustStaple::Off)),
+            (true, true, true, None),
+        ];
+        for (must_staple, has_responder, is_stapled, expected) in rows {
+            let found = MustStaple::judge(must_staple, has_responder, is_stapled);
+            assert_eq!(found, expected, "{must_staple} {has_responder} {is_stapled}");
+        }
+        assert!(MustStaple::Off.advice().contains("MDStapling on"));
+        assert!(MustStaple::NoResponder.advice().contains("MDMustStaple off"));
+    }
+}

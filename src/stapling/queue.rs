@@ -1,0 +1,320 @@
+//! Which responses are fetched next: what is due, in which order, and at which responders. Time is a parameter.
+//!
+//! A responder that has not answered yet, or that failed, is asked one question at a time; while it does not answer at all,
+//! nobody else asks it, so that one that is gone neither holds up the others nor is asked once for each certificate.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Held;
+use crate::model::{OcspFailures, Window};
+
+/// It is looked whether something is due at least as often.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+/// A failure is not waited for longer, whatever a file or a responder says.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// When a response is fetched, and how often in a row that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub errors: u32,
+    pub next: Timestamp,
+}
+
+impl Attempt {
+    /// The first attempt of a process: when the window of the response opens that is there, at once if there is none. Failures
+    /// before that still count, but at a full start only if there is something to staple.
+    pub fn first(held: &Held, failed: Option<&OcspFailures>, window: Window, is_restart: bool, now: Timestamp) -> Self {
+        let validity = held.validity.filter(|_| held.is_good(now));
+        let due = validity.map_or(Timestamp::MIN, |(from, until)| window.opens(from, until));
+        let failed = failed.filter(|_| is_restart || validity.is_some());
+        let not_before = failed.and_then(|failed| failed.next_run).map(|at| at.min(now + DAY));
+        Self { errors: failed.map_or(0, |failed| failed.errors), next: not_before.map_or(due, |at| due.max(at)) }
+    }
+}
+
+/// How a failure goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    /// The next question to the same responder would fail as well.
+    pub of_responder: bool,
+    /// What the responder says about it.
+    pub retry_after: Option<Timestamp>,
+}
+
+/// All that is to be fetched, by number.
+#[derive(Debug)]
+pub struct Queue {
+    items: BTreeMap<usize, Item>,
+    responders: Vec<Responder>,
+    by_name: HashMap<String, usize>,
+    next_look: Timestamp,
+}
+
+#[derive(Debug)]
+struct Item {
+    attempt: Attempt,
+    /// Waits in a queue or is in the hands of a worker.
+    busy: bool,
+    /// The place of its responder.
+    asks: usize,
+}
+
+#[derive(Debug)]
+struct Responder {
+    waiting: VecDeque<usize>,
+    in_flight: usize,
+    /// It has answered to the last question.
+    answers: bool,
+    failures: u32,
+    not_before: Timestamp,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_look: Timestamp::MIN }
+    }
+}
+
+impl Queue {
+    /// Takes a certificate, with the name of its responder and its first attempt.
+    pub fn add(&mut self, index: usize, responder: &str, attempt: Attempt) {
+        let new = self.responders.len();
+        let asks = *self.by_name.entry(responder.to_owned()).or_insert(new);
+        if asks == new {
+            self.responders.push(Responder {
+                waiting: VecDeque::new(),
+                in_flight: 0,
+                answers: false,
+                failures: 0,
+                not_before: Timestamp::MIN,
+            });
+        }
+        self.next_look = self.next_look.min(attempt.next);
+        self.items.insert(index, Item { attempt, busy: false, asks });
+    }
+
+    /// Lets go those that are not to be kept, except what waits or is in the hands of a worker.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.items.retain(|index, item| item.busy || keep(*index));
+    }
+
+    pub fn has(&self, index: usize) -> bool {
+        self.items.contains_key(&index)
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The attempt that is due next for a certificate.
+    pub fn attempt(&self, index: usize) -> Option<Attempt> {
+        self.items.get(&index).map(|item| item.attempt)
+    }
+
+    /// When to look again.
+    pub fn next_look(&self) -> Timestamp {
+        self.next_look
+    }
+
+    /// Puts in line what is due and `lives`; returns how many these are.
+    pub fn look(&mut self, now: Timestamp, lives: impl Fn(usize) -> bool) -> usize {
+        let mut count = 0;
+        self.next_look = now + LONGEST_WAIT;
+        for (index, item) in &mut self.items {
+            if item.busy || !lives(*index) {
+                continue;
+            }
+            let responder = &mut self.responders[item.asks];
+            let at = item.attempt.next.max(responder.not_before);
+            if at <= now {
+                responder.waiting.push_back(*index);
+                item.busy = true;
+                count += 1;
+            } else {
+                self.next_look = self.next_look.min(at);
+            }
+        }
+        count
+    }
+
+    /// How many wait or are in the hands of workers.
+    pub fn open(&self) -> usize {
+        self.responders.iter().map(|responder| responder.waiting.len() + responder.in_flight).sum()
+    }
+
+    /// Whether something waits.
+    pub fn is_waiting(&self) -> bool {
+        self.responders.iter().any(|responder| !responder.waiting.is_empty())
+    }
+
+    /// What to fetch next: for the responder that is asked least now. `None` as well while it has to be seen whether those
+    /// that are left answer.
+    pub fn take(&mut self) -> Option<usize> {
+        let may = |responder: &&mut Responder| {
+            !responder.waiting.is_empty() && (responder.answers || responder.in_flight == 0)
+        };
+        let responder = self.responders.iter_mut().filter(may).min_by_key(|responder| responder.in_flight)?;
+        responder.in_flight += 1;
+        responder.waiting.pop_front()
+    }
+
+    /// There is a response, and the next is fetched at `next`.
+    pub fn succeeded(&mut self, index: usize, next: Timestamp) {
+        let Some(responder) = self.close(index, |_| Attempt { errors: 0, next }) else { return };
+        (responder.answers, responder.failures, responder.not_before) = (true, 0, Timestamp::MIN);
+    }
+
+    /// There is none. `back_off` says how long to wait after so many failures. Returns how many others wait for the responder.
+    pub fn failed(
+        &mut self,
+        index: usize,
+        failure: Failure,
+        now: Timestamp,
+        back_off: impl Fn(u32) -> SignedDuration,
+    ) -> usize {
+        let floor = failure.retry_after.map_or(now, |at| at.min(now + DAY));
+        let again = |before: Attempt| {
+            let errors = before.errors.saturating_add(1);
+            Attempt { errors, next: floor.max(now + back_off(errors)) }
+        };
+        let Some(responder) = self.close(index, again) else { return 0 };
+        if !failure.of_responder {
+            (responder.answers, responder.failures) = (true, 0);
+            return 0;
+        }
+        (responder.answers, responder.failures) = (false, responder.failures.saturating_add(1));
+        responder.not_before = floor.max(now + back_off(responder.failures));
+        let (waiting, not_before) = (std::mem::take(&mut responder.waiting), responder.not_before);
+        self.free(&waiting);
+        self.next_look = self.next_look.min(not_before);
+        waiting.len()
+    }
+
+    /// It was not fetched, and is still due at `next`.
+    pub fn put_back(&mut self, index: usize, next: Timestamp) {
+        self.close(index, |before| Attempt { next, ..before });
+    }
+
+    /// Nothing that waits is begun any more.
+    pub fn clear(&mut self) {
+        let waiting: VecDeque<usize> =
+            self.responders.iter_mut().flat_map(|responder| std::mem::take(&mut responder.waiting)).collect();
+        if !waiting.is_empty() {
+            self.free(&waiting);
+            self.next_look = Timestamp::MIN;
+        }
+    }
+
+    fn free(&mut self, waiting: &VecDeque<usize>) {
+        for index in waiting {
+            self.items.entry(*index).and_modify(|item| item.busy = false);
+        }
+    }
+
+    /// A worker has it in its hands no more. Returns its responder.
+    fn close(&mut self, index: usize, again: impl FnOnce(Attempt) -> Attempt) -> Option<&mut Responder> {
+        let item = self.items.get_mut(&index)?;
+        (item.busy, item.attempt) = (false, again(item.attempt));
+        self.next_look = self.next_look.min(item.attempt.next);
+        let responder = &mut self.responders[item.asks];
+        responder.in_flight = responder.in_flight.saturating_sub(1);
+        Some(responder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::crypto::Revocation;
+    use crate::stapling::queue::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn hour(failures: u32) -> SignedDuration {
+        SignedDuration::from_hours(failures.into())
+    }
+
+    #[test]
+    fn the_first_attempt_is_in_the_window_at_once_or_when_failures_have_waited() {
+        let good = Held {
+            response: Some(vec![1].into()),
+            revocation: Some(Revocation::Good),
+            validity: Some((at(-500), at(500))),
+            written: None,
+        };
+        let (none, expired) = (Held::default(), Held { validity: Some((at(-500), at(0))), ..good.clone() });
+        let failed = |next: i64| OcspFailures { errors: 3, next_run: Some(at(next)) };
+        // What is held, failures until, restart; errors and when. `None` is at once.
+        let rows = [
+            (&good, None, false, 0, Some(170)),
+            (&none, None, false, 0, None),
+            (&expired, None, true, 0, None),
+            (&good, Some(300), false, 3, Some(300)),
+            (&good, Some(100), true, 3, Some(170)),
+            (&none, Some(300), false, 0, None),
+            (&none, Some(300), true, 3, Some(300)),
+            (&expired, Some(300), false, 0, None),
+            (&none, Some(999_999), true, 3, Some(86_400)),
+        ];
+        for (held, failures, is_restart, errors, next) in rows {
+            let failures = failures.map(failed);
+            let attempt = Attempt::first(held, failures.as_ref(), Window::Percent(33), is_restart, at(0));
+            let next = next.map_or(Timestamp::MIN, at);
+            assert_eq!(attempt, Attempt { errors, next }, "{held:?} {failures:?} {is_restart}");
+        }
+    }
+
+    fn queue(responders: &[&'static str]) -> Queue {
+        let now = Attempt { errors: 0, next: Timestamp::MIN };
+        let mut queue = Queue::default();
+        responders.iter().enumerate().for_each(|(index, responder)| queue.add(index, responder, now));
+        assert_eq!(queue.look(at(0), |_| true), responders.len());
+        queue
+    }
+
+    #[test]
+    fn a_responder_has_to_answer_once_before_it_is_asked_more_and_the_least_busy_comes_first() {
+        let mut queue = queue(&["a", "a", "a", "b"]);
+        assert_eq!([queue.take(), queue.take(), queue.take()], [Some(0), Some(3), None]);
+        assert!(queue.is_waiting());
+        queue.succeeded(0, at(1000));
+        assert_eq!([queue.take(), queue.take(), queue.take()], [Some(1), Some(2), None]);
+        assert!(!queue.is_waiting());
+        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (3, 0));
+        queue.succeeded(3, at(50));
+        assert_eq!(queue.next_look(), at(50));
+    }
+
+    #[test]
+    fn a_responder_that_fails_is_left_alone_by_all_and_what_fails_for_one_certificate_is_its_own() {
+        let mut queue = queue(&["a", "a", "a"]);
+        let failure = Failure { of_responder: true, retry_after: None };
+        assert_eq!(queue.take(), Some(0));
+        assert_eq!(queue.failed(0, failure, at(0), hour), 2);
+        assert_eq!((queue.open(), queue.look(at(3599), |_| true), queue.next_look()), (0, 0, at(3600)));
+        assert_eq!((queue.look(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
+        assert_eq!(
+            (queue.failed(0, failure, at(3600), hour), queue.attempt(0).unwrap()),
+            (2, Attempt { errors: 2, next: at(3 * 3600) })
+        );
+        assert_eq!((queue.look(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
+        let own = Failure { of_responder: false, retry_after: Some(at(99_999_999)) };
+        assert_eq!(queue.failed(0, own, at(3 * 3600), hour), 0);
+        assert_eq!(queue.attempt(0).unwrap().next, at(3 * 3600 + 86_400));
+        assert_eq!([queue.take(), queue.take()], [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn expired_certificates_are_not_asked_for_and_a_look_is_never_far() {
+        let mut queue = Queue::default();
+        queue.add(0, "a", Attempt { errors: 0, next: Timestamp::MIN });
+        assert_eq!((queue.look(at(0), |_| false), queue.take(), queue.next_look()), (0, None, at(3600)));
+        assert_eq!(queue.look(at(0), |_| true), 1);
+        queue.clear();
+        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (0, 1));
+    }
+}

@@ -1,0 +1,33 @@
+//! Reports on fetching responses, one for each owner, as the status shows them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::documents::Vault;
+use crate::model::Job;
+use crate::store::{Aspect, Group};
+
+/// Times of files are only as exact as the kernel's clock ticks: what changed just now may change again unseen.
+const UNSETTLED: SignedDuration = SignedDuration::from_millis(100);
+
+/// The reports that were read, with the dates of their files.
+#[derive(Debug, Default)]
+pub struct Reports(Mutex<HashMap<String, (Timestamp, Arc<Job>)>>);
+
+impl Reports {
+    /// The report for an owner, if there is one. Nothing is locked while the file is read.
+    pub fn of(&self, vault: &Vault, owner: &str, now: Timestamp) -> Option<Arc<Job>> {
+        let written = vault.store().modified(Group::Ocsp, owner, &Aspect::JobJson)?;
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, job)) = known().get(owner).filter(|(at, _)| *at == written) {
+            return Some(Arc::clone(job));
+        }
+        let job: Arc<Job> = vault.load_json(Group::Ocsp, owner, &Aspect::JobJson)?;
+        if now.duration_since(written) > UNSETTLED {
+            known().insert(owner.to_owned(), (written, Arc::clone(&job)));
+        }
+        Some(job)
+    }
+}

@@ -1,0 +1,106 @@
+//! Responses in the store, in the C module's format; nothing in a file is believed that the response does not prove.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Held};
+use crate::acme::PortError;
+use crate::crypto::{Revocation, base64url, base64url_decode, read_ocsp_response};
+use crate::documents::{Vault, port_error, to_json};
+use crate::model::time::gmt;
+use crate::ocsp::{self, Fetched, FreshnessError};
+use crate::store::{Aspect, Group};
+
+/// `ocsp-<sha1>.json`
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// DER in base64url.
+    response: String,
+    status: String,
+    valid: Valid,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Valid {
+    #[serde(with = "gmt")]
+    from: Option<Timestamp>,
+    #[serde(with = "gmt")]
+    until: Option<Timestamp>,
+}
+
+/// What the store has for a certificate.
+pub(super) enum Found {
+    Nothing,
+    Held(Held),
+    /// Something that proves nothing, and why.
+    Unusable(String),
+}
+
+/// The word for a status in files and in the status.
+#[must_use]
+pub fn word(revocation: Revocation) -> &'static str {
+    match revocation {
+        Revocation::Good => "good",
+        Revocation::Revoked => "revoked",
+        Revocation::Unknown => "unknown",
+    }
+}
+
+/// Reads and checks the response for a certificate. One that has expired is not served, but that it says the certificate is
+/// revoked stays true.
+pub(super) fn load(vault: &Vault, entry: &Entry, now: Timestamp) -> Found {
+    let aspect = Aspect::OcspJson(entry.sha1);
+    let written = vault.store().modified(Group::Ocsp, entry.owner(), &aspect);
+    let bytes = match vault.store().load(Group::Ocsp, entry.owner(), &aspect) {
+        // What a power failure leaves of a file that was new is empty.
+        Ok(bytes) => bytes.filter(|bytes| !bytes.is_empty()),
+        Err(err) => return Found::Unusable(err.to_string()),
+    };
+    let Some(bytes) = bytes else { return Found::Nothing };
+    match check(&bytes, entry, now) {
+        Ok(held) => Found::Held(Held { written, ..held }),
+        Err(reason) => Found::Unusable(reason),
+    }
+}
+
+fn check(bytes: &[u8], entry: &Entry, now: Timestamp) -> Result<Held, String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|err| err.to_string())?;
+    let until = stored.valid.from.and(stored.valid.until).ok_or("it does not tell when it is valid")?;
+    let der = base64url_decode(&stored.response).ok_or("the response is no base64url")?;
+    // A responder that signed it may have been good for as long as the response only.
+    let when = now.min(until - SignedDuration::from_secs(1));
+    let answer = read_ocsp_response(&der, &entry.leaf, &entry.issuer, when).map_err(|err| err.to_string())?;
+    match (ocsp::check(&answer, now), answer.revocation) {
+        (_, Revocation::Unknown) => Err("it does not know the certificate".to_owned()),
+        (Ok(validity), revocation) => Ok(Held {
+            response: Some(der.into()),
+            revocation: Some(revocation),
+            validity: Some(validity),
+            written: None,
+        }),
+        (Err(FreshnessError::Expired(_)), revocation) => {
+            let revocation = Some(revocation).filter(|known| *known == Revocation::Revoked);
+            Ok(Held { revocation, ..Held::default() })
+        }
+        (Err(err), _) => Err(err.to_string()),
+    }
+}
+
+/// Writes a response, and returns what is to be held of it. A power failure may damage it: it can be had again.
+pub(super) fn save(vault: &Vault, entry: &Entry, fetched: Fetched) -> (Held, Result<(), PortError>) {
+    let (from, until) = fetched.validity;
+    let stored = Stored {
+        response: base64url(&fetched.der),
+        status: word(fetched.revocation).to_owned(),
+        valid: Valid { from: Some(from), until: Some(until) },
+    };
+    let (store, owner, aspect) = (vault.store(), entry.owner(), Aspect::OcspJson(entry.sha1));
+    let saved =
+        to_json(&stored).and_then(|json| store.save_lazily(Group::Ocsp, owner, &aspect, &json).map_err(port_error));
+    let written = store.modified(Group::Ocsp, owner, &aspect);
+    let response = Some(Arc::from(fetched.der));
+    let held = Held { response, revocation: Some(fetched.revocation), validity: Some(fetched.validity), written };
+    (held, saved)
+}

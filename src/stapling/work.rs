@@ -1,0 +1,459 @@
+//! Fetches responses that are due, in one process of the server: stores them, has the others know, and tells the administrator.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+
+use super::queue::{Attempt, Failure, Queue};
+use super::stored;
+use super::stored::{Found, word};
+use super::table::Table;
+use super::{Entry, OTHER, Stapling, tell_revoked};
+use crate::cancel::Cancel;
+use crate::crypto::Revocation;
+use crate::events::{About, Event, Events};
+use crate::http::HttpClient;
+use crate::log::{note, report};
+use crate::model::{DomainName, Globals, Job, JobResult, ManagedDomain, OcspFailures, time};
+use crate::ocsp::{self, FetchError, Fetched};
+use crate::schedule;
+use crate::schedule::Random;
+use crate::store::{Aspect, Group};
+
+/// Makes the HTTP client of a worker.
+pub type OcspClient = Box<dyn Fn(&Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
+
+/// All fetching of this process.
+pub struct StaplingWork {
+    stapling: Arc<Stapling>,
+    globals: Arc<Globals>,
+    /// The domains whose certificates are stapled, among others: events are about them.
+    domains: Vec<Arc<ManagedDomain>>,
+    client: OcspClient,
+    random: Random,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held while a report is written, so that no older one takes the place of a newer.
+    saving: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` before the first look.
+    queue: Option<Queue>,
+    /// The changes of the table when the queue was compared with it.
+    changes: usize,
+    jobs: HashMap<String, OwnJob>,
+    workers: usize,
+    /// When it was last looked whether something is due.
+    ticked: Timestamp,
+}
+
+/// The report on the certificates of one owner.
+struct OwnJob {
+    job: Job,
+    /// A command is being told of an event.
+    telling: bool,
+    saved: Timestamp,
+    unsaved: bool,
+}
+
+/// A certificate in the hands of a worker, to be given back if that panics.
+struct Hand<'a> {
+    work: &'a StaplingWork,
+    entry: &'a Entry,
+}
+
+/// A worker, to be counted out if it panics.
+struct Worker<'a>(&'a StaplingWork);
+
+impl StaplingWork {
+    /// How long a worker waits before it looks whether it is cancelled.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    /// How often the report of an owner with many certificates is written while they are fetched.
+    const SAVE_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+    /// When to fetch again what made a worker panic.
+    const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
+
+    /// Nothing is due before the first [`StaplingWork::tick`].
+    #[must_use]
+    pub fn new(
+        stapling: Arc<Stapling>,
+        globals: Arc<Globals>,
+        domains: Vec<Arc<ManagedDomain>>,
+        client: OcspClient,
+        random: Random,
+    ) -> Self {
+        let (state, changed, saving) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Self { stapling, globals, domains, client, random, state, changed, saving }
+    }
+
+    fn stapling(&self) -> &Stapling {
+        &self.stapling
+    }
+
+    fn now(&self) -> Timestamp {
+        self.stapling.clock.now()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for responses that are due and puts them in line. Returns how many workers are to be started for them, so that
+    /// there are `MDRenewWorkers` at most. Cheap when it is not yet time to look; to be called every second.
+    pub fn tick(&self) -> usize {
+        let now = self.now();
+        let mut state = self.state();
+        let was_put_back = now < state.ticked;
+        state.ticked = now;
+        if state.queue.is_none() || was_put_back {
+            drop(state);
+            self.begin(now);
+            state = self.state();
+        }
+        if state.changes != self.stapling().table().changes() {
+            drop(state);
+            self.follow(now);
+            state = self.state();
+        }
+        let Some(queue) = &mut state.queue else { return 0 };
+        if queue.next_look() <= now {
+            let table = self.stapling().table();
+            // Responders forget certificates that have expired.
+            let count = queue.look(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
+            drop(table);
+            if count > 0 {
+                report!(AH10198, "OCSP watchdog run, {count} responses to fetch");
+            }
+            report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_look()));
+        }
+        let wanted = queue.open().min(self.globals.renew_workers.get().into());
+        let missing = wanted.saturating_sub(state.workers);
+        state.workers += missing;
+        missing
+    }
+
+    /// How many certificates it is to look after.
+    #[cfg(test)]
+    pub fn planned(&self) -> usize {
+        self.state().queue.as_ref().map_or(0, Queue::len)
+    }
+
+    /// Takes back a worker of [`StaplingWork::tick`] that could not be started.
+    pub fn worker_lost(&self) {
+        let mut state = self.state();
+        state.workers = state.workers.saturating_sub(1);
+    }
+
+    /// Plans all from what is known now: at first, and when the clock was put back, as all plans would be late by as much.
+    fn begin(&self, now: Timestamp) {
+        let stapling = self.stapling();
+        let (all, changes) = self.table();
+        self.know(&all);
+        let mut state = self.state();
+        if state.queue.as_ref().is_some_and(|queue| queue.open() > 0) {
+            // Those at work come to their end first.
+            return;
+        }
+        let is_restart = stapling.is_restart || state.queue.is_some();
+        let mut queue = Queue::default();
+        for entry in &all {
+            let attempt = self.first(entry, &state, is_restart || entry.went_live, now);
+            queue.add(entry.index, &origin(&entry.responder), attempt);
+        }
+        (state.queue, state.changes) = (Some(queue), changes);
+    }
+
+    /// Takes up what went live since the last look, and lets go what that has replaced.
+    fn follow(&self, now: Timestamp) {
+        let (all, changes) = self.table();
+        self.know(&all);
+        let mut state = self.state();
+        let Some(mut queue) = state.queue.take() else { return };
+        let present: HashSet<usize> = all.iter().map(|entry| entry.index).collect();
+        queue.retain(|index| present.contains(&index));
+        let new: Vec<_> = all.iter().filter(|entry| !queue.has(entry.index)).collect();
+        for entry in new {
+            queue.add(entry.index, &origin(&entry.responder), self.first(entry, &state, true, now));
+        }
+        // What is at work now goes when that is over.
+        let is_done = queue.len() == all.len();
+        (state.queue, state.changes) = (Some(queue), if is_done { changes } else { state.changes });
+        drop(state);
+        if is_done {
+            self.stapling().clean_up(&self.globals);
+        }
+    }
+
+    fn table(&self) -> (Vec<Arc<Entry>>, usize) {
+        let table = self.stapling().table();
+        (table.iter().map(Arc::clone).collect(), table.changes())
+    }
+
+    /// Reads the reports of owners that are new.
+    fn know(&self, all: &[Arc<Entry>]) {
+        let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
+        let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
+        let new: Vec<&str> = owners.into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let known: HashSet<String> =
+            self.stapling.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
+        let load = |owner: &str| {
+            let job = Some(owner).filter(|owner| known.contains(*owner));
+            let job = job.and_then(|owner| self.stapling.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
+            let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
+            (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
+        };
+        let loaded: Vec<_> = new.into_iter().map(load).collect();
+        self.state().jobs.extend(loaded);
+    }
+
+    fn first(&self, entry: &Entry, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
+        let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
+        Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
+    }
+
+    /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
+    pub fn work(&self, cancel: &Cancel) {
+        let _worker = Worker(self);
+        let (http, events) = ((self.client)(cancel), Events::new(&self.globals, cancel));
+        while let Some(entry) = self.next_task(cancel) {
+            let hand = Hand { work: self, entry: &entry };
+            self.serve(&entry, &*http, &events);
+            std::mem::forget(hand);
+            self.changed.notify_all();
+        }
+        let unsaved = |(owner, own): (&String, &OwnJob)| own.unsaved.then(|| owner.clone());
+        let owners: Vec<String> = self.state().jobs.iter().filter_map(unsaved).collect();
+        owners.iter().for_each(|owner| self.save(owner, true));
+    }
+
+    fn next_task(&self, cancel: &Cancel) -> Option<Arc<Entry>> {
+        let mut state = self.state();
+        loop {
+            let queue = state.queue.as_mut()?;
+            if cancel.is_cancelled() {
+                queue.clear();
+                return None;
+            }
+            if let Some(index) = queue.take() {
+                match self.stapling().table().get(index) {
+                    Some(entry) => return Some(Arc::clone(entry)),
+                    // Replaced while it waited.
+                    None => queue.put_back(index, Timestamp::MAX),
+                }
+                continue;
+            }
+            if !queue.is_waiting() {
+                return None;
+            }
+            state = self.changed.wait_timeout(state, Self::PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn serve(&self, entry: &Entry, http: &dyn HttpClient, events: &Events) {
+        if self.has_another_process_fetched(entry) {
+            return;
+        }
+        let now = self.now();
+        match ocsp::fetch(http, &entry.responder, &entry.leaf, &entry.issuer, now) {
+            Ok(fetched) => self.succeeded(entry, fetched, events),
+            Err(err) if err.is_cancelled() => self.close(entry, |queue, _| queue.put_back(entry.index, now)),
+            Err(err) => self.failed(entry, &err, events),
+        }
+    }
+
+    /// The last generation of the server may have been at work after this one had read the store.
+    fn has_another_process_fetched(&self, entry: &Entry) -> bool {
+        let (stapling, now) = (self.stapling(), self.now());
+        let written = self.stapling.vault.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
+        if written.is_none() || written == entry.held().written {
+            return false;
+        }
+        let Found::Held(held) = stapling.look(entry) else { return false };
+        let opens = held.validity.filter(|_| held.is_good(now)).map(|(from, until)| stapling.window.opens(from, until));
+        let Some(next) = opens.filter(|opens| *opens > now) else { return false };
+        stapling.hold(entry, held);
+        stapling.announce(entry);
+        self.close(entry, |queue, _| queue.put_back(entry.index, next));
+        true
+    }
+
+    fn succeeded(&self, entry: &Entry, fetched: Fetched, events: &Events) {
+        let (stapling, now) = (self.stapling(), self.now());
+        let (revocation, validity) = (fetched.revocation, fetched.validity);
+        let was_revoked = entry.is_revoked();
+        let (held, saved) = stored::save(&self.stapling.vault, entry, fetched);
+        stapling.hold(entry, held);
+        stapling.announce(entry);
+        if let Err(err) = saved {
+            report!(MD0028, err.status; "{}: an OCSP response is known to one process only: {err}", entry.owner());
+        }
+        let next = ocsp::next_fetch(validity, stapling.window, self.globals.retry_delay, now);
+        let detail = format!(
+            "OCSP status of certificate {} is '{}' until {}",
+            entry.serial(),
+            word(revocation),
+            time::format_gmt(validity.1)
+        );
+        note!(Info, "{}: {detail}, the next response is fetched at {}", entry.owner(), time::format_gmt(next));
+        self.close(entry, |queue, job| {
+            queue.succeeded(entry.index, next);
+            job.last_run = Some(now);
+            job.last =
+                Some(JobResult { activity: Some(ACTIVITY.to_owned()), detail: Some(detail), ..JobResult::default() });
+        });
+        if revocation == Revocation::Revoked && !was_revoked {
+            tell_revoked(entry);
+            self.tell(entry, Event::OcspRevoked, events);
+        }
+        self.tell(entry, Event::OcspRenewed, events);
+        self.save(entry.owner(), false);
+    }
+
+    fn failed(&self, entry: &Entry, err: &FetchError, events: &Events) {
+        let now = self.now();
+        let failure = Failure { of_responder: err.is_of_responder(), retry_after: err.retry_after() };
+        let (mut others, mut next) = (0, now);
+        let text = format!("no OCSP response for certificate {}: {err}", entry.serial());
+        self.close(entry, |queue, job| {
+            others = queue.failed(entry.index, failure, now, |failures| self.back_off(failures));
+            next = queue.attempt(entry.index).map_or(now, |attempt| attempt.next);
+            job.last_run = Some(now);
+            job.last = Some(JobResult {
+                activity: Some(ACTIVITY.to_owned()),
+                ..JobResult::failure(err.status(), err.problem(), text.clone())
+            });
+            job.record(now, "ocsp-error", Some(err.status().text()), Some(&text));
+        });
+        let meanwhile = match entry.held().validity.filter(|(_, until)| *until > now) {
+            Some((_, until)) => format!("the present one is good until {}", time::format_gmt(until)),
+            None => "nothing is stapled meanwhile".to_owned(),
+        };
+        let waiting = if others > 0 { format!(", {others} others wait for the responder") } else { String::new() };
+        report!(
+            MD0031,
+            err.status();
+            "{}: {text}, next attempt at {}, {meanwhile}{waiting}", entry.owner(), time::format_gmt(next)
+        );
+        self.tell(entry, Event::OcspErrored, events);
+        self.save(entry.owner(), false);
+    }
+
+    /// Ends the work on a certificate.
+    fn close(&self, entry: &Entry, end: impl FnOnce(&mut Queue, &mut Job)) {
+        let mut state = self.state();
+        let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
+        let Some(own) = jobs.get_mut(entry.owner()) else { return };
+        end(queue, &mut own.job);
+    }
+
+    /// Runs the commands for an event, unless that was done a while ago or is being done: an owner may have many certificates.
+    fn tell(&self, entry: &Entry, event: Event<'_>, events: &Events) {
+        let now = self.now();
+        let mut told = {
+            let mut state = self.state();
+            let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
+            if own.telling {
+                return;
+            }
+            if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
+                let (reason, until) = (event.reason(), time::format_gmt(until));
+                return report!(AH10267, "{}: '{reason}' is not told again before {until}", entry.owner());
+            }
+            own.telling = true;
+            Job { log: None, ..own.job.clone() }
+        };
+        let about = self.about(entry);
+        let certificates = [Some(entry.leaf.summary())];
+        // What fails is in the report, and told by the events.
+        let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut told, now);
+        let mut state = self.state();
+        let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
+        own.telling = false;
+        for line in told.log.iter().flat_map(|log| &log.entries).rev() {
+            own.job.record(line.when.unwrap_or(now), &line.kind, line.status.as_deref(), line.detail.as_deref());
+        }
+    }
+
+    /// The domain that an event is about; of certificates that have none, one that has their names.
+    fn about(&self, entry: &Entry) -> Arc<ManagedDomain> {
+        if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
+            return Arc::clone(known);
+        }
+        let names = entry.leaf.names();
+        let mut domains: Vec<DomainName> = names.iter().filter_map(|name| DomainName::parse(name).ok()).collect();
+        domains.extend(DomainName::parse(OTHER).ok().filter(|_| domains.is_empty()));
+        let md = ManagedDomain::new(domains).expect("there is one name at least, as `other` is one");
+        Arc::new(ManagedDomain { name: DomainName::parse(OTHER).unwrap_or(md.name), ..md })
+    }
+
+    /// Writes the report of an owner; not again within a second unless it `must` be, as an owner may have many certificates.
+    fn save(&self, owner: &str, must: bool) {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        let job = {
+            let mut state = self.state();
+            let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
+            let Some(own) = jobs.get_mut(owner) else { return };
+            own.unsaved = !must && own.saved <= now && now < own.saved + Self::SAVE_PAUSE;
+            if own.unsaved {
+                return;
+            }
+            own.saved = now;
+            Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
+            own.job.clone()
+        };
+        if let Err(err) = self.stapling.vault.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
+            report!(MD0028, err.status; "{owner}: {err}");
+        }
+    }
+
+    fn complete(job: &mut Job, table: &Table, owner: &str, queue: &Queue) {
+        let members = table.of(owner).iter();
+        let attempts: Vec<_> = members.filter_map(|index| Some((table.get(*index)?, queue.attempt(*index)?))).collect();
+        job.errors = attempts.iter().map(|(_, attempt)| attempt.errors).max().unwrap_or(0);
+        job.finished = job.errors == 0;
+        job.next_run = attempts.iter().map(|(_, attempt)| attempt.next).filter(|at| *at > Timestamp::MIN).min();
+        let failed = attempts.iter().filter(|(_, attempt)| attempt.errors > 0);
+        let failures = |(entry, attempt): &(&Arc<Entry>, Attempt)| {
+            (hex(entry), OcspFailures { errors: attempt.errors, next_run: Some(attempt.next) })
+        };
+        job.ocsp_failures = failed.map(failures).collect();
+    }
+
+    fn back_off(&self, failures: u32) -> SignedDuration {
+        schedule::back_off(failures, false, self.globals.retry_delay, (self.random)())
+    }
+}
+
+const ACTIVITY: &str = "Fetching OCSP response";
+
+fn hex(entry: &Entry) -> String {
+    HEXLOWER.encode(&entry.sha1)
+}
+
+/// Scheme, host and port: what fails for one URL there most likely fails for all.
+fn origin(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        let again = self.work.now() + StaplingWork::AFTER_A_PANIC;
+        self.work.close(self.entry, |queue, _| queue.put_back(self.entry.index, again));
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.0.worker_lost();
+    }
+}

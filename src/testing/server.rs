@@ -1,0 +1,237 @@
+//! A server with its store, its CA and its clock, all in memory. For tests.
+
+use std::sync::{Arc, Mutex, Once};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cancel::Cancel;
+use crate::clock::{Clock, SettableClock};
+use crate::crypto::PrivateKey;
+use crate::documents::Vault;
+use crate::http::HttpClient;
+use crate::log::{Level, Record, Sink};
+use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
+use crate::registry::{Host, Registry, Setup, Start};
+use crate::renewals::Renewals;
+use crate::store::{Aspect, Group, Reachability, Store};
+use crate::testing::ca::FakeCa;
+use crate::testing::failing_store::Disk;
+
+/// The account that there is.
+pub const ACCOUNT: &str = "ACME-ca.test-0000";
+
+/// All that outlives a server.
+pub struct World {
+    pub clock: Arc<SettableClock>,
+    pub store: Arc<Disk>,
+    pub vault: Arc<Vault>,
+    pub ca: Arc<FakeCa>,
+    pub declared: Vec<Declared>,
+    pub hosts: Vec<Host>,
+    pub globals: Globals,
+    pub reach: Reachability,
+}
+
+/// A clock that moves on whenever somebody looks, so that waits end by themselves.
+struct Moving(Arc<SettableClock>);
+
+impl Clock for Moving {
+    fn now(&self) -> Timestamp {
+        self.0.advance(SignedDuration::from_millis(200));
+        self.0.now()
+    }
+}
+
+/// A clock that goes on like any other, from a moment on.
+struct Running(Timestamp, Instant);
+
+impl Clock for Running {
+    fn now(&self) -> Timestamp {
+        self.0 + self.1.elapsed()
+    }
+}
+
+pub fn p256() -> KeySpec {
+    KeySpec::Ec { curve: "P-256".to_owned() }
+}
+
+pub fn declared(names: &[&str]) -> Declared {
+    let settings = Settings {
+        ca_urls: Some(vec![FakeCa::DIRECTORY.to_owned()]),
+        agreement: Some("accepted".to_owned()),
+        contact: Some("mailto:admin@x.org".to_owned()),
+        keys: Some(Arc::new(KeySpecs(vec![p256()]))),
+        renew_window: Some(Window::Percent(33)),
+        ..Settings::default()
+    };
+    let names = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
+    Declared { names, settings, origin: Origin::default() }
+}
+
+pub fn host(name: &str) -> Host {
+    Host { origin: format!("host of {name}"), ..Host::called(Some(name), [], []) }
+}
+
+impl World {
+    /// A domain of its own for each of these names, with a host. There is an account at the CA.
+    pub fn new(names: &[&str]) -> Self {
+        let world = Self::without_account(names);
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let url = world.ca.add_account(&key);
+        let account = format!(r#"{{"status":"valid","url":"{url}","ca-url":"{}"}}"#, FakeCa::DIRECTORY);
+        world.put(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account);
+        world.vault.save_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey, &key).unwrap();
+        world
+    }
+
+    /// The same, but a first renewal has to register.
+    pub fn without_account(names: &[&str]) -> Self {
+        let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
+        let store = Arc::new(Disk::default());
+        let published = Arc::clone(&store);
+        let look = move |name: &str| {
+            let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
+            Some(String::from_utf8(text).unwrap())
+        };
+        Self {
+            ca: FakeCa::new(Arc::clone(&clock), look),
+            vault: Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>)),
+            store,
+            clock,
+            declared: names.iter().map(|name| declared(&[name])).collect(),
+            hosts: names.iter().map(|name| host(name)).collect(),
+            globals: Globals::default(),
+            reach: Reachability::default(),
+        }
+    }
+
+    fn setup(&self, is_restart: bool, clock: Arc<dyn Clock>) -> Setup {
+        let start = Start {
+            declared: self.declared.clone(),
+            main: Settings::default(),
+            globals: self.globals.clone(),
+            hosts: self.hosts.clone(),
+            is_restart,
+            read_only: false,
+        };
+        Setup::begin(start, Arc::clone(&self.vault), clock).unwrap()
+    }
+
+    /// A start, at which all hosts use TLS and can be reached.
+    pub fn start(&self, is_restart: bool) -> Arc<Registry> {
+        let setup = self.setup(is_restart, Arc::clone(&self.clock) as _);
+        Arc::new(setup.finish(|_| true, self.reach).unwrap())
+    }
+
+    /// The same, with certificates that are to be stapled.
+    pub fn start_with(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        self.start_at(is_restart, Arc::clone(&self.clock) as _, prime)
+    }
+
+    /// The same with a clock by which waits end by themselves.
+    pub fn start_moving(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        self.start_at(is_restart, self.moving_clock(), prime)
+    }
+
+    fn start_at(&self, is_restart: bool, clock: Arc<dyn Clock>, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
+        let setup = self.setup(is_restart, clock);
+        prime(&setup);
+        Arc::new(setup.finish(|_| true, self.reach).unwrap())
+    }
+
+    /// Renewals of a server that started just now. No chance is involved in their delays.
+    pub fn renewals(&self, is_restart: bool) -> Renewals {
+        self.renewals_with(is_restart, Arc::clone(&self.clock) as _, |_| None)
+    }
+
+    /// The same with another clock, and for domains that `client` says another way to the CA.
+    pub fn renewals_with(
+        &self,
+        is_restart: bool,
+        clock: Arc<dyn Clock>,
+        client: impl Fn(&str) -> Option<Arc<dyn HttpClient>> + Send + Sync + 'static,
+    ) -> Renewals {
+        let setup = self.setup(is_restart, clock);
+        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
+        let ca = Arc::clone(&self.ca);
+        let clients = move |md: &crate::model::ManagedDomain, _: &Cancel| {
+            client(md.name.as_str()).unwrap_or_else(|| Arc::clone(&ca) as Arc<dyn HttpClient>)
+        };
+        Renewals::new(registry, Box::new(clients), || 0.5)
+    }
+
+    /// The same with other chances, and waits that end by themselves.
+    pub fn renewals_with_chance(&self, is_restart: bool, chance: fn() -> f64) -> Renewals {
+        let setup = self.setup(is_restart, self.moving_clock());
+        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
+        let ca = Arc::clone(&self.ca);
+        Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), chance)
+    }
+
+    /// A clock by which waits end by themselves.
+    pub fn moving_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Moving(Arc::clone(&self.clock)))
+    }
+
+    /// A clock by which nothing ends before its time.
+    pub fn running_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Running(self.clock.now(), Instant::now()))
+    }
+
+    /// A server starts, and does what is due.
+    pub fn run(&self, is_restart: bool) -> Renewals {
+        let renewals = self.renewals_with(is_restart, self.moving_clock(), |_| None);
+        self.go_on(&renewals);
+        renewals
+    }
+
+    /// Does what is due.
+    pub fn go_on(&self, renewals: &Renewals) {
+        for _ in 0..renewals.tick().min(1) {
+            renewals.work(&Cancel::default());
+        }
+    }
+
+    pub fn job(&self, group: Group, name: &str) -> Option<Job> {
+        self.vault.load_json(group, name, &Aspect::JobJson)
+    }
+
+    pub fn staged_job(&self, name: &str) -> Job {
+        self.job(Group::Staging, name).expect("a report in staging")
+    }
+
+    pub fn text(&self, group: Group, item: &str, aspect: &Aspect) -> Option<String> {
+        Some(String::from_utf8(self.store.load(group, item, aspect).unwrap()?).unwrap())
+    }
+
+    pub fn put(&self, group: Group, item: &str, aspect: &Aspect, text: &str) {
+        self.store.save(group, item, aspect, text.as_bytes()).unwrap();
+    }
+}
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl Sink for Lines {
+    fn enabled(&self, level: Level) -> bool {
+        level <= Level::Debug
+    }
+
+    fn write(&self, record: &Record<'_>) {
+        LINES.lock().unwrap().push(format!("{} {}", record.number.unwrap_or_default(), record.text));
+    }
+}
+
+/// Collects log lines of all tests from here on.
+pub fn watch_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| crate::log::install(Some(&Lines)));
+}
+
+/// How many log lines have this number and these words. Tests run side by side, so the words have to be of one test.
+pub fn logged(number: &str, words: &str) -> usize {
+    let lines = LINES.lock().unwrap();
+    lines.iter().filter(|line| line.starts_with(number) && line.contains(words)).count()
+}
