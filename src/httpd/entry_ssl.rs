@@ -15,7 +15,7 @@ use super::ssl::{self, Handshake};
 use super::stapling;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::TlsPointers;
-use crate::sets::Served;
+use crate::sets::TlsSet;
 use crate::stapling::{Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
@@ -211,7 +211,7 @@ unsafe fn use_in_layers(
     handshake: &mut Handshake<'_>,
     own: impl Iterator<Item = TlsPointers>,
     beside: &Beside,
-    set: Option<&Served>,
+    set: Option<&TlsSet>,
 ) -> bool {
     handshake.clear_pairs();
     // SAFETY: the caller's promise.
@@ -222,7 +222,7 @@ unsafe fn use_in_layers(
 /// Has the handshake use a set in place of the certificates that the host has had since its start, each in place of the one of
 /// its type of key. Returns whether OpenSSL takes all: the host may want longer keys than others (`@SECLEVEL` in
 /// `SSLCipherSuite`), and keeps the former certificate of that type of key then.
-fn use_set(handshake: &mut Handshake<'_>, set: &Served) -> bool {
+fn use_set(handshake: &mut Handshake<'_>, set: &TlsSet) -> bool {
     // SAFETY: the pairs live as long as the set.
     unsafe { handshake.use_pairs(set.pairs.iter().map(|(_, pair)| pair.pointers())) }
 }

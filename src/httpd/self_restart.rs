@@ -29,7 +29,7 @@ use super::{phase, process, shared, spawned};
 use crate::log::{note, report};
 use crate::model::{format_human, time};
 use crate::registry::self_restart::{Rule, Step, Trial, judge, trial_arguments};
-use crate::registry::{Entry, Registry};
+use crate::registry::{Domain, Registry};
 use crate::serving::restarts::{self, End, Files, LONGEST, Memory, Subject};
 
 /// The time that a killed process takes to end.
@@ -65,7 +65,7 @@ struct Process {
 
 /// Prepares the server to restart itself, if a domain wants that and there is a parent to do it.
 pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Null> {
-    if !registry.entries.iter().any(Entry::restarts) {
+    if !registry.domains.iter().any(Domain::restarts) {
         return Ok(());
     }
     if phase::is_alone() {

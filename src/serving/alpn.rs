@@ -1,7 +1,7 @@
 //! Certificates for tls-alpn-01 challenges (RFC 8737): for which name and type of key the store is asked.
 
-use crate::model::{DomainName, KeySpec, address_of_reverse_name};
 use crate::challenges::tls_alpn_specs;
+use crate::model::{DomainName, KeySpec, address_of_reverse_name};
 use crate::registry::Registry;
 use crate::store::{Aspect, Group};
 
@@ -35,9 +35,9 @@ impl ChallengeCertificate {
     }
 
     fn of_domain(registry: &Registry, name: &DomainName, kind: KeyKind) -> Option<Self> {
-        let mut specs = tls_alpn_specs(&registry.entries[registry.index.exact(name)?].md);
+        let mut specs = tls_alpn_specs(&registry.domains[registry.index.exact(name)?].md);
         sort_for(&mut specs, kind);
-        let load = |aspect| registry.vault.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
+        let load = |aspect| registry.documents.store().load(Group::Challenges, name.as_str(), &aspect).ok().flatten();
         specs.into_iter().find_map(|spec| {
             let certificate = load(Aspect::TlsAlpn01Cert(spec.clone()))?;
             let key = load(Aspect::TlsAlpn01Key(spec))?;
@@ -65,7 +65,7 @@ fn sort_for(specs: &mut [KeySpec], kind: KeyKind) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{World, p256};
+    use crate::testing::{TestServer, p256};
 
     #[test]
     fn a_reverse_name_means_an_address_too() {
@@ -84,12 +84,12 @@ mod tests {
 
     #[test]
     fn a_certificate_needs_its_key_and_a_domain() {
-        let world = World::new(&["a.test", "b.test", "192.0.2.1"]);
+        let server = TestServer::new(&["a.test", "b.test", "192.0.2.1"]);
         let put = |item: &str, spec: &KeySpec, has_key: bool| {
             let kind = spec.json_name();
-            world.put(Group::Challenges, item, &Aspect::TlsAlpn01Cert(spec.clone()), kind);
+            server.put(Group::Challenges, item, &Aspect::TlsAlpn01Cert(spec.clone()), kind);
             if has_key {
-                world.put(Group::Challenges, item, &Aspect::TlsAlpn01Key(spec.clone()), kind);
+                server.put(Group::Challenges, item, &Aspect::TlsAlpn01Key(spec.clone()), kind);
             }
         };
         put("a.test", &p256(), true);
@@ -97,7 +97,7 @@ mod tests {
         put("b.test", &p256(), false);
         put("192.0.2.1", &p256(), true);
         put("unmanaged.test", &p256(), true);
-        let registry = world.start(false);
+        let registry = server.start(false);
         let rows = [
             ("a.test", KeyKind::Any, Some("rsa")),
             ("a.test", KeyKind::Other, Some("P-256")),

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 use serde_json::{Value, json};
 
 use crate::acme::RequestCounts;
-use crate::model::DomainName;
 use crate::documents::to_json;
+use crate::model::DomainName;
 use crate::registry::Registry;
 use crate::status::{self, MetricsFormat};
 
@@ -114,7 +114,7 @@ fn domain(registry: &Registry, name: &str) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::testing::TestServer;
 
     fn name(text: &str) -> DomainName {
         DomainName::parse(text).unwrap()
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_last_part_of_the_path_names_a_domain() {
-        let registry = World::new(&["a.test", "b.test"]).start(false);
+        let registry = TestServer::new(&["a.test", "b.test"]).start(false);
         let rows = [
             (None, 200, Some("managed-domains")),
             (Some("/"), 200, Some("managed-domains")),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_page_runs_no_scripts() {
-        let registry = World::new(&["a.test"]).start(false);
+        let registry = TestServer::new(&["a.test"]).start(false);
         let document = Handler::Page.document(Asked::default(), &registry, None);
         assert_eq!((document.status, document.content_type), (200, c"text/html; charset=utf-8"));
         let (header, policy) = document.header.unwrap();
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_format_of_metrics_is_what_the_client_accepts() {
-        let registry = World::new(&["a.test"]).start(false);
+        let registry = TestServer::new(&["a.test"]).start(false);
         let rows = [
             (None, c"text/plain; version=0.0.4; charset=utf-8"),
             (Some("text/plain"), c"text/plain; version=0.0.4; charset=utf-8"),
@@ -179,10 +179,10 @@ mod tests {
 
     #[test]
     fn anybody_may_ask_for_the_certificate_of_a_domain_unless_that_is_off() {
-        let mut world = World::new(&["a.test"]);
+        let mut server = TestServer::new(&["a.test"]);
         for (is_on, host, expected) in [(true, "a.test", true), (true, "b.test", false), (false, "a.test", false)] {
-            world.globals.certificate_status = is_on;
-            let found = Document::about_certificate(&name(host), &world.start(false));
+            server.globals.certificate_status = is_on;
+            let found = Document::about_certificate(&name(host), &server.start(false));
             assert_eq!(found.map(|document| document.status), expected.then_some(200), "{is_on} {host}");
         }
     }

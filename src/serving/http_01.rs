@@ -25,11 +25,11 @@ pub fn token(path: &str) -> Option<&str> {
 /// # Errors
 /// If the store cannot be read.
 pub fn data(registry: &Registry, host: &DomainName, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let domain = registry.index.covering(host).map(|position| &registry.entries[position].md);
+    let domain = registry.index.covering(host).map(|position| &registry.domains[position].md);
     if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
         return Ok(None);
     }
-    match registry.vault.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
+    match registry.documents.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
         Err(StoreError::Name(_)) => Ok(None),
         found => Ok(found?.filter(|data| !is_for_another(data, token))),
     }
@@ -53,7 +53,7 @@ fn is_for_another(data: &[u8], token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::testing::TestServer;
 
     #[test]
     fn a_token_is_one_segment_below_the_path_of_challenges() {
@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn data_is_given_for_the_host_that_is_asked() {
-        let mut world = World::new(&["a.test", "b.test"]);
-        world.declared[1].settings.challenges = Some(vec!["tls-alpn-01".to_owned()]);
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["a.test", "b.test"]);
+        server.declared[1].settings.challenges = Some(vec!["tls-alpn-01".to_owned()]);
+        let registry = server.start(false);
         for host in ["a.test", "b.test", "by-another-program.test"] {
-            world.put(Group::Challenges, host, &Aspect::Http01, host);
+            server.put(Group::Challenges, host, &Aspect::Http01, host);
         }
         let rows = [
             ("a.test", Some("a.test")),

@@ -50,13 +50,13 @@ pub fn status(require: RequireHttps, is_get_or_head: bool) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::testing::TestServer;
 
     #[test]
     fn a_domain_requires_https_at_its_own_host() {
-        let mut world = World::new(&["a.test", "b.test"]);
-        world.declared[0].settings.require_https = Some(Some(RequireHttps::Permanent));
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["a.test", "b.test"]);
+        server.declared[0].settings.require_https = Some(Some(RequireHttps::Permanent));
+        let registry = server.start(false);
         let rows = [
             (0, "/", "a.test", Some(RequireHttps::Permanent)),
             (0, "/.well-known/x", "a.test", None),
