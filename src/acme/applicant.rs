@@ -27,7 +27,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// The first missing part.
-    pub(super) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
+    pub(crate) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
         if self.contacts.is_empty() {
             return Err(AcmeError::NoContact(self.name.to_owned()));
         }
@@ -42,7 +42,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// If the CA refuses.
-    pub(super) fn register(
+    pub(crate) fn register(
         &self,
         session: &mut Session,
         ca: &Directory,
@@ -71,7 +71,7 @@ impl Applicant<'_> {
 }
 
 /// Logs an account that was registered and saved.
-pub(super) fn log_registered(account: &AccountRecord) {
+pub(crate) fn log_registered(account: &AccountRecord) {
     report!(
         MD0023,
         "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",

@@ -219,7 +219,7 @@ pub enum AcmeError {
 }
 
 /// Describes the profiles that a CA offers, for a sentence.
-pub(super) fn offer(profiles: &[String]) -> String {
+pub(crate) fn offer(profiles: &[String]) -> String {
     if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
 }
 

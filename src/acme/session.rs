@@ -18,7 +18,7 @@ pub struct Session {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
     /// An unused nonce; good for one request.
-    pub(super) nonce: Option<String>,
+    pub(crate) nonce: Option<String>,
 }
 
 impl Session {

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::challenge::ChallengeType;
-use super::facts::{AuthorizationFacts, Observed};
-use super::{Authorization, AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
+use crate::acme::challenge::ChallengeType;
+use crate::acme::{Authorization, AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+use crate::issuance::facts::{AuthorizationFacts, Facts, Observed};
 
 /// A step on the way to a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The certificate: its key, the CSR, and the download (RFC 8555 sections 7.4 and 7.4.2).
 
-use super::super::session::json;
-use super::super::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
-use super::{Driver, directory, no_account};
+use crate::acme::session::json;
+use crate::acme::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
 use crate::http::Response;
+use crate::issuance::driver::{Driver, directory, no_account};
 use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {

@@ -1,9 +1,9 @@
 //! Describes why a run failed.
 
-use super::super::facts::Refusal;
-use super::super::next::Failure;
-use super::super::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
-use super::{Driver, Wanted, authorization};
+use crate::acme::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
+use crate::issuance::driver::{Driver, Wanted, authorization};
+use crate::issuance::facts::Refusal;
+use crate::issuance::next::Failure;
 use crate::model::{Problem, Status};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {

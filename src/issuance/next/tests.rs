@@ -1,8 +1,9 @@
 use jiff::SignedDuration;
 
-use super::*;
-use crate::acme::facts::{Observed, Refusal};
-use crate::acme::{Authorization, Challenge, OrderRecord, Poll, SetUp};
+use crate::acme::{Authorization, Challenge, OrderRecord, SetUp};
+use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::next::*;
+use crate::issuance::poll::Poll;
 use crate::model::Status;
 
 const HTTP: ChallengeType = ChallengeType::Http01;

@@ -1,11 +1,11 @@
 //! dns-persist-01: nothing is set up. The CA is told to look for a record, and the administrator which one.
 
-use super::super::challenge::{ChallengeType, PersistRecord, choose, names_to_prove};
-use super::super::facts::Refusal;
-use super::super::records::{persist_records, uri_of};
-use super::super::{AcmeError, Challenge, Journal, Publisher, SetUp};
-use super::failure::no_challenge;
-use super::{Driver, Outcome, authorization, directory, no_account};
+use crate::acme::challenge::{ChallengeType, PersistRecord, choose, names_to_prove};
+use crate::acme::records::{persist_records, uri_of};
+use crate::acme::{AcmeError, Challenge, Journal, Publisher, SetUp};
+use crate::issuance::driver::failure::no_challenge;
+use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
+use crate::issuance::facts::Refusal;
 use crate::log::note;
 use crate::model::{Status, TxtRecord};
 

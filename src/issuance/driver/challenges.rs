@@ -1,14 +1,14 @@
 //! The challenges of an order: set up, answered, and taken away again (RFC 8555 section 7.5).
 
-use super::super::challenge::{choose, key_authorization, txt_value};
-use super::super::facts::{Observed, Refusal};
-use super::super::session::empty_object;
-use super::super::{
+use crate::acme::challenge::{choose, key_authorization, txt_value};
+use crate::acme::session::empty_object;
+use crate::acme::{
     AcmeError, Attempt, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp,
 };
-use super::failure::no_challenge;
-use super::{Driver, Outcome, authorization, directory, no_account};
 use crate::crypto::KeyRef;
+use crate::issuance::driver::failure::no_challenge;
+use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
+use crate::issuance::facts::{Observed, Refusal};
 use crate::log::note;
 use crate::model::{DomainName, Identifier};
 

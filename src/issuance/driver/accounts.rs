@@ -2,12 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::super::account::Account;
-use super::super::applicant::{Applicant, log_registered};
-use super::super::session::json;
-use super::super::{AccountRecord, AcmeError, Journal, Publisher};
-use super::{Driver, Outcome, directory};
+use crate::acme::session::json;
+use crate::acme::{Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, log_registered};
 use crate::crypto::PrivateKey;
+use crate::issuance::driver::{Driver, Outcome, directory};
 use crate::log::{note, report};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {

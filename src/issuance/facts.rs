@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::challenge::{ChallengeType, SetUp, choose};
-use super::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord, Poll};
+use crate::acme::challenge::{ChallengeType, SetUp, choose};
+use crate::acme::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord};
+use crate::issuance::poll::Poll;
 use crate::model::{Status, TxtRecord};
 
-/// The facts that [`next`](super::next()) decides by.
+/// The facts that [`next`](crate::issuance::next()) decides by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// Whether the directory was read in this run.

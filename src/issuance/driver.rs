@@ -12,15 +12,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::AuthorizationFacts;
-use super::session::json;
-use super::{
-    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeType, Directory, Facts,
-    Journal, OrderRecord, Publisher, Session, SetUp, Step, next,
+use crate::acme::session::json;
+use crate::acme::{
+    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeType, Directory, Journal,
+    OrderRecord, Publisher, Session, SetUp,
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
+use crate::issuance::facts::{AuthorizationFacts, Facts};
+use crate::issuance::next;
+use crate::issuance::next::Step;
 use crate::model::{Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.

@@ -1,11 +1,10 @@
 //! Orders: placed, and read again (RFC 8555 section 7.4).
 
-use super::super::error::offer;
-use super::super::order::NewOrder;
-use super::super::session::{json, location};
-use super::super::{AccountRecord, AcmeError, Directory, Journal, Order, Publisher};
-use super::{Driver, directory, no_account};
+use crate::acme::error::offer;
+use crate::acme::session::{json, location};
+use crate::acme::{AccountRecord, AcmeError, Directory, Journal, NewOrder, Order, Publisher};
 use crate::crypto::KeyRef;
+use crate::issuance::driver::{Driver, directory, no_account};
 use crate::log::{note, report};
 use crate::model::Identifier;
 
