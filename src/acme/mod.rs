@@ -22,7 +22,6 @@ mod poll;
 mod ports;
 mod records;
 mod registrar;
-mod requests;
 mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
@@ -39,5 +38,4 @@ pub use order::{Order, OrderRecord, OrderStatus};
 pub use poll::Poll;
 pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
-pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 pub use session::Session;
