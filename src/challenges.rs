@@ -10,7 +10,7 @@ use crate::acme::{Attempt, ChallengeType, Journal, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::events::Events;
 use crate::exec::{Command, split_command_line};
 use crate::log::{note, report};
@@ -20,7 +20,7 @@ use crate::store::{Aspect, Group};
 
 /// The challenge data of a server, which all its renewals publish: where it goes, and who may run the dns-01 command.
 pub struct Challenges {
-    vault: Arc<Vault>,
+    documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     /// `MDChallengeDns01` of the whole server.
     command: Option<String>,
@@ -62,10 +62,10 @@ struct Dns01 {
 impl Challenges {
     /// Publishes in this store, with the commands of the configuration.
     #[must_use]
-    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
+    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
         let command = globals.dns01_command.clone();
         let timeout = globals.cmd_timeout.dns01;
-        Self { vault, clock, command, version: globals.dns01_version, timeout, state: Mutex::default() }
+        Self { documents, clock, command, version: globals.dns01_version, timeout, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,11 +92,11 @@ impl Challenges {
         events: Events,
         cancel: &Cancel,
     ) -> Result<bool, PortError> {
-        let (name, vault) = (md.name.as_str(), &self.vault);
-        let Some(_claim) = vault.store().claim(name).map_err(port_error)? else { return Ok(false) };
+        let (name, documents) = (md.name.as_str(), &self.documents);
+        let Some(_claim) = documents.store().claim(name).map_err(port_error)? else { return Ok(false) };
         let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
-        let mut journal = StagedJournal::new(Arc::clone(vault), Arc::clone(&self.clock), Arc::clone(md), events);
-        let mut order = order::load(vault, name);
+        let mut journal = StagedJournal::new(Arc::clone(documents), Arc::clone(&self.clock), Arc::clone(md), events);
+        let mut order = order::load(documents, name);
         while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
             let set_up = SetUp::parse(&order.challenge_setups[at]);
             if let Some(set_up) = set_up {
@@ -106,9 +106,9 @@ impl Challenges {
                 journal.challenge_taken_away(&set_up)?;
             }
             order.challenge_setups.remove(at);
-            order::save(vault, name, &order)?;
+            order::save(documents, name, &order)?;
         }
-        if vault.store().exists(Group::Staging, name, &Aspect::JobJson) {
+        if documents.store().exists(Group::Staging, name, &Aspect::JobJson) {
             journal.save_job().map(|()| true)
         } else {
             Ok(true)
@@ -155,12 +155,12 @@ impl StoredChallenges {
 
     fn save_http_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
         let data = key_authorization.as_bytes();
-        self.shared.vault.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
+        self.shared.documents.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
     }
 
     /// Always anew: what an earlier order has left is for another token.
     fn save_tls_alpn_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
-        let store = self.shared.vault.store();
+        let store = self.shared.documents.store();
         store.purge(Group::Challenges, name).map_err(port_error)?;
         let domain = DomainName::parse(name).map_err(|err| failure(Status::INVALID, err.to_string()))?;
         for spec in tls_alpn_specs(&self.md) {
@@ -273,7 +273,7 @@ impl Publisher for StoredChallenges {
         if !set_up.kind.needs_command() {
             return self
                 .shared
-                .vault
+                .documents
                 .store()
                 .purge(Group::Challenges, &set_up.name)
                 .map(|()| Attempt::Done)
@@ -313,7 +313,7 @@ mod tests {
     use crate::crypto::Certificate;
     use crate::registry::Registry;
     use crate::store::Store;
-    use crate::testing::{World, logged, p256, watch_log};
+    use crate::testing::{TestServer, logged, p256, watch_log};
 
     /// A command that notes how it is called, one line each.
     fn noting(directory: &Path) -> String {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn publisher(registry: &Registry, position: usize) -> StoredChallenges {
-        let md = Arc::clone(&registry.entries[position].md);
+        let md = Arc::clone(&registry.domains[position].md);
         StoredChallenges::new(Arc::clone(&registry.challenges), md, &Cancel::default())
     }
 
@@ -338,28 +338,28 @@ mod tests {
         SetUp { kind: ChallengeType::TlsAlpn01, name: name.to_owned(), txt: None }
     }
 
-    fn with_acme_tls(world: &mut World) {
-        world.hosts.iter_mut().for_each(|host| (host.allows_acme_tls, host.is_at_https_port) = (true, true));
+    fn with_acme_tls(server: &mut TestServer) {
+        server.hosts.iter_mut().for_each(|host| (host.allows_acme_tls, host.is_at_https_port) = (true, true));
     }
 
     #[test]
     fn challenge_certificates_are_of_every_kind_and_always_for_the_present_token() {
-        let mut world = World::new(&["alpn.challenges.test"]);
-        with_acme_tls(&mut world);
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["alpn.challenges.test"]);
+        with_acme_tls(&mut server);
+        let registry = server.start(false);
         let mut publisher = publisher(&registry, 0);
         let set_up = alpn("alpn.challenges.test");
-        assert_eq!(tls_alpn_specs(&registry.entries[0].md), [p256(), KeySpec::Default]);
+        assert_eq!(tls_alpn_specs(&registry.domains[0].md), [p256(), KeySpec::Default]);
         let mut seen = Vec::new();
         for token in ["first", "second"] {
             assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, token).unwrap();
             for spec in [p256(), KeySpec::Default] {
-                let load = |aspect: &Aspect| world.text(Group::Challenges, &set_up.name, aspect).unwrap();
+                let load = |aspect: &Aspect| server.text(Group::Challenges, &set_up.name, aspect).unwrap();
                 let certificate = Certificate::from_pem(load(&Aspect::TlsAlpn01Cert(spec.clone())).as_bytes()).unwrap();
                 let key = PrivateKey::from_pem(load(&Aspect::TlsAlpn01Key(spec.clone())).as_bytes(), None).unwrap();
                 let expected =
-                    alpn_certificate(&key, &"alpn.challenges.test".parse_name(), token, world.clock.now()).unwrap();
+                    alpn_certificate(&key, &"alpn.challenges.test".parse_name(), token, server.clock.now()).unwrap();
                 assert!(key.fits(&certificate) && key.fits_spec(&spec));
                 assert_eq!(digest(&certificate), digest(&expected));
                 seen.push(digest(&certificate));
@@ -367,7 +367,7 @@ mod tests {
         }
         assert!(seen[0] == seen[1] && seen[2] == seen[3] && seen[0] != seen[2]);
         assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
-        assert!(world.store.list(Group::Challenges).unwrap().is_empty());
+        assert!(server.store.list(Group::Challenges).unwrap().is_empty());
     }
 
     trait ParseName {
@@ -389,15 +389,15 @@ mod tests {
 
     #[test]
     fn types_that_cannot_work_are_unsupported() {
-        let world = World::new(&["plain.challenges.test"]);
-        let registry = world.start(false);
+        let server = TestServer::new(&["plain.challenges.test"]);
+        let registry = server.start(false);
         let mut publisher = publisher(&registry, 0);
         for set_up in [alpn("plain.challenges.test"), dns01("plain.challenges.test", "v")] {
             assert_eq!(publisher.reserve(&set_up).unwrap_err().status, Status::UNSUPPORTED);
         }
-        let mut world = World::new(&["ip.challenges.test"]);
-        with_acme_tls(&mut world);
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["ip.challenges.test"]);
+        with_acme_tls(&mut server);
+        let registry = server.start(false);
         let mut publisher = crate::challenges::tests::publisher(&registry, 0);
         assert_eq!(publisher.reserve(&alpn("192.0.2.1")).unwrap(), Attempt::Done);
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
@@ -408,11 +408,11 @@ mod tests {
     fn commands_get_their_arguments_by_version_and_by_domain() {
         let directory = tempfile::tempdir().unwrap();
         for (version, teardown) in [(1, "teardown args.challenges.test"), (2, "teardown args.challenges.test value")] {
-            let mut world = World::new(&["args.challenges.test"]);
-            world.globals.dns01_command = Some("/nonexistent/global".to_owned());
-            world.globals.dns01_version = version;
-            world.declared[0].settings.dns01_command = Some(noting(directory.path()));
-            let registry = world.start(false);
+            let mut server = TestServer::new(&["args.challenges.test"]);
+            server.globals.dns01_command = Some("/nonexistent/global".to_owned());
+            server.globals.dns01_version = version;
+            server.declared[0].settings.dns01_command = Some(noting(directory.path()));
+            let registry = server.start(false);
             let (mut publisher, set_up) = (publisher(&registry, 0), dns01("args.challenges.test", "value"));
             assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, "not used").unwrap();
@@ -426,9 +426,9 @@ mod tests {
     fn a_failing_set_up_is_an_error_and_a_failing_tear_down_a_warning() {
         watch_log();
         for (line, words) in [("/bin/false", "failed with exit code 1"), ("/nonexistent/dns", "cannot be executed")] {
-            let mut world = World::new(&["failing.challenges.test"]);
-            world.globals.dns01_command = Some(line.to_owned());
-            let registry = world.start(false);
+            let mut server = TestServer::new(&["failing.challenges.test"]);
+            server.globals.dns01_command = Some(line.to_owned());
+            let registry = server.start(false);
             let (mut publisher, set_up) = (publisher(&registry, 0), dns01("failing.challenges.test", "value"));
             assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             let err = publisher.publish(&set_up, "").unwrap_err();
@@ -442,9 +442,9 @@ mod tests {
 
     #[test]
     fn one_command_at_a_time_and_a_name_is_in_one_hand() {
-        let mut world = World::new(&["*.hands.test", "hands.test", "other.test"]);
-        world.globals.dns01_command = Some("/bin/true".to_owned());
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["*.hands.test", "hands.test", "other.test"]);
+        server.globals.dns01_command = Some("/bin/true".to_owned());
+        let registry = server.start(false);
         let [mut wild, mut base, mut other] = [0, 1, 2].map(|position| publisher(&registry, position));
         let (name, another) = (dns01("hands.test", "v"), dns01("other.test", "v"));
         assert_eq!(wild.reserve(&name).unwrap(), Attempt::Done);
@@ -463,12 +463,12 @@ mod tests {
 
     #[test]
     fn what_a_stopped_command_has_set_up_stays_to_be_taken_away() {
-        let mut world = World::new(&["stopped.challenges.test"]);
-        world.globals.dns01_command = Some("/bin/true".to_owned());
-        let registry = world.start(false);
+        let mut server = TestServer::new(&["stopped.challenges.test"]);
+        server.globals.dns01_command = Some("/bin/true".to_owned());
+        let registry = server.start(false);
         let cancel = Cancel::default();
         let mut publisher =
-            StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.entries[0].md), &cancel);
+            StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.domains[0].md), &cancel);
         cancel.cancel();
         let set_up = dns01("stopped.challenges.test", "v");
         assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Busy);
@@ -476,30 +476,32 @@ mod tests {
     }
 
     /// Has a domain's journal remember what a command set up.
-    fn leave(world: &World, name: &str) {
-        let mut order = order::load(&world.vault, name);
+    fn leave(server: &TestServer, name: &str) {
+        let mut order = order::load(&server.documents, name);
         order.url = Some("https://ca.test/order/0".to_owned());
         order.challenge_setups = vec![format!("dns-01:{name} value"), format!("http-01:{name}")];
-        order::save(&world.vault, name, &order).unwrap();
+        order::save(&server.documents, name, &order).unwrap();
     }
 
     #[test]
     fn what_is_left_after_an_activation_is_taken_away_by_the_worker_though_nothing_is_due() {
         let directory = tempfile::tempdir().unwrap();
         let name = "left.challenges.test";
-        let mut world = World::new(&[name]);
-        world.globals.dns01_command = Some(noting(directory.path()));
-        world.globals.dns01_version = 2;
-        drop(world.run(false));
-        leave(&world, name);
-        let renewals = world.renewals(true);
-        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
-        assert_eq!(order::load(&world.vault, name).challenge_setups, [format!("dns-01:{name} value")]);
+        let mut server = TestServer::new(&[name]);
+        server.globals.dns01_command = Some(noting(directory.path()));
+        server.globals.dns01_version = 2;
+        drop(server.run(false));
+        leave(&server, name);
+        let renewals = server.renewals(true);
+        assert!(server.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!(order::load(&server.documents, name).challenge_setups, [format!("dns-01:{name} value")]);
         assert!(calls(directory.path()).is_empty(), "no command runs in the parent");
-        world.go_on(&renewals);
+        server.go_on(&renewals);
         assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
-        assert!(!order::has_left_over(&world.vault, name) && world.store.list(Group::Staging).unwrap().is_empty());
-        world.go_on(&renewals);
+        assert!(
+            !order::has_left_over(&server.documents, name) && server.store.list(Group::Staging).unwrap().is_empty()
+        );
+        server.go_on(&renewals);
         assert_eq!(calls(directory.path()).len(), 1);
     }
 
@@ -507,15 +509,15 @@ mod tests {
     fn what_is_left_of_an_order_for_other_settings_is_taken_away_by_the_next_run() {
         let directory = tempfile::tempdir().unwrap();
         let name = "changed.challenges.test";
-        let mut world = World::new(&[name]);
-        world.globals.dns01_command = Some(noting(directory.path()));
-        world.globals.dns01_version = 2;
-        drop(world.start(false));
-        let begun = ManagedDomain { must_staple: true, ..(*world.start(false).entries[0].md).clone() };
-        world.vault.save_json(Group::Staging, name, &Aspect::MdJson, &begun).unwrap();
-        leave(&world, name);
-        drop(world.run(true));
+        let mut server = TestServer::new(&[name]);
+        server.globals.dns01_command = Some(noting(directory.path()));
+        server.globals.dns01_version = 2;
+        drop(server.start(false));
+        let begun = ManagedDomain { must_staple: true, ..(*server.start(false).domains[0].md).clone() };
+        server.documents.save_json(Group::Staging, name, &Aspect::MdJson, &begun).unwrap();
+        leave(&server, name);
+        drop(server.run(true));
         assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
-        assert!(world.staged_job(name).finished);
+        assert!(server.staged_job(name).finished);
     }
 }

@@ -19,9 +19,9 @@ use crate::store::{Aspect, Group, Store, StoreError};
 pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A store with its secret applied. What cannot be read is told once per call and counts as absent.
-pub struct Vault(Arc<dyn Store>);
+pub struct Documents(Arc<dyn Store>);
 
-impl Vault {
+impl Documents {
     /// The documents and keys of a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {

@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 use self::shared::id_prefix;
 use crate::acme::{AccountRecord, AccountScope, PortError};
 use crate::crypto::PrivateKey;
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::log::report;
 use crate::model::Status;
-use crate::store::{Aspect, Claim, Group};
+use crate::store::{Aspect, Group, WorkClaim};
 
 pub use registration::find_or_register;
 pub use rollover::{account_key, roll_over};
@@ -33,10 +33,10 @@ impl Accounts {
     ///
     /// # Errors
     /// If they cannot be listed.
-    pub fn read(vault: &Vault) -> Result<Self, PortError> {
-        let ids = vault.store().list(Group::Accounts).map_err(port_error)?;
+    pub fn read(documents: &Documents) -> Result<Self, PortError> {
+        let ids = documents.store().list(Group::Accounts).map_err(port_error)?;
         let read = |id: String| {
-            let record = vault.load_json(Group::Accounts, &id, &Aspect::AccountJson);
+            let record = documents.load_json(Group::Accounts, &id, &Aspect::AccountJson);
             (id, record)
         };
         Ok(Self(ids.into_iter().map(read).collect()))
@@ -57,39 +57,39 @@ impl Accounts {
     /// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging
     /// is activated or dropped. One that cannot be moved, or that somebody still works with when the time is over, stays
     /// and is used from where it is.
-    pub fn adopt_staged(&mut self, vault: &Vault, until: Instant) {
-        for domain in vault.store().list(Group::Staging).unwrap_or_default() {
+    pub fn adopt_staged(&mut self, documents: &Documents, until: Instant) {
+        for domain in documents.store().list(Group::Staging).unwrap_or_default() {
             let is_draft = domain.starts_with("ACME-");
-            if !is_draft && !vault.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
+            if !is_draft && !documents.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
                 continue;
             }
             let patience = until.saturating_duration_since(Instant::now());
-            let Ok(Some(_claim)) = vault.store().claim_within(&domain, patience) else { continue };
-            self.adopt_from(vault, &domain);
+            let Ok(Some(_claim)) = documents.store().claim_within(&domain, patience) else { continue };
+            self.adopt_from(documents, &domain);
             if is_draft {
-                self.drop_draft(vault, &domain);
+                self.drop_draft(documents, &domain);
             }
         }
     }
 
     /// Removes the key of a registration whose account is here: a crash came before it went. Another registration must
     /// not find it, as a CA does not forget an account that was deactivated.
-    fn drop_draft(&self, vault: &Vault, item: &str) {
-        let Some(draft) = pem(vault, Group::Staging, item) else { return };
+    fn drop_draft(&self, documents: &Documents, item: &str) {
+        let Some(draft) = pem(documents, Group::Staging, item) else { return };
         let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
         let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
-        if of_scope.any(|(id, _)| pem(vault, Group::Accounts, id).as_ref() == Some(&draft)) {
+        if of_scope.any(|(id, _)| pem(documents, Group::Accounts, id).as_ref() == Some(&draft)) {
             // What stays is found at the next start.
-            let _ = vault.store().purge(Group::Staging, item);
+            let _ = documents.store().purge(Group::Staging, item);
         }
     }
 
     /// Moves the account that waits in staging for `domain`, if there is one. The caller has the claim.
-    pub(crate) fn adopt_from(&mut self, vault: &Vault, domain: &str) {
-        let Some(record) = vault.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson) else {
+    pub(crate) fn adopt_from(&mut self, documents: &Documents, domain: &str) {
+        let Some(record) = documents.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson) else {
             return;
         };
-        if let Err(err) = self.adopt(vault, domain, &record) {
+        if let Err(err) = self.adopt(documents, domain, &record) {
             report!(MD0028, err.status; "account {} stays in staging/{domain}: {err}", record.url);
         }
     }
@@ -98,9 +98,14 @@ impl Accounts {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn add(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
-        let (id, _claim) = self.free_id(vault, &record.ca_url)?;
-        self.save(vault, &id, record, key)?;
+    pub fn add(
+        &mut self,
+        documents: &Documents,
+        record: &AccountRecord,
+        key: &PrivateKey,
+    ) -> Result<String, PortError> {
+        let (id, _claim) = self.free_id(documents, &record.ca_url)?;
+        self.save(documents, &id, record, key)?;
         Ok(id)
     }
 
@@ -109,9 +114,14 @@ impl Accounts {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn put(&mut self, vault: &Vault, record: &AccountRecord, key: &PrivateKey) -> Result<String, PortError> {
+    pub fn put(
+        &mut self,
+        documents: &Documents,
+        record: &AccountRecord,
+        key: &PrivateKey,
+    ) -> Result<String, PortError> {
         let Some((id, known)) = self.at(&record.ca_url).find(|(_, known)| known.url == record.url) else {
-            return self.add(vault, record, key);
+            return self.add(documents, record, key);
         };
         let (id, known) = (id.to_owned(), known.clone());
         let record = AccountRecord {
@@ -119,33 +129,39 @@ impl Accounts {
             agreement: record.agreement.clone().or(known.agreement),
             ..record.clone()
         };
-        self.save(vault, &id, &record, key)?;
-        vault.store().remove(Group::Accounts, &id, &Aspect::NextAccountKey).map_err(port_error)?;
+        self.save(documents, &id, &record, key)?;
+        documents.store().remove(Group::Accounts, &id, &Aspect::NextAccountKey).map_err(port_error)?;
         Ok(id)
     }
 
-    fn save(&mut self, vault: &Vault, id: &str, record: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
-        vault.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
-        vault.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;
+    fn save(
+        &mut self,
+        documents: &Documents,
+        id: &str,
+        record: &AccountRecord,
+        key: &PrivateKey,
+    ) -> Result<(), PortError> {
+        documents.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
+        documents.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;
         self.0.insert(id.to_owned(), Some(record.clone()));
         Ok(())
     }
 
     /// An account without its key is of no use and goes. One whose key is there leaves staging only when it is saved.
-    fn adopt(&mut self, vault: &Vault, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
-        let store = vault.store();
+    fn adopt(&mut self, documents: &Documents, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
+        let store = documents.store();
         if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
-            let key = vault
+            let key = documents
                 .load_key(Group::Staging, domain, &Aspect::AccountKey)
                 .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
             let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
             // A CA that has lost its accounts may give their URLs to others.
             let own = key.to_pem().ok();
-            let is_same = |id: &String| own.is_some() && pem(vault, Group::Accounts, id) == own;
+            let is_same = |id: &String| own.is_some() && pem(documents, Group::Accounts, id) == own;
             if !known.as_ref().is_some_and(is_same) {
                 match known {
-                    Some(id) => self.save(vault, &id, record, &key)?,
-                    None => _ = self.add(vault, record, &key)?,
+                    Some(id) => self.save(documents, &id, record, &key)?,
+                    None => _ = self.add(documents, record, &key)?,
                 }
             }
         }
@@ -154,8 +170,8 @@ impl Accounts {
     }
 
     /// An id that no account has, and the claim on it: somebody else may be looking for one, too.
-    fn free_id(&self, vault: &Vault, ca_url: &str) -> Result<(String, Claim), PortError> {
-        let (store, prefix) = (vault.store(), id_prefix(ca_url));
+    fn free_id(&self, documents: &Documents, ca_url: &str) -> Result<(String, WorkClaim), PortError> {
+        let (store, prefix) = (documents.store(), id_prefix(ca_url));
         let has = |id: &str, aspect| store.exists(Group::Accounts, id, &aspect);
         for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.0.contains_key(id)) {
             let claim = store.claim(&id).map_err(port_error)?;
@@ -170,6 +186,6 @@ impl Accounts {
     }
 }
 
-fn pem(vault: &Vault, group: Group, item: &str) -> Option<Zeroizing<Vec<u8>>> {
-    vault.load_key(group, item, &Aspect::AccountKey)?.to_pem().ok()
+fn pem(documents: &Documents, group: Group, item: &str) -> Option<Zeroizing<Vec<u8>>> {
+    documents.load_key(group, item, &Aspect::AccountKey)?.to_pem().ok()
 }

@@ -8,7 +8,7 @@ use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortEr
 use crate::crypto::PrivateKey;
 use crate::store::{Aspect, Group};
 
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 
 /// What the account books of all domains share. The store is read when the first account is looked for, and before one is
 /// registered: another process may have done so. What this process registers is added here too.
@@ -38,15 +38,15 @@ struct Known {
 /// moves it to `accounts/`.
 pub struct StoredAccounts {
     shared: Arc<SharedAccounts>,
-    vault: Arc<Vault>,
+    documents: Arc<Documents>,
     domain: String,
 }
 
 impl StoredAccounts {
     /// The accounts for the renewal of `domain`.
     #[must_use]
-    pub fn new(shared: Arc<SharedAccounts>, vault: Arc<Vault>, domain: &str) -> Self {
-        Self { shared, vault, domain: domain.to_owned() }
+    pub fn new(shared: Arc<SharedAccounts>, documents: Arc<Documents>, domain: &str) -> Self {
+        Self { shared, documents, domain: domain.to_owned() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -55,14 +55,15 @@ impl StoredAccounts {
 
     /// Where in staging the account of that scope goes: to the domain, unless one of another scope waits there already.
     fn place(&self, scope: &AccountScope) -> String {
-        let waiting: Option<AccountRecord> = self.vault.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
+        let waiting: Option<AccountRecord> =
+            self.documents.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
         if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { place_of_its_own(scope) }
     }
 }
 
 impl AccountBook for StoredAccounts {
     fn claim(&self, scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
-        let claim = self.vault.store().claim(&place_of_its_own(scope)).map_err(port_error)?;
+        let claim = self.documents.store().claim(&place_of_its_own(scope)).map_err(port_error)?;
         if claim.is_some() {
             self.known().stored = None;
         }
@@ -76,14 +77,14 @@ impl AccountBook for StoredAccounts {
             return Some(found.clone());
         }
         let Known { stored, usable, lost, without_key } = &mut *known;
-        let stored = stored.get_or_insert_with(|| read_all(&self.vault));
+        let stored = stored.get_or_insert_with(|| read_all(&self.documents));
         let is_wanted = |stored: &&Stored| stored.record.is_for(scope) && !lost.contains(&stored.record.url);
         for Stored { group, item, record } in stored.iter().filter(is_wanted) {
             let place = (*group, item.clone());
             if without_key.contains(&place) {
                 continue;
             }
-            if let Some(key) = self.vault.load_key(*group, item, &Aspect::AccountKey) {
+            if let Some(key) = self.documents.load_key(*group, item, &Aspect::AccountKey) {
                 usable.push((record.clone(), key.clone()));
                 return Some((record.clone(), key));
             }
@@ -94,12 +95,12 @@ impl AccountBook for StoredAccounts {
 
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
         let place = place_of_its_own(scope);
-        if let Some(key) = self.vault.load_key(Group::Staging, &place, &Aspect::AccountKey) {
+        if let Some(key) = self.documents.load_key(Group::Staging, &place, &Aspect::AccountKey) {
             return Ok(key);
         }
         let key = PrivateKey::generate_account()
             .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?;
-        self.vault.save_key(Group::Staging, &place, &Aspect::AccountKey, &key)?;
+        self.documents.save_key(Group::Staging, &place, &Aspect::AccountKey, &key)?;
         Ok(key)
     }
 
@@ -107,25 +108,25 @@ impl AccountBook for StoredAccounts {
         let scope = account.scope();
         let (place, draft) = (self.place(&scope), place_of_its_own(&scope));
         if place != draft {
-            self.vault.save_key(Group::Staging, &place, &Aspect::AccountKey, key)?;
+            self.documents.save_key(Group::Staging, &place, &Aspect::AccountKey, key)?;
         }
-        self.vault.save_json(Group::Staging, &place, &Aspect::AccountJson, account)?;
+        self.documents.save_json(Group::Staging, &place, &Aspect::AccountJson, account)?;
         if place != draft {
-            self.vault.store().purge(Group::Staging, &draft).map_err(port_error)?;
+            self.documents.store().purge(Group::Staging, &draft).map_err(port_error)?;
         }
         self.known().usable.push((account.clone(), key.clone()));
         Ok(())
     }
 
     fn other_keys(&self, account: &AccountRecord, refused: &PrivateKey) -> Vec<PrivateKey> {
-        let items = read_all(&self.vault).into_iter().filter(|stored| {
+        let items = read_all(&self.documents).into_iter().filter(|stored| {
             stored.group == Group::Accounts
                 && stored.record.url == account.url
                 && stored.record.ca_url == account.ca_url
         });
         let keys = |item: String| {
             let aspects = [Aspect::NextAccountKey, Aspect::AccountKey];
-            aspects.map(|aspect| self.vault.load_key(Group::Accounts, &item, &aspect)).into_iter().flatten()
+            aspects.map(|aspect| self.documents.load_key(Group::Accounts, &item, &aspect)).into_iter().flatten()
         };
         items.flat_map(|stored| keys(stored.item)).filter(|key| !key.is_same(refused)).collect()
     }
@@ -145,12 +146,12 @@ impl AccountBook for StoredAccounts {
     }
 }
 
-fn read_all(vault: &Vault) -> Vec<Stored> {
+fn read_all(documents: &Documents) -> Vec<Stored> {
     let read = |group: Group, item: String| {
-        let record = vault.load_json(group, &item, &Aspect::AccountJson)?;
+        let record = documents.load_json(group, &item, &Aspect::AccountJson)?;
         Some(Stored { group, item, record })
     };
-    let list = |group| vault.store().list(group).unwrap_or_default();
+    let list = |group| documents.store().list(group).unwrap_or_default();
     let moved = list(Group::Accounts).into_iter().rev().filter_map(|id| read(Group::Accounts, id));
     let moved = moved.filter(|stored| stored.item.starts_with(&id_prefix(&stored.record.ca_url)));
     moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
@@ -179,8 +180,8 @@ mod tests {
     use crate::model::Eab;
     use crate::store::MemoryStore;
 
-    fn book(vault: &Arc<Vault>, domain: &str) -> StoredAccounts {
-        StoredAccounts::new(Arc::default(), Arc::clone(vault), domain)
+    fn book(documents: &Arc<Documents>, domain: &str) -> StoredAccounts {
+        StoredAccounts::new(Arc::default(), Arc::clone(documents), domain)
     }
 
     fn scope(ca: &str, kid: Option<&str>) -> AccountScope {
@@ -203,56 +204,59 @@ mod tests {
 
     #[test]
     fn accounts_of_several_cas_wait_side_by_side_and_all_move() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scopes = [scope("one.test", None), scope("two.test", Some("a")), scope("two.test", Some("b"))];
         for (scope, url) in scopes.iter().zip(["u1", "u2", "u3"]) {
-            let key = book(&vault, "x.org").draft_key(scope).unwrap();
+            let key = book(&documents, "x.org").draft_key(scope).unwrap();
             // A registration that was cut short goes on with its key, for any domain.
             assert!(
-                book(&vault, "y.org").draft_key(scope).unwrap().fits_spec(&crate::model::KeySpec::Rsa { bits: 3072 })
+                book(&documents, "y.org")
+                    .draft_key(scope)
+                    .unwrap()
+                    .fits_spec(&crate::model::KeySpec::Rsa { bits: 3072 })
             );
-            let again = book(&vault, "y.org").draft_key(scope).unwrap();
+            let again = book(&documents, "y.org").draft_key(scope).unwrap();
             assert_eq!(again.to_pem().unwrap(), key.to_pem().unwrap(), "{url}");
-            book(&vault, "x.org").add(&account(scope, url), &key).unwrap();
+            book(&documents, "x.org").add(&account(scope, url), &key).unwrap();
         }
-        let found = |vault: &Arc<Vault>| -> Vec<String> {
-            scopes.iter().map(|scope| book(vault, "z.org").find(scope).unwrap().0.url).collect()
+        let found = |documents: &Arc<Documents>| -> Vec<String> {
+            scopes.iter().map(|scope| book(documents, "z.org").find(scope).unwrap().0.url).collect()
         };
-        assert_eq!(found(&vault), ["u1", "u2", "u3"]);
-        assert_eq!(vault.store().list(Group::Staging).unwrap().len(), 3);
-        let mut accounts = Accounts::read(&vault).unwrap();
-        accounts.adopt_staged(&vault, std::time::Instant::now());
-        assert_eq!(found(&vault), ["u1", "u2", "u3"]);
-        let ids = vault.store().list(Group::Accounts).unwrap();
+        assert_eq!(found(&documents), ["u1", "u2", "u3"]);
+        assert_eq!(documents.store().list(Group::Staging).unwrap().len(), 3);
+        let mut accounts = Accounts::read(&documents).unwrap();
+        accounts.adopt_staged(&documents, std::time::Instant::now());
+        assert_eq!(found(&documents), ["u1", "u2", "u3"]);
+        let ids = documents.store().list(Group::Accounts).unwrap();
         assert_eq!(ids, ["ACME-one.test-0000", "ACME-two.test-0000", "ACME-two.test-0001"]);
-        assert!(vault.store().list(Group::Staging).unwrap().is_empty());
+        assert!(documents.store().list(Group::Staging).unwrap().is_empty());
     }
 
     #[test]
     fn the_key_of_a_registration_goes_once_its_account_is_there() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
-        let key = book(&vault, "x.org").draft_key(&scope).unwrap();
-        book(&vault, "x.org").add(&account(&scope, "u1"), &key).unwrap();
+        let key = book(&documents, "x.org").draft_key(&scope).unwrap();
+        book(&documents, "x.org").add(&account(&scope, "u1"), &key).unwrap();
         // As after a crash in between.
         let draft = place_of_its_own(&scope);
-        vault.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
-        let drafts = || vault.store().list(Group::Staging).unwrap();
-        let mut accounts = Accounts::read(&vault).unwrap();
-        accounts.adopt_staged(&vault, std::time::Instant::now());
-        accounts.adopt_staged(&vault, std::time::Instant::now());
+        documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
+        let drafts = || documents.store().list(Group::Staging).unwrap();
+        let mut accounts = Accounts::read(&documents).unwrap();
+        accounts.adopt_staged(&documents, std::time::Instant::now());
+        accounts.adopt_staged(&documents, std::time::Instant::now());
         assert!(!drafts().contains(&draft));
         // One of a registration that has not ended stays.
-        book(&vault, "x.org").draft_key(&scope).unwrap();
-        accounts.adopt_staged(&vault, std::time::Instant::now());
+        book(&documents, "x.org").draft_key(&scope).unwrap();
+        accounts.adopt_staged(&documents, std::time::Instant::now());
         assert!(drafts().contains(&draft));
     }
 
     #[test]
     fn servers_that_share_a_store_register_one_account() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let (scope, other) = (scope("one.test", None), scope("two.test", None));
-        let [first, second] = ["a.org", "b.org"].map(|domain| book(&vault, domain));
+        let [first, second] = ["a.org", "b.org"].map(|domain| book(&documents, domain));
         assert!(first.find(&scope).is_none() && second.find(&scope).is_none());
         let claim = first.claim(&scope).unwrap();
         assert!(claim.is_some() && second.claim(&scope).unwrap().is_none());
@@ -266,13 +270,13 @@ mod tests {
 
     #[test]
     fn an_account_that_a_start_has_moved_is_found_again() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let (scope, other) = (scope("one.test", None), scope("two.test", None));
-        let [first, second] = ["a.org", "b.org"].map(|domain| book(&vault, domain));
+        let [first, second] = ["a.org", "b.org"].map(|domain| book(&documents, domain));
         let key = first.draft_key(&scope).unwrap();
         first.add(&account(&scope, "u1"), &key).unwrap();
         assert!(second.find(&other).is_none(), "what is staged is read");
-        Accounts::read(&vault).unwrap().adopt_staged(&vault, std::time::Instant::now());
+        Accounts::read(&documents).unwrap().adopt_staged(&documents, std::time::Instant::now());
         assert!(second.find(&scope).is_none());
         assert!(second.claim(&scope).unwrap().is_some());
         assert_eq!(second.find(&scope).unwrap().0.url, "u1");
@@ -280,25 +284,25 @@ mod tests {
 
     #[test]
     fn two_that_move_accounts_at_the_same_time_give_them_different_ids() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let key = PrivateKey::generate(&crate::model::KeySpec::Ec { curve: "P-256".into() }).unwrap();
-        let mut starts = [0; 2].map(|_| Accounts::read(&vault).unwrap());
-        let ids = [0, 1].map(|n| starts[n].add(&vault, &account(&scope, &format!("u{n}")), &key).unwrap());
+        let mut starts = [0; 2].map(|_| Accounts::read(&documents).unwrap());
+        let ids = [0, 1].map(|n| starts[n].add(&documents, &account(&scope, &format!("u{n}")), &key).unwrap());
         assert_eq!(ids, ["ACME-one.test-0000", "ACME-one.test-0001"]);
     }
 
     #[test]
     fn a_successor_takes_the_place_of_an_account_that_was_lost() {
-        let vault = Arc::new(Vault::new(Arc::new(MemoryStore::new())));
+        let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
-        let book = book(&vault, "x.org");
+        let book = book(&documents, "x.org");
         for url in ["u1", "u2"] {
             let key = book.draft_key(&scope).unwrap();
             book.add(&account(&scope, url), &key).unwrap();
             assert_eq!(book.find(&scope).unwrap().0.url, url);
             book.forget(&account(&scope, url)).unwrap();
         }
-        assert_eq!(vault.store().list(Group::Staging).unwrap(), ["x.org"]);
+        assert_eq!(documents.store().list(Group::Staging).unwrap(), ["x.org"]);
     }
 }

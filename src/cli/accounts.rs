@@ -26,7 +26,7 @@ pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let registered = register(session, &contacts, terms.as_deref());
     let (mut ca, account, key) = registered.map_err(CliError::acme("failed to register new account"))?;
     // Saved before anything else can fail: an account without its key is lost.
-    let id = Accounts::read(session.vault())?.add(session.vault(), &account, &key)?;
+    let id = Accounts::read(session.documents())?.add(session.documents(), &account, &key)?;
     let failed = CliError::acme(format!("account {id} is registered and saved, but cannot be read back"));
     save(session, &id, &ca.refresh(&account, &key).map_err(failed)?)?;
     session.report(&format!("registered: {id}"), json!({ "account": id, "url": account.url }));
@@ -90,7 +90,7 @@ pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
 /// Removes accounts from the store: `acme delreg account...`.
 pub fn delreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let ids = named_accounts(given)?;
-    let store = session.vault().store();
+    let store = session.documents().store();
     for id in ids {
         for aspect in [Aspect::AccountJson, Aspect::AccountKey, Aspect::NextAccountKey] {
             store.remove(Group::Accounts, id, &aspect)?;
@@ -140,7 +140,7 @@ fn contacts_of(users: &[ManagedDomain]) -> Vec<String> {
 pub fn rollover(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     with_each(session, &named_accounts(given)?, |session, ca, id, (account, _)| {
         let failed = CliError::acme(format!("cannot replace the key of account {id}"));
-        roll_over(session.vault(), ca, id, &account).map_err(failed)?;
+        roll_over(session.documents(), ca, id, &account).map_err(failed)?;
         session.report(&format!("account has a new key: {id}"), json!({ "account": id }));
         Ok(())
     })
@@ -197,14 +197,14 @@ pub fn import(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         agreement: session.terms.clone(),
         ..account
     };
-    let id = Accounts::read(session.vault())?.put(session.vault(), &account, &key)?;
+    let id = Accounts::read(session.documents())?.put(session.documents(), &account, &key)?;
     session.report(&format!("imported: {id}"), json!({ "account": id, "url": account.url }));
     Ok(())
 }
 
 fn domains(session: &Session) -> Result<Vec<ManagedDomain>, CliError> {
-    let names = session.vault().store().list(Group::Domains)?;
-    let load = |name: String| session.vault().load_json(Group::Domains, &name, &Aspect::MdJson);
+    let names = session.documents().store().list(Group::Domains)?;
+    let load = |name: String| session.documents().load_json(Group::Domains, &name, &Aspect::MdJson);
     Ok(names.into_iter().filter_map(load).collect())
 }
 
@@ -235,7 +235,7 @@ fn with_each(
     let mut ca = Registrar::connect(http, session.clock().clone(), &url).map_err(failed)?;
     ids.iter().zip(accounts).try_for_each(|(id, account)| {
         let failed = CliError::acme(format!("cannot use account {id}"));
-        let key = account_key(session.vault(), &mut ca, id, &account).map_err(failed)?;
+        let key = account_key(session.documents(), &mut ca, id, &account).map_err(failed)?;
         act(session, &mut ca, id, (account, key))
     })
 }
@@ -250,8 +250,8 @@ fn named_accounts<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
 fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
     let unknown = || CliError::UnknownAccount(id.to_owned());
     let record: AccountRecord =
-        session.vault().load_json(Group::Accounts, id, &Aspect::AccountJson).ok_or_else(unknown)?;
-    session.vault().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;
+        session.documents().load_json(Group::Accounts, id, &Aspect::AccountJson).ok_or_else(unknown)?;
+    session.documents().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;
     if session.acme.as_ref().is_some_and(|url| *url != record.ca_url) {
         return Err(CliError::invalid(format!(
             "account {id} is at {}, not at the ACME server of option -a",
@@ -262,7 +262,7 @@ fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
 }
 
 fn save(session: &Session, id: &str, account: &AccountRecord) -> Result<(), CliError> {
-    Ok(session.vault().save_json(Group::Accounts, id, &Aspect::AccountJson, account)?)
+    Ok(session.documents().save_json(Group::Accounts, id, &Aspect::AccountJson, account)?)
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
     const SECOND: &str = "ACME-ca.test-0001";
 
     fn record(shell: &Shell, id: &str) -> AccountRecord {
-        shell.world.vault.load_json(Group::Accounts, id, &Aspect::AccountJson).expect("an account in the store")
+        shell.server.documents.load_json(Group::Accounts, id, &Aspect::AccountJson).expect("an account in the store")
     }
 
     fn at_ca(words: &str) -> String {
@@ -288,10 +288,10 @@ mod tests {
 
     /// Adds a second account, whose key costs less time than one of `acme newreg`.
     fn add_second(shell: &Shell) {
-        let vault = &shell.world.vault;
+        let documents = &shell.server.documents;
         let key = PrivateKey::generate(&p256()).unwrap();
-        let account = AccountRecord { url: shell.world.ca.add_account(&key), ..record(shell, ACCOUNT) };
-        assert_eq!(Accounts::read(vault).unwrap().add(vault, &account, &key).unwrap(), SECOND);
+        let account = AccountRecord { url: shell.server.ca.add_account(&key), ..record(shell, ACCOUNT) };
+        assert_eq!(Accounts::read(documents).unwrap().add(documents, &account, &key).unwrap(), SECOND);
     }
 
     #[test]
@@ -302,11 +302,11 @@ mod tests {
         let account = record(&shell, ACCOUNT);
         assert_eq!(account.contact, ["mailto:admin@x.org", "mailto:b@x.org"]);
         assert_eq!((account.ca_url.as_str(), account.agreement.as_deref()), (FakeCa::DIRECTORY, Some("accepted")));
-        let key = shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let key = shell.server.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
         assert!(key.contains("ENCRYPTED"), "{key}");
         let second = shell.json(&at_ca("-t accepted acme newreg c@x.org"));
         assert_eq!(second, json!([{ "account": SECOND, "url": "https://ca.test/account/1" }]));
-        shell.world.ca.check();
+        shell.server.ca.check();
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
         ] {
             assert_eq!(shell.fail(&at_ca(words)), err);
         }
-        assert_eq!(shell.world.ca.count(Operation::Directory), 0);
+        assert_eq!(shell.server.ca.count(Operation::Directory), 0);
     }
 
     #[test]
@@ -333,13 +333,13 @@ mod tests {
         assert!(level.starts_with("Warning "), "{err}");
         assert_eq!(first, format!("acme problem {kind}: agree to the terms"));
         assert!(second.starts_with("Error ") && second.ends_with(": failed to register new account"), "{err}");
-        assert_eq!(shell.world.store.list(Group::Accounts).unwrap(), Vec::<String>::new());
+        assert_eq!(shell.server.store.list(Group::Accounts).unwrap(), Vec::<String>::new());
     }
 
     #[test]
     fn an_account_that_cannot_be_read_back_is_not_lost() {
         let shell = Shell::without_account();
-        shell.world.ca.fail(Operation::Account, Fault::Answer(problem(500, "serverInternal", "not now")));
+        shell.server.ca.fail(Operation::Account, Fault::Answer(problem(500, "serverInternal", "not now")));
         let err = shell.fail(&at_ca("-t accepted acme newreg admin@x.org"));
         assert!(
             err.ends_with(&format!(": account {ACCOUNT} is registered and saved, but cannot be read back\n")),
@@ -347,13 +347,13 @@ mod tests {
         );
         let valid = format!("account valid: {ACCOUNT}\n");
         assert_eq!(shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}"))), valid);
-        assert_eq!(shell.world.ca.accounts(), 1);
+        assert_eq!(shell.server.ca.accounts(), 1);
     }
 
     #[test]
     fn a_ca_that_cannot_be_reached_is_told() {
         let shell = Shell::new();
-        shell.world.ca.fail_times(Operation::Directory, 2, Fault::Drop);
+        shell.server.ca.fail_times(Operation::Directory, 2, Fault::Drop);
         let err = shell.fail(&at_ca(&format!("acme validate {ACCOUNT}")));
         let lines: Vec<&str> = err.lines().collect();
         assert!(lines[0].contains("Unsuccessful in contacting ACME server at <https://ca.test/directory>"), "{err}");
@@ -367,7 +367,7 @@ mod tests {
         let validate = |ids: &str| at_ca(&format!("acme validate {ids}"));
         let both = format!("account valid: {ACCOUNT}\naccount valid: {SECOND}\n");
         assert_eq!(shell.succeed(&validate(&format!("{ACCOUNT} {SECOND}"))), both);
-        shell.world.ca.set_accounts("gone");
+        shell.server.ca.set_accounts("gone");
         let err = shell.fail(&validate(ACCOUNT));
         assert!(
             err.contains("accountDoesNotExist") && err.contains(&format!("cannot validate account {ACCOUNT}")),
@@ -391,7 +391,7 @@ mod tests {
         add_second(&shell);
         let mut elsewhere = record(&shell, SECOND);
         elsewhere.ca_url = "https://other.test/dir".to_owned();
-        shell.world.vault.save_json(Group::Accounts, SECOND, &Aspect::AccountJson, &elsewhere).unwrap();
+        shell.server.documents.save_json(Group::Accounts, SECOND, &Aspect::AccountJson, &elsewhere).unwrap();
         assert_eq!(
             shell.fail(&format!("acme rollover {ACCOUNT} {SECOND}")),
             format!("Error 22: accounts {ACCOUNT} and {SECOND} are at different CAs; use one command for each CA\n")
@@ -406,7 +406,7 @@ mod tests {
             assert_eq!(shell.succeed(&agree(terms)), format!("agreed terms-of-service: {url}\n"));
             assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some(url));
         }
-        shell.world.ca.behave(|ca| ca.has_terms = false);
+        shell.server.ca.behave(|ca| ca.has_terms = false);
         let text =
             format!("Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL with -t\n");
         assert_eq!(shell.fail(&agree("-t accepted")), text);
@@ -433,17 +433,17 @@ mod tests {
     #[test]
     fn a_rollover_replaces_the_key() {
         let shell = Shell::new();
-        let key = || shell.world.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let key = || shell.server.text(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
         let before = key();
         assert_eq!(shell.succeed(&format!("acme rollover {ACCOUNT}")), format!("account has a new key: {ACCOUNT}\n"));
         assert_ne!(key(), before);
-        assert!(!shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey));
+        assert!(!shell.server.store.exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey));
         shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
-        shell.world.ca.fail_times(Operation::KeyChange, 2, Fault::Answer(problem(403, "unauthorized", "no")));
+        shell.server.ca.fail_times(Operation::KeyChange, 2, Fault::Answer(problem(403, "unauthorized", "no")));
         let err = shell.fail(&format!("acme rollover {ACCOUNT}"));
         assert!(err.ends_with(&format!(": cannot replace the key of account {ACCOUNT}\n")), "{err}");
         shell.succeed(&at_ca(&format!("acme validate {ACCOUNT}")));
-        shell.world.ca.check();
+        shell.server.ca.check();
     }
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
         let shell = Shell::new();
         let mut account = record(&shell, ACCOUNT);
         account.eab = Some(crate::model::Eab { kid: "kid".to_owned(), hmac: "aGVsbG8".to_owned() });
-        shell.world.vault.save_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account).unwrap();
+        shell.server.documents.save_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account).unwrap();
         let refused = "Error 22: a deactivated account can never be used again; confirm with --yes\n";
         assert_eq!(shell.fail(&format!("acme deactivate {ACCOUNT}")), refused);
         assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
@@ -463,7 +463,7 @@ mod tests {
         ];
         assert!(next.iter().all(|words| done.err.contains(words)), "{}", done.err);
         assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Deactivated));
-        assert!(shell.world.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
+        assert!(shell.server.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
         assert_eq!(shell.run(&at_ca(&format!("acme validate {ACCOUNT}"))).code, 1);
     }
 
@@ -471,12 +471,12 @@ mod tests {
     fn delreg_removes_accounts_without_the_ca_and_ignores_unknown_ones() {
         let shell = Shell::new();
         add_second(&shell);
-        let asked = shell.world.ca.count(Operation::Directory);
+        let asked = shell.server.ca.count(Operation::Directory);
         let done = shell.run(&format!("acme delreg {ACCOUNT} ACME-unknown-0000"));
         assert_eq!((done.code, done.out, done.err), (0, String::new(), String::new()));
-        let exists = |id| shell.world.store.exists(Group::Accounts, id, &Aspect::AccountKey);
+        let exists = |id| shell.server.store.exists(Group::Accounts, id, &Aspect::AccountKey);
         assert_eq!((exists(ACCOUNT), exists(SECOND)), (false, true));
-        assert_eq!(shell.world.ca.count(Operation::Directory), asked);
+        assert_eq!(shell.server.ca.count(Operation::Directory), asked);
     }
 
     #[test]
@@ -489,7 +489,7 @@ mod tests {
             path.display().to_string()
         };
         let key = PrivateKey::generate(&p256()).unwrap();
-        let url = shell.world.ca.add_account(&key);
+        let url = shell.server.ca.add_account(&key);
         let pem = file("key.pem", &key.to_pem().unwrap());
         let import = |file: &str| at_ca(&format!("-t accepted acme import {file}"));
         for _ in 0..2 {
@@ -504,9 +504,9 @@ mod tests {
         let err = shell.fail(&import(&file("x.json", b"{}")));
         assert!(err.starts_with("Error 22: ") && err.contains("x.json: ") && err.contains("JSON Web Key"), "{err}");
         assert!(shell.fail(&import("/nowhere/key.pem")).starts_with("Error 2: cannot read /nowhere/key.pem: "));
-        shell.world.ca.set_accounts("deactivated");
+        shell.server.ca.set_accounts("deactivated");
         let err = shell.fail(&import(&pem));
         assert!(err.ends_with(&format!("account {url} is no longer valid\n")), "{err}");
-        assert_eq!(shell.world.ca.accounts(), 1);
+        assert_eq!(shell.server.ca.accounts(), 1);
     }
 }

@@ -12,13 +12,13 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use crate::acme::AccountRecord;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::model::{ManagedDomain, State, Timestamp, time};
 use crate::renewals::{activation_verdict, stored_domain};
-use crate::sets::{Activation, Bundle, staged_facts, staged_report};
+use crate::sets::{Activation, PairSet, staged_report, staged_summaries};
 use crate::store::{Aspect, FileStore, Group, Store};
 
-/// One action of the next start.
+/// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     /// `activate`, `keep`, `discard`, `repair` or `renew`.
@@ -41,9 +41,9 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
         findings.push(finding("repair", "md_store.json", "the store is migrated to the current layout".to_owned()));
     }
     findings.extend(modes(&dir));
-    let vault = Vault::new(Arc::new(store));
+    let documents = Documents::new(Arc::new(store));
     let now = session.clock().now();
-    findings.extend(content(&vault, now)?);
+    findings.extend(content(&documents, now)?);
     for Finding { action, item, detail } in findings {
         session.report(
             &format!("{action}: {item}: {detail}"),
@@ -68,15 +68,15 @@ fn modes(dir: &Path) -> Vec<Finding> {
 }
 
 /// Checks the content of the store.
-fn content(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
-    let store = vault.store();
+fn content(documents: &Documents, now: Timestamp) -> Result<Vec<Finding>, CliError> {
+    let store = documents.store();
     let domains = store.list(Group::Domains)?;
     let staged = store.list(Group::Staging)?;
     let live = store.list(Group::Live)?;
     let mut findings = interrupted(store, &domains)?;
     let mut known = Vec::new();
     for name in &domains {
-        match stored_domain(vault, name) {
+        match stored_domain(documents, name) {
             Some((md, live)) => {
                 findings.extend(served(&md, live.common_validity().map(|(_, until)| until), now));
                 known.push(md);
@@ -87,18 +87,19 @@ fn content(vault: &Vault, now: Timestamp) -> Result<Vec<Finding>, CliError> {
         }
     }
     for name in &staged {
-        findings.extend(account(vault, name));
+        findings.extend(account(documents, name));
         if has_advice_only(store, name) {
             continue;
         }
         match known.iter().find(|md| md.name.as_str() == name) {
-            Some(md) => findings.extend(waiting(vault, md, now)),
+            Some(md) => findings.extend(waiting(documents, md, now)),
             None => {
                 findings.push(finding("keep", name, "a renewal is staged, but the store has no such domain".to_owned()))
             }
         }
     }
-    findings.extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(vault, md)));
+    findings
+        .extend(known.iter().filter(|md| live.contains(&md.name.to_string())).filter_map(|md| settles(documents, md)));
     let is_of_none =
         |name: &&String| !known.iter().any(|md| md.domains.iter().any(|own| own.as_str() == name.as_str()));
     let challenges = store.list(Group::Challenges)?;
@@ -148,11 +149,11 @@ fn served(md: &ManagedDomain, until: Option<Timestamp>, now: Timestamp) -> Optio
 }
 
 /// Checks certificates that went live, and that no start has moved to `domains/` yet.
-fn settles(vault: &Vault, md: &ManagedDomain) -> Option<Finding> {
-    let store = vault.store();
+fn settles(documents: &Documents, md: &ManagedDomain) -> Option<Finding> {
+    let store = documents.store();
     let name = md.name.as_str();
     let text = store.load(Group::Live, name, &Aspect::LiveJson).ok()??;
-    Some(match Bundle::kept(&text, store.secret(), md) {
+    Some(match PairSet::kept(&text, store.secret(), md) {
         Ok(live) => live.map(|_| {
             finding("activate", name, "the live certificates move to domains/, unless those are newer".to_owned())
         })?,
@@ -161,18 +162,18 @@ fn settles(vault: &Vault, md: &ManagedDomain) -> Option<Finding> {
 }
 
 /// Finds an account that a renewal has left in staging.
-fn account(vault: &Vault, name: &str) -> Option<Finding> {
-    let record: AccountRecord = vault.load_json(Group::Staging, name, &Aspect::AccountJson)?;
+fn account(documents: &Documents, name: &str) -> Option<Finding> {
+    let record: AccountRecord = documents.load_json(Group::Staging, name, &Aspect::AccountJson)?;
     let detail = format!("the account {} moves to accounts/", record.url);
     Some(finding("activate", &format!("staging/{name}"), detail))
 }
 
 /// Checks what a renewal has staged for a domain of the store.
-fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
+fn waiting(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
     let name = md.name.as_str();
-    let until = || staged_facts(vault, md).iter().flatten().map(|facts| facts.validity().1).min();
+    let until = || staged_summaries(documents, md).iter().flatten().map(|facts| facts.validity().1).min();
     let until = || until().map_or_else(String::new, |until| format!(", valid until {}", time::format_gmt(until)));
-    let mut findings = vec![match activation_verdict(vault, md, now) {
+    let mut findings = vec![match activation_verdict(documents, md, now) {
         Activation::Activated => finding("activate", name, format!("the staged certificates{}", until())),
         Activation::Dropped(reason) => {
             finding("discard", name, format!("the staged certificates cannot be used: {reason}"))
@@ -185,7 +186,7 @@ fn waiting(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Finding> {
             finding("keep", name, format!("the staged certificates cannot be read: {status}"))
         }
     }];
-    if let Some(job) = staged_report(vault, md).filter(|job| job.errors > 0) {
+    if let Some(job) = staged_report(documents, md).filter(|job| job.errors > 0) {
         let errors = job.errors;
         let detail = format!("failed renewals: {errors}; a full start counts from 0 again and retries at once");
         findings.push(finding("renew", name, detail));
@@ -200,10 +201,10 @@ mod tests {
     use super::super::testing::Shell;
     use super::*;
     use crate::clock::Clock;
-    use crate::testing::{World, p256};
+    use crate::testing::{TestServer, p256};
 
-    fn lines(world: &World) -> Vec<String> {
-        let findings = content(&world.vault, world.clock.now()).unwrap();
+    fn lines(server: &TestServer) -> Vec<String> {
+        let findings = content(&server.documents, server.clock.now()).unwrap();
         findings.iter().map(|Finding { action, item, detail }| format!("{action}: {item}: {detail}")).collect()
     }
 
@@ -214,39 +215,39 @@ mod tests {
 
     #[test]
     fn a_check_names_the_actions_of_the_next_start() {
-        let world = World::without_account(&["a.check.test"]);
-        drop(world.start(false));
-        begins(&lines(&world), &["renew: a.check.test: certificate(P-256) is missing"]);
-        drop(world.run(false));
+        let server = TestServer::without_account(&["a.check.test"]);
+        drop(server.start(false));
+        begins(&lines(&server), &["renew: a.check.test: certificate(P-256) is missing"]);
+        drop(server.run(false));
         let expected = [
             "renew: a.check.test",
             "activate: staging/a.check.test: the account ",
             "activate: a.check.test: the staged certificates, valid until ",
         ];
-        begins(&lines(&world), &expected);
-        begins(&lines(&world), &expected);
-        drop(world.start(true));
-        assert_eq!(lines(&world), Vec::<String>::new());
-        world.clock.advance(SignedDuration::from_hours(24 * 91));
-        world.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
-        begins(&lines(&world), &["renew: a.check.test: the certificate expired at "]);
+        begins(&lines(&server), &expected);
+        begins(&lines(&server), &expected);
+        drop(server.start(true));
+        assert_eq!(lines(&server), Vec::<String>::new());
+        server.clock.advance(SignedDuration::from_hours(24 * 91));
+        server.put(Group::Staging, "a.check.test", &Aspect::AriJson, "{}");
+        begins(&lines(&server), &["renew: a.check.test: the certificate expired at "]);
     }
 
     #[test]
     fn live_certificates_move_at_the_next_start_or_stay() {
-        let mut world = World::new(&["h.check.test"]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        drop(world.run(false));
-        world.store.clear(Group::Staging, "h.check.test").unwrap();
+        let mut server = TestServer::new(&["h.check.test"]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(server.run(false));
+        server.store.clear(Group::Staging, "h.check.test").unwrap();
         let expected = [
             "renew: h.check.test",
             "keep: h.check.test",
             "activate: h.check.test: the live certificates move to domains/",
         ];
-        begins(&lines(&world), &expected);
-        world.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
+        begins(&lines(&server), &expected);
+        server.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
         assert!(
-            lines(&world)
+            lines(&server)
                 .iter()
                 .any(|line| line.starts_with("keep: h.check.test: the live certificates are not activated: "))
         );
@@ -254,16 +255,16 @@ mod tests {
 
     #[test]
     fn damage_and_leftovers_are_named() {
-        let world = World::new(&["b.check.test", "c.check.test"]);
-        drop(world.run(false));
-        world.put(Group::Staging, "b.check.test", &Aspect::PrivateKey(p256()), "no key");
-        world.store.remove(Group::Staging, "c.check.test", &Aspect::Chain(p256())).unwrap();
-        world.put(Group::Domains, "d.check.test", &Aspect::MdJson, "{");
-        world.put(Group::Staging, "e.check.test", &Aspect::MdJson, "{}");
-        world.put(Group::Challenges, "f.check.test", &Aspect::Http01, "x");
-        world.put(Group::Challenges, "b.check.test", &Aspect::Http01, "x");
-        world.put(Group::Tmp, "g.check.test", &Aspect::MdJson, "{}");
-        world.put(Group::Archive, "g.check.test.7", &Aspect::MdJson, "{}");
+        let server = TestServer::new(&["b.check.test", "c.check.test"]);
+        drop(server.run(false));
+        server.put(Group::Staging, "b.check.test", &Aspect::PrivateKey(p256()), "no key");
+        server.store.remove(Group::Staging, "c.check.test", &Aspect::Chain(p256())).unwrap();
+        server.put(Group::Domains, "d.check.test", &Aspect::MdJson, "{");
+        server.put(Group::Staging, "e.check.test", &Aspect::MdJson, "{}");
+        server.put(Group::Challenges, "f.check.test", &Aspect::Http01, "x");
+        server.put(Group::Challenges, "b.check.test", &Aspect::Http01, "x");
+        server.put(Group::Tmp, "g.check.test", &Aspect::MdJson, "{}");
+        server.put(Group::Archive, "g.check.test.7", &Aspect::MdJson, "{}");
         let expected = [
             "repair: g.check.test: an activation was interrupted",
             "renew: b.check.test: certificate(P-256) is missing",
@@ -274,7 +275,7 @@ mod tests {
             "keep: e.check.test",
             "discard: challenges/f.check.test",
         ];
-        begins(&lines(&world), &expected);
+        begins(&lines(&server), &expected);
     }
 
     #[test]
@@ -307,10 +308,10 @@ mod tests {
 
     #[test]
     fn failed_renewals_are_counted() {
-        let world = World::new(&["e.check.test"]);
-        world.ca.fail(crate::testing::ca::Operation::NewOrder, crate::testing::ca::Fault::Drop);
-        drop(world.run(false));
-        let lines = lines(&world);
+        let server = TestServer::new(&["e.check.test"]);
+        server.ca.fail(crate::testing::ca::Operation::NewOrder, crate::testing::ca::Fault::Drop);
+        drop(server.run(false));
+        let lines = lines(&server);
         let counted = "renew: e.check.test: failed renewals: 1; a full start counts from 0 again and retries at once";
         assert!(lines.iter().any(|line| line == counted), "{lines:?}");
     }

@@ -6,11 +6,11 @@ use super::args::Given;
 use super::error::CliError;
 use super::session::Session;
 use super::syntax;
-use crate::documents::{Vault, to_json};
+use crate::documents::{Documents, to_json};
 use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
 use crate::registry::Registry;
 use crate::renewals::stored_domain;
-use crate::sets::LiveSet;
+use crate::sets::CertificateSet;
 use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.
@@ -27,16 +27,16 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let url = session.acme.clone();
     url.as_deref().map_or(Ok(()), syntax::check_uri)?;
     let mut md = new(names, url)?;
-    let vault = session.vault();
-    refuse_known(vault, &md)?;
-    refuse_overlap(vault, &md)?;
+    let documents = session.documents();
+    refuse_known(documents, &md)?;
+    refuse_overlap(documents, &md)?;
     md.members = MemberMode::Manual;
     md.renew_window = Some(RENEW_WINDOW);
     md.warn_window = Some(WARN_WINDOW);
-    let live = LiveSet::load(vault, &md);
+    let live = CertificateSet::load(documents, &md);
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);
-    create(vault, &md)?;
+    create(documents, &md)?;
     report_saved(session, &md)
 }
 
@@ -49,16 +49,22 @@ pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<Managed
     Ok(md)
 }
 
+/// Loads the domain that an argument names.
+pub(super) fn named(documents: &Documents, name: &str) -> Result<ManagedDomain, CliError> {
+    let found = DomainName::parse(name).ok().and_then(|name| stored_domain(documents, name.as_str()));
+    found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain(name.to_owned()))
+}
+
 /// Saves a domain that must not exist yet.
-pub(super) fn create(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
-    match vault.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
+pub(super) fn create(documents: &Documents, md: &ManagedDomain) -> Result<(), CliError> {
+    match documents.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
         true => Ok(()),
         false => Err(exists(md)),
     }
 }
 
-fn refuse_known(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
-    let known = vault.store().exists(Group::Domains, md.name.as_str(), &Aspect::MdJson);
+fn refuse_known(documents: &Documents, md: &ManagedDomain) -> Result<(), CliError> {
+    let known = documents.store().exists(Group::Domains, md.name.as_str(), &Aspect::MdJson);
     if known { Err(exists(md)) } else { Ok(()) }
 }
 
@@ -67,8 +73,8 @@ fn exists(md: &ManagedDomain) -> CliError {
 }
 
 /// Fails if another domain has a name in common with `md`, by a wildcard or as it is.
-pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), CliError> {
-    for other in stored(vault)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
+pub(super) fn refuse_overlap(documents: &Documents, md: &ManagedDomain) -> Result<(), CliError> {
+    for other in stored(documents)?.iter().map(|(other, _)| other).filter(|other| other.name != md.name) {
         let common = md.domains.iter().find(|name| other.covers(name));
         if let Some(name) = common.or_else(|| other.domains.iter().find(|name| md.covers(name))) {
             return Err(CliError::invalid(format!(
@@ -81,15 +87,15 @@ pub(super) fn refuse_overlap(vault: &Vault, md: &ManagedDomain) -> Result<(), Cl
 }
 
 /// Loads all domains with their certificates. Domains that cannot be read are logged and left out.
-fn stored(vault: &Vault) -> Result<Vec<(ManagedDomain, LiveSet)>, CliError> {
-    let names = vault.store().list(Group::Domains)?;
-    Ok(names.iter().filter_map(|name| stored_domain(vault, name)).collect())
+fn stored(documents: &Documents) -> Result<Vec<(ManagedDomain, CertificateSet)>, CliError> {
+    let names = documents.store().list(Group::Domains)?;
+    Ok(names.iter().filter_map(|name| stored_domain(documents, name)).collect())
 }
 
 /// Prints a domain that was just saved.
 fn report_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
     let registry = session.domains(None)?;
-    let position = registry.entries.iter().position(|entry| entry.md.name == md.name);
+    let position = registry.domains.iter().position(|domain| domain.md.name == md.name);
     session.report_domain(md, position.map(|position| is_due(&registry, position)))
 }
 
@@ -101,31 +107,30 @@ fn is_due(registry: &Registry, position: usize) -> bool {
 /// Changes a domain: `update name [setting [value...]]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
-    let vault = Arc::clone(session.vault());
-    let unknown = || CliError::NoDomain((*name).to_owned());
-    let (stored, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
+    let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
+    let documents = Arc::clone(session.documents());
+    let stored = named(&documents, name)?;
     let mut md = stored.clone();
     if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
         set_ca(&mut md, url)?;
     }
-    if let Some((aspect, values)) = aspect.split_first() {
-        change(&mut md, aspect, values)?;
+    if let Some((setting, values)) = setting.split_first() {
+        change(&mut md, setting, values)?;
     }
     if md.domains != stored.domains {
-        refuse_overlap(&vault, &md)?;
+        refuse_overlap(&documents, &md)?;
     }
-    let live = LiveSet::load(&vault, &md);
+    let live = CertificateSet::load(&documents, &md);
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr.clone_from(&live.state_descr);
-    vault.save_json(Group::Domains, md.name.as_str(), &Aspect::MdJson, &md)?;
+    documents.save_json(Group::Domains, md.name.as_str(), &Aspect::MdJson, &md)?;
     report_saved(session, &md)
 }
 
-fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), CliError> {
+/// Changes a setting of a domain.
+fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), CliError> {
     let first = values.first().map(|value| (*value).to_owned());
-    match aspect {
+    match setting {
         "domains" => md.domains = syntax::domain_names(values)?,
         "ca" => {
             set_ca(md, values.first().ok_or(CliError::Usage("missing argument: URL of the ACME server"))?)?;
@@ -138,7 +143,7 @@ fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), C
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;
         }
-        other => return Err(CliError::UnknownAspect(other.to_owned())),
+        other => return Err(CliError::UnknownSetting(other.to_owned())),
     }
     Ok(())
 }
@@ -155,11 +160,11 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let registry = session.domains(None)?;
     let args = given.args();
     if args.is_empty() {
-        return (0..registry.entries.len()).try_for_each(|position| report(session, &registry, position));
+        return (0..registry.domains.len()).try_for_each(|position| report(session, &registry, position));
     }
     args.iter().try_for_each(|name| {
         let found = DomainName::parse(name).ok().and_then(|name| {
-            let called = registry.entries.iter().position(|entry| entry.md.name == name);
+            let called = registry.domains.iter().position(|domain| domain.md.name == name);
             called.or_else(|| registry.index.covering(&name))
         });
         report(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
@@ -168,13 +173,13 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
 
 /// Prints the domain as it is stored, with the state of its certificates.
 fn report(session: &mut Session, registry: &Registry, position: usize) -> Result<(), CliError> {
-    let entry = &registry.entries[position];
-    let served = entry.served();
+    let domain = &registry.domains[position];
+    let served = domain.served();
     let md = ManagedDomain {
-        ca: Arc::clone(&entry.issued_by),
+        ca: Arc::clone(&domain.issued_by),
         state: served.state.unwrap_or(State::Unknown),
         state_descr: served.state_descr.clone(),
-        ..(*entry.md).clone()
+        ..(*domain.md).clone()
     };
     session.report_domain(&md, Some(is_due(registry, position)))
 }
@@ -186,7 +191,7 @@ mod tests {
     use super::super::testing::Shell;
     use crate::store::{Aspect, Group, Store};
     use crate::testing::ca::FakeCa;
-    use crate::testing::{World, p256};
+    use crate::testing::{TestServer, p256};
 
     const CA: &str = "https://ca.test:14000/dir";
 
@@ -317,7 +322,7 @@ mod tests {
             ("update a.org contacts", "Error 22: at least one contact is needed\n"),
             ("update a.org contacts a@b@c", "Error 22: more than one '@' in mail address: mailto:a@b@c\n"),
             ("update a.org agreement yes", "Error 22: missing uri scheme: yes\n"),
-            ("update a.org frob x", "unknown aspect: frob\n"),
+            ("update a.org frob x", "unknown setting: frob\n"),
             ("update x.org", "Info 2: managed domain not found: x.org\n"),
             ("update ../accounts", "Info 2: managed domain not found: ../accounts\n"),
         ] {
@@ -329,10 +334,10 @@ mod tests {
 
     #[test]
     fn a_domain_is_due_when_its_window_opens_or_its_ca_changes() {
-        let world = World::new(&["a.list.test"]);
-        drop(world.run(false));
-        drop(world.start(true));
-        let shell = Shell::of(world);
+        let server = TestServer::new(&["a.list.test"]);
+        drop(server.run(false));
+        drop(server.start(true));
+        let shell = Shell::of(server);
         let listed = &shell.json("list")[0];
         assert_eq!((&listed["state"], &listed["renew"]), (&2.into(), &false.into()));
         assert_eq!(listed["ca"]["url"], FakeCa::DIRECTORY);
@@ -340,7 +345,7 @@ mod tests {
         assert_eq!((&updated["ca"]["urls"], &updated["renew"]), (&json!([CA]), &true.into()));
         shell.succeed(&format!("update a.list.test ca {}", FakeCa::DIRECTORY));
         assert_eq!(shell.json("list")[0]["renew"], false);
-        shell.world.clock.advance(jiff::SignedDuration::from_hours(24 * 61));
+        shell.server.clock.advance(jiff::SignedDuration::from_hours(24 * 61));
         assert_eq!(shell.json("list")[0]["renew"], true);
     }
 
@@ -349,13 +354,13 @@ mod tests {
         let shell = Shell::new();
         shell.succeed("add a.org");
         shell.change("a.org", |md| md["eab"] = json!({ "kid": "k", "hmac": "secret" }));
-        shell.world.put(Group::Domains, "damaged.list.test", &Aspect::MdJson, "[]");
-        shell.world.put(Group::Domains, "empty.list.test", &Aspect::Chain(p256()), "");
+        shell.server.put(Group::Domains, "damaged.list.test", &Aspect::MdJson, "[]");
+        shell.server.put(Group::Domains, "empty.list.test", &Aspect::Chain(p256()), "");
         let listed = shell.json("list");
         assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
         assert_eq!(listed[0]["eab"], json!({ "kid": "k", "hmac": "secret" }), "as the C module has it");
         let failed = "failed to load JSON file domains/damaged.list.test/md.json";
         assert!(crate::testing::logged("", failed) > 0);
-        assert!(shell.world.store.exists(Group::Domains, "damaged.list.test", &Aspect::MdJson));
+        assert!(shell.server.store.exists(Group::Domains, "damaged.list.test", &Aspect::MdJson));
     }
 }

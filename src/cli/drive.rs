@@ -12,7 +12,7 @@ use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::Registry;
 use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
-use crate::sets::{Activation, LiveSet};
+use crate::sets::{Activation, CertificateSet};
 
 /// The options of the command.
 struct Way {
@@ -35,11 +35,11 @@ pub fn drive(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
 /// Returns the positions of the domains that are named, or of all.
 pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, CliError> {
     if names.is_empty() {
-        return Ok((0..registry.entries.len()).collect());
+        return Ok((0..registry.domains.len()).collect());
     }
     let find = |name: &&str| {
         let wanted = DomainName::parse(name).ok();
-        let position = registry.entries.iter().position(|entry| Some(&entry.md.name) == wanted.as_ref());
+        let position = registry.domains.iter().position(|domain| Some(&domain.md.name) == wanted.as_ref());
         position.ok_or_else(|| CliError::NoDomain((*name).to_owned()))
     };
     names.iter().map(find).collect()
@@ -48,8 +48,8 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
 /// Renews one domain.
 fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) -> Result<(), CliError> {
     // Certificates that went live are newer than those in domains/.
-    registry.bundles.learn(position);
-    let md = &registry.entries[position].md;
+    registry.live_sets.learn(position);
+    let md = &registry.domains[position].md;
     if md.state == State::Error {
         let why = md.state_descr.as_deref().unwrap_or("a file cannot be read");
         return refused(Status::GENERAL, format!("{}: in error state, {why}", md.name));
@@ -67,7 +67,7 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         );
     }
     if way.reset {
-        reset(&registry.vault, md)?;
+        reset(&registry.documents, md)?;
     }
     if !obtain(session, registry, position, way.force)? {
         session.inform(&format!("{}: renewed by another process in the meantime, nothing is ordered", md.name));
@@ -95,7 +95,7 @@ fn refused<T>(status: Status, text: String) -> Result<T, CliError> {
 /// Returns whether a domain is to be renewed now, and prints the reason if not. A domain that is never renewed is a
 /// failure if it was named.
 fn is_due(session: &Session, registry: &Registry, position: usize, way: &Way) -> Result<bool, CliError> {
-    let md = &registry.entries[position].md;
+    let md = &registry.domains[position].md;
     let now = registry.clock.now();
     registry.ask_ca(position, &way.advisor, &session.client(Some(md)));
     match registry.due_at(position, now) {
@@ -132,7 +132,7 @@ fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
 
 /// Obtains certificates and stages them; `false` if the domain is no longer due.
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
-    let md = &registry.entries[position].md;
+    let md = &registry.domains[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
         Begun::NotDue | Begun::RenewedElsewhere => Ok(false),
         Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(true),
@@ -148,10 +148,11 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
 
 /// Prints which certificates a server serves for the domain, and from when on.
 fn report_active(session: &Session, registry: &Registry, position: usize) {
-    let entry = &registry.entries[position];
-    let md = &entry.md;
-    let live = entry.live_set();
-    let active: Vec<_> = md.key_specs().0.into_iter().zip(LiveSet::stored(&registry.vault, md).certificates).collect();
+    let domain = &registry.domains[position];
+    let md = &domain.md;
+    let live = domain.went_live();
+    let active: Vec<_> =
+        md.key_specs().0.into_iter().zip(CertificateSet::stored(&registry.documents, md).certificates).collect();
     let certificates =
         active.iter().filter_map(|(spec, own)| Some(output::certificate(spec.json_name(), own.as_ref()?)));
     let certificates = certificates.collect::<Vec<_>>().join("; ");
@@ -193,7 +194,7 @@ mod tests {
     use crate::model::{ActivationMode, KeySpec};
     use crate::store::{Aspect, Group, Store};
     use crate::testing::ca::{FakeCa, Fault, Operation, problem, with_header};
-    use crate::testing::{World, logged};
+    use crate::testing::{TestServer, logged};
 
     fn shell(name: &str) -> Shell {
         let shell = Shell::new();
@@ -203,7 +204,7 @@ mod tests {
 
     /// Returns the serial number of the certificate that the server uses after a restart.
     fn serial(shell: &Shell, name: &str) -> String {
-        let chain = shell.world.text(Group::Domains, name, &Aspect::Chain(KeySpec::Default)).unwrap();
+        let chain = shell.server.text(Group::Domains, name, &Aspect::Chain(KeySpec::Default)).unwrap();
         Certificate::from_pem(chain.as_bytes()).unwrap().summary().serial_hex()
     }
 
@@ -230,7 +231,7 @@ mod tests {
         let md = shell.md(name);
         assert_eq!((&md["ca"]["account"], &md["ca"]["url"]), (&"ACME-ca.test-0000".into(), &FakeCa::DIRECTORY.into()));
         for group in [Group::Staging, Group::Challenges] {
-            assert_eq!(shell.world.store.list(group).unwrap(), Vec::<String>::new());
+            assert_eq!(shell.server.store.list(group).unwrap(), Vec::<String>::new());
         }
         assert!(shell.succeed("status").contains("complete  2024-02-12"));
     }
@@ -250,11 +251,11 @@ mod tests {
         assert_eq!(serial(&shell, name), first);
         shell.succeed("drive -f");
         assert_ne!(serial(&shell, name), first);
-        assert_eq!(shell.world.ca.ordered().len(), 2);
-        assert!(shell.world.store.list(Group::Archive).unwrap().contains(&format!("{name}.1")));
-        shell.world.clock.advance(SignedDuration::from_hours(24 * 61));
+        assert_eq!(shell.server.ca.ordered().len(), 2);
+        assert!(shell.server.store.list(Group::Archive).unwrap().contains(&format!("{name}.1")));
+        shell.server.clock.advance(SignedDuration::from_hours(24 * 61));
         shell.succeed("drive");
-        assert_eq!(shell.world.ca.ordered().len(), 3, "its window has opened");
+        assert_eq!(shell.server.ca.ordered().len(), 3, "its window has opened");
     }
 
     #[test]
@@ -286,9 +287,9 @@ mod tests {
             let report = shell.json("status")[0]["renewal"]["last"]["detail"].to_string();
             assert!(said.contains(err) || report.contains(err), "{err}: {said} {report}");
         }
-        assert_eq!(shell.world.ca.ordered().len(), 0);
+        assert_eq!(shell.server.ca.ordered().len(), 0);
         shell.change(name, |md| *md = good);
-        shell.world.put(Group::Domains, name, &Aspect::Chain(KeySpec::Default), &"x".repeat(2000));
+        shell.server.put(Group::Domains, name, &Aspect::Chain(KeySpec::Default), &"x".repeat(2000));
         fails(&shell, "drive -f", "Error 20014: lacks.drive.test: in error state, ");
         fails(&shell, "drive unknown.drive.test", "Info 2: managed domain not found: unknown.drive.test\n");
     }
@@ -297,13 +298,13 @@ mod tests {
     fn a_failed_renewal_ends_the_command_and_a_later_one_goes_on() {
         let shell = shell("b.drive.test");
         shell.add_domain("c.drive.test");
-        shell.world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
+        shell.server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
         let done = shell.run("-j drive");
         assert_eq!((done.code, done.document()["status"] != 0), (1, true));
-        assert_eq!(shell.world.ca.ordered().len(), 0, "the second domain was tried");
+        assert_eq!(shell.server.ca.ordered().len(), 0, "the second domain was tried");
         assert!(shell.succeed("status").contains("failed once, last 2023-11-14 22:13: "));
         shell.succeed("drive");
-        assert_eq!(shell.world.ca.ordered().len(), 2);
+        assert_eq!(shell.server.ca.ordered().len(), 2);
     }
 
     #[test]
@@ -311,13 +312,13 @@ mod tests {
         let name = "patience.drive.test";
         let shell = shell(name);
         let limited = with_header(problem(429, "rateLimited", "slowly"), "Retry-After", "7200");
-        shell.world.ca.fail(Operation::NewOrder, Fault::Answer(limited));
+        shell.server.ca.fail(Operation::NewOrder, Fault::Answer(limited));
         assert_eq!(shell.run("drive").code, 1);
-        let asked = shell.world.ca.count(Operation::NewOrder);
+        let asked = shell.server.ca.count(Operation::NewOrder);
         let said = shell.fail("drive");
         let expected = format!("Error 11: {name}: the CA asked not to retry before Wed, 15 Nov 2023 00:1");
         assert!(said.starts_with(&expected) && said.ends_with(" GMT; use -f to retry now\n"), "{said}");
-        assert_eq!(shell.world.ca.count(Operation::NewOrder), asked);
+        assert_eq!(shell.server.ca.count(Operation::NewOrder), asked);
         shell.succeed("drive -f");
     }
 
@@ -327,7 +328,7 @@ mod tests {
         let shell = shell(name);
         assert_eq!(shell.run("drive -c foo-01").code, 1);
         assert!(logged("AH10056", name) > 0);
-        assert_eq!(shell.world.ca.ordered().len(), 0);
+        assert_eq!(shell.server.ca.ordered().len(), 0);
         shell.succeed("drive -c http-01");
         assert_eq!(shell.md(name)["ca"].get("challenges"), None, "not saved");
     }
@@ -336,7 +337,7 @@ mod tests {
     fn a_domain_that_the_server_works_on_is_left_to_it() {
         let name = "claimed.drive.test";
         let shell = shell(name);
-        let claim = shell.world.store.claim(name).unwrap();
+        let claim = shell.server.store.claim(name).unwrap();
         for line in ["drive", "drive -f", "drive -r"] {
             fails(&shell, line, "Error 11: claimed.drive.test: another process, such as the server, works on it");
         }
@@ -348,21 +349,21 @@ mod tests {
     fn reset_discards_an_order_that_is_left() {
         let name = "reset.drive.test";
         let shell = shell(name);
-        shell.world.put(Group::Staging, name, &Aspect::OrderJson, r#"{"url":"https://ca.test/order/77"}"#);
-        shell.world.put(Group::Challenges, name, &Aspect::Http01, "old");
+        shell.server.put(Group::Staging, name, &Aspect::OrderJson, r#"{"url":"https://ca.test/order/77"}"#);
+        shell.server.put(Group::Challenges, name, &Aspect::Http01, "old");
         shell.succeed("drive -r");
-        assert_eq!((shell.world.ca.ordered().len(), shell.world.ca.count(Operation::Order) > 0), (1, true));
-        assert!(!shell.world.store.exists(Group::Challenges, name, &Aspect::Http01));
+        assert_eq!((shell.server.ca.ordered().len(), shell.server.ca.count(Operation::Order) > 0), (1, true));
+        assert!(!shell.server.store.exists(Group::Challenges, name, &Aspect::Http01));
     }
 
     #[test]
     fn certificates_that_the_server_has_staged_are_activated() {
-        let world = World::new(&["staged.drive.test"]);
-        drop(world.run(false));
-        let shell = Shell::of(world);
+        let server = TestServer::new(&["staged.drive.test"]);
+        drop(server.run(false));
+        let shell = Shell::of(server);
         let err = shell.run("drive").err;
         assert!(err.starts_with("staged.drive.test: the new certificates are active; "), "{err}");
-        assert_eq!(shell.world.ca.ordered().len(), 1);
+        assert_eq!(shell.server.ca.ordered().len(), 1);
     }
 
     #[test]
@@ -380,10 +381,10 @@ mod tests {
 
     #[test]
     fn a_live_domain_uses_new_certificates_without_a_restart() {
-        let mut world = World::new(&["live.drive.test"]);
-        world.declared[0].settings.activation = Some(ActivationMode::Live);
-        drop(world.start(false));
-        let shell = Shell::of(world);
+        let mut server = TestServer::new(&["live.drive.test"]);
+        server.declared[0].settings.activation = Some(ActivationMode::Live);
+        drop(server.start(false));
+        let shell = Shell::of(server);
         let err = shell.run("drive").err;
         assert!(err.contains("a running server uses them within seconds (MDActivation live): P-256 serial "), "{err}");
     }

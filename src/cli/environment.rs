@@ -1,4 +1,4 @@
-//! The outside world of a run: terminal, clock, stores and network. Tests replace all of it.
+//! The outside server of a run: terminal, clock, stores and network. Tests replace all of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub type Opener = Box<dyn Fn(&Path) -> Opened>;
 /// An open store, or the reason why it cannot be opened.
 pub type Opened = Result<(Arc<dyn Store>, Reachability), StoreError>;
 
-/// The outside world of a run.
+/// The outside server of a run.
 pub struct Environment {
     /// Receives the output.
     pub terminal: Arc<dyn Terminal>,

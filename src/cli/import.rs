@@ -12,10 +12,10 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::Level;
 use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
-use crate::sets::LiveSet;
+use crate::sets::CertificateSet;
 use crate::store::{Aspect, Group};
 
 /// Directory of the newest certificates, in the directory of certbot.
@@ -73,7 +73,7 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     md.must_staple = chain.leaf().must_staple();
     md.renew_window = Some(Window::Percent(33));
     md.warn_window = Some(Window::Percent(10));
-    save(session.vault(), &mut md, &spec, &key, &chain)?;
+    save(session.documents(), &mut md, &spec, &key, &chain)?;
     session.report_domain(&md, None)
 }
 
@@ -101,14 +101,14 @@ fn spec_of(key: &PrivateKey) -> Option<KeySpec> {
 
 /// Saves the domain with its key and chain. The settings come last: without them the domain does not exist.
 fn save(
-    vault: &Vault,
+    documents: &Documents,
     md: &mut ManagedDomain,
     spec: &KeySpec,
     key: &PrivateKey,
     chain: &Chain,
 ) -> Result<(), CliError> {
     let name = md.name.to_string();
-    let store = vault.store();
+    let store = documents.store();
     // A server without MDPrivateKeys looks for the files of the default key type.
     let specs = if *spec == KeySpec::Default { vec![KeySpec::Default] } else { vec![spec.clone(), KeySpec::Default] };
     let files = specs.iter().flat_map(|spec| [Aspect::Chain(spec.clone()), Aspect::PrivateKey(spec.clone())]);
@@ -116,15 +116,15 @@ fn save(
         let text = format!("the store already has a domain {name}, which is not changed");
         return Err(CliError::Refused { status: Status::EXISTS, text });
     }
-    refuse_overlap(vault, md)?;
+    refuse_overlap(documents, md)?;
     for spec in specs {
-        vault.save_key(Group::Domains, &name, &Aspect::PrivateKey(spec.clone()), key)?;
+        documents.save_key(Group::Domains, &name, &Aspect::PrivateKey(spec.clone()), key)?;
         store.save(Group::Domains, &name, &Aspect::Chain(spec), &chain.to_pem())?;
     }
-    let live = LiveSet::load(vault, md);
+    let live = CertificateSet::load(documents, md);
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr = live.state_descr;
-    create(vault, md)
+    create(documents, md)
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
         fn add(&self, shell: &Shell, folder: &str, spec: &KeySpec, names: &[&str]) -> (Certificate, PrivateKey) {
             let key = PrivateKey::generate(spec).unwrap();
             let parsed: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
-            let leaf = self_signed(&key, names[0], &parsed, shell.world.clock.now(), 90).unwrap();
+            let leaf = self_signed(&key, names[0], &parsed, shell.server.clock.now(), 90).unwrap();
             self.write(folder, "fullchain.pem", leaf.to_pem().as_bytes());
             self.write(folder, "privkey.pem", &key.to_pem().unwrap());
             (leaf, key)
@@ -197,10 +197,10 @@ mod tests {
             assert_eq!(listed.get("privkey").map(ToString::to_string).as_deref(), privkey);
             // Where no directive names the type of key, too.
             for spec in [spec_of(&key).unwrap(), KeySpec::Default] {
-                let chain = shell.world.text(Group::Domains, "a.import.test", &Aspect::Chain(spec.clone())).unwrap();
+                let chain = shell.server.text(Group::Domains, "a.import.test", &Aspect::Chain(spec.clone())).unwrap();
                 assert_eq!(chain, leaf.to_pem());
                 let aspect = Aspect::PrivateKey(spec);
-                assert!(shell.world.vault.load_key(Group::Domains, "a.import.test", &aspect).unwrap().fits(&leaf));
+                assert!(shell.server.documents.load_key(Group::Domains, "a.import.test", &aspect).unwrap().fits(&leaf));
             }
         }
     }
@@ -242,7 +242,7 @@ mod tests {
         });
         assert_eq!(done.err, said.concat());
         assert_eq!(shell.md("a.import.test"), before);
-        assert!(!shell.world.store.exists(Group::Domains, "a.import.test", &Aspect::PrivateKey(ec("secp256r1"))));
+        assert!(!shell.server.store.exists(Group::Domains, "a.import.test", &Aspect::PrivateKey(ec("secp256r1"))));
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
             (
                 "fullchain.pem",
                 b"no certificate",
-                "Error 22: {}: not imported: fullchain.pem: there is no certificate in it",
+                "Error 22: {}: not imported: fullchain.pem: it contains no certificate",
             ),
         ] {
             certbot.write("d.import.test", "privkey.pem", &good);
@@ -282,6 +282,6 @@ mod tests {
         assert!(shell.fail(&certbot.command()).ends_with(unsupported));
         fs::remove_file(certbot.file("d.import.test", "fullchain.pem")).unwrap();
         assert!(shell.fail(&certbot.command()).contains("d.import.test: not imported: fullchain.pem: No such file"));
-        assert_eq!(shell.world.store.list(Group::Domains).unwrap(), Vec::<String>::new());
+        assert_eq!(shell.server.store.list(Group::Domains).unwrap(), Vec::<String>::new());
     }
 }

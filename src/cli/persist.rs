@@ -5,12 +5,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::args::Given;
+use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
 use crate::accounts::find_or_register;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
-use crate::renewals::stored_domain;
 
 /// Length of the longest string in a TXT record (RFC 1035 section 3.3).
 const LONGEST_STRING: usize = 255;
@@ -22,11 +22,7 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
     let until = given.value("until").map(|text| moment(text, session.clock().now())).transpose()?;
-    let stored = |name: &&str| {
-        let found = DomainName::parse(name).ok().and_then(|name| stored_domain(session.vault(), name.as_str()));
-        found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
-    };
-    let domains = names.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let domains = names.iter().map(|name| named(session.documents(), name)).collect::<Result<Vec<_>, _>>()?;
     let mut is_first = true;
     domains.iter().try_for_each(|md| {
         let listed =
@@ -62,7 +58,7 @@ fn at_ca(
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
     let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
-    let (account, key) = find_or_register(session.vault(), md, &mut ca, &applicant).map_err(&failed)?;
+    let (account, key) = find_or_register(session.documents(), md, &mut ca, &applicant).map_err(&failed)?;
     let identifiers: Vec<Identifier> = md.order_names().into_iter().map(DomainName::identifier).collect();
     let records = ca.persist_records(&account, &key, &identifiers, until).map_err(&failed)?;
     if records.is_empty() {
@@ -162,7 +158,7 @@ mod tests {
 
     fn shell(names: &str) -> Shell {
         let shell = Shell::without_account();
-        shell.world.ca.behave(|ca| ca.issuers = vec!["ca.test", "alias.test"]);
+        shell.server.ca.behave(|ca| ca.issuers = vec!["ca.test", "alias.test"]);
         shell.add_domain(names);
         shell
     }
@@ -189,7 +185,7 @@ mod tests {
         assert_eq!((done.code, done.out), (0, blocks.join("\n")));
         let unused = "a.persist.test: MDCAChallenges does not list dns-persist-01, so the records are not used yet\n";
         assert_eq!(done.err, unused);
-        assert_eq!(shell.world.ca.accounts(), 1, "the account is registered");
+        assert_eq!(shell.server.ca.accounts(), 1, "the account is registered");
 
         shell.change("a.persist.test", |md| md["ca"]["challenges"] = json!(["dns-persist-01"]));
         let done = shell.run("-j persist-record -u 2027-01-31 a.persist.test");
@@ -200,7 +196,7 @@ mod tests {
             "name": "_validation-persist.a.persist.test", "type": "TXT", "value": value,
         });
         assert_eq!((&done.document()["output"][0], done.err.as_str()), (&first, ""));
-        assert_eq!(shell.world.ca.accounts(), 1, "the account is found again");
+        assert_eq!(shell.server.ca.accounts(), 1, "the account is found again");
     }
 
     #[test]
@@ -216,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(shell.fail(line), err);
         }
-        shell.world.ca.behave(|ca| ca.issuers.clear());
+        shell.server.ca.behave(|ca| ca.issuers.clear());
         let err = shell.fail("persist-record a.persist.test");
         let expected =
             "Error 70023: a.persist.test: https://ca.test/directory announces no issuer names, or the domain";
@@ -224,7 +220,7 @@ mod tests {
         shell.change("a.persist.test", |md| md["ca"] = json!({ "proto": "ACME" }));
         let err = shell.fail("persist-record a.persist.test");
         assert!(err.contains("Error 2: a.persist.test: is missing MDCertificateAuthority; 'a2md update"), "{err}");
-        shell.world.ca.fail_times(crate::testing::ca::Operation::Directory, 9, crate::testing::ca::Fault::Drop);
+        shell.server.ca.fail_times(crate::testing::ca::Operation::Directory, 9, crate::testing::ca::Fault::Drop);
         let err = shell.fail("-a https://ca.test/directory persist-record a.persist.test");
         assert!(
             err.ends_with("a.persist.test: cannot find or register an account at https://ca.test/directory\n"),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args::Given;
+use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
 use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
-use crate::model::{DomainName, ManagedDomain, Status};
-use crate::renewals::stored_domain;
+use crate::model::{ManagedDomain, Status};
 use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
@@ -50,11 +50,9 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let args = given.args();
     let [name] = args[..] else { return Err(CliError::Usage("one argument expected: the name of a managed domain")) };
     let reason = given.value("reason").map(reason).transpose()?;
-    let vault = Arc::clone(session.vault());
-    let unknown = || CliError::NoDomain(name.to_owned());
-    let (md, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&vault, name.as_str())).ok_or_else(unknown)?;
-    let pairs = served_pairs(&vault, &md, session.clock().now());
+    let documents = Arc::clone(session.documents());
+    let md = named(&documents, name)?;
+    let pairs = served_pairs(&documents, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
         let text = format!("{}: the store has no certificate to revoke", md.name);
         return Err(CliError::Refused { status: Status::NOT_FOUND, text });
@@ -113,15 +111,15 @@ fn account(
     md: &ManagedDomain,
     url: &str,
 ) -> Option<(AccountRecord, PrivateKey)> {
-    let vault = session.vault();
-    let load = |id: &str| -> Option<AccountRecord> { vault.load_json(Group::Accounts, id, &Aspect::AccountJson) };
+    let documents = session.documents();
+    let load = |id: &str| -> Option<AccountRecord> { documents.load_json(Group::Accounts, id, &Aspect::AccountJson) };
     let usable = |id: &str| load(id).filter(|record| record.ca_url == url && record.is_for(&record.scope()));
     let own = md.ca.account.clone().filter(|id| usable(id).is_some());
-    let accounts = Accounts::read(vault).ok()?;
+    let accounts = Accounts::read(documents).ok()?;
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let id = own.or_else(|| accounts.id_for(&scope).map(str::to_owned))?;
     let record = load(&id)?;
-    let key = account_key(vault, ca, &id, &record).inspect_err(|err| note!(Info, "{}", err.sentence())).ok()?;
+    let key = account_key(documents, ca, &id, &record).inspect_err(|err| note!(Info, "{}", err.sentence())).ok()?;
     Some((record, key))
 }
 
@@ -189,8 +187,9 @@ fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reaso
 mod tests {
     use super::super::testing::Shell;
     use super::*;
+    use crate::renewals::stored_domain;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
-    use crate::testing::{ACCOUNT, World};
+    use crate::testing::{ACCOUNT, TestServer};
 
     #[test]
     fn a_certificate_is_revoked_by_its_account_or_else_by_its_key() {
@@ -204,30 +203,31 @@ mod tests {
             ("lost", |ca| ca.fail(Operation::RevokeCert, Fault::Drop), true, None),
         ];
         for (what, prepare, has_account, expected) in rows {
-            let world = World::new(&[&format!("{what}.revoke.test")]);
-            drop(world.run(false));
-            drop(world.start(false));
+            let server = TestServer::new(&[&format!("{what}.revoke.test")]);
+            drop(server.run(false));
+            drop(server.start(false));
             let mut ca =
-                Registrar::connect(Arc::clone(&world.ca) as _, Arc::clone(&world.clock) as _, FakeCa::DIRECTORY)
+                Registrar::connect(Arc::clone(&server.ca) as _, Arc::clone(&server.clock) as _, FakeCa::DIRECTORY)
                     .unwrap();
-            let (md, _) = stored_domain(&world.vault, &format!("{what}.revoke.test")).unwrap();
-            let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
-            let record: AccountRecord = world.vault.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
-            let key = world.vault.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+            let (md, _) = stored_domain(&server.documents, &format!("{what}.revoke.test")).unwrap();
+            let pairs = served_pairs(&server.documents, &md, crate::clock::Clock::now(&*server.clock));
+            let record: AccountRecord =
+                server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+            let key = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
             let account = has_account.then_some((record, key));
-            prepare(&world.ca);
+            prepare(&server.ca);
             let reason = Some(("superseded", 4));
             assert_eq!(revoke_one(&mut ca, account.as_ref(), &pairs[0], reason).ok(), expected, "{what}");
             let revoked = vec![(pairs[0].chain.leaf().to_der().to_vec(), Some(4))];
-            assert_eq!(world.ca.revocations(), if expected.is_some() { revoked } else { Vec::new() });
-            world.ca.fail(Operation::RevokeCert, refuse("badRevocationReason"));
-            world.ca.set_accounts("valid");
+            assert_eq!(server.ca.revocations(), if expected.is_some() { revoked } else { Vec::new() });
+            server.ca.fail(Operation::RevokeCert, refuse("badRevocationReason"));
+            server.ca.set_accounts("valid");
             let mut again = || revoke_one(&mut ca, account.as_ref(), &pairs[0], None);
             assert!(is(&again().unwrap_err(), "badRevocationReason"), "{what}");
             if expected.is_some() {
                 assert_eq!(again().unwrap(), By::Others, "{what}");
             }
-            world.ca.check();
+            server.ca.check();
         }
     }
 
@@ -259,19 +259,19 @@ mod tests {
         }
     }
 
-    fn serial(world: &World, name: &str) -> String {
-        let (md, _) = stored_domain(&world.vault, name).unwrap();
-        let pairs = served_pairs(&world.vault, &md, crate::clock::Clock::now(&*world.clock));
+    fn serial(server: &TestServer, name: &str) -> String {
+        let (md, _) = stored_domain(&server.documents, name).unwrap();
+        let pairs = served_pairs(&server.documents, &md, crate::clock::Clock::now(&*server.clock));
         pairs[0].chain.leaf().summary().serial_hex()
     }
 
     /// Makes a store with a domain whose certificate the server uses.
-    fn shell(name: &str, change: impl FnOnce(&mut World)) -> Shell {
-        let mut world = World::new(&[name]);
-        change(&mut world);
-        drop(world.run(false));
-        drop(world.start(true));
-        Shell::of(world)
+    fn shell(name: &str, change: impl FnOnce(&mut TestServer)) -> Shell {
+        let mut server = TestServer::new(&[name]);
+        change(&mut server);
+        drop(server.run(false));
+        drop(server.start(true));
+        Shell::of(server)
     }
 
     #[test]
@@ -295,17 +295,17 @@ mod tests {
                 ["a running server renews the domain when", "delete all copies of the key"],
             ),
         ] {
-            let shell = shell(name, |world| {
-                world.declared[0].settings.stapling = Some(stapling);
-                world.declared[0].settings.ari_renewals = Some(ari);
+            let shell = shell(name, |server| {
+                server.declared[0].settings.stapling = Some(stapling);
+                server.declared[0].settings.ari_renewals = Some(ari);
             });
-            let serial = serial(&shell.world, name);
+            let serial = serial(&shell.server, name);
             let done = shell.run(&format!("revoke {name} {words}"));
             assert_eq!((done.code, done.out), (0, format!("revoked: {name} {serial}\n")), "{}", done.err);
             for line in expected.iter().chain([&next, &"the server serves the revoked certificates until"]) {
                 assert!(done.err.contains(line), "{line}: {}", done.err);
             }
-            let revocations = shell.world.ca.revocations();
+            let revocations = shell.server.ca.revocations();
             assert_eq!(revocations.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), [reason]);
             let again = shell.json(&format!("revoke {name}"));
             assert_eq!(again, json!([{ "name": name, "serial": serial, "by": "others", "reason": null }]));
@@ -317,7 +317,7 @@ mod tests {
     fn the_key_of_the_certificate_revokes_where_the_account_cannot() {
         let name = "key.revoke.test";
         let shell = shell(name, |_| {});
-        shell.world.ca.set_accounts("deactivated");
+        shell.server.ca.set_accounts("deactivated");
         let output = shell.json(&format!("revoke -r 1 {name}"));
         assert_eq!((&output[0]["by"], &output[0]["reason"]), (&"key".into(), &"keyCompromise".into()));
         let account = "account https://ca.test/account/0 is refused: ";
@@ -340,9 +340,9 @@ mod tests {
             err.starts_with("Error 22: the reason cACompromise is for CAs only, use one of unspecified (0), "),
             "{err}"
         );
-        shell.world.ca.fail_times(Operation::RevokeCert, 9, Fault::Answer(problem(500, "serverInternal", "no")));
+        shell.server.ca.fail_times(Operation::RevokeCert, 9, Fault::Answer(problem(500, "serverInternal", "no")));
         let err = shell.fail(&format!("revoke {name}"));
-        let serial = serial(&shell.world, name);
+        let serial = serial(&shell.server, name);
         assert!(err.contains("acme problem urn:ietf:params:acme:error:serverInternal: no\n"), "{err}");
         assert!(err.ends_with(&format!(": {name}: cannot revoke certificate {serial}\n")), "{err}");
         shell.change(name, |md| md["ca"] = json!({ "proto": "ACME" }));

@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::output::{self, Terminal};
 use crate::clock::Clock;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
 use crate::model::{ManagedDomain, Status, VERSION};
@@ -31,7 +31,7 @@ pub struct Session {
     environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
-    store: Option<(Arc<Vault>, Reachability)>,
+    store: Option<(Arc<Documents>, Reachability)>,
     output: Vec<Value>,
 }
 
@@ -60,7 +60,7 @@ impl Session {
     pub fn open(&mut self) -> Result<(), CliError> {
         let open = &self.environment.open;
         let (store, reach) = open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
-        self.store = Some((Arc::new(Vault::new(store)), reach));
+        self.store = Some((Arc::new(Documents::new(store)), reach));
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Session {
 
     /// Returns the documents and keys of the store.
     #[must_use]
-    pub fn vault(&self) -> &Arc<Vault> {
+    pub fn documents(&self) -> &Arc<Documents> {
         &self.opened().0
     }
 
@@ -93,13 +93,13 @@ impl Session {
     /// # Errors
     /// If the domains cannot be listed.
     pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
-        let (vault, reach) = self.opened();
-        let registry = Registry::stored(Arc::clone(vault), Arc::clone(self.clock()), *reach, only)?;
-        registry.bundles.open(None);
+        let (documents, reach) = self.opened();
+        let registry = Registry::stored(Arc::clone(documents), Arc::clone(self.clock()), *reach, only)?;
+        registry.live_sets.open(None);
         Ok(Arc::new(registry))
     }
 
-    fn opened(&self) -> &(Arc<Vault>, Reachability) {
+    fn opened(&self) -> &(Arc<Documents>, Reachability) {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 

@@ -17,7 +17,7 @@ const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 /// Note for a domain that the server does not renew.
 const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
-/// One domain: a row of the table, and notes below it.
+/// A domain: a row of the table, and notes below it.
 struct Row {
     cells: [String; 4],
     notes: Vec<String>,
@@ -28,7 +28,7 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let registry = session.domains(None)?;
     let positions = chosen(&registry, &given.args())?;
     if session.json {
-        for name in positions.iter().map(|position| registry.entries[*position].md.name.as_str()) {
+        for name in positions.iter().map(|position| registry.domains[*position].md.name.as_str()) {
             session.report(name, crate::status::domain(&registry, name).unwrap_or_default());
         }
         return Ok(());
@@ -40,10 +40,10 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 }
 
 fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
-    let entry = &registry.entries[position];
-    let md = &entry.md;
+    let domain = &registry.domains[position];
+    let md = &domain.md;
     let job = registry.job(position);
-    let view = View::new(registry, entry, true);
+    let view = View::new(registry, domain, true);
     let until = view.served.common_validity().map(|(_, until)| until);
     let state = match (view.state(), until) {
         (State::Complete, Some(until)) if until <= now => "expired",
@@ -52,11 +52,11 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
         (State::Error | State::MissingInformation, _) => "error",
         (State::Unknown, _) => "unknown",
     };
-    let is_new = !view.is_staged_live() && activation_verdict(&registry.vault, md, now) == Activation::Activated;
+    let is_new = !view.is_staged_live() && activation_verdict(&registry.documents, md, now) == Activation::Activated;
     let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
     let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(has_failed).map(|job| failure(&job)));
-    notes.extend(view.entry.activation_warning());
+    notes.extend(view.domain.activation_warning());
     notes.extend(activation(&view));
     notes.extend((md.renew_mode == RenewMode::Manual && !md.is_static()).then(|| BY_DRIVE.to_owned()));
     Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
@@ -64,8 +64,8 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
 
 /// Describes when a new certificate gets into use.
 fn next_use(view: &View<'_>, now: Timestamp) -> String {
-    match (view.entry.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
-        (false, _) if view.entry.restarts() => "new certificate waits for the server to restart itself".to_owned(),
+    match (view.domain.slot.is_some(), view.ready_at().filter(|at| *at > now)) {
+        (false, _) if view.domain.restarts() => "new certificate waits for the server to restart itself".to_owned(),
         (false, _) => "new certificate waits for a restart".to_owned(),
         (true, Some(at)) => format!("new certificate goes live {}", show(at)),
         (true, None) => "new certificate goes live now; if not, the error log has the reason (MD0035)".to_owned(),
@@ -147,24 +147,29 @@ mod tests {
     use crate::model::{ActivationMode, JobResult};
     use crate::store::{Aspect, Group, Reachability, Store};
     use crate::testing::ca::{Fault, Operation, problem};
-    use crate::testing::{World, p256};
+    use crate::testing::{TestServer, p256};
 
-    fn table(world: &World) -> Vec<String> {
-        let registry =
-            Registry::stored(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, Reachability::default(), None)
-                .unwrap();
-        registry.bundles.open(None);
-        let rows: Vec<Row> =
-            (0..registry.entries.len()).map(|at| row(&registry, at, crate::clock::Clock::now(&*world.clock))).collect();
+    fn table(server: &TestServer) -> Vec<String> {
+        let registry = Registry::stored(
+            Arc::clone(&server.documents),
+            Arc::clone(&server.clock) as _,
+            Reachability::default(),
+            None,
+        )
+        .unwrap();
+        registry.live_sets.open(None);
+        let rows: Vec<Row> = (0..registry.domains.len())
+            .map(|at| row(&registry, at, crate::clock::Clock::now(&*server.clock)))
+            .collect();
         lines(&rows)
     }
 
     #[test]
     fn the_table_tells_what_is_due_and_what_failed() {
-        let world = World::new(&["a.status.test", "long-name.status.test"]);
-        drop(world.start(false));
+        let server = TestServer::new(&["a.status.test", "long-name.status.test"]);
+        drop(server.start(false));
         assert_eq!(
-            table(&world),
+            table(&server),
             [
                 "DOMAIN                 STATE       VALID UNTIL (UTC)  DUE (UTC)",
                 "a.status.test          incomplete  -                  renewal now",
@@ -173,31 +178,31 @@ mod tests {
                 "    certificate(P-256) is missing",
             ]
         );
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
-        drop(world.run(false));
-        let lines = table(&world);
+        server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
+        drop(server.run(false));
+        let lines = table(&server);
         let failed = lines.iter().find(|line| line.contains("failed once, last 2023-11-14 22:13: ")).unwrap();
         assert!(failed.contains("no disk") && failed.contains("serverInternal"), "{failed}");
         assert!(lines.iter().any(|line| line.contains("renewal now, next attempt 2023-11-14 22:1")), "{lines:?}");
         assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
-        drop(world.start(true));
-        assert!(table(&world).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&world));
+        drop(server.start(true));
+        assert!(table(&server).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&server));
     }
 
     #[test]
     fn what_is_live_is_told_with_what_waits_and_what_a_restart_brings() {
         let name = "live.status.test";
-        let mut world = World::new(&[name]);
-        world.declared[0].settings.activation = Some(ActivationMode::Live);
-        world.globals.activation_delay = SignedDuration::from_hours(10);
-        let staged = |world: &World| {
-            let text = world.text(Group::Staging, name, &Aspect::Chain(p256())).unwrap();
+        let mut server = TestServer::new(&[name]);
+        server.declared[0].settings.activation = Some(ActivationMode::Live);
+        server.globals.activation_delay = SignedDuration::from_hours(10);
+        let staged = |server: &TestServer| {
+            let text = server.text(Group::Staging, name, &Aspect::Chain(p256())).unwrap();
             Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
         };
-        let renewals = world.run(false);
-        let first = staged(&world);
-        let since = show(world.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap());
-        let lines = table(&world);
+        let renewals = server.run(false);
+        let first = staged(&server);
+        let since = show(server.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap());
+        let lines = table(&server);
         assert!(lines[1].contains("complete  2024-02-12") && lines[1].contains("renewal 2024-"), "{lines:?}");
         let certificate = |serial: &str, until: &str| format!("P-256 serial {serial}, valid until {until}");
         let until = &lines[1][28..44];
@@ -207,12 +212,12 @@ mod tests {
             [live.clone(), format!("    after a restart: {}, from live/", certificate(&first, until))]
         );
 
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
-        world.go_on(&renewals);
-        let lines = table(&world);
+        server.clock.advance(SignedDuration::from_hours(24 * 61));
+        server.go_on(&renewals);
+        let lines = table(&server);
         assert!(lines[1].contains("new certificate goes live 2024-01-15"), "{lines:?}");
         assert_eq!(lines[2], live);
-        let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&world));
+        let after = format!("after a restart: P-256 serial {}, valid until 2024-", staged(&server));
         assert!(lines[3].contains(&after) && lines[3].ends_with(", from staging/"), "{lines:?}");
     }
 
@@ -270,19 +275,19 @@ mod tests {
 
     #[test]
     fn who_renews_and_who_restarts_is_told_where_it_is_not_the_server() {
-        let mut world = World::new(&["who.status.test"]);
-        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
-        drop(world.start(false));
-        assert!(table(&world).contains(&format!("    {BY_DRIVE}")), "{:?}", table(&world));
-        world.declared[0].settings.renew_mode = None;
-        world.declared[0].settings.activation = Some(ActivationMode::Graceful);
-        drop(world.run(true));
-        let lines = table(&world);
+        let mut server = TestServer::new(&["who.status.test"]);
+        server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        drop(server.start(false));
+        assert!(table(&server).contains(&format!("    {BY_DRIVE}")), "{:?}", table(&server));
+        server.declared[0].settings.renew_mode = None;
+        server.declared[0].settings.activation = Some(ActivationMode::Graceful);
+        drop(server.run(true));
+        let lines = table(&server);
         assert!(lines[1].ends_with("new certificate waits for the server to restart itself"), "{lines:?}");
-        drop(world.start(true));
-        world.clock.advance(SignedDuration::from_hours(24 * 91));
-        assert!(table(&world)[1].contains("  expired  2024-02-12 "), "{:?}", table(&world));
-        world.put(Group::Domains, "who.status.test", &Aspect::Chain(p256()), &"x".repeat(2000));
-        assert!(table(&world)[1].contains("  error "), "{:?}", table(&world));
+        drop(server.start(true));
+        server.clock.advance(SignedDuration::from_hours(24 * 91));
+        assert!(table(&server)[1].contains("  expired  2024-02-12 "), "{:?}", table(&server));
+        server.put(Group::Domains, "who.status.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        assert!(table(&server)[1].contains("  error "), "{:?}", table(&server));
     }
 }

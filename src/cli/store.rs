@@ -11,7 +11,7 @@ use crate::store::{Aspect, Group};
 /// Adds a domain: `store add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let md = new(syntax::names(&given.args())?, session.acme.clone())?;
-    create(session.vault(), &md)?;
+    create(session.documents(), &md)?;
     session.report_domain(&md, None)
 }
 
@@ -21,7 +21,7 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if names.is_empty() {
         return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
-    let store = session.vault().store();
+    let store = session.documents().store();
     let force = given.flag("force");
     names.iter().try_for_each(|name| {
         // The C module names directories as the configuration spells the domain.
@@ -38,19 +38,19 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
 
 /// Lists all domains: `store list`.
 pub fn list(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
-    let names = session.vault().store().list(Group::Domains)?;
+    let names = session.documents().store().list(Group::Domains)?;
     let all: Vec<ManagedDomain> = names.iter().filter_map(|name| load(session, name)).collect();
     all.iter().try_for_each(|md| session.report_domain(md, None))
 }
 
 fn load(session: &Session, name: &str) -> Option<ManagedDomain> {
-    session.vault().load_json(Group::Domains, name, &Aspect::MdJson)
+    session.documents().load_json(Group::Domains, name, &Aspect::MdJson)
 }
 
 /// Changes the names or the CA of a domain: `store update name [domains domain...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
+    let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let unknown = || CliError::NoDomain((*name).to_owned());
     let name = DomainName::parse(name).map_err(|_| unknown())?;
     let stored = load(session, name.as_str()).ok_or_else(unknown)?;
@@ -58,13 +58,13 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
         set_ca(&mut md, url)?;
     }
-    match aspect.split_first() {
+    match setting.split_first() {
         None => {}
         Some((&"domains", names)) => md.domains = syntax::names(names)?,
-        Some((other, _)) => return Err(CliError::UnknownAspect((*other).to_owned())),
+        Some((other, _)) => return Err(CliError::UnknownSetting((*other).to_owned())),
     }
     if md != stored {
-        session.vault().save_json(Group::Domains, name.as_str(), &Aspect::MdJson, &md)?;
+        session.documents().save_json(Group::Domains, name.as_str(), &Aspect::MdJson, &md)?;
     }
     session.report_domain(&md, None)
 }
@@ -96,9 +96,9 @@ mod tests {
     fn remove_takes_the_settings_and_leaves_keys() {
         let shell = Shell::new();
         shell.succeed("add a.org");
-        shell.world.put(Group::Domains, "a.org", &Aspect::PrivateKey(p256()), "a key");
+        shell.server.put(Group::Domains, "a.org", &Aspect::PrivateKey(p256()), "a key");
         assert_eq!(shell.succeed("store remove A.org"), "");
-        let exists = |aspect| shell.world.store.exists(Group::Domains, "a.org", &aspect);
+        let exists = |aspect| shell.server.store.exists(Group::Domains, "a.org", &aspect);
         assert_eq!((exists(Aspect::MdJson), exists(Aspect::PrivateKey(p256()))), (false, true));
         assert_eq!(shell.fail("store remove a.org"), "Error 2: managed domain not found: a.org\n");
         assert_eq!(shell.run("-j store remove x.org").document()["status"], 2);
@@ -108,16 +108,16 @@ mod tests {
     #[test]
     fn remove_finds_a_directory_that_is_spelled_in_capitals() {
         let shell = Shell::new();
-        shell.world.put(Group::Domains, "Capital.org", &Aspect::MdJson, "{}");
+        shell.server.put(Group::Domains, "Capital.org", &Aspect::MdJson, "{}");
         shell.succeed("store remove Capital.org");
-        assert!(!shell.world.store.exists(Group::Domains, "Capital.org", &Aspect::MdJson));
+        assert!(!shell.server.store.exists(Group::Domains, "Capital.org", &Aspect::MdJson));
     }
 
     #[test]
     fn update_replaces_names_and_url_and_writes_only_changes() {
         let shell = Shell::new();
         shell.succeed("store add a.org");
-        let written = || shell.world.store.count(Call::Write, Group::Domains, None);
+        let written = || shell.server.store.count(Call::Write, Group::Domains, None);
         let before = written();
         assert_eq!(shell.succeed("store update a.org"), "md: a.org [a.org]\n");
         assert_eq!(written(), before, "written without need");
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((&md["ca"]["urls"][0], &md["domains"][0]), (&"https://ca.test/dir".into(), &"localhost".into()));
         assert_eq!(*md, shell.md("a.org"));
         assert_eq!(shell.fail("store update a.org domains"), "Error 22: at least one domain name is needed\n");
-        assert_eq!(shell.fail("store update a.org frob"), "unknown aspect: frob\n");
+        assert_eq!(shell.fail("store update a.org frob"), "unknown setting: frob\n");
         assert_eq!(shell.fail("-a nohost store update a.org"), "Error 22: missing uri scheme: nohost\n");
         assert_eq!(shell.fail("store update x.org"), "Info 2: managed domain not found: x.org\n");
     }

@@ -13,11 +13,11 @@ use crate::log::Level;
 use crate::model::Status;
 use crate::store::{Aspect, Group};
 use crate::testing::ca::FakeCa;
-use crate::testing::{World, watch_log};
+use crate::testing::{TestServer, watch_log};
 
-/// A world, and the directory of a store of files if the commands use one.
+/// A server, and the directory of a store of files if the commands use one.
 pub struct Shell {
-    pub world: World,
+    pub server: TestServer,
     files: Option<tempfile::TempDir>,
 }
 
@@ -70,17 +70,17 @@ impl Terminal for Recorder {
 impl Shell {
     /// Makes an empty store in memory, with an account at the CA.
     pub fn new() -> Self {
-        Self::of(World::new(&[]))
+        Self::of(TestServer::new(&[]))
     }
 
     /// Makes an empty store in memory, and a CA without accounts.
     pub fn without_account() -> Self {
-        Self::of(World::without_account(&[]))
+        Self::of(TestServer::without_account(&[]))
     }
 
-    /// Uses the store and the CA of a world.
-    pub fn of(world: World) -> Self {
-        Self { world, files: None }
+    /// Uses the store and the CA of a server.
+    pub fn of(server: TestServer) -> Self {
+        Self { server, files: None }
     }
 
     /// Chooses a directory for a store of files, which does not exist yet.
@@ -102,13 +102,13 @@ impl Shell {
     /// Runs a2md with nothing but the options and arguments in `line`.
     pub fn run_without_store(&self, line: &str) -> Done {
         let recorder = Arc::new(Recorder::default());
-        let ca = Arc::clone(&self.world.ca);
-        let clock = Arc::clone(&self.world.clock);
-        let store = Arc::clone(&self.world.store);
-        let reach = self.world.reach;
+        let ca = Arc::clone(&self.server.ca);
+        let clock = Arc::clone(&self.server.clock);
+        let store = Arc::clone(&self.server.store);
+        let reach = self.server.reach;
         let environment = Environment {
             terminal: Arc::clone(&recorder) as _,
-            clock: self.world.moving_clock(),
+            clock: self.server.moving_clock(),
             open: match self.files {
                 Some(_) => Box::new(open_files),
                 None => Box::new(move |_: &Path| Ok((Arc::clone(&store) as _, reach))),
@@ -154,7 +154,7 @@ impl Shell {
 
     /// Returns the settings of a domain in the store.
     pub fn md(&self, name: &str) -> Value {
-        let text = self.world.text(Group::Domains, name, &Aspect::MdJson).expect("a domain in the store");
+        let text = self.server.text(Group::Domains, name, &Aspect::MdJson).expect("a domain in the store");
         serde_json::from_str(&text).unwrap()
     }
 
@@ -162,7 +162,7 @@ impl Shell {
     pub fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut md = self.md(name);
         change(&mut md);
-        self.world.put(Group::Domains, name, &Aspect::MdJson, &md.to_string());
+        self.server.put(Group::Domains, name, &Aspect::MdJson, &md.to_string());
     }
 }
 

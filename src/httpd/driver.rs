@@ -27,7 +27,7 @@ pub fn register(
     registry: &Arc<Registry>,
     requests: Option<&'static RequestCounts>,
 ) -> Result<(), Stop> {
-    if !registry.entries.iter().any(|entry| entry.watched) {
+    if !registry.domains.iter().any(|domain| domain.watched) {
         return Ok(());
     }
     let initial_delay = registry.globals.initial_delay.unsigned_abs();

@@ -15,7 +15,7 @@ use super::ssl::{self, Handshake};
 use super::stapling;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::TlsPointers;
-use crate::sets::Served;
+use crate::sets::TlsSet;
 use crate::stapling::{Sha1, Staple};
 
 // A signature that differs from the header's does not compile.
@@ -157,7 +157,7 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
         let is_placeholder = match live::certify(server)? {
             Certify::AsStarted => false,
             Certify::Placeholder => true,
-            Certify::Set(set) => !use_set(&mut handshake, &set) && live::is_refused(server, &set)?,
+            Certify::Set(set) => !use_set(&mut handshake, &set) && live::warn_of_refusal(server, &set)?,
         };
         if is_placeholder {
             handshake.forget_session();
@@ -192,7 +192,7 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         // SAFETY: the pairs are in the host's context, which outlives its handshakes.
         let is_used = unsafe { use_in_layers(&mut handshake, good, beside, set.as_deref()) };
         if let (Some(set), false) = (&set, is_used) {
-            live::is_refused(server, set)?;
+            live::warn_of_refusal(server, set)?;
             if beside.pairs.managed.is_empty() {
                 // SAFETY: as above.
                 unsafe { use_in_layers(&mut handshake, beside.pairs.all_own(), beside, Some(set)) };
@@ -211,7 +211,7 @@ unsafe fn use_in_layers(
     handshake: &mut Handshake<'_>,
     own: impl Iterator<Item = TlsPointers>,
     beside: &Beside,
-    set: Option<&Served>,
+    set: Option<&TlsSet>,
 ) -> bool {
     handshake.clear_pairs();
     // SAFETY: the caller's promise.
@@ -222,7 +222,7 @@ unsafe fn use_in_layers(
 /// Has the handshake use a set in place of the certificates that the host has had since its start, each in place of the one of
 /// its type of key. Returns whether OpenSSL takes all: the host may want longer keys than others (`@SECLEVEL` in
 /// `SSLCipherSuite`), and keeps the former certificate of that type of key then.
-fn use_set(handshake: &mut Handshake<'_>, set: &Served) -> bool {
+fn use_set(handshake: &mut Handshake<'_>, set: &TlsSet) -> bool {
     // SAFETY: the pairs live as long as the set.
     unsafe { handshake.use_pairs(set.pairs.iter().map(|(_, pair)| pair.pointers())) }
 }

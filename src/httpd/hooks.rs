@@ -11,7 +11,7 @@ use super::c::tree;
 use super::config::{Main, ServerConfig, Starting};
 use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::{note, report};
 use crate::model::directive::contact_uri;
 use crate::model::{Declared, VERSION};
@@ -75,7 +75,7 @@ fn begin(
         Some(store) => Arc::clone(store) as _,
         None => Arc::new(MemoryStore::new()),
     };
-    let setup = Setup::begin(start, Arc::new(Vault::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
+    let setup = Setup::begin(start, Arc::new(Documents::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
     *config.starting() = Some(Starting { setup, store, own_files: Vec::new() });
     Ok(())
 }
@@ -87,7 +87,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     if phase::is_dry_run() {
         return Ok(());
     }
-    own_files::tell(&own_files);
+    own_files::log_advice(&own_files);
     let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {

@@ -11,10 +11,10 @@ use super::c::connection::Connection;
 use super::c::server::Server;
 use super::config::HostState;
 use super::{shared, ssl, threads};
-use crate::live::Bundles;
+use crate::live::LiveSets;
 use crate::log::report;
 use crate::registry::Registry;
-use crate::sets::Served;
+use crate::sets::TlsSet;
 
 /// The time between two checks of a child for new sets. Handshakes check by themselves: without any, this one has former keys
 /// wiped.
@@ -39,7 +39,7 @@ pub enum Certify {
     /// The placeholder of the start, which nobody can trust.
     Placeholder,
     /// A set that went live.
-    Set(Arc<Served>),
+    Set(Arc<TlsSet>),
 }
 
 /// Checks whether handshakes of a TLS host, which is set up now, are to ask [`certify`].
@@ -60,7 +60,7 @@ pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
 }
 
 /// Warns that OpenSSL does not take all of a set for this host. Returns whether handshakes have the placeholder instead.
-pub fn is_refused(server: Server<'_>, set: &Served) -> Result<bool, Null> {
+pub fn warn_of_refusal(server: Server<'_>, set: &TlsSet) -> Result<bool, Null> {
     let host = &server.config()?.host;
     if set.refuse() {
         let name = server.name().unwrap_or_default();
@@ -84,39 +84,39 @@ pub fn is_trusted(server: Server<'_>, connection: Connection<'_>) -> Result<bool
     Ok(!connection.master().has_note(ON_PLACEHOLDER) && current(server, &server.config()?.host)?.is_some())
 }
 
-fn current(server: Server<'_>, host: &HostState) -> Result<Option<Arc<Served>>, Null> {
+fn current(server: Server<'_>, host: &HostState) -> Result<Option<Arc<TlsSet>>, Null> {
     let Some(registry) = registry(server)? else { return Ok(None) };
     let position = registry.position_at(host.position()).filter(|_| host.is_managed());
-    Ok(position.and_then(|position| registry.bundles.current(position)))
+    Ok(position.and_then(|position| registry.live_sets.current(position)))
 }
 
 /// Prepares this process and its children for sets that go live.
 pub fn open(main: Server<'_>, registry: &Registry) -> Result<(), Null> {
-    if registry.bundles.is_empty() {
+    if registry.live_sets.is_empty() {
         return Ok(());
     }
-    let counters = shared::counters(main.process_pool()?, "live", Bundles::COUNTERS);
+    let counters = shared::counters(main.process_pool()?, "live", LiveSets::COUNTERS);
     if counters.is_none() {
         report!(
             MD0035,
             "no shared memory: with MDActivation live, new certificates reach all children at the next restart only"
         );
     }
-    registry.bundles.share_keys(ssl::share_key);
-    registry.bundles.open(counters);
+    registry.live_sets.share_keys(ssl::share_key);
+    registry.live_sets.open(counters);
     OPENED_BY.store(std::process::id(), Ordering::Relaxed);
     Ok(())
 }
 
 /// Has the new child learn of sets that another process has written, of this server or of another one.
 pub fn child_init(main: Server<'_>) -> Result<(), Null> {
-    let Some(registry) = registry(main)?.filter(|registry| !registry.bundles.is_empty()) else { return Ok(()) };
+    let Some(registry) = registry(main)?.filter(|registry| !registry.live_sets.is_empty()) else { return Ok(()) };
     let registry = Arc::clone(registry);
     let is_alone = OPENED_BY.load(Ordering::Relaxed) == std::process::id();
     let mut turns = (0..MONITOR_TICKS).cycle();
     let repeated = threads::repeat("md-live", TICK, move || {
-        registry.bundles.refresh();
-        registry.bundles.look_around();
+        registry.live_sets.refresh();
+        registry.live_sets.look_around();
         if is_alone && turns.next() == Some(0) {
             registry.follow_copied();
         }
@@ -130,7 +130,7 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
 /// Reads new sets in the parent, so that children forked later have them, and all learn of sets that only the parent may read.
 pub fn monitor(main: Server<'_>) -> Result<(), Null> {
     if let Some(registry) = registry(main)? {
-        registry.bundles.refresh_some(MOST);
+        registry.live_sets.refresh_some(MOST);
         registry.follow_copied();
     }
     Ok(())

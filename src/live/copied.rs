@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use super::publish::Published;
 use super::publish::pair_of;
-use super::{Bundles, Slot, lock};
+use super::{LiveSets, LiveSlot, lock};
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain, State};
 use crate::sets::served::read_chain;
-use crate::sets::{Bundle, LiveSet, Pair, staged};
+use crate::sets::{CertificateSet, Pair, PairSet, staged};
 use crate::store::{Aspect, Group};
 
 /// So many files are looked at in one call.
@@ -42,12 +42,12 @@ pub(super) struct Copied {
 /// What a start has found for a domain.
 pub struct AtStart<'a> {
     /// Its certificates.
-    pub set: &'a LiveSet,
+    pub set: &'a CertificateSet,
     /// When they were put into the store.
     pub activated: Option<Timestamp>,
 }
 
-impl Bundles {
+impl LiveSets {
     /// Publishes sets that were put into `domains/` since the start or the last call. For a process that may read them, every
     /// ten seconds; one call looks at some domains, the next goes on from there. `at_start` tells what the
     /// start has found for each of `count` domains. Returns how many it has published.
@@ -80,21 +80,33 @@ impl Bundles {
     ///
     /// # Errors
     /// If the set cannot be written.
-    pub fn publish_copied(&self, position: usize, started: &LiveSet, now: Timestamp) -> Result<Published, PortError> {
+    pub fn publish_copied(
+        &self,
+        position: usize,
+        started: &CertificateSet,
+        now: Timestamp,
+    ) -> Result<Published, PortError> {
         let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
         match self.assemble_copied(slot, started, now) {
-            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
+            Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
             Err(other) => Ok(other),
         }
     }
 
     /// Publishes what has changed, and remembers what need not be looked at again. Returns whether it is live.
-    fn take(&self, position: usize, slot: &Slot, copied: &mut Copied, chains: Times, started: &LiveSet) -> bool {
+    fn take(
+        &self,
+        position: usize,
+        slot: &LiveSlot,
+        copied: &mut Copied,
+        chains: Times,
+        started: &CertificateSet,
+    ) -> bool {
         let (name, now) = (&slot.md.name, self.clock.now());
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
-            Ok(bundle) if is_served(slot, &bundle) => Ok(Published::Nothing),
-            Ok(bundle) => self.put_copied(position, slot, &bundle, now),
+            Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::Nothing),
+            Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
             Err(other) => Ok(other),
         };
         let (is_live, problem, is_final) = match published {
@@ -121,7 +133,7 @@ impl Bundles {
     }
 
     /// Whether nobody is at work on the files.
-    fn is_settled(&self, slot: &Slot, chains: &Times, now: Timestamp) -> bool {
+    fn is_settled(&self, slot: &LiveSlot, chains: &Times, now: Timestamp) -> bool {
         let keys = self.times(slot, Aspect::PrivateKey);
         chains.iter().chain(&keys).flatten().all(|at| now.duration_since(*at).abs() > SETTLED)
     }
@@ -130,20 +142,20 @@ impl Bundles {
     fn put_copied(
         &self,
         position: usize,
-        slot: &Slot,
-        bundle: &Bundle,
+        slot: &LiveSlot,
+        pair_set: &PairSet,
         now: Timestamp,
     ) -> Result<Published, PortError> {
         if slot.md.must_staple {
             let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
             return Ok(Published::Unusable(reason.to_owned()));
         }
-        self.put(position, slot, bundle, now, |_| Ok(()))
+        self.put(position, slot, pair_set, now, |_| Ok(()))
     }
 
     /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
     /// since its start.
-    fn assemble_copied(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
+    fn assemble_copied(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
         let (md, live) = (&*slot.md, self.stored(slot, now));
         let (mut pairs, mut is_new, mut from) = (Vec::new(), false, now);
         let (mut older, mut wrong) = (None, None);
@@ -177,7 +189,7 @@ impl Bundles {
         let is_served = live.is_some() || started.state == Some(State::Complete);
         match (is_new, wrong, older) {
             (true, ..) if from > now && is_served => Err(Published::NotBefore(from)),
-            (true, ..) => Ok(Bundle { ca_url: self.ca_url(md), account_url: None, pairs }),
+            (true, ..) => Ok(PairSet { ca_url: self.ca_url(md), account_url: None, pairs }),
             (_, Some(reason), _) => Err(Published::Incomplete(reason)),
             (_, _, Some(kind)) => {
                 Err(Published::Unusable(format!("certificate({kind}) was issued before the one that is live")))
@@ -188,7 +200,7 @@ impl Bundles {
 
     /// The key and the certificate for one type of key.
     fn copied(&self, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, String> {
-        let (store, name) = (self.vault.store(), md.name.as_str());
+        let (store, name) = (self.documents.store(), md.name.as_str());
         let chain = read_chain(store, Group::Domains, md, spec).map_err(|(_, reason)| reason)?;
         let kind = spec.json_name();
         let pem = store.load(Group::Domains, name, &Aspect::PrivateKey(spec.clone())).map_err(|err| err.to_string())?;
@@ -200,7 +212,7 @@ impl Bundles {
     }
 
     fn ca_url(&self, md: &ManagedDomain) -> Option<String> {
-        let stored: Option<ManagedDomain> = self.vault.load_json(Group::Domains, md.name.as_str(), &Aspect::MdJson);
+        let stored: Option<ManagedDomain> = self.documents.load_json(Group::Domains, md.name.as_str(), &Aspect::MdJson);
         stored?.ca.url.clone()
     }
 
@@ -213,15 +225,15 @@ impl Bundles {
                 .is_none_or(|last| self.opened.get().is_some_and(|opened| opened.duration_since(*last).abs() > START))
     }
 
-    fn times(&self, slot: &Slot, aspect: fn(KeySpec) -> Aspect) -> Times {
-        let written = |spec| self.vault.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
+    fn times(&self, slot: &LiveSlot, aspect: fn(KeySpec) -> Aspect) -> Times {
+        let written = |spec| self.documents.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
         slot.md.key_specs().0.into_iter().map(written).collect()
     }
 }
 
-fn is_served(slot: &Slot, bundle: &Bundle) -> bool {
+fn is_served(slot: &LiveSlot, pair_set: &PairSet) -> bool {
     let served = slot.served();
-    served.is_some_and(|served| bundle.pairs.iter().all(|pair| served.has(&pair.chain.leaf().sha1())))
+    served.is_some_and(|served| pair_set.pairs.iter().all(|pair| served.has(&pair.chain.leaf().sha1())))
 }
 
 #[cfg(test)]
@@ -230,18 +242,18 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::live::copied::*;
-    use crate::live::tests::{counters, pair, put, serial, world};
+    use crate::live::tests::{counters, pair, put, serial, server};
     use crate::registry::Registry;
     use crate::store::Store;
-    use crate::testing::{Call, World, logged, p256, watch_log};
+    use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
     fn chain() -> Aspect {
         Aspect::Chain(p256())
     }
 
-    fn start(world: &World) -> Arc<Registry> {
-        let registry = world.start(true);
-        registry.bundles.open(Some(counters()));
+    fn start(server: &TestServer) -> Arc<Registry> {
+        let registry = server.start(true);
+        registry.live_sets.open(Some(counters()));
         registry
     }
 
@@ -250,78 +262,78 @@ mod tests {
     }
 
     /// A pair that was issued so many hours from now.
-    fn new(world: &World, name: &str, hours: i64) -> Pair {
-        pair(&p256(), &[name], world.clock.now() + SignedDuration::from_hours(hours))
+    fn new(server: &TestServer, name: &str, hours: i64) -> Pair {
+        pair(&p256(), &[name], server.clock.now() + SignedDuration::from_hours(hours))
     }
 
-    fn save(world: &World, aspect: &Aspect, pair: &Pair) {
+    fn save(server: &TestServer, aspect: &Aspect, pair: &Pair) {
         let name = pair.chain.leaf().names()[0].to_string();
         let pem = if aspect == &chain() { pair.chain.to_pem() } else { pair.key.to_pem().unwrap().to_vec() };
-        world.store.save(Group::Domains, &name, aspect, &pem).unwrap();
+        server.store.save(Group::Domains, &name, aspect, &pem).unwrap();
     }
 
-    fn copy(world: &World, pair: &Pair) {
-        [Aspect::PrivateKey(p256()), chain()].iter().for_each(|aspect| save(world, aspect, pair));
+    fn copy(server: &TestServer, pair: &Pair) {
+        [Aspect::PrivateKey(p256()), chain()].iter().for_each(|aspect| save(server, aspect, pair));
     }
 
     fn serves(registry: &Registry, pair: &Pair) -> bool {
-        serial(&registry.bundles) == Some(pair.chain.leaf().summary().serial_hex())
+        serial(&registry.live_sets) == Some(pair.chain.leaf().summary().serial_hex())
     }
 
     #[test]
     fn a_set_that_is_put_into_domains_is_served_once_it_is_whole() {
         watch_log();
-        let (name, world) = ("whole.copied.test", world(&["whole.copied.test"]));
-        let registry = start(&world);
+        let (name, server) = ("whole.copied.test", server(&["whole.copied.test"]));
+        let registry = start(&server);
         assert_eq!(follow(&registry), 0);
-        let first = new(&world, name, 0);
-        copy(&world, &first);
+        let first = new(&server, name, 0);
+        copy(&server, &first);
         assert_eq!((follow(&registry), follow(&registry)), (1, 0));
-        assert!(serves(&registry, &first) && world.store.generation().unwrap().is_some());
+        assert!(serves(&registry, &first) && server.store.generation().unwrap().is_some());
 
         // One half of the next one.
-        let second = new(&world, name, 0);
+        let second = new(&server, name, 0);
         for half in [chain(), Aspect::PrivateKey(p256())] {
-            save(&world, &half, &second);
+            save(&server, &half, &second);
             let is_whole = half != chain();
             assert_eq!((follow(&registry), follow(&registry)), (usize::from(is_whole), 0));
             assert!(serves(&registry, if is_whole { &second } else { &first }));
             assert_eq!(logged("MD0041", name), 1, "said once");
         }
         // Damaged, for another domain, gone, and not to be read: what is live stays.
-        let text = world.text(Group::Domains, name, &chain()).unwrap();
-        world.put(Group::Domains, name, &chain(), &text[..text.len() / 2]);
+        let text = server.text(Group::Domains, name, &chain()).unwrap();
+        server.put(Group::Domains, name, &chain(), &text[..text.len() / 2]);
         assert_eq!(follow(&registry), 0);
-        world.store.purge(Group::Domains, name).unwrap();
+        server.store.purge(Group::Domains, name).unwrap();
         assert_eq!(follow(&registry), 0);
-        world.store.refuse(Call::Load, Group::Domains);
-        copy(&world, &new(&world, name, 0));
+        server.store.refuse(Call::Load, Group::Domains);
+        copy(&server, &new(&server, name, 0));
         assert_eq!(follow(&registry), 0);
         assert!(serves(&registry, &second));
-        world.store.recover();
+        server.store.recover();
         assert_eq!(follow(&registry), 1, "it is looked at again");
 
         // What begins later than now is served when it does.
-        let third = new(&world, name, 2);
-        copy(&world, &third);
+        let third = new(&server, name, 2);
+        copy(&server, &third);
         assert_eq!((follow(&registry), logged("MD0041", name)), (0, logged("MD0041", name)));
-        world.clock.advance(SignedDuration::from_hours(2));
+        server.clock.advance(SignedDuration::from_hours(2));
         assert_eq!((follow(&registry), serves(&registry, &third)), (1, true));
     }
 
     #[test]
     fn what_was_issued_later_is_served_as_by_a_start() {
         watch_log();
-        let (name, world) = ("later.copied.test", world(&["later.copied.test"]));
-        let [older, live, newer] = [-30, -20, -10].map(|hours| new(&world, name, hours));
-        copy(&world, &older);
-        let registry = start(&world);
-        put(&world, name, vec![live.clone()]);
-        registry.bundles.look_for(0);
+        let (name, server) = ("later.copied.test", server(&["later.copied.test"]));
+        let [older, live, newer] = [-30, -20, -10].map(|hours| new(&server, name, hours));
+        copy(&server, &older);
+        let registry = start(&server);
+        put(&server, name, vec![live.clone()]);
+        registry.live_sets.look_for(0);
         // The same once more, and another one.
-        copy(&world, &older);
+        copy(&server, &older);
         assert_eq!((follow(&registry), logged("MD0041", name)), (0, 0));
-        copy(&world, &new(&world, name, -25));
+        copy(&server, &new(&server, name, -25));
         assert_eq!((follow(&registry), serves(&registry, &live)), (0, true));
         assert_eq!(
             logged(
@@ -330,42 +342,42 @@ mod tests {
             ),
             1
         );
-        copy(&world, &newer);
+        copy(&server, &newer);
         assert_eq!((follow(&registry), serves(&registry, &newer)), (1, true));
 
         // Where nothing went live since the start, whatever is put there.
-        let registry = start(&world);
-        assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
-        copy(&world, &older);
+        let registry = start(&server);
+        assert!(!server.store.exists(Group::Live, name, &Aspect::LiveJson));
+        copy(&server, &older);
         assert_eq!((follow(&registry), serves(&registry, &older)), (1, true));
         // Another server's start moves what is live. What this one serves is nothing new.
-        let started = start(&world);
-        assert_eq!(started.entries[0].live.certificates[0], Some(older.chain.leaf().summary()));
-        assert!(!world.store.exists(Group::Live, name, &Aspect::LiveJson));
-        copy(&world, &older);
+        let started = start(&server);
+        assert_eq!(started.domains[0].at_start.certificates[0], Some(older.chain.leaf().summary()));
+        assert!(!server.store.exists(Group::Live, name, &Aspect::LiveJson));
+        copy(&server, &older);
         assert_eq!((follow(&registry), follow(&started)), (0, 0));
-        copy(&world, &newer);
+        copy(&server, &newer);
         assert_eq!((follow(&registry), serves(&registry, &newer)), (1, true), "back to what was there at the start");
     }
 
     #[test]
     fn what_must_not_be_without_a_staple_waits_for_a_start() {
         watch_log();
-        let (name, mut world) = ("staple.copied.test", world(&["staple.copied.test"]));
-        world.declared[0].settings.must_staple = Some(true);
-        let registry = start(&world);
-        copy(&world, &new(&world, name, 0));
+        let (name, mut server) = ("staple.copied.test", server(&["staple.copied.test"]));
+        server.declared[0].settings.must_staple = Some(true);
+        let registry = start(&server);
+        copy(&server, &new(&server, name, 0));
         assert_eq!((follow(&registry), follow(&registry), logged("MD0041", name)), (0, 0, 1));
     }
 
     #[test]
     fn a_call_looks_at_some_domains_and_reads_what_has_changed() {
         let names: Vec<String> = (0..700).map(|number| format!("n{number}.copied.test")).collect();
-        let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        copy(&world, &new(&world, &names[5], 0));
-        let registry = start(&world);
+        let server = server(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        copy(&server, &new(&server, &names[5], 0));
+        let registry = start(&server);
         let call = || {
-            let count = |call| world.store.count(call, Group::Domains, None);
+            let count = |call| server.store.count(call, Group::Domains, None);
             let before = [Call::Look, Call::Load].map(count);
             let published = follow(&registry);
             (published, count(Call::Look) - before[0], count(Call::Load) - before[1])
@@ -373,7 +385,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(call(), (0, SLICE, 0));
         }
-        copy(&world, &new(&world, &names[650], 0));
+        copy(&server, &new(&server, &names[650], 0));
         let calls = [call(), call(), call()];
         assert_eq!(calls.iter().map(|call| call.0).sum::<usize>(), 1);
         assert_eq!(calls.iter().map(|call| call.2).sum::<usize>(), 3, "chain, key and domain");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Bundles, DOMAINS, Reading, Slot, lock};
+use super::{DOMAINS, LiveSets, LiveSlot, Reading, lock};
 use crate::crypto::sha256;
 use crate::log::{note, report};
 use crate::store::{Aspect, Group};
@@ -41,7 +41,7 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 /// When a file was written, in nanoseconds; 0 if it is absent.
 pub(super) type Written = std::sync::atomic::AtomicI64;
 
-impl Bundles {
+impl LiveSets {
     /// Looks for sets that others have written, if it is time and another child does not do so. For every child, each second.
     /// Returns for how many domains there was something new.
     pub fn look_around(&self) -> usize {
@@ -94,14 +94,14 @@ impl Bundles {
         }
     }
 
-    /// Takes the set of the domain at `position`, for a process that has not called [`Bundles::open`].
+    /// Takes the set of the domain at `position`, for a process that has not called [`LiveSets::open`].
     pub fn learn(&self, position: usize) {
         if let Some(slot) = self.slot(position) {
             self.read(slot, &mut lock(&slot.known), Reading::Change);
         }
     }
 
-    fn look_at(&self, position: usize, slot: &Slot, now: Timestamp) -> Look {
+    fn look_at(&self, position: usize, slot: &LiveSlot, now: Timestamp) -> Look {
         let written = self.written(slot);
         let known = slot.written.load(Ordering::Relaxed);
         // What is announced is about to be read anyway.
@@ -121,15 +121,15 @@ impl Bundles {
     }
 
     /// When the set in the store was written.
-    pub(super) fn written(&self, slot: &Slot) -> i64 {
-        let written = self.vault.store().written(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+    pub(super) fn written(&self, slot: &LiveSlot) -> i64 {
+        let written = self.documents.store().written(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
         written.map_or(0, |at| at.as_nanosecond().try_into().unwrap_or(i64::MAX))
     }
 
     /// Has others look for a set that this process has written, but not the server that it is of: that is told by the counters.
     pub(super) fn bump(&self) {
         let before = self.mark();
-        match self.vault.store().bump_generation() {
+        match self.documents.store().bump_generation() {
             Ok(mark) => {
                 let words = &self.words()[MARK];
                 // If somebody else's change is not yet known here, it is to be looked for.
@@ -149,7 +149,7 @@ impl Bundles {
     }
 
     fn mark(&self) -> u32 {
-        let mark = self.vault.store().generation();
+        let mark = self.documents.store().generation();
         let mark = mark.inspect_err(|err| note!(Debug, err.status(); "{err}"));
         mark.ok().flatten().map_or(0, |mark| digest(&mark))
     }
@@ -193,93 +193,93 @@ mod tests {
 
     use crate::clock::Clock;
     use crate::live::foreign::*;
-    use crate::live::tests::{counters, pair, process, put, reads, serial, slots, world};
+    use crate::live::tests::{counters, pair, process, put, reads, serial, server, slots};
     use crate::store::Store;
-    use crate::testing::{Call, World, logged, p256, watch_log};
+    use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
     /// Somebody who shares nothing but the store writes a set.
-    fn write(world: &World, name: &str) {
-        put(world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    fn write(server: &TestServer, name: &str) {
+        put(server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     }
 
-    fn looks(world: &World) -> usize {
-        world.store.count(Call::Look, Group::Live, None)
+    fn looks(server: &TestServer) -> usize {
+        server.store.count(Call::Look, Group::Live, None)
     }
 
-    fn pass(world: &World, seconds: i64) {
-        world.clock.advance(SignedDuration::from_secs(seconds));
+    fn pass(server: &TestServer, seconds: i64) {
+        server.clock.advance(SignedDuration::from_secs(seconds));
     }
 
     #[test]
     fn what_another_server_writes_is_served_by_all_children_after_one_has_looked() {
         watch_log();
-        let (name, world) = ("other.foreign.test", world(&["other.foreign.test"]));
+        let (name, server) = ("other.foreign.test", server(&["other.foreign.test"]));
         let shared = counters();
-        let (other, children) = (process(&world, counters()), [0, 1].map(|_| process(&world, shared)));
+        let (other, children) = (process(&server, counters()), [0, 1].map(|_| process(&server, shared)));
         assert_eq!(children.iter().map(|child| child.look_around()).sum::<usize>(), 0);
-        write(&world, name);
+        write(&server, name);
         other.bump();
-        let before = looks(&world);
+        let before = looks(&server);
         children.iter().for_each(|child| assert_eq!((child.look_around(), serial(child)), (0, None), "not yet"));
-        assert_eq!(looks(&world), before, "handshakes do not look, and nobody else before it is time");
-        pass(&world, 3);
-        assert_eq!(children.each_ref().map(Bundles::look_around), [1, 0], "one child looks");
+        assert_eq!(looks(&server), before, "handshakes do not look, and nobody else before it is time");
+        pass(&server, 3);
+        assert_eq!(children.each_ref().map(LiveSets::look_around), [1, 0], "one child looks");
         assert!(serial(&children[0]).is_some() && serial(&children[0]) == serial(&children[1]));
-        assert_eq!((reads(&world), logged("MD0036", name)), (2, 1));
+        assert_eq!((reads(&server), logged("MD0036", name)), (2, 1));
         for _ in 0..5 {
-            pass(&world, 3);
-            assert_eq!(children.each_ref().map(Bundles::look_around), [0, 0]);
+            pass(&server, 3);
+            assert_eq!(children.each_ref().map(LiveSets::look_around), [0, 0]);
         }
-        assert_eq!((reads(&world), logged("MD0036", name)), (2, 1), "once by each child");
+        assert_eq!((reads(&server), logged("MD0036", name)), (2, 1), "once by each child");
     }
 
     #[test]
     fn copies_are_found_without_a_mark_and_where_nothing_is_shared() {
         let name = "copy.foreign.test";
-        let world = world(&[name]);
-        let child = process(&world, counters());
-        let alone = Bundles::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, slots(&world));
+        let server = server(&[name]);
+        let child = process(&server, counters());
+        let alone = LiveSets::new(Arc::clone(&server.documents), Arc::clone(&server.clock) as _, slots(&server));
         alone.open(None);
         let mut seen = None;
         for _ in 0..3 {
-            write(&world, name);
-            pass(&world, 3);
+            write(&server, name);
+            pass(&server, 3);
             assert_eq!((child.look_around(), alone.look_around()), (1, 1));
             let now = serial(&child);
             assert!(now.is_some() && now != seen && now == serial(&alone));
             seen = now;
         }
         // A file that is gone was moved by a start.
-        world.store.purge(Group::Live, name).unwrap();
-        pass(&world, 3);
+        server.store.purge(Group::Live, name).unwrap();
+        pass(&server, 3);
         assert_eq!((child.look_around(), serial(&child)), (0, seen));
     }
 
     #[test]
     fn a_look_is_bounded_and_the_mark_makes_it_a_look_at_all() {
         let names: Vec<String> = (0..1000).map(|number| format!("n{number}.foreign.test")).collect();
-        let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let server = server(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let shared = counters();
-        let [child, worker] = [0, 1].map(|_| process(&world, shared));
-        let look = |child: &Bundles| {
-            let before = looks(&world);
-            pass(&world, 3);
+        let [child, worker] = [0, 1].map(|_| process(&server, shared));
+        let look = |child: &LiveSets| {
+            let before = looks(&server);
+            pass(&server, 3);
             let found = child.look_around();
-            (found, looks(&world) - before)
+            (found, looks(&server) - before)
         };
         for _ in 0..4 {
             assert_eq!(look(&child), (0, SLICE + 1));
         }
         // A set without a mark is found in the round; with the mark it is found at once.
-        write(&world, &names[999]);
+        write(&server, &names[999]);
         let found: usize = (0..4).map(|_| look(&child).0).sum();
         assert_eq!(found, 1);
-        let other = process(&world, counters());
-        write(&world, &names[500]);
+        let other = process(&server, counters());
+        write(&server, &names[500]);
         other.bump();
         assert_eq!(look(&child), (1, 1000 + 2), "one of them is read");
         // Those who have published have nothing to look for.
-        world.store.save(Group::Live, &names[7], &Aspect::LiveJson, b"{}").unwrap();
+        server.store.save(Group::Live, &names[7], &Aspect::LiveJson, b"{}").unwrap();
         worker.look_for(7);
         worker.bump();
         assert_eq!(look(&child).1, SLICE + 1);
@@ -288,10 +288,10 @@ mod tests {
     #[test]
     fn a_parent_reads_some_sets_at_a_time() {
         let names = ["a.some.test", "b.some.test", "c.some.test"];
-        let world = world(&names);
+        let server = server(&names);
         let shared = counters();
-        let [child, parent] = [0, 1].map(|_| process(&world, shared));
-        names.iter().for_each(|name| write(&world, name));
+        let [child, parent] = [0, 1].map(|_| process(&server, shared));
+        names.iter().for_each(|name| write(&server, name));
         assert_eq!(child.look_around(), 3);
         assert_eq!([0, 1, 2].map(|_| parent.refresh_some(2)), [2, 1, 0]);
     }
@@ -299,15 +299,15 @@ mod tests {
     #[test]
     fn what_is_younger_than_a_moment_is_looked_at_again_at_once() {
         let name = "young.foreign.test";
-        let world = world(&[name]);
-        let child = process(&world, counters());
+        let server = server(&[name]);
+        let child = process(&server, counters());
         let turn = |at: Timestamp| {
-            world.clock.advance(at.duration_since(world.clock.now()));
+            server.clock.advance(at.duration_since(server.clock.now()));
             child.look_around()
         };
         assert_eq!(child.look_around(), 0);
-        write(&world, name);
-        let written = world.store.written(Group::Live, name, &Aspect::LiveJson).unwrap();
+        write(&server, name);
+        let written = server.store.written(Group::Live, name, &Aspect::LiveJson).unwrap();
         assert_eq!((turn(written), serial(&child)), (0, None));
         assert_eq!(turn(written + SETTLED * 2), 1, "before the usual time");
     }
@@ -316,24 +316,24 @@ mod tests {
     fn a_renewal_does_not_begin_where_somebody_else_was_first() {
         for is_staged in [true, false] {
             let name = format!("first{is_staged}.foreign.test");
-            let world = world(&[&name]);
-            let renewals = world.run(true);
-            world.clock.advance(SignedDuration::from_hours(24 * 70));
-            write(&world, &name);
+            let server = server(&[&name]);
+            let renewals = server.run(true);
+            server.clock.advance(SignedDuration::from_hours(24 * 70));
+            write(&server, &name);
             if !is_staged {
-                world.store.purge(Group::Staging, &name).unwrap();
+                server.store.purge(Group::Staging, &name).unwrap();
             }
-            let live = || world.text(Group::Live, &name, &Aspect::LiveJson);
+            let live = || server.text(Group::Live, &name, &Aspect::LiveJson);
             let foreign = live();
             for _ in 0..3 {
-                world.go_on(&renewals);
-                assert_eq!((world.ca.ordered().len(), live() == foreign), (1, true), "staged: {is_staged}");
-                assert_eq!(world.store.exists(Group::Staging, &name, &Aspect::MdJson), is_staged);
-                world.clock.advance(SignedDuration::from_hours(24));
+                server.go_on(&renewals);
+                assert_eq!((server.ca.ordered().len(), live() == foreign), (1, true), "staged: {is_staged}");
+                assert_eq!(server.store.exists(Group::Staging, &name, &Aspect::MdJson), is_staged);
+                server.clock.advance(SignedDuration::from_hours(24));
             }
-            world.clock.advance(SignedDuration::from_hours(24 * 10));
-            world.go_on(&renewals);
-            assert_eq!((world.ca.ordered().len(), live() == foreign), (2, false), "due again");
+            server.clock.advance(SignedDuration::from_hours(24 * 10));
+            server.go_on(&renewals);
+            assert_eq!((server.ca.ordered().len(), live() == foreign), (2, false), "due again");
         }
     }
 }

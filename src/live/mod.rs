@@ -20,11 +20,11 @@ use jiff::Timestamp;
 use crate::acme::PortError;
 use crate::clock::Clock;
 use crate::crypto::{TlsPair, sha256};
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::log::{note, report};
 use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::schedule::Validity;
-use crate::sets::{Bundle, LiveSet, Served};
+use crate::sets::{CertificateSet, PairSet, TlsSet};
 use crate::stapling::Stapling;
 use crate::store::{Aspect, Group};
 
@@ -35,11 +35,11 @@ pub use publish::Published;
 const DOMAINS: usize = 1 << 14;
 
 /// What has a set for a domain of the registry.
-pub struct Bundles {
-    vault: Arc<Vault>,
+pub struct LiveSets {
+    documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     /// One entry for each domain, `None` where sets do not go live.
-    slots: Vec<Option<Arc<Slot>>>,
+    slots: Vec<Option<Arc<LiveSlot>>>,
     /// Who staples what is served.
     stapling: OnceLock<Arc<Stapling>>,
     /// What readies a pair for handshakes.
@@ -59,10 +59,10 @@ pub struct Bundles {
 
 /// The set of one domain.
 #[derive(Debug)]
-pub struct Slot {
+pub struct LiveSlot {
     md: Arc<ManagedDomain>,
     counter: usize,
-    served: RwLock<Option<Arc<Served>>>,
+    served: RwLock<Option<Arc<TlsSet>>>,
     /// The counter before the file was last read.
     seen: AtomicU32,
     /// The file could not be read or used, which is in the log.
@@ -85,16 +85,16 @@ enum Reading {
     Change,
 }
 
-impl Bundles {
-    /// How many counters [`Bundles::open`] takes: one for all domains, those of single ones, and some for those who look for
+impl LiveSets {
+    /// How many counters [`LiveSets::open`] takes: one for all domains, those of single ones, and some for those who look for
     /// sets of others.
     pub const COUNTERS: usize = 1 + DOMAINS + foreign::WORDS;
 
-    /// For these domains, in the order of the registry. Knows of no set until [`Bundles::open`].
+    /// For these domains, in the order of the registry. Knows of no set until [`LiveSets::open`].
     #[must_use]
-    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<Slot>>>) -> Self {
+    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<LiveSlot>>>) -> Self {
         Self {
-            vault,
+            documents,
             clock,
             slots,
             stapling: OnceLock::new(),
@@ -108,19 +108,19 @@ impl Bundles {
         }
     }
 
-    /// Has certificates stapled from when they are served. Called before [`Bundles::open`].
+    /// Has certificates stapled from when they are served. Called before [`LiveSets::open`].
     pub fn staple_by(&self, stapling: &Arc<Stapling>) {
         let _ = self.stapling.set(Arc::clone(stapling));
     }
 
     /// Has certificates share their keys by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
-    /// [`Bundles::open`].
+    /// [`LiveSets::open`].
     pub fn share_keys(&self, share: fn(&mut TlsPair) -> bool) {
         let _ = self.share_key.set(share);
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all
-    /// processes of the server share, [`Bundles::COUNTERS`] of them, zeros when they are made and never reset; without them
+    /// processes of the server share, [`LiveSets::COUNTERS`] of them, zeros when they are made and never reset; without them
     /// only this process learns what it publishes. Called once, before the first fork.
     pub fn open(&self, counters: Option<&'static [AtomicU32]>) {
         if let Some(counters) = counters {
@@ -129,7 +129,7 @@ impl Bundles {
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
         let _ = self.opened.set(self.clock.now());
-        let listed = self.vault.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
+        let listed = self.documents.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
         let listed =
             listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));
         let may_be_stored = |name: &str| listed.as_ref().map_or(true, |items| items.contains(name));
@@ -151,14 +151,14 @@ impl Bundles {
 
     /// Whether sets of the domain at this position go live.
     #[must_use]
-    pub fn is_live(&self, position: usize) -> bool {
+    pub fn goes_live(&self, position: usize) -> bool {
         self.slot(position).is_some()
     }
 
     /// What is served for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
     /// if there is a new one, and then in one thread.
     #[must_use]
-    pub fn current(&self, position: usize) -> Option<Arc<Served>> {
+    pub fn current(&self, position: usize) -> Option<Arc<TlsSet>> {
         let slot = self.slot(position)?;
         if self.is_stale(slot) {
             // While another thread reads, there is what was there before, unless that is nothing that clients trust.
@@ -182,9 +182,9 @@ impl Bundles {
         if all == self.seen.load(Ordering::Relaxed) && !failed {
             return 0;
         }
-        let is_stale = |slot: &&Arc<Slot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
+        let is_stale = |slot: &&Arc<LiveSlot>| self.is_stale(slot) || slot.failed.load(Ordering::Relaxed);
         let mut stale = self.slots.iter().flatten().filter(is_stale);
-        let read = |slot: &&Arc<Slot>| self.read(slot, &mut lock(&slot.known), Reading::Change);
+        let read = |slot: &&Arc<LiveSlot>| self.read(slot, &mut lock(&slot.known), Reading::Change);
         let read = stale.by_ref().take(most).filter(read).count();
         if stale.next().is_none() {
             self.seen.store(all, Ordering::Relaxed);
@@ -203,12 +203,12 @@ impl Bundles {
     }
 
     /// Takes the set that is in the store, if it is another one and can be used. Returns whether it did. What cannot be read or
-    /// used may be half written, or there were too many files: the next [`Bundles::refresh`] looks again.
-    fn read(&self, slot: &Slot, known: &mut Option<[u8; 32]>, reading: Reading) -> bool {
+    /// used may be half written, or there were too many files: the next [`LiveSets::refresh`] looks again.
+    fn read(&self, slot: &LiveSlot, known: &mut Option<[u8; 32]>, reading: Reading) -> bool {
         // Before the file is read: who writes meanwhile counts after that, and it is read again.
         let count = self.count(slot.counter);
         slot.written.store(self.written(slot), Ordering::Relaxed);
-        let new = match self.vault.store().load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson) {
+        let new = match self.documents.store().load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson) {
             Ok(Some(text)) => self.decode(slot, &text, known, reading),
             // Removed by a start that has the same in domains/: what is held stays as good.
             Ok(None) => Ok(None),
@@ -219,7 +219,7 @@ impl Bundles {
         let is_new = matches!(new, Ok(Some(_)));
         match new {
             Ok(Some(mut new)) => {
-                new.since = self.vault.store().modified(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
+                new.since = self.documents.store().modified(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson);
                 let serials: Vec<String> = new.pairs.iter().map(|(_, pair)| pair.summary().serial_hex()).collect();
                 slot.serve(new);
                 note!(Debug, "{}: this process serves what went live, serials {}", slot.md.name, serials.join(" "));
@@ -239,45 +239,45 @@ impl Bundles {
     /// What the text stands for; `None` if there is nothing new in it.
     fn decode(
         &self,
-        slot: &Slot,
+        slot: &LiveSlot,
         text: &[u8],
         known: &mut Option<[u8; 32]>,
         reading: Reading,
-    ) -> Result<Option<Served>, PortError> {
+    ) -> Result<Option<TlsSet>, PortError> {
         let failed = |text: String| PortError { status: Status::INVALID, text };
         let digest = sha256(text).map_err(|err| failed(err.to_string()))?;
         if *known == Some(digest) {
             return Ok(None);
         }
-        let (secret, now) = (self.vault.store().secret(), self.clock.now());
-        let bundle = match reading {
+        let (secret, now) = (self.documents.store().secret(), self.clock.now());
+        let pair_set = match reading {
             Reading::Start => {
-                Bundle::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))
+                PairSet::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))
             }
-            Reading::Change => Bundle::from_json(text, secret, &slot.md, now).map(Some),
+            Reading::Change => PairSet::from_json(text, secret, &slot.md, now).map(Some),
         };
-        let bundle = bundle.map_err(|err| failed(err.to_string()))?;
-        let Some(bundle) = bundle else {
+        let pair_set = pair_set.map_err(|err| failed(err.to_string()))?;
+        let Some(pair_set) = pair_set else {
             *known = Some(digest);
             return Ok(None);
         };
-        let mut served = Served::new(&bundle, &slot.md).map_err(|err| failed(err.to_string()))?;
+        let mut served = TlsSet::new(&pair_set, &slot.md).map_err(|err| failed(err.to_string()))?;
         if let Some(share) = self.share_key.get() {
             let mut pairs = served.pairs.iter_mut();
             pairs.try_for_each(|(_, pair)| pair.share_key(*share)).map_err(|err| failed(err.to_string()))?;
         }
         if let Some(stapling) = self.stapling.get() {
-            stapling.adopt(&slot.md, bundle.pairs.iter().map(|pair| &pair.chain), served.is_whole);
+            stapling.adopt(&slot.md, pair_set.pairs.iter().map(|pair| &pair.chain), served.is_whole);
         }
         *known = Some(digest);
         Ok(Some(served))
     }
 
-    fn is_stale(&self, slot: &Slot) -> bool {
+    fn is_stale(&self, slot: &LiveSlot) -> bool {
         self.count(slot.counter) != slot.seen.load(Ordering::Relaxed)
     }
 
-    fn slot(&self, position: usize) -> Option<&Slot> {
+    fn slot(&self, position: usize) -> Option<&LiveSlot> {
         self.slots.get(position)?.as_deref()
     }
 
@@ -287,10 +287,10 @@ impl Bundles {
     }
 }
 
-impl Slot {
+impl LiveSlot {
     /// For a domain with what the start has set up for it; `None` where sets do not go live.
     #[must_use]
-    pub fn new(md: &Arc<ManagedDomain>, started: &LiveSet) -> Option<Arc<Self>> {
+    pub fn new(md: &Arc<ManagedDomain>, started: &CertificateSet) -> Option<Arc<Self>> {
         md.goes_live().then(|| {
             Arc::new(Self {
                 md: Arc::clone(md),
@@ -308,7 +308,7 @@ impl Slot {
 
     /// What this process serves, as far as it knows.
     #[must_use]
-    pub fn served(&self) -> Option<Arc<Served>> {
+    pub fn served(&self) -> Option<Arc<TlsSet>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -322,7 +322,7 @@ impl Slot {
         self.served().is_some_and(|served| served.pair(spec).is_some())
     }
 
-    fn serve(&self, new: Served) {
+    fn serve(&self, new: TlsSet) {
         let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
         let former = served.replace(Arc::new(new));
         drop(served);
@@ -331,9 +331,9 @@ impl Slot {
     }
 
     /// Whether a set that was live before the start, which could not move it to `domains/`, is better than what is there.
-    fn lets_in(&self, bundle: &Bundle, now: Timestamp) -> bool {
+    fn lets_in(&self, pair_set: &PairSet, now: Timestamp) -> bool {
         let rank = |(since, until): Validity| (now < until, since);
-        bundle.validity().map(rank) >= self.started.map(rank)
+        pair_set.validity().map(rank) >= self.started.map(rank)
     }
 }
 
@@ -343,9 +343,9 @@ fn counter_of(name: &str) -> usize {
     1 + usize::from(u16::from_be_bytes([a, b])) % DOMAINS
 }
 
-impl fmt::Debug for Bundles {
+impl fmt::Debug for LiveSets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bundles of {} domains", self.slots.iter().flatten().count())
+        write!(f, "LiveSets of {} domains", self.slots.iter().flatten().count())
     }
 }
 

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Bundles, Reading, Slot, lock};
+use super::{LiveSets, LiveSlot, Reading, lock};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::documents::port_error;
 use crate::model::{Job, KeySpec, ManagedDomain, State};
 use crate::sets::staged::{self, Unusable};
-use crate::sets::{Bundle, LiveSet, Pair};
+use crate::sets::{CertificateSet, Pair, PairSet};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group};
 
@@ -29,7 +29,7 @@ pub enum Published {
     Unusable(String),
 }
 
-impl Bundles {
+impl LiveSets {
     /// Has all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
     /// (`MDActivationDelay`, and the dates of the certificates). `started` is what the server has set up at its start. The caller
     /// has the claim on the staging directory. `ready` says whether all is there to staple the set.
@@ -41,55 +41,55 @@ impl Bundles {
     pub fn publish(
         &self,
         position: usize,
-        started: &LiveSet,
+        started: &CertificateSet,
         now: Timestamp,
-        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+        ready: impl FnOnce(&PairSet) -> Result<(), Unstapled>,
     ) -> Result<Published, PortError> {
         let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
-        let bundle = match self.assemble(slot, started, now) {
-            Ok(bundle) => bundle,
+        let pair_set = match self.assemble(slot, started, now) {
+            Ok(pair_set) => pair_set,
             Err(other) => return Ok(other),
         };
-        self.put(position, slot, &bundle, now, ready)
+        self.put(position, slot, &pair_set, now, ready)
     }
 
     /// Writes a set, once `ready` allows that, and has all processes serve it, on this machine and on others.
     pub(super) fn put(
         &self,
         position: usize,
-        slot: &Slot,
-        bundle: &Bundle,
+        slot: &LiveSlot,
+        pair_set: &PairSet,
         now: Timestamp,
-        ready: impl FnOnce(&Bundle) -> Result<(), Unstapled>,
+        ready: impl FnOnce(&PairSet) -> Result<(), Unstapled>,
     ) -> Result<Published, PortError> {
-        let (name, store) = (slot.md.name.as_str(), self.vault.store());
-        let text = bundle.to_json(store.secret())?;
+        let (name, store) = (slot.md.name.as_str(), self.documents.store());
+        let text = pair_set.to_json(store.secret())?;
         // What goes out is what is looked at, not what it was made from.
-        if let Err(err) = Bundle::from_json(&text, store.secret(), &slot.md, now) {
+        if let Err(err) = PairSet::from_json(&text, store.secret(), &slot.md, now) {
             return Ok(Published::Unusable(err.to_string()));
         }
-        if let Err(lack) = ready(bundle) {
+        if let Err(lack) = ready(pair_set) {
             return Ok(Published::Unstapled(lack));
         }
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);
         self.bump();
         self.read(slot, &mut lock(&slot.known), Reading::Change);
-        Ok(Published::Live(bundle.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
+        Ok(Published::Live(pair_set.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
     }
 
     /// What is staged; for types of key that needed nothing, what is live; and nothing for those that the server has had since
     /// its start.
-    fn assemble(&self, slot: &Slot, started: &LiveSet, now: Timestamp) -> Result<Bundle, Published> {
-        let (md, name, vault) = (&*slot.md, slot.md.name.as_str(), &*self.vault);
-        let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, name, &Aspect::MdJson);
+    fn assemble(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
+        let (md, name, documents) = (&*slot.md, slot.md.name.as_str(), &*self.documents);
+        let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, name, &Aspect::MdJson);
         let Some(ca_url) = begun.and_then(|begun| begun.ca.url.clone()) else { return Err(Published::Nothing) };
         let live = self.stored(slot, now);
         let (mut pairs, mut news) = (Vec::new(), Vec::new());
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
             let former = pair_of(live.as_ref(), &spec);
-            match staged::verified(vault, md, &spec, now) {
+            match staged::verified(documents, md, &spec, now) {
                 Ok((key, chain)) => match former.filter(|former| former.goes_before(chain.leaf(), now)) {
                     // Somebody else has renewed it in between.
                     Some(former) => pairs.push(former.clone()),
@@ -119,18 +119,18 @@ impl Bundles {
         if is_served && at > now {
             return Err(Published::NotBefore(at));
         }
-        Ok(Bundle { ca_url: Some(ca_url), account_url: job.account_url, pairs })
+        Ok(PairSet { ca_url: Some(ca_url), account_url: job.account_url, pairs })
     }
 
     /// The set that is live, as the store has it.
-    pub(super) fn stored(&self, slot: &Slot, now: Timestamp) -> Option<Bundle> {
-        let store = self.vault.store();
+    pub(super) fn stored(&self, slot: &LiveSlot, now: Timestamp) -> Option<PairSet> {
+        let store = self.documents.store();
         let text = store.load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson).ok()??;
-        Bundle::from_json(&text, store.secret(), &slot.md, now).ok()
+        PairSet::from_json(&text, store.secret(), &slot.md, now).ok()
     }
 }
 
 /// The one for a type of key.
-pub(super) fn pair_of<'a>(bundle: Option<&'a Bundle>, spec: &KeySpec) -> Option<&'a Pair> {
-    bundle?.pair(spec)
+pub(super) fn pair_of<'a>(pair_set: Option<&'a PairSet>, spec: &KeySpec) -> Option<&'a Pair> {
+    pair_set?.pair(spec)
 }

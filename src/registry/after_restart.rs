@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::crypto::Summary;
 use crate::model::State;
 use crate::schedule::is_early;
-use crate::sets::{LiveSet, StagedView};
+use crate::sets::{CertificateSet, StagedView};
 
 /// Where in the store a certificate is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-impl LiveSet {
+impl CertificateSet {
     /// What a restart would serve in place of this set, which is served now, one entry per type of key, and where it would take
     /// it from. `is_live` tells whether the certificate at a position went live since the start.
     #[must_use]
@@ -85,8 +85,8 @@ mod tests {
         self_signed(&key, "x", &[DomainName::parse("x.test").unwrap()], at(from), 14).unwrap().summary()
     }
 
-    fn set(certificates: Vec<Option<Summary>>, state: State) -> LiveSet {
-        let mut set = LiveSet::default();
+    fn set(certificates: Vec<Option<Summary>>, state: State) -> CertificateSet {
+        let mut set = CertificateSet::default();
         (set.certificates, set.state) = (certificates, Some(state));
         set
     }

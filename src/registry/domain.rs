@@ -8,23 +8,23 @@ use jiff::{SignedDuration, Timestamp};
 use crate::acme::ChallengeType;
 use crate::crypto::{Certificate, Summary};
 use crate::events::Event;
-use crate::live::Slot;
+use crate::live::LiveSlot;
 use crate::model::{CaSettings, Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord};
 use crate::registry::next_ca;
 use crate::schedule;
 use crate::schedule::Plan;
-use crate::sets::{Advice, LiveSet, Served};
+use crate::sets::{Advice, CertificateSet, TlsSet};
 use crate::stapling::Stapling;
 
 /// A domain of the registry. Read-only from the end of the start on.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Domain {
     /// The domain with all its settings.
     pub md: Arc<ManagedDomain>,
     /// Its certificates as they were at the start.
-    pub live: LiveSet,
+    pub at_start: CertificateSet,
     /// Those in the store, where the administrator's are served and ours are kept ready.
-    pub kept_ready: Option<Box<LiveSet>>,
+    pub standby: Option<Box<CertificateSet>>,
     /// Whether it is looked after.
     pub watched: bool,
     /// The CA as it was when the certificates were issued.
@@ -40,10 +40,10 @@ pub struct Entry {
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
     /// What went live since the start; `None` where nothing does.
-    pub slot: Option<Arc<Slot>>,
+    pub slot: Option<Arc<LiveSlot>>,
 }
 
-impl Entry {
+impl Domain {
     /// Whether a challenge type may be used that needs a TXT record made once by the administrator.
     #[must_use]
     pub fn needs_standing_record(&self) -> bool {
@@ -110,31 +110,31 @@ impl Entry {
 
     /// The certificates that are renewed, in the order of their types of key; none for files of the administrator.
     pub(crate) fn certificates(&self) -> Vec<Option<Summary>> {
-        let is_stored = !self.md.is_static() || self.kept_ready.is_some();
+        let is_stored = !self.md.is_static() || self.standby.is_some();
         if is_stored { self.own().into_owned().certificates } else { Vec::new() }
     }
 
     /// Whether the CA is asked when to renew, by whoever does that.
     pub(crate) fn asks_ca(&self) -> bool {
-        let is_known = self.issuer().is_some() && (self.issued_by.account.is_some() || self.live_set().is_some());
+        let is_known = self.issuer().is_some() && (self.issued_by.account.is_some() || self.went_live().is_some());
         self.md.ari_renewals && !self.md.is_static() && is_known && self.own().certificates.iter().any(Option::is_some)
     }
 
     /// The directory URL of the CA that the certificates which are renewed came from.
     pub(crate) fn issuer(&self) -> Option<String> {
-        let live = self.live_set();
+        let live = self.went_live();
         live.map_or_else(|| self.issued_by.url.clone(), |live| live.ca_url.clone())
     }
 
     /// Whether that CA is configured no more.
     pub(crate) fn is_ca_gone(&self) -> bool {
-        let live = self.live_set().and_then(|live| live.ca_url.clone());
+        let live = self.went_live().and_then(|live| live.ca_url.clone());
         live.map_or_else(|| next_ca::is_ca_gone(&self.md), |url| next_ca::is_gone(&self.md, &url))
     }
 
     /// What went live since the start, as far as this process knows.
     #[must_use]
-    pub fn live_set(&self) -> Option<Arc<Served>> {
+    pub fn went_live(&self) -> Option<Arc<TlsSet>> {
         self.slot.as_ref()?.served()
     }
 
@@ -142,7 +142,7 @@ impl Entry {
     pub(crate) fn keys_to_renew(&self, advice: &Advice, now: Timestamp) -> Vec<KeySpec> {
         let specs = self.md.key_specs().0;
         let due = schedule::to_renew(&self.plans(advice), now);
-        let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.kept_ready.is_some());
+        let is_ours = due.len() == specs.len() && (!self.md.is_static() || self.standby.is_some());
         if !is_ours || !due.contains(&true) || self.is_ca_gone() {
             return specs;
         }
@@ -150,28 +150,28 @@ impl Entry {
     }
 
     /// The certificates that are renewed.
-    pub(crate) fn own(&self) -> Cow<'_, LiveSet> {
-        self.kept_ready.as_deref().map_or_else(|| self.served(), Cow::Borrowed)
+    pub(crate) fn own(&self) -> Cow<'_, CertificateSet> {
+        self.standby.as_deref().map_or_else(|| self.served(), Cow::Borrowed)
     }
 
     /// The certificates that are served now: those of the start, except where others went live since.
     #[must_use]
-    pub fn served(&self) -> Cow<'_, LiveSet> {
-        self.with_live(self.live_set().as_deref())
+    pub fn served(&self) -> Cow<'_, CertificateSet> {
+        self.with_live(self.went_live().as_deref())
     }
 
     /// Whether something is staged, but nothing new: it is served already, or somebody else has renewed since.
-    pub(crate) fn is_live(&self, staged: &[Option<Certificate>]) -> bool {
+    pub(crate) fn has_nothing_new_in(&self, staged: &[Option<Certificate>]) -> bool {
         let staged = staged.iter().zip(self.md.key_specs().0).filter_map(|(leaf, spec)| Some((leaf.as_ref()?, spec)));
         let mut staged = staged.peekable();
         let is_anything = staged.peek().is_some();
-        let outdated = |live: Arc<Served>| staged.all(|(leaf, spec)| live.outdates(&spec, leaf));
-        is_anything && self.live_set().is_some_and(outdated)
+        let outdated = |live: Arc<TlsSet>| staged.all(|(leaf, spec)| live.outdates(&spec, leaf));
+        is_anything && self.went_live().is_some_and(outdated)
     }
 
     /// What is served if this set is live.
     #[must_use]
-    pub fn with_live(&self, live: Option<&Served>) -> Cow<'_, LiveSet> {
-        live.map_or(Cow::Borrowed(&self.live), |live| Cow::Owned(live.over(&self.live, &self.md)))
+    pub fn with_live(&self, live: Option<&TlsSet>) -> Cow<'_, CertificateSet> {
+        live.map_or(Cow::Borrowed(&self.at_start), |live| Cow::Owned(live.over(&self.at_start, &self.md)))
     }
 }

@@ -20,18 +20,18 @@ use crate::accounts::SharedAccounts;
 use crate::cancel::Cancel;
 use crate::challenges::Challenges;
 use crate::clock::Clock;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::events::Events;
-use crate::live::{AtStart, Bundles};
+use crate::live::{AtStart, LiveSets};
 use crate::model::{Globals, ManagedDomain};
 use crate::schedule::Random;
 use crate::sets::{Advice, StagedView, StagedViews};
 use crate::stapling::{OcspClient, Stapling, StaplingWork};
 
 pub use after_restart::Place;
-pub use domain::Entry;
+pub use domain::Domain;
 pub use index::DomainIndex;
-pub use next_ca::{Turn, is_ca_gone};
+pub use next_ca::{NextCa, is_ca_gone};
 pub use start::challenge_types::reachability;
 pub(crate) use start::change;
 pub use start::configuration::{check, configured};
@@ -41,19 +41,19 @@ pub use start::{CannotStart, Setup, Start};
 /// All domains, their certificates as they were at the start, and what is needed to renew them.
 pub struct Registry {
     /// Documents and keys.
-    pub vault: Arc<Vault>,
+    pub documents: Arc<Documents>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Settings of the whole server.
     pub globals: Arc<Globals>,
     /// The domains, in order of declaration.
-    pub entries: Vec<Entry>,
+    pub domains: Vec<Domain>,
     /// Finds domains by name.
     pub index: DomainIndex,
     /// The certificates that are stapled, and their responses.
     pub stapling: Arc<Stapling>,
     /// Sets that went live since a start put them into `domains/`.
-    pub bundles: Arc<Bundles>,
+    pub live_sets: Arc<LiveSets>,
     /// What is asked of the parent.
     pub restarts: Requests,
     /// Positions of the domains that apply to each host.
@@ -69,33 +69,33 @@ impl Registry {
     /// These domains, for a program that runs no commands and staples nothing.
     #[must_use]
     pub(crate) fn new(
-        vault: Arc<Vault>,
+        documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
         globals: Globals,
-        entries: Vec<Entry>,
+        domains: Vec<Domain>,
         stapling: Arc<Stapling>,
     ) -> Self {
-        let slots = entries.iter().map(|entry| entry.slot.clone()).collect();
+        let slots = domains.iter().map(|domain| domain.slot.clone()).collect();
         Self {
-            index: DomainIndex::new(entries.iter().map(|entry| &*entry.md)),
-            bundles: Arc::new(Bundles::new(Arc::clone(&vault), Arc::clone(&clock), slots)),
-            challenges: Arc::new(Challenges::new(Arc::clone(&vault), Arc::clone(&clock), &globals)),
+            index: DomainIndex::new(domains.iter().map(|domain| &*domain.md)),
+            live_sets: Arc::new(LiveSets::new(Arc::clone(&documents), Arc::clone(&clock), slots)),
+            challenges: Arc::new(Challenges::new(Arc::clone(&documents), Arc::clone(&clock), &globals)),
             restarts: Requests::default(),
             assigned: hosts::Assigned::default(),
             staged_views: StagedViews::default(),
             accounts: Arc::default(),
             tells: false,
-            vault,
+            documents,
             clock,
             globals: Arc::new(globals),
-            entries,
+            domains,
             stapling,
         }
     }
 
     /// For a server: domains apply to its hosts as `assigned` says, commands are told of events, and live sets are stapled.
     fn of_server(self, assigned: hosts::Assigned) -> Self {
-        self.bundles.staple_by(&self.stapling);
+        self.live_sets.staple_by(&self.stapling);
         Self { assigned, tells: true, ..self }
     }
 
@@ -107,13 +107,13 @@ impl Registry {
 
     /// The domains that apply to the host at that position.
     pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
-        self.assigned.of(host).iter().filter_map(|position| Some(&*self.entries.get(*position)?.md))
+        self.assigned.of(host).iter().filter_map(|position| Some(&*self.domains.get(*position)?.md))
     }
 
     /// The domains, in order of declaration.
     #[must_use]
     pub fn domains(&self) -> Vec<Arc<ManagedDomain>> {
-        self.entries.iter().map(|entry| Arc::clone(&entry.md)).collect()
+        self.domains.iter().map(|domain| Arc::clone(&domain.md)).collect()
     }
 
     /// The fetching of OCSP responses for what these domains serve.
@@ -123,11 +123,11 @@ impl Registry {
         StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random)
     }
 
-    /// Publishes sets that were put into `domains/` since the start or the last call; see [`Bundles::follow`].
+    /// Publishes sets that were put into `domains/` since the start or the last call; see [`LiveSets::follow`].
     pub fn follow_copied(&self) -> usize {
-        self.bundles.follow(self.entries.len(), |position| {
-            let entry = &self.entries[position];
-            AtStart { set: &entry.live, activated: entry.activated }
+        self.live_sets.follow(self.domains.len(), |position| {
+            let domain = &self.domains[position];
+            AtStart { set: &domain.at_start, activated: domain.activated }
         })
     }
 
@@ -140,6 +140,6 @@ impl Registry {
     /// are read only where they changed.
     #[must_use]
     pub fn staged_view(&self, md: &ManagedDomain) -> (Option<Arc<StagedView>>, Arc<Advice>) {
-        self.staged_views.of(&self.vault, md, self.clock.now())
+        self.staged_views.of(&self.documents, md, self.clock.now())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::model::{Authorities, CaSettings, Job, ManagedDomain, Next, is_same_ca};
 use crate::schedule;
 use crate::sets::is_configured_alike;
@@ -12,7 +12,7 @@ use crate::store::{Aspect, Group};
 
 /// What is staged of a domain's renewal, as far as it decides where the next attempt goes.
 #[derive(Default)]
-pub struct Turn {
+pub struct NextCa {
     /// The report; an empty one if there is none.
     pub job: Job,
     /// What is remembered of the CAs.
@@ -20,13 +20,13 @@ pub struct Turn {
     staged: Option<ManagedDomain>,
 }
 
-impl Turn {
+impl NextCa {
     /// Reads what is staged for `md`.
     #[must_use]
-    pub fn read(vault: &Vault, md: &ManagedDomain) -> Self {
+    pub fn read(documents: &Documents, md: &ManagedDomain) -> Self {
         let name = md.name.as_str();
-        let job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        Self::new(job, vault.load_json(Group::Staging, name, &Aspect::MdJson))
+        let job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        Self::new(job, documents.load_json(Group::Staging, name, &Aspect::MdJson))
     }
 
     fn new(job: Job, staged: Option<ManagedDomain>) -> Self {
@@ -162,7 +162,7 @@ mod tests {
             (r#"{"finished":true}"#, Some("c"), "a", 0),
         ];
         for (text, staged, url, failures) in rows {
-            let turn = Turn::new(job(text), staged.map(|url| domain(Some(url), &["a", "b"])));
+            let turn = NextCa::new(job(text), staged.map(|url| domain(Some(url), &["a", "b"])));
             let next = turn.next(&domain(None, &["a", "b"]), 3, now).unwrap();
             assert_eq!((next.url.as_str(), next.failures), (url, failures), "{text} {staged:?}");
         }

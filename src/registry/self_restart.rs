@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::crypto::Summary;
 use crate::log::report;
 use crate::model::{ActivationMode, DailyWindow, Globals, ManagedDomain, format_human};
-use crate::registry::domain::Entry;
+use crate::registry::domain::Domain;
 use crate::schedule::SHORT_LIFE;
 
 /// The definition (`-D`) by which a process knows that it only tries the configuration for a server that wants to restart.
@@ -166,7 +166,7 @@ impl Rule {
     }
 }
 
-impl Entry {
+impl Domain {
     /// Whether the server restarts itself for new certificates of the domain.
     #[must_use]
     pub fn restarts(&self) -> bool {
@@ -198,8 +198,8 @@ fn rounded(time: SignedDuration) -> SignedDuration {
 }
 
 /// Warns of domains whose certificates end before somebody may have restarted the server.
-pub(crate) fn advise(entries: &[Entry]) {
-    let mut warned = entries.iter().filter_map(|entry| Some((&entry.md.name, entry.activation_warning()?)));
+pub(crate) fn advise(domains: &[Domain]) {
+    let mut warned = domains.iter().filter_map(|domain| Some((&domain.md.name, domain.activation_warning()?)));
     let Some((first, warning)) = warned.next() else { return };
     match warned.count() {
         0 => report!(MD0039, "{first}: {warning}"),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::acme::{AriError, Session, again_at, ask_renewal_info};
 use crate::http::HttpClient;
 use crate::log::{note, report};
-use crate::registry::{Entry, Registry};
+use crate::registry::{Domain, Registry};
 use crate::sets::Advice;
 use crate::store::{Aspect, Group};
 
@@ -30,12 +30,12 @@ impl Advisor {
     pub(crate) fn ask(
         &self,
         registry: &Registry,
-        entry: &Entry,
+        domain: &Domain,
         http: &Arc<dyn HttpClient>,
         random: fn() -> f64,
     ) -> Timestamp {
-        let (name, now) = (entry.md.name.as_str(), registry.clock.now());
-        let claim = match registry.vault.store().claim(name) {
+        let (name, now) = (domain.md.name.as_str(), registry.clock.now());
+        let claim = match registry.documents.store().claim(name) {
             Ok(Some(claim)) => claim,
             Ok(None) => return now + CLAIMED_ELSEWHERE,
             Err(err) => {
@@ -43,7 +43,7 @@ impl Advisor {
                 return again_at(None, now);
             }
         };
-        let url = entry.issuer().unwrap_or_default();
+        let url = domain.issuer().unwrap_or_default();
         report!(AH10513, "{name}: ARI is enabled, asking the CA at {url} when to renew");
         let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
@@ -52,9 +52,9 @@ impl Advisor {
                 return again;
             }
         };
-        let before = Advice::load(&registry.vault, &entry.md);
+        let before = Advice::load(&registry.documents, &domain.md);
         let mut advice = Advice { asked: Some(now), next_check: None, certificates: BTreeMap::new() };
-        for certificate in entry.own_certificates() {
+        for certificate in domain.own_certificates() {
             let Some(id) = certificate.ari_cert_id() else {
                 note!(Debug, "{name}: cert has no authority key id extension, the CA cannot be asked about it");
                 continue;
@@ -67,7 +67,7 @@ impl Advisor {
             advice.hear(name, id, before.suggestion(&certificate).cloned(), heard, random());
         }
         let Some(again) = advice.next_check else { return now + KEPT };
-        if let Err(err) = registry.vault.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
+        if let Err(err) = registry.documents.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
             note!(Debug, err.status; "{name}: what the CA suggests about renewal cannot be kept: {err}");
         }
         drop(claim);
@@ -102,7 +102,7 @@ mod tests {
     use crate::renewals::queue::Renewals;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
-    use crate::testing::{ACCOUNT, World, declared, host, logged, p256, watch_log};
+    use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
 
     /// A window that opens and ends so many hours from the start of all tests.
     fn window(open: i64, end: i64) -> Response {
@@ -120,165 +120,165 @@ mod tests {
     }
 
     /// A domain with a certificate of 90 days, of a CA that says this.
-    fn served(name: &str, says: Response) -> World {
+    fn served(name: &str, says: Response) -> TestServer {
         watch_log();
-        let world = World::new(&[name]);
-        world.ca.behave(|ca| ca.renewal_info = Some(says));
-        drop(world.run(false));
-        assert!(world.ca.asked_about().is_empty(), "there is nothing to ask about");
-        world
+        let server = TestServer::new(&[name]);
+        server.ca.behave(|ca| ca.renewal_info = Some(says));
+        drop(server.run(false));
+        assert!(server.ca.asked_about().is_empty(), "there is nothing to ask about");
+        server
     }
 
-    fn says(world: &World, says: Response) {
-        world.ca.behave(|ca| ca.renewal_info = Some(says));
+    fn says(server: &TestServer, says: Response) {
+        server.ca.behave(|ca| ca.renewal_info = Some(says));
     }
 
-    fn stored(world: &World, name: &str) -> Option<Advice> {
-        world.vault.load_json(Group::Staging, name, &Aspect::AriJson)
+    fn stored(server: &TestServer, name: &str) -> Option<Advice> {
+        server.documents.load_json(Group::Staging, name, &Aspect::AriJson)
     }
 
-    fn drawn(world: &World, name: &str) -> Timestamp {
-        stored(world, name).unwrap().certificates.values().next().unwrap().renew_at
+    fn drawn(server: &TestServer, name: &str) -> Timestamp {
+        stored(server, name).unwrap().certificates.values().next().unwrap().renew_at
     }
 
-    fn pass(world: &World, renewals: &Renewals, hours: i64) {
-        world.clock.advance(SignedDuration::from_hours(hours));
-        world.go_on(renewals);
+    fn pass(server: &TestServer, renewals: &Renewals, hours: i64) {
+        server.clock.advance(SignedDuration::from_hours(hours));
+        server.go_on(renewals);
         // What was heard is looked at in the next round.
-        world.go_on(renewals);
+        server.go_on(renewals);
     }
 
     #[test]
     fn a_suggestion_is_drawn_once_per_window_over_restarts() {
         let name = "drawn.ari.test";
-        let world = served(name, after(window(1000, 1010), 6));
-        let renewals = world.run(true);
-        let id = world.ca.asked_about();
-        let own = world.start(true).entries[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        let server = served(name, after(window(1000, 1010), 6));
+        let renewals = server.run(true);
+        let id = server.ca.asked_about();
+        let own = server.start(true).domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
         assert_eq!(id, [own]);
-        let first = drawn(&world, name);
+        let first = drawn(&server, name);
         let start = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(first.duration_since(start), SignedDuration::from_hours(1005), "chance says a half here");
         assert_eq!(logged("AH10515", "drawn.ari.test: CA advises renew via ARI at"), 1);
 
-        let registry = world.start(true);
-        let (entry, now) = (&registry.entries[0], world.clock.now());
-        assert_eq!(entry.renew_at(&Advice::load(&world.vault, &entry.md), now), first);
-        assert!(crate::sets::staged_report(&world.vault, &entry.md).is_none(), "it is no renewal");
+        let registry = server.start(true);
+        let (domain, now) = (&registry.domains[0], server.clock.now());
+        assert_eq!(domain.renew_at(&Advice::load(&server.documents, &domain.md), now), first);
+        assert!(crate::sets::staged_report(&server.documents, &domain.md).is_none(), "it is no renewal");
 
         // Another chance, the same window: not before 6 hours, and with the same result.
         drop(renewals);
-        let renewals = world.renewals_with_chance(true, || 0.9);
-        world.go_on(&renewals);
-        assert_eq!(world.ca.asked_about().len(), 1);
-        pass(&world, &renewals, 7);
-        assert_eq!((world.ca.asked_about().len(), drawn(&world, name)), (2, first));
+        let renewals = server.renewals_with_chance(true, || 0.9);
+        server.go_on(&renewals);
+        assert_eq!(server.ca.asked_about().len(), 1);
+        pass(&server, &renewals, 7);
+        assert_eq!((server.ca.asked_about().len(), drawn(&server, name)), (2, first));
         assert_eq!(logged("AH10515", name), 1);
         // Another window is another draw.
-        says(&world, after(window(1000, 1011), 6));
-        pass(&world, &renewals, 7);
-        assert_eq!(drawn(&world, name).duration_since(start).as_mins(), 1009 * 60 + 54);
-        world.ca.check();
+        says(&server, after(window(1000, 1011), 6));
+        pass(&server, &renewals, 7);
+        assert_eq!(drawn(&server, name).duration_since(start).as_mins(), 1009 * 60 + 54);
+        server.ca.check();
     }
 
     #[test]
     fn retry_after_is_obeyed_also_after_a_restart() {
         let name = "later.ari.test";
-        let world = served(name, after(window(1000, 1010), 6));
-        drop(world.run(true));
+        let server = served(name, after(window(1000, 1010), 6));
+        drop(server.run(true));
         for _ in 0..5 {
-            world.clock.advance(SignedDuration::from_hours(1));
-            let renewals = world.run(true);
-            pass(&world, &renewals, 0);
-            assert_eq!(world.ca.asked_about().len(), 1);
+            server.clock.advance(SignedDuration::from_hours(1));
+            let renewals = server.run(true);
+            pass(&server, &renewals, 0);
+            assert_eq!(server.ca.asked_about().len(), 1);
         }
-        world.clock.advance(SignedDuration::from_hours(1));
-        drop(world.run(true));
-        assert_eq!(world.ca.asked_about().len(), 2);
+        server.clock.advance(SignedDuration::from_hours(1));
+        drop(server.run(true));
+        assert_eq!(server.ca.asked_about().len(), 2);
         // At least daily, whatever the CA says, and the same after an error.
-        says(&world, after(answer(500, "text/plain", ""), 24 * 7));
+        says(&server, after(answer(500, "text/plain", ""), 24 * 7));
         for days in 1..4 {
-            let renewals = world.run(true);
-            pass(&world, &renewals, 25);
-            assert_eq!(world.ca.asked_about().len(), 2 + days);
+            let renewals = server.run(true);
+            pass(&server, &renewals, 25);
+            assert_eq!(server.ca.asked_about().len(), 2 + days);
         }
     }
 
     #[test]
     fn a_window_in_the_past_renews_now_and_the_order_tells_what_it_replaces() {
         let name = "past.ari.test";
-        let world = served(name, window(-10, -5));
-        let renewals = world.run(true);
-        world.go_on(&renewals);
+        let server = served(name, window(-10, -5));
+        let renewals = server.run(true);
+        server.go_on(&renewals);
         assert_eq!(
             logged("AH10517", "past.ari.test: CA advises renew via ARI now, for explanation see https://ca.test/why"),
             1
         );
-        assert!(world.staged_job(name).finished);
-        let orders = world.ca.order_requests();
+        assert!(server.staged_job(name).finished);
+        let orders = server.ca.order_requests();
         assert_eq!(
             (orders.len(), orders[1]["replaces"].as_str()),
-            (2, world.ca.asked_about().first().map(String::as_str))
+            (2, server.ca.asked_about().first().map(String::as_str))
         );
         // Once it is served, the suggestion for the former certificate is of no interest.
         drop(renewals);
-        drop(world.start(true));
-        assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
+        drop(server.start(true));
+        assert_eq!(server.store.list(Group::Staging).unwrap(), [""; 0]);
     }
 
     #[test]
     fn a_first_certificate_that_went_live_is_asked_about_and_replaced_without_a_start() {
         let name = "live.ari.test";
-        let mut world = World::without_account(&[name]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        world.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
-        let renewals = world.run(false);
-        pass(&world, &renewals, 13);
-        let (asked, orders) = (world.ca.asked_about(), world.ca.order_requests());
+        let mut server = TestServer::without_account(&[name]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        server.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
+        let renewals = server.run(false);
+        pass(&server, &renewals, 13);
+        let (asked, orders) = (server.ca.asked_about(), server.ca.order_requests());
         assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
         assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
-        assert_eq!(world.ca.accounts(), 1);
-        world.ca.check();
+        assert_eq!(server.ca.accounts(), 1);
+        server.ca.check();
     }
 
     #[test]
     fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
         let name = "stays.ari.test";
-        let mut world = World::new(&[name]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        says(&world, after(window(1000, 1010), 24));
-        let renewals = world.run(true);
-        pass(&world, &renewals, 13);
-        let before = stored(&world, name).unwrap();
+        let mut server = TestServer::new(&[name]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        says(&server, after(window(1000, 1010), 24));
+        let renewals = server.run(true);
+        pass(&server, &renewals, 13);
+        let before = stored(&server, name).unwrap();
         drop(renewals);
-        drop(world.renewals_with_chance(true, || 0.9));
-        assert!(world.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
-        assert_eq!((stored(&world, name), world.ca.asked_about().len()), (Some(before), 1));
+        drop(server.renewals_with_chance(true, || 0.9));
+        assert!(server.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+        assert_eq!((stored(&server, name), server.ca.asked_about().len()), (Some(before), 1));
     }
 
     #[test]
     fn a_moment_in_the_future_is_waited_for_but_not_beyond_the_own_window() {
         let name = "future.ari.test";
-        let world = served(name, window(100, 101));
-        let renewals = world.run(true);
-        pass(&world, &renewals, 99);
-        assert_eq!(world.ca.ordered().len(), 1);
-        pass(&world, &renewals, 3);
-        assert_eq!(world.ca.ordered().len(), 2);
+        let server = served(name, window(100, 101));
+        let renewals = server.run(true);
+        pass(&server, &renewals, 99);
+        assert_eq!(server.ca.ordered().len(), 1);
+        pass(&server, &renewals, 3);
+        assert_eq!(server.ca.ordered().len(), 2);
 
-        let world = served("beyond.ari.test", window(24 * 70, 24 * 71));
-        let renewals = world.run(true);
-        pass(&world, &renewals, 24 * 61);
-        assert_eq!(world.ca.ordered().len(), 2);
+        let server = served("beyond.ari.test", window(24 * 70, 24 * 71));
+        let renewals = server.run(true);
+        pass(&server, &renewals, 24 * 61);
+        assert_eq!(server.ca.ordered().len(), 2);
         assert_eq!(logged("AH10512", "beyond.ari.test"), 2, "the first certificate, and now");
     }
 
     #[test]
     fn what_makes_no_sense_or_fails_changes_nothing() {
         let name = "senseless.ari.test";
-        let world = served(name, window(1000, 1010));
-        let mut renewals = world.run(true);
-        let first = drawn(&world, name);
+        let server = served(name, window(1000, 1010));
+        let mut renewals = server.run(true);
+        let first = drawn(&server, name);
         let rows = [
             (window(7, 7), true),
             (window(7, 6), true),
@@ -289,30 +289,30 @@ mod tests {
             (answer(404, "text/plain", ""), false),
         ];
         for (count, (answer, is_kept)) in rows.into_iter().enumerate() {
-            says(&world, answer);
-            pass(&world, &renewals, 7);
-            assert_eq!(world.ca.asked_about().len(), 2 + count);
-            assert_eq!(stored(&world, name).unwrap().certificates.len(), usize::from(is_kept), "{count}");
-            assert!(!is_kept || drawn(&world, name) == first);
-            assert!(world.job(Group::Staging, name).is_none());
+            says(&server, answer);
+            pass(&server, &renewals, 7);
+            assert_eq!(server.ca.asked_about().len(), 2 + count);
+            assert_eq!(stored(&server, name).unwrap().certificates.len(), usize::from(is_kept), "{count}");
+            assert!(!is_kept || drawn(&server, name) == first);
+            assert!(server.job(Group::Staging, name).is_none());
         }
         assert_eq!(logged("MD0021", name), 3);
         // The life of the certificate decides.
         renewals = {
             drop(renewals);
-            world.run(true)
+            server.run(true)
         };
-        pass(&world, &renewals, 24 * 61);
-        assert_eq!(world.ca.ordered().len(), 2);
-        world.ca.check();
+        pass(&server, &renewals, 24 * 61);
+        assert_eq!(server.ca.ordered().len(), 2);
+        server.ca.check();
     }
 
     #[test]
     fn a_question_without_a_proper_answer_is_no_failure() {
         let name = "unanswered.ari.test";
-        let world = served(name, window(1000, 1010));
-        let renewals = world.run(true);
-        let first = drawn(&world, name);
+        let server = served(name, window(1000, 1010));
+        let renewals = server.run(true);
+        let first = drawn(&server, name);
         let rows: [(Fault, &str); 11] = [
             (
                 Fault::Fail(|| HttpError::Connect {
@@ -347,51 +347,51 @@ mod tests {
         ];
         for (fault, says) in rows {
             let told = logged("AH10514", says);
-            world.ca.fail(Operation::RenewalInfo, fault.clone());
-            pass(&world, &renewals, 7);
+            server.ca.fail(Operation::RenewalInfo, fault.clone());
+            pass(&server, &renewals, 7);
             assert!(says.is_empty() || logged("AH10514", says) > told, "{fault:?}");
-            assert_eq!(drawn(&world, name), first, "{fault:?}");
-            assert!(world.job(Group::Staging, name).is_none(), "{fault:?}");
+            assert_eq!(drawn(&server, name), first, "{fault:?}");
+            assert!(server.job(Group::Staging, name).is_none(), "{fault:?}");
         }
-        let asked = world.ca.asked_about().len();
-        pass(&world, &renewals, 7);
-        assert_eq!((world.ca.asked_about().len(), drawn(&world, name)), (asked + 1, first));
-        world.ca.check();
+        let asked = server.ca.asked_about().len();
+        pass(&server, &renewals, 7);
+        assert_eq!((server.ca.asked_about().len(), drawn(&server, name)), (asked + 1, first));
+        server.ca.check();
     }
 
     #[test]
     fn only_the_ca_that_issued_is_asked_and_only_if_that_is_wanted() {
-        let changes: [fn(&mut World); 5] = [
-            |world| world.declared[0].settings.ari_renewals = Some(false),
-            |world| world.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual),
-            |world| world.put(Group::Domains, "who.ari.test", &Aspect::MdJson, "{}"),
-            |world| {
-                let text = world.text(Group::Domains, "who.ari.test", &Aspect::MdJson).unwrap();
-                world.put(
+        let changes: [fn(&mut TestServer); 5] = [
+            |server| server.declared[0].settings.ari_renewals = Some(false),
+            |server| server.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual),
+            |server| server.put(Group::Domains, "who.ari.test", &Aspect::MdJson, "{}"),
+            |server| {
+                let text = server.text(Group::Domains, "who.ari.test", &Aspect::MdJson).unwrap();
+                server.put(
                     Group::Domains,
                     "who.ari.test",
                     &Aspect::MdJson,
                     &text.replace(&format!("\"account\": \"{ACCOUNT}\","), ""),
                 );
             },
-            |world| world.ca.behave(|ca| ca.renewal_info = None),
+            |server| server.ca.behave(|ca| ca.renewal_info = None),
         ];
         for (number, change) in changes.into_iter().enumerate() {
-            let mut world = served("who.ari.test", window(1000, 1010));
-            drop(world.start(true));
-            change(&mut world);
-            let renewals = world.run(true);
-            pass(&world, &renewals, 1);
-            assert!(world.ca.asked_about().is_empty() && stored(&world, "who.ari.test").is_none(), "{number}");
-            assert!(world.ca.count(Operation::Directory) <= 2, "a CA without it is not asked each time");
+            let mut server = served("who.ari.test", window(1000, 1010));
+            drop(server.start(true));
+            change(&mut server);
+            let renewals = server.run(true);
+            pass(&server, &renewals, 1);
+            assert!(server.ca.asked_about().is_empty() && stored(&server, "who.ari.test").is_none(), "{number}");
+            assert!(server.ca.count(Operation::Directory) <= 2, "a CA without it is not asked each time");
         }
         // It was the first of two CAs, and it still is the one to ask when the second is preferred.
-        let mut world = served("who.ari.test", window(1000, 1010));
-        drop(world.start(true));
+        let mut server = served("who.ari.test", window(1000, 1010));
+        drop(server.start(true));
         let others = vec!["https://other.test/directory".to_owned(), FakeCa::DIRECTORY.to_owned()];
-        world.declared[0].settings.ca_urls = Some(others);
-        drop(world.run(true));
-        assert_eq!(world.ca.asked_about().len(), 1);
+        server.declared[0].settings.ca_urls = Some(others);
+        drop(server.run(true));
+        assert_eq!(server.ca.asked_about().len(), 1);
     }
 
     #[test]
@@ -402,32 +402,32 @@ mod tests {
             response.body = text.into_bytes();
             response
         };
-        let world = served(name, silent(window(1000, 1010)));
-        let renewals = world.run(true);
+        let server = served(name, silent(window(1000, 1010)));
+        let renewals = server.run(true);
         assert_eq!([logged("AH10513", name), logged("AH10516", name), logged("AH10515", name)], [1, 1, 0]);
-        says(&world, answer(503, "text/plain", ""));
-        pass(&world, &renewals, 7);
+        says(&server, answer(503, "text/plain", ""));
+        pass(&server, &renewals, 7);
         assert_eq!(logged("AH10514", name), 1);
-        says(&world, silent(window(-2, -1)));
-        pass(&world, &renewals, 7);
+        says(&server, silent(window(-2, -1)));
+        pass(&server, &renewals, 7);
         assert_eq!([logged("AH10518", name), logged("AH10517", name)], [1, 0]);
     }
 
     #[test]
     fn a_damaged_file_or_one_of_a_wrong_clock_is_done_again() {
         let name = "damaged.ari.test";
-        let world = served(name, window(1000, 1010));
-        drop(world.run(true));
-        let text = world.text(Group::Staging, name, &Aspect::AriJson).unwrap();
+        let server = served(name, window(1000, 1010));
+        drop(server.run(true));
+        let text = server.text(Group::Staging, name, &Aspect::AriJson).unwrap();
         let future = text.replace("2023", "2123");
         assert_ne!(text, future);
         for (count, damaged) in
             ["{", "[]", r#"{"certificates":{"x":{"start":"never"}}}"#, &future].into_iter().enumerate()
         {
-            world.put(Group::Staging, name, &Aspect::AriJson, damaged);
-            drop(world.run(true));
-            assert_eq!(world.ca.asked_about().len(), 2 + count, "{damaged}");
-            assert_eq!(stored(&world, name).unwrap().certificates.len(), 1);
+            server.put(Group::Staging, name, &Aspect::AriJson, damaged);
+            drop(server.run(true));
+            assert_eq!(server.ca.asked_about().len(), 2 + count, "{damaged}");
+            assert_eq!(stored(&server, name).unwrap().certificates.len(), 1);
         }
     }
 
@@ -435,20 +435,20 @@ mod tests {
     fn questions_have_a_worker_more_and_wait_for_renewals_where_there_are_many() {
         for (workers, name) in [(1_u8, "one"), (8, "eight")] {
             let (old, new) = (format!("old-{name}.ari.test"), format!("new-{name}.ari.test"));
-            let mut world = served(&old, window(1000, 1010));
-            world.declared.push(declared(&[&new]));
-            world.hosts.push(host(&new));
-            world.globals.renew_workers = workers.try_into().unwrap();
-            let renewals = world.renewals_with(true, world.moving_clock(), |_| None);
+            let mut server = served(&old, window(1000, 1010));
+            server.declared.push(declared(&[&new]));
+            server.hosts.push(host(&new));
+            server.globals.renew_workers = workers.try_into().unwrap();
+            let renewals = server.renewals_with(true, server.moving_clock(), |_| None);
             assert_eq!(renewals.tick(), 2, "one for the renewal, one for the question");
-            let done = |world: &World| {
-                let is_staged = world.job(Group::Staging, &new).is_some_and(|job| job.finished);
-                (is_staged, world.ca.asked_about().len())
+            let done = |server: &TestServer| {
+                let is_staged = server.job(Group::Staging, &new).is_some_and(|job| job.finished);
+                (is_staged, server.ca.asked_about().len())
             };
             renewals.work(&Cancel::default());
-            assert_eq!(done(&world), if workers == 1 { (false, 1) } else { (true, 1) });
+            assert_eq!(done(&server), if workers == 1 { (false, 1) } else { (true, 1) });
             renewals.work(&Cancel::default());
-            assert_eq!(done(&world), (true, 1));
+            assert_eq!(done(&server), (true, 1));
         }
     }
 
@@ -456,26 +456,27 @@ mod tests {
     fn half_of_a_short_life_counts_until_the_ca_suggests_something() {
         let name = "short.ari.test";
         watch_log();
-        let world = World::new(&[name]);
-        world.ca.behave(|ca| ca.days = 6);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let server = TestServer::new(&[name]);
+        server.ca.behave(|ca| ca.days = 6);
+        drop(server.run(false));
+        let registry = server.start(true);
         let at = |registry: &Registry| {
-            let (entry, now) = (&registry.entries[0], world.clock.now());
-            let from = entry.own_certificates().next().unwrap().validity().0;
-            entry.renew_at(&Advice::load(&world.vault, &entry.md), now).duration_since(from).as_hours()
+            let (domain, now) = (&registry.domains[0], server.clock.now());
+            let from = domain.own_certificates().next().unwrap().validity().0;
+            domain.renew_at(&Advice::load(&server.documents, &domain.md), now).duration_since(from).as_hours()
         };
         assert_eq!(at(&registry), 72);
-        world.ca.behave(|ca| ca.renewal_info = Some(window(80, 82)));
-        let renewals = world.run(true);
+        server.ca.behave(|ca| ca.renewal_info = Some(window(80, 82)));
+        let renewals = server.run(true);
         assert!((80..=82).contains(&at(&registry)));
         drop(renewals);
-        let mut world = world;
-        world.declared[0].settings.renew_window = Some(Window::Percent(20));
-        world.declared[0].settings.ari_renewals = Some(false);
-        let registry = world.start(true);
-        let from = registry.entries[0].own_certificates().next().unwrap().validity().0;
-        let at = registry.entries[0].renew_at(&Advice::load(&world.vault, &registry.entries[0].md), world.clock.now());
+        let mut server = server;
+        server.declared[0].settings.renew_window = Some(Window::Percent(20));
+        server.declared[0].settings.ari_renewals = Some(false);
+        let registry = server.start(true);
+        let from = registry.domains[0].own_certificates().next().unwrap().validity().0;
+        let at =
+            registry.domains[0].renew_at(&Advice::load(&server.documents, &registry.domains[0].md), server.clock.now());
         assert_eq!(at.duration_since(from).as_hours(), 115);
     }
 }

@@ -13,25 +13,25 @@ use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::random_fraction;
-use crate::documents::{CLAIM_PATIENCE, Vault, claimed_elsewhere, port_error};
+use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::http::HttpClient;
-use crate::live::{Published, Slot};
+use crate::live::{LiveSlot, Published};
 use crate::log::report;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
 use crate::registry::start::challenge_types;
-use crate::registry::{Entry, Registry, Turn, change, next_ca};
+use crate::registry::{Domain, NextCa, Registry, change, next_ca};
 use crate::schedule;
-use crate::sets::{Activation, Advice, LiveSet, activation, active, order, served};
-use crate::stapling::{Primer, Stapling};
+use crate::sets::{Activation, Advice, CertificateSet, activation, active, order, served};
+use crate::stapling::{Collector, Stapling};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
 /// The domain that the store has under `name`, with the state that its certificates have now; `None` if there is none
 /// that can be read.
 #[must_use]
-pub fn stored_domain(vault: &Vault, name: &str) -> Option<(ManagedDomain, LiveSet)> {
-    let mut md: ManagedDomain = vault.load_json(Group::Domains, name, &Aspect::MdJson)?;
+pub fn stored_domain(documents: &Documents, name: &str) -> Option<(ManagedDomain, CertificateSet)> {
+    let mut md: ManagedDomain = documents.load_json(Group::Domains, name, &Aspect::MdJson)?;
     md.name = DomainName::parse(name).ok()?;
-    let live = LiveSet::load(vault, &md);
+    let live = CertificateSet::load(documents, &md);
     md.state = live.state.unwrap_or(State::Unknown);
     md.state_descr.clone_from(&live.state_descr);
     Some((md, live))
@@ -39,8 +39,8 @@ pub fn stored_domain(vault: &Vault, name: &str) -> Option<(ManagedDomain, LiveSe
 
 /// What the next start would do with what is staged for `md`.
 #[must_use]
-pub fn activation_verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Activation {
-    activation::verdict(vault, md, now)
+pub fn activation_verdict(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Activation {
+    activation::verdict(documents, md, now)
 }
 
 /// Forgets what a renewal of `md` has left in staging, except what its commands have set up. An account that waits there
@@ -48,15 +48,15 @@ pub fn activation_verdict(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> 
 ///
 /// # Errors
 /// If the store cannot be written, or another process works on the domain.
-pub fn reset(vault: &Arc<Vault>, md: &ManagedDomain) -> Result<(), PortError> {
+pub fn reset(documents: &Arc<Documents>, md: &ManagedDomain) -> Result<(), PortError> {
     let name = md.name.as_str();
-    let claim = vault.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
+    let claim = documents.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
-    Accounts::read(vault)?.adopt_from(vault, name);
-    order::tear_down(vault, name)?;
-    let left = order::load(vault, name);
-    vault.store().clear(Group::Staging, name).map_err(port_error)?;
-    order::save(vault, name, &left)
+    Accounts::read(documents)?.adopt_from(documents, name);
+    order::tear_down(documents, name)?;
+    let left = order::load(documents, name);
+    documents.store().clear(Group::Staging, name).map_err(port_error)?;
+    order::save(documents, name, &left)
 }
 
 impl Registry {
@@ -65,50 +65,50 @@ impl Registry {
     /// # Errors
     /// If they cannot be listed; those that cannot be read are left out.
     pub fn stored(
-        vault: Arc<Vault>,
+        documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
         reach: Reachability,
         only: Option<&str>,
     ) -> Result<Self, StoreError> {
-        let names = vault.store().list(Group::Domains)?;
-        let found: Vec<_> = names.iter().filter_map(|name| stored_domain(&vault, name)).collect();
-        let stapling = stapling(&vault, &clock, found.iter().map(|(md, _)| md));
-        let entry = |(md, live)| entry(&vault, md, live, reach, only, &stapling);
-        let entries: Vec<Entry> = found.into_iter().map(entry).collect();
+        let names = documents.store().list(Group::Domains)?;
+        let found: Vec<_> = names.iter().filter_map(|name| stored_domain(&documents, name)).collect();
+        let stapling = stapling(&documents, &clock, found.iter().map(|(md, _)| md));
+        let domain = |(md, live)| entry(&documents, md, live, reach, only, &stapling);
+        let domains: Vec<Domain> = found.into_iter().map(domain).collect();
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        Ok(Self::new(vault, clock, globals, entries, stapling))
+        Ok(Self::new(documents, clock, globals, domains, stapling))
     }
 
     /// When the domain at `position` is to be renewed, by the server or by somebody else (`MDRenewMode manual`), at the latest
     /// `now` if it lacks a certificate; `None` if nothing is obtained for it, as the administrator's files are served.
     #[must_use]
     pub fn due_at(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
-        let entry = &self.entries[position];
-        let is_obtained = !entry.md.is_static() || entry.kept_ready.is_some();
-        is_obtained.then(|| entry.renew_at(&Advice::load(&self.vault, &entry.md), now))
+        let domain = &self.domains[position];
+        let is_obtained = !domain.md.is_static() || domain.standby.is_some();
+        is_obtained.then(|| domain.renew_at(&Advice::load(&self.documents, &domain.md), now))
     }
 
     /// Asks the CA when to renew the domain at `position`, if it wants to be asked by now and the domain is not due anyway.
     pub fn ask_ca(&self, position: usize, advisor: &Advisor, http: &Arc<dyn HttpClient>) {
-        let (entry, now) = (&self.entries[position], self.clock.now());
-        let advice = Advice::load(&self.vault, &entry.md);
-        if entry.asks_ca() && entry.renew_at(&advice, now) > now && advice.due(now) <= now {
-            advisor.ask(self, entry, http, random_fraction);
+        let (domain, now) = (&self.domains[position], self.clock.now());
+        let advice = Advice::load(&self.documents, &domain.md);
+        if domain.asks_ca() && domain.renew_at(&advice, now) > now && advice.due(now) <= now {
+            advisor.ask(self, domain, http, random_fraction);
         }
     }
 
     /// The report on the renewal of a domain.
     #[must_use]
     pub fn job(&self, position: usize) -> Option<Job> {
-        self.vault.load_json(Group::Staging, self.entries[position].md.name.as_str(), &Aspect::JobJson)
+        self.documents.load_json(Group::Staging, self.domains[position].md.name.as_str(), &Aspect::JobJson)
     }
 
     /// When the CA that is to be asked for the domain at `position` wants to be asked; `None` if that is not said, or past.
     #[must_use]
     pub fn retry_after(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
-        let md = &self.entries[position].md;
-        Turn::read(&self.vault, md).next(md, self.globals.retry_failover, now)?.retry_after
+        let md = &self.domains[position].md;
+        NextCa::read(&self.documents, md).next(md, self.globals.retry_failover, now)?.retry_after
     }
 
     /// Begins to renew the domain at `position` if it is due, or with `force` in any case, or goes on with what is staged. The rest
@@ -122,10 +122,10 @@ impl Registry {
         force: bool,
         http: Arc<dyn HttpClient>,
     ) -> Result<Begun, PortError> {
-        let entry = &self.entries[position];
-        let (shared, vault) = (Arc::clone(&self.accounts), Arc::clone(&self.vault));
-        let book = StoredAccounts::new(shared, vault, entry.md.name.as_str());
-        Renewal::begin(position, entry, self, Arc::new(book), http, !force, &Cancel::default())
+        let domain = &self.domains[position];
+        let (shared, documents) = (Arc::clone(&self.accounts), Arc::clone(&self.documents));
+        let book = StoredAccounts::new(shared, documents, domain.md.name.as_str());
+        Renewal::begin(position, domain, self, Arc::new(book), http, !force, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -140,16 +140,16 @@ impl Registry {
     /// # Errors
     /// If accounts cannot be read, or another process works on the domain.
     pub fn activate(&self, position: usize) -> Result<Activation, PortError> {
-        let Entry { md, live, .. } = &self.entries[position];
-        let _change = change(&self.vault);
-        let claim = self.vault.store().claim_within(md.name.as_str(), CLAIM_PATIENCE).map_err(port_error)?;
+        let Domain { md, at_start: live, .. } = &self.domains[position];
+        let _change = change(&self.documents);
+        let claim = self.documents.store().claim_within(md.name.as_str(), CLAIM_PATIENCE).map_err(port_error)?;
         let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
-        let mut accounts = Accounts::read(&self.vault)?;
-        accounts.adopt_from(&self.vault, md.name.as_str());
+        let mut accounts = Accounts::read(&self.documents)?;
+        accounts.adopt_from(&self.documents, md.name.as_str());
         let now = self.clock.now();
-        let activation = activation::activate(&self.vault, md, &accounts, now);
+        let activation = activation::activate(&self.documents, md, &accounts, now);
         if activation == Activation::Activated {
-            match self.bundles.publish_copied(position, live, now) {
+            match self.live_sets.publish_copied(position, live, now) {
                 Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
                     report!(MD0041, "{}: a running server does not serve it before its next start: {reason}", md.name);
                 }
@@ -165,13 +165,13 @@ impl Registry {
 
 /// The domain as a renewal wants it: with the CA that is in use.
 fn entry(
-    vault: &Vault,
+    documents: &Documents,
     mut md: ManagedDomain,
-    live: LiveSet,
+    live: CertificateSet,
     reach: Reachability,
     only: Option<&str>,
     stapling: &Arc<Stapling>,
-) -> Entry {
+) -> Domain {
     let issued_by = Arc::clone(&md.ca);
     let urls = if md.ca.urls.is_empty() { md.ca.url.iter().cloned().collect() } else { md.ca.urls.clone() };
     let url = next_ca::in_use(&urls, md.ca.url.as_ref(), live.certificates.iter().any(Option::is_some));
@@ -183,14 +183,14 @@ fn entry(
         }
         None => challenge_types::challenges(&md, reach, false),
     };
-    let kept_ready = LiveSet::kept_ready(vault, &md);
-    let txt_records = served::txt_records(vault, &md, &challenges);
-    let (told, md) = (active::told(vault, &md), Arc::new(md));
-    Entry {
-        slot: Slot::new(&md, &live),
+    let standby = CertificateSet::standby(documents, &md);
+    let txt_records = served::txt_records(documents, &md, &challenges);
+    let (told, md) = (active::told(documents, &md), Arc::new(md));
+    Domain {
+        slot: LiveSlot::new(&md, &live),
         md,
-        live,
-        kept_ready,
+        at_start: live,
+        standby,
         watched: true,
         issued_by,
         activated: None,
@@ -203,23 +203,24 @@ fn entry(
 
 /// What the server knows of the revocation of certificates that it staples for.
 fn stapling<'a>(
-    vault: &Arc<Vault>,
+    documents: &Arc<Documents>,
     clock: &Arc<dyn Clock>,
     domains: impl Iterator<Item = &'a ManagedDomain>,
 ) -> Arc<Stapling> {
-    let mut primer = Primer::default();
+    let mut collector = Collector::default();
     for md in domains.filter(|md| md.stapling) {
-        let stored = |spec| vault.store().load(Group::Domains, md.name.as_str(), &Aspect::Chain(spec)).ok().flatten();
+        let stored =
+            |spec| documents.store().load(Group::Domains, md.name.as_str(), &Aspect::Chain(spec)).ok().flatten();
         let chains: Vec<Vec<u8>> = if md.is_static() {
             md.cert_files.iter().filter_map(|path| read_foreign(Path::new(path)).ok().flatten()).collect()
         } else {
             md.key_specs().0.into_iter().filter_map(stored).collect()
         };
         for pem in chains {
-            primer.prime(Some(md), &pem);
+            collector.prime(Some(md), &pem);
         }
     }
-    Arc::new(primer.finish(vault, clock, &Globals::default(), true))
+    Arc::new(collector.finish(documents, clock, &Globals::default(), true))
 }
 
 #[cfg(test)]
@@ -229,15 +230,15 @@ mod tests {
     use crate::model::RenewMode;
     use crate::renewals::offline::*;
     use crate::store::Store;
-    use crate::testing::{ACCOUNT, World};
+    use crate::testing::{ACCOUNT, TestServer};
 
-    fn registry(world: &World, only: Option<&str>) -> Arc<Registry> {
-        let (vault, clock) = (Arc::clone(&world.vault), world.moving_clock());
-        Arc::new(Registry::stored(vault, clock, Reachability::default(), only).unwrap())
+    fn registry(server: &TestServer, only: Option<&str>) -> Arc<Registry> {
+        let (documents, clock) = (Arc::clone(&server.documents), server.moving_clock());
+        Arc::new(Registry::stored(documents, clock, Reachability::default(), only).unwrap())
     }
 
-    fn renew(world: &World, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {
-        let Begun::Renewal(mut renewal) = registry.begin(0, false, Arc::clone(&world.ca) as _).unwrap() else {
+    fn renew(server: &TestServer, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {
+        let Begun::Renewal(mut renewal) = registry.begin(0, false, Arc::clone(&server.ca) as _).unwrap() else {
             panic!("nothing to renew")
         };
         let result = loop {
@@ -253,15 +254,15 @@ mod tests {
 
     #[test]
     fn a_stored_domain_is_renewed_and_activated_at_once() {
-        let world = World::new(&["a.offline.test"]);
-        drop(world.start(false));
-        let begun = registry(&world, None);
+        let server = TestServer::new(&["a.offline.test"]);
+        drop(server.start(false));
+        let begun = registry(&server, None);
         assert!(begun.due_at(0, begun.clock.now()).is_some_and(|at| at <= begun.clock.now()));
-        renew(&world, &begun).unwrap();
+        renew(&server, &begun).unwrap();
         assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
         assert_eq!(begun.activate(0).unwrap(), Activation::Nothing);
-        let after = registry(&world, None);
-        let md = &after.entries[0].md;
+        let after = registry(&server, None);
+        let md = &after.domains[0].md;
         assert_eq!((md.state, md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
         assert!(after.due_at(0, after.clock.now()).is_some_and(|at| at > after.clock.now()));
     }
@@ -269,96 +270,96 @@ mod tests {
     #[test]
     fn a_server_that_runs_serves_what_is_activated_beside_it() {
         let name = "live.offline.test";
-        let mut world = World::new(&[name]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        let server = world.start(false);
-        server.bundles.open(None);
-        let begun = registry(&world, None);
-        renew(&world, &begun).unwrap();
+        let mut server = TestServer::new(&[name]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        let running = server.start(false);
+        running.live_sets.open(None);
+        let begun = registry(&server, None);
+        renew(&server, &begun).unwrap();
         assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
-        let serial = |live: &LiveSet| live.certificates[0].as_ref().map(Summary::serial_hex);
-        let active = serial(&registry(&world, None).entries[0].live);
-        assert!(active.is_some() && serial(&server.entries[0].served()).is_none());
-        server.bundles.look_around();
-        assert_eq!(serial(&server.entries[0].served()), active);
-        assert!(world.vault.store().generation().unwrap().is_some());
+        let serial = |live: &CertificateSet| live.certificates[0].as_ref().map(Summary::serial_hex);
+        let active = serial(&registry(&server, None).domains[0].at_start);
+        assert!(active.is_some() && serial(&running.domains[0].served()).is_none());
+        running.live_sets.look_around();
+        assert_eq!(serial(&running.domains[0].served()), active);
+        assert!(server.documents.store().generation().unwrap().is_some());
         // What is live decides whether anything is due, and goes to its place at the next start.
         assert!(begun.due_at(0, begun.clock.now()).is_some_and(|at| at > begun.clock.now()));
-        let started = world.start(true);
-        assert_eq!(serial(&started.entries[0].live), active);
-        assert!(world.vault.store().list(Group::Live).unwrap().is_empty());
+        let started = server.start(true);
+        assert_eq!(serial(&started.domains[0].at_start), active);
+        assert!(server.documents.store().list(Group::Live).unwrap().is_empty());
     }
 
     #[test]
     fn what_a_server_has_renewed_and_serves_is_not_renewed_beside_it() {
-        let mut world = World::new(&["known.offline.test"]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        drop(world.run(true));
-        let beside = registry(&world, None);
+        let mut server = TestServer::new(&["known.offline.test"]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(server.run(true));
+        let beside = registry(&server, None);
         let is_due = |now| beside.due_at(0, now).is_some_and(|at| at <= now);
         assert!(is_due(beside.clock.now()), "there is nothing in domains/");
-        beside.bundles.learn(0);
+        beside.live_sets.learn(0);
         assert!(!is_due(beside.clock.now()));
     }
 
     #[test]
     fn a_new_account_is_in_its_place_afterwards() {
-        let world = World::without_account(&["b.offline.test"]);
-        drop(world.start(false));
-        let begun = registry(&world, None);
-        renew(&world, &begun).unwrap();
+        let server = TestServer::without_account(&["b.offline.test"]);
+        drop(server.start(false));
+        let begun = registry(&server, None);
+        renew(&server, &begun).unwrap();
         assert_eq!(begun.activate(0).unwrap(), Activation::Activated);
-        assert_eq!(world.vault.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
-        assert_eq!(world.ca.accounts(), 1);
+        assert_eq!(server.documents.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
+        assert_eq!(server.ca.accounts(), 1);
     }
 
     #[test]
     fn a_reset_keeps_the_account_only() {
-        let world = World::without_account(&["c.offline.test"]);
-        drop(world.run(false));
-        let begun = registry(&world, None);
-        reset(&world.vault, &begun.entries[0].md).unwrap();
-        assert_eq!(world.vault.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
+        let server = TestServer::without_account(&["c.offline.test"]);
+        drop(server.run(false));
+        let begun = registry(&server, None);
+        reset(&server.documents, &begun.domains[0].md).unwrap();
+        assert_eq!(server.documents.store().list(Group::Accounts).unwrap(), [ACCOUNT]);
         assert_eq!(begun.activate(0).unwrap(), Activation::Nothing);
-        let claim = world.vault.store().claim("c.offline.test").unwrap();
-        assert_eq!(reset(&world.vault, &begun.entries[0].md).unwrap_err().status, crate::model::Status::AGAIN);
+        let claim = server.documents.store().claim("c.offline.test").unwrap();
+        assert_eq!(reset(&server.documents, &begun.domains[0].md).unwrap_err().status, crate::model::Status::AGAIN);
         drop(claim);
     }
 
     #[test]
     fn a_reset_leaves_what_is_served() {
-        let mut world = World::new(&["f.offline.test"]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        drop(world.run(true));
-        let live = world.text(Group::Live, "f.offline.test", &Aspect::LiveJson);
-        reset(&world.vault, &registry(&world, None).entries[0].md).unwrap();
-        assert_eq!(world.store.list(Group::Staging).unwrap(), [""; 0]);
-        assert!(live.is_some() && world.text(Group::Live, "f.offline.test", &Aspect::LiveJson) == live);
+        let mut server = TestServer::new(&["f.offline.test"]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(server.run(true));
+        let live = server.text(Group::Live, "f.offline.test", &Aspect::LiveJson);
+        reset(&server.documents, &registry(&server, None).domains[0].md).unwrap();
+        assert_eq!(server.store.list(Group::Staging).unwrap(), [""; 0]);
+        assert!(live.is_some() && server.text(Group::Live, "f.offline.test", &Aspect::LiveJson) == live);
     }
 
     #[test]
     fn one_type_of_challenge_can_be_chosen_without_being_stored() {
-        let world = World::new(&["d.offline.test"]);
-        drop(world.start(false));
-        let refused = registry(&world, Some("foo-01"));
-        assert!(refused.entries[0].challenges.as_ref().as_ref().is_err_and(|reason| reason.contains("'foo-01'")));
-        assert!(renew(&world, &refused).is_err());
-        let chosen = registry(&world, Some("http-01"));
-        assert!(chosen.entries[0].md.ca.challenges.is_empty());
-        renew(&world, &chosen).unwrap();
+        let server = TestServer::new(&["d.offline.test"]);
+        drop(server.start(false));
+        let refused = registry(&server, Some("foo-01"));
+        assert!(refused.domains[0].challenges.as_ref().as_ref().is_err_and(|reason| reason.contains("'foo-01'")));
+        assert!(renew(&server, &refused).is_err());
+        let chosen = registry(&server, Some("http-01"));
+        assert!(chosen.domains[0].md.ca.challenges.is_empty());
+        renew(&server, &chosen).unwrap();
     }
 
     #[test]
     fn what_is_due_does_not_depend_on_who_renews_but_on_what_is_served() {
         let name = "e.offline.test";
-        let world = World::new(&[name]);
-        drop(world.start(false));
+        let server = TestServer::new(&[name]);
+        drop(server.start(false));
         let due = |mode, cert_files: &[&str]| {
-            let (mut md, _) = stored_domain(&world.vault, name).unwrap();
+            let (mut md, _) = stored_domain(&server.documents, name).unwrap();
             md.renew_mode = mode;
             md.cert_files = cert_files.iter().map(ToString::to_string).collect();
-            world.vault.save_json(Group::Domains, name, &Aspect::MdJson, &md).unwrap();
-            let registry = registry(&world, None);
+            server.documents.save_json(Group::Domains, name, &Aspect::MdJson, &md).unwrap();
+            let registry = registry(&server, None);
             registry.due_at(0, registry.clock.now()).map(|at| at <= registry.clock.now())
         };
         for (mode, files, expected) in [
@@ -374,12 +375,12 @@ mod tests {
 
     #[test]
     fn a_set_that_is_served_is_no_renewal_that_was_forced() {
-        let mut world = World::new(&["g.offline.test"]);
-        world.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
-        drop(world.run(true));
-        let beside = registry(&world, None);
-        beside.bundles.learn(0);
-        let begin = |force| beside.begin(0, force, Arc::clone(&world.ca) as _).unwrap();
+        let mut server = TestServer::new(&["g.offline.test"]);
+        server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
+        drop(server.run(true));
+        let beside = registry(&server, None);
+        beside.live_sets.learn(0);
+        let begin = |force| beside.begin(0, force, Arc::clone(&server.ca) as _).unwrap();
         assert!(matches!(begin(false), Begun::Complete), "it is served, and staged still");
         assert!(matches!(begin(true), Begun::Renewal(_)));
     }

@@ -2,7 +2,7 @@
 //!
 //! A worker never sleeps for a CA: a renewal that has to wait goes back to the queue. So a slow CA delays its own
 //! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
-//! [`Pace::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
+//! [`CaLimits::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,9 @@ use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
-use crate::registry::{Entry, Registry, Turn};
+use crate::registry::{Domain, NextCa, Registry};
 use crate::schedule;
-use crate::schedule::{Pace, Random};
+use crate::schedule::{CaLimits, Random};
 use crate::sets::{Advice, order, staged};
 use crate::store::{Aspect, Group};
 
@@ -80,7 +80,7 @@ struct State {
 /// One CA as all renewals see it.
 #[derive(Default)]
 struct AtCa {
-    pace: Pace,
+    limits: CaLimits,
     /// Domains whose renewal is to begin, by position.
     due: VecDeque<usize>,
     /// What renewals had left at their end, and when.
@@ -124,9 +124,9 @@ impl Renewals {
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let is_dns_only =
-            |entry: &Entry| matches!(&*entry.challenges, Ok(types) if types.iter().all(|kind| kind.needs_command()));
-        let entries = registry.entries.iter().enumerate();
-        let dns_only = entries.filter(|(_, entry)| is_dns_only(entry)).map(|(position, _)| position).collect();
+            |domain: &Domain| matches!(&*domain.challenges, Ok(types) if types.iter().all(|kind| kind.needs_command()));
+        let domains = registry.domains.iter().enumerate();
+        let dns_only = domains.filter(|(_, domain)| is_dns_only(domain)).map(|(position, _)| position).collect();
         Self {
             registry,
             clients,
@@ -150,7 +150,7 @@ impl Renewals {
         let candidates: Vec<usize> = {
             let state = self.state();
             let free = |position: &usize| state.looks[*position] <= now && !state.busy.contains(position);
-            (0..state.looks.len()).filter(free).filter(|position| self.registry.entries[*position].watched).collect()
+            (0..state.looks.len()).filter(free).filter(|position| self.registry.domains[*position].watched).collect()
         };
         if !candidates.is_empty() {
             report!(AH10055, "watchdog run, {} managed domains to look at", candidates.len());
@@ -168,13 +168,13 @@ impl Renewals {
     /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
     fn heed_clock(&self, now: Timestamp) {
         let mut state = self.state();
-        state.looks.resize(self.registry.entries.len(), Timestamp::MIN);
+        state.looks.resize(self.registry.domains.len(), Timestamp::MIN);
         if now < state.ticked {
             state.looks.fill(now);
             state.ask_again.clear();
             let open = std::mem::take(&mut state.open);
             state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
-            state.cas.values_mut().for_each(|ca| ca.pace.forget_plans());
+            state.cas.values_mut().for_each(|ca| ca.limits.forget_plans());
             self.changed.notify_all();
         }
         state.ticked = now;
@@ -189,8 +189,8 @@ impl Renewals {
         if std::mem::replace(&mut state.findings, findings) == findings {
             return;
         }
-        for (position, entry) in self.registry.entries.iter().enumerate().filter(|(_, entry)| entry.is_revoked()) {
-            note!(Debug, "{}: has a certificate that is revoked", entry.md.name);
+        for (position, domain) in self.registry.domains.iter().enumerate().filter(|(_, domain)| domain.is_revoked()) {
+            note!(Debug, "{}: has a certificate that is revoked", domain.md.name);
             state.looks[position] = now;
         }
     }
@@ -203,24 +203,25 @@ impl Renewals {
 
     fn look_at(&self, candidates: &[usize], now: Timestamp) {
         let staged: HashSet<String> =
-            self.registry.vault.store().list(Group::Staging).unwrap_or_default().into_iter().collect();
+            self.registry.documents.store().list(Group::Staging).unwrap_or_default().into_iter().collect();
         for position in candidates {
-            let entry = &self.registry.entries[*position];
+            let domain = &self.registry.domains[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
-            let is_staged = staged.contains(entry.md.name.as_str());
-            let turn = if is_staged { Turn::read(&self.registry.vault, &entry.md) } else { Turn::default() };
-            let advice = if is_staged { Advice::load(&self.registry.vault, &entry.md) } else { Advice::default() };
-            let due = due_at(entry, &advice, self.registry.globals.check_interval, now);
-            let due = if self.is_to_be_told(*position, &turn.job) { now } else { due };
-            let (ca, look) = self.next_look(entry, &turn, due, now);
-            let is_left = is_staged && order::has_left_over(&self.registry.vault, entry.md.name.as_str());
+            let is_staged = staged.contains(domain.md.name.as_str());
+            let next_ca =
+                if is_staged { NextCa::read(&self.registry.documents, &domain.md) } else { NextCa::default() };
+            let advice = if is_staged { Advice::load(&self.registry.documents, &domain.md) } else { Advice::default() };
+            let due = due_at(domain, &advice, self.registry.globals.check_interval, now);
+            let due = if self.is_to_be_told(*position, &next_ca.job) { now } else { due };
+            let (ca, look) = self.next_look(domain, &next_ca, due, now);
+            let is_left = is_staged && order::has_left_over(&self.registry.documents, domain.md.name.as_str());
             let mut state = self.state();
-            let ask = (due > now && entry.renewable() && entry.asks_ca())
+            let ask = (due > now && domain.renewable() && domain.asks_ca())
                 .then(|| advice.due(now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.cas.entry(ca).or_default();
-            let look = at_ca.pace.paused_until(now).map_or(look, |until| look.max(until));
-            let warn = entry.warn_at(&turn.job, self.registry.globals.retry_delay, now);
+            let look = at_ca.limits.paused_until(now).map_or(look, |until| look.max(until));
+            let warn = domain.warn_at(&next_ca.job, self.registry.globals.retry_delay, now);
             if look <= now || is_left {
                 at_ca.due.push_back(*position);
                 state.busy.insert(*position);
@@ -244,24 +245,26 @@ impl Renewals {
 
     /// Whether a renewal has ended of which commands have not been told. What is live is not due any more, but they are to know.
     fn is_to_be_told(&self, position: usize, job: &Job) -> bool {
-        let entry = &self.registry.entries[position];
-        let is_open = self.registry.bundles.is_live(position) && job.finished && !job.notified_renewed;
-        is_open && entry.renewable() && entry.is_live(&staged::leaves(&self.registry.vault, &entry.md))
+        let domain = &self.registry.domains[position];
+        let is_open = self.registry.live_sets.goes_live(position) && job.finished && !job.notified_renewed;
+        is_open
+            && domain.renewable()
+            && domain.has_nothing_new_in(&staged::leaves(&self.registry.documents, &domain.md))
     }
 
     /// When a domain with something in staging is to be worked on.
-    fn look_of(&self, entry: &Entry, now: Timestamp) -> Timestamp {
-        let vault = &self.registry.vault;
-        let (turn, advice) = (Turn::read(vault, &entry.md), Advice::load(vault, &entry.md));
-        self.next_look(entry, &turn, due_at(entry, &advice, self.registry.globals.check_interval, now), now).1
+    fn look_of(&self, domain: &Domain, now: Timestamp) -> Timestamp {
+        let documents = &self.registry.documents;
+        let (next_ca, advice) = (NextCa::read(documents, &domain.md), Advice::load(documents, &domain.md));
+        self.next_look(domain, &next_ca, due_at(domain, &advice, self.registry.globals.check_interval, now), now).1
     }
 
     /// Which CA a domain is to go to, and when.
-    fn next_look(&self, entry: &Entry, turn: &Turn, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
+    fn next_look(&self, domain: &Domain, next_ca: &NextCa, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
         let globals = &self.registry.globals;
-        let next = turn.next(&entry.md, globals.retry_failover, now);
-        let settings = renewal::settings(entry, globals);
-        let not_before = turn.not_before(&entry.md, &settings, globals.retry_failover, now);
+        let next = next_ca.next(&domain.md, globals.retry_failover, now);
+        let settings = renewal::settings(domain, globals);
+        let not_before = next_ca.not_before(&domain.md, &settings, globals.retry_failover, now);
         (next.map(|next| next.url).unwrap_or_default(), not_before.map_or(due, |moment| due.max(moment)))
     }
 
@@ -330,29 +333,29 @@ impl Renewals {
                 state.asking = true;
                 return state.asks.pop_front().map(Task::Ask);
             }
-            let patience = if state.due() == 0 { Self::PATIENCE } else { Pace::GAP_WITH_NONCE.unsigned_abs() };
+            let patience = if state.due() == 0 { Self::PATIENCE } else { CaLimits::GAP_WITH_NONCE.unsigned_abs() };
             let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn begin(&self, position: usize, nonce: Option<String>, cancel: &Cancel) -> Option<Box<Renewal>> {
-        let entry = &self.registry.entries[position];
-        let http = (self.clients)(&entry.md, cancel);
+        let domain = &self.registry.domains[position];
+        let http = (self.clients)(&domain.md, cancel);
         let book = StoredAccounts::new(
             Arc::clone(&self.registry.accounts),
-            Arc::clone(&self.registry.vault),
-            entry.md.name.as_str(),
+            Arc::clone(&self.registry.documents),
+            domain.md.name.as_str(),
         );
         let now = self.registry.clock.now();
-        let is_left = order::has_left_over(&self.registry.vault, entry.md.name.as_str());
-        if is_left && self.look_of(entry, now) > now {
+        let is_left = order::has_left_over(&self.registry.documents, domain.md.name.as_str());
+        if is_left && self.look_of(domain, now) > now {
             self.clean_up(position, cancel);
             return None;
         }
-        match Renewal::begin(position, entry, &self.registry, Arc::new(book), http, true, cancel) {
+        match Renewal::begin(position, domain, &self.registry, Arc::new(book), http, true, cancel) {
             Ok(Begun::Renewal(mut renewal)) => {
-                report!(AH10052, "{}: is being renewed, state {:?}", entry.md.name, entry.md.state);
+                report!(AH10052, "{}: is being renewed, state {:?}", domain.md.name, domain.md.state);
                 let mut state = self.state();
                 state.not_begun.remove(&position);
                 if state.goes_to(position, renewal.ca_url(), now) {
@@ -367,7 +370,7 @@ impl Renewals {
                         MD0058,
                         "{}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
                          all that is needed",
-                        entry.md.name
+                        domain.md.name
                     );
                 }
                 self.settle(position, None);
@@ -381,14 +384,14 @@ impl Renewals {
 
     /// Tells that a renewal cannot even begin. Returns when to try again.
     fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> Timestamp {
-        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
-        let (vault, name) = (&self.registry.vault, entry.md.name.as_str());
+        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
         let known = self.state().not_begun.remove(&position);
-        let stored = || vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let stored = || documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
         let next = now
-            + entry.delay_for_short_life(
+            + domain.delay_for_short_life(
                 self.back_off(job.errors, false),
                 false,
                 self.registry.globals.retry_delay,
@@ -398,12 +401,12 @@ impl Renewals {
         report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
         (job.next_run, job.last) = (Some(next), Some(result));
-        let about = About { md: &entry.md, certificates: &entry.served().certificates };
+        let about = About { md: &domain.md, certificates: &domain.served().certificates };
         // One error is enough for a run.
         let _ = self.registry.events(cancel).raise(Event::Errored, &about, &mut job, now);
-        if let Ok(Some(_claim)) = vault.store().claim(name) {
+        if let Ok(Some(_claim)) = documents.store().claim(name) {
             // It is the store that fails, though perhaps not for this file.
-            let _ = vault.save_json(Group::Staging, name, &Aspect::JobJson, &job);
+            let _ = documents.save_json(Group::Staging, name, &Aspect::JobJson, &job);
         }
         self.state().not_begun.insert(position, job);
         next
@@ -411,16 +414,16 @@ impl Renewals {
 
     /// Warns of the end of a domain's certificates. Returns when to look again if that is not when it was planned.
     fn warn(&self, position: usize, cancel: &Cancel) -> Option<Timestamp> {
-        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
-        match renewal::warn_of(entry, &self.registry, cancel) {
+        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        match renewal::warn_of(domain, &self.registry, cancel) {
             Ok(true) => {
-                let (vault, name) = (&self.registry.vault, entry.md.name.as_str());
-                let job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-                entry.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now)
+                let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
+                let job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+                domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now)
             }
             Ok(false) => Some(now + Self::CLAIMED_ELSEWHERE),
             Err(err) => {
-                note!(Error, err.status; "{}: the report on what was told cannot be written: {err}", entry.md.name);
+                note!(Error, err.status; "{}: the report on what was told cannot be written: {err}", domain.md.name);
                 None
             }
         }
@@ -439,9 +442,9 @@ impl Renewals {
 
     /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
     fn ask(&self, position: usize, cancel: &Cancel) -> Timestamp {
-        let entry = &self.registry.entries[position];
-        let http = (self.clients)(&entry.md, cancel);
-        self.advisor.ask(&self.registry, entry, &http, self.random)
+        let domain = &self.registry.domains[position];
+        let http = (self.clients)(&domain.md, cancel);
+        self.advisor.ask(&self.registry, domain, &http, self.random)
     }
 
     /// The domain is free, and looked at at once: what the CA said may make it due.
@@ -456,13 +459,13 @@ impl Renewals {
 
     /// The domain is not due, but an earlier renewal has left what its commands had set up.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
-        let (entry, now) = (&self.registry.entries[position], self.registry.clock.now());
-        let again = match self.registry.challenges.clean_up(&entry.md, self.registry.events(cancel), cancel) {
+        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let again = match self.registry.challenges.clean_up(&domain.md, self.registry.events(cancel), cancel) {
             Ok(true) => None,
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
             Err(_) if cancel.is_cancelled() => None,
             Err(err) => {
-                report!(MD0027, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", entry.md.name);
+                report!(MD0027, err.status; "{}: what an earlier renewal has set up is not taken away: {err}", domain.md.name);
                 Some(self.back_off(1, false))
             }
         };
@@ -507,11 +510,11 @@ impl Renewals {
     /// When what has gone live is to be looked at. What waits for a start does not come due before it.
     fn look_after(&self, position: usize) -> Option<Timestamp> {
         let (registry, now) = (&self.registry, self.registry.clock.now());
-        let entry = registry.entries.get(position).filter(|_| registry.bundles.is_live(position))?;
-        let (_, until) = entry.own().common_validity()?;
-        let advice = Advice::load(&registry.vault, &entry.md);
-        let is_due = entry.renew_at(&advice, now) <= now;
-        let due = if is_due { now } else { due_at(entry, &advice, registry.globals.check_interval, now) };
+        let domain = registry.domains.get(position).filter(|_| registry.live_sets.goes_live(position))?;
+        let (_, until) = domain.own().common_validity()?;
+        let advice = Advice::load(&registry.documents, &domain.md);
+        let is_due = domain.renew_at(&advice, now) <= now;
+        let due = if is_due { now } else { due_at(domain, &advice, registry.globals.check_interval, now) };
         schedule::look_after(due, until, registry.globals.retry_delay, now)
     }
 
@@ -520,16 +523,16 @@ impl Renewals {
         let now = self.registry.clock.now();
         let mut state = self.state();
         let at_ca = state.cas.entry(ca.to_owned()).or_default();
-        let before = at_ca.pace.paused_until(now);
+        let before = at_ca.limits.paused_until(now);
         let retry_after = match ended {
             Ended::Done => {
                 at_ca.nonces.extend(nonce.map(|nonce| (now, nonce)));
-                return at_ca.pace.content();
+                return at_ca.limits.content();
             }
             Ended::Failed(err) if wants_fewer(err) => err.retry_after(),
             Ended::Failed(_) | Ended::Cancelled => return,
         };
-        let until = at_ca.pace.refused(now, retry_after);
+        let until = at_ca.limits.refused(now, retry_after);
         let waiting = std::mem::take(&mut at_ca.due);
         for position in &waiting {
             state.busy.remove(position);
@@ -602,13 +605,13 @@ impl State {
         let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
         let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
         let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
-        let ready = self.cas.iter_mut().filter(|(_, ca)| ca.pace.may_begin(now));
+        let ready = self.cas.iter_mut().filter(|(_, ca)| ca.limits.may_begin(now));
         let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
-        let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.pace.next())?;
+        let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.limits.next())?;
         let position = ca.due.remove(place)?;
         ca.nonces.retain(|(at, _)| (*at..*at + Renewals::NONCES_LAST).contains(&now));
         let nonce = ca.nonces.pop().map(|(_, nonce)| nonce);
-        ca.pace.begin(now, nonce.is_some());
+        ca.limits.begin(now, nonce.is_some());
         self.begun_at.insert(position, url.clone());
         Some((position, nonce))
     }
@@ -630,7 +633,7 @@ impl State {
         let is_other = self.begun_at.get(&position).is_some_and(|known| known != ca);
         if is_other {
             self.leaves(position);
-            self.cas.entry(ca.to_owned()).or_default().pace.begin(now, false);
+            self.cas.entry(ca.to_owned()).or_default().limits.begin(now, false);
             self.begun_at.insert(position, ca.to_owned());
         }
         !is_other
@@ -638,7 +641,7 @@ impl State {
 
     fn leaves(&mut self, position: usize) {
         if let Some(ca) = self.begun_at.remove(&position).and_then(|url| self.cas.get_mut(&url)) {
-            ca.pace.end();
+            ca.limits.end();
         }
     }
 }
@@ -660,14 +663,14 @@ fn wants_fewer(err: &AcmeError) -> bool {
 /// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
 /// come due: servers that were set up or restarted together would come together. Where the CA has suggested the moment,
 /// it has done that itself.
-fn due_at(entry: &Entry, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
-    if !entry.renewable() {
+fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
+    if !domain.renewable() {
         return Timestamp::MAX;
     }
-    let due = entry.renew_at(advice, now);
-    let live = entry.own();
-    let is_suggested = due < entry.renew_at(&Advice::default(), now);
-    let is_urgent = entry.is_ca_gone() || entry.is_revoked();
+    let due = domain.renew_at(advice, now);
+    let live = domain.own();
+    let is_suggested = due < domain.renew_at(&Advice::default(), now);
+    let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     match live.common_validity() {
         Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
             due + schedule::spread(until.duration_since(due), check_interval, live.chance())

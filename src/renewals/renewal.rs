@@ -16,12 +16,12 @@ use crate::http::HttpClient;
 use crate::live::Published;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
-use crate::registry::{Entry, Registry, Turn, next_ca};
+use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule;
 use crate::schedule::OWN_VALIDATION_FAILURES;
-use crate::sets::{Advice, Bundle, StagedJournal, staged};
+use crate::sets::{Advice, PairSet, StagedJournal, staged};
 use crate::stapling::Unstapled;
-use crate::store::{Aspect, Claim, Group};
+use crate::store::{Aspect, Group, WorkClaim};
 
 use crate::documents::port_error;
 
@@ -40,7 +40,7 @@ pub struct Renewal {
     stepped: Timestamp,
     cancel: Cancel,
     /// Dropped after everything else. `None` when somebody else took it while commands were told of the end.
-    claim: Option<Claim>,
+    claim: Option<WorkClaim>,
 }
 
 /// Who does the work.
@@ -105,34 +105,34 @@ impl Renewal {
     /// If the store cannot be written.
     pub fn begin(
         position: usize,
-        entry: &Entry,
+        domain: &Domain,
         registry: &Arc<Registry>,
         accounts: Arc<StoredAccounts>,
         http: Arc<dyn HttpClient>,
         only_if_due: bool,
         cancel: &Cancel,
     ) -> Result<Begun, PortError> {
-        let md = &entry.md;
-        let mut claim = registry.vault.store().claim(md.name.as_str()).map_err(port_error)?;
+        let md = &domain.md;
+        let mut claim = registry.documents.store().claim(md.name.as_str()).map_err(port_error)?;
         if claim.is_none() {
             return Ok(Begun::ClaimedElsewhere);
         }
-        registry.bundles.look_for(position);
+        registry.live_sets.look_for(position);
         let now = registry.clock.now();
-        let turn = Turn::read(&registry.vault, md);
-        let next = turn.next(md, registry.globals.retry_failover, now);
+        let next_ca = NextCa::read(&registry.documents, md);
+        let next = next_ca.next(md, registry.globals.retry_failover, now);
         let url = next.map(|next| next.url);
         // Where it goes without saying, the report is the one that the C module writes.
         let ca_url = url.clone().filter(|url| md.ca.urls.len() > 1 || md.ca.url.as_ref() != Some(url));
         let md = url.map_or_else(|| Arc::clone(md), |url| next_ca::at_ca(md, &url));
         let mut journal = StagedJournal::new(
-            Arc::clone(&registry.vault),
+            Arc::clone(&registry.documents),
             Arc::clone(&registry.clock),
             Arc::clone(&md),
             registry.events(cancel),
         );
-        let advice = Advice::load(&registry.vault, &md);
-        let is_due = !only_if_due || entry.renew_at(&advice, now) <= now;
+        let advice = Advice::load(&registry.documents, &md);
+        let is_due = !only_if_due || domain.renew_at(&advice, now) <= now;
         if !(is_due || journal.job.finished) {
             return Ok(Begun::NotDue);
         }
@@ -141,19 +141,19 @@ impl Renewal {
             return Ok(Begun::CompleteFrom(now + TOLD_ELSEWHERE));
         }
         let may_be_elsewhere = only_if_due && is_due && !journal.job.finished;
-        if let Some(set) = may_be_elsewhere.then(|| registry.renewed_elsewhere(entry, &advice, now)).flatten() {
+        if let Some(set) = may_be_elsewhere.then(|| registry.renewed_elsewhere(domain, &advice, now)).flatten() {
             ask_for_restart(position, &set.certificates, registry, &md);
             return Ok(Begun::RenewedElsewhere);
         }
         journal.open()?;
-        let keys = if only_if_due { entry.keys_to_renew(&advice, now) } else { md.key_specs().0 };
+        let keys = if only_if_due { domain.keys_to_renew(&advice, now) } else { md.key_specs().0 };
         let is_finished = journal.job.finished;
-        let is_live = is_finished && entry.is_live(&staged::leaves(&registry.vault, &md));
-        if is_live && (!only_if_due || entry.renew_at(&advice, now) <= now) {
+        let is_live = is_finished && domain.has_nothing_new_in(&staged::leaves(&registry.documents, &md));
+        if is_live && (!only_if_due || domain.renew_at(&advice, now) <= now) {
             // As after an activation.
             journal.start_over()?;
             journal.job = Job::new(md.name.as_str());
-        } else if is_live || is_finished && staged::is_complete(&registry.vault, &md, &keys, now) {
+        } else if is_live || is_finished && staged::is_complete(&registry.documents, &md, &keys, now) {
             let live_at = go_live(position, &mut journal, registry, cancel, now);
             if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
                 tell_renewed(&mut journal, &mut claim, registry, now);
@@ -167,12 +167,12 @@ impl Renewal {
         if !is_due {
             return Ok(Begun::NotDue);
         }
-        tell_why(entry, &advice, now);
-        if let Err(denial) = journal.raise(Event::Renewing, &entry.served().certificates) {
+        tell_why(domain, &advice, now);
+        if let Err(denial) = journal.raise(Event::Renewing, &domain.served().certificates) {
             if !denial.is_cancelled() {
                 report!(AH10060, "{}: the renewal is denied and not tried now: {}", md.name, denial.text);
                 journal.job.last = Some(denial.to_result());
-                warn(entry, &mut journal, registry, now);
+                warn(domain, &mut journal, registry, now);
                 journal.save_job()?;
             }
             return Ok(Begun::Denied);
@@ -188,16 +188,16 @@ impl Renewal {
             ..journal.job
         };
         if journal.job.txt_records.is_empty() {
-            journal.job.txt_records.clone_from(&entry.txt_records);
+            journal.job.txt_records.clone_from(&domain.txt_records);
         }
         journal.job.last_run = Some(now);
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
         let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
         let clock = Arc::clone(&registry.clock);
-        let wanted = wanted(entry, &md, keys, replaces(entry, &md, registry), &registry.globals);
+        let wanted = wanted(domain, &md, keys, replaces(domain, &md, registry), &registry.globals);
         let work = if md.is_of_tailscale() {
-            let known = entry.own_certificates().map(|own| own.sha256_fingerprint()).collect();
+            let known = domain.own_certificates().map(|own| own.sha256_fingerprint()).collect();
             Work::Tailscale(Tailnet { journal, http, clock, known })
         } else {
             Work::Acme(Driver::new(wanted, journal, publisher, accounts, http, clock))
@@ -207,7 +207,7 @@ impl Renewal {
             md,
             registry: Arc::clone(registry),
             work,
-            known: turn.known,
+            known: next_ca.known,
             stepped: now,
             cancel: cancel.clone(),
             claim,
@@ -286,13 +286,13 @@ impl Renewal {
 
     /// Returns when the administrator is to be told, or the certificates go live, if that is not at once.
     fn succeeded(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let facts = staged::facts(&self.registry.vault, &self.md);
+        let facts = staged::facts(&self.registry.documents, &self.md);
         let valid_from = facts.iter().flatten().map(|facts| facts.validity().0).max().unwrap_or(now);
-        let entry = &self.registry.entries[self.position];
-        let is_live = self.registry.bundles.is_live(self.position);
+        let domain = &self.registry.domains[self.position];
+        let is_live = self.registry.live_sets.goes_live(self.position);
         let account_url =
             self.work.acme().and_then(|driver| driver.account()).filter(|_| is_live).map(|account| account.url.clone());
-        let ready_at = valid_from.max(now) + activation_delay(entry, self.registry.globals.activation_delay, now);
+        let ready_at = valid_from.max(now) + activation_delay(domain, self.registry.globals.activation_delay, now);
         let is_ready = ready_at <= now;
         let valid_from = if is_ready { valid_from } else { ready_at };
         let usable = if !is_ready {
@@ -328,8 +328,8 @@ impl Renewal {
 
     fn failed(&mut self, err: &AcmeError, now: Timestamp, delay: impl Fn(u32, bool) -> SignedDuration) -> Timestamp {
         let name = self.md.name.clone();
-        let entry = &self.registry.entries[self.position];
-        let settings = settings(entry, &self.registry.globals);
+        let domain = &self.registry.domains[self.position];
+        let settings = settings(domain, &self.registry.globals);
         let journal = self.work.journal();
         let job = &mut journal.job;
         let activity = job.last.take().and_then(|last| last.activity);
@@ -343,7 +343,7 @@ impl Renewal {
         let is_permanent = err.is_permanent() && then.url == url;
         job.retry_after = then.retry_after;
         let delay = delay(then.failures.max(1), is_permanent);
-        let delay = entry.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
+        let delay = domain.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
         let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
@@ -365,9 +365,9 @@ impl Renewal {
         job.last = Some(result);
         journal.save_for_commands();
         // That one of them fails too hides neither the reason nor the time of the next attempt.
-        let _ = journal.raise(Event::Errored, &entry.served().certificates);
-        warn(entry, journal, &self.registry, now);
-        let warn_at = entry.warn_at(&journal.job, self.registry.globals.retry_delay, now);
+        let _ = journal.raise(Event::Errored, &domain.served().certificates);
+        warn(domain, journal, &self.registry, now);
+        let warn_at = domain.warn_at(&journal.job, self.registry.globals.retry_delay, now);
         next.min(warn_at.unwrap_or(next))
     }
 }
@@ -392,7 +392,7 @@ fn go_live(
     now: Timestamp,
 ) -> Option<Timestamp> {
     // A server has a staple for what goes live; a program beside it has none, and leaves to it what must not be without.
-    if !registry.bundles.is_live(position) || !registry.tells && journal.domain().must_staple {
+    if !registry.live_sets.goes_live(position) || !registry.tells && journal.domain().must_staple {
         return None;
     }
     let name = journal.domain().name.clone();
@@ -401,10 +401,11 @@ fn go_live(
         report!(MD0035, err.status; "{name}: goes live at the next start only: {err}");
         return None;
     }
-    let entry = &registry.entries[position];
-    let staple =
-        |bundle: &Bundle| registry.stapling.fetch_ahead(&entry.md, bundle.pairs.iter().map(|pair| &pair.chain), cancel);
-    match registry.bundles.publish(position, &entry.live, now, staple) {
+    let domain = &registry.domains[position];
+    let staple = |pair_set: &PairSet| {
+        registry.stapling.fetch_ahead(&domain.md, pair_set.pairs.iter().map(|pair| &pair.chain), cancel)
+    };
+    match registry.live_sets.publish(position, &domain.at_start, now, staple) {
         Ok(Published::Live(certificates)) => {
             report!(MD0036, "{name}: its new certificates are live");
             // That a command fails does not make them less live, and is in the log.
@@ -432,19 +433,19 @@ fn go_live(
 /// be done then.
 fn restart_for_staged(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
     if !journal.is_gone() && journal.job.valid_from.is_none_or(|at| at <= now) {
-        ask_for_restart(position, &staged::facts(&registry.vault, journal.domain()), registry, journal.domain());
+        ask_for_restart(position, &staged::facts(&registry.documents, journal.domain()), registry, journal.domain());
     }
 }
 
 fn ask_for_restart(position: usize, new: &[Option<Summary>], registry: &Registry, md: &ManagedDomain) {
     let prints = || new.iter().flatten().map(Summary::sha256_fingerprint).collect();
-    if registry.entries[position].restarts() && registry.restarts.ask(position, prints()) {
+    if registry.domains[position].restarts() && registry.restarts.ask(position, prints()) {
         note!(Info, "{}: its new certificates wait for the server to restart itself", md.name);
     }
 }
 
 /// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.
-fn tell_renewed(journal: &mut StagedJournal, claim: &mut Option<Claim>, registry: &Registry, now: Timestamp) {
+fn tell_renewed(journal: &mut StagedJournal, claim: &mut Option<WorkClaim>, registry: &Registry, now: Timestamp) {
     let told = journal.raise_renewed(claim);
     if journal.is_gone() {
         return;
@@ -453,9 +454,9 @@ fn tell_renewed(journal: &mut StagedJournal, claim: &mut Option<Claim>, registry
     match told {
         Ok(()) => {
             (job.notified, job.notified_renewed, job.next_run, job.errors) = (true, true, None, 0);
-            let entries = job.log.iter().flat_map(|log| &log.entries);
+            let domains = job.log.iter().flat_map(|log| &log.entries);
             let detail =
-                entries.into_iter().find(|entry| entry.kind == "finished").and_then(|entry| entry.detail.clone());
+                domains.into_iter().find(|domain| domain.kind == "finished").and_then(|domain| domain.detail.clone());
             job.last = Some(JobResult { detail, valid_from: job.valid_from, ..JobResult::default() });
         }
         Err(err) if err.is_cancelled() => {}
@@ -470,10 +471,10 @@ fn tell_renewed(journal: &mut StagedJournal, claim: &mut Option<Claim>, registry
 
 /// Tells that the end of what is served is near, if that is so and was not told today. Whatever comes of it, the renewal is
 /// where it was.
-fn warn(entry: &Entry, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
-    let at = entry.warn_at(&journal.job, registry.globals.retry_delay, now);
+fn warn(domain: &Domain, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
+    let at = domain.warn_at(&journal.job, registry.globals.retry_delay, now);
     if at.is_some_and(|at| at <= now) {
-        let _ = journal.raise(Event::Expiring, &entry.served().certificates);
+        let _ = journal.raise(Event::Expiring, &domain.served().certificates);
     }
 }
 
@@ -481,21 +482,21 @@ fn warn(entry: &Entry, journal: &mut StagedJournal, registry: &Registry, now: Ti
 ///
 /// # Errors
 /// If the report cannot be written.
-pub(crate) fn warn_of(entry: &Entry, registry: &Registry, cancel: &Cancel) -> Result<bool, PortError> {
-    let Some(_claim) = registry.vault.store().claim(entry.md.name.as_str()).map_err(port_error)? else {
+pub(crate) fn warn_of(domain: &Domain, registry: &Registry, cancel: &Cancel) -> Result<bool, PortError> {
+    let Some(_claim) = registry.documents.store().claim(domain.md.name.as_str()).map_err(port_error)? else {
         return Ok(false);
     };
-    let (vault, clock) = (Arc::clone(&registry.vault), Arc::clone(&registry.clock));
-    let mut journal = StagedJournal::new(vault, clock, Arc::clone(&entry.md), registry.events(cancel));
+    let (documents, clock) = (Arc::clone(&registry.documents), Arc::clone(&registry.clock));
+    let mut journal = StagedJournal::new(documents, clock, Arc::clone(&domain.md), registry.events(cancel));
     let before = journal.job.clone();
-    warn(entry, &mut journal, registry, registry.clock.now());
+    warn(domain, &mut journal, registry, registry.clock.now());
     if journal.job == before { Ok(true) } else { journal.save_job().map(|()| true) }
 }
 
 /// How long after a renewal the administrator is told of it, so that the certificates are activated later: at most half of
 /// what is left of those that are served. While there are none that do, it is at once.
-fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -> SignedDuration {
-    let served = entry.served();
+fn activation_delay(domain: &Domain, configured: SignedDuration, now: Timestamp) -> SignedDuration {
+    let served = domain.served();
     let until = served.common_validity().map(|(_, until)| until).filter(|until| *until > now);
     match until {
         Some(until) if served.state == Some(State::Complete) => {
@@ -506,33 +507,33 @@ fn activation_delay(entry: &Entry, configured: SignedDuration, now: Timestamp) -
 }
 
 /// Tells why a renewal begins: because of what is there, or because the CA suggests it.
-fn tell_why(entry: &Entry, advice: &Advice, now: Timestamp) {
-    let name = entry.md.name.as_str();
-    if entry.is_revoked() {
+fn tell_why(domain: &Domain, advice: &Advice, now: Timestamp) {
+    let name = domain.md.name.as_str();
+    if domain.is_revoked() {
         return report!(AH10500, "{name}: is renewed, as OCSP says that its certificate is revoked");
     }
-    if entry.renew_at(&Advice::default(), now) <= now {
+    if domain.renew_at(&Advice::default(), now) <= now {
         return report!(AH10512, "{name}: its renewal is due");
     }
-    if let Some(suggestion) = advice.earliest(entry.own_certificates()).filter(|own| own.renew_at <= now) {
+    if let Some(suggestion) = advice.earliest(domain.own_certificates()).filter(|own| own.renew_at <= now) {
         suggestion.tell_now(name);
     }
 }
 
 /// The certificates that a renewal takes the place of, if the CA may know of it: one that did not issue them, or did it
 /// for another account, refuses.
-fn replaces(entry: &Entry, md: &ManagedDomain, registry: &Registry) -> Option<Replaces> {
-    if !md.ari_renewals || entry.issuer().as_deref() != md.ca_url() {
+fn replaces(domain: &Domain, md: &ManagedDomain, registry: &Registry) -> Option<Replaces> {
+    if !md.ari_renewals || domain.issuer().as_deref() != md.ca_url() {
         return None;
     }
-    let account_url = match entry.live_set() {
+    let account_url = match domain.went_live() {
         Some(live) => live.account_url.clone()?,
         None => {
-            let id = entry.issued_by.account.as_deref()?;
-            registry.vault.load_json::<AccountRecord>(Group::Accounts, id, &Aspect::AccountJson)?.url
+            let id = domain.issued_by.account.as_deref()?;
+            registry.documents.load_json::<AccountRecord>(Group::Accounts, id, &Aspect::AccountJson)?.url
         }
     };
-    let certificates = md.key_specs().0.into_iter().zip(entry.certificates());
+    let certificates = md.key_specs().0.into_iter().zip(domain.certificates());
     let certificates =
         certificates.filter_map(|(spec, certificate)| Some((spec, certificate.as_ref()?.ari_cert_id()?)));
     Some(Replaces { account_url, certificates: certificates.collect() })
@@ -540,12 +541,12 @@ fn replaces(entry: &Entry, md: &ManagedDomain, registry: &Registry) -> Option<Re
 
 /// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered
 /// and where. Other settings give another text, and so may another release: the domain is tried once more then.
-pub(crate) fn settings(entry: &Entry, globals: &Globals) -> String {
-    let (md, mut hasher) = (&entry.md, DefaultHasher::new());
+pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
+    let (md, mut hasher) = (&domain.md, DefaultHasher::new());
     let ca_file = md.ca_certs.as_deref().or(globals.ca_file.as_ref());
     let proxy = md.proxy_url.as_deref().or(globals.proxy.as_ref());
     let proxy_ca_file = md.proxy_ca_certs.as_deref().or(globals.proxy_ca_file.as_ref());
-    (&md.contacts, &md.ca.agreement, &entry.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
+    (&md.contacts, &md.ca.agreement, &domain.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
         .hash(&mut hasher);
     let dns01_command = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
     (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
@@ -554,7 +555,7 @@ pub(crate) fn settings(entry: &Entry, globals: &Globals) -> String {
 
 /// What a renewal of the domain, at the CA that it goes to, is to bring.
 fn wanted(
-    entry: &Entry,
+    domain: &Domain,
     md: &ManagedDomain,
     keys: Vec<KeySpec>,
     replaces: Option<Replaces>,
@@ -572,7 +573,7 @@ fn wanted(
         scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
         contacts: md.contacts.to_vec(),
         agreement: md.ca.agreement.clone(),
-        challenges: (*entry.challenges).clone(),
+        challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,
     }
 }

@@ -21,7 +21,7 @@ use crate::renewals::Renewals;
 use crate::sets::{Advice, staged};
 use crate::store::{Aspect, Group, Reachability, Store};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::testing::{ACCOUNT, Call, World, declared, host, logged, p256, watch_log};
+use crate::testing::{ACCOUNT, Call, TestServer, declared, host, logged, p256, watch_log};
 
 fn key() -> Aspect {
     Aspect::PrivateKey(p256())
@@ -31,9 +31,9 @@ fn chain() -> Aspect {
     Aspect::Chain(p256())
 }
 
-fn journal(world: &World, md: Arc<ManagedDomain>) -> staged::StagedJournal {
-    let events = crate::events::Events::new(&world.globals, &Cancel::default());
-    staged::StagedJournal::new(Arc::clone(&world.vault), Arc::clone(&world.clock) as _, md, events)
+fn journal(server: &TestServer, md: Arc<ManagedDomain>) -> staged::StagedJournal {
+    let events = crate::events::Events::new(&server.globals, &Cancel::default());
+    staged::StagedJournal::new(Arc::clone(&server.documents), Arc::clone(&server.clock) as _, md, events)
 }
 
 fn hours(hours: i64) -> SignedDuration {
@@ -41,23 +41,23 @@ fn hours(hours: i64) -> SignedDuration {
 }
 
 /// Seconds from now on.
-fn from_now(world: &World, at: Option<Timestamp>) -> i64 {
-    at.expect("a moment").duration_since(world.clock.now()).as_secs()
+fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
+    at.expect("a moment").duration_since(server.clock.now()).as_secs()
 }
 
 #[test]
 fn a_renewal_is_staged_and_reported() {
     watch_log();
-    let world = World::new(&["staged.test"]);
-    let renewals = world.run(false);
+    let server = TestServer::new(&["staged.test"]);
+    let renewals = server.run(false);
     for aspect in [Aspect::MdJson, Aspect::JobJson, key(), chain()] {
-        assert!(world.store.exists(Group::Staging, "staged.test", &aspect), "{aspect:?}");
+        assert!(server.store.exists(Group::Staging, "staged.test", &aspect), "{aspect:?}");
     }
     for aspect in [Aspect::OrderJson, Aspect::AccountJson, Aspect::AccountKey] {
-        assert!(!world.store.exists(Group::Staging, "staged.test", &aspect), "{aspect:?}");
+        assert!(!server.store.exists(Group::Staging, "staged.test", &aspect), "{aspect:?}");
     }
-    assert!(world.store.list(Group::Challenges).unwrap().is_empty());
-    let text = world.text(Group::Staging, "staged.test", &Aspect::JobJson).unwrap();
+    assert!(server.store.list(Group::Challenges).unwrap().is_empty());
+    let text = server.text(Group::Staging, "staged.test", &Aspect::JobJson).unwrap();
     let job: serde_json::Value = serde_json::from_str(&text).unwrap();
     let members: Vec<&str> = job.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
@@ -80,39 +80,40 @@ fn a_renewal_is_staged_and_reported() {
     assert_eq!(events, expected);
     assert!(!text.ends_with('\n') && text.starts_with("{\n  \"name\""));
     assert_eq!(logged("AH10059", "staged.test"), 1);
-    world.ca.check();
+    server.ca.check();
 
     // Nothing more is done about it, now or at the next start.
-    world.clock.advance(hours(20));
-    world.go_on(&renewals);
+    server.clock.advance(hours(20));
+    server.go_on(&renewals);
     drop(renewals);
-    assert_eq!((world.ca.count(Operation::Directory), logged("AH10059", "staged.test")), (1, 1));
+    assert_eq!((server.ca.count(Operation::Directory), logged("AH10059", "staged.test")), (1, 1));
 }
 
 #[test]
 fn the_report_is_finished_only_when_everything_is_staged() {
-    let mut world = World::new(&["two.test"]);
-    world.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), KeySpec::Ec { curve: "P-384".to_owned() }])));
-    world.ca.fail(Operation::Certificate, Fault::Slow(hours(0)));
-    world.ca.fail(Operation::Certificate, Fault::Drop);
-    world.run(false);
-    let job = world.staged_job("two.test");
+    let mut server = TestServer::new(&["two.test"]);
+    server.declared[0].settings.keys =
+        Some(Arc::new(KeySpecs(vec![p256(), KeySpec::Ec { curve: "P-384".to_owned() }])));
+    server.ca.fail(Operation::Certificate, Fault::Slow(hours(0)));
+    server.ca.fail(Operation::Certificate, Fault::Drop);
+    server.run(false);
+    let job = server.staged_job("two.test");
     assert_eq!((job.finished, job.errors), (false, 1));
-    assert!(world.store.exists(Group::Staging, "two.test", &chain()));
-    world.run(false);
-    assert!(world.staged_job("two.test").finished);
-    assert_eq!(world.ca.ordered().len(), 2);
+    assert!(server.store.exists(Group::Staging, "two.test", &chain()));
+    server.run(false);
+    assert!(server.staged_job("two.test").finished);
+    assert_eq!(server.ca.ordered().len(), 2);
 }
 
 #[test]
 fn failures_are_counted_and_wait_longer_each_time() {
-    let world = World::new(&["fails.test"]);
-    world.ca.fail_times(Operation::NewOrder, 3, Fault::Answer(problem(500, "serverInternal", "out of order")));
-    let renewals = world.run(false);
+    let server = TestServer::new(&["fails.test"]);
+    server.ca.fail_times(Operation::NewOrder, 3, Fault::Answer(problem(500, "serverInternal", "out of order")));
+    let renewals = server.run(false);
     for (errors, delay) in [(1, 30), (2, 60), (3, 120)] {
-        let job = world.staged_job("fails.test");
+        let job = server.staged_job("fails.test");
         assert_eq!((job.errors, job.finished, job.newest("renewal-error").is_some()), (errors, false, true));
-        let wait = from_now(&world, job.next_run);
+        let wait = from_now(&server, job.next_run);
         assert!((delay - 5..=delay).contains(&wait), "{wait}");
         let last = job.last.unwrap();
         assert_eq!(last.problem.as_deref(), Some("urn:ietf:params:acme:error:serverInternal"));
@@ -121,33 +122,33 @@ fn failures_are_counted_and_wait_longer_each_time() {
             (Some("out of order; the CA has to fix this"), Some("Creating new order"))
         );
         assert_eq!((last.status.0, last.status_description.is_some()), (20014, true));
-        world.clock.advance(SignedDuration::from_secs(delay / 2));
-        world.go_on(&renewals);
-        assert_eq!(world.staged_job("fails.test").errors, errors, "not yet");
-        world.clock.advance(SignedDuration::from_secs(delay));
-        world.go_on(&renewals);
+        server.clock.advance(SignedDuration::from_secs(delay / 2));
+        server.go_on(&renewals);
+        assert_eq!(server.staged_job("fails.test").errors, errors, "not yet");
+        server.clock.advance(SignedDuration::from_secs(delay));
+        server.go_on(&renewals);
     }
-    let job = world.staged_job("fails.test");
+    let job = server.staged_job("fails.test");
     assert!(job.finished && job.errors == 0 && job.next_run.is_none());
 }
 
 #[test]
 fn a_permanent_failure_waits_a_day() {
-    let world = World::new(&["permanent.test"]);
-    world.ca.fail(Operation::NewOrder, Fault::Answer(problem(400, "rejectedIdentifier", "not this one")));
-    world.run(false);
-    let wait = from_now(&world, world.staged_job("permanent.test").next_run);
+    let server = TestServer::new(&["permanent.test"]);
+    server.ca.fail(Operation::NewOrder, Fault::Answer(problem(400, "rejectedIdentifier", "not this one")));
+    server.run(false);
+    let wait = from_now(&server, server.staged_job("permanent.test").next_run);
     assert!((86_300..=86_400).contains(&wait), "{wait}");
 }
 
 /// A domain whose last attempt failed, with or without word from the CA when to come back.
-fn failed(name: &str, retry_after: Option<&str>) -> World {
-    let world = World::new(&[name]);
+fn failed(name: &str, retry_after: Option<&str>) -> TestServer {
+    let server = TestServer::new(&[name]);
     let refusal = answer(503, "text/html", "<html>");
     let refusal = retry_after.map_or(refusal.clone(), |text| with_header(refusal, "Retry-After", text));
-    world.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
-    world.run(false);
-    world
+    server.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+    server.run(false);
+    server
 }
 
 #[test]
@@ -157,66 +158,66 @@ fn a_retry_after_counts_at_every_start_and_a_back_off_at_a_graceful_one() {
     let rows = [(None, true, false), (None, false, true), (Some("7200"), true, false), (Some("7200"), false, false)];
     for (index, (retry_after, is_restart, due)) in rows.into_iter().enumerate() {
         let name = format!("back{index}.test");
-        let world = failed(&name, retry_after);
-        assert_eq!(world.ca.count(Operation::NewOrder), 1);
-        let renewals = world.run(is_restart);
-        assert_eq!(world.ca.count(Operation::NewOrder), if due { 2 } else { 1 }, "{retry_after:?} {is_restart}");
+        let server = failed(&name, retry_after);
+        assert_eq!(server.ca.count(Operation::NewOrder), 1);
+        let renewals = server.run(is_restart);
+        assert_eq!(server.ca.count(Operation::NewOrder), if due { 2 } else { 1 }, "{retry_after:?} {is_restart}");
         assert_eq!(logged("AH10064", &name), usize::from(!is_restart));
         if !due {
-            assert_eq!(world.staged_job(&name).errors, u32::from(is_restart));
-            world.clock.advance(SignedDuration::from_secs(if retry_after.is_some() { 7200 } else { 30 }));
-            world.go_on(&renewals);
+            assert_eq!(server.staged_job(&name).errors, u32::from(is_restart));
+            server.clock.advance(SignedDuration::from_secs(if retry_after.is_some() { 7200 } else { 30 }));
+            server.go_on(&renewals);
         }
-        assert!(world.staged_job(&name).finished);
+        assert!(server.staged_job(&name).finished);
     }
 }
 
 #[test]
 fn a_changed_configuration_is_due_at_once_but_not_before_the_ca_says() {
     for (retry_after, due) in [(None, true), (Some("7200"), false)] {
-        let mut world = failed("changed.test", retry_after);
-        world.declared[0].names.push(DomainName::parse("www.changed.test").unwrap());
-        let renewals = world.run(true);
-        assert_eq!(world.staged_job("changed.test").finished, due);
-        world.clock.advance(hours(2));
-        world.go_on(&renewals);
-        assert!(world.staged_job("changed.test").finished);
-        assert_eq!(world.ca.ordered()[0].len(), 2);
+        let mut server = failed("changed.test", retry_after);
+        server.declared[0].names.push(DomainName::parse("www.changed.test").unwrap());
+        let renewals = server.run(true);
+        assert_eq!(server.staged_job("changed.test").finished, due);
+        server.clock.advance(hours(2));
+        server.go_on(&renewals);
+        assert!(server.staged_job("changed.test").finished);
+        assert_eq!(server.ca.ordered()[0].len(), 2);
     }
 }
 
 #[test]
 fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
-    type Change = fn(&mut World);
+    type Change = fn(&mut TestServer);
     let rows: [(Change, bool); 6] = [
         (|_| {}, false),
-        (|world| world.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
-        (|world| world.declared[0].settings.ca_file = Some("none".to_owned()), true),
-        (|world| world.reach.http = false, true),
-        (|world| world.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
+        (|server| server.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
+        (|server| server.declared[0].settings.ca_file = Some("none".to_owned()), true),
+        (|server| server.reach.http = false, true),
+        (|server| server.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
         // It does not change what a renewal can do.
-        (|world| world.globals.check_interval = hours(1), false),
+        (|server| server.globals.check_interval = hours(1), false),
     ];
     for (index, (change, due)) in rows.into_iter().enumerate() {
-        let mut world = failed("settings.test", None);
-        change(&mut world);
-        let before = world.staged_job("settings.test");
-        drop(world.run(true));
-        assert_eq!(world.staged_job("settings.test") != before, due, "{index}");
+        let mut server = failed("settings.test", None);
+        change(&mut server);
+        let before = server.staged_job("settings.test");
+        drop(server.run(true));
+        assert_eq!(server.staged_job("settings.test") != before, due, "{index}");
     }
 }
 
 #[test]
 fn a_retry_after_of_another_ca_does_not_count() {
     for is_restart in [true, false] {
-        let mut world = failed("otherca.test", Some("7200"));
+        let mut server = failed("otherca.test", Some("7200"));
         let urls = vec![FakeCa::DIRECTORY.to_owned() + "/2"];
-        world.declared[0].settings.ca_urls = Some(urls);
-        let directories = world.ca.count(Operation::Directory);
-        world.ca.fail(Operation::Directory, Fault::Drop);
-        drop(world.run(is_restart));
-        assert_eq!(world.ca.count(Operation::Directory), directories + 1);
-        let job = world.staged_job("otherca.test");
+        server.declared[0].settings.ca_urls = Some(urls);
+        let directories = server.ca.count(Operation::Directory);
+        server.ca.fail(Operation::Directory, Fault::Drop);
+        drop(server.run(is_restart));
+        assert_eq!(server.ca.count(Operation::Directory), directories + 1);
+        let job = server.staged_job("otherca.test");
         assert_eq!(job.retry_after, None);
     }
 }
@@ -224,75 +225,75 @@ fn a_retry_after_of_another_ca_does_not_count() {
 #[test]
 fn a_manual_domain_is_left_alone_whatever_is_staged() {
     watch_log();
-    let mut world = failed("manual.test", Some("7200"));
-    world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
-    let before = world.staged_job("manual.test");
+    let mut server = failed("manual.test", Some("7200"));
+    server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+    let before = server.staged_job("manual.test");
     for is_restart in [true, false] {
-        world.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
-        world.clock.advance(hours(24));
-        drop(world.run(is_restart));
-        assert_eq!(world.staged_job("manual.test"), before);
+        server.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
+        server.clock.advance(hours(24));
+        drop(server.run(is_restart));
+        assert_eq!(server.staged_job("manual.test"), before);
     }
-    assert_eq!((logged("AH10064", "manual.test"), world.ca.count(Operation::Directory)), (0, 1));
+    assert_eq!((logged("AH10064", "manual.test"), server.ca.count(Operation::Directory)), (0, 1));
 }
 
 #[test]
 fn failures_to_begin_wait_longer_each_time_for_their_domain() {
     watch_log();
-    let world = World::new(&["unwritable.test"]);
-    world.store.refuse(Call::Claim, Group::Staging);
-    let renewals = world.renewals(false);
+    let server = TestServer::new(&["unwritable.test"]);
+    server.store.refuse(Call::WorkClaim, Group::Staging);
+    let renewals = server.renewals(false);
     for (tries, delay) in [(1, 30), (2, 60), (3, 120), (4, 240)] {
-        world.go_on(&renewals);
+        server.go_on(&renewals);
         assert_eq!(logged("AH10056", "processing unwritable.test: md[unwritable.test] problem[store-failure] "), tries);
-        world.clock.advance(SignedDuration::from_secs(delay - 1));
+        server.clock.advance(SignedDuration::from_secs(delay - 1));
         assert_eq!(renewals.tick(), 0, "not yet");
-        world.clock.advance(SignedDuration::from_secs(1));
+        server.clock.advance(SignedDuration::from_secs(1));
     }
-    world.store.recover();
+    server.store.recover();
     drop(renewals);
-    drop(world.run(false));
-    assert!(world.staged_job("unwritable.test").finished);
+    drop(server.run(false));
+    assert!(server.staged_job("unwritable.test").finished);
 }
 
 #[test]
 fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
-    let mut world = World::without_account(&["anew.test"]);
-    world.ca.fail(Operation::Challenge, Fault::Drop);
-    world.run(false);
-    let order = |world: &World| world.text(Group::Staging, "anew.test", &Aspect::OrderJson);
-    assert!(order(&world).is_some() && world.store.exists(Group::Challenges, "anew.test", &Aspect::Http01));
-    world.clock.advance(hours(1));
-    world.declared[0].names.push(DomainName::parse("www.anew.test").unwrap());
+    let mut server = TestServer::without_account(&["anew.test"]);
+    server.ca.fail(Operation::Challenge, Fault::Drop);
+    server.run(false);
+    let order = |server: &TestServer| server.text(Group::Staging, "anew.test", &Aspect::OrderJson);
+    assert!(order(&server).is_some() && server.store.exists(Group::Challenges, "anew.test", &Aspect::Http01));
+    server.clock.advance(hours(1));
+    server.declared[0].names.push(DomainName::parse("www.anew.test").unwrap());
     // No start of a server comes between, which would move the account.
-    let account = |world: &World| world.text(Group::Staging, "anew.test", &Aspect::AccountJson);
-    let before = account(&world).unwrap();
-    let md = world.declared[0].complete(&Settings::default()).unwrap();
-    let mut journal = journal(&world, Arc::new(md));
+    let account = |server: &TestServer| server.text(Group::Staging, "anew.test", &Aspect::AccountJson);
+    let before = account(&server).unwrap();
+    let md = server.declared[0].complete(&Settings::default()).unwrap();
+    let mut journal = journal(&server, Arc::new(md));
     journal.open().unwrap();
-    assert_eq!((account(&world), order(&world)), (Some(before), None));
-    assert!(world.store.list(Group::Challenges).unwrap().is_empty());
-    world.run(false);
-    assert!(world.staged_job("anew.test").finished);
-    assert_eq!((world.ca.accounts(), world.ca.ordered().len()), (1, 2));
+    assert_eq!((account(&server), order(&server)), (Some(before), None));
+    assert!(server.store.list(Group::Challenges).unwrap().is_empty());
+    server.run(false);
+    assert!(server.staged_job("anew.test").finished);
+    assert_eq!((server.ca.accounts(), server.ca.ordered().len()), (1, 2));
 }
 
 #[test]
 fn a_domain_that_somebody_else_works_on_is_left_alone() {
-    let world = World::new(&["claimed.test"]);
+    let server = TestServer::new(&["claimed.test"]);
     watch_log();
-    let renewals = world.renewals(false);
-    let claim = world.store.claim("claimed.test").unwrap().unwrap();
-    world.go_on(&renewals);
-    assert!(world.ca.count(Operation::Directory) == 0 && world.job(Group::Staging, "claimed.test").is_none());
+    let renewals = server.renewals(false);
+    let claim = server.store.claim("claimed.test").unwrap().unwrap();
+    server.go_on(&renewals);
+    assert!(server.ca.count(Operation::Directory) == 0 && server.job(Group::Staging, "claimed.test").is_none());
     drop(claim);
     assert_eq!(renewals.tick(), 0, "too early");
-    world.clock.advance(SignedDuration::from_secs(1));
+    server.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(renewals.tick(), 1, "it is looked at again soon");
     assert_eq!(logged("AH10052", "claimed.test"), 0);
     drop(renewals);
-    world.run(false);
-    assert!(world.staged_job("claimed.test").finished);
+    server.run(false);
+    assert!(server.staged_job("claimed.test").finished);
     assert_eq!(logged("AH10052", "claimed.test"), 1);
 }
 
@@ -312,33 +313,33 @@ impl HttpClient for CancelAt {
 #[test]
 fn a_cancelled_renewal_gives_its_claim_back_and_is_gone_on_with() {
     for operation in [Operation::NewOrder, Operation::Challenge, Operation::Finalize] {
-        let world = World::new(&["cancelled.test"]);
+        let server = TestServer::new(&["cancelled.test"]);
         let cancel = Cancel::default();
-        let client = Arc::new(CancelAt(Arc::clone(&world.ca), operation, cancel.clone()));
-        let renewals = world.renewals_with(false, world.moving_clock(), move |_| Some(Arc::clone(&client) as _));
+        let client = Arc::new(CancelAt(Arc::clone(&server.ca), operation, cancel.clone()));
+        let renewals = server.renewals_with(false, server.moving_clock(), move |_| Some(Arc::clone(&client) as _));
         assert_eq!(renewals.tick(), 1);
         renewals.work(&cancel);
         // The renewals are still there, as in a child that drains.
-        assert!(world.store.claim("cancelled.test").unwrap().is_some(), "{operation:?}");
-        let job = world.staged_job("cancelled.test");
+        assert!(server.store.claim("cancelled.test").unwrap().is_some(), "{operation:?}");
+        let job = server.staged_job("cancelled.test");
         assert_eq!((job.finished, job.errors, job.next_run), (false, 0, None));
-        world.run(true);
-        assert!(world.staged_job("cancelled.test").finished);
-        assert_eq!(world.ca.ordered().len(), 1, "{operation:?}");
+        server.run(true);
+        assert!(server.staged_job("cancelled.test").finished);
+        assert_eq!(server.ca.ordered().len(), 1, "{operation:?}");
         drop(renewals);
     }
 }
 
 /// Lets time pass and workers work until all reports say finished.
-fn work_side_by_side(world: &World, renewals: &Renewals, names: &[&str]) {
+fn work_side_by_side(server: &TestServer, renewals: &Renewals, names: &[&str]) {
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
-        let done = |name: &&str| world.job(Group::Staging, name).is_some_and(|job| job.finished);
+        let done = |name: &&str| server.job(Group::Staging, name).is_some_and(|job| job.finished);
         while !names.iter().all(done) {
             for _ in 0..renewals.tick() {
                 scope.spawn(|| renewals.work(&cancel));
             }
-            world.clock.advance(SignedDuration::from_millis(50));
+            server.clock.advance(SignedDuration::from_millis(50));
             std::thread::sleep(Duration::from_millis(2));
         }
     });
@@ -348,53 +349,53 @@ fn work_side_by_side(world: &World, renewals: &Renewals, names: &[&str]) {
 fn fifty_domains_make_one_account() {
     let names: Vec<String> = (0..50).map(|n| format!("n{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let world = World::without_account(&names);
-    let renewals = world.renewals(false);
-    work_side_by_side(&world, &renewals, &names);
-    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 1));
-    world.ca.check();
-    let staged = |name: &&&str| world.store.exists(Group::Staging, name, &Aspect::AccountJson);
+    let server = TestServer::without_account(&names);
+    let renewals = server.renewals(false);
+    work_side_by_side(&server, &renewals, &names);
+    assert_eq!((server.ca.accounts(), server.ca.count(Operation::NewAccount)), (1, 1));
+    server.ca.check();
+    let staged = |name: &&&str| server.store.exists(Group::Staging, name, &Aspect::AccountJson);
     assert_eq!(names.iter().filter(staged).count(), 1);
     drop(renewals);
-    let registry = world.start(true);
-    assert_eq!(world.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
-    assert!(world.store.list(Group::Staging).unwrap().is_empty());
-    assert!(registry.entries.iter().all(|entry| entry.md.ca.account.as_deref() == Some(ACCOUNT)));
+    let registry = server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    assert!(server.store.list(Group::Staging).unwrap().is_empty());
+    assert!(registry.domains.iter().all(|domain| domain.md.ca.account.as_deref() == Some(ACCOUNT)));
 }
 
 #[test]
 fn a_ca_has_at_most_32_orders_of_ours_open() {
     let names: Vec<String> = (0..40).map(|n| format!("o{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let world = World::new(&names);
-    world.ca.behave(|ca| ca.pending_reads = u32::MAX);
-    let renewals = world.renewals(false);
+    let server = TestServer::new(&names);
+    server.ca.behave(|ca| ca.pending_reads = u32::MAX);
+    let renewals = server.renewals(false);
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
         assert_eq!(renewals.tick(), 8);
         let worker = scope.spawn(|| renewals.work(&cancel));
-        while world.ca.count(Operation::Challenge) < 32 {
-            world.clock.advance(crate::schedule::Pace::GAP);
+        while server.ca.count(Operation::Challenge) < 32 {
+            server.clock.advance(crate::schedule::CaLimits::GAP);
             std::thread::sleep(Duration::from_millis(1));
         }
         cancel.cancel();
         worker.join().unwrap();
     });
-    assert_eq!(world.ca.most_open_orders(), 32);
-    world.ca.recover();
-    world.ca.set_authorizations("valid");
-    let renewals = world.renewals(true);
-    work_side_by_side(&world, &renewals, &names);
-    assert_eq!((world.ca.most_open_orders(), world.ca.ordered().len()), (32, 40));
+    assert_eq!(server.ca.most_open_orders(), 32);
+    server.ca.recover();
+    server.ca.set_authorizations("valid");
+    let renewals = server.renewals(true);
+    work_side_by_side(&server, &renewals, &names);
+    assert_eq!((server.ca.most_open_orders(), server.ca.ordered().len()), (32, 40));
 }
 
 #[test]
 fn a_nonce_that_a_renewal_leaves_is_the_next_ones() {
-    let mut world = World::new(&["n1.test", "n2.test", "n3.test", "n4.test"]);
-    world.globals.renew_workers = 1.try_into().unwrap();
-    drop(world.run(false));
-    assert_eq!((world.ca.ordered().len(), world.ca.count(Operation::Nonce)), (4, 1));
-    world.ca.check();
+    let mut server = TestServer::new(&["n1.test", "n2.test", "n3.test", "n4.test"]);
+    server.globals.renew_workers = 1.try_into().unwrap();
+    drop(server.run(false));
+    assert_eq!((server.ca.ordered().len(), server.ca.count(Operation::Nonce)), (4, 1));
+    server.ca.check();
 }
 
 /// Answers when it is told to.
@@ -416,32 +417,32 @@ impl HttpClient for Gate {
 
 #[test]
 fn a_domain_whose_ca_is_slow_does_not_delay_others() {
-    let world = World::new(&["slow.test", "fast1.test", "fast2.test"]);
+    let server = TestServer::new(&["slow.test", "fast1.test", "fast2.test"]);
     let gate = Arc::new(Gate {
-        ca: Arc::clone(&world.ca),
+        ca: Arc::clone(&server.ca),
         open: Mutex::new(false),
         opened: Condvar::new(),
         reached: AtomicBool::new(false),
     });
     let slow = Arc::clone(&gate);
     let client = move |name: &str| (name == "slow.test").then(|| Arc::clone(&slow) as Arc<dyn HttpClient>);
-    let renewals = world.renewals_with(false, Arc::clone(&world.clock) as _, client);
+    let renewals = server.renewals_with(false, Arc::clone(&server.clock) as _, client);
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
         assert_eq!(renewals.tick(), 3);
         for _ in 0..2 {
             scope.spawn(|| renewals.work(&cancel));
         }
-        let done = |name: &&str| world.job(Group::Staging, name).is_some_and(|job| job.finished);
+        let done = |name: &&str| server.job(Group::Staging, name).is_some_and(|job| job.finished);
         while !["fast1.test", "fast2.test"].iter().all(done) {
-            world.clock.advance(SignedDuration::from_millis(50));
+            server.clock.advance(SignedDuration::from_millis(50));
             std::thread::sleep(Duration::from_millis(2));
         }
         assert!(gate.reached.load(Ordering::Relaxed) && !done(&"slow.test"));
         *gate.open.lock().unwrap() = true;
         gate.opened.notify_all();
         while !done(&"slow.test") {
-            world.clock.advance(SignedDuration::from_millis(50));
+            server.clock.advance(SignedDuration::from_millis(50));
             std::thread::sleep(Duration::from_millis(2));
         }
     });
@@ -455,16 +456,16 @@ fn a_panic_costs_one_attempt_only() {
             std::panic::resume_unwind(Box::new("on purpose"))
         }
     }
-    let world = World::new(&["panics.test"]);
+    let server = TestServer::new(&["panics.test"]);
     let first = AtomicBool::new(true);
     let client = move |_: &str| first.swap(false, Ordering::Relaxed).then(|| Arc::new(Panics) as Arc<dyn HttpClient>);
-    let renewals = world.renewals_with(false, Arc::clone(&world.clock) as _, client);
+    let renewals = server.renewals_with(false, Arc::clone(&server.clock) as _, client);
     assert_eq!(renewals.tick(), 1);
     let panicked = std::thread::scope(|scope| scope.spawn(|| renewals.work(&Cancel::default())).join().is_err());
     assert!(panicked);
     assert_eq!(renewals.tick(), 0);
-    world.clock.advance(hours(13));
-    work_side_by_side(&world, &renewals, &["panics.test"]);
+    server.clock.advance(hours(13));
+    work_side_by_side(&server, &renewals, &["panics.test"]);
 }
 
 #[test]
@@ -482,86 +483,86 @@ fn what_is_damaged_in_staging_is_done_again() {
         (Aspect::AccountJson, "null"),
     ];
     for (aspect, text) in rows {
-        let world = World::new(&[name]);
-        drop(world.run(false));
-        world.put(Group::Staging, name, &aspect, text);
-        let renewals = world.renewals(false);
+        let server = TestServer::new(&[name]);
+        drop(server.run(false));
+        server.put(Group::Staging, name, &aspect, text);
+        let renewals = server.renewals(false);
         drop(renewals);
-        world.run(true);
+        server.run(true);
         // What was still complete is served by the start, what was not is made again.
-        world.run(true);
-        let registry = world.start(true);
-        assert_eq!(registry.entries[0].md.state, State::Complete, "{aspect:?} {text:?}");
-        world.ca.check();
+        server.run(true);
+        let registry = server.start(true);
+        assert_eq!(registry.domains[0].md.state, State::Complete, "{aspect:?} {text:?}");
+        server.ca.check();
     }
 }
 
 #[test]
 fn another_generation_of_key_is_not_combined_with_a_certificate() {
-    let world = World::new(&["mixed.test"]);
-    drop(world.run(false));
+    let server = TestServer::new(&["mixed.test"]);
+    drop(server.run(false));
     let other = PrivateKey::generate(&p256()).unwrap();
-    world.vault.save_key(Group::Staging, "mixed.test", &key(), &other).unwrap();
-    world.run(true);
-    assert_eq!(world.ca.ordered().len(), 2, "dropped at the start and ordered again");
-    assert!(world.staged_job("mixed.test").finished);
+    server.documents.save_key(Group::Staging, "mixed.test", &key(), &other).unwrap();
+    server.run(true);
+    assert_eq!(server.ca.ordered().len(), 2, "dropped at the start and ordered again");
+    assert!(server.staged_job("mixed.test").finished);
 }
 
 /// A domain whose first certificate is staged.
-fn staged(name: &str) -> World {
-    let world = World::new(&[name]);
-    drop(world.run(false));
-    assert!(world.staged_job(name).finished);
-    world
+fn staged(name: &str) -> TestServer {
+    let server = TestServer::new(&[name]);
+    drop(server.run(false));
+    assert!(server.staged_job(name).finished);
+    server
 }
 
 #[test]
 fn a_staged_set_is_activated_and_the_former_one_archived() {
     watch_log();
     let name = "activated.test";
-    let world = staged(name);
-    let first = world.text(Group::Staging, name, &chain()).unwrap();
-    let registry = world.start(true);
-    assert_eq!(world.text(Group::Domains, name, &chain()).unwrap(), first);
-    assert!(world.text(Group::Domains, name, &key()).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+    let server = staged(name);
+    let first = server.text(Group::Staging, name, &chain()).unwrap();
+    let registry = server.start(true);
+    assert_eq!(server.text(Group::Domains, name, &chain()).unwrap(), first);
+    assert!(server.text(Group::Domains, name, &key()).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
     for group in [Group::Staging, Group::Tmp, Group::Challenges] {
-        assert!(world.store.list(group).unwrap().is_empty(), "{group:?}");
+        assert!(server.store.list(group).unwrap().is_empty(), "{group:?}");
     }
-    let job = world.job(Group::Domains, name).unwrap();
+    let job = server.job(Group::Domains, name).unwrap();
     let kinds: Vec<_> = job.log.unwrap().entries.into_iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds[..3], ["message-installed", "message-renewed", "finished"]);
     assert!(job.finished);
-    let entry = &registry.entries[0];
-    assert_eq!((entry.md.state, entry.md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
-    assert_eq!(entry.md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
+    let domain = &registry.domains[0];
+    assert_eq!((domain.md.state, domain.md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
+    assert_eq!(domain.md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
     assert_eq!(logged("AH10068", name), 1);
-    let stored: ManagedDomain = world.vault.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
-    assert_eq!(stored, *entry.md);
+    let stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    assert_eq!(stored, *domain.md);
 
-    world.clock.advance(hours(24 * 80));
-    drop(world.run(true));
-    let second = world.text(Group::Staging, name, &chain()).unwrap();
-    world.start(true);
-    assert_eq!(world.text(Group::Domains, name, &chain()).unwrap(), second);
-    assert_eq!(world.text(Group::Archive, &format!("{name}.2"), &chain()).unwrap(), first);
+    server.clock.advance(hours(24 * 80));
+    drop(server.run(true));
+    let second = server.text(Group::Staging, name, &chain()).unwrap();
+    server.start(true);
+    assert_eq!(server.text(Group::Domains, name, &chain()).unwrap(), second);
+    assert_eq!(server.text(Group::Archive, &format!("{name}.2"), &chain()).unwrap(), first);
     assert_ne!(first, second);
 }
 
 #[test]
 fn a_set_that_is_not_complete_stays() {
     let name = "incomplete.test";
-    let world = staged(name);
-    let text = world.text(Group::Staging, name, &chain()).unwrap();
+    let server = staged(name);
+    let text = server.text(Group::Staging, name, &chain()).unwrap();
     for aspect in [chain(), key()] {
-        let before = world.store.load(Group::Staging, name, &aspect).unwrap().unwrap();
-        world.store.remove(Group::Staging, name, &aspect).unwrap();
-        world.start(true);
-        assert!(world.store.exists(Group::Staging, name, &Aspect::MdJson), "{aspect:?}");
-        assert!(!world.store.exists(Group::Domains, name, &chain()), "{aspect:?}");
-        world.store.save(Group::Staging, name, &aspect, &before).unwrap();
+        let before = server.store.load(Group::Staging, name, &aspect).unwrap().unwrap();
+        server.store.remove(Group::Staging, name, &aspect).unwrap();
+        server.start(true);
+        assert!(server.store.exists(Group::Staging, name, &Aspect::MdJson), "{aspect:?}");
+        assert!(!server.store.exists(Group::Domains, name, &chain()), "{aspect:?}");
+        server.store.save(Group::Staging, name, &aspect, &before).unwrap();
     }
-    world.start(true);
-    assert_eq!(world.text(Group::Domains, name, &chain()).unwrap(), text);
+    server.start(true);
+    assert_eq!(server.text(Group::Domains, name, &chain()).unwrap(), text);
 }
 
 #[test]
@@ -571,94 +572,95 @@ fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
     let self_made = |names: &[DomainName], key: &PrivateKey, days| {
         self_signed(key, "x", names, Timestamp::from_second(1_700_000_000).unwrap(), days).unwrap().to_pem()
     };
-    type Spoil = fn(&World, &str, &dyn Fn(&[DomainName], &PrivateKey, u32) -> String, &DomainName);
+    type Spoil = fn(&TestServer, &str, &dyn Fn(&[DomainName], &PrivateKey, u32) -> String, &DomainName);
     let rows: [(&str, Spoil); 4] = [
-        ("wrong1.test", |world, md, make, _| {
+        ("wrong1.test", |server, md, make, _| {
             let other = PrivateKey::generate(&p256()).unwrap();
-            world.put(Group::Staging, md, &chain(), &make(&[DomainName::parse(md).unwrap()], &other, 90));
+            server.put(Group::Staging, md, &chain(), &make(&[DomainName::parse(md).unwrap()], &other, 90));
         }),
-        ("wrong2.test", |world, md, make, name| {
-            let own = world.vault.load_key(Group::Staging, md, &key()).unwrap();
-            world.put(Group::Staging, md, &chain(), &make(std::slice::from_ref(name), &own, 90));
+        ("wrong2.test", |server, md, make, name| {
+            let own = server.documents.load_key(Group::Staging, md, &key()).unwrap();
+            server.put(Group::Staging, md, &chain(), &make(std::slice::from_ref(name), &own, 90));
         }),
-        ("wrong3.test", |world, md, make, _| {
-            let own = world.vault.load_key(Group::Staging, md, &key()).unwrap();
-            world.clock.advance(hours(48));
-            world.put(Group::Staging, md, &chain(), &make(&[DomainName::parse(md).unwrap()], &own, 1));
+        ("wrong3.test", |server, md, make, _| {
+            let own = server.documents.load_key(Group::Staging, md, &key()).unwrap();
+            server.clock.advance(hours(48));
+            server.put(Group::Staging, md, &chain(), &make(&[DomainName::parse(md).unwrap()], &own, 1));
         }),
-        ("wrong4.test", |world, md, _, _| {
-            let text = world.text(Group::Staging, md, &chain()).unwrap();
-            world.put(Group::Staging, md, &chain(), &text.replacen("MII", "MIJ", 1).repeat(2));
+        ("wrong4.test", |server, md, _, _| {
+            let text = server.text(Group::Staging, md, &chain()).unwrap();
+            server.put(Group::Staging, md, &chain(), &text.replacen("MII", "MIJ", 1).repeat(2));
         }),
     ];
     for (md, spoil) in rows {
-        let world = staged(md);
-        world.start(true);
-        let served = world.text(Group::Domains, md, &chain()).unwrap();
-        world.clock.advance(hours(24 * 80));
-        drop(world.run(true));
-        spoil(&world, md, &self_made, &name);
-        world.put(Group::Challenges, md, &Aspect::Http01, "left over");
-        world.start(true);
+        let server = staged(md);
+        server.start(true);
+        let served = server.text(Group::Domains, md, &chain()).unwrap();
+        server.clock.advance(hours(24 * 80));
+        drop(server.run(true));
+        spoil(&server, md, &self_made, &name);
+        server.put(Group::Challenges, md, &Aspect::Http01, "left over");
+        server.start(true);
         assert_eq!(logged("AH10069", md), 1, "{md}");
-        assert!(world.store.list(Group::Staging).unwrap().is_empty(), "{md}");
-        assert!(world.store.list(Group::Challenges).unwrap().is_empty(), "{md}");
-        assert_eq!(world.text(Group::Domains, md, &chain()).unwrap(), served);
-        world.run(true);
-        assert!(world.staged_job(md).finished);
+        assert!(server.store.list(Group::Staging).unwrap().is_empty(), "{md}");
+        assert!(server.store.list(Group::Challenges).unwrap().is_empty(), "{md}");
+        assert_eq!(server.text(Group::Domains, md, &chain()).unwrap(), served);
+        server.run(true);
+        assert!(server.staged_job(md).finished);
     }
 }
 
 #[test]
 fn a_set_that_is_worked_on_waits_for_the_next_start() {
-    let world = staged("busy.test");
-    let claim = world.store.claim("busy.test").unwrap();
-    world.start(true);
-    assert!(!world.store.exists(Group::Domains, "busy.test", &chain()));
+    let server = staged("busy.test");
+    let claim = server.store.claim("busy.test").unwrap();
+    server.start(true);
+    assert!(!server.store.exists(Group::Domains, "busy.test", &chain()));
     drop(claim);
-    world.start(true);
-    assert!(world.store.exists(Group::Domains, "busy.test", &chain()));
+    server.start(true);
+    assert!(server.store.exists(Group::Domains, "busy.test", &chain()));
 }
 
 #[test]
 fn accounts_move_to_their_place_once() {
-    let world = World::without_account(&["account.test"]);
-    world.ca.fail(Operation::NewOrder, Fault::Drop);
-    drop(world.run(false));
-    let staged: AccountRecord = world.vault.load_json(Group::Staging, "account.test", &Aspect::AccountJson).unwrap();
-    let pem = world.text(Group::Staging, "account.test", &Aspect::AccountKey).unwrap();
+    let server = TestServer::without_account(&["account.test"]);
+    server.ca.fail(Operation::NewOrder, Fault::Drop);
+    drop(server.run(false));
+    let staged: AccountRecord =
+        server.documents.load_json(Group::Staging, "account.test", &Aspect::AccountJson).unwrap();
+    let pem = server.text(Group::Staging, "account.test", &Aspect::AccountKey).unwrap();
     assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-    let claim = world.store.claim("account.test").unwrap();
-    world.start(true);
-    assert!(world.store.list(Group::Accounts).unwrap().is_empty(), "somebody works with it");
+    let claim = server.store.claim("account.test").unwrap();
+    server.start(true);
+    assert!(server.store.list(Group::Accounts).unwrap().is_empty(), "somebody works with it");
     drop(claim);
-    world.start(true);
-    let moved: AccountRecord = world.vault.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    server.start(true);
+    let moved: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
     assert_eq!(moved, staged);
-    assert!(world.vault.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).is_some());
-    assert!(!world.store.exists(Group::Staging, "account.test", &Aspect::AccountKey));
+    assert!(server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).is_some());
+    assert!(!server.store.exists(Group::Staging, "account.test", &Aspect::AccountKey));
     // As after a crash between the copy and the removal.
-    world.vault.save_json(Group::Staging, "account.test", &Aspect::AccountJson, &staged).unwrap();
-    world.put(Group::Staging, "account.test", &Aspect::AccountKey, &pem);
-    world.start(true);
-    assert_eq!(world.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
-    drop(world.run(false));
-    assert_eq!(world.ca.accounts(), 1);
-    world.start(true);
-    let md: ManagedDomain = world.vault.load_json(Group::Domains, "account.test", &Aspect::MdJson).unwrap();
+    server.documents.save_json(Group::Staging, "account.test", &Aspect::AccountJson, &staged).unwrap();
+    server.put(Group::Staging, "account.test", &Aspect::AccountKey, &pem);
+    server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    drop(server.run(false));
+    assert_eq!(server.ca.accounts(), 1);
+    server.start(true);
+    let md: ManagedDomain = server.documents.load_json(Group::Domains, "account.test", &Aspect::MdJson).unwrap();
     assert_eq!(md.ca.account.as_deref(), Some(ACCOUNT));
 }
 
 #[test]
 fn an_account_at_the_url_of_a_lost_one_takes_its_place() {
-    let world = World::new(&["again.test"]);
-    let lost: AccountRecord = world.vault.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    let server = TestServer::new(&["again.test"]);
+    let lost: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
     let key = PrivateKey::generate(&p256()).unwrap();
-    world.vault.save_key(Group::Staging, "again.test", &Aspect::AccountKey, &key).unwrap();
-    world.vault.save_json(Group::Staging, "again.test", &Aspect::AccountJson, &lost).unwrap();
-    world.start(true);
-    assert_eq!(world.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
-    let kept = world.vault.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+    server.documents.save_key(Group::Staging, "again.test", &Aspect::AccountKey, &key).unwrap();
+    server.documents.save_json(Group::Staging, "again.test", &Aspect::AccountJson, &lost).unwrap();
+    server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    let kept = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
     assert_eq!(kept.to_pem().unwrap(), key.to_pem().unwrap());
 }
 
@@ -667,11 +669,11 @@ fn accounts_are_read_once_for_many_domains() {
     let names: Vec<String> = (0..20).map(|n| format!("m{n}.test")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let asked = |names: &[&str]| {
-        let world = World::new(names);
-        drop(world.run(false));
-        world.start(true);
-        assert!(names.iter().all(|name| world.store.exists(Group::Domains, name, &chain())));
-        let disk = &world.store;
+        let server = TestServer::new(names);
+        drop(server.run(false));
+        server.start(true);
+        assert!(names.iter().all(|name| server.store.exists(Group::Domains, name, &chain())));
+        let disk = &server.store;
         assert_eq!(disk.count(Call::Load, Group::Accounts, Some(&Aspect::AccountKey)), 1);
         let lists = [Group::Accounts, Group::Staging].map(|group| disk.count(Call::List, group, None));
         (lists, disk.count(Call::Load, Group::Accounts, None))
@@ -681,129 +683,131 @@ fn accounts_are_read_once_for_many_domains() {
 
 #[test]
 fn an_account_that_cannot_move_stays_and_is_used() {
-    type Spoil = fn(&World);
+    type Spoil = fn(&TestServer);
     let rows: [Spoil; 5] = [
-        |world| world.store.refuse(Call::Write, Group::Accounts),
-        |world| world.store.refuse(Call::List, Group::Accounts),
-        |world| {
+        |server| server.store.refuse(Call::Write, Group::Accounts),
+        |server| server.store.refuse(Call::List, Group::Accounts),
+        |server| {
             for n in 0..1000 {
-                world.put(Group::Accounts, &format!("ACME-ca.test-{n:04}"), &Aspect::AccountJson, "{}");
+                server.put(Group::Accounts, &format!("ACME-ca.test-{n:04}"), &Aspect::AccountJson, "{}");
             }
         },
-        |world| {
-            let text = world.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
-            world.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
+        |server| {
+            let text = server.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
+            server.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
         },
         // A set that is dropped.
-        |world| {
-            world.store.refuse(Call::Write, Group::Accounts);
-            world.put(Group::Staging, "stuck.test", &key(), "no key");
+        |server| {
+            server.store.refuse(Call::Write, Group::Accounts);
+            server.put(Group::Staging, "stuck.test", &key(), "no key");
         },
     ];
     for (index, spoil) in rows.into_iter().enumerate() {
-        let world = World::without_account(&["stuck.test"]);
-        drop(world.run(false));
-        spoil(&world);
+        let server = TestServer::without_account(&["stuck.test"]);
+        drop(server.run(false));
+        spoil(&server);
         let files = [Aspect::AccountJson, Aspect::AccountKey];
-        let before = files.clone().map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
-        world.start(true);
-        assert_eq!(world.store.exists(Group::Domains, "stuck.test", &chain()), index != 4, "{index}");
-        let after = files.map(|aspect| world.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        let before = files.clone().map(|aspect| server.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        server.start(true);
+        assert_eq!(server.store.exists(Group::Domains, "stuck.test", &chain()), index != 4, "{index}");
+        let after = files.map(|aspect| server.text(Group::Staging, "stuck.test", &aspect).unwrap());
         assert_eq!(after, before, "{index}");
         for aspect in [Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson, key(), chain()] {
-            assert!(!world.store.exists(Group::Staging, "stuck.test", &aspect), "{index} {aspect:?}");
+            assert!(!server.store.exists(Group::Staging, "stuck.test", &aspect), "{index} {aspect:?}");
         }
-        world.store.recover();
+        server.store.recover();
         if index != 3 {
             // Time for the next certificate, with the same account.
-            world.clock.advance(hours(24 * 80));
-            drop(world.run(true));
-            assert!(world.staged_job("stuck.test").finished);
-            assert_eq!(world.ca.accounts(), 1, "{index}");
+            server.clock.advance(hours(24 * 80));
+            drop(server.run(true));
+            assert!(server.staged_job("stuck.test").finished);
+            assert_eq!(server.ca.accounts(), 1, "{index}");
         }
     }
 }
 
 #[test]
 fn a_start_waits_for_those_who_are_about_to_end() {
-    let world = staged("ending.test");
-    let claim = world.store.claim("ending.test").unwrap();
+    let server = staged("ending.test");
+    let claim = server.store.claim("ending.test").unwrap();
     assert!(claim.is_some());
     std::thread::scope(|scope| {
-        let start = scope.spawn(|| world.start(true));
+        let start = scope.spawn(|| server.start(true));
         // It has asked once at least.
-        let before = world.store.count(Call::Claim, Group::Staging, None);
-        while world.store.count(Call::Claim, Group::Staging, None) < before + 2 && !start.is_finished() {
+        let before = server.store.count(Call::WorkClaim, Group::Staging, None);
+        while server.store.count(Call::WorkClaim, Group::Staging, None) < before + 2 && !start.is_finished() {
             std::thread::yield_now();
         }
         drop(claim);
         start.join().unwrap();
     });
-    assert!(world.store.exists(Group::Domains, "ending.test", &chain()));
+    assert!(server.store.exists(Group::Domains, "ending.test", &chain()));
 }
 
 #[test]
 fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
-    let world = World::new(&["lost1.test", "lost2.test"]);
-    world.ca.set_accounts("gone");
-    drop(world.run(false));
-    assert!(world.staged_job("lost1.test").finished && world.staged_job("lost2.test").finished);
-    assert_eq!(world.ca.accounts(), 2);
-    let registry = world.start(true);
-    assert_eq!(world.store.list(Group::Accounts).unwrap(), [ACCOUNT, "ACME-ca.test-0001"]);
-    assert!(registry.entries.iter().all(|entry| entry.md.ca.account.as_deref() == Some("ACME-ca.test-0001")));
+    let server = TestServer::new(&["lost1.test", "lost2.test"]);
+    server.ca.set_accounts("gone");
+    drop(server.run(false));
+    assert!(server.staged_job("lost1.test").finished && server.staged_job("lost2.test").finished);
+    assert_eq!(server.ca.accounts(), 2);
+    let registry = server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT, "ACME-ca.test-0001"]);
+    assert!(registry.domains.iter().all(|domain| domain.md.ca.account.as_deref() == Some("ACME-ca.test-0001")));
 }
 
 #[test]
 fn settings_are_merged_with_what_is_stored() {
-    let mut world = World::new(&["merged.test"]);
-    world.start(false);
-    let text = |world: &World| world.text(Group::Domains, "merged.test", &Aspect::MdJson).unwrap();
-    let written = world.store.modified(Group::Domains, "merged.test", &Aspect::MdJson);
-    world.start(true);
-    assert_eq!(world.store.modified(Group::Domains, "merged.test", &Aspect::MdJson), written, "nothing has changed");
+    let mut server = TestServer::new(&["merged.test"]);
+    server.start(false);
+    let text = |server: &TestServer| server.text(Group::Domains, "merged.test", &Aspect::MdJson).unwrap();
+    let written = server.store.modified(Group::Domains, "merged.test", &Aspect::MdJson);
+    server.start(true);
+    assert_eq!(server.store.modified(Group::Domains, "merged.test", &Aspect::MdJson), written, "nothing has changed");
 
-    let mut stored: ManagedDomain = serde_json::from_str(&text(&world)).unwrap();
+    let mut stored: ManagedDomain = serde_json::from_str(&text(&server)).unwrap();
     stored.contacts = vec!["mailto:old@x.org".to_owned()].into();
     let ca = Arc::make_mut(&mut stored.ca);
     ca.account = Some("ACME-ca.test-0007".to_owned());
     ca.urls.push("https://other.test/dir".to_owned());
     ca.url = Some("https://other.test/dir".to_owned());
-    let save = |world: &World| world.vault.save_json(Group::Domains, "merged.test", &Aspect::MdJson, &stored).unwrap();
-    let merged = |world: &World| {
-        save(world);
-        ManagedDomain::clone(&world.start(true).entries[0].md)
+    let save = |server: &TestServer| {
+        server.documents.save_json(Group::Domains, "merged.test", &Aspect::MdJson, &stored).unwrap()
+    };
+    let merged = |server: &TestServer| {
+        save(server);
+        ManagedDomain::clone(&server.start(true).domains[0].md)
     };
     // The CA in use is no longer configured: neither it nor its account is kept.
-    let md = merged(&world);
+    let md = merged(&server);
     assert_eq!((md.contacts[0].as_str(), md.ca.account.clone()), ("mailto:admin@x.org", None));
     assert_eq!(md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
-    world.declared[0].settings.contact = None;
-    world.declared[0].settings.ca_urls = Some(stored.ca.urls.clone());
-    let md = merged(&world);
+    server.declared[0].settings.contact = None;
+    server.declared[0].settings.ca_urls = Some(stored.ca.urls.clone());
+    let md = merged(&server);
     assert_eq!(
         (md.contacts.to_vec(), md.ca.url.clone(), md.ca.account.clone()),
         (stored.contacts.to_vec(), stored.ca.url.clone(), stored.ca.account.clone())
     );
 
     for damage in ["", "{}", "[1]", "{\"name\":\"merged.test\"", "\0"] {
-        world.put(Group::Domains, "merged.test", &Aspect::MdJson, damage);
-        world.start(true);
-        assert_eq!(serde_json::from_str::<ManagedDomain>(&text(&world)).unwrap().name.as_str(), "merged.test");
+        server.put(Group::Domains, "merged.test", &Aspect::MdJson, damage);
+        server.start(true);
+        assert_eq!(serde_json::from_str::<ManagedDomain>(&text(&server)).unwrap().name.as_str(), "merged.test");
     }
 }
 
 #[test]
 fn the_certificates_make_the_state() {
     let name = "state.test";
-    let world = World::new(&[name]);
-    let now = world.clock.now();
+    let server = TestServer::new(&[name]);
+    let now = server.clock.now();
     let own = PrivateKey::generate(&p256()).unwrap();
     let made = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();
         self_signed(&own, "x", &names, now, 90).unwrap().to_pem()
     };
-    world.vault.save_key(Group::Domains, name, &Aspect::PrivateKey(p256()), &own).unwrap();
+    server.documents.save_key(Group::Domains, name, &Aspect::PrivateKey(p256()), &own).unwrap();
     let rows = [
         (None, State::Incomplete, "certificate(P-256) is missing"),
         (Some(String::new()), State::Incomplete, "certificate(P-256) is missing"),
@@ -816,95 +820,95 @@ fn the_certificates_make_the_state() {
     ];
     for (text, state, descr) in rows {
         match &text {
-            Some(text) => world.put(Group::Domains, name, &chain(), text),
-            None => world.store.remove(Group::Domains, name, &chain()).unwrap(),
+            Some(text) => server.put(Group::Domains, name, &chain(), text),
+            None => server.store.remove(Group::Domains, name, &chain()).unwrap(),
         }
-        let registry = world.start(true);
-        let entry = &registry.entries[0];
-        assert_eq!((entry.md.state, entry.md.state_descr.as_deref().unwrap_or_default()), (state, descr), "{text:?}");
-        let due = entry.renew_at(&Advice::default(), now) <= now;
+        let registry = server.start(true);
+        let domain = &registry.domains[0];
+        assert_eq!((domain.md.state, domain.md.state_descr.as_deref().unwrap_or_default()), (state, descr), "{text:?}");
+        let due = domain.renew_at(&Advice::default(), now) <= now;
         assert_eq!(due, state != State::Complete);
-        let stored: ManagedDomain = world.vault.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+        let stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
         assert_eq!(stored.state, state);
     }
-    world.clock.advance(hours(24 * 91));
-    let registry = world.start(true);
-    assert_eq!(registry.entries[0].md.state, State::Complete, "also when it has expired");
-    assert!(registry.entries[0].renew_at(&Advice::default(), world.clock.now()) <= world.clock.now());
+    server.clock.advance(hours(24 * 91));
+    let registry = server.start(true);
+    assert_eq!(registry.domains[0].md.state, State::Complete, "also when it has expired");
+    assert!(registry.domains[0].renew_at(&Advice::default(), server.clock.now()) <= server.clock.now());
 }
 
 #[test]
 fn challenge_data_of_strangers_is_removed_at_a_start() {
-    let mut world = World::new(&["own.test"]);
-    world.declared[0].names.push(DomainName::parse("alias.test").unwrap());
+    let mut server = TestServer::new(&["own.test"]);
+    server.declared[0].names.push(DomainName::parse("alias.test").unwrap());
     for name in ["own.test", "alias.test", "stranger.test"] {
-        world.put(Group::Challenges, name, &Aspect::Http01, "data");
+        server.put(Group::Challenges, name, &Aspect::Http01, "data");
     }
-    world.start(false);
-    assert_eq!(world.store.list(Group::Challenges).unwrap(), ["alias.test", "own.test"]);
+    server.start(false);
+    assert_eq!(server.store.list(Group::Challenges).unwrap(), ["alias.test", "own.test"]);
 }
 
 #[test]
 fn a_read_only_start_changes_nothing() {
-    let world = staged("readonly.test");
+    let server = staged("readonly.test");
     let start = Start {
-        declared: world.declared.clone(),
+        declared: server.declared.clone(),
         main: Settings::default(),
-        globals: world.globals.clone(),
-        hosts: world.hosts.clone(),
+        globals: server.globals.clone(),
+        hosts: server.hosts.clone(),
         is_restart: true,
         read_only: true,
     };
-    let setup = Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap();
+    let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
     let registry = setup.finish(|_| true, Reachability::default()).unwrap();
-    assert!(!registry.entries[0].watched);
-    assert!(world.staged_job("readonly.test").finished);
-    assert!(!world.store.exists(Group::Domains, "readonly.test", &chain()));
+    assert!(!registry.domains[0].watched);
+    assert!(server.staged_job("readonly.test").finished);
+    assert!(!server.store.exists(Group::Domains, "readonly.test", &chain()));
 }
 
 #[test]
 fn domains_without_a_host_are_not_renewed_unless_always() {
-    let mut world = World::new(&["a.test", "b.test", "c.test"]);
-    world.hosts = vec![host("c.test")];
-    world.declared[1].settings.renew_mode = Some(RenewMode::Always);
-    world.declared[2].settings.renew_mode = Some(RenewMode::Manual);
-    let registry = world.start(false);
-    let watched: Vec<_> = registry.entries.iter().map(|entry| (entry.watched, entry.renewable())).collect();
+    let mut server = TestServer::new(&["a.test", "b.test", "c.test"]);
+    server.hosts = vec![host("c.test")];
+    server.declared[1].settings.renew_mode = Some(RenewMode::Always);
+    server.declared[2].settings.renew_mode = Some(RenewMode::Manual);
+    let registry = server.start(false);
+    let watched: Vec<_> = registry.domains.iter().map(|domain| (domain.watched, domain.renewable())).collect();
     assert_eq!(watched, [(false, false), (true, true), (true, false)]);
-    drop(world.run(false));
-    assert_eq!(world.store.list(Group::Staging).unwrap(), ["b.test"]);
+    drop(server.run(false));
+    assert_eq!(server.store.list(Group::Staging).unwrap(), ["b.test"]);
 }
 
 #[test]
 fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
     watch_log();
-    let mut world = World::new(&["unsuited.test"]);
-    world.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
-    drop(world.run(false));
-    let job = world.staged_job("unsuited.test");
+    let mut server = TestServer::new(&["unsuited.test"]);
+    server.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
+    drop(server.run(false));
+    let job = server.staged_job("unsuited.test");
     let last = job.last.unwrap();
     let says =
         "None of the ACME challenge methods configured for this domain are suitable. The challenge type 'foo-99'";
     assert!(last.detail.unwrap().starts_with(says));
     assert_eq!(last.problem.as_deref(), Some("challenge-mismatch"));
-    assert_eq!((last.status.0, job.errors, world.ca.count(Operation::Directory)), (22, 1, 0));
+    assert_eq!((last.status.0, job.errors, server.ca.count(Operation::Directory)), (22, 1, 0));
     assert_eq!(logged("AH10173", "unsuited.test"), 1);
 }
 
 #[test]
 fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
-    let mut world = World::new(&["d.test", "e.test"]);
-    world.hosts = vec![Host { aliases: vec![DomainName::parse("e.test").unwrap()], ..host("d.test") }];
+    let mut server = TestServer::new(&["d.test", "e.test"]);
+    server.hosts = vec![Host { aliases: vec![DomainName::parse("e.test").unwrap()], ..host("d.test") }];
     for (is_restart, ok) in [(false, false), (true, true)] {
         let start = Start {
-            declared: world.declared.clone(),
+            declared: server.declared.clone(),
             main: Settings::default(),
-            globals: world.globals.clone(),
-            hosts: world.hosts.clone(),
+            globals: server.globals.clone(),
+            hosts: server.hosts.clone(),
             is_restart,
             read_only: false,
         };
-        let setup = Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap();
+        let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
         assert_eq!(setup.domain_of(0).is_some(), ok);
         assert_eq!(setup.finish(|_| true, Reachability::default()).is_ok(), ok);
     }
@@ -936,74 +940,74 @@ fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
 }
 
 /// A self-made certificate for the staged key, good from so many minutes after now.
-fn stage_early(world: &World, name: &str, minutes: i64) -> String {
-    let own = world.vault.load_key(Group::Staging, name, &key()).unwrap();
-    let from = world.clock.now() + SignedDuration::from_mins(minutes);
+fn stage_early(server: &TestServer, name: &str, minutes: i64) -> String {
+    let own = server.documents.load_key(Group::Staging, name, &key()).unwrap();
+    let from = server.clock.now() + SignedDuration::from_mins(minutes);
     let text = self_signed(&own, "x", &[DomainName::parse(name).unwrap()], from, 90).unwrap().to_pem();
-    world.put(Group::Staging, name, &chain(), &text);
+    server.put(Group::Staging, name, &chain(), &text);
     text
 }
 
 #[test]
 fn a_certificate_that_is_not_valid_yet_does_not_replace_one_that_is() {
     let name = "early.test";
-    let world = staged(name);
-    let live = |world: &World| world.text(Group::Domains, name, &chain()).unwrap();
+    let server = staged(name);
+    let live = |server: &TestServer| server.text(Group::Domains, name, &chain()).unwrap();
     // Better than nothing.
-    let first = stage_early(&world, name, 60);
-    world.start(true);
-    assert_eq!(live(&world), first);
+    let first = stage_early(&server, name, 60);
+    server.start(true);
+    assert_eq!(live(&server), first);
 
-    world.clock.advance(hours(24 * 80));
-    drop(world.run(true));
-    let second = stage_early(&world, name, 10);
-    world.start(true);
-    assert_eq!(live(&world), first);
-    assert!(world.staged_job(name).finished, "it waits");
-    world.clock.advance(SignedDuration::from_mins(5));
-    world.start(true);
-    assert_eq!(live(&world), second, "soon enough");
+    server.clock.advance(hours(24 * 80));
+    drop(server.run(true));
+    let second = stage_early(&server, name, 10);
+    server.start(true);
+    assert_eq!(live(&server), first);
+    assert!(server.staged_job(name).finished, "it waits");
+    server.clock.advance(SignedDuration::from_mins(5));
+    server.start(true);
+    assert_eq!(live(&server), second, "soon enough");
 
     // What is served has expired.
-    world.clock.advance(hours(24 * 91));
-    drop(world.run(true));
-    let third = stage_early(&world, name, 60);
-    world.start(true);
-    assert_eq!(live(&world), third);
+    server.clock.advance(hours(24 * 91));
+    drop(server.run(true));
+    let third = stage_early(&server, name, 60);
+    server.start(true);
+    assert_eq!(live(&server), third);
 }
 
 #[test]
 fn an_activation_that_cannot_clean_up_is_an_activation() {
     watch_log();
     let name = "unclean.test";
-    let world = staged(name);
-    world.store.refuse(Call::Remove, Group::Challenges);
-    world.start(true);
-    assert!(world.store.exists(Group::Domains, name, &chain()));
+    let server = staged(name);
+    server.store.refuse(Call::Remove, Group::Challenges);
+    server.start(true);
+    assert!(server.store.exists(Group::Domains, name, &chain()));
     assert_eq!((logged("AH10068", name), logged("AH10069", name)), (1, 0));
 }
 
 #[test]
 fn a_useless_certificate_is_an_error_and_its_order_is_dropped() {
-    type Make = fn(&World, &DomainName, &PrivateKey) -> String;
+    type Make = fn(&TestServer, &DomainName, &PrivateKey) -> String;
     let rows: [(Make, &str); 3] = [
         (
-            |world, name, key| {
-                self_signed(key, "x", std::slice::from_ref(name), world.clock.now() - hours(48), 1).unwrap().to_pem()
+            |server, name, key| {
+                self_signed(key, "x", std::slice::from_ref(name), server.clock.now() - hours(48), 1).unwrap().to_pem()
             },
             "the CA's certificate(P-256) has expired",
         ),
         (
-            |world, _, key| {
+            |server, _, key| {
                 let other = [DomainName::parse("other.test").unwrap()];
-                self_signed(key, "x", &other, world.clock.now(), 90).unwrap().to_pem()
+                self_signed(key, "x", &other, server.clock.now(), 90).unwrap().to_pem()
             },
             "the CA's certificate(P-256) is not for useless.test",
         ),
         // We can read its issuer, OpenSSL cannot: the key is no point.
         (
-            |world, name, key| {
-                let good = self_signed(key, "x", std::slice::from_ref(name), world.clock.now(), 90).unwrap();
+            |server, name, key| {
+                let good = self_signed(key, "x", std::slice::from_ref(name), server.clock.now(), 90).unwrap();
                 let mut der = good.to_der().to_vec();
                 let at = der.windows(4).position(|bytes| bytes == [3, 0x42, 0, 4]).unwrap();
                 der[at + 3] = 9;
@@ -1013,27 +1017,27 @@ fn a_useless_certificate_is_an_error_and_its_order_is_dropped() {
         ),
     ];
     for (make, says) in rows {
-        let world = World::new(&["useless.test"]);
-        let md = Arc::new(world.declared[0].complete(&Settings::default()).unwrap());
+        let server = TestServer::new(&["useless.test"]);
+        let md = Arc::new(server.declared[0].complete(&Settings::default()).unwrap());
         let own = PrivateKey::generate(&p256()).unwrap();
-        let mut journal = journal(&world, md);
+        let mut journal = journal(&server, md);
         crate::acme::Journal::save_key(&mut journal, &p256(), &own).unwrap();
-        let pem = make(&world, &DomainName::parse("useless.test").unwrap(), &own);
+        let pem = make(&server, &DomainName::parse("useless.test").unwrap(), &own);
         let made = Chain::from_pem(pem.as_bytes()).unwrap();
         let err = crate::acme::Journal::save_chain(&mut journal, &p256(), &made).unwrap_err();
         assert!(err.to_string().starts_with(says), "{err}");
-        assert!(!world.store.exists(Group::Staging, "useless.test", &chain()));
+        assert!(!server.store.exists(Group::Staging, "useless.test", &chain()));
     }
 }
 
 #[test]
 fn a_ca_that_hands_out_useless_certificates_is_asked_once_a_day() {
-    let world = World::new(&["useless2.test"]);
-    world.ca.behave(|ca| ca.days = 0);
-    let renewals = world.run(false);
+    let server = TestServer::new(&["useless2.test"]);
+    server.ca.behave(|ca| ca.days = 0);
+    let renewals = server.run(false);
     for orders in 1..=3 {
-        let job = world.staged_job("useless2.test");
-        assert_eq!((job.finished, job.errors, world.ca.ordered().len()), (false, orders as u32, orders));
+        let job = server.staged_job("useless2.test");
+        assert_eq!((job.finished, job.errors, server.ca.ordered().len()), (false, orders as u32, orders));
         assert!(
             job.last
                 .unwrap()
@@ -1041,56 +1045,56 @@ fn a_ca_that_hands_out_useless_certificates_is_asked_once_a_day() {
                 .unwrap()
                 .starts_with("the CA's certificate(P-256) has expired; the served certificate")
         );
-        assert!(!world.store.exists(Group::Staging, "useless2.test", &Aspect::OrderJson));
-        world.clock.advance(hours(23));
-        world.go_on(&renewals);
-        assert_eq!(world.ca.ordered().len(), orders, "not yet");
-        world.clock.advance(hours(1));
-        world.go_on(&renewals);
+        assert!(!server.store.exists(Group::Staging, "useless2.test", &Aspect::OrderJson));
+        server.clock.advance(hours(23));
+        server.go_on(&renewals);
+        assert_eq!(server.ca.ordered().len(), orders, "not yet");
+        server.clock.advance(hours(1));
+        server.go_on(&renewals);
     }
 }
 
 #[test]
 fn placeholders_are_made_once_and_anew_when_they_expire() {
-    let world = World::new(&["fallback.test"]);
+    let server = TestServer::new(&["fallback.test"]);
     let setup = || {
         let start = Start {
-            declared: world.declared.clone(),
+            declared: server.declared.clone(),
             main: Settings::default(),
-            globals: world.globals.clone(),
-            hosts: world.hosts.clone(),
+            globals: server.globals.clone(),
+            hosts: server.hosts.clone(),
             is_restart: true,
             read_only: false,
         };
-        Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap()
+        Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap()
     };
     let made = || {
         let setup = setup();
         setup.ensure_placeholder(setup.domain_of(0).unwrap()).unwrap();
-        world.text(Group::Domains, "fallback.test", &Aspect::Fallback(p256())).unwrap()
+        server.text(Group::Domains, "fallback.test", &Aspect::Fallback(p256())).unwrap()
     };
     let first = made();
     assert_eq!(made(), first);
     let leaf = Chain::from_pem(first.as_bytes()).unwrap();
     assert_eq!(leaf.leaf().names(), ["fallback.test"]);
-    world.clock.advance(hours(24 * 15));
+    server.clock.advance(hours(24 * 15));
     assert_ne!(made(), first);
     assert!(setup().usable(setup().domain_of(0).unwrap()).is_empty());
 }
 
 #[test]
 fn set_ups_of_an_interrupted_order_are_taken_away_with_it() {
-    let world = staged("setups.test");
+    let server = staged("setups.test");
     let order = OrderRecord {
         url: Some("https://ca.test/order/0".to_owned()),
         challenge_setups: vec!["http-01:other.test".to_owned(), "foo-99:x".to_owned()],
         ..OrderRecord::default()
     };
-    world.vault.save_json(Group::Staging, "setups.test", &Aspect::OrderJson, &order).unwrap();
-    world.put(Group::Challenges, "other.test", &Aspect::Http01, "data");
-    world.start(true);
-    assert!(world.store.exists(Group::Domains, "setups.test", &chain()));
-    assert!(world.store.list(Group::Challenges).unwrap().is_empty());
+    server.documents.save_json(Group::Staging, "setups.test", &Aspect::OrderJson, &order).unwrap();
+    server.put(Group::Challenges, "other.test", &Aspect::Http01, "data");
+    server.start(true);
+    assert!(server.store.exists(Group::Domains, "setups.test", &chain()));
+    assert!(server.store.list(Group::Challenges).unwrap().is_empty());
 }
 
 /// A certificate for the name in files of their own, as an administrator has them: chain and key.
@@ -1104,8 +1108,8 @@ fn own_files(directory: &std::path::Path, name: &str) -> (String, String) {
     (path("pem"), path("key"))
 }
 
-fn with_files(world: &mut World, chain: &str, key: &str, mode: RenewMode) {
-    let own = &mut world.declared[0].settings;
+fn with_files(server: &mut TestServer, chain: &str, key: &str, mode: RenewMode) {
+    let own = &mut server.declared[0].settings;
     (own.cert_files, own.key_files) = (vec![chain.to_owned()], vec![key.to_owned()]);
     own.renew_mode = Some(mode);
 }
@@ -1114,19 +1118,19 @@ fn with_files(world: &mut World, chain: &str, key: &str, mode: RenewMode) {
 fn files_of_the_administrator_are_served_and_not_renewed() {
     let directory = tempfile::tempdir().unwrap();
     let (chain, key) = own_files(directory.path(), "own.test");
-    let mut world = World::new(&["own.test"]);
-    with_files(&mut world, &chain, &key, RenewMode::Auto);
-    let registry = world.start(false);
-    let entry = &registry.entries[0];
-    assert_eq!((entry.md.renew_mode, entry.renewable(), entry.watched), (RenewMode::Manual, false, true));
-    assert_eq!((entry.md.state, entry.live.certificates.len()), (State::Complete, 1));
-    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now() + hours(24 * 50));
+    let mut server = TestServer::new(&["own.test"]);
+    with_files(&mut server, &chain, &key, RenewMode::Auto);
+    let registry = server.start(false);
+    let domain = &registry.domains[0];
+    assert_eq!((domain.md.renew_mode, domain.renewable(), domain.watched), (RenewMode::Manual, false, true));
+    assert_eq!((domain.md.state, domain.at_start.certificates.len()), (State::Complete, 1));
+    assert!(domain.renew_at(&Advice::default(), server.clock.now()) > server.clock.now() + hours(24 * 50));
 
     let states =
         [("missing.pem", State::Incomplete, "certificate(0) is missing"), (key.as_str(), State::Incomplete, "")];
     for (file, state, reason) in states {
-        with_files(&mut world, file, &key, RenewMode::Auto);
-        let md = Arc::clone(&world.start(true).entries[0].md);
+        with_files(&mut server, file, &key, RenewMode::Auto);
+        let md = Arc::clone(&server.start(true).domains[0].md);
         assert!(md.state == state && md.state_descr.as_ref().unwrap().contains(reason), "{:?}", md.state_descr);
     }
 }
@@ -1135,22 +1139,22 @@ fn files_of_the_administrator_are_served_and_not_renewed() {
 fn a_certificate_is_kept_ready_behind_files_of_the_administrator_if_always_wanted() {
     let directory = tempfile::tempdir().unwrap();
     let (chain, key) = own_files(directory.path(), "ready.test");
-    let mut world = World::new(&["ready.test"]);
-    with_files(&mut world, &chain, &key, RenewMode::Always);
+    let mut server = TestServer::new(&["ready.test"]);
+    with_files(&mut server, &chain, &key, RenewMode::Always);
     // The file is as good as over: what is renewed is not what is served.
-    world.clock.advance(hours(24 * 89));
-    drop(world.run(false));
-    let renewals = world.run(true);
-    assert!(world.store.exists(Group::Domains, "ready.test", &super::tests::chain()));
-    world.go_on(&renewals);
+    server.clock.advance(hours(24 * 89));
+    drop(server.run(false));
+    let renewals = server.run(true);
+    assert!(server.store.exists(Group::Domains, "ready.test", &super::tests::chain()));
+    server.go_on(&renewals);
     drop(renewals);
-    let orders = world.ca.count(Operation::NewOrder);
-    drop(world.run(true));
-    assert_eq!(world.ca.count(Operation::NewOrder), orders);
-    let registry = world.start(true);
-    let entry = &registry.entries[0];
-    assert!(entry.renew_at(&Advice::default(), world.clock.now()) > world.clock.now());
-    assert_ne!(entry.live, **entry.kept_ready.as_ref().unwrap());
+    let orders = server.ca.count(Operation::NewOrder);
+    drop(server.run(true));
+    assert_eq!(server.ca.count(Operation::NewOrder), orders);
+    let registry = server.start(true);
+    let domain = &registry.domains[0];
+    assert!(domain.renew_at(&Advice::default(), server.clock.now()) > server.clock.now());
+    assert_ne!(domain.at_start, **domain.standby.as_ref().unwrap());
 }
 
 #[test]
@@ -1177,14 +1181,14 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
         let all = [bad, declared(&["good.test"])];
         assert!(configured(&all, &main, &globals, false).is_err());
         assert_eq!(logged(number, name.as_str()), 1, "{name}");
-        let mut world = World::new(&["good.test"]);
-        world.declared = all.to_vec();
-        world.hosts.push(host(name.as_str()));
-        let registry = world.start(true);
-        let watched: Vec<_> = registry.entries.iter().map(|entry| entry.watched).collect();
+        let mut server = TestServer::new(&["good.test"]);
+        server.declared = all.to_vec();
+        server.hosts.push(host(name.as_str()));
+        let registry = server.start(true);
+        let watched: Vec<_> = registry.domains.iter().map(|domain| domain.watched).collect();
         assert_eq!(watched, [false, true]);
-        assert!(!registry.entries[0].md.is_static());
-        assert!(!world.store.exists(Group::Domains, name.as_str(), &Aspect::MdJson));
+        assert!(!registry.domains[0].md.is_static());
+        assert!(!server.store.exists(Group::Domains, name.as_str(), &Aspect::MdJson));
     }
 }
 
@@ -1192,13 +1196,13 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
 fn what_makes_an_order_fail_is_said_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
-    let mut world = World::new(&["ok.example.org"]);
-    world.declared.push(declared(&names.iter().map(String::as_str).collect::<Vec<_>>()));
-    world.declared.push(declared(&["ok.example.com", "private.local", "10.1.2.3"]));
-    world.declared.push(declared(&["nobody-asks.local"]));
-    world.declared[3].settings.renew_mode = Some(RenewMode::Manual);
-    world.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
-    world.start(false);
+    let mut server = TestServer::new(&["ok.example.org"]);
+    server.declared.push(declared(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+    server.declared.push(declared(&["ok.example.com", "private.local", "10.1.2.3"]));
+    server.declared.push(declared(&["nobody-asks.local"]));
+    server.declared[3].settings.renew_mode = Some(RenewMode::Manual);
+    server.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
+    server.start(false);
     assert_eq!(logged("MD0005", "n0.many.example.org: has 101 names"), 1);
     assert_eq!(
         logged(
@@ -1214,16 +1218,16 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
 #[test]
 fn a_start_that_is_kept_out_of_the_store_reads_what_is_not_complete_once_more() {
     let name = "kept.out.test";
-    let mut world = World::new(&[name]);
-    drop(world.run(false));
-    drop(world.start(true));
+    let mut server = TestServer::new(&[name]);
+    drop(server.run(false));
+    drop(server.start(true));
     // Another start is about to put the set into its place.
-    world.store.rename((Group::Domains, name), (Group::Tmp, name)).unwrap();
-    world.globals.store_locks = Some(std::time::Duration::ZERO);
-    world.store.refuse(Call::Lock, Group::Domains);
-    let claim = world.store.claim(name).unwrap();
-    let reads = || world.store.count(Call::Load, Group::Domains, Some(&Aspect::Chain(p256())));
-    let (before, store) = (reads(), &world.store);
+    server.store.rename((Group::Domains, name), (Group::Tmp, name)).unwrap();
+    server.globals.store_locks = Some(std::time::Duration::ZERO);
+    server.store.refuse(Call::Lock, Group::Domains);
+    let claim = server.store.claim(name).unwrap();
+    let reads = || server.store.count(Call::Load, Group::Domains, Some(&Aspect::Chain(p256())));
+    let (before, store) = (reads(), &server.store);
     let registry = std::thread::scope(|scope| {
         scope.spawn(move || {
             while reads() == before {
@@ -1232,8 +1236,8 @@ fn a_start_that_is_kept_out_of_the_store_reads_what_is_not_complete_once_more() 
             store.rename((Group::Tmp, name), (Group::Domains, name)).unwrap();
             drop(claim);
         });
-        world.start(true)
+        server.start(true)
     });
-    assert_eq!(registry.entries[0].live.state, Some(State::Complete));
-    assert_eq!(registry.entries[0].md.ca.account.as_deref(), Some(ACCOUNT));
+    assert_eq!(registry.domains[0].at_start.state, Some(State::Complete));
+    assert_eq!(registry.domains[0].md.ca.account.as_deref(), Some(ACCOUNT));
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// What this process knows of one CA's patience. Shared by all domains that go there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pace {
+pub struct CaLimits {
     /// Renewals that are open.
     open: usize,
     /// How many may be.
@@ -17,7 +17,7 @@ pub struct Pace {
     pause: SignedDuration,
 }
 
-impl Default for Pace {
+impl Default for CaLimits {
     fn default() -> Self {
         Self {
             open: 0,
@@ -29,7 +29,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl CaLimits {
     /// Renewals that may be open at one CA at a time.
     pub const MOST_OPEN: usize = 32;
     /// Time between two that begin, if the later one has to ask for a nonce: Let's Encrypt gives 20 in a second, 10 of them
@@ -111,16 +111,16 @@ mod tests {
 
     #[test]
     fn so_many_are_open_and_ten_may_begin_together_and_then_one_at_a_time() {
-        let mut pace = Pace::default();
+        let mut pace = CaLimits::default();
         let mut now = at(0);
         for _ in 0..9 {
             pace.begin(now, false);
         }
-        for _ in 9..Pace::MOST_OPEN {
+        for _ in 9..CaLimits::MOST_OPEN {
             assert!(pace.may_begin(now));
             pace.begin(now, false);
             assert!(!pace.may_begin(now));
-            now += Pace::GAP;
+            now += CaLimits::GAP;
         }
         assert!(!pace.may_begin(now + SignedDuration::from_hours(1)));
         pace.end();
@@ -129,19 +129,19 @@ mod tests {
 
     #[test]
     fn those_that_have_a_nonce_may_follow_closer() {
-        let mut pace = Pace::default();
+        let mut pace = CaLimits::default();
         let mut now = at(0);
         for _ in 0..10 {
             pace.begin(now, false);
         }
-        for _ in 10..Pace::MOST_OPEN {
+        for _ in 10..CaLimits::MOST_OPEN {
             assert!(!pace.may_begin(now));
-            now += Pace::GAP_WITH_NONCE;
-            now += if pace.may_begin(now) { SignedDuration::ZERO } else { Pace::GAP_WITH_NONCE };
+            now += CaLimits::GAP_WITH_NONCE;
+            now += if pace.may_begin(now) { SignedDuration::ZERO } else { CaLimits::GAP_WITH_NONCE };
             assert!(pace.may_begin(now));
             pace.begin(now, true);
         }
-        assert_eq!(now, at(0) + Pace::GAP + Pace::GAP_WITH_NONCE * 21);
+        assert_eq!(now, at(0) + CaLimits::GAP + CaLimits::GAP_WITH_NONCE * 21);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         // Retry-After in seconds, pause in seconds
         let rows = [(None, 60), (Some(5), 5), (Some(0), 60), (Some(90), 90), (Some(3600), 3600), (Some(200_000), 3600)];
         for (retry_after, pause) in rows {
-            let mut pace = Pace::default();
+            let mut pace = CaLimits::default();
             assert_eq!(pace.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
             assert!(!pace.may_begin(at(pause - 1)) && pace.may_begin(at(pause)), "{retry_after:?}");
         }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn pauses_double_until_the_ca_is_content_and_one_goes_first_after_each() {
-        let mut pace = Pace::default();
+        let mut pace = CaLimits::default();
         let mut now = at(0);
         for pause in [60, 120, 240, 480] {
             let until = pace.refused(now, None);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_stays_is_obeyed_for_longer_each_time() {
-        let mut pace = Pace::default();
+        let mut pace = CaLimits::default();
         let week = at(7 * 86_400);
         let (mut now, mut asked) = (at(0), 0);
         while now < week {
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_put_back_makes_nobody_wait() {
-        let mut pace = Pace::default();
+        let mut pace = CaLimits::default();
         pace.begin(at(5000), false);
         pace.refused(at(5000), None);
         pace.forget_plans();

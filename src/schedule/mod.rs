@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Window;
 
-pub use ca_limits::Pace;
+pub use ca_limits::CaLimits;
 
 /// Certificates that are good this soon are good enough: clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);

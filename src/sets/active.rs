@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Chain;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::note;
 use crate::model::{KeySpec, ManagedDomain};
 use crate::store::{Aspect, Group};
@@ -32,9 +32,9 @@ impl Active {
     }
 
     /// Tells others that the set is in its place. Without that they order another one, which does no other harm.
-    pub(crate) fn tell(&self, vault: &Vault, name: &str) {
+    pub(crate) fn tell(&self, documents: &Documents, name: &str) {
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        if let Err(err) = vault.store().save_lazily(Group::Active, name, &Aspect::ActiveJson, &json) {
+        if let Err(err) = documents.store().save_lazily(Group::Active, name, &Aspect::ActiveJson, &json) {
             note!(Info, err.status(); "{name}: other servers do not learn that it has been renewed: {err}");
         }
     }
@@ -46,6 +46,6 @@ impl Active {
 }
 
 /// When a set of the domain was last put into its place, as far as that was told.
-pub(crate) fn told(vault: &Vault, md: &ManagedDomain) -> Option<Timestamp> {
-    vault.store().written(Group::Active, md.name.as_str(), &Aspect::ActiveJson)
+pub(crate) fn told(documents: &Documents, md: &ManagedDomain) -> Option<Timestamp> {
+    documents.store().written(Group::Active, md.name.as_str(), &Aspect::ActiveJson)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme::{AriError, RenewalInfo};
 use crate::crypto::Summary;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::report;
 use crate::model::ManagedDomain;
 use crate::model::time::{exact, format_gmt, gmt};
@@ -51,11 +51,12 @@ pub struct Suggestion {
 impl Advice {
     /// What is stored for a domain; nothing if the CA has no say in its renewals.
     #[must_use]
-    pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
+    pub fn load(documents: &Documents, md: &ManagedDomain) -> Self {
         if !md.ari_renewals || md.is_static() {
             return Self::default();
         }
-        let mut advice: Self = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::AriJson).unwrap_or_default();
+        let mut advice: Self =
+            documents.load_json(Group::Staging, md.name.as_str(), &Aspect::AriJson).unwrap_or_default();
         advice.certificates.retain(|_, own| (own.start..=own.end).contains(&own.renew_at));
         advice
     }

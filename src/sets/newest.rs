@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::pairs::{Bundle, BundleError, Pair};
+use super::pairs::{Pair, PairSet, PairSetError};
 use super::served::read_chain;
 use crate::crypto::Chain;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::note;
 use crate::model::{KeySpec, ManagedDomain};
 use crate::schedule::Validity;
@@ -13,7 +13,7 @@ use crate::store::{Aspect, Group, StoreError};
 
 /// A set in `live/`.
 pub(crate) struct Live {
-    pub(crate) bundle: Bundle,
+    pub(crate) pair_set: PairSet,
     written: Option<Timestamp>,
 }
 
@@ -25,32 +25,32 @@ pub(crate) enum Unreadable {
     Store(#[from] StoreError),
     /// It is no set.
     #[error("{0}")]
-    Form(#[from] BundleError),
+    Form(#[from] PairSetError),
 }
 
 impl Live {
     /// What is live for the domain, whether it has all that the domain is to have now or not; `None` if there is nothing for its
     /// types of key.
-    pub(crate) fn load(vault: &Vault, md: &ManagedDomain) -> Result<Option<Self>, Unreadable> {
-        let (store, name) = (vault.store(), md.name.as_str());
+    pub(crate) fn load(documents: &Documents, md: &ManagedDomain) -> Result<Option<Self>, Unreadable> {
+        let (store, name) = (documents.store(), md.name.as_str());
         let Some(text) = store.load(Group::Live, name, &Aspect::LiveJson)? else { return Ok(None) };
         let written = store.modified(Group::Live, name, &Aspect::LiveJson);
-        Ok(Bundle::kept(&text, store.secret(), md)?.map(|bundle| Self { bundle, written }))
+        Ok(PairSet::kept(&text, store.secret(), md)?.map(|pair_set| Self { pair_set, written }))
     }
 
     /// From the latest beginning of a certificate to the earliest end.
     pub(crate) fn validity(&self) -> Option<Validity> {
-        self.bundle.validity()
+        self.pair_set.validity()
     }
 
     /// Whether it has this certificate.
     pub(crate) fn has(&self, spec: &KeySpec, chain: &Chain) -> bool {
-        self.bundle.pair(spec).is_some_and(|pair| pair.chain.leaf() == chain.leaf())
+        self.pair_set.pair(spec).is_some_and(|pair| pair.chain.leaf() == chain.leaf())
     }
 
     /// What is live for a type of key, if it is newer than that other pair.
     pub(crate) fn newer(&self, than: &Pair, written: Option<Timestamp>, now: Timestamp) -> Option<&Pair> {
-        let pair = self.bundle.pair(&than.spec)?;
+        let pair = self.pair_set.pair(&than.spec)?;
         let is_newer = rank(pair, self.written, now) > rank(than, written, now);
         (is_newer && pair.chain.leaf() != than.chain.leaf()).then_some(pair)
     }
@@ -65,38 +65,38 @@ fn rank(pair: &Pair, written: Option<Timestamp>, now: Timestamp) -> (bool, Times
 
 /// The newest pair for a type of key that is live or in `domains/`, of those that are good for the purpose.
 pub(crate) fn newest(
-    vault: &Vault,
+    documents: &Documents,
     md: &ManagedDomain,
     spec: &KeySpec,
     live: Option<&Live>,
     now: Timestamp,
     is_good: impl Fn(&Pair) -> bool,
 ) -> Option<Pair> {
-    let stored = stored(vault, md, spec).filter(&is_good);
-    let live = live.filter(|live| live.bundle.pair(spec).is_some_and(&is_good));
+    let stored = stored(documents, md, spec).filter(&is_good);
+    let live = live.filter(|live| live.pair_set.pair(spec).is_some_and(&is_good));
     match (live, stored) {
         (Some(live), Some(stored)) => {
-            let written = vault.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec.clone()));
+            let written = documents.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec.clone()));
             Some(live.newer(&stored, written, now).cloned().unwrap_or(stored))
         }
-        (Some(live), None) => live.bundle.pair(spec).cloned(),
+        (Some(live), None) => live.pair_set.pair(spec).cloned(),
         (None, stored) => stored,
     }
 }
 
 /// What the server serves of a domain: the newest pair of each type of key, live or in `domains/`.
 #[must_use]
-pub fn served_pairs(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<Pair> {
-    let live = Live::load(vault, md)
+pub fn served_pairs(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Pair> {
+    let live = Live::load(documents, md)
         .inspect_err(|err| note!(Error, "{}: what is in live/ is ignored: {err}", md.name))
         .unwrap_or_default();
     let specs = md.key_specs().0;
-    specs.iter().filter_map(|spec| newest(vault, md, spec, live.as_ref(), now, |_| true)).collect()
+    specs.iter().filter_map(|spec| newest(documents, md, spec, live.as_ref(), now, |_| true)).collect()
 }
 
 /// The key and the chain in `domains/` for a type of key, if they fit each other.
-pub(crate) fn stored(vault: &Vault, md: &ManagedDomain, spec: &KeySpec) -> Option<Pair> {
-    let chain = read_chain(vault.store(), Group::Domains, md, spec).ok()?;
-    let key = vault.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))?;
+pub(crate) fn stored(documents: &Documents, md: &ManagedDomain, spec: &KeySpec) -> Option<Pair> {
+    let chain = read_chain(documents.store(), Group::Domains, md, spec).ok()?;
+    let key = documents.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))?;
     key.fits(chain.leaf()).then(|| Pair { spec: spec.clone(), key, chain })
 }

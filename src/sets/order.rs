@@ -3,34 +3,34 @@
 use std::sync::Arc;
 
 use crate::acme::{OrderRecord, PortError, SetUp};
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::store::{Aspect, Group};
 
 /// The order that was begun; an empty one if there is none.
 #[must_use]
-pub fn load(vault: &Vault, name: &str) -> OrderRecord {
-    vault.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
+pub fn load(documents: &Documents, name: &str) -> OrderRecord {
+    documents.load_json(Group::Staging, name, &Aspect::OrderJson).unwrap_or_default()
 }
 
 /// Saves the order, or forgets it when it is empty.
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn save(vault: &Vault, name: &str, order: &OrderRecord) -> Result<(), PortError> {
+pub fn save(documents: &Documents, name: &str, order: &OrderRecord) -> Result<(), PortError> {
     if order.is_empty() {
-        return vault.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+        return documents.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
     }
-    vault.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+    documents.save_json(Group::Staging, name, &Aspect::OrderJson, order)
 }
 
 /// Takes away challenge data that is in files.
 ///
 /// # Errors
 /// If the store fails.
-pub fn remove_files(vault: &Vault, tokens: &[String]) -> Result<(), PortError> {
+pub fn remove_files(documents: &Documents, tokens: &[String]) -> Result<(), PortError> {
     let set_ups = tokens.iter().filter_map(|token| SetUp::parse(token)).filter(|set_up| !set_up.kind.needs_command());
     let mut names = set_ups.map(|set_up| set_up.name);
-    names.try_for_each(|name| vault.store().purge(Group::Challenges, &name).map_err(port_error))
+    names.try_for_each(|name| documents.store().purge(Group::Challenges, &name).map_err(port_error))
 }
 
 /// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
@@ -43,14 +43,14 @@ pub fn left_over(order: OrderRecord) -> OrderRecord {
 
 /// Whether commands have set up something for the domain that is not taken away.
 #[must_use]
-pub fn has_left_over(vault: &Vault, name: &str) -> bool {
-    !left_over(load(vault, name)).is_empty()
+pub fn has_left_over(documents: &Documents, name: &str) -> bool {
+    !left_over(load(documents, name)).is_empty()
 }
 
 /// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
 /// journal, until the domain is looked at by who may run them.
-pub fn tear_down(vault: &Arc<Vault>, name: &str) -> Result<(), PortError> {
-    let order = load(vault, name);
-    remove_files(vault, &order.challenge_setups)?;
-    save(vault, name, &left_over(order))
+pub fn tear_down(documents: &Arc<Documents>, name: &str) -> Result<(), PortError> {
+    let order = load(documents, name);
+    remove_files(documents, &order.challenge_setups)?;
+    save(documents, name, &left_over(order))
 }

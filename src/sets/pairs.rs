@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::served;
-use super::served::LiveSet;
+use super::served::CertificateSet;
 use super::staged;
 use crate::acme::PortError;
 use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};
@@ -18,7 +18,7 @@ use crate::store::Secret;
 /// Keys and certificates of one domain, at most one of each type of key and at least one in all. They fit each other and
 /// the domain.
 #[derive(Debug)]
-pub struct Bundle {
+pub struct PairSet {
     /// The directory URL of the CA that issued what is new in it.
     pub ca_url: Option<String>,
     /// The URL of the account there that it was issued for.
@@ -40,7 +40,7 @@ pub struct Pair {
 
 /// Why a document is no set that can be served.
 #[derive(Debug, thiserror::Error)]
-pub enum BundleError {
+pub enum PairSetError {
     /// It has another form.
     #[error("it cannot be read: {0}")]
     Form(#[from] serde_json::Error),
@@ -80,20 +80,20 @@ struct PairDocument {
     key: String,
 }
 
-impl Bundle {
+impl PairSet {
     /// Reads a document and looks whether it can be served for the domain. One that has expired can: it was good when it was
     /// written, and what would be served in its place is older. Types of key that the domain does not have are passed over.
     ///
     /// # Errors
-    /// See [`BundleError`].
-    pub fn from_json(text: &[u8], secret: &Secret, md: &ManagedDomain, now: Timestamp) -> Result<Self, BundleError> {
-        let bundle = Self::read(text, secret, md)?;
-        bundle.verify(|Pair { spec, key, chain }| {
+    /// See [`PairSetError`].
+    pub fn from_json(text: &[u8], secret: &Secret, md: &ManagedDomain, now: Timestamp) -> Result<Self, PairSetError> {
+        let pair_set = Self::read(text, secret, md)?;
+        pair_set.verify(|Pair { spec, key, chain }| {
             let last = chain.leaf().not_after().checked_sub(SignedDuration::from_secs(1));
             let at = last.map_or(now, |last| last.min(now));
             staged::verify(md, spec, key, chain, at)
         })?;
-        Ok(bundle)
+        Ok(pair_set)
     }
 
     /// Reads what was live when the server ended, as a start reads `domains/`: the configuration may want other names since, or
@@ -101,24 +101,24 @@ impl Bundle {
     /// key that the domain has now.
     ///
     /// # Errors
-    /// See [`BundleError`]. A certificate with no name of the domain is another's.
-    pub fn kept(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Option<Self>, BundleError> {
-        let bundle = Self::read(text, secret, md)?;
-        if bundle.pairs.is_empty() {
+    /// See [`PairSetError`]. A certificate with no name of the domain is another's.
+    pub fn kept(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Option<Self>, PairSetError> {
+        let pair_set = Self::read(text, secret, md)?;
+        if pair_set.pairs.is_empty() {
             return Ok(None);
         }
-        bundle.verify(|pair| pair.is_of(md))?;
-        Ok(Some(bundle))
+        pair_set.verify(|pair| pair.is_of(md))?;
+        Ok(Some(pair_set))
     }
 
-    fn read(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Self, BundleError> {
+    fn read(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Self, PairSetError> {
         let document: Document = serde_json::from_slice(text)?;
         let mut pairs = Vec::new();
         for spec in md.key_specs().0 {
             let mut found = document.pairs.iter().filter(|pair| pair.kind.eq_ignore_ascii_case(spec.json_name()));
             let Some(first) = found.next() else { continue };
             if found.next().is_some() {
-                return Err(BundleError::Twice(first.kind.clone()));
+                return Err(PairSetError::Twice(first.kind.clone()));
             }
             pairs.push(first.read(spec, secret)?);
         }
@@ -154,11 +154,11 @@ impl Bundle {
         validities.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
     }
 
-    fn verify(&self, verify: impl Fn(&Pair) -> Result<(), String>) -> Result<(), BundleError> {
+    fn verify(&self, verify: impl Fn(&Pair) -> Result<(), String>) -> Result<(), PairSetError> {
         if self.pairs.is_empty() {
-            return Err(BundleError::Empty);
+            return Err(PairSetError::Empty);
         }
-        self.pairs.iter().try_for_each(verify).map_err(BundleError::Unfit)
+        self.pairs.iter().try_for_each(verify).map_err(PairSetError::Unfit)
     }
 }
 
@@ -183,18 +183,18 @@ impl Pair {
 }
 
 impl PairDocument {
-    fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, BundleError> {
+    fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, PairSetError> {
         let kind = || self.kind.clone();
         let key = PrivateKey::from_pem(self.key.as_bytes(), Some(secret.as_bytes()))
-            .map_err(|err| BundleError::Key(kind(), err))?;
-        let chain = Chain::from_pem(self.chain.as_bytes()).map_err(|err| BundleError::Chain(kind(), err))?;
+            .map_err(|err| PairSetError::Key(kind(), err))?;
+        let chain = Chain::from_pem(self.chain.as_bytes()).map_err(|err| PairSetError::Chain(kind(), err))?;
         Ok(Pair { spec, key, chain })
     }
 }
 
 /// A set as handshakes take it. Dropping it wipes its keys, once no handshake has them any more.
 #[derive(Debug)]
-pub struct Served {
+pub struct TlsSet {
     /// The directory URL of the CA that issued what is new in it.
     pub ca_url: Option<String>,
     /// The URL of the account there that it was issued for.
@@ -211,18 +211,18 @@ pub struct Served {
     refused: AtomicBool,
 }
 
-impl Served {
+impl TlsSet {
     /// Decodes a set.
     ///
     /// # Errors
     /// If OpenSSL cannot read what we can.
-    pub fn new(bundle: &Bundle, md: &ManagedDomain) -> Result<Self, CryptoError> {
+    pub fn new(pair_set: &PairSet, md: &ManagedDomain) -> Result<Self, CryptoError> {
         let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
-        let pairs = bundle.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
+        let pairs = pair_set.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
         let is_whole = pairs.len() == md.key_specs().0.len();
         let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), served::lack(md, spec, chain)?));
-        let lacks = bundle.pairs.iter().filter_map(lack).collect();
-        let (ca_url, account_url) = (bundle.ca_url.clone(), bundle.account_url.clone());
+        let lacks = pair_set.pairs.iter().filter_map(lack).collect();
+        let (ca_url, account_url) = (pair_set.ca_url.clone(), pair_set.account_url.clone());
         Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
     }
 
@@ -239,7 +239,7 @@ impl Served {
 
     /// The set that was served at the start, with what went live since in its place.
     #[must_use]
-    pub fn over(&self, at_start: &LiveSet, md: &ManagedDomain) -> LiveSet {
+    pub fn over(&self, at_start: &CertificateSet, md: &ManagedDomain) -> CertificateSet {
         let mut set = at_start.clone();
         let specs = md.key_specs().0;
         set.certificates.resize(specs.len(), None);

@@ -9,7 +9,7 @@ use super::active::Active;
 use super::advice::Advice;
 use crate::acme::ChallengeType;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::report;
 use crate::model::{Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord, Window};
 use crate::schedule;
@@ -21,7 +21,7 @@ const DAMAGED_FROM: usize = 1024;
 
 /// The certificates of a domain as they were when they were looked at, one entry per key type or file.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct LiveSet {
+pub struct CertificateSet {
     /// `None` where the certificate is missing.
     pub certificates: Vec<Option<Summary>>,
     /// What the set is worth.
@@ -52,41 +52,41 @@ pub(crate) enum Found {
     Chain(Option<bool>),
 }
 
-impl LiveSet {
+impl CertificateSet {
     /// Looks at the certificates that a domain serves.
     #[must_use]
-    pub fn load(vault: &Vault, md: &ManagedDomain) -> Self {
-        Self::look(vault, md, |_, _| {})
+    pub fn load(documents: &Documents, md: &ManagedDomain) -> Self {
+        Self::look(documents, md, |_, _| {})
     }
 
     /// Looks at those in the store, whether they are served or not.
     #[must_use]
-    pub fn stored(vault: &Vault, md: &ManagedDomain) -> Self {
+    pub fn stored(documents: &Documents, md: &ManagedDomain) -> Self {
         let specs = md.key_specs().0;
-        Self::look_at(vault, md, specs.iter().map(Source::Stored), |_, _| {})
+        Self::look_at(documents, md, specs.iter().map(Source::Stored), |_, _| {})
     }
 
     /// What is told of those in the store.
-    pub(crate) fn told(vault: &Vault, md: &ManagedDomain, active: &Active) -> Self {
+    pub(crate) fn told(documents: &Documents, md: &ManagedDomain, active: &Active) -> Self {
         let specs = md.key_specs().0;
         let sources = specs.iter().map(|spec| Source::Told(spec, active.chain(spec)));
-        Self::look_at(vault, md, sources, |_, _| {})
+        Self::look_at(documents, md, sources, |_, _| {})
     }
 
-    /// The same as [`LiveSet::load`], and tells of each certificate whether key and chain are there, readable, and fit each
+    /// The same as [`CertificateSet::load`], and tells of each certificate whether key and chain are there, readable, and fit each
     /// other: what mod_ssl cannot start without. One that is not there is no reason to speak.
-    pub(crate) fn look(vault: &Vault, md: &ManagedDomain, tell: impl FnMut(&Source<'_>, Found)) -> Self {
+    pub(crate) fn look(documents: &Documents, md: &ManagedDomain, tell: impl FnMut(&Source<'_>, Found)) -> Self {
         if md.is_static() {
             let keys = md.pkey_files.iter().map(|key| Some(key.as_str())).chain(std::iter::repeat(None));
             let pairs = md.cert_files.iter().zip(keys).enumerate();
-            return Self::look_at(vault, md, pairs.map(|(at, (chain, key))| Source::Files(at, chain, key)), tell);
+            return Self::look_at(documents, md, pairs.map(|(at, (chain, key))| Source::Files(at, chain, key)), tell);
         }
         let specs = md.key_specs().0;
-        Self::look_at(vault, md, specs.iter().map(Source::Stored), tell)
+        Self::look_at(documents, md, specs.iter().map(Source::Stored), tell)
     }
 
     fn look_at<'a>(
-        vault: &Vault,
+        documents: &Documents,
         md: &ManagedDomain,
         sources: impl Iterator<Item = Source<'a>>,
         mut tell: impl FnMut(&Source<'a>, Found),
@@ -95,9 +95,9 @@ impl LiveSet {
         let certificates = Vec::with_capacity(sources.size_hint().0);
         let mut set = Self { state: Some(State::Complete), certificates, ..Self::default() };
         for source in sources {
-            let (checked, found) = match source.chain(vault.store(), md) {
+            let (checked, found) = match source.chain(documents.store(), md) {
                 Ok(chain) => {
-                    let fits = source.key_fits(vault, md, &chain);
+                    let fits = source.key_fits(documents, md, &chain);
                     set.certificates.push(Some(chain.leaf().summary()));
                     (check(md, &source, &chain).and_then(|()| check_key(&source, fits)), Found::Chain(fits))
                 }
@@ -126,8 +126,8 @@ impl LiveSet {
 
     /// The certificates in the store, where the administrator's are served and ours are to be ready all the same.
     #[must_use]
-    pub fn kept_ready(vault: &Vault, md: &ManagedDomain) -> Option<Box<Self>> {
-        (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(vault, md)))
+    pub fn standby(documents: &Documents, md: &ManagedDomain) -> Option<Box<Self>> {
+        (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(documents, md)))
     }
 
     /// When each certificate is to be renewed; `None` for one that is missing or does not do.
@@ -179,21 +179,21 @@ impl LiveSet {
 }
 
 /// When certificates of the domain were last put into the store, as far as the dates of its files tell.
-pub(crate) fn activated(vault: &Vault, md: &ManagedDomain) -> Option<Timestamp> {
-    let written = |spec| vault.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
+pub(crate) fn activated(documents: &Documents, md: &ManagedDomain) -> Option<Timestamp> {
+    let written = |spec| documents.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
     md.key_specs().0.into_iter().filter_map(written).max()
 }
 
 /// The records that the certificates of the domain were obtained with, if it uses such.
 pub(crate) fn txt_records(
-    vault: &Vault,
+    documents: &Documents,
     md: &ManagedDomain,
     challenges: &Result<Vec<ChallengeType>, String>,
 ) -> Vec<TxtRecord> {
     if !challenges.iter().flatten().any(|kind| kind.needs_standing_record()) {
         return Vec::new();
     }
-    let job: Option<Job> = vault.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
+    let job: Option<Job> = documents.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
     job.map(|job| job.txt_records).unwrap_or_default()
 }
 
@@ -221,17 +221,17 @@ impl Source<'_> {
     }
 
     /// Whether the key is the one of the chain; `None` if it is missing or cannot be read.
-    fn key_fits(&self, vault: &Vault, md: &ManagedDomain, chain: &Chain) -> Option<bool> {
+    fn key_fits(&self, documents: &Documents, md: &ManagedDomain, chain: &Chain) -> Option<bool> {
         let loaded = match self {
             Self::Stored(spec) => {
-                vault.store().load(Group::Domains, md.name.as_str(), &Aspect::PrivateKey((*spec).clone()))
+                documents.store().load(Group::Domains, md.name.as_str(), &Aspect::PrivateKey((*spec).clone()))
             }
             // It was looked at before it was put into its place.
             Self::Told(..) => return Some(true),
             Self::Files(.., key) => read_foreign(Path::new((*key)?)),
         };
         let pem = loaded.inspect_err(|err| report!(AH10110, err.status(); "{}: {err}", md.name)).ok()??;
-        key_fits(&Zeroizing::new(pem), Some(vault.store().secret().as_bytes()), chain.leaf())
+        key_fits(&Zeroizing::new(pem), Some(documents.store().secret().as_bytes()), chain.leaf())
     }
 }
 

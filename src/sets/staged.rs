@@ -11,11 +11,11 @@ use super::served::read_chain;
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, Events, NotTold};
 use crate::log::{note, report};
 use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
-use crate::store::{Aspect, Claim, Group, StoreError};
+use crate::store::{Aspect, Group, StoreError, WorkClaim};
 
 /// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
 const CLAIM_AGAIN: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The journal of one domain's renewal, with the report on it.
 pub struct StagedJournal {
-    vault: Arc<Vault>,
+    documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     md: Arc<ManagedDomain>,
     events: Events,
@@ -66,11 +66,11 @@ pub enum Unreadable {
 impl StagedJournal {
     /// The journal of `md`. The caller has the claim on its staging directory.
     #[must_use]
-    pub fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
+    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
         let name = md.name.as_str();
-        let job: Job = vault.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
+        let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let job = Job { name: name.to_owned(), ..job };
-        Self { vault, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
+        Self { documents, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
     }
 
     /// The domain.
@@ -94,8 +94,8 @@ impl StagedJournal {
     ///
     /// # Errors
     /// If a command fails.
-    pub fn raise_renewed(&mut self, claim: &mut Option<Claim>) -> Result<(), NotTold> {
-        let (certificates, now) = (facts(&self.vault, &self.md), self.clock.now());
+    pub fn raise_renewed(&mut self, claim: &mut Option<WorkClaim>) -> Result<(), NotTold> {
+        let (certificates, now) = (facts(&self.documents, &self.md), self.clock.now());
         let lease = now + self.events.longest();
         self.job.telling = Timestamp::from_second(lease.as_second()).ok();
         if !self.events.has_commands()
@@ -107,10 +107,10 @@ impl StagedJournal {
         }
         *claim = None;
         let told = self.raise(Event::Renewed, &certificates);
-        let (store, name) = (self.vault.store(), self.md.name.as_str());
+        let (store, name) = (self.documents.store(), self.md.name.as_str());
         *claim = store.claim_within(name, CLAIM_AGAIN).unwrap_or_default();
         let stored: Option<Job> =
-            claim.as_ref().and_then(|_| self.vault.load_json(Group::Staging, name, &Aspect::JobJson));
+            claim.as_ref().and_then(|_| self.documents.load_json(Group::Staging, name, &Aspect::JobJson));
         self.is_gone = stored.is_none_or(|stored| stored.telling != self.job.telling);
         self.job.telling = None;
         if self.is_gone {
@@ -142,7 +142,7 @@ impl StagedJournal {
             return Ok(());
         }
         self.saved = Some(self.clock.now());
-        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
+        self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
     }
 
     /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
@@ -151,7 +151,7 @@ impl StagedJournal {
     /// # Errors
     /// If the store cannot be written.
     pub fn open(&mut self) -> Result<(), PortError> {
-        if let Some(begun) = begun(&self.vault, &self.md) {
+        if let Some(begun) = begun(&self.documents, &self.md) {
             return if begun == *self.md { Ok(()) } else { self.save_md() };
         }
         self.start_over()
@@ -165,24 +165,24 @@ impl StagedJournal {
         let md = Arc::clone(&self.md);
         let name = md.name.as_str();
         let order = self.order();
-        order::remove_files(&self.vault, &order.challenge_setups)?;
+        order::remove_files(&self.documents, &order.challenge_setups)?;
         self.save_order(&order::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
-            self.vault.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
+            self.documents.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
         }
         self.save_md()
     }
 
     fn save_md(&self) -> Result<(), PortError> {
-        self.vault.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
+        self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
 }
 
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
-fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
-    let begun: Option<ManagedDomain> = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
+fn begun(documents: &Documents, md: &ManagedDomain) -> Option<ManagedDomain> {
+    let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
     begun.filter(|begun| asks_for_the_same(begun, md))
 }
 
@@ -190,22 +190,22 @@ fn begun(vault: &Vault, md: &ManagedDomain) -> Option<ManagedDomain> {
 ///
 /// # Errors
 /// If the file is there and cannot be read: nothing that is staged beside it can be used.
-pub fn begun_as(vault: &Vault, name: &str) -> Result<Option<ManagedDomain>, Unreadable> {
-    let Some(text) = vault.store().load(Group::Staging, name, &Aspect::MdJson)? else { return Ok(None) };
+pub fn begun_as(documents: &Documents, name: &str) -> Result<Option<ManagedDomain>, Unreadable> {
+    let Some(text) = documents.store().load(Group::Staging, name, &Aspect::MdJson)? else { return Ok(None) };
     let begun: ManagedDomain = serde_json::from_slice(&text)?;
     Ok(Some(begun).filter(|begun| begun.ca.url.is_some()))
 }
 
 /// Whether there is a certificate for each of these types of key, and verifies.
 #[must_use]
-pub fn is_complete(vault: &Vault, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
-    keys.iter().all(|spec| verified(vault, md, spec, now).is_ok())
+pub fn is_complete(documents: &Documents, md: &ManagedDomain, keys: &[KeySpec], now: Timestamp) -> bool {
+    keys.iter().all(|spec| verified(documents, md, spec, now).is_ok())
 }
 
 /// The report on what is staged; `None` if there is none, or if it tells of an end that the files do not bear out.
 #[must_use]
-pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
-    let job: Job = vault.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
+pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
+    let job: Job = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson)?;
     let job = job.with_problem();
     // These are for the next attempt only, and for what goes live.
     let job = Job {
@@ -216,15 +216,15 @@ pub fn report(vault: &Vault, md: &ManagedDomain) -> Option<Job> {
         account_url: None,
         ..job
     };
-    (!job.finished || is_whole(vault, md)).then_some(job)
+    (!job.finished || is_whole(documents, md)).then_some(job)
 }
 
 /// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
-fn is_whole(vault: &Vault, md: &ManagedDomain) -> bool {
-    let exists = |aspect: &Aspect| vault.store().exists(Group::Staging, md.name.as_str(), aspect);
-    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(vault, md));
+fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
+    let exists = |aspect: &Aspect| documents.store().exists(Group::Staging, md.name.as_str(), aspect);
+    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(documents, md));
     let mut pairs = keys.zip(&certificates);
-    matches!(begun_as(vault, md.name.as_str()), Ok(Some(_)))
+    matches!(begun_as(documents, md.name.as_str()), Ok(Some(_)))
         && certificates.iter().any(Option::is_some)
         && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
@@ -251,20 +251,20 @@ fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
 /// # Errors
 /// What is missing or wrong.
 pub fn verified(
-    vault: &Vault,
+    documents: &Documents,
     md: &ManagedDomain,
     spec: &KeySpec,
     now: Timestamp,
 ) -> Result<(PrivateKey, Chain), Unusable> {
-    let chain = match read_chain(vault.store(), Group::Staging, md, spec) {
+    let chain = match read_chain(documents.store(), Group::Staging, md, spec) {
         Ok(chain) => chain,
         Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
         Err((_, reason)) => return Err(Unusable::Damaged(reason)),
     };
     let name = spec.json_name();
     let aspect = Aspect::PrivateKey(spec.clone());
-    let key = vault.load_key(Group::Staging, md.name.as_str(), &aspect).ok_or_else(|| {
-        if vault.store().exists(Group::Staging, md.name.as_str(), &aspect) {
+    let key = documents.load_key(Group::Staging, md.name.as_str(), &aspect).ok_or_else(|| {
+        if documents.store().exists(Group::Staging, md.name.as_str(), &aspect) {
             Unusable::Damaged(format!("private key({name}) cannot be read"))
         } else {
             Unusable::Incomplete(format!("private key({name}) is missing"))
@@ -304,47 +304,47 @@ pub(crate) fn verify(
 
 /// Facts about the staged certificates, one entry per key type.
 #[must_use]
-pub fn facts(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Summary>> {
-    facts_in(vault, Group::Staging, md)
+pub fn facts(documents: &Documents, md: &ManagedDomain) -> Vec<Option<Summary>> {
+    summaries_in(documents, Group::Staging, md)
 }
 
 /// The same for those of another group.
 #[must_use]
-pub fn facts_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
-    leaves_in(vault, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()
+pub fn summaries_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
+    leaves_in(documents, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()
 }
 
 /// The certificates that are staged, one entry per key type.
 #[must_use]
-pub fn leaves(vault: &Vault, md: &ManagedDomain) -> Vec<Option<Certificate>> {
-    leaves_in(vault, Group::Staging, md)
+pub fn leaves(documents: &Documents, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    leaves_in(documents, Group::Staging, md)
 }
 
-fn leaves_in(vault: &Vault, group: Group, md: &ManagedDomain) -> Vec<Option<Certificate>> {
-    let read = |spec: &KeySpec| read_chain(vault.store(), group, md, spec).ok().map(|chain| chain.leaf().clone());
+fn leaves_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Option<Certificate>> {
+    let read = |spec: &KeySpec| read_chain(documents.store(), group, md, spec).ok().map(|chain| chain.leaf().clone());
     md.key_specs().0.iter().map(read).collect()
 }
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        order::load(&self.vault, self.md.name.as_str())
+        order::load(&self.documents, self.md.name.as_str())
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
-        order::save(&self.vault, self.md.name.as_str(), order)
+        order::save(&self.documents, self.md.name.as_str(), order)
     }
 
     fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
-        let key = self.vault.load_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
+        let key = self.documents.load_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
         key.filter(|key| key.fits_spec(spec))
     }
 
     fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
-        self.vault.save_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()), key)
+        self.documents.save_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()), key)
     }
 
     fn has_chain(&self, spec: &KeySpec) -> bool {
-        verified(&self.vault, &self.md, spec, self.clock.now()).is_ok()
+        verified(&self.documents, &self.md, spec, self.clock.now()).is_ok()
     }
 
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
@@ -354,7 +354,7 @@ impl Journal for StagedJournal {
             self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         let aspect = Aspect::Chain(spec.clone());
-        Ok(self.vault.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
+        Ok(self.documents.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
     }
 
     fn progress(&mut self, activity: &str) {

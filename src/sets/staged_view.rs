@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::advice::Advice;
 use super::staged;
 use crate::crypto::{Certificate, Sct, Summary};
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::model::{DomainName, Job, ManagedDomain};
 use crate::store::{Aspect, Group};
 
@@ -20,7 +20,7 @@ const UNSETTLED: SignedDuration = SignedDuration::from_millis(100);
 pub struct StagedView {
     /// The report on the renewal.
     pub job: Job,
-    /// The certificates that are there, one entry per key type.
+    /// The certificates that are there, one domain per key type.
     pub certificates: Vec<Option<Summary>>,
     /// What logs of Certificate Transparency have signed of each.
     pub scts: Vec<Vec<Sct>>,
@@ -46,24 +46,29 @@ pub struct StagedViews(Mutex<HashMap<DomainName, (Written, View)>>);
 impl StagedViews {
     /// Names of domains for which something may be staged: for a look at all of them.
     #[must_use]
-    pub fn candidates(vault: &Vault) -> HashSet<String> {
-        vault.store().list(Group::Staging).unwrap_or_default().into_iter().collect()
+    pub fn candidates(documents: &Documents) -> HashSet<String> {
+        documents.store().list(Group::Staging).unwrap_or_default().into_iter().collect()
     }
 
     /// What is staged for `md`, if there is a renewal under way, and what the CA suggests about its certificates. Nothing is
     /// locked while files are read.
     #[must_use]
-    pub fn of(&self, vault: &Vault, md: &ManagedDomain, now: Timestamp) -> (Option<Arc<StagedView>>, Arc<Advice>) {
-        let written = written(vault, md);
+    pub fn of(
+        &self,
+        documents: &Documents,
+        md: &ManagedDomain,
+        now: Timestamp,
+    ) -> (Option<Arc<StagedView>>, Arc<Advice>) {
+        let written = written(documents, md);
         if written.iter().all(Option::is_none) {
             return Default::default();
         }
         if let Some((_, view)) = self.known().get(&md.name).filter(|(known, _)| *known == written) {
             return view.clone();
         }
-        let job = staged::report(vault, md);
-        let staged = job.map(|job| Arc::new(StagedView::new(job, &staged::leaves(vault, md))));
-        let view = (staged, Arc::new(Advice::load(vault, md)));
+        let job = staged::report(documents, md);
+        let staged = job.map(|job| Arc::new(StagedView::new(job, &staged::leaves(documents, md))));
+        let view = (staged, Arc::new(Advice::load(documents, md)));
         if written.iter().flatten().all(|at| now.duration_since(*at) > UNSETTLED) {
             self.known().insert(md.name.clone(), (written, view.clone()));
         }
@@ -75,30 +80,30 @@ impl StagedViews {
     }
 }
 
-fn written(vault: &Vault, md: &ManagedDomain) -> Written {
+fn written(documents: &Documents, md: &ManagedDomain) -> Written {
     let certificates =
         md.key_specs().0.into_iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec)]);
     let files = [Aspect::JobJson, Aspect::MdJson, Aspect::AriJson].into_iter().chain(certificates);
-    files.map(|aspect| vault.store().modified(Group::Staging, md.name.as_str(), &aspect)).collect()
+    files.map(|aspect| documents.store().modified(Group::Staging, md.name.as_str(), &aspect)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use crate::sets::staged_view::*;
     use crate::store::Store;
-    use crate::testing::{Call, World};
+    use crate::testing::{Call, TestServer};
 
     #[test]
     fn files_are_read_again_only_when_one_of_them_has_changed() {
-        let (name, world, views) = ("view.test", World::new(&["view.test"]), StagedViews::default());
-        let registry = world.start(false);
-        drop(world.run(false));
+        let (name, server, views) = ("view.test", TestServer::new(&["view.test"]), StagedViews::default());
+        let registry = server.start(false);
+        drop(server.run(false));
         let look = |now| {
-            let before = world.store.count(Call::Load, Group::Staging, None);
-            let (view, _) = views.of(&world.vault, &registry.entries[0].md, now);
-            (view.map(|view| view.job.finished), world.store.count(Call::Load, Group::Staging, None) - before)
+            let before = server.store.count(Call::Load, Group::Staging, None);
+            let (view, _) = views.of(&server.documents, &registry.domains[0].md, now);
+            (view.map(|view| view.job.finished), server.store.count(Call::Load, Group::Staging, None) - before)
         };
-        let written = world.store.modified(Group::Staging, name, &Aspect::JobJson).unwrap();
+        let written = server.store.modified(Group::Staging, name, &Aspect::JobJson).unwrap();
         for _ in 0..2 {
             let (finished, loads) = look(written + UNSETTLED / 2);
             assert!(finished == Some(true) && loads > 0, "it may change unseen");
@@ -106,11 +111,11 @@ mod tests {
         let later = written + SignedDuration::from_hours(1);
         assert!(look(later).1 > 0);
         assert_eq!(look(later), (Some(true), 0));
-        world.put(Group::Staging, name, &Aspect::JobJson, &format!(r#"{{"name":"{name}","finished":false}}"#));
+        server.put(Group::Staging, name, &Aspect::JobJson, &format!(r#"{{"name":"{name}","finished":false}}"#));
         let (finished, loads) = look(later);
         assert!(finished == Some(false) && loads > 0);
         assert_eq!(look(later), (Some(false), 0));
-        world.store.purge(Group::Staging, name).unwrap();
+        server.store.purge(Group::Staging, name).unwrap();
         assert_eq!(look(later), (None, 0));
     }
 }

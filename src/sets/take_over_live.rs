@@ -8,27 +8,27 @@ use jiff::Timestamp;
 use super::activation;
 use super::activation::{Activation, Pairs};
 use super::newest::{Live, newest, stored};
-use super::pairs::{Bundle, Pair};
+use super::pairs::{Pair, PairSet};
 use crate::accounts::Accounts;
 use crate::acme::PortError;
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::log::{note, report};
 use crate::model::ManagedDomain;
 
 /// Moves a set that went live without a start to `domains/`, as far as it is newer than what is there. It need not be what
 /// the domain is to have now: that is a reason to renew it. What is staged is left to the renewal that it belongs to. The
 /// caller has the claim.
-pub(crate) fn settle(vault: &Vault, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
+pub(crate) fn settle(documents: &Documents, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
-    let live = match Live::load(vault, md) {
+    let live = match Live::load(documents, md) {
         Ok(Some(live)) => live,
         // For types of key that the domain may have again, as it is with those in domains/.
         Ok(None) => return Activation::Nothing,
         Err(err) => return Activation::Waits(err.to_string()),
     };
-    let settled = replacement(vault, md, &live, now)
-        .map_or(Ok(Activation::Nothing), |pairs| replace_by(vault, md, live.bundle, pairs, accounts));
-    match settled.and_then(|settled| activation::forget_live(vault, name).map(|()| settled)) {
+    let settled = replacement(documents, md, &live, now)
+        .map_or(Ok(Activation::Nothing), |pairs| replace_by(documents, md, live.pair_set, pairs, accounts));
+    match settled.and_then(|settled| activation::forget_live(documents, name).map(|()| settled)) {
         Ok(settled) => settled,
         Err(err) => {
             report!(AH10069, err.status; "{name}: the set that was live stays in live/ until the next start: {err}");
@@ -38,20 +38,21 @@ pub(crate) fn settle(vault: &Vault, md: &ManagedDomain, accounts: &Accounts, now
 }
 
 /// The set that takes the place of the one in `domains/`; `None` if nothing in it is new.
-fn replacement(vault: &Vault, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Pairs> {
+fn replacement(documents: &Documents, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Pairs> {
     let is_live = |pair: &Pair| live.has(&pair.spec, &pair.chain);
     let is_stored =
-        |pair: &Pair| stored(vault, md, &pair.spec).is_some_and(|own| own.chain.leaf() == pair.chain.leaf());
+        |pair: &Pair| stored(documents, md, &pair.spec).is_some_and(|own| own.chain.leaf() == pair.chain.leaf());
     let specs = md.key_specs().0;
-    let pairs: Vec<_> = specs.iter().filter_map(|spec| newest(vault, md, spec, Some(live), now, |_| true)).collect();
+    let pairs: Vec<_> =
+        specs.iter().filter_map(|spec| newest(documents, md, spec, Some(live), now, |_| true)).collect();
     let is_new = pairs.iter().any(|pair| is_live(pair) && !is_stored(pair));
     is_new.then(|| pairs.into_iter().map(|pair| (pair.spec, (pair.key, pair.chain))).collect())
 }
 
 fn replace_by(
-    vault: &Vault,
+    documents: &Documents,
     md: &ManagedDomain,
-    bundle: Bundle,
+    pair_set: PairSet,
     pairs: Pairs,
     accounts: &Accounts,
 ) -> Result<Activation, PortError> {
@@ -59,10 +60,10 @@ fn replace_by(
     if pairs.len() < md.key_specs().0.len() {
         note!(Info, "{}: what was live lacks a type of key that is configured", md.name);
     }
-    Arc::make_mut(&mut md.ca).url = bundle.ca_url.or(md.ca.url.clone());
-    let active = activation::write(vault, &mut md, pairs, accounts)?;
-    vault.store().replace(md.name.as_str()).map_err(port_error)?;
-    active.tell(vault, md.name.as_str());
+    Arc::make_mut(&mut md.ca).url = pair_set.ca_url.or(md.ca.url.clone());
+    let active = activation::write(documents, &mut md, pairs, accounts)?;
+    documents.store().replace(md.name.as_str()).map_err(port_error)?;
+    active.tell(documents, md.name.as_str());
     report!(AH10068, "{}: the set that was live is activated", md.name);
     Ok(Activation::Activated)
 }

@@ -114,7 +114,7 @@ impl Stapling {
             fetched if fetched.revocation == Revocation::Revoked => Ok(()),
             fetched => {
                 let until = time::format_gmt(fetched.validity.1);
-                stored::save(&self.vault, &entry, fetched).1.map_err(|err| err.to_string())?;
+                stored::save(&self.documents, &entry, fetched).1.map_err(|err| err.to_string())?;
                 note!(Info, "{}: OCSP status of certificate {} is 'good' until {until}", md.name, entry.serial());
                 Ok(())
             }

@@ -5,17 +5,17 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, RwLock};
 
 use super::must_staple::MustStaple;
-use super::{Entry, Held, OTHER, Sha1, Stapling};
+use super::{Held, OTHER, Sha1, StapledCertificate, Stapling};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, OcspIssuer, sha256};
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, ManagedDomain};
 
 /// Collects the certificates of a start. One that many hosts have is read once.
 #[derive(Default)]
-pub struct Primer {
-    entries: Vec<Entry>,
+pub struct Collector {
+    entries: Vec<StapledCertificate>,
     by_sha1: HashMap<Sha1, usize>,
     /// Texts that were seen, and the entries that they have led to.
     seen: HashMap<[u8; 32], Option<usize>>,
@@ -37,7 +37,7 @@ pub fn is_stapled(only: Option<(Option<bool>, bool)>, stapling: Option<bool>, ot
     }
 }
 
-impl Primer {
+impl Collector {
     /// Takes a certificate, given as PEM with its issuer after it, and tells whether there can be something to staple to it.
     pub fn prime(&mut self, md: Option<&ManagedDomain>, pem: &[u8]) -> bool {
         let Ok(key) = sha256(pem) else { return false };
@@ -77,7 +77,7 @@ impl Primer {
         }
     }
 
-    /// Domains that [`Primer::expect`] was told of.
+    /// Domains that [`Collector::expect`] was told of.
     pub fn expected(&self) -> &HashSet<DomainName> {
         &self.goes_live
     }
@@ -115,7 +115,7 @@ impl Primer {
                 None => responder.into(),
             };
             self.responders.insert(Arc::clone(&responder));
-            self.entries.push(Entry {
+            self.entries.push(StapledCertificate {
                 index: 0,
                 signal: 1 + self.entries.len(),
                 went_live: false,
@@ -156,10 +156,16 @@ impl Primer {
 
     /// The table of all that were primed, with what the store has for them.
     #[must_use]
-    pub fn finish(self, vault: &Arc<Vault>, clock: &Arc<dyn Clock>, globals: &Globals, is_restart: bool) -> Stapling {
+    pub fn finish(
+        self,
+        documents: &Arc<Documents>,
+        clock: &Arc<dyn Clock>,
+        globals: &Globals,
+        is_restart: bool,
+    ) -> Stapling {
         let window = globals.stapling_renew_window;
         let stapling =
-            Stapling::new(Arc::clone(vault), Arc::clone(clock), window, self.entries, self.goes_live, is_restart);
+            Stapling::new(Arc::clone(documents), Arc::clone(clock), window, self.entries, self.goes_live, is_restart);
         stapling.load();
         stapling
     }

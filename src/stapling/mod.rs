@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, OcspIssuer, Revocation, Summary};
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, Job, ManagedDomain, Window, time};
 use crate::ocsp::Validity;
@@ -34,7 +34,7 @@ use crate::store::{Aspect, Group};
 use stored::Found;
 
 pub use before_live::Unstapled;
-pub(crate) use collect::{Primer, is_stapled};
+pub(crate) use collect::{Collector, is_stapled};
 pub use stored::word as revocation_word;
 pub use work::{OcspClient, StaplingWork};
 
@@ -80,7 +80,7 @@ pub struct StapleView {
 
 /// All certificates of this server that are stapled, and their responses as this process knows them.
 pub struct Stapling {
-    vault: Arc<Vault>,
+    documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     /// `MDStaplingRenewWindow`
     window: Window,
@@ -107,7 +107,7 @@ pub struct Stapling {
 }
 
 /// One certificate. Only what is held of its response changes.
-struct Entry {
+struct StapledCertificate {
     /// Its number in the table.
     index: usize,
     /// The place of its counter.
@@ -150,7 +150,7 @@ impl Held {
     }
 }
 
-impl Entry {
+impl StapledCertificate {
     fn owner(&self) -> &str {
         self.owner.as_ref().map_or(OTHER, DomainName::as_str)
     }
@@ -170,15 +170,15 @@ impl Entry {
 
 impl Stapling {
     fn new(
-        vault: Arc<Vault>,
+        documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
         window: Window,
-        entries: Vec<Entry>,
+        entries: Vec<StapledCertificate>,
         goes_live: HashSet<DomainName>,
         is_restart: bool,
     ) -> Self {
         Self {
-            vault,
+            documents,
             clock,
             window,
             primed: entries.len(),
@@ -196,8 +196,8 @@ impl Stapling {
 
     /// For a program that staples nothing.
     #[must_use]
-    pub fn none(vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self::new(vault, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
+    pub fn none(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
+        Self::new(documents, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
     }
 
     /// Whether nothing is stapled at all, and nothing that goes live is to be.
@@ -290,10 +290,10 @@ impl Stapling {
     /// The report on fetching responses for this owner, if there is one. The file is read only where it changed.
     #[must_use]
     pub fn job(&self, owner: &str) -> Option<Arc<Job>> {
-        self.reports.of(&self.vault, owner, self.clock.now())
+        self.reports.of(&self.documents, owner, self.clock.now())
     }
 
-    fn view(&self, entry: &Entry) -> StapleView {
+    fn view(&self, entry: &StapledCertificate) -> StapleView {
         let held = entry.held();
         StapleView {
             owner: entry.owner().to_owned(),
@@ -310,7 +310,7 @@ impl Stapling {
     }
 
     /// All that are looked after now.
-    fn all(&self) -> Vec<Arc<Entry>> {
+    fn all(&self) -> Vec<Arc<StapledCertificate>> {
         self.table().iter().map(Arc::clone).collect()
     }
 
@@ -333,12 +333,12 @@ impl Stapling {
     }
 
     /// An entry of a certificate that is not of the start; `None` if there can be nothing to staple to it.
-    fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<Entry> {
+    fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<StapledCertificate> {
         let (leaf, issuer) = (chain.leaf(), chain.certificates().get(1)?);
         let sha1 = leaf.sha1();
         let [a, b, ..] = sha1;
         let signal = 1 + self.primed + usize::from(u16::from_be_bytes([a, b])) % LIVE_SIGNALS;
-        Some(Entry {
+        Some(StapledCertificate {
             index: 0,
             signal,
             went_live: true,
@@ -356,7 +356,7 @@ impl Stapling {
     }
 
     /// Takes over what the store has for a certificate that is not served yet.
-    fn read(&self, entry: &Entry) {
+    fn read(&self, entry: &StapledCertificate) {
         match self.look(entry) {
             Found::Held(held) => self.hold(entry, held),
             Found::Nothing => {}
@@ -372,7 +372,7 @@ impl Stapling {
     }
 
     /// Tells other processes of a new response, which is in the store.
-    fn announce(&self, entry: &Entry) {
+    fn announce(&self, entry: &StapledCertificate) {
         let slots = self.signals.get().copied().unwrap_or_default();
         let (Some(all), Some(slot)) = (slots.first(), slots.get(entry.signal)) else { return };
         let signal = slot.fetch_add(1, Ordering::Release).wrapping_add(1);
@@ -380,11 +380,11 @@ impl Stapling {
         all.fetch_add(1, Ordering::Release);
     }
 
-    fn look(&self, entry: &Entry) -> Found {
-        stored::load(&self.vault, entry, self.clock.now())
+    fn look(&self, entry: &StapledCertificate) -> Found {
+        stored::load(&self.documents, entry, self.clock.now())
     }
 
-    fn hold(&self, entry: &Entry, new: Held) {
+    fn hold(&self, entry: &StapledCertificate, new: Held) {
         let is_revoked = new.revocation == Some(Revocation::Revoked);
         let mut held = entry.held.write().unwrap_or_else(PoisonError::into_inner);
         let was_revoked = held.revocation == Some(Revocation::Revoked);
@@ -416,7 +416,7 @@ impl Stapling {
 
     /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
     pub(crate) fn clean_up(&self, globals: &Globals) {
-        let responses = self.vault.store().ocsp_responses().unwrap_or_else(|err| {
+        let responses = self.documents.store().ocsp_responses().unwrap_or_else(|err| {
             report!(MD0028, err.status(); "old OCSP responses are not removed: {err}");
             Vec::new()
         });
@@ -429,7 +429,7 @@ impl Stapling {
             if self.is_in_use(item, sha1, now) {
                 continue;
             }
-            match self.vault.store().remove(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
+            match self.documents.store().remove(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
                 Ok(()) => note!(Debug, "{item}: an OCSP response from before {} is removed", time::format_gmt(before)),
                 Err(err) => report!(MD0028, err.status(); "{item}: an old OCSP response is not removed: {err}"),
             }
@@ -443,7 +443,7 @@ impl Stapling {
     }
 }
 
-fn tell_revoked(entry: &Entry) {
+fn tell_revoked(entry: &StapledCertificate) {
     let consequence = match &entry.owner {
         Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
         None => "clients refuse it; obtain a new one and restart the server",

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::model::Job;
 use crate::store::{Aspect, Group};
 
@@ -18,13 +18,13 @@ pub struct Reports(Mutex<HashMap<String, (Timestamp, Arc<Job>)>>);
 
 impl Reports {
     /// The report for an owner, if there is one. Nothing is locked while the file is read.
-    pub fn of(&self, vault: &Vault, owner: &str, now: Timestamp) -> Option<Arc<Job>> {
-        let written = vault.store().modified(Group::Ocsp, owner, &Aspect::JobJson)?;
+    pub fn of(&self, documents: &Documents, owner: &str, now: Timestamp) -> Option<Arc<Job>> {
+        let written = documents.store().modified(Group::Ocsp, owner, &Aspect::JobJson)?;
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, job)) = known().get(owner).filter(|(at, _)| *at == written) {
             return Some(Arc::clone(job));
         }
-        let job: Arc<Job> = vault.load_json(Group::Ocsp, owner, &Aspect::JobJson)?;
+        let job: Arc<Job> = documents.load_json(Group::Ocsp, owner, &Aspect::JobJson)?;
         if now.duration_since(written) > UNSETTLED {
             known().insert(owner.to_owned(), (written, Arc::clone(&job)));
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Held};
+use super::{Held, StapledCertificate};
 use crate::acme::PortError;
 use crate::crypto::{Revocation, base64url, base64url_decode, read_ocsp_response};
-use crate::documents::{Vault, port_error, to_json};
+use crate::documents::{Documents, port_error, to_json};
 use crate::model::time::gmt;
 use crate::ocsp::{self, Fetched, FreshnessError};
 use crate::store::{Aspect, Group};
@@ -50,10 +50,10 @@ pub fn word(revocation: Revocation) -> &'static str {
 
 /// Reads and checks the response for a certificate. One that has expired is not served, but that it says the certificate is
 /// revoked stays true.
-pub(super) fn load(vault: &Vault, entry: &Entry, now: Timestamp) -> Found {
+pub(super) fn load(documents: &Documents, entry: &StapledCertificate, now: Timestamp) -> Found {
     let aspect = Aspect::OcspJson(entry.sha1);
-    let written = vault.store().modified(Group::Ocsp, entry.owner(), &aspect);
-    let bytes = match vault.store().load(Group::Ocsp, entry.owner(), &aspect) {
+    let written = documents.store().modified(Group::Ocsp, entry.owner(), &aspect);
+    let bytes = match documents.store().load(Group::Ocsp, entry.owner(), &aspect) {
         // What a power failure leaves of a file that was new is empty.
         Ok(bytes) => bytes.filter(|bytes| !bytes.is_empty()),
         Err(err) => return Found::Unusable(err.to_string()),
@@ -65,7 +65,7 @@ pub(super) fn load(vault: &Vault, entry: &Entry, now: Timestamp) -> Found {
     }
 }
 
-fn check(bytes: &[u8], entry: &Entry, now: Timestamp) -> Result<Held, String> {
+fn check(bytes: &[u8], entry: &StapledCertificate, now: Timestamp) -> Result<Held, String> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|err| err.to_string())?;
     let until = stored.valid.from.and(stored.valid.until).ok_or("it does not tell when it is valid")?;
     let der = base64url_decode(&stored.response).ok_or("the response is no base64url")?;
@@ -89,14 +89,18 @@ fn check(bytes: &[u8], entry: &Entry, now: Timestamp) -> Result<Held, String> {
 }
 
 /// Writes a response, and returns what is to be held of it. A power failure may damage it: it can be had again.
-pub(super) fn save(vault: &Vault, entry: &Entry, fetched: Fetched) -> (Held, Result<(), PortError>) {
+pub(super) fn save(
+    documents: &Documents,
+    entry: &StapledCertificate,
+    fetched: Fetched,
+) -> (Held, Result<(), PortError>) {
     let (from, until) = fetched.validity;
     let stored = Stored {
         response: base64url(&fetched.der),
         status: word(fetched.revocation).to_owned(),
         valid: Valid { from: Some(from), until: Some(until) },
     };
-    let (store, owner, aspect) = (vault.store(), entry.owner(), Aspect::OcspJson(entry.sha1));
+    let (store, owner, aspect) = (documents.store(), entry.owner(), Aspect::OcspJson(entry.sha1));
     let saved =
         to_json(&stored).and_then(|json| store.save_lazily(Group::Ocsp, owner, &aspect, &json).map_err(port_error));
     let written = store.modified(Group::Ocsp, owner, &aspect);

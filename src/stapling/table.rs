@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Entry, Sha1};
+use super::{Sha1, StapledCertificate};
 use crate::crypto::Summary;
 
 /// All entries, each under a number that no other one ever has.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: BTreeMap<usize, Arc<Entry>>,
+    entries: BTreeMap<usize, Arc<StapledCertificate>>,
     by_owner: HashMap<String, Vec<usize>>,
     /// What handshakes may ask for: those above, and those that were replaced last.
-    by_sha1: HashMap<Sha1, Arc<Entry>>,
+    by_sha1: HashMap<Sha1, Arc<StapledCertificate>>,
     /// Of each owner, what it had before: handshakes that began with it are not over yet. Gone with the next change.
     former: HashMap<String, Vec<Sha1>>,
     next: usize,
@@ -22,16 +22,16 @@ pub(super) struct Table {
 
 impl Table {
     /// The table of a start.
-    pub fn new(entries: Vec<Entry>) -> Self {
+    pub fn new(entries: Vec<StapledCertificate>) -> Self {
         let mut table = Self::default();
         entries.into_iter().for_each(|entry| table.add(entry));
         table
     }
 
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: StapledCertificate) {
         let index = self.next;
         self.next += 1;
-        let entry = Arc::new(Entry { index, ..entry });
+        let entry = Arc::new(StapledCertificate { index, ..entry });
         self.by_owner.entry(entry.owner().to_owned()).or_default().push(index);
         self.by_sha1.insert(entry.sha1, Arc::clone(&entry));
         self.entries.insert(index, entry);
@@ -47,16 +47,16 @@ impl Table {
         self.changes
     }
 
-    pub fn by_sha1(&self, sha1: &Sha1) -> Option<&Arc<Entry>> {
+    pub fn by_sha1(&self, sha1: &Sha1) -> Option<&Arc<StapledCertificate>> {
         self.by_sha1.get(sha1)
     }
 
-    pub fn get(&self, index: usize) -> Option<&Arc<Entry>> {
+    pub fn get(&self, index: usize) -> Option<&Arc<StapledCertificate>> {
         self.entries.get(&index)
     }
 
     /// Those that are looked after.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<StapledCertificate>> {
         self.entries.values()
     }
 
@@ -66,15 +66,15 @@ impl Table {
     }
 
     /// The entry of an owner's certificate.
-    pub fn find(&self, owner: &str, certificate: &Summary) -> Option<&Arc<Entry>> {
+    pub fn find(&self, owner: &str, certificate: &Summary) -> Option<&Arc<StapledCertificate>> {
         let sha256 = certificate.sha256_fingerprint();
         self.of(owner).iter().filter_map(|index| self.get(*index)).find(|entry| entry.sha256 == sha256)
     }
 
     /// An owner has the certificates `served` from now on, of which those in `new` are not in the table. If that is all it has
     /// (`is_whole`), its own of the start are replaced as well; else only what went live before.
-    pub fn serve(&mut self, owner: &str, served: &[Sha1], is_whole: bool, new: Vec<Entry>) {
-        let is_replaced = |entry: &&Arc<Entry>| {
+    pub fn serve(&mut self, owner: &str, served: &[Sha1], is_whole: bool, new: Vec<StapledCertificate>) {
+        let is_replaced = |entry: &&Arc<StapledCertificate>| {
             let may_go = entry.went_live || entry.is_managed && is_whole;
             may_go && !served.contains(&entry.sha1)
         };

@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::Store;
 use crate::testing::responder::{Said, Signatory, is_about};
-use crate::testing::{Call, World, host, logged, p256, watch_log};
+use crate::testing::{Call, TestServer, host, logged, p256, watch_log};
 
 const URL: &str = "http://ocsp.test/";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -84,9 +84,9 @@ fn slow() -> How {
     Box::new(|_, _, _| Err(HttpError::TimedOut { host: "ocsp.test".to_owned(), reason: "30 s".to_owned() }))
 }
 
-/// Certificates and a world in which they are served.
+/// Certificates and a test_server in which they are served.
 struct Scene {
-    world: World,
+    test_server: TestServer,
     responder: Arc<Responder>,
 }
 
@@ -99,13 +99,13 @@ struct Server {
 impl Scene {
     fn new(domains: &[&str]) -> Self {
         watch_log();
-        let mut world = World::new(domains);
-        world.declared.iter_mut().for_each(|declared| declared.settings.stapling = Some(true));
-        world.hosts.push(host("static.test"));
-        let now = world.clock.now();
+        let mut test_server = TestServer::new(domains);
+        test_server.declared.iter_mut().for_each(|declared| declared.settings.stapling = Some(true));
+        test_server.hosts.push(host("static.test"));
+        let now = test_server.clock.now();
         let responder = Responder {
             ca: Signatory::ca("Test CA", now),
-            clock: Arc::clone(&world.clock),
+            clock: Arc::clone(&test_server.clock),
             leaves: Mutex::default(),
             how: Mutex::default(),
             asked: Mutex::default(),
@@ -113,11 +113,11 @@ impl Scene {
             most: AtomicUsize::new(0),
             pause: std::time::Duration::ZERO,
         };
-        Self { world, responder: Arc::new(responder) }
+        Self { test_server, responder: Arc::new(responder) }
     }
 
     fn leaf(&self, name: &str, url: &str) -> Certificate {
-        let leaf = self.responder.ca.leaf(name, Some(url), false, self.world.clock.now());
+        let leaf = self.responder.ca.leaf(name, Some(url), false, self.test_server.clock.now());
         self.responder.leaves.lock().unwrap().push(leaf.clone());
         leaf
     }
@@ -132,8 +132,8 @@ impl Scene {
 
     /// A server that serves these certificates: with so many domains, each its own, and others in the last host.
     fn start(&self, is_restart: bool, leaves: &[&Certificate]) -> Server {
-        let last = self.world.hosts.len() - 1;
-        let registry = self.world.start_with(is_restart, |setup| {
+        let last = self.test_server.hosts.len() - 1;
+        let registry = self.test_server.start_with(is_restart, |setup| {
             for (position, leaf) in leaves.iter().enumerate() {
                 let chain = self.responder.ca.chain(leaf);
                 assert!(setup.prime(position.min(last), Some(true), None, &chain));
@@ -149,16 +149,16 @@ impl Scene {
     }
 
     fn job(&self, owner: &str) -> Job {
-        self.world.job(Group::Ocsp, owner).expect("a report")
+        self.test_server.job(Group::Ocsp, owner).expect("a report")
     }
 
     fn stored(&self, owner: &str, leaf: &Certificate) -> Option<serde_json::Value> {
-        let text = self.world.text(Group::Ocsp, owner, &Aspect::OcspJson(leaf.sha1()))?;
+        let text = self.test_server.text(Group::Ocsp, owner, &Aspect::OcspJson(leaf.sha1()))?;
         Some(serde_json::from_str(&text).unwrap())
     }
 
     fn now(&self) -> Timestamp {
-        self.world.clock.now()
+        self.test_server.clock.now()
     }
 }
 
@@ -213,7 +213,8 @@ fn what_a_responder_says_decides_what_is_stapled_and_told() {
         ("page", http(200), false, 22),
     ];
     for (name, how, is_stapled, status) in rows {
-        let scene = Scene { world: Scene::new(&["table.test"]).world, responder: Arc::clone(&scene.responder) };
+        let scene =
+            Scene { test_server: Scene::new(&["table.test"]).test_server, responder: Arc::clone(&scene.responder) };
         let leaf = scene.leaf(&format!("{name}.test"), URL);
         scene.set(&leaf, how);
         let server = scene.start(false, &[&leaf]);
@@ -253,9 +254,9 @@ fn the_file_has_the_c_modules_format_and_a_response_without_an_end_lives_half_a_
     let valid = serde_json::json!({ "from": time::format_gmt(from), "until": time::format_gmt(until) });
     let response = crate::crypto::base64url(&der);
     assert_eq!(stored, serde_json::json!({ "response": response, "status": "good", "valid": valid }));
-    scene.world.clock.advance(SignedDuration::from_hours(12) - SignedDuration::from_secs(61));
+    scene.test_server.clock.advance(SignedDuration::from_hours(12) - SignedDuration::from_secs(61));
     assert!(server.has_staple(&leaf));
-    scene.world.clock.advance(SignedDuration::from_secs(1));
+    scene.test_server.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(server.staple(&leaf), Staple::None);
 }
 
@@ -266,10 +267,10 @@ fn a_response_is_fetched_again_when_its_window_opens_and_not_before() {
     scene.set(&leaf, says(|| Said { this_update: 0, next_update: Some(100_000), ..Said::default() }));
     let server = scene.start(false, &[&leaf]);
     server.run();
-    scene.world.clock.advance(SignedDuration::from_secs(66_999));
+    scene.test_server.clock.advance(SignedDuration::from_secs(66_999));
     server.run();
     assert_eq!(scene.asked(), 1);
-    scene.world.clock.advance(SignedDuration::from_secs(1));
+    scene.test_server.clock.advance(SignedDuration::from_secs(1));
     scene.set(&leaf, dead());
     server.run();
     assert_eq!((scene.asked(), server.has_staple(&leaf)), (2, true));
@@ -326,12 +327,12 @@ fn a_dead_responder_is_asked_once_and_holds_up_nobody() {
     assert_eq!(scene.asked(), 51);
     // The wait before the first question after a failure, and before the second.
     for (seconds, asked) in [(29, 51), (1, 52), (59, 52), (1, 53)] {
-        scene.world.clock.advance(SignedDuration::from_secs(seconds));
+        scene.test_server.clock.advance(SignedDuration::from_secs(seconds));
         run(&server);
         assert_eq!(scene.asked(), asked, "{seconds}");
     }
     at_dead.iter().for_each(|leaf| scene.set(leaf, says(Said::default)));
-    scene.world.clock.advance(SignedDuration::from_secs(120));
+    scene.test_server.clock.advance(SignedDuration::from_secs(120));
     run(&server);
     assert!(all.iter().all(|leaf| server.has_staple(leaf)));
 }
@@ -355,10 +356,10 @@ fn other_processes_learn_of_a_response_by_a_signal() {
     assert!(leaves.iter().all(|leaf| other.has_staple(leaf)));
     // Only what changed is read.
     scene.set(leaves[1], says(|| Said { next_update: Some(999_999), ..Said::default() }));
-    scene.world.clock.advance(DAY * 2);
+    scene.test_server.clock.advance(DAY * 2);
     scene.set(leaves[0], dead());
     fetching.run();
-    assert_eq!(scene.world.store.count(Call::Load, Group::Ocsp, Some(&Aspect::OcspJson(leaves[0].sha1()))), 3);
+    assert_eq!(scene.test_server.store.count(Call::Load, Group::Ocsp, Some(&Aspect::OcspJson(leaves[0].sha1()))), 3);
     assert_eq!((stapling[1].refresh(), other.has_staple(leaves[0]), other.has_staple(leaves[1])), (1, false, true));
 }
 
@@ -409,7 +410,7 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
     let serial = leaf.summary().serial_hex();
     let mut told = 0;
     for (text, is_used, words) in rows {
-        scene.world.put(Group::Ocsp, "stored.test", &Aspect::OcspJson(leaf.sha1()), &text);
+        scene.test_server.put(Group::Ocsp, "stored.test", &Aspect::OcspJson(leaf.sha1()), &text);
         let server = scene.start(false, &[&leaf]);
         assert_eq!(server.has_staple(&leaf), is_used, "{text}");
         assert_eq!(server.work.tick(), usize::from(!is_used), "{text}");
@@ -428,12 +429,12 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
         let leaf = scene.leaf("again.test", URL);
         if has_response {
             scene.start(false, &[&leaf]).run();
-            scene.world.clock.advance(DAY - SignedDuration::from_hours(1));
+            scene.test_server.clock.advance(DAY - SignedDuration::from_hours(1));
         }
         scene.set(&leaf, dead());
         let server = scene.start(false, &[&leaf]);
         server.run();
-        scene.world.clock.advance(SignedDuration::from_secs(31));
+        scene.test_server.clock.advance(SignedDuration::from_secs(31));
         server.run();
         let (asked, job) = (scene.asked(), scene.job("again.test"));
         let sha1 = HEXLOWER.encode(&leaf.sha1());
@@ -449,7 +450,7 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
             (asks, has_response),
             "{is_restart} {has_response}"
         );
-        scene.world.clock.advance(SignedDuration::from_secs(61));
+        scene.test_server.clock.advance(SignedDuration::from_secs(61));
         scene.set(&leaf, says(Said::default));
         next.run();
         let job = scene.job("again.test");
@@ -489,7 +490,7 @@ fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
     let scene = Scene::new(&["full.test"]);
     let leaf = scene.leaf("full.test", URL);
     let server = scene.start(false, &[&leaf]);
-    scene.world.store.refuse(Call::Write, Group::Ocsp);
+    scene.test_server.store.refuse(Call::Write, Group::Ocsp);
     server.run();
     assert!(server.has_staple(&leaf));
     assert!(logged("MD0028", "full.test: an OCSP response is known to one process only") == 1);
@@ -499,11 +500,11 @@ fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
 fn old_responses_go_unless_they_are_in_use() {
     let mut scene = Scene::new(&["keep.test"]);
     // The memory store has the system's time.
-    scene.world.clock.advance(Timestamp::now().duration_since(scene.now()));
+    scene.test_server.clock.advance(Timestamp::now().duration_since(scene.now()));
     let (good, revoked, old) = (scene.leaf("a.test", URL), scene.leaf("b.test", URL), scene.leaf("c.test", URL));
     scene.set(&revoked, says(|| Said { revocation: Revocation::Revoked, ..Said::default() }));
     scene.set(&good, says(|| Said { next_update: Some(30 * 86_400), ..Said::default() }));
-    scene.world.globals.keep_response = Window::Percent(200);
+    scene.test_server.globals.keep_response = Window::Percent(200);
     let owners = ["keep.test", OTHER, OTHER];
     let all = [&good, &revoked, &old];
     scene.start(false, &all).run();
@@ -517,11 +518,11 @@ fn old_responses_go_unless_they_are_in_use() {
         (0, &all[..1], [true, false, false]),
         (16, &all[..1], [false, false, false]),
     ] {
-        scene.world.clock.advance(DAY * days);
+        scene.test_server.clock.advance(DAY * days);
         scene.start(true, with);
         assert_eq!(left(&scene), expected, "{days}");
     }
-    assert!(scene.world.store.exists(Group::Ocsp, "keep.test", &Aspect::JobJson));
+    assert!(scene.test_server.store.exists(Group::Ocsp, "keep.test", &Aspect::JobJson));
 }
 
 #[test]
@@ -534,7 +535,7 @@ fn only_what_has_a_responder_and_an_issuer_is_primed() {
     let must = ca.leaf("prime.test", Some(URL), true, now);
     let in_vain = ca.leaf("prime.test", None, true, now);
     let serial = |leaf: &Certificate| leaf.summary().serial_hex();
-    let registry = scene.world.start_with(false, |setup| {
+    let registry = scene.test_server.start_with(false, |setup| {
         let prime = |position, stapling, pem: &[u8]| setup.prime(position, stapling, Some(true), pem);
         assert!(prime(0, None, &ca.chain(&leaf)) && prime(1, Some(true), &ca.chain(&leaf)));
         assert!(!prime(1, Some(false), &ca.chain(&must)) && !prime(1, None, &ca.chain(&must)));
@@ -560,10 +561,10 @@ fn only_what_has_a_responder_and_an_issuer_is_primed() {
 #[test]
 fn a_must_staple_domain_without_stapling_is_warned_of_once() {
     let mut scene = Scene::new(&["must.test"]);
-    let settings = &mut scene.world.declared[0].settings;
+    let settings = &mut scene.test_server.declared[0].settings;
     (settings.must_staple, settings.stapling) = (Some(true), Some(false));
     let leaf = scene.responder.ca.leaf("must.test", Some(URL), true, scene.now());
-    let registry = scene.world.start_with(false, |setup| {
+    let registry = scene.test_server.start_with(false, |setup| {
         let chain = scene.responder.ca.chain(&leaf);
         assert!((0..2).all(|_| !setup.prime(0, Some(true), None, &chain)));
     });
@@ -603,17 +604,17 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
     let name = "revoked.test";
     let (key, now) = (PrivateKey::generate(&p256()).unwrap(), scene.now());
     let (key_file, chain_file) = (Aspect::PrivateKey(p256()), Aspect::Chain(p256()));
-    scene.world.vault.save_key(Group::Domains, name, &key_file, &key).unwrap();
+    scene.test_server.documents.save_key(Group::Domains, name, &key_file, &key).unwrap();
     let leaf = scene.responder.ca.leaf_of(key, name, Some(URL), false, now);
     scene.responder.leaves.lock().unwrap().push(leaf.clone());
     let chain = String::from_utf8(scene.responder.ca.chain(&leaf)).unwrap();
-    scene.world.put(Group::Domains, name, &chain_file, &chain);
+    scene.test_server.put(Group::Domains, name, &chain_file, &chain);
     let renew_at = |registry: &Registry| {
-        let entry = &registry.entries[0];
+        let entry = &registry.domains[0];
         (entry.is_revoked(), entry.renew_at(&crate::sets::Advice::default(), scene.now()) <= scene.now())
     };
     let renewals = |server: &Server| {
-        let ca = Arc::clone(&scene.world.ca);
+        let ca = Arc::clone(&scene.test_server.ca);
         Renewals::new(Arc::clone(&server.registry), Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5)
     };
 
@@ -622,7 +623,7 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
     let working = renewals(&server);
     assert_eq!((renew_at(&server.registry), working.tick()), ((false, false), 0));
     scene.set(&leaf, says(|| Said { revocation: Revocation::Revoked, ..Said::default() }));
-    scene.world.clock.advance(DAY);
+    scene.test_server.clock.advance(DAY);
     server.run();
     assert_eq!((renew_at(&server.registry), working.tick()), ((true, true), 1));
     let serial = leaf.summary().serial_hex();
@@ -633,32 +634,32 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
 
     // The responder has gone and the response has expired; what it said stays true.
     scene.set(&leaf, dead());
-    scene.world.clock.advance(DAY * 8);
+    scene.test_server.clock.advance(DAY * 8);
     let server = scene.start(true, &[&leaf]);
     server.run();
     assert_eq!((renew_at(&server.registry), server.staple(&leaf)), ((true, true), Staple::None));
 
-    let moving = scene.world.start_moving(true, |setup| {
+    let moving = scene.test_server.start_moving(true, |setup| {
         setup.prime(0, None, None, chain.as_bytes());
     });
     let working = renewals(&scene.serve(moving));
     assert_eq!(working.tick(), 1);
     working.work(&Cancel::default());
-    assert!(scene.world.staged_job(name).finished);
+    assert!(scene.test_server.staged_job(name).finished);
     assert_eq!(logged("AH10500", name), 1);
-    let orders = scene.world.ca.ordered().len();
+    let orders = scene.test_server.ca.ordered().len();
     // What is staged waits for a restart, and nothing is ordered meanwhile.
     for _ in 0..3 {
-        scene.world.clock.advance(DAY);
+        scene.test_server.clock.advance(DAY);
         if working.tick() > 0 {
             working.work(&Cancel::default());
         }
     }
-    assert_eq!(scene.world.ca.ordered().len(), orders);
+    assert_eq!(scene.test_server.ca.ordered().len(), orders);
 
-    let key = || scene.world.text(Group::Domains, name, &key_file).unwrap();
+    let key = || scene.test_server.text(Group::Domains, name, &key_file).unwrap();
     let old = key();
     let server = scene.start(true, &[]);
     assert_eq!((renew_at(&server.registry), key() == old), ((false, false), false));
-    assert_ne!(scene.world.text(Group::Domains, name, &chain_file).unwrap(), chain);
+    assert_ne!(scene.test_server.text(Group::Domains, name, &chain_file).unwrap(), chain);
 }

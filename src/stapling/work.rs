@@ -12,7 +12,7 @@ use super::queue::{Attempt, Failure, Queue};
 use super::stored;
 use super::stored::{Found, word};
 use super::table::Table;
-use super::{Entry, OTHER, Stapling, tell_revoked};
+use super::{OTHER, StapledCertificate, Stapling, tell_revoked};
 use crate::cancel::Cancel;
 use crate::crypto::Revocation;
 use crate::events::{About, Event, Events};
@@ -65,7 +65,7 @@ struct OwnJob {
 /// A certificate in the hands of a worker, to be given back if that panics.
 struct Hand<'a> {
     work: &'a StaplingWork,
-    entry: &'a Entry,
+    entry: &'a StapledCertificate,
 }
 
 /// A worker, to be counted out if it panics.
@@ -190,13 +190,13 @@ impl StaplingWork {
         }
     }
 
-    fn table(&self) -> (Vec<Arc<Entry>>, usize) {
+    fn table(&self) -> (Vec<Arc<StapledCertificate>>, usize) {
         let table = self.stapling().table();
         (table.iter().map(Arc::clone).collect(), table.changes())
     }
 
     /// Reads the reports of owners that are new.
-    fn know(&self, all: &[Arc<Entry>]) {
+    fn know(&self, all: &[Arc<StapledCertificate>]) {
         let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
         let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
         let new: Vec<&str> = owners.into_iter().filter(is_new).collect();
@@ -204,10 +204,10 @@ impl StaplingWork {
             return;
         }
         let known: HashSet<String> =
-            self.stapling.vault.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
+            self.stapling.documents.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
         let load = |owner: &str| {
             let job = Some(owner).filter(|owner| known.contains(*owner));
-            let job = job.and_then(|owner| self.stapling.vault.load_json(Group::Ocsp, owner, &Aspect::JobJson));
+            let job = job.and_then(|owner| self.stapling.documents.load_json(Group::Ocsp, owner, &Aspect::JobJson));
             let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
             (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
         };
@@ -215,7 +215,7 @@ impl StaplingWork {
         self.state().jobs.extend(loaded);
     }
 
-    fn first(&self, entry: &Entry, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
+    fn first(&self, entry: &StapledCertificate, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
         let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
         Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
@@ -235,7 +235,7 @@ impl StaplingWork {
         owners.iter().for_each(|owner| self.save(owner, true));
     }
 
-    fn next_task(&self, cancel: &Cancel) -> Option<Arc<Entry>> {
+    fn next_task(&self, cancel: &Cancel) -> Option<Arc<StapledCertificate>> {
         let mut state = self.state();
         loop {
             let queue = state.queue.as_mut()?;
@@ -258,7 +258,7 @@ impl StaplingWork {
         }
     }
 
-    fn serve(&self, entry: &Entry, http: &dyn HttpClient, events: &Events) {
+    fn serve(&self, entry: &StapledCertificate, http: &dyn HttpClient, events: &Events) {
         if self.has_another_process_fetched(entry) {
             return;
         }
@@ -271,9 +271,10 @@ impl StaplingWork {
     }
 
     /// The last generation of the server may have been at work after this one had read the store.
-    fn has_another_process_fetched(&self, entry: &Entry) -> bool {
+    fn has_another_process_fetched(&self, entry: &StapledCertificate) -> bool {
         let (stapling, now) = (self.stapling(), self.now());
-        let written = self.stapling.vault.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
+        let written =
+            self.stapling.documents.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
         if written.is_none() || written == entry.held().written {
             return false;
         }
@@ -286,11 +287,11 @@ impl StaplingWork {
         true
     }
 
-    fn succeeded(&self, entry: &Entry, fetched: Fetched, events: &Events) {
+    fn succeeded(&self, entry: &StapledCertificate, fetched: Fetched, events: &Events) {
         let (stapling, now) = (self.stapling(), self.now());
         let (revocation, validity) = (fetched.revocation, fetched.validity);
         let was_revoked = entry.is_revoked();
-        let (held, saved) = stored::save(&self.stapling.vault, entry, fetched);
+        let (held, saved) = stored::save(&self.stapling.documents, entry, fetched);
         stapling.hold(entry, held);
         stapling.announce(entry);
         if let Err(err) = saved {
@@ -318,7 +319,7 @@ impl StaplingWork {
         self.save(entry.owner(), false);
     }
 
-    fn failed(&self, entry: &Entry, err: &FetchError, events: &Events) {
+    fn failed(&self, entry: &StapledCertificate, err: &FetchError, events: &Events) {
         let now = self.now();
         let failure = Failure { of_responder: err.is_of_responder(), retry_after: err.retry_after() };
         let (mut others, mut next) = (0, now);
@@ -348,7 +349,7 @@ impl StaplingWork {
     }
 
     /// Ends the work on a certificate.
-    fn close(&self, entry: &Entry, end: impl FnOnce(&mut Queue, &mut Job)) {
+    fn close(&self, entry: &StapledCertificate, end: impl FnOnce(&mut Queue, &mut Job)) {
         let mut state = self.state();
         let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
         let Some(own) = jobs.get_mut(entry.owner()) else { return };
@@ -356,7 +357,7 @@ impl StaplingWork {
     }
 
     /// Runs the commands for an event, unless that was done a while ago or is being done: an owner may have many certificates.
-    fn tell(&self, entry: &Entry, event: Event<'_>, events: &Events) {
+    fn tell(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
         let now = self.now();
         let mut told = {
             let mut state = self.state();
@@ -384,7 +385,7 @@ impl StaplingWork {
     }
 
     /// The domain that an event is about; of certificates that have none, one that has their names.
-    fn about(&self, entry: &Entry) -> Arc<ManagedDomain> {
+    fn about(&self, entry: &StapledCertificate) -> Arc<ManagedDomain> {
         if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
             return Arc::clone(known);
         }
@@ -411,7 +412,7 @@ impl StaplingWork {
             Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
             own.job.clone()
         };
-        if let Err(err) = self.stapling.vault.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
+        if let Err(err) = self.stapling.documents.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
             report!(MD0028, err.status; "{owner}: {err}");
         }
     }
@@ -423,7 +424,7 @@ impl StaplingWork {
         job.finished = job.errors == 0;
         job.next_run = attempts.iter().map(|(_, attempt)| attempt.next).filter(|at| *at > Timestamp::MIN).min();
         let failed = attempts.iter().filter(|(_, attempt)| attempt.errors > 0);
-        let failures = |(entry, attempt): &(&Arc<Entry>, Attempt)| {
+        let failures = |(entry, attempt): &(&Arc<StapledCertificate>, Attempt)| {
             (hex(entry), OcspFailures { errors: attempt.errors, next_run: Some(attempt.next) })
         };
         job.ocsp_failures = failed.map(failures).collect();
@@ -436,7 +437,7 @@ impl StaplingWork {
 
 const ACTIVITY: &str = "Fetching OCSP response";
 
-fn hex(entry: &Entry) -> String {
+fn hex(entry: &StapledCertificate) -> String {
     HEXLOWER.encode(&entry.sha1)
 }
 

@@ -8,7 +8,7 @@ use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
 use crate::model::{Status, TxtRecord, VERSION, time};
 use crate::registry::Registry;
-use crate::sets::Served;
+use crate::sets::TlsSet;
 
 /// The style sheet, for light and dark, for screens of all sizes. Every rule is limited to elements of this module.
 const STYLE: &str = include_str!("status.css");
@@ -240,7 +240,7 @@ fn moment(at: Timestamp, now: Timestamp) -> Markup {
 fn activity(view: &View<'_>) -> Markup {
     html! {
         @if let Some(reason) = view.unsuitable() { p.md_bad { "Cannot be renewed: " (reason) } }
-        @if let Some(warning) = view.entry.activation_warning() { p.md_warn { (warning) } }
+        @if let Some(warning) = view.domain.activation_warning() { p.md_warn { (warning) } }
         @if let Some(set) = &view.live { p title=(serials(set)) { "Live" @if let Some(at) = set.since { " since " (moment(at, view.now)) } } }
         @match view.renewal() {
             Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
@@ -255,7 +255,7 @@ fn activity(view: &View<'_>) -> Markup {
 }
 
 /// Lists the serial numbers of the certificates that went live.
-fn serials(set: &Served) -> String {
+fn serials(set: &TlsSet) -> String {
     let serials = set.pairs.iter().map(|(spec, pair)| format!("{} {}", spec.json_name(), pair.summary().serial_hex()));
     format!("serial: {}", serials.collect::<Vec<_>>().join(", "))
 }
@@ -301,11 +301,11 @@ fn next_step(view: &View<'_>) -> Markup {
 fn next_use(view: &View<'_>) -> Markup {
     let later = view.ready_at().filter(|at| *at > view.now);
     html! {
-        @match (view.entry.slot.is_some(), later) {
+        @match (view.domain.slot.is_some(), later) {
             (true, _) if view.is_staged_live() => "In use",
             (true, Some(at)) => { "Live " (moment(at, view.now)) },
             (true, None) => "Goes live now; if not, the error log has the reason (MD0035)",
-            _ if view.entry.restarts() => "In use after a graceful restart, which the server performs itself",
+            _ if view.domain.restarts() => "In use after a graceful restart, which the server performs itself",
             _ => "In use after the next graceful restart",
         }
     }
@@ -317,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::model::RenewMode;
-    use crate::testing::World;
+    use crate::testing::TestServer;
     use crate::testing::ca::{Fault, Operation, problem};
 
     #[test]
@@ -342,26 +342,26 @@ mod tests {
 
     #[test]
     fn a_domain_is_as_bad_as_what_clients_get_and_what_becomes_of_it() {
-        let mut world = World::new(&["a.test"]);
-        assert_eq!(healths(&world.start(false)), [Health::Bad], "no certificate");
-        drop(world.run(false));
-        assert_eq!(healths(&world.start(true)), [Health::Good]);
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
-        let registry = world.start(true);
+        let mut test_server = TestServer::new(&["a.test"]);
+        assert_eq!(healths(&test_server.start(false)), [Health::Bad], "no certificate");
+        drop(test_server.run(false));
+        assert_eq!(healths(&test_server.start(true)), [Health::Good]);
+        test_server.clock.advance(SignedDuration::from_hours(24 * 61));
+        let registry = test_server.start(true);
         assert_eq!(healths(&registry), [Health::Busy], "renew window open");
-        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
-        assert_eq!(healths(&world.start(true)), [Health::ByHand]);
-        world.declared[0].settings.renew_mode = None;
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "<b>no</b>")));
-        drop(world.run(true));
-        let registry = world.start(true);
+        test_server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(healths(&test_server.start(true)), [Health::ByHand]);
+        test_server.declared[0].settings.renew_mode = None;
+        test_server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "<b>no</b>")));
+        drop(test_server.run(true));
+        let registry = test_server.start(true);
         assert_eq!(healths(&registry), [Health::Failing]);
         let page = page(&registry);
         assert!(
             page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("<title>(1) Managed Certificates</title>"),
             "{page}"
         );
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        test_server.clock.advance(SignedDuration::from_hours(24 * 61));
         assert_eq!(healths(&registry), [Health::Bad], "expired");
     }
 }

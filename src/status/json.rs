@@ -8,7 +8,7 @@ use crate::crypto::{Sct, Summary, TlsPair};
 use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
 use crate::registry::{Place, Registry};
 use crate::schedule::Validity;
-use crate::sets::{Served, StagedView, Suggestion, common_validity};
+use crate::sets::{StagedView, Suggestion, TlsSet, common_validity};
 
 /// Returns all domains, sorted by name, without the logs of their renewals.
 #[must_use]
@@ -26,17 +26,17 @@ pub fn listing(registry: &Registry) -> Value {
 #[must_use]
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
     let name = DomainName::parse(name).ok()?;
-    let called = registry.entries.iter().find(|entry| entry.md.name == name);
-    let entry = called.or_else(|| registry.entries.get(registry.index.covering(&name)?))?;
-    registry.bundles.refresh();
-    Some(object(&View::new(registry, entry, true), true))
+    let called = registry.domains.iter().find(|domain| domain.md.name == name);
+    let domain = called.or_else(|| registry.domains.get(registry.index.covering(&name)?))?;
+    registry.live_sets.refresh();
+    Some(object(&View::new(registry, domain, true), true))
 }
 
 /// Returns the public document about the certificates of the domain at `position` (`MDCertificateStatus`).
 #[must_use]
 pub fn certificate_status(registry: &Registry, position: usize) -> Option<Value> {
-    registry.bundles.refresh();
-    let view = View::new(registry, registry.entries.get(position)?, true);
+    registry.live_sets.refresh();
+    let view = View::new(registry, registry.domains.get(position)?, true);
     let mut members = Map::new();
     if let Some(common) = view.validity() {
         members.insert("valid".to_owned(), validity(common));
@@ -60,18 +60,18 @@ fn short_certificate(summary: &Summary) -> Value {
 /// Returns all that is known of a domain: the settings, then members in the order of the C module, then those of our own.
 fn object(view: &View<'_>, with_log: bool) -> Value {
     let md = view.md;
-    let suggestion = view.advice.earliest(view.entry.own_certificates());
+    let suggestion = view.advice.earliest(view.domain.own_certificates());
     let is_activated_otherwise = view.activation().is_some() && !md.is_static();
     let known = [
         ("cert", Some(served(view, with_log))),
         ("renew-at", Some(time::format_gmt(view.renew_at).into())),
-        ("watched", Some(view.entry.watched.into())),
+        ("watched", Some(view.domain.watched.into())),
         ("renew", view.renews().then(|| true.into())),
         ("renewal", view.staged.as_ref().map(|staged| renewal(md, staged, with_log))),
         ("ari", suggestion.map(|suggestion| ari(suggestion, view.advice.next_check))),
         ("txt-records", Some(view.txt_records()).filter(|records| !records.is_empty()).map(|records| json!(records))),
         ("unsuitable", view.unsuitable().map(Value::from)),
-        ("activation-warning", view.entry.activation_warning().map(Value::from)),
+        ("activation-warning", view.domain.activation_warning().map(Value::from)),
         ("live", view.live.as_deref().map(live)),
         ("after-restart", is_activated_otherwise.then(|| after_restart(view))),
     ];
@@ -101,7 +101,7 @@ fn settings(view: &View<'_>) -> Map<String, Value> {
 fn served(view: &View<'_>, with_log: bool) -> Value {
     let mut served = certificates(&served_names(view.md), &view.served.certificates);
     for (name, certificate) in view.certificates() {
-        if let Some(ocsp) = stapling::json(view.entry, certificate, with_log) {
+        if let Some(ocsp) = stapling::json(view.domain, certificate, with_log) {
             served[name]["ocsp"] = ocsp;
         }
     }
@@ -130,7 +130,7 @@ fn state(members: &mut Map<String, Value>, view: &View<'_>) {
 }
 
 /// Returns the certificates that went live without a restart, and since when.
-fn live(set: &Served) -> Value {
+fn live(set: &TlsSet) -> Value {
     let certificate =
         |(spec, pair): &(KeySpec, TlsPair)| (spec.json_name().to_owned(), short_certificate(pair.summary()));
     let mut value = json!({ "cert": set.pairs.iter().map(certificate).collect::<Map<_, _>>() });
@@ -216,10 +216,10 @@ mod tests {
 
     use super::*;
     use crate::model::{Eab, Job, RenewMode};
-    use crate::registry::Entry;
+    use crate::registry::Domain;
     use crate::store::{Aspect, Group, Store};
     use crate::testing::ca::{Fault, Operation, problem};
-    use crate::testing::{World, declared, host, p256};
+    use crate::testing::{TestServer, declared, host, p256};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -244,14 +244,14 @@ mod tests {
 
     #[test]
     fn without_domains_there_is_only_the_version() {
-        let world = World::new(&[]);
-        assert_eq!(listing(&world.start(false)), json!({ "version": VERSION }));
+        let test_server = TestServer::new(&[]);
+        assert_eq!(listing(&test_server.start(false)), json!({ "version": VERSION }));
     }
 
     #[test]
     fn members_are_in_the_contracts_order() {
-        let world = World::new(&["b.test", "a.test"]);
-        let registry = world.start(false);
+        let test_server = TestServer::new(&["b.test", "a.test"]);
+        let registry = test_server.start(false);
         let all = listing(&registry);
         assert_eq!(keys(&all), ["version", "managed-domains"]);
         let names: Vec<_> = all["managed-domains"].as_array().unwrap().iter().map(|md| &md["name"]).collect();
@@ -268,9 +268,9 @@ mod tests {
 
     #[test]
     fn a_complete_domain_shows_its_certificate_and_no_renew() {
-        let world = World::new(&["c.test"]);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let test_server = TestServer::new(&["c.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let md = domain(&registry, "c.test").unwrap();
         let mut expected = SETTINGS.to_vec();
         expected.extend(["ari-renewals", "cert", "renew-at", "watched"]);
@@ -282,28 +282,28 @@ mod tests {
         assert_eq!((&cert["issuer-name"], keys(&cert["valid"])), (&"/CN=Fake CA".into(), vec!["from", "until"]));
         assert_eq!(md["cert"]["valid"], cert["valid"]);
         assert_eq!(md["state"], 2);
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
+        test_server.clock.advance(SignedDuration::from_hours(24 * 61));
         assert_eq!(domain(&registry, "c.test").unwrap()["renew"], true, "its window has opened");
     }
 
     #[test]
     fn what_is_served_is_told_without_a_look_at_the_store() {
-        let world = World::new(&["n.test"]);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let test_server = TestServer::new(&["n.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let before = listing(&registry);
-        world.store.purge(Group::Domains, "n.test").unwrap();
+        test_server.store.purge(Group::Domains, "n.test").unwrap();
         assert_eq!(listing(&registry), before);
         assert_eq!(before["managed-domains"][0]["state"], 2);
     }
 
     #[test]
     fn what_the_ca_suggests_is_shown_and_is_no_renewal() {
-        let mut world = World::new(&["k.test"]);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let mut test_server = TestServer::new(&["k.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let until = domain(&registry, "k.test").unwrap()["renew-at"].clone();
-        let id = registry.entries[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        let id = registry.domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
         let suggested = json!({
             "start": "2023-12-01T00:00:00.5Z", "end": "2023-12-03T00:00:00Z", "renew-at": "2023-12-02T06:07:08.9Z",
             "explanation-url": "https://ca.test/why"
@@ -312,7 +312,7 @@ mod tests {
             "asked": "Tue, 14 Nov 2023 22:00:00 GMT", "next-check": "Wed, 15 Nov 2023 04:00:00 GMT",
             "certificates": { id: suggested, "another": suggested }
         });
-        world.put(Group::Staging, "k.test", &Aspect::AriJson, &advice.to_string());
+        test_server.put(Group::Staging, "k.test", &Aspect::AriJson, &advice.to_string());
         let md = domain(&registry, "k.test").unwrap();
         assert_eq!(keys(&md)[keys(&md).len() - 3..], ["renew-at", "watched", "ari"]);
         let expected = json!({
@@ -323,17 +323,17 @@ mod tests {
         });
         assert_eq!((&md["ari"], &md["renew-at"]), (&expected, &expected["renew-at"]));
         // If the CA has no say, what it said is not shown.
-        world.declared[0].settings.ari_renewals = Some(false);
-        let md = domain(&world.start(true), "k.test").unwrap();
+        test_server.declared[0].settings.ari_renewals = Some(false);
+        let md = domain(&test_server.start(true), "k.test").unwrap();
         assert_eq!((md.get("ari"), &md["renew-at"]), (None, &until));
     }
 
     #[test]
     fn a_renewal_is_shown_with_its_log_in_the_single_view_only() {
-        let world = World::new(&["d.test"]);
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
-        drop(world.run(false));
-        let registry = world.start(true);
+        let test_server = TestServer::new(&["d.test"]);
+        test_server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let md = domain(&registry, "d.test").unwrap();
         assert_eq!(keys(&md)[keys(&md).len() - 2..], ["renew", "renewal"]);
         let members = ["name", "finished", "notified", "notified-renewed", "next-run", "last-run", "errors", "last"];
@@ -345,26 +345,26 @@ mod tests {
 
     #[test]
     fn a_staged_certificate_is_shown_until_it_is_missing() {
-        let world = World::new(&["e.test"]);
-        let registry = world.start(false);
-        drop(world.run(false));
+        let test_server = TestServer::new(&["e.test"]);
+        let registry = test_server.start(false);
+        drop(test_server.run(false));
         let md = domain(&registry, "e.test").unwrap();
         assert_eq!((&md["renewal"]["finished"], md["renewal"]["valid-from"].is_string()), (&true.into(), true));
         assert_eq!(keys(&md["renewal"]["cert"]), ["P-256", "valid"]);
-        world.store.remove(Group::Staging, "e.test", &Aspect::Chain(p256())).unwrap();
+        test_server.store.remove(Group::Staging, "e.test", &Aspect::Chain(p256())).unwrap();
         let md = domain(&registry, "e.test").unwrap();
         assert!(md.get("renewal").is_none(), "a report of what is not there");
-        world.put(Group::Staging, "e.test", &Aspect::JobJson, "{");
+        test_server.put(Group::Staging, "e.test", &Aspect::JobJson, "{");
         assert!(domain(&registry, "e.test").unwrap().get("renewal").is_none());
     }
 
     #[test]
     fn what_logs_have_signed_is_shown_of_what_is_staged() {
-        let world = World::new(&["l.test"]);
-        drop(world.run(false));
-        let registry = world.start(false);
-        let md = &registry.entries[0].md;
-        let certificates = registry.entries[0].live.certificates.clone();
+        let test_server = TestServer::new(&["l.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(false);
+        let md = &registry.domains[0].md;
+        let certificates = registry.domains[0].at_start.certificates.clone();
         let scts = vec![Sct { signature_type: "ecdsa-with-SHA256", ..Sct::default() }];
         let staged = StagedView { job: Job::default(), certificates, scts: vec![scts] };
         let shown = &staged_certificates(md, &staged)["P-256"];
@@ -377,25 +377,25 @@ mod tests {
 
     #[test]
     fn why_a_domain_cannot_be_renewed_is_shown_until_it_can() {
-        let mut world = World::new(&["m.test"]);
-        world.reach.http = false;
-        world.reach.https = false;
-        let md = domain(&world.start(false), "m.test").unwrap();
+        let mut test_server = TestServer::new(&["m.test"]);
+        test_server.reach.http = false;
+        test_server.reach.https = false;
+        let md = domain(&test_server.start(false), "m.test").unwrap();
         assert_eq!(keys(&md).last(), Some(&"unsuitable"));
         assert!(md["unsuitable"].as_str().unwrap().starts_with("None of the ACME challenge methods"), "{md}");
-        world.declared[0].settings.renew_mode = Some(RenewMode::Manual);
-        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None, "nobody wants to");
-        world.declared[0].settings.renew_mode = None;
-        world.reach.http = true;
-        assert_eq!(domain(&world.start(true), "m.test").unwrap().get("unsuitable"), None);
+        test_server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
+        assert_eq!(domain(&test_server.start(true), "m.test").unwrap().get("unsuitable"), None, "nobody wants to");
+        test_server.declared[0].settings.renew_mode = None;
+        test_server.reach.http = true;
+        assert_eq!(domain(&test_server.start(true), "m.test").unwrap().get("unsuitable"), None);
     }
 
     #[test]
     fn a_domain_is_found_by_any_of_its_names() {
-        let mut world = World::new(&["f.test", "g.test"]);
-        world.declared[0] = declared(&["f.test", "www.f.test", "*.h.test"]);
-        world.hosts.push(host("www.f.test"));
-        let registry = world.start(false);
+        let mut test_server = TestServer::new(&["f.test", "g.test"]);
+        test_server.declared[0] = declared(&["f.test", "www.f.test", "*.h.test"]);
+        test_server.hosts.push(host("www.f.test"));
+        let registry = test_server.start(false);
         for (name, expected) in [
             ("F.test", Some("f.test")),
             ("www.f.test", Some("f.test")),
@@ -412,41 +412,41 @@ mod tests {
 
     #[test]
     fn the_records_that_a_domain_needs_are_shown_while_it_lists_their_challenge() {
-        let mut world = World::new(&["x.test"]);
-        world.ca.behave(|ca| (ca.kind, ca.issuers) = ("dns-persist-01", vec!["ca.test"]));
-        world.declared[0].settings.challenges = Some(vec!["dns-persist-01".to_owned()]);
+        let mut test_server = TestServer::new(&["x.test"]);
+        test_server.ca.behave(|ca| (ca.kind, ca.issuers) = ("dns-persist-01", vec!["ca.test"]));
+        test_server.declared[0].settings.challenges = Some(vec!["dns-persist-01".to_owned()]);
         let records = json!([{
             "name": "_validation-persist.x.test", "value": "ca.test; accounturi=https://ca.test/account/0"
         }]);
         let shown = |registry: &Registry| domain(registry, "x.test").unwrap();
-        assert_eq!(shown(&world.start(false)).get("txt-records"), None, "not known yet");
-        drop(world.run(false));
-        let registry = world.start(true);
+        assert_eq!(shown(&test_server.start(false)).get("txt-records"), None, "not known yet");
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let renewed = shown(&registry);
         assert_eq!((&renewed["txt-records"], renewed.get("renewal")), (&records, None), "after the activation");
         assert!(super::super::html::page(&registry).contains("<code>_validation-persist.x.test</code> TXT"));
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
-        world.ca.behave(|ca| ca.finds = Some("no such record"));
-        drop(world.run(true));
-        let failed = shown(&world.start(true));
+        test_server.clock.advance(SignedDuration::from_hours(24 * 61));
+        test_server.ca.behave(|ca| ca.finds = Some("no such record"));
+        drop(test_server.run(true));
+        let failed = shown(&test_server.start(true));
         assert_eq!(failed["txt-records"], records);
         assert_eq!(failed["renewal"].get("txt-records"), None);
         let detail = failed["renewal"]["last"]["detail"].as_str().unwrap();
         assert!(detail.ends_with("/account/0\" and leave it there"), "{detail}");
-        world.declared[0].settings.challenges = None;
-        assert_eq!(shown(&world.start(true)).get("txt-records"), None);
+        test_server.declared[0].settings.challenges = None;
+        assert_eq!(shown(&test_server.start(true)).get("txt-records"), None);
     }
 
     #[test]
     fn the_key_of_an_external_account_is_not_shown() {
-        let world = World::new(&["i.test"]);
-        let registry = world.start(false);
-        let mut md = (*registry.entries[0].md).clone();
+        let test_server = TestServer::new(&["i.test"]);
+        let registry = test_server.start(false);
+        let mut md = (*registry.domains[0].md).clone();
         md.eab = Some(std::sync::Arc::new(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() }));
-        let entry = Entry {
+        let domain = Domain {
             md: std::sync::Arc::new(md),
-            live: registry.entries[0].live.clone(),
-            kept_ready: None,
+            at_start: registry.domains[0].at_start.clone(),
+            standby: None,
             watched: true,
             issued_by: std::sync::Arc::default(),
             activated: None,
@@ -456,7 +456,7 @@ mod tests {
             stapling: std::sync::Arc::clone(&registry.stapling),
             slot: None,
         };
-        let shown = object(&View::new(&registry, &entry, true), true);
+        let shown = object(&View::new(&registry, &domain, true), true);
         assert_eq!(shown["eab"], json!({ "kid": "kid-1", "hmac": "***" }));
         assert!(!shown.to_string().contains("c2VjcmV0"));
     }

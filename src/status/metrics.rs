@@ -169,7 +169,7 @@ const OF_DOMAINS: &[OfDomains] = &[
         name: "mod_md_renewal_due_timestamp",
         kind: Kind::Moment,
         help: "When the renewal of the domain is or was due",
-        values: |view| moment(view, Some(view.renew_at).filter(|_| view.entry.renewable())),
+        values: |view| moment(view, Some(view.renew_at).filter(|_| view.domain.renewable())),
     },
     OfDomains {
         name: "mod_md_renewal_next_run_timestamp",
@@ -229,7 +229,7 @@ fn of_certificates(view: &View<'_>, when: fn(&Summary) -> Timestamp) -> Vec<Samp
 }
 
 fn of_suggestion(view: &View<'_>, when: fn(&Suggestion) -> Timestamp) -> Vec<Sample> {
-    moment(view, view.advice.earliest(view.entry.own_certificates()).map(when))
+    moment(view, view.advice.earliest(view.domain.own_certificates()).map(when))
 }
 
 fn moment(view: &View<'_>, at: Option<Timestamp>) -> Vec<Sample> {
@@ -392,7 +392,7 @@ impl Collector for Snapshot {
 mod tests {
     use super::*;
     use crate::clock::Clock as _;
-    use crate::testing::World;
+    use crate::testing::TestServer;
     use crate::testing::ca::{Fault, Operation, problem};
     use MetricsFormat::{OpenMetrics, Text};
 
@@ -428,9 +428,9 @@ mod tests {
 
     #[test]
     fn both_formats_have_the_same_samples_and_their_own_descriptions() {
-        let world = World::new(&["a.test", "b.test"]);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let test_server = TestServer::new(&["a.test", "b.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let requests = RequestCounts::default();
         requests.add("https://ca.test/", RequestOutcome::RateLimited);
         let [open, text] = [OpenMetrics, Text].map(|format| metrics(&registry, Some(&requests), format));
@@ -462,9 +462,9 @@ mod tests {
 
     #[test]
     fn a_domain_without_a_certificate_one_that_fails_and_one_that_waits_for_a_restart() {
-        let world = World::new(&["c.test"]);
-        let registry = world.start(false);
-        let now = world.clock.now().as_second();
+        let test_server = TestServer::new(&["c.test"]);
+        let registry = test_server.start(false);
+        let now = test_server.clock.now().as_second();
         let text = || metrics(&registry, None, Text);
         let told = |name: &str| value(&text(), &format!(r#"mod_md_{name}{{domain="c.test"}}"#));
         let state = |state: &str| value(&text(), &format!(r#"mod_md_domain_state{{domain="c.test",state="{state}"}}"#));
@@ -473,14 +473,14 @@ mod tests {
         assert_eq!((told("staged_certificates"), told("renewal_last_success_timestamp_seconds")), (Some(0), None));
         assert!(!text().contains("mod_md_certificate_not_after_timestamp_seconds{"));
 
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
-        let renewals = world.run(false);
+        test_server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        let renewals = test_server.run(false);
         assert_eq!(told("renewal_errors"), Some(1));
         let server_internal = "problem=\"urn:ietf:params:acme:error:serverInternal\"";
         assert!(text().contains(&format!("mod_md_renewal_problem_info{{domain=\"c.test\",{server_internal}}} 1")));
         assert!(told("renewal_next_run_timestamp_seconds") > Some(now));
-        world.clock.advance(jiff::SignedDuration::from_hours(1));
-        world.go_on(&renewals);
+        test_server.clock.advance(jiff::SignedDuration::from_hours(1));
+        test_server.go_on(&renewals);
         assert_eq!((told("renewal_errors"), told("staged_certificates")), (Some(0), Some(1)));
         assert!(!text().contains("mod_md_renewal_problem_info{"));
         assert!(told("renewal_last_success_timestamp_seconds") >= Some(now + 3600));
@@ -489,18 +489,18 @@ mod tests {
 
     #[test]
     fn the_lives_of_what_is_served_are_told() {
-        let mut world = World::new(&["d.test"]);
-        drop(world.run(false));
-        let registry = world.start(true);
+        let mut test_server = TestServer::new(&["d.test"]);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
         let text = metrics(&registry, None, Text);
-        let (from, until) = registry.entries[0].own_certificates().next().unwrap().validity();
+        let (from, until) = registry.domains[0].own_certificates().next().unwrap().validity();
         let of = |name: &str| {
             value(&text, &format!(r#"mod_md_certificate_{name}_timestamp_seconds{{domain="d.test",key="P-256"}}"#))
         };
         assert_eq!((of("not_before"), of("not_after")), (Some(from.as_second()), Some(until.as_second())));
         assert!(value(&text, r#"mod_md_renewal_last_success_timestamp_seconds{domain="d.test"}"#).is_some());
-        world.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual);
-        let text = metrics(&world.start(true), None, Text);
+        test_server.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual);
+        let text = metrics(&test_server.start(true), None, Text);
         assert!(!text.contains(r#"mod_md_renewal_due_timestamp_seconds{"#), "it never is");
     }
 

@@ -10,7 +10,7 @@ use super::Lines;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};
-use crate::registry::{Entry, Registry};
+use crate::registry::{Domain, Registry};
 use crate::stapling::{StapleView, revocation_word};
 
 /// A stapled certificate.
@@ -32,13 +32,13 @@ pub fn all(registry: &Registry) -> Vec<Stapled> {
 
 /// Returns the member `ocsp` of a certificate; `None` if nothing is known.
 #[must_use]
-pub fn json(entry: &Entry, certificate: &Summary, with_log: bool) -> Option<Value> {
-    let owner = entry.md.name.as_str();
-    let staple = entry.stapling.view_of(owner, certificate);
-    if staple.is_none() && !entry.md.stapling {
+pub fn json(domain: &Domain, certificate: &Summary, with_log: bool) -> Option<Value> {
+    let owner = domain.md.name.as_str();
+    let staple = domain.stapling.view_of(owner, certificate);
+    if staple.is_none() && !domain.md.stapling {
         return None;
     }
-    let job = entry.stapling.job(owner);
+    let job = domain.stapling.job(owner);
     let mut value = json!({});
     if let Some(staple) = &staple {
         value["status"] = revocation_word(staple.revocation).into();
@@ -176,34 +176,34 @@ mod tests {
     use crate::status::{self, MetricsFormat};
     use crate::store::{Aspect, Group};
     use crate::testing::responder::{Said, Signatory};
-    use crate::testing::{World, host, p256};
+    use crate::testing::{TestServer, host, p256};
 
-    /// Makes a world with a domain that has a certificate, and another certificate without a domain. `said` is the response
+    /// Makes a test_server with a domain that has a certificate, and another certificate without a domain. `said` is the response
     /// for the first one.
-    fn scene(said: &Said<'_>) -> (World, Signatory, [Certificate; 2]) {
-        let mut world = World::new(&["s.test"]);
-        world.declared[0].settings.stapling = Some(true);
-        world.hosts.push(host("other.test"));
-        let now = crate::clock::Clock::now(&*world.clock);
+    fn scene(said: &Said<'_>) -> (TestServer, Signatory, [Certificate; 2]) {
+        let mut test_server = TestServer::new(&["s.test"]);
+        test_server.declared[0].settings.stapling = Some(true);
+        test_server.hosts.push(host("other.test"));
+        let now = crate::clock::Clock::now(&*test_server.clock);
         let key = PrivateKey::generate(&p256()).unwrap();
         let ca = Signatory::ca("CA", now);
-        world.vault.save_key(Group::Domains, "s.test", &Aspect::PrivateKey(p256()), &key).unwrap();
+        test_server.documents.save_key(Group::Domains, "s.test", &Aspect::PrivateKey(p256()), &key).unwrap();
         let leaves = [
             ca.leaf_of(key, "s.test", Some("http://ocsp.test/a"), false, now),
             ca.leaf("other.test", Some("http://ocsp.test/b"), false, now),
         ];
         let chain = String::from_utf8(ca.chain(&leaves[0])).unwrap();
-        world.put(Group::Domains, "s.test", &Aspect::Chain(p256()), &chain);
+        test_server.put(Group::Domains, "s.test", &Aspect::Chain(p256()), &chain);
         let der = ca.answer(&leaves[0], now, said);
         let from = time::format_gmt(now);
         let until = time::format_gmt(now + SignedDuration::from_hours(24));
         let stored = json!({ "response": base64url(&der), "status": "?", "valid": { "from": from, "until": until } });
-        world.put(Group::Ocsp, "s.test", &Aspect::OcspJson(leaves[0].sha1()), &stored.to_string());
-        (world, ca, leaves)
+        test_server.put(Group::Ocsp, "s.test", &Aspect::OcspJson(leaves[0].sha1()), &stored.to_string());
+        (test_server, ca, leaves)
     }
 
-    fn start(world: &World, ca: &Signatory, leaves: &[Certificate]) -> Arc<Registry> {
-        world.start_with(false, |setup| {
+    fn start(test_server: &TestServer, ca: &Signatory, leaves: &[Certificate]) -> Arc<Registry> {
+        test_server.start_with(false, |setup| {
             for (position, leaf) in leaves.iter().enumerate() {
                 assert!(setup.prime(position, Some(true), None, &ca.chain(leaf)));
             }
@@ -212,12 +212,12 @@ mod tests {
 
     #[test]
     fn all_pages_show_what_is_stapled() {
-        let (world, ca, leaves) = scene(&Said::default());
+        let (test_server, ca, leaves) = scene(&Said::default());
         let id = leaves[1].sha1().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let failures = format!(r#""{id}":{{"errors":3,"next-run":"Tue, 14 Nov 2023 22:14:20 GMT"}}"#);
         let job = r#"{"name":"other","errors":3,"last":{"status":111,"detail":"no <connection>"}"#;
-        world.put(Group::Ocsp, "other", &Aspect::JobJson, &format!(r#"{job},"ocsp-failures":{{{failures}}}}}"#));
-        let registry = start(&world, &ca, &leaves);
+        test_server.put(Group::Ocsp, "other", &Aspect::JobJson, &format!(r#"{job},"ocsp-failures":{{{failures}}}}}"#));
+        let registry = start(&test_server, &ca, &leaves);
 
         let md = status::domain(&registry, "s.test").unwrap();
         let ocsp = &md["cert"]["P-256"]["ocsp"];
@@ -277,9 +277,14 @@ mod tests {
 
     #[test]
     fn what_is_revoked_is_bad_and_due() {
-        let (world, ca, leaves) = scene(&Said { revocation: Revocation::Revoked, ..Said::default() });
-        world.put(Group::Ocsp, "s.test", &Aspect::JobJson, r#"{"name":"s.test","log":{"entries":[{"type":"x"}]}}"#);
-        let registry = start(&world, &ca, &leaves[..1]);
+        let (test_server, ca, leaves) = scene(&Said { revocation: Revocation::Revoked, ..Said::default() });
+        test_server.put(
+            Group::Ocsp,
+            "s.test",
+            &Aspect::JobJson,
+            r#"{"name":"s.test","log":{"entries":[{"type":"x"}]}}"#,
+        );
+        let registry = start(&test_server, &ca, &leaves[..1]);
         let md = status::domain(&registry, "s.test").unwrap();
         let ocsp = &md["cert"]["P-256"]["ocsp"];
         assert_eq!((&ocsp["status"], &ocsp["renewal"]["log"]["entries"][0]["type"]), (&"revoked".into(), &"x".into()));
@@ -292,8 +297,8 @@ mod tests {
 
     #[test]
     fn without_staplings_there_is_nothing_to_see() {
-        let world = World::new(&["n.test"]);
-        let registry = world.start(false);
+        let test_server = TestServer::new(&["n.test"]);
+        let registry = test_server.start(false);
         assert!(status::auto(&registry).contains("ManagedStaplingsTotal: 0\nManagedStaplingsOK: 0\n"));
         assert!(!status::page(&registry).contains("Staplings"));
         assert!(!status::metrics(&registry, None, MetricsFormat::Text).contains("mod_md_ocsp"));

@@ -11,31 +11,31 @@ use crate::model::{ActivationMode, DomainName, time};
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
-use crate::testing::{Call, World, logged, p256, watch_log};
+use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// Makes a world with a domain of this `MDActivation`.
-fn world(name: &str, mode: ActivationMode) -> World {
-    let mut world = World::new(&[name]);
-    world.declared[0].settings.activation = Some(mode);
-    world
+/// Makes a test_server with a domain of this `MDActivation`.
+fn test_server(name: &str, mode: ActivationMode) -> TestServer {
+    let mut test_server = TestServer::new(&[name]);
+    test_server.declared[0].settings.activation = Some(mode);
+    test_server
 }
 
 /// Starts a server, and does the renewals that are due.
-fn server(world: &World, is_restart: bool) -> (Arc<Registry>, Renewals) {
-    let registry = world.start_moving(is_restart, |_| {});
-    let ca = Arc::clone(&world.ca);
+fn server(test_server: &TestServer, is_restart: bool) -> (Arc<Registry>, Renewals) {
+    let registry = test_server.start_moving(is_restart, |_| {});
+    let ca = Arc::clone(&test_server.ca);
     let renewals = Renewals::new(Arc::clone(&registry), Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5);
-    world.go_on(&renewals);
+    test_server.go_on(&renewals);
     (registry, renewals)
 }
 
 /// Returns the serial number of the certificate in a group of the store.
-fn serial(world: &World, group: Group, name: &str) -> String {
-    let text = world.text(group, name, &Aspect::Chain(p256())).unwrap();
+fn serial(test_server: &TestServer, group: Group, name: &str) -> String {
+    let text = test_server.text(group, name, &Aspect::Chain(p256())).unwrap();
     crate::crypto::Certificate::from_pem(text.as_bytes()).unwrap().summary().serial_hex()
 }
 
@@ -58,17 +58,17 @@ fn has_line(registry: &Registry, line: &str) -> bool {
 fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
     watch_log();
     let name = "tells.live.test";
-    let world = world(name, ActivationMode::Live);
-    let before = world.start(false);
+    let test_server = test_server(name, ActivationMode::Live);
+    let before = test_server.start(false);
     assert_eq!(domain(&before, name).unwrap()["after-restart"], json!({ "cert": {} }));
-    let (registry, _renewals) = server(&world, false);
-    let serial = serial(&world, Group::Staging, name);
+    let (registry, _renewals) = server(&test_server, false);
+    let serial = serial(&test_server, Group::Staging, name);
     let md = domain(&registry, name).unwrap();
     assert_eq!((&md["state"], md.get("state-descr"), md.get("renew")), (&2.into(), None, None));
     assert_eq!((&md["cert"]["P-256"]["serial"], &md["renewal"]["finished"]), (&json!(serial), &true.into()));
     let keys: Vec<&str> = md.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys[keys.len() - 6..], ["cert", "renew-at", "watched", "renewal", "live", "after-restart"]);
-    let since = world.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap();
+    let since = test_server.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap();
     assert_eq!(md["live"]["since"], time::format_gmt(since));
     let live = &md["live"]["cert"]["P-256"];
     for (member, text) in md["cert"]["P-256"].as_object().unwrap() {
@@ -104,7 +104,7 @@ fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
 
     // After the next start these certificates are no longer live, but in domains/.
     drop(registry);
-    let md = domain(&world.start(true), name).unwrap();
+    let md = domain(&test_server.start(true), name).unwrap();
     assert_eq!((md.get("live"), &md["cert"]["P-256"]["serial"]), (None, &json!(serial)));
     assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "domains");
 }
@@ -112,15 +112,15 @@ fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
 #[test]
 fn what_is_live_is_told_without_a_look_at_the_store() {
     let calls = |mode| {
-        let world = world("quiet.live.test", mode);
-        let (registry, _renewals) = server(&world, false);
+        let test_server = test_server("quiet.live.test", mode);
+        let (registry, _renewals) = server(&test_server, false);
         let count = |group| {
-            let calls = [Call::Load, Call::Write, Call::Remove, Call::Claim, Call::List];
-            calls.into_iter().map(|call| world.store.count(call, group, None)).sum::<usize>()
+            let calls = [Call::Load, Call::Write, Call::Remove, Call::WorkClaim, Call::List];
+            calls.into_iter().map(|call| test_server.store.count(call, group, None)).sum::<usize>()
         };
         let before = Group::ALL.map(count);
         drop((listing(&registry), page(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)));
-        registry.bundles.announce(0);
+        registry.live_sets.announce(0);
         drop((domain(&registry, "quiet.live.test"), certificate_status(&registry, 0)));
         let calls = Group::ALL.map(count).into_iter().zip(before).map(|(after, before)| after - before);
         calls.collect::<Vec<_>>()
@@ -134,14 +134,14 @@ fn what_is_live_is_told_without_a_look_at_the_store() {
 #[test]
 fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
     let name = "delay.live.test";
-    let mut world = world(name, ActivationMode::Live);
-    world.globals.activation_delay = hours(10);
-    let (registry, renewals) = server(&world, false);
-    let first = serial(&world, Group::Staging, name);
-    world.clock.advance(hours(24 * 61));
+    let mut test_server = test_server(name, ActivationMode::Live);
+    test_server.globals.activation_delay = hours(10);
+    let (registry, renewals) = server(&test_server, false);
+    let first = serial(&test_server, Group::Staging, name);
+    test_server.clock.advance(hours(24 * 61));
     assert_eq!(health(&registry), Health::Busy, "it is due");
-    world.go_on(&renewals);
-    let second = serial(&world, Group::Staging, name);
+    test_server.go_on(&renewals);
+    let second = serial(&test_server, Group::Staging, name);
     assert_ne!(first, second);
     let md = domain(&registry, name).unwrap();
     let serials = |md: &Value| {
@@ -159,8 +159,8 @@ fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
     let served = values(&registry, "mod_md_certificate_not_after_timestamp_seconds");
     assert_ne!(served, values(&registry, "mod_md_after_restart_not_after_timestamp_seconds"));
 
-    world.clock.advance(hours(11));
-    world.go_on(&renewals);
+    test_server.clock.advance(hours(11));
+    test_server.go_on(&renewals);
     let md = domain(&registry, name).unwrap();
     assert_eq!(serials(&md), [&*second; 4]);
     assert_eq!((md.get("renew"), health(&registry)), (None, Health::Good));
@@ -169,14 +169,14 @@ fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
 #[test]
 fn what_is_live_and_lacks_a_name_is_not_called_good() {
     let name = "lacks.live.test";
-    let mut world = world(name, ActivationMode::Live);
-    drop(server(&world, false));
-    world.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
-    world.hosts.push(crate::testing::host("new.lacks.live.test"));
+    let mut test_server = test_server(name, ActivationMode::Live);
+    drop(server(&test_server, false));
+    test_server.declared[0].names.push(DomainName::parse("new.lacks.live.test").unwrap());
+    test_server.hosts.push(crate::testing::host("new.lacks.live.test"));
     // The start cannot move what is live to domains/.
-    world.store.refuse(Call::Write, Group::Tmp);
-    let registry = world.start(true);
-    registry.bundles.open(None);
+    test_server.store.refuse(Call::Write, Group::Tmp);
+    let registry = test_server.start(true);
+    registry.live_sets.open(None);
     let md = domain(&registry, name).unwrap();
     assert_eq!((&md["state"], md["live"]["cert"]["P-256"].is_object()), (&1.into(), true));
     let keys: Vec<&str> = md.as_object().unwrap().keys().map(String::as_str).collect();
@@ -189,8 +189,8 @@ fn what_is_live_and_lacks_a_name_is_not_called_good() {
 #[test]
 fn nothing_is_added_where_a_restart_is_waited_for() {
     let name = "same.restart.test";
-    let world = world(name, ActivationMode::Restart);
-    let (registry, _renewals) = server(&world, false);
+    let test_server = test_server(name, ActivationMode::Restart);
+    let (registry, _renewals) = server(&test_server, false);
     let md = domain(&registry, name).unwrap();
     for member in ["activation", "live", "after-restart", "activation-warning"] {
         assert_eq!(md.get(member), None, "{member}");
@@ -201,22 +201,22 @@ fn nothing_is_added_where_a_restart_is_waited_for() {
     assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="restart"}} 1"#)]);
     assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds"), [""; 0]);
     assert_eq!(values(&registry, "mod_md_after_restart_not_after_timestamp_seconds").len(), 1, "what is staged");
-    let served = values(&world.start(true), "mod_md_certificate_info");
+    let served = values(&test_server.start(true), "mod_md_certificate_info");
     assert!(served.len() == 1 && served[0].ends_with(r#"source="start"} 1"#), "{served:?}");
 }
 
 #[test]
 fn the_server_is_said_to_restart_itself_where_it_does() {
     let name = "own.graceful.test";
-    let world = world(name, ActivationMode::Graceful);
-    let (registry, _renewals) = server(&world, false);
+    let test_server = test_server(name, ActivationMode::Graceful);
+    let (registry, _renewals) = server(&test_server, false);
     let md = domain(&registry, name).unwrap();
     assert_eq!((&md["activation"], md.get("live")), (&"graceful".into(), None));
     assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "staging");
     assert!(page(&registry).contains("which the server performs itself"));
     assert!(has_line(&registry, "Activation: graceful"));
     drop(registry);
-    assert_eq!(health(&world.start(true)), Health::Good);
+    assert_eq!(health(&test_server.start(true)), Health::Good);
 }
 
 #[test]
@@ -228,11 +228,11 @@ fn short_lives_that_wait_for_restarts_are_warned_of() {
         (ActivationMode::Graceful, 6, false),
     ] {
         let name = "short.test";
-        let world = world(name, mode);
-        world.ca.behave(|ca| ca.days = days);
-        drop(world.run(false));
-        let registry = world.start(true);
-        let words = registry.entries[0].activation_warning();
+        let test_server = test_server(name, mode);
+        test_server.ca.behave(|ca| ca.days = days);
+        drop(test_server.run(false));
+        let registry = test_server.start(true);
+        let words = registry.domains[0].activation_warning();
         assert_eq!(words.is_some(), warned, "{mode:?} {days}");
         let words = words.unwrap_or_else(|| "wait for a restart".to_owned());
         let told = domain(&registry, name).unwrap().get("activation-warning").cloned();

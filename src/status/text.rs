@@ -63,7 +63,7 @@ fn domain(lines: &mut Lines, registry: &Registry, view: &View<'_>) {
 
 /// Adds lines that the C module does not have: certificates that are live, and those that a restart would serve.
 fn activation(lines: &mut Lines, view: &View<'_>) {
-    view.entry.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
+    view.domain.activation_warning().iter().for_each(|warning| lines.add("ActivationWarning", warning));
     let Some(mode) = view.activation() else { return };
     lines.add("Activation", mode);
     view.live_since().into_iter().for_each(|at| lines.add("LiveSince", time::format_gmt(at)));
@@ -109,7 +109,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::testing::World;
+    use crate::testing::TestServer;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
 
     /// Returns the lines about the first domain, without their prefix.
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn without_domains_there_are_counts() {
-        let text = auto(&World::new(&[]).start(false));
+        let text = auto(&TestServer::new(&[]).start(false));
         let kinds = ["Total", "OK", "Renew", "Errored", "Ready"].map(|kind| format!("ManagedCertificates{kind}: 0\n"));
         let ocsp = ["Total", "OK", "Renew", "Errored"].map(|kind| format!("ManagedStaplings{kind}: 0\n"));
         assert_eq!(text, kinds.concat() + &ocsp.concat());
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_domain_is_told_from_its_first_renewal_to_the_next_failure() {
-        let world = World::new(&["t.test"]);
-        let registry = world.start(false);
+        let test_server = TestServer::new(&["t.test"]);
+        let registry = test_server.start(false);
         let new = [
             "Domain: t.test",
             "Names[0]: t.test",
@@ -146,12 +146,12 @@ mod tests {
         assert_eq!(lines(&registry), new);
         assert_eq!(counts(&registry), ["Total: 1", "OK: 0", "Renew: 1", "Errored: 0", "Ready: 0"]);
 
-        drop(world.run(false));
+        drop(test_server.run(false));
         assert_eq!(lines(&registry)[5..], ["ActivityFinished: yes", "ActivityNewStaged: 1"]);
         assert_eq!(counts(&registry), ["Total: 1", "OK: 0", "Renew: 1", "Errored: 0", "Ready: 1"]);
 
-        let registry = world.start(true);
-        let certificate = registry.entries[0].own_certificates().next().unwrap();
+        let registry = test_server.start(true);
+        let certificate = registry.domains[0].own_certificates().next().unwrap();
         let fingerprint = certificate.sha256_fingerprint();
         let (check, url) = &registry.globals.certificate_check;
         let good = [
@@ -169,12 +169,12 @@ mod tests {
         assert!(told.len() == 11 && told[10].starts_with("ActivityRenew: 52"), "{told:?}");
         assert_eq!(counts(&registry), ["Total: 1", "OK: 1", "Renew: 0", "Errored: 0", "Ready: 0"]);
 
-        world.clock.advance(SignedDuration::from_hours(24 * 61));
-        world
+        test_server.clock.advance(SignedDuration::from_hours(24 * 61));
+        test_server
             .ca
             .fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no\nManagedDomain[9]Domain: x")));
-        drop(world.run(true));
-        let told = lines(&world.start(true));
+        drop(test_server.run(true));
+        let told = lines(&test_server.start(true));
         let failed = [
             "ActivityLastStatus: Internal error (specific information not available)",
             "ActivityLastProblem: urn:ietf:params:acme:error:serverInternal",
@@ -183,6 +183,6 @@ mod tests {
         assert_eq!(told[10..13], failed);
         assert!(told[13].starts_with("ActivityLastDetail: ") && told[13].contains("no ManagedDomain[9]"), "{told:?}");
         assert!(told[14].starts_with("ActivityNextRun: "), "{told:?}");
-        assert_eq!(counts(&world.start(true)), ["Total: 1", "OK: 1", "Renew: 1", "Errored: 1", "Ready: 0"]);
+        assert_eq!(counts(&test_server.start(true)), ["Total: 1", "OK: 1", "Renew: 1", "Errored: 1", "Ready: 0"]);
     }
 }

@@ -8,20 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
 use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
-use crate::registry::{Entry, Place, Registry};
+use crate::registry::{Domain, Place, Registry};
 use crate::schedule::Validity;
-use crate::sets::{Advice, LiveSet, Served, StagedView, StagedViews};
+use crate::sets::{Advice, CertificateSet, StagedView, StagedViews, TlsSet};
 
 /// A domain at the time of a request.
 pub struct View<'a> {
     /// Settings of the domain.
     pub md: &'a ManagedDomain,
-    /// Entry of the domain in the registry.
-    pub entry: &'a Entry,
+    /// Domain of the domain in the registry.
+    pub domain: &'a Domain,
     /// Certificates that are served.
-    pub served: Cow<'a, LiveSet>,
+    pub served: Cow<'a, CertificateSet>,
     /// Certificates among these that went live since the start.
-    pub live: Option<Arc<Served>>,
+    pub live: Option<Arc<TlsSet>>,
     /// Renewal in progress, with the certificates that are staged.
     pub staged: Option<Arc<StagedView>>,
     /// Renewal windows that the CA suggests.
@@ -52,25 +52,28 @@ pub enum Health {
 /// Returns all domains, sorted by name.
 #[must_use]
 pub fn all(registry: &Registry) -> Vec<View<'_>> {
-    registry.bundles.refresh();
-    let mut entries: Vec<&Entry> = registry.entries.iter().collect();
-    entries.sort_by(|a, b| a.md.name.cmp(&b.md.name));
-    let candidates = StagedViews::candidates(&registry.vault);
-    entries.into_iter().map(|entry| View::new(registry, entry, candidates.contains(entry.md.name.as_str()))).collect()
+    registry.live_sets.refresh();
+    let mut domains: Vec<&Domain> = registry.domains.iter().collect();
+    domains.sort_by(|a, b| a.md.name.cmp(&b.md.name));
+    let candidates = StagedViews::candidates(&registry.documents);
+    domains
+        .into_iter()
+        .map(|domain| View::new(registry, domain, candidates.contains(domain.md.name.as_str())))
+        .collect()
 }
 
 impl<'a> View<'a> {
     /// Makes the view of a domain. Staging is read only if the domain is a candidate.
     #[must_use]
-    pub fn new(registry: &Registry, entry: &'a Entry, is_candidate: bool) -> Self {
+    pub fn new(registry: &Registry, domain: &'a Domain, is_candidate: bool) -> Self {
         let now = registry.clock.now();
-        let (staged, advice) = if is_candidate { registry.staged_view(&entry.md) } else { Default::default() };
-        let renew_at = entry.renew_at(&advice, now);
-        let elsewhere = || (renew_at <= now).then(|| registry.report_elsewhere(entry, &advice, now)).flatten();
+        let (staged, advice) = if is_candidate { registry.staged_view(&domain.md) } else { Default::default() };
+        let renew_at = domain.renew_at(&advice, now);
+        let elsewhere = || (renew_at <= now).then(|| registry.report_elsewhere(domain, &advice, now)).flatten();
         let staged = staged.or_else(|| elsewhere().map(Arc::new));
-        let live = entry.live_set();
-        let served = entry.with_live(live.as_deref());
-        Self { md: &entry.md, entry, served, live, staged, advice, renew_at, now }
+        let live = domain.went_live();
+        let served = domain.with_live(live.as_deref());
+        Self { md: &domain.md, domain, served, live, staged, advice, renew_at, now }
     }
 
     /// Returns whether a renewal is due or in progress.
@@ -160,16 +163,16 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn health(&self) -> Health {
         let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
-        let serves = self.state() == State::Complete && is_valid && !self.entry.is_revoked();
+        let serves = self.state() == State::Complete && is_valid && !self.domain.is_revoked();
         let is_due = self.renew_at <= self.now;
         match self.renewal() {
             _ if !serves => Health::Bad,
             Some(job) if job.last.as_ref().is_some_and(|last| last.status != Status::OK) => Health::Failing,
-            Some(job) if job.finished && self.entry.slot.is_none() => Health::Ready,
+            Some(job) if job.finished && self.domain.slot.is_none() => Health::Ready,
             _ if self.unsuitable().is_some() => Health::Failing,
             Some(_) => Health::Busy,
             None if is_due && self.is_manual() => Health::ByHand,
-            None if is_due && self.entry.renewable() => Health::Busy,
+            None if is_due && self.domain.renewable() => Health::Busy,
             None => Health::Good,
         }
     }
@@ -177,17 +180,17 @@ impl<'a> View<'a> {
     /// Returns the reason why the domain cannot be renewed, if there is one.
     #[must_use]
     pub fn unsuitable(&self) -> Option<&str> {
-        self.entry.challenges.as_ref().as_ref().err().filter(|_| self.entry.renewable()).map(String::as_str)
+        self.domain.challenges.as_ref().as_ref().err().filter(|_| self.domain.renewable()).map(String::as_str)
     }
 
     /// Returns the records that the administrator must keep in the DNS, as far as they are known.
     #[must_use]
     pub fn txt_records(&self) -> &[TxtRecord] {
-        if !self.entry.needs_standing_record() {
+        if !self.domain.needs_standing_record() {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
-        staged.filter(|records| !records.is_empty()).unwrap_or(&self.entry.txt_records)
+        staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.txt_records)
     }
 
     /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are
@@ -232,7 +235,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn last_success(&self) -> Option<Timestamp> {
         let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
-        finished.and_then(|staged| staged.job.newest("finished")).max(self.entry.activated).max(self.live_since())
+        finished.and_then(|staged| staged.job.newest("finished")).max(self.domain.activated).max(self.live_since())
     }
 
     /// Returns the time of the next attempt, if it is in the future.
@@ -297,7 +300,7 @@ mod tests {
     use crate::model::DomainName;
     use crate::store::{Aspect, Group};
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
-    use crate::testing::{World, p256};
+    use crate::testing::{TestServer, p256};
 
     #[test]
     fn times_are_rough_within_four_days_and_dates_beyond() {
@@ -318,45 +321,45 @@ mod tests {
         assert_eq!((date(now), seconds(now, now + SignedDuration::from_millis(1999))), ("2026-11-23".to_owned(), 1));
     }
 
-    fn look(world: &World, check: impl FnOnce(&View<'_>)) {
-        let registry = world.start(true);
+    fn look(test_server: &TestServer, check: impl FnOnce(&View<'_>)) {
+        let registry = test_server.start(true);
         check(&all(&registry)[0]);
     }
 
     #[test]
     fn the_state_is_told_in_words() {
-        let mut world = World::new(&["w.test"]);
-        drop(world.start(false));
-        look(&world, |view| {
+        let mut test_server = TestServer::new(&["w.test"]);
+        drop(test_server.start(false));
+        look(&test_server, |view| {
             assert_eq!(view.status(), "incomplete: certificate(P-256) is missing");
             assert_eq!((view.validity(), view.certificates().count()), (None, 0));
         });
-        drop(world.run(true));
-        look(&world, |view| assert_eq!(view.status(), "good"));
-        world.clock.advance(SignedDuration::from_hours(24 * 91));
-        look(&world, |view| assert_eq!((view.status(), view.health()), ("expired".to_owned(), Health::Bad)));
-        world.declared[0].names.push(DomainName::parse("more.w.test").unwrap());
+        drop(test_server.run(true));
+        look(&test_server, |view| assert_eq!(view.status(), "good"));
+        test_server.clock.advance(SignedDuration::from_hours(24 * 91));
+        look(&test_server, |view| assert_eq!((view.status(), view.health()), ("expired".to_owned(), Health::Bad)));
+        test_server.declared[0].names.push(DomainName::parse("more.w.test").unwrap());
         let lacks = "incomplete: certificate(P-256) does not cover all domains.";
-        look(&world, |view| assert_eq!(view.status(), lacks));
-        world.put(Group::Domains, "w.test", &Aspect::Chain(p256()), &"x".repeat(2000));
-        look(&world, |view| assert_eq!((view.status(), view.health()), ("error".to_owned(), Health::Bad)));
+        look(&test_server, |view| assert_eq!(view.status(), lacks));
+        test_server.put(Group::Domains, "w.test", &Aspect::Chain(p256()), &"x".repeat(2000));
+        look(&test_server, |view| assert_eq!((view.status(), view.health()), ("error".to_owned(), Health::Bad)));
     }
 
     #[test]
     fn the_ca_is_the_one_in_use_or_all_that_are_configured() {
-        let mut world = World::new(&["ca.test"]);
+        let mut test_server = TestServer::new(&["ca.test"]);
         let other = "https://other.test/dir";
-        world.declared[0].settings.ca_urls = Some(vec![FakeCa::DIRECTORY.to_owned(), other.to_owned()]);
-        drop(world.start(false));
-        look(&world, |view| {
+        test_server.declared[0].settings.ca_urls = Some(vec![FakeCa::DIRECTORY.to_owned(), other.to_owned()]);
+        drop(test_server.start(false));
+        look(&test_server, |view| {
             let urls: Vec<_> =
                 view.authorities().into_iter().map(|(name, url)| (name, url.map(str::to_owned))).collect();
             let expected = [("ca.test", FakeCa::DIRECTORY), ("other.test", other)];
             assert_eq!(urls, expected.map(|(name, url)| (name.to_owned(), Some(url.to_owned()))));
             assert!(view.issuers().is_empty());
         });
-        drop(world.run(true));
-        look(&world, |view| {
+        drop(test_server.run(true));
+        look(&test_server, |view| {
             assert_eq!(view.authorities(), [("ca.test".to_owned(), Some(FakeCa::DIRECTORY))]);
             assert_eq!(Vec::from_iter(view.issuers()), ["/CN=Fake CA"]);
         });
@@ -364,20 +367,20 @@ mod tests {
 
     #[test]
     fn a_renewal_is_followed_from_its_failure_to_its_activation() {
-        let world = World::new(&["r.test"]);
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
-        let renewals = world.run(false);
-        let registry = world.start(true);
+        let test_server = TestServer::new(&["r.test"]);
+        test_server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        let renewals = test_server.run(false);
+        let registry = test_server.start(true);
         let failed = || all(&registry);
         let failed = &failed()[0];
         assert!(failed.renews() && failed.renewal().is_some_and(has_failed));
         assert!(failed.next_run() > Some(failed.now) && failed.last_success().is_none());
-        world.clock.advance(SignedDuration::from_hours(1));
-        world.go_on(&renewals);
+        test_server.clock.advance(SignedDuration::from_hours(1));
+        test_server.go_on(&renewals);
         let staged = &all(&registry)[0];
         assert_eq!((staged.staged_count(), staged.health(), staged.next_run()), (1, Health::Bad, None));
         assert!(staged.ready_at() <= Some(staged.now) && staged.last_success().is_some());
-        look(&world, |active| {
+        look(&test_server, |active| {
             assert_eq!((active.staged_count(), active.health(), active.renews()), (0, Health::Good, false));
             assert!(active.last_success().is_some() && active.live_since().is_none());
         });

@@ -22,7 +22,7 @@ const RACES: u32 = 100;
 
 /// The exclusive right to work on an item, given back when it is dropped.
 #[must_use = "dropping it gives the claim back"]
-pub struct Claim(#[expect(dead_code, reason = "kept for what its drop does")] Box<dyn Any + Send + Sync>);
+pub struct WorkClaim(#[expect(dead_code, reason = "kept for what its drop does")] Box<dyn Any + Send + Sync>);
 
 /// A locked file, given back when it is dropped.
 pub(super) struct Locked(File);
@@ -36,15 +36,15 @@ struct Held {
     file: Locked,
 }
 
-impl Claim {
+impl WorkClaim {
     pub(super) fn new(held: impl Any + Send + Sync) -> Self {
         Self(Box::new(held))
     }
 }
 
-impl std::fmt::Debug for Claim {
+impl std::fmt::Debug for WorkClaim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Claim")
+        f.write_str("WorkClaim")
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn claim(
     locks: impl Fn() -> Result<Dir, StoreError>,
     item: &str,
     staged: PathBuf,
-) -> Result<Option<Claim>, StoreError> {
+) -> Result<Option<WorkClaim>, StoreError> {
     for _ in 0..RACES {
         let dir = locks()?;
         let file = match dir.open_lock(item) {
@@ -100,7 +100,7 @@ pub(super) fn claim(
         let file = Locked::new(file);
         // A lock on a file that was removed meanwhile excludes nobody.
         if dir.leads_to(item, &file.0) {
-            return Ok(Some(Claim::new(Held { dir, item: item.to_owned(), staged, file })));
+            return Ok(Some(WorkClaim::new(Held { dir, item: item.to_owned(), staged, file })));
         }
     }
     Ok(None)
@@ -117,7 +117,7 @@ mod tests {
 
     const ITEM: &str = "a.org";
 
-    fn take(base: &Path) -> Result<Option<Claim>, StoreError> {
+    fn take(base: &Path) -> Result<Option<WorkClaim>, StoreError> {
         let locks = || Dir::open_or_make(&base.join("locks"), DIR_MODE, Links::Refuse).map(|(dir, _)| dir);
         claim(locks, ITEM, base.join("staging").join(ITEM))
     }

@@ -11,7 +11,7 @@ use super::dir::{Access, Dir, Links, Pending, present};
 use super::paths::{Paths, checked_file};
 use super::secret::{Header, VERSION};
 use super::{
-    Aspect, Claim, Group, Reachability, Secret, Store, StoreError, archive, claim, generation, lock, migration,
+    Aspect, Group, Reachability, Secret, Store, StoreError, WorkClaim, archive, claim, generation, lock, migration,
 };
 use crate::log::{note, report};
 use crate::model::Timestamp;
@@ -388,15 +388,15 @@ impl Store for FileStore {
         archive::replace(self, item)
     }
 
-    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
+    fn claim(&self, item: &str) -> Result<Option<WorkClaim>, StoreError> {
         claim::claim(|| self.locks(), item, self.paths.item(Group::Staging, item)?)
     }
 
-    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn lock_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         lock::lock_within(&Dir::open(self.base(), Links::Follow)?, lock::STORE, patience)
     }
 
-    fn change_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn change_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         lock::lock_within(&Dir::open(self.base(), Links::Follow)?, lock::CHANGE, patience)
     }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::claim::Locked;
 use super::dir::Dir;
-use super::{Claim, StoreError};
+use super::{StoreError, WorkClaim};
 
 /// The file of a lock, and its mode.
 pub(super) type Kind = (&'static str, u32);
@@ -32,11 +32,11 @@ pub(super) const LEAVING: Duration = Duration::from_secs(2);
 
 /// Waits for a lock by flock, as APR and so the C module do on Linux. The other kind of lock, by fcntl, would not exclude the
 /// C module, and both together block each other on network file systems.
-pub(super) fn lock_within(dir: &Dir, kind: Kind, patience: Duration) -> Result<Option<Claim>, StoreError> {
+pub(super) fn lock_within(dir: &Dir, kind: Kind, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
     let file = open(dir, kind)?;
     let locked = wait(patience, || Locked::try_lock(&file));
     let locked = locked.map_err(|error| StoreError::io("lock", dir.path().join(kind.0), error))?;
-    Ok(locked.then(|| Claim::new(Locked::new(file))))
+    Ok(locked.then(|| WorkClaim::new(Locked::new(file))))
 }
 
 /// Sets the mark of a server. It ends with the last process of the server, however that ends; commands do not inherit it.

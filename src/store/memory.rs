@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::paths::{Paths, checked, checked_file};
-use super::{Aspect, Claim, Group, Secret, Store, StoreError, archive};
+use super::{Aspect, Group, Secret, Store, StoreError, WorkClaim, archive};
 use crate::model::Timestamp;
 
 /// A store that keeps everything until it is dropped, and never fails.
@@ -200,12 +200,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
+    fn claim(&self, item: &str) -> Result<Option<WorkClaim>, StoreError> {
         let item = checked(item)?;
         if !self.content().claimed.insert(item.to_owned()) {
             return Ok(None);
         }
-        Ok(Some(Claim::new(Held { content: Arc::clone(&self.content), item: item.to_owned() })))
+        Ok(Some(WorkClaim::new(Held { content: Arc::clone(&self.content), item: item.to_owned() })))
     }
 
     fn secret(&self) -> &Secret {

@@ -18,7 +18,7 @@ mod secret;
 #[cfg(test)]
 mod suite;
 
-pub use claim::Claim;
+pub use claim::WorkClaim;
 pub use error::StoreError;
 pub use file_store::FileStore;
 pub use foreign::read_foreign;
@@ -162,13 +162,13 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// If the claim cannot be asked for.
-    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError>;
+    fn claim(&self, item: &str) -> Result<Option<WorkClaim>, StoreError>;
 
     /// Claims an item as [`Store::claim`], but waits up to `patience` for its holder; `None` if that was not enough.
     ///
     /// # Errors
     /// As [`Store::claim`].
-    fn claim_within(&self, item: &str, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn claim_within(&self, item: &str, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         let asked = Instant::now();
         loop {
             let claim = self.claim(item)?;
@@ -185,9 +185,9 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// If the lock cannot be asked for.
-    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn lock_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         let _ = patience;
-        Ok(Some(Claim::new(())))
+        Ok(Some(WorkClaim::new(())))
     }
 
     /// Excludes others who move certificates to their places, or who read them at a start; `None` if one of them goes on for
@@ -196,9 +196,9 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// As [`Store::lock_within`].
-    fn change_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn change_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         let _ = patience;
-        Ok(Some(Claim::new(())))
+        Ok(Some(WorkClaim::new(())))
     }
 
     /// Returns the pass phrase of keys that are stored encrypted.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::store::{Aspect, Claim, Group, MemoryStore, Secret, Store, StoreError};
+use crate::store::{Aspect, Group, MemoryStore, Secret, Store, StoreError, WorkClaim};
 
 /// What can be counted and refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Call {
     Write,
     Remove,
     List,
-    Claim,
+    WorkClaim,
     /// The lock of the store, of which it is refused that it is free.
     Lock,
     /// A look at when a file was written, or at the generation.
@@ -24,7 +24,7 @@ pub enum Call {
 
 /// The store.
 #[derive(Default)]
-pub struct Disk {
+pub struct FailingStore {
     content: MemoryStore,
     asked: Mutex<Vec<(Call, Group, Option<Aspect>)>>,
     refused: Mutex<Vec<(Call, Group)>>,
@@ -33,7 +33,7 @@ pub struct Disk {
     crashed: AtomicBool,
 }
 
-impl Disk {
+impl FailingStore {
     /// Refuses such calls from now on.
     pub fn refuse(&self, call: Call, group: Group) {
         self.refused.lock().unwrap().push((call, group));
@@ -84,7 +84,7 @@ impl Disk {
     }
 }
 
-impl Store for Disk {
+impl Store for FailingStore {
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
         self.see(Call::Load, group, Some(aspect))?.load(group, item, aspect)
     }
@@ -145,11 +145,11 @@ impl Store for Disk {
         self.see(Call::Write, Group::Domains, None)?.replace(item)
     }
 
-    fn claim(&self, item: &str) -> Result<Option<Claim>, StoreError> {
-        self.see(Call::Claim, Group::Staging, None)?.claim(item)
+    fn claim(&self, item: &str) -> Result<Option<WorkClaim>, StoreError> {
+        self.see(Call::WorkClaim, Group::Staging, None)?.claim(item)
     }
 
-    fn lock_within(&self, patience: Duration) -> Result<Option<Claim>, StoreError> {
+    fn lock_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {
         let is_taken = self.refused.lock().unwrap().contains(&(Call::Lock, Group::Domains));
         if is_taken { Ok(None) } else { self.content.lock_within(patience) }
     }

@@ -9,4 +9,4 @@ pub mod responder;
 mod server;
 
 pub use failing_store::Call;
-pub use server::{ACCOUNT, World, declared, host, logged, p256, watch_log};
+pub use server::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};

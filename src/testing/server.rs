@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SettableClock};
 use crate::crypto::PrivateKey;
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::http::HttpClient;
 use crate::log::{Level, Record, Sink};
 use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
@@ -16,16 +16,16 @@ use crate::registry::{Host, Registry, Setup, Start};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Reachability, Store};
 use crate::testing::ca::FakeCa;
-use crate::testing::failing_store::Disk;
+use crate::testing::failing_store::FailingStore;
 
 /// The account that there is.
 pub const ACCOUNT: &str = "ACME-ca.test-0000";
 
 /// All that outlives a server.
-pub struct World {
+pub struct TestServer {
     pub clock: Arc<SettableClock>,
-    pub store: Arc<Disk>,
-    pub vault: Arc<Vault>,
+    pub store: Arc<FailingStore>,
+    pub documents: Arc<Documents>,
     pub ca: Arc<FakeCa>,
     pub declared: Vec<Declared>,
     pub hosts: Vec<Host>,
@@ -73,22 +73,22 @@ pub fn host(name: &str) -> Host {
     Host { origin: format!("host of {name}"), ..Host::called(Some(name), [], []) }
 }
 
-impl World {
+impl TestServer {
     /// A domain of its own for each of these names, with a host. There is an account at the CA.
     pub fn new(names: &[&str]) -> Self {
-        let world = Self::without_account(names);
+        let server = Self::without_account(names);
         let key = PrivateKey::generate(&p256()).unwrap();
-        let url = world.ca.add_account(&key);
+        let url = server.ca.add_account(&key);
         let account = format!(r#"{{"status":"valid","url":"{url}","ca-url":"{}"}}"#, FakeCa::DIRECTORY);
-        world.put(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account);
-        world.vault.save_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey, &key).unwrap();
-        world
+        server.put(Group::Accounts, ACCOUNT, &Aspect::AccountJson, &account);
+        server.documents.save_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey, &key).unwrap();
+        server
     }
 
     /// The same, but a first renewal has to register.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
-        let store = Arc::new(Disk::default());
+        let store = Arc::new(FailingStore::default());
         let published = Arc::clone(&store);
         let look = move |name: &str| {
             let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
@@ -96,7 +96,7 @@ impl World {
         };
         Self {
             ca: FakeCa::new(Arc::clone(&clock), look),
-            vault: Arc::new(Vault::new(Arc::clone(&store) as Arc<dyn Store>)),
+            documents: Arc::new(Documents::new(Arc::clone(&store) as Arc<dyn Store>)),
             store,
             clock,
             declared: names.iter().map(|name| declared(&[name])).collect(),
@@ -115,7 +115,7 @@ impl World {
             is_restart,
             read_only: false,
         };
-        Setup::begin(start, Arc::clone(&self.vault), clock).unwrap()
+        Setup::begin(start, Arc::clone(&self.documents), clock).unwrap()
     }
 
     /// A start, at which all hosts use TLS and can be reached.
@@ -194,7 +194,7 @@ impl World {
     }
 
     pub fn job(&self, group: Group, name: &str) -> Option<Job> {
-        self.vault.load_json(group, name, &Aspect::JobJson)
+        self.documents.load_json(group, name, &Aspect::JobJson)
     }
 
     pub fn staged_job(&self, name: &str) -> Job {

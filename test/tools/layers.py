@@ -35,7 +35,7 @@ MAY_USE = {
     "ocsp": VALUES | {"crypto", "http"},
     **DOMAINS,
     "status": CORE,
-    "serving": CORE,
+    "serving": CORE | {"status"},
     # cli only for httpd/a2md.rs: the archive of the module has the program too.
     "httpd": CORE | {"status", "serving", "cli"},
     "cli": CORE | {"status"},

@@ -19,7 +19,7 @@ use crate::testing::issuer::Issuer;
 use crate::testing::ports::{ACCOUNT_KEYS, MemoryBook, MemoryJournal, MemoryPublisher, Staged, ec, spec};
 
 /// A domain with its CA and its clock.
-struct World {
+struct Scene {
     clock: Arc<SettableClock>,
     ca: Arc<FakeCa>,
     journal: MemoryJournal,
@@ -28,7 +28,7 @@ struct World {
     wanted: Wanted,
 }
 
-impl World {
+impl Scene {
     fn new(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let publisher = MemoryPublisher::default();
@@ -117,37 +117,37 @@ const ALL: [Operation; 10] = [
     Operation::Certificate,
 ];
 
-/// A world whose next run comes by every operation.
-fn busy_world() -> World {
-    let world = World::new(&["x.org"]);
-    world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
-    world
+/// A scene whose next run comes by every operation.
+fn busy_world() -> Scene {
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+    scene
 }
 
-/// A world whose next run comes by this operation: accounts are read if there is one already.
-fn world_for(operation: Operation) -> World {
-    let world = busy_world();
+/// A scene whose next run comes by this operation: accounts are read if there is one already.
+fn world_for(operation: Operation) -> Scene {
+    let scene = busy_world();
     if operation == Operation::Account {
         let key = ACCOUNT_KEYS[0].clone();
-        let url = world.ca.add_account(&key);
+        let url = scene.ca.add_account(&key);
         let text = format!(r#"{{"status":"valid","url":"{url}","ca-url":"{}"}}"#, FakeCa::DIRECTORY);
-        let mut book = world.book.0.lock().unwrap();
+        let mut book = scene.book.0.lock().unwrap();
         book.drafted = 1;
         book.accounts.push((serde_json::from_str(&text).unwrap(), key));
         drop(book);
     }
-    world
+    scene
 }
 
 #[test]
 fn a_certificate_is_obtained_over_http_01() {
-    let world = World::new(&["x.org", "www.x.org"]);
-    world.succeeds();
-    let staged = world.staged();
+    let scene = Scene::new(&["x.org", "www.x.org"]);
+    scene.succeeds();
+    let staged = scene.staged();
     assert_eq!(staged.chains["P-256"].leaf().names(), ["x.org", "www.x.org"]);
     assert_eq!(staged.chains["P-256"].certificates().len(), 2);
-    assert_eq!(world.ca.common_name().as_deref(), Some("x.org"));
-    let registration = world.ca.registration();
+    assert_eq!(scene.ca.common_name().as_deref(), Some("x.org"));
+    let registration = scene.ca.registration();
     assert_eq!(registration.to_string(), r#"{"contact":["mailto:admin@x.org"],"termsOfServiceAgreed":true}"#);
     assert_eq!(
         staged.activities,
@@ -170,12 +170,12 @@ fn a_certificate_is_obtained_over_http_01() {
 #[test]
 fn a_run_that_is_cut_off_after_any_step_goes_on() {
     for cut in 0.. {
-        let world = World::new(&["x.org"]);
-        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
-        let ended = world.steps(cut);
-        world.succeeds();
-        assert_eq!(world.ca.accounts(), 1, "cut after {cut} steps");
-        assert_eq!(world.ca.ordered().len(), 1, "cut after {cut} steps");
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+        let ended = scene.steps(cut);
+        scene.succeeds();
+        assert_eq!(scene.ca.accounts(), 1, "cut after {cut} steps");
+        assert_eq!(scene.ca.ordered().len(), 1, "cut after {cut} steps");
         if ended.is_some() {
             assert!(cut > 8);
             return;
@@ -185,24 +185,24 @@ fn a_run_that_is_cut_off_after_any_step_goes_on() {
 
 #[test]
 fn several_key_types_have_an_order_each() {
-    let mut world = World::new(&["x.org"]);
-    world.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
-    world.succeeds();
-    assert_eq!((world.ca.ordered().len(), world.staged().chains.len()), (2, 2));
-    let key = world.staged().keys["P-384"].clone();
-    assert!(key.fits(world.staged().chains["P-384"].leaf()));
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
+    scene.succeeds();
+    assert_eq!((scene.ca.ordered().len(), scene.staged().chains.len()), (2, 2));
+    let key = scene.staged().keys["P-384"].clone();
+    assert!(key.fits(scene.staged().chains["P-384"].leaf()));
 }
 
 #[test]
 fn several_key_types_go_on_after_any_step() {
     for cut in 0.. {
-        let mut world = World::new(&["x.org"]);
-        world.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
-        let ended = world.steps(cut);
-        world.succeeds();
-        assert_eq!(world.staged().chains.len(), 2);
+        let mut scene = Scene::new(&["x.org"]);
+        scene.wanted.keys.push(KeySpec::Ec { curve: "P-384".to_owned() });
+        let ended = scene.steps(cut);
+        scene.succeeds();
+        assert_eq!(scene.staged().chains.len(), 2);
         // Cut right behind the first certificate, its order is looked at once more.
-        assert_eq!(world.ca.ordered().len(), 2, "cut after {cut} steps");
+        assert_eq!(scene.ca.ordered().len(), 2, "cut after {cut} steps");
         if ended.is_some() {
             return;
         }

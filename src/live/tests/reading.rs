@@ -5,63 +5,63 @@ use crate::live::tests::*;
 #[test]
 fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
     watch_log();
-    let (name, world, counters) = ("again.read.test", world(&["again.read.test"]), counters());
-    let now = world.clock.now();
-    put(&world, name, vec![pair(&p256(), &[name], now)]);
-    let child = process(&world, counters);
+    let (name, server, counters) = ("again.read.test", server(&["again.read.test"]), counters());
+    let now = server.clock.now();
+    put(&server, name, vec![pair(&p256(), &[name], now)]);
+    let child = process(&server, counters);
     let first = serial(&child);
-    let before = reads(&world);
-    put(&world, name, vec![pair(&p256(), &[name], now)]);
-    world.store.refuse(Call::Load, Group::Live);
+    let before = reads(&server);
+    put(&server, name, vec![pair(&p256(), &[name], now)]);
+    server.store.refuse(Call::Load, Group::Live);
     child.announce(0);
     for _ in 0..5 {
         assert_eq!(serial(&child), first);
     }
-    assert_eq!(reads(&world) - before, 1, "no handshake tries again");
-    assert_eq!((child.refresh(), child.refresh(), reads(&world) - before), (0, 0, 3));
+    assert_eq!(reads(&server) - before, 1, "no handshake tries again");
+    assert_eq!((child.refresh(), child.refresh(), reads(&server) - before), (0, 0, 3));
     assert_eq!(logged("MD0035", name), 1);
-    world.store.recover();
+    server.store.recover();
     assert_eq!((serial(&child) == first, child.refresh(), serial(&child) == first), (true, 1, false));
-    assert_eq!((child.refresh(), reads(&world) - before), (0, 4));
+    assert_eq!((child.refresh(), reads(&server) - before), (0, 4));
 }
 
 #[test]
 fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
     watch_log();
-    let (name, world, counters) = ("copied.read.test", world(&["copied.read.test"]), counters());
-    let now = world.clock.now();
-    let child = process(&world, counters);
-    put(&world, name, vec![pair(&p256(), &[name], now)]);
-    let text = world.text(Group::Live, name, &Aspect::LiveJson).unwrap();
+    let (name, server, counters) = ("copied.read.test", server(&["copied.read.test"]), counters());
+    let now = server.clock.now();
+    let child = process(&server, counters);
+    put(&server, name, vec![pair(&p256(), &[name], now)]);
+    let text = server.text(Group::Live, name, &Aspect::LiveJson).unwrap();
     child.announce(0);
     for length in [0, 10, text.len() / 2, text.len() - 3] {
-        world.put(Group::Live, name, &Aspect::LiveJson, &text[..length]);
+        server.put(Group::Live, name, &Aspect::LiveJson, &text[..length]);
         assert!(child.refresh() == 0 && serial(&child).is_none());
     }
     assert_eq!(logged("MD0035", name), 1);
-    world.put(Group::Live, name, &Aspect::LiveJson, &text);
+    server.put(Group::Live, name, &Aspect::LiveJson, &text);
     assert_eq!((child.refresh(), serial(&child).is_some()), (1, true));
     // It is damaged once more, which is told, and then as it was.
-    world.put(Group::Live, name, &Aspect::LiveJson, "{");
+    server.put(Group::Live, name, &Aspect::LiveJson, "{");
     child.announce(0);
     assert_eq!((child.refresh(), logged("MD0035", name)), (0, 2));
-    world.put(Group::Live, name, &Aspect::LiveJson, &text);
+    server.put(Group::Live, name, &Aspect::LiveJson, &text);
     assert_eq!((child.refresh(), child.refresh(), serial(&child).is_some()), (0, 0, true));
 }
 
 #[test]
 fn what_cannot_be_read_at_the_start_is_served_a_moment_later() {
     watch_log();
-    let (name, world, counters) = ("start.read.test", world(&["start.read.test", "none.read.test"]), counters());
-    put(&world, name, vec![pair(&p256(), &[name], world.clock.now())]);
+    let (name, server, counters) = ("start.read.test", server(&["start.read.test", "none.read.test"]), counters());
+    put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     for refused in [Call::Load, Call::List] {
-        world.store.refuse(refused, Group::Live);
+        server.store.refuse(refused, Group::Live);
         if refused == Call::List {
-            world.store.refuse(Call::Load, Group::Live);
+            server.store.refuse(Call::Load, Group::Live);
         }
-        let child = process(&world, counters);
+        let child = process(&server, counters);
         assert_eq!(serial(&child), None);
-        world.store.recover();
+        server.store.recover();
         assert_eq!((child.refresh(), child.refresh(), serial(&child).is_some()), (1, 0, true));
     }
 }

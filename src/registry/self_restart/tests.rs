@@ -8,7 +8,7 @@ use crate::registry::self_restart::*;
 use crate::registry::start::{Setup, Start};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store as _};
-use crate::testing::{World, logged, p256, watch_log};
+use crate::testing::{TestServer, logged, p256, watch_log};
 
 const NOON: u16 = 12 * 60;
 
@@ -109,20 +109,24 @@ fn a_failed_test_is_told_in_its_first_words() {
     assert!(matches!(judge(1, b"\xff\xfe"), Trial::Failed(_)));
 }
 
-fn world(name: &str, mode: ActivationMode) -> World {
-    let mut world = World::new(&[name]);
-    world.declared[0].settings.activation = Some(mode);
-    world
+fn test_server(name: &str, mode: ActivationMode) -> TestServer {
+    let mut test_server = TestServer::new(&[name]);
+    test_server.declared[0].settings.activation = Some(mode);
+    test_server
 }
 
 /// A server that has started, with a parent to ask.
-struct Server<'w>(&'w World, Arc<Registry>, Renewals);
+struct Server<'w>(&'w TestServer, Arc<Registry>, Renewals);
 
 impl<'w> Server<'w> {
-    fn start(world: &'w World) -> Self {
-        let (registry, ca) = (world.start_moving(true, |_| {}), Arc::clone(&world.ca));
+    fn start(test_server: &'w TestServer) -> Self {
+        let (registry, ca) = (test_server.start_moving(true, |_| {}), Arc::clone(&test_server.ca));
         registry.restarts.share(Box::leak(Box::default()));
-        Self(world, Arc::clone(&registry), Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5))
+        Self(
+            test_server,
+            Arc::clone(&registry),
+            Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5),
+        )
     }
 
     /// Does what is due. Tells how often the parent was asked in all.
@@ -133,56 +137,58 @@ impl<'w> Server<'w> {
 }
 
 /// What the test of a configuration says.
-fn would_activate(world: &World) -> bool {
+fn would_activate(test_server: &TestServer) -> bool {
     let start = Start {
-        declared: world.declared.clone(),
+        declared: test_server.declared.clone(),
         main: Settings::default(),
-        globals: world.globals.clone(),
-        hosts: world.hosts.clone(),
+        globals: test_server.globals.clone(),
+        hosts: test_server.hosts.clone(),
         is_restart: false,
         read_only: true,
     };
-    Setup::begin(start, Arc::clone(&world.vault), Arc::clone(&world.clock) as _).unwrap().would_activate()
+    Setup::begin(start, Arc::clone(&test_server.documents), Arc::clone(&test_server.clock) as _)
+        .unwrap()
+        .would_activate()
 }
 
 #[test]
 fn a_renewal_asks_once_when_its_certificates_can_be_used() {
     watch_log();
     let name = "asks.test";
-    let mut world = world(name, ActivationMode::Graceful);
-    assert!(!would_activate(&world));
-    let server = Server::start(&world);
+    let mut test_server = test_server(name, ActivationMode::Graceful);
+    assert!(!would_activate(&test_server));
+    let server = Server::start(&test_server);
     let told = || logged("", "asks.test: its new certificates wait for the server to restart itself");
-    assert_eq!((server.asks(), told(), would_activate(&world)), (1, 1, true));
-    assert!(world.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
-    world.clock.advance(SignedDuration::from_hours(48));
+    assert_eq!((server.asks(), told(), would_activate(&test_server)), (1, 1, true));
+    assert!(test_server.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
+    test_server.clock.advance(SignedDuration::from_hours(48));
     assert_eq!((server.asks(), told()), (1, 1), "nothing is new");
-    assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "it is served");
+    assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "it is served");
 
-    world.globals.activation_delay = SignedDuration::from_hours(10);
-    world.clock.advance(SignedDuration::from_hours(24 * 61));
-    let server = Server::start(&world);
+    test_server.globals.activation_delay = SignedDuration::from_hours(10);
+    test_server.clock.advance(SignedDuration::from_hours(24 * 61));
+    let server = Server::start(&test_server);
     assert_eq!(server.asks(), 0, "MDActivationDelay");
-    world.clock.advance(SignedDuration::from_hours(5));
+    test_server.clock.advance(SignedDuration::from_hours(5));
     assert_eq!(server.asks(), 0);
-    world.clock.advance(SignedDuration::from_hours(6));
+    test_server.clock.advance(SignedDuration::from_hours(6));
     assert_eq!((server.asks(), told()), (1, 2));
     // It was asked for and did not happen.
-    world.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
-    assert!(!would_activate(&world));
+    test_server.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
+    assert!(!would_activate(&test_server));
 }
 
 #[test]
 fn only_domains_that_want_it_ask() {
     for mode in [ActivationMode::Restart, ActivationMode::Live] {
-        let world = world("silent.test", mode);
-        assert_eq!((Server::start(&world).asks(), would_activate(&world)), (0, false), "{mode:?}");
-        assert!(world.staged_job("silent.test").finished);
+        let test_server = test_server("silent.test", mode);
+        assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "{mode:?}");
+        assert!(test_server.staged_job("silent.test").finished);
     }
-    let mut world = world("files.test", ActivationMode::Graceful);
-    world.declared[0].settings.cert_files = vec!["/none.pem".to_owned()];
-    world.declared[0].settings.key_files = vec!["/none.key".to_owned()];
-    assert!(!world.start(true).entries[0].restarts(), "it is the administrator who renews these");
+    let mut test_server = test_server("files.test", ActivationMode::Graceful);
+    test_server.declared[0].settings.cert_files = vec!["/none.pem".to_owned()];
+    test_server.declared[0].settings.key_files = vec!["/none.key".to_owned()];
+    assert!(!test_server.start(true).domains[0].restarts(), "it is the administrator who renews these");
 }
 
 #[test]
@@ -197,13 +203,13 @@ fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
         (90, ActivationMode::Restart, false),
     ] {
         let name = format!("life-{days}-{mode:?}.test").to_lowercase();
-        let world = world(&name, mode);
-        world.ca.behave(|ca| ca.days = days);
-        let registry = world.start(true);
-        assert_eq!(registry.entries[0].activation_warning(), None, "there is no certificate");
-        drop(world.run(true));
-        let registry = world.start(true);
-        let warning = registry.entries[0].activation_warning();
+        let test_server = test_server(&name, mode);
+        test_server.ca.behave(|ca| ca.days = days);
+        let registry = test_server.start(true);
+        assert_eq!(registry.domains[0].activation_warning(), None, "there is no certificate");
+        drop(test_server.run(true));
+        let registry = test_server.start(true);
+        let warning = registry.domains[0].activation_warning();
         assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
         if let Some(warning) = warning {
             assert!(warning.starts_with(&format!("its certificates live {days} days, and new ones wait")), "{warning}");
@@ -214,9 +220,9 @@ fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
 #[test]
 fn domains_with_short_lives_are_warned_of_in_one_line() {
     watch_log();
-    let world = World::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
-    world.ca.behave(|ca| ca.days = 6);
-    drop(world.run(true));
-    drop(world.start(true));
+    let test_server = TestServer::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
+    test_server.ca.behave(|ca| ca.days = 6);
+    drop(test_server.run(true));
+    drop(test_server.start(true));
     assert_eq!(logged("MD0039", "one.lives.test, and 2 more: its certificates live 6 days"), 1);
 }

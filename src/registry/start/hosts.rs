@@ -33,7 +33,7 @@ pub struct Host {
     pub origin: String,
     /// Whether `Protocols` has acme-tls/1 (RFC 8737).
     pub allows_acme_tls: bool,
-    /// Whether all its addresses have the port behind the world's 443.
+    /// Whether all its addresses have the port behind the test_server's 443.
     pub is_at_https_port: bool,
 }
 

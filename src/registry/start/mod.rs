@@ -14,24 +14,24 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use self::configuration::{Configured, configured};
-use super::domain::Entry;
-use super::next_ca::{self, Turn};
+use super::domain::Domain;
+use super::next_ca::{self, NextCa};
 use super::{Host, Registry, self_restart};
 use crate::accounts::Accounts;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Summary};
-use crate::documents::{CLAIM_PATIENCE, Vault, to_json};
+use crate::documents::{CLAIM_PATIENCE, Documents, to_json};
 use crate::events::Events;
-use crate::live::Slot;
+use crate::live::LiveSlot;
 use crate::log::{note, report};
 use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
     format_human,
 };
-use crate::sets::{Activation, LiveSet, activation, active, served, take_over_live};
+use crate::sets::{Activation, CertificateSet, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
-use crate::store::{Aspect, Claim, Group, Reachability};
+use crate::store::{Aspect, Group, Reachability, WorkClaim};
 
 /// How long a start without the lock of the store waits, in all, for those who work on domains that are not complete.
 const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
@@ -61,7 +61,7 @@ pub struct CannotStart;
 
 /// Domains that can be asked for certificates but are not complete yet.
 pub struct Setup {
-    vault: Arc<Vault>,
+    documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     globals: Globals,
     domains: Vec<ManagedDomain>,
@@ -72,17 +72,17 @@ pub struct Setup {
     read_only: bool,
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
-    looked_at: RefCell<HashMap<DomainName, (usize, LiveSet)>>,
+    looked_at: RefCell<HashMap<DomainName, (usize, CertificateSet)>>,
     /// What sections say of stapling themselves, by the domain's name.
     stapling_said: HashMap<DomainName, bool>,
-    primer: RefCell<stapling::Primer>,
+    collector: RefCell<stapling::Collector>,
     /// What was told of activations before `domains/` was read, by the name of the domain.
     told: HashMap<DomainName, Timestamp>,
     /// Nothing was moved, as another process has kept the store locked. It may still be moving things, for which this start
     /// waits until then.
     kept_out: Option<Instant>,
     /// Kept until the certificates are read: those that were found must not go away before.
-    _change: Option<Claim>,
+    _change: Option<WorkClaim>,
 }
 
 impl Setup {
@@ -90,15 +90,15 @@ impl Setup {
     ///
     /// # Errors
     /// If the configuration contradicts itself.
-    pub fn begin(start: Start, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
+    pub fn begin(start: Start, documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
         let Start { declared, main, globals, hosts, is_restart, read_only } = start;
         let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
         let stapling_said = declared.iter().filter_map(said).collect();
-        let change = if read_only { None } else { change(&vault) };
+        let change = if read_only { None } else { change(&documents) };
         let mut setup = Self {
-            vault,
+            documents,
             clock,
             globals,
             domains,
@@ -110,7 +110,7 @@ impl Setup {
             placeholders: Default::default(),
             looked_at: RefCell::default(),
             stapling_said,
-            primer: RefCell::default(),
+            collector: RefCell::default(),
             told: HashMap::new(),
             kept_out: None,
             _change: change,
@@ -118,7 +118,7 @@ impl Setup {
         if !read_only {
             setup.kept_out = (!setup.synchronise()).then(|| Instant::now() + KEPT_OUT_PATIENCE);
         }
-        let told = |md: &ManagedDomain| Some((md.name.clone(), active::told(&setup.vault, md)?));
+        let told = |md: &ManagedDomain| Some((md.name.clone(), active::told(&setup.documents, md)?));
         setup.told = setup.domains.iter().filter_map(told).collect();
         Ok(setup)
     }
@@ -126,7 +126,7 @@ impl Setup {
     /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that. `false`
     /// if the other one has kept this one from it.
     fn synchronise(&self) -> bool {
-        let lock = self.globals.store_locks.map(|patience| (patience, self.vault.store().lock_within(patience)));
+        let lock = self.globals.store_locks.map(|patience| (patience, self.documents.store().lock_within(patience)));
         match &lock {
             None | Some((_, Ok(Some(_)))) => self.take_over(),
             Some((patience, Ok(None))) => report!(
@@ -143,11 +143,11 @@ impl Setup {
 
     /// Whether somebody else may just have put the domain's set into its place, as this one is not complete and another start
     /// has kept this one out: whoever works on the domain is done when this returns, or has been waited for.
-    fn is_to_be_read_again(&self, md: &ManagedDomain, live: &LiveSet) -> bool {
+    fn is_to_be_read_again(&self, md: &ManagedDomain, live: &CertificateSet) -> bool {
         let is_settled = md.is_static() || live.state == Some(State::Complete);
         let Some(until) = self.kept_out.filter(|_| !is_settled) else { return false };
         // Without a claim, what is there is looked at all the same.
-        let _ = self.vault.store().claim_within(md.name.as_str(), until.saturating_duration_since(Instant::now()));
+        let _ = self.documents.store().claim_within(md.name.as_str(), until.saturating_duration_since(Instant::now()));
         true
     }
 
@@ -155,10 +155,10 @@ impl Setup {
     /// but not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
     fn take_over(&self) {
         let until = Instant::now() + CLAIM_PATIENCE;
-        renaming::follow(&self.vault, &self.domains, until);
-        let accounts = match Accounts::read(&self.vault) {
+        renaming::follow(&self.documents, &self.domains, until);
+        let accounts = match Accounts::read(&self.documents) {
             Ok(mut accounts) => {
-                accounts.adopt_staged(&self.vault, until);
+                accounts.adopt_staged(&self.documents, until);
                 accounts
             }
             Err(err) => {
@@ -170,16 +170,16 @@ impl Setup {
     }
 
     fn activate_staged(&self, accounts: &Accounts, until: Instant) {
-        let staged = self.vault.items(Group::Staging);
+        let staged = self.documents.items(Group::Staging);
         let now = self.clock.now();
         let is_begun =
-            |name: &str| staged.contains(name) && self.vault.store().exists(Group::Staging, name, &Aspect::MdJson);
+            |name: &str| staged.contains(name) && self.documents.store().exists(Group::Staging, name, &Aspect::MdJson);
         let mut activated = Vec::new();
         for md in self.domains.iter().filter(|md| is_begun(md.name.as_str())) {
             let patience = until.saturating_duration_since(Instant::now());
-            match self.vault.store().claim_within(md.name.as_str(), patience) {
+            match self.documents.store().claim_within(md.name.as_str(), patience) {
                 Ok(Some(_claim)) => {
-                    if activation::activate(&self.vault, md, accounts, now) == Activation::Activated {
+                    if activation::activate(&self.documents, md, accounts, now) == Activation::Activated {
                         activated.push(md);
                     }
                 }
@@ -187,20 +187,20 @@ impl Setup {
                 Err(err) => report!(AH10069, err.status(); "{}: the staged set stays: {err}", md.name),
             }
         }
-        self.settle_live(accounts, &mut activated, until);
+        self.take_over_live(accounts, &mut activated, until);
         self.tell_installed(&activated);
     }
 
     /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
     /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
-    fn settle_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
-        let live = self.vault.items(Group::Live);
+    fn take_over_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
+        let live = self.documents.items(Group::Live);
         let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
         let left: Vec<_> = self.domains.iter().filter(is_left).collect();
         for md in left {
             let patience = until.saturating_duration_since(Instant::now());
-            let settled = match self.vault.store().claim_within(md.name.as_str(), patience) {
-                Ok(Some(_claim)) => take_over_live::settle(&self.vault, md, accounts, self.clock.now()),
+            let settled = match self.documents.store().claim_within(md.name.as_str(), patience) {
+                Ok(Some(_claim)) => take_over_live::settle(&self.documents, md, accounts, self.clock.now()),
                 Ok(None) => Activation::Waits("it is being worked on".to_owned()),
                 Err(err) => Activation::Waits(err.to_string()),
             };
@@ -218,7 +218,7 @@ impl Setup {
         let cancel = Cancel::default();
         let events = Events::new(&self.globals, &cancel);
         for md in activated {
-            match activation::tell_installed(&self.vault, md, &events, self.clock.now()) {
+            match activation::tell_installed(&self.documents, md, &events, self.clock.now()) {
                 Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
                 Err(err) if err.is_cancelled() => {
                     note!(Warning, "{}: 'installed' is not told, as the command hung for another domain", md.name);
@@ -263,7 +263,7 @@ impl Setup {
     pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
         let look = || {
             let (mut usable, mut position) = (Vec::new(), 0);
-            let live = LiveSet::look(&self.vault, md, |source, found| {
+            let live = CertificateSet::look(&self.documents, md, |source, found| {
                 if served::is_usable(md, source, &found) {
                     usable.push(position);
                 }
@@ -286,10 +286,10 @@ impl Setup {
     /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
     pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
         let (is_stapled, md) = (self.staples(position, stapling, others), self.domain_at(position));
-        let mut primer = self.primer.borrow_mut();
+        let mut collector = self.collector.borrow_mut();
         match (is_stapled, md) {
-            (true, md) => primer.prime(md, pem),
-            (false, Some(md)) if md.must_staple => primer.tell_unstapled(md, pem),
+            (true, md) => collector.prime(md, pem),
+            (false, Some(md)) if md.must_staple => collector.tell_unstapled(md, pem),
             _ => false,
         }
     }
@@ -304,7 +304,7 @@ impl Setup {
         };
         let is_stapled = stapling::is_stapled(only, stapling, others);
         if let Some(md) = self.domain_at(position).filter(|md| is_stapled && md.goes_live()) {
-            self.primer.borrow_mut().expect(md);
+            self.collector.borrow_mut().expect(md);
         }
         is_stapled
     }
@@ -339,7 +339,7 @@ impl Setup {
     /// # Errors
     /// If they cannot be made (AH10174).
     pub fn ensure_placeholder(&self, md: &ManagedDomain) -> Result<(), CannotStart> {
-        self.placeholders.ensure(&self.vault, md, self.clock.now()).map_err(|err| {
+        self.placeholders.ensure(&self.documents, md, self.clock.now()).map_err(|err| {
             report!(AH10174, err.status; "{}: the placeholder certificate cannot be made: {err}", md.name);
             CannotStart
         })
@@ -349,7 +349,7 @@ impl Setup {
     #[must_use]
     pub fn lender(&self) -> Option<(&ManagedDomain, Vec<KeySpec>, bool)> {
         let lends = |md| {
-            let specs = placeholder::there(&self.vault, md, self.clock.now());
+            let specs = placeholder::there(&self.documents, md, self.clock.now());
             let usable = |at: usize| md.key_specs().0.get(at).cloned();
             let stored = || self.usable(md).into_iter().filter_map(usable).collect();
             let (specs, is_placeholder) = if specs.is_empty() { (stored(), false) } else { (specs, true) };
@@ -379,39 +379,39 @@ impl Setup {
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
         let stapling = self.stapling();
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
-        let mut entries = Vec::with_capacity(self.domains.len());
+        let mut domains = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (entry, stored) = self.complete(md, used.contains(&position), reach, entries.last(), &stapling);
-            if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&entry.md.name) {
+            let (domain, stored) = self.complete(md, used.contains(&position), reach, domains.last(), &stapling);
+            if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&domain.md.name) {
                 changed.push((position, stored));
             }
-            entries.push(entry);
+            domains.push(domain);
         }
         if !self.is_restart {
-            self.start_over_failed(&entries);
+            self.start_over_failed(&domains);
         }
-        self.save(changed.iter().map(|(position, stored)| (&*entries[*position].md, *stored)))?;
-        self_restart::advise(&entries);
-        let watched = entries.iter().filter(|entry| entry.watched).count();
+        self.save(changed.iter().map(|(position, stored)| (&*domains[*position].md, *stored)))?;
+        self_restart::advise(&domains);
+        let watched = domains.iter().filter(|domain| domain.watched).count();
         if watched > 0 {
-            report!(AH10074, "{watched} out of {} managed domains are watched", entries.len());
+            report!(AH10074, "{watched} out of {} managed domains are watched", domains.len());
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let Self { vault, clock, globals, assigned, .. } = self;
-        Ok(Registry::new(vault, clock, globals, entries, stapling).of_server(assigned))
+        let Self { documents, clock, globals, assigned, .. } = self;
+        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned))
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {
-        let mut primer = self.primer.take();
+        let mut collector = self.collector.take();
         let offered = |name: &DomainName| {
             let (_, live) = self.looked_at.get_mut().get(name)?;
             Some((name.clone(), live.certificates.iter().flatten().map(Summary::sha256_fingerprint).collect()))
         };
-        let offered = primer.expected().iter().filter_map(offered).collect();
-        primer.offered(&offered);
-        let stapling = primer.finish(&self.vault, &self.clock, &self.globals, self.is_restart);
+        let offered = collector.expected().iter().filter_map(offered).collect();
+        collector.offered(&offered);
+        let stapling = collector.finish(&self.documents, &self.clock, &self.globals, self.is_restart);
         if !self.read_only {
             stapling.clean_up(&self.globals);
         }
@@ -445,7 +445,7 @@ impl Setup {
 
     /// New files do not wait for the disk: there is nothing in them that the next start would not write again.
     fn save<'a>(&self, domains: impl Iterator<Item = (&'a ManagedDomain, Stored)>) -> Result<(), CannotStart> {
-        let store = self.vault.store();
+        let store = self.documents.store();
         let files = domains.filter_map(|(md, stored)| Some((stored, (md.name.as_str(), to_json(md).ok()?))));
         let (new, known): (Vec<_>, Vec<_>) = files.partition(|(stored, _)| *stored == Stored::Absent);
         let [new, known] = [new, known].map(|files| files.into_iter().map(|(_, file)| file).collect::<Vec<_>>());
@@ -469,20 +469,20 @@ impl Setup {
         mut md: ManagedDomain,
         used: bool,
         reach: Reachability,
-        other: Option<&Entry>,
+        other: Option<&Domain>,
         stapling: &Arc<Stapling>,
-    ) -> (Entry, Stored) {
+    ) -> (Domain, Stored) {
         if !used {
             hosts::tell_unused(&md);
         }
         let name = md.name.to_string();
         // Names that were added since may not be covered.
         let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
-        let mut live = looked_at.map_or_else(|| LiveSet::load(&self.vault, &md), |(_, live)| live);
+        let mut live = looked_at.map_or_else(|| CertificateSet::load(&self.documents, &md), |(_, live)| live);
         if self.is_to_be_read_again(&md, &live) {
-            live = LiveSet::load(&self.vault, &md);
+            live = CertificateSet::load(&self.documents, &md);
         }
-        let stored = self.vault.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
+        let stored = self.documents.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
         // What a power failure leaves of a file that was new.
         let stored = stored.filter(|bytes| !bytes.is_empty());
         let known = stored.as_deref().and_then(|bytes| {
@@ -495,7 +495,7 @@ impl Setup {
         merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
         if let Some(other) = other {
             md.share(&other.md);
-            live.share(&other.live);
+            live.share(&other.at_start);
         }
         md.state = live.state.unwrap_or(State::Unknown);
         md.state_descr.clone_from(&live.state_descr);
@@ -504,7 +504,7 @@ impl Setup {
             Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
             Some(_) => Stored::Different,
         };
-        let kept_ready = LiveSet::kept_ready(&self.vault, &md);
+        let standby = CertificateSet::standby(&self.documents, &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
         if watched && md.renew_mode != RenewMode::Manual && next_ca::is_ca_gone(&md) {
@@ -529,15 +529,15 @@ impl Setup {
         let same =
             [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
         let issued_by = same.cloned().unwrap_or(issued_by);
-        let activated = served::activated(&self.vault, &md);
-        let txt_records = served::txt_records(&self.vault, &md, &challenges);
+        let activated = served::activated(&self.documents, &md);
+        let txt_records = served::txt_records(&self.documents, &md, &challenges);
         let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
-        let slot = Slot::new(&md, &live);
+        let slot = LiveSlot::new(&md, &live);
         let told = self.told.get(&md.name).copied();
-        let entry = Entry {
+        let domain = Domain {
             md,
-            live,
-            kept_ready,
+            at_start: live,
+            standby,
             watched,
             issued_by,
             activated,
@@ -547,36 +547,36 @@ impl Setup {
             stapling,
             slot,
         };
-        (entry, stored)
+        (domain, stored)
     }
 
     /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
     /// `a2md` is at work on.
     fn clean_up_challenges(&self) {
-        let mut left = self.vault.items(Group::Challenges);
+        let mut left = self.documents.items(Group::Challenges);
         if left.is_empty() {
             return;
         }
-        let mut unconfigured = self.vault.items(Group::Staging);
+        let mut unconfigured = self.documents.items(Group::Staging);
         self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
-        let begun = |name: &String| self.vault.load_json(Group::Staging, name, &Aspect::MdJson);
+        let begun = |name: &String| self.documents.load_json(Group::Staging, name, &Aspect::MdJson);
         let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
         self.domains.iter().chain(&begun).flat_map(|md| &md.domains).for_each(|name| _ = left.remove(name.as_str()));
         for name in left {
-            if let Err(err) = self.vault.store().purge(Group::Challenges, &name) {
+            if let Err(err) = self.documents.store().purge(Group::Challenges, &name) {
                 report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
     }
 
     /// At a full start a renewal that had failed is due at once, except where the CA said when.
-    fn start_over_failed(&self, entries: &[Entry]) {
-        let staged = self.vault.items(Group::Staging);
-        let staged = |entry: &&Entry| entry.renewable() && staged.contains(entry.md.name.as_str());
+    fn start_over_failed(&self, domains: &[Domain]) {
+        let staged = self.documents.items(Group::Staging);
+        let staged = |domain: &&Domain| domain.renewable() && staged.contains(domain.md.name.as_str());
         let now = self.clock.now();
-        for md in entries.iter().filter(staged).map(|entry| &entry.md) {
+        for md in domains.iter().filter(staged).map(|domain| &domain.md) {
             let name = md.name.as_str();
-            let Turn { mut job, mut known, .. } = Turn::read(&self.vault, md);
+            let NextCa { mut job, mut known, .. } = NextCa::read(&self.documents, md);
             if job.errors == 0 {
                 continue;
             }
@@ -591,7 +591,7 @@ impl Setup {
                 known.next(&md.ca.urls, self.globals.retry_failover, now).and_then(|next| next.retry_after);
             job.next_run = job.retry_after.max(next_ca::validation_floor(&job, now));
             job.authorities = if md.ca.urls.len() > 1 { known } else { Authorities::default() };
-            if let Err(err) = self.vault.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
+            if let Err(err) = self.documents.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
                 report!(MD0028, err.status; "{name}: {err}");
             }
         }
@@ -601,7 +601,7 @@ impl Setup {
     #[must_use]
     pub fn would_activate(&self) -> bool {
         let now = self.clock.now();
-        let is_ready = |md: &ManagedDomain| activation::verdict(&self.vault, md, now) == Activation::Activated;
+        let is_ready = |md: &ManagedDomain| activation::verdict(&self.documents, md, now) == Activation::Activated;
         self.domains.iter().any(|md| self_restart::restarts(md) && is_ready(md))
     }
 }
@@ -627,8 +627,8 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates
 }
 
 /// Keeps others from starting or activating anything as long as it lasts. Who cannot have that goes on without.
-pub(crate) fn change(vault: &Vault) -> Option<Claim> {
-    let change = vault.store().change_within(CHANGE_PATIENCE);
+pub(crate) fn change(documents: &Documents) -> Option<WorkClaim> {
+    let change = documents.store().change_within(CHANGE_PATIENCE);
     let change = change.inspect_err(|err| note!(Info, err.status(); "others are not kept from the store: {err}"));
     let change = change.ok()?;
     if change.is_none() {

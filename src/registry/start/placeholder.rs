@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::acme::PortError;
 use crate::crypto::{Certificate, CryptoError, PrivateKey, self_signed};
-use crate::documents::{Vault, port_error};
+use crate::documents::{Documents, port_error};
 use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -26,20 +26,20 @@ impl Placeholders {
     ///
     /// # Errors
     /// If one cannot be made or written.
-    pub(crate) fn ensure(&self, vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Result<(), PortError> {
+    pub(crate) fn ensure(&self, documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Result<(), PortError> {
         let specs = md.key_specs().0;
-        let mut missing = specs.iter().filter(|spec| !is_there(vault, md, spec, now));
-        missing.try_for_each(|spec| self.make(vault, md, spec, now))
+        let mut missing = specs.iter().filter(|spec| !is_there(documents, md, spec, now));
+        missing.try_for_each(|spec| self.make(documents, md, spec, now))
     }
 
-    fn make(&self, vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<(), PortError> {
+    fn make(&self, documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<(), PortError> {
         let key = self.key(spec).map_err(crypto)?;
         let certificate = self_signed(&key, COMMON_NAME, &md.domains, now, DAYS).map_err(crypto)?;
         let pem = Zeroizing::new([&**key.to_pem().map_err(crypto)?, certificate.to_pem().as_bytes()].concat());
-        let (store, name, aspect) = (vault.store(), md.name.as_str(), Aspect::Fallback(spec.clone()));
+        let (store, name, aspect) = (documents.store(), md.name.as_str(), Aspect::Fallback(spec.clone()));
         // Of several servers that make one at the same time, all serve the first. One that is of no use is replaced.
         let is_made = store.create_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)?;
-        if is_made || is_there(vault, md, spec, now) {
+        if is_made || is_there(documents, md, spec, now) {
             return Ok(());
         }
         store.save_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)
@@ -57,12 +57,12 @@ impl Placeholders {
 }
 
 /// Key types of the domain for which there is a placeholder that fits and has not expired.
-pub(crate) fn there(vault: &Vault, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
-    md.key_specs().0.into_iter().filter(|spec| is_there(vault, md, spec, now)).collect()
+pub(crate) fn there(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
+    md.key_specs().0.into_iter().filter(|spec| is_there(documents, md, spec, now)).collect()
 }
 
-fn is_there(vault: &Vault, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
-    let pem = vault.store().load(Group::Domains, md.name.as_str(), &Aspect::Fallback(spec.clone())).ok().flatten();
+fn is_there(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
+    let pem = documents.store().load(Group::Domains, md.name.as_str(), &Aspect::Fallback(spec.clone())).ok().flatten();
     let Some(pem) = pem.map(Zeroizing::new) else { return false };
     let Ok(certificate) = Certificate::from_pem(&pem) else { return false };
     certificate.not_after() > now && PrivateKey::from_pem(&pem, None).is_ok_and(|key| key.fits(&certificate))
@@ -102,9 +102,9 @@ mod tests {
         let (temp, now) = (tempfile::tempdir().unwrap(), at(0));
         let start = |md: &ManagedDomain| {
             let store = Arc::new(FileStore::open(temp.path()).unwrap());
-            let vault = Vault::new(Arc::clone(&store) as _);
-            Placeholders::default().ensure(&vault, md, now).unwrap();
-            assert!(is_there(&vault, md, &p256(), now));
+            let documents = Documents::new(Arc::clone(&store) as _);
+            Placeholders::default().ensure(&documents, md, now).unwrap();
+            assert!(is_there(&documents, md, &p256(), now));
             stored(&*store, md)
         };
         for number in 0..50 {
@@ -121,9 +121,9 @@ mod tests {
     fn a_placeholder_that_is_damaged_or_at_its_end_is_made_anew() {
         let temp = tempfile::tempdir().unwrap();
         let store = Arc::new(FileStore::open(temp.path()).unwrap());
-        let (vault, md, now) = (Vault::new(Arc::clone(&store) as _), domain("x.test"), at(0));
+        let (documents, md, now) = (Documents::new(Arc::clone(&store) as _), domain("x.test"), at(0));
         let ensure = |now| {
-            Placeholders::default().ensure(&vault, &md, now).unwrap();
+            Placeholders::default().ensure(&documents, &md, now).unwrap();
             stored(&*store, &md)
         };
         let first = ensure(now);
@@ -133,6 +133,6 @@ mod tests {
         assert_ne!(second, first);
         let half = &second[..second.len() / 2];
         store.save(Group::Domains, "x.test", &Aspect::Fallback(p256()), half).unwrap();
-        assert!(ensure(later).len() > half.len() && is_there(&vault, &md, &p256(), later));
+        assert!(ensure(later).len() > half.len() && is_there(&documents, &md, &p256(), later));
     }
 }

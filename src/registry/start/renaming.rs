@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::documents::Vault;
+use crate::documents::Documents;
 use crate::log::note;
 use crate::model::ManagedDomain;
 use crate::store::{Aspect, Group, StoreError};
 
 /// Gives the directories of domains that are not configured any more to new domains which have their names. Whatever
 /// cannot be moved stays where it is, and the new domain starts without it.
-pub(crate) fn follow(vault: &Vault, domains: &[ManagedDomain], until: Instant) {
-    let stored = vault.items(Group::Domains);
+pub(crate) fn follow(documents: &Documents, domains: &[ManagedDomain], until: Instant) {
+    let stored = documents.items(Group::Domains);
     let new: Vec<_> = domains.iter().filter(|md| !stored.contains(md.name.as_str())).collect();
     if new.is_empty() || stored.is_empty() {
         return;
@@ -20,10 +20,10 @@ pub(crate) fn follow(vault: &Vault, domains: &[ManagedDomain], until: Instant) {
     let configured: HashSet<_> = domains.iter().map(|md| md.name.as_str()).collect();
     let mut left: Vec<_> = stored.into_iter().filter(|item| !configured.contains(item.as_str())).collect();
     left.sort();
-    let load = |item: String| Some((vault.load_json(Group::Domains, &item, &Aspect::MdJson)?, item));
+    let load = |item: String| Some((documents.load_json(Group::Domains, &item, &Aspect::MdJson)?, item));
     let left: Vec<(ManagedDomain, String)> = left.into_iter().filter_map(load).collect();
     for (former, new) in pairs(&left, &new) {
-        match rename(vault, former, new, until) {
+        match rename(documents, former, new, until) {
             Ok(()) => note!(Info, "{new}: takes over what there is of {former}, which is not configured any more"),
             Err(err) => note!(Error, err.status(); "{new}: cannot take over what there is of {former}: {err}"),
         }
@@ -49,8 +49,8 @@ fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> 
 
 /// A renewal under way goes along, unless somebody is at work on it for longer than the start can wait, and what is live in any
 /// case. They go first: after a crash in between, the next start finds the same pair again.
-fn rename(vault: &Vault, former: &str, new: &str, until: Instant) -> Result<(), StoreError> {
-    let store = vault.store();
+fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Result<(), StoreError> {
+    let store = documents.store();
     if store.list(Group::Staging)?.iter().any(|item| item == former) {
         let patience = until.saturating_duration_since(Instant::now());
         let moved = match store.claim_within(former, patience) {
@@ -76,7 +76,7 @@ mod tests {
     use crate::model::{ActivationMode, DomainName};
     use crate::registry::start::renaming::*;
     use crate::store::Store;
-    use crate::testing::{World, declared, host, p256};
+    use crate::testing::{TestServer, declared, host, p256};
 
     fn md(names: &str) -> ManagedDomain {
         ManagedDomain::new(names.split(' ').map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
@@ -110,70 +110,71 @@ mod tests {
     }
 
     /// A server that had `a.test b.test` and now has `b.test a.test`.
-    fn reordered(staged: bool) -> World {
-        let mut world = World::new(&["a.test"]);
-        world.declared = vec![declared(&["a.test", "b.test"])];
-        world.run(false);
+    fn reordered(staged: bool) -> TestServer {
+        let mut test_server = TestServer::new(&["a.test"]);
+        test_server.declared = vec![declared(&["a.test", "b.test"])];
+        test_server.run(false);
         if !staged {
-            world.start(true);
+            test_server.start(true);
         }
-        world.declared = vec![declared(&["b.test", "a.test"])];
-        world.hosts = vec![host("b.test")];
-        world
+        test_server.declared = vec![declared(&["b.test", "a.test"])];
+        test_server.hosts = vec![host("b.test")];
+        test_server
     }
 
     #[test]
     fn certificates_stay_in_service_under_a_new_first_name() {
-        let world = reordered(false);
-        let registry = world.start(true);
-        assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
-        assert_eq!(world.store.list(Group::Domains).unwrap(), ["b.test"]);
-        let stored: ManagedDomain = world.vault.load_json(Group::Domains, "b.test", &Aspect::MdJson).unwrap();
+        let test_server = reordered(false);
+        let registry = test_server.start(true);
+        assert_eq!(registry.domains[0].at_start.state, Some(crate::model::State::Complete));
+        assert_eq!(test_server.store.list(Group::Domains).unwrap(), ["b.test"]);
+        let stored: ManagedDomain = test_server.documents.load_json(Group::Domains, "b.test", &Aspect::MdJson).unwrap();
         assert_eq!(stored.name.as_str(), "b.test");
     }
 
     #[test]
     fn what_is_staged_is_activated_under_the_new_name() {
-        let world = reordered(true);
-        let registry = world.start(true);
-        assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
-        assert!(world.store.list(Group::Staging).unwrap().is_empty());
-        let name = |group| world.vault.load_json::<ManagedDomain>(group, "b.test", &Aspect::MdJson).unwrap().name;
+        let test_server = reordered(true);
+        let registry = test_server.start(true);
+        assert_eq!(registry.domains[0].at_start.state, Some(crate::model::State::Complete));
+        assert!(test_server.store.list(Group::Staging).unwrap().is_empty());
+        let name =
+            |group| test_server.documents.load_json::<ManagedDomain>(group, "b.test", &Aspect::MdJson).unwrap().name;
         assert_eq!(name(Group::Domains).as_str(), "b.test");
-        assert_eq!(world.job(Group::Domains, "b.test").unwrap().name, "b.test");
+        assert_eq!(test_server.job(Group::Domains, "b.test").unwrap().name, "b.test");
     }
 
     #[test]
     fn what_was_live_is_served_under_the_new_name() {
         for is_busy in [false, true] {
-            let mut world = World::new(&["a.test"]);
-            world.declared = vec![declared(&["a.test", "b.test"])];
-            world.declared[0].settings.activation = Some(ActivationMode::Live);
-            drop(world.run(true));
-            let live = world.text(Group::Live, "a.test", &Aspect::LiveJson).unwrap();
+            let mut test_server = TestServer::new(&["a.test"]);
+            test_server.declared = vec![declared(&["a.test", "b.test"])];
+            test_server.declared[0].settings.activation = Some(ActivationMode::Live);
+            drop(test_server.run(true));
+            let live = test_server.text(Group::Live, "a.test", &Aspect::LiveJson).unwrap();
             // The next renewal has begun.
-            world.store.clear(Group::Staging, "a.test").unwrap();
-            world.put(Group::Staging, "a.test", &Aspect::JobJson, "{}");
-            world.declared[0].names.reverse();
-            world.hosts = vec![host("b.test")];
-            let claim = is_busy.then(|| world.vault.store().claim("a.test").unwrap().unwrap());
-            let registry = world.start(true);
-            assert_eq!(registry.entries[0].live.state, Some(crate::model::State::Complete));
-            let chain = world.text(Group::Domains, "b.test", &Aspect::Chain(p256())).unwrap();
+            test_server.store.clear(Group::Staging, "a.test").unwrap();
+            test_server.put(Group::Staging, "a.test", &Aspect::JobJson, "{}");
+            test_server.declared[0].names.reverse();
+            test_server.hosts = vec![host("b.test")];
+            let claim = is_busy.then(|| test_server.documents.store().claim("a.test").unwrap().unwrap());
+            let registry = test_server.start(true);
+            assert_eq!(registry.domains[0].at_start.state, Some(crate::model::State::Complete));
+            let chain = test_server.text(Group::Domains, "b.test", &Aspect::Chain(p256())).unwrap();
             assert!(live.contains(&serde_json::to_string(&chain).unwrap()));
-            assert_eq!(world.store.list(Group::Live).unwrap(), [""; 0]);
-            assert_eq!(world.store.list(Group::Staging).unwrap(), [if is_busy { "a.test" } else { "b.test" }]);
+            assert_eq!(test_server.store.list(Group::Live).unwrap(), [""; 0]);
+            assert_eq!(test_server.store.list(Group::Staging).unwrap(), [if is_busy { "a.test" } else { "b.test" }]);
             drop(claim);
         }
     }
 
     #[test]
     fn a_renewal_that_somebody_works_on_stays_behind() {
-        let world = reordered(true);
-        let claim = world.vault.store().claim("a.test").unwrap().expect("nobody has it");
-        world.start(true);
-        assert_eq!(world.store.list(Group::Domains).unwrap(), ["b.test"]);
-        assert_eq!(world.store.list(Group::Staging).unwrap(), ["a.test"]);
+        let test_server = reordered(true);
+        let claim = test_server.documents.store().claim("a.test").unwrap().expect("nobody has it");
+        test_server.start(true);
+        assert_eq!(test_server.store.list(Group::Domains).unwrap(), ["b.test"]);
+        assert_eq!(test_server.store.list(Group::Staging).unwrap(), ["a.test"]);
         drop(claim);
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{DomainName, KeySpec, TAILSCALE};
 use crate::renewals::queue::Renewals;
 use crate::renewals::tailscale::*;
 use crate::store::{Aspect, Group};
-use crate::testing::{World, logged, watch_log};
+use crate::testing::{TestServer, logged, watch_log};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -23,7 +23,7 @@ struct Daemon {
     sockets: Mutex<Vec<Option<PathBuf>>>,
 }
 
-/// The way to it, at the time of a world.
+/// The way to it, at the time of a server.
 struct Way(Arc<Daemon>, Arc<dyn Clock>, &'static str);
 
 impl HttpClient for Way {
@@ -54,18 +54,18 @@ fn pair(name: &str, from: Timestamp) -> String {
     String::from_utf8(key.to_pem().unwrap().to_vec()).unwrap() + &leaf.to_pem()
 }
 
-fn world(name: &str) -> World {
+fn server(name: &str) -> TestServer {
     watch_log();
-    let mut world = World::without_account(&[name]);
-    let settings = &mut world.declared[0].settings;
+    let mut server = TestServer::without_account(&[name]);
+    let settings = &mut server.declared[0].settings;
     (settings.protocol, settings.ca_urls) = (Some(TAILSCALE.into()), None);
-    world
+    server
 }
 
-fn run(world: &World, daemon: &Arc<Daemon>, name: &'static str, is_restart: bool) -> Renewals {
-    let way: Arc<dyn HttpClient> = Arc::new(Way(Arc::clone(daemon), Arc::clone(&world.clock) as _, name));
-    let renewals = world.renewals_with(is_restart, world.moving_clock(), move |_| Some(Arc::clone(&way)));
-    world.go_on(&renewals);
+fn run(server: &TestServer, daemon: &Arc<Daemon>, name: &'static str, is_restart: bool) -> Renewals {
+    let way: Arc<dyn HttpClient> = Arc::new(Way(Arc::clone(daemon), Arc::clone(&server.clock) as _, name));
+    let renewals = server.renewals_with(is_restart, server.moving_clock(), move |_| Some(Arc::clone(&way)));
+    server.go_on(&renewals);
     renewals
 }
 
@@ -80,51 +80,51 @@ fn chain_aspect() -> Aspect {
 #[test]
 fn a_pair_is_staged_activated_and_renewed_in_its_window() {
     let name = "pi.tailnet.test";
-    let (mut world, daemon) = (world(name), Arc::default());
-    world.declared[0].settings.keys = None;
-    drop(run(&world, &daemon, name, false));
-    let job = world.staged_job(name);
+    let (mut server, daemon) = (server(name), Arc::default());
+    server.declared[0].settings.keys = None;
+    drop(run(&server, &daemon, name, false));
+    let job = server.staged_job(name);
     assert!(job.finished && job.errors == 0, "{job:?}");
     assert_eq!(asked(&daemon), [""]);
     assert_eq!(daemon.sockets.lock().unwrap()[0], Some(PathBuf::from("/var/run/tailscale/tailscaled.sock")));
     let key = Aspect::PrivateKey(KeySpec::Ec { curve: "secp256r1".to_owned() });
-    assert!(world.text(Group::Staging, name, &key).unwrap().contains("ENCRYPTED PRIVATE KEY"));
-    assert_eq!(world.text(Group::Staging, name, &Aspect::Chain(KeySpec::Default)), None);
+    assert!(server.text(Group::Staging, name, &key).unwrap().contains("ENCRYPTED PRIVATE KEY"));
+    assert_eq!(server.text(Group::Staging, name, &Aspect::Chain(KeySpec::Default)), None);
 
-    drop(run(&world, &daemon, name, true));
-    let first = world.text(Group::Domains, name, &chain_aspect()).unwrap();
+    drop(run(&server, &daemon, name, true));
+    let first = server.text(Group::Domains, name, &chain_aspect()).unwrap();
     assert_eq!(asked(&daemon), [""; 0], "nothing is due");
-    world.clock.advance(DAY * 70);
-    drop(run(&world, &daemon, name, true));
+    server.clock.advance(DAY * 70);
+    drop(run(&server, &daemon, name, true));
     let queries = asked(&daemon);
     assert_eq!((queries.len(), queries[0].as_str()), (2, ""));
     assert!(queries[1].starts_with("&min_validity=180"), "20 days and a little: {queries:?}");
-    drop(run(&world, &daemon, name, true));
-    assert_ne!(world.text(Group::Domains, name, &chain_aspect()).unwrap(), first);
+    drop(run(&server, &daemon, name, true));
+    assert_ne!(server.text(Group::Domains, name, &chain_aspect()).unwrap(), first);
     assert_eq!((asked(&daemon), logged("AH10173", name)), (Vec::new(), 0));
 }
 
 #[test]
 fn what_tailscaled_has_renewed_itself_is_taken_as_it_is() {
     let name = "itself.tailnet.test";
-    let (world, daemon) = (world(name), Arc::<Daemon>::default());
-    drop(run(&world, &daemon, name, false));
-    drop(run(&world, &daemon, name, true));
-    world.clock.advance(DAY * 70);
+    let (server, daemon) = (server(name), Arc::<Daemon>::default());
+    drop(run(&server, &daemon, name, false));
+    drop(run(&server, &daemon, name, true));
+    server.clock.advance(DAY * 70);
     *daemon.has.lock().unwrap() = None;
     asked(&daemon);
-    drop(run(&world, &daemon, name, true));
-    assert_eq!((asked(&daemon).as_slice(), world.staged_job(name).finished), (&[String::new()][..], true));
+    drop(run(&server, &daemon, name, true));
+    assert_eq!((asked(&daemon).as_slice(), server.staged_job(name).finished), (&[String::new()][..], true));
 }
 
 #[test]
 fn failures_are_reported_with_the_remedy_and_tried_again() {
     let name = "denied.tailnet.test";
-    let (world, daemon) = (world(name), Arc::<Daemon>::default());
+    let (server, daemon) = (server(name), Arc::<Daemon>::default());
     *daemon.says.lock().unwrap() = Some((403, "cert access denied\n"));
-    let renewals = run(&world, &daemon, name, false);
-    let job = world.staged_job(name);
-    let wait = job.next_run.unwrap().duration_since(world.clock.now());
+    let renewals = run(&server, &daemon, name, false);
+    let job = server.staged_job(name);
+    let wait = job.next_run.unwrap().duration_since(server.clock.now());
     assert!(job.errors == 1 && wait < SignedDuration::from_mins(1), "{job:?}");
     let detail = job.last.unwrap().detail.unwrap();
     for words in ["/var/run/tailscale/tailscaled.sock", "403: cert access denied", "TS_PERMIT_CERT_UID=www-data"] {
@@ -132,30 +132,30 @@ fn failures_are_reported_with_the_remedy_and_tried_again() {
     }
     assert_eq!(logged("AH10056", "processing denied.tailnet.test: "), 1);
     *daemon.says.lock().unwrap() = None;
-    world.clock.advance(SignedDuration::from_mins(1));
-    world.go_on(&renewals);
-    assert!(world.staged_job(name).finished);
+    server.clock.advance(SignedDuration::from_mins(1));
+    server.go_on(&renewals);
+    assert!(server.staged_job(name).finished);
 }
 
 #[test]
 fn a_daemon_that_cannot_renew_on_demand_is_told_from_one_that_has() {
     let name = "old.tailnet.test";
-    let (world, daemon) = (world(name), Arc::new(Daemon { is_old: true, ..Daemon::default() }));
-    drop(run(&world, &daemon, name, false));
-    drop(run(&world, &daemon, name, true));
-    world.clock.advance(DAY * 70);
-    drop(run(&world, &daemon, name, true));
-    let detail = world.staged_job(name).last.unwrap().detail.unwrap();
+    let (server, daemon) = (server(name), Arc::new(Daemon { is_old: true, ..Daemon::default() }));
+    drop(run(&server, &daemon, name, false));
+    drop(run(&server, &daemon, name, true));
+    server.clock.advance(DAY * 70);
+    drop(run(&server, &daemon, name, true));
+    let detail = server.staged_job(name).last.unwrap().detail.unwrap();
     assert!(detail.contains("the certificate that is in use") && detail.contains("min_validity"), "{detail}");
 }
 
 #[test]
 fn one_name_is_all_that_it_certifies() {
     let name = "two.tailnet.test";
-    let (mut world, daemon) = (world(name), Arc::default());
-    world.declared[0].names.push(DomainName::parse("other.tailnet.test").unwrap());
-    drop(run(&world, &daemon, name, false));
-    let detail = world.staged_job(name).last.unwrap().detail.unwrap();
+    let (mut server, daemon) = (server(name), Arc::default());
+    server.declared[0].names.push(DomainName::parse("other.tailnet.test").unwrap());
+    drop(run(&server, &daemon, name, false));
+    let detail = server.staged_job(name).last.unwrap().detail.unwrap();
     assert!(detail.contains("certificates for one name, but the domain has 2"), "{detail}");
     assert_eq!(asked(&daemon), [""; 0]);
 }

@@ -12,7 +12,7 @@ use crate::testing::ca::Operation::{
     Account, Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order,
 };
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::testing::{World, logged, p256, watch_log};
+use crate::testing::{TestServer, logged, p256, watch_log};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -49,7 +49,7 @@ type Row = (&'static [Operation], Fault, &'static str, Next);
 struct Case {
     name: String,
     operation: Operation,
-    world: World,
+    server: TestServer,
 }
 
 impl Case {
@@ -57,15 +57,16 @@ impl Case {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         watch_log();
         let name = format!("fault{}.test", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let world = if operation == NewAccount { World::without_account(&[&name]) } else { World::new(&[&name]) };
+        let server =
+            if operation == NewAccount { TestServer::without_account(&[&name]) } else { TestServer::new(&[&name]) };
         if operation == NewAccount {
             // One of another kind takes long to make.
             let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
             let (key, draft) = (PrivateKey::generate(&p256()).unwrap(), crate::accounts::place_of_its_own(&scope));
-            world.vault.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
+            server.documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         }
-        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
-        Self { name, operation, world }
+        server.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+        Self { name, operation, server }
     }
 
     fn sentence(&self, says: &str) -> String {
@@ -93,10 +94,10 @@ impl Case {
 
     /// Runs once, looks at what came of it, and sees that the next run at a good CA succeeds.
     fn check(&self, context: &str, says: &str, kind: Option<&str>, next: Next) {
-        let (world, name) = (&self.world, self.name.as_str());
+        let (server, name) = (&self.server, self.name.as_str());
         let context = format!("{:?} {context}", self.operation);
-        let renewals = world.run(false);
-        let job = world.staged_job(name);
+        let renewals = server.run(false);
+        let job = server.staged_job(name);
         if next != Nothing {
             assert_eq!((job.finished, job.errors), (false, 1), "{context}");
             let last = job.last.clone().unwrap();
@@ -118,16 +119,16 @@ impl Case {
             self.check_wait(&context, &renewals, next);
         }
         assert_eq!(logged("AH10056", &format!("processing {name}:")), usize::from(next != Nothing), "{context}");
-        let job = world.staged_job(name);
+        let job = server.staged_job(name);
         assert_eq!((job.finished, job.errors, job.next_run), (true, 0, None), "{context}: {:?}", job.last);
-        assert!(world.ca.accounts() <= 2, "{context}");
-        world.ca.check();
+        assert!(server.ca.accounts() <= 2, "{context}");
+        server.ca.check();
     }
 
     /// The next attempt does not begin before its time, and then it succeeds.
     fn check_wait(&self, context: &str, renewals: &Renewals, next: Next) {
-        let (world, name) = (&self.world, self.name.as_str());
-        let wait = world.staged_job(name).next_run.unwrap().duration_since(world.clock.now()).as_secs();
+        let (server, name) = (&self.server, self.name.as_str());
+        let wait = server.staged_job(name).next_run.unwrap().duration_since(server.clock.now()).as_secs();
         let expected = match next {
             Nothing => 0,
             Soon => 30,
@@ -135,21 +136,21 @@ impl Case {
             After(seconds) => seconds,
         };
         assert!((expected - 20..=expected).contains(&wait), "{context}: {wait}");
-        world.ca.recover();
-        let asked = || ALL.iter().map(|operation| world.ca.count(*operation)).sum::<usize>();
+        server.ca.recover();
+        let asked = || ALL.iter().map(|operation| server.ca.count(*operation)).sum::<usize>();
         let before = asked();
-        world.clock.advance(SignedDuration::from_secs(wait - 5));
-        world.go_on(renewals);
+        server.clock.advance(SignedDuration::from_secs(wait - 5));
+        server.go_on(renewals);
         assert_eq!(asked(), before, "{context}: not yet");
-        world.clock.advance(SignedDuration::from_secs(7));
-        world.go_on(renewals);
+        server.clock.advance(SignedDuration::from_secs(7));
+        server.go_on(renewals);
         // A CA that wants fewer requests and does not say when is left alone by all domains for a minute.
         let wants_fewer = |last: &JobResult| {
             last.status == Status::BAD_ARGUMENT || last.detail.as_ref().is_some_and(|detail| detail.contains("429"))
         };
-        if world.staged_job(name).last.as_ref().is_some_and(wants_fewer) {
-            world.clock.advance(SignedDuration::from_mins(1));
-            world.go_on(renewals);
+        if server.staged_job(name).last.as_ref().is_some_and(wants_fewer) {
+            server.clock.advance(SignedDuration::from_mins(1));
+            server.go_on(renewals);
         }
     }
 }
@@ -158,7 +159,7 @@ fn check(rows: &[Row]) {
     for (operations, fault, says, next) in rows {
         for operation in *operations {
             let case = Case::new(*operation);
-            case.world.ca.fail(*operation, fault.clone());
+            case.server.ca.fail(*operation, fault.clone());
             let kind = match fault {
                 Fault::Answer(answer) => serde_json::from_slice::<crate::model::Problem>(&answer.body).ok(),
                 _ => None,
@@ -433,7 +434,7 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
         for operation in [NewOrder, Finalize] {
             let case = Case::new(operation);
             let bare = case.name.clone();
-            case.world.ca.fail(operation, Fault::Answer(elaborate(content_type)));
+            case.server.ca.fail(operation, Fault::Answer(elaborate(content_type)));
             case.check(content_type, SAYS, Some("compound"), Tomorrow);
             assert_eq!(logged("AH10056", &format!("md[{bare}] while[")), 1);
             assert_eq!(logged("AH10056", &format!("{bare}] while[")), 1);
@@ -463,9 +464,9 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
 #[test]
 fn subproblems_are_in_the_report_and_in_the_log() {
     let case = Case::new(NewOrder);
-    case.world.ca.fail(NewOrder, Fault::Answer(elaborate("application/problem+json")));
-    drop(case.world.run(false));
-    let last = case.world.staged_job(&case.name).last.unwrap();
+    case.server.ca.fail(NewOrder, Fault::Answer(elaborate("application/problem+json")));
+    drop(case.server.run(false));
+    let last = case.server.staged_job(&case.name).last.unwrap();
     assert_eq!(last.subproblems[1]["identifier"]["value"], "b.test");
     let line = format!(
         "processing {0}: md[{0}] while[Creating new order] problem[urn:ietf:params:acme:error:compound] detail[Errors during",
@@ -578,26 +579,32 @@ fn the_ca_says_when_to_come_back() {
 fn nonces_are_refused() {
     for operation in SIGNED {
         let case = Case::new(*operation);
-        case.world.ca.fail_times(*operation, 25, Fault::RefuseNonce);
+        case.server.ca.fail_times(*operation, 25, Fault::RefuseNonce);
         case.check("25 times", "", None, Nothing);
         let case = Case::new(*operation);
-        case.world.ca.fail_times(*operation, 26, Fault::RefuseNonce);
+        case.server.ca.fail_times(*operation, 26, Fault::RefuseNonce);
         let says = "the CA did not accept the nonce; servers of the CA, or a proxy, may not share their nonces; the next attempt follows";
         case.check("26 times", says, None, Soon);
     }
 }
 
-/// A world that is not well for longer than one request.
-fn check_behaviour(operation: Operation, prepare: impl FnOnce(&World), says: &str, kind: Option<&str>, next: Next) {
+/// A server that is not well for longer than one request.
+fn check_behaviour(
+    operation: Operation,
+    prepare: impl FnOnce(&TestServer),
+    says: &str,
+    kind: Option<&str>,
+    next: Next,
+) {
     let case = Case::new(operation);
-    prepare(&case.world);
+    prepare(&case.server);
     case.check(says, says, kind, next);
 }
 
 #[test]
 fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
     for status in ["deactivated", "revoked", "gone"] {
-        check_behaviour(Account, |world| world.ca.set_accounts(status), "", None, Nothing);
+        check_behaviour(Account, |server| server.ca.set_accounts(status), "", None, Nothing);
     }
     let body = |text: &'static str| -> fn(&mut Response) {
         match text {
@@ -639,12 +646,12 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
     for (operations, text, says, kind, next) in rows {
         for operation in *operations {
             let fault = Fault::Alter(body(text));
-            check_behaviour(*operation, |world| world.ca.fail_times(*operation, 9, fault), says, *kind, *next);
+            check_behaviour(*operation, |server| server.ca.fail_times(*operation, 9, fault), says, *kind, *next);
         }
     }
     check_behaviour(
         Challenge,
-        |world| world.ca.behave(|ca| ca.finds = Some("404 at your place")),
+        |server| server.ca.behave(|ca| ca.finds = Some("404 at your place")),
         "{name}: CA considers answer to challenge invalid: 404 at your place; check that all addresses of the name, IPv6 too, \
          lead to this server and that nothing else answers there",
         Some("incorrectResponse"),
@@ -652,8 +659,8 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
     );
     check_behaviour(
         Authorization,
-        |world| {
-            world.ca.behave(|ca| {
+        |server| {
+            server.ca.behave(|ca| {
                 ca.http_01 = false;
                 ca.others = vec![json!({ "type": "foo-99", "url": "https://ca.test/foo", "token": "t" })];
             });
@@ -673,8 +680,9 @@ fn the_ca_is_never_done() {
         let says = format!(
             "Error waiting for {what}: the CA was not done after 5 minutes; the next attempt continues the same order"
         );
-        let never =
-            |world: &World| world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing));
+        let never = |server: &TestServer| {
+            server.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing))
+        };
         check_behaviour(Order, never, &says, None, Soon);
     }
 }
@@ -684,15 +692,15 @@ fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() 
     let later = Fault::Alter(|answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned())));
     for operation in [Challenge, Authorization, Finalize] {
         let case = Case::new(operation);
-        case.world.ca.fail(operation, later.clone());
-        let renewals = case.world.run(false);
-        let job = case.world.staged_job(&case.name);
+        case.server.ca.fail(operation, later.clone());
+        let renewals = case.server.run(false);
+        let job = case.server.staged_job(&case.name);
         let detail = job.last.unwrap().detail.unwrap();
         assert!(detail.contains("the CA wants to be asked again at Tue, 14 Nov 2023 23:13:"), "{detail}");
         assert!(detail.ends_with("; the next attempt continues the same order"), "{detail}");
         case.check_wait("Postponed", &renewals, After(3600));
-        assert!(case.world.staged_job(&case.name).finished);
-        assert_eq!(case.world.ca.ordered().len(), 1);
+        assert!(case.server.staged_job(&case.name).finished);
+        assert_eq!(case.server.ca.ordered().len(), 1);
     }
 }
 
@@ -700,27 +708,27 @@ fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() 
 fn the_certificate_is_not_what_was_ordered() {
     const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 0x18];
     const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-    type Spoil = fn(&mut World);
+    type Spoil = fn(&mut TestServer);
     let rows: [(Spoil, &str); 5] = [
-        (|world| world.ca.behave(|ca| ca.days = 0), "the CA's certificate(P-256) has expired"),
+        (|server| server.ca.behave(|ca| ca.days = 0), "the CA's certificate(P-256) has expired"),
         (
-            |world| world.ca.behave(|ca| ca.starts_in = SignedDuration::from_hours(48)),
+            |server| server.ca.behave(|ca| ca.starts_in = SignedDuration::from_hours(48)),
             "the CA's certificate(P-256) is not valid before Sun, 04 Feb 2024 22:1",
         ),
         (
-            |world| world.ca.behave(|ca| ca.forgets = &[ALTERNATIVE_NAME]),
+            |server| server.ca.behave(|ca| ca.forgets = &[ALTERNATIVE_NAME]),
             "the CA's certificate(P-256) is not for {name}",
         ),
         (
-            |world| {
-                world.declared[0].settings.must_staple = Some(true);
-                world.ca.behave(|ca| ca.forgets = &[TLS_FEATURE]);
+            |server| {
+                server.declared[0].settings.must_staple = Some(true);
+                server.ca.behave(|ca| ca.forgets = &[TLS_FEATURE]);
             },
             "the CA's certificate(P-256) lacks the 'must-staple' that MDMustStaple asks for",
         ),
         (
-            |world| {
-                world.ca.fail(
+            |server| {
+                server.ca.fail(
                     Certificate,
                     Fault::Alter(|answer| {
                         let (key, at) = (PrivateKey::generate(&p256()).unwrap(), Timestamp::from_second(1_700_000_000));
@@ -735,16 +743,16 @@ fn the_certificate_is_not_what_was_ordered() {
     for (spoil, says) in rows {
         let mut case = Case::new(Certificate);
         // It has a certificate that is served, and due.
-        drop(case.world.run(false));
-        drop(case.world.start(true));
-        let live = |case: &Case| case.world.text(Group::Domains, &case.name, &Aspect::Chain(p256())).unwrap();
+        drop(case.server.run(false));
+        drop(case.server.start(true));
+        let live = |case: &Case| case.server.text(Group::Domains, &case.name, &Aspect::Chain(p256())).unwrap();
         let before = live(&case);
-        case.world.clock.advance(SignedDuration::from_hours(80 * 24));
-        spoil(&mut case.world);
+        case.server.clock.advance(SignedDuration::from_hours(80 * 24));
+        spoil(&mut case.server);
         let says = case.sentence(says);
-        let renewals = case.world.run(true);
+        let renewals = case.server.run(true);
         for days in 1..=3 {
-            let job = case.world.staged_job(&case.name);
+            let job = case.server.staged_job(&case.name);
             let detail = job.last.clone().unwrap().detail.unwrap();
             // One day later, it is another one that it is not valid before.
             assert!(days > 1 || detail.starts_with(&says), "{detail}");
@@ -752,40 +760,40 @@ fn the_certificate_is_not_what_was_ordered() {
                 detail.contains("; the served certificate stays")
                     || detail.contains(" What to do: the served certificate stays")
             );
-            assert_eq!((job.errors, case.world.ca.ordered().len()), (days, 1 + days as usize), "{says}");
+            assert_eq!((job.errors, case.server.ca.ordered().len()), (days, 1 + days as usize), "{says}");
             assert_eq!(live(&case), before);
-            case.world.clock.advance(SignedDuration::from_hours(23));
-            case.world.go_on(&renewals);
-            assert_eq!(case.world.ca.ordered().len(), 1 + days as usize, "{says}: not yet");
+            case.server.clock.advance(SignedDuration::from_hours(23));
+            case.server.go_on(&renewals);
+            assert_eq!(case.server.ca.ordered().len(), 1 + days as usize, "{says}: not yet");
             if says.starts_with("Certificate and") {
                 break;
             }
-            case.world.clock.advance(SignedDuration::from_hours(1));
-            case.world.go_on(&renewals);
+            case.server.clock.advance(SignedDuration::from_hours(1));
+            case.server.go_on(&renewals);
         }
-        case.world.ca.recover();
-        case.world.clock.advance(SignedDuration::from_hours(24));
-        case.world.go_on(&renewals);
-        assert!(case.world.staged_job(&case.name).finished, "{says}");
-        drop(case.world.start(true));
+        case.server.ca.recover();
+        case.server.clock.advance(SignedDuration::from_hours(24));
+        case.server.go_on(&renewals);
+        assert!(case.server.staged_job(&case.name).finished, "{says}");
+        drop(case.server.start(true));
         assert_ne!(live(&case), before);
-        case.world.ca.check();
+        case.server.ca.check();
     }
 }
 
 #[test]
 fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
     let mut case = Case::new(Certificate);
-    drop(case.world.run(false));
+    drop(case.server.run(false));
     // From now on the CA gives only what it gave before.
-    case.world.declared[0].settings.must_staple = Some(true);
-    case.world.ca.behave(|ca| ca.forgets = &[&[0x2b, 6, 1, 5, 5, 7, 1, 0x18]]);
+    case.server.declared[0].settings.must_staple = Some(true);
+    case.server.ca.behave(|ca| ca.forgets = &[&[0x2b, 6, 1, 5, 5, 7, 1, 0x18]]);
     let mut orders = Vec::new();
     for hour in 0..48 {
-        drop(case.world.run(true));
-        orders.push(case.world.ca.ordered().len());
-        case.world.clock.advance(SignedDuration::from_hours(1));
-        assert!(case.world.text(Group::Domains, &case.name, &Aspect::Chain(p256())).is_some(), "{hour}");
+        drop(case.server.run(true));
+        orders.push(case.server.ca.ordered().len());
+        case.server.clock.advance(SignedDuration::from_hours(1));
+        assert!(case.server.text(Group::Domains, &case.name, &Aspect::Chain(p256())).is_some(), "{hour}");
     }
     assert_eq!((orders[0], orders[23], orders[47]), (2, 2, 3));
 }
@@ -793,39 +801,39 @@ fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
 #[test]
 fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
     let case = Case::new(Challenge);
-    let (world, name) = (&case.world, case.name.as_str());
-    world.ca.behave(|ca| ca.finds = Some("404"));
-    let began = world.clock.now();
+    let (server, name) = (&case.server, case.name.as_str());
+    server.ca.behave(|ca| ca.finds = Some("404"));
+    let began = server.clock.now();
     let minutes = |at: Timestamp| at.duration_since(began).as_mins();
-    let mut renewals = world.run(false);
+    let mut renewals = server.run(false);
     // By itself, four times.
-    while minutes(world.clock.now()) < 55 {
-        world.clock.advance(SignedDuration::from_secs(5));
-        world.go_on(&renewals);
+    while minutes(server.clock.now()) < 55 {
+        server.clock.advance(SignedDuration::from_secs(5));
+        server.go_on(&renewals);
     }
-    assert_eq!((world.ca.count(Challenge), world.staged_job(name).errors), (4, 4));
-    assert!((60..=61).contains(&minutes(world.staged_job(name).next_run.unwrap())));
+    assert_eq!((server.ca.count(Challenge), server.staged_job(name).errors), (4, 4));
+    assert!((60..=61).contains(&minutes(server.staged_job(name).next_run.unwrap())));
     // A graceful restart is no reason, a full one or a change is one once.
-    renewals = world.run(true);
-    assert_eq!(world.ca.count(Challenge), 4);
+    renewals = server.run(true);
+    assert_eq!(server.ca.count(Challenge), 4);
     for is_restart in [false, false, true] {
         drop(renewals);
-        renewals = world.run(is_restart);
-        assert_eq!(world.ca.count(Challenge), 5);
+        renewals = server.run(is_restart);
+        assert_eq!(server.ca.count(Challenge), 5);
     }
-    let mut changed = world.declared[0].clone();
+    let mut changed = server.declared[0].clone();
     changed.settings.contact = Some("mailto:other@x.org".to_owned());
     drop(renewals);
     let mut case = case;
-    case.world.declared[0] = changed;
-    let world = &case.world;
-    renewals = world.run(true);
-    assert_eq!(world.ca.count(Challenge), 5);
-    assert!((60..=61).contains(&minutes(world.staged_job(&case.name).next_run.unwrap())));
-    world.ca.recover();
-    world.clock.advance(SignedDuration::from_mins(6));
-    world.go_on(&renewals);
-    let job = world.staged_job(&case.name);
+    case.server.declared[0] = changed;
+    let server = &case.server;
+    renewals = server.run(true);
+    assert_eq!(server.ca.count(Challenge), 5);
+    assert!((60..=61).contains(&minutes(server.staged_job(&case.name).next_run.unwrap())));
+    server.ca.recover();
+    server.clock.advance(SignedDuration::from_mins(6));
+    server.go_on(&renewals);
+    let job = server.staged_job(&case.name);
     assert!(job.finished && job.validation_failures.is_empty());
 }
 
@@ -833,21 +841,21 @@ fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
 fn what_a_ca_finds_at_the_end_counts_as_a_failed_validation_too() {
     for (kind, parts) in [("caa", json!([])), ("compound", json!([{"type": "urn:ietf:params:acme:error:dns"}]))] {
         let case = Case::new(Finalize);
-        let (world, name) = (&case.world, case.name.as_str());
+        let (server, name) = (&case.server, case.name.as_str());
         let mut refusal = problem(403, kind, "no");
         let mut body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
         body["subproblems"] = parts;
         refusal.body = body.to_string().into_bytes();
-        world.ca.fail_times(Finalize, 99, Fault::Answer(refusal));
-        let (began, renewals) = (world.clock.now(), world.run(false));
-        while world.clock.now().duration_since(began).as_mins() < 55 {
-            world.clock.advance(SignedDuration::from_secs(5));
-            world.go_on(&renewals);
+        server.ca.fail_times(Finalize, 99, Fault::Answer(refusal));
+        let (began, renewals) = (server.clock.now(), server.run(false));
+        while server.clock.now().duration_since(began).as_mins() < 55 {
+            server.clock.advance(SignedDuration::from_secs(5));
+            server.go_on(&renewals);
         }
-        assert_eq!((world.ca.count(Finalize), world.staged_job(name).errors), (4, 4), "{kind}");
-        world.ca.recover();
-        world.clock.advance(SignedDuration::from_mins(10));
-        world.go_on(&renewals);
-        assert!(world.staged_job(name).finished);
+        assert_eq!((server.ca.count(Finalize), server.staged_job(name).errors), (4, 4), "{kind}");
+        server.ca.recover();
+        server.clock.advance(SignedDuration::from_mins(10));
+        server.go_on(&renewals);
+        assert!(server.staged_job(name).finished);
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::{Clock as _, SettableClock};
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::ActivationMode;
 use crate::renewals::queue::Renewals;
-use crate::testing::World;
+use crate::testing::TestServer;
 use crate::testing::ca::FakeCa;
 
 /// The CA, which does not answer for 30 % of a life in each 107 %: so it fails at all ages of certificates in turn.
@@ -32,34 +32,34 @@ impl HttpClient for Failing {
 
 /// What a server with the usual settings does in so many hours: how many certificates it served one after the other.
 fn serve(hours: i64, for_hours: i64, early: i64, fails: bool) -> usize {
-    let mut world = World::new(&["x.lives.test"]);
-    world.declared[0].settings.activation = Some(ActivationMode::Live);
+    let mut server = TestServer::new(&["x.lives.test"]);
+    server.declared[0].settings.activation = Some(ActivationMode::Live);
     let issued_early = SignedDuration::from_mins(early);
-    world.ca.behave(|ca| (ca.hours, ca.starts_in) = (Some(hours), -issued_early));
+    server.ca.behave(|ca| (ca.hours, ca.starts_in) = (Some(hours), -issued_early));
     let life = SignedDuration::from_hours(hours);
-    let registry = world.start_moving(false, |_| ());
+    let registry = server.start_moving(false, |_| ());
     let failing = Arc::new(Failing {
-        ca: Arc::clone(&world.ca),
-        clock: Arc::clone(&world.clock),
-        since: world.clock.now(),
+        ca: Arc::clone(&server.ca),
+        clock: Arc::clone(&server.clock),
+        since: server.clock.now(),
         life,
     });
-    let ca: Arc<dyn HttpClient> = if fails { failing } else { Arc::clone(&world.ca) as _ };
+    let ca: Arc<dyn HttpClient> = if fails { failing } else { Arc::clone(&server.ca) as _ };
     let renewals = Renewals::new(Arc::clone(&registry), Box::new(move |_, _| Arc::clone(&ca)), || 0.5);
-    let end = world.clock.now() + SignedDuration::from_hours(for_hours);
+    let end = server.clock.now() + SignedDuration::from_hours(for_hours);
     let mut served = Vec::new();
-    while world.clock.now() < end {
-        world.go_on(&renewals);
-        let now = world.clock.now();
+    while server.clock.now() < end {
+        server.go_on(&renewals);
+        let now = server.clock.now();
         let (from, until) =
-            registry.entries[0].served().common_validity().expect("there is a certificate from the start");
+            registry.domains[0].served().common_validity().expect("there is a certificate from the start");
         assert!((from..until).contains(&now), "{hours} h: {from} to {until} is served at {now}");
         if served.last() != Some(&from) {
             served.push(from);
         }
-        world.clock.advance(life / 100);
+        server.clock.advance(life / 100);
     }
-    world.ca.check();
+    server.ca.check();
     served.len()
 }
 

@@ -37,26 +37,26 @@ proptest! {
     fn no_spelling_has_a_name_ordered_or_stored_twice(
         spellings in prop::collection::vec(spelling(), 1..8), declared in any::<Index>(), hosts in any::<Index>()
     ) {
-        let mut world = World::new(&[]);
+        let mut server = TestServer::new(&[]);
         let texts: Vec<&str> = spellings.iter().map(String::as_str).collect();
         // Some are the domain's, others come from its host, and at least one is both's.
         let (own, others) = texts.split_at(declared.index(texts.len()) + 1);
         let mut domain = crate::testing::declared(&[]);
         domain.add_words(own).unwrap();
-        world.declared = vec![domain];
+        server.declared = vec![domain];
         let aliases = others.iter().chain(own).map(|text| (*text).into());
-        world.hosts = vec![Host::called(Some(own[hosts.index(own.len())]), aliases, [])];
-        drop(world.run(false));
+        server.hosts = vec![Host::called(Some(own[hosts.index(own.len())]), aliases, [])];
+        drop(server.run(false));
 
         let names: HashSet<_> = texts.iter().map(|text| DomainName::parse(text).unwrap().to_string()).collect();
         // The CA refuses a CSR that has not the names of its order, each as often.
-        let orders = world.ca.ordered();
+        let orders = server.ca.ordered();
         prop_assert_eq!(orders.len(), 1);
         let ordered: Vec<String> = orders[0].iter().filter_map(|name| Some(name["value"].as_str()?.to_owned())).collect();
-        let registry = world.start(true);
-        prop_assert_eq!(registry.entries[0].live.state, Some(State::Complete));
-        let own = registry.entries[0].md.name.as_str();
-        let stored: serde_json::Value = world.vault.load_json(Group::Domains, own, &Aspect::MdJson).unwrap();
+        let registry = server.start(true);
+        prop_assert_eq!(registry.domains[0].at_start.state, Some(State::Complete));
+        let own = registry.domains[0].md.name.as_str();
+        let stored: serde_json::Value = server.documents.load_json(Group::Domains, own, &Aspect::MdJson).unwrap();
         let stored: Vec<String> = serde_json::from_value(stored["domains"].clone()).unwrap();
         for found in [ordered, stored] {
             prop_assert_eq!(found.len(), names.len(), "{:?}", found);
@@ -69,19 +69,20 @@ proptest! {
 fn what_the_c_module_has_stored_under_another_spelling_is_taken_over() {
     for former in ["a.test.", "A.test", "m\u{fc}ller.test"] {
         let name = DomainName::parse(former).unwrap();
-        let world = World::new(&[name.as_str()]);
-        drop(world.run(false));
-        drop(world.start(true));
-        let text = world.text(Group::Domains, name.as_str(), &Aspect::MdJson).unwrap();
+        let server = TestServer::new(&[name.as_str()]);
+        drop(server.run(false));
+        drop(server.start(true));
+        let text = server.text(Group::Domains, name.as_str(), &Aspect::MdJson).unwrap();
         let mut stored: serde_json::Value = serde_json::from_str(&text).unwrap();
         stored["name"] = former.into();
         stored["domains"] = [former, name.as_str()].into();
-        world.put(Group::Domains, name.as_str(), &Aspect::MdJson, &stored.to_string());
-        world.store.rename((Group::Domains, name.as_str()), (Group::Domains, former)).unwrap();
-        let registry = world.start(false);
-        assert_eq!(registry.entries[0].live.state, Some(State::Complete), "{former}");
-        assert_eq!(world.store.list(Group::Domains).unwrap(), [name.as_str()]);
-        let stored: serde_json::Value = world.vault.load_json(Group::Domains, name.as_str(), &Aspect::MdJson).unwrap();
+        server.put(Group::Domains, name.as_str(), &Aspect::MdJson, &stored.to_string());
+        server.store.rename((Group::Domains, name.as_str()), (Group::Domains, former)).unwrap();
+        let registry = server.start(false);
+        assert_eq!(registry.domains[0].at_start.state, Some(State::Complete), "{former}");
+        assert_eq!(server.store.list(Group::Domains).unwrap(), [name.as_str()]);
+        let stored: serde_json::Value =
+            server.documents.load_json(Group::Domains, name.as_str(), &Aspect::MdJson).unwrap();
         assert_eq!(stored["domains"], serde_json::json!([name.as_str()]));
     }
 }

@@ -1,9 +1,9 @@
 //! Certificates that go live: adopted by all processes, looked after like others, and fetched for before they are served.
 
 use crate::crypto::Chain;
-use crate::live::Bundles;
+use crate::live::LiveSets;
 use crate::model::{ActivationMode, State};
-use crate::sets::{Bundle, Pair};
+use crate::sets::{Pair, PairSet};
 use crate::stapling::before_live::Unstapled;
 use crate::stapling::tests::*;
 
@@ -18,7 +18,7 @@ impl Scene {
     /// Certificates of the only domain go live, and are stapled if it `is_stapled`.
     fn live(name: &str, must_staple: bool, is_stapled: bool) -> Self {
         let mut scene = Self::new(&[name]);
-        let settings = &mut scene.world.declared[0].settings;
+        let settings = &mut scene.test_server.declared[0].settings;
         settings.activation = Some(ActivationMode::Live);
         (settings.must_staple, settings.stapling) = (Some(must_staple), Some(is_stapled));
         scene
@@ -26,10 +26,10 @@ impl Scene {
 
     /// A process of a server whose hosts have placeholders. Those that are given the same counters are of one server.
     fn process(&self, counters: [&'static [AtomicU32]; 2]) -> Server {
-        let registry = self.world.start_with(true, |setup| {
+        let registry = self.test_server.start_with(true, |setup| {
             let _ = setup.staples(0, None, None);
         });
-        registry.bundles.open(Some(counters[0]));
+        registry.live_sets.open(Some(counters[0]));
         registry.stapling.share(counters[1]);
         let responder = Arc::clone(&self.responder);
         registry.stapling.ask_by(Box::new(move |_| Arc::clone(&responder) as _));
@@ -45,16 +45,16 @@ impl Scene {
 
     /// Writes a set as the one that is live, and tells of it.
     fn publish(&self, server: &Server, pair: &Pair) {
-        let text = Bundle { ca_url: None, account_url: None, pairs: vec![pair.clone()] }
-            .to_json(self.world.store.secret())
+        let text = PairSet { ca_url: None, account_url: None, pairs: vec![pair.clone()] }
+            .to_json(self.test_server.store.secret())
             .unwrap();
-        self.world.store.save(Group::Live, NAME, &Aspect::LiveJson, &text).unwrap();
-        server.registry.bundles.announce(0);
+        self.test_server.store.save(Group::Live, NAME, &Aspect::LiveJson, &text).unwrap();
+        server.registry.live_sets.announce(0);
     }
 }
 
 fn server_counters() -> [&'static [AtomicU32]; 2] {
-    [counters(Bundles::COUNTERS), counters(1 + LIVE_SIGNALS)]
+    [counters(LiveSets::COUNTERS), counters(1 + LIVE_SIGNALS)]
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
     scene.publish(&fetching, &first);
     assert_eq!(child.staple(leaf), Staple::NotOurs);
     for server in [&fetching, &child] {
-        assert!(server.registry.bundles.current(0).is_some());
+        assert!(server.registry.live_sets.current(0).is_some());
         assert_eq!(server.staple(leaf), Staple::None);
     }
     fetching.run();
@@ -77,7 +77,7 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
     assert_eq!((scene.job(NAME).finished, stapling[1].views().len()), (true, 1));
 
     // When its window opens it is fetched again.
-    scene.world.clock.advance(DAY - SignedDuration::from_hours(1));
+    scene.test_server.clock.advance(DAY - SignedDuration::from_hours(1));
     fetching.run();
     assert_eq!((scene.asked(), stapling[1].refresh()), (2, 1));
 
@@ -87,7 +87,7 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
         let next = scene.pair(NAME, false);
         scene.publish(&fetching, &next);
         for server in [&fetching, &child] {
-            let _ = server.registry.bundles.current(0);
+            let _ = server.registry.live_sets.current(0);
         }
         fetching.run();
         child.registry.stapling.refresh();
@@ -102,12 +102,12 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
     assert_eq!((scene.asked(), fetching.work.planned()), (22, 1));
 
     // Their files go like those of others.
-    let files = || scene.world.store.ocsp_responses().unwrap().len();
+    let files = || scene.test_server.store.ocsp_responses().unwrap().len();
     assert_eq!(files(), 21);
     let past = Timestamp::now().duration_since(scene.now());
-    scene.world.clock.advance(past + DAY * 8);
+    scene.test_server.clock.advance(past + DAY * 8);
     scene.publish(&fetching, &scene.pair(NAME, false));
-    let _ = fetching.registry.bundles.current(0);
+    let _ = fetching.registry.live_sets.current(0);
     fetching.run();
     assert_eq!(files(), 1);
 }
@@ -117,19 +117,19 @@ fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not(
     let (scene, shared) = (Scene::live(NAME, false, true), server_counters());
     let (offered, own, next) = (scene.pair(NAME, false), scene.pair(NAME, false), scene.pair(NAME, false));
     let text = |pair: &Pair| String::from_utf8(pair.chain.to_pem()).unwrap();
-    scene.world.vault.save_key(Group::Domains, NAME, &Aspect::PrivateKey(p256()), &offered.key).unwrap();
-    scene.world.put(Group::Domains, NAME, &Aspect::Chain(p256()), &text(&offered));
-    let registry = scene.world.start_with(true, |setup| {
+    scene.test_server.documents.save_key(Group::Domains, NAME, &Aspect::PrivateKey(p256()), &offered.key).unwrap();
+    scene.test_server.put(Group::Domains, NAME, &Aspect::Chain(p256()), &text(&offered));
+    let registry = scene.test_server.start_with(true, |setup| {
         assert_eq!(setup.usable(setup.domain_of(0).unwrap()), [0]);
         assert!([&offered, &own].iter().all(|pair| setup.prime(0, None, None, text(pair).as_bytes())));
     });
-    registry.bundles.open(Some(shared[0]));
+    registry.live_sets.open(Some(shared[0]));
     let server = scene.serve(registry);
     server.run();
     // One has done the work of two.
     server.work.worker_lost();
     scene.publish(&server, &next);
-    assert!(server.registry.bundles.current(0).is_some());
+    assert!(server.registry.live_sets.current(0).is_some());
     server.run();
     let has_staple = [&offered, &own, &next].map(|pair| server.has_staple(pair.chain.leaf()));
     assert_eq!(has_staple, [true; 3]);
@@ -144,16 +144,16 @@ fn a_live_certificate_that_is_revoked_is_renewed() {
     let server = scene.process(shared);
     let pair = scene.pair(NAME, false);
     scene.publish(&server, &pair);
-    let _ = server.registry.bundles.current(0);
+    let _ = server.registry.live_sets.current(0);
     server.run();
-    let entry = &server.registry.entries[0];
+    let entry = &server.registry.domains[0];
     let due = || {
         let due = entry.renew_at(&crate::sets::Advice::default(), scene.now()) <= scene.now();
         (entry.served().state, entry.is_revoked(), due)
     };
     assert_eq!(due(), (Some(State::Complete), false, false));
     scene.set(pair.chain.leaf(), says(|| Said { revocation: Revocation::Revoked, ..Said::default() }));
-    scene.world.clock.advance(DAY);
+    scene.test_server.clock.advance(DAY);
     server.run();
     assert_eq!(due(), (Some(State::Complete), true, true));
     assert_eq!(logged("MD0030", &pair.chain.leaf().summary().serial_hex()), 1);
@@ -182,7 +182,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         if !answers {
             scene.set(leaf, dead());
         }
-        let (stapling, md) = (&server.registry.stapling, &server.registry.entries[0].md);
+        let (stapling, md) = (&server.registry.stapling, &server.registry.domains[0].md);
         let fetch = |cancel: &Cancel| {
             let result = stapling.fetch_ahead(md, std::iter::once(&pair.chain), cancel);
             result.map_err(|lack| match lack {
@@ -204,7 +204,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
             assert_eq!(fetch(&cancelled), Err(Unstapled::Cancelled), "{row}");
             scene.set(leaf, says(Said::default));
             assert_eq!(fetch(&Cancel::default()), Ok(()), "{row}");
-            scene.world.store.purge(Group::Ocsp, NAME).unwrap();
+            scene.test_server.store.purge(Group::Ocsp, NAME).unwrap();
             scene.set(leaf, dead());
             assert_eq!(fetch(&Cancel::default()), error(1), "{row}");
         } else if stored {
@@ -219,20 +219,21 @@ fn a_set_that_has_to_be_stapled_goes_live_with_its_response_and_is_tried_again_u
     let (scene, shared) = (Scene::live(name, true, true), server_counters());
     let [worker, child] = [0, 1].map(|_| scene.process(shared));
     let pair = scene.pair(name, true);
-    let (store, vault, md) = (&scene.world.store, &scene.world.vault, &worker.registry.entries[0].md);
-    vault.save_key(Group::Staging, name, &Aspect::PrivateKey(p256()), &pair.key).unwrap();
+    let (store, documents, md) =
+        (&scene.test_server.store, &scene.test_server.documents, &worker.registry.domains[0].md);
+    documents.save_key(Group::Staging, name, &Aspect::PrivateKey(p256()), &pair.key).unwrap();
     store.save(Group::Staging, name, &Aspect::Chain(p256()), &pair.chain.to_pem()).unwrap();
-    vault.save_json(Group::Staging, name, &Aspect::MdJson, &**md).unwrap();
+    documents.save_json(Group::Staging, name, &Aspect::MdJson, &**md).unwrap();
     let job = Job { finished: true, notified_renewed: true, ..Job::new(name) };
-    vault.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
+    documents.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
     let leaf = pair.chain.leaf();
     scene.set(leaf, dead());
-    let ca = Arc::clone(&scene.world.ca);
+    let ca = Arc::clone(&scene.test_server.ca);
     let renewals = Renewals::new(Arc::clone(&worker.registry), Box::new(move |_, _| Arc::clone(&ca) as _), || 0.5);
     let run = |seconds| {
-        scene.world.clock.advance(SignedDuration::from_secs(seconds));
-        scene.world.go_on(&renewals);
-        (scene.asked(), child.registry.bundles.current(0).is_some())
+        scene.test_server.clock.advance(SignedDuration::from_secs(seconds));
+        scene.test_server.go_on(&renewals);
+        (scene.asked(), child.registry.live_sets.current(0).is_some())
     };
     // The wait after the first attempt, and after the second.
     for (seconds, asked) in [(0, 1), (29, 1), (1, 2), (59, 2)] {

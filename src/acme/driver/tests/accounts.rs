@@ -4,68 +4,68 @@ use super::*;
 
 #[test]
 fn a_crash_right_after_the_registration_makes_no_second_account() {
-    let world = World::new(&["x.org"]);
-    world.ca.fail(Operation::NewAccount, Fault::DropAnswer);
-    world.run().unwrap_err();
-    assert_eq!((world.ca.accounts(), world.book.0.lock().unwrap().accounts.len()), (1, 0));
-    world.succeeds();
-    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 2));
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.fail(Operation::NewAccount, Fault::DropAnswer);
+    scene.run().unwrap_err();
+    assert_eq!((scene.ca.accounts(), scene.book.0.lock().unwrap().accounts.len()), (1, 0));
+    scene.succeeds();
+    assert_eq!((scene.ca.accounts(), scene.ca.count(Operation::NewAccount)), (1, 2));
 }
 
 #[test]
 fn an_account_that_the_ca_lost_is_replaced_in_the_same_run() {
     for status in ["gone", "deactivated", "revoked"] {
-        let world = world_for(Operation::Account);
-        world.ca.set_accounts(status);
-        world.succeeds();
-        assert_eq!((world.ca.accounts(), world.book.0.lock().unwrap().accounts.len()), (2, 1), "{status}");
+        let scene = world_for(Operation::Account);
+        scene.ca.set_accounts(status);
+        scene.succeeds();
+        assert_eq!((scene.ca.accounts(), scene.book.0.lock().unwrap().accounts.len()), (2, 1), "{status}");
     }
     let deactivated: fn(&mut Response) = |answer| answer.body = br#"{"status":"deactivated"}"#.to_vec();
-    let world = world_for(Operation::Account);
-    world.ca.fail(Operation::Account, Fault::Alter(deactivated));
-    world.ca.set_accounts("valid");
-    world.run().unwrap();
+    let scene = world_for(Operation::Account);
+    scene.ca.fail(Operation::Account, Fault::Alter(deactivated));
+    scene.ca.set_accounts("valid");
+    scene.run().unwrap();
 }
 
 #[test]
 fn an_order_of_a_lost_account_is_replaced_too() {
-    let world = world_for(Operation::Account);
-    world.ca.fail(Operation::Finalize, Fault::Drop);
-    world.run().unwrap_err();
-    world.ca.set_accounts("gone");
-    world.succeeds();
-    assert_eq!((world.ca.accounts(), world.ca.ordered().len()), (2, 2));
+    let scene = world_for(Operation::Account);
+    scene.ca.fail(Operation::Finalize, Fault::Drop);
+    scene.run().unwrap_err();
+    scene.ca.set_accounts("gone");
+    scene.succeeds();
+    assert_eq!((scene.ca.accounts(), scene.ca.ordered().len()), (2, 2));
 }
 
 #[test]
 fn somebody_else_at_the_accounts_is_waited_for() {
-    let world = World::new(&["x.org"]);
-    world.book.0.lock().unwrap().busy = true;
-    assert!(world.steps(20).is_none());
-    assert_eq!(world.ca.count(Operation::NewAccount), 0);
-    world.book.0.lock().unwrap().busy = false;
-    world.succeeds();
+    let scene = Scene::new(&["x.org"]);
+    scene.book.0.lock().unwrap().busy = true;
+    assert!(scene.steps(20).is_none());
+    assert_eq!(scene.ca.count(Operation::NewAccount), 0);
+    scene.book.0.lock().unwrap().busy = false;
+    scene.succeeds();
 }
 
 #[test]
 fn an_account_without_a_status_counts_as_valid() {
     let bare: fn(&mut Response) = |answer| answer.body = b"{}".to_vec();
-    let world = World::new(&["x.org"]);
-    world.ca.fail(Operation::NewAccount, Fault::Alter(bare));
-    world.succeeds();
-    assert!(world.book.0.lock().unwrap().accounts[0].0.is_for(&world.wanted.scope));
-    let world = world_for(Operation::Account);
-    world.ca.fail(Operation::Account, Fault::Alter(bare));
-    world.succeeds();
-    assert_eq!(world.ca.accounts(), 1);
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.fail(Operation::NewAccount, Fault::Alter(bare));
+    scene.succeeds();
+    assert!(scene.book.0.lock().unwrap().accounts[0].0.is_for(&scene.wanted.scope));
+    let scene = world_for(Operation::Account);
+    scene.ca.fail(Operation::Account, Fault::Alter(bare));
+    scene.succeeds();
+    assert_eq!(scene.ca.accounts(), 1);
 }
 
 #[test]
 fn an_account_that_is_there_needs_no_claim() {
-    let world = world_for(Operation::Account);
-    world.book.0.lock().unwrap().busy = true;
-    world.succeeds();
-    assert_eq!((world.ca.accounts(), world.ca.count(Operation::NewAccount)), (1, 0));
+    let scene = world_for(Operation::Account);
+    scene.book.0.lock().unwrap().busy = true;
+    scene.succeeds();
+    assert_eq!((scene.ca.accounts(), scene.ca.count(Operation::NewAccount)), (1, 0));
 }
 
 /// A book that gives out a claim and at the same time turns out to have an account.
@@ -104,50 +104,50 @@ impl AccountBook for Late {
 
 #[test]
 fn an_account_that_came_before_the_claim_is_taken() {
-    let world = world_for(Operation::Account);
-    let account = world.book.0.lock().unwrap().accounts.pop().unwrap();
-    let book = Arc::new(Late(world.book.clone(), account));
-    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
-    let journal = world.journal.clone();
-    let publisher = world.publisher.clone();
-    let http = Arc::clone(&world.ca) as Arc<dyn HttpClient>;
-    let mut driver = Driver::new(world.wanted.clone(), journal, publisher, book, http, clock);
-    while world.ca.count(Operation::NewOrder) == 0 {
+    let scene = world_for(Operation::Account);
+    let account = scene.book.0.lock().unwrap().accounts.pop().unwrap();
+    let book = Arc::new(Late(scene.book.clone(), account));
+    let clock = Arc::clone(&scene.clock) as Arc<dyn Clock>;
+    let journal = scene.journal.clone();
+    let publisher = scene.publisher.clone();
+    let http = Arc::clone(&scene.ca) as Arc<dyn HttpClient>;
+    let mut driver = Driver::new(scene.wanted.clone(), journal, publisher, book, http, clock);
+    while scene.ca.count(Operation::NewOrder) == 0 {
         assert_eq!(driver.step().unwrap(), Outcome::Continue);
     }
-    assert_eq!((world.ca.count(Operation::NewAccount), world.ca.count(Operation::Account)), (0, 1));
+    assert_eq!((scene.ca.count(Operation::NewAccount), scene.ca.count(Operation::Account)), (0, 1));
 }
 
 #[test]
 fn registration_needs_a_contact_and_an_agreement() {
-    let mut world = World::new(&["x.org"]);
-    world.wanted.contacts.clear();
-    let err = world.run().unwrap_err();
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.contacts.clear();
+    let err = scene.run().unwrap_err();
     assert!(err.to_string().starts_with("No contact information is available for MD x.org"), "{err}");
     assert!(err.is_permanent());
-    world.wanted.contacts.push("mailto:a@x.org".to_owned());
-    world.wanted.agreement = None;
-    let err = world.run().unwrap_err();
+    scene.wanted.contacts.push("mailto:a@x.org".to_owned());
+    scene.wanted.agreement = None;
+    let err = scene.run().unwrap_err();
     assert!(err.to_string().contains("terms-of-service as specified in <https://ca.test/terms>"), "{err}");
     assert!(err.is_permanent());
-    world.wanted.agreement = Some("accepted".to_owned());
-    world.ca.behave(|ca| ca.has_terms = false);
-    world.succeeds();
-    assert_eq!(world.ca.registration().to_string(), r#"{"contact":["mailto:a@x.org"]}"#);
+    scene.wanted.agreement = Some("accepted".to_owned());
+    scene.ca.behave(|ca| ca.has_terms = false);
+    scene.succeeds();
+    assert_eq!(scene.ca.registration().to_string(), r#"{"contact":["mailto:a@x.org"]}"#);
 }
 
 #[test]
 fn an_external_account_is_bound_once() {
-    let mut world = World::new(&["x.org"]);
+    let mut scene = Scene::new(&["x.org"]);
     let eab = |hmac: &str| Some(Eab { kid: "kid-1".to_owned(), hmac: hmac.to_owned() });
-    world.wanted.scope.eab = eab("");
-    let err = world.run().unwrap_err();
+    scene.wanted.scope.eab = eab("");
+    let err = scene.run().unwrap_err();
     assert!(matches!(err, AcmeError::EabKey) && err.is_permanent());
-    world.wanted.scope.eab = eab("c2VjcmV0");
-    world.succeeds();
-    let binding = &world.ca.registration()["externalAccountBinding"];
+    scene.wanted.scope.eab = eab("c2VjcmV0");
+    scene.succeeds();
+    let binding = &scene.ca.registration()["externalAccountBinding"];
     let header = base64url_decode(binding["protected"].as_str().unwrap()).unwrap();
     let header: Value = serde_json::from_slice(&header).unwrap();
     assert_eq!((&header["kid"], &header["alg"]), (&"kid-1".into(), &"HS256".into()));
-    assert_eq!(world.book.0.lock().unwrap().accounts[0].0.eab, world.wanted.scope.eab);
+    assert_eq!(scene.book.0.lock().unwrap().accounts[0].0.eab, scene.wanted.scope.eab);
 }

@@ -4,44 +4,44 @@ use super::*;
 
 #[test]
 fn a_chain_of_one_certificate_is_taken() {
-    let world = World::new(&["x.org"]);
-    world.ca.behave(|ca| ca.with_issuer = false);
-    world.succeeds();
-    assert_eq!(world.staged().chains["P-256"].certificates().len(), 1);
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| ca.with_issuer = false);
+    scene.succeeds();
+    assert_eq!(scene.staged().chains["P-256"].certificates().len(), 1);
 }
 
 #[test]
 fn a_certificate_for_another_key_is_refused() {
-    let world = busy_world();
-    world.ca.fail(Operation::Certificate, Fault::Drop);
-    world.run().unwrap_err();
+    let scene = busy_world();
+    scene.ca.fail(Operation::Certificate, Fault::Drop);
+    scene.run().unwrap_err();
     // As if the key had been lost: the order of the former run is replaced at once.
-    world.staged().keys.insert("P-256".to_owned(), ec());
-    world.succeeds();
-    assert_eq!(world.ca.ordered().len(), 2);
+    scene.staged().keys.insert("P-256".to_owned(), ec());
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 2);
     // In its own run it is an error.
-    let world = World::new(&["x.org"]);
+    let scene = Scene::new(&["x.org"]);
     let other: fn(&mut Response) = |answer| {
         let name = [DomainName::parse("x.org").unwrap()];
         let at = Timestamp::from_second(1_700_000_000).unwrap();
         answer.body = crate::crypto::self_signed(&ec(), "x", &name, at, 1).unwrap().to_pem().into_bytes();
     };
-    world.ca.fail(Operation::Certificate, Fault::Alter(other));
-    assert!(matches!(world.run(), Err(AcmeError::WrongKey)));
-    assert!(world.staged().chains.is_empty() && world.staged().order.is_empty());
-    world.succeeds();
+    scene.ca.fail(Operation::Certificate, Fault::Alter(other));
+    assert!(matches!(scene.run(), Err(AcmeError::WrongKey)));
+    assert!(scene.staged().chains.is_empty() && scene.staged().order.is_empty());
+    scene.succeeds();
 }
 
 #[test]
 fn a_key_that_is_lost_while_its_certificate_is_ordered_costs_one_more_order() {
-    let world = World::new(&["x.org"]);
-    world.staged().loses_keys = true;
-    let err = world.run().unwrap_err();
+    let scene = Scene::new(&["x.org"]);
+    scene.staged().loses_keys = true;
+    let err = scene.run().unwrap_err();
     assert!(matches!(err, AcmeError::KeyLost(_)) && !err.is_permanent());
-    assert!(world.staged().order.is_empty());
-    world.staged().loses_keys = false;
-    world.succeeds();
-    assert_eq!(world.ca.ordered().len(), 2);
+    assert!(scene.staged().order.is_empty());
+    scene.staged().loses_keys = false;
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 2);
 }
 
 #[test]
@@ -67,20 +67,20 @@ fn issuers_of_a_single_certificate_are_found_by_links() {
         answer.body = b"\x30\x03\x02\x01\x05".to_vec();
     }
     for (second, length) in [(issuer as fn(&mut Response), 2), (list, 1)] {
-        let world = World::new(&["x.org"]);
-        world.ca.fail(Operation::Certificate, Fault::Alter(leaf));
-        world.ca.fail_times(Operation::Certificate, 2, Fault::Alter(second));
-        world.succeeds();
-        let chain = world.staged().chains["P-256"].clone();
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(Operation::Certificate, Fault::Alter(leaf));
+        scene.ca.fail_times(Operation::Certificate, 2, Fault::Alter(second));
+        scene.succeeds();
+        let chain = scene.staged().chains["P-256"].clone();
         assert_eq!(chain.certificates().len(), length);
         assert_eq!(chain.leaf().names(), ["x.org"]);
     }
     // A chain that is complete needs no more.
-    let world = World::new(&["x.org"]);
+    let scene = Scene::new(&["x.org"]);
     let linked: fn(&mut Response) = |answer| answer.headers.push(("Link".to_owned(), "<0>;rel=up".to_owned()));
-    world.ca.fail(Operation::Certificate, Fault::Alter(linked));
-    world.succeeds();
-    assert_eq!(world.ca.count(Operation::Certificate), 1);
+    scene.ca.fail(Operation::Certificate, Fault::Alter(linked));
+    scene.succeeds();
+    assert_eq!(scene.ca.count(Operation::Certificate), 1);
 }
 
 #[test]
@@ -131,13 +131,13 @@ const DAMAGED: [fn(&Issuer, &[Certificate]) -> Response; 6] = [
 
 /// The issuer at the top of the chain that is taken, its length, and how many were read.
 fn chain_for(wanted: &str, alternates: &[fn(&Issuer, &[Certificate]) -> Response]) -> (String, usize, usize) {
-    let mut world = World::new(&["x.org"]);
-    world.ca.behave(|ca| ca.alternates = alternates.to_vec());
-    world.wanted.preferred_chain = Some(wanted.into()).filter(|_| !wanted.is_empty());
-    world.succeeds();
-    let chain = world.staged().chains["P-256"].clone();
+    let mut scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| ca.alternates = alternates.to_vec());
+    scene.wanted.preferred_chain = Some(wanted.into()).filter(|_| !wanted.is_empty());
+    scene.succeeds();
+    let chain = scene.staged().chains["P-256"].clone();
     let top = chain.certificates().last().unwrap().issuer_common_name().unwrap();
-    (top, chain.certificates().len(), world.ca.count(Operation::Certificate))
+    (top, chain.certificates().len(), scene.ca.count(Operation::Certificate))
 }
 
 #[test]
@@ -177,14 +177,14 @@ fn an_alternate_chain_that_is_of_no_use_does_not_cost_the_certificate() {
 #[test]
 fn refused_nonces_and_lost_connections_do_not_keep_from_the_default_chain() {
     for (fault, top) in [(Fault::RefuseNonce, "Other Root"), (Fault::Drop, "Fake CA"), (Fault::DropAnswer, "Fake CA")] {
-        let mut world = World::new(&["x.org"]);
-        world.ca.behave(|ca| ca.alternates = vec![crossed]);
-        world.wanted.preferred_chain = Some("Other Root".into());
+        let mut scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| ca.alternates = vec![crossed]);
+        scene.wanted.preferred_chain = Some("Other Root".into());
         // The first is the default one.
-        world.ca.fail(Operation::Certificate, Fault::Slow(SignedDuration::ZERO));
-        world.ca.fail(Operation::Certificate, fault.clone());
-        world.run().unwrap();
-        let chain = world.staged().chains["P-256"].clone();
+        scene.ca.fail(Operation::Certificate, Fault::Slow(SignedDuration::ZERO));
+        scene.ca.fail(Operation::Certificate, fault.clone());
+        scene.run().unwrap();
+        let chain = scene.staged().chains["P-256"].clone();
         assert_eq!(chain.certificates().last().unwrap().issuer_common_name().as_deref(), Some(top), "{fault:?}");
     }
 }

@@ -4,85 +4,85 @@ use super::*;
 
 #[test]
 fn authorizations_that_are_valid_already_need_no_challenge() {
-    let world = World::new(&["x.org", "y.org"]);
-    world.ca.behave(|ca| ca.authorized = true);
-    world.succeeds();
-    assert_eq!((world.ca.count(Operation::Challenge), world.ca.count(Operation::Authorization)), (0, 0));
-    let world = World::new(&["x.org", "y.org"]);
-    world.ca.behave(|ca| ca.without_authorizations = true);
-    world.succeeds();
-    let world = World::new(&["x.org", "y.org"]);
-    world.ca.behave(|ca| ca.authorized = true);
+    let scene = Scene::new(&["x.org", "y.org"]);
+    scene.ca.behave(|ca| ca.authorized = true);
+    scene.succeeds();
+    assert_eq!((scene.ca.count(Operation::Challenge), scene.ca.count(Operation::Authorization)), (0, 0));
+    let scene = Scene::new(&["x.org", "y.org"]);
+    scene.ca.behave(|ca| ca.without_authorizations = true);
+    scene.succeeds();
+    let scene = Scene::new(&["x.org", "y.org"]);
+    scene.ca.behave(|ca| ca.authorized = true);
     let pending: fn(&mut Response) = |answer| {
         answer.body = String::from_utf8_lossy(&answer.body).replace(r#""ready""#, r#""pending""#).into_bytes();
     };
-    world.ca.fail(Operation::NewOrder, Fault::Alter(pending));
-    world.succeeds();
-    assert_eq!((world.ca.count(Operation::Challenge), world.ca.count(Operation::Authorization)), (0, 2));
+    scene.ca.fail(Operation::NewOrder, Fault::Alter(pending));
+    scene.succeeds();
+    assert_eq!((scene.ca.count(Operation::Challenge), scene.ca.count(Operation::Authorization)), (0, 2));
 }
 
 #[test]
 fn unknown_challenge_types_are_passed_over() {
-    let world = World::new(&["x.org"]);
+    let scene = Scene::new(&["x.org"]);
     let others = [
         r#"{"type":"dns-account-01","url":"https://ca.test/challenge/9","status":"pending","token":"t"}"#,
         r#"{"type":"dns-persist-01","url":"https://ca.test/challenge/9","issuer-domain-names":["ca.test"]}"#,
         r#"{"type":"foo-99"}"#,
     ];
-    world.ca.behave(|ca| ca.others = others.iter().map(|text| serde_json::from_str(text).unwrap()).collect());
-    world.succeeds();
-    let world = World::new(&["x.org"]);
-    world.ca.behave(|ca| {
+    scene.ca.behave(|ca| ca.others = others.iter().map(|text| serde_json::from_str(text).unwrap()).collect());
+    scene.succeeds();
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| {
         ca.http_01 = false;
         ca.others = others.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
     });
-    let err = world.run().unwrap_err();
+    let err = scene.run().unwrap_err();
     assert_eq!(
         err.to_string(),
         "None of offered challenge types for domain x.org are supported. The server offered 'dns-account-01 dns-persist-01 \
          foo-99' and available are: 'tls-alpn-01 http-01 dns-01'."
     );
     assert_eq!(err.to_result().problem.as_deref(), Some("challenge-mismatch"));
-    assert!(world.staged().order.is_empty());
-    world.ca.recover();
-    world.succeeds();
+    assert!(scene.staged().order.is_empty());
+    scene.ca.recover();
+    scene.succeeds();
 }
 
 #[test]
 fn without_a_suitable_challenge_the_ca_is_not_asked() {
-    let mut world = World::new(&["x.org"]);
-    world.wanted.challenges = Err("None of the ACME challenge methods are suitable.".to_owned());
-    let err = world.run().unwrap_err();
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.challenges = Err("None of the ACME challenge methods are suitable.".to_owned());
+    let err = scene.run().unwrap_err();
     assert_eq!(err.to_string(), "None of the ACME challenge methods are suitable.");
     assert_eq!((err.status(), err.is_permanent()), (Status::INVALID, true));
     assert_eq!(err.to_result().problem.as_deref(), Some("challenge-mismatch"));
-    assert_eq!(world.ca.count(Operation::Directory), 0);
+    assert_eq!(scene.ca.count(Operation::Directory), 0);
 }
 
 #[test]
 fn a_challenge_that_fails_is_told_and_leaves_nothing() {
-    let world = World::new(&["x.org", "y.org"]);
-    world.ca.behave(|ca| ca.finds = Some("404 at http://x.org"));
-    let err = world.run().unwrap_err();
+    let scene = Scene::new(&["x.org", "y.org"]);
+    scene.ca.behave(|ca| ca.finds = Some("404 at http://x.org"));
+    let err = scene.run().unwrap_err();
     assert_eq!(err.to_string(), "CA considers answer to challenge invalid: 404 at http://x.org");
     let result = err.to_result();
     assert_eq!(result.problem.as_deref(), Some("urn:ietf:params:acme:error:incorrectResponse"));
     assert!(result.detail.unwrap().starts_with("x.org: CA considers"));
-    assert!(world.staged().order.is_empty() && world.publisher.0.lock().unwrap().data.is_empty());
-    world.ca.recover();
-    world.succeeds();
-    assert_eq!(world.ca.ordered().len(), 2);
+    assert!(scene.staged().order.is_empty() && scene.publisher.0.lock().unwrap().data.is_empty());
+    scene.ca.recover();
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 2);
 }
 
-/// A world in which only dns-01 is offered.
-fn dns_world(names: &[&str], one_txt: bool) -> World {
-    let mut world = World::new(names);
-    world.wanted.one_txt = one_txt;
-    world.ca.behave(|ca| ca.kind = "dns-01");
-    world
+/// A scene in which only dns-01 is offered.
+fn dns_world(names: &[&str], one_txt: bool) -> Scene {
+    let mut scene = Scene::new(names);
+    scene.wanted.one_txt = one_txt;
+    scene.ca.behave(|ca| ca.kind = "dns-01");
+    scene
 }
 
-impl World {
+impl Scene {
     /// All publications (+) and withdrawals (-), with the values as numbers in order of appearance.
     fn calls(&self) -> Vec<String> {
         let published = self.publisher.0.lock().unwrap();
@@ -114,18 +114,18 @@ fn a_name_and_its_wildcard_are_proven_by_dns_01() {
 #[test]
 fn every_record_is_taken_away_once_wherever_a_run_is_cut_off() {
     for cut in 0.. {
-        let world = dns_world(&["x.org", "*.x.org"], cut % 2 == 0);
-        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
-        let ended = world.steps(cut);
-        world.succeeds();
-        let (put, taken): (Vec<_>, Vec<_>) = world.calls().into_iter().partition(|call| call.starts_with('+'));
+        let scene = dns_world(&["x.org", "*.x.org"], cut % 2 == 0);
+        scene.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
+        let ended = scene.steps(cut);
+        scene.succeeds();
+        let (put, taken): (Vec<_>, Vec<_>) = scene.calls().into_iter().partition(|call| call.starts_with('+'));
         let sorted = |calls: Vec<String>| {
             let mut calls: Vec<_> = calls.iter().map(|call| call[1..].to_owned()).collect();
             calls.sort();
             calls
         };
         assert_eq!(sorted(put), sorted(taken), "cut after {cut} steps");
-        assert_eq!(world.ca.ordered().len(), 1, "cut after {cut} steps");
+        assert_eq!(scene.ca.ordered().len(), 1, "cut after {cut} steps");
         if ended.is_some() {
             return;
         }
@@ -134,26 +134,26 @@ fn every_record_is_taken_away_once_wherever_a_run_is_cut_off() {
 
 #[test]
 fn a_failed_run_takes_away_what_commands_have_set_up() {
-    let world = dns_world(&["x.org"], true);
-    world.ca.fail(Operation::Challenge, Fault::Drop);
-    assert!(world.run().is_err());
-    assert_eq!(world.calls(), ["+dns-01:x.org 0", "-dns-01:x.org 0"]);
-    assert!(world.staged().order.challenge_setups.is_empty() && world.staged().order.url.is_some());
-    world.ca.behave(|ca| ca.finds = Some("no record"));
-    assert!(world.run().unwrap_err().to_string().contains("no record"));
+    let scene = dns_world(&["x.org"], true);
+    scene.ca.fail(Operation::Challenge, Fault::Drop);
+    assert!(scene.run().is_err());
+    assert_eq!(scene.calls(), ["+dns-01:x.org 0", "-dns-01:x.org 0"]);
+    assert!(scene.staged().order.challenge_setups.is_empty() && scene.staged().order.url.is_some());
+    scene.ca.behave(|ca| ca.finds = Some("no record"));
+    assert!(scene.run().unwrap_err().to_string().contains("no record"));
     // The earlier order went bad, and its successor.
-    assert_eq!(world.calls().len(), 6);
-    world.ca.recover();
-    world.ca.behave(|ca| ca.kind = "dns-01");
-    world.succeeds();
-    assert_eq!(world.calls().len(), 8);
+    assert_eq!(scene.calls().len(), 6);
+    scene.ca.recover();
+    scene.ca.behave(|ca| ca.kind = "dns-01");
+    scene.succeeds();
+    assert_eq!(scene.calls().len(), 8);
 }
 
 #[test]
 fn whoever_has_to_wait_for_others_goes_on_after_them() {
-    let world = dns_world(&["x.org"], true);
-    world.publisher.0.lock().unwrap().busy = 5;
-    world.succeeds();
+    let scene = dns_world(&["x.org"], true);
+    scene.publisher.0.lock().unwrap().busy = 5;
+    scene.succeeds();
     let mut driver = dns_world(&["x.org"], true);
     let mut waits = 0;
     driver.wanted.challenges = Ok(vec![ChallengeType::Dns01]);
@@ -173,19 +173,19 @@ fn the_next_type_is_tried_when_one_cannot_be_set_up() {
     let other =
         |kind: &str| serde_json::json!({ "type": kind, "url": "https://ca.test/challenge/0", "token": "other" });
     for unsupported in [false, true] {
-        let world = World::new(&["x.org"]);
-        world.ca.behave(|ca| ca.others = vec![other("tls-alpn-01")]);
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| ca.others = vec![other("tls-alpn-01")]);
         let kinds = vec![ChallengeType::TlsAlpn01];
         match unsupported {
-            true => world.publisher.0.lock().unwrap().unsupported = kinds,
-            false => world.publisher.0.lock().unwrap().broken = kinds,
+            true => scene.publisher.0.lock().unwrap().unsupported = kinds,
+            false => scene.publisher.0.lock().unwrap().broken = kinds,
         }
-        world.succeeds();
+        scene.succeeds();
         let expected: &[&str] = match unsupported {
             true => &["+http-01:x.org", "-http-01:x.org"],
             false => &["+tls-alpn-01:x.org", "-tls-alpn-01:x.org", "+http-01:x.org", "-http-01:x.org"],
         };
-        assert_eq!(world.calls(), expected);
+        assert_eq!(scene.calls(), expected);
     }
 }
 
@@ -199,33 +199,33 @@ fn what_became_of_the_last_type_is_the_error() {
         (vec![Dns01], vec![], vec![], "challenge-mismatch", 22),
     ];
     for (wanted, broken, unsupported, problem, status) in rows {
-        let mut world = World::new(&["x.org"]);
-        world.wanted.challenges = Ok(wanted.clone());
+        let mut scene = Scene::new(&["x.org"]);
+        scene.wanted.challenges = Ok(wanted.clone());
         let said = [broken.as_slice(), unsupported.as_slice()].concat();
-        (world.publisher.0.lock().unwrap().broken, world.publisher.0.lock().unwrap().unsupported) =
+        (scene.publisher.0.lock().unwrap().broken, scene.publisher.0.lock().unwrap().unsupported) =
             (broken, unsupported);
-        let result = world.run().unwrap_err().to_result();
+        let result = scene.run().unwrap_err().to_result();
         assert_eq!((result.problem.as_deref(), result.status.0), (Some(problem), status), "{wanted:?}");
         let detail = result.detail.unwrap();
         assert!(said.iter().all(|kind| detail.contains(&format!("'{kind}' cannot be set up: "))), "{detail}");
-        assert!(world.publisher.0.lock().unwrap().data.is_empty() && world.staged().order.is_empty());
+        assert!(scene.publisher.0.lock().unwrap().data.is_empty() && scene.staged().order.is_empty());
     }
 }
 
 #[test]
 fn an_event_that_is_refused_is_a_failed_set_up_and_comes_before_the_answer() {
-    let mut world = World::new(&["x.org"]);
-    world.wanted.challenges = Ok(vec![ChallengeType::Http01]);
-    world.staged().objects = true;
-    let result = world.run().unwrap_err().to_result();
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.challenges = Ok(vec![ChallengeType::Http01]);
+    scene.staged().objects = true;
+    let result = scene.run().unwrap_err().to_result();
     assert_eq!(result.problem.as_deref(), Some("challenge-setup-failure"));
     assert!(result.detail.unwrap().contains("the event failed"));
-    assert_eq!(world.ca.count(Operation::Challenge), 0);
-    assert_eq!(world.calls(), ["+http-01:x.org", "-http-01:x.org"]);
-    world.staged().objects = false;
-    world.succeeds();
-    assert_eq!(world.staged().events, ["http-01:x.org", "http-01:x.org"]);
-    assert_eq!(world.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
+    assert_eq!(scene.ca.count(Operation::Challenge), 0);
+    assert_eq!(scene.calls(), ["+http-01:x.org", "-http-01:x.org"]);
+    scene.staged().objects = false;
+    scene.succeeds();
+    assert_eq!(scene.staged().events, ["http-01:x.org", "http-01:x.org"]);
+    assert_eq!(scene.staged().taken_away, ["http-01:x.org", "http-01:x.org"]);
 }
 
 #[test]
@@ -243,22 +243,22 @@ fn challenges_are_for_names_of_the_order_only() {
         |answer| renamed(answer, ""),
     ];
     for alter in strange {
-        let world = World::new(&["www.x.org"]);
-        world.ca.fail(Operation::Authorization, Fault::Alter(alter));
-        let err = world.run().unwrap_err();
+        let scene = Scene::new(&["www.x.org"]);
+        scene.ca.fail(Operation::Authorization, Fault::Alter(alter));
+        let err = scene.run().unwrap_err();
         let says = "the CA's answer from <https://ca.test/authorization/0> lacks a name of the order";
         assert_eq!(err.to_string(), says);
-        assert!(world.publisher.0.lock().unwrap().calls.is_empty());
-        world.succeeds();
+        assert!(scene.publisher.0.lock().unwrap().calls.is_empty());
+        scene.succeeds();
     }
-    let world = World::new(&["www.x.org"]);
-    world.ca.fail(Operation::Authorization, Fault::Alter(|answer| renamed(answer, "WWW.X.org")));
-    world.succeeds();
+    let scene = Scene::new(&["www.x.org"]);
+    scene.ca.fail(Operation::Authorization, Fault::Alter(|answer| renamed(answer, "WWW.X.org")));
+    scene.succeeds();
     for (said, name) in [("X.org", Some("x.org")), ("*.www.x.org", Some("www.x.org")), ("ww.x.org", None)] {
-        assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+        assert_eq!(scene.driver().ordered_name(said).as_deref(), name, "{said}");
     }
-    let world = World::new(&["2001:db8::1", "192.0.2.1"]);
+    let scene = Scene::new(&["2001:db8::1", "192.0.2.1"]);
     for (said, name) in [("2001:DB8:0::1", Some("2001:db8::1")), ("192.0.2.1", Some("192.0.2.1")), ("2.1", None)] {
-        assert_eq!(world.driver().ordered_name(said).as_deref(), name, "{said}");
+        assert_eq!(scene.driver().ordered_name(said).as_deref(), name, "{said}");
     }
 }

@@ -8,17 +8,17 @@ fn row(operation: Operation, fault: Fault, says: &'static str, status: Status) -
 
 /// A run that fails in this way, then one that succeeds.
 fn fails_then_succeeds(row: Row) -> AcmeError {
-    let world = world_for(row.operation);
+    let scene = world_for(row.operation);
     let context = format!("{:?} {:?}", row.operation, row.fault);
-    world.ca.fail(row.operation, row.fault);
-    let err = world.run().expect_err(&context);
+    scene.ca.fail(row.operation, row.fault);
+    let err = scene.run().expect_err(&context);
     assert_eq!((err.to_string(), err.status()), (row.says.to_owned(), row.status), "{context}");
     let result = err.to_result();
     let says = row.says.split(" <urn:").next().unwrap_or_default();
     assert!(result.detail.is_some_and(|detail| detail.starts_with(says)), "{context}");
-    world.ca.recover();
-    world.succeeds();
-    assert_eq!(world.ca.accounts(), 1, "{context}");
+    scene.ca.recover();
+    scene.succeeds();
+    assert_eq!(scene.ca.accounts(), 1, "{context}");
     err
 }
 
@@ -75,10 +75,10 @@ fn retry_after_is_a_date_or_seconds_and_at_most_a_week() {
         ("", None),
     ];
     for (text, expected) in rows {
-        let world = busy_world();
+        let scene = busy_world();
         let unavailable = with_header(answer(503, "text/html", "<html>"), "retry-after", text);
-        world.ca.fail(Operation::Directory, Fault::Answer(unavailable));
-        let err = world.run().unwrap_err();
+        scene.ca.fail(Operation::Directory, Fault::Answer(unavailable));
+        let err = scene.run().unwrap_err();
         assert_eq!(err.retry_after().map(|at| at.as_second() - 1_700_000_000), expected, "{text:?}");
         assert!(err.to_string().contains("the server is unavailable (HTTP status 503)"), "{err}");
     }
@@ -118,9 +118,9 @@ fn empty_and_broken_answers_are_errors_of_this_run_only() {
     ];
     for operation in ALL {
         for (index, body) in bodies.into_iter().enumerate() {
-            let world = world_for(operation);
-            world.ca.fail(operation, Fault::Alter(body));
-            let err = match (operation, world.run()) {
+            let scene = world_for(operation);
+            scene.ca.fail(operation, Fault::Alter(body));
+            let err = match (operation, scene.run()) {
                 // What is in these answers is in their headers.
                 (Operation::Nonce | Operation::Challenge, result) => {
                     result.unwrap();
@@ -136,9 +136,9 @@ fn empty_and_broken_answers_are_errors_of_this_run_only() {
             assert!(err.to_string().starts_with(says), "{operation:?} {index}: {err}");
             assert_eq!(err.status(), Status::INVALID);
             assert!(!err.is_permanent());
-            world.ca.recover();
-            world.succeeds();
-            assert_eq!(world.ca.accounts(), 1);
+            scene.ca.recover();
+            scene.succeeds();
+            assert_eq!(scene.ca.accounts(), 1);
         }
     }
 }
@@ -170,11 +170,11 @@ fn a_missing_location_matters_only_where_something_is_created() {
         let says: &str = Box::leak(format!("the CA's answer from <https://ca.test/{url}> lacks a Location").into());
         fails_then_succeeds(row(operation, Fault::Alter(strip), says, Status::INVALID));
     }
-    let world = busy_world();
+    let scene = busy_world();
     for operation in [Operation::Finalize, Operation::Certificate, Operation::Authorization] {
-        world.ca.fail(operation, Fault::Alter(strip));
+        scene.ca.fail(operation, Fault::Alter(strip));
     }
-    world.succeeds();
+    scene.succeeds();
 }
 
 #[test]
@@ -193,43 +193,43 @@ fn content_types_of_good_answers_do_not_matter() {
         },
     ];
     for alter in types {
-        let world = busy_world();
-        ALL.into_iter().for_each(|operation| world.ca.fail_times(operation, 100, Fault::Alter(alter)));
-        world.succeeds();
+        let scene = busy_world();
+        ALL.into_iter().for_each(|operation| scene.ca.fail_times(operation, 100, Fault::Alter(alter)));
+        scene.succeeds();
     }
 }
 
 #[test]
 fn refused_nonces_are_answered_with_the_new_one_in_every_operation() {
     for operation in ALL.into_iter().filter(|o| !matches!(o, Operation::Directory | Operation::Nonce)) {
-        let world = world_for(operation);
-        world.ca.fail_times(operation, 25, Fault::RefuseNonce);
-        world.succeeds();
-        assert_eq!(world.ca.count(Operation::Nonce), 1, "{operation:?}");
-        assert_eq!(world.ca.ordered().len(), 1);
+        let scene = world_for(operation);
+        scene.ca.fail_times(operation, 25, Fault::RefuseNonce);
+        scene.succeeds();
+        assert_eq!(scene.ca.count(Operation::Nonce), 1, "{operation:?}");
+        assert_eq!(scene.ca.ordered().len(), 1);
     }
-    let world = world_for(Operation::Finalize);
-    world.ca.fail_times(Operation::Finalize, 26, Fault::RefuseNonce);
-    let began = world.clock.now();
-    assert!(matches!(world.run(), Err(AcmeError::BadNonce)));
-    let took = world.clock.now().duration_since(began);
+    let scene = world_for(Operation::Finalize);
+    scene.ca.fail_times(Operation::Finalize, 26, Fault::RefuseNonce);
+    let began = scene.clock.now();
+    assert!(matches!(scene.run(), Err(AcmeError::BadNonce)));
+    let took = scene.clock.now().duration_since(began);
     assert!(took > SignedDuration::from_secs(5) && took < SignedDuration::from_secs(60), "{took:?}");
 }
 
 #[test]
 fn a_refusal_without_a_nonce_leads_to_a_fresh_one() {
-    let world = busy_world();
+    let scene = busy_world();
     let bare = with_header(problem(400, "badNonce", "stale"), "No-Nonce", "");
-    world.ca.fail(Operation::NewOrder, Fault::Answer(bare));
-    world.succeeds();
-    assert_eq!(world.ca.count(Operation::Nonce), 2);
-    world.ca.fail(
+    scene.ca.fail(Operation::NewOrder, Fault::Answer(bare));
+    scene.succeeds();
+    assert_eq!(scene.ca.count(Operation::Nonce), 2);
+    scene.ca.fail(
         Operation::Nonce,
         Fault::Answer(with_header(Response { status: 200, ..Response::default() }, "No-Nonce", "")),
     );
-    let world = World { journal: MemoryJournal::default(), ..world };
+    let scene = Scene { journal: MemoryJournal::default(), ..scene };
     assert_eq!(
-        world.run().unwrap_err().to_string(),
+        scene.run().unwrap_err().to_string(),
         "the CA's answer from <https://ca.test/nonce> lacks a Replay-Nonce"
     );
 }

@@ -4,12 +4,12 @@ use super::*;
 
 #[test]
 fn an_order_that_is_valid_at_once_is_downloaded_if_its_key_is_here() {
-    let world = busy_world();
-    world.ca.fail(Operation::Certificate, Fault::Drop);
-    world.run().unwrap_err();
-    assert_eq!(world.staged().order.status, OrderStatus::Valid);
-    world.succeeds();
-    assert_eq!((world.ca.ordered().len(), world.ca.count(Operation::Finalize)), (1, 1));
+    let scene = busy_world();
+    scene.ca.fail(Operation::Certificate, Fault::Drop);
+    scene.run().unwrap_err();
+    assert_eq!(scene.staged().order.status, OrderStatus::Valid);
+    scene.succeeds();
+    assert_eq!((scene.ca.ordered().len(), scene.ca.count(Operation::Finalize)), (1, 1));
 }
 
 #[test]
@@ -23,31 +23,31 @@ fn what_is_left_of_an_order_that_cannot_be_used_is_replaced_in_the_same_run() {
         |ca| ca.set_authorizations("deactivated"),
     ];
     for (index, spoil) in spoil.into_iter().enumerate() {
-        let world = World::new(&["x.org"]);
-        world.ca.fail(Operation::Challenge, Fault::Drop);
-        world.run().unwrap_err();
-        assert_eq!(world.staged().order.challenge_setups, ["http-01:x.org"]);
-        spoil(&world.ca);
-        world.succeeds();
-        assert_eq!(world.ca.ordered().len(), 2, "{index}");
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(Operation::Challenge, Fault::Drop);
+        scene.run().unwrap_err();
+        assert_eq!(scene.staged().order.challenge_setups, ["http-01:x.org"]);
+        spoil(&scene.ca);
+        scene.succeeds();
+        assert_eq!(scene.ca.ordered().len(), 2, "{index}");
     }
 }
 
 #[test]
 fn an_order_that_fails_in_its_own_run_ends_it() {
-    let world = World::new(&["x.org"]);
-    world.ca.behave(|ca| ca.authorized = true);
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| ca.authorized = true);
     let invalid: fn(&mut Response) = |answer| answer.body = br#"{"status":"invalid"}"#.to_vec();
-    world.ca.fail(Operation::Finalize, Fault::Alter(invalid));
-    assert_eq!(world.run().unwrap_err().to_string(), "the order https://ca.test/order/0 is invalid");
+    scene.ca.fail(Operation::Finalize, Fault::Alter(invalid));
+    assert_eq!(scene.run().unwrap_err().to_string(), "the order https://ca.test/order/0 is invalid");
     let explained: fn(&mut Response) = |answer| {
         answer.body =
             br#"{"status":"invalid","error":{"type":"urn:ietf:params:acme:error:caa","detail":"no"}}"#.to_vec();
     };
-    world.ca.fail(Operation::Finalize, Fault::Alter(explained));
-    assert_eq!(world.run().unwrap_err().to_string(), "no <urn:ietf:params:acme:error:caa>");
-    world.succeeds();
-    assert_eq!(world.ca.ordered().len(), 3);
+    scene.ca.fail(Operation::Finalize, Fault::Alter(explained));
+    assert_eq!(scene.run().unwrap_err().to_string(), "no <urn:ietf:params:acme:error:caa>");
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 3);
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn orders_that_lack_a_url_are_given_up() {
     for (member, says) in
         [("finalize", "lacks the URL to finalize at"), ("certificate", "lacks the URL of the certificate")]
     {
-        let world = World::new(&["x.org"]);
-        world.ca.fail(Operation::NewOrder, Fault::Alter(without(member)));
-        let err = world.run().unwrap_err();
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(Operation::NewOrder, Fault::Alter(without(member)));
+        let err = scene.run().unwrap_err();
         assert!(err.to_string().ends_with(says), "{err}");
-        assert!(world.staged().order.is_empty());
-        world.succeeds();
+        assert!(scene.staged().order.is_empty());
+        scene.succeeds();
     }
 }
 
@@ -75,16 +75,16 @@ fn a_ca_that_is_never_done_is_given_five_minutes_and_its_order_is_kept() {
     for (pending, processing, what) in
         [(u32::MAX, 0, "the CA to look at the challenges"), (0, u32::MAX, "the certificate to be issued")]
     {
-        let world = World::new(&["x.org"]);
-        world.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing));
-        let began = world.clock.now();
-        let err = world.run().unwrap_err();
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (pending, processing));
+        let began = scene.clock.now();
+        let err = scene.run().unwrap_err();
         assert_eq!(err.to_string(), format!("Error waiting for {what}: the CA was not done after 5 minutes"));
         assert_eq!(err.status(), Status::TIMED_OUT);
-        let took = world.clock.now().duration_since(began).as_secs();
+        let took = scene.clock.now().duration_since(began).as_secs();
         assert!((300..=311).contains(&took), "{took}");
-        assert!(world.ca.count(Operation::Order) + world.ca.count(Operation::Authorization) < 60);
-        assert!(!world.staged().order.is_empty());
+        assert!(scene.ca.count(Operation::Order) + scene.ca.count(Operation::Authorization) < 60);
+        assert!(!scene.staged().order.is_empty());
     }
 }
 
@@ -92,11 +92,11 @@ fn a_ca_that_is_never_done_is_given_five_minutes_and_its_order_is_kept() {
 fn retry_after_is_a_floor_for_polling() {
     let later: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "20".to_owned()));
     for operation in [Operation::Challenge, Operation::Authorization, Operation::Finalize, Operation::Order] {
-        let world = busy_world();
-        world.ca.fail_times(operation, 100, Fault::Alter(later));
-        let began = world.clock.now();
-        world.succeeds();
-        let took = world.clock.now().duration_since(began).as_secs();
+        let scene = busy_world();
+        scene.ca.fail_times(operation, 100, Fault::Alter(later));
+        let began = scene.clock.now();
+        scene.succeeds();
+        let took = scene.clock.now().duration_since(began).as_secs();
         assert!((20..90).contains(&took), "{operation:?}: {took}");
     }
 }
@@ -105,17 +105,17 @@ fn retry_after_is_a_floor_for_polling() {
 fn a_retry_after_of_an_hour_ends_the_run_and_keeps_its_order() {
     let later: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned()));
     for operation in [Operation::Challenge, Operation::Authorization, Operation::Finalize] {
-        let world = busy_world();
-        world.ca.fail(operation, Fault::Alter(later));
-        let began = world.clock.now();
-        let err = world.run().unwrap_err();
-        assert!(world.clock.now().duration_since(began).as_secs() < 10, "{operation:?}");
+        let scene = busy_world();
+        scene.ca.fail(operation, Fault::Alter(later));
+        let began = scene.clock.now();
+        let err = scene.run().unwrap_err();
+        assert!(scene.clock.now().duration_since(began).as_secs() < 10, "{operation:?}");
         let wait = err.retry_after().unwrap().duration_since(began).as_secs();
         assert!((3600..3610).contains(&wait) && !err.is_permanent(), "{operation:?}: {wait}");
         assert!(err.to_string().contains("the CA wants to be asked again at Tue, 14 Nov 2023 23:13:"), "{err}");
-        world.clock.advance(SignedDuration::from_secs(3600));
-        world.succeeds();
-        assert_eq!(world.ca.ordered().len(), 1);
+        scene.clock.advance(SignedDuration::from_secs(3600));
+        scene.succeeds();
+        assert_eq!(scene.ca.ordered().len(), 1);
     }
 }
 
@@ -126,21 +126,21 @@ fn an_order_that_stays_ready_is_finalized_once_in_a_run() {
         answer.body = body.replace(r#""processing""#, r#""ready""#).replace(r#""valid""#, r#""ready""#).into_bytes();
     };
     for (reads, ends) in [(3, true), (1000, false)] {
-        let world = busy_world();
-        world.ca.fail(Operation::Finalize, Fault::Alter(ready));
+        let scene = busy_world();
+        scene.ca.fail(Operation::Finalize, Fault::Alter(ready));
         // The first answer belongs to the time before.
-        world.ca.fail_times(Operation::Order, reads, Fault::Alter(ready));
-        let result = world.run();
-        assert_eq!((result.is_ok(), world.ca.count(Operation::Finalize)), (ends, 1), "{result:?}");
+        scene.ca.fail_times(Operation::Order, reads, Fault::Alter(ready));
+        let result = scene.run();
+        assert_eq!((result.is_ok(), scene.ca.count(Operation::Finalize)), (ends, 1), "{result:?}");
         assert!(ends || matches!(result, Err(AcmeError::TimedOut { .. })));
     }
 }
 
 #[test]
 fn a_slow_ca_is_waited_for() {
-    let world = busy_world();
-    ALL.into_iter().for_each(|o| world.ca.fail_times(o, 1, Fault::Slow(SignedDuration::from_secs(60))));
-    world.succeeds();
+    let scene = busy_world();
+    ALL.into_iter().for_each(|o| scene.ca.fail_times(o, 1, Fault::Slow(SignedDuration::from_secs(60))));
+    scene.succeeds();
 }
 
 #[test]
@@ -151,11 +151,11 @@ fn a_certificate_that_stays_away_does_not_keep_its_order_alive() {
         Fault::Answer(answer(200, "application/pem-certificate-chain", "-----BEGIN CERTIFICATE-----")),
     ];
     for fault in faults {
-        let world = busy_world();
-        world.ca.fail_times(Operation::Certificate, 2, fault);
-        world.run().unwrap_err();
-        world.succeeds();
-        assert_eq!(world.ca.ordered().len(), 2);
+        let scene = busy_world();
+        scene.ca.fail_times(Operation::Certificate, 2, fault);
+        scene.run().unwrap_err();
+        scene.succeeds();
+        assert_eq!(scene.ca.ordered().len(), 2);
     }
 }
 
@@ -163,10 +163,10 @@ fn a_certificate_that_stays_away_does_not_keep_its_order_alive() {
 fn a_first_name_of_64_octets_is_no_common_name() {
     let label = "a".repeat(60);
     for (name, is_common) in [(format!("{label}.ab"), true), (format!("{label}.abc"), false)] {
-        let world = World::new(&[&name, "x.org"]);
-        world.succeeds();
-        assert_eq!(world.ca.common_name(), is_common.then_some(name));
-        assert_eq!(world.staged().chains["P-256"].leaf().names().len(), 2);
+        let scene = Scene::new(&[&name, "x.org"]);
+        scene.succeeds();
+        assert_eq!(scene.ca.common_name(), is_common.then_some(name));
+        assert_eq!(scene.staged().chains["P-256"].leaf().names().len(), 2);
     }
 }
 
@@ -174,20 +174,20 @@ fn a_first_name_of_64_octets_is_no_common_name() {
 fn many_names_are_ordered_whole() {
     let names: Vec<String> = (0..100).map(|n| format!("{n}.{}.example.org", "a".repeat(60))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let world = World::new(&names);
-    world.ca.behave(|ca| ca.authorized = true);
-    world.succeeds();
-    assert_eq!(world.staged().chains["P-256"].leaf().names(), names);
+    let scene = Scene::new(&names);
+    scene.ca.behave(|ca| ca.authorized = true);
+    scene.succeeds();
+    assert_eq!(scene.staged().chains["P-256"].leaf().names(), names);
 }
 
 #[test]
 fn a_full_disk_ends_the_run_and_the_next_one_goes_on() {
-    let world = World::new(&["x.org"]);
-    world.staged().full = true;
-    let err = world.run().unwrap_err();
+    let scene = Scene::new(&["x.org"]);
+    scene.staged().full = true;
+    let err = scene.run().unwrap_err();
     assert_eq!((err.to_string(), err.status()), ("no space left".to_owned(), Status(28)));
-    world.staged().full = false;
-    world.succeeds();
+    scene.staged().full = false;
+    scene.succeeds();
 }
 
 #[test]
@@ -198,13 +198,13 @@ fn a_request_that_was_cancelled_is_no_failure() {
             Err(crate::http::HttpError::Cancelled)
         }
     }
-    let world = World::new(&["x.org"]);
-    let book = Arc::new(world.book.clone());
-    let clock = Arc::clone(&world.clock);
+    let scene = Scene::new(&["x.org"]);
+    let book = Arc::new(scene.book.clone());
+    let clock = Arc::clone(&scene.clock);
     let mut driver = Driver::new(
-        world.wanted.clone(),
-        world.journal.clone(),
-        world.publisher.clone(),
+        scene.wanted.clone(),
+        scene.journal.clone(),
+        scene.publisher.clone(),
         book,
         Arc::new(Cancelled),
         clock,
@@ -215,9 +215,9 @@ fn a_request_that_was_cancelled_is_no_failure() {
 #[test]
 fn a_profile_goes_by_the_spelling_of_the_ca_or_is_left_out_if_it_is_not_mandatory() {
     let with = |mandatory| {
-        let mut world = World::new(&["x.org"]);
-        (world.wanted.profile, world.wanted.profile_mandatory) = (Some("ShortLived".into()), mandatory);
-        world
+        let mut scene = Scene::new(&["x.org"]);
+        (scene.wanted.profile, scene.wanted.profile_mandatory) = (Some("ShortLived".into()), mandatory);
+        scene
     };
     // What the CA offers, whether it refuses it; the profiles of the orders, or the error if it is mandatory.
     type Row = (&'static [&'static str], bool, &'static [Option<&'static str>], Option<&'static str>);
@@ -239,23 +239,23 @@ fn a_profile_goes_by_the_spelling_of_the_ca_or_is_left_out_if_it_is_not_mandator
     ];
     for (offered, refused, orders, error) in rows {
         for mandatory in [false, true] {
-            let world = with(mandatory);
-            world.ca.behave(|ca| (ca.profiles, ca.refuses_profiles) = (offered.to_vec(), refused));
-            let result = world.run();
+            let scene = with(mandatory);
+            scene.ca.behave(|ca| (ca.profiles, ca.refuses_profiles) = (offered.to_vec(), refused));
+            let result = scene.run();
             let asked: Vec<_> =
-                world.ca.order_requests().iter().map(|order| order["profile"].as_str().map(str::to_owned)).collect();
+                scene.ca.order_requests().iter().map(|order| order["profile"].as_str().map(str::to_owned)).collect();
             let Some(error) = error.filter(|_| mandatory) else {
                 result.unwrap();
                 assert_eq!(asked.iter().map(Option::as_deref).collect::<Vec<_>>(), orders);
-                world.is_done();
+                scene.is_done();
                 continue;
             };
             let err = result.unwrap_err();
             assert!(err.to_string().contains(error), "{err}");
             assert_eq!((err.status(), err.is_permanent()), (Status::INVALID, true));
             // The configuration is changed.
-            let world = World { wanted: Wanted { profile_mandatory: false, ..world.wanted.clone() }, ..world };
-            world.succeeds();
+            let scene = Scene { wanted: Wanted { profile_mandatory: false, ..scene.wanted.clone() }, ..scene };
+            scene.succeeds();
         }
     }
 }
@@ -270,12 +270,12 @@ fn a_refusal_of_addresses_tells_of_the_profile_that_some_cas_want() {
         (&["x.org"], None, false),
     ];
     for (kind, (names, profile, expected)) in refusals.into_iter().flat_map(|kind| rows.map(|row| (kind, row))) {
-        let mut world = World::new(names);
-        world.wanted.profile = profile.map(Into::into);
-        world.ca.behave(|ca| ca.profiles = vec!["classic", "shortlived"]);
+        let mut scene = Scene::new(names);
+        scene.wanted.profile = profile.map(Into::into);
+        scene.ca.behave(|ca| ca.profiles = vec!["classic", "shortlived"]);
         let detail = "Profile \"classic\" does not permit ip type identifiers";
-        world.ca.fail(Operation::NewOrder, Fault::Answer(problem(403, kind, detail)));
-        let result = world.run().unwrap_err().to_result();
+        scene.ca.fail(Operation::NewOrder, Fault::Answer(problem(403, kind, detail)));
+        let result = scene.run().unwrap_err().to_result();
         let says = result.detail.unwrap_or_default();
         assert!(says.starts_with(detail), "{says}");
         assert_eq!(says.contains("a profile of short life for them (MDProfile shortlived)"), expected, "{says}");
@@ -293,73 +293,73 @@ fn addresses_and_profiles_for_short_lives_have_no_common_name() {
         (&["x.org", "192.0.2.1", "2001:db8::1"], None, None),
     ];
     for (names, profile, expected) in rows {
-        let mut world = World::new(names);
-        world.wanted.profile = profile.map(Into::into);
-        world.ca.behave(|ca| (ca.authorized, ca.profiles) = (true, vec!["classic", "tlsserver", "shortlived"]));
-        world.succeeds();
-        assert_eq!(world.ca.common_name().as_deref(), expected, "{names:?} {profile:?}");
-        assert_eq!(world.staged().chains["P-256"].leaf().names(), names);
+        let mut scene = Scene::new(names);
+        scene.wanted.profile = profile.map(Into::into);
+        scene.ca.behave(|ca| (ca.authorized, ca.profiles) = (true, vec!["classic", "tlsserver", "shortlived"]));
+        scene.succeeds();
+        assert_eq!(scene.ca.common_name().as_deref(), expected, "{names:?} {profile:?}");
+        assert_eq!(scene.staged().chains["P-256"].leaf().names(), names);
     }
 }
 
-/// A world in which certificates of two key types are replaced, and the account has issued them.
-fn replacing() -> World {
-    let mut world = World::new(&["x.org"]);
-    world.run().unwrap();
-    let account_url = world.book.0.lock().unwrap().accounts[0].0.url.clone();
+/// A scene in which certificates of two key types are replaced, and the account has issued them.
+fn replacing() -> Scene {
+    let mut scene = Scene::new(&["x.org"]);
+    scene.run().unwrap();
+    let account_url = scene.book.0.lock().unwrap().accounts[0].0.url.clone();
     let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
-    world.wanted.keys = vec![spec(), p384.clone()];
+    scene.wanted.keys = vec![spec(), p384.clone()];
     let certificates = vec![(p384, "key.384".to_owned()), (spec(), "key.256".to_owned())];
-    world.wanted.replaces = Some(Replaces { account_url, certificates });
-    world.journal = MemoryJournal::default();
-    world.ca.behave(|ca| ca.renewal_info = Some(Response::default()));
-    world
+    scene.wanted.replaces = Some(Replaces { account_url, certificates });
+    scene.journal = MemoryJournal::default();
+    scene.ca.behave(|ca| ca.renewal_info = Some(Response::default()));
+    scene
 }
 
-fn replaced(world: &World) -> Vec<Option<String>> {
+fn replaced(scene: &Scene) -> Vec<Option<String>> {
     let of = |order: &Value| order["replaces"].as_str().map(str::to_owned);
-    world.ca.order_requests().iter().skip(1).map(of).collect()
+    scene.ca.order_requests().iter().skip(1).map(of).collect()
 }
 
 #[test]
 fn an_order_tells_which_certificate_it_replaces_to_who_can_know_it() {
     let own = |id: &str| Some(id.to_owned());
-    let world = replacing();
-    world.succeeds();
-    assert_eq!(replaced(&world), [own("key.256"), own("key.384")]);
+    let scene = replacing();
+    scene.succeeds();
+    assert_eq!(replaced(&scene), [own("key.256"), own("key.384")]);
     // Neither to a CA without renewal information, nor as another account, nor if it is switched off.
-    let changes: [fn(&mut World); 3] = [
-        |world| world.ca.behave(|ca| ca.renewal_info = None),
-        |world| world.wanted.replaces.as_mut().unwrap().account_url = "https://ca.test/account/7".to_owned(),
-        |world| world.wanted.replaces = None,
+    let changes: [fn(&mut Scene); 3] = [
+        |scene| scene.ca.behave(|ca| ca.renewal_info = None),
+        |scene| scene.wanted.replaces.as_mut().unwrap().account_url = "https://ca.test/account/7".to_owned(),
+        |scene| scene.wanted.replaces = None,
     ];
     for change in changes {
-        let mut world = replacing();
-        change(&mut world);
-        world.succeeds();
-        assert_eq!(replaced(&world), [None, None]);
+        let mut scene = replacing();
+        change(&mut scene);
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [None, None]);
     }
 }
 
 #[test]
 fn an_order_that_is_refused_as_a_replacement_is_placed_without_it_in_the_same_run() {
     let own = |id: &str| Some(id.to_owned());
-    let world = replacing();
-    world.ca.behave(|ca| ca.all_replaced = true);
-    world.succeeds();
-    assert_eq!(replaced(&world), [own("key.256"), None, own("key.384"), None]);
+    let scene = replacing();
+    scene.ca.behave(|ca| ca.all_replaced = true);
+    scene.succeeds();
+    assert_eq!(replaced(&scene), [own("key.256"), None, own("key.384"), None]);
     for refusal in [problem(404, "malformed", "unknown certificate"), answer(400, "text/html", "<html>")] {
-        let world = replacing();
-        world.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
-        world.succeeds();
-        assert_eq!(replaced(&world), [None, own("key.384")]);
+        let scene = replacing();
+        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [None, own("key.384")]);
     }
     // What is not about the certificate is not tried again at once.
     let limit = with_header(problem(429, "rateLimited", "slow down"), "Retry-After", "3600");
     for refusal in [limit, problem(429, "rateLimited", "slow down"), answer(503, "text/html", "")] {
-        let world = replacing();
-        world.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
-        world.run().unwrap_err();
-        assert!(replaced(&world).is_empty());
+        let scene = replacing();
+        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        scene.run().unwrap_err();
+        assert!(replaced(&scene).is_empty());
     }
 }
