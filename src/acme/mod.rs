@@ -14,7 +14,6 @@ mod order;
 mod ports;
 pub(crate) mod records;
 mod registrar;
-mod requests;
 pub(crate) mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
@@ -27,7 +26,6 @@ pub use error::AcmeError;
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
-pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 pub use session::Session;
 
 pub(crate) use account::Account;

@@ -5,10 +5,12 @@
 mod curl;
 mod error;
 mod proxy;
+mod requests;
 
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 pub use proxy::Proxy;
+pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 
 use std::path::PathBuf;
 

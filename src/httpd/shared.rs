@@ -6,7 +6,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::c::pool::Pool;
-use crate::acme::RequestCounts;
+use crate::http::RequestCounts;
 use crate::log::note;
 
 /// Returns the counts of requests to CAs, made by the first start. `None` if there is no memory: nothing is counted then.

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 
 use serde_json::{Value, json};
 
-use crate::acme::RequestCounts;
 use crate::documents::to_json;
+use crate::http::RequestCounts;
 use crate::model::DomainName;
 use crate::registry::Registry;
 use crate::status::{self, MetricsFormat};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::Timestamp;
 use crate::store::{Aspect, Group, MemoryStore, Secret, Store, StoreError, WorkClaim};
 
-/// What can be counted and refused.
+/// A call of the store that can be counted and refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Load,

@@ -85,7 +85,7 @@ impl TestServer {
         server
     }
 
-    /// The same, but a first renewal has to register.
+    /// Makes a server without an account: the first renewal has to register.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let store = Arc::new(FailingStore::default());
@@ -124,12 +124,12 @@ impl TestServer {
         Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
-    /// The same, with certificates that are to be stapled.
+    /// Starts a server with certificates that are to be stapled.
     pub fn start_with(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
         self.start_at(is_restart, Arc::clone(&self.clock) as _, prime)
     }
 
-    /// The same with a clock by which waits end by themselves.
+    /// Starts a server with a clock by which waits end by themselves.
     pub fn start_moving(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
         self.start_at(is_restart, self.moving_clock(), prime)
     }
@@ -145,7 +145,7 @@ impl TestServer {
         self.renewals_with(is_restart, Arc::clone(&self.clock) as _, |_| None)
     }
 
-    /// The same with another clock, and for domains that `client` says another way to the CA.
+    /// Makes the renewals with another clock, and for domains that reach the CA by `client`.
     pub fn renewals_with(
         &self,
         is_restart: bool,
@@ -161,7 +161,7 @@ impl TestServer {
         Renewals::new(registry, Box::new(clients), || 0.5)
     }
 
-    /// The same with other chances, and waits that end by themselves.
+    /// Makes the renewals with other chances, and waits that end by themselves.
     pub fn renewals_with_chance(&self, is_restart: bool, chance: fn() -> f64) -> Renewals {
         let setup = self.setup(is_restart, self.moving_clock());
         let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use url::{Position, Url};
 
-use crate::http::{HttpClient, HttpError, Request, Response};
+use super::{HttpClient, HttpError, Request, Response};
 use crate::model::Problem;
 
 /// The outcome of a request.
