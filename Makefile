@@ -49,7 +49,7 @@ build/prometheus/promtool: $(TOOLS)/promtool.sh | test-packages
 	@$(TOOLS)/promtool.sh
 	@touch $@
 
-build/venv/installed: test/requirements.txt | test-packages
+build/venv/installed: test/requirements.txt $(TOOLS)/requirements.txt | test-packages
 	@$(TOOLS)/venv.sh
 
 DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed
