@@ -6,9 +6,9 @@ use super::{LiveSets, LiveSlot, Reading, lock};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::documents::port_error;
-use crate::model::{Job, KeySpec, ManagedDomain, State};
-use crate::sets::staged::{self, Unusable};
-use crate::sets::{CertificateSet, Pair, PairSet};
+use crate::model::{Job, ManagedDomain, State};
+use crate::sets::choice::{Candidate, Choice, Found, choose};
+use crate::sets::{CertificateSet, Pair, PairSet, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group};
 
@@ -81,36 +81,38 @@ impl LiveSets {
     /// What is staged; for types of key that needed nothing, what is live; and nothing for those that the server has had since
     /// its start.
     fn assemble(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
-        let (md, name, documents) = (&*slot.md, slot.md.name.as_str(), &*self.documents);
+        let md = &*slot.md;
+        let name = md.name.as_str();
+        let documents = &*self.documents;
         let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, name, &Aspect::MdJson);
         let Some(ca_url) = begun.and_then(|begun| begun.ca.url.clone()) else { return Err(Published::Nothing) };
         let live = self.stored(slot, now);
-        let (mut pairs, mut news) = (Vec::new(), Vec::new());
+        let mut pairs = Vec::new();
+        let mut from = None;
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
-            let former = pair_of(live.as_ref(), &spec);
-            match staged::verified(documents, md, &spec, now) {
-                Ok((key, chain)) => match former.filter(|former| former.goes_before(chain.leaf(), now)) {
-                    // Somebody else has renewed it in between.
-                    Some(former) => pairs.push(former.clone()),
-                    None => {
-                        news.push(chain.leaf().not_before());
-                        pairs.push(Pair { spec, key, chain });
-                    }
-                },
-                Err(Unusable::Damaged(reason)) => return Err(Published::Unusable(reason)),
-                // The report tells of the end of the renewal: before it, more is to come.
-                Err(Unusable::Incomplete(reason)) if !job.finished => return Err(Published::Incomplete(reason)),
-                Err(Unusable::Incomplete(reason)) => match former {
-                    Some(former) => pairs.push(former.clone()),
-                    // What went live since the start is newer, wherever it is now.
-                    None if started.is_good(number) && !slot.serves(&spec) => {}
-                    None => return Err(Published::Incomplete(reason)),
-                },
+            let found = Found {
+                staged: staged::outcome(documents, md, &spec, job.finished, now),
+                // One that somebody else has renewed in between goes first.
+                live: live.as_ref().and_then(|live| live.pair(&spec)).map(|pair| Candidate::of(pair.clone(), None)),
+                stored: None,
+                at_start: slot.good_since_start(started, number, &spec),
+            };
+            match choose(found, now) {
+                Choice::Staged(pair) => {
+                    from = from.max(Some(pair.chain.leaf().not_before()));
+                    pairs.push(pair);
+                }
+                Choice::Live(pair) | Choice::Stored(pair) => pairs.push(pair),
+                Choice::AtStart => {}
+                Choice::Damaged(reason) => return Err(Published::Unusable(reason)),
+                Choice::Awaited(reason) | Choice::Missing(reason) => return Err(Published::Incomplete(reason)),
             }
         }
-        let Some(from) = news.into_iter().max() else { return Err(Published::Nothing) };
-        let is_known = |pair: &Pair| pair_of(live.as_ref(), &pair.spec).is_some_and(|live| live.chain == pair.chain);
+        let Some(from) = from else { return Err(Published::Nothing) };
+        let is_known = |pair: &Pair| {
+            live.as_ref().and_then(|live| live.pair(&pair.spec)).is_some_and(|live| live.chain == pair.chain)
+        };
         if pairs.iter().all(is_known) {
             return Err(Published::Nothing);
         }
@@ -128,9 +130,4 @@ impl LiveSets {
         let text = store.load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson).ok()??;
         PairSet::from_json(&text, store.secret(), &slot.md, now).ok()
     }
-}
-
-/// The one for a type of key.
-pub(super) fn pair_of<'a>(pair_set: Option<&'a PairSet>, spec: &KeySpec) -> Option<&'a Pair> {
-    pair_set?.pair(spec)
 }

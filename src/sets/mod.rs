@@ -4,6 +4,7 @@
 pub(crate) mod activation;
 pub(crate) mod active;
 mod advice;
+pub(crate) mod choice;
 mod newest;
 pub(crate) mod order;
 mod pairs;

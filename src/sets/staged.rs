@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::choice::{Candidate, Staged};
 use super::order;
+use super::pairs::Pair;
 use super::served::read_chain;
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
@@ -250,12 +252,7 @@ fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
 ///
 /// # Errors
 /// What is missing or wrong.
-pub fn verified(
-    documents: &Documents,
-    md: &ManagedDomain,
-    spec: &KeySpec,
-    now: Timestamp,
-) -> Result<(PrivateKey, Chain), Unusable> {
+pub fn verified(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, Unusable> {
     let chain = match read_chain(documents.store(), Group::Staging, md, spec) {
         Ok(chain) => chain,
         Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
@@ -271,7 +268,24 @@ pub fn verified(
         }
     })?;
     verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
-    Ok((key, chain))
+    Ok(Pair { spec: spec.clone(), key, chain })
+}
+
+/// Reads the outcome of a renewal for a key type. With `is_finished` nothing more is to come.
+pub(crate) fn outcome(
+    documents: &Documents,
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    is_finished: bool,
+    now: Timestamp,
+) -> Staged<Pair> {
+    match verified(documents, md, spec, now) {
+        // Where one was issued at the same moment, this one was written later.
+        Ok(pair) => Staged::Brought(Candidate::of(pair, Some(Timestamp::MAX))),
+        Err(Unusable::Damaged(reason)) => Staged::Damaged(reason),
+        Err(Unusable::Incomplete(reason)) if is_finished => Staged::LeftOut(reason),
+        Err(Unusable::Incomplete(reason)) => Staged::Awaited(reason),
+    }
 }
 
 pub(crate) fn verify(
