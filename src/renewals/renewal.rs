@@ -577,3 +577,29 @@ fn wanted(
         one_txt: globals.dns01_version == 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::renewals::renewal::*;
+    use crate::testing::TestServer;
+
+    #[test]
+    fn an_upgrade_does_not_make_a_domain_due_that_has_failed_with_the_same_settings() {
+        let mut server = TestServer::new(&["recorded.test"]);
+        let of = |server: &TestServer| settings(&server.start(false).domains[0], &server.globals);
+        // These stand in job.json of servers that run.
+        assert_eq!(of(&server), "fa342e939d1caba4");
+        let own = &mut server.declared[0].settings;
+        own.contact = Some("mailto:b@x.org".to_owned());
+        own.agreement = Some("https://ca.test/terms".to_owned());
+        own.challenges = Some(vec!["dns-01".to_owned(), "http-01".to_owned()]);
+        own.profile_mandatory = Some(true);
+        own.ca_file = Some("/etc/ca.pem".to_owned());
+        own.proxy = Some("http://proxy.test".to_owned());
+        own.proxy_ca_file = Some("/etc/proxy.pem".to_owned());
+        own.dns01_command = Some("/bin/dns".to_owned());
+        server.globals.dns01_version = 2;
+        server.globals.message_command = Some("/bin/message".to_owned());
+        assert_eq!(of(&server), "d34651e19fc2bfc5");
+    }
+}
