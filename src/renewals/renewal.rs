@@ -1,6 +1,5 @@
 //! One domain's renewal from its claim to its report.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,11 +14,13 @@ use crate::events::Event;
 use crate::http::HttpClient;
 use crate::live::Published;
 use crate::log::{note, report};
-use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
+use crate::model::{
+    Authorities, DomainName, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time,
+};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule;
 use crate::schedule::OWN_VALIDATION_FAILURES;
-use crate::sets::{Advice, PairSet, StagedJournal, staged};
+use crate::sets::{Advice, PairSet, RenewalSettings, StagedJournal, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group, WorkClaim};
 
@@ -539,18 +540,9 @@ fn replaces(domain: &Domain, md: &ManagedDomain, registry: &Registry) -> Option<
     Some(Replaces { account_url, certificates: certificates.collect() })
 }
 
-/// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered
-/// and where. Other settings give another text, and so may another release: the domain is tried once more then.
+/// Returns the text that stands for the settings of a domain in the report on a failure.
 pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
-    let (md, mut hasher) = (&domain.md, DefaultHasher::new());
-    let ca_file = md.ca_certs.as_deref().or(globals.ca_file.as_ref());
-    let proxy = md.proxy_url.as_deref().or(globals.proxy.as_ref());
-    let proxy_ca_file = md.proxy_ca_certs.as_deref().or(globals.proxy_ca_file.as_ref());
-    (&md.contacts, &md.ca.agreement, &domain.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
-        .hash(&mut hasher);
-    let dns01_command = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
-    (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    RenewalSettings::of(&domain.md).digest(&domain.challenges, globals)
 }
 
 /// What a renewal of the domain, at the CA that it goes to, is to bring.
@@ -561,18 +553,22 @@ fn wanted(
     replaces: Option<Replaces>,
     globals: &Globals,
 ) -> Wanted {
+    let settings = RenewalSettings::of(md);
     Wanted {
         name: md.name.to_string(),
-        identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
+        identifiers: settings.names.into_iter().map(DomainName::identifier).collect(),
         keys,
-        must_staple: md.must_staple,
-        profile: md.profile.clone().filter(|profile| !profile.is_empty()),
-        profile_mandatory: md.profile_mandatory,
-        preferred_chain: md.preferred_chain.clone(),
+        must_staple: settings.must_staple,
+        profile: settings.profile.filter(|profile| !profile.is_empty()).cloned(),
+        profile_mandatory: settings.profile_mandatory,
+        preferred_chain: settings.preferred_chain.cloned(),
         replaces,
-        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
-        contacts: md.contacts.to_vec(),
-        agreement: md.ca.agreement.clone(),
+        scope: AccountScope {
+            ca_url: md.ca_url().unwrap_or_default().to_owned(),
+            eab: settings.eab.map(|eab| (**eab).clone()),
+        },
+        contacts: settings.contacts.clone(),
+        agreement: settings.agreement.clone(),
         challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,
     }

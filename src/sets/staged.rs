@@ -1,6 +1,6 @@
 //! A renewal in `staging/`: its journal, and the proof that it is complete.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::choice::{Candidate, Staged};
 use super::order;
 use super::pairs::Pair;
+use super::renewal_settings::RenewalSettings;
 use super::served::read_chain;
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
@@ -185,7 +186,7 @@ impl StagedJournal {
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
 fn begun(documents: &Documents, md: &ManagedDomain) -> Option<ManagedDomain> {
     let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.filter(|begun| asks_for_the_same(begun, md))
+    begun.filter(|begun| RenewalSettings::of(begun).order_serves(&RenewalSettings::of(md)))
 }
 
 /// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.
@@ -229,22 +230,6 @@ fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
     matches!(begun_as(documents, md.name.as_str()), Ok(Some(_)))
         && certificates.iter().any(Option::is_some)
         && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
-}
-
-/// Whether an order that was begun for one serves the other.
-fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    wants(a) == wants(b) && a.ca.url == b.ca.url
-}
-
-/// Whether both are to have the same, of the same CAs, though perhaps not of the same at the moment.
-#[must_use]
-pub fn is_configured_alike(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    wants(a) == wants(b) && a.ca.urls == b.ca.urls
-}
-
-fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
-    let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
-    (names, md.key_specs(), md.must_staple, md.profile.clone(), md.eab.clone())
 }
 
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
