@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use super::publish::Published;
+use super::publish::{NotNow, Published};
 use super::{LiveSets, LiveSlot, lock};
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
@@ -86,10 +86,10 @@ impl LiveSets {
         started: &CertificateSet,
         now: Timestamp,
     ) -> Result<Published, PortError> {
-        let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
+        let Some(slot) = self.slot(position) else { return Ok(Published::NotNow(NotNow::NothingNew)) };
         match self.assemble_copied(slot, started, now) {
             Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
-            Err(other) => Ok(other),
+            Err(reason) => Ok(Published::NotNow(reason)),
         }
     }
 
@@ -105,21 +105,23 @@ impl LiveSets {
         let (name, now) = (&slot.md.name, self.clock.now());
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
-            Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::Nothing),
+            Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::NotNow(NotNow::NothingNew)),
             Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
-            Err(other) => Ok(other),
+            Err(reason) => Ok(Published::NotNow(reason)),
         };
         let (is_live, problem, is_final) = match published {
             Ok(Published::Live(_)) => {
                 report!(MD0036, "{name}: certificates that were put into domains/ are live");
                 (true, None, true)
             }
-            Ok(Published::Nothing) => (false, None, true),
-            Ok(Published::NotBefore(_) | Published::Unstapled(_)) => (false, None, false),
-            Ok(Published::Unusable(reason)) => (false, Some(reason), true),
-            Ok(Published::Incomplete(reason)) => {
-                (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
-            }
+            Ok(Published::NotNow(reason)) => match reason {
+                NotNow::NothingNew => (false, None, true),
+                NotNow::NotBefore(_) | NotNow::Unstapled(_) => (false, None, false),
+                NotNow::Unusable(reason) => (false, Some(reason), true),
+                NotNow::Incomplete(reason) => {
+                    (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
+                }
+            },
             Err(err) => (false, Some(err.to_string()), false),
         };
         if problem.is_some() && problem != copied.said {
@@ -148,14 +150,14 @@ impl LiveSets {
     ) -> Result<Published, PortError> {
         if slot.md.must_staple {
             let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
-            return Ok(Published::Unusable(reason.to_owned()));
+            return Ok(Published::NotNow(NotNow::Unusable(reason.to_owned())));
         }
         self.put(position, slot, pair_set, now, |_| Ok(()))
     }
 
     /// Puts together the pairs in `domains/` and, for key types that have nothing newer there, those that are live. Left out are
     /// key types for which the server has used the same certificate since its start.
-    fn assemble_copied(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
+    fn assemble_copied(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, NotNow> {
         let md = &*slot.md;
         let live = self.stored(slot, now);
         let mut pairs = Vec::new();
@@ -188,20 +190,20 @@ impl LiveSets {
                 Choice::Staged(pair) | Choice::Live(pair) | Choice::Stored(pair) => pairs.push(pair),
                 Choice::AtStart => {}
                 Choice::Missing(_) | Choice::Awaited(_) | Choice::Damaged(_) => {
-                    return Err(Published::Incomplete(wrong.unwrap_or_default()));
+                    return Err(NotNow::Incomplete(wrong.unwrap_or_default()));
                 }
             }
         }
         let is_served = live.is_some() || started.state == Some(State::Complete);
         match (from, wrong, older) {
-            (Some(from), ..) if from > now && is_served => Err(Published::NotBefore(from)),
+            (Some(from), ..) if from > now && is_served => Err(NotNow::NotBefore(from)),
             (Some(_), ..) => Ok(PairSet { ca_url: self.ca_url(md), account_url: None, pairs }),
-            (_, Some(reason), _) => Err(Published::Incomplete(reason)),
+            (_, Some(reason), _) => Err(NotNow::Incomplete(reason)),
             (_, _, Some(spec)) => {
                 let kind = spec.json_name();
-                Err(Published::Unusable(format!("certificate({kind}) was issued before the one that is live")))
+                Err(NotNow::Unusable(format!("certificate({kind}) was issued before the one that is live")))
             }
-            _ => Err(Published::Nothing),
+            _ => Err(NotNow::NothingNew),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::stapling::Stapling;
 use crate::store::{Aspect, Group};
 
 pub use copied::AtStart;
-pub use publish::Published;
+pub use publish::{NotNow, Published, Renewed};
 
 /// How many counters there are for domains. Two domains may have the same one, and then look once more than they need to.
 const DOMAINS: usize = 1 << 14;

@@ -12,7 +12,7 @@ use crate::challenges::StoredChallenges;
 use crate::crypto::Summary;
 use crate::events::Event;
 use crate::http::HttpClient;
-use crate::live::Published;
+use crate::live::{NotNow, Published, Renewed};
 use crate::log::{note, report};
 use crate::model::{
     Authorities, DomainName, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time,
@@ -406,26 +406,35 @@ fn go_live(
     let staple = |pair_set: &PairSet| {
         registry.stapling.fetch_ahead(&domain.md, pair_set.pairs.iter().map(|pair| &pair.chain), cancel)
     };
-    match registry.live_sets.publish(position, &domain.at_start, now, staple) {
+    let renewed = Renewed { job: &journal.job, ca_url: journal.domain().ca.url.as_deref() };
+    match registry.live_sets.publish(position, &domain.at_start, &renewed, now, staple) {
         Ok(Published::Live(certificates)) => {
             report!(MD0036, "{name}: its new certificates are live");
             // That a command fails does not make them less live, and is in the log.
             let _ = journal.raise(Event::Activated, &certificates.into_iter().map(Some).collect::<Vec<_>>());
         }
-        Ok(Published::Nothing | Published::NotBefore(_) | Published::Unstapled(Unstapled::Cancelled)) => {}
-        Ok(Published::Unstapled(lack @ Unstapled::NoResponse { failures, .. })) => {
-            let next = now + schedule::back_off(failures, false, registry.globals.retry_delay, 0.5);
+        Ok(Published::NotNow(reason)) => return tell_not_live(&name, &reason, registry, now),
+        Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
+    }
+    None
+}
+
+/// Reports why the certificates of a renewal do not go live. Returns when to try again, if something may have changed by then.
+fn tell_not_live(name: &DomainName, reason: &NotNow, registry: &Registry, now: Timestamp) -> Option<Timestamp> {
+    match reason {
+        NotNow::NothingNew | NotNow::NotBefore(_) | NotNow::Unstapled(Unstapled::Cancelled) => {}
+        NotNow::Unstapled(lack @ Unstapled::NoResponse { failures, .. }) => {
+            let next = now + schedule::back_off(*failures, false, registry.globals.retry_delay, 0.5);
             let at = time::format_gmt(next);
             report!(MD0037, "{name}: what is staged does not go live yet: {lack}; next attempt at {at}");
             return Some(next);
         }
-        Ok(Published::Unstapled(lack @ Unstapled::Off)) => {
+        NotNow::Unstapled(lack @ Unstapled::Off) => {
             report!(MD0037, "{name}: what is staged goes live at the next start only: {lack}");
         }
-        Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+        NotNow::Incomplete(reason) | NotNow::Unusable(reason) => {
             report!(MD0035, "{name}: what is staged does not go live: {reason}");
         }
-        Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
     }
     None
 }

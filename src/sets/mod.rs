@@ -11,6 +11,7 @@ mod pairs;
 mod renewal_settings;
 pub(crate) mod served;
 pub(crate) mod staged;
+mod staged_state;
 mod staged_view;
 pub(crate) mod take_over_live;
 
@@ -22,4 +23,5 @@ pub use pairs::{Pair, PairSet, PairSetError, TlsSet};
 pub(crate) use renewal_settings::RenewalSettings;
 pub use served::{CertificateSet, common_validity};
 pub use staged::{StagedJournal, facts as staged_summaries, report as staged_report};
+pub use staged_state::StagedState;
 pub use staged_view::{StagedView, StagedViews};

@@ -169,7 +169,7 @@ impl StagedJournal {
         let name = md.name.as_str();
         let order = self.order();
         order::remove_files(&self.documents, &order.challenge_setups)?;
-        self.save_order(&order::left_over(order))?;
+        self.save_order(&order::left_over(&order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
