@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use super::publish::Published;
-use super::publish::pair_of;
+use super::publish::{NotNow, Published};
 use super::{LiveSets, LiveSlot, lock};
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain, State};
+use crate::sets::choice::{Candidate, Choice, Found, Staged, choose};
 use crate::sets::served::read_chain;
 use crate::sets::{CertificateSet, Pair, PairSet, staged};
 use crate::store::{Aspect, Group};
@@ -86,10 +86,10 @@ impl LiveSets {
         started: &CertificateSet,
         now: Timestamp,
     ) -> Result<Published, PortError> {
-        let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
+        let Some(slot) = self.slot(position) else { return Ok(Published::NotNow(NotNow::NothingNew)) };
         match self.assemble_copied(slot, started, now) {
             Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
-            Err(other) => Ok(other),
+            Err(reason) => Ok(Published::NotNow(reason)),
         }
     }
 
@@ -105,21 +105,23 @@ impl LiveSets {
         let (name, now) = (&slot.md.name, self.clock.now());
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
-            Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::Nothing),
+            Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::NotNow(NotNow::NothingNew)),
             Ok(pair_set) => self.put_copied(position, slot, &pair_set, now),
-            Err(other) => Ok(other),
+            Err(reason) => Ok(Published::NotNow(reason)),
         };
         let (is_live, problem, is_final) = match published {
             Ok(Published::Live(_)) => {
                 report!(MD0036, "{name}: certificates that were put into domains/ are live");
                 (true, None, true)
             }
-            Ok(Published::Nothing) => (false, None, true),
-            Ok(Published::NotBefore(_) | Published::Unstapled(_)) => (false, None, false),
-            Ok(Published::Unusable(reason)) => (false, Some(reason), true),
-            Ok(Published::Incomplete(reason)) => {
-                (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
-            }
+            Ok(Published::NotNow(reason)) => match reason {
+                NotNow::NothingNew => (false, None, true),
+                NotNow::NotBefore(_) | NotNow::Unstapled(_) => (false, None, false),
+                NotNow::Unusable(reason) => (false, Some(reason), true),
+                NotNow::Incomplete(reason) => {
+                    (false, Some(reason).filter(|_| self.is_settled(slot, &chains, now)), false)
+                }
+            },
             Err(err) => (false, Some(err.to_string()), false),
         };
         if problem.is_some() && problem != copied.said {
@@ -148,53 +150,60 @@ impl LiveSets {
     ) -> Result<Published, PortError> {
         if slot.md.must_staple {
             let reason = "with MDMustStaple it is served after the next restart, as it must not be without a staple";
-            return Ok(Published::Unusable(reason.to_owned()));
+            return Ok(Published::NotNow(NotNow::Unusable(reason.to_owned())));
         }
         self.put(position, slot, pair_set, now, |_| Ok(()))
     }
 
-    /// What is in `domains/`; for types of key that have nothing newer there, what is live, or nothing where the server has had it
-    /// since its start.
-    fn assemble_copied(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
-        let (md, live) = (&*slot.md, self.stored(slot, now));
-        let (mut pairs, mut is_new, mut from) = (Vec::new(), false, now);
-        let (mut older, mut wrong) = (None, None);
-        for (number, spec) in md.key_specs().0.into_iter().enumerate() {
-            let live = pair_of(live.as_ref(), &spec);
-            let is_of_start = |pair: &Pair| {
-                started.certificates.get(number).is_some_and(|own| *own == Some(pair.chain.leaf().summary()))
+    /// Puts together the pairs in `domains/` and, for key types that have nothing newer there, those that are live. Left out are
+    /// key types for which the server has used the same certificate since its start.
+    fn assemble_copied(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, NotNow> {
+        let md = &*slot.md;
+        let live = self.stored(slot, now);
+        let mut pairs = Vec::new();
+        let mut from = None;
+        let mut older = None;
+        let mut wrong = None;
+        for (position, spec) in md.key_specs().0.into_iter().enumerate() {
+            let copied = self.copied(md, &spec, now);
+            let stored = copied.as_ref().ok().map(|pair| Candidate::of(pair.clone(), None));
+            let live = live.as_ref().and_then(|live| live.pair(&spec));
+            let found = Found {
+                staged: Staged::NoRenewal,
+                // Files of the same moment are those that were put there, not those that are live.
+                live: live.map(|pair| Candidate::of(pair.clone(), None)),
+                stored,
+                at_start: slot.good_since_start(started, position, &spec),
             };
-            // As the server has it since its start.
-            let may_stay = live.is_none() && started.is_good(number) && !slot.serves(&spec);
-            match self.copied(md, &spec, now) {
-                Ok(pair) if live.is_some_and(|live| live.chain == pair.chain) => {}
-                Ok(pair) if live.is_some_and(|live| live.goes_before(pair.chain.leaf(), now)) => {
-                    older = older.or_else(|| (!is_of_start(&pair)).then(|| spec.json_name().to_owned()));
+            let choice = choose(found, now);
+            match (&choice, &copied) {
+                (_, Err(reason)) => wrong = wrong.or(Some(reason.clone())),
+                (Choice::Stored(pair), _) if live.is_none_or(|live| live.chain != pair.chain) => {
+                    from = from.max(Some(pair.chain.leaf().not_before()));
                 }
-                Ok(pair) if may_stay && is_of_start(&pair) => {}
-                Ok(pair) => {
-                    from = from.max(pair.chain.leaf().not_before());
-                    is_new = true;
-                    pairs.push(pair);
-                    continue;
+                (Choice::Live(_), Ok(pair)) if !is_of_start(started, position, pair) => {
+                    older = older.or(Some(spec));
                 }
-                Err(reason) => wrong = wrong.or(Some(reason)),
+                _ => {}
             }
-            match live {
-                Some(live) => pairs.push(live.clone()),
-                None if may_stay => {}
-                None => return Err(Published::Incomplete(wrong.unwrap_or_default())),
+            match choice {
+                Choice::Staged(pair) | Choice::Live(pair) | Choice::Stored(pair) => pairs.push(pair),
+                Choice::AtStart => {}
+                Choice::Missing(_) | Choice::Awaited(_) | Choice::Damaged(_) => {
+                    return Err(NotNow::Incomplete(wrong.unwrap_or_default()));
+                }
             }
         }
         let is_served = live.is_some() || started.state == Some(State::Complete);
-        match (is_new, wrong, older) {
-            (true, ..) if from > now && is_served => Err(Published::NotBefore(from)),
-            (true, ..) => Ok(PairSet { ca_url: self.ca_url(md), account_url: None, pairs }),
-            (_, Some(reason), _) => Err(Published::Incomplete(reason)),
-            (_, _, Some(kind)) => {
-                Err(Published::Unusable(format!("certificate({kind}) was issued before the one that is live")))
+        match (from, wrong, older) {
+            (Some(from), ..) if from > now && is_served => Err(NotNow::NotBefore(from)),
+            (Some(_), ..) => Ok(PairSet { ca_url: self.ca_url(md), account_url: None, pairs }),
+            (_, Some(reason), _) => Err(NotNow::Incomplete(reason)),
+            (_, _, Some(spec)) => {
+                let kind = spec.json_name();
+                Err(NotNow::Unusable(format!("certificate({kind}) was issued before the one that is live")))
             }
-            _ => Err(Published::Nothing),
+            _ => Err(NotNow::NothingNew),
         }
     }
 
@@ -229,6 +238,11 @@ impl LiveSets {
         let written = |spec| self.documents.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
         slot.md.key_specs().0.into_iter().map(written).collect()
     }
+}
+
+/// Whether the start has found this pair at that position.
+fn is_of_start(started: &CertificateSet, position: usize, pair: &Pair) -> bool {
+    started.certificates.get(position).is_some_and(|own| *own == Some(pair.chain.leaf().summary()))
 }
 
 fn is_served(slot: &LiveSlot, pair_set: &PairSet) -> bool {

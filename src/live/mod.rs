@@ -24,12 +24,12 @@ use crate::documents::{Documents, port_error};
 use crate::log::{note, report};
 use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::schedule::Validity;
-use crate::sets::{CertificateSet, PairSet, TlsSet};
+use crate::sets::{CertificateSet, PairSet, TlsSet, choice};
 use crate::stapling::Stapling;
 use crate::store::{Aspect, Group};
 
 pub use copied::AtStart;
-pub use publish::Published;
+pub use publish::{NotNow, Published, Renewed};
 
 /// How many counters there are for domains. Two domains may have the same one, and then look once more than they need to.
 const DOMAINS: usize = 1 << 14;
@@ -322,6 +322,14 @@ impl LiveSlot {
         self.served().is_some_and(|served| served.pair(spec).is_some())
     }
 
+    /// SHA-256 of the certificate that the server has used for a key type since its start, the one at that position, if nothing
+    /// went live for it since and it does not have to be replaced.
+    fn good_since_start(&self, started: &CertificateSet, position: usize, spec: &KeySpec) -> Option<String> {
+        let own = started.certificates.get(position)?.as_ref()?;
+        // A pair that went live since is newer, wherever it is now.
+        (started.is_good(position) && !self.serves(spec)).then(|| own.sha256_fingerprint())
+    }
+
     fn serve(&self, new: TlsSet) {
         let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
         let former = served.replace(Arc::new(new));
@@ -332,7 +340,7 @@ impl LiveSlot {
 
     /// Whether a set that was live before the start, which could not move it to `domains/`, is better than what is there.
     fn lets_in(&self, pair_set: &PairSet, now: Timestamp) -> bool {
-        let rank = |(since, until): Validity| (now < until, since);
+        let rank = |validity: Validity| choice::rank(validity, now);
         pair_set.validity().map(rank) >= self.started.map(rank)
     }
 }

@@ -6,35 +6,48 @@ use super::{LiveSets, LiveSlot, Reading, lock};
 use crate::acme::PortError;
 use crate::crypto::Summary;
 use crate::documents::port_error;
-use crate::model::{Job, KeySpec, ManagedDomain, State};
-use crate::sets::staged::{self, Unusable};
-use crate::sets::{CertificateSet, Pair, PairSet};
+use crate::model::{Job, State};
+use crate::sets::choice::{Candidate, Choice, Found, choose};
+use crate::sets::{CertificateSet, Pair, PairSet, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group};
 
-/// What became of a staged set.
+/// The outcome of an attempt to serve a set without a start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Published {
-    /// It is served by this process, and by all others with their next handshake.
+    /// This process serves the set, and all others do with their next handshake. With its certificates.
     Live(Vec<Summary>),
+    /// The set that was served before stays, for this reason.
+    NotNow(NotNow),
+}
+
+/// Why no other set is served now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NotNow {
     /// There is nothing new.
-    Nothing,
-    /// It is served from this moment on, if somebody asks again then.
+    NothingNew,
+    /// The set is to be served from this moment on; nobody else waits for it.
     NotBefore(Timestamp),
-    /// It waits for a response that clients insist on.
+    /// Clients insist on an OCSP response that is not there.
     Unstapled(Unstapled),
-    /// It is not complete, for this reason.
+    /// The set is not complete, for this reason.
     Incomplete(String),
-    /// It cannot be served, for this reason.
+    /// The set cannot be served, for this reason.
     Unusable(String),
 }
 
+/// A renewal whose certificates are to be served.
+pub struct Renewed<'a> {
+    /// The report on the renewal.
+    pub job: &'a Job,
+    /// Directory URL of the CA that the renewal went to; `None` if no renewal was begun.
+    pub ca_url: Option<&'a str>,
+}
+
 impl LiveSets {
-    /// Has all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
-    /// (`MDActivationDelay`, and the dates of the certificates). `started` is what the server has set up at its start. The caller
-    /// has the claim on the staging directory. `ready` says whether all is there to staple the set.
-    ///
-    /// What is served stays in every other case.
+    /// Makes all processes serve what is staged for the domain at `position`, if it is complete, verifies and its time has come
+    /// (`MDActivationDelay`, and the dates of the certificates). `started` is the set that the server has set up at its start. The
+    /// caller has the claim on the staging directory. `ready` says whether all is there to staple the set.
     ///
     /// # Errors
     /// If the set cannot be written.
@@ -42,18 +55,18 @@ impl LiveSets {
         &self,
         position: usize,
         started: &CertificateSet,
+        renewed: &Renewed<'_>,
         now: Timestamp,
         ready: impl FnOnce(&PairSet) -> Result<(), Unstapled>,
     ) -> Result<Published, PortError> {
-        let Some(slot) = self.slot(position) else { return Ok(Published::Nothing) };
-        let pair_set = match self.assemble(slot, started, now) {
-            Ok(pair_set) => pair_set,
-            Err(other) => return Ok(other),
-        };
-        self.put(position, slot, &pair_set, now, ready)
+        let Some(slot) = self.slot(position) else { return Ok(Published::NotNow(NotNow::NothingNew)) };
+        match self.assemble(slot, started, renewed, now) {
+            Ok(pair_set) => self.put(position, slot, &pair_set, now, ready),
+            Err(reason) => Ok(Published::NotNow(reason)),
+        }
     }
 
-    /// Writes a set, once `ready` allows that, and has all processes serve it, on this machine and on others.
+    /// Writes a set, once `ready` allows that, and makes all processes serve it, on this machine and on others.
     pub(super) fn put(
         &self,
         position: usize,
@@ -62,14 +75,15 @@ impl LiveSets {
         now: Timestamp,
         ready: impl FnOnce(&PairSet) -> Result<(), Unstapled>,
     ) -> Result<Published, PortError> {
-        let (name, store) = (slot.md.name.as_str(), self.documents.store());
+        let name = slot.md.name.as_str();
+        let store = self.documents.store();
         let text = pair_set.to_json(store.secret())?;
         // What goes out is what is looked at, not what it was made from.
         if let Err(err) = PairSet::from_json(&text, store.secret(), &slot.md, now) {
-            return Ok(Published::Unusable(err.to_string()));
+            return Ok(Published::NotNow(NotNow::Unusable(err.to_string())));
         }
         if let Err(lack) = ready(pair_set) {
-            return Ok(Published::Unstapled(lack));
+            return Ok(Published::NotNow(NotNow::Unstapled(lack)));
         }
         store.save(Group::Live, name, &Aspect::LiveJson, &text).map_err(port_error)?;
         self.announce(position);
@@ -78,59 +92,58 @@ impl LiveSets {
         Ok(Published::Live(pair_set.pairs.iter().map(|pair| pair.chain.leaf().summary()).collect()))
     }
 
-    /// What is staged; for types of key that needed nothing, what is live; and nothing for those that the server has had since
-    /// its start.
-    fn assemble(&self, slot: &LiveSlot, started: &CertificateSet, now: Timestamp) -> Result<PairSet, Published> {
-        let (md, name, documents) = (&*slot.md, slot.md.name.as_str(), &*self.documents);
-        let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, name, &Aspect::MdJson);
-        let Some(ca_url) = begun.and_then(|begun| begun.ca.url.clone()) else { return Err(Published::Nothing) };
+    /// Puts together the pairs that are staged and, for key types that needed no new one, those that are live. Left out are key
+    /// types for which the server has used a good certificate since its start.
+    fn assemble(
+        &self,
+        slot: &LiveSlot,
+        started: &CertificateSet,
+        renewed: &Renewed<'_>,
+        now: Timestamp,
+    ) -> Result<PairSet, NotNow> {
+        let md = &*slot.md;
+        let Renewed { job, ca_url: Some(ca_url) } = renewed else { return Err(NotNow::NothingNew) };
         let live = self.stored(slot, now);
-        let (mut pairs, mut news) = (Vec::new(), Vec::new());
+        let mut pairs = Vec::new();
+        let mut from = None;
         for (number, spec) in md.key_specs().0.into_iter().enumerate() {
-            let former = pair_of(live.as_ref(), &spec);
-            match staged::verified(documents, md, &spec, now) {
-                Ok((key, chain)) => match former.filter(|former| former.goes_before(chain.leaf(), now)) {
-                    // Somebody else has renewed it in between.
-                    Some(former) => pairs.push(former.clone()),
-                    None => {
-                        news.push(chain.leaf().not_before());
-                        pairs.push(Pair { spec, key, chain });
-                    }
-                },
-                Err(Unusable::Damaged(reason)) => return Err(Published::Unusable(reason)),
-                // The report tells of the end of the renewal: before it, more is to come.
-                Err(Unusable::Incomplete(reason)) if !job.finished => return Err(Published::Incomplete(reason)),
-                Err(Unusable::Incomplete(reason)) => match former {
-                    Some(former) => pairs.push(former.clone()),
-                    // What went live since the start is newer, wherever it is now.
-                    None if started.is_good(number) && !slot.serves(&spec) => {}
-                    None => return Err(Published::Incomplete(reason)),
-                },
+            let found = Found {
+                staged: staged::outcome(&self.documents, md, &spec, job.finished, now),
+                // One that somebody else has renewed in between goes first.
+                live: live.as_ref().and_then(|live| live.pair(&spec)).map(|pair| Candidate::of(pair.clone(), None)),
+                stored: None,
+                at_start: slot.good_since_start(started, number, &spec),
+            };
+            match choose(found, now) {
+                Choice::Staged(pair) => {
+                    from = from.max(Some(pair.chain.leaf().not_before()));
+                    pairs.push(pair);
+                }
+                Choice::Live(pair) | Choice::Stored(pair) => pairs.push(pair),
+                Choice::AtStart => {}
+                Choice::Damaged(reason) => return Err(NotNow::Unusable(reason)),
+                Choice::Awaited(reason) | Choice::Missing(reason) => return Err(NotNow::Incomplete(reason)),
             }
         }
-        let Some(from) = news.into_iter().max() else { return Err(Published::Nothing) };
-        let is_known = |pair: &Pair| pair_of(live.as_ref(), &pair.spec).is_some_and(|live| live.chain == pair.chain);
+        let Some(from) = from else { return Err(NotNow::NothingNew) };
+        let is_known = |pair: &Pair| {
+            live.as_ref().and_then(|live| live.pair(&pair.spec)).is_some_and(|live| live.chain == pair.chain)
+        };
         if pairs.iter().all(is_known) {
-            return Err(Published::Nothing);
+            return Err(NotNow::NothingNew);
         }
         let at = job.valid_from.map_or(from, |at| at.max(from));
         let is_served = live.is_some() || slot.served().is_some() || started.state == Some(State::Complete);
         if is_served && at > now {
-            return Err(Published::NotBefore(at));
+            return Err(NotNow::NotBefore(at));
         }
-        Ok(PairSet { ca_url: Some(ca_url), account_url: job.account_url, pairs })
+        Ok(PairSet { ca_url: Some((*ca_url).to_owned()), account_url: job.account_url.clone(), pairs })
     }
 
-    /// The set that is live, as the store has it.
+    /// Returns the set that is live, as the store has it.
     pub(super) fn stored(&self, slot: &LiveSlot, now: Timestamp) -> Option<PairSet> {
         let store = self.documents.store();
         let text = store.load(Group::Live, slot.md.name.as_str(), &Aspect::LiveJson).ok()??;
         PairSet::from_json(&text, store.secret(), &slot.md, now).ok()
     }
-}
-
-/// The one for a type of key.
-pub(super) fn pair_of<'a>(pair_set: Option<&'a PairSet>, spec: &KeySpec) -> Option<&'a Pair> {
-    pair_set?.pair(spec)
 }

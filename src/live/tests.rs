@@ -9,7 +9,7 @@ mod restarts;
 use super::*;
 use crate::crypto::{Chain, PrivateKey, self_signed};
 use crate::model::{ActivationMode, DomainName, KeySpec, KeySpecs, Settings};
-use crate::sets::{CertificateSet, Pair};
+use crate::sets::{CertificateSet, Pair, StagedState};
 use crate::store::Store;
 use crate::testing::ca::FakeCa;
 use crate::testing::{Call, TestServer, logged, p256, watch_log};
@@ -55,8 +55,15 @@ pub(crate) fn reads(server: &TestServer) -> usize {
     server.store.count(Call::Load, Group::Live, None)
 }
 
+/// Publishes what is staged, as a worker does.
+fn publish(live_sets: &LiveSets, started: &CertificateSet, now: Timestamp) -> Result<Published, PortError> {
+    let staged = live_sets.slot(0).map(|slot| StagedState::read(&live_sets.documents, &slot.md)).unwrap_or_default();
+    let ca_url = staged.begun.as_ref().and_then(|begun| begun.ca.url.as_deref());
+    live_sets.publish(0, started, &Renewed { job: &staged.job, ca_url }, now, |_| Ok(()))
+}
+
 fn published(live_sets: &LiveSets, now: Timestamp) -> Published {
-    live_sets.publish(0, &CertificateSet::default(), now, |_| Ok(())).unwrap()
+    publish(live_sets, &CertificateSet::default(), now).unwrap()
 }
 
 pub(crate) fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
@@ -75,7 +82,7 @@ pub(crate) fn put(server: &TestServer, name: &str, pairs: Vec<Pair>) {
 fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
     let (name, mut server, counters) = ("all.live.test", server(&["all.live.test"]), counters());
     let [worker, child] = [0, 1].map(|_| process(&server, counters));
-    assert_eq!((serial(&child), published(&worker, server.clock.now())), (None, Published::Nothing));
+    assert_eq!((serial(&child), published(&worker, server.clock.now())), (None, Published::NotNow(NotNow::NothingNew)));
     stage(&mut server, name);
     assert_eq!(serial(&worker), None, "staged is not live");
     let Published::Live(facts) = published(&worker, server.clock.now()) else { panic!("it is good") };
@@ -87,7 +94,7 @@ fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
     let served = child.current(0).unwrap();
     assert!(served.is_whole && served.has(served.pairs[0].1.sha1()) && !served.has(&[0; 20]));
     assert_eq!(served.ca_url.as_deref(), Some(FakeCa::DIRECTORY));
-    assert_eq!(published(&worker, server.clock.now()), Published::Nothing, "it is live already");
+    assert_eq!(published(&worker, server.clock.now()), Published::NotNow(NotNow::NothingNew), "it is live already");
     assert_eq!(
         serial(&process(&server, counters)),
         serial(&child),
@@ -142,7 +149,7 @@ fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
     server.declared[1].settings.key_files = vec!["/none".to_owned()];
     let live_sets = process(&server, counters);
     assert!(live_sets.is_empty() && !(0..2).any(|position| live_sets.goes_live(position)));
-    assert_eq!(published(&live_sets, server.clock.now()), Published::Nothing);
+    assert_eq!(published(&live_sets, server.clock.now()), Published::NotNow(NotNow::NothingNew));
 }
 
 #[test]
@@ -213,9 +220,9 @@ fn a_renewal_goes_live_when_its_time_has_come() {
     let at = Timestamp::from_second(now.as_second() + 7200).unwrap();
     job.valid_from = Some(at);
     server.documents.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
-    assert_eq!(worker.publish(0, &complete, now, |_| Ok(())).unwrap(), Published::NotBefore(at));
+    assert_eq!(publish(&worker, &complete, now).unwrap(), Published::NotNow(NotNow::NotBefore(at)));
     assert_eq!(serial(&worker), None);
-    assert!(matches!(worker.publish(0, &complete, at, |_| Ok(())).unwrap(), Published::Live(_)));
+    assert!(matches!(publish(&worker, &complete, at).unwrap(), Published::Live(_)));
     // Where nothing is served there is nothing to wait for.
     server.store.purge(Group::Live, name).unwrap();
     assert!(matches!(published(&process(&server, counters), now), Published::Live(_)));
@@ -229,13 +236,13 @@ fn what_is_damaged_or_not_complete_in_staging_stays_there() {
     let (chain, now) = (Aspect::Chain(p256()), server.clock.now());
     let text = server.text(Group::Staging, name, &chain).unwrap();
     server.put(Group::Staging, name, &chain, "damaged");
-    assert!(matches!(published(&worker, now), Published::Unusable(_) | Published::Incomplete(_)));
+    assert!(matches!(published(&worker, now), Published::NotNow(NotNow::Unusable(_) | NotNow::Incomplete(_))));
     server.store.remove(Group::Staging, name, &chain).unwrap();
-    assert!(matches!(published(&worker, now), Published::Incomplete(_)));
+    assert!(matches!(published(&worker, now), Published::NotNow(NotNow::Incomplete(_))));
     assert!(serial(&worker).is_none() && !server.store.exists(Group::Live, name, &Aspect::LiveJson));
     server.put(Group::Staging, name, &chain, &text);
     server.store.refuse(Call::Write, Group::Live);
-    assert!(worker.publish(0, &CertificateSet::default(), now, |_| Ok(())).is_err());
+    assert!(publish(&worker, &CertificateSet::default(), now).is_err());
     assert_eq!(
         (serial(&worker), counters[0].load(Ordering::Relaxed)),
         (None, 0),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::documents::Documents;
 use crate::model::{Authorities, CaSettings, Job, ManagedDomain, Next, is_same_ca};
 use crate::schedule;
-use crate::sets::is_configured_alike;
+use crate::sets::RenewalSettings;
 use crate::store::{Aspect, Group};
 
 /// What is staged of a domain's renewal, as far as it decides where the next attempt goes.
@@ -58,7 +58,8 @@ impl NextCa {
         if self.job.last_run.is_some_and(|at| at > now) {
             return None;
         }
-        let is_alike = self.staged.as_ref().is_some_and(|staged| is_configured_alike(staged, md));
+        let alike = |staged| RenewalSettings::of(staged).is_configured_alike(&RenewalSettings::of(md));
+        let is_alike = self.staged.as_ref().is_some_and(alike);
         if is_alike && self.job.settings.as_deref() == Some(settings) {
             return self.job.next_run;
         }

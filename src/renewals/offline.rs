@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::crypto::random_fraction;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::http::HttpClient;
-use crate::live::{LiveSlot, Published};
+use crate::live::{LiveSlot, NotNow, Published};
 use crate::log::report;
 use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
 use crate::registry::start::challenge_types;
@@ -150,7 +150,7 @@ impl Registry {
         let activation = activation::activate(&self.documents, md, &accounts, now);
         if activation == Activation::Activated {
             match self.live_sets.publish_copied(position, live, now) {
-                Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+                Ok(Published::NotNow(NotNow::Incomplete(reason) | NotNow::Unusable(reason))) => {
                     report!(MD0041, "{}: a running server does not serve it before its next start: {reason}", md.name);
                 }
                 Ok(_) => {}

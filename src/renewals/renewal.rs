@@ -1,6 +1,5 @@
 //! One domain's renewal from its claim to its report.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,13 +13,15 @@ use crate::crypto::Summary;
 use crate::events::Event;
 use crate::http::HttpClient;
 use crate::issuance::{Driver, Outcome, Replaces, Wanted};
-use crate::live::Published;
+use crate::live::{NotNow, Published, Renewed};
 use crate::log::{note, report};
-use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};
+use crate::model::{
+    Authorities, DomainName, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time,
+};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule;
 use crate::schedule::OWN_VALIDATION_FAILURES;
-use crate::sets::{Advice, PairSet, StagedJournal, staged};
+use crate::sets::{Advice, PairSet, RenewalSettings, StagedJournal, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group, WorkClaim};
 
@@ -406,26 +407,35 @@ fn go_live(
     let staple = |pair_set: &PairSet| {
         registry.stapling.fetch_ahead(&domain.md, pair_set.pairs.iter().map(|pair| &pair.chain), cancel)
     };
-    match registry.live_sets.publish(position, &domain.at_start, now, staple) {
+    let renewed = Renewed { job: &journal.job, ca_url: journal.domain().ca.url.as_deref() };
+    match registry.live_sets.publish(position, &domain.at_start, &renewed, now, staple) {
         Ok(Published::Live(certificates)) => {
             report!(MD0036, "{name}: its new certificates are live");
             // That a command fails does not make them less live, and is in the log.
             let _ = journal.raise(Event::Activated, &certificates.into_iter().map(Some).collect::<Vec<_>>());
         }
-        Ok(Published::Nothing | Published::NotBefore(_) | Published::Unstapled(Unstapled::Cancelled)) => {}
-        Ok(Published::Unstapled(lack @ Unstapled::NoResponse { failures, .. })) => {
-            let next = now + schedule::back_off(failures, false, registry.globals.retry_delay, 0.5);
+        Ok(Published::NotNow(reason)) => return tell_not_live(&name, &reason, registry, now),
+        Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
+    }
+    None
+}
+
+/// Reports why the certificates of a renewal do not go live. Returns when to try again, if something may have changed by then.
+fn tell_not_live(name: &DomainName, reason: &NotNow, registry: &Registry, now: Timestamp) -> Option<Timestamp> {
+    match reason {
+        NotNow::NothingNew | NotNow::NotBefore(_) | NotNow::Unstapled(Unstapled::Cancelled) => {}
+        NotNow::Unstapled(lack @ Unstapled::NoResponse { failures, .. }) => {
+            let next = now + schedule::back_off(*failures, false, registry.globals.retry_delay, 0.5);
             let at = time::format_gmt(next);
             report!(MD0037, "{name}: what is staged does not go live yet: {lack}; next attempt at {at}");
             return Some(next);
         }
-        Ok(Published::Unstapled(lack @ Unstapled::Off)) => {
+        NotNow::Unstapled(lack @ Unstapled::Off) => {
             report!(MD0037, "{name}: what is staged goes live at the next start only: {lack}");
         }
-        Ok(Published::Incomplete(reason) | Published::Unusable(reason)) => {
+        NotNow::Incomplete(reason) | NotNow::Unusable(reason) => {
             report!(MD0035, "{name}: what is staged does not go live: {reason}");
         }
-        Err(err) => report!(MD0035, err.status; "{name}: goes live at the next start only: {err}"),
     }
     None
 }
@@ -540,18 +550,9 @@ fn replaces(domain: &Domain, md: &ManagedDomain, registry: &Registry) -> Option<
     Some(Replaces { account_url, certificates: certificates.collect() })
 }
 
-/// Stands for the settings, from wherever they come, that may decide whether a renewal succeeds, beside what is ordered
-/// and where. Other settings give another text, and so may another release: the domain is tried once more then.
+/// Returns the text that stands for the settings of a domain in the report on a failure.
 pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
-    let (md, mut hasher) = (&domain.md, DefaultHasher::new());
-    let ca_file = md.ca_certs.as_deref().or(globals.ca_file.as_ref());
-    let proxy = md.proxy_url.as_deref().or(globals.proxy.as_ref());
-    let proxy_ca_file = md.proxy_ca_certs.as_deref().or(globals.proxy_ca_file.as_ref());
-    (&md.contacts, &md.ca.agreement, &domain.challenges, ca_file, proxy, proxy_ca_file, md.profile_mandatory)
-        .hash(&mut hasher);
-    let dns01_command = md.cmd_dns_01.as_deref().or(globals.dns01_command.as_ref());
-    (dns01_command, globals.dns01_version, &globals.message_command).hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    RenewalSettings::of(&domain.md).digest(&domain.challenges, globals)
 }
 
 /// What a renewal of the domain, at the CA that it goes to, is to bring.
@@ -562,19 +563,49 @@ fn wanted(
     replaces: Option<Replaces>,
     globals: &Globals,
 ) -> Wanted {
+    let settings = RenewalSettings::of(md);
     Wanted {
         name: md.name.to_string(),
-        identifiers: md.order_names().into_iter().map(crate::model::DomainName::identifier).collect(),
+        identifiers: settings.names.into_iter().map(DomainName::identifier).collect(),
         keys,
-        must_staple: md.must_staple,
-        profile: md.profile.clone().filter(|profile| !profile.is_empty()),
-        profile_mandatory: md.profile_mandatory,
-        preferred_chain: md.preferred_chain.clone(),
+        must_staple: settings.must_staple,
+        profile: settings.profile.filter(|profile| !profile.is_empty()).cloned(),
+        profile_mandatory: settings.profile_mandatory,
+        preferred_chain: settings.preferred_chain.cloned(),
         replaces,
-        scope: AccountScope { ca_url: md.ca_url().unwrap_or_default().to_owned(), eab: md.eab.as_deref().cloned() },
-        contacts: md.contacts.to_vec(),
-        agreement: md.ca.agreement.clone(),
+        scope: AccountScope {
+            ca_url: md.ca_url().unwrap_or_default().to_owned(),
+            eab: settings.eab.map(|eab| (**eab).clone()),
+        },
+        contacts: settings.contacts.clone(),
+        agreement: settings.agreement.clone(),
         challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::renewals::renewal::*;
+    use crate::testing::TestServer;
+
+    #[test]
+    fn an_upgrade_does_not_make_a_domain_due_that_has_failed_with_the_same_settings() {
+        let mut server = TestServer::new(&["recorded.test"]);
+        let of = |server: &TestServer| settings(&server.start(false).domains[0], &server.globals);
+        // These stand in job.json of servers that run.
+        assert_eq!(of(&server), "fa342e939d1caba4");
+        let own = &mut server.declared[0].settings;
+        own.contact = Some("mailto:b@x.org".to_owned());
+        own.agreement = Some("https://ca.test/terms".to_owned());
+        own.challenges = Some(vec!["dns-01".to_owned(), "http-01".to_owned()]);
+        own.profile_mandatory = Some(true);
+        own.ca_file = Some("/etc/ca.pem".to_owned());
+        own.proxy = Some("http://proxy.test".to_owned());
+        own.proxy_ca_file = Some("/etc/proxy.pem".to_owned());
+        own.dns01_command = Some("/bin/dns".to_owned());
+        server.globals.dns01_version = 2;
+        server.globals.message_command = Some("/bin/message".to_owned());
+        assert_eq!(of(&server), "d34651e19fc2bfc5");
     }
 }

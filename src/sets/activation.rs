@@ -5,19 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::active::Active;
-use super::newest::{Live, newest};
+use super::choice::{Candidate, Choice, Found, Staged, choose};
+use super::newest::{self, Live};
 use super::order;
 use super::pairs::Pair;
 use super::served::CertificateSet;
 use super::staged;
-use super::staged::{Unreadable, Unusable};
+use super::staged::Unreadable;
 use crate::accounts::Accounts;
 use crate::acme::{AccountScope, PortError};
-use crate::crypto::{Chain, PrivateKey};
 use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, Events, NotTold};
 use crate::log::{note, report};
-use crate::model::{DomainName, Job, KeySpec, ManagedDomain, State, Status, time};
+use crate::model::{DomainName, Job, ManagedDomain, State, Status, time};
 use crate::schedule;
 use crate::store::{Aspect, Group};
 
@@ -168,29 +168,27 @@ fn prepare(
 pub(crate) fn write(
     documents: &Documents,
     md: &mut ManagedDomain,
-    pairs: Pairs,
+    pairs: Vec<Pair>,
     accounts: &Accounts,
 ) -> Result<Active, PortError> {
-    let (name, store) = (md.name.to_string(), documents.store());
+    let name = md.name.to_string();
+    let store = documents.store();
     let ca_url = md.ca.url.clone().unwrap_or_default();
     let scope = AccountScope { ca_url, eab: md.eab.as_deref().cloned() };
     Arc::make_mut(&mut md.ca).account = accounts.id_for(&scope).map(str::to_owned);
     store.purge(Group::Tmp, &name).map_err(port_error)?;
     documents.save_json(Group::Tmp, &name, &Aspect::MdJson, md)?;
-    let active = Active::new(md, pairs.iter().map(|(spec, (_, chain))| (spec, chain)));
-    for (spec, (key, chain)) in pairs {
+    let active = Active::new(md, pairs.iter().map(|pair| (&pair.spec, &pair.chain)));
+    for Pair { spec, key, chain } in pairs {
         documents.save_key(Group::Tmp, &name, &Aspect::PrivateKey(spec.clone()), &key)?;
         store.save(Group::Tmp, &name, &Aspect::Chain(spec), &chain.to_pem()).map_err(port_error)?;
     }
     Ok(active)
 }
 
-/// Keys and chains, by their type.
-pub(crate) type Pairs = Vec<(KeySpec, (PrivateKey, Chain))>;
-
 /// The set that takes the place of what is served, if there is anything new in it.
 struct NewSet {
-    pairs: Pairs,
+    pairs: Vec<Pair>,
     /// Some of it is what is served already.
     keeps_some: bool,
     /// Nothing that is live is newer.
@@ -207,42 +205,48 @@ fn verified_pairs(
     staged: &ManagedDomain,
     now: Timestamp,
 ) -> Result<NewSet, Failed> {
-    let (mut pairs, mut from, mut missing) = (Vec::new(), None, None);
     let live = Live::load(documents, staged);
     let is_known = live.is_ok();
     let live = live.ok().flatten();
+    let is_finished = is_at_its_end(documents, staged);
+    let mut pairs = Vec::new();
+    let mut from = None;
+    let mut left_out = None;
     for spec in staged.key_specs().0 {
-        let is_good = |pair: &Pair| staged::verify(staged, &pair.spec, &pair.key, &pair.chain, now).is_ok();
-        let pair = match staged::verified(documents, staged, &spec, now) {
-            Ok((key, chain)) => {
-                let pair = Pair { spec: spec.clone(), key, chain };
-                let newer = live.as_ref().and_then(|live| live.newer(&pair, Some(Timestamp::MAX), now));
-                let pair = newer.filter(|newer| is_good(newer)).cloned().unwrap_or(pair);
-                from = from.max(Some(pair.chain.leaf().not_before()));
-                pair
-            }
-            Err(Unusable::Damaged(reason)) => return Err(Failed::Unusable(reason)),
-            Err(Unusable::Incomplete(reason)) => {
-                let kept = is_at_its_end(documents, staged)
-                    .then(|| newest(documents, staged, &spec, live.as_ref(), now, is_good));
-                let Some(pair) = kept.flatten() else { return Err(Failed::NotYet(reason)) };
-                missing = Some(reason);
-                pair
-            }
+        let is_good = |candidate: &Candidate<Pair>| {
+            let Pair { spec, key, chain } = &candidate.pair;
+            staged::verify(staged, spec, key, chain, now).is_ok()
         };
-        pairs.push((spec, (pair.key, pair.chain)));
+        let outcome = staged::outcome(documents, staged, &spec, is_finished, now);
+        let mut stored = None;
+        if let Staged::LeftOut(reason) = &outcome {
+            left_out = Some(reason.clone());
+            stored = newest::stored_candidate(documents, staged, &spec).filter(is_good);
+        }
+        let is_brought = matches!(outcome, Staged::Brought(_));
+        let live = live.as_ref().and_then(|live| live.candidate(&spec)).filter(is_good);
+        let pair = match choose(Found { staged: outcome, live, stored, at_start: None }, now) {
+            Choice::Staged(pair) | Choice::Live(pair) | Choice::Stored(pair) => pair,
+            Choice::Damaged(reason) => return Err(Failed::Unusable(reason)),
+            Choice::Awaited(reason) | Choice::Missing(reason) => return Err(Failed::NotYet(reason)),
+            Choice::AtStart => continue,
+        };
+        if is_brought {
+            from = from.max(Some(pair.chain.leaf().not_before()));
+        }
+        pairs.push(pair);
     }
-    let is_live =
-        |(spec, (_, chain)): &(KeySpec, (PrivateKey, Chain))| live.as_ref().is_some_and(|live| live.has(spec, chain));
-    let keeps_some = missing.is_some() || pairs.iter().any(is_live);
-    let Some(from) = from else { return Err(Failed::NotYet(missing.unwrap_or_default())) };
+    let is_live = |pair: &Pair| live.as_ref().is_some_and(|live| live.has(&pair.spec, &pair.chain));
+    let keeps_some = left_out.is_some() || pairs.iter().any(is_live);
+    let succeeds_live = is_known || left_out.is_none();
+    let Some(from) = from else { return Err(Failed::NotYet(left_out.unwrap_or_default())) };
     let stored =
         std::iter::once_with(|| CertificateSet::stored(documents, md)).filter(|set| set.state == Some(State::Complete));
     let stored = stored.filter_map(|set| set.common_validity());
     if schedule::is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
-    Ok(NewSet { pairs, keeps_some, succeeds_live: is_known || missing.is_none(), active: Active::default() })
+    Ok(NewSet { pairs, keeps_some, succeeds_live, active: Active::default() })
 }
 
 /// Whether the renewal did not bring, and will not, what it lacks. The report tells of the end: before it, more is to come.
@@ -292,7 +296,7 @@ mod tests {
 
     use crate::clock::Clock as _;
     use crate::crypto::Certificate;
-    use crate::model::KeySpecs;
+    use crate::model::{KeySpec, KeySpecs};
     use crate::sets::activation::*;
     use crate::store::Store;
     use crate::testing::ca::{Fault, Operation, problem};

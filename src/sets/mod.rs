@@ -4,11 +4,14 @@
 pub(crate) mod activation;
 pub(crate) mod active;
 mod advice;
+pub(crate) mod choice;
 mod newest;
 pub(crate) mod order;
 mod pairs;
+mod renewal_settings;
 pub(crate) mod served;
 pub(crate) mod staged;
+mod staged_state;
 mod staged_view;
 pub(crate) mod take_over_live;
 
@@ -17,7 +20,8 @@ pub(crate) use active::Active;
 pub use advice::{Advice, Suggestion};
 pub use newest::served_pairs;
 pub use pairs::{Pair, PairSet, PairSetError, TlsSet};
+pub(crate) use renewal_settings::RenewalSettings;
 pub use served::{CertificateSet, common_validity};
-pub(crate) use staged::is_configured_alike;
 pub use staged::{StagedJournal, facts as staged_summaries, report as staged_report};
+pub use staged_state::StagedState;
 pub use staged_view::{StagedView, StagedViews};

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::choice::{Candidate, Choice, Found, Staged, choose};
 use super::pairs::{Pair, PairSet, PairSetError};
 use super::served::read_chain;
 use crate::crypto::Chain;
@@ -48,39 +49,25 @@ impl Live {
         self.pair_set.pair(spec).is_some_and(|pair| pair.chain.leaf() == chain.leaf())
     }
 
-    /// What is live for a type of key, if it is newer than that other pair.
-    pub(crate) fn newer(&self, than: &Pair, written: Option<Timestamp>, now: Timestamp) -> Option<&Pair> {
-        let pair = self.pair_set.pair(&than.spec)?;
-        let is_newer = rank(pair, self.written, now) > rank(than, written, now);
-        (is_newer && pair.chain.leaf() != than.chain.leaf()).then_some(pair)
+    /// The pair for a key type.
+    pub(crate) fn candidate(&self, spec: &KeySpec) -> Option<Candidate<Pair>> {
+        Some(Candidate::of(self.pair_set.pair(spec)?.clone(), self.written))
     }
 }
 
-/// Of two certificates the greater one is served: one that has not expired, else the one that begins later. Some CAs have all
-/// of a day begin at the same moment: then it is the one that was written later.
-fn rank(pair: &Pair, written: Option<Timestamp>, now: Timestamp) -> (bool, Timestamp, Option<Timestamp>) {
-    let leaf = pair.chain.leaf();
-    (now < leaf.not_after(), leaf.not_before(), written)
-}
-
-/// The newest pair for a type of key that is live or in `domains/`, of those that are good for the purpose.
+/// The newest pair for a key type that is live or in `domains/`.
 pub(crate) fn newest(
     documents: &Documents,
     md: &ManagedDomain,
     spec: &KeySpec,
     live: Option<&Live>,
     now: Timestamp,
-    is_good: impl Fn(&Pair) -> bool,
 ) -> Option<Pair> {
-    let stored = stored(documents, md, spec).filter(&is_good);
-    let live = live.filter(|live| live.pair_set.pair(spec).is_some_and(&is_good));
-    match (live, stored) {
-        (Some(live), Some(stored)) => {
-            let written = documents.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec.clone()));
-            Some(live.newer(&stored, written, now).cloned().unwrap_or(stored))
-        }
-        (Some(live), None) => live.pair_set.pair(spec).cloned(),
-        (None, stored) => stored,
+    let live = live.and_then(|live| live.candidate(spec));
+    let stored = stored_candidate(documents, md, spec);
+    match choose(Found { staged: Staged::NoRenewal, live, stored, at_start: None }, now) {
+        Choice::Live(pair) | Choice::Stored(pair) => Some(pair),
+        _ => None,
     }
 }
 
@@ -91,7 +78,14 @@ pub fn served_pairs(documents: &Documents, md: &ManagedDomain, now: Timestamp) -
         .inspect_err(|err| note!(Error, "{}: what is in live/ is ignored: {err}", md.name))
         .unwrap_or_default();
     let specs = md.key_specs().0;
-    specs.iter().filter_map(|spec| newest(documents, md, spec, live.as_ref(), now, |_| true)).collect()
+    specs.iter().filter_map(|spec| newest(documents, md, spec, live.as_ref(), now)).collect()
+}
+
+/// The pair in `domains/` for a key type, with the time of its writing.
+pub(crate) fn stored_candidate(documents: &Documents, md: &ManagedDomain, spec: &KeySpec) -> Option<Candidate<Pair>> {
+    let pair = stored(documents, md, spec)?;
+    let written = documents.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec.clone()));
+    Some(Candidate::of(pair, written))
 }
 
 /// The key and the chain in `domains/` for a type of key, if they fit each other.

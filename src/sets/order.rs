@@ -35,16 +35,16 @@ pub fn remove_files(documents: &Documents, tokens: &[String]) -> Result<(), Port
 
 /// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
 #[must_use]
-pub fn left_over(order: OrderRecord) -> OrderRecord {
-    let mut challenge_setups = order.challenge_setups;
-    challenge_setups.retain(|token| SetUp::is_of_command(token));
+pub fn left_over(order: &OrderRecord) -> OrderRecord {
+    let of_commands = order.challenge_setups.iter().filter(|token| SetUp::is_of_command(token));
+    let challenge_setups = of_commands.cloned().collect();
     OrderRecord { challenge_setups, ..OrderRecord::default() }
 }
 
 /// Whether commands have set up something for the domain that is not taken away.
 #[must_use]
 pub fn has_left_over(documents: &Documents, name: &str) -> bool {
-    !left_over(load(documents, name)).is_empty()
+    !left_over(&load(documents, name)).is_empty()
 }
 
 /// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
@@ -52,5 +52,5 @@ pub fn has_left_over(documents: &Documents, name: &str) -> bool {
 pub fn tear_down(documents: &Arc<Documents>, name: &str) -> Result<(), PortError> {
     let order = load(documents, name);
     remove_files(documents, &order.challenge_setups)?;
-    save(documents, name, &left_over(order))
+    save(documents, name, &left_over(&order))
 }

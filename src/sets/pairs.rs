@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::choice::Candidate;
 use super::served;
 use super::served::CertificateSet;
 use super::staged;
@@ -173,12 +174,13 @@ impl Pair {
         let is_for_one = md.domains.iter().any(|domain| leaf.covers(domain));
         if is_for_one { Ok(()) } else { Err(format!("certificate({name}) is not for {}", md.name)) }
     }
+}
 
-    /// Whether its certificate goes before another: it has not expired, and was issued after that.
-    #[must_use]
-    pub fn goes_before(&self, other: &Certificate, now: Timestamp) -> bool {
-        let leaf = self.chain.leaf();
-        now < leaf.not_after() && leaf.not_before() > other.not_before()
+impl Candidate<Pair> {
+    /// A pair that was written to the store at that time.
+    pub(crate) fn of(pair: Pair, written: Option<Timestamp>) -> Self {
+        let certificate = pair.chain.leaf().summary();
+        Self::new(pair, &certificate, written)
     }
 }
 
@@ -269,7 +271,8 @@ impl TlsSet {
     /// Whether a certificate for this type of key is nothing new: it is the one that it has, or was issued before that.
     #[must_use]
     pub fn outdates(&self, spec: &KeySpec, leaf: &Certificate) -> bool {
-        let is_newer = |pair: &TlsPair| pair.summary().validity().0 > leaf.not_before();
+        let staged = Candidate::new((), &leaf.summary(), None);
+        let is_newer = |pair: &TlsPair| Candidate::new((), pair.summary(), None).outdates(&staged);
         self.has(&leaf.sha1()) || self.pair(spec).is_some_and(is_newer)
     }
 }

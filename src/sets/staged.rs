@@ -1,12 +1,15 @@
 //! A renewal in `staging/`: its journal, and the proof that it is complete.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::choice::{Candidate, Staged};
 use super::order;
+use super::pairs::Pair;
+use super::renewal_settings::RenewalSettings;
 use super::served::read_chain;
 use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
@@ -166,7 +169,7 @@ impl StagedJournal {
         let name = md.name.as_str();
         let order = self.order();
         order::remove_files(&self.documents, &order.challenge_setups)?;
-        self.save_order(&order::left_over(order))?;
+        self.save_order(&order::left_over(&order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
@@ -183,7 +186,7 @@ impl StagedJournal {
 /// The domain as it was when what is staged was begun, if an order for that serves this one.
 fn begun(documents: &Documents, md: &ManagedDomain) -> Option<ManagedDomain> {
     let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.filter(|begun| asks_for_the_same(begun, md))
+    begun.filter(|begun| RenewalSettings::of(begun).order_serves(&RenewalSettings::of(md)))
 }
 
 /// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.
@@ -229,33 +232,12 @@ fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
         && pairs.all(|(key, certificate)| exists(&key) == certificate.is_some())
 }
 
-/// Whether an order that was begun for one serves the other.
-fn asks_for_the_same(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    wants(a) == wants(b) && a.ca.url == b.ca.url
-}
-
-/// Whether both are to have the same, of the same CAs, though perhaps not of the same at the moment.
-#[must_use]
-pub fn is_configured_alike(a: &ManagedDomain, b: &ManagedDomain) -> bool {
-    wants(a) == wants(b) && a.ca.urls == b.ca.urls
-}
-
-fn wants(md: &ManagedDomain) -> impl PartialEq + use<> {
-    let names: BTreeSet<_> = md.order_names().into_iter().cloned().collect();
-    (names, md.key_specs(), md.must_staple, md.profile.clone(), md.eab.clone())
-}
-
 /// Reads a staged certificate and its key and checks that they are what the domain needs: they fit each other, the
 /// names are there and must-staple is as wanted, it has not expired and is not for a far future.
 ///
 /// # Errors
 /// What is missing or wrong.
-pub fn verified(
-    documents: &Documents,
-    md: &ManagedDomain,
-    spec: &KeySpec,
-    now: Timestamp,
-) -> Result<(PrivateKey, Chain), Unusable> {
+pub fn verified(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, Unusable> {
     let chain = match read_chain(documents.store(), Group::Staging, md, spec) {
         Ok(chain) => chain,
         Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
@@ -271,7 +253,24 @@ pub fn verified(
         }
     })?;
     verify(md, spec, &key, &chain, now).map_err(Unusable::Damaged)?;
-    Ok((key, chain))
+    Ok(Pair { spec: spec.clone(), key, chain })
+}
+
+/// Reads the outcome of a renewal for a key type. With `is_finished` nothing more is to come.
+pub(crate) fn outcome(
+    documents: &Documents,
+    md: &ManagedDomain,
+    spec: &KeySpec,
+    is_finished: bool,
+    now: Timestamp,
+) -> Staged<Pair> {
+    match verified(documents, md, spec, now) {
+        // Where one was issued at the same moment, this one was written later.
+        Ok(pair) => Staged::Brought(Candidate::of(pair, Some(Timestamp::MAX))),
+        Err(Unusable::Damaged(reason)) => Staged::Damaged(reason),
+        Err(Unusable::Incomplete(reason)) if is_finished => Staged::LeftOut(reason),
+        Err(Unusable::Incomplete(reason)) => Staged::Awaited(reason),
+    }
 }
 
 pub(crate) fn verify(

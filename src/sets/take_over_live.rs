@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::activation;
-use super::activation::{Activation, Pairs};
+use super::activation::Activation;
 use super::newest::{Live, newest, stored};
 use super::pairs::{Pair, PairSet};
 use crate::accounts::Accounts;
@@ -38,22 +38,21 @@ pub(crate) fn settle(documents: &Documents, md: &ManagedDomain, accounts: &Accou
 }
 
 /// The set that takes the place of the one in `domains/`; `None` if nothing in it is new.
-fn replacement(documents: &Documents, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Pairs> {
+fn replacement(documents: &Documents, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Vec<Pair>> {
     let is_live = |pair: &Pair| live.has(&pair.spec, &pair.chain);
     let is_stored =
         |pair: &Pair| stored(documents, md, &pair.spec).is_some_and(|own| own.chain.leaf() == pair.chain.leaf());
     let specs = md.key_specs().0;
-    let pairs: Vec<_> =
-        specs.iter().filter_map(|spec| newest(documents, md, spec, Some(live), now, |_| true)).collect();
+    let pairs: Vec<_> = specs.iter().filter_map(|spec| newest(documents, md, spec, Some(live), now)).collect();
     let is_new = pairs.iter().any(|pair| is_live(pair) && !is_stored(pair));
-    is_new.then(|| pairs.into_iter().map(|pair| (pair.spec, (pair.key, pair.chain))).collect())
+    is_new.then_some(pairs)
 }
 
 fn replace_by(
     documents: &Documents,
     md: &ManagedDomain,
     pair_set: PairSet,
-    pairs: Pairs,
+    pairs: Vec<Pair>,
     accounts: &Accounts,
 ) -> Result<Activation, PortError> {
     let mut md = md.clone();

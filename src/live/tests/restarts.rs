@@ -256,8 +256,8 @@ fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
     for aspect in [Aspect::Chain(p384()), Aspect::PrivateKey(p384())] {
         server.store.remove(Group::Staging, name, &aspect).unwrap();
     }
-    let result = worker.publish(0, &started, server.clock.now(), |_| Ok(())).unwrap();
-    assert_eq!(result, Published::Incomplete("certificate(P-384) is missing".to_owned()));
+    let result = publish(&worker, &started, server.clock.now()).unwrap();
+    assert_eq!(result, Published::NotNow(NotNow::Incomplete("certificate(P-384) is missing".to_owned())));
     assert_eq!(worker.current(0).unwrap().pairs.len(), 2);
 }
 
