@@ -170,7 +170,7 @@ impl StoredChallenges {
             let (key, certificate) = match made {
                 Ok(made) => made,
                 Err(err) => {
-                    note!(Debug, "{name}: no tls-alpn-01 certificate of type {}: {err}", spec.json_name());
+                    note!(Debug, "{name}: no tls-alpn-01 certificate with a key of type {}: {err}", spec.json_name());
                     continue;
                 }
             };
@@ -221,7 +221,7 @@ impl Dns01 {
         let arguments = if self.version == 1 { &arguments[..2] } else { &arguments };
         let Err(err) = self.run(arguments) else { return Ok(()) };
         if err.is_cancelled() {
-            return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command is interrupted")));
+            return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command was interrupted")));
         }
         report!(MD0027, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
         Ok(())
@@ -241,7 +241,7 @@ impl Publisher for StoredChallenges {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
-                unsupported("the DNS says nothing about addresses")
+                unsupported("IP addresses cannot be validated through the DNS")
             }
             ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(true),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
@@ -249,7 +249,7 @@ impl Publisher for StoredChallenges {
             }
             ChallengeType::TlsAlpn01 => Ok(true),
             ChallengeType::Dns01 if self.dns01.words.is_none() => {
-                unsupported("there is no command for it, see MDChallengeDns01")
+                unsupported("no dns-01 command is configured (see MDChallengeDns01)")
             }
             ChallengeType::Dns01 => Ok(!self.dns01.cancel.is_cancelled() && self.reserve_command()),
         }
@@ -279,7 +279,11 @@ impl Publisher for StoredChallenges {
                 .map_err(port_error);
         }
         if self.dns01.words.is_none() {
-            report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
+            report!(
+                MD0027,
+                "{}: a dns-01 TXT record stays in the DNS, as MDChallengeDns01 is no longer configured; remove it by hand",
+                set_up.name
+            );
             return Ok(true);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {
@@ -400,7 +404,7 @@ mod tests {
         let mut publisher = crate::challenges::tests::publisher(&registry, 0);
         assert!(publisher.reserve(&alpn("192.0.2.1")).unwrap());
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
-        assert_eq!(in_the_dns.text, "the DNS says nothing about addresses");
+        assert_eq!(in_the_dns.text, "IP addresses cannot be validated through the DNS");
     }
 
     #[test]

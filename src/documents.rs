@@ -46,7 +46,7 @@ impl Documents {
     pub fn load_json<T: DeserializeOwned>(&self, group: Group, item: &str, aspect: &Aspect) -> Option<T> {
         let file = || format!("{}/{item}/{}", group.name(), aspect.file_name());
         let bytes = self.0.load(group, item, aspect).unwrap_or_else(|err| {
-            note!(Error, err.status(); "{err}; it is ignored");
+            note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         serde_json::from_slice(&bytes)
@@ -72,7 +72,7 @@ impl Documents {
     #[must_use]
     pub fn load_key(&self, group: Group, item: &str, aspect: &Aspect) -> Option<PrivateKey> {
         let pem = self.0.load(group, item, aspect).unwrap_or_else(|err| {
-            note!(Error, err.status(); "{err}; it is ignored");
+            note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         let pem = Zeroizing::new(pem);
@@ -80,7 +80,7 @@ impl Documents {
             .inspect_err(|err| {
                 note!(
                     Error,
-                    "{}/{item}/{} is no usable private key: {err}; it is ignored",
+                    "{}/{item}/{} is not a usable private key: {err}; the file is ignored",
                     group.name(),
                     aspect.file_name()
                 )
@@ -119,6 +119,9 @@ pub(crate) fn port_error(err: StoreError) -> PortError {
 /// The failure to work on a domain that another process works on.
 #[must_use]
 pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
-    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
+    let text = format!(
+        "{}: another process, such as the server, is working on this domain; try again when it has finished",
+        md.name
+    );
     PortError { status: Status::AGAIN, text }
 }

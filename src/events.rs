@@ -100,7 +100,7 @@ impl From<NotTold> for PortError {
 
 impl NotTold {
     fn cancelled() -> Self {
-        let text = "is not told, as the server stops".to_owned();
+        let text = "no command is run for the event, as the server stops".to_owned();
         Self { status: Status::AGAIN, problem: String::new(), text }
     }
 
@@ -230,7 +230,7 @@ impl Events {
         }
         let (name, reason) = (about.md.name.as_str(), event.reason());
         if let Some(until) = event.told_until(job, now) {
-            report!(AH10267, "{name}: '{reason}' is not told again before {}", time::format_gmt(until));
+            report!(AH10267, "{name}: event '{reason}' is not raised again before {}", time::format_gmt(until));
             return Ok(());
         }
         if self.has_commands() && self.cancel.is_cancelled() && !event.is_told_once() {
@@ -268,14 +268,14 @@ impl Events {
         if failure.is_cancelled() {
             report!(
                 MD0060,
-                "{}: {} {} is ended before its time, as the server stops; it was told of '{reason}'",
+                "{}: {} {} for event '{reason}' is ended early, as the server stops",
                 job.name,
                 hook.directive,
                 hook.line
             );
         } else {
             if failure.status == Status::TIMED_OUT {
-                failure.text = format!("{} It was told of '{reason}'.", failure.text);
+                failure.text = format!("{} The event was '{reason}'.", failure.text);
             }
             let activity = job.last.as_ref().and_then(|last| last.activity.clone());
             let line = JobResult { activity, ..failure.to_result() }.to_log(&job.name);
@@ -436,7 +436,7 @@ mod tests {
         let globals = globals(None, Some("/bin/false"));
         let mut job = Job { name: "limited.events.test".to_owned(), ..job(&[(0, "message-errored", None)]) };
         raise(&globals, Event::Errored, &mut job, at(3599)).unwrap();
-        assert_eq!((entries(&job).len(), logged("AH10267", "limited.events.test: 'errored'")), (1, 1));
+        assert_eq!((entries(&job).len(), logged("AH10267", "limited.events.test: event 'errored'")), (1, 1));
         raise(&globals, Event::Errored, &mut job, at(3600)).unwrap_err();
     }
 

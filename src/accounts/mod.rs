@@ -90,7 +90,7 @@ impl Accounts {
             return;
         };
         if let Err(err) = self.adopt(documents, domain, &record) {
-            report!(MD0028, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+            report!(MD0028, err.status; "account {}: not moved from staging/{domain} to accounts/ and used from there: {err}", record.url);
         }
     }
 
@@ -151,9 +151,10 @@ impl Accounts {
     fn adopt(&mut self, documents: &Documents, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
         let store = documents.store();
         if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
-            let key = documents
-                .load_key(Group::Staging, domain, &Aspect::AccountKey)
-                .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
+            let key = documents.load_key(Group::Staging, domain, &Aspect::AccountKey).ok_or_else(|| PortError {
+                status: Status::INVALID,
+                text: "the key of the account cannot be read".to_owned(),
+            })?;
             let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
             // A CA that has lost its accounts may give their URLs to others.
             let own = key.to_pem().ok();
@@ -181,7 +182,7 @@ impl Accounts {
         }
         Err(PortError {
             status: Status::EXISTS,
-            text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
+            text: format!("accounts/ already has 1000 accounts named {prefix}*; remove those that are no longer used"),
         })
     }
 }

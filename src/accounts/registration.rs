@@ -69,7 +69,11 @@ fn confirmed(
 }
 
 fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortError> {
-    crate::log::note!(Info, "the CA no longer takes account {}", account.url);
+    crate::log::note!(
+        Info,
+        "the CA no longer takes account {}; another one is used, or a new one registered",
+        account.url
+    );
     book.forget(account)
 }
 

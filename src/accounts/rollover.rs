@@ -76,13 +76,13 @@ fn settled_key(
         Ok(ca.lookup(key)?.is_some_and(|known| known.url == account.url))
     };
     if is_known(&next)? {
-        note!(Info, "account {id}: the CA has taken its new key before; the store has it now, too");
+        note!(Info, "account {id}: the CA already uses the new key; the store now has it, too");
         take_next(documents, id, &next)?;
         return Ok(next);
     }
     match current {
         Some(key) if is_known(&key)? => {
-            note!(Info, "account {id}: the CA has not taken the new key that it was to have; the old one goes on");
+            note!(Info, "account {id}: the CA does not know the new key; the old key stays in use");
             drop_next(documents, id)?;
             Ok(key)
         }
@@ -102,12 +102,12 @@ fn drop_next(documents: &Documents, id: &str) -> Result<(), PortError> {
 /// Two programs at one account would overwrite each other's new key.
 fn claim(documents: &Documents, id: &str) -> Result<WorkClaim, PortError> {
     let claim = documents.store().claim_within(id, CLAIM_PATIENCE).map_err(port_error)?;
-    let text = || format!("another process works on account {id}; try again when it is done");
+    let text = || format!("another process is working on account {id}; try again when it has finished");
     claim.ok_or_else(|| PortError { status: Status::AGAIN, text: text() })
 }
 
 fn no_key(id: &str) -> AcmeError {
-    let text = format!("account {id} has no key in the store that the CA knows");
+    let text = format!("account {id}: no key in the store is known to the CA");
     AcmeError::Port(PortError { status: Status::NOT_FOUND, text })
 }
 
@@ -216,7 +216,7 @@ mod tests {
         let url = format!("{}/other", account(&server).url);
         let other = AccountRecord { url, ..account(&server) };
         let refused = account_key(&server.documents, &mut registrar(&server), ACCOUNT, &other).unwrap_err();
-        assert!(refused.to_string().contains("has no key in the store that the CA knows"), "{refused}");
+        assert!(refused.to_string().contains("no key in the store is known to the CA"), "{refused}");
         assert!(has_next(&server));
     }
 

@@ -184,8 +184,8 @@ impl Domain {
         let life = |certificate: &Summary| certificate.validity().1.duration_since(certificate.validity().0);
         let shortest = served.certificates.iter().flatten().map(life).min().filter(|life| *life < SHORT_LIFE)?;
         Some(format!(
-            "its certificates live {}, and new ones wait for a restart: restart the server gracefully every day, or set \
-             MDActivation to live or graceful",
+            "certificates are valid for only {}, and new ones wait for a restart; restart the server gracefully every day, \
+             or set MDActivation to live or graceful",
             format_human(rounded(shortest))
         ))
     }
@@ -203,7 +203,7 @@ pub(crate) fn advise(domains: &[Domain]) {
     let Some((first, warning)) = warned.next() else { return };
     match warned.count() {
         0 => report!(MD0039, "{first}: {warning}"),
-        others => report!(MD0039, "{first}, and {others} more: {warning}"),
+        others => report!(MD0039, "{first} and {others} more domains: {warning}"),
     }
 }
 
@@ -242,7 +242,7 @@ pub fn judge(code: i32, written: &[u8]) -> Trial {
     match code {
         WOULD_ACTIVATE => Trial::Passed,
         WOULD_DO_NOTHING => Trial::Pointless,
-        _ => Trial::Failed(words(written).unwrap_or_else(|| format!("the test ended with {code}, without a word"))),
+        _ => Trial::Failed(words(written).unwrap_or_else(|| format!("the test ended with {code} and wrote nothing"))),
     }
 }
 

@@ -39,7 +39,7 @@ impl Advisor {
             Ok(Some(claim)) => claim,
             Ok(None) => return now + CLAIMED_ELSEWHERE,
             Err(err) => {
-                note!(Debug, err.status(); "{name}: the CA is not asked when to renew: {err}");
+                note!(Debug, err.status(); "{name}: renewal information is not requested: {err}");
                 return again_at(None, now);
             }
         };
@@ -48,7 +48,7 @@ impl Advisor {
         let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
             Err(again) => {
-                report!(AH10514, "{name}: the CA at {url} does not say when to renew");
+                report!(AH10514, "{name}: the CA at {url} has no renewal information");
                 return again;
             }
         };
@@ -68,7 +68,7 @@ impl Advisor {
         }
         let Some(again) = advice.next_check else { return now + KEPT };
         if let Err(err) = registry.documents.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
-            note!(Debug, err.status; "{name}: what the CA suggests about renewal cannot be kept: {err}");
+            note!(Debug, err.status; "{name}: the renewal information of the CA cannot be stored: {err}");
         }
         drop(claim);
         again

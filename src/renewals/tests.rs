@@ -1207,7 +1207,7 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
     assert_eq!(
         logged(
             "MD0006",
-            "ok.example.com: has names that no public CA takes: private.local (a reserved name), 10.1.2.3 ("
+            "ok.example.com: has names for which no public CA issues certificates: private.local (a reserved name), 10.1.2.3 ("
         ),
         1
     );

@@ -20,16 +20,16 @@ use crate::ocsp;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unstapled {
     /// This process stops.
-    #[error("it is interrupted")]
+    #[error("the process stops")]
     Cancelled,
     /// Clients insist on a response, which nobody would send them.
     #[error(
-        "clients insist on an OCSP response (must-staple), and none is stapled; set 'MDStapling on', or restart the server if \
-         'SSLUseStapling on' staples it"
+        "a certificate needs an OCSP response (must-staple), but stapling is off; set 'MDStapling on', or restart the server \
+         if 'SSLUseStapling on' staples it"
     )]
     Off,
     /// Clients insist on a response, and there is none.
-    #[error("clients insist on an OCSP response (must-staple), and there is none: {reason}")]
+    #[error("a certificate needs an OCSP response (must-staple), but there is none: {reason}")]
     NoResponse {
         /// Why there is none.
         reason: String,
@@ -77,7 +77,12 @@ impl Stapling {
                 None if !is_stapled => {}
                 None => {
                     let Err(reason) = self.have(md, chain, &round) else { continue };
-                    note!(Info, "{}: no OCSP response for {} yet: {reason}", md.name, leaf.summary().serial_hex());
+                    note!(
+                        Info,
+                        "{}: no OCSP response for certificate {} yet: {reason}",
+                        md.name,
+                        leaf.summary().serial_hex()
+                    );
                     lacks = lacks.or(Some(reason).filter(|_| leaf.must_staple()));
                 }
             }
@@ -104,9 +109,9 @@ impl Stapling {
                 return Ok(());
             }
         }
-        let http = round.http.as_ref().ok_or("nobody asks here")?;
+        let http = round.http.as_ref().ok_or("this process asks no OCSP responder")?;
         if round.begun.elapsed() > Self::AHEAD {
-            return Err("its responder was not asked, as another took too long".to_owned());
+            return Err("the responder was not asked, as another one took too long".to_owned());
         }
         let fetched = ocsp::fetch(&**http, &entry.responder, &entry.leaf, &entry.issuer, now);
         match fetched.map_err(|err| err.to_string())? {

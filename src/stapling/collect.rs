@@ -101,8 +101,8 @@ impl Collector {
         let Some(issuer) = chain.certificates().get(1) else {
             report!(
                 AH10269,
-                "md[{owner}]: certificate with serial {} is not stapled, as its file has no certificate of its issuer; append \
-                 that",
+                "md[{owner}]: certificate with serial {} is not stapled, as its file lacks the certificate of its issuer; \
+                 append it",
                 serial()
             );
             return None;
@@ -147,7 +147,7 @@ impl Collector {
             Err(err) => {
                 report!(
                     AH10268,
-                    "md[{owner}]: a certificate is not stapled, as that of its issuer cannot be read: {err}"
+                    "md[{owner}]: a certificate is not stapled, as the certificate of its issuer cannot be read: {err}"
                 );
                 None
             }
@@ -174,10 +174,6 @@ impl Collector {
 pub(super) fn tell_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
     if let Some(reason) = MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
         let serial = leaf.summary().serial_hex();
-        report!(
-            MD0033,
-            "md[{owner}]: clients insist on an OCSP response with certificate {serial} (must-staple), {}",
-            reason.advice()
-        );
+        report!(MD0033, "md[{owner}]: certificate {serial} needs an OCSP response (must-staple), {}", reason.advice());
     }
 }

@@ -251,7 +251,12 @@ impl Stapling {
                 match self.look(&entry) {
                     Found::Held(held) => self.hold(&entry, held),
                     Found::Nothing | Found::Unusable(_) => {
-                        note!(Debug, "{}: what was fetched for {} cannot be read", entry.owner(), entry.serial());
+                        note!(
+                            Debug,
+                            "{}: the new OCSP response for certificate {} cannot be read",
+                            entry.owner(),
+                            entry.serial()
+                        );
                     }
                 }
             }
@@ -361,7 +366,12 @@ impl Stapling {
             Found::Held(held) => self.hold(entry, held),
             Found::Nothing => {}
             Found::Unusable(reason) => {
-                note!(Debug, "{}: what is stored for {} is of no use: {reason}", entry.owner(), entry.serial());
+                note!(
+                    Debug,
+                    "{}: the stored OCSP response for certificate {} cannot be used: {reason}",
+                    entry.owner(),
+                    entry.serial()
+                );
             }
         }
     }
@@ -403,7 +413,7 @@ impl Stapling {
                 Found::Nothing => continue,
                 Found::Unusable(reason) => report!(
                     MD0032,
-                    "{}: the stored OCSP response for certificate {} is dropped, a new one is fetched: {reason}",
+                    "{}: the stored OCSP response for certificate {} cannot be used, a new one is fetched: {reason}",
                     entry.owner(),
                     entry.serial()
                 ),
@@ -445,7 +455,7 @@ impl Stapling {
 
 fn tell_revoked(entry: &StapledCertificate) {
     let consequence = match &entry.owner {
-        Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
+        Some(_) => "clients refuse it; it is renewed with a new key, unless MDCertificateFile names it",
         None => "clients refuse it; obtain a new one and restart the server",
     };
     report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());

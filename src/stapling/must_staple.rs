@@ -25,8 +25,7 @@ impl MustStaple {
     pub fn advice(self) -> &'static str {
         match self {
             Self::NoResponder => {
-                "but its CA has no OCSP responder to have one from; set 'MDMustStaple off', for which it is renewed, or take \
-                 another CA"
+                "but its CA has no OCSP responder; set 'MDMustStaple off' to have it renewed without must-staple, or use another CA"
             }
             Self::Off => "but stapling is off; set 'MDStapling on', unless 'SSLUseStapling on' staples it",
         }

@@ -67,13 +67,13 @@ pub(super) fn load(documents: &Documents, entry: &StapledCertificate, now: Times
 
 fn check(bytes: &[u8], entry: &StapledCertificate, now: Timestamp) -> Result<Held, String> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|err| err.to_string())?;
-    let until = stored.valid.from.and(stored.valid.until).ok_or("it does not tell when it is valid")?;
-    let der = base64url_decode(&stored.response).ok_or("the response is no base64url")?;
+    let until = stored.valid.from.and(stored.valid.until).ok_or("the file does not state a validity")?;
+    let der = base64url_decode(&stored.response).ok_or("the response is not base64url")?;
     // A responder that signed it may have been good for as long as the response only.
     let when = now.min(until - SignedDuration::from_secs(1));
     let answer = read_ocsp_response(&der, &entry.leaf, &entry.issuer, when).map_err(|err| err.to_string())?;
     match (ocsp::check(&answer, now), answer.revocation) {
-        (_, Revocation::Unknown) => Err("it does not know the certificate".to_owned()),
+        (_, Revocation::Unknown) => Err("the responder does not know the certificate".to_owned()),
         (Ok(validity), revocation) => Ok(Held {
             response: Some(der.into()),
             revocation: Some(revocation),

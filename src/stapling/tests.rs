@@ -276,7 +276,7 @@ fn a_response_is_fetched_again_when_its_window_opens_and_not_before() {
     assert_eq!((scene.asked(), server.has_staple(&leaf)), (2, true));
     let serial = leaf.summary().serial_hex();
     assert_eq!(logged("MD0031", &format!("{serial}: no connection to ocsp.test: refused; check")), 1);
-    assert_eq!(logged("MD0031", "the present one is good until"), 1);
+    assert_eq!(logged("MD0031", "the current one is valid until"), 1);
 }
 
 #[test]
@@ -397,14 +397,14 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
         (file(&expired, &format!("\"{}\"", time::format_gmt(now))), false, None),
         (file(&expired, &tomorrow), false, None),
         (String::new(), false, None),
-        (file(&good, "\"tomorrow\""), false, Some("it does not tell when it is valid")),
-        (file(&good, "null"), false, Some("it does not tell when it is valid")),
+        (file(&good, "\"tomorrow\""), false, Some("the file does not state a validity")),
+        (file(&good, "null"), false, Some("the file does not state a validity")),
         (without, false, Some("missing field `valid`")),
         (file("!", &tomorrow), false, Some("it is not an OCSP response")),
         (file(&good[..100], &tomorrow), false, Some("it is not an OCSP response")),
         (file(&says(&other, &Said::default()), &tomorrow), false, Some("it is about another certificate")),
         (file(&forged, &tomorrow), false, Some("it is not signed by the issuer")),
-        (file(&unknown, &tomorrow), false, Some("it does not know the certificate")),
+        (file(&unknown, &tomorrow), false, Some("the responder does not know the certificate")),
         ("{".to_owned(), false, Some("EOF while parsing")),
     ];
     let serial = leaf.summary().serial_hex();
@@ -493,7 +493,7 @@ fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
     scene.test_server.store.refuse(Call::Write, Group::Ocsp);
     server.run();
     assert!(server.has_staple(&leaf));
-    assert!(logged("MD0028", "full.test: an OCSP response is known to one process only") == 1);
+    assert!(logged("MD0028", "full.test: an OCSP response is used by one process only, as it cannot be stored") == 1);
 }
 
 #[test]
@@ -551,7 +551,10 @@ fn only_what_has_a_responder_and_an_issuer_is_primed() {
     assert_eq!((no_url(&plain, "prime.test"), no_url(&in_vain, OTHER)), (1, 1));
     assert_eq!(logged("AH10269", &format!("serial {} is not stapled", serial(&must))), 1);
     assert_eq!(logged("AH10268", "md[prime.test]: a certificate is not stapled"), 1);
-    assert_eq!(logged("MD0033", &format!("{} (must-staple), but its CA has no", serial(&in_vain))), 1);
+    assert_eq!(
+        logged("MD0033", &format!("{} needs an OCSP response (must-staple), but its CA has no", serial(&in_vain))),
+        1
+    );
     assert_eq!(logged("MD0033", &serial(&plain)) + logged("MD0033", &serial(&must)), 0);
     let server = scene.serve(registry);
     server.run();
@@ -569,8 +572,7 @@ fn a_must_staple_domain_without_stapling_is_warned_of_once() {
         assert!((0..2).all(|_| !setup.prime(0, Some(true), None, &chain)));
     });
     assert!(registry.stapling.is_empty());
-    let words =
-        format!("md[must.test]: clients insist on an OCSP response with certificate {}", leaf.summary().serial_hex());
+    let words = format!("md[must.test]: certificate {} needs an OCSP response", leaf.summary().serial_hex());
     assert_eq!((logged("MD0033", &words), logged("MD0033", "set 'MDStapling on', unless 'SSLUseStapling on'")), (1, 1));
 }
 

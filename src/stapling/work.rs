@@ -295,7 +295,7 @@ impl StaplingWork {
         stapling.hold(entry, held);
         stapling.announce(entry);
         if let Err(err) = saved {
-            report!(MD0028, err.status; "{}: an OCSP response is known to one process only: {err}", entry.owner());
+            report!(MD0028, err.status; "{}: an OCSP response is used by one process only, as it cannot be stored: {err}", entry.owner());
         }
         let next = ocsp::next_fetch(validity, stapling.window, self.globals.retry_delay, now);
         let detail = format!(
@@ -304,7 +304,7 @@ impl StaplingWork {
             word(revocation),
             time::format_gmt(validity.1)
         );
-        note!(Info, "{}: {detail}, the next response is fetched at {}", entry.owner(), time::format_gmt(next));
+        note!(Info, "{}: {detail}, next fetch at {}", entry.owner(), time::format_gmt(next));
         self.close(entry, |queue, job| {
             queue.succeeded(entry.index, next);
             job.last_run = Some(now);
@@ -335,10 +335,11 @@ impl StaplingWork {
             job.record(now, "ocsp-error", Some(err.status().text()), Some(&text));
         });
         let meanwhile = match entry.held().validity.filter(|(_, until)| *until > now) {
-            Some((_, until)) => format!("the present one is good until {}", time::format_gmt(until)),
+            Some((_, until)) => format!("the current one is valid until {}", time::format_gmt(until)),
             None => "nothing is stapled meanwhile".to_owned(),
         };
-        let waiting = if others > 0 { format!(", {others} others wait for the responder") } else { String::new() };
+        let waiting =
+            if others > 0 { format!(", {others} other certificates wait for the responder") } else { String::new() };
         report!(
             MD0031,
             err.status();
@@ -367,7 +368,7 @@ impl StaplingWork {
             }
             if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
                 let (reason, until) = (event.reason(), time::format_gmt(until));
-                return report!(AH10267, "{}: '{reason}' is not told again before {until}", entry.owner());
+                return report!(AH10267, "{}: event '{reason}' is not raised again before {until}", entry.owner());
             }
             own.telling = true;
             Job { log: None, ..own.job.clone() }

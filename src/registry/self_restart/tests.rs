@@ -97,8 +97,8 @@ fn a_failed_test_is_told_in_its_first_words() {
             "AH3: Failed to configure SSL Library Error: error:0A [hint]",
         ),
         (1, "1\n2\n3\n4\n5\n6", "1 2 3 4"),
-        (11, "", "the test ended with 11, without a word"),
-        (9, "\n  \n", "the test ended with 9, without a word"),
+        (11, "", "the test ended with 11 and wrote nothing"),
+        (9, "\n  \n", "the test ended with 9 and wrote nothing"),
         (1, &long, &format!("{}...", &long[..800])),
     ];
     for (code, written, text) in rows {
@@ -212,7 +212,10 @@ fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
         let warning = registry.domains[0].activation_warning();
         assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
         if let Some(warning) = warning {
-            assert!(warning.starts_with(&format!("its certificates live {days} days, and new ones wait")), "{warning}");
+            assert!(
+                warning.starts_with(&format!("certificates are valid for only {days} days, and new ones wait")),
+                "{warning}"
+            );
         }
     }
 }
@@ -224,5 +227,5 @@ fn domains_with_short_lives_are_warned_of_in_one_line() {
     test_server.ca.behave(|ca| ca.days = 6);
     drop(test_server.run(true));
     drop(test_server.start(true));
-    assert_eq!(logged("MD0039", "one.lives.test, and 2 more: its certificates live 6 days"), 1);
+    assert_eq!(logged("MD0039", "one.lives.test and 2 more domains: certificates are valid for only 6 days"), 1);
 }

@@ -55,7 +55,7 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
         wildcard
             .map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01' or 'dns-persist-01'.")),
     );
-    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS says nothing about addresses";
+    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS cannot validate IP addresses";
     reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
 }

@@ -86,8 +86,8 @@ fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
             if let Some(url) = wrong {
                 report!(
                     MD0048,
-                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not go with its \
-                     MDCertificateProtocol: '{TAILSCALE}' takes {TAILSCALED} or the like, '{ACME}' the URL of a directory",
+                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not match its \
+                     MDCertificateProtocol; '{TAILSCALE}' needs a URL such as {TAILSCALED}, '{ACME}' the URL of a directory",
                     md.name
                 );
             }
@@ -178,7 +178,7 @@ pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Re
 fn lacks_files(md: &ManagedDomain) -> bool {
     let files = md.cert_files.iter().chain(&md.pkey_files);
     let missing = files.filter(|file| matches!(read_foreign(Path::new(file)), Ok(None)));
-    missing.inspect(|file| report!(AH10110, "{}: there is no file {file}", md.name)).count() > 0
+    missing.inspect(|file| report!(AH10110, "{}: file {file} does not exist", md.name)).count() > 0
 }
 
 fn most_names(md: &ManagedDomain) -> usize {
@@ -211,7 +211,7 @@ pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
         if let Some(first) = all.first() {
             report!(
                 MD0017,
-                "MDCertificateAuthority: the CA at {url} has closed in {year}; name another one, such as LetsEncrypt, \
+                "MDCertificateAuthority: the CA at {url} closed in {year}; configure another one, such as LetsEncrypt, \
                  for {} ({} domains)",
                 first.name,
                 all.len()
@@ -223,14 +223,14 @@ pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
         if names > most {
             report!(
                 MD0005,
-                "{}: has {names} names, but CAs put at most {most} into a certificate; make several domains of it",
+                "{}: has {names} names, but CAs issue certificates for at most {most}; divide them among several Managed Domains",
                 md.name
             );
         }
         let unfit = |name: &DomainName| Some(format!("{name} ({})", name.not_public()?));
         let unfit: Vec<String> = md.domains.iter().filter_map(unfit).collect();
         if !unfit.is_empty() {
-            report!(MD0006, "{}: has names that no public CA takes: {}", md.name, unfit.join(", "));
+            report!(MD0006, "{}: has names for which no public CA issues certificates: {}", md.name, unfit.join(", "));
         }
     }
 }

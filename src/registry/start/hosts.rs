@@ -213,7 +213,7 @@ pub fn tell_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assi
             if positions.iter().any(|position| domains[*position].covers(name)) && told.insert(name) {
                 report!(
                     MD0056,
-                    "{}: clients ask for {name}, and httpd does not know that as {text}: add 'ServerAlias {name}' to the host",
+                    "{}: clients ask for {name}, which httpd does not find by '{text}'; add 'ServerAlias {name}' to the virtual host",
                     host.origin
                 );
             }
@@ -231,7 +231,9 @@ fn meant_for<'a>(
     let unused = || domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).map(|(_, md)| md);
     let is_not_matched = |md: &'a ManagedDomain| {
         let name = host.names().find(|name| md.covers(name))?;
-        let reason = format!("it is not matched by {name}, see MDMatchNames, and MDBaseServer for the main server");
+        let reason = format!(
+            "the host's name {name} is not used for matching; see MDMatchNames, and MDBaseServer for the main server"
+        );
         Some((md, reason))
     };
     let is_alike = |md: &'a ManagedDomain| {
@@ -239,9 +241,9 @@ fn meant_for<'a>(
         let (text, name) = texts.flat_map(|text| md.domains.iter().map(move |name| (text, name))).find(is_alike)?;
         let unicode = Some(name.to_unicode()).filter(|unicode| unicode != name.as_str());
         let unicode = unicode.map(|unicode| format!(" ({unicode})")).unwrap_or_default();
-        Some((md, format!("its {text} differs from {name}{unicode} only in spelling")))
+        Some((md, format!("the host's name {text} differs from {name}{unicode} only in spelling")))
     };
-    let is_unused = || Some((unused().next()?, "the two have no name in common".to_owned()));
+    let is_unused = || Some((unused().next()?, "host and Managed Domain have no name in common".to_owned()));
     unused().find_map(is_not_matched).or_else(|| unused().find_map(is_alike)).or_else(is_unused)
 }
 
@@ -314,7 +316,7 @@ pub fn find_protocols(
                 all().find(|host| can_https && host.is_at_https_port)
             };
             let Some(host) = found.copied().or(main) else {
-                report!(AH10168, "{name}: there is no https server that could answer tls-alpn-01 for {}", md.name);
+                report!(AH10168, "{name}: no https server can answer tls-alpn-01 for {}", md.name);
                 return false;
             };
             if !host.allows_acme_tls {
@@ -465,18 +467,18 @@ mod tests {
     fn a_host_without_a_domain_was_meant_for_one_without_a_host() {
         let domains = [md(&["used.org"]), md(&["some.org"]), md(&["m\u{fc}ller.a.org", "*.w.org"])];
         let assigned = Assigned::from_iter([vec![], vec![0]]);
-        let not_matched = "it is not matched by";
+        let not_matched = "is not used for matching";
         let rows = [
-            (host("used.org", &[], &[]), "some.org", "the two have no name in common"),
+            (host("used.org", &[], &[]), "some.org", "host and Managed Domain have no name in common"),
             (host("x.org", &["some.org"], &[]), "some.org", not_matched),
             (host("x.org", &["b.w.org"], &[]), "xn--mller-kva.a.org", not_matched),
             (host("m\u{fffd}ller.a.org", &[], &[]), "xn--mller-kva.a.org", "(m\u{fc}ller.a.org) only in spelling"),
             (
                 host("x.org", &["https://SOME.org/"], &[]),
                 "some.org",
-                "its https://SOME.org/ differs from some.org only",
+                "name https://SOME.org/ differs from some.org only",
             ),
-            (host("x.org", &[".some.org"], &[]), "some.org", "its .some.org differs from some.org only in spelling"),
+            (host("x.org", &[".some.org"], &[]), "some.org", "name .some.org differs from some.org only in spelling"),
         ];
         for (host, name, expected) in rows {
             let (md, reason) = meant_for(&host, &domains, &assigned).unwrap();

@@ -24,8 +24,12 @@ pub(crate) fn follow(documents: &Documents, domains: &[ManagedDomain], until: In
     let left: Vec<(ManagedDomain, String)> = left.into_iter().filter_map(load).collect();
     for (former, new) in pairs(&left, &new) {
         match rename(documents, former, new, until) {
-            Ok(()) => note!(Info, "{new}: takes over what there is of {former}, which is not configured any more"),
-            Err(err) => note!(Error, err.status(); "{new}: cannot take over what there is of {former}: {err}"),
+            Ok(()) => {
+                note!(Info, "{new}: takes over certificates and reports of {former}, which is no longer configured")
+            }
+            Err(err) => {
+                note!(Error, err.status(); "{new}: cannot take over certificates and reports of {former}: {err}")
+            }
         }
     }
 }
@@ -59,13 +63,15 @@ fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Res
         };
         match moved {
             Ok(true) => {}
-            Ok(false) => note!(Info, "{former}: is being worked on, its renewal starts over as {new}"),
-            Err(err) => note!(Error, err.status(); "{former}: its renewal starts over as {new}: {err}"),
+            Ok(false) => note!(Info, "{former}: another process is working on the renewal, which starts over as {new}"),
+            Err(err) => {
+                note!(Error, err.status(); "{former}: the renewal cannot be moved and starts over as {new}: {err}")
+            }
         }
     }
     if store.exists(Group::Live, former, &Aspect::LiveJson) {
         if let Err(err) = store.rename((Group::Live, former), (Group::Live, new)) {
-            note!(Error, err.status(); "{former}: what was live stays there: {err}");
+            note!(Error, err.status(); "{former}: the set in live/ cannot be moved to {new} and stays there: {err}");
         }
     }
     store.rename((Group::Domains, former), (Group::Domains, new))

@@ -239,7 +239,7 @@ fn a_set_that_has_to_be_stapled_goes_live_with_its_response_and_is_tried_again_u
     for (seconds, asked) in [(0, 1), (29, 1), (1, 2), (59, 2)] {
         assert_eq!(run(seconds), (asked, false), "{seconds}");
     }
-    assert_eq!(logged("MD0037", "must.live.test: what is staged does not go live yet: clients insist on"), 2);
+    assert_eq!(logged("MD0037", "must.live.test: what is staged does not go live yet: a certificate needs"), 2);
     scene.set(leaf, says(Said::default));
     assert_eq!(run(1), (3, true));
     assert!(child.has_staple(leaf), "it was in the store before");
