@@ -1,4 +1,4 @@
-//! The account of a domain for a program that works beside the server: found, confirmed, or registered.
+//! Finds, confirms or registers the account of a domain, for a program that runs beside the server.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::crypto::PrivateKey;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::model::ManagedDomain;
 
-/// An account for `md` that the CA takes: one that the store has, also where a renewal has just registered it, or a new one,
-/// which is in `accounts/` when this returns.
+/// Finds an account for `md` that the CA accepts: in `accounts/`, or in `staging/` where a renewal has just registered it. If
+/// there is none, registers a new account and puts it into `accounts/`.
 ///
 /// # Errors
 /// If the CA refuses, or the store cannot be written, or another process works on the domain.
@@ -22,7 +22,8 @@ pub fn find_or_register(
     ca: &mut Registrar,
     applicant: &Applicant<'_>,
 ) -> Result<(AccountRecord, PrivateKey), AcmeError> {
-    let (name, scope) = (md.name.as_str(), applicant.scope);
+    let name = md.name.as_str();
+    let scope = applicant.scope;
     let book = || StoredAccounts::new(Arc::default(), Arc::clone(documents), name);
     if let Some(found) = confirmed(&book(), ca, scope)? {
         return Ok(found);
@@ -31,7 +32,7 @@ pub fn find_or_register(
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     let of_scope = documents.store().claim_within(&place_of_its_own(scope), CLAIM_PATIENCE).map_err(port_error)?;
     let _of_scope = of_scope.ok_or_else(|| claimed_elsewhere(md))?;
-    // Whoever had the claims may have registered.
+    // The process that held the claims before may have registered an account.
     let book = book();
     if let Some(found) = confirmed(&book, ca, scope)? {
         return Ok(found);

@@ -1,5 +1,5 @@
-//! A new key for an account (RFC 8555 section 7.3.5). From before the CA is asked until it is known which of the two it takes,
-//! both keys are in the store; whoever uses the account next finds out.
+//! Changes the key of an account (RFC 8555 section 7.3.5). Both keys are in the store from before the request until it is known
+//! which of the two the CA accepts; the next use of the account finds that out.
 
 use super::Accounts;
 use crate::acme::{AccountRecord, AcmeError, PortError, Registrar};
@@ -9,10 +9,10 @@ use crate::log::note;
 use crate::model::Status;
 use crate::store::{Aspect, Group, WorkClaim};
 
-/// The key that the CA takes for an account of the store. A change of keys that was cut short is brought to its end.
+/// Returns the key that the CA accepts for an account of the store. Completes a change of keys that was interrupted.
 ///
 /// # Errors
-/// If there is no key that the CA knows for this account, or it cannot be asked.
+/// If the store has no key that the CA knows for this account, or the CA cannot be asked.
 pub fn account_key(
     documents: &Documents,
     ca: &mut Registrar,
@@ -26,11 +26,11 @@ pub fn account_key(
     documents.load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(|| no_key(id))
 }
 
-/// Gives an account of the store a new key, of the type that new accounts have.
+/// Gives an account of the store a new key, of the type that new accounts get.
 ///
 /// # Errors
-/// If the CA does not take the new key: the old one goes on. If it is not known whether it does, both are in the store and the
-/// next use of the account finds out.
+/// If the CA refuses the new key: the old key stays in use. If the answer is lost, both keys stay in the store, and the next use
+/// of the account finds out which one the CA accepts.
 pub fn roll_over(
     documents: &Documents,
     ca: &mut Registrar,
@@ -38,7 +38,7 @@ pub fn roll_over(
     account: &AccountRecord,
 ) -> Result<(), AcmeError> {
     ca.key_change()?;
-    // One that waits in staging would come back with its old key.
+    // An account that is still in staging would overwrite the new key with its old one later.
     Accounts::read(documents)?.adopt_staged(documents, std::time::Instant::now() + CLAIM_PATIENCE);
     change_key(documents, ca, id, account, &PrivateKey::generate_account()?)
 }
@@ -56,7 +56,7 @@ fn change_key(
     let changed = ca.change_key(account, &old, new);
     match changed {
         Ok(()) => take_next(documents, id, new)?,
-        // The CA has decided: there is nothing to find out.
+        // The CA has refused the new key, so that the old one is known to be right.
         Err(AcmeError::Problem { .. } | AcmeError::BadNonce) => drop_next(documents, id)?,
         Err(_) => {}
     }
@@ -99,7 +99,7 @@ fn drop_next(documents: &Documents, id: &str) -> Result<(), PortError> {
     documents.store().remove(Group::Accounts, id, &Aspect::NextAccountKey).map_err(port_error)
 }
 
-/// Two programs at one account would overwrite each other's new key.
+/// Claims an account: two processes that change its key at the same time would overwrite each other's new key.
 fn claim(documents: &Documents, id: &str) -> Result<WorkClaim, PortError> {
     let claim = documents.store().claim_within(id, CLAIM_PATIENCE).map_err(port_error)?;
     let text = || format!("another process is working on account {id}; try again when it has finished");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn roll(server: &TestServer) -> Result<(), AcmeError> {
-        // One of the usual kind takes long to make.
+        // An RSA key takes long to generate.
         let new = PrivateKey::generate(&p256()).unwrap();
         change_key(&server.documents, &mut registrar(server), ACCOUNT, &account(server), &new)
     }
@@ -142,7 +142,7 @@ mod tests {
         server.documents.store().exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey)
     }
 
-    /// The store has one key for the account, and the CA takes it.
+    /// Checks that the store has one key for the account, and that the CA accepts it.
     fn assert_settled(server: &TestServer) {
         assert!(!has_next(server));
         let found = registrar(server).lookup(&key(server)).unwrap().unwrap();
@@ -172,7 +172,7 @@ mod tests {
             if rolled.is_ok() {
                 break;
             }
-            // What comes next is the server, or a command.
+            // The next use of the account is by the server, or by a2md.
             let before = key(&server);
             drop(server.run(true));
             assert_eq!((server.ca.accounts(), server.ca.ordered().len()), (1, 1), "{crashes}");

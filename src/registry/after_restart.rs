@@ -1,4 +1,4 @@
-//! What a domain serves now, and what it would serve after a restart of the server, as far as dates tell.
+//! Tells which certificates a domain would serve after a restart of the server, judged by their validity.
 
 use jiff::Timestamp;
 
@@ -7,14 +7,14 @@ use crate::model::State;
 use crate::schedule::is_early;
 use crate::sets::{CertificateSet, StagedView};
 
-/// Where in the store a certificate is.
+/// Directory of the store with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// What a start has found, or has put there.
+    /// `domains/`: the set that a start has found or activated.
     Domains,
-    /// What went live since.
+    /// `live/`: the set that went live since the start.
     Live,
-    /// What was obtained last.
+    /// `staging/`: the set that was obtained last.
     Staging,
 }
 
@@ -31,8 +31,8 @@ impl Place {
 }
 
 impl CertificateSet {
-    /// What a restart would serve in place of this set, which is served now, one entry per type of key, and where it would take
-    /// it from. `is_live` tells whether the certificate at a position went live since the start.
+    /// The certificates that would be served after a restart in place of this set, one entry per key type, each with its place
+    /// in the store. `is_live` says whether the certificate at a position went live since the start.
     #[must_use]
     pub fn after_restart(
         &self,
@@ -51,7 +51,7 @@ impl CertificateSet {
         found.map(|found| found.map(|(place, certificate)| (place, certificate.clone()))).collect()
     }
 
-    /// Whether a start activates what is staged: not while it cannot be used yet and this can.
+    /// Checks whether a start would activate the staged set: not while the staged set is not valid yet and this one is.
     fn gives_way_to(&self, staged: &StagedView, now: Timestamp) -> bool {
         let validities = || staged.certificates.iter().flatten().map(Summary::validity);
         let (Some(from), Some(until)) =
@@ -100,7 +100,8 @@ mod tests {
         use Place::{Domains, Live, Staging};
         let [first, second, new] = [certificate(-48), certificate(-48), certificate(-1)];
         let own = vec![Some(first), Some(second)];
-        let (served, none) = (set(own.clone(), State::Complete), set(vec![None, None], State::Incomplete));
+        let served = set(own.clone(), State::Complete);
+        let none = set(vec![None, None], State::Incomplete);
         let staged = |finished| view(finished, vec![None, Some(new.clone())]);
         let early = view(true, vec![Some(certificate(7 * 24)), None]);
         let rows = [

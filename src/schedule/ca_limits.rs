@@ -2,18 +2,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// What this process knows of one CA's patience. Shared by all domains that go there.
+/// Limits that keep renewals within what one CA accepts. Shared by all domains that use this CA.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaLimits {
     /// Renewals that are open.
     open: usize,
-    /// How many may be.
+    /// Renewals that may be open.
     room: usize,
-    /// When the next would begin if all kept their distance.
+    /// When the next renewal would begin if all followed each other at the same distance.
     next: Timestamp,
-    /// None may begin before.
+    /// No renewal may begin before this time.
     paused_until: Timestamp,
-    /// How long the last pause was; zero if the CA has been content since.
+    /// Length of the last pause; zero once the CA has issued a certificate after it.
     pause: SignedDuration,
 }
 
@@ -32,57 +32,59 @@ impl Default for CaLimits {
 impl CaLimits {
     /// Renewals that may be open at one CA at a time.
     pub const MOST_OPEN: usize = 32;
-    /// Time between two that begin, if the later one has to ask for a nonce: Let's Encrypt gives 20 in a second, 10 of them
-    /// at once.
+    /// Time between the beginnings of two renewals if the later one has to request a nonce: Let's Encrypt gives 20 in a
+    /// second, 10 of them at once.
     pub const GAP: SignedDuration = SignedDuration::from_millis(50);
-    /// Time between two if it has one that another renewal has left: Let's Encrypt gives its directory 40 times in a second.
+    /// Time between the beginnings of two renewals if the later one has a nonce from an earlier renewal: Let's Encrypt gives
+    /// its directory 40 times in a second.
     pub const GAP_WITH_NONCE: SignedDuration = SignedDuration::from_millis(25);
-    /// How much earlier one may begin than it would at that distance.
+    /// How much earlier a renewal may begin than it would at these distances.
     const BURST: SignedDuration = SignedDuration::from_millis(450);
-    /// The first pause if the CA does not say how long.
+    /// Length of the first pause if the CA sends no Retry-After.
     const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
-    /// What others wait at first, however long one domain has to: the limit may be that of its names only.
+    /// Longest pause of other domains after the first refusal, however long the refused domain has to wait: the limit may
+    /// apply to its names only.
     const SHARED: SignedDuration = SignedDuration::from_hours(1);
     /// The longest pause that a CA did not ask for.
     const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Whether one may begin.
+    /// Checks whether a renewal may begin.
     #[must_use]
     pub fn may_begin(&self, now: Timestamp) -> bool {
         self.open < self.room && now + Self::BURST >= self.next && now >= self.paused_until
     }
 
-    /// The moment before which none may begin, if that is not past.
+    /// The time before which no renewal may begin, if that is in the future.
     #[must_use]
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         Some(self.paused_until).filter(|until| *until > now)
     }
 
-    /// When the next may begin, as far as the last one decides that.
+    /// When the next renewal may begin, by its distance from the last one.
     #[must_use]
     pub fn next(&self) -> Timestamp {
         self.next
     }
 
-    /// One has begun, with a nonce or without.
+    /// Counts a renewal that has begun, with a nonce or without.
     pub fn begin(&mut self, now: Timestamp, has_nonce: bool) {
         self.open += 1;
         self.next = self.next.max(now) + if has_nonce { Self::GAP_WITH_NONCE } else { Self::GAP };
     }
 
-    /// One is closed, whatever came of it.
+    /// Counts a renewal that has ended, with or without success.
     pub fn end(&mut self) {
         self.open = self.open.saturating_sub(1);
     }
 
-    /// The CA gave a certificate: after a pause, twice as many may be open as before.
+    /// Notes that the CA has issued a certificate: after a pause, twice as many renewals may be open as before.
     pub fn content(&mut self) {
         self.room = (self.room * 2).min(Self::MOST_OPEN);
         self.pause = SignedDuration::ZERO;
     }
 
-    /// The CA has too much to do, and wants to be asked again at `retry_after` if it says so. After the pause one
-    /// renewal goes first. Others that were refused in the same pause do not make it longer than the CA wants it.
+    /// Notes that the CA refuses requests for now, until `retry_after` if it says so, and returns the end of the pause. After
+    /// the pause one renewal goes first. More refusals within a pause do not make it longer than the CA wants it.
     pub fn refused(&mut self, now: Timestamp, retry_after: Option<Timestamp>) -> Timestamp {
         let asked = retry_after.filter(|at| *at > now);
         self.room = 1;
@@ -95,7 +97,7 @@ impl CaLimits {
         self.paused_until
     }
 
-    /// The clock was put back: what was planned would be late by as much.
+    /// Drops all waits, as after the clock was set back, when they would last too long by as much.
     pub fn forget_plans(&mut self) {
         (self.next, self.paused_until) = (Timestamp::MIN, Timestamp::MIN);
     }
@@ -162,7 +164,7 @@ mod tests {
         for pause in [60, 120, 240, 480] {
             let until = pace.refused(now, None);
             assert_eq!(until, now + SignedDuration::from_secs(pause));
-            // Those that were on their way.
+            // A renewal that was under way.
             assert_eq!(pace.refused(now, None), until);
             now = until;
             pace.begin(now, false);
@@ -184,7 +186,8 @@ mod tests {
     fn a_limit_that_stays_is_obeyed_for_longer_each_time() {
         let mut pace = CaLimits::default();
         let week = at(7 * 86_400);
-        let (mut now, mut asked) = (at(0), 0);
+        let mut now = at(0);
+        let mut asked = 0;
         while now < week {
             now = pace.refused(now, Some(week));
             asked += 1;

@@ -1,16 +1,16 @@
-//! Certificates that clients refuse without a staple (RFC 7633), and what keeps them from having one.
+//! Must-staple certificates (RFC 7633), which clients refuse without an OCSP response, and why such a certificate is not stapled.
 
-/// Why a certificate that has to be stapled is not.
+/// Why a must-staple certificate is not stapled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MustStaple {
-    /// It names no responder to have a staple from.
+    /// The certificate names no OCSP responder.
     NoResponder,
     /// Stapling is off.
     Off,
 }
 
 impl MustStaple {
-    /// What keeps a certificate from its staple, if it must have one and something does.
+    /// The reason why a must-staple certificate is not stapled, if there is one.
     #[must_use]
     pub fn judge(must_staple: bool, has_responder: bool, is_stapled: bool) -> Option<Self> {
         match (must_staple, has_responder, is_stapled) {
@@ -20,7 +20,7 @@ impl MustStaple {
         }
     }
 
-    /// What the administrator can do about it.
+    /// The reason and its remedy, as the end of a log line.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {

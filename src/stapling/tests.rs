@@ -1,4 +1,4 @@
-//! Stapling from priming to the handshake, with a responder in process that says what a test wants.
+//! Tests of stapling from a start to the handshake, with a responder in memory.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -26,12 +26,12 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 type How = Box<dyn Fn(&Signatory, &Certificate, Timestamp) -> Result<Response, HttpError> + Send + Sync>;
 
-/// A CA with responders at any URL, and what they were asked.
+/// A CA with responders at any URL, and the requests that they got.
 struct Responder {
     ca: Signatory,
     clock: Arc<SettableClock>,
     leaves: Mutex<Vec<Certificate>>,
-    /// By fingerprint; good by default.
+    /// Answers by fingerprint of the certificate; `Good` by default.
     how: Mutex<HashMap<Sha1, How>>,
     asked: Mutex<Vec<Sha1>>,
     in_flight: AtomicUsize,
@@ -84,13 +84,13 @@ fn slow() -> How {
     Box::new(|_, _, _| Err(HttpError::TimedOut { host: "ocsp.test".to_owned(), reason: "30 s".to_owned() }))
 }
 
-/// Certificates and a test_server in which they are served.
+/// Certificates, their CA, and a server that serves them.
 struct Scene {
     test_server: TestServer,
     responder: Arc<Responder>,
 }
 
-/// One process of a server, or all that it has.
+/// A process of a server.
 struct Server {
     registry: Arc<Registry>,
     work: StaplingWork,
@@ -130,7 +130,7 @@ impl Scene {
         self.responder.asked.lock().unwrap().len()
     }
 
-    /// A server that serves these certificates: with so many domains, each its own, and others in the last host.
+    /// Starts a server with these certificates: one for each domain, and others in the last host.
     fn start(&self, is_restart: bool, leaves: &[&Certificate]) -> Server {
         let last = self.test_server.hosts.len() - 1;
         let registry = self.test_server.start_with(is_restart, |setup| {
@@ -163,7 +163,7 @@ impl Scene {
 }
 
 impl Server {
-    /// Does what is due.
+    /// Does the work that is due.
     fn run(&self) {
         for _ in 0..self.work.tick().min(1) {
             self.work.work(&Cancel::default());
@@ -193,7 +193,7 @@ fn what_a_responder_says_decides_what_is_stapled_and_told() {
     let body =
         |body: &'static [u8]| -> How { Box::new(move |_, _, _| Ok(answer(200, "application/ocsp-response", body))) };
     let revocation = |revocation| says(move || Said { revocation, ..Said::default() });
-    // What is said, whether that is stapled, and the result code.
+    // Answer, whether it is stapled, and the status code.
     let rows: Vec<(&str, How, bool, i32)> = vec![
         ("good", revocation(Revocation::Good), true, 0),
         ("revoked", revocation(Revocation::Revoked), true, 0),
@@ -342,7 +342,8 @@ fn other_processes_learn_of_a_response_by_a_signal() {
     let scene = Scene::new(&["a.signal.test"]);
     let leaves = [scene.leaf("a.signal.test", URL), scene.leaf("b.signal.test", "http://other.test")];
     let leaves: Vec<_> = leaves.iter().collect();
-    let (fetching, other) = (scene.start(false, &leaves), scene.start(false, &leaves));
+    let fetching = scene.start(false, &leaves);
+    let other = scene.start(false, &leaves);
     let stapling = [&fetching, &other].map(|server| &server.registry.stapling);
     let signals: Vec<AtomicU32> = (0..stapling[0].signals_needed()).map(|_| AtomicU32::new(0)).collect();
     let signals: &'static [AtomicU32] = Box::leak(signals.into_boxed_slice());
@@ -354,7 +355,7 @@ fn other_processes_learn_of_a_response_by_a_signal() {
     assert_eq!((stapling[1].refresh(), stapling[1].refresh(), stapling[0].refresh()), (2, 0, 0));
     assert_eq!(leaves.map_staples(&other), leaves.map_staples(&fetching));
     assert!(leaves.iter().all(|leaf| other.has_staple(leaf)));
-    // Only what changed is read.
+    // Only files that have changed are read.
     scene.set(leaves[1], says(|| Said { next_update: Some(999_999), ..Said::default() }));
     scene.test_server.clock.advance(DAY * 2);
     scene.set(leaves[0], dead());
@@ -376,7 +377,8 @@ impl MapStaples for Vec<&Certificate> {
 #[test]
 fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
     let scene = Scene::new(&["stored.test"]);
-    let (leaf, other) = (scene.leaf("stored.test", URL), scene.leaf("other.test", URL));
+    let leaf = scene.leaf("stored.test", URL);
+    let other = scene.leaf("other.test", URL);
     let now = scene.now();
     let says =
         |about: &Certificate, said: &Said<'_>| crate::crypto::base64url(&scene.responder.ca.answer(about, now, said));
@@ -391,7 +393,7 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
     let forged = says(&leaf, &Said { signer: Some((&forger, true)), ..Said::default() });
     let unknown = says(&leaf, &Said { revocation: Revocation::Unknown, ..Said::default() });
     let expired = says(&leaf, &Said { next_update: Some(-1), ..Said::default() });
-    // A file, whether it is used, and what is said of one that is not.
+    // Content of the file, whether it is used, and the log line if not.
     let rows = [
         (file(&good, &tomorrow), true, None),
         (file(&expired, &format!("\"{}\"", time::format_gmt(now))), false, None),
@@ -436,7 +438,8 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
         server.run();
         scene.test_server.clock.advance(SignedDuration::from_secs(31));
         server.run();
-        let (asked, job) = (scene.asked(), scene.job("again.test"));
+        let asked = scene.asked();
+        let job = scene.job("again.test");
         let sha1 = HEXLOWER.encode(&leaf.sha1());
         assert_eq!((job.errors, job.finished, job.ocsp_failures[&sha1].errors), (2, false, 2));
         assert_eq!(
@@ -462,7 +465,8 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
 fn a_response_that_another_process_has_fetched_is_not_fetched_again() {
     let scene = Scene::new(&["twice.test"]);
     let leaf = scene.leaf("twice.test", URL);
-    let (old, new) = (scene.start(false, &[&leaf]), scene.start(true, &[&leaf]));
+    let old = scene.start(false, &[&leaf]);
+    let new = scene.start(true, &[&leaf]);
     old.run();
     new.run();
     assert_eq!((scene.asked(), new.has_staple(&leaf)), (1, true));
@@ -501,7 +505,9 @@ fn old_responses_go_unless_they_are_in_use() {
     let mut scene = Scene::new(&["keep.test"]);
     // The memory store has the system's time.
     scene.test_server.clock.advance(Timestamp::now().duration_since(scene.now()));
-    let (good, revoked, old) = (scene.leaf("a.test", URL), scene.leaf("b.test", URL), scene.leaf("c.test", URL));
+    let good = scene.leaf("a.test", URL);
+    let revoked = scene.leaf("b.test", URL);
+    let old = scene.leaf("c.test", URL);
     scene.set(&revoked, says(|| Said { revocation: Revocation::Revoked, ..Said::default() }));
     scene.set(&good, says(|| Said { next_update: Some(30 * 86_400), ..Said::default() }));
     scene.test_server.globals.keep_response = Window::Percent(200);
@@ -578,8 +584,9 @@ fn a_must_staple_domain_without_stapling_is_warned_of_once() {
 
 #[test]
 fn sections_go_first_then_hosts_with_what_they_inherit() {
-    let (on, off) = (Some(true), Some(false));
-    // The section and what the domain inherits, where the host has one domain; MDStapling and MDStapleOthers of the host.
+    let on = Some(true);
+    let off = Some(false);
+    // MDStapling in the section and the inherited one, if the host has one domain; MDStapling and MDStapleOthers of the host.
     let rows = [
         (None, None, None, false),
         (None, on, None, true),
@@ -604,8 +611,10 @@ fn sections_go_first_then_hosts_with_what_they_inherit() {
 fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after_restarts() {
     let scene = Scene::new(&["revoked.test"]);
     let name = "revoked.test";
-    let (key, now) = (PrivateKey::generate(&p256()).unwrap(), scene.now());
-    let (key_file, chain_file) = (Aspect::PrivateKey(p256()), Aspect::Chain(p256()));
+    let key = PrivateKey::generate(&p256()).unwrap();
+    let now = scene.now();
+    let key_file = Aspect::PrivateKey(p256());
+    let chain_file = Aspect::Chain(p256());
     scene.test_server.documents.save_key(Group::Domains, name, &key_file, &key).unwrap();
     let leaf = scene.responder.ca.leaf_of(key, name, Some(URL), false, now);
     scene.responder.leaves.lock().unwrap().push(leaf.clone());
@@ -634,7 +643,7 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
         1
     );
 
-    // The responder has gone and the response has expired; what it said stays true.
+    // The responder is gone and the response has expired; the certificate still counts as revoked.
     scene.set(&leaf, dead());
     scene.test_server.clock.advance(DAY * 8);
     let server = scene.start(true, &[&leaf]);
@@ -650,7 +659,7 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
     assert!(scene.test_server.staged_job(name).finished);
     assert_eq!(logged("AH10500", name), 1);
     let orders = scene.test_server.ca.ordered().len();
-    // What is staged waits for a restart, and nothing is ordered meanwhile.
+    // The staged set waits for a restart, and no further one is ordered meanwhile.
     for _ in 0..3 {
         scene.test_server.clock.advance(DAY);
         if working.tick() > 0 {

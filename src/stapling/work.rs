@@ -1,4 +1,4 @@
-//! Fetches responses that are due, in one process of the server: stores them, has the others know, and tells the administrator.
+//! Fetches OCSP responses that are due, in one process of the server: stores them, signals the other processes, raises events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,62 +24,62 @@ use crate::schedule;
 use crate::schedule::Random;
 use crate::store::{Aspect, Group};
 
-/// Makes the HTTP client of a worker.
+/// A function that makes the HTTP client of a worker.
 pub type OcspClient = Box<dyn Fn(&Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
 
-/// All fetching of this process.
+/// The work of fetching responses in this process.
 pub struct StaplingWork {
     stapling: Arc<Stapling>,
     globals: Arc<Globals>,
-    /// The domains whose certificates are stapled, among others: events are about them.
+    /// All domains. Events are about one of them.
     domains: Vec<Arc<ManagedDomain>>,
     client: OcspClient,
     random: Random,
     state: Mutex<State>,
     changed: Condvar,
-    /// Held while a report is written, so that no older one takes the place of a newer.
+    /// Held while a job is written, so that an older one never replaces a newer one.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// `None` before the first look.
+    /// The queue; `None` before the first [`StaplingWork::tick`].
     queue: Option<Queue>,
-    /// The changes of the table when the queue was compared with it.
+    /// Number of changes to the table when the queue was last compared with it.
     changes: usize,
     jobs: HashMap<String, OwnJob>,
     workers: usize,
-    /// When it was last looked whether something is due.
+    /// Time of the last [`StaplingWork::tick`].
     ticked: Timestamp,
 }
 
-/// The report on the certificates of one owner.
+/// The job of one owner's certificates.
 struct OwnJob {
     job: Job,
-    /// A command is being told of an event.
+    /// Whether a command is being run for an event.
     telling: bool,
     saved: Timestamp,
     unsaved: bool,
 }
 
-/// A certificate in the hands of a worker, to be given back if that panics.
+/// Puts the certificate that a worker has taken back into the queue if the worker panics.
 struct Hand<'a> {
     work: &'a StaplingWork,
     entry: &'a StapledCertificate,
 }
 
-/// A worker, to be counted out if it panics.
+/// Counts a worker that ends, also by a panic.
 struct Worker<'a>(&'a StaplingWork);
 
 impl StaplingWork {
-    /// How long a worker waits before it looks whether it is cancelled.
+    /// How long a worker waits between checks whether it is cancelled.
     const PATIENCE: Duration = Duration::from_millis(100);
-    /// How often the report of an owner with many certificates is written while they are fetched.
+    /// Shortest time between two writes of an owner's job while responses for its certificates are fetched.
     const SAVE_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-    /// When to fetch again what made a worker panic.
+    /// Wait before a response is fetched again after a worker panicked about it.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Nothing is due before the first [`StaplingWork::tick`].
+    /// Work on all certificates of `stapling`, which begins with the first [`StaplingWork::tick`].
     #[must_use]
     pub fn new(
         stapling: Arc<Stapling>,
@@ -88,7 +88,9 @@ impl StaplingWork {
         client: OcspClient,
         random: Random,
     ) -> Self {
-        let (state, changed, saving) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let state = Mutex::default();
+        let changed = Condvar::new();
+        let saving = Mutex::default();
         Self { stapling, globals, domains, client, random, state, changed, saving }
     }
 
@@ -104,8 +106,8 @@ impl StaplingWork {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for responses that are due and puts them in line. Returns how many workers are to be started for them, so that
-    /// there are `MDRenewWorkers` at most. Cheap when it is not yet time to look; to be called every second.
+    /// Queues responses that are due. Returns how many workers to start for them, so that there are `MDRenewWorkers` at most.
+    /// Called every second, and cheap if no response is due.
     pub fn tick(&self) -> usize {
         let now = self.now();
         let mut state = self.state();
@@ -124,7 +126,7 @@ impl StaplingWork {
         let Some(queue) = &mut state.queue else { return 0 };
         if queue.next_look() <= now {
             let table = self.stapling().table();
-            // Responders forget certificates that have expired.
+            // Responders do not answer for certificates that have expired.
             let count = queue.look(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
             drop(table);
             if count > 0 {
@@ -138,26 +140,26 @@ impl StaplingWork {
         missing
     }
 
-    /// How many certificates it is to look after.
+    /// Number of certificates in the queue.
     #[cfg(test)]
     pub fn planned(&self) -> usize {
         self.state().queue.as_ref().map_or(0, Queue::len)
     }
 
-    /// Takes back a worker of [`StaplingWork::tick`] that could not be started.
+    /// Notes that a worker of [`StaplingWork::tick`] has ended or could not be started.
     pub fn worker_lost(&self) {
         let mut state = self.state();
         state.workers = state.workers.saturating_sub(1);
     }
 
-    /// Plans all from what is known now: at first, and when the clock was put back, as all plans would be late by as much.
+    /// Plans all attempts anew: at first, and when the clock was set back, as all plans would be late by as much.
     fn begin(&self, now: Timestamp) {
         let stapling = self.stapling();
         let (all, changes) = self.table();
         self.know(&all);
         let mut state = self.state();
         if state.queue.as_ref().is_some_and(|queue| queue.open() > 0) {
-            // Those at work come to their end first.
+            // Requests in progress are awaited first.
             return;
         }
         let is_restart = stapling.is_restart || state.queue.is_some();
@@ -169,7 +171,7 @@ impl StaplingWork {
         (state.queue, state.changes) = (Some(queue), changes);
     }
 
-    /// Takes up what went live since the last look, and lets go what that has replaced.
+    /// Adds certificates that have gone live to the queue, and drops those that were replaced.
     fn follow(&self, now: Timestamp) {
         let (all, changes) = self.table();
         self.know(&all);
@@ -181,7 +183,7 @@ impl StaplingWork {
         for entry in new {
             queue.add(entry.index, &origin(&entry.responder), self.first(entry, &state, true, now));
         }
-        // What is at work now goes when that is over.
+        // Items in progress are dropped after their end.
         let is_done = queue.len() == all.len();
         (state.queue, state.changes) = (Some(queue), if is_done { changes } else { state.changes });
         drop(state);
@@ -195,7 +197,7 @@ impl StaplingWork {
         (table.iter().map(Arc::clone).collect(), table.changes())
     }
 
-    /// Reads the reports of owners that are new.
+    /// Reads the jobs of owners that are new.
     fn know(&self, all: &[Arc<StapledCertificate>]) {
         let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
         let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
@@ -220,10 +222,11 @@ impl StaplingWork {
         Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
 
-    /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
+    /// Fetches queued responses until the queue is empty, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
-        let (http, events) = ((self.client)(cancel), Events::new(&self.globals, cancel));
+        let http = (self.client)(cancel);
+        let events = Events::new(&self.globals, cancel);
         while let Some(entry) = self.next_task(cancel) {
             let hand = Hand { work: self, entry: &entry };
             self.serve(&entry, &*http, &events);
@@ -246,7 +249,7 @@ impl StaplingWork {
             if let Some(index) = queue.take() {
                 match self.stapling().table().get(index) {
                     Some(entry) => return Some(Arc::clone(entry)),
-                    // Replaced while it waited.
+                    // The certificate was replaced while it was queued.
                     None => queue.put_back(index, Timestamp::MAX),
                 }
                 continue;
@@ -270,9 +273,11 @@ impl StaplingWork {
         }
     }
 
-    /// The last generation of the server may have been at work after this one had read the store.
+    /// Checks for a newer response in the store, and takes it: the previous generation of the server may have fetched one after
+    /// this generation had read the store.
     fn has_another_process_fetched(&self, entry: &StapledCertificate) -> bool {
-        let (stapling, now) = (self.stapling(), self.now());
+        let stapling = self.stapling();
+        let now = self.now();
         let written =
             self.stapling.documents.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
         if written.is_none() || written == entry.held().written {
@@ -288,8 +293,10 @@ impl StaplingWork {
     }
 
     fn succeeded(&self, entry: &StapledCertificate, fetched: Fetched, events: &Events) {
-        let (stapling, now) = (self.stapling(), self.now());
-        let (revocation, validity) = (fetched.revocation, fetched.validity);
+        let stapling = self.stapling();
+        let now = self.now();
+        let revocation = fetched.revocation;
+        let validity = fetched.validity;
         let was_revoked = entry.is_revoked();
         let (held, saved) = stored::save(&self.stapling.documents, entry, fetched);
         stapling.hold(entry, held);
@@ -322,7 +329,8 @@ impl StaplingWork {
     fn failed(&self, entry: &StapledCertificate, err: &FetchError, events: &Events) {
         let now = self.now();
         let failure = Failure { of_responder: err.is_of_responder(), retry_after: err.retry_after() };
-        let (mut others, mut next) = (0, now);
+        let mut others = 0;
+        let mut next = now;
         let text = format!("no OCSP response for certificate {}: {err}", entry.serial());
         self.close(entry, |queue, job| {
             others = queue.failed(entry.index, failure, now, |failures| self.back_off(failures));
@@ -357,7 +365,8 @@ impl StaplingWork {
         end(queue, &mut own.job);
     }
 
-    /// Runs the commands for an event, unless that was done a while ago or is being done: an owner may have many certificates.
+    /// Raises an event for the owner of a certificate, unless that happened a short time ago or is in progress: an owner may have
+    /// many certificates.
     fn tell(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
         let now = self.now();
         let mut told = {
@@ -367,7 +376,8 @@ impl StaplingWork {
                 return;
             }
             if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
-                let (reason, until) = (event.reason(), time::format_gmt(until));
+                let reason = event.reason();
+                let until = time::format_gmt(until);
                 return report!(AH10267, "{}: event '{reason}' is not raised again before {until}", entry.owner());
             }
             own.telling = true;
@@ -375,7 +385,7 @@ impl StaplingWork {
         };
         let about = self.about(entry);
         let certificates = [Some(entry.leaf.summary())];
-        // What fails is in the report, and told by the events.
+        // A failure was logged by `raise`, and is in the job.
         let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut told, now);
         let mut state = self.state();
         let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
@@ -385,7 +395,7 @@ impl StaplingWork {
         }
     }
 
-    /// The domain that an event is about; of certificates that have none, one that has their names.
+    /// The domain that an event is about: the owner, or for certificates of no domain one that is made up from their names.
     fn about(&self, entry: &StapledCertificate) -> Arc<ManagedDomain> {
         if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
             return Arc::clone(known);
@@ -397,7 +407,7 @@ impl StaplingWork {
         Arc::new(ManagedDomain { name: DomainName::parse(OTHER).unwrap_or(md.name), ..md })
     }
 
-    /// Writes the report of an owner; not again within a second unless it `must` be, as an owner may have many certificates.
+    /// Writes the job of an owner, but unless `must` is set not again within a second, as an owner may have many certificates.
     fn save(&self, owner: &str, must: bool) {
         let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
@@ -442,7 +452,7 @@ fn hex(entry: &StapledCertificate) -> String {
     HEXLOWER.encode(&entry.sha1)
 }
 
-/// Scheme, host and port: what fails for one URL there most likely fails for all.
+/// Scheme, host and port of a URL, which name a responder: a failure of one URL there most likely concerns all.
 fn origin(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
 }

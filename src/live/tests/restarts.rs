@@ -1,4 +1,4 @@
-//! What becomes of a set that was live when the server is started again, with the same configuration or another.
+//! Tests of live sets when the server is started again, with the same configuration or another.
 
 use crate::crypto::Certificate;
 use crate::live::tests::*;
@@ -13,7 +13,7 @@ fn with_keys(server: &mut TestServer, keys: Vec<KeySpec>) {
     server.declared[0].settings.keys = Some(Arc::new(KeySpecs(keys)));
 }
 
-/// A domain with a certificate in `domains/` for each type of key, and later.
+/// A server with a certificate in `domains/` for each key type, some days later.
 fn served(name: &str, keys: Vec<KeySpec>) -> TestServer {
     let mut server = server(&[name]);
     with_keys(&mut server, keys);
@@ -23,7 +23,7 @@ fn served(name: &str, keys: Vec<KeySpec>) -> TestServer {
     server
 }
 
-/// Puts a set of that age in days into `live/`. Returns its certificates.
+/// Puts a set that was issued this number of days ago into `live/`. Returns its certificates.
 fn put_live(server: &TestServer, name: &str, specs: &[KeySpec], age: i64) -> Vec<Certificate> {
     let since = server.clock.now() - SignedDuration::from_hours(24 * age);
     let pairs: Vec<_> = specs.iter().map(|spec| pair(spec, &[name], since)).collect();
@@ -58,7 +58,7 @@ fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_fo
         assert_eq!((live.state, live.certificates.len()), (Some(State::Incomplete), certificates), "{name}");
         assert!(live.certificates.contains(&Some(leaf.summary())), "{name}");
         assert!(!is_live(&server, name));
-        // The renewal follows, at once.
+        // The renewal follows at once.
         let orders = server.ca.ordered().len();
         let renewals = server.run(true);
         assert_eq!(server.ca.ordered().len(), orders + 1, "{name}");
@@ -88,7 +88,7 @@ fn of_each_type_of_key_the_newest_is_kept() {
     let mut server = served(name, vec![p256(), p384()]);
     let before = [p256(), p384()].map(|spec| stored(&server, name, spec));
     let leaves = put_live(&server, name, &[p256(), p384()], 0);
-    // One of them is older than what is there, and what there is need not be what is wanted now.
+    // One of the pairs is older than the one in `domains/`, which lacks a name that is configured now.
     let new = pair(&p256(), &[name], server.clock.now());
     let old = pair(&p384(), &[name], server.clock.now() - SignedDuration::from_hours(24 * 10));
     let leaf = new.chain.leaf().clone();
@@ -109,7 +109,7 @@ fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
     drop(server.start(true));
     assert_eq!(stored(&server, name, p256()), before);
     assert!(!is_live(&server, name));
-    // When all have, the last counts.
+    // If all sets have expired, the newest counts.
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
     server.clock.advance(SignedDuration::from_hours(24 * 100));
     drop(server.start(true));
@@ -135,7 +135,8 @@ fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
     watch_log();
     let name = "foreign.newest.test";
     let server = served(name, vec![p256()]);
-    let (before, now) = (stored(&server, name, p256()), server.clock.now());
+    let before = stored(&server, name, p256());
+    let now = server.clock.now();
     let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
     let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
     let rows: [(&str, Vec<u8>); 3] = [
@@ -209,7 +210,9 @@ fn what_cannot_be_moved_is_served_from_where_it_is_unless_something_newer_is_in_
 
 #[test]
 fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
-    let (name, mut server, counters) = ("drains.live.test", server(&["drains.live.test"]), counters());
+    let name = "drains.live.test";
+    let mut server = server(&["drains.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     stage(&mut server, name);
     let new = |server: &TestServer| {
@@ -217,7 +220,7 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
         registry.live_sets.open(Some(counters));
         registry
     };
-    // It is at work while the server starts, which leaves both staging and what is live to it.
+    // A worker holds the claim while the server starts, so that the start leaves `staging/` and `live/` alone.
     let claim = server.documents.store().claim(name).unwrap().unwrap();
     let first = put_live(&server, name, &[p256()], 1).remove(0);
     let registry = new(&server);
@@ -229,7 +232,7 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
     assert_eq!(stored(&server, name, p256()).summary(), facts[0]);
     assert!(!is_live(&server, name));
 
-    // It comes after the start has moved everything.
+    // The worker writes after the start has moved everything.
     server.clock.advance(SignedDuration::from_hours(24 * 70));
     let registry = new(&server);
     stage(&mut server, name);
@@ -241,14 +244,16 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
 
 #[test]
 fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
-    let (name, mut server, counters) = ("lost.live.test", server(&["lost.live.test"]), counters());
+    let name = "lost.live.test";
+    let mut server = server(&["lost.live.test"]);
+    let counters = counters();
     with_keys(&mut server, vec![p256(), p384()]);
     stage(&mut server, name);
     let worker = process(&server, counters);
     let now = server.clock.now();
     let md = server.declared[0].complete(&Settings::default()).unwrap();
     assert!(matches!(published(&worker, now), Published::Live(_)));
-    // A start has them; then one of them is renewed by the worker that was there before.
+    // A start has put both into `domains/`; then a worker of the former generation renews one of them.
     drop(server.start(true));
     let started = CertificateSet::stored(&server.documents, &md);
     server.clock.advance(SignedDuration::from_hours(24 * 70));
@@ -280,11 +285,13 @@ fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_liv
 
 #[test]
 fn sets_of_domains_that_are_not_configured_stay_for_when_they_are() {
-    let (name, mut server) = ("gone.live.test", server(&["gone.live.test", "stays.live.test"]));
+    let name = "gone.live.test";
+    let mut server = server(&["gone.live.test", "stays.live.test"]);
     drop(server.run(true));
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
     server.clock.advance(SignedDuration::from_hours(24));
-    let (declared, host) = (server.declared.remove(0), server.hosts.remove(0));
+    let declared = server.declared.remove(0);
+    let host = server.hosts.remove(0);
     drop(server.run(true));
     assert!(is_live(&server, name));
     server.declared.push(declared);

@@ -1,4 +1,4 @@
-//! Tests of when the server restarts itself, and what it is told of.
+//! Tests of self-made restarts: when they happen, and what is logged.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
     let news = |minutes| Known { has_news: true, ..tested(minutes) };
     let failed = || Trial::Failed("broken".to_owned());
     let complaint = || Step::Complain("broken".to_owned());
-    // An hour between restarts, from 11:00 to 13:00.
+    // The interval is an hour, the window from 11:00 to 13:00.
     let rows = [
         (Trial::None, none, NOON, Step::Rest),
         (Trial::None, wanted, NOON, Step::Try),
         (Trial::None, wanted, 13 * 60, Step::WaitForHours),
         (Trial::None, restarted(59), NOON, at(1)),
         (Trial::None, restarted(60), NOON, Step::Try),
-        // By a clock that was wrong.
+        // Times in the future come from a wrong clock.
         (Trial::None, restarted(-60), NOON, Step::Try),
         (Trial::None, restarted(600), 13 * 60, Step::WaitForHours),
         (Trial::None, tested(59), NOON, at(1)),
@@ -42,7 +42,7 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
         (Trial::None, Known { restarted: ago(50), ..news(1) }, NOON, at(10)),
         (Trial::Running, wanted, NOON, Step::Rest),
         (Trial::Passed, restarted(600), NOON, Step::Restart),
-        // The test took longer than the hours lasted, or somebody else has restarted the server.
+        // The window closed during the test, or the server was restarted by hand.
         (Trial::Passed, restarted(600), 13 * 60, Step::WaitForHours),
         (Trial::Passed, none, NOON, Step::Rest),
         (Trial::Pointless, wanted, NOON, Step::Forget),
@@ -115,12 +115,13 @@ fn test_server(name: &str, mode: ActivationMode) -> TestServer {
     test_server
 }
 
-/// A server that has started, with a parent to ask.
+/// A server that has started, with a counter to request restarts of the parent.
 struct Server<'w>(&'w TestServer, Arc<Registry>, Renewals);
 
 impl<'w> Server<'w> {
     fn start(test_server: &'w TestServer) -> Self {
-        let (registry, ca) = (test_server.start_moving(true, |_| {}), Arc::clone(&test_server.ca));
+        let registry = test_server.start_moving(true, |_| {});
+        let ca = Arc::clone(&test_server.ca);
         registry.restarts.share(Box::leak(Box::default()));
         Self(
             test_server,
@@ -129,14 +130,14 @@ impl<'w> Server<'w> {
         )
     }
 
-    /// Does what is due. Tells how often the parent was asked in all.
+    /// Does the work that is due. Returns the number of requests to the parent so far.
     fn asks(&self) -> u32 {
         self.0.go_on(&self.2);
         self.1.restarts.count()
     }
 }
 
-/// What the test of a configuration says.
+/// Result of a configuration test.
 fn would_activate(test_server: &TestServer) -> bool {
     let start = Start {
         declared: test_server.declared.clone(),
@@ -173,7 +174,7 @@ fn a_renewal_asks_once_when_its_certificates_can_be_used() {
     assert_eq!(server.asks(), 0);
     test_server.clock.advance(SignedDuration::from_hours(6));
     assert_eq!((server.asks(), told()), (1, 2));
-    // It was asked for and did not happen.
+    // A restart was requested and did not happen.
     test_server.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
     assert!(!would_activate(&test_server));
 }

@@ -1,4 +1,4 @@
-//! One spelling of a name: hosts and stores write names as they like, and each is one name of one domain.
+//! Tests that different spellings of a name, in hosts and in the store, are one name of one domain.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::store::{Aspect, Group};
 
 const NAMES: [&str; 3] = ["m\u{fc}ller.x.test", "shop.x.test", "www.stra\u{df}e.x.test"];
 
-/// Somebody's spelling of one of the names.
+/// A random spelling of one of the names.
 fn spelling() -> impl Strategy<Value = String> {
     let upper = |name: String| name.to_uppercase().replace("SS", "\u{df}");
     let ascii = |name: String| DomainName::parse(&name).unwrap().to_string();
@@ -39,7 +39,7 @@ proptest! {
     ) {
         let mut server = TestServer::new(&[]);
         let texts: Vec<&str> = spellings.iter().map(String::as_str).collect();
-        // Some are the domain's, others come from its host, and at least one is both's.
+        // Some names are the domain's, others come from its host, and at least one is in both.
         let (own, others) = texts.split_at(declared.index(texts.len()) + 1);
         let mut domain = crate::testing::declared(&[]);
         domain.add_words(own).unwrap();
@@ -49,7 +49,7 @@ proptest! {
         drop(server.run(false));
 
         let names: HashSet<_> = texts.iter().map(|text| DomainName::parse(text).unwrap().to_string()).collect();
-        // The CA refuses a CSR that has not the names of its order, each as often.
+        // The CA refuses a CSR whose names differ from those of its order.
         let orders = server.ca.ordered();
         prop_assert_eq!(orders.len(), 1);
         let ordered: Vec<String> = orders[0].iter().filter_map(|name| Some(name["value"].as_str()?.to_owned())).collect();

@@ -1,4 +1,4 @@
-//! Which commands hear of what in the life of a domain, and what their failures mean for it.
+//! Tests of the events in the life of a domain: which are raised, and what a failed command means for the renewal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use crate::model::{Job, RenewMode, State, Window};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group};
 
-/// A command that notes how it is called, and then does this.
+/// A command that writes its arguments to a file, and then runs `then`.
 fn noting(directory: &Path, then: &str) -> Option<String> {
     Some(format!(r#"/bin/sh -c 'echo "$*" >>{}/calls; {then}' sh"#, directory.display()))
 }
 
-/// What it noted since it was asked last.
+/// The lines that the command has written since the last call.
 fn calls(directory: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(directory.join("calls")).unwrap_or_default();
     let _ = std::fs::remove_file(directory.join("calls"));
@@ -30,7 +30,8 @@ fn live(server: &TestServer, renewals: &Renewals, time: i64) {
 
 #[test]
 fn a_renewal_is_told_from_its_beginning_to_its_activation() {
-    let (name, directory) = ("told.test", tempfile::tempdir().unwrap());
+    let name = "told.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     server.globals.notify_command = noting(directory.path(), "");
@@ -48,7 +49,8 @@ fn a_renewal_is_told_from_its_beginning_to_its_activation() {
 
 #[test]
 fn what_nobody_activates_is_told_once() {
-    let (name, directory) = ("waits.test", tempfile::tempdir().unwrap());
+    let name = "waits.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -111,7 +113,8 @@ fn goes_live(name: &str) -> TestServer {
 
 #[test]
 fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
-    let (name, directory) = ("lively.test", tempfile::tempdir().unwrap());
+    let name = "lively.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
     server.globals.message_command = noting(directory.path(), "");
     server.globals.notify_command = noting(directory.path(), "");
@@ -127,11 +130,12 @@ fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
 
 #[test]
 fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
-    let (name, directory) = ("lively-again.test", tempfile::tempdir().unwrap());
+    let name = "lively-again.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
     let failing = format!("test -e {}/good", directory.path().display());
     server.globals.notify_command = noting(directory.path(), &failing);
-    // Two types of key: the second comes by itself.
+    // There are two key types; the certificate for the second goes live by itself.
     let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
     drop(server.run(false));
     drop(server.start(true));
@@ -161,7 +165,8 @@ fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
 
 #[test]
 fn a_crash_between_the_end_and_its_telling_is_made_good() {
-    let (name, directory) = ("crashed.test", tempfile::tempdir().unwrap());
+    let name = "crashed.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     let renewals = server.run(false);
@@ -175,7 +180,8 @@ fn a_crash_between_the_end_and_its_telling_is_made_good() {
 #[test]
 fn a_veto_stops_this_run_only() {
     watch_log();
-    let (name, directory) = ("vetoed.test", tempfile::tempdir().unwrap());
+    let name = "vetoed.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     let veto = format!(r#"test "$1" != renewing || test -e {}/good"#, directory.path().display());
     server.globals.message_command = noting(directory.path(), &veto);
@@ -186,7 +192,7 @@ fn a_veto_stops_this_run_only() {
     assert_eq!(problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
     assert_eq!(logged("AH10060", name), 1);
     assert_eq!((server.ca.count(Operation::Directory), logged("AH10056", name)), (0, 0));
-    // At the next regular check, 12 hours on, and at every start.
+    // The event is raised at the next regular check, 12 hours later, and at every start.
     live(&server, &renewals, 11);
     assert_eq!(logged("AH10060", name), 1);
     live(&server, &renewals, 2);
@@ -198,7 +204,8 @@ fn a_veto_stops_this_run_only() {
 
 #[test]
 fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
-    let (name, directory) = ("errored.test", tempfile::tempdir().unwrap());
+    let name = "errored.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), r#"test "$1" != errored || test ! -e /"#);
     server.ca.fail_times(Operation::NewOrder, 3, Fault::Answer(problem(500, "serverInternal", "out of order")));
@@ -220,7 +227,7 @@ fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
     assert_eq!(server.staged_job(name).errors, 3);
 }
 
-/// A certificate for the name in files of their own, good for 90 days from the beginning of the server on.
+/// Files with a certificate for the name, valid for 90 days from the start of the test.
 fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
     let key = PrivateKey::generate(&p256()).unwrap();
     let names = [DomainName::parse(name).unwrap()];
@@ -234,7 +241,8 @@ fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
 
 #[test]
 fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
-    let (name, directory) = ("static.telling.test", tempfile::tempdir().unwrap());
+    let name = "static.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     with_files(&mut server, directory.path(), name);
     server.globals.message_command = noting(directory.path(), "");
@@ -246,7 +254,7 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
     assert!((13..=15).contains(&told.len()), "{told:?}");
     assert!(told.iter().all(|call| *call == format!("expiring {name}")));
     assert_eq!(server.ca.count(Operation::Directory), 0);
-    // Also across restarts, where there are many.
+    // The same holds across many restarts.
     for _ in 0..5 {
         drop(server.run(true));
     }
@@ -255,7 +263,8 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
 
 #[test]
 fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
-    let (name, directory) = ("manual.telling.test", tempfile::tempdir().unwrap());
+    let name = "manual.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -276,7 +285,8 @@ fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
 
 #[test]
 fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
-    let (name, directory) = ("warned.telling.test", tempfile::tempdir().unwrap());
+    let name = "warned.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -289,7 +299,7 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
     assert_eq!(calls(directory.path()), told);
     let before = server.staged_job(name);
     assert_eq!(before.errors, 1, "a warning that fails is no failed renewal");
-    // It is told again soon, while the renewal waits its day.
+    // The event is raised again soon, while the renewal waits for a day.
     live(&server, &renewals, 1);
     let again = calls(directory.path());
     assert!(!again.is_empty() && again.iter().all(|call| *call == format!("expiring {name}")), "{again:?}");
@@ -305,7 +315,8 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
 #[test]
 fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
     watch_log();
-    let (names, directory) = (["a.hangs.test", "b.hangs.test"], tempfile::tempdir().unwrap());
+    let names = ["a.hangs.test", "b.hangs.test"];
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&names);
     drop(server.run(false));
     server.globals.cmd_timeout.events = Duration::from_millis(200);
@@ -336,7 +347,8 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
     let cancel = Cancel::default();
     let workers: Vec<_> = (0..renewals.tick())
         .map(|_| {
-            let (renewals, cancel) = (Arc::clone(&renewals), cancel.clone());
+            let renewals = Arc::clone(&renewals);
+            let cancel = cancel.clone();
             std::thread::spawn(move || renewals.work(&cancel))
         })
         .collect();
@@ -353,7 +365,8 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
 
 #[test]
 fn warnings_that_hang_do_not_delay_renewals() {
-    let (name, directory) = ("hung.telling.test", tempfile::tempdir().unwrap());
+    let name = "hung.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     with_files(&mut server, directory.path(), name);
     server.clock.advance(hours(24 * 85));
@@ -380,13 +393,15 @@ fn warnings_that_hang_do_not_delay_renewals() {
 
 #[test]
 fn a_start_activates_what_a_command_is_told_of() {
-    let (name, directory) = ("told-of.telling.test", tempfile::tempdir().unwrap());
+    let name = "told-of.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     let go = directory.path().join("go");
     let waiting = format!(r#"test "$1" != renewed || while test ! -e {}; do sleep 0.01; done"#, go.display());
     server.globals.message_command = noting(directory.path(), &waiting);
     let renewals = Arc::new(server.renewals_with(false, server.moving_clock(), |_| None));
-    let (worker, cancel) = (Arc::clone(&renewals), Cancel::default());
+    let worker = Arc::clone(&renewals);
+    let cancel = Cancel::default();
     assert_eq!(renewals.tick(), 1);
     let ends = cancel.clone();
     let worker = std::thread::spawn(move || worker.work(&ends));
@@ -394,7 +409,7 @@ fn a_start_activates_what_a_command_is_told_of() {
     while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&told)) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The process winds down, and the next one neither waits for it nor tells the same.
+    // The process winds down; the next process neither waits for it nor raises the same event.
     cancel.wind_down();
     assert!(server.staged_job(name).telling.is_some() && server.store.claim(name).unwrap().is_some());
     let next = server.renewals_with(false, server.moving_clock(), |_| None);
@@ -409,7 +424,8 @@ fn a_start_activates_what_a_command_is_told_of() {
 
 #[test]
 fn what_another_process_is_telling_is_told_again_if_that_does_not_end_it() {
-    let (name, directory) = ("lease.telling.test", tempfile::tempdir().unwrap());
+    let name = "lease.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     let renewals = server.run(false);
