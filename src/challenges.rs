@@ -134,13 +134,13 @@ impl StoredChallenges {
 
     /// Reserves the DNS records of this domain's names and the right to run a command; `false` if another renewal has them.
     fn reserve_command(&mut self) -> bool {
-        let own: HashSet<String> = self.record_names().collect();
+        let names: HashSet<String> = self.record_names().collect();
         let mut state = self.shared.state();
-        if !self.has_command && state.command || !self.has_names && !own.is_disjoint(&state.names) {
+        if !self.has_command && state.command || !self.has_names && !names.is_disjoint(&state.names) {
             return false;
         }
         state.command = true;
-        state.names.extend(own);
+        state.names.extend(names);
         (self.has_command, self.has_names) = (true, true);
         true
     }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn challenge_certificates_are_of_every_kind_and_always_for_the_present_token() {
+    fn challenge_certificates_have_every_kind_of_key_and_the_current_token() {
         let mut server = TestServer::new(&["alpn.challenges.test"]);
         with_acme_tls(&mut server);
         let registry = server.start(false);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_cannot_work_are_unsupported() {
+    fn challenge_types_that_cannot_work_are_unsupported() {
         let server = TestServer::new(&["plain.challenges.test"]);
         let registry = server.start(false);
         let mut publisher = publisher(&registry, 0);
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn one_command_at_a_time_and_a_name_is_in_one_hand() {
+    fn one_dns_command_runs_at_a_time_and_one_renewal_has_a_name() {
         let mut server = TestServer::new(&["*.hands.test", "hands.test", "other.test"]);
         server.globals.dns01_command = Some("/bin/true".to_owned());
         let registry = server.start(false);
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stopped_command_has_set_up_stays_to_be_taken_away() {
+    fn records_of_a_stopped_server_are_left_for_the_next_clean_up() {
         let mut server = TestServer::new(&["stopped.challenges.test"]);
         server.globals.dns01_command = Some("/bin/true".to_owned());
         let registry = server.start(false);
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_after_an_activation_is_taken_away_by_the_worker_though_nothing_is_due() {
+    fn records_left_after_an_activation_are_removed_by_the_worker_though_nothing_is_due() {
         let directory = tempfile::tempdir().unwrap();
         let name = "left.challenges.test";
         let mut server = TestServer::new(&[name]);
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_an_order_for_other_settings_is_taken_away_by_the_next_run() {
+    fn records_left_of_an_order_for_former_settings_are_removed_by_the_next_run() {
         let directory = tempfile::tempdir().unwrap();
         let name = "changed.challenges.test";
         let mut server = TestServer::new(&[name]);

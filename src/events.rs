@@ -81,9 +81,16 @@ struct Hook {
     timeout: Duration,
 }
 
+/// Input of a command for an event.
+struct Call<'a> {
+    arguments: &'a [&'a str],
+    payload: &'a [u8],
+    reason: &'a str,
+}
+
 /// The failure of an event's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotTold {
+pub struct EventFailure {
     /// Status code of the failure.
     pub status: Status,
     /// Problem type, e.g. `urn:org:apache:httpd:log:AH10109:`.
@@ -92,13 +99,13 @@ pub struct NotTold {
     pub text: String,
 }
 
-impl From<NotTold> for PortError {
-    fn from(err: NotTold) -> Self {
+impl From<EventFailure> for PortError {
+    fn from(err: EventFailure) -> Self {
         Self { status: err.status, text: err.text }
     }
 }
 
-impl NotTold {
+impl EventFailure {
     fn cancelled() -> Self {
         let text = "no command is run for the event, as the server stops".to_owned();
         Self { status: Status::AGAIN, problem: String::new(), text }
@@ -143,7 +150,7 @@ impl Event<'_> {
     }
 
     /// Checks whether the event is lost when the process that raises it ends, as the next process would not raise it.
-    fn is_told_once(&self) -> bool {
+    fn is_lost_at_exit(&self) -> bool {
         matches!(self, Self::Renewed | Self::Activated)
     }
 
@@ -159,23 +166,23 @@ impl Event<'_> {
     /// Until when the event is not raised again, by the log of its domain's job; `None` if it may be raised now. An entry in
     /// the future comes from a wrong clock, and does not count.
     #[must_use]
-    pub fn told_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
-        let told = job.newest(&format!("message-{}", self.reason())).filter(|told| *told <= now)?;
-        Some(told + self.pause()?).filter(|until| *until > now)
+    pub fn paused_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
+        let raised = job.newest(&format!("message-{}", self.reason())).filter(|at| *at <= now)?;
+        Some(raised + self.pause()?).filter(|until| *until > now)
     }
 
-    /// Until when the event is not raised again, as [`Event::told_until`] says; if its command has failed since, until the same
+    /// Until when the event is not raised again, as [`Event::paused_until`] says; if its command has failed since, until the same
     /// delay is over as after so many failures of a renewal.
     #[must_use]
     pub fn not_before(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
         let reason = self.reason();
         let entries = job.log.iter().flat_map(|log| &log.entries);
-        let told = format!("message-{reason}");
+        let raised = format!("message-{reason}");
         let is_failure = |kind: &str| [AH10108_ENTRY, AH10109_ENTRY].contains(&kind);
-        let since = entries.take_while(|entry| entry.kind != told);
+        let since = entries.take_while(|entry| entry.kind != raised);
         let failed = since.filter(|entry| is_failure(&entry.kind) && entry.status.as_deref() == Some(&*reason));
         let failures: Vec<_> = failed.filter_map(|entry| entry.when).filter(|at| *at <= now).collect();
-        let Some(last) = failures.first() else { return self.told_until(job, now) };
+        let Some(last) = failures.first() else { return self.paused_until(job, now) };
         let count = failures.len().try_into().unwrap_or(u32::MAX);
         Some(*last + schedule::back_off(count, false, retry_delay, 0.5)).filter(|until| *until > now)
     }
@@ -226,22 +233,28 @@ impl Events {
     ///
     /// # Errors
     /// If a command fails (AH10108, AH10109), or is ended because the server stops (MD0060).
-    pub fn raise(&self, event: Event<'_>, about: &About<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+    pub fn raise(
+        &self,
+        event: Event<'_>,
+        about: &About<'_>,
+        job: &mut Job,
+        now: Timestamp,
+    ) -> Result<(), EventFailure> {
         if self.silent || !(self.all || event.is_compatible()) {
             return Ok(());
         }
         let name = about.md.name.as_str();
-        let reason = event.reason();
-        if let Some(until) = event.told_until(job, now) {
+        let reason = &*event.reason();
+        if let Some(until) = event.paused_until(job, now) {
             report!(AH10267, "{name}: event '{reason}' is not raised again before {}", time::format_gmt(until));
             return Ok(());
         }
-        if self.has_commands() && self.cancel.is_cancelled() && !event.is_told_once() {
-            return Err(NotTold::cancelled());
+        if self.has_commands() && self.cancel.is_cancelled() && !event.is_lost_at_exit() {
+            return Err(EventFailure::cancelled());
         }
-        let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
+        let payload = if self.has_commands() { &*payload(event, about, job, now) } else { &[] };
         if matches!(event, Event::Renewed) {
-            self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
+            self.run(self.notify.as_ref(), &Call { arguments: &[name], payload, reason }, job, now)?;
             // For a domain that goes live, MD0036 or MD0035 was logged instead.
             if !about.md.goes_live() {
                 report!(
@@ -250,23 +263,16 @@ impl Events {
                 );
             }
         }
-        self.run(self.message.as_ref(), &[&reason, name], &facts, &reason, job, now)?;
+        self.run(self.message.as_ref(), &Call { arguments: &[reason, name], payload, reason }, job, now)?;
         job.record(now, &format!("message-{reason}"), None, None);
         Ok(())
     }
 
-    fn run(
-        &self,
-        hook: Option<&Hook>,
-        arguments: &[&str],
-        facts: &[u8],
-        reason: &str,
-        job: &mut Job,
-        now: Timestamp,
-    ) -> Result<(), NotTold> {
+    fn run(&self, hook: Option<&Hook>, call: &Call<'_>, job: &mut Job, now: Timestamp) -> Result<(), EventFailure> {
         let Some(hook) = hook else { return Ok(()) };
+        let reason = call.reason;
         let held = self.cancel.hold();
-        let Err(mut failure) = hook.run(arguments, facts, &self.cancel.patient()) else { return Ok(()) };
+        let Err(mut failure) = hook.run(call, &self.cancel.patient()) else { return Ok(()) };
         drop(held);
         if failure.is_cancelled() {
             report!(
@@ -291,11 +297,11 @@ impl Events {
 }
 
 impl Hook {
-    fn run(&self, arguments: &[&str], facts: &[u8], cancel: &Cancel) -> Result<(), NotTold> {
+    fn run(&self, call: &Call<'_>, cancel: &Cancel) -> Result<(), EventFailure> {
         let mut argv = split_command_line(&self.line);
-        argv.extend(arguments.iter().map(ToString::to_string));
+        argv.extend(call.arguments.iter().map(ToString::to_string));
         let command = Command { argv, timeout: self.timeout, cancel: cancel.clone() };
-        command.run(facts).map_err(|err| NotTold {
+        command.run(call.payload).map_err(|err| EventFailure {
             status: err.status(),
             problem: format!("urn:org:apache:httpd:log:{}:", self.number.number),
             text: format!("{} {} {err}.", self.directive, self.line),
@@ -304,11 +310,11 @@ impl Hook {
 }
 
 /// Formats the event as one line of JSON, for the standard input of commands.
-fn facts(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<u8> {
+fn payload(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<u8> {
     let certificates: Vec<Value> = about.certificates.iter().flatten().map(certificate).collect();
     let names: Vec<&str> = about.md.domains.iter().map(AsRef::as_ref).collect();
-    let mut facts = Map::new();
-    let mut set = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    let mut payload = Map::new();
+    let mut set = |name: &str, value: Value| payload.insert(name.to_owned(), value);
     set("event", event.reason().into());
     set("name", about.md.name.as_str().into());
     set("domains", names.into());
@@ -331,7 +337,7 @@ fn facts(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<
             text.as_ref().map(|text| set(name, text.as_str().into()));
         }
     }
-    format!("{}\n", Value::Object(facts)).into_bytes()
+    format!("{}\n", Value::Object(payload)).into_bytes()
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -367,7 +373,7 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()
     }
 
-    fn raise(globals: &Globals, event: Event<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+    fn raise(globals: &Globals, event: Event<'_>, job: &mut Job, now: Timestamp) -> Result<(), EventFailure> {
         let md = domain(&job.name);
         let about = About { md: &md, certificates: &[] };
         Events::new(globals, &Cancel::default()).raise(event, &about, job, now)
@@ -389,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_told_once_in_its_time() {
+    fn an_event_is_raised_once_within_its_pause() {
         let set_up = set_up();
         let rows = [
             (Event::Renewing, 3600),
@@ -404,27 +410,27 @@ mod tests {
             (Event::ChallengeTearDown(&set_up), 0),
         ];
         for (event, pause) in rows {
-            let told = format!("message-{}", event.reason());
-            let known = job(&[(5, "progress", None), (0, &told, None), (-9_999_999, &told, None)]);
+            let raised = format!("message-{}", event.reason());
+            let known = job(&[(5, "progress", None), (0, &raised, None), (-9_999_999, &raised, None)]);
             for (seconds, expected) in [(0, pause > 0), (pause - 1, pause > 0), (pause, false), (-10, false)] {
-                let until = event.told_until(&known, at(seconds));
-                assert_eq!(until, expected.then(|| at(pause)), "{told} {seconds}");
+                let until = event.paused_until(&known, at(seconds));
+                assert_eq!(until, expected.then(|| at(pause)), "{raised} {seconds}");
             }
-            assert_eq!(event.told_until(&job(&[(0, "message-other", None)]), at(1)), None);
+            assert_eq!(event.paused_until(&job(&[(0, "message-other", None)]), at(1)), None);
         }
     }
 
     #[test]
-    fn a_failed_event_is_told_again_after_growing_delays() {
+    fn a_failed_event_is_raised_again_after_growing_delays() {
         let failed = |when| (when, "message-error", Some("expiring"));
-        let told = |when| (when, "message-expiring", None);
+        let raised = |when| (when, "message-expiring", None);
         let rows: [(Entries<'_>, Option<i64>); 7] = [
             (&[], None),
             (&[failed(-10)], Some(20)),
             (&[failed(-10), failed(-50)], Some(50)),
-            (&[failed(-10), failed(-50), told(-90_000)], Some(50)),
+            (&[failed(-10), failed(-50), raised(-90_000)], Some(50)),
             (&[failed(-200)], None),
-            (&[told(-10), failed(-50)], Some(86_390)),
+            (&[raised(-10), failed(-50)], Some(86_390)),
             (&[(-10, "message-error", Some("errored"))], None),
         ];
         for (entries, expected) in rows {
@@ -434,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_told_is_not_told_again_so_soon() {
+    fn an_event_is_not_raised_again_within_its_pause() {
         watch_log();
         let globals = globals(None, Some("/bin/false"));
         let mut job = Job { name: "limited.events.test".to_owned(), ..job(&[(0, "message-errored", None)]) };
@@ -444,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_get_their_arguments_and_success_is_noted() {
+    fn commands_get_their_arguments_and_success_is_recorded() {
         let set_up = set_up();
         let message = |reason: &str| format!(r#"/bin/sh -c 'test "$1 $2 $#" = "{reason} x.org 2"' sh"#);
         let notify = r#"/bin/sh -c 'test "$1 $2 $#" = "own x.org 2"' sh own"#;
@@ -472,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_the_c_module_does_not_have_are_told_where_the_configuration_says_so() {
+    fn events_that_the_c_module_does_not_have_need_to_be_configured() {
         let set_up = set_up();
         let globals = globals(None, Some("/bin/false"));
         let mut job = Job::new("x.org");
@@ -486,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_winds_down_begins_only_with_what_the_next_would_not_tell() {
+    fn a_process_that_winds_down_raises_only_events_that_would_be_lost() {
         let cancel = Cancel::default();
         cancel.wind_down();
         let md = domain("x.org");
@@ -499,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_command_is_noted_once() {
+    fn a_failing_command_is_recorded_once() {
         watch_log();
         let mut job = Job::new("x.org");
         let globals = globals(Some("/bin/false events-test"), Some("/bin/sh -c 'exit 17' events-test"));
@@ -512,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn the_notification_comes_first_and_the_rest_waits_for_it() {
+    fn the_notify_command_runs_first_and_its_failure_stops_the_rest() {
         watch_log();
         let name = "first.events.test";
         let mut job = Job::new("first.events.test");
@@ -528,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stops_is_no_failure_to_report_and_others_tell_nobody() {
+    fn a_command_ended_by_a_stopping_server_is_no_failure() {
         let cancel = Cancel::default();
         cancel.cancel();
         let md = domain("x.org");
@@ -541,9 +547,9 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_on_standard_input_and_need_not_be_read() {
+    fn the_event_is_on_standard_input_and_need_not_be_read() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("facts");
+        let file = directory.path().join("payload");
         let line = format!("/bin/sh -c 'cat >{}'", file.display());
         let set_up = set_up();
         let mut job = Job { errors: 3, next_run: Some(at(60)), ..Job::new("x.org") };

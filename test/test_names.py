@@ -80,7 +80,7 @@ def test_hosts_are_matched_however_they_are_written(httpd: Httpd, pebble: Pebble
 LOST: dict[str, tuple[Callable[[Httpd], object], str]] = {
     "no spelling of one name": (
         lambda httpd: httpd.config.md("typed.www.example.org").https("typo.www.example.org"),
-        "the two have no name in common",
+        "host and Managed Domain have no name in common",
     ),
     "a URL in place of a name": (
         lambda httpd: httpd.config.md("url.www.example.org").https("x.www.example.org", aliases=["https://url.www.example.org"]),

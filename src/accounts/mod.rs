@@ -21,7 +21,7 @@ use crate::store::{Aspect, Group, WorkClaim};
 
 pub use registration::find_or_register;
 pub use rollover::{account_key, roll_over};
-pub(crate) use shared::place_of_its_own;
+pub(crate) use shared::draft_item;
 pub use shared::{SharedAccounts, StoredAccounts};
 
 /// Accounts by id; `None` for an account that cannot be read. Read once per start, as there may be thousands of domains.
@@ -77,7 +77,7 @@ impl Accounts {
     fn drop_draft(&self, documents: &Documents, item: &str) {
         let Some(draft) = pem(documents, Group::Staging, item) else { return };
         let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
-        let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
+        let mut of_scope = known.filter(|(_, record)| draft_item(&record.scope()) == item);
         if of_scope.any(|(id, _)| pem(documents, Group::Accounts, id).as_ref() == Some(&draft)) {
             // A failure is repeated at the next start.
             let _ = documents.store().purge(Group::Staging, item);
@@ -159,8 +159,8 @@ impl Accounts {
             })?;
             let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
             // A CA that has lost its accounts may give their URLs to others.
-            let own = key.to_pem().ok();
-            let is_same = |id: &String| own.is_some() && pem(documents, Group::Accounts, id) == own;
+            let staged = key.to_pem().ok();
+            let is_same = |id: &String| staged.is_some() && pem(documents, Group::Accounts, id) == staged;
             if !known.as_ref().is_some_and(is_same) {
                 match known {
                     Some(id) => self.save(documents, &id, record, &key)?,

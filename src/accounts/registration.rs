@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Accounts;
-use super::shared::{StoredAccounts, place_of_its_own};
+use super::shared::{StoredAccounts, draft_item};
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
 };
@@ -30,7 +30,7 @@ pub fn find_or_register(
     }
     let claim = documents.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
-    let of_scope = documents.store().claim_within(&place_of_its_own(scope), CLAIM_PATIENCE).map_err(port_error)?;
+    let of_scope = documents.store().claim_within(&draft_item(scope), CLAIM_PATIENCE).map_err(port_error)?;
     let _of_scope = of_scope.ok_or_else(|| claimed_elsewhere(md))?;
     // The process that held the claims before may have registered an account.
     let book = book();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_registered_once_and_followed_by_another_when_it_is_lost() {
+    fn an_account_is_registered_once_and_again_when_the_ca_has_lost_it() {
         let server = TestServer::without_account(&["x.test"]);
         let first = account(&server).unwrap();
         assert_eq!((account(&server).unwrap(), server.ca.accounts()), (first.clone(), 1));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_of_a_renewal_is_found_and_no_other_is_made_while_it_works() {
+    fn the_account_of_a_renewal_is_used_and_none_is_registered_while_it_runs() {
         let server = TestServer::without_account(&["x.test"]);
         server.ca.behave(|ca| ca.finds = Some("nothing"));
         drop(server.run(false));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_registration_lacks_is_said() {
+    fn a_registration_error_names_what_is_missing() {
         let mut server = TestServer::without_account(&["x.test"]);
         server.declared[0].settings.agreement = None;
         assert!(matches!(account(&server), Err(AcmeError::NoAgreement { .. })));

@@ -21,7 +21,7 @@ pub fn account_key(
 ) -> Result<PrivateKey, AcmeError> {
     if documents.store().exists(Group::Accounts, id, &Aspect::NextAccountKey) {
         let _claim = claim(documents, id)?;
-        return settled_key(documents, ca, id, account);
+        return confirmed_key(documents, ca, id, account);
     }
     documents.load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(|| no_key(id))
 }
@@ -51,7 +51,7 @@ fn change_key(
     new: &PrivateKey,
 ) -> Result<(), AcmeError> {
     let _claim = claim(documents, id)?;
-    let old = settled_key(documents, ca, id, account)?;
+    let old = confirmed_key(documents, ca, id, account)?;
     documents.save_key(Group::Accounts, id, &Aspect::NextAccountKey, new)?;
     let changed = ca.change_key(account, &old, new);
     match changed {
@@ -63,7 +63,7 @@ fn change_key(
     changed
 }
 
-fn settled_key(
+fn confirmed_key(
     documents: &Documents,
     ca: &mut Registrar,
     id: &str,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_has_a_new_key_afterwards() {
+    fn a_roll_over_gives_the_account_a_new_key() {
         let server = TestServer::new(&["a.roll.test"]);
         let old = key(&server);
         roll_over(&server.documents, &mut registrar(&server), ACCOUNT, &account(&server)).unwrap();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_answer_is_looked_up_and_a_refusal_ends_it() {
+    fn a_lost_answer_is_looked_up_and_a_refusal_keeps_the_old_key() {
         for (fault, is_lost) in [(Fault::DropAnswer, true), (Fault::Drop, false)] {
             let server = TestServer::new(&["c.roll.test"]);
             let old = key(&server);

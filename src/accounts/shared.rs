@@ -58,13 +58,13 @@ impl StoredAccounts {
     fn place(&self, scope: &AccountScope) -> String {
         let waiting: Option<AccountRecord> =
             self.documents.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
-        if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { place_of_its_own(scope) }
+        if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { draft_item(scope) }
     }
 }
 
 impl AccountBook for StoredAccounts {
     fn claim(&self, scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
-        let claim = self.documents.store().claim(&place_of_its_own(scope)).map_err(port_error)?;
+        let claim = self.documents.store().claim(&draft_item(scope)).map_err(port_error)?;
         if claim.is_some() {
             self.known().stored = None;
         }
@@ -95,7 +95,7 @@ impl AccountBook for StoredAccounts {
     }
 
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
-        let place = place_of_its_own(scope);
+        let place = draft_item(scope);
         if let Some(key) = self.documents.load_key(Group::Staging, &place, &Aspect::AccountKey) {
             return Ok(key);
         }
@@ -108,7 +108,7 @@ impl AccountBook for StoredAccounts {
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let scope = account.scope();
         let place = self.place(&scope);
-        let draft = place_of_its_own(&scope);
+        let draft = draft_item(&scope);
         if place != draft {
             self.documents.save_key(Group::Staging, &place, &Aspect::AccountKey, key)?;
         }
@@ -135,8 +135,8 @@ impl AccountBook for StoredAccounts {
 
     fn change_key(&self, account: &AccountRecord, key: &PrivateKey) {
         let mut known = self.known();
-        for (_, own) in known.usable.iter_mut().filter(|(record, _)| record.url == account.url) {
-            own.clone_from(key);
+        for (_, former) in known.usable.iter_mut().filter(|(record, _)| record.url == account.url) {
+            former.clone_from(key);
         }
     }
 
@@ -161,7 +161,7 @@ fn read_all(documents: &Documents) -> Vec<Stored> {
 
 /// An item of `staging/` that is no domain's, as domain names have no capital letters. Holds the draft key of a registration,
 /// which any domain may complete, and accounts whose domain already has an account of another scope there.
-pub(crate) fn place_of_its_own(scope: &AccountScope) -> String {
+pub(crate) fn draft_item(scope: &AccountScope) -> String {
     let mut hasher = DefaultHasher::new();
     (&scope.ca_url, scope.eab.as_ref().map(|eab| &eab.kid)).hash(&mut hasher);
     format!("{}{:016x}", id_prefix(&scope.ca_url), hasher.finish())
@@ -235,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_registration_goes_once_its_account_is_there() {
+    fn a_draft_key_is_removed_once_its_account_is_stored() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let key = book(&documents, "x.org").draft_key(&scope).unwrap();
         book(&documents, "x.org").add(&account(&scope, "u1"), &key).unwrap();
         // The state after a crash between the two writes.
-        let draft = place_of_its_own(&scope);
+        let draft = draft_item(&scope);
         documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         let drafts = || documents.store().list(Group::Staging).unwrap();
         let mut accounts = Accounts::read(&documents).unwrap();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_move_accounts_at_the_same_time_give_them_different_ids() {
+    fn two_starts_that_move_accounts_at_the_same_time_give_them_different_ids() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let key = PrivateKey::generate(&crate::model::KeySpec::Ec { curve: "P-256".into() }).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_takes_the_place_of_an_account_that_was_lost() {
+    fn a_new_account_replaces_a_lost_one() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let book = book(&documents, "x.org");

@@ -140,7 +140,7 @@ fn only_domains_that_have_changed_are_read_again() {
 }
 
 #[test]
-fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
+fn domains_that_wait_for_a_restart_or_have_files_do_not_go_live() {
     let mut server = server(&["restart.mode.test", "static.mode.test"]);
     let counters = counters();
     server.declared[0].settings.activation = Some(ActivationMode::Restart);
@@ -152,7 +152,7 @@ fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
 }
 
 #[test]
-fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
+fn a_set_that_does_not_verify_is_never_served_and_replaces_none() {
     watch_log();
     let name = "bad.live.test";
     let mut server = server(&["bad.live.test"]);
@@ -200,7 +200,7 @@ fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
 }
 
 #[test]
-fn one_that_has_expired_stays_until_there_is_another() {
+fn an_expired_set_stays_until_there_is_another() {
     let name = "old.live.test";
     let server = server(&["old.live.test"]);
     let counters = counters();
@@ -210,7 +210,7 @@ fn one_that_has_expired_stays_until_there_is_another() {
 }
 
 #[test]
-fn a_renewal_goes_live_when_its_time_has_come() {
+fn a_renewal_goes_live_at_the_activation_time() {
     let name = "time.live.test";
     let mut server = server(&["time.live.test"]);
     let counters = counters();
@@ -234,7 +234,7 @@ fn a_renewal_goes_live_when_its_time_has_come() {
 }
 
 #[test]
-fn what_is_damaged_or_not_complete_in_staging_stays_there() {
+fn a_damaged_or_incomplete_staged_set_stays_in_staging() {
     let name = "part.live.test";
     let mut server = server(&["part.live.test"]);
     let counters = counters();
@@ -291,7 +291,7 @@ fn handshakes_during_changes_find_a_key_that_fits() {
 }
 
 #[test]
-fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
+fn a_first_certificate_is_served_by_every_handshake_after_its_announcement() {
     let name = "first.live.test";
     let server = server(&["first.live.test"]);
     let counters = counters();
@@ -332,7 +332,7 @@ fn renewals_go_on_without_a_start() {
 }
 
 #[test]
-fn what_was_live_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
+fn a_live_set_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
     let name = "settle.live.test";
     let server = server(&["settle.live.test"]);
     let counters = counters();

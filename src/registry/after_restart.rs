@@ -42,10 +42,10 @@ impl CertificateSet {
     ) -> Vec<Option<(Place, Summary)>> {
         let staged = staged.filter(|staged| self.gives_way_to(staged, now)).map_or(&[][..], |new| &new.certificates);
         let at = |position: usize| {
-            let own = self.certificates.get(position).and_then(Option::as_ref);
-            let new = staged.get(position).and_then(Option::as_ref).filter(|new| Some(*new) != own);
+            let current = self.certificates.get(position).and_then(Option::as_ref);
+            let new = staged.get(position).and_then(Option::as_ref).filter(|new| Some(*new) != current);
             let place = if is_live(position) { Place::Live } else { Place::Domains };
-            new.map(|new| (Place::Staging, new)).or_else(|| Some((place, own?)))
+            new.map(|new| (Place::Staging, new)).or_else(|| Some((place, current?)))
         };
         let found = (0..self.certificates.len().max(staged.len())).map(at);
         found.map(|found| found.map(|(place, certificate)| (place, certificate.clone()))).collect()
@@ -59,8 +59,8 @@ impl CertificateSet {
         else {
             return false;
         };
-        let own = self.common_validity().filter(|_| self.state == Some(State::Complete));
-        staged.job.finished && now < until && !is_early(from, own.into_iter(), now)
+        let current = self.common_validity().filter(|_| self.state == Some(State::Complete));
+        staged.job.finished && now < until && !is_early(from, current.into_iter(), now)
     }
 }
 
@@ -96,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_takes_what_is_staged_if_it_is_ready_and_else_what_is_served() {
+    fn a_restart_serves_the_staged_set_if_it_is_valid_and_else_the_current_one() {
         use Place::{Domains, Live, Staging};
         let [first, second, new] = [certificate(-48), certificate(-48), certificate(-1)];
-        let own = vec![Some(first), Some(second)];
-        let served = set(own.clone(), State::Complete);
+        let current = vec![Some(first), Some(second)];
+        let served = set(current.clone(), State::Complete);
         let none = set(vec![None, None], State::Incomplete);
         let staged = |finished| view(finished, vec![None, Some(new.clone())]);
         let early = view(true, vec![Some(certificate(7 * 24)), None]);
@@ -108,7 +108,7 @@ mod tests {
             ("nothing is staged", &served, None, [Some(Live), Some(Domains)]),
             ("one of two", &served, Some(staged(true)), [Some(Live), Some(Staging)]),
             ("a renewal under way", &served, Some(staged(false)), [Some(Live), Some(Domains)]),
-            ("what is served already", &served, Some(view(true, own.clone())), [Some(Live), Some(Domains)]),
+            ("what is served already", &served, Some(view(true, current.clone())), [Some(Live), Some(Domains)]),
             ("not valid yet", &served, Some(early.clone()), [Some(Live), Some(Domains)]),
             ("not valid yet, but nothing else is there", &none, Some(early), [Some(Staging), None]),
             ("expired", &served, Some(view(true, vec![Some(certificate(-24 * 30))])), [Some(Live), Some(Domains)]),

@@ -62,7 +62,7 @@ pub struct Registry {
     pub(crate) accounts: Arc<SharedAccounts>,
     pub(crate) challenges: Arc<Challenges>,
     /// Whether commands are run for events.
-    pub(crate) tells: bool,
+    pub(crate) runs_commands: bool,
 }
 
 impl Registry {
@@ -84,7 +84,7 @@ impl Registry {
             assigned: hosts::Assigned::default(),
             staged_views: StagedViews::default(),
             accounts: Arc::default(),
-            tells: false,
+            runs_commands: false,
             documents,
             clock,
             globals: Arc::new(globals),
@@ -97,7 +97,7 @@ impl Registry {
     /// sets are stapled.
     fn of_server(self, assigned: hosts::Assigned) -> Self {
         self.live_sets.staple_by(&self.stapling);
-        Self { assigned, tells: true, ..self }
+        Self { assigned, runs_commands: true, ..self }
     }
 
     /// The position of the domain whose certificates the host at that position gets.
@@ -134,7 +134,7 @@ impl Registry {
 
     /// The events of this process, whose commands are ended when `cancel` is set.
     pub(crate) fn events(&self, cancel: &Cancel) -> Events {
-        if self.tells { Events::new(&self.globals, cancel) } else { Events::silent() }
+        if self.runs_commands { Events::new(&self.globals, cancel) } else { Events::silent() }
     }
 
     /// The staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read only if

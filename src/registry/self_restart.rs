@@ -214,12 +214,12 @@ pub(crate) fn restarts(md: &ManagedDomain) -> bool {
     md.activation == ActivationMode::Graceful && !md.is_static()
 }
 
-/// The arguments of a process that tests the configuration of this one, whose arguments are `own`, the program's name first.
+/// The arguments of a process that tests the configuration of this one, whose arguments are `server`, the program's name first.
 /// Options that signal a running server (`-k`), or are for a start only (`-E`, `-X`), are left out.
 #[must_use]
-pub fn trial_arguments(own: &[OsString]) -> Vec<OsString> {
-    let mut arguments = Vec::with_capacity(own.len() + OF_A_TRIAL.len());
-    let mut rest = own.iter().skip(1);
+pub fn trial_arguments(server: &[OsString]) -> Vec<OsString> {
+    let mut arguments = Vec::with_capacity(server.len() + OF_A_TRIAL.len());
+    let mut rest = server.iter().skip(1);
     while let Some(argument) = rest.next() {
         let option = argument.as_encoded_bytes();
         // An option's value is the next argument, or the rest of the same one.
@@ -244,19 +244,21 @@ pub fn judge(code: i32, written: &[u8]) -> Trial {
     match code {
         WOULD_ACTIVATE => Trial::Passed,
         WOULD_DO_NOTHING => Trial::Pointless,
-        _ => Trial::Failed(words(written).unwrap_or_else(|| format!("the test ended with {code} and wrote nothing"))),
+        _ => Trial::Failed(
+            first_lines(written).unwrap_or_else(|| format!("the test ended with {code} and wrote nothing")),
+        ),
     }
 }
 
 /// Joins the first relevant lines of a test's output into one.
-fn words(written: &[u8]) -> Option<String> {
+fn first_lines(written: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(written);
     let lines = text.lines().map(message).filter(|line| !line.is_empty() && !line.contains(NO_REASON));
-    let mut words = lines.take(MOST_LINES).collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = words.char_indices().nth(MOST_CHARACTERS) {
-        words.replace_range(end.., "...");
+    let mut joined = lines.take(MOST_LINES).collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = joined.char_indices().nth(MOST_CHARACTERS) {
+        joined.replace_range(end.., "...");
     }
-    (!words.is_empty()).then_some(words)
+    (!joined.is_empty()).then_some(joined)
 }
 
 /// Strips time, module and process from a log line.

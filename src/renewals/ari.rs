@@ -60,12 +60,12 @@ impl Advisor {
                 note!(Debug, "{name}: cert has no authority key id extension, the CA cannot be asked about it");
                 continue;
             };
-            let (heard, again) = ask_renewal_info(http, &registry.clock, &endpoint, &id);
-            if matches!(&heard, Err(AriError::Transport(err)) if err.is_cancelled()) {
+            let (answer, again) = ask_renewal_info(http, &registry.clock, &endpoint, &id);
+            if matches!(&answer, Err(AriError::Transport(err)) if err.is_cancelled()) {
                 return now;
             }
             advice.next_check = Some(advice.next_check.map_or(again, |other| other.min(again)));
-            advice.hear(name, id, before.suggestion(&certificate).cloned(), heard, random());
+            advice.hear(name, id, before.suggestion(&certificate).cloned(), answer, random());
         }
         let Some(again) = advice.next_check else { return now + KEPT };
         if let Err(err) = registry.documents.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_is_drawn_once_per_window_over_restarts() {
+    fn a_renewal_time_is_drawn_once_per_window_over_restarts() {
         let name = "drawn.ari.test";
         let server = served(name, after(window(1000, 1010), 6));
         let renewals = server.run(true);
         let id = server.ca.asked_about();
-        let own = server.start(true).domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
-        assert_eq!(id, [own]);
+        let ari_id = server.start(true).domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        assert_eq!(id, [ari_id]);
         let first = drawn(&server, name);
         let start = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(first.duration_since(start), SignedDuration::from_hours(1005), "chance says a half here");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_in_the_past_renews_now_and_the_order_tells_what_it_replaces() {
+    fn a_window_in_the_past_renews_now_with_an_order_that_names_the_replaced_certificate() {
         let name = "past.ari.test";
         let server = served(name, window(-10, -5));
         let renewals = server.run(true);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
+    fn the_renewal_time_of_a_live_certificate_stays_when_a_start_activates_it() {
         let name = "stays.ari.test";
         let mut server = TestServer::new(&[name]);
         server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_in_the_future_is_waited_for_but_not_beyond_the_own_window() {
+    fn a_suggested_time_is_waited_for_but_not_beyond_the_configured_window() {
         let name = "future.ari.test";
         let server = served(name, window(100, 101));
         let renewals = server.run(true);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_or_fails_changes_nothing() {
+    fn senseless_or_missing_renewal_information_changes_nothing() {
         let name = "senseless.ari.test";
         let server = served(name, window(1000, 1010));
         let mut renewals = server.run(true);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_a_proper_answer_is_no_failure() {
+    fn a_failed_request_for_renewal_information_is_no_failed_renewal() {
         let name = "unanswered.ari.test";
         let server = served(name, window(1000, 1010));
         let renewals = server.run(true);
@@ -349,10 +349,10 @@ mod tests {
             (Fault::Slow(SignedDuration::from_secs(60)), ""),
         ];
         for (fault, says) in rows {
-            let told = logged("AH10514", says);
+            let before = logged("AH10514", says);
             server.ca.fail(Operation::RenewalInfo, fault.clone());
             pass(&server, &renewals, 7);
-            assert!(says.is_empty() || logged("AH10514", says) > told, "{fault:?}");
+            assert!(says.is_empty() || logged("AH10514", says) > before, "{fault:?}");
             assert_eq!(drawn(&server, name), first, "{fault:?}");
             assert!(server.job(Group::Staging, name).is_none(), "{fault:?}");
         }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ca_that_issued_is_asked_and_only_if_that_is_wanted() {
+    fn only_the_issuing_ca_is_asked_and_only_with_mdrenewviaari() {
         let changes: [fn(&mut TestServer); 5] = [
             |server| server.declared[0].settings.ari_renewals = Some(false),
             |server| server.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_without_an_explanation_is_a_matter_of_debugging() {
+    fn a_suggestion_without_an_explanation_is_logged_at_debug() {
         let name = "plain.ari.test";
         let silent = |mut response: Response| {
             let text = String::from_utf8(response.body).unwrap().replace("https://ca.test/why", "");
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_or_one_of_a_wrong_clock_is_done_again() {
+    fn damaged_advice_or_advice_from_the_future_is_requested_again() {
         let name = "damaged.ari.test";
         let server = served(name, window(1000, 1010));
         drop(server.run(true));
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_have_a_worker_more_and_wait_for_renewals_where_there_are_many() {
+    fn renewal_information_has_a_worker_more_and_waits_for_renewals() {
         for (workers, name) in [(1_u8, "one"), (8, "eight")] {
             let old = format!("old-{name}.ari.test");
             let new = format!("new-{name}.ari.test");
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_short_life_counts_until_the_ca_suggests_something() {
+    fn a_short_lived_certificate_is_due_at_half_of_its_life_unless_the_ca_suggests_a_time() {
         let name = "short.ari.test";
         watch_log();
         let server = TestServer::new(&[name]);

@@ -223,7 +223,7 @@ fn a_retry_after_of_another_ca_does_not_count() {
 }
 
 #[test]
-fn a_manual_domain_is_left_alone_whatever_is_staged() {
+fn a_manual_domain_is_not_renewed_whatever_is_staged() {
     watch_log();
     let mut server = failed("manual.test", Some("7200"));
     server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
@@ -279,7 +279,7 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
 }
 
 #[test]
-fn a_domain_that_somebody_else_works_on_is_left_alone() {
+fn a_domain_that_another_process_has_claimed_is_not_renewed() {
     let server = TestServer::new(&["claimed.test"]);
     watch_log();
     let renewals = server.renewals(false);
@@ -311,7 +311,7 @@ impl HttpClient for CancelAt {
 }
 
 #[test]
-fn a_cancelled_renewal_gives_its_claim_back_and_is_gone_on_with() {
+fn a_cancelled_renewal_gives_its_claim_back_and_is_continued_later() {
     for operation in [Operation::NewOrder, Operation::Challenge, Operation::Finalize] {
         let server = TestServer::new(&["cancelled.test"]);
         let cancel = Cancel::default();
@@ -390,7 +390,7 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
 }
 
 #[test]
-fn a_nonce_that_a_renewal_leaves_is_the_next_ones() {
+fn an_unused_nonce_is_used_by_the_next_renewal() {
     let mut server = TestServer::new(&["n1.test", "n2.test", "n3.test", "n4.test"]);
     server.globals.renew_workers = 1.try_into().unwrap();
     drop(server.run(false));
@@ -469,7 +469,7 @@ fn a_panic_costs_one_attempt_only() {
 }
 
 #[test]
-fn what_is_damaged_in_staging_is_done_again() {
+fn damaged_files_in_staging_are_obtained_again() {
     let name = "damaged.test";
     let rows: [(Aspect, &str); 9] = [
         (chain(), ""),
@@ -498,7 +498,7 @@ fn what_is_damaged_in_staging_is_done_again() {
 }
 
 #[test]
-fn another_generation_of_key_is_not_combined_with_a_certificate() {
+fn a_certificate_is_not_combined_with_a_key_of_another_renewal() {
     let server = TestServer::new(&["mixed.test"]);
     drop(server.run(false));
     let other = PrivateKey::generate(&p256()).unwrap();
@@ -566,7 +566,7 @@ fn a_set_that_is_not_complete_stays() {
 }
 
 #[test]
-fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
+fn a_wrong_staged_set_is_dropped_and_the_served_one_stays() {
     watch_log();
     let name = DomainName::parse("x.test").unwrap();
     let self_made = |names: &[DomainName], key: &PrivateKey, days| {
@@ -611,7 +611,7 @@ fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
 }
 
 #[test]
-fn a_set_that_is_worked_on_waits_for_the_next_start() {
+fn a_claimed_set_waits_for_the_next_start() {
     let server = staged("busy.test");
     let claim = server.store.claim("busy.test").unwrap();
     server.start(true);
@@ -682,7 +682,7 @@ fn accounts_are_read_once_for_many_domains() {
 }
 
 #[test]
-fn an_account_that_cannot_move_stays_and_is_used() {
+fn an_account_that_cannot_be_moved_is_used_from_staging() {
     type Spoil = fn(&TestServer);
     let rows: [Spoil; 5] = [
         |server| server.store.refuse(Call::Write, Group::Accounts),
@@ -727,7 +727,7 @@ fn an_account_that_cannot_move_stays_and_is_used() {
 }
 
 #[test]
-fn a_start_waits_for_those_who_are_about_to_end() {
+fn a_start_waits_briefly_for_claims() {
     let server = staged("ending.test");
     let claim = server.store.claim("ending.test").unwrap();
     assert!(claim.is_some());
@@ -745,7 +745,7 @@ fn a_start_waits_for_those_who_are_about_to_end() {
 }
 
 #[test]
-fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
+fn a_lost_account_is_replaced_once_for_all_domains() {
     let server = TestServer::new(&["lost1.test", "lost2.test"]);
     server.ca.set_accounts("gone");
     drop(server.run(false));
@@ -757,7 +757,7 @@ fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
 }
 
 #[test]
-fn settings_are_merged_with_what_is_stored() {
+fn settings_are_merged_with_stored_ones() {
     let mut server = TestServer::new(&["merged.test"]);
     server.start(false);
     let text = |server: &TestServer| server.text(Group::Domains, "merged.test", &Aspect::MdJson).unwrap();
@@ -838,7 +838,7 @@ fn the_certificates_make_the_state() {
 }
 
 #[test]
-fn challenge_data_of_strangers_is_removed_at_a_start() {
+fn challenge_data_of_unknown_names_is_removed_at_a_start() {
     let mut server = TestServer::new(&["own.test"]);
     server.declared[0].names.push(DomainName::parse("alias.test").unwrap());
     for name in ["own.test", "alias.test", "stranger.test"] {
@@ -880,7 +880,7 @@ fn domains_without_a_host_are_not_renewed_unless_always() {
 }
 
 #[test]
-fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
+fn a_domain_without_a_suitable_challenge_fails_without_the_ca() {
     watch_log();
     let mut server = TestServer::new(&["unsuited.test"]);
     server.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
@@ -1084,7 +1084,7 @@ fn placeholders_are_made_once_and_anew_when_they_expire() {
 }
 
 #[test]
-fn set_ups_of_an_interrupted_order_are_taken_away_with_it() {
+fn records_of_an_interrupted_order_are_removed_with_it() {
     let server = staged("setups.test");
     let order = OrderRecord {
         url: Some("https://ca.test/order/0".to_owned()),
@@ -1137,7 +1137,7 @@ fn files_of_the_administrator_are_served_and_not_renewed() {
 }
 
 #[test]
-fn a_certificate_is_kept_ready_behind_files_of_the_administrator_if_always_wanted() {
+fn a_standby_certificate_is_renewed_behind_files_of_the_administrator_with_mode_always() {
     let directory = tempfile::tempdir().unwrap();
     let (chain, key) = own_files(directory.path(), "ready.test");
     let mut server = TestServer::new(&["ready.test"]);
@@ -1195,7 +1195,7 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
 }
 
 #[test]
-fn what_makes_an_order_fail_is_said_once_per_domain() {
+fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
     let mut server = TestServer::new(&["ok.example.org"]);
@@ -1218,7 +1218,7 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
 }
 
 #[test]
-fn a_start_that_is_kept_out_of_the_store_reads_what_is_not_complete_once_more() {
+fn a_start_without_the_store_lock_reads_incomplete_sets_again() {
     let name = "kept.out.test";
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));

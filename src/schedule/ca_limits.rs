@@ -112,97 +112,97 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_open_and_ten_may_begin_together_and_then_one_at_a_time() {
-        let mut pace = CaLimits::default();
+    fn ten_renewals_may_begin_together_and_then_one_at_a_time() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for _ in 0..9 {
-            pace.begin(now, false);
+            limits.begin(now, false);
         }
         for _ in 9..CaLimits::MOST_OPEN {
-            assert!(pace.may_begin(now));
-            pace.begin(now, false);
-            assert!(!pace.may_begin(now));
+            assert!(limits.may_begin(now));
+            limits.begin(now, false);
+            assert!(!limits.may_begin(now));
             now += CaLimits::GAP;
         }
-        assert!(!pace.may_begin(now + SignedDuration::from_hours(1)));
-        pace.end();
-        assert!(pace.may_begin(now));
+        assert!(!limits.may_begin(now + SignedDuration::from_hours(1)));
+        limits.end();
+        assert!(limits.may_begin(now));
     }
 
     #[test]
-    fn those_that_have_a_nonce_may_follow_closer() {
-        let mut pace = CaLimits::default();
+    fn renewals_with_a_nonce_may_follow_closer() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for _ in 0..10 {
-            pace.begin(now, false);
+            limits.begin(now, false);
         }
         for _ in 10..CaLimits::MOST_OPEN {
-            assert!(!pace.may_begin(now));
+            assert!(!limits.may_begin(now));
             now += CaLimits::GAP_WITH_NONCE;
-            now += if pace.may_begin(now) { SignedDuration::ZERO } else { CaLimits::GAP_WITH_NONCE };
-            assert!(pace.may_begin(now));
-            pace.begin(now, true);
+            now += if limits.may_begin(now) { SignedDuration::ZERO } else { CaLimits::GAP_WITH_NONCE };
+            assert!(limits.may_begin(now));
+            limits.begin(now, true);
         }
         assert_eq!(now, at(0) + CaLimits::GAP + CaLimits::GAP_WITH_NONCE * 21);
     }
 
     #[test]
-    fn a_refusal_stops_all_for_as_long_as_the_ca_says() {
+    fn a_refusal_stops_all_renewals_for_as_long_as_the_ca_says() {
         // Retry-After in seconds, pause in seconds
         let rows = [(None, 60), (Some(5), 5), (Some(0), 60), (Some(90), 90), (Some(3600), 3600), (Some(200_000), 3600)];
         for (retry_after, pause) in rows {
-            let mut pace = CaLimits::default();
-            assert_eq!(pace.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
-            assert!(!pace.may_begin(at(pause - 1)) && pace.may_begin(at(pause)), "{retry_after:?}");
+            let mut limits = CaLimits::default();
+            assert_eq!(limits.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
+            assert!(!limits.may_begin(at(pause - 1)) && limits.may_begin(at(pause)), "{retry_after:?}");
         }
     }
 
     #[test]
-    fn pauses_double_until_the_ca_is_content_and_one_goes_first_after_each() {
-        let mut pace = CaLimits::default();
+    fn pauses_double_until_a_certificate_is_issued_and_one_renewal_goes_first_after_each() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for pause in [60, 120, 240, 480] {
-            let until = pace.refused(now, None);
+            let until = limits.refused(now, None);
             assert_eq!(until, now + SignedDuration::from_secs(pause));
             // A renewal that was under way.
-            assert_eq!(pace.refused(now, None), until);
+            assert_eq!(limits.refused(now, None), until);
             now = until;
-            pace.begin(now, false);
-            assert!(!pace.may_begin(at(1_000_000)), "one at a time");
-            pace.end();
+            limits.begin(now, false);
+            assert!(!limits.may_begin(at(1_000_000)), "one at a time");
+            limits.end();
         }
         for open in [2, 4, 8, 16, 32, 32] {
-            pace.content();
-            assert_eq!(pace.room, open);
+            limits.content();
+            assert_eq!(limits.room, open);
         }
-        assert_eq!(pace.refused(now, None), now + SignedDuration::from_mins(1));
+        assert_eq!(limits.refused(now, None), now + SignedDuration::from_mins(1));
         for _ in 0..2000 {
-            now = pace.refused(now, None);
+            now = limits.refused(now, None);
         }
-        assert_eq!(pace.refused(now, None), now + SignedDuration::from_hours(24));
+        assert_eq!(limits.refused(now, None), now + SignedDuration::from_hours(24));
     }
 
     #[test]
-    fn a_limit_that_stays_is_obeyed_for_longer_each_time() {
-        let mut pace = CaLimits::default();
+    fn a_lasting_limit_is_obeyed_for_longer_each_time() {
+        let mut limits = CaLimits::default();
         let week = at(7 * 86_400);
         let mut now = at(0);
         let mut asked = 0;
         while now < week {
-            now = pace.refused(now, Some(week));
+            now = limits.refused(now, Some(week));
             asked += 1;
         }
         assert!((8..30).contains(&asked), "{asked}");
     }
 
     #[test]
-    fn a_clock_that_was_put_back_makes_nobody_wait() {
-        let mut pace = CaLimits::default();
-        pace.begin(at(5000), false);
-        pace.refused(at(5000), None);
-        pace.forget_plans();
-        assert!(!pace.may_begin(at(0)), "one is open");
-        pace.end();
-        assert!(pace.may_begin(at(0)));
+    fn a_clock_that_was_set_back_causes_no_wait() {
+        let mut limits = CaLimits::default();
+        limits.begin(at(5000), false);
+        limits.refused(at(5000), None);
+        limits.forget_plans();
+        assert!(!limits.may_begin(at(0)), "one is open");
+        limits.end();
+        assert!(limits.may_begin(at(0)));
     }
 }

@@ -114,7 +114,7 @@ pub fn delay_for_short_life(
 /// already, as with a CA that dates certificates back, that is in the middle of the remaining time, or after `least`; `None`
 /// if no time remains.
 #[must_use]
-pub fn look_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+pub fn check_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     if due > now {
         return Some(due);
     }
@@ -127,7 +127,7 @@ pub const MAX_VALIDATION_FAILURES: usize = 5;
 
 /// Most failed validations within an hour that the server causes by itself: the last one is left to an administrator who
 /// retries by hand.
-pub const OWN_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
+pub const AUTOMATIC_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -212,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_renewed_is_looked_at_when_it_comes_due() {
+    fn a_renewed_domain_is_checked_when_it_comes_due() {
         let now = Timestamp::UNIX_EPOCH;
         let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
         let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
         for (due, until, expected) in rows {
-            let look = look_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            let look = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
             assert_eq!(look, expected.map(at), "{due} {until}");
         }
     }
@@ -256,7 +256,10 @@ mod tests {
                 let (most, delay) = if errors % 3 == 0 {
                     (MAX_VALIDATION_FAILURES, SignedDuration::ZERO)
                 } else {
-                    (OWN_VALIDATION_FAILURES, back_off(errors % 3, false, SignedDuration::from_secs(base), random))
+                    (
+                        AUTOMATIC_VALIDATION_FAILURES,
+                        back_off(errors % 3, false, SignedDuration::from_secs(base), random),
+                    )
                 };
                 now = (now + delay).max(validation_floor(&failures, most, now).unwrap_or(now));
             }
@@ -309,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_renewed_and_what_soon_would_be() {
+    fn certificates_that_are_due_soon_are_renewed_with_those_that_are_due() {
         let start = Timestamp::UNIX_EPOCH;
         let a = plan(1000, "50%", None);
         let b = plan(1000, "41%", None);
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_of_renewals_is_short_beside_what_is_left() {
+    fn the_spread_of_renewals_is_short_compared_with_the_remaining_time() {
         let minute = SignedDuration::from_mins(1);
         let hour = SignedDuration::from_hours(1);
         let day = SignedDuration::from_hours(24);

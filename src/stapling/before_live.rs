@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Stapling;
-use super::collect::tell_must_staple;
+use super::collect::report_must_staple;
 use super::must_staple::MustStaple;
 use super::stored;
 use super::stored::Found;
@@ -46,10 +46,10 @@ struct Round {
 
 impl Stapling {
     /// Time after which no further request is sent. The client limits how long a single request takes.
-    const AHEAD: Duration = Duration::from_secs(5);
+    const TIME_LIMIT: Duration = Duration::from_secs(5);
 
     /// Sets how this process makes HTTP clients for responses before certificates go live. A second call changes nothing.
-    pub fn ask_by(&self, client: OcspClient) {
+    pub fn set_client(&self, client: OcspClient) {
         let _ = self.client.set(client);
     }
 
@@ -58,7 +58,7 @@ impl Stapling {
     /// # Errors
     /// If the certificates have to wait, as one with must-staple has no response. Responses for other certificates may be
     /// fetched once these are live.
-    pub fn fetch_ahead<'a>(
+    pub fn fetch_before_live<'a>(
         &self,
         md: &ManagedDomain,
         chains: impl Iterator<Item = &'a Chain>,
@@ -72,11 +72,11 @@ impl Stapling {
             let leaf = chain.leaf();
             match MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
                 // A restart would change nothing about that, so the set goes live.
-                Some(MustStaple::NoResponder) => tell_must_staple(md.name.as_str(), leaf, is_stapled),
+                Some(MustStaple::NoResponder) => report_must_staple(md.name.as_str(), leaf, is_stapled),
                 Some(MustStaple::Off) => return Err(Unstapled::Off),
                 None if !is_stapled => {}
                 None => {
-                    let Err(reason) = self.have(md, chain, &round) else { continue };
+                    let Err(reason) = self.ensure_response(md, chain, &round) else { continue };
                     note!(
                         Info,
                         "{}: no OCSP response for certificate {} yet: {reason}",
@@ -101,16 +101,16 @@ impl Stapling {
     }
 
     /// Ensures that the store has a response for a certificate, if the certificate names a responder.
-    fn have(&self, md: &ManagedDomain, chain: &Chain, round: &Round) -> Result<(), String> {
+    fn ensure_response(&self, md: &ManagedDomain, chain: &Chain, round: &Round) -> Result<(), String> {
         let Some(entry) = self.entry(md, chain) else { return Ok(()) };
         let now = self.clock.now();
-        if let Found::Held(held) = self.look(&entry) {
+        if let Found::Held(held) = self.read_stored(&entry) {
             if held.is_good(now) {
                 return Ok(());
             }
         }
         let http = round.http.as_ref().ok_or("this process asks no OCSP responder")?;
-        if round.begun.elapsed() > Self::AHEAD {
+        if round.begun.elapsed() > Self::TIME_LIMIT {
             return Err("the responder was not asked, as another one took too long".to_owned());
         }
         let fetched = ocsp::fetch(&**http, &entry.responder, &entry.leaf, &entry.issuer, now);

@@ -56,10 +56,10 @@ impl Collector {
     }
 
     /// Logs a must-staple certificate that is not stapled. Returns `false`, as [`Collector::prime`] does for such a certificate.
-    pub fn tell_unstapled(&mut self, md: &ManagedDomain, pem: &[u8]) -> bool {
+    pub fn report_unstapled(&mut self, md: &ManagedDomain, pem: &[u8]) -> bool {
         let is_new = sha256(pem).is_ok_and(|key| self.seen.insert(key, None).is_none());
         if let Some(leaf) = Certificate::from_pem(pem).ok().filter(|_| is_new) {
-            tell_must_staple(md.name.as_str(), &leaf, false);
+            report_must_staple(md.name.as_str(), &leaf, false);
         }
         false
     }
@@ -92,7 +92,7 @@ impl Collector {
             }
         };
         let leaf = chain.leaf();
-        tell_must_staple(owner, leaf, true);
+        report_must_staple(owner, leaf, true);
         let serial = || leaf.summary().serial_hex();
         let Some(responder) = leaf.ocsp_uri() else {
             note!(Debug, "md[{owner}]: certificate with serial {} has no OCSP responder URL", serial());
@@ -171,7 +171,7 @@ impl Collector {
     }
 }
 
-pub(super) fn tell_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
+pub(super) fn report_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
     if let Some(reason) = MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
         let serial = leaf.summary().serial_hex();
         report!(MD0033, "md[{owner}]: certificate {serial} needs an OCSP response (must-staple), {}", reason.advice());

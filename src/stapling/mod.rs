@@ -35,7 +35,7 @@ use stored::Found;
 
 pub use before_live::Unstapled;
 pub(crate) use collect::{Collector, is_stapled};
-pub use stored::word as revocation_word;
+pub use stored::revocation_name;
 pub use work::{OcspClient, StaplingWork};
 
 /// The owner of certificates that belong to no managed domain.
@@ -248,7 +248,7 @@ impl Stapling {
             let signal = self.signal(entry.signal);
             if signal != entry.seen.swap(signal, Ordering::Relaxed) {
                 read += 1;
-                match self.look(&entry) {
+                match self.read_stored(&entry) {
                     Found::Held(held) => self.hold(&entry, held),
                     Found::Nothing | Found::Unusable(_) => {
                         note!(
@@ -364,7 +364,7 @@ impl Stapling {
 
     /// Takes the response in the store for a certificate that is not served yet.
     fn read(&self, entry: &StapledCertificate) {
-        match self.look(entry) {
+        match self.read_stored(entry) {
             Found::Held(held) => self.hold(entry, held),
             Found::Nothing => {}
             Found::Unusable(reason) => {
@@ -392,7 +392,7 @@ impl Stapling {
         all.fetch_add(1, Ordering::Release);
     }
 
-    fn look(&self, entry: &StapledCertificate) -> Found {
+    fn read_stored(&self, entry: &StapledCertificate) -> Found {
         stored::load(&self.documents, entry, self.clock.now())
     }
 
@@ -410,7 +410,7 @@ impl Stapling {
     /// Takes the responses in the store for all certificates, if they are valid.
     fn load(&self) {
         for entry in self.all() {
-            match self.look(&entry) {
+            match self.read_stored(&entry) {
                 Found::Held(held) => self.hold(&entry, held),
                 Found::Nothing => continue,
                 Found::Unusable(reason) => report!(
@@ -421,7 +421,7 @@ impl Stapling {
                 ),
             }
             if entry.is_revoked() {
-                tell_revoked(&entry);
+                report_revoked(&entry);
             }
         }
     }
@@ -455,7 +455,7 @@ impl Stapling {
     }
 }
 
-fn tell_revoked(entry: &StapledCertificate) {
+fn report_revoked(entry: &StapledCertificate) {
     let consequence = match &entry.owner {
         Some(_) => "clients refuse it; it is renewed with a new key, unless MDCertificateFile names it",
         None => "clients refuse it; obtain a new one and restart the server",

@@ -37,7 +37,7 @@ mod tests {
     use crate::stapling::must_staple::*;
 
     #[test]
-    fn a_flag_without_a_staple_is_told_with_its_reason() {
+    fn a_must_staple_certificate_that_is_not_stapled_has_a_reason() {
         let rows = [
             (false, false, false, None),
             (false, false, true, None),

@@ -50,7 +50,7 @@ pub struct Queue {
     items: BTreeMap<usize, Item>,
     responders: Vec<Responder>,
     by_name: HashMap<String, usize>,
-    next_look: Timestamp,
+    next_check: Timestamp,
 }
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ struct Responder {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_look: Timestamp::MIN }
+        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_check: Timestamp::MIN }
     }
 }
 
@@ -92,7 +92,7 @@ impl Queue {
                 not_before: Timestamp::MIN,
             });
         }
-        self.next_look = self.next_look.min(attempt.next);
+        self.next_check = self.next_check.min(attempt.next);
         self.items.insert(index, Item { attempt, busy: false, asks });
     }
 
@@ -115,14 +115,14 @@ impl Queue {
     }
 
     /// When to check again for due responses.
-    pub fn next_look(&self) -> Timestamp {
-        self.next_look
+    pub fn next_check(&self) -> Timestamp {
+        self.next_check
     }
 
     /// Queues certificates that are due and for which `is_valid` is true. Returns their number.
-    pub fn look(&mut self, now: Timestamp, is_valid: impl Fn(usize) -> bool) -> usize {
+    pub fn enqueue_due(&mut self, now: Timestamp, is_valid: impl Fn(usize) -> bool) -> usize {
         let mut count = 0;
-        self.next_look = now + LONGEST_WAIT;
+        self.next_check = now + LONGEST_WAIT;
         for (index, item) in &mut self.items {
             if item.busy || !is_valid(*index) {
                 continue;
@@ -134,7 +134,7 @@ impl Queue {
                 item.busy = true;
                 count += 1;
             } else {
-                self.next_look = self.next_look.min(at);
+                self.next_check = self.next_check.min(at);
             }
         }
         count
@@ -191,7 +191,7 @@ impl Queue {
         let waiting = std::mem::take(&mut responder.waiting);
         let not_before = responder.not_before;
         self.free(&waiting);
-        self.next_look = self.next_look.min(not_before);
+        self.next_check = self.next_check.min(not_before);
         waiting.len()
     }
 
@@ -206,7 +206,7 @@ impl Queue {
             self.responders.iter_mut().flat_map(|responder| std::mem::take(&mut responder.waiting)).collect();
         if !waiting.is_empty() {
             self.free(&waiting);
-            self.next_look = Timestamp::MIN;
+            self.next_check = Timestamp::MIN;
         }
     }
 
@@ -220,7 +220,7 @@ impl Queue {
     fn close(&mut self, index: usize, again: impl FnOnce(Attempt) -> Attempt) -> Option<&mut Responder> {
         let item = self.items.get_mut(&index)?;
         (item.busy, item.attempt) = (false, again(item.attempt));
-        self.next_look = self.next_look.min(item.attempt.next);
+        self.next_check = self.next_check.min(item.attempt.next);
         let responder = &mut self.responders[item.asks];
         responder.in_flight = responder.in_flight.saturating_sub(1);
         Some(responder)
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_attempt_is_in_the_window_at_once_or_when_failures_have_waited() {
+    fn the_first_attempt_is_in_the_window_or_at_once_or_after_the_delay_of_failures() {
         let good = Held {
             response: Some(vec![1].into()),
             revocation: Some(Revocation::Good),
@@ -275,36 +275,36 @@ mod tests {
         let now = Attempt { errors: 0, next: Timestamp::MIN };
         let mut queue = Queue::default();
         responders.iter().enumerate().for_each(|(index, responder)| queue.add(index, responder, now));
-        assert_eq!(queue.look(at(0), |_| true), responders.len());
+        assert_eq!(queue.enqueue_due(at(0), |_| true), responders.len());
         queue
     }
 
     #[test]
-    fn a_responder_has_to_answer_once_before_it_is_asked_more_and_the_least_busy_comes_first() {
+    fn a_responder_gets_one_request_until_it_answers_and_the_least_busy_comes_first() {
         let mut queue = queue(&["a", "a", "a", "b"]);
         assert_eq!([queue.take(), queue.take(), queue.take()], [Some(0), Some(3), None]);
         assert!(queue.is_waiting());
         queue.succeeded(0, at(1000));
         assert_eq!([queue.take(), queue.take(), queue.take()], [Some(1), Some(2), None]);
         assert!(!queue.is_waiting());
-        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (3, 0));
+        assert_eq!((queue.open(), queue.enqueue_due(at(0), |_| true)), (3, 0));
         queue.succeeded(3, at(50));
-        assert_eq!(queue.next_look(), at(50));
+        assert_eq!(queue.next_check(), at(50));
     }
 
     #[test]
-    fn a_responder_that_fails_is_left_alone_by_all_and_what_fails_for_one_certificate_is_its_own() {
+    fn a_failing_responder_pauses_all_its_certificates_and_a_failure_of_one_certificate_only_that_one() {
         let mut queue = queue(&["a", "a", "a"]);
         let failure = Failure { of_responder: true, retry_after: None };
         assert_eq!(queue.take(), Some(0));
         assert_eq!(queue.failed(0, failure, at(0), hour), 2);
-        assert_eq!((queue.open(), queue.look(at(3599), |_| true), queue.next_look()), (0, 0, at(3600)));
-        assert_eq!((queue.look(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
+        assert_eq!((queue.open(), queue.enqueue_due(at(3599), |_| true), queue.next_check()), (0, 0, at(3600)));
+        assert_eq!((queue.enqueue_due(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
         assert_eq!(
             (queue.failed(0, failure, at(3600), hour), queue.attempt(0).unwrap()),
             (2, Attempt { errors: 2, next: at(3 * 3600) })
         );
-        assert_eq!((queue.look(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
+        assert_eq!((queue.enqueue_due(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
         let own = Failure { of_responder: false, retry_after: Some(at(99_999_999)) };
         assert_eq!(queue.failed(0, own, at(3 * 3600), hour), 0);
         assert_eq!(queue.attempt(0).unwrap().next, at(3 * 3600 + 86_400));
@@ -312,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn expired_certificates_are_not_asked_for_and_a_look_is_never_far() {
+    fn expired_certificates_are_not_queued_and_the_next_check_is_within_an_hour() {
         let mut queue = Queue::default();
         queue.add(0, "a", Attempt { errors: 0, next: Timestamp::MIN });
-        assert_eq!((queue.look(at(0), |_| false), queue.take(), queue.next_look()), (0, None, at(3600)));
-        assert_eq!(queue.look(at(0), |_| true), 1);
+        assert_eq!((queue.enqueue_due(at(0), |_| false), queue.take(), queue.next_check()), (0, None, at(3600)));
+        assert_eq!(queue.enqueue_due(at(0), |_| true), 1);
         queue.clear();
-        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (0, 1));
+        assert_eq!((queue.open(), queue.enqueue_due(at(0), |_| true)), (0, 1));
     }
 }

@@ -10,7 +10,7 @@ use crate::model::Job;
 use crate::store::{Aspect, Group};
 
 /// Files that changed more recently are read again: their times are only as exact as the kernel's clock ticks.
-const UNSETTLED: SignedDuration = SignedDuration::from_millis(100);
+const RECENT: SignedDuration = SignedDuration::from_millis(100);
 
 /// Jobs that were read, with the times of their files.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Reports {
             return Some(Arc::clone(job));
         }
         let job: Arc<Job> = documents.load_json(Group::Ocsp, owner, &Aspect::JobJson)?;
-        if now.duration_since(written) > UNSETTLED {
+        if now.duration_since(written) > RECENT {
             known().insert(owner.to_owned(), (written, Arc::clone(&job)));
         }
         Some(job)

@@ -40,7 +40,7 @@ pub(super) enum Found {
 
 /// The name of a revocation status in files and on status pages.
 #[must_use]
-pub fn word(revocation: Revocation) -> &'static str {
+pub fn revocation_name(revocation: Revocation) -> &'static str {
     match revocation {
         Revocation::Good => "good",
         Revocation::Revoked => "revoked",
@@ -98,7 +98,7 @@ pub(super) fn save(
     let (from, until) = fetched.validity;
     let stored = Stored {
         response: base64url(&fetched.der),
-        status: word(fetched.revocation).to_owned(),
+        status: revocation_name(fetched.revocation).to_owned(),
         valid: Valid { from: Some(from), until: Some(until) },
     };
     let store = documents.store();

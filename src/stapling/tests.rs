@@ -184,7 +184,7 @@ fn kinds(job: &Job) -> Vec<&str> {
 }
 
 #[test]
-fn what_a_responder_says_decides_what_is_stapled_and_told() {
+fn the_answer_of_a_responder_decides_what_is_stapled_and_reported() {
     let scene = Scene::new(&["table.test"]);
     let now = scene.now();
     let forger: &Signatory = Box::leak(Box::new(Signatory::ca("Test CA", now)));
@@ -241,7 +241,7 @@ fn what_a_responder_says_decides_what_is_stapled_and_told() {
 }
 
 #[test]
-fn the_file_has_the_c_modules_format_and_a_response_without_an_end_lives_half_a_day() {
+fn the_file_has_the_c_modules_format_and_a_response_without_next_update_is_kept_half_a_day() {
     let scene = Scene::new(&["format.test"]);
     let leaf = scene.leaf("format.test", URL);
     scene.set(&leaf, says(|| Said { next_update: None, ..Said::default() }));
@@ -280,7 +280,7 @@ fn a_response_is_fetched_again_when_its_window_opens_and_not_before() {
 }
 
 #[test]
-fn a_hundred_at_once_are_fetched_by_as_many_workers_as_there_may_be() {
+fn a_hundred_responses_are_fetched_by_the_configured_number_of_workers() {
     let mut scene = Scene::new(&[]);
     Arc::get_mut(&mut scene.responder).unwrap().pause = std::time::Duration::from_millis(1);
     let leaves: Vec<_> =
@@ -304,7 +304,7 @@ fn a_hundred_at_once_are_fetched_by_as_many_workers_as_there_may_be() {
 }
 
 #[test]
-fn a_dead_responder_is_asked_once_and_holds_up_nobody() {
+fn a_dead_responder_is_asked_once_and_delays_no_other() {
     let mut scene = Scene::new(&[]);
     Arc::get_mut(&mut scene.responder).unwrap().pause = std::time::Duration::from_millis(1);
     let at_dead: Vec<_> = (0..50).map(|n| scene.leaf(&format!("d{n}.test"), "http://dead.test/")).collect();
@@ -375,7 +375,7 @@ impl MapStaples for Vec<&Certificate> {
 }
 
 #[test]
-fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
+fn stored_responses_are_used_if_they_verify() {
     let scene = Scene::new(&["stored.test"]);
     let leaf = scene.leaf("stored.test", URL);
     let other = scene.leaf("other.test", URL);
@@ -410,14 +410,14 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
         ("{".to_owned(), false, Some("EOF while parsing")),
     ];
     let serial = leaf.summary().serial_hex();
-    let mut told = 0;
+    let mut reported = 0;
     for (text, is_used, words) in rows {
         scene.test_server.put(Group::Ocsp, "stored.test", &Aspect::OcspJson(leaf.sha1()), &text);
         let server = scene.start(false, &[&leaf]);
         assert_eq!(server.has_staple(&leaf), is_used, "{text}");
         assert_eq!(server.work.tick(), usize::from(!is_used), "{text}");
-        told += usize::from(words.is_some());
-        assert_eq!(logged("MD0032", &serial), told, "{text}");
+        reported += usize::from(words.is_some());
+        assert_eq!(logged("MD0032", &serial), reported, "{text}");
         words.iter().for_each(|words| assert!(logged("MD0032", words) > 0, "{words}"));
     }
 }
@@ -490,7 +490,7 @@ fn a_cancel_ends_the_work_and_is_no_failure() {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
+fn a_response_that_cannot_be_stored_is_stapled_by_this_process() {
     let scene = Scene::new(&["full.test"]);
     let leaf = scene.leaf("full.test", URL);
     let server = scene.start(false, &[&leaf]);
@@ -501,7 +501,7 @@ fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
 }
 
 #[test]
-fn old_responses_go_unless_they_are_in_use() {
+fn old_responses_are_removed_unless_they_are_in_use() {
     let mut scene = Scene::new(&["keep.test"]);
     // The memory store has the system's time.
     scene.test_server.clock.advance(Timestamp::now().duration_since(scene.now()));
@@ -532,7 +532,7 @@ fn old_responses_go_unless_they_are_in_use() {
 }
 
 #[test]
-fn only_what_has_a_responder_and_an_issuer_is_primed() {
+fn only_certificates_with_responder_and_issuer_are_stapled() {
     let scene = Scene::new(&["prime.test"]);
     let ca = &scene.responder.ca;
     let now = scene.now();
@@ -583,7 +583,7 @@ fn a_must_staple_domain_without_stapling_is_warned_of_once() {
 }
 
 #[test]
-fn sections_go_first_then_hosts_with_what_they_inherit() {
+fn stapling_of_a_section_goes_before_that_of_a_host() {
     let on = Some(true);
     let off = Some(false);
     // MDStapling in the section and the inherited one, if the host has one domain; MDStapling and MDStapleOthers of the host.

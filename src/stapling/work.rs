@@ -10,9 +10,9 @@ use url::Url;
 
 use super::queue::{Attempt, Failure, Queue};
 use super::stored;
-use super::stored::{Found, word};
+use super::stored::{Found, revocation_name};
 use super::table::Table;
-use super::{OTHER, StapledCertificate, Stapling, tell_revoked};
+use super::{OTHER, StapledCertificate, Stapling, report_revoked};
 use crate::cancel::Cancel;
 use crate::crypto::Revocation;
 use crate::events::{About, Event, Events};
@@ -47,17 +47,17 @@ struct State {
     queue: Option<Queue>,
     /// Number of changes to the table when the queue was last compared with it.
     changes: usize,
-    jobs: HashMap<String, OwnJob>,
+    jobs: HashMap<String, OwnerJob>,
     workers: usize,
     /// Time of the last [`StaplingWork::tick`].
     ticked: Timestamp,
 }
 
 /// The job of one owner's certificates.
-struct OwnJob {
+struct OwnerJob {
     job: Job,
     /// Whether a command is being run for an event.
-    telling: bool,
+    is_raising: bool,
     saved: Timestamp,
     unsaved: bool,
 }
@@ -124,15 +124,16 @@ impl StaplingWork {
             state = self.state();
         }
         let Some(queue) = &mut state.queue else { return 0 };
-        if queue.next_look() <= now {
+        if queue.next_check() <= now {
             let table = self.stapling().table();
             // Responders do not answer for certificates that have expired.
-            let count = queue.look(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
+            let count =
+                queue.enqueue_due(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
             drop(table);
             if count > 0 {
                 report!(AH10198, "OCSP watchdog run, {count} responses to fetch");
             }
-            report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_look()));
+            report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_check()));
         }
         let wanted = queue.open().min(self.globals.renew_workers.get().into());
         let missing = wanted.saturating_sub(state.workers);
@@ -156,7 +157,7 @@ impl StaplingWork {
     fn begin(&self, now: Timestamp) {
         let stapling = self.stapling();
         let (all, changes) = self.table();
-        self.know(&all);
+        self.load_jobs(&all);
         let mut state = self.state();
         if state.queue.as_ref().is_some_and(|queue| queue.open() > 0) {
             // Requests in progress are awaited first.
@@ -174,7 +175,7 @@ impl StaplingWork {
     /// Adds certificates that have gone live to the queue, and drops those that were replaced.
     fn follow(&self, now: Timestamp) {
         let (all, changes) = self.table();
-        self.know(&all);
+        self.load_jobs(&all);
         let mut state = self.state();
         let Some(mut queue) = state.queue.take() else { return };
         let present: HashSet<usize> = all.iter().map(|entry| entry.index).collect();
@@ -198,7 +199,7 @@ impl StaplingWork {
     }
 
     /// Reads the jobs of owners that are new.
-    fn know(&self, all: &[Arc<StapledCertificate>]) {
+    fn load_jobs(&self, all: &[Arc<StapledCertificate>]) {
         let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
         let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
         let new: Vec<&str> = owners.into_iter().filter(is_new).collect();
@@ -211,14 +212,14 @@ impl StaplingWork {
             let job = Some(owner).filter(|owner| known.contains(*owner));
             let job = job.and_then(|owner| self.stapling.documents.load_json(Group::Ocsp, owner, &Aspect::JobJson));
             let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
-            (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
+            (owner.to_owned(), OwnerJob { job, is_raising: false, saved: Timestamp::MIN, unsaved: false })
         };
         let loaded: Vec<_> = new.into_iter().map(load).collect();
         self.state().jobs.extend(loaded);
     }
 
     fn first(&self, entry: &StapledCertificate, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
-        let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
+        let failed = state.jobs.get(entry.owner()).and_then(|of_owner| of_owner.job.ocsp_failures.get(&hex(entry)));
         Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
 
@@ -233,7 +234,7 @@ impl StaplingWork {
             std::mem::forget(hand);
             self.changed.notify_all();
         }
-        let unsaved = |(owner, own): (&String, &OwnJob)| own.unsaved.then(|| owner.clone());
+        let unsaved = |(owner, of_owner): (&String, &OwnerJob)| of_owner.unsaved.then(|| owner.clone());
         let owners: Vec<String> = self.state().jobs.iter().filter_map(unsaved).collect();
         owners.iter().for_each(|owner| self.save(owner, true));
     }
@@ -283,7 +284,7 @@ impl StaplingWork {
         if written.is_none() || written == entry.held().written {
             return false;
         }
-        let Found::Held(held) = stapling.look(entry) else { return false };
+        let Found::Held(held) = stapling.read_stored(entry) else { return false };
         let opens = held.validity.filter(|_| held.is_good(now)).map(|(from, until)| stapling.window.opens(from, until));
         let Some(next) = opens.filter(|opens| *opens > now) else { return false };
         stapling.hold(entry, held);
@@ -308,7 +309,7 @@ impl StaplingWork {
         let detail = format!(
             "OCSP status of certificate {} is '{}' until {}",
             entry.serial(),
-            word(revocation),
+            revocation_name(revocation),
             time::format_gmt(validity.1)
         );
         note!(Info, "{}: {detail}, next fetch at {}", entry.owner(), time::format_gmt(next));
@@ -319,10 +320,10 @@ impl StaplingWork {
                 Some(JobResult { activity: Some(ACTIVITY.to_owned()), detail: Some(detail), ..JobResult::default() });
         });
         if revocation == Revocation::Revoked && !was_revoked {
-            tell_revoked(entry);
-            self.tell(entry, Event::OcspRevoked, events);
+            report_revoked(entry);
+            self.raise(entry, Event::OcspRevoked, events);
         }
-        self.tell(entry, Event::OcspRenewed, events);
+        self.raise(entry, Event::OcspRenewed, events);
         self.save(entry.owner(), false);
     }
 
@@ -353,7 +354,7 @@ impl StaplingWork {
             err.status();
             "{}: {text}, next attempt at {}, {meanwhile}{waiting}", entry.owner(), time::format_gmt(next)
         );
-        self.tell(entry, Event::OcspErrored, events);
+        self.raise(entry, Event::OcspErrored, events);
         self.save(entry.owner(), false);
     }
 
@@ -361,37 +362,37 @@ impl StaplingWork {
     fn close(&self, entry: &StapledCertificate, end: impl FnOnce(&mut Queue, &mut Job)) {
         let mut state = self.state();
         let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
-        let Some(own) = jobs.get_mut(entry.owner()) else { return };
-        end(queue, &mut own.job);
+        let Some(of_owner) = jobs.get_mut(entry.owner()) else { return };
+        end(queue, &mut of_owner.job);
     }
 
     /// Raises an event for the owner of a certificate, unless that happened a short time ago or is in progress: an owner may have
     /// many certificates.
-    fn tell(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
+    fn raise(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
         let now = self.now();
-        let mut told = {
+        let mut job = {
             let mut state = self.state();
-            let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
-            if own.telling {
+            let Some(of_owner) = state.jobs.get_mut(entry.owner()) else { return };
+            if of_owner.is_raising {
                 return;
             }
-            if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
+            if let Some(until) = event.not_before(&of_owner.job, self.globals.retry_delay, now) {
                 let reason = event.reason();
                 let until = time::format_gmt(until);
                 return report!(AH10267, "{}: event '{reason}' is not raised again before {until}", entry.owner());
             }
-            own.telling = true;
-            Job { log: None, ..own.job.clone() }
+            of_owner.is_raising = true;
+            Job { log: None, ..of_owner.job.clone() }
         };
         let about = self.about(entry);
         let certificates = [Some(entry.leaf.summary())];
         // A failure was logged by `raise`, and is in the job.
-        let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut told, now);
+        let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut job, now);
         let mut state = self.state();
-        let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
-        own.telling = false;
-        for line in told.log.iter().flat_map(|log| &log.entries).rev() {
-            own.job.record(line.when.unwrap_or(now), &line.kind, line.status.as_deref(), line.detail.as_deref());
+        let Some(of_owner) = state.jobs.get_mut(entry.owner()) else { return };
+        of_owner.is_raising = false;
+        for line in job.log.iter().flat_map(|log| &log.entries).rev() {
+            of_owner.job.record(line.when.unwrap_or(now), &line.kind, line.status.as_deref(), line.detail.as_deref());
         }
     }
 
@@ -414,14 +415,14 @@ impl StaplingWork {
         let job = {
             let mut state = self.state();
             let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
-            let Some(own) = jobs.get_mut(owner) else { return };
-            own.unsaved = !must && own.saved <= now && now < own.saved + Self::SAVE_PAUSE;
-            if own.unsaved {
+            let Some(of_owner) = jobs.get_mut(owner) else { return };
+            of_owner.unsaved = !must && of_owner.saved <= now && now < of_owner.saved + Self::SAVE_PAUSE;
+            if of_owner.unsaved {
                 return;
             }
-            own.saved = now;
-            Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
-            own.job.clone()
+            of_owner.saved = now;
+            Self::complete(&mut of_owner.job, &self.stapling().table(), owner, queue);
+            of_owner.job.clone()
         };
         if let Err(err) = self.stapling.documents.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
             report!(MD0028, err.status; "{owner}: {err}");

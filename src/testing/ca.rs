@@ -139,13 +139,13 @@ struct State {
 }
 
 /// A function that finds the challenge data for a name.
-type Look = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type Find = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// A CA whose state is in memory.
 pub struct FakeCa {
     clock: Arc<SettableClock>,
     issuer: Issuer,
-    look: Look,
+    find: Find,
     state: Mutex<State>,
 }
 
@@ -211,10 +211,10 @@ impl FakeCa {
     /// URL of the directory.
     pub const DIRECTORY: &str = "https://ca.test/directory";
 
-    /// A CA that looks for challenge data with `look`.
-    pub fn new(clock: Arc<SettableClock>, look: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
+    /// A CA that looks for challenge data with `find`.
+    pub fn new(clock: Arc<SettableClock>, find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
         let issuer = Issuer::new(clock.now());
-        Arc::new(Self { clock, issuer, look: Box::new(look), state: Mutex::default() })
+        Arc::new(Self { clock, issuer, find: Box::new(find), state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -377,7 +377,7 @@ impl HttpClient for FakeCa {
 
 impl State {
     fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
-        let at = self.faults.iter().position(|(own, times, _)| *own == operation && *times > 0)?;
+        let at = self.faults.iter().position(|(faulty, times, _)| *faulty == operation && *times > 0)?;
         self.faults[at].1 -= 1;
         Some(self.faults[at].2.clone())
     }
@@ -480,8 +480,8 @@ impl State {
 
     fn authorization_value(&self, id: usize) -> Value {
         let authorization = &self.authorizations[id];
-        let own = self.behaviour.http_01.then(|| self.challenge_value(id));
-        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(own).collect();
+        let http_01 = self.behaviour.http_01.then(|| self.challenge_value(id));
+        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(http_01).collect();
         json!({
             "status": authorization.status,
             "identifier": { "type": "dns", "value": authorization.name },
@@ -490,7 +490,7 @@ impl State {
     }
 
     /// Updates the status of an order from its authorizations.
-    fn settle(&mut self, id: usize) {
+    fn update_order(&mut self, id: usize) {
         if self.orders[id].status != "pending" {
             return;
         }
@@ -599,7 +599,7 @@ impl FakeCa {
             return problem(400, "malformed", "the authorization is not pending");
         }
         let expected = format!("token-{id}.{}", thumbprint_of(key));
-        let found = (self.look)(&authorization.name);
+        let found = (self.find)(&authorization.name);
         authorization.answered = true;
         authorization.reads = reads;
         authorization.error = finds
@@ -609,7 +609,7 @@ impl FakeCa {
     }
 
     fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
-        state.settle(id);
+        state.update_order(id);
         let behaviour = state.behaviour.clone();
         let order = &mut state.orders[id];
         if order.status != "ready" {
@@ -735,7 +735,7 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     let certificate = Vec::new();
     state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
     let id = state.orders.len() - 1;
-    state.settle(id);
+    state.update_order(id);
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
     state.most_open = state.most_open.max(open);
     with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
@@ -750,7 +750,7 @@ fn renewal_info(state: &mut State, id: &str, request: &Request) -> Response {
 }
 
 fn read_order(state: &mut State, id: usize) -> Response {
-    state.settle(id);
+    state.update_order(id);
     let order = &mut state.orders[id];
     if order.status == "processing" {
         match order.reads.checked_sub(1) {

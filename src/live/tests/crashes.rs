@@ -56,7 +56,7 @@ fn at_each(
 }
 
 #[test]
-fn a_crash_of_a_renewal_that_goes_live_leaves_the_old_or_the_new() {
+fn a_crash_while_a_set_goes_live_leaves_the_old_set_or_the_new_one() {
     let name = "publish.crash.test";
     for is_live in [true, false] {
         let begin = || due(name, is_live);
@@ -75,7 +75,7 @@ fn a_crash_of_a_renewal_that_goes_live_leaves_the_old_or_the_new() {
 }
 
 #[test]
-fn a_crash_of_a_start_that_moves_what_was_live_leaves_the_old_or_the_new() {
+fn a_crash_while_a_start_moves_a_live_set_leaves_the_old_set_or_the_new_one() {
     let name = "settle.crash.test";
     let begin = || {
         let server = due(name, false);

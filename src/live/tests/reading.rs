@@ -3,7 +3,7 @@
 use crate::live::tests::*;
 
 #[test]
-fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
+fn an_unreadable_set_is_read_again_at_the_next_check_and_logged_once() {
     watch_log();
     let name = "again.read.test";
     let server = server(&["again.read.test"]);
@@ -28,7 +28,7 @@ fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
 }
 
 #[test]
-fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
+fn a_set_of_another_server_is_served_once_its_copy_is_complete() {
     watch_log();
     let name = "copied.read.test";
     let server = server(&["copied.read.test"]);
@@ -54,7 +54,7 @@ fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
 }
 
 #[test]
-fn what_cannot_be_read_at_the_start_is_served_a_moment_later() {
+fn a_set_that_cannot_be_read_at_the_start_is_served_later() {
     watch_log();
     let name = "start.read.test";
     let server = server(&["start.read.test", "none.read.test"]);

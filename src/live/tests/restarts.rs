@@ -41,7 +41,7 @@ fn is_live(server: &TestServer, name: &str) -> bool {
 }
 
 #[test]
-fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_for_that() {
+fn a_live_set_that_lacks_a_configured_name_is_served_and_renewed() {
     watch_log();
     type Change = fn(&mut TestServer);
     let rows: [(&str, Change, usize); 3] = [
@@ -69,7 +69,7 @@ fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_fo
 }
 
 #[test]
-fn what_is_of_types_of_key_that_are_not_configured_waits_for_them() {
+fn live_pairs_of_key_types_that_are_not_configured_are_kept() {
     let name = "others.more.test";
     let mut server = served(name, vec![p256()]);
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
@@ -83,7 +83,7 @@ fn what_is_of_types_of_key_that_are_not_configured_waits_for_them() {
 }
 
 #[test]
-fn of_each_type_of_key_the_newest_is_kept() {
+fn the_newest_pair_of_each_key_type_is_kept() {
     let name = "each.newest.test";
     let mut server = served(name, vec![p256(), p384()]);
     let before = [p256(), p384()].map(|spec| stored(&server, name, spec));
@@ -100,7 +100,7 @@ fn of_each_type_of_key_the_newest_is_kept() {
 }
 
 #[test]
-fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
+fn an_expired_set_does_not_replace_a_valid_one() {
     let name = "expired.newest.test";
     let server = served(name, vec![p256()]);
     let before = stored(&server, name, p256());
@@ -117,7 +117,7 @@ fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
 }
 
 #[test]
-fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
+fn of_certificates_that_begin_together_the_later_written_one_counts() {
     let name = "midnight.newest.test";
     let server = served(name, vec![p256()]);
     let now = server.clock.now();
@@ -131,7 +131,7 @@ fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
 }
 
 #[test]
-fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
+fn a_foreign_or_damaged_live_set_is_neither_moved_nor_served_nor_removed() {
     watch_log();
     let name = "foreign.newest.test";
     let server = served(name, vec![p256()]);
@@ -155,7 +155,7 @@ fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
 }
 
 #[test]
-fn what_is_activated_in_part_is_completed_with_the_newest() {
+fn a_partly_activated_set_is_completed_with_the_newest_pairs() {
     for (name, age, is_newer) in [("newer.part.test", 0, true), ("older.part.test", 5, false)] {
         let mut server = served(name, vec![p256()]);
         server.declared[0].settings.activation = None;
@@ -172,7 +172,7 @@ fn what_is_activated_in_part_is_completed_with_the_newest() {
 }
 
 #[test]
-fn what_is_live_and_newer_than_what_is_staged_is_activated_with_it() {
+fn live_pairs_that_are_newer_than_staged_ones_are_activated_with_them() {
     let name = "staged.newest.test";
     let mut server = server(&[name]);
     stage(&mut server, name);
@@ -184,7 +184,7 @@ fn what_is_live_and_newer_than_what_is_staged_is_activated_with_it() {
 }
 
 #[test]
-fn what_cannot_be_moved_is_served_from_where_it_is_unless_something_newer_is_in_place() {
+fn a_live_set_that_cannot_be_moved_is_served_from_live_unless_domains_has_a_newer_one() {
     watch_log();
     for (name, age, is_newer) in [("newer.stuck.test", 0, true), ("older.stuck.test", 5, false)] {
         let mut server = served(name, vec![p256()]);
@@ -243,7 +243,7 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
 }
 
 #[test]
-fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
+fn a_worker_that_misses_a_live_pair_leaves_the_set_to_the_next_start() {
     let name = "lost.live.test";
     let mut server = server(&["lost.live.test"]);
     let counters = counters();
@@ -267,7 +267,7 @@ fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
 }
 
 #[test]
-fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_live() {
+fn a_ca_that_is_no_longer_configured_causes_one_renewal() {
     watch_log();
     let name = "other-ca.live.test";
     let server = served(name, vec![p256()]);
@@ -284,7 +284,7 @@ fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_liv
 }
 
 #[test]
-fn sets_of_domains_that_are_not_configured_stay_for_when_they_are() {
+fn live_sets_of_domains_that_are_not_configured_are_kept() {
     let name = "gone.live.test";
     let mut server = server(&["gone.live.test", "stays.live.test"]);
     drop(server.run(true));

@@ -13,7 +13,7 @@ use crate::testing::{TestServer, logged, p256, watch_log};
 const NOON: u16 = 12 * 60;
 
 #[test]
-fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
+fn a_restart_follows_a_test_and_keeps_interval_and_window() {
     let now = Timestamp::from_second(1_700_000_000).unwrap();
     let ago = |minutes| Some(now - SignedDuration::from_mins(minutes));
     let at = |minutes| Step::WaitUntil(now + SignedDuration::from_mins(minutes));
@@ -62,7 +62,7 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
 }
 
 #[test]
-fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
+fn the_test_gets_the_arguments_of_the_server_without_signals() {
     let rows: [(&[&str], &[&str]); 7] = [
         (&["httpd"], &[]),
         (&["/usr/sbin/apache2", "-k", "start"], &[]),
@@ -83,7 +83,7 @@ fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
 }
 
 #[test]
-fn a_failed_test_is_told_in_its_first_words() {
+fn a_failed_test_is_logged_with_its_first_lines() {
     let long = "x".repeat(2000);
     let rows: [(i32, &str, &str); 6] = [
         (
@@ -153,17 +153,17 @@ fn would_activate(test_server: &TestServer) -> bool {
 }
 
 #[test]
-fn a_renewal_asks_once_when_its_certificates_can_be_used() {
+fn a_renewal_requests_a_restart_once_when_its_certificates_are_valid() {
     watch_log();
     let name = "asks.test";
     let mut test_server = test_server(name, ActivationMode::Graceful);
     assert!(!would_activate(&test_server));
     let server = Server::start(&test_server);
-    let told = || logged("", "asks.test: its new certificates wait for the server to restart itself");
-    assert_eq!((server.asks(), told(), would_activate(&test_server)), (1, 1, true));
+    let announced = || logged("", "asks.test: its new certificates wait for the server to restart itself");
+    assert_eq!((server.asks(), announced(), would_activate(&test_server)), (1, 1, true));
     assert!(test_server.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
     test_server.clock.advance(SignedDuration::from_hours(48));
-    assert_eq!((server.asks(), told()), (1, 1), "nothing is new");
+    assert_eq!((server.asks(), announced()), (1, 1), "nothing is new");
     assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "it is served");
 
     test_server.globals.activation_delay = SignedDuration::from_hours(10);
@@ -173,14 +173,14 @@ fn a_renewal_asks_once_when_its_certificates_can_be_used() {
     test_server.clock.advance(SignedDuration::from_hours(5));
     assert_eq!(server.asks(), 0);
     test_server.clock.advance(SignedDuration::from_hours(6));
-    assert_eq!((server.asks(), told()), (1, 2));
+    assert_eq!((server.asks(), announced()), (1, 2));
     // A restart was requested and did not happen.
     test_server.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
     assert!(!would_activate(&test_server));
 }
 
 #[test]
-fn only_domains_that_want_it_ask() {
+fn only_domains_with_activation_graceful_request_restarts() {
     for mode in [ActivationMode::Restart, ActivationMode::Live] {
         let test_server = test_server("silent.test", mode);
         assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "{mode:?}");
@@ -193,7 +193,7 @@ fn only_domains_that_want_it_ask() {
 }
 
 #[test]
-fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
+fn short_lived_certificates_that_wait_for_a_restart_are_warned_of() {
     watch_log();
     for (days, mode, is_warned) in [
         (6, ActivationMode::Restart, true),
@@ -222,7 +222,7 @@ fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
 }
 
 #[test]
-fn domains_with_short_lives_are_warned_of_in_one_line() {
+fn domains_with_short_lived_certificates_share_one_warning() {
     watch_log();
     let test_server = TestServer::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
     test_server.ca.behave(|ca| ca.days = 6);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_is_used_and_what_is_unknown_is_said() {
+    fn listed_challenge_types_are_used_and_unknown_ones_reported() {
         use ChallengeType::{Dns01, Http01, TlsAlpn01};
         let listed = md(&["x.org"], &["dns-01", "foo-99", "HTTP-01", "tls-alpn-01"]);
         check(&listed, (false, false), false, Ok(&[Dns01, Http01, TlsAlpn01]));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_needs_a_challenge_that_comes_to_it() {
+    fn an_address_needs_a_challenge_that_connects_to_it() {
         use ChallengeType::{Dns01, Http01};
         let names = ["x.org", "192.0.2.1", "2001:db8::1"];
         check(&md(&names, &[]), (true, true), true, Ok(&[Http01, Dns01]));

@@ -167,12 +167,12 @@ pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Re
     advise(domains, globals);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
-    domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
-    hosts::tell_not_found(domains, hosts, &assigned);
+    domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
+    hosts::report_not_found(domains, hosts, &assigned);
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
-    let told = bare.filter_map(|(host, _)| hosts::tell_bare(host, domains, &assigned)).count();
-    if missing + told == 0 { Ok(()) } else { Err(CannotStart) }
+    let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, domains, &assigned)).count();
+    if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
 /// Logs `MDCertificateFile` and `MDCertificateKeyFile` that do not exist. Files that cannot be read are not reported, as
@@ -190,8 +190,8 @@ fn most_names(md: &ManagedDomain) -> usize {
 
 /// Warns of commands that cannot be executed: a renewal does not begin if its `renewing` event fails.
 fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
-    let own = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
-    let dns01 = own.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
+    let of_domains = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
+    let dns01 = of_domains.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
     let of_events = [("MDNotifyCmd", &globals.notify_command), ("MDMessageCmd", &globals.message_command)];
     let of_events = of_events.into_iter().filter_map(|(directive, line)| Some((directive, line.as_ref()?)));
     let all: BTreeSet<_> = of_events.chain(dns01).collect();
@@ -207,7 +207,7 @@ pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
     advise_of_commands(globals, domains);
     for (url, year) in CLOSED_CAS {
         let asks = |md: &&ManagedDomain| {
-            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))
+            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|used| is_same_ca(used, url))
         };
         let all: Vec<_> = domains.iter().filter(asks).collect();
         if let Some(first) = all.first() {

@@ -74,15 +74,15 @@ impl Host {
 
     /// Checks whether requests for this name come to this host.
     fn has(&self, name: &DomainName) -> bool {
-        self.names().any(|own| own == name)
-            || self.server_name.as_ref().is_some_and(|own| name.covers(own))
+        self.names().any(|known| known == name)
+            || self.server_name.as_ref().is_some_and(|known| name.covers(known))
             || self.wild_aliases.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Checks whether httpd finds the host by this name: httpd compares text.
     fn is_found_by(&self, name: &DomainName) -> bool {
-        let spellings = self.spellings.iter().filter(|own| own.name.as_ref() == Some(name)).count();
-        self.names().filter(|own| *own == name).count() > spellings
+        let spellings = self.spellings.iter().filter(|spelling| spelling.name.as_ref() == Some(name)).count();
+        self.names().filter(|known| *known == name).count() > spellings
             || self.wild_aliases.iter().any(|pattern| pattern.matches(name))
     }
 
@@ -187,12 +187,12 @@ pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Ass
                 _ => lacks(md, name),
             }
         }
-        host.spellings.iter().filter(|own| own.name.is_none()).for_each(|own| lacks(md, &own.text));
+        host.spellings.iter().filter(|spelling| spelling.name.is_none()).for_each(|spelling| lacks(md, &spelling.text));
     }
 }
 
 /// Warns of a domain that no host uses.
-pub fn tell_unused(md: &ManagedDomain) {
+pub fn report_unused(md: &ManagedDomain) {
     if md.renew_mode != RenewMode::Always {
         report!(
             AH10045,
@@ -203,14 +203,14 @@ pub fn tell_unused(md: &ManagedDomain) {
 }
 
 /// Warns of names of domains by which httpd does not find the host, as it compares text.
-pub fn tell_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
+pub fn report_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     for (host, positions) in hosts.iter().zip(assigned.iter()) {
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         for Spelling { text, name } in &host.spellings {
             let Some(name) = name.as_ref().filter(|name| name.address().is_none() && !host.is_found_by(name)) else {
                 continue;
             };
-            if positions.iter().any(|position| domains[*position].covers(name)) && told.insert(name) {
+            if positions.iter().any(|position| domains[*position].covers(name)) && reported.insert(name) {
                 report!(
                     MD0056,
                     "{}: clients ask for {name}, which httpd does not find by '{text}'; add 'ServerAlias {name}' to the virtual host",
@@ -238,7 +238,8 @@ fn meant_for<'a>(
         Some((md, reason))
     };
     let is_alike = |md: &'a ManagedDomain| {
-        let texts = host.names().map(DomainName::as_str).chain(host.spellings.iter().map(|own| own.text.as_str()));
+        let texts =
+            host.names().map(DomainName::as_str).chain(host.spellings.iter().map(|spelling| spelling.text.as_str()));
         let (text, name) = texts.flat_map(|text| md.domains.iter().map(move |name| (text, name))).find(is_alike)?;
         let unicode = Some(name.to_unicode()).filter(|unicode| unicode != name.as_str());
         let unicode = unicode.map(|unicode| format!(" ({unicode})")).unwrap_or_default();
@@ -257,13 +258,13 @@ fn is_alike((text, name): &(&str, &DomainName)) -> bool {
     };
     let text = bare(text);
     let name = bare(&name.to_unicode());
-    let are_same = |(own, other): (char, char)| own == other || own == char::REPLACEMENT_CHARACTER;
+    let are_same = |(written, meant): (char, char)| written == meant || written == char::REPLACEMENT_CHARACTER;
     text.chars().count() == name.chars().count() && text.chars().zip(name.chars()).all(are_same)
         || DomainName::parse(&text).is_ok_and(|text| DomainName::parse(&name) == Ok(text))
 }
 
 /// Warns of a TLS host that has neither a certificate nor a domain, if some domain was probably meant for it. Returns that domain.
-pub fn tell_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
+pub fn report_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
     let (md, reason) = meant_for(host, domains, assigned)?;
     report!(
         MD0055,
@@ -308,10 +309,10 @@ pub fn find_protocols(
     }
     let main = hosts.iter().find(|host| host.is_main && main_too);
     for (position, md) in domains.iter_mut().enumerate() {
-        let own = by_domain.get(&position).map(Vec::as_slice).unwrap_or_default();
+        let tls_hosts = by_domain.get(&position).map(Vec::as_slice).unwrap_or_default();
         let is_listed = md.ca.challenges.iter().any(|kind| kind.eq_ignore_ascii_case("tls-alpn-01"));
         let answers = |name: &&DomainName| {
-            let all = || own.iter().filter(|host| host.has(name));
+            let all = || tls_hosts.iter().filter(|host| host.has(name));
             let found = if is_listed {
                 all().find(|host| host.allows_acme_tls).or_else(|| all().next())
             } else {
@@ -449,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn httpd_finds_a_host_by_what_is_written_only() {
+    fn httpd_finds_a_host_by_the_written_name_only() {
         let name = DomainName::parse("m\u{fc}ller.a.org").unwrap();
         let rows: [(&str, &[&str], &[&str], bool); 7] = [
             ("m\u{fc}ller.a.org", &[], &[], false),
@@ -466,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_domain_was_meant_for_one_without_a_host() {
+    fn a_host_without_a_domain_is_reported_with_a_domain_without_a_host() {
         let domains = [md(&["used.org"]), md(&["some.org"]), md(&["m\u{fc}ller.a.org", "*.w.org"])];
         let assigned = Assigned::from_iter([vec![], vec![0]]);
         let not_matched = "is not used for matching";

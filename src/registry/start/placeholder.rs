@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_start_together_serve_the_same_whole_placeholder() {
+    fn servers_that_start_together_serve_the_same_complete_placeholder() {
         let temp = tempfile::tempdir().unwrap();
         let now = at(0);
         let start = |md: &ManagedDomain| {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_that_is_damaged_or_at_its_end_is_made_anew() {
+    fn a_damaged_or_expired_placeholder_is_made_anew() {
         let temp = tempfile::tempdir().unwrap();
         let store = Arc::new(FileStore::open(temp.path()).unwrap());
         let documents = Documents::new(Arc::clone(&store) as _);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_staged_is_activated_under_the_new_name() {
+    fn a_staged_set_is_activated_under_the_new_name() {
         let test_server = reordered(true);
         let registry = test_server.start(true);
         assert_eq!(registry.domains[0].at_start.state, Some(crate::model::State::Complete));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_live_is_served_under_the_new_name() {
+    fn a_live_set_is_served_under_the_new_name() {
         for is_busy in [false, true] {
             let mut test_server = TestServer::new(&["a.test"]);
             test_server.declared = vec![declared(&["a.test", "b.test"])];
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_somebody_works_on_stays_behind() {
+    fn a_renewal_in_progress_keeps_the_former_name() {
         let test_server = reordered(true);
         let claim = test_server.documents.store().claim("a.test").unwrap().expect("nobody has it");
         test_server.start(true);

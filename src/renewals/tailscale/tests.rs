@@ -106,7 +106,7 @@ fn a_pair_is_staged_activated_and_renewed_in_its_window() {
 }
 
 #[test]
-fn what_tailscaled_has_renewed_itself_is_taken_as_it_is() {
+fn a_certificate_that_tailscaled_has_renewed_is_used() {
     let name = "itself.tailnet.test";
     let server = server(name);
     let daemon = Arc::<Daemon>::default();
@@ -141,7 +141,7 @@ fn failures_are_reported_with_the_remedy_and_tried_again() {
 }
 
 #[test]
-fn a_daemon_that_cannot_renew_on_demand_is_told_from_one_that_has() {
+fn a_tailscaled_without_min_validity_is_recognized() {
     let name = "old.tailnet.test";
     let server = server(name);
     let daemon = Arc::new(Daemon { is_old: true, ..Daemon::default() });
@@ -154,7 +154,7 @@ fn a_daemon_that_cannot_renew_on_demand_is_told_from_one_that_has() {
 }
 
 #[test]
-fn one_name_is_all_that_it_certifies() {
+fn tailscaled_certifies_a_single_name() {
     let name = "two.tailnet.test";
     let mut server = server(name);
     let daemon = Arc::default();
@@ -166,7 +166,7 @@ fn one_name_is_all_that_it_certifies() {
 }
 
 #[test]
-fn a_certificate_is_asked_for_that_is_not_due_at_once() {
+fn the_requested_certificate_is_not_due_at_once() {
     let name = "table.tailnet.test";
     let from = Timestamp::from_second(1_700_000_000).unwrap();
     let chain = Chain::from_pem(pair(name, from).as_bytes()).unwrap();

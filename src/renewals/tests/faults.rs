@@ -63,7 +63,7 @@ impl Case {
             // An RSA key takes long to generate.
             let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
             let key = PrivateKey::generate(&p256()).unwrap();
-            let draft = crate::accounts::place_of_its_own(&scope);
+            let draft = crate::accounts::draft_item(&scope);
             server.documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         }
         server.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
@@ -184,7 +184,7 @@ fn text(reason: &str) -> String {
 }
 
 #[test]
-fn there_is_no_answer() {
+fn failed_requests() {
     let rows: &[Row] = &[
         (
             ALL,
@@ -263,7 +263,7 @@ fn there_is_no_answer() {
 }
 
 #[test]
-fn the_answer_is_not_what_it_should_be() {
+fn unexpected_answers() {
     const READ: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Finalize];
     const NO_JSON: &str =
         "unable to process the response from <{made}>: http-status={status}, content-type=application/json; {again}";
@@ -328,7 +328,7 @@ fn the_answer_is_not_what_it_should_be() {
 }
 
 #[test]
-fn a_header_is_missing() {
+fn missing_headers() {
     let without_nonce = Fault::Alter(|answer| answer.headers.push(("No-Nonce".to_owned(), String::new())));
     let without_location = Fault::Alter(|answer| answer.headers.retain(|(name, _)| name != "Location"));
     let rows: &[Row] = &[
@@ -351,7 +351,7 @@ fn a_header_is_missing() {
 }
 
 #[test]
-fn the_ca_has_a_problem() {
+fn problem_documents() {
     const ADDRESSES: &str = "no; check that all addresses of the name, IPv6 too, lead to this server and that nothing else \
                              answers there";
     const NAME: &str = "no; take the name out of the domain, or use another CA";
@@ -431,7 +431,7 @@ fn elaborate(content_type: &str) -> Response {
 }
 
 #[test]
-fn all_that_the_ca_says_is_told_whatever_its_type() {
+fn all_details_of_a_problem_are_reported_whatever_its_content_type() {
     const SAYS: &str = "Errors during the order (a.test: caa it is; b.test: rejectedIdentifier it is), see \
                         https://ca.test/people/1, see https://ca.test/limits; the CAA records of the name must permit \
                         this CA";
@@ -467,7 +467,7 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
 }
 
 #[test]
-fn subproblems_are_in_the_report_and_in_the_log() {
+fn subproblems_are_in_job_and_log() {
     let case = Case::new(NewOrder);
     case.server.ca.fail(NewOrder, Fault::Answer(elaborate("application/problem+json")));
     drop(case.server.run(false));
@@ -487,7 +487,7 @@ fn subproblems_are_in_the_report_and_in_the_log() {
 }
 
 #[test]
-fn the_status_says_it_all() {
+fn http_statuses_without_a_problem_document() {
     const PAGE: &str = "<html>sorry</html>";
     let page = |status| Fault::Answer(answer(status, "text/html", PAGE));
     let mut rows: Vec<Row> = Vec::new();
@@ -546,7 +546,7 @@ fn the_status_says_it_all() {
 }
 
 #[test]
-fn the_ca_says_when_to_come_back() {
+fn retry_after_sets_the_next_attempt() {
     const LIMITED: &str = "too many; the renewal continues when the CA permits";
     const UNAVAILABLE: &str =
         "unexpected http status: 503 from <{url}>; the CA has to fix this; the next attempt follows";
@@ -581,7 +581,7 @@ fn the_ca_says_when_to_come_back() {
 }
 
 #[test]
-fn nonces_are_refused() {
+fn refused_nonces() {
     for operation in SIGNED {
         let case = Case::new(*operation);
         case.server.ca.fail_times(*operation, 25, Fault::RefuseNonce);
@@ -678,7 +678,7 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
 }
 
 #[test]
-fn the_ca_is_never_done() {
+fn orders_that_never_finish() {
     for (pending, processing, what) in
         [(60, 0, "the CA to look at the challenges"), (0, 60, "the certificate to be issued")]
     {
@@ -693,7 +693,7 @@ fn the_ca_is_never_done() {
 }
 
 #[test]
-fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() {
+fn a_retry_after_longer_than_a_poll_is_the_time_of_the_next_attempt() {
     let later = Fault::Alter(|answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned())));
     for operation in [Challenge, Authorization, Finalize] {
         let case = Case::new(operation);
@@ -710,7 +710,7 @@ fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() 
 }
 
 #[test]
-fn the_certificate_is_not_what_was_ordered() {
+fn certificates_that_were_not_ordered() {
     const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 0x18];
     const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     type Spoil = fn(&mut TestServer);
@@ -788,7 +788,7 @@ fn the_certificate_is_not_what_was_ordered() {
 }
 
 #[test]
-fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
+fn a_ca_that_ignores_must_staple_causes_no_loop() {
     let mut case = Case::new(Certificate);
     drop(case.server.run(false));
     // From now on the CA issues the same certificate as before.
@@ -805,7 +805,7 @@ fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
 }
 
 #[test]
-fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
+fn at_most_five_validations_fail_in_an_hour_with_any_restarts() {
     let case = Case::new(Challenge);
     let server = &case.server;
     let name = case.name.as_str();
@@ -845,7 +845,7 @@ fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
 }
 
 #[test]
-fn what_a_ca_finds_at_the_end_counts_as_a_failed_validation_too() {
+fn an_order_that_fails_at_finalization_counts_as_a_failed_validation() {
     for (kind, parts) in [("caa", json!([])), ("compound", json!([{"type": "urn:ietf:params:acme:error:dns"}]))] {
         let case = Case::new(Finalize);
         let server = &case.server;

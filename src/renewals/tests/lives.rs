@@ -85,7 +85,7 @@ fn a_ca_that_is_down_for_a_third_of_the_life_makes_no_gap() {
 }
 
 #[test]
-fn certificates_that_are_dated_back_are_renewed_in_time_and_not_all_the_time() {
+fn certificates_that_are_dated_back_are_renewed_in_time_and_not_too_often() {
     // Certificates of two hours, one of which has passed when they are issued.
     let served = serve(2, 24, 60, false);
     assert!((24..=65).contains(&served), "{served}");

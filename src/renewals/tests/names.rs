@@ -34,7 +34,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn no_spelling_has_a_name_ordered_or_stored_twice(
+    fn no_spelling_makes_a_name_ordered_or_stored_twice(
         spellings in prop::collection::vec(spelling(), 1..8), declared in any::<Index>(), hosts in any::<Index>()
     ) {
         let mut server = TestServer::new(&[]);
@@ -66,7 +66,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_c_module_has_stored_under_another_spelling_is_taken_over() {
+fn names_that_the_c_module_has_stored_in_another_spelling_are_taken_over() {
     for former in ["a.test.", "A.test", "m\u{fc}ller.test"] {
         let name = DomainName::parse(former).unwrap();
         let server = TestServer::new(&[name.as_str()]);

@@ -29,7 +29,7 @@ fn live(server: &TestServer, renewals: &Renewals, time: i64) {
 }
 
 #[test]
-fn a_renewal_is_told_from_its_beginning_to_its_activation() {
+fn a_renewal_raises_events_from_its_beginning_to_its_activation() {
     let name = "told.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -48,7 +48,7 @@ fn a_renewal_is_told_from_its_beginning_to_its_activation() {
 }
 
 #[test]
-fn what_nobody_activates_is_told_once() {
+fn a_set_that_is_not_activated_is_announced_once() {
     let name = "waits.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -64,7 +64,7 @@ fn what_nobody_activates_is_told_once() {
 }
 
 #[test]
-fn a_notification_that_fails_is_told_again_and_what_is_staged_is_as_good_as_before() {
+fn a_failed_notification_is_repeated_and_leaves_the_staged_set_as_it_is() {
     for (name, problem) in [("notify.test", "AH10108"), ("message.test", "AH10109")] {
         let directory = tempfile::tempdir().unwrap();
         let mut server = TestServer::new(&[name]);
@@ -82,8 +82,8 @@ fn a_notification_that_fails_is_told_again_and_what_is_staged_is_as_good_as_befo
             assert!(job.last.unwrap().problem.unwrap().contains(problem));
             let wait = job.next_run.unwrap().duration_since(server.clock.now()).as_secs();
             assert!((delay - 5..=delay).contains(&wait), "{wait}");
-            let told = calls(directory.path()).len();
-            assert!(told >= 1);
+            let called = calls(directory.path()).len();
+            assert!(called >= 1);
             server.clock.advance(SignedDuration::from_secs(delay / 2));
             server.go_on(&renewals);
             assert!(calls(directory.path()).is_empty(), "not yet");
@@ -112,7 +112,7 @@ fn goes_live(name: &str) -> TestServer {
 }
 
 #[test]
-fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
+fn every_renewal_that_goes_live_raises_events_however_soon_it_follows() {
     let name = "lively.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
@@ -129,7 +129,7 @@ fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
 }
 
 #[test]
-fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
+fn a_failed_command_of_a_live_renewal_is_repeated() {
     let name = "lively-again.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
@@ -164,7 +164,7 @@ fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
 }
 
 #[test]
-fn a_crash_between_the_end_and_its_telling_is_made_good() {
+fn events_that_a_crash_prevented_are_raised_by_the_next_process() {
     let name = "crashed.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -178,7 +178,7 @@ fn a_crash_between_the_end_and_its_telling_is_made_good() {
 }
 
 #[test]
-fn a_veto_stops_this_run_only() {
+fn a_failed_renewing_event_stops_this_run_only() {
     watch_log();
     let name = "vetoed.test";
     let directory = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ fn a_veto_stops_this_run_only() {
 }
 
 #[test]
-fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
+fn errored_is_raised_once_an_hour_and_a_failing_command_hides_no_error() {
     let name = "errored.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -218,11 +218,11 @@ fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
     server.globals.message_command = noting(directory.path(), "");
     drop(renewals);
     let renewals = server.renewals_with(true, server.moving_clock(), |_| None);
-    for told in [1, 0] {
+    for expected in [1, 0] {
         server.clock.advance(SignedDuration::from_mins(10));
         server.go_on(&renewals);
         let calls = calls(directory.path());
-        assert_eq!(calls.iter().filter(|call| call.starts_with("errored")).count(), told, "{calls:?}");
+        assert_eq!(calls.iter().filter(|call| call.starts_with("errored")).count(), expected, "{calls:?}");
     }
     assert_eq!(server.staged_job(name).errors, 3);
 }
@@ -240,7 +240,7 @@ fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
 }
 
 #[test]
-fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
+fn the_expiry_of_an_administrators_certificate_is_warned_of_daily() {
     let name = "static.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -250,9 +250,9 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
     live(&server, &renewals, 24 * 80);
     assert!(calls(directory.path()).is_empty(), "the window is 10%");
     live(&server, &renewals, 24 * 15);
-    let told = calls(directory.path());
-    assert!((13..=15).contains(&told.len()), "{told:?}");
-    assert!(told.iter().all(|call| *call == format!("expiring {name}")));
+    let called = calls(directory.path());
+    assert!((13..=15).contains(&called.len()), "{called:?}");
+    assert!(called.iter().all(|call| *call == format!("expiring {name}")));
     assert_eq!(server.ca.count(Operation::Directory), 0);
     // The same holds across many restarts.
     for _ in 0..5 {
@@ -262,7 +262,7 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
 }
 
 #[test]
-fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
+fn warn_windows_count_and_manual_domains_are_watched_too() {
     let name = "manual.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -284,7 +284,7 @@ fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
 }
 
 #[test]
-fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
+fn expiry_is_warned_of_if_the_renewal_fails_and_not_if_it_waits() {
     let name = "warned.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -295,8 +295,8 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
     server.globals.message_command = noting(directory.path(), r#"test "$1" != expiring"#);
     server.ca.fail_times(Operation::NewOrder, 1, Fault::Answer(problem(400, "rejectedIdentifier", "not this one")));
     let renewals = server.run(true);
-    let told = [format!("renewing {name}"), format!("errored {name}"), format!("expiring {name}")];
-    assert_eq!(calls(directory.path()), told);
+    let expected = [format!("renewing {name}"), format!("errored {name}"), format!("expiring {name}")];
+    assert_eq!(calls(directory.path()), expected);
     let before = server.staged_job(name);
     assert_eq!(before.errors, 1, "a warning that fails is no failed renewal");
     // The event is raised again soon, while the renewal waits for a day.
@@ -313,7 +313,7 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
 }
 
 #[test]
-fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
+fn a_hanging_command_delays_a_start_for_one_domain_only() {
     watch_log();
     let names = ["a.hangs.test", "b.hangs.test"];
     let directory = tempfile::tempdir().unwrap();
@@ -330,7 +330,7 @@ fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
 }
 
 #[test]
-fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
+fn a_hanging_dns_command_does_not_delay_renewals_without_one() {
     let directory = tempfile::tempdir().unwrap();
     let names: Vec<String> = (0..40).map(|number| format!("d{number}.dns.test")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -364,7 +364,7 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
 }
 
 #[test]
-fn warnings_that_hang_do_not_delay_renewals() {
+fn hanging_commands_for_warnings_do_not_delay_renewals() {
     let name = "hung.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -392,7 +392,7 @@ fn warnings_that_hang_do_not_delay_renewals() {
 }
 
 #[test]
-fn a_start_activates_what_a_command_is_told_of() {
+fn a_start_activates_a_set_while_a_command_runs_for_it() {
     let name = "told-of.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
@@ -405,8 +405,8 @@ fn a_start_activates_what_a_command_is_told_of() {
     assert_eq!(renewals.tick(), 1);
     let ends = cancel.clone();
     let worker = std::thread::spawn(move || worker.work(&ends));
-    let told = format!("renewed {name}\n");
-    while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&told)) {
+    let expected = format!("renewed {name}\n");
+    while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&expected)) {
         std::thread::sleep(Duration::from_millis(5));
     }
     // The process winds down; the next process neither waits for it nor raises the same event.
@@ -423,7 +423,7 @@ fn a_start_activates_what_a_command_is_told_of() {
 }
 
 #[test]
-fn what_another_process_is_telling_is_told_again_if_that_does_not_end_it() {
+fn an_event_of_another_process_is_raised_again_if_that_process_does_not_finish() {
     let name = "lease.telling.test";
     let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);

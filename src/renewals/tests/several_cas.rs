@@ -63,7 +63,7 @@ impl Way {
 fn configure(server: &mut TestServer, urls: &[&str]) {
     for declared in &mut server.declared {
         declared.settings.ca_urls = Some(urls.iter().map(ToString::to_string).collect());
-        // Requests for renewal information are not counted.
+        // Requests for renewal information would count as requests to a CA.
         declared.settings.ari_renewals = Some(false);
     }
 }
@@ -102,7 +102,7 @@ fn days(days: i64) -> SignedDuration {
 }
 
 #[test]
-fn after_so_many_failures_the_next_ca_gives_the_certificate() {
+fn after_a_number_of_failures_the_next_ca_issues_the_certificate() {
     watch_log();
     let name = "failover.test";
     let (server, way) = two_cas(name);
@@ -177,7 +177,7 @@ fn the_state_at_one_ca_survives_the_failures_of_another() {
 }
 
 #[test]
-fn a_ca_that_wants_to_be_left_alone_for_days_is_not_waited_for_if_there_is_another() {
+fn a_retry_after_of_days_leads_to_the_next_ca() {
     for (urls, asked) in [(&[A, B][..], "AB"), (&[A][..], "A")] {
         let (mut server, way) = two_cas("patience.test");
         configure(&mut server, urls);
@@ -194,7 +194,7 @@ fn a_ca_that_wants_to_be_left_alone_for_days_is_not_waited_for_if_there_is_anoth
 }
 
 #[test]
-fn what_was_begun_at_a_ca_is_taken_away_when_another_has_its_turn() {
+fn an_order_at_one_ca_is_cleaned_up_before_the_next_ca() {
     let name = "turn.test";
     let (mut server, way) = two_cas(name);
     server.globals.retry_failover = 1;
@@ -211,7 +211,7 @@ fn what_was_begun_at_a_ca_is_taken_away_when_another_has_its_turn() {
 }
 
 #[test]
-fn one_ca_alone_is_asked_whatever_the_number_and_reported_as_ever() {
+fn a_single_ca_is_asked_after_any_number_of_failures() {
     let name = "alone.test";
     let (mut server, way) = two_cas(name);
     configure(&mut server, &[A]);
@@ -269,7 +269,7 @@ fn another_ca_in_the_configuration_renews_now_while_the_old_certificate_serves()
 }
 
 #[test]
-fn what_is_no_change_of_ca_renews_nothing() {
+fn a_configuration_with_the_same_ca_renews_nothing() {
     let name = "same-ca.test";
     type Change = fn(&TestServer, &mut ManagedDomain);
     let rows: [(&[&str], Change); 6] = [
@@ -314,7 +314,7 @@ fn finished(server: &TestServer, count: usize) -> usize {
 }
 
 #[test]
-fn a_ca_that_wants_fewer_requests_is_left_alone_by_all_domains() {
+fn a_rate_limit_of_a_ca_stops_all_domains() {
     watch_log();
     let (server, way) = fleet(40);
     let refusal = with_header(problem(429, "rateLimited", "too many"), "Retry-After", "600");
@@ -333,7 +333,7 @@ fn a_ca_that_wants_fewer_requests_is_left_alone_by_all_domains() {
 }
 
 #[test]
-fn without_a_moment_from_the_ca_pauses_double() {
+fn pauses_double_without_retry_after() {
     let (server, way) = fleet(5);
     server.ca.fail_times(Operation::Directory, 3, Fault::Answer(answer(429, "text/html", "")));
     let renewals = serve(&server, &way, false);
@@ -349,7 +349,7 @@ fn without_a_moment_from_the_ca_pauses_double() {
 }
 
 #[test]
-fn a_refusal_of_one_ca_stops_nobody_at_another() {
+fn a_rate_limit_of_one_ca_stops_no_domain_at_another() {
     let (mut server, way) = fleet(4);
     for declared in &mut server.declared[2..] {
         declared.settings.ca_urls = Some(vec![B.to_owned()]);
@@ -361,7 +361,7 @@ fn a_refusal_of_one_ca_stops_nobody_at_another() {
 }
 
 #[test]
-fn the_limit_of_open_orders_is_that_of_the_ca_whose_turn_it_is() {
+fn the_limit_of_open_orders_is_that_of_the_ca_in_use() {
     let (mut server, way) = fleet(40);
     configure(&mut server, &[A, B]);
     let text = format!(r#"{{"errors":13,"authorities":[{{"url":"{A}","errors":0,"turns":1}}]}}"#);
@@ -411,7 +411,7 @@ fn a_thousand_domains_due_at_once_are_no_storm() {
 }
 
 #[test]
-fn a_certificate_that_comes_due_is_renewed_at_a_moment_of_its_own() {
+fn renewals_are_spread_by_certificate() {
     let mut delays = Vec::new();
     for number in 0..4 {
         let name = format!("spread{number}.test");

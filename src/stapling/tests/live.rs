@@ -32,7 +32,7 @@ impl Scene {
         registry.live_sets.open(Some(counters[0]));
         registry.stapling.share(counters[1]);
         let responder = Arc::clone(&self.responder);
-        registry.stapling.ask_by(Box::new(move |_| Arc::clone(&responder) as _));
+        registry.stapling.set_client(Box::new(move |_| Arc::clone(&responder) as _));
         self.serve(registry)
     }
 
@@ -58,7 +58,7 @@ fn server_counters() -> [&'static [AtomicU32]; 2] {
 }
 
 #[test]
-fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
+fn live_certificates_are_adopted_refreshed_and_dropped_when_replaced() {
     let scene = Scene::live(NAME, false, true);
     let shared = server_counters();
     let [fetching, child] = [0, 1].map(|_| scene.process(shared));
@@ -114,7 +114,7 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
 }
 
 #[test]
-fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not() {
+fn live_certificates_replace_those_that_the_start_offered_and_no_others() {
     let scene = Scene::live(NAME, false, true);
     let shared = server_counters();
     let offered = scene.pair(NAME, false);
@@ -130,7 +130,7 @@ fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not(
     registry.live_sets.open(Some(shared[0]));
     let server = scene.serve(registry);
     server.run();
-    // The process has fetched both responses.
+    // One worker has done the work of two.
     server.work.worker_lost();
     scene.publish(&server, &next);
     assert!(server.registry.live_sets.current(0).is_some());
@@ -190,7 +190,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         let stapling = &server.registry.stapling;
         let md = &server.registry.domains[0].md;
         let fetch = |cancel: &Cancel| {
-            let result = stapling.fetch_ahead(md, std::iter::once(&pair.chain), cancel);
+            let result = stapling.fetch_before_live(md, std::iter::once(&pair.chain), cancel);
             result.map_err(|lack| match lack {
                 Unstapled::NoResponse { reason, failures } => {
                     let reason = reason.split(';').next().unwrap().to_owned();
@@ -203,7 +203,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         let cancelled = Cancel::default();
         assert_eq!(fetch(&Cancel::default()), expected, "{row}");
         assert_eq!((scene.asked(), scene.stored(NAME, leaf).is_some()), (asked, stored), "{row}");
-        // A response that is there is not fetched again; failures in a row are counted until none is missing.
+        // A stored response is not fetched again; failures in a row are counted until the responder answers.
         if expected == error(1) {
             assert_eq!(fetch(&Cancel::default()), error(2), "{row}");
             cancelled.cancel();
