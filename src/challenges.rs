@@ -1,4 +1,4 @@
-//! Where challenge data goes: files in `challenges/`, and records in the DNS, which a command makes.
+//! Publishes challenge data: as files in `challenges/`, and as DNS records, which a command sets up and removes.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use crate::model::{DomainName, Globals, KeySpec, ManagedDomain, Status};
 use crate::sets::{StagedJournal, order};
 use crate::store::{Aspect, Group};
 
-/// The challenge data of a server, which all its renewals publish: where it goes, and who may run the dns-01 command.
+/// Publishing of challenge data, shared by all renewals of a server: the store, and the right to run the dns-01 command.
 pub struct Challenges {
     documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
@@ -33,25 +33,26 @@ pub struct Challenges {
 
 #[derive(Default)]
 struct State {
-    /// A dns-01 command runs.
+    /// Whether a dns-01 command is running.
     command: bool,
-    /// Names whose record in the DNS is in somebody's hands.
+    /// Names whose DNS record some renewal has reserved.
     names: HashSet<String>,
-    /// Keys for tls-alpn-01: what they are is of no matter, and making one takes time.
+    /// Keys for tls-alpn-01, used again and again: generating one takes time, and any key will do.
     keys: Vec<(KeySpec, PrivateKey)>,
 }
 
-/// Publishes what answers the challenges of one domain. What it has reserved is free again when it is dropped.
+/// Publishes the challenge data of one domain. Reservations end when this value is dropped.
 pub struct StoredChallenges {
     md: Arc<ManagedDomain>,
     shared: Arc<Challenges>,
     dns01: Dns01,
-    /// Names are reserved all at once, or two domains could wait for each other.
+    /// Whether all names of the domain are reserved. They are reserved together, as two domains with some of each could wait
+    /// for each other.
     has_names: bool,
     has_command: bool,
 }
 
-/// The command for dns-01.
+/// The dns-01 command of a domain.
 struct Dns01 {
     words: Option<Vec<String>>,
     version: u8,
@@ -60,7 +61,7 @@ struct Dns01 {
 }
 
 impl Challenges {
-    /// Publishes in this store, with the commands of the configuration.
+    /// Publishing in this store, with the dns-01 command of the configuration.
     #[must_use]
     pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
         let command = globals.dns01_command.clone();
@@ -81,18 +82,19 @@ impl Challenges {
         Ok(key)
     }
 
-    /// Takes away what commands have set up for a domain that is not renewed now; `false` if not all can be now. Commands are
-    /// told of it by `events`.
+    /// Removes DNS records that a command has set up for a domain that is not being renewed, and raises `events` for them.
+    /// Returns `false` if some cannot be removed now.
     ///
     /// # Errors
-    /// If the store fails, or this server stops before it is done.
+    /// If the store fails, or the server stops meanwhile.
     pub fn clean_up(
         self: &Arc<Self>,
         md: &Arc<ManagedDomain>,
         events: Events,
         cancel: &Cancel,
     ) -> Result<bool, PortError> {
-        let (name, documents) = (md.name.as_str(), &self.documents);
+        let name = md.name.as_str();
+        let documents = &self.documents;
         let Some(_claim) = documents.store().claim(name).map_err(port_error)? else { return Ok(false) };
         let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
         let mut journal = StagedJournal::new(Arc::clone(documents), Arc::clone(&self.clock), Arc::clone(md), events);
@@ -117,7 +119,7 @@ impl Challenges {
 }
 
 impl StoredChallenges {
-    /// For the renewal of `md`. Commands end when `cancel` says so.
+    /// The publisher for the renewal of `md`. Commands are ended when `cancel` is set.
     #[must_use]
     pub fn new(shared: Arc<Challenges>, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
         let line = md.cmd_dns_01.as_deref().or(shared.command.as_ref());
@@ -130,15 +132,15 @@ impl StoredChallenges {
         Self { md, shared, dns01, has_names: false, has_command: false }
     }
 
-    /// The right to run a command for the records of this domain's names; `false` if somebody else has it.
+    /// Reserves the DNS records of this domain's names and the right to run a command; `false` if another renewal has them.
     fn reserve_command(&mut self) -> bool {
-        let own: HashSet<String> = self.record_names().collect();
+        let names: HashSet<String> = self.record_names().collect();
         let mut state = self.shared.state();
-        if !self.has_command && state.command || !self.has_names && !own.is_disjoint(&state.names) {
+        if !self.has_command && state.command || !self.has_names && !names.is_disjoint(&state.names) {
             return false;
         }
         state.command = true;
-        state.names.extend(own);
+        state.names.extend(names);
         (self.has_command, self.has_names) = (true, true);
         true
     }
@@ -158,7 +160,7 @@ impl StoredChallenges {
         self.shared.documents.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
     }
 
-    /// Always anew: what an earlier order has left is for another token.
+    /// Saves new challenge certificates, in place of those of an earlier order, which are for another token.
     fn save_tls_alpn_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
         let store = self.shared.documents.store();
         store.purge(Group::Challenges, name).map_err(port_error)?;
@@ -170,7 +172,7 @@ impl StoredChallenges {
             let (key, certificate) = match made {
                 Ok(made) => made,
                 Err(err) => {
-                    note!(Debug, "{name}: no tls-alpn-01 certificate of type {}: {err}", spec.json_name());
+                    note!(Debug, "{name}: no tls-alpn-01 certificate with a key of type {}: {err}", spec.json_name());
                     continue;
                 }
             };
@@ -182,8 +184,8 @@ impl StoredChallenges {
     }
 }
 
-/// The types of key that challenge certificates are made with: those of the domain, and one of each kind in any case. With
-/// TLS 1.2 the kind has to be that of the host's certificate, which may be the administrator's.
+/// The key types of challenge certificates: those of the domain, and at least one RSA and one EC key. With TLS 1.2 the kind of
+/// key has to be that of the host's certificate, which may be one that the administrator configured.
 #[must_use]
 pub fn tls_alpn_specs(md: &ManagedDomain) -> Vec<KeySpec> {
     let mut specs = md.key_specs().0;
@@ -206,22 +208,24 @@ impl Dns01 {
 
     fn set_up(&self, name: &str, txt: &str) -> Result<(), PortError> {
         self.run(&["setup", name, txt]).map_err(|err| {
-            let (status, program) = (err.status(), self.program());
+            let status = err.status();
+            let program = self.program();
             if status == Status::INCOMPLETE_PATH {
                 note!(Warning, status; "{name}: dns-01 setup command failed to execute: {program} {err}");
             }
-            // Whatever became of it, it counts as a failure of the command.
+            // Every error counts as a failure of the command, even a command that cannot be executed.
             failure(Status::GENERAL, format!("the dns-01 command {program} {err}"))
         })
     }
 
-    /// A record that stays is a nuisance, but no reason not to go on. `Err`: it was interrupted as the server stops.
+    /// Runs the command that removes a record. A failure is only logged, as a record that stays does no harm. `Err` if the
+    /// command was interrupted because the server stops.
     fn tear_down(&self, name: &str, txt: &str) -> Result<(), PortError> {
         let arguments = ["teardown", name, txt];
         let arguments = if self.version == 1 { &arguments[..2] } else { &arguments };
         let Err(err) = self.run(arguments) else { return Ok(()) };
         if err.is_cancelled() {
-            return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command is interrupted")));
+            return Err(failure(Status::AGAIN, format!("{name}: the dns-01 teardown command was interrupted")));
         }
         report!(MD0027, err.status(); "{name}: dns-01 teardown command failed, a TXT record may be left: {} {err}", self.program());
         Ok(())
@@ -241,7 +245,7 @@ impl Publisher for StoredChallenges {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
-                unsupported("the DNS says nothing about addresses")
+                unsupported("IP addresses cannot be validated through the DNS")
             }
             ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(Attempt::Done),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
@@ -249,7 +253,7 @@ impl Publisher for StoredChallenges {
             }
             ChallengeType::TlsAlpn01 => Ok(Attempt::Done),
             ChallengeType::Dns01 if self.dns01.words.is_none() => {
-                unsupported("there is no command for it, see MDChallengeDns01")
+                unsupported("no dns-01 command is configured (see MDChallengeDns01)")
             }
             ChallengeType::Dns01 if self.dns01.cancel.is_cancelled() || !self.reserve_command() => Ok(Attempt::Busy),
             ChallengeType::Dns01 => Ok(Attempt::Done),
@@ -280,7 +284,11 @@ impl Publisher for StoredChallenges {
                 .map_err(port_error);
         }
         if self.dns01.words.is_none() {
-            report!(MD0027, "{}: there is no dns-01 command any more that could remove a TXT record", set_up.name);
+            report!(
+                MD0027,
+                "{}: a dns-01 TXT record stays in the DNS, as MDChallengeDns01 is no longer configured; remove it by hand",
+                set_up.name
+            );
             return Ok(Attempt::Done);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {
@@ -315,7 +323,7 @@ mod tests {
     use crate::store::Store;
     use crate::testing::{TestServer, logged, p256, watch_log};
 
-    /// A command that notes how it is called, one line each.
+    /// A command that writes its arguments to a file, one line per call.
     fn noting(directory: &Path) -> String {
         format!(r#"/bin/sh -c 'echo "$@" >>{}/calls' sh"#, directory.display())
     }
@@ -343,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn challenge_certificates_are_of_every_kind_and_always_for_the_present_token() {
+    fn challenge_certificates_have_every_kind_of_key_and_the_current_token() {
         let mut server = TestServer::new(&["alpn.challenges.test"]);
         with_acme_tls(&mut server);
         let registry = server.start(false);
@@ -380,15 +388,16 @@ mod tests {
         }
     }
 
-    /// What follows the object identifier of the extension.
+    /// The bytes after the object identifier of the acmeIdentifier extension.
     fn digest(certificate: &Certificate) -> Vec<u8> {
-        let (der, id) = (certificate.to_der(), b"\x2b\x06\x01\x05\x05\x07\x01\x1f");
+        let der = certificate.to_der();
+        let id = b"\x2b\x06\x01\x05\x05\x07\x01\x1f";
         let at = der.windows(id.len()).position(|part| part == id).unwrap();
         der[at..at + 48].to_vec()
     }
 
     #[test]
-    fn types_that_cannot_work_are_unsupported() {
+    fn challenge_types_that_cannot_work_are_unsupported() {
         let server = TestServer::new(&["plain.challenges.test"]);
         let registry = server.start(false);
         let mut publisher = publisher(&registry, 0);
@@ -401,7 +410,7 @@ mod tests {
         let mut publisher = crate::challenges::tests::publisher(&registry, 0);
         assert_eq!(publisher.reserve(&alpn("192.0.2.1")).unwrap(), Attempt::Done);
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
-        assert_eq!(in_the_dns.text, "the DNS says nothing about addresses");
+        assert_eq!(in_the_dns.text, "IP addresses cannot be validated through the DNS");
     }
 
     #[test]
@@ -413,7 +422,8 @@ mod tests {
             server.globals.dns01_version = version;
             server.declared[0].settings.dns01_command = Some(noting(directory.path()));
             let registry = server.start(false);
-            let (mut publisher, set_up) = (publisher(&registry, 0), dns01("args.challenges.test", "value"));
+            let mut publisher = publisher(&registry, 0);
+            let set_up = dns01("args.challenges.test", "value");
             assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, "not used").unwrap();
             assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
@@ -429,7 +439,8 @@ mod tests {
             let mut server = TestServer::new(&["failing.challenges.test"]);
             server.globals.dns01_command = Some(line.to_owned());
             let registry = server.start(false);
-            let (mut publisher, set_up) = (publisher(&registry, 0), dns01("failing.challenges.test", "value"));
+            let mut publisher = publisher(&registry, 0);
+            let set_up = dns01("failing.challenges.test", "value");
             assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             let err = publisher.publish(&set_up, "").unwrap_err();
             assert_eq!(err.status, Status::GENERAL);
@@ -441,12 +452,13 @@ mod tests {
     }
 
     #[test]
-    fn one_command_at_a_time_and_a_name_is_in_one_hand() {
+    fn one_dns_command_runs_at_a_time_and_one_renewal_has_a_name() {
         let mut server = TestServer::new(&["*.hands.test", "hands.test", "other.test"]);
         server.globals.dns01_command = Some("/bin/true".to_owned());
         let registry = server.start(false);
         let [mut wild, mut base, mut other] = [0, 1, 2].map(|position| publisher(&registry, position));
-        let (name, another) = (dns01("hands.test", "v"), dns01("other.test", "v"));
+        let name = dns01("hands.test", "v");
+        let another = dns01("other.test", "v");
         assert_eq!(wild.reserve(&name).unwrap(), Attempt::Done);
         assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy, "a command runs");
         assert_eq!(other.reserve(&another).unwrap(), Attempt::Busy, "a command runs");
@@ -462,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stopped_command_has_set_up_stays_to_be_taken_away() {
+    fn records_of_a_stopped_server_are_left_for_the_next_clean_up() {
         let mut server = TestServer::new(&["stopped.challenges.test"]);
         server.globals.dns01_command = Some("/bin/true".to_owned());
         let registry = server.start(false);
@@ -475,7 +487,7 @@ mod tests {
         assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Busy);
     }
 
-    /// Has a domain's journal remember what a command set up.
+    /// Stores an order whose challenges a command has set up.
     fn leave(server: &TestServer, name: &str) {
         let mut order = order::load(&server.documents, name);
         order.url = Some("https://ca.test/order/0".to_owned());
@@ -484,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_after_an_activation_is_taken_away_by_the_worker_though_nothing_is_due() {
+    fn records_left_after_an_activation_are_removed_by_the_worker_though_nothing_is_due() {
         let directory = tempfile::tempdir().unwrap();
         let name = "left.challenges.test";
         let mut server = TestServer::new(&[name]);
@@ -506,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_an_order_for_other_settings_is_taken_away_by_the_next_run() {
+    fn records_left_of_an_order_for_former_settings_are_removed_by_the_next_run() {
         let directory = tempfile::tempdir().unwrap();
         let name = "changed.challenges.test";
         let mut server = TestServer::new(&[name]);

@@ -1,4 +1,4 @@
-//! The store as the registry uses it: JSON documents and private keys instead of bytes.
+//! JSON documents and private keys in the store, read and written as values instead of bytes.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -15,10 +15,10 @@ use crate::log::note;
 use crate::model::{ManagedDomain, Status};
 use crate::store::{Aspect, Group, Store, StoreError};
 
-/// How long to wait, in all, for those who work in staging.
+/// Longest total wait for other processes that work in `staging/`.
 pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A store with its secret applied. What cannot be read is told once per call and counts as absent.
+/// Typed access to a store, whose secret encrypts keys. A document that cannot be read is logged and counts as absent.
 pub struct Documents(Arc<dyn Store>);
 
 impl Documents {
@@ -28,13 +28,13 @@ impl Documents {
         Self(store)
     }
 
-    /// The store itself.
+    /// The store that holds these documents.
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.0
     }
 
-    /// The names of all items in a group; none if the group cannot be listed.
+    /// The names of all items in a group; an empty set if the group cannot be listed.
     #[must_use]
     pub fn items(&self, group: Group) -> HashSet<String> {
         let listed = self.0.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
@@ -46,7 +46,7 @@ impl Documents {
     pub fn load_json<T: DeserializeOwned>(&self, group: Group, item: &str, aspect: &Aspect) -> Option<T> {
         let file = || format!("{}/{item}/{}", group.name(), aspect.file_name());
         let bytes = self.0.load(group, item, aspect).unwrap_or_else(|err| {
-            note!(Error, err.status(); "{err}; it is ignored");
+            note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         serde_json::from_slice(&bytes)
@@ -57,7 +57,7 @@ impl Documents {
     /// Writes a JSON document in the stored form: two blanks of indent, no newline at the end.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn save_json(
         &self,
         group: Group,
@@ -72,7 +72,7 @@ impl Documents {
     #[must_use]
     pub fn load_key(&self, group: Group, item: &str, aspect: &Aspect) -> Option<PrivateKey> {
         let pem = self.0.load(group, item, aspect).unwrap_or_else(|err| {
-            note!(Error, err.status(); "{err}; it is ignored");
+            note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         let pem = Zeroizing::new(pem);
@@ -80,7 +80,7 @@ impl Documents {
             .inspect_err(|err| {
                 note!(
                     Error,
-                    "{}/{item}/{} is no usable private key: {err}; it is ignored",
+                    "{}/{item}/{} is not a usable private key: {err}; the file is ignored",
                     group.name(),
                     aspect.file_name()
                 )
@@ -91,7 +91,7 @@ impl Documents {
     /// Writes a private key: encrypted in the groups that the server's user can read, else plain.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn save_key(&self, group: Group, item: &str, aspect: &Aspect, key: &PrivateKey) -> Result<(), PortError> {
         let crypto = |err: crate::crypto::CryptoError| PortError { status: Status::GENERAL, text: err.to_string() };
         if group.encrypts_keys() {
@@ -103,7 +103,7 @@ impl Documents {
     }
 }
 
-/// A document in the stored form.
+/// Formats a JSON document in the stored form.
 ///
 /// # Errors
 /// If the value has no JSON form.
@@ -111,14 +111,17 @@ pub fn to_json(value: &impl Serialize) -> Result<Vec<u8>, PortError> {
     serde_json::to_vec_pretty(value).map_err(|err| PortError { status: Status::GENERAL, text: err.to_string() })
 }
 
-/// A failure of the store, for the ports of acme.
+/// Converts an error of the store into the error type of the ports of `acme`.
 pub(crate) fn port_error(err: StoreError) -> PortError {
     PortError { status: err.status(), text: err.to_string() }
 }
 
-/// The failure to work on a domain that another process works on.
+/// The error for a domain that another process has claimed.
 #[must_use]
 pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
-    let text = format!("{}: another process, such as the server, works on it; try again when it is done", md.name);
+    let text = format!(
+        "{}: another process, such as the server, is working on this domain; try again when it has finished",
+        md.name
+    );
     PortError { status: Status::AGAIN, text }
 }

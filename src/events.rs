@@ -1,4 +1,4 @@
-//! Events: which commands of the administrator are told of what, how often, and what is noted of it in the report.
+//! Events: runs `MDNotifyCmd` and `MDMessageCmd`, limits how often, and records the result in the domain's job.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -17,56 +17,56 @@ use crate::schedule;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-/// How long a command may take, with what is written of it, that is asked to end.
+/// Time for a command that was asked to end, including the log lines about it.
 const TO_END: Duration = Duration::from_secs(5);
 
-/// Something that happens to a domain.
+/// An event in the life of a domain.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// A renewal is about to begin. A command that fails denies it.
+    /// A renewal is about to begin. A command that fails prevents it.
     Renewing,
-    /// A challenge is in place; the CA does not know yet.
+    /// Challenge data is in place; the CA has not been told to validate it yet.
     ChallengeSetUp(&'a SetUp),
-    /// What answered a challenge is taken away.
+    /// Challenge data was removed.
     ChallengeTearDown(&'a SetUp),
-    /// All certificates are staged, for the next start to activate.
+    /// All certificates are staged; the next start activates them.
     Renewed,
-    /// A start has activated them.
+    /// A start has activated staged certificates.
     Installed,
-    /// They are served from now on, without a start.
+    /// New certificates are served from now on, without a start.
     Activated,
-    /// The end of a certificate is near, and there is no other.
+    /// A certificate expires soon, and there is no new one.
     Expiring,
     /// A renewal failed.
     Errored,
     /// There is a new OCSP response for a certificate.
     OcspRenewed,
-    /// None could be fetched.
+    /// An OCSP response could not be fetched.
     OcspErrored,
     /// A certificate was found to be revoked.
     OcspRevoked,
 }
 
-/// What an event is about.
+/// The domain and the certificates that an event is about.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// The domain.
     pub md: &'a ManagedDomain,
-    /// Its certificates: the new ones for `renewed`, those that are served otherwise.
+    /// Certificates of the domain: the new ones for `renewed`, otherwise the served ones.
     pub certificates: &'a [Option<Summary>],
 }
 
 /// Raises events by running the configured commands, one after the other, in the thread that raises them.
 ///
-/// A process that winds down lets them run on, as the command may be what has the server reload. It begins with no other, but for
-/// what is told once, of something that is done.
+/// A process that winds down lets a running command finish, as this command may be what reloads the server. It starts no other
+/// command, except for events that the next process would not raise.
 pub struct Events {
     notify: Option<Hook>,
     message: Option<Hook>,
-    /// Events that the C module does not have are told, too.
+    /// `MDMessageEvents all`: whether commands get events that the C module does not have.
     all: bool,
     cancel: Cancel,
-    /// Nobody is told, and nothing is noted.
+    /// Whether no command is run and nothing is recorded.
     silent: bool,
 }
 
@@ -74,43 +74,50 @@ pub struct Events {
 struct Hook {
     directive: &'static str,
     number: Message,
-    /// What is noted when it fails.
+    /// Kind of the job's log entry for a failure.
     entry: &'static str,
-    /// As configured.
+    /// The command line, as configured.
     line: String,
     timeout: Duration,
 }
 
-/// Why an event was not told.
+/// Input of a command for an event.
+struct Call<'a> {
+    arguments: &'a [&'a str],
+    payload: &'a [u8],
+    reason: &'a str,
+}
+
+/// The failure of an event's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotTold {
-    /// What the command did.
+pub struct EventFailure {
+    /// Status code of the failure.
     pub status: Status,
-    /// The same as a problem, e.g. `urn:org:apache:httpd:log:AH10109:`.
+    /// Problem type, e.g. `urn:org:apache:httpd:log:AH10109:`.
     pub problem: String,
-    /// The same as a sentence.
+    /// Description for log and status pages.
     pub text: String,
 }
 
-impl From<NotTold> for PortError {
-    fn from(err: NotTold) -> Self {
+impl From<EventFailure> for PortError {
+    fn from(err: EventFailure) -> Self {
         Self { status: err.status, text: err.text }
     }
 }
 
-impl NotTold {
+impl EventFailure {
     fn cancelled() -> Self {
-        let text = "is not told, as the server stops".to_owned();
+        let text = "no command is run for the event, as the server stops".to_owned();
         Self { status: Status::AGAIN, problem: String::new(), text }
     }
 
-    /// Whether it is only because this process stops: the next one tells.
+    /// Checks whether the cause is only that this process stops: the next process raises the event.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.status == Status::AGAIN
     }
 
-    /// The failure as the result of a run.
+    /// Converts the failure into the result of a job.
     #[must_use]
     pub fn to_result(&self) -> JobResult {
         JobResult::failure(self.status, self.problem.clone(), self.text.clone())
@@ -118,7 +125,7 @@ impl NotTold {
 }
 
 impl Event<'_> {
-    /// Its name for commands.
+    /// Name of the event, as commands get it.
     #[must_use]
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
@@ -136,17 +143,18 @@ impl Event<'_> {
         }
     }
 
-    /// Whether commands learn of it without `MDMessageEvents all`: the C module has it, or nothing else would tell them.
+    /// Checks whether commands get the event without `MDMessageEvents all`: the C module has it, or no other event reports the
+    /// fact.
     fn is_compatible(&self) -> bool {
         !matches!(self, Self::ChallengeTearDown(_) | Self::OcspRevoked)
     }
 
-    /// Whether it is over when the process that raises it has ended: the next one would not tell.
-    fn is_told_once(&self) -> bool {
+    /// Checks whether the event is lost when the process that raises it ends, as the next process would not raise it.
+    fn is_lost_at_exit(&self) -> bool {
         matches!(self, Self::Renewed | Self::Activated)
     }
 
-    /// How long it is not told again.
+    /// How long the event is not raised again.
     fn pause(&self) -> Option<SignedDuration> {
         match self {
             Self::Renewing | Self::Errored | Self::OcspErrored => Some(HOUR),
@@ -155,25 +163,26 @@ impl Event<'_> {
         }
     }
 
-    /// Until when it is not told again, by the report on its domain; `None` for now. What was told in the future was told
-    /// by a wrong clock.
+    /// Until when the event is not raised again, by the log of its domain's job; `None` if it may be raised now. An entry in
+    /// the future comes from a wrong clock, and does not count.
     #[must_use]
-    pub fn told_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
-        let told = job.newest(&format!("message-{}", self.reason())).filter(|told| *told <= now)?;
-        Some(told + self.pause()?).filter(|until| *until > now)
+    pub fn paused_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
+        let raised = job.newest(&format!("message-{}", self.reason())).filter(|at| *at <= now)?;
+        Some(raised + self.pause()?).filter(|until| *until > now)
     }
 
-    /// The same, and if commands failed since it was told last, they have as long a pause as a renewal has that failed
-    /// as often.
+    /// Until when the event is not raised again, as [`Event::paused_until`] says; if its command has failed since, until the same
+    /// delay is over as after so many failures of a renewal.
     #[must_use]
     pub fn not_before(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
-        let (reason, entries) = (self.reason(), job.log.iter().flat_map(|log| &log.entries));
-        let told = format!("message-{reason}");
+        let reason = self.reason();
+        let entries = job.log.iter().flat_map(|log| &log.entries);
+        let raised = format!("message-{reason}");
         let is_failure = |kind: &str| [AH10108_ENTRY, AH10109_ENTRY].contains(&kind);
-        let since = entries.take_while(|entry| entry.kind != told);
+        let since = entries.take_while(|entry| entry.kind != raised);
         let failed = since.filter(|entry| is_failure(&entry.kind) && entry.status.as_deref() == Some(&*reason));
         let failures: Vec<_> = failed.filter_map(|entry| entry.when).filter(|at| *at <= now).collect();
-        let Some(last) = failures.first() else { return self.told_until(job, now) };
+        let Some(last) = failures.first() else { return self.paused_until(job, now) };
         let count = failures.len().try_into().unwrap_or(u32::MAX);
         Some(*last + schedule::back_off(count, false, retry_delay, 0.5)).filter(|until| *until > now)
     }
@@ -183,7 +192,7 @@ const AH10108_ENTRY: &str = "notify-error";
 const AH10109_ENTRY: &str = "message-error";
 
 impl Events {
-    /// With the commands of the configuration, which end when `cancel` says so.
+    /// Events with the commands of the configuration, which are ended when `cancel` is set.
     #[must_use]
     pub fn new(globals: &Globals, cancel: &Cancel) -> Self {
         let hook = |directive, number, entry, line: &Option<String>| {
@@ -199,19 +208,19 @@ impl Events {
         }
     }
 
-    /// For a program that tells nobody.
+    /// Events for a program that runs no commands.
     #[must_use]
     pub fn silent() -> Self {
         Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true }
     }
 
-    /// Whether there is anybody to tell.
+    /// Checks whether a command is configured.
     #[must_use]
     pub fn has_commands(&self) -> bool {
         self.notify.is_some() || self.message.is_some()
     }
 
-    /// The longest time that an event takes: both commands come to their time-outs, and have to be killed.
+    /// The longest time that an event takes: both commands run until their timeout and have to be killed.
     #[must_use]
     pub fn longest(&self) -> SignedDuration {
         let hooks = [&self.notify, &self.message].into_iter().flatten();
@@ -219,27 +228,34 @@ impl Events {
         SignedDuration::try_from(longest).unwrap_or(DAY)
     }
 
-    /// Tells the commands of an event. Without a command it counts as told; one that was told a moment ago is not told
-    /// again (AH10267). Both are noted in `job`, the report on the domain.
+    /// Runs the commands for an event, and records it in `job`, the domain's job. Without a command the event counts as
+    /// raised. An event that was raised a short time ago is not raised again (AH10267).
     ///
     /// # Errors
-    /// If a command fails (AH10108, AH10109). One that ends since the server stops has failed too, but nothing is said of it.
-    pub fn raise(&self, event: Event<'_>, about: &About<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+    /// If a command fails (AH10108, AH10109), or is ended because the server stops (MD0060).
+    pub fn raise(
+        &self,
+        event: Event<'_>,
+        about: &About<'_>,
+        job: &mut Job,
+        now: Timestamp,
+    ) -> Result<(), EventFailure> {
         if self.silent || !(self.all || event.is_compatible()) {
             return Ok(());
         }
-        let (name, reason) = (about.md.name.as_str(), event.reason());
-        if let Some(until) = event.told_until(job, now) {
-            report!(AH10267, "{name}: '{reason}' is not told again before {}", time::format_gmt(until));
+        let name = about.md.name.as_str();
+        let reason = &*event.reason();
+        if let Some(until) = event.paused_until(job, now) {
+            report!(AH10267, "{name}: event '{reason}' is not raised again before {}", time::format_gmt(until));
             return Ok(());
         }
-        if self.has_commands() && self.cancel.is_cancelled() && !event.is_told_once() {
-            return Err(NotTold::cancelled());
+        if self.has_commands() && self.cancel.is_cancelled() && !event.is_lost_at_exit() {
+            return Err(EventFailure::cancelled());
         }
-        let facts = if self.has_commands() { facts(event, about, job, now) } else { Vec::new() };
+        let payload = if self.has_commands() { &*payload(event, about, job, now) } else { &[] };
         if matches!(event, Event::Renewed) {
-            self.run(self.notify.as_ref(), &[name], &facts, &reason, job, now)?;
-            // Of a domain that goes live MD0036 or MD0035 has told what is so.
+            self.run(self.notify.as_ref(), &Call { arguments: &[name], payload, reason }, job, now)?;
+            // For a domain that goes live, MD0036 or MD0035 was logged instead.
             if !about.md.goes_live() {
                 report!(
                     AH10059,
@@ -247,35 +263,28 @@ impl Events {
                 );
             }
         }
-        self.run(self.message.as_ref(), &[&reason, name], &facts, &reason, job, now)?;
+        self.run(self.message.as_ref(), &Call { arguments: &[reason, name], payload, reason }, job, now)?;
         job.record(now, &format!("message-{reason}"), None, None);
         Ok(())
     }
 
-    fn run(
-        &self,
-        hook: Option<&Hook>,
-        arguments: &[&str],
-        facts: &[u8],
-        reason: &str,
-        job: &mut Job,
-        now: Timestamp,
-    ) -> Result<(), NotTold> {
+    fn run(&self, hook: Option<&Hook>, call: &Call<'_>, job: &mut Job, now: Timestamp) -> Result<(), EventFailure> {
         let Some(hook) = hook else { return Ok(()) };
+        let reason = call.reason;
         let held = self.cancel.hold();
-        let Err(mut failure) = hook.run(arguments, facts, &self.cancel.patient()) else { return Ok(()) };
+        let Err(mut failure) = hook.run(call, &self.cancel.patient()) else { return Ok(()) };
         drop(held);
         if failure.is_cancelled() {
             report!(
                 MD0060,
-                "{}: {} {} is ended before its time, as the server stops; it was told of '{reason}'",
+                "{}: {} {} for event '{reason}' is ended early, as the server stops",
                 job.name,
                 hook.directive,
                 hook.line
             );
         } else {
             if failure.status == Status::TIMED_OUT {
-                failure.text = format!("{} It was told of '{reason}'.", failure.text);
+                failure.text = format!("{} The event was '{reason}'.", failure.text);
             }
             let activity = job.last.as_ref().and_then(|last| last.activity.clone());
             let line = JobResult { activity, ..failure.to_result() }.to_log(&job.name);
@@ -288,11 +297,11 @@ impl Events {
 }
 
 impl Hook {
-    fn run(&self, arguments: &[&str], facts: &[u8], cancel: &Cancel) -> Result<(), NotTold> {
+    fn run(&self, call: &Call<'_>, cancel: &Cancel) -> Result<(), EventFailure> {
         let mut argv = split_command_line(&self.line);
-        argv.extend(arguments.iter().map(ToString::to_string));
+        argv.extend(call.arguments.iter().map(ToString::to_string));
         let command = Command { argv, timeout: self.timeout, cancel: cancel.clone() };
-        command.run(facts).map_err(|err| NotTold {
+        command.run(call.payload).map_err(|err| EventFailure {
             status: err.status(),
             problem: format!("urn:org:apache:httpd:log:{}:", self.number.number),
             text: format!("{} {} {err}.", self.directive, self.line),
@@ -300,12 +309,12 @@ impl Hook {
     }
 }
 
-/// The event for programs: one JSON object on a line, which they find on their standard input.
-fn facts(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<u8> {
+/// Formats the event as one line of JSON, for the standard input of commands.
+fn payload(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<u8> {
     let certificates: Vec<Value> = about.certificates.iter().flatten().map(certificate).collect();
     let names: Vec<&str> = about.md.domains.iter().map(AsRef::as_ref).collect();
-    let mut facts = Map::new();
-    let mut set = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    let mut payload = Map::new();
+    let mut set = |name: &str, value: Value| payload.insert(name.to_owned(), value);
     set("event", event.reason().into());
     set("name", about.md.name.as_str().into());
     set("domains", names.into());
@@ -328,7 +337,7 @@ fn facts(event: Event<'_>, about: &About<'_>, job: &Job, now: Timestamp) -> Vec<
             text.as_ref().map(|text| set(name, text.as_str().into()));
         }
     }
-    format!("{}\n", Value::Object(facts)).into_bytes()
+    format!("{}\n", Value::Object(payload)).into_bytes()
 }
 
 fn certificate(summary: &Summary) -> Value {
@@ -364,16 +373,16 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()
     }
 
-    fn raise(globals: &Globals, event: Event<'_>, job: &mut Job, now: Timestamp) -> Result<(), NotTold> {
+    fn raise(globals: &Globals, event: Event<'_>, job: &mut Job, now: Timestamp) -> Result<(), EventFailure> {
         let md = domain(&job.name);
         let about = About { md: &md, certificates: &[] };
         Events::new(globals, &Cancel::default()).raise(event, &about, job, now)
     }
 
-    /// When, of which kind and with which status.
+    /// An entry of a job's log: time, kind and status.
     type Entries<'a> = &'a [(i64, &'a str, Option<&'a str>)];
 
-    /// A report with these entries, newest first.
+    /// A job with these log entries, newest first.
     fn job(entries: Entries<'_>) -> Job {
         let mut job = Job::new("x.org");
         entries.iter().rev().for_each(|(when, kind, status)| job.record(at(*when), kind, *status, None));
@@ -386,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_told_once_in_its_time() {
+    fn an_event_is_raised_once_within_its_pause() {
         let set_up = set_up();
         let rows = [
             (Event::Renewing, 3600),
@@ -401,27 +410,27 @@ mod tests {
             (Event::ChallengeTearDown(&set_up), 0),
         ];
         for (event, pause) in rows {
-            let told = format!("message-{}", event.reason());
-            let known = job(&[(5, "progress", None), (0, &told, None), (-9_999_999, &told, None)]);
+            let raised = format!("message-{}", event.reason());
+            let known = job(&[(5, "progress", None), (0, &raised, None), (-9_999_999, &raised, None)]);
             for (seconds, expected) in [(0, pause > 0), (pause - 1, pause > 0), (pause, false), (-10, false)] {
-                let until = event.told_until(&known, at(seconds));
-                assert_eq!(until, expected.then(|| at(pause)), "{told} {seconds}");
+                let until = event.paused_until(&known, at(seconds));
+                assert_eq!(until, expected.then(|| at(pause)), "{raised} {seconds}");
             }
-            assert_eq!(event.told_until(&job(&[(0, "message-other", None)]), at(1)), None);
+            assert_eq!(event.paused_until(&job(&[(0, "message-other", None)]), at(1)), None);
         }
     }
 
     #[test]
-    fn a_failed_event_is_told_again_after_growing_delays() {
+    fn a_failed_event_is_raised_again_after_growing_delays() {
         let failed = |when| (when, "message-error", Some("expiring"));
-        let told = |when| (when, "message-expiring", None);
+        let raised = |when| (when, "message-expiring", None);
         let rows: [(Entries<'_>, Option<i64>); 7] = [
             (&[], None),
             (&[failed(-10)], Some(20)),
             (&[failed(-10), failed(-50)], Some(50)),
-            (&[failed(-10), failed(-50), told(-90_000)], Some(50)),
+            (&[failed(-10), failed(-50), raised(-90_000)], Some(50)),
             (&[failed(-200)], None),
-            (&[told(-10), failed(-50)], Some(86_390)),
+            (&[raised(-10), failed(-50)], Some(86_390)),
             (&[(-10, "message-error", Some("errored"))], None),
         ];
         for (entries, expected) in rows {
@@ -431,17 +440,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_told_is_not_told_again_so_soon() {
+    fn an_event_is_not_raised_again_within_its_pause() {
         watch_log();
         let globals = globals(None, Some("/bin/false"));
         let mut job = Job { name: "limited.events.test".to_owned(), ..job(&[(0, "message-errored", None)]) };
         raise(&globals, Event::Errored, &mut job, at(3599)).unwrap();
-        assert_eq!((entries(&job).len(), logged("AH10267", "limited.events.test: 'errored'")), (1, 1));
+        assert_eq!((entries(&job).len(), logged("AH10267", "limited.events.test: event 'errored'")), (1, 1));
         raise(&globals, Event::Errored, &mut job, at(3600)).unwrap_err();
     }
 
     #[test]
-    fn commands_get_their_arguments_and_success_is_noted() {
+    fn commands_get_their_arguments_and_success_is_recorded() {
         let set_up = set_up();
         let message = |reason: &str| format!(r#"/bin/sh -c 'test "$1 $2 $#" = "{reason} x.org 2"' sh"#);
         let notify = r#"/bin/sh -c 'test "$1 $2 $#" = "own x.org 2"' sh own"#;
@@ -469,23 +478,25 @@ mod tests {
     }
 
     #[test]
-    fn events_that_the_c_module_does_not_have_are_told_where_the_configuration_says_so() {
-        let (set_up, globals) = (set_up(), globals(None, Some("/bin/false")));
+    fn events_that_the_c_module_does_not_have_need_to_be_configured() {
+        let set_up = set_up();
+        let globals = globals(None, Some("/bin/false"));
         let mut job = Job::new("x.org");
         for event in [Event::ChallengeTearDown(&set_up), Event::OcspRevoked] {
             raise(&globals, event, &mut job, at(0)).unwrap();
             raise(&Globals { all_events: true, ..globals.clone() }, event, &mut Job::new("x.org"), at(0)).unwrap_err();
         }
         assert_eq!(job, Job::new("x.org"));
-        // Nothing else says that a set is in use.
+        // No other event reports that a set is in use.
         raise(&globals, Event::Activated, &mut job, at(0)).unwrap_err();
     }
 
     #[test]
-    fn a_process_that_winds_down_begins_only_with_what_the_next_would_not_tell() {
+    fn a_process_that_winds_down_raises_only_events_that_would_be_lost() {
         let cancel = Cancel::default();
         cancel.wind_down();
-        let (md, mut job) = (domain("x.org"), Job::new("x.org"));
+        let md = domain("x.org");
+        let mut job = Job::new("x.org");
         let about = About { md: &md, certificates: &[] };
         let events = Events::new(&globals(None, Some("/bin/true")), &cancel);
         assert!(events.raise(Event::Errored, &about, &mut job, at(0)).unwrap_err().is_cancelled());
@@ -494,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_command_is_noted_once() {
+    fn a_failing_command_is_recorded_once() {
         watch_log();
         let mut job = Job::new("x.org");
         let globals = globals(Some("/bin/false events-test"), Some("/bin/sh -c 'exit 17' events-test"));
@@ -507,9 +518,10 @@ mod tests {
     }
 
     #[test]
-    fn the_notification_comes_first_and_the_rest_waits_for_it() {
+    fn the_notify_command_runs_first_and_its_failure_stops_the_rest() {
         watch_log();
-        let (name, mut job) = ("first.events.test", Job::new("first.events.test"));
+        let name = "first.events.test";
+        let mut job = Job::new("first.events.test");
         let [good, bad] = ["/bin/true", "/bin/false first"];
         let failure = raise(&globals(Some(bad), Some(bad)), Event::Renewed, &mut job, at(0)).unwrap_err();
         assert_eq!(failure.to_result().problem.as_deref(), Some("urn:org:apache:httpd:log:AH10108:"));
@@ -522,10 +534,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stops_is_no_failure_to_report_and_others_tell_nobody() {
+    fn a_command_ended_by_a_stopping_server_is_no_failure() {
         let cancel = Cancel::default();
         cancel.cancel();
-        let (md, mut job) = (domain("x.org"), Job::new("x.org"));
+        let md = domain("x.org");
+        let mut job = Job::new("x.org");
         let about = About { md: &md, certificates: &[] };
         let events = Events::new(&globals(None, Some("/bin/true")), &cancel);
         assert!(events.raise(Event::Errored, &about, &mut job, at(0)).unwrap_err().is_cancelled());
@@ -534,11 +547,12 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_on_standard_input_and_need_not_be_read() {
+    fn the_event_is_on_standard_input_and_need_not_be_read() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("facts");
+        let file = directory.path().join("payload");
         let line = format!("/bin/sh -c 'cat >{}'", file.display());
-        let (set_up, mut job) = (set_up(), Job { errors: 3, next_run: Some(at(60)), ..Job::new("x.org") });
+        let set_up = set_up();
+        let mut job = Job { errors: 3, next_run: Some(at(60)), ..Job::new("x.org") };
         job.last = Some(JobResult::failure(Status::GENERAL, "urn:p", "it is \"so\"".to_owned()));
         let mut read = |event| -> Value {
             raise(&globals(None, Some(&line)), event, &mut job, at(0)).unwrap();

@@ -187,7 +187,7 @@ messages! {
     MD0002 Error "the server passed no pointer where it promises one"
     MD0003 Warning "threads did not end in time, the child exits without them"
     MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
-    MD0006 Warning "a managed domain has names that no public CA takes"
+    MD0006 Warning "a managed domain has names for which no public CA issues certificates"
     MD0007 Notice "a host of a managed domain has certificate files of its own"
     MD0008 Warning "another running server uses the same store"
     MD0009 Warning "the secret of the store is lost, and with it accounts and renewals"

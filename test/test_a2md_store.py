@@ -92,7 +92,7 @@ def test_check_tells_of_damage_and_leftovers(cli: A2md, httpd: Httpd, sandbox: S
         ("discard", "challenges/x.example.org"),
         ("renew", NAME),
     } <= found
-    httpd.log.expects("AH10069", "no usable private key")
+    httpd.log.expects("AH10069", "not a usable private key")
     httpd.start()
     assert not sandbox.challenges("x.example.org").exists()
 

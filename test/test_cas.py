@@ -119,7 +119,7 @@ def test_an_authority_that_has_closed_is_taken_with_a_warning(lone_httpd: Httpd)
     checked = httpd.configtest()
     assert checked.ok, checked
     for host in ("api.buypass.com", "api.test4.buypass.no"):
-        assert re.search(rf"MD0017: .*{host}\S* has closed in 2025; name another one, such as LetsEncrypt, for {NAME} \(2 domains\)", checked.text)
+        assert re.search(rf"MD0017: .*{host}\S* closed in 2025; configure another one, such as LetsEncrypt, for {NAME} \(2 domains\)", checked.text)
 
 
 # The ways to it

@@ -396,7 +396,7 @@ def test_a_file_that_is_gone_at_a_restart_puts_its_domain_out_of_service(lone_ht
     httpd.log.expects("AH10110")
     checked = httpd.configtest()
     assert not checked.ok
-    assert f"AH10110: a.example.org: there is no file {leaf.cert_file}" in checked.text
+    assert f"AH10110: a.example.org: file {leaf.cert_file} does not exist" in checked.text
     httpd.graceful()
     assert httpd.get("https://a.example.org/").status == 503
     assert httpd.get("http://b.example.org/").status == 200

@@ -199,7 +199,7 @@ def test_a_failure_that_was_told_is_not_told_again_so_soon(httpd: Httpd, pebble:
     httpd.config.add(f"MDMessageCmd {_command(sandbox)}").managed(NAME)
     pebble.stop()
     httpd.log.expects("AH10056")
-    httpd.start().wait_log(f"AH10267: {NAME}: 'errored'")
+    httpd.start().wait_log(f"AH10267: {NAME}: event 'errored'")
     assert _calls(sandbox) == [f"renewing {NAME}", f"errored {NAME}"]
     assert sandbox.job(NAME)["errors"] >= 2
 

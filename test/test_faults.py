@@ -238,7 +238,7 @@ def test_files_of_a_renewal_that_are_damaged_while_it_runs(
     old = _obtained(httpd).served(NAME).leaf
     httpd.wait_staged(NAME)
     # The run that finds its key gone.
-    httpd.log.expects("it is ignored and made anew", "is no usable private key")
+    httpd.log.expects("it is ignored and made anew", "is not a usable private key")
     httpd.log.expects("AH10056", optional=True)
     files = ["job.json", "order.json", "md.json", "privkey.pem"]
     for file in files:
@@ -268,7 +268,7 @@ def test_a_finished_set_that_is_damaged_while_it_waits_is_obtained_again(
 ) -> None:
     httpd.config.add(ALWAYS_DUE)
     old = _obtained(httpd).served(NAME).leaf
-    httpd.log.expects("is no usable private key")
+    httpd.log.expects("is not a usable private key")
     for file in ("privkey.pem", "pubcert.pem"):
         httpd.wait_staged(NAME)
         orders, path = pebble.new_orders, sandbox.staging(NAME) / file

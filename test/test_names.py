@@ -45,7 +45,7 @@ def test_hosts_are_matched_however_they_are_written(httpd: Httpd, pebble: Pebble
     httpd.start().obtain(FIRST)
     _hosts()
     for name in (A, DOT):
-        httpd.log.expects(f"clients ask for {name}, and httpd does not know that as")
+        httpd.log.expects(f"clients ask for {name}, which httpd does not find by")
     # mod_ssl compares text, too.
     httpd.log.expects("AH01909")
     checked = httpd.configtest()
@@ -80,11 +80,11 @@ def test_hosts_are_matched_however_they_are_written(httpd: Httpd, pebble: Pebble
 LOST: dict[str, tuple[Callable[[Httpd], object], str]] = {
     "no spelling of one name": (
         lambda httpd: httpd.config.md("typed.www.example.org").https("typo.www.example.org"),
-        "the two have no name in common",
+        "host and Managed Domain have no name in common",
     ),
     "a URL in place of a name": (
         lambda httpd: httpd.config.md("url.www.example.org").https("x.www.example.org", aliases=["https://url.www.example.org"]),
-        "its https://url.www.example.org differs from url.www.example.org only in spelling",
+        "the host's name https://url.www.example.org differs from url.www.example.org only in spelling",
     ),
     "a letter of another encoding": (
         lambda httpd: httpd.config.md(U).https("m\udcfcller.idn.example.org"),
@@ -92,11 +92,11 @@ LOST: dict[str, tuple[Callable[[Httpd], object], str]] = {
     ),
     "the main server": (
         lambda httpd: httpd.config.add("ServerName main.www.example.org", "SSLEngine on", "MDomain main.www.example.org"),
-        "it is not matched by main.www.example.org, see MDMatchNames, and MDBaseServer",
+        "the host's name main.www.example.org is not used for matching; see MDMatchNames, and MDBaseServer",
     ),
     "an alias that does not count": (
         lambda httpd: httpd.config.add("MDMatchNames servernames").md("b.www.example.org").https("c.www.example.org", aliases=["b.www.example.org"]),
-        "it is not matched by b.www.example.org, see MDMatchNames",
+        "the host's name b.www.example.org is not used for matching; see MDMatchNames",
     ),
 }
 """A TLS host without certificate and domain, a domain without host, and what is said of the two."""

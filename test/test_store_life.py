@@ -361,7 +361,7 @@ def test_a_lost_secret_costs_accounts_and_renewals_but_no_certificate(
     httpd.config.add(ALWAYS_DUE)
     httpd.graceful().wait_staged(NAME)
     httpd.log.expects("MD0009")
-    httpd.log.expects("account.pem is no usable private key", optional=True)
+    httpd.log.expects("account.pem is not a usable private key", optional=True)
     _by_hand(httpd, running, sandbox.store.joinpath("md_store.json").unlink)
     assert httpd.served(NAME).leaf == leaf
     assert httpd.get(f"https://{NAME}/").status == 200
@@ -371,7 +371,7 @@ def test_a_lost_secret_costs_accounts_and_renewals_but_no_certificate(
     _renews(httpd, pebble)
     assert pebble.new_accounts == len(sandbox.account_ids()) == 2
     assert httpd.log.count("MD0009") == 1
-    assert httpd.log.count("account.pem is no usable private key") <= 1
+    assert httpd.log.count("account.pem is not a usable private key") <= 1
 
 
 @WHEN

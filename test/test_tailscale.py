@@ -114,4 +114,4 @@ def test_a_first_certificate_goes_live_and_an_authority_of_another_protocol_is_r
         "b.example.org", "MDCertificateAuthority https://ca.example.org/directory"
     )
     checked = httpd.configtest()
-    assert not checked.ok and "which does not go with its MDCertificateProtocol" in checked.text
+    assert not checked.ok and "which does not match its MDCertificateProtocol" in checked.text

@@ -1,4 +1,4 @@
-//! The accounts in `accounts/` as a start finds them, and the move of new ones that wait in `staging/` to there.
+//! The accounts in `accounts/`, as a start reads them, and the move of new ones from `staging/` to `accounts/`.
 
 #![forbid(unsafe_code)]
 
@@ -21,18 +21,18 @@ use crate::store::{Aspect, Group, WorkClaim};
 
 pub use registration::find_or_register;
 pub use rollover::{account_key, roll_over};
-pub(crate) use shared::place_of_its_own;
+pub(crate) use shared::draft_item;
 pub use shared::{SharedAccounts, StoredAccounts};
 
-/// Accounts by id; `None` for one that cannot be read. Read once per start: there may be thousands of domains.
+/// Accounts by id; `None` for an account that cannot be read. Read once per start, as there may be thousands of domains.
 #[derive(Debug, Default)]
 pub struct Accounts(BTreeMap<String, Option<AccountRecord>>);
 
 impl Accounts {
-    /// Reads all of them.
+    /// Reads all accounts in `accounts/`.
     ///
     /// # Errors
-    /// If they cannot be listed.
+    /// If `accounts/` cannot be listed.
     pub fn read(documents: &Documents) -> Result<Self, PortError> {
         let ids = documents.store().list(Group::Accounts).map_err(port_error)?;
         let read = |id: String| {
@@ -42,7 +42,7 @@ impl Accounts {
         Ok(Self(ids.into_iter().map(read).collect()))
     }
 
-    /// The id of the newest usable account of that scope.
+    /// The id of the newest usable account of this scope.
     #[must_use]
     pub fn id_for(&self, scope: &AccountScope) -> Option<&str> {
         self.at(&scope.ca_url).rev().find(|(_, record)| record.is_for(scope)).map(|(id, _)| id)
@@ -54,9 +54,9 @@ impl Accounts {
         readable.filter(move |(id, _)| id.starts_with(&prefix))
     }
 
-    /// Moves every account that waits in staging to `accounts/`. For the start of the server, before anything in staging
-    /// is activated or dropped. One that cannot be moved, or that somebody still works with when the time is over, stays
-    /// and is used from where it is.
+    /// Moves every account in `staging/` to `accounts/`. Called at a start of the server, before anything in `staging/` is
+    /// activated or dropped. An account that cannot be moved, or is still in use by another process at `until`, stays in
+    /// `staging/` and is used from there.
     pub fn adopt_staged(&mut self, documents: &Documents, until: Instant) {
         for domain in documents.store().list(Group::Staging).unwrap_or_default() {
             let is_draft = domain.starts_with("ACME-");
@@ -72,25 +72,25 @@ impl Accounts {
         }
     }
 
-    /// Removes the key of a registration whose account is here: a crash came before it went. Another registration must
-    /// not find it, as a CA does not forget an account that was deactivated.
+    /// Removes the draft key of a registration whose account is in `accounts/`: a crash prevented that earlier. The next
+    /// registration must not use this key, as a CA remembers the key of an account that was deactivated.
     fn drop_draft(&self, documents: &Documents, item: &str) {
         let Some(draft) = pem(documents, Group::Staging, item) else { return };
         let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
-        let mut of_scope = known.filter(|(_, record)| place_of_its_own(&record.scope()) == item);
+        let mut of_scope = known.filter(|(_, record)| draft_item(&record.scope()) == item);
         if of_scope.any(|(id, _)| pem(documents, Group::Accounts, id).as_ref() == Some(&draft)) {
-            // What stays is found at the next start.
+            // A failure is repeated at the next start.
             let _ = documents.store().purge(Group::Staging, item);
         }
     }
 
-    /// Moves the account that waits in staging for `domain`, if there is one. The caller has the claim.
+    /// Moves the account in `staging/` of `domain` to `accounts/`, if there is one. The caller holds the claim on the domain.
     pub(crate) fn adopt_from(&mut self, documents: &Documents, domain: &str) {
         let Some(record) = documents.load_json::<AccountRecord>(Group::Staging, domain, &Aspect::AccountJson) else {
             return;
         };
         if let Err(err) = self.adopt(documents, domain, &record) {
-            report!(MD0028, err.status; "account {} stays in staging/{domain}: {err}", record.url);
+            report!(MD0028, err.status; "account {}: not moved from staging/{domain} to accounts/ and used from there: {err}", record.url);
         }
     }
 
@@ -109,8 +109,8 @@ impl Accounts {
         Ok(id)
     }
 
-    /// Makes an account of the CA one of `accounts/`, with a key that the CA takes, and returns its id. One that is there
-    /// stays with its id, and with what the CA does not tell.
+    /// Puts an account with a key that the CA accepts into `accounts/`, and returns its id. An account with the same URL keeps
+    /// its id, and the members that the CA does not report.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -123,7 +123,8 @@ impl Accounts {
         let Some((id, known)) = self.at(&record.ca_url).find(|(_, known)| known.url == record.url) else {
             return self.add(documents, record, key);
         };
-        let (id, known) = (id.to_owned(), known.clone());
+        let id = id.to_owned();
+        let known = known.clone();
         let record = AccountRecord {
             eab: record.eab.clone().or(known.eab),
             agreement: record.agreement.clone().or(known.agreement),
@@ -147,17 +148,19 @@ impl Accounts {
         Ok(())
     }
 
-    /// An account without its key is of no use and goes. One whose key is there leaves staging only when it is saved.
+    /// Moves an account from `staging/` to `accounts/`. An account without a key is removed, as it cannot be used. An account
+    /// with a key is removed from `staging/` only after it was saved.
     fn adopt(&mut self, documents: &Documents, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
         let store = documents.store();
         if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
-            let key = documents
-                .load_key(Group::Staging, domain, &Aspect::AccountKey)
-                .ok_or_else(|| PortError { status: Status::INVALID, text: "its key cannot be read".to_owned() })?;
+            let key = documents.load_key(Group::Staging, domain, &Aspect::AccountKey).ok_or_else(|| PortError {
+                status: Status::INVALID,
+                text: "the key of the account cannot be read".to_owned(),
+            })?;
             let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
             // A CA that has lost its accounts may give their URLs to others.
-            let own = key.to_pem().ok();
-            let is_same = |id: &String| own.is_some() && pem(documents, Group::Accounts, id) == own;
+            let staged = key.to_pem().ok();
+            let is_same = |id: &String| staged.is_some() && pem(documents, Group::Accounts, id) == staged;
             if !known.as_ref().is_some_and(is_same) {
                 match known {
                     Some(id) => self.save(documents, &id, record, &key)?,
@@ -169,9 +172,10 @@ impl Accounts {
         store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
     }
 
-    /// An id that no account has, and the claim on it: somebody else may be looking for one, too.
+    /// Finds an id that no account has, and claims it, as another process may be looking for one at the same time.
     fn free_id(&self, documents: &Documents, ca_url: &str) -> Result<(String, WorkClaim), PortError> {
-        let (store, prefix) = (documents.store(), id_prefix(ca_url));
+        let store = documents.store();
+        let prefix = id_prefix(ca_url);
         let has = |id: &str, aspect| store.exists(Group::Accounts, id, &aspect);
         for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.0.contains_key(id)) {
             let claim = store.claim(&id).map_err(port_error)?;
@@ -181,7 +185,7 @@ impl Accounts {
         }
         Err(PortError {
             status: Status::EXISTS,
-            text: format!("there are 1000 accounts named {prefix}* already; remove those that are not used"),
+            text: format!("accounts/ already has 1000 accounts named {prefix}*; remove those that are no longer used"),
         })
     }
 }

@@ -1,9 +1,9 @@
-//! The account of a domain for a program that works beside the server: found, confirmed, or registered.
+//! Finds, confirms or registers the account of a domain, for a program that runs beside the server.
 
 use std::sync::Arc;
 
 use super::Accounts;
-use super::shared::{StoredAccounts, place_of_its_own};
+use super::shared::{StoredAccounts, draft_item};
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
 };
@@ -11,8 +11,8 @@ use crate::crypto::PrivateKey;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::model::ManagedDomain;
 
-/// An account for `md` that the CA takes: one that the store has, also where a renewal has just registered it, or a new one,
-/// which is in `accounts/` when this returns.
+/// Finds an account for `md` that the CA accepts: in `accounts/`, or in `staging/` where a renewal has just registered it. If
+/// there is none, registers a new account and puts it into `accounts/`.
 ///
 /// # Errors
 /// If the CA refuses, or the store cannot be written, or another process works on the domain.
@@ -22,16 +22,17 @@ pub fn find_or_register(
     ca: &mut Registrar,
     applicant: &Applicant<'_>,
 ) -> Result<(AccountRecord, PrivateKey), AcmeError> {
-    let (name, scope) = (md.name.as_str(), applicant.scope);
+    let name = md.name.as_str();
+    let scope = applicant.scope;
     let book = || StoredAccounts::new(Arc::default(), Arc::clone(documents), name);
     if let Some(found) = confirmed(&book(), ca, scope)? {
         return Ok(found);
     }
     let claim = documents.store().claim_within(name, CLAIM_PATIENCE).map_err(port_error)?;
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
-    let of_scope = documents.store().claim_within(&place_of_its_own(scope), CLAIM_PATIENCE).map_err(port_error)?;
+    let of_scope = documents.store().claim_within(&draft_item(scope), CLAIM_PATIENCE).map_err(port_error)?;
     let _of_scope = of_scope.ok_or_else(|| claimed_elsewhere(md))?;
-    // Whoever had the claims may have registered.
+    // The process that held the claims before may have registered an account.
     let book = book();
     if let Some(found) = confirmed(&book, ca, scope)? {
         return Ok(found);
@@ -69,7 +70,11 @@ fn confirmed(
 }
 
 fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortError> {
-    crate::log::note!(Info, "the CA no longer takes account {}", account.url);
+    crate::log::note!(
+        Info,
+        "the CA no longer takes account {}; another one is used, or a new one registered",
+        account.url
+    );
     book.forget(account)
 }
 
@@ -91,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_registered_once_and_followed_by_another_when_it_is_lost() {
+    fn an_account_is_registered_once_and_again_when_the_ca_has_lost_it() {
         let server = TestServer::without_account(&["x.test"]);
         let first = account(&server).unwrap();
         assert_eq!((account(&server).unwrap(), server.ca.accounts()), (first.clone(), 1));
@@ -105,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_of_a_renewal_is_found_and_no_other_is_made_while_it_works() {
+    fn the_account_of_a_renewal_is_used_and_none_is_registered_while_it_runs() {
         let server = TestServer::without_account(&["x.test"]);
         server.ca.behave(|ca| ca.finds = Some("nothing"));
         drop(server.run(false));
@@ -118,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_registration_lacks_is_said() {
+    fn a_registration_error_names_what_is_missing() {
         let mut server = TestServer::without_account(&["x.test"]);
         server.declared[0].settings.agreement = None;
         assert!(matches!(account(&server), Err(AcmeError::NoAgreement { .. })));

@@ -1,5 +1,5 @@
-//! A new key for an account (RFC 8555 section 7.3.5). From before the CA is asked until it is known which of the two it takes,
-//! both keys are in the store; whoever uses the account next finds out.
+//! Changes the key of an account (RFC 8555 section 7.3.5). Both keys are in the store from before the request until it is known
+//! which of the two the CA accepts; the next use of the account finds that out.
 
 use super::Accounts;
 use crate::acme::{AccountRecord, AcmeError, PortError, Registrar};
@@ -9,10 +9,10 @@ use crate::log::note;
 use crate::model::Status;
 use crate::store::{Aspect, Group, WorkClaim};
 
-/// The key that the CA takes for an account of the store. A change of keys that was cut short is brought to its end.
+/// Returns the key that the CA accepts for an account of the store. Completes a change of keys that was interrupted.
 ///
 /// # Errors
-/// If there is no key that the CA knows for this account, or it cannot be asked.
+/// If the store has no key that the CA knows for this account, or the CA cannot be asked.
 pub fn account_key(
     documents: &Documents,
     ca: &mut Registrar,
@@ -21,16 +21,16 @@ pub fn account_key(
 ) -> Result<PrivateKey, AcmeError> {
     if documents.store().exists(Group::Accounts, id, &Aspect::NextAccountKey) {
         let _claim = claim(documents, id)?;
-        return settled_key(documents, ca, id, account);
+        return confirmed_key(documents, ca, id, account);
     }
     documents.load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(|| no_key(id))
 }
 
-/// Gives an account of the store a new key, of the type that new accounts have.
+/// Gives an account of the store a new key, of the type that new accounts get.
 ///
 /// # Errors
-/// If the CA does not take the new key: the old one goes on. If it is not known whether it does, both are in the store and the
-/// next use of the account finds out.
+/// If the CA refuses the new key: the old key stays in use. If the answer is lost, both keys stay in the store, and the next use
+/// of the account finds out which one the CA accepts.
 pub fn roll_over(
     documents: &Documents,
     ca: &mut Registrar,
@@ -38,7 +38,7 @@ pub fn roll_over(
     account: &AccountRecord,
 ) -> Result<(), AcmeError> {
     ca.key_change()?;
-    // One that waits in staging would come back with its old key.
+    // An account that is still in staging would overwrite the new key with its old one later.
     Accounts::read(documents)?.adopt_staged(documents, std::time::Instant::now() + CLAIM_PATIENCE);
     change_key(documents, ca, id, account, &PrivateKey::generate_account()?)
 }
@@ -51,19 +51,19 @@ fn change_key(
     new: &PrivateKey,
 ) -> Result<(), AcmeError> {
     let _claim = claim(documents, id)?;
-    let old = settled_key(documents, ca, id, account)?;
+    let old = confirmed_key(documents, ca, id, account)?;
     documents.save_key(Group::Accounts, id, &Aspect::NextAccountKey, new)?;
     let changed = ca.change_key(account, &old, new);
     match changed {
         Ok(()) => take_next(documents, id, new)?,
-        // The CA has decided: there is nothing to find out.
+        // The CA has refused the new key, so that the old one is known to be right.
         Err(AcmeError::Problem { .. } | AcmeError::BadNonce) => drop_next(documents, id)?,
         Err(_) => {}
     }
     changed
 }
 
-fn settled_key(
+fn confirmed_key(
     documents: &Documents,
     ca: &mut Registrar,
     id: &str,
@@ -76,13 +76,13 @@ fn settled_key(
         Ok(ca.lookup(key)?.is_some_and(|known| known.url == account.url))
     };
     if is_known(&next)? {
-        note!(Info, "account {id}: the CA has taken its new key before; the store has it now, too");
+        note!(Info, "account {id}: the CA already uses the new key; the store now has it, too");
         take_next(documents, id, &next)?;
         return Ok(next);
     }
     match current {
         Some(key) if is_known(&key)? => {
-            note!(Info, "account {id}: the CA has not taken the new key that it was to have; the old one goes on");
+            note!(Info, "account {id}: the CA does not know the new key; the old key stays in use");
             drop_next(documents, id)?;
             Ok(key)
         }
@@ -99,15 +99,15 @@ fn drop_next(documents: &Documents, id: &str) -> Result<(), PortError> {
     documents.store().remove(Group::Accounts, id, &Aspect::NextAccountKey).map_err(port_error)
 }
 
-/// Two programs at one account would overwrite each other's new key.
+/// Claims an account: two processes that change its key at the same time would overwrite each other's new key.
 fn claim(documents: &Documents, id: &str) -> Result<WorkClaim, PortError> {
     let claim = documents.store().claim_within(id, CLAIM_PATIENCE).map_err(port_error)?;
-    let text = || format!("another process works on account {id}; try again when it is done");
+    let text = || format!("another process is working on account {id}; try again when it has finished");
     claim.ok_or_else(|| PortError { status: Status::AGAIN, text: text() })
 }
 
 fn no_key(id: &str) -> AcmeError {
-    let text = format!("account {id} has no key in the store that the CA knows");
+    let text = format!("account {id}: no key in the store is known to the CA");
     AcmeError::Port(PortError { status: Status::NOT_FOUND, text })
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn roll(server: &TestServer) -> Result<(), AcmeError> {
-        // One of the usual kind takes long to make.
+        // An RSA key takes long to generate.
         let new = PrivateKey::generate(&p256()).unwrap();
         change_key(&server.documents, &mut registrar(server), ACCOUNT, &account(server), &new)
     }
@@ -142,7 +142,7 @@ mod tests {
         server.documents.store().exists(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey)
     }
 
-    /// The store has one key for the account, and the CA takes it.
+    /// Checks that the store has one key for the account, and that the CA accepts it.
     fn assert_settled(server: &TestServer) {
         assert!(!has_next(server));
         let found = registrar(server).lookup(&key(server)).unwrap().unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_has_a_new_key_afterwards() {
+    fn a_roll_over_gives_the_account_a_new_key() {
         let server = TestServer::new(&["a.roll.test"]);
         let old = key(&server);
         roll_over(&server.documents, &mut registrar(&server), ACCOUNT, &account(&server)).unwrap();
@@ -172,7 +172,7 @@ mod tests {
             if rolled.is_ok() {
                 break;
             }
-            // What comes next is the server, or a command.
+            // The next use of the account is by the server, or by a2md.
             let before = key(&server);
             drop(server.run(true));
             assert_eq!((server.ca.accounts(), server.ca.ordered().len()), (1, 1), "{crashes}");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_answer_is_looked_up_and_a_refusal_ends_it() {
+    fn a_lost_answer_is_looked_up_and_a_refusal_keeps_the_old_key() {
         for (fault, is_lost) in [(Fault::DropAnswer, true), (Fault::Drop, false)] {
             let server = TestServer::new(&["c.roll.test"]);
             let old = key(&server);
@@ -216,7 +216,7 @@ mod tests {
         let url = format!("{}/other", account(&server).url);
         let other = AccountRecord { url, ..account(&server) };
         let refused = account_key(&server.documents, &mut registrar(&server), ACCOUNT, &other).unwrap_err();
-        assert!(refused.to_string().contains("has no key in the store that the CA knows"), "{refused}");
+        assert!(refused.to_string().contains("no key in the store is known to the CA"), "{refused}");
         assert!(has_next(&server));
     }
 

@@ -1,4 +1,4 @@
-//! The accounts that all domains share, as renewals use them: those in `accounts/`, and new ones in `staging/`.
+//! The accounts that the renewals of all domains share: those in `accounts/`, and new ones in `staging/`.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,8 +10,8 @@ use crate::store::{Aspect, Group};
 
 use crate::documents::{Documents, port_error};
 
-/// What the account books of all domains share. The store is read when the first account is looked for, and before one is
-/// registered: another process may have done so. What this process registers is added here too.
+/// Accounts in memory, shared by the account books of all domains. The store is read when the first account is needed, and again
+/// before one is registered, as another process may have registered it. Accounts that this process registers are added.
 #[derive(Debug, Default)]
 pub struct SharedAccounts(Mutex<Known>);
 
@@ -24,18 +24,19 @@ struct Stored {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What was in the store, most wanted first: the newest in `accounts/`, then what is staged. `None` before it is read.
+    /// Accounts of the store in order of preference: the newest in `accounts/` first, then those in `staging/`. `None` before
+    /// the store was read.
     stored: Option<Vec<Stored>>,
-    /// Accounts that were found, with their keys.
+    /// Accounts that were used, with their keys.
     usable: Vec<(AccountRecord, PrivateKey)>,
-    /// Where there is none that can be read: it is damaged, or a start of another server has moved the account elsewhere.
+    /// Places in the store whose key cannot be read: it is damaged, or the start of another server has moved the account.
     without_key: HashSet<(Group, String)>,
-    /// URLs of accounts that a CA did not take; the worker cannot write to `accounts/`.
+    /// URLs of accounts that a CA refused. Kept in memory, as the worker cannot write to `accounts/`.
     lost: HashSet<String>,
 }
 
-/// The accounts as one domain's renewal sees them: a new one goes to staging, from where the next start of the server
-/// moves it to `accounts/`.
+/// The account book of one domain's renewal. A new account goes to `staging/`, from where the next start of the server moves it
+/// to `accounts/`.
 pub struct StoredAccounts {
     shared: Arc<SharedAccounts>,
     documents: Arc<Documents>,
@@ -43,7 +44,7 @@ pub struct StoredAccounts {
 }
 
 impl StoredAccounts {
-    /// The accounts for the renewal of `domain`.
+    /// The account book for the renewal of `domain`.
     #[must_use]
     pub fn new(shared: Arc<SharedAccounts>, documents: Arc<Documents>, domain: &str) -> Self {
         Self { shared, documents, domain: domain.to_owned() }
@@ -53,17 +54,17 @@ impl StoredAccounts {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where in staging the account of that scope goes: to the domain, unless one of another scope waits there already.
+    /// The item of `staging/` for an account of this scope: the domain, unless an account of another scope is there already.
     fn place(&self, scope: &AccountScope) -> String {
         let waiting: Option<AccountRecord> =
             self.documents.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
-        if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { place_of_its_own(scope) }
+        if waiting.is_none_or(|record| record.is_for(scope)) { self.domain.clone() } else { draft_item(scope) }
     }
 }
 
 impl AccountBook for StoredAccounts {
     fn claim(&self, scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
-        let claim = self.documents.store().claim(&place_of_its_own(scope)).map_err(port_error)?;
+        let claim = self.documents.store().claim(&draft_item(scope)).map_err(port_error)?;
         if claim.is_some() {
             self.known().stored = None;
         }
@@ -71,7 +72,7 @@ impl AccountBook for StoredAccounts {
     }
 
     fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
-        // Locked to the end, so that a key that many look for is decrypted once.
+        // Locked until the end, so that a key that many threads need is decrypted once.
         let mut known = self.known();
         if let Some(found) = known.usable.iter().find(|(record, _)| record.is_for(scope)) {
             return Some(found.clone());
@@ -94,7 +95,7 @@ impl AccountBook for StoredAccounts {
     }
 
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError> {
-        let place = place_of_its_own(scope);
+        let place = draft_item(scope);
         if let Some(key) = self.documents.load_key(Group::Staging, &place, &Aspect::AccountKey) {
             return Ok(key);
         }
@@ -106,7 +107,8 @@ impl AccountBook for StoredAccounts {
 
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let scope = account.scope();
-        let (place, draft) = (self.place(&scope), place_of_its_own(&scope));
+        let place = self.place(&scope);
+        let draft = draft_item(&scope);
         if place != draft {
             self.documents.save_key(Group::Staging, &place, &Aspect::AccountKey, key)?;
         }
@@ -133,8 +135,8 @@ impl AccountBook for StoredAccounts {
 
     fn change_key(&self, account: &AccountRecord, key: &PrivateKey) {
         let mut known = self.known();
-        for (_, own) in known.usable.iter_mut().filter(|(record, _)| record.url == account.url) {
-            own.clone_from(key);
+        for (_, former) in known.usable.iter_mut().filter(|(record, _)| record.url == account.url) {
+            former.clone_from(key);
         }
     }
 
@@ -157,15 +159,15 @@ fn read_all(documents: &Documents) -> Vec<Stored> {
     moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
 }
 
-/// An item of staging that no domain has, as domains have no capital letters: for the key of a registration that all
-/// domains may bring to its end, and for accounts that find no room with their domain.
-pub(crate) fn place_of_its_own(scope: &AccountScope) -> String {
+/// An item of `staging/` that is no domain's, as domain names have no capital letters. Holds the draft key of a registration,
+/// which any domain may complete, and accounts whose domain already has an account of another scope there.
+pub(crate) fn draft_item(scope: &AccountScope) -> String {
     let mut hasher = DefaultHasher::new();
     (&scope.ca_url, scope.eab.as_ref().map(|eab| &eab.kid)).hash(&mut hasher);
     format!("{}{:016x}", id_prefix(&scope.ca_url), hasher.finish())
 }
 
-/// How the ids of accounts at that CA begin: `ACME-`, the last 16 characters of the host, `-`.
+/// The beginning of the ids of accounts at this CA: `ACME-`, the last 16 characters of the host, `-`.
 pub(crate) fn id_prefix(ca_url: &str) -> String {
     let host = url::Url::parse(ca_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let short = host.len().checked_sub(16).and_then(|from| host.get(from..)).unwrap_or(&host);
@@ -208,7 +210,7 @@ mod tests {
         let scopes = [scope("one.test", None), scope("two.test", Some("a")), scope("two.test", Some("b"))];
         for (scope, url) in scopes.iter().zip(["u1", "u2", "u3"]) {
             let key = book(&documents, "x.org").draft_key(scope).unwrap();
-            // A registration that was cut short goes on with its key, for any domain.
+            // A registration that was interrupted continues with its key, for any domain.
             assert!(
                 book(&documents, "y.org")
                     .draft_key(scope)
@@ -233,20 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_registration_goes_once_its_account_is_there() {
+    fn a_draft_key_is_removed_once_its_account_is_stored() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let key = book(&documents, "x.org").draft_key(&scope).unwrap();
         book(&documents, "x.org").add(&account(&scope, "u1"), &key).unwrap();
-        // As after a crash in between.
-        let draft = place_of_its_own(&scope);
+        // The state after a crash between the two writes.
+        let draft = draft_item(&scope);
         documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         let drafts = || documents.store().list(Group::Staging).unwrap();
         let mut accounts = Accounts::read(&documents).unwrap();
         accounts.adopt_staged(&documents, std::time::Instant::now());
         accounts.adopt_staged(&documents, std::time::Instant::now());
         assert!(!drafts().contains(&draft));
-        // One of a registration that has not ended stays.
+        // The draft key of a registration that has not ended stays.
         book(&documents, "x.org").draft_key(&scope).unwrap();
         accounts.adopt_staged(&documents, std::time::Instant::now());
         assert!(drafts().contains(&draft));
@@ -255,7 +257,8 @@ mod tests {
     #[test]
     fn servers_that_share_a_store_register_one_account() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
-        let (scope, other) = (scope("one.test", None), scope("two.test", None));
+        let other = scope("two.test", None);
+        let scope = scope("one.test", None);
         let [first, second] = ["a.org", "b.org"].map(|domain| book(&documents, domain));
         assert!(first.find(&scope).is_none() && second.find(&scope).is_none());
         let claim = first.claim(&scope).unwrap();
@@ -271,7 +274,8 @@ mod tests {
     #[test]
     fn an_account_that_a_start_has_moved_is_found_again() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
-        let (scope, other) = (scope("one.test", None), scope("two.test", None));
+        let other = scope("two.test", None);
+        let scope = scope("one.test", None);
         let [first, second] = ["a.org", "b.org"].map(|domain| book(&documents, domain));
         let key = first.draft_key(&scope).unwrap();
         first.add(&account(&scope, "u1"), &key).unwrap();
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_move_accounts_at_the_same_time_give_them_different_ids() {
+    fn two_starts_that_move_accounts_at_the_same_time_give_them_different_ids() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let key = PrivateKey::generate(&crate::model::KeySpec::Ec { curve: "P-256".into() }).unwrap();
@@ -293,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_takes_the_place_of_an_account_that_was_lost() {
+    fn a_new_account_replaces_a_lost_one() {
         let documents = Arc::new(Documents::new(Arc::new(MemoryStore::new())));
         let scope = scope("one.test", None);
         let book = book(&documents, "x.org");

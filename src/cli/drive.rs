@@ -340,7 +340,11 @@ mod tests {
         let shell = shell(name);
         let claim = shell.server.store.claim(name).unwrap();
         for line in ["drive", "drive -f", "drive -r"] {
-            fails(&shell, line, "Error 11: claimed.drive.test: another process, such as the server, works on it");
+            fails(
+                &shell,
+                line,
+                "Error 11: claimed.drive.test: another process, such as the server, is working on this domain",
+            );
         }
         drop(claim);
         shell.succeed("drive");

@@ -78,7 +78,7 @@ pub fn register(pconf: Pool<'_>, main: Server<'_>, registry: &Arc<Registry>) -> 
     }
     let responders = Responders::new(&registry.globals, process::base_version().to_string());
     let ahead = responders.clone();
-    stapling.ask_by(Box::new(move |cancel| ahead.client(AHEAD, AHEAD, cancel)));
+    stapling.set_client(Box::new(move |cancel| ahead.client(AHEAD, AHEAD, cancel)));
     let client = move |cancel: &Cancel| responders.client(ocsp::CONNECT_TIMEOUT, ocsp::TIMEOUT, cancel);
     let work = Arc::new(registry.stapling_work(Box::new(client), random_fraction));
     let failures = Failures { missing: AH10201, instance: AH10202, callback: AH10203 };

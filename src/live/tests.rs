@@ -21,7 +21,7 @@ pub(crate) fn server(names: &[&str]) -> TestServer {
     server
 }
 
-/// What the processes of a server share.
+/// Counters that the processes of a server share.
 pub(crate) fn counters() -> &'static [AtomicU32] {
     (0..LiveSets::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }
@@ -32,14 +32,14 @@ pub(crate) fn slots(server: &TestServer) -> Vec<Option<Arc<LiveSlot>>> {
     domains.map(|md| LiveSlot::new(&md, &CertificateSet::stored(&server.documents, &md))).collect()
 }
 
-/// A process of a server that started, as far as that does not change the store.
+/// A new process of a server, which starts without changing the store.
 pub(crate) fn process(server: &TestServer, counters: &'static [AtomicU32]) -> LiveSets {
     let live_sets = LiveSets::new(Arc::clone(&server.documents), Arc::clone(&server.clock) as _, slots(server));
     live_sets.open(Some(counters));
     live_sets
 }
 
-/// A staged renewal of the domain, which the server has none of yet. It was made by one that does not go live.
+/// Stages a renewal of the domain, made by a server whose sets do not go live.
 fn stage(server: &mut TestServer, name: &str) {
     let live = server.declared[0].settings.activation.take();
     drop(server.run(true));
@@ -80,7 +80,9 @@ pub(crate) fn put(server: &TestServer, name: &str, pairs: Vec<Pair>) {
 
 #[test]
 fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
-    let (name, mut server, counters) = ("all.live.test", server(&["all.live.test"]), counters());
+    let name = "all.live.test";
+    let mut server = server(&["all.live.test"]);
+    let counters = counters();
     let [worker, child] = [0, 1].map(|_| process(&server, counters));
     assert_eq!((serial(&child), published(&worker, server.clock.now())), (None, Published::NotNow(NotNow::NothingNew)));
     stage(&mut server, name);
@@ -108,7 +110,9 @@ fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
 #[test]
 fn a_renewal_ends_with_its_certificates_live() {
     watch_log();
-    let (name, server, counters) = ("end.live.test", server(&["end.live.test"]), counters());
+    let name = "end.live.test";
+    let server = server(&["end.live.test"]);
+    let counters = counters();
     let child = process(&server, counters);
     let renewals = server.run(true);
     let text = server.text(Group::Live, name, &Aspect::LiveJson).unwrap();
@@ -125,7 +129,8 @@ fn a_renewal_ends_with_its_certificates_live() {
 
 #[test]
 fn only_domains_that_have_changed_are_read_again() {
-    let (server, counters) = (server(&["a.only.test", "b.only.test"]), counters());
+    let server = server(&["a.only.test", "b.only.test"]);
+    let counters = counters();
     assert_ne!(counter_of("a.only.test"), counter_of("b.only.test"));
     let child = process(&server, counters);
     let now = server.clock.now();
@@ -134,7 +139,7 @@ fn only_domains_that_have_changed_are_read_again() {
     child.announce(1);
     assert_eq!((child.refresh(), reads(&server), child.refresh()), (1, 1, 0));
     assert!(child.current(0).is_none() && child.current(1).is_some() && child.current(2).is_none());
-    // Told again, with the same.
+    // The same set is announced again.
     child.announce(1);
     let former = child.current(1).unwrap();
     assert_eq!((reads(&server), child.refresh()), (2, 0));
@@ -142,8 +147,9 @@ fn only_domains_that_have_changed_are_read_again() {
 }
 
 #[test]
-fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
-    let (mut server, counters) = (server(&["restart.mode.test", "static.mode.test"]), counters());
+fn domains_that_wait_for_a_restart_or_have_files_do_not_go_live() {
+    let mut server = server(&["restart.mode.test", "static.mode.test"]);
+    let counters = counters();
     server.declared[0].settings.activation = Some(ActivationMode::Restart);
     server.declared[1].settings.cert_files = vec!["/none".to_owned()];
     server.declared[1].settings.key_files = vec!["/none".to_owned()];
@@ -153,9 +159,11 @@ fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
 }
 
 #[test]
-fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
+fn a_set_that_does_not_verify_is_never_served_and_replaces_none() {
     watch_log();
-    let (name, mut server, counters) = ("bad.live.test", server(&["bad.live.test"]), counters());
+    let name = "bad.live.test";
+    let mut server = server(&["bad.live.test"]);
+    let counters = counters();
     let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
     server.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), p384.clone()])));
     let now = server.clock.now();
@@ -199,16 +207,20 @@ fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
 }
 
 #[test]
-fn one_that_has_expired_stays_until_there_is_another() {
-    let (name, server, counters) = ("old.live.test", server(&["old.live.test"]), counters());
+fn an_expired_set_stays_until_there_is_another() {
+    let name = "old.live.test";
+    let server = server(&["old.live.test"]);
+    let counters = counters();
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     server.clock.advance(SignedDuration::from_hours(24 * 30));
     assert!(serial(&process(&server, counters)).is_some());
 }
 
 #[test]
-fn a_renewal_goes_live_when_its_time_has_come() {
-    let (name, mut server, counters) = ("time.live.test", server(&["time.live.test"]), counters());
+fn a_renewal_goes_live_at_the_activation_time() {
+    let name = "time.live.test";
+    let mut server = server(&["time.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     let md = server.declared[0].complete(&Settings::default()).unwrap();
     let mut complete = CertificateSet::stored(&server.documents, &md);
@@ -216,24 +228,27 @@ fn a_renewal_goes_live_when_its_time_has_come() {
     stage(&mut server, name);
     let mut job = server.staged_job(name);
     let now = server.clock.now();
-    // Reports have whole seconds.
+    // Jobs have whole seconds.
     let at = Timestamp::from_second(now.as_second() + 7200).unwrap();
     job.valid_from = Some(at);
     server.documents.save_json(Group::Staging, name, &Aspect::JobJson, &job).unwrap();
     assert_eq!(publish(&worker, &complete, now).unwrap(), Published::NotNow(NotNow::NotBefore(at)));
     assert_eq!(serial(&worker), None);
     assert!(matches!(publish(&worker, &complete, at).unwrap(), Published::Live(_)));
-    // Where nothing is served there is nothing to wait for.
+    // If no certificate is served, there is no reason to wait.
     server.store.purge(Group::Live, name).unwrap();
     assert!(matches!(published(&process(&server, counters), now), Published::Live(_)));
 }
 
 #[test]
-fn what_is_damaged_or_not_complete_in_staging_stays_there() {
-    let (name, mut server, counters) = ("part.live.test", server(&["part.live.test"]), counters());
+fn a_damaged_or_incomplete_staged_set_stays_in_staging() {
+    let name = "part.live.test";
+    let mut server = server(&["part.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     stage(&mut server, name);
-    let (chain, now) = (Aspect::Chain(p256()), server.clock.now());
+    let chain = Aspect::Chain(p256());
+    let now = server.clock.now();
     let text = server.text(Group::Staging, name, &chain).unwrap();
     server.put(Group::Staging, name, &chain, "damaged");
     assert!(matches!(published(&worker, now), Published::NotNow(NotNow::Unusable(_) | NotNow::Incomplete(_))));
@@ -254,7 +269,9 @@ fn what_is_damaged_or_not_complete_in_staging_stays_there() {
 
 #[test]
 fn handshakes_during_changes_find_a_key_that_fits() {
-    let (name, server, counters) = ("swap.live.test", server(&["swap.live.test"]), counters());
+    let name = "swap.live.test";
+    let server = server(&["swap.live.test"]);
+    let counters = counters();
     let now = server.clock.now();
     let sets: Vec<_> = (0..4).map(|_| pair(&p256(), &[name], now)).collect();
     put(&server, name, vec![sets[0].clone()]);
@@ -281,12 +298,14 @@ fn handshakes_during_changes_find_a_key_that_fits() {
 }
 
 #[test]
-fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
-    let (name, server, counters) = ("first.live.test", server(&["first.live.test"]), counters());
+fn a_first_certificate_is_served_by_every_handshake_after_its_announcement() {
+    let name = "first.live.test";
+    let server = server(&["first.live.test"]);
+    let counters = counters();
     let child = process(&server, counters);
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     child.announce(0);
-    // Another thread has begun to read.
+    // Another thread has begun to read the set.
     let known = lock(&child.slots[0].as_ref().unwrap().known);
     std::thread::scope(|scope| {
         let handshake = scope.spawn(|| serial(&child));
@@ -297,7 +316,8 @@ fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
 
 #[test]
 fn renewals_go_on_without_a_start() {
-    let (name, server) = ("three.live.test", server(&["three.live.test"]));
+    let name = "three.live.test";
+    let server = server(&["three.live.test"]);
     let renewals = server.run(true);
     let mut seen = HashSet::new();
     for turn in 1..=4 {
@@ -319,8 +339,10 @@ fn renewals_go_on_without_a_start() {
 }
 
 #[test]
-fn what_was_live_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
-    let (name, server, counters) = ("settle.live.test", server(&["settle.live.test"]), counters());
+fn a_live_set_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
+    let name = "settle.live.test";
+    let server = server(&["settle.live.test"]);
+    let counters = counters();
     drop(server.run(true));
     drop(server.start(true));
     assert_eq!(serial(&process(&server, counters)), None, "it was staged, too");
@@ -338,7 +360,7 @@ fn what_was_live_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
     assert!(!server.store.exists(Group::Live, name, &Aspect::LiveJson));
     assert!(server.store.exists(Group::Staging, name, &Aspect::JobJson), "the renewal goes on");
 
-    // One that is older than what is served was left over.
+    // A set that is older than the served one was left over.
     put(&server, name, vec![pair(&p256(), &[name], now - SignedDuration::from_hours(48))]);
     assert_eq!(server.start(true).domains[0].at_start.certificates[0], Some(leaf.summary()));
     assert!(!server.store.exists(Group::Live, name, &Aspect::LiveJson));

@@ -1,4 +1,4 @@
-//! What a domain serves now, and what it would serve after a restart of the server, as far as dates tell.
+//! Tells which certificates a domain would serve after a restart of the server, judged by their validity.
 
 use jiff::Timestamp;
 
@@ -7,14 +7,14 @@ use crate::model::State;
 use crate::schedule::is_early;
 use crate::sets::{CertificateSet, StagedView};
 
-/// Where in the store a certificate is.
+/// Directory of the store with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// What a start has found, or has put there.
+    /// `domains/`: the set that a start has found or activated.
     Domains,
-    /// What went live since.
+    /// `live/`: the set that went live since the start.
     Live,
-    /// What was obtained last.
+    /// `staging/`: the set that was obtained last.
     Staging,
 }
 
@@ -31,8 +31,8 @@ impl Place {
 }
 
 impl CertificateSet {
-    /// What a restart would serve in place of this set, which is served now, one entry per type of key, and where it would take
-    /// it from. `is_live` tells whether the certificate at a position went live since the start.
+    /// The certificates that would be served after a restart in place of this set, one entry per key type, each with its place
+    /// in the store. `is_live` says whether the certificate at a position went live since the start.
     #[must_use]
     pub fn after_restart(
         &self,
@@ -42,16 +42,16 @@ impl CertificateSet {
     ) -> Vec<Option<(Place, Summary)>> {
         let staged = staged.filter(|staged| self.gives_way_to(staged, now)).map_or(&[][..], |new| &new.certificates);
         let at = |position: usize| {
-            let own = self.certificates.get(position).and_then(Option::as_ref);
-            let new = staged.get(position).and_then(Option::as_ref).filter(|new| Some(*new) != own);
+            let current = self.certificates.get(position).and_then(Option::as_ref);
+            let new = staged.get(position).and_then(Option::as_ref).filter(|new| Some(*new) != current);
             let place = if is_live(position) { Place::Live } else { Place::Domains };
-            new.map(|new| (Place::Staging, new)).or_else(|| Some((place, own?)))
+            new.map(|new| (Place::Staging, new)).or_else(|| Some((place, current?)))
         };
         let found = (0..self.certificates.len().max(staged.len())).map(at);
         found.map(|found| found.map(|(place, certificate)| (place, certificate.clone()))).collect()
     }
 
-    /// Whether a start activates what is staged: not while it cannot be used yet and this can.
+    /// Checks whether a start would activate the staged set: not while the staged set is not valid yet and this one is.
     fn gives_way_to(&self, staged: &StagedView, now: Timestamp) -> bool {
         let validities = || staged.certificates.iter().flatten().map(Summary::validity);
         let (Some(from), Some(until)) =
@@ -59,8 +59,8 @@ impl CertificateSet {
         else {
             return false;
         };
-        let own = self.common_validity().filter(|_| self.state == Some(State::Complete));
-        staged.job.finished && now < until && !is_early(from, own.into_iter(), now)
+        let current = self.common_validity().filter(|_| self.state == Some(State::Complete));
+        staged.job.finished && now < until && !is_early(from, current.into_iter(), now)
     }
 }
 
@@ -96,18 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_takes_what_is_staged_if_it_is_ready_and_else_what_is_served() {
+    fn a_restart_serves_the_staged_set_if_it_is_valid_and_else_the_current_one() {
         use Place::{Domains, Live, Staging};
         let [first, second, new] = [certificate(-48), certificate(-48), certificate(-1)];
-        let own = vec![Some(first), Some(second)];
-        let (served, none) = (set(own.clone(), State::Complete), set(vec![None, None], State::Incomplete));
+        let current = vec![Some(first), Some(second)];
+        let served = set(current.clone(), State::Complete);
+        let none = set(vec![None, None], State::Incomplete);
         let staged = |finished| view(finished, vec![None, Some(new.clone())]);
         let early = view(true, vec![Some(certificate(7 * 24)), None]);
         let rows = [
             ("nothing is staged", &served, None, [Some(Live), Some(Domains)]),
             ("one of two", &served, Some(staged(true)), [Some(Live), Some(Staging)]),
             ("a renewal under way", &served, Some(staged(false)), [Some(Live), Some(Domains)]),
-            ("what is served already", &served, Some(view(true, own.clone())), [Some(Live), Some(Domains)]),
+            ("what is served already", &served, Some(view(true, current.clone())), [Some(Live), Some(Domains)]),
             ("not valid yet", &served, Some(early.clone()), [Some(Live), Some(Domains)]),
             ("not valid yet, but nothing else is there", &none, Some(early), [Some(Staging), None]),
             ("expired", &served, Some(view(true, vec![Some(certificate(-24 * 30))])), [Some(Live), Some(Domains)]),

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use crate::model::{DomainName, ManagedDomain};
 
-/// Names of many domains. Positions are those of the list it was made from.
+/// An index from names to domains, given by their positions in the list it was made from.
 #[derive(Debug, Default)]
 pub struct DomainIndex {
     names: HashMap<DomainName, u32>,
-    /// By what follows `*.`.
+    /// Wildcard names without their `*.`.
     wildcards: HashMap<Box<str>, u32>,
 }
 
 impl DomainIndex {
-    /// An index of these domains; where two have a name in common the first has it.
+    /// An index of these domains; a name that two of them have finds the first.
     pub fn new<'a>(domains: impl IntoIterator<Item = &'a ManagedDomain>) -> Self {
         let mut index = Self::default();
         for (position, md) in domains.into_iter().enumerate() {
@@ -41,7 +41,7 @@ impl DomainIndex {
         .map(|position| *position as usize)
     }
 
-    /// The domain that has a wildcard for this name. No wildcard is for addresses.
+    /// The domain that has a wildcard for this name. Wildcards do not match IP addresses.
     #[must_use]
     pub fn wildcard(&self, name: &DomainName) -> Option<usize> {
         let (label, parent) = name.as_str().split_once('.')?;

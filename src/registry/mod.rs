@@ -1,4 +1,4 @@
-//! All managed domains: configuration and store brought together at a start, and their renewals after it.
+//! All managed domains: a start combines configuration and store into the registry, which everything else reads.
 //!
 //! A start has two phases, with the TLS module between them: [`Setup::begin`] gets the store and the staged sets into
 //! order, so that certificates can be offered; [`Setup::finish`] knows which hosts use TLS and makes the [`Registry`].
@@ -38,11 +38,11 @@ pub use start::configuration::{check, configured};
 pub use start::hosts::Host;
 pub use start::{CannotStart, Setup, Start};
 
-/// All domains, their certificates as they were at the start, and what is needed to renew them.
+/// All domains with their certificates at the start, and the parts of the server that work for all of them.
 pub struct Registry {
     /// Documents and keys.
     pub documents: Arc<Documents>,
-    /// The time.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Settings of the whole server.
     pub globals: Arc<Globals>,
@@ -54,19 +54,19 @@ pub struct Registry {
     pub stapling: Arc<Stapling>,
     /// Sets that went live since a start put them into `domains/`.
     pub live_sets: Arc<LiveSets>,
-    /// What is asked of the parent.
+    /// Requests to the parent process to restart the server.
     pub restarts: Requests,
     /// Positions of the domains that apply to each host.
     assigned: hosts::Assigned,
     staged_views: StagedViews,
     pub(crate) accounts: Arc<SharedAccounts>,
     pub(crate) challenges: Arc<Challenges>,
-    /// Commands are told of what happens.
-    pub(crate) tells: bool,
+    /// Whether commands are run for events.
+    pub(crate) runs_commands: bool,
 }
 
 impl Registry {
-    /// These domains, for a program that runs no commands and staples nothing.
+    /// A registry of these domains, for a program that runs no commands and staples nothing.
     #[must_use]
     pub(crate) fn new(
         documents: Arc<Documents>,
@@ -84,7 +84,7 @@ impl Registry {
             assigned: hosts::Assigned::default(),
             staged_views: StagedViews::default(),
             accounts: Arc::default(),
-            tells: false,
+            runs_commands: false,
             documents,
             clock,
             globals: Arc::new(globals),
@@ -93,10 +93,11 @@ impl Registry {
         }
     }
 
-    /// For a server: domains apply to its hosts as `assigned` says, commands are told of events, and live sets are stapled.
+    /// Completes the registry of a server: domains apply to hosts as `assigned` says, commands are run for events, and live
+    /// sets are stapled.
     fn of_server(self, assigned: hosts::Assigned) -> Self {
         self.live_sets.staple_by(&self.stapling);
-        Self { assigned, tells: true, ..self }
+        Self { assigned, runs_commands: true, ..self }
     }
 
     /// The position of the domain whose certificates the host at that position gets.
@@ -116,7 +117,7 @@ impl Registry {
         self.domains.iter().map(|domain| Arc::clone(&domain.md)).collect()
     }
 
-    /// The fetching of OCSP responses for what these domains serve.
+    /// The work of fetching OCSP responses for the certificates that these domains serve.
     #[must_use]
     pub fn stapling_work(&self, client: OcspClient, random: Random) -> StaplingWork {
         let stapling = Arc::clone(&self.stapling);
@@ -131,13 +132,13 @@ impl Registry {
         })
     }
 
-    /// What commands are told of in this process, which end when `cancel` says so.
+    /// The events of this process, whose commands are ended when `cancel` is set.
     pub(crate) fn events(&self, cancel: &Cancel) -> Events {
-        if self.tells { Events::new(&self.globals, cancel) } else { Events::silent() }
+        if self.runs_commands { Events::new(&self.globals, cancel) } else { Events::silent() }
     }
 
-    /// What is staged for a domain, if there is a renewal under way, and what the CA suggests about its certificates. Files
-    /// are read only where they changed.
+    /// The staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read only if
+    /// they have changed.
     #[must_use]
     pub fn staged_view(&self, md: &ManagedDomain) -> (Option<Arc<StagedView>>, Arc<Advice>) {
         self.staged_views.of(&self.documents, md, self.clock.now())

@@ -1,8 +1,8 @@
-//! When the server restarts itself (`MDActivation graceful`): who asks for it, and what the parent makes of that, as functions of
-//! what it knows.
+//! Decides when the server restarts itself (`MDActivation graceful`), as pure functions of what the parent process knows.
 //!
-//! The child that renews asks, by a counter in memory that all processes share. The parent, which does not believe children,
-//! has another process try the configuration first, and look whether a start would activate anything ([`Setup::would_activate`]).
+//! The child process that renews requests a restart by a counter in shared memory. The parent does not trust its children: it
+//! first has another process test the configuration and check whether a start would activate anything
+//! ([`Setup::would_activate`]).
 //!
 //! [`Setup::would_activate`]: crate::registry::start::Setup::would_activate
 
@@ -19,43 +19,44 @@ use crate::model::{ActivationMode, DailyWindow, Globals, ManagedDomain, format_h
 use crate::registry::domain::Domain;
 use crate::schedule::SHORT_LIFE;
 
-/// The definition (`-D`) by which a process knows that it only tries the configuration for a server that wants to restart.
+/// The definition (`-D`) that tells a process to only test the configuration, for a server that is about to restart.
 pub const TRIAL_DEFINE: &str = "MD_RS_TRIAL";
-/// How it ends if the server would start again and activate something.
+/// Exit code of a test if the server would start and activate something.
 pub const WOULD_ACTIVATE: i32 = 0;
-/// How it ends if the server would not start. httpd itself ends so if the configuration has errors.
+/// Exit code of a test if the server would not start, and of httpd itself if the configuration has errors.
 pub const WOULD_NOT_START: i32 = 1;
-/// How it ends if a start would activate nothing. Not the number of a signal: who waits for the process cannot tell these apart.
+/// Exit code of a test if a start would activate nothing. Not the number of a signal: the parent cannot tell an exit code from a
+/// signal.
 pub const WOULD_DO_NOTHING: i32 = 99;
 
-/// What the test has beside the server's arguments. Of its log only errors, as what it writes is kept in part; and mutexes that
-/// leave nothing behind, as it ends without clean-ups.
+/// Arguments of a test in addition to those of the server. The log is limited to errors, as only the beginning of the output is
+/// kept; mutexes are of a kind that leaves nothing behind, as a test ends without cleaning up.
 const OF_A_TRIAL: [&str; 7] = ["-t", "-D", TRIAL_DEFINE, "-c", "LogLevel error", "-c", "Mutex fcntl default"];
-/// What does not wait for [`Rule`]'s interval after a test that failed waits so long.
+/// Shortest time between a failed test and the next one, for new certificates or a changed configuration.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
-/// How much of what the test wrote is told.
+/// Lines of a test's output that are logged.
 const MOST_LINES: usize = 4;
-/// What httpd may say of any configuration before all else.
+/// A warning that httpd may print about any configuration, and which is never the reason of a failure.
 const NO_REASON: &str = "Could not reliably determine the server's fully qualified domain name";
 const MOST_CHARACTERS: usize = 800;
 
-/// What children ask the parent for. One of these is in each process.
+/// Requests of child processes to their parent. Each process has one value.
 #[derive(Debug, Default)]
 pub struct Requests {
     counter: OnceLock<&'static AtomicU32>,
-    /// What this process has asked for, by position of the domain, so that it asks once.
+    /// Fingerprints that this process has requested a restart for, by position of the domain, so that it does so once.
     asked: Mutex<HashMap<usize, Vec<String>>>,
 }
 
 impl Requests {
-    /// Has all processes share this counter, which nobody ever resets. Called once, before the first fork.
+    /// Sets the counter that all processes share, and that is never reset. Called once, before the first fork.
     pub fn share(&self, counter: &'static AtomicU32) {
-        // The first stays: others may have been forked with it.
+        // The first counter stays, as other processes may have been forked with it.
         let _ = self.counter.set(counter);
     }
 
-    /// Asks the parent to restart the server, for the domain at `position` and the certificates with these fingerprints. Returns
-    /// whether that is new, and there is somebody to hear it.
+    /// Requests a restart of the server for the domain at `position` and the certificates with these fingerprints. Returns
+    /// `false` if that was requested before, or there is no counter.
     pub fn ask(&self, position: usize, certificates: Vec<String>) -> bool {
         let Some(counter) = self.counter.get() else { return false };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,42 +68,42 @@ impl Requests {
         true
     }
 
-    /// How often all processes of the server have asked.
+    /// Number of requests of all processes of the server.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.counter.get().map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 }
 
-/// How often, and in which hours.
+/// How often and in which hours the server may restart itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     interval: SignedDuration,
     window: Option<DailyWindow>,
 }
 
-/// The test of the configuration that goes before a restart: a server that restarts with a broken one ends.
+/// State of the configuration test before a restart, without which a server with a broken configuration would end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trial {
-    /// None since the last step.
+    /// No test since the last step.
     #[default]
     None,
-    /// It runs.
+    /// The test is running.
     Running,
     /// The server would start.
     Passed,
-    /// It would, and activate nothing.
+    /// The server would start, but activate nothing.
     Pointless,
-    /// It would not, for this reason.
+    /// The server would not start, for this reason.
     Failed(String),
 }
 
-/// What the parent knows.
+/// State of the parent process that decides about a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Something waits for a restart.
+    /// Whether certificates wait for a restart.
     pub is_wanted: bool,
-    /// Since the last test something else waits, or the configuration has changed.
+    /// Whether other certificates wait, or the configuration has changed, since the last test.
     pub has_news: bool,
     /// When the server last restarted itself.
     pub restarted: Option<Timestamp>,
@@ -110,27 +111,27 @@ pub struct Known {
     pub tested: Option<Timestamp>,
 }
 
-/// What the parent does next.
+/// The next action of the parent process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing now.
+    /// Does nothing now.
     Rest,
-    /// Nothing until then.
+    /// Waits until this time.
     WaitUntil(Timestamp),
-    /// Nothing until the hours in which it may restart.
+    /// Waits for the hours in which the server may restart.
     WaitForHours,
     /// Tests the configuration.
     Try,
-    /// Restarts.
+    /// Restarts the server.
     Restart,
-    /// Nothing, as the test was for nothing.
+    /// Drops the request, as a restart would activate nothing.
     Forget,
-    /// Tells why it does not restart.
+    /// Logs why the server does not restart.
     Complain(String),
 }
 
 impl Rule {
-    /// As configured.
+    /// The rule that the configuration sets.
     #[must_use]
     pub fn new(globals: &Globals) -> Self {
         Self { interval: globals.activation_interval, window: globals.activation_window }
@@ -151,7 +152,7 @@ impl Rule {
         }
     }
 
-    /// When the next test may be, if that is not now. What lies in the future was done by a wrong clock.
+    /// When the next test may begin, if not now. A restart or test in the future was noted by a wrong clock and is ignored.
     fn not_before(&self, known: &Known, now: Timestamp) -> Option<Timestamp> {
         let pause = if known.has_news { self.interval.min(PAUSE) } else { self.interval };
         let after = |at: Option<Timestamp>, delay| at.filter(|at| *at <= now)?.checked_add(delay).ok();
@@ -159,7 +160,7 @@ impl Rule {
         times.into_iter().flatten().max().filter(|at| *at > now)
     }
 
-    /// How long the server waits until it tests the configuration again, if nothing changes.
+    /// Time between two tests of the configuration if nothing changes (`MDActivationInterval`).
     #[must_use]
     pub fn interval(&self) -> SignedDuration {
         self.interval
@@ -167,14 +168,14 @@ impl Rule {
 }
 
 impl Domain {
-    /// Whether the server restarts itself for new certificates of the domain.
+    /// Checks whether the server restarts itself for new certificates of the domain.
     #[must_use]
     pub fn restarts(&self) -> bool {
         self.watched && restarts(&self.md)
     }
 
-    /// What to tell the administrator about the way in which new certificates of this domain come into use, if anything: a word
-    /// on its certificates and what to do, to follow its name.
+    /// A warning if certificates of the domain expire sooner than the administrator is likely to restart the server, with the
+    /// remedy. Log lines put the domain's name before it.
     #[must_use]
     pub fn activation_warning(&self) -> Option<String> {
         if self.md.activation != ActivationMode::Restart || !self.renewable() || self.md.is_static() {
@@ -184,43 +185,44 @@ impl Domain {
         let life = |certificate: &Summary| certificate.validity().1.duration_since(certificate.validity().0);
         let shortest = served.certificates.iter().flatten().map(life).min().filter(|life| *life < SHORT_LIFE)?;
         Some(format!(
-            "its certificates live {}, and new ones wait for a restart: restart the server gracefully every day, or set \
-             MDActivation to live or graceful",
+            "certificates are valid for only {}, and new ones wait for a restart; restart the server gracefully every day, \
+             or set MDActivation to live or graceful",
             format_human(rounded(shortest))
         ))
     }
 }
 
-/// To hours, if it is longer than one.
+/// Rounds a duration to hours, unless it is shorter than one.
 fn rounded(time: SignedDuration) -> SignedDuration {
     let hours = SignedDuration::from_hours((time.as_secs() + 1800) / 3600);
     if time < SignedDuration::from_hours(1) { time } else { hours }
 }
 
-/// Warns of domains whose certificates end before somebody may have restarted the server.
+/// Warns of domains whose certificates may expire before the next restart of the server.
 pub(crate) fn advise(domains: &[Domain]) {
     let mut warned = domains.iter().filter_map(|domain| Some((&domain.md.name, domain.activation_warning()?)));
     let Some((first, warning)) = warned.next() else { return };
     match warned.count() {
         0 => report!(MD0039, "{first}: {warning}"),
-        others => report!(MD0039, "{first}, and {others} more: {warning}"),
+        others => report!(MD0039, "{first} and {others} more domains: {warning}"),
     }
 }
 
-/// Files of the administrator are his to look after.
+/// Checks whether the server restarts itself for a domain: not for one with `MDCertificateFile`, whose certificates the
+/// administrator renews.
 pub(crate) fn restarts(md: &ManagedDomain) -> bool {
     md.activation == ActivationMode::Graceful && !md.is_static()
 }
 
-/// The arguments of a process that tries the configuration which this one was started with, whose arguments are `own`, the
-/// program's name first. Signals to a running server and what concerns only a start are left out.
+/// The arguments of a process that tests the configuration of this one, whose arguments are `server`, the program's name first.
+/// Options that signal a running server (`-k`), or are for a start only (`-E`, `-X`), are left out.
 #[must_use]
-pub fn trial_arguments(own: &[OsString]) -> Vec<OsString> {
-    let mut arguments = Vec::with_capacity(own.len() + OF_A_TRIAL.len());
-    let mut rest = own.iter().skip(1);
+pub fn trial_arguments(server: &[OsString]) -> Vec<OsString> {
+    let mut arguments = Vec::with_capacity(server.len() + OF_A_TRIAL.len());
+    let mut rest = server.iter().skip(1);
     while let Some(argument) = rest.next() {
         let option = argument.as_encoded_bytes();
-        // An option's value follows it, or stands in the same word.
+        // An option's value is the next argument, or the rest of the same one.
         let value = if option.len() == 2 && has_value(option[1]) { rest.next() } else { None };
         if !matches!(option, [b'-', b'k' | b'E' | b'X', ..]) {
             arguments.push(argument.clone());
@@ -231,33 +233,35 @@ pub fn trial_arguments(own: &[OsString]) -> Vec<OsString> {
     arguments
 }
 
-/// Options of httpd that have a value.
+/// Checks whether an option of httpd has a value.
 fn has_value(option: u8) -> bool {
     matches!(option, b'C' | b'c' | b'D' | b'd' | b'E' | b'e' | b'f' | b'k')
 }
 
-/// What became of a test that has ended with this code, or by the signal of that number, and has written this.
+/// The result of a test that ended with this exit code, or by the signal of this number, and printed `written`.
 #[must_use]
 pub fn judge(code: i32, written: &[u8]) -> Trial {
     match code {
         WOULD_ACTIVATE => Trial::Passed,
         WOULD_DO_NOTHING => Trial::Pointless,
-        _ => Trial::Failed(words(written).unwrap_or_else(|| format!("the test ended with {code}, without a word"))),
+        _ => Trial::Failed(
+            first_lines(written).unwrap_or_else(|| format!("the test ended with {code} and wrote nothing")),
+        ),
     }
 }
 
-/// The first lines that matter, in one.
-fn words(written: &[u8]) -> Option<String> {
+/// Joins the first relevant lines of a test's output into one.
+fn first_lines(written: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(written);
     let lines = text.lines().map(message).filter(|line| !line.is_empty() && !line.contains(NO_REASON));
-    let mut words = lines.take(MOST_LINES).collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = words.char_indices().nth(MOST_CHARACTERS) {
-        words.replace_range(end.., "...");
+    let mut joined = lines.take(MOST_LINES).collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = joined.char_indices().nth(MOST_CHARACTERS) {
+        joined.replace_range(end.., "...");
     }
-    (!words.is_empty()).then_some(words)
+    (!joined.is_empty()).then_some(joined)
 }
 
-/// A line of the log without time, module and process.
+/// Strips time, module and process from a log line.
 fn message(line: &str) -> &str {
     let mut rest = line.trim();
     while let Some((_, after)) = rest.strip_prefix('[').and_then(|inner| inner.split_once("] ")) {

@@ -1,4 +1,4 @@
-//! Asks CAs what they suggest about renewals (RFC 9773).
+//! Requests renewal information from CAs (ARI, RFC 9773).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,21 +12,21 @@ use crate::registry::{Domain, Registry};
 use crate::sets::Advice;
 use crate::store::{Aspect, Group};
 
-/// How long to believe a directory.
+/// How long the URL from a directory is used.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// When to try again if somebody else works on the domain.
+/// Time until the next attempt if another process works on the domain.
 const CLAIMED_ELSEWHERE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Asks CAs. Their directories are not read again for each domain.
+/// Requests renewal information. Directories are read once for all domains.
 #[derive(Default)]
 pub struct Advisor {
-    /// Until when to believe it, and where to ask; by directory.
+    /// Until when to use it, and the URL for renewal information if the CA has it; by URL of the directory.
     endpoints: Mutex<HashMap<String, (Timestamp, Option<String>)>>,
 }
 
 impl Advisor {
-    /// Asks the CA that issued the certificates of a domain, and stores what it says. Returns when to do it again. That
-    /// it does not work is no failure of anything.
+    /// Requests renewal information for the certificates of a domain from the CA that issued them, and stores it as advice.
+    /// Returns when to ask again. An error is only logged, as renewals do not depend on the answer.
     pub(crate) fn ask(
         &self,
         registry: &Registry,
@@ -34,12 +34,13 @@ impl Advisor {
         http: &Arc<dyn HttpClient>,
         random: fn() -> f64,
     ) -> Timestamp {
-        let (name, now) = (domain.md.name.as_str(), registry.clock.now());
+        let name = domain.md.name.as_str();
+        let now = registry.clock.now();
         let claim = match registry.documents.store().claim(name) {
             Ok(Some(claim)) => claim,
             Ok(None) => return now + CLAIMED_ELSEWHERE,
             Err(err) => {
-                note!(Debug, err.status(); "{name}: the CA is not asked when to renew: {err}");
+                note!(Debug, err.status(); "{name}: renewal information is not requested: {err}");
                 return again_at(None, now);
             }
         };
@@ -48,7 +49,7 @@ impl Advisor {
         let endpoint = match self.endpoint(registry, &url, http) {
             Ok(endpoint) => endpoint,
             Err(again) => {
-                report!(AH10514, "{name}: the CA at {url} does not say when to renew");
+                report!(AH10514, "{name}: the CA at {url} has no renewal information");
                 return again;
             }
         };
@@ -59,22 +60,22 @@ impl Advisor {
                 note!(Debug, "{name}: cert has no authority key id extension, the CA cannot be asked about it");
                 continue;
             };
-            let (heard, again) = ask_renewal_info(http, &registry.clock, &endpoint, &id);
-            if matches!(&heard, Err(AriError::Transport(err)) if err.is_cancelled()) {
+            let (answer, again) = ask_renewal_info(http, &registry.clock, &endpoint, &id);
+            if matches!(&answer, Err(AriError::Transport(err)) if err.is_cancelled()) {
                 return now;
             }
             advice.next_check = Some(advice.next_check.map_or(again, |other| other.min(again)));
-            advice.hear(name, id, before.suggestion(&certificate).cloned(), heard, random());
+            advice.hear(name, id, before.suggestion(&certificate).cloned(), answer, random());
         }
         let Some(again) = advice.next_check else { return now + KEPT };
         if let Err(err) = registry.documents.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
-            note!(Debug, err.status; "{name}: what the CA suggests about renewal cannot be kept: {err}");
+            note!(Debug, err.status; "{name}: the renewal information of the CA cannot be stored: {err}");
         }
         drop(claim);
         again
     }
 
-    /// Where to ask, or when to look again whether there is such a place.
+    /// The URL for renewal information, or when to read the directory again.
     fn endpoint(&self, registry: &Registry, url: &str, http: &Arc<dyn HttpClient>) -> Result<String, Timestamp> {
         let now = registry.clock.now();
         let known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
@@ -104,7 +105,7 @@ mod tests {
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
     use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
 
-    /// A window that opens and ends so many hours from the start of all tests.
+    /// Renewal information with a window that opens and ends this many hours after the start of the test.
     fn window(open: i64, end: i64) -> Response {
         let at = |hours: i64| Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap();
         let body = format!(
@@ -119,7 +120,7 @@ mod tests {
         with_header(response, "Retry-After", &(hours * 3600).to_string())
     }
 
-    /// A domain with a certificate of 90 days, of a CA that says this.
+    /// A server with a certificate of 90 days, whose CA answers `says`.
     fn served(name: &str, says: Response) -> TestServer {
         watch_log();
         let server = TestServer::new(&[name]);
@@ -144,29 +145,30 @@ mod tests {
     fn pass(server: &TestServer, renewals: &Renewals, hours: i64) {
         server.clock.advance(SignedDuration::from_hours(hours));
         server.go_on(renewals);
-        // What was heard is looked at in the next round.
+        // The next round uses the answer.
         server.go_on(renewals);
     }
 
     #[test]
-    fn a_suggestion_is_drawn_once_per_window_over_restarts() {
+    fn a_renewal_time_is_drawn_once_per_window_over_restarts() {
         let name = "drawn.ari.test";
         let server = served(name, after(window(1000, 1010), 6));
         let renewals = server.run(true);
         let id = server.ca.asked_about();
-        let own = server.start(true).domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
-        assert_eq!(id, [own]);
+        let ari_id = server.start(true).domains[0].own_certificates().next().unwrap().ari_cert_id().unwrap();
+        assert_eq!(id, [ari_id]);
         let first = drawn(&server, name);
         let start = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(first.duration_since(start), SignedDuration::from_hours(1005), "chance says a half here");
         assert_eq!(logged("AH10515", "drawn.ari.test: CA advises renew via ARI at"), 1);
 
         let registry = server.start(true);
-        let (domain, now) = (&registry.domains[0], server.clock.now());
+        let domain = &registry.domains[0];
+        let now = server.clock.now();
         assert_eq!(domain.renew_at(&Advice::load(&server.documents, &domain.md), now), first);
         assert!(crate::sets::staged_report(&server.documents, &domain.md).is_none(), "it is no renewal");
 
-        // Another chance, the same window: not before 6 hours, and with the same result.
+        // With another random number and the same window: the next question comes after 6 hours, and changes nothing.
         drop(renewals);
         let renewals = server.renewals_with_chance(true, || 0.9);
         server.go_on(&renewals);
@@ -174,7 +176,7 @@ mod tests {
         pass(&server, &renewals, 7);
         assert_eq!((server.ca.asked_about().len(), drawn(&server, name)), (2, first));
         assert_eq!(logged("AH10515", name), 1);
-        // Another window is another draw.
+        // Another window gets another time.
         says(&server, after(window(1000, 1011), 6));
         pass(&server, &renewals, 7);
         assert_eq!(drawn(&server, name).duration_since(start).as_mins(), 1009 * 60 + 54);
@@ -195,7 +197,7 @@ mod tests {
         server.clock.advance(SignedDuration::from_hours(1));
         drop(server.run(true));
         assert_eq!(server.ca.asked_about().len(), 2);
-        // At least daily, whatever the CA says, and the same after an error.
+        // The CA is asked at least daily, whatever Retry-After says, also after an error.
         says(&server, after(answer(500, "text/plain", ""), 24 * 7));
         for days in 1..4 {
             let renewals = server.run(true);
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_in_the_past_renews_now_and_the_order_tells_what_it_replaces() {
+    fn a_window_in_the_past_renews_now_with_an_order_that_names_the_replaced_certificate() {
         let name = "past.ari.test";
         let server = served(name, window(-10, -5));
         let renewals = server.run(true);
@@ -220,7 +222,7 @@ mod tests {
             (orders.len(), orders[1]["replaces"].as_str()),
             (2, server.ca.asked_about().first().map(String::as_str))
         );
-        // Once it is served, the suggestion for the former certificate is of no interest.
+        // Advice about the former certificate is removed once the new one is served.
         drop(renewals);
         drop(server.start(true));
         assert_eq!(server.store.list(Group::Staging).unwrap(), [""; 0]);
@@ -234,7 +236,8 @@ mod tests {
         server.ca.behave(|ca| ca.renewal_info = Some(window(-10, -5)));
         let renewals = server.run(false);
         pass(&server, &renewals, 13);
-        let (asked, orders) = (server.ca.asked_about(), server.ca.order_requests());
+        let asked = server.ca.asked_about();
+        let orders = server.ca.order_requests();
         assert!(!asked.is_empty() && orders.len() == 2, "{asked:?} {orders:?}");
         assert_eq!(orders[1]["replaces"].as_str(), Some(&*asked[0]));
         assert_eq!(server.ca.accounts(), 1);
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_drawn_for_a_certificate_that_is_live_stays_when_a_start_activates_it() {
+    fn the_renewal_time_of_a_live_certificate_stays_when_a_start_activates_it() {
         let name = "stays.ari.test";
         let mut server = TestServer::new(&[name]);
         server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_in_the_future_is_waited_for_but_not_beyond_the_own_window() {
+    fn a_suggested_time_is_waited_for_but_not_beyond_the_configured_window() {
         let name = "future.ari.test";
         let server = served(name, window(100, 101));
         let renewals = server.run(true);
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_or_fails_changes_nothing() {
+    fn senseless_or_missing_renewal_information_changes_nothing() {
         let name = "senseless.ari.test";
         let server = served(name, window(1000, 1010));
         let mut renewals = server.run(true);
@@ -297,7 +300,7 @@ mod tests {
             assert!(server.job(Group::Staging, name).is_none());
         }
         assert_eq!(logged("MD0021", name), 3);
-        // The life of the certificate decides.
+        // The renewal window of the configuration decides.
         renewals = {
             drop(renewals);
             server.run(true)
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_a_proper_answer_is_no_failure() {
+    fn a_failed_request_for_renewal_information_is_no_failed_renewal() {
         let name = "unanswered.ari.test";
         let server = served(name, window(1000, 1010));
         let renewals = server.run(true);
@@ -346,10 +349,10 @@ mod tests {
             (Fault::Slow(SignedDuration::from_secs(60)), ""),
         ];
         for (fault, says) in rows {
-            let told = logged("AH10514", says);
+            let before = logged("AH10514", says);
             server.ca.fail(Operation::RenewalInfo, fault.clone());
             pass(&server, &renewals, 7);
-            assert!(says.is_empty() || logged("AH10514", says) > told, "{fault:?}");
+            assert!(says.is_empty() || logged("AH10514", says) > before, "{fault:?}");
             assert_eq!(drawn(&server, name), first, "{fault:?}");
             assert!(server.job(Group::Staging, name).is_none(), "{fault:?}");
         }
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ca_that_issued_is_asked_and_only_if_that_is_wanted() {
+    fn only_the_issuing_ca_is_asked_and_only_with_mdrenewviaari() {
         let changes: [fn(&mut TestServer); 5] = [
             |server| server.declared[0].settings.ari_renewals = Some(false),
             |server| server.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual),
@@ -385,7 +388,7 @@ mod tests {
             assert!(server.ca.asked_about().is_empty() && stored(&server, "who.ari.test").is_none(), "{number}");
             assert!(server.ca.count(Operation::Directory) <= 2, "a CA without it is not asked each time");
         }
-        // It was the first of two CAs, and it still is the one to ask when the second is preferred.
+        // The certificate's own CA, once the first of two, is asked even when the second is preferred.
         let mut server = served("who.ari.test", window(1000, 1010));
         drop(server.start(true));
         let others = vec!["https://other.test/directory".to_owned(), FakeCa::DIRECTORY.to_owned()];
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_without_an_explanation_is_a_matter_of_debugging() {
+    fn a_suggestion_without_an_explanation_is_logged_at_debug() {
         let name = "plain.ari.test";
         let silent = |mut response: Response| {
             let text = String::from_utf8(response.body).unwrap().replace("https://ca.test/why", "");
@@ -414,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_or_one_of_a_wrong_clock_is_done_again() {
+    fn damaged_advice_or_advice_from_the_future_is_requested_again() {
         let name = "damaged.ari.test";
         let server = served(name, window(1000, 1010));
         drop(server.run(true));
@@ -432,9 +435,10 @@ mod tests {
     }
 
     #[test]
-    fn questions_have_a_worker_more_and_wait_for_renewals_where_there_are_many() {
+    fn renewal_information_has_a_worker_more_and_waits_for_renewals() {
         for (workers, name) in [(1_u8, "one"), (8, "eight")] {
-            let (old, new) = (format!("old-{name}.ari.test"), format!("new-{name}.ari.test"));
+            let old = format!("old-{name}.ari.test");
+            let new = format!("new-{name}.ari.test");
             let mut server = served(&old, window(1000, 1010));
             server.declared.push(declared(&[&new]));
             server.hosts.push(host(&new));
@@ -453,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_short_life_counts_until_the_ca_suggests_something() {
+    fn a_short_lived_certificate_is_due_at_half_of_its_life_unless_the_ca_suggests_a_time() {
         let name = "short.ari.test";
         watch_log();
         let server = TestServer::new(&[name]);
@@ -461,7 +465,8 @@ mod tests {
         drop(server.run(false));
         let registry = server.start(true);
         let at = |registry: &Registry| {
-            let (domain, now) = (&registry.domains[0], server.clock.now());
+            let domain = &registry.domains[0];
+            let now = server.clock.now();
             let from = domain.own_certificates().next().unwrap().validity().0;
             domain.renew_at(&Advice::load(&server.documents, &domain.md), now).duration_since(from).as_hours()
         };

@@ -1,4 +1,4 @@
-//! Renewals: the queue of what is due, one renewal, questions to CAs about it, and the work of a program beside the server.
+//! Renewals: the queue, a single renewal, renewal information of CAs, tailscale, and renewals by a2md.
 #![forbid(unsafe_code)]
 
 mod ari;

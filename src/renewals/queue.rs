@@ -516,7 +516,7 @@ impl Renewals {
         let advice = Advice::load(&registry.documents, &domain.md);
         let is_due = domain.renew_at(&advice, now) <= now;
         let due = if is_due { now } else { due_at(domain, &advice, registry.globals.check_interval, now) };
-        schedule::look_after(due, until, registry.globals.retry_delay, now)
+        schedule::check_after(due, until, registry.globals.retry_delay, now)
     }
 
     /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.

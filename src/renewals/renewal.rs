@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule;
-use crate::schedule::OWN_VALIDATION_FAILURES;
+use crate::schedule::AUTOMATIC_VALIDATION_FAILURES;
 use crate::sets::{Advice, PairSet, RenewalSettings, StagedJournal, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group, WorkClaim};
@@ -138,7 +138,7 @@ impl Renewal {
         if !(is_due || journal.job.finished) {
             return Ok(Begun::NotDue);
         }
-        if registry.tells && journal.job.telling.is_some_and(|until| until > now) {
+        if registry.runs_commands && journal.job.telling.is_some_and(|until| until > now) {
             // A child of the generation before waits for a command.
             return Ok(Begun::CompleteFrom(now + TOLD_ELSEWHERE));
         }
@@ -350,7 +350,7 @@ impl Renewal {
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
-            let floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);
+            let floor = schedule::validation_floor(&job.validation_failures, AUTOMATIC_VALIDATION_FAILURES, now);
             next = next.max(floor.unwrap_or(now));
         }
         job.next_run = Some(next);
@@ -394,7 +394,7 @@ fn go_live(
     now: Timestamp,
 ) -> Option<Timestamp> {
     // A server has a staple for what goes live; a program beside it has none, and leaves to it what must not be without.
-    if !registry.live_sets.goes_live(position) || !registry.tells && journal.domain().must_staple {
+    if !registry.live_sets.goes_live(position) || !registry.runs_commands && journal.domain().must_staple {
         return None;
     }
     let name = journal.domain().name.clone();
@@ -405,7 +405,7 @@ fn go_live(
     }
     let domain = &registry.domains[position];
     let staple = |pair_set: &PairSet| {
-        registry.stapling.fetch_ahead(&domain.md, pair_set.pairs.iter().map(|pair| &pair.chain), cancel)
+        registry.stapling.fetch_before_live(&domain.md, pair_set.pairs.iter().map(|pair| &pair.chain), cancel)
     };
     let renewed = Renewed { job: &journal.job, ca_url: journal.domain().ca.url.as_deref() };
     match registry.live_sets.publish(position, &domain.at_start, &renewed, now, staple) {

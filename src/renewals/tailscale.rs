@@ -1,4 +1,4 @@
-//! The renewal of a domain whose certificate is tailscaled's: asks for a pair and stages it.
+//! The renewal of a domain whose certificate comes from tailscaled: requests a pair and stages it.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::schedule::{Plan, USUAL_WINDOW};
 use crate::sets::StagedJournal;
 use crate::tailscale::{Cause, TailscaleError, key_and_chain, socket_of};
 
-/// One run of such a renewal.
+/// A renewal from tailscaled.
 pub struct Tailnet {
     pub journal: StagedJournal,
     pub http: Arc<dyn HttpClient>,
     pub clock: Arc<dyn Clock>,
-    /// Fingerprints (SHA-256) of the certificates that are to be renewed.
+    /// Fingerprints (SHA-256) of the certificates that are renewed.
     pub known: Vec<String>,
 }
 
 impl Tailnet {
-    /// Asks, and stages what comes.
+    /// Requests a pair from tailscaled and stages it.
     ///
     /// # Errors
     /// If there is no new certificate for the domain.
@@ -76,19 +76,21 @@ impl Tailnet {
     }
 }
 
-/// How long the certificate is to last that tailscaled is asked for, instead of the one that it gave: longer than that where
-/// it is the one to be renewed, else so long that it is not due at once. `None` if it is good as it is.
+/// The `min_validity` of a second request, if tailscaled gave a certificate that does not do: longer than that certificate is
+/// valid if it is the one to be renewed, otherwise long enough that it is not due at once. `None` if the certificate does.
 fn to_ask_for(leaf: &Certificate, window: Window, is_known: bool, now: Timestamp) -> Option<SignedDuration> {
-    let (from, until) = (leaf.not_before(), leaf.not_after());
-    let (life, left) = (until.duration_since(from), until.duration_since(now));
+    let from = leaf.not_before();
+    let until = leaf.not_after();
+    let life = until.duration_since(from);
+    let left = until.duration_since(now);
     let due = Plan::new((from, until), window, None).at;
     let least = match is_known {
         true => left,
-        // A window of more than a life would have it renewed at every question.
+        // A window of a whole lifetime would make tailscaled renew at every request.
         false if due <= now => until.duration_since(due).min(life / 10 * 9),
         false => return None,
     };
-    // More than that by a little, as clocks and requests take their time.
+    // A little more, as clocks differ and a request takes time.
     Some(least.max(SignedDuration::ZERO) + life / 100 + SignedDuration::from_secs(1))
 }
 

@@ -40,7 +40,7 @@ fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// Seconds from now on.
+/// A time in this number of seconds.
 fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
     at.expect("a moment").duration_since(server.clock.now()).as_secs()
 }
@@ -82,7 +82,7 @@ fn a_renewal_is_staged_and_reported() {
     assert_eq!(logged("AH10059", "staged.test"), 1);
     server.ca.check();
 
-    // Nothing more is done about it, now or at the next start.
+    // No further attempt is made, now or at the next start.
     server.clock.advance(hours(20));
     server.go_on(&renewals);
     drop(renewals);
@@ -141,7 +141,7 @@ fn a_permanent_failure_waits_a_day() {
     assert!((86_300..=86_400).contains(&wait), "{wait}");
 }
 
-/// A domain whose last attempt failed, with or without word from the CA when to come back.
+/// A server whose last attempt at a renewal failed, with or without Retry-After from the CA.
 fn failed(name: &str, retry_after: Option<&str>) -> TestServer {
     let server = TestServer::new(&[name]);
     let refusal = answer(503, "text/html", "<html>");
@@ -195,7 +195,7 @@ fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
         (|server| server.declared[0].settings.ca_file = Some("none".to_owned()), true),
         (|server| server.reach.http = false, true),
         (|server| server.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
-        // It does not change what a renewal can do.
+        // The setting does not change the renewal.
         (|server| server.globals.check_interval = hours(1), false),
     ];
     for (index, (change, due)) in rows.into_iter().enumerate() {
@@ -223,7 +223,7 @@ fn a_retry_after_of_another_ca_does_not_count() {
 }
 
 #[test]
-fn a_manual_domain_is_left_alone_whatever_is_staged() {
+fn a_manual_domain_is_not_renewed_whatever_is_staged() {
     watch_log();
     let mut server = failed("manual.test", Some("7200"));
     server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
@@ -265,7 +265,7 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
     assert!(order(&server).is_some() && server.store.exists(Group::Challenges, "anew.test", &Aspect::Http01));
     server.clock.advance(hours(1));
     server.declared[0].names.push(DomainName::parse("www.anew.test").unwrap());
-    // No start of a server comes between, which would move the account.
+    // The server does not start in between, which would move the account.
     let account = |server: &TestServer| server.text(Group::Staging, "anew.test", &Aspect::AccountJson);
     let before = account(&server).unwrap();
     let md = server.declared[0].complete(&Settings::default()).unwrap();
@@ -279,7 +279,7 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
 }
 
 #[test]
-fn a_domain_that_somebody_else_works_on_is_left_alone() {
+fn a_domain_that_another_process_has_claimed_is_not_renewed() {
     let server = TestServer::new(&["claimed.test"]);
     watch_log();
     let renewals = server.renewals(false);
@@ -297,7 +297,7 @@ fn a_domain_that_somebody_else_works_on_is_left_alone() {
     assert_eq!(logged("AH10052", "claimed.test"), 1);
 }
 
-/// Cancels as soon as a request of some kind is made.
+/// An HTTP client that cancels the work at a request of some kind.
 struct CancelAt(Arc<FakeCa>, Operation, Cancel);
 
 impl HttpClient for CancelAt {
@@ -311,7 +311,7 @@ impl HttpClient for CancelAt {
 }
 
 #[test]
-fn a_cancelled_renewal_gives_its_claim_back_and_is_gone_on_with() {
+fn a_cancelled_renewal_gives_its_claim_back_and_is_continued_later() {
     for operation in [Operation::NewOrder, Operation::Challenge, Operation::Finalize] {
         let server = TestServer::new(&["cancelled.test"]);
         let cancel = Cancel::default();
@@ -319,7 +319,7 @@ fn a_cancelled_renewal_gives_its_claim_back_and_is_gone_on_with() {
         let renewals = server.renewals_with(false, server.moving_clock(), move |_| Some(Arc::clone(&client) as _));
         assert_eq!(renewals.tick(), 1);
         renewals.work(&cancel);
-        // The renewals are still there, as in a child that drains.
+        // The renewals still exist, as in a child process that is ending gracefully.
         assert!(server.store.claim("cancelled.test").unwrap().is_some(), "{operation:?}");
         let job = server.staged_job("cancelled.test");
         assert_eq!((job.finished, job.errors, job.next_run), (false, 0, None));
@@ -330,7 +330,7 @@ fn a_cancelled_renewal_gives_its_claim_back_and_is_gone_on_with() {
     }
 }
 
-/// Lets time pass and workers work until all reports say finished.
+/// Lets time pass and workers work until all jobs are finished.
 fn work_side_by_side(server: &TestServer, renewals: &Renewals, names: &[&str]) {
     let cancel = Cancel::default();
     std::thread::scope(|scope| {
@@ -390,7 +390,7 @@ fn a_ca_has_at_most_32_orders_of_ours_open() {
 }
 
 #[test]
-fn a_nonce_that_a_renewal_leaves_is_the_next_ones() {
+fn an_unused_nonce_is_used_by_the_next_renewal() {
     let mut server = TestServer::new(&["n1.test", "n2.test", "n3.test", "n4.test"]);
     server.globals.renew_workers = 1.try_into().unwrap();
     drop(server.run(false));
@@ -398,7 +398,7 @@ fn a_nonce_that_a_renewal_leaves_is_the_next_ones() {
     server.ca.check();
 }
 
-/// Answers when it is told to.
+/// An HTTP client that answers only when the test allows it.
 struct Gate {
     ca: Arc<FakeCa>,
     open: Mutex<bool>,
@@ -469,7 +469,7 @@ fn a_panic_costs_one_attempt_only() {
 }
 
 #[test]
-fn what_is_damaged_in_staging_is_done_again() {
+fn damaged_files_in_staging_are_obtained_again() {
     let name = "damaged.test";
     let rows: [(Aspect, &str); 9] = [
         (chain(), ""),
@@ -489,7 +489,7 @@ fn what_is_damaged_in_staging_is_done_again() {
         let renewals = server.renewals(false);
         drop(renewals);
         server.run(true);
-        // What was still complete is served by the start, what was not is made again.
+        // The start serves sets that are still complete; the others are renewed again.
         server.run(true);
         let registry = server.start(true);
         assert_eq!(registry.domains[0].md.state, State::Complete, "{aspect:?} {text:?}");
@@ -498,7 +498,7 @@ fn what_is_damaged_in_staging_is_done_again() {
 }
 
 #[test]
-fn another_generation_of_key_is_not_combined_with_a_certificate() {
+fn a_certificate_is_not_combined_with_a_key_of_another_renewal() {
     let server = TestServer::new(&["mixed.test"]);
     drop(server.run(false));
     let other = PrivateKey::generate(&p256()).unwrap();
@@ -508,7 +508,7 @@ fn another_generation_of_key_is_not_combined_with_a_certificate() {
     assert!(server.staged_job("mixed.test").finished);
 }
 
-/// A domain whose first certificate is staged.
+/// A server whose first certificate is staged.
 fn staged(name: &str) -> TestServer {
     let server = TestServer::new(&[name]);
     drop(server.run(false));
@@ -566,7 +566,7 @@ fn a_set_that_is_not_complete_stays() {
 }
 
 #[test]
-fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
+fn a_wrong_staged_set_is_dropped_and_the_served_one_stays() {
     watch_log();
     let name = DomainName::parse("x.test").unwrap();
     let self_made = |names: &[DomainName], key: &PrivateKey, days| {
@@ -611,7 +611,7 @@ fn a_set_that_is_wrong_is_dropped_and_what_is_served_stays() {
 }
 
 #[test]
-fn a_set_that_is_worked_on_waits_for_the_next_start() {
+fn a_claimed_set_waits_for_the_next_start() {
     let server = staged("busy.test");
     let claim = server.store.claim("busy.test").unwrap();
     server.start(true);
@@ -639,7 +639,7 @@ fn accounts_move_to_their_place_once() {
     assert_eq!(moved, staged);
     assert!(server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).is_some());
     assert!(!server.store.exists(Group::Staging, "account.test", &Aspect::AccountKey));
-    // As after a crash between the copy and the removal.
+    // The state after a crash between the copy and the removal.
     server.documents.save_json(Group::Staging, "account.test", &Aspect::AccountJson, &staged).unwrap();
     server.put(Group::Staging, "account.test", &Aspect::AccountKey, &pem);
     server.start(true);
@@ -682,7 +682,7 @@ fn accounts_are_read_once_for_many_domains() {
 }
 
 #[test]
-fn an_account_that_cannot_move_stays_and_is_used() {
+fn an_account_that_cannot_be_moved_is_used_from_staging() {
     type Spoil = fn(&TestServer);
     let rows: [Spoil; 5] = [
         |server| server.store.refuse(Call::Write, Group::Accounts),
@@ -696,7 +696,7 @@ fn an_account_that_cannot_move_stays_and_is_used() {
             let text = server.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
             server.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
         },
-        // A set that is dropped.
+        // The set is dropped.
         |server| {
             server.store.refuse(Call::Write, Group::Accounts);
             server.put(Group::Staging, "stuck.test", &key(), "no key");
@@ -727,13 +727,13 @@ fn an_account_that_cannot_move_stays_and_is_used() {
 }
 
 #[test]
-fn a_start_waits_for_those_who_are_about_to_end() {
+fn a_start_waits_briefly_for_claims() {
     let server = staged("ending.test");
     let claim = server.store.claim("ending.test").unwrap();
     assert!(claim.is_some());
     std::thread::scope(|scope| {
         let start = scope.spawn(|| server.start(true));
-        // It has asked once at least.
+        // The worker has sent one request at least.
         let before = server.store.count(Call::WorkClaim, Group::Staging, None);
         while server.store.count(Call::WorkClaim, Group::Staging, None) < before + 2 && !start.is_finished() {
             std::thread::yield_now();
@@ -745,7 +745,7 @@ fn a_start_waits_for_those_who_are_about_to_end() {
 }
 
 #[test]
-fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
+fn a_lost_account_is_replaced_once_for_all_domains() {
     let server = TestServer::new(&["lost1.test", "lost2.test"]);
     server.ca.set_accounts("gone");
     drop(server.run(false));
@@ -757,7 +757,7 @@ fn an_account_that_the_ca_lost_gets_a_successor_for_all() {
 }
 
 #[test]
-fn settings_are_merged_with_what_is_stored() {
+fn settings_are_merged_with_stored_ones() {
     let mut server = TestServer::new(&["merged.test"]);
     server.start(false);
     let text = |server: &TestServer| server.text(Group::Domains, "merged.test", &Aspect::MdJson).unwrap();
@@ -778,7 +778,7 @@ fn settings_are_merged_with_what_is_stored() {
         save(server);
         ManagedDomain::clone(&server.start(true).domains[0].md)
     };
-    // The CA in use is no longer configured: neither it nor its account is kept.
+    // The CA in use is no longer configured; neither the CA nor its account is kept.
     let md = merged(&server);
     assert_eq!((md.contacts[0].as_str(), md.ca.account.clone()), ("mailto:admin@x.org", None));
     assert_eq!(md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
@@ -838,7 +838,7 @@ fn the_certificates_make_the_state() {
 }
 
 #[test]
-fn challenge_data_of_strangers_is_removed_at_a_start() {
+fn challenge_data_of_unknown_names_is_removed_at_a_start() {
     let mut server = TestServer::new(&["own.test"]);
     server.declared[0].names.push(DomainName::parse("alias.test").unwrap());
     for name in ["own.test", "alias.test", "stranger.test"] {
@@ -880,7 +880,7 @@ fn domains_without_a_host_are_not_renewed_unless_always() {
 }
 
 #[test]
-fn a_domain_that_no_challenge_suits_fails_without_the_ca() {
+fn a_domain_without_a_suitable_challenge_fails_without_the_ca() {
     watch_log();
     let mut server = TestServer::new(&["unsuited.test"]);
     server.declared[0].settings.challenges = Some(vec!["foo-99".to_owned()]);
@@ -916,7 +916,8 @@ fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
 
 #[test]
 fn two_domains_with_a_name_in_common_stop_a_start_but_not_a_restart() {
-    let (main, globals) = (Settings::default(), Globals::default());
+    let main = Settings::default();
+    let globals = Globals::default();
     let all = [declared(&["f.test", "g.test"]), declared(&["h.test", "g.test"])];
     assert!(configured(&all, &main, &globals, false).is_err());
     let left = configured(&all, &main, &globals, true).unwrap().domains;
@@ -929,7 +930,7 @@ fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
     let globals = Globals { match_names: MatchNames::ServerNames, ..Globals::default() };
     let main = Settings::default();
     let names = |md: &ManagedDomain| md.domains.iter().map(ToString::to_string).collect::<Vec<_>>();
-    // Other names may be shared.
+    // Names other than the first may be shared.
     let all = [declared(&["i.test", "j.test"]), declared(&["k.test", "j.test"])];
     assert_eq!(configured(&all, &main, &globals, false).unwrap().domains.len(), 2);
     let all = [declared(&["i.test", "j.test"]), declared(&["i.test", "j.test"]), declared(&["i.test"])];
@@ -939,7 +940,7 @@ fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
     assert_eq!(left[1].name.as_str(), "j.test");
 }
 
-/// A self-made certificate for the staged key, good from so many minutes after now.
+/// A self-signed certificate for the staged key, valid from this number of minutes after now.
 fn stage_early(server: &TestServer, name: &str, minutes: i64) -> String {
     let own = server.documents.load_key(Group::Staging, name, &key()).unwrap();
     let from = server.clock.now() + SignedDuration::from_mins(minutes);
@@ -953,7 +954,7 @@ fn a_certificate_that_is_not_valid_yet_does_not_replace_one_that_is() {
     let name = "early.test";
     let server = staged(name);
     let live = |server: &TestServer| server.text(Group::Domains, name, &chain()).unwrap();
-    // Better than nothing.
+    // A set that is not valid yet is better than none.
     let first = stage_early(&server, name, 60);
     server.start(true);
     assert_eq!(live(&server), first);
@@ -968,7 +969,7 @@ fn a_certificate_that_is_not_valid_yet_does_not_replace_one_that_is() {
     server.start(true);
     assert_eq!(live(&server), second, "soon enough");
 
-    // What is served has expired.
+    // The served certificate has expired.
     server.clock.advance(hours(24 * 91));
     drop(server.run(true));
     let third = stage_early(&server, name, 60);
@@ -1004,7 +1005,7 @@ fn a_useless_certificate_is_an_error_and_its_order_is_dropped() {
             },
             "the CA's certificate(P-256) is not for useless.test",
         ),
-        // We can read its issuer, OpenSSL cannot: the key is no point.
+        // OpenSSL cannot read the certificate of the issuer, whose key is not a point on the curve.
         (
             |server, name, key| {
                 let good = self_signed(key, "x", std::slice::from_ref(name), server.clock.now(), 90).unwrap();
@@ -1083,7 +1084,7 @@ fn placeholders_are_made_once_and_anew_when_they_expire() {
 }
 
 #[test]
-fn set_ups_of_an_interrupted_order_are_taken_away_with_it() {
+fn records_of_an_interrupted_order_are_removed_with_it() {
     let server = staged("setups.test");
     let order = OrderRecord {
         url: Some("https://ca.test/order/0".to_owned()),
@@ -1097,7 +1098,7 @@ fn set_ups_of_an_interrupted_order_are_taken_away_with_it() {
     assert!(server.store.list(Group::Challenges).unwrap().is_empty());
 }
 
-/// A certificate for the name in files of their own, as an administrator has them: chain and key.
+/// Files with a certificate for the name, as an administrator configures them: chain and key.
 fn own_files(directory: &std::path::Path, name: &str) -> (String, String) {
     let key = PrivateKey::generate(&p256()).unwrap();
     let now = Timestamp::from_second(1_700_000_000).unwrap();
@@ -1136,12 +1137,12 @@ fn files_of_the_administrator_are_served_and_not_renewed() {
 }
 
 #[test]
-fn a_certificate_is_kept_ready_behind_files_of_the_administrator_if_always_wanted() {
+fn a_standby_certificate_is_renewed_behind_files_of_the_administrator_with_mode_always() {
     let directory = tempfile::tempdir().unwrap();
     let (chain, key) = own_files(directory.path(), "ready.test");
     let mut server = TestServer::new(&["ready.test"]);
     with_files(&mut server, &chain, &key, RenewMode::Always);
-    // The file is as good as over: what is renewed is not what is served.
+    // The file expires soon, but the certificate in the store, which is renewed, is not served.
     server.clock.advance(hours(24 * 89));
     drop(server.run(false));
     let renewals = server.run(true);
@@ -1172,10 +1173,11 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
         ("AH10170", contradicting("no-keys.test", 1, 0, None)),
         ("AH10171", contradicting("no-certs.test", 0, 1, None)),
         ("AH10172", contradicting("protocol.test", 0, 0, Some("acme"))),
-        // All have the URL of a directory.
+        // All of them have the URL of a directory.
         ("MD0048", contradicting("authority.test", 0, 0, Some("tailscale"))),
     ];
-    let (main, globals) = (Settings::default(), Globals::default());
+    let main = Settings::default();
+    let globals = Globals::default();
     for (number, bad) in rows {
         let name = bad.names[0].clone();
         let all = [bad, declared(&["good.test"])];
@@ -1193,7 +1195,7 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
 }
 
 #[test]
-fn what_makes_an_order_fail_is_said_once_per_domain() {
+fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
     let mut server = TestServer::new(&["ok.example.org"]);
@@ -1207,7 +1209,7 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
     assert_eq!(
         logged(
             "MD0006",
-            "ok.example.com: has names that no public CA takes: private.local (a reserved name), 10.1.2.3 ("
+            "ok.example.com: has names for which no public CA issues certificates: private.local (a reserved name), 10.1.2.3 ("
         ),
         1
     );
@@ -1216,18 +1218,19 @@ fn what_makes_an_order_fail_is_said_once_per_domain() {
 }
 
 #[test]
-fn a_start_that_is_kept_out_of_the_store_reads_what_is_not_complete_once_more() {
+fn a_start_without_the_store_lock_reads_incomplete_sets_again() {
     let name = "kept.out.test";
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
-    // Another start is about to put the set into its place.
+    // Another start is about to activate the set.
     server.store.rename((Group::Domains, name), (Group::Tmp, name)).unwrap();
     server.globals.store_locks = Some(std::time::Duration::ZERO);
     server.store.refuse(Call::Lock, Group::Domains);
     let claim = server.store.claim(name).unwrap();
     let reads = || server.store.count(Call::Load, Group::Domains, Some(&Aspect::Chain(p256())));
-    let (before, store) = (reads(), &server.store);
+    let before = reads();
+    let store = &server.store;
     let registry = std::thread::scope(|scope| {
         scope.spawn(move || {
             while reads() == before {

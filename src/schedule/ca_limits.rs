@@ -2,18 +2,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// What this process knows of one CA's patience. Shared by all domains that go there.
+/// Limits that keep renewals within what one CA accepts. Shared by all domains that use this CA.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaLimits {
     /// Renewals that are open.
     open: usize,
-    /// How many may be.
+    /// Renewals that may be open.
     room: usize,
-    /// When the next would begin if all kept their distance.
+    /// When the next renewal would begin if all followed each other at the same distance.
     next: Timestamp,
-    /// None may begin before.
+    /// No renewal may begin before this time.
     paused_until: Timestamp,
-    /// How long the last pause was; zero if the CA has been content since.
+    /// Length of the last pause; zero once the CA has issued a certificate after it.
     pause: SignedDuration,
 }
 
@@ -32,57 +32,59 @@ impl Default for CaLimits {
 impl CaLimits {
     /// Renewals that may be open at one CA at a time.
     pub const MOST_OPEN: usize = 32;
-    /// Time between two that begin, if the later one has to ask for a nonce: Let's Encrypt gives 20 in a second, 10 of them
-    /// at once.
+    /// Time between the beginnings of two renewals if the later one has to request a nonce: Let's Encrypt gives 20 in a
+    /// second, 10 of them at once.
     pub const GAP: SignedDuration = SignedDuration::from_millis(50);
-    /// Time between two if it has one that another renewal has left: Let's Encrypt gives its directory 40 times in a second.
+    /// Time between the beginnings of two renewals if the later one has a nonce from an earlier renewal: Let's Encrypt gives
+    /// its directory 40 times in a second.
     pub const GAP_WITH_NONCE: SignedDuration = SignedDuration::from_millis(25);
-    /// How much earlier one may begin than it would at that distance.
+    /// How much earlier a renewal may begin than it would at these distances.
     const BURST: SignedDuration = SignedDuration::from_millis(450);
-    /// The first pause if the CA does not say how long.
+    /// Length of the first pause if the CA sends no Retry-After.
     const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
-    /// What others wait at first, however long one domain has to: the limit may be that of its names only.
+    /// Longest pause of other domains after the first refusal, however long the refused domain has to wait: the limit may
+    /// apply to its names only.
     const SHARED: SignedDuration = SignedDuration::from_hours(1);
     /// The longest pause that a CA did not ask for.
     const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Whether one may begin.
+    /// Checks whether a renewal may begin.
     #[must_use]
     pub fn may_begin(&self, now: Timestamp) -> bool {
         self.open < self.room && now + Self::BURST >= self.next && now >= self.paused_until
     }
 
-    /// The moment before which none may begin, if that is not past.
+    /// The time before which no renewal may begin, if that is in the future.
     #[must_use]
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         Some(self.paused_until).filter(|until| *until > now)
     }
 
-    /// When the next may begin, as far as the last one decides that.
+    /// When the next renewal may begin, by its distance from the last one.
     #[must_use]
     pub fn next(&self) -> Timestamp {
         self.next
     }
 
-    /// One has begun, with a nonce or without.
+    /// Counts a renewal that has begun, with a nonce or without.
     pub fn begin(&mut self, now: Timestamp, has_nonce: bool) {
         self.open += 1;
         self.next = self.next.max(now) + if has_nonce { Self::GAP_WITH_NONCE } else { Self::GAP };
     }
 
-    /// One is closed, whatever came of it.
+    /// Counts a renewal that has ended, with or without success.
     pub fn end(&mut self) {
         self.open = self.open.saturating_sub(1);
     }
 
-    /// The CA gave a certificate: after a pause, twice as many may be open as before.
+    /// Notes that the CA has issued a certificate: after a pause, twice as many renewals may be open as before.
     pub fn content(&mut self) {
         self.room = (self.room * 2).min(Self::MOST_OPEN);
         self.pause = SignedDuration::ZERO;
     }
 
-    /// The CA has too much to do, and wants to be asked again at `retry_after` if it says so. After the pause one
-    /// renewal goes first. Others that were refused in the same pause do not make it longer than the CA wants it.
+    /// Notes that the CA refuses requests for now, until `retry_after` if it says so, and returns the end of the pause. After
+    /// the pause one renewal goes first. More refusals within a pause do not make it longer than the CA wants it.
     pub fn refused(&mut self, now: Timestamp, retry_after: Option<Timestamp>) -> Timestamp {
         let asked = retry_after.filter(|at| *at > now);
         self.room = 1;
@@ -95,7 +97,7 @@ impl CaLimits {
         self.paused_until
     }
 
-    /// The clock was put back: what was planned would be late by as much.
+    /// Drops all waits, as after the clock was set back, when they would last too long by as much.
     pub fn forget_plans(&mut self) {
         (self.next, self.paused_until) = (Timestamp::MIN, Timestamp::MIN);
     }
@@ -110,96 +112,97 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_open_and_ten_may_begin_together_and_then_one_at_a_time() {
-        let mut pace = CaLimits::default();
+    fn ten_renewals_may_begin_together_and_then_one_at_a_time() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for _ in 0..9 {
-            pace.begin(now, false);
+            limits.begin(now, false);
         }
         for _ in 9..CaLimits::MOST_OPEN {
-            assert!(pace.may_begin(now));
-            pace.begin(now, false);
-            assert!(!pace.may_begin(now));
+            assert!(limits.may_begin(now));
+            limits.begin(now, false);
+            assert!(!limits.may_begin(now));
             now += CaLimits::GAP;
         }
-        assert!(!pace.may_begin(now + SignedDuration::from_hours(1)));
-        pace.end();
-        assert!(pace.may_begin(now));
+        assert!(!limits.may_begin(now + SignedDuration::from_hours(1)));
+        limits.end();
+        assert!(limits.may_begin(now));
     }
 
     #[test]
-    fn those_that_have_a_nonce_may_follow_closer() {
-        let mut pace = CaLimits::default();
+    fn renewals_with_a_nonce_may_follow_closer() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for _ in 0..10 {
-            pace.begin(now, false);
+            limits.begin(now, false);
         }
         for _ in 10..CaLimits::MOST_OPEN {
-            assert!(!pace.may_begin(now));
+            assert!(!limits.may_begin(now));
             now += CaLimits::GAP_WITH_NONCE;
-            now += if pace.may_begin(now) { SignedDuration::ZERO } else { CaLimits::GAP_WITH_NONCE };
-            assert!(pace.may_begin(now));
-            pace.begin(now, true);
+            now += if limits.may_begin(now) { SignedDuration::ZERO } else { CaLimits::GAP_WITH_NONCE };
+            assert!(limits.may_begin(now));
+            limits.begin(now, true);
         }
         assert_eq!(now, at(0) + CaLimits::GAP + CaLimits::GAP_WITH_NONCE * 21);
     }
 
     #[test]
-    fn a_refusal_stops_all_for_as_long_as_the_ca_says() {
+    fn a_refusal_stops_all_renewals_for_as_long_as_the_ca_says() {
         // Retry-After in seconds, pause in seconds
         let rows = [(None, 60), (Some(5), 5), (Some(0), 60), (Some(90), 90), (Some(3600), 3600), (Some(200_000), 3600)];
         for (retry_after, pause) in rows {
-            let mut pace = CaLimits::default();
-            assert_eq!(pace.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
-            assert!(!pace.may_begin(at(pause - 1)) && pace.may_begin(at(pause)), "{retry_after:?}");
+            let mut limits = CaLimits::default();
+            assert_eq!(limits.refused(at(0), retry_after.map(at)), at(pause), "{retry_after:?}");
+            assert!(!limits.may_begin(at(pause - 1)) && limits.may_begin(at(pause)), "{retry_after:?}");
         }
     }
 
     #[test]
-    fn pauses_double_until_the_ca_is_content_and_one_goes_first_after_each() {
-        let mut pace = CaLimits::default();
+    fn pauses_double_until_a_certificate_is_issued_and_one_renewal_goes_first_after_each() {
+        let mut limits = CaLimits::default();
         let mut now = at(0);
         for pause in [60, 120, 240, 480] {
-            let until = pace.refused(now, None);
+            let until = limits.refused(now, None);
             assert_eq!(until, now + SignedDuration::from_secs(pause));
-            // Those that were on their way.
-            assert_eq!(pace.refused(now, None), until);
+            // A renewal that was under way.
+            assert_eq!(limits.refused(now, None), until);
             now = until;
-            pace.begin(now, false);
-            assert!(!pace.may_begin(at(1_000_000)), "one at a time");
-            pace.end();
+            limits.begin(now, false);
+            assert!(!limits.may_begin(at(1_000_000)), "one at a time");
+            limits.end();
         }
         for open in [2, 4, 8, 16, 32, 32] {
-            pace.content();
-            assert_eq!(pace.room, open);
+            limits.content();
+            assert_eq!(limits.room, open);
         }
-        assert_eq!(pace.refused(now, None), now + SignedDuration::from_mins(1));
+        assert_eq!(limits.refused(now, None), now + SignedDuration::from_mins(1));
         for _ in 0..2000 {
-            now = pace.refused(now, None);
+            now = limits.refused(now, None);
         }
-        assert_eq!(pace.refused(now, None), now + SignedDuration::from_hours(24));
+        assert_eq!(limits.refused(now, None), now + SignedDuration::from_hours(24));
     }
 
     #[test]
-    fn a_limit_that_stays_is_obeyed_for_longer_each_time() {
-        let mut pace = CaLimits::default();
+    fn a_lasting_limit_is_obeyed_for_longer_each_time() {
+        let mut limits = CaLimits::default();
         let week = at(7 * 86_400);
-        let (mut now, mut asked) = (at(0), 0);
+        let mut now = at(0);
+        let mut asked = 0;
         while now < week {
-            now = pace.refused(now, Some(week));
+            now = limits.refused(now, Some(week));
             asked += 1;
         }
         assert!((8..30).contains(&asked), "{asked}");
     }
 
     #[test]
-    fn a_clock_that_was_put_back_makes_nobody_wait() {
-        let mut pace = CaLimits::default();
-        pace.begin(at(5000), false);
-        pace.refused(at(5000), None);
-        pace.forget_plans();
-        assert!(!pace.may_begin(at(0)), "one is open");
-        pace.end();
-        assert!(pace.may_begin(at(0)));
+    fn a_clock_that_was_set_back_causes_no_wait() {
+        let mut limits = CaLimits::default();
+        limits.begin(at(5000), false);
+        limits.refused(at(5000), None);
+        limits.forget_plans();
+        assert!(!limits.may_begin(at(0)), "one is open");
+        limits.end();
+        assert!(limits.may_begin(at(0)));
     }
 }

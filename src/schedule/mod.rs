@@ -10,40 +10,40 @@ use crate::model::Window;
 
 pub use ca_limits::CaLimits;
 
-/// Certificates that are good this soon are good enough: clocks differ.
+/// A certificate that becomes valid within this time counts as valid, since clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// When a certificate is renewed if nothing is configured.
+/// Default of `MDRenewWindow`.
 pub const USUAL_WINDOW: Window = Window::Percent(33);
 
-/// When the end of a certificate is warned of if nothing is configured.
+/// Default of `MDWarnWindow`.
 pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
 
-/// Certificates that live shorter are renewed at half of their life: a third would leave little time for failures.
+/// Certificates with a shorter lifetime are renewed at half of it: a third would leave little time for failures.
 pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);
 
-/// Gives random numbers in 0..1.
+/// A source of random numbers in 0..1.
 pub type Random = fn() -> f64;
 
-/// A validity: from, until.
+/// The validity of a certificate: not before, not after.
 pub type Validity = (Timestamp, Timestamp);
 
-/// A certificate that does its work, and when it is to be renewed.
+/// When a usable certificate is renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// Its life.
+    /// Validity of the certificate.
     pub validity: Validity,
-    /// When it is to be renewed.
+    /// When the certificate is renewed.
     pub at: Timestamp,
 }
 
 impl Plan {
-    /// The plan for a certificate: when its window opens, or earlier where the CA suggests that. Half of a short life
-    /// counts if the CA suggests nothing and the window is the usual one, so that another is not asked for.
+    /// The plan for a certificate: renewal when its window opens, or earlier if the CA suggests that. A certificate with a
+    /// short lifetime is renewed at half of it if the CA suggests nothing and the window is the default.
     #[must_use]
     pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
         let opens = window.opens(from, until);
@@ -52,36 +52,36 @@ impl Plan {
         Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
     }
 
-    /// Whether it is to be renewed by then, or within a tenth of its life after it.
+    /// Checks whether the certificate is due at `now`, or within a tenth of its lifetime after it.
     fn is_near(&self, now: Timestamp) -> bool {
         let life = self.validity.1.duration_since(self.validity.0);
         self.at.checked_sub(life / 10).is_ok_and(|near| near <= now)
     }
 }
 
-/// When the first of these certificates is to be renewed. One that is missing, or does not do (`None`), is due `now`.
+/// When the first of these certificates is renewed. A certificate that is missing or unusable (`None`) is due `now`.
 #[must_use]
 pub fn renew_at(plans: &[Option<Plan>], now: Timestamp) -> Timestamp {
     plans.iter().map(|plan| plan.map_or(now, |plan| plan.at)).min().unwrap_or(now)
 }
 
-/// Which of these certificates to renew: those that are due, and with them those that would be due soon, as one after
-/// the other would mean as many restarts.
+/// Marks the certificates to renew: once one is due, also those that are due soon, as renewing them one by one would need as
+/// many restarts.
 #[must_use]
 pub fn to_renew(plans: &[Option<Plan>], now: Timestamp) -> Vec<bool> {
     let is_any = renew_at(plans, now) <= now;
     plans.iter().map(|plan| is_any && plan.is_none_or(|plan| plan.is_near(now))).collect()
 }
 
-/// Whether what is good `from` a moment has to wait for that, as something complete that is `served` can be used now and not
-/// later than that.
+/// Checks whether a set that becomes valid at `from` has to wait: some set that is `served` is valid now, and stays valid
+/// until then.
 #[must_use]
 pub fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now: Timestamp) -> bool {
     from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
 }
 
-/// How long to wait after the n-th failure in a row: `base` doubled each time and at most a day, which permanent
-/// failures wait at once. `random` in 0..1 spreads it by half to either side, within these limits.
+/// The wait after the n-th failure in a row: `base`, doubled with each failure, and at most a day. A permanent failure waits
+/// a day at once. `random` in 0..1 spreads the wait by half to either side, within these limits.
 #[must_use]
 pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f64) -> SignedDuration {
     let base = base.min(MAX_DELAY);
@@ -91,8 +91,8 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
     (exact + spread).clamp(base, MAX_DELAY)
 }
 
-/// The wait after a failure where the certificate in use has this life: not more than an eighth of what is left of a short one,
-/// or half of it if the failure is permanent, so that there are more attempts before its end. `base` is the least.
+/// The wait after a failure, `delay`, shortened for a certificate in use with a short lifetime: at most an eighth of its
+/// remaining time, or half of it after a permanent failure, but at least `base`. So there are more attempts before it expires.
 #[must_use]
 pub fn delay_for_short_life(
     delay: SignedDuration,
@@ -110,11 +110,11 @@ pub fn delay_for_short_life(
     }
 }
 
-/// When to look at a domain after something was done for it, whose certificate is good until `until` and is to be renewed at
-/// `due`. Where it is due already, as when the CA dates certificates back, that is in the middle of what is left, or after
-/// `least`; `None` if nothing is left.
+/// When to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
+/// already, as with a CA that dates certificates back, that is in the middle of the remaining time, or after `least`; `None`
+/// if no time remains.
 #[must_use]
-pub fn look_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+pub fn check_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     if due > now {
         return Some(due);
     }
@@ -122,15 +122,16 @@ pub fn look_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: 
     left.is_positive().then(|| now + (left / 2).max(least))
 }
 
-/// Failed validations of a name that a CA is to see in an hour at most, from a domain that all its names stand for.
+/// Most failed validations of a domain's names that the CA sees within an hour.
 pub const MAX_VALIDATION_FAILURES: usize = 5;
 
-/// How many of these the server uses by itself: the last one is for an administrator who has put something right.
-pub const OWN_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
+/// Most failed validations within an hour that the server causes by itself: the last one is left to an administrator who
+/// retries by hand.
+pub const AUTOMATIC_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Those of the last hour. What is to come is of a clock that was wrong.
+/// The failures within the last hour, sorted. A time in the future comes from a clock that was wrong, and is left out.
 #[must_use]
 pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
     let mut recent: Vec<_> = failures.iter().copied().filter(|at| *at <= now && *at > now - HOUR).collect();
@@ -138,7 +139,7 @@ pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
     recent
 }
 
-/// The moment from which on there were fewer than `most` failures within the hour before; `None` if that is now.
+/// The first time at which fewer than `most` failures lie within the hour before; `None` if that is now.
 #[must_use]
 pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> Option<Timestamp> {
     let recent = recent(failures, now);
@@ -152,9 +153,9 @@ pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
     SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
 }
 
-/// How long after it came due the renewal of a certificate begins that is good for `left`: at most a check interval,
-/// and at most a tenth of what is left. `chance` in 0..1 is the certificate's own, so that it is the same after each
-/// restart, and another one for each server.
+/// The delay between the due time of a renewal and its beginning, for a certificate that is valid for another `left`: at most
+/// a check interval and at most a tenth of `left`. `chance` in 0..1 depends on certificate and server, so that the delay is
+/// the same after each restart.
 #[must_use]
 pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> SignedDuration {
     let most = interval.min(left / 10).max(SignedDuration::ZERO);
@@ -189,7 +190,9 @@ mod tests {
 
     #[test]
     fn failures_near_the_end_of_a_short_life_do_not_wait_past_it() {
-        let (from, base, mins) = (Timestamp::UNIX_EPOCH, SignedDuration::from_secs(30), SignedDuration::from_mins);
+        let from = Timestamp::UNIX_EPOCH;
+        let base = SignedDuration::from_secs(30);
+        let mins = SignedDuration::from_mins;
         let rows = [
             // Life and age in minutes, the wait without it, permanent; the wait in seconds
             (60, 33, mins(1), false, 60),
@@ -209,11 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_renewed_is_looked_at_when_it_comes_due() {
-        let (now, at) = (Timestamp::UNIX_EPOCH, |minutes: i64| Timestamp::from_second(60 * minutes).unwrap());
+    fn a_renewed_domain_is_checked_when_it_comes_due() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
         let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
         for (due, until, expected) in rows {
-            let look = look_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            let look = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
             assert_eq!(look, expected.map(at), "{due} {until}");
         }
     }
@@ -241,16 +245,21 @@ mod tests {
     #[test]
     fn no_delay_makes_more_than_five_failures_in_any_hour() {
         for (base, random) in [(1, 0.0), (5, 0.0), (5, 0.5), (30, 1.0)] {
-            let (mut now, mut failures, mut all) = (Timestamp::from_second(1_000_000).unwrap(), Vec::new(), Vec::new());
+            let mut now = Timestamp::from_second(1_000_000).unwrap();
+            let mut failures = Vec::new();
+            let mut all = Vec::new();
             for errors in 1..200 {
                 failures = recent(&failures, now);
                 failures.push(now);
                 all.push(now);
-                // Somebody restarts the server all the time.
+                // The server is restarted again and again.
                 let (most, delay) = if errors % 3 == 0 {
                     (MAX_VALIDATION_FAILURES, SignedDuration::ZERO)
                 } else {
-                    (OWN_VALIDATION_FAILURES, back_off(errors % 3, false, SignedDuration::from_secs(base), random))
+                    (
+                        AUTOMATIC_VALIDATION_FAILURES,
+                        back_off(errors % 3, false, SignedDuration::from_secs(base), random),
+                    )
                 };
                 now = (now + delay).max(validation_floor(&failures, most, now).unwrap_or(now));
             }
@@ -295,16 +304,18 @@ mod tests {
 
     #[test]
     fn a_certificate_that_is_missing_is_due_now() {
-        let (now, plan) = (Timestamp::UNIX_EPOCH, plan(2160, "33%", None));
+        let now = Timestamp::UNIX_EPOCH;
+        let plan = plan(2160, "33%", None);
         assert_eq!(renew_at(&[Some(plan), None], now), now);
         assert_eq!(renew_at(&[], now), now);
         assert_eq!(renew_at(&[Some(plan)], now), plan.at);
     }
 
     #[test]
-    fn what_is_due_is_renewed_and_what_soon_would_be() {
+    fn certificates_that_are_due_soon_are_renewed_with_those_that_are_due() {
         let start = Timestamp::UNIX_EPOCH;
-        let (a, b) = (plan(1000, "50%", None), plan(1000, "41%", None));
+        let a = plan(1000, "50%", None);
+        let b = plan(1000, "41%", None);
         let far = plan(1000, "39%", None);
         let rows = [
             (vec![Some(a), Some(b)], 0, vec![false, false]),
@@ -333,9 +344,10 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_of_renewals_is_short_beside_what_is_left() {
-        let (minute, hour, day) =
-            (SignedDuration::from_mins(1), SignedDuration::from_hours(1), SignedDuration::from_hours(24));
+    fn the_spread_of_renewals_is_short_compared_with_the_remaining_time() {
+        let minute = SignedDuration::from_mins(1);
+        let hour = SignedDuration::from_hours(1);
+        let day = SignedDuration::from_hours(24);
         let rows = [
             (day * 30, hour * 12, hour * 12),
             (day * 2, hour * 12, hour * 24 / 5),

@@ -15,7 +15,7 @@ use super::staged::Unreadable;
 use crate::accounts::Accounts;
 use crate::acme::{AccountScope, PortError};
 use crate::documents::{Documents, port_error};
-use crate::events::{About, Event, Events, NotTold};
+use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
 use crate::model::{DomainName, Job, ManagedDomain, State, Status, time};
 use crate::schedule;
@@ -90,7 +90,7 @@ pub fn tell_installed(
     md: &ManagedDomain,
     events: &Events,
     now: Timestamp,
-) -> Result<(), NotTold> {
+) -> Result<(), EventFailure> {
     let name = md.name.as_str();
     let job: Option<Job> = documents.load_json(Group::Domains, name, &Aspect::JobJson);
     let mut job = job.unwrap_or_else(|| Job::new(name));

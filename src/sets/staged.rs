@@ -15,7 +15,7 @@ use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::documents::{Documents, port_error};
-use crate::events::{About, Event, Events, NotTold};
+use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
 use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
 use crate::store::{Aspect, Group, StoreError, WorkClaim};
@@ -86,7 +86,7 @@ impl StagedJournal {
     ///
     /// # Errors
     /// If a command fails.
-    pub fn raise(&mut self, event: Event<'_>, certificates: &[Option<Summary>]) -> Result<(), NotTold> {
+    pub fn raise(&mut self, event: Event<'_>, certificates: &[Option<Summary>]) -> Result<(), EventFailure> {
         let about = About { md: &self.md, certificates };
         self.events.raise(event, &about, &mut self.job, self.clock.now())
     }
@@ -97,12 +97,12 @@ impl StagedJournal {
     ///
     /// # Errors
     /// If a command fails.
-    pub fn raise_renewed(&mut self, claim: &mut Option<WorkClaim>) -> Result<(), NotTold> {
+    pub fn raise_renewed(&mut self, claim: &mut Option<WorkClaim>) -> Result<(), EventFailure> {
         let (certificates, now) = (facts(&self.documents, &self.md), self.clock.now());
         let lease = now + self.events.longest();
         self.job.telling = Timestamp::from_second(lease.as_second()).ok();
         if !self.events.has_commands()
-            || Event::Renewed.told_until(&self.job, now).is_some()
+            || Event::Renewed.paused_until(&self.job, now).is_some()
             || self.save_job().is_err()
         {
             self.job.telling = None;

@@ -1,10 +1,10 @@
-//! Responses for certificates that are about to go live: in the store before anybody serves them.
+//! Fetches OCSP responses for certificates that are about to go live, before a process serves them.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Stapling;
-use super::collect::tell_must_staple;
+use super::collect::report_must_staple;
 use super::must_staple::MustStaple;
 use super::stored;
 use super::stored::Found;
@@ -19,46 +19,46 @@ use crate::ocsp;
 /// Why a set waits before it goes live.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unstapled {
-    /// This process stops.
-    #[error("it is interrupted")]
+    /// The process stops.
+    #[error("the process stops")]
     Cancelled,
-    /// Clients insist on a response, which nobody would send them.
+    /// A certificate needs a response (must-staple), but stapling is off.
     #[error(
-        "clients insist on an OCSP response (must-staple), and none is stapled; set 'MDStapling on', or restart the server if \
-         'SSLUseStapling on' staples it"
+        "a certificate needs an OCSP response (must-staple), but stapling is off; set 'MDStapling on', or restart the server \
+         if 'SSLUseStapling on' staples it"
     )]
     Off,
-    /// Clients insist on a response, and there is none.
-    #[error("clients insist on an OCSP response (must-staple), and there is none: {reason}")]
+    /// A certificate needs a response (must-staple), but there is none.
+    #[error("a certificate needs an OCSP response (must-staple), but there is none: {reason}")]
     NoResponse {
-        /// Why there is none.
+        /// Why there is no response.
         reason: String,
-        /// How often in a row that was so.
+        /// Number of failed attempts in a row.
         failures: u32,
     },
 }
 
-/// Who is asked, and since when.
+/// An attempt to fetch the responses for a set: the HTTP client, and when the attempt began.
 struct Round {
     http: Option<Arc<dyn HttpClient>>,
     begun: Instant,
 }
 
 impl Stapling {
-    /// After so long no other question is asked; how long one may take, its client says.
-    const AHEAD: Duration = Duration::from_secs(5);
+    /// Time after which no further request is sent. The client limits how long a single request takes.
+    const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-    /// How this process asks responders about what goes live. The first stays.
-    pub fn ask_by(&self, client: OcspClient) {
+    /// Sets how this process makes HTTP clients for responses before certificates go live. A second call changes nothing.
+    pub fn set_client(&self, client: OcspClient) {
         let _ = self.client.set(client);
     }
 
-    /// Sees to it that the store has the responses of a domain's certificates that are about to go live.
+    /// Ensures that the store has OCSP responses for certificates of a domain that are about to go live.
     ///
     /// # Errors
-    /// If they are to wait, as clients insist on a response that is not there. Where clients do not insist, it is fetched once
-    /// the certificates are live.
-    pub fn fetch_ahead<'a>(
+    /// If the certificates have to wait, as one with must-staple has no response. Responses for other certificates may be
+    /// fetched once these are live.
+    pub fn fetch_before_live<'a>(
         &self,
         md: &ManagedDomain,
         chains: impl Iterator<Item = &'a Chain>,
@@ -71,13 +71,18 @@ impl Stapling {
         for chain in chains {
             let leaf = chain.leaf();
             match MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
-                // No start could do better.
-                Some(MustStaple::NoResponder) => tell_must_staple(md.name.as_str(), leaf, is_stapled),
+                // A restart would change nothing about that, so the set goes live.
+                Some(MustStaple::NoResponder) => report_must_staple(md.name.as_str(), leaf, is_stapled),
                 Some(MustStaple::Off) => return Err(Unstapled::Off),
                 None if !is_stapled => {}
                 None => {
-                    let Err(reason) = self.have(md, chain, &round) else { continue };
-                    note!(Info, "{}: no OCSP response for {} yet: {reason}", md.name, leaf.summary().serial_hex());
+                    let Err(reason) = self.ensure_response(md, chain, &round) else { continue };
+                    note!(
+                        Info,
+                        "{}: no OCSP response for certificate {} yet: {reason}",
+                        md.name,
+                        leaf.summary().serial_hex()
+                    );
                     lacks = lacks.or(Some(reason).filter(|_| leaf.must_staple()));
                 }
             }
@@ -95,22 +100,22 @@ impl Stapling {
         Err(Unstapled::NoResponse { reason, failures: *failures })
     }
 
-    /// Has the store have a response, if there can be one.
-    fn have(&self, md: &ManagedDomain, chain: &Chain, round: &Round) -> Result<(), String> {
+    /// Ensures that the store has a response for a certificate, if the certificate names a responder.
+    fn ensure_response(&self, md: &ManagedDomain, chain: &Chain, round: &Round) -> Result<(), String> {
         let Some(entry) = self.entry(md, chain) else { return Ok(()) };
         let now = self.clock.now();
-        if let Found::Held(held) = self.look(&entry) {
+        if let Found::Held(held) = self.read_stored(&entry) {
             if held.is_good(now) {
                 return Ok(());
             }
         }
-        let http = round.http.as_ref().ok_or("nobody asks here")?;
-        if round.begun.elapsed() > Self::AHEAD {
-            return Err("its responder was not asked, as another took too long".to_owned());
+        let http = round.http.as_ref().ok_or("this process asks no OCSP responder")?;
+        if round.begun.elapsed() > Self::TIME_LIMIT {
+            return Err("the responder was not asked, as another one took too long".to_owned());
         }
         let fetched = ocsp::fetch(&**http, &entry.responder, &entry.leaf, &entry.issuer, now);
         match fetched.map_err(|err| err.to_string())? {
-            // Told, with all that follows, when it is fetched as that of a certificate that is live.
+            // Logged, and acted upon, when the response is fetched again for the live certificate.
             fetched if fetched.revocation == Revocation::Revoked => Ok(()),
             fetched => {
                 let until = time::format_gmt(fetched.validity.1);

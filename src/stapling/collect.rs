@@ -1,4 +1,4 @@
-//! Which certificates are stapled: what a start collects before the table of them is made.
+//! Collects the certificates that are stapled, during a start, for the table of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU32;
@@ -12,22 +12,22 @@ use crate::documents::Documents;
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, ManagedDomain};
 
-/// Collects the certificates of a start. One that many hosts have is read once.
+/// Collects the certificates of a start. A certificate of many hosts is read once.
 #[derive(Default)]
 pub struct Collector {
     entries: Vec<StapledCertificate>,
     by_sha1: HashMap<Sha1, usize>,
-    /// Texts that were seen, and the entries that they have led to.
+    /// Entries by the SHA-256 of their PEM text; `None` for a certificate that cannot be stapled.
     seen: HashMap<[u8; 32], Option<usize>>,
     issuers: Vec<Arc<OcspIssuer>>,
     responders: HashSet<Arc<str>>,
-    /// Domains whose certificates are stapled also if they go live.
+    /// Domains whose certificates are also stapled when they go live.
     goes_live: HashSet<DomainName>,
 }
 
-/// Whether the certificates of a host are stapled: for its only managed domain the domain's section decides (`Some` first
-/// part), else what the domain inherits or `MDStapling` with `MDStapleOthers` of the host (`stapling`, `others`), which decide
-/// alone where there is no domain or more than one.
+/// Checks whether the certificates of a host are stapled. If the host has a single managed domain (`only`), `MDStapling` in its
+/// section decides (first part, if `Some`), otherwise the value that the domain inherits (second part) or `MDStapling` with
+/// `MDStapleOthers` of the host (`stapling`, `others`). These decide alone if the host has no domain, or several.
 pub fn is_stapled(only: Option<(Option<bool>, bool)>, stapling: Option<bool>, others: Option<bool>) -> bool {
     let of_host = stapling.unwrap_or(false) && others.unwrap_or(true);
     match only {
@@ -38,7 +38,7 @@ pub fn is_stapled(only: Option<(Option<bool>, bool)>, stapling: Option<bool>, ot
 }
 
 impl Collector {
-    /// Takes a certificate, given as PEM with its issuer after it, and tells whether there can be something to staple to it.
+    /// Adds a certificate, given as PEM and followed by that of its issuer. Returns whether it can be stapled.
     pub fn prime(&mut self, md: Option<&ManagedDomain>, pem: &[u8]) -> bool {
         let Ok(key) = sha256(pem) else { return false };
         let index = match self.seen.get(&key) {
@@ -55,21 +55,21 @@ impl Collector {
         true
     }
 
-    /// Tells of a certificate that nobody staples though clients insist on it. Always `false`.
-    pub fn tell_unstapled(&mut self, md: &ManagedDomain, pem: &[u8]) -> bool {
+    /// Logs a must-staple certificate that is not stapled. Returns `false`, as [`Collector::prime`] does for such a certificate.
+    pub fn report_unstapled(&mut self, md: &ManagedDomain, pem: &[u8]) -> bool {
         let is_new = sha256(pem).is_ok_and(|key| self.seen.insert(key, None).is_none());
         if let Some(leaf) = Certificate::from_pem(pem).ok().filter(|_| is_new) {
-            tell_must_staple(md.name.as_str(), &leaf, false);
+            report_must_staple(md.name.as_str(), &leaf, false);
         }
         false
     }
 
-    /// What goes live for this domain is stapled, too.
+    /// Notes that certificates of this domain are also stapled when they go live.
     pub fn expect(&mut self, md: &ManagedDomain) {
         self.goes_live.insert(md.name.clone());
     }
 
-    /// These certificates, by their SHA-256, are what the hosts of a domain were offered: what goes live takes their place.
+    /// Notes which certificates, by SHA-256, were offered to the hosts of each domain: those that go live replace them.
     pub fn offered(&mut self, by_owner: &HashMap<DomainName, HashSet<String>>) {
         for entry in &mut self.entries {
             let offered = entry.owner.as_ref().and_then(|owner| by_owner.get(owner));
@@ -77,7 +77,7 @@ impl Collector {
         }
     }
 
-    /// Domains that [`Collector::expect`] was told of.
+    /// The domains that were passed to [`Collector::expect`].
     pub fn expected(&self) -> &HashSet<DomainName> {
         &self.goes_live
     }
@@ -92,7 +92,7 @@ impl Collector {
             }
         };
         let leaf = chain.leaf();
-        tell_must_staple(owner, leaf, true);
+        report_must_staple(owner, leaf, true);
         let serial = || leaf.summary().serial_hex();
         let Some(responder) = leaf.ocsp_uri() else {
             note!(Debug, "md[{owner}]: certificate with serial {} has no OCSP responder URL", serial());
@@ -101,8 +101,8 @@ impl Collector {
         let Some(issuer) = chain.certificates().get(1) else {
             report!(
                 AH10269,
-                "md[{owner}]: certificate with serial {} is not stapled, as its file has no certificate of its issuer; append \
-                 that",
+                "md[{owner}]: certificate with serial {} is not stapled, as its file lacks the certificate of its issuer; \
+                 append it",
                 serial()
             );
             return None;
@@ -133,7 +133,7 @@ impl Collector {
         }))
     }
 
-    /// One that many certificates have is kept once.
+    /// The issuer of a certificate. An issuer of many certificates is kept once.
     fn issuer(&mut self, owner: &str, certificate: &Certificate) -> Option<Arc<OcspIssuer>> {
         if let Some(known) = self.issuers.iter().find(|known| known.certificate() == certificate) {
             return Some(Arc::clone(known));
@@ -147,14 +147,14 @@ impl Collector {
             Err(err) => {
                 report!(
                     AH10268,
-                    "md[{owner}]: a certificate is not stapled, as that of its issuer cannot be read: {err}"
+                    "md[{owner}]: a certificate is not stapled, as the certificate of its issuer cannot be read: {err}"
                 );
                 None
             }
         }
     }
 
-    /// The table of all that were primed, with what the store has for them.
+    /// Makes the table of all certificates that were added, with their responses in the store.
     #[must_use]
     pub fn finish(
         self,
@@ -171,13 +171,9 @@ impl Collector {
     }
 }
 
-pub(super) fn tell_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
+pub(super) fn report_must_staple(owner: &str, leaf: &Certificate, is_stapled: bool) {
     if let Some(reason) = MustStaple::judge(leaf.must_staple(), leaf.ocsp_uri().is_some(), is_stapled) {
         let serial = leaf.summary().serial_hex();
-        report!(
-            MD0033,
-            "md[{owner}]: clients insist on an OCSP response with certificate {serial} (must-staple), {}",
-            reason.advice()
-        );
+        report!(MD0033, "md[{owner}]: certificate {serial} needs an OCSP response (must-staple), {}", reason.advice());
     }
 }

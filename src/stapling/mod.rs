@@ -1,9 +1,9 @@
-//! OCSP stapling: the certificates that this server staples for, and the response of each that handshakes take from memory.
+//! OCSP stapling: the certificates that are stapled, and their OCSP responses, which handshakes take from memory.
 //!
-//! A start primes every certificate and reads the responses of the store. One process fetches what is due, writes it to the
-//! store and raises a signal in memory that all processes share; the others read again what was signalled. A handshake
-//! looks one certificate up in a table, which changes only when certificates go live, and takes the lock of that one entry.
-//! Who makes certificates go live has their responses in the store before; each process adopts both when it reads the set.
+//! A start adds every certificate and reads the responses of the store. One process fetches responses that are due, writes them to
+//! the store and raises counters in shared memory; the other processes then read these responses. A handshake finds its certificate
+//! in a table, which changes only when certificates go live, and locks only that entry. The process that makes certificates go
+//! live has their responses in the store before; each process adopts both when it reads the set.
 #![forbid(unsafe_code)]
 
 mod before_live;
@@ -35,86 +35,86 @@ use stored::Found;
 
 pub use before_live::Unstapled;
 pub(crate) use collect::{Collector, is_stapled};
-pub use stored::word as revocation_word;
+pub use stored::revocation_name;
 pub use work::{OcspClient, StaplingWork};
 
-/// The owner of certificates that no managed domain has.
+/// The owner of certificates that belong to no managed domain.
 pub const OTHER: &str = "other";
 
-/// What `MDStaplingKeepResponse` means by a whole.
+/// The time of which `MDStaplingKeepResponse` may be a percentage.
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How many counters there are for certificates that go live. Two may have the same one, and are then read once more.
+/// Number of counters for certificates that go live. Certificates that share a counter are read again together.
 const LIVE_SIGNALS: usize = 1 << 10;
 
-/// SHA-1 of a certificate's DER, by which the TLS module asks.
+/// SHA-1 of a certificate's DER, by which the TLS module asks for its response.
 pub type Sha1 = [u8; 20];
 
-/// What there is to staple to a certificate.
+/// The answer to the TLS module that asks for a certificate's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Staple {
-    /// The certificate was not primed: others may have something for it.
+    /// The certificate is not stapled by this module; another module may have a response.
     NotOurs,
-    /// There is no response, or none that is good now.
+    /// There is no valid response.
     None,
-    /// The response, in DER.
+    /// The OCSP response, in DER.
     Response(Arc<[u8]>),
 }
 
-/// A certificate that is stapled, as the status shows it.
+/// A stapled certificate, as status pages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StapleView {
-    /// The managed domain that it counts as, or [`OTHER`].
+    /// The managed domain that has the certificate, or [`OTHER`].
     pub owner: String,
-    /// The certificate.
+    /// Fingerprint of the certificate.
     pub sha1: Sha1,
-    /// Its responder.
+    /// URL of the OCSP responder.
     pub responder: Arc<str>,
-    /// What the last response says; unknown if there was none.
+    /// Revocation status in the last response; unknown if there was no response.
     pub revocation: Revocation,
-    /// When the last response is good.
+    /// Validity of the last response.
     pub validity: Option<Validity>,
-    /// When the next one is fetched if nothing fails.
+    /// When the next response is fetched, unless a request fails.
     pub refresh_at: Option<Timestamp>,
 }
 
-/// All certificates of this server that are stapled, and their responses as this process knows them.
+/// All certificates of this server that are stapled, and their responses in this process.
 pub struct Stapling {
     documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
     /// `MDStaplingRenewWindow`
     window: Window,
-    /// Locked for as long as it takes to look or to write, and never while files are read.
+    /// The stapled certificates. Locked briefly, and never while files are read.
     table: RwLock<Table>,
-    /// Domains whose certificates are stapled also if they go live.
+    /// Domains whose certificates are also stapled when they go live.
     goes_live: HashSet<DomainName>,
-    /// How many certificates the start had.
+    /// Number of certificates that the start has added.
     primed: usize,
-    /// The server has run before.
+    /// Whether the start was a restart of a running server.
     is_restart: bool,
-    /// How this process asks for responses before certificates go live.
+    /// Makes HTTP clients that fetch responses before certificates go live.
     client: OnceLock<OcspClient>,
-    /// How often in a row that failed for a domain that waits for it.
+    /// Failed attempts in a row, by domains that wait to go live.
     waits: Mutex<HashMap<DomainName, u32>>,
-    /// One counter for all, one for each entry of the start, and those of entries that went live: how often a response was
-    /// fetched.
+    /// Counters of fetched responses: the first for all, then one for each entry of the start, then those of entries that went
+    /// live.
     signals: OnceLock<&'static [AtomicU32]>,
-    /// The first counter when this process last looked.
+    /// Value of the first counter when this process last read responses.
     seen: AtomicU32,
-    /// How often this process learned that a certificate is revoked.
+    /// Number of certificates that this process has found to be revoked.
     findings: AtomicU32,
     reports: Reports,
 }
 
-/// One certificate. Only what is held of its response changes.
+/// A certificate that is stapled. Only `held` and `seen` change.
 struct StapledCertificate {
-    /// Its number in the table.
+    /// Number of the entry in the table.
     index: usize,
-    /// The place of its counter.
+    /// Position of the counter for this entry.
     signal: usize,
-    /// It is no certificate of the start.
+    /// Whether the certificate went live after the start.
     went_live: bool,
-    /// The start has offered it to the hosts of its domain.
+    /// Whether the hosts of the domain have this certificate from us, so that one that goes live replaces it.
     is_managed: bool,
     owner: Option<DomainName>,
     sha1: Sha1,
@@ -123,18 +123,18 @@ struct StapledCertificate {
     issuer: Arc<OcspIssuer>,
     responder: Arc<str>,
     held: RwLock<Held>,
-    /// The counter of this entry when `held` was read.
+    /// Value of the counter for this entry when `held` was read.
     seen: AtomicU32,
 }
 
-/// What is known from the last response.
+/// The last response, as this process holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Held {
-    /// `None` once it has expired.
+    /// The response in DER; `None` once it has expired.
     response: Option<Arc<[u8]>>,
     revocation: Option<Revocation>,
     validity: Option<Validity>,
-    /// When its file was written.
+    /// When the file of the response was written.
     written: Option<Timestamp>,
 }
 
@@ -194,32 +194,32 @@ impl Stapling {
         }
     }
 
-    /// For a program that staples nothing.
+    /// Stapling without certificates, for a program that staples nothing.
     #[must_use]
     pub fn none(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
         Self::new(documents, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
     }
 
-    /// Whether nothing is stapled at all, and nothing that goes live is to be.
+    /// Checks whether no certificate is stapled, and none will be when it goes live.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table().len() == 0 && self.goes_live.is_empty()
     }
 
-    /// How many counters [`Stapling::share`] needs.
+    /// Number of counters that [`Stapling::share`] needs.
     #[must_use]
     pub fn signals_needed(&self) -> usize {
         1 + self.primed + if self.goes_live.is_empty() { 0 } else { LIVE_SIGNALS }
     }
 
-    /// Has this process, and all that are forked from it, learn of responses that another one fetched. The counters are zero,
-    /// in memory that these processes share. Called once, before the first fork.
+    /// Sets the counters by which processes learn of responses that another process fetched: zeros, in memory that this process
+    /// shares with all that are forked from it. Called once, before the first fork.
     pub fn share(&self, signals: &'static [AtomicU32]) {
-        // The first stays: others may have been forked with it.
+        // The first counters stay, as other processes may have been forked with them.
         let _ = self.signals.set(signals);
     }
 
-    /// What there is to staple to the certificate with this fingerprint; nothing that has expired. Cheap.
+    /// Returns the valid response for the certificate with this fingerprint, from memory.
     #[must_use]
     pub fn staple(&self, sha1: &Sha1, now: Timestamp) -> Staple {
         let table = self.table();
@@ -231,13 +231,13 @@ impl Stapling {
         }
     }
 
-    /// Whether another process has fetched something that this one has not read. One look at shared memory.
+    /// Checks whether another process has fetched a response that this one has not read. Reads shared memory only.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.signal(0) != self.seen.load(Ordering::Relaxed)
     }
 
-    /// Reads what other processes have fetched from the store. Returns how many responses that were.
+    /// Reads the responses that other processes have fetched from the store. Returns their number.
     pub fn refresh(&self) -> usize {
         let all = self.signal(0);
         if all == self.seen.load(Ordering::Relaxed) {
@@ -248,10 +248,15 @@ impl Stapling {
             let signal = self.signal(entry.signal);
             if signal != entry.seen.swap(signal, Ordering::Relaxed) {
                 read += 1;
-                match self.look(&entry) {
+                match self.read_stored(&entry) {
                     Found::Held(held) => self.hold(&entry, held),
                     Found::Nothing | Found::Unusable(_) => {
-                        note!(Debug, "{}: what was fetched for {} cannot be read", entry.owner(), entry.serial());
+                        note!(
+                            Debug,
+                            "{}: the new OCSP response for certificate {} cannot be read",
+                            entry.owner(),
+                            entry.serial()
+                        );
                     }
                 }
             }
@@ -260,26 +265,26 @@ impl Stapling {
         read
     }
 
-    /// Whether the certificate of this domain was found to be revoked.
+    /// Checks whether an OCSP response says that this certificate of the domain is revoked.
     #[must_use]
     pub fn is_revoked(&self, owner: &str, certificate: &Summary) -> bool {
         self.findings() > 0 && self.table().find(owner, certificate).is_some_and(|entry| entry.is_revoked())
     }
 
-    /// A number that grows when this process learns that a certificate is revoked.
+    /// A number that grows whenever this process finds that a certificate is revoked.
     #[must_use]
     pub fn findings(&self) -> u32 {
         self.findings.load(Ordering::Relaxed)
     }
 
-    /// What the status shows of a certificate of this domain; `None` if it is not stapled.
+    /// The status of a certificate of this domain; `None` if it is not stapled.
     #[must_use]
     pub fn view_of(&self, owner: &str, certificate: &Summary) -> Option<StapleView> {
         let entry = Arc::clone(self.table().find(owner, certificate)?);
         Some(self.view(&entry))
     }
 
-    /// What the status shows of all certificates, by owner and fingerprint.
+    /// The status of all certificates, sorted by owner and fingerprint.
     #[must_use]
     pub fn views(&self) -> Vec<StapleView> {
         let mut views: Vec<_> = self.all().iter().map(|entry| self.view(entry)).collect();
@@ -287,7 +292,7 @@ impl Stapling {
         views
     }
 
-    /// The report on fetching responses for this owner, if there is one. The file is read only where it changed.
+    /// The job of fetching responses for this owner, if there is one. The file is read only if it has changed.
     #[must_use]
     pub fn job(&self, owner: &str) -> Option<Arc<Job>> {
         self.reports.of(&self.documents, owner, self.clock.now())
@@ -309,18 +314,19 @@ impl Stapling {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that are looked after now.
+    /// All certificates that are stapled now.
     fn all(&self) -> Vec<Arc<StapledCertificate>> {
         self.table().iter().map(Arc::clone).collect()
     }
 
-    /// Takes the certificates that a domain serves from now on, with what the store has for them. `is_whole` if it serves no
-    /// others. To be called before a handshake sends one of them.
+    /// Adds certificates that a domain serves from now on, with their responses in the store, and drops those that they replace.
+    /// `is_whole` says that the domain serves no others. Called before a handshake sends one of them.
     pub fn adopt<'a>(&self, md: &ManagedDomain, chains: impl Iterator<Item = &'a Chain>, is_whole: bool) {
         if !self.goes_live.contains(&md.name) {
             return;
         }
-        let (mut served, mut new) = (Vec::new(), Vec::new());
+        let mut served = Vec::new();
+        let mut new = Vec::new();
         for chain in chains {
             let leaf = chain.leaf();
             served.push(leaf.sha1());
@@ -332,9 +338,10 @@ impl Stapling {
         table.serve(md.name.as_str(), &served, is_whole, new);
     }
 
-    /// An entry of a certificate that is not of the start; `None` if there can be nothing to staple to it.
+    /// An entry for a certificate that goes live after the start; `None` if it cannot be stapled.
     fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<StapledCertificate> {
-        let (leaf, issuer) = (chain.leaf(), chain.certificates().get(1)?);
+        let leaf = chain.leaf();
+        let issuer = chain.certificates().get(1)?;
         let sha1 = leaf.sha1();
         let [a, b, ..] = sha1;
         let signal = 1 + self.primed + usize::from(u16::from_be_bytes([a, b])) % LIVE_SIGNALS;
@@ -350,18 +357,23 @@ impl Stapling {
             issuer: Arc::new(OcspIssuer::new(issuer).ok()?),
             responder: leaf.ocsp_uri()?.into(),
             held: RwLock::default(),
-            // Before the file is read: what is fetched meanwhile is read again.
+            // Taken before the file is read, so that a response that is fetched meanwhile is read again.
             seen: AtomicU32::new(self.signal(signal)),
         })
     }
 
-    /// Takes over what the store has for a certificate that is not served yet.
+    /// Takes the response in the store for a certificate that is not served yet.
     fn read(&self, entry: &StapledCertificate) {
-        match self.look(entry) {
+        match self.read_stored(entry) {
             Found::Held(held) => self.hold(entry, held),
             Found::Nothing => {}
             Found::Unusable(reason) => {
-                note!(Debug, "{}: what is stored for {} is of no use: {reason}", entry.owner(), entry.serial());
+                note!(
+                    Debug,
+                    "{}: the stored OCSP response for certificate {} cannot be used: {reason}",
+                    entry.owner(),
+                    entry.serial()
+                );
             }
         }
     }
@@ -371,7 +383,7 @@ impl Stapling {
         slots.get(slot).map_or(0, |slot| slot.load(Ordering::Acquire))
     }
 
-    /// Tells other processes of a new response, which is in the store.
+    /// Signals to other processes that the store has a new response.
     fn announce(&self, entry: &StapledCertificate) {
         let slots = self.signals.get().copied().unwrap_or_default();
         let (Some(all), Some(slot)) = (slots.first(), slots.get(entry.signal)) else { return };
@@ -380,7 +392,7 @@ impl Stapling {
         all.fetch_add(1, Ordering::Release);
     }
 
-    fn look(&self, entry: &StapledCertificate) -> Found {
+    fn read_stored(&self, entry: &StapledCertificate) -> Found {
         stored::load(&self.documents, entry, self.clock.now())
     }
 
@@ -395,26 +407,26 @@ impl Stapling {
         }
     }
 
-    /// Takes over what the store has, as far as it proves to be good.
+    /// Takes the responses in the store for all certificates, if they are valid.
     fn load(&self) {
         for entry in self.all() {
-            match self.look(&entry) {
+            match self.read_stored(&entry) {
                 Found::Held(held) => self.hold(&entry, held),
                 Found::Nothing => continue,
                 Found::Unusable(reason) => report!(
                     MD0032,
-                    "{}: the stored OCSP response for certificate {} is dropped, a new one is fetched: {reason}",
+                    "{}: the stored OCSP response for certificate {} cannot be used, a new one is fetched: {reason}",
                     entry.owner(),
                     entry.serial()
                 ),
             }
             if entry.is_revoked() {
-                tell_revoked(&entry);
+                report_revoked(&entry);
             }
         }
     }
 
-    /// Removes responses that were written too long ago (`MDStaplingKeepResponse`), except those in use.
+    /// Removes responses from the store that are older than `MDStaplingKeepResponse`, except those in use.
     pub(crate) fn clean_up(&self, globals: &Globals) {
         let responses = self.documents.store().ocsp_responses().unwrap_or_else(|err| {
             report!(MD0028, err.status(); "old OCSP responses are not removed: {err}");
@@ -436,16 +448,16 @@ impl Stapling {
         }
     }
 
-    /// A finding that a certificate is revoked has to outlive a responder that has gone.
+    /// Checks whether a response is in use. One that says a certificate is revoked is kept, as the responder may be gone.
     fn is_in_use(&self, item: &str, sha1: &Sha1, now: Timestamp) -> bool {
         let entry = self.table().by_sha1(sha1).map(Arc::clone);
         entry.is_some_and(|entry| entry.owner() == item && (entry.is_revoked() || entry.held().is_good(now)))
     }
 }
 
-fn tell_revoked(entry: &StapledCertificate) {
+fn report_revoked(entry: &StapledCertificate) {
     let consequence = match &entry.owner {
-        Some(_) => "clients refuse it; it is renewed with a new key, unless its files are the administrator's",
+        Some(_) => "clients refuse it; it is renewed with a new key, unless MDCertificateFile names it",
         None => "clients refuse it; obtain a new one and restart the server",
     };
     report!(MD0030, "{}: the CA has revoked certificate {}: {consequence}", entry.owner(), entry.serial());

@@ -1,16 +1,16 @@
-//! Certificates that clients refuse without a staple (RFC 7633), and what keeps them from having one.
+//! Must-staple certificates (RFC 7633), which clients refuse without an OCSP response, and why such a certificate is not stapled.
 
-/// Why a certificate that has to be stapled is not.
+/// Why a must-staple certificate is not stapled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MustStaple {
-    /// It names no responder to have a staple from.
+    /// The certificate names no OCSP responder.
     NoResponder,
     /// Stapling is off.
     Off,
 }
 
 impl MustStaple {
-    /// What keeps a certificate from its staple, if it must have one and something does.
+    /// The reason why a must-staple certificate is not stapled, if there is one.
     #[must_use]
     pub fn judge(must_staple: bool, has_responder: bool, is_stapled: bool) -> Option<Self> {
         match (must_staple, has_responder, is_stapled) {
@@ -20,13 +20,12 @@ impl MustStaple {
         }
     }
 
-    /// What the administrator can do about it.
+    /// The reason and its remedy, as the end of a log line.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
             Self::NoResponder => {
-                "but its CA has no OCSP responder to have one from; set 'MDMustStaple off', for which it is renewed, or take \
-                 another CA"
+                "but its CA has no OCSP responder; set 'MDMustStaple off' to have it renewed without must-staple, or use another CA"
             }
             Self::Off => "but stapling is off; set 'MDStapling on', unless 'SSLUseStapling on' staples it",
         }
@@ -38,7 +37,7 @@ mod tests {
     use crate::stapling::must_staple::*;
 
     #[test]
-    fn a_flag_without_a_staple_is_told_with_its_reason() {
+    fn a_must_staple_certificate_that_is_not_stapled_has_a_reason() {
         let rows = [
             (false, false, false, None),
             (false, false, true, None),

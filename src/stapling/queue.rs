@@ -1,7 +1,7 @@
-//! Which responses are fetched next: what is due, in which order, and at which responders. Time is a parameter.
+//! The queue of OCSP responses to fetch: which are due, in which order, and from which responder. Time is a parameter.
 //!
-//! A responder that has not answered yet, or that failed, is asked one question at a time; while it does not answer at all,
-//! nobody else asks it, so that one that is gone neither holds up the others nor is asked once for each certificate.
+//! A responder that has not answered yet, or has failed, gets one request at a time. After a failure, all its certificates wait, so
+//! that a responder that is gone neither delays the others nor gets a request for each certificate.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::Held;
 use crate::model::{OcspFailures, Window};
 
-/// It is looked whether something is due at least as often.
+/// Longest time between two checks for due responses.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// A failure is not waited for longer, whatever a file or a responder says.
+/// Longest wait after a failure, whatever a file or a responder says.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// When a response is fetched, and how often in a row that failed.
+/// When a response is fetched next, and how often in a row that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
     pub errors: u32,
@@ -24,8 +24,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The first attempt of a process: when the window of the response opens that is there, at once if there is none. Failures
-    /// before that still count, but at a full start only if there is something to staple.
+    /// The first attempt of a process: when the window of the current response opens, or at once if there is no response. Earlier
+    /// failures still count, but at a full start only if there is a valid response.
     pub fn first(held: &Held, failed: Option<&OcspFailures>, window: Window, is_restart: bool, now: Timestamp) -> Self {
         let validity = held.validity.filter(|_| held.is_good(now));
         let due = validity.map_or(Timestamp::MIN, |(from, until)| window.opens(from, until));
@@ -35,30 +35,30 @@ impl Attempt {
     }
 }
 
-/// How a failure goes on.
+/// Properties of a failure that decide about the next attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure {
-    /// The next question to the same responder would fail as well.
+    /// Whether other requests to the same responder would fail, too.
     pub of_responder: bool,
-    /// What the responder says about it.
+    /// Retry-After of the responder.
     pub retry_after: Option<Timestamp>,
 }
 
-/// All that is to be fetched, by number.
+/// The queue of all certificates, by their numbers in the table.
 #[derive(Debug)]
 pub struct Queue {
     items: BTreeMap<usize, Item>,
     responders: Vec<Responder>,
     by_name: HashMap<String, usize>,
-    next_look: Timestamp,
+    next_check: Timestamp,
 }
 
 #[derive(Debug)]
 struct Item {
     attempt: Attempt,
-    /// Waits in a queue or is in the hands of a worker.
+    /// Whether the item is queued or in progress.
     busy: bool,
-    /// The place of its responder.
+    /// Position of the responder.
     asks: usize,
 }
 
@@ -66,7 +66,7 @@ struct Item {
 struct Responder {
     waiting: VecDeque<usize>,
     in_flight: usize,
-    /// It has answered to the last question.
+    /// Whether the responder has answered the last request.
     answers: bool,
     failures: u32,
     not_before: Timestamp,
@@ -74,12 +74,12 @@ struct Responder {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_look: Timestamp::MIN }
+        Self { items: BTreeMap::new(), responders: Vec::new(), by_name: HashMap::new(), next_check: Timestamp::MIN }
     }
 }
 
 impl Queue {
-    /// Takes a certificate, with the name of its responder and its first attempt.
+    /// Adds a certificate, with the name of its responder and its first attempt.
     pub fn add(&mut self, index: usize, responder: &str, attempt: Attempt) {
         let new = self.responders.len();
         let asks = *self.by_name.entry(responder.to_owned()).or_insert(new);
@@ -92,11 +92,11 @@ impl Queue {
                 not_before: Timestamp::MIN,
             });
         }
-        self.next_look = self.next_look.min(attempt.next);
+        self.next_check = self.next_check.min(attempt.next);
         self.items.insert(index, Item { attempt, busy: false, asks });
     }
 
-    /// Lets go those that are not to be kept, except what waits or is in the hands of a worker.
+    /// Drops items for which `keep` is false, unless they are queued or in progress.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.items.retain(|index, item| item.busy || keep(*index));
     }
@@ -114,17 +114,17 @@ impl Queue {
         self.items.get(&index).map(|item| item.attempt)
     }
 
-    /// When to look again.
-    pub fn next_look(&self) -> Timestamp {
-        self.next_look
+    /// When to check again for due responses.
+    pub fn next_check(&self) -> Timestamp {
+        self.next_check
     }
 
-    /// Puts in line what is due and `lives`; returns how many these are.
-    pub fn look(&mut self, now: Timestamp, lives: impl Fn(usize) -> bool) -> usize {
+    /// Queues certificates that are due and for which `is_valid` is true. Returns their number.
+    pub fn enqueue_due(&mut self, now: Timestamp, is_valid: impl Fn(usize) -> bool) -> usize {
         let mut count = 0;
-        self.next_look = now + LONGEST_WAIT;
+        self.next_check = now + LONGEST_WAIT;
         for (index, item) in &mut self.items {
-            if item.busy || !lives(*index) {
+            if item.busy || !is_valid(*index) {
                 continue;
             }
             let responder = &mut self.responders[item.asks];
@@ -134,24 +134,24 @@ impl Queue {
                 item.busy = true;
                 count += 1;
             } else {
-                self.next_look = self.next_look.min(at);
+                self.next_check = self.next_check.min(at);
             }
         }
         count
     }
 
-    /// How many wait or are in the hands of workers.
+    /// Number of items that are queued or in progress.
     pub fn open(&self) -> usize {
         self.responders.iter().map(|responder| responder.waiting.len() + responder.in_flight).sum()
     }
 
-    /// Whether something waits.
+    /// Checks whether an item is queued.
     pub fn is_waiting(&self) -> bool {
         self.responders.iter().any(|responder| !responder.waiting.is_empty())
     }
 
-    /// What to fetch next: for the responder that is asked least now. `None` as well while it has to be seen whether those
-    /// that are left answer.
+    /// Takes the next certificate to fetch a response for, from the responder with the fewest requests in progress. Returns `None`
+    /// also if the remaining responders have yet to answer their first request.
     pub fn take(&mut self) -> Option<usize> {
         let may = |responder: &&mut Responder| {
             !responder.waiting.is_empty() && (responder.answers || responder.in_flight == 0)
@@ -161,13 +161,14 @@ impl Queue {
         responder.waiting.pop_front()
     }
 
-    /// There is a response, and the next is fetched at `next`.
+    /// Notes that a response was fetched, and that the next is due at `next`.
     pub fn succeeded(&mut self, index: usize, next: Timestamp) {
         let Some(responder) = self.close(index, |_| Attempt { errors: 0, next }) else { return };
         (responder.answers, responder.failures, responder.not_before) = (true, 0, Timestamp::MIN);
     }
 
-    /// There is none. `back_off` says how long to wait after so many failures. Returns how many others wait for the responder.
+    /// Notes that a request failed. `back_off` gives the wait after a number of failures. Returns how many other certificates wait
+    /// for the responder.
     pub fn failed(
         &mut self,
         index: usize,
@@ -187,24 +188,25 @@ impl Queue {
         }
         (responder.answers, responder.failures) = (false, responder.failures.saturating_add(1));
         responder.not_before = floor.max(now + back_off(responder.failures));
-        let (waiting, not_before) = (std::mem::take(&mut responder.waiting), responder.not_before);
+        let waiting = std::mem::take(&mut responder.waiting);
+        let not_before = responder.not_before;
         self.free(&waiting);
-        self.next_look = self.next_look.min(not_before);
+        self.next_check = self.next_check.min(not_before);
         waiting.len()
     }
 
-    /// It was not fetched, and is still due at `next`.
+    /// Notes that no response was requested for a certificate, which is due at `next`.
     pub fn put_back(&mut self, index: usize, next: Timestamp) {
         self.close(index, |before| Attempt { next, ..before });
     }
 
-    /// Nothing that waits is begun any more.
+    /// Takes all items out of the queue. Those in progress are left.
     pub fn clear(&mut self) {
         let waiting: VecDeque<usize> =
             self.responders.iter_mut().flat_map(|responder| std::mem::take(&mut responder.waiting)).collect();
         if !waiting.is_empty() {
             self.free(&waiting);
-            self.next_look = Timestamp::MIN;
+            self.next_check = Timestamp::MIN;
         }
     }
 
@@ -214,11 +216,11 @@ impl Queue {
         }
     }
 
-    /// A worker has it in its hands no more. Returns its responder.
+    /// Ends the progress of an item. Returns its responder.
     fn close(&mut self, index: usize, again: impl FnOnce(Attempt) -> Attempt) -> Option<&mut Responder> {
         let item = self.items.get_mut(&index)?;
         (item.busy, item.attempt) = (false, again(item.attempt));
-        self.next_look = self.next_look.min(item.attempt.next);
+        self.next_check = self.next_check.min(item.attempt.next);
         let responder = &mut self.responders[item.asks];
         responder.in_flight = responder.in_flight.saturating_sub(1);
         Some(responder)
@@ -239,14 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_attempt_is_in_the_window_at_once_or_when_failures_have_waited() {
+    fn the_first_attempt_is_in_the_window_or_at_once_or_after_the_delay_of_failures() {
         let good = Held {
             response: Some(vec![1].into()),
             revocation: Some(Revocation::Good),
             validity: Some((at(-500), at(500))),
             written: None,
         };
-        let (none, expired) = (Held::default(), Held { validity: Some((at(-500), at(0))), ..good.clone() });
+        let none = Held::default();
+        let expired = Held { validity: Some((at(-500), at(0))), ..good.clone() };
         let failed = |next: i64| OcspFailures { errors: 3, next_run: Some(at(next)) };
         // What is held, failures until, restart; errors and when. `None` is at once.
         let rows = [
@@ -272,36 +275,36 @@ mod tests {
         let now = Attempt { errors: 0, next: Timestamp::MIN };
         let mut queue = Queue::default();
         responders.iter().enumerate().for_each(|(index, responder)| queue.add(index, responder, now));
-        assert_eq!(queue.look(at(0), |_| true), responders.len());
+        assert_eq!(queue.enqueue_due(at(0), |_| true), responders.len());
         queue
     }
 
     #[test]
-    fn a_responder_has_to_answer_once_before_it_is_asked_more_and_the_least_busy_comes_first() {
+    fn a_responder_gets_one_request_until_it_answers_and_the_least_busy_comes_first() {
         let mut queue = queue(&["a", "a", "a", "b"]);
         assert_eq!([queue.take(), queue.take(), queue.take()], [Some(0), Some(3), None]);
         assert!(queue.is_waiting());
         queue.succeeded(0, at(1000));
         assert_eq!([queue.take(), queue.take(), queue.take()], [Some(1), Some(2), None]);
         assert!(!queue.is_waiting());
-        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (3, 0));
+        assert_eq!((queue.open(), queue.enqueue_due(at(0), |_| true)), (3, 0));
         queue.succeeded(3, at(50));
-        assert_eq!(queue.next_look(), at(50));
+        assert_eq!(queue.next_check(), at(50));
     }
 
     #[test]
-    fn a_responder_that_fails_is_left_alone_by_all_and_what_fails_for_one_certificate_is_its_own() {
+    fn a_failing_responder_pauses_all_its_certificates_and_a_failure_of_one_certificate_only_that_one() {
         let mut queue = queue(&["a", "a", "a"]);
         let failure = Failure { of_responder: true, retry_after: None };
         assert_eq!(queue.take(), Some(0));
         assert_eq!(queue.failed(0, failure, at(0), hour), 2);
-        assert_eq!((queue.open(), queue.look(at(3599), |_| true), queue.next_look()), (0, 0, at(3600)));
-        assert_eq!((queue.look(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
+        assert_eq!((queue.open(), queue.enqueue_due(at(3599), |_| true), queue.next_check()), (0, 0, at(3600)));
+        assert_eq!((queue.enqueue_due(at(3600), |_| true), queue.take(), queue.take()), (3, Some(0), None));
         assert_eq!(
             (queue.failed(0, failure, at(3600), hour), queue.attempt(0).unwrap()),
             (2, Attempt { errors: 2, next: at(3 * 3600) })
         );
-        assert_eq!((queue.look(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
+        assert_eq!((queue.enqueue_due(at(3 * 3600), |_| true), queue.take()), (3, Some(0)));
         let own = Failure { of_responder: false, retry_after: Some(at(99_999_999)) };
         assert_eq!(queue.failed(0, own, at(3 * 3600), hour), 0);
         assert_eq!(queue.attempt(0).unwrap().next, at(3 * 3600 + 86_400));
@@ -309,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn expired_certificates_are_not_asked_for_and_a_look_is_never_far() {
+    fn expired_certificates_are_not_queued_and_the_next_check_is_within_an_hour() {
         let mut queue = Queue::default();
         queue.add(0, "a", Attempt { errors: 0, next: Timestamp::MIN });
-        assert_eq!((queue.look(at(0), |_| false), queue.take(), queue.next_look()), (0, None, at(3600)));
-        assert_eq!(queue.look(at(0), |_| true), 1);
+        assert_eq!((queue.enqueue_due(at(0), |_| false), queue.take(), queue.next_check()), (0, None, at(3600)));
+        assert_eq!(queue.enqueue_due(at(0), |_| true), 1);
         queue.clear();
-        assert_eq!((queue.open(), queue.look(at(0), |_| true)), (0, 1));
+        assert_eq!((queue.open(), queue.enqueue_due(at(0), |_| true)), (0, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Responses in the store, in the C module's format; nothing in a file is believed that the response does not prove.
+//! OCSP responses in the store, in the C module's format. Only the signed response is trusted, not the other members of a file.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::model::time::gmt;
 use crate::ocsp::{self, Fetched, FreshnessError};
 use crate::store::{Aspect, Group};
 
-/// `ocsp-<sha1>.json`
+/// The document `ocsp-<sha1>.json`.
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    /// DER in base64url.
+    /// The response: DER in base64url.
     response: String,
     status: String,
     valid: Valid,
@@ -30,17 +30,17 @@ struct Valid {
     until: Option<Timestamp>,
 }
 
-/// What the store has for a certificate.
+/// The response in the store for a certificate.
 pub(super) enum Found {
     Nothing,
     Held(Held),
-    /// Something that proves nothing, and why.
+    /// The file or its response cannot be used, for this reason.
     Unusable(String),
 }
 
-/// The word for a status in files and in the status.
+/// The name of a revocation status in files and on status pages.
 #[must_use]
-pub fn word(revocation: Revocation) -> &'static str {
+pub fn revocation_name(revocation: Revocation) -> &'static str {
     match revocation {
         Revocation::Good => "good",
         Revocation::Revoked => "revoked",
@@ -48,13 +48,13 @@ pub fn word(revocation: Revocation) -> &'static str {
     }
 }
 
-/// Reads and checks the response for a certificate. One that has expired is not served, but that it says the certificate is
-/// revoked stays true.
+/// Reads and checks the response for a certificate. A response that has expired is not stapled, but if it says that the certificate
+/// is revoked, that is kept.
 pub(super) fn load(documents: &Documents, entry: &StapledCertificate, now: Timestamp) -> Found {
     let aspect = Aspect::OcspJson(entry.sha1);
     let written = documents.store().modified(Group::Ocsp, entry.owner(), &aspect);
     let bytes = match documents.store().load(Group::Ocsp, entry.owner(), &aspect) {
-        // What a power failure leaves of a file that was new is empty.
+        // A power failure may leave a new file empty.
         Ok(bytes) => bytes.filter(|bytes| !bytes.is_empty()),
         Err(err) => return Found::Unusable(err.to_string()),
     };
@@ -67,13 +67,13 @@ pub(super) fn load(documents: &Documents, entry: &StapledCertificate, now: Times
 
 fn check(bytes: &[u8], entry: &StapledCertificate, now: Timestamp) -> Result<Held, String> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|err| err.to_string())?;
-    let until = stored.valid.from.and(stored.valid.until).ok_or("it does not tell when it is valid")?;
-    let der = base64url_decode(&stored.response).ok_or("the response is no base64url")?;
-    // A responder that signed it may have been good for as long as the response only.
+    let until = stored.valid.from.and(stored.valid.until).ok_or("the file does not state a validity")?;
+    let der = base64url_decode(&stored.response).ok_or("the response is not base64url")?;
+    // The certificate of the responder that signed it may have been valid only as long as the response.
     let when = now.min(until - SignedDuration::from_secs(1));
     let answer = read_ocsp_response(&der, &entry.leaf, &entry.issuer, when).map_err(|err| err.to_string())?;
     match (ocsp::check(&answer, now), answer.revocation) {
-        (_, Revocation::Unknown) => Err("it does not know the certificate".to_owned()),
+        (_, Revocation::Unknown) => Err("the responder does not know the certificate".to_owned()),
         (Ok(validity), revocation) => Ok(Held {
             response: Some(der.into()),
             revocation: Some(revocation),
@@ -88,7 +88,8 @@ fn check(bytes: &[u8], entry: &StapledCertificate, now: Timestamp) -> Result<Hel
     }
 }
 
-/// Writes a response, and returns what is to be held of it. A power failure may damage it: it can be had again.
+/// Writes a response, and returns it as the process holds it. Written without fsync, as a response that a power failure damages can
+/// be fetched again.
 pub(super) fn save(
     documents: &Documents,
     entry: &StapledCertificate,
@@ -97,10 +98,12 @@ pub(super) fn save(
     let (from, until) = fetched.validity;
     let stored = Stored {
         response: base64url(&fetched.der),
-        status: word(fetched.revocation).to_owned(),
+        status: revocation_name(fetched.revocation).to_owned(),
         valid: Valid { from: Some(from), until: Some(until) },
     };
-    let (store, owner, aspect) = (documents.store(), entry.owner(), Aspect::OcspJson(entry.sha1));
+    let store = documents.store();
+    let owner = entry.owner();
+    let aspect = Aspect::OcspJson(entry.sha1);
     let saved =
         to_json(&stored).and_then(|json| store.save_lazily(Group::Ocsp, owner, &aspect, &json).map_err(port_error));
     let written = store.modified(Group::Ocsp, owner, &aspect);

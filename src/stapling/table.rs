@@ -1,4 +1,4 @@
-//! The certificates that are stapled now: those of the start, and in place of some of them those that went live since.
+//! The table of stapled certificates: those of the start, and those that have gone live in place of some of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::{Sha1, StapledCertificate};
 use crate::crypto::Summary;
 
-/// All entries, each under a number that no other one ever has.
+/// Entries by numbers that are never used again.
 #[derive(Default)]
 pub(super) struct Table {
     entries: BTreeMap<usize, Arc<StapledCertificate>>,
     by_owner: HashMap<String, Vec<usize>>,
-    /// What handshakes may ask for: those above, and those that were replaced last.
+    /// Entries that handshakes may ask for: all of `entries`, and those that were replaced last.
     by_sha1: HashMap<Sha1, Arc<StapledCertificate>>,
-    /// Of each owner, what it had before: handshakes that began with it are not over yet. Gone with the next change.
+    /// Certificates of each owner that were replaced last, for handshakes that began with them. Dropped at the next change.
     former: HashMap<String, Vec<Sha1>>,
     next: usize,
-    /// How often entries came or went since the start.
+    /// Number of changes since the start.
     changes: usize,
 }
 
@@ -37,12 +37,12 @@ impl Table {
         self.entries.insert(index, entry);
     }
 
-    /// How many certificates are looked after.
+    /// Number of certificates.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// A number that is another one after each change.
+    /// Number of changes to the table since the start.
     pub fn changes(&self) -> usize {
         self.changes
     }
@@ -55,7 +55,7 @@ impl Table {
         self.entries.get(&index)
     }
 
-    /// Those that are looked after.
+    /// All entries, without those that were replaced.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<StapledCertificate>> {
         self.entries.values()
     }
@@ -71,8 +71,8 @@ impl Table {
         self.of(owner).iter().filter_map(|index| self.get(*index)).find(|entry| entry.sha256 == sha256)
     }
 
-    /// An owner has the certificates `served` from now on, of which those in `new` are not in the table. If that is all it has
-    /// (`is_whole`), its own of the start are replaced as well; else only what went live before.
+    /// Notes that an owner serves the certificates `served` from now on, of which those in `new` are not in the table yet. They
+    /// replace those that went live before, and if the owner serves no others (`is_whole`), also its managed ones of the start.
     pub fn serve(&mut self, owner: &str, served: &[Sha1], is_whole: bool, new: Vec<StapledCertificate>) {
         let is_replaced = |entry: &&Arc<StapledCertificate>| {
             let may_go = entry.went_live || entry.is_managed && is_whole;

@@ -1,4 +1,4 @@
-//! Stapling from priming to the handshake, with a responder in process that says what a test wants.
+//! Tests of stapling from a start to the handshake, with a responder in memory.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -26,12 +26,12 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 type How = Box<dyn Fn(&Signatory, &Certificate, Timestamp) -> Result<Response, HttpError> + Send + Sync>;
 
-/// A CA with responders at any URL, and what they were asked.
+/// A CA with responders at any URL, and the requests that they got.
 struct Responder {
     ca: Signatory,
     clock: Arc<SettableClock>,
     leaves: Mutex<Vec<Certificate>>,
-    /// By fingerprint; good by default.
+    /// Answers by fingerprint of the certificate; `Good` by default.
     how: Mutex<HashMap<Sha1, How>>,
     asked: Mutex<Vec<Sha1>>,
     in_flight: AtomicUsize,
@@ -84,13 +84,13 @@ fn slow() -> How {
     Box::new(|_, _, _| Err(HttpError::TimedOut { host: "ocsp.test".to_owned(), reason: "30 s".to_owned() }))
 }
 
-/// Certificates and a test_server in which they are served.
+/// Certificates, their CA, and a server that serves them.
 struct Scene {
     test_server: TestServer,
     responder: Arc<Responder>,
 }
 
-/// One process of a server, or all that it has.
+/// A process of a server.
 struct Server {
     registry: Arc<Registry>,
     work: StaplingWork,
@@ -130,7 +130,7 @@ impl Scene {
         self.responder.asked.lock().unwrap().len()
     }
 
-    /// A server that serves these certificates: with so many domains, each its own, and others in the last host.
+    /// Starts a server with these certificates: one for each domain, and others in the last host.
     fn start(&self, is_restart: bool, leaves: &[&Certificate]) -> Server {
         let last = self.test_server.hosts.len() - 1;
         let registry = self.test_server.start_with(is_restart, |setup| {
@@ -163,7 +163,7 @@ impl Scene {
 }
 
 impl Server {
-    /// Does what is due.
+    /// Does the work that is due.
     fn run(&self) {
         for _ in 0..self.work.tick().min(1) {
             self.work.work(&Cancel::default());
@@ -184,7 +184,7 @@ fn kinds(job: &Job) -> Vec<&str> {
 }
 
 #[test]
-fn what_a_responder_says_decides_what_is_stapled_and_told() {
+fn the_answer_of_a_responder_decides_what_is_stapled_and_reported() {
     let scene = Scene::new(&["table.test"]);
     let now = scene.now();
     let forger: &Signatory = Box::leak(Box::new(Signatory::ca("Test CA", now)));
@@ -193,7 +193,7 @@ fn what_a_responder_says_decides_what_is_stapled_and_told() {
     let body =
         |body: &'static [u8]| -> How { Box::new(move |_, _, _| Ok(answer(200, "application/ocsp-response", body))) };
     let revocation = |revocation| says(move || Said { revocation, ..Said::default() });
-    // What is said, whether that is stapled, and the result code.
+    // Answer, whether it is stapled, and the status code.
     let rows: Vec<(&str, How, bool, i32)> = vec![
         ("good", revocation(Revocation::Good), true, 0),
         ("revoked", revocation(Revocation::Revoked), true, 0),
@@ -241,7 +241,7 @@ fn what_a_responder_says_decides_what_is_stapled_and_told() {
 }
 
 #[test]
-fn the_file_has_the_c_modules_format_and_a_response_without_an_end_lives_half_a_day() {
+fn the_file_has_the_c_modules_format_and_a_response_without_next_update_is_kept_half_a_day() {
     let scene = Scene::new(&["format.test"]);
     let leaf = scene.leaf("format.test", URL);
     scene.set(&leaf, says(|| Said { next_update: None, ..Said::default() }));
@@ -276,11 +276,11 @@ fn a_response_is_fetched_again_when_its_window_opens_and_not_before() {
     assert_eq!((scene.asked(), server.has_staple(&leaf)), (2, true));
     let serial = leaf.summary().serial_hex();
     assert_eq!(logged("MD0031", &format!("{serial}: no connection to ocsp.test: refused; check")), 1);
-    assert_eq!(logged("MD0031", "the present one is good until"), 1);
+    assert_eq!(logged("MD0031", "the current one is valid until"), 1);
 }
 
 #[test]
-fn a_hundred_at_once_are_fetched_by_as_many_workers_as_there_may_be() {
+fn a_hundred_responses_are_fetched_by_the_configured_number_of_workers() {
     let mut scene = Scene::new(&[]);
     Arc::get_mut(&mut scene.responder).unwrap().pause = std::time::Duration::from_millis(1);
     let leaves: Vec<_> =
@@ -304,7 +304,7 @@ fn a_hundred_at_once_are_fetched_by_as_many_workers_as_there_may_be() {
 }
 
 #[test]
-fn a_dead_responder_is_asked_once_and_holds_up_nobody() {
+fn a_dead_responder_is_asked_once_and_delays_no_other() {
     let mut scene = Scene::new(&[]);
     Arc::get_mut(&mut scene.responder).unwrap().pause = std::time::Duration::from_millis(1);
     let at_dead: Vec<_> = (0..50).map(|n| scene.leaf(&format!("d{n}.test"), "http://dead.test/")).collect();
@@ -342,7 +342,8 @@ fn other_processes_learn_of_a_response_by_a_signal() {
     let scene = Scene::new(&["a.signal.test"]);
     let leaves = [scene.leaf("a.signal.test", URL), scene.leaf("b.signal.test", "http://other.test")];
     let leaves: Vec<_> = leaves.iter().collect();
-    let (fetching, other) = (scene.start(false, &leaves), scene.start(false, &leaves));
+    let fetching = scene.start(false, &leaves);
+    let other = scene.start(false, &leaves);
     let stapling = [&fetching, &other].map(|server| &server.registry.stapling);
     let signals: Vec<AtomicU32> = (0..stapling[0].signals_needed()).map(|_| AtomicU32::new(0)).collect();
     let signals: &'static [AtomicU32] = Box::leak(signals.into_boxed_slice());
@@ -354,7 +355,7 @@ fn other_processes_learn_of_a_response_by_a_signal() {
     assert_eq!((stapling[1].refresh(), stapling[1].refresh(), stapling[0].refresh()), (2, 0, 0));
     assert_eq!(leaves.map_staples(&other), leaves.map_staples(&fetching));
     assert!(leaves.iter().all(|leaf| other.has_staple(leaf)));
-    // Only what changed is read.
+    // Only files that have changed are read.
     scene.set(leaves[1], says(|| Said { next_update: Some(999_999), ..Said::default() }));
     scene.test_server.clock.advance(DAY * 2);
     scene.set(leaves[0], dead());
@@ -374,9 +375,10 @@ impl MapStaples for Vec<&Certificate> {
 }
 
 #[test]
-fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
+fn stored_responses_are_used_if_they_verify() {
     let scene = Scene::new(&["stored.test"]);
-    let (leaf, other) = (scene.leaf("stored.test", URL), scene.leaf("other.test", URL));
+    let leaf = scene.leaf("stored.test", URL);
+    let other = scene.leaf("other.test", URL);
     let now = scene.now();
     let says =
         |about: &Certificate, said: &Said<'_>| crate::crypto::base64url(&scene.responder.ca.answer(about, now, said));
@@ -391,31 +393,31 @@ fn stored_responses_are_taken_over_if_they_prove_to_be_good() {
     let forged = says(&leaf, &Said { signer: Some((&forger, true)), ..Said::default() });
     let unknown = says(&leaf, &Said { revocation: Revocation::Unknown, ..Said::default() });
     let expired = says(&leaf, &Said { next_update: Some(-1), ..Said::default() });
-    // A file, whether it is used, and what is said of one that is not.
+    // Content of the file, whether it is used, and the log line if not.
     let rows = [
         (file(&good, &tomorrow), true, None),
         (file(&expired, &format!("\"{}\"", time::format_gmt(now))), false, None),
         (file(&expired, &tomorrow), false, None),
         (String::new(), false, None),
-        (file(&good, "\"tomorrow\""), false, Some("it does not tell when it is valid")),
-        (file(&good, "null"), false, Some("it does not tell when it is valid")),
+        (file(&good, "\"tomorrow\""), false, Some("the file does not state a validity")),
+        (file(&good, "null"), false, Some("the file does not state a validity")),
         (without, false, Some("missing field `valid`")),
         (file("!", &tomorrow), false, Some("it is not an OCSP response")),
         (file(&good[..100], &tomorrow), false, Some("it is not an OCSP response")),
         (file(&says(&other, &Said::default()), &tomorrow), false, Some("it is about another certificate")),
         (file(&forged, &tomorrow), false, Some("it is not signed by the issuer")),
-        (file(&unknown, &tomorrow), false, Some("it does not know the certificate")),
+        (file(&unknown, &tomorrow), false, Some("the responder does not know the certificate")),
         ("{".to_owned(), false, Some("EOF while parsing")),
     ];
     let serial = leaf.summary().serial_hex();
-    let mut told = 0;
+    let mut reported = 0;
     for (text, is_used, words) in rows {
         scene.test_server.put(Group::Ocsp, "stored.test", &Aspect::OcspJson(leaf.sha1()), &text);
         let server = scene.start(false, &[&leaf]);
         assert_eq!(server.has_staple(&leaf), is_used, "{text}");
         assert_eq!(server.work.tick(), usize::from(!is_used), "{text}");
-        told += usize::from(words.is_some());
-        assert_eq!(logged("MD0032", &serial), told, "{text}");
+        reported += usize::from(words.is_some());
+        assert_eq!(logged("MD0032", &serial), reported, "{text}");
         words.iter().for_each(|words| assert!(logged("MD0032", words) > 0, "{words}"));
     }
 }
@@ -436,7 +438,8 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
         server.run();
         scene.test_server.clock.advance(SignedDuration::from_secs(31));
         server.run();
-        let (asked, job) = (scene.asked(), scene.job("again.test"));
+        let asked = scene.asked();
+        let job = scene.job("again.test");
         let sha1 = HEXLOWER.encode(&leaf.sha1());
         assert_eq!((job.errors, job.finished, job.ocsp_failures[&sha1].errors), (2, false, 2));
         assert_eq!(
@@ -462,7 +465,8 @@ fn failures_are_remembered_over_a_graceful_restart_and_at_a_start_while_there_is
 fn a_response_that_another_process_has_fetched_is_not_fetched_again() {
     let scene = Scene::new(&["twice.test"]);
     let leaf = scene.leaf("twice.test", URL);
-    let (old, new) = (scene.start(false, &[&leaf]), scene.start(true, &[&leaf]));
+    let old = scene.start(false, &[&leaf]);
+    let new = scene.start(true, &[&leaf]);
     old.run();
     new.run();
     assert_eq!((scene.asked(), new.has_staple(&leaf)), (1, true));
@@ -486,22 +490,24 @@ fn a_cancel_ends_the_work_and_is_no_failure() {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_keeps_nothing_from_being_stapled_here() {
+fn a_response_that_cannot_be_stored_is_stapled_by_this_process() {
     let scene = Scene::new(&["full.test"]);
     let leaf = scene.leaf("full.test", URL);
     let server = scene.start(false, &[&leaf]);
     scene.test_server.store.refuse(Call::Write, Group::Ocsp);
     server.run();
     assert!(server.has_staple(&leaf));
-    assert!(logged("MD0028", "full.test: an OCSP response is known to one process only") == 1);
+    assert!(logged("MD0028", "full.test: an OCSP response is used by one process only, as it cannot be stored") == 1);
 }
 
 #[test]
-fn old_responses_go_unless_they_are_in_use() {
+fn old_responses_are_removed_unless_they_are_in_use() {
     let mut scene = Scene::new(&["keep.test"]);
     // The memory store has the system's time.
     scene.test_server.clock.advance(Timestamp::now().duration_since(scene.now()));
-    let (good, revoked, old) = (scene.leaf("a.test", URL), scene.leaf("b.test", URL), scene.leaf("c.test", URL));
+    let good = scene.leaf("a.test", URL);
+    let revoked = scene.leaf("b.test", URL);
+    let old = scene.leaf("c.test", URL);
     scene.set(&revoked, says(|| Said { revocation: Revocation::Revoked, ..Said::default() }));
     scene.set(&good, says(|| Said { next_update: Some(30 * 86_400), ..Said::default() }));
     scene.test_server.globals.keep_response = Window::Percent(200);
@@ -526,7 +532,7 @@ fn old_responses_go_unless_they_are_in_use() {
 }
 
 #[test]
-fn only_what_has_a_responder_and_an_issuer_is_primed() {
+fn only_certificates_with_responder_and_issuer_are_stapled() {
     let scene = Scene::new(&["prime.test"]);
     let ca = &scene.responder.ca;
     let now = scene.now();
@@ -551,7 +557,10 @@ fn only_what_has_a_responder_and_an_issuer_is_primed() {
     assert_eq!((no_url(&plain, "prime.test"), no_url(&in_vain, OTHER)), (1, 1));
     assert_eq!(logged("AH10269", &format!("serial {} is not stapled", serial(&must))), 1);
     assert_eq!(logged("AH10268", "md[prime.test]: a certificate is not stapled"), 1);
-    assert_eq!(logged("MD0033", &format!("{} (must-staple), but its CA has no", serial(&in_vain))), 1);
+    assert_eq!(
+        logged("MD0033", &format!("{} needs an OCSP response (must-staple), but its CA has no", serial(&in_vain))),
+        1
+    );
     assert_eq!(logged("MD0033", &serial(&plain)) + logged("MD0033", &serial(&must)), 0);
     let server = scene.serve(registry);
     server.run();
@@ -569,15 +578,15 @@ fn a_must_staple_domain_without_stapling_is_warned_of_once() {
         assert!((0..2).all(|_| !setup.prime(0, Some(true), None, &chain)));
     });
     assert!(registry.stapling.is_empty());
-    let words =
-        format!("md[must.test]: clients insist on an OCSP response with certificate {}", leaf.summary().serial_hex());
+    let words = format!("md[must.test]: certificate {} needs an OCSP response", leaf.summary().serial_hex());
     assert_eq!((logged("MD0033", &words), logged("MD0033", "set 'MDStapling on', unless 'SSLUseStapling on'")), (1, 1));
 }
 
 #[test]
-fn sections_go_first_then_hosts_with_what_they_inherit() {
-    let (on, off) = (Some(true), Some(false));
-    // The section and what the domain inherits, where the host has one domain; MDStapling and MDStapleOthers of the host.
+fn stapling_of_a_section_goes_before_that_of_a_host() {
+    let on = Some(true);
+    let off = Some(false);
+    // MDStapling in the section and the inherited one, if the host has one domain; MDStapling and MDStapleOthers of the host.
     let rows = [
         (None, None, None, false),
         (None, on, None, true),
@@ -602,8 +611,10 @@ fn sections_go_first_then_hosts_with_what_they_inherit() {
 fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after_restarts() {
     let scene = Scene::new(&["revoked.test"]);
     let name = "revoked.test";
-    let (key, now) = (PrivateKey::generate(&p256()).unwrap(), scene.now());
-    let (key_file, chain_file) = (Aspect::PrivateKey(p256()), Aspect::Chain(p256()));
+    let key = PrivateKey::generate(&p256()).unwrap();
+    let now = scene.now();
+    let key_file = Aspect::PrivateKey(p256());
+    let chain_file = Aspect::Chain(p256());
     scene.test_server.documents.save_key(Group::Domains, name, &key_file, &key).unwrap();
     let leaf = scene.responder.ca.leaf_of(key, name, Some(URL), false, now);
     scene.responder.leaves.lock().unwrap().push(leaf.clone());
@@ -632,7 +643,7 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
         1
     );
 
-    // The responder has gone and the response has expired; what it said stays true.
+    // The responder is gone and the response has expired; the certificate still counts as revoked.
     scene.set(&leaf, dead());
     scene.test_server.clock.advance(DAY * 8);
     let server = scene.start(true, &[&leaf]);
@@ -648,7 +659,7 @@ fn a_domain_with_a_revoked_certificate_is_renewed_once_with_a_new_key_also_after
     assert!(scene.test_server.staged_job(name).finished);
     assert_eq!(logged("AH10500", name), 1);
     let orders = scene.test_server.ca.ordered().len();
-    // What is staged waits for a restart, and nothing is ordered meanwhile.
+    // The staged set waits for a restart, and no further one is ordered meanwhile.
     for _ in 0..3 {
         scene.test_server.clock.advance(DAY);
         if working.tick() > 0 {

@@ -1,4 +1,4 @@
-//! Fetches responses that are due, in one process of the server: stores them, has the others know, and tells the administrator.
+//! Fetches OCSP responses that are due, in one process of the server: stores them, signals the other processes, raises events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,9 @@ use url::Url;
 
 use super::queue::{Attempt, Failure, Queue};
 use super::stored;
-use super::stored::{Found, word};
+use super::stored::{Found, revocation_name};
 use super::table::Table;
-use super::{OTHER, StapledCertificate, Stapling, tell_revoked};
+use super::{OTHER, StapledCertificate, Stapling, report_revoked};
 use crate::cancel::Cancel;
 use crate::crypto::Revocation;
 use crate::events::{About, Event, Events};
@@ -24,62 +24,62 @@ use crate::schedule;
 use crate::schedule::Random;
 use crate::store::{Aspect, Group};
 
-/// Makes the HTTP client of a worker.
+/// A function that makes the HTTP client of a worker.
 pub type OcspClient = Box<dyn Fn(&Cancel) -> Arc<dyn HttpClient> + Send + Sync>;
 
-/// All fetching of this process.
+/// The work of fetching responses in this process.
 pub struct StaplingWork {
     stapling: Arc<Stapling>,
     globals: Arc<Globals>,
-    /// The domains whose certificates are stapled, among others: events are about them.
+    /// All domains. Events are about one of them.
     domains: Vec<Arc<ManagedDomain>>,
     client: OcspClient,
     random: Random,
     state: Mutex<State>,
     changed: Condvar,
-    /// Held while a report is written, so that no older one takes the place of a newer.
+    /// Held while a job is written, so that an older one never replaces a newer one.
     saving: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// `None` before the first look.
+    /// The queue; `None` before the first [`StaplingWork::tick`].
     queue: Option<Queue>,
-    /// The changes of the table when the queue was compared with it.
+    /// Number of changes to the table when the queue was last compared with it.
     changes: usize,
-    jobs: HashMap<String, OwnJob>,
+    jobs: HashMap<String, OwnerJob>,
     workers: usize,
-    /// When it was last looked whether something is due.
+    /// Time of the last [`StaplingWork::tick`].
     ticked: Timestamp,
 }
 
-/// The report on the certificates of one owner.
-struct OwnJob {
+/// The job of one owner's certificates.
+struct OwnerJob {
     job: Job,
-    /// A command is being told of an event.
-    telling: bool,
+    /// Whether a command is being run for an event.
+    is_raising: bool,
     saved: Timestamp,
     unsaved: bool,
 }
 
-/// A certificate in the hands of a worker, to be given back if that panics.
+/// Puts the certificate that a worker has taken back into the queue if the worker panics.
 struct Hand<'a> {
     work: &'a StaplingWork,
     entry: &'a StapledCertificate,
 }
 
-/// A worker, to be counted out if it panics.
+/// Counts a worker that ends, also by a panic.
 struct Worker<'a>(&'a StaplingWork);
 
 impl StaplingWork {
-    /// How long a worker waits before it looks whether it is cancelled.
+    /// How long a worker waits between checks whether it is cancelled.
     const PATIENCE: Duration = Duration::from_millis(100);
-    /// How often the report of an owner with many certificates is written while they are fetched.
+    /// Shortest time between two writes of an owner's job while responses for its certificates are fetched.
     const SAVE_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-    /// When to fetch again what made a worker panic.
+    /// Wait before a response is fetched again after a worker panicked about it.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Nothing is due before the first [`StaplingWork::tick`].
+    /// Work on all certificates of `stapling`, which begins with the first [`StaplingWork::tick`].
     #[must_use]
     pub fn new(
         stapling: Arc<Stapling>,
@@ -88,7 +88,9 @@ impl StaplingWork {
         client: OcspClient,
         random: Random,
     ) -> Self {
-        let (state, changed, saving) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let state = Mutex::default();
+        let changed = Condvar::new();
+        let saving = Mutex::default();
         Self { stapling, globals, domains, client, random, state, changed, saving }
     }
 
@@ -104,8 +106,8 @@ impl StaplingWork {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for responses that are due and puts them in line. Returns how many workers are to be started for them, so that
-    /// there are `MDRenewWorkers` at most. Cheap when it is not yet time to look; to be called every second.
+    /// Queues responses that are due. Returns how many workers to start for them, so that there are `MDRenewWorkers` at most.
+    /// Called every second, and cheap if no response is due.
     pub fn tick(&self) -> usize {
         let now = self.now();
         let mut state = self.state();
@@ -122,15 +124,16 @@ impl StaplingWork {
             state = self.state();
         }
         let Some(queue) = &mut state.queue else { return 0 };
-        if queue.next_look() <= now {
+        if queue.next_check() <= now {
             let table = self.stapling().table();
-            // Responders forget certificates that have expired.
-            let count = queue.look(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
+            // Responders do not answer for certificates that have expired.
+            let count =
+                queue.enqueue_due(now, |index| table.get(index).is_some_and(|entry| entry.leaf.not_after() > now));
             drop(table);
             if count > 0 {
                 report!(AH10198, "OCSP watchdog run, {count} responses to fetch");
             }
-            report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_look()));
+            report!(AH10199, "next OCSP watchdog run at {}", time::format_gmt(queue.next_check()));
         }
         let wanted = queue.open().min(self.globals.renew_workers.get().into());
         let missing = wanted.saturating_sub(state.workers);
@@ -138,26 +141,26 @@ impl StaplingWork {
         missing
     }
 
-    /// How many certificates it is to look after.
+    /// Number of certificates in the queue.
     #[cfg(test)]
     pub fn planned(&self) -> usize {
         self.state().queue.as_ref().map_or(0, Queue::len)
     }
 
-    /// Takes back a worker of [`StaplingWork::tick`] that could not be started.
+    /// Notes that a worker of [`StaplingWork::tick`] has ended or could not be started.
     pub fn worker_lost(&self) {
         let mut state = self.state();
         state.workers = state.workers.saturating_sub(1);
     }
 
-    /// Plans all from what is known now: at first, and when the clock was put back, as all plans would be late by as much.
+    /// Plans all attempts anew: at first, and when the clock was set back, as all plans would be late by as much.
     fn begin(&self, now: Timestamp) {
         let stapling = self.stapling();
         let (all, changes) = self.table();
-        self.know(&all);
+        self.load_jobs(&all);
         let mut state = self.state();
         if state.queue.as_ref().is_some_and(|queue| queue.open() > 0) {
-            // Those at work come to their end first.
+            // Requests in progress are awaited first.
             return;
         }
         let is_restart = stapling.is_restart || state.queue.is_some();
@@ -169,10 +172,10 @@ impl StaplingWork {
         (state.queue, state.changes) = (Some(queue), changes);
     }
 
-    /// Takes up what went live since the last look, and lets go what that has replaced.
+    /// Adds certificates that have gone live to the queue, and drops those that were replaced.
     fn follow(&self, now: Timestamp) {
         let (all, changes) = self.table();
-        self.know(&all);
+        self.load_jobs(&all);
         let mut state = self.state();
         let Some(mut queue) = state.queue.take() else { return };
         let present: HashSet<usize> = all.iter().map(|entry| entry.index).collect();
@@ -181,7 +184,7 @@ impl StaplingWork {
         for entry in new {
             queue.add(entry.index, &origin(&entry.responder), self.first(entry, &state, true, now));
         }
-        // What is at work now goes when that is over.
+        // Items in progress are dropped after their end.
         let is_done = queue.len() == all.len();
         (state.queue, state.changes) = (Some(queue), if is_done { changes } else { state.changes });
         drop(state);
@@ -195,8 +198,8 @@ impl StaplingWork {
         (table.iter().map(Arc::clone).collect(), table.changes())
     }
 
-    /// Reads the reports of owners that are new.
-    fn know(&self, all: &[Arc<StapledCertificate>]) {
+    /// Reads the jobs of owners that are new.
+    fn load_jobs(&self, all: &[Arc<StapledCertificate>]) {
         let owners: HashSet<&str> = all.iter().map(|entry| entry.owner()).collect();
         let is_new = |owner: &&str| !self.state().jobs.contains_key(*owner);
         let new: Vec<&str> = owners.into_iter().filter(is_new).collect();
@@ -209,28 +212,29 @@ impl StaplingWork {
             let job = Some(owner).filter(|owner| known.contains(*owner));
             let job = job.and_then(|owner| self.stapling.documents.load_json(Group::Ocsp, owner, &Aspect::JobJson));
             let job = Job { name: owner.to_owned(), ..job.unwrap_or_default() };
-            (owner.to_owned(), OwnJob { job, telling: false, saved: Timestamp::MIN, unsaved: false })
+            (owner.to_owned(), OwnerJob { job, is_raising: false, saved: Timestamp::MIN, unsaved: false })
         };
         let loaded: Vec<_> = new.into_iter().map(load).collect();
         self.state().jobs.extend(loaded);
     }
 
     fn first(&self, entry: &StapledCertificate, state: &State, is_restart: bool, now: Timestamp) -> Attempt {
-        let failed = state.jobs.get(entry.owner()).and_then(|own| own.job.ocsp_failures.get(&hex(entry)));
+        let failed = state.jobs.get(entry.owner()).and_then(|of_owner| of_owner.job.ocsp_failures.get(&hex(entry)));
         Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
 
-    /// Works until nothing is left to do, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
+    /// Fetches queued responses until the queue is empty, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
-        let (http, events) = ((self.client)(cancel), Events::new(&self.globals, cancel));
+        let http = (self.client)(cancel);
+        let events = Events::new(&self.globals, cancel);
         while let Some(entry) = self.next_task(cancel) {
             let hand = Hand { work: self, entry: &entry };
             self.serve(&entry, &*http, &events);
             std::mem::forget(hand);
             self.changed.notify_all();
         }
-        let unsaved = |(owner, own): (&String, &OwnJob)| own.unsaved.then(|| owner.clone());
+        let unsaved = |(owner, of_owner): (&String, &OwnerJob)| of_owner.unsaved.then(|| owner.clone());
         let owners: Vec<String> = self.state().jobs.iter().filter_map(unsaved).collect();
         owners.iter().for_each(|owner| self.save(owner, true));
     }
@@ -246,7 +250,7 @@ impl StaplingWork {
             if let Some(index) = queue.take() {
                 match self.stapling().table().get(index) {
                     Some(entry) => return Some(Arc::clone(entry)),
-                    // Replaced while it waited.
+                    // The certificate was replaced while it was queued.
                     None => queue.put_back(index, Timestamp::MAX),
                 }
                 continue;
@@ -270,15 +274,17 @@ impl StaplingWork {
         }
     }
 
-    /// The last generation of the server may have been at work after this one had read the store.
+    /// Checks for a newer response in the store, and takes it: the previous generation of the server may have fetched one after
+    /// this generation had read the store.
     fn has_another_process_fetched(&self, entry: &StapledCertificate) -> bool {
-        let (stapling, now) = (self.stapling(), self.now());
+        let stapling = self.stapling();
+        let now = self.now();
         let written =
             self.stapling.documents.store().modified(Group::Ocsp, entry.owner(), &Aspect::OcspJson(entry.sha1));
         if written.is_none() || written == entry.held().written {
             return false;
         }
-        let Found::Held(held) = stapling.look(entry) else { return false };
+        let Found::Held(held) = stapling.read_stored(entry) else { return false };
         let opens = held.validity.filter(|_| held.is_good(now)).map(|(from, until)| stapling.window.opens(from, until));
         let Some(next) = opens.filter(|opens| *opens > now) else { return false };
         stapling.hold(entry, held);
@@ -288,23 +294,25 @@ impl StaplingWork {
     }
 
     fn succeeded(&self, entry: &StapledCertificate, fetched: Fetched, events: &Events) {
-        let (stapling, now) = (self.stapling(), self.now());
-        let (revocation, validity) = (fetched.revocation, fetched.validity);
+        let stapling = self.stapling();
+        let now = self.now();
+        let revocation = fetched.revocation;
+        let validity = fetched.validity;
         let was_revoked = entry.is_revoked();
         let (held, saved) = stored::save(&self.stapling.documents, entry, fetched);
         stapling.hold(entry, held);
         stapling.announce(entry);
         if let Err(err) = saved {
-            report!(MD0028, err.status; "{}: an OCSP response is known to one process only: {err}", entry.owner());
+            report!(MD0028, err.status; "{}: an OCSP response is used by one process only, as it cannot be stored: {err}", entry.owner());
         }
         let next = ocsp::next_fetch(validity, stapling.window, self.globals.retry_delay, now);
         let detail = format!(
             "OCSP status of certificate {} is '{}' until {}",
             entry.serial(),
-            word(revocation),
+            revocation_name(revocation),
             time::format_gmt(validity.1)
         );
-        note!(Info, "{}: {detail}, the next response is fetched at {}", entry.owner(), time::format_gmt(next));
+        note!(Info, "{}: {detail}, next fetch at {}", entry.owner(), time::format_gmt(next));
         self.close(entry, |queue, job| {
             queue.succeeded(entry.index, next);
             job.last_run = Some(now);
@@ -312,17 +320,18 @@ impl StaplingWork {
                 Some(JobResult { activity: Some(ACTIVITY.to_owned()), detail: Some(detail), ..JobResult::default() });
         });
         if revocation == Revocation::Revoked && !was_revoked {
-            tell_revoked(entry);
-            self.tell(entry, Event::OcspRevoked, events);
+            report_revoked(entry);
+            self.raise(entry, Event::OcspRevoked, events);
         }
-        self.tell(entry, Event::OcspRenewed, events);
+        self.raise(entry, Event::OcspRenewed, events);
         self.save(entry.owner(), false);
     }
 
     fn failed(&self, entry: &StapledCertificate, err: &FetchError, events: &Events) {
         let now = self.now();
         let failure = Failure { of_responder: err.is_of_responder(), retry_after: err.retry_after() };
-        let (mut others, mut next) = (0, now);
+        let mut others = 0;
+        let mut next = now;
         let text = format!("no OCSP response for certificate {}: {err}", entry.serial());
         self.close(entry, |queue, job| {
             others = queue.failed(entry.index, failure, now, |failures| self.back_off(failures));
@@ -335,16 +344,17 @@ impl StaplingWork {
             job.record(now, "ocsp-error", Some(err.status().text()), Some(&text));
         });
         let meanwhile = match entry.held().validity.filter(|(_, until)| *until > now) {
-            Some((_, until)) => format!("the present one is good until {}", time::format_gmt(until)),
+            Some((_, until)) => format!("the current one is valid until {}", time::format_gmt(until)),
             None => "nothing is stapled meanwhile".to_owned(),
         };
-        let waiting = if others > 0 { format!(", {others} others wait for the responder") } else { String::new() };
+        let waiting =
+            if others > 0 { format!(", {others} other certificates wait for the responder") } else { String::new() };
         report!(
             MD0031,
             err.status();
             "{}: {text}, next attempt at {}, {meanwhile}{waiting}", entry.owner(), time::format_gmt(next)
         );
-        self.tell(entry, Event::OcspErrored, events);
+        self.raise(entry, Event::OcspErrored, events);
         self.save(entry.owner(), false);
     }
 
@@ -352,39 +362,41 @@ impl StaplingWork {
     fn close(&self, entry: &StapledCertificate, end: impl FnOnce(&mut Queue, &mut Job)) {
         let mut state = self.state();
         let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
-        let Some(own) = jobs.get_mut(entry.owner()) else { return };
-        end(queue, &mut own.job);
+        let Some(of_owner) = jobs.get_mut(entry.owner()) else { return };
+        end(queue, &mut of_owner.job);
     }
 
-    /// Runs the commands for an event, unless that was done a while ago or is being done: an owner may have many certificates.
-    fn tell(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
+    /// Raises an event for the owner of a certificate, unless that happened a short time ago or is in progress: an owner may have
+    /// many certificates.
+    fn raise(&self, entry: &StapledCertificate, event: Event<'_>, events: &Events) {
         let now = self.now();
-        let mut told = {
+        let mut job = {
             let mut state = self.state();
-            let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
-            if own.telling {
+            let Some(of_owner) = state.jobs.get_mut(entry.owner()) else { return };
+            if of_owner.is_raising {
                 return;
             }
-            if let Some(until) = event.not_before(&own.job, self.globals.retry_delay, now) {
-                let (reason, until) = (event.reason(), time::format_gmt(until));
-                return report!(AH10267, "{}: '{reason}' is not told again before {until}", entry.owner());
+            if let Some(until) = event.not_before(&of_owner.job, self.globals.retry_delay, now) {
+                let reason = event.reason();
+                let until = time::format_gmt(until);
+                return report!(AH10267, "{}: event '{reason}' is not raised again before {until}", entry.owner());
             }
-            own.telling = true;
-            Job { log: None, ..own.job.clone() }
+            of_owner.is_raising = true;
+            Job { log: None, ..of_owner.job.clone() }
         };
         let about = self.about(entry);
         let certificates = [Some(entry.leaf.summary())];
-        // What fails is in the report, and told by the events.
-        let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut told, now);
+        // A failure was logged by `raise`, and is in the job.
+        let _ = events.raise(event, &About { md: &about, certificates: &certificates }, &mut job, now);
         let mut state = self.state();
-        let Some(own) = state.jobs.get_mut(entry.owner()) else { return };
-        own.telling = false;
-        for line in told.log.iter().flat_map(|log| &log.entries).rev() {
-            own.job.record(line.when.unwrap_or(now), &line.kind, line.status.as_deref(), line.detail.as_deref());
+        let Some(of_owner) = state.jobs.get_mut(entry.owner()) else { return };
+        of_owner.is_raising = false;
+        for line in job.log.iter().flat_map(|log| &log.entries).rev() {
+            of_owner.job.record(line.when.unwrap_or(now), &line.kind, line.status.as_deref(), line.detail.as_deref());
         }
     }
 
-    /// The domain that an event is about; of certificates that have none, one that has their names.
+    /// The domain that an event is about: the owner, or for certificates of no domain one that is made up from their names.
     fn about(&self, entry: &StapledCertificate) -> Arc<ManagedDomain> {
         if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
             return Arc::clone(known);
@@ -396,21 +408,21 @@ impl StaplingWork {
         Arc::new(ManagedDomain { name: DomainName::parse(OTHER).unwrap_or(md.name), ..md })
     }
 
-    /// Writes the report of an owner; not again within a second unless it `must` be, as an owner may have many certificates.
+    /// Writes the job of an owner, but unless `must` is set not again within a second, as an owner may have many certificates.
     fn save(&self, owner: &str, must: bool) {
         let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         let job = {
             let mut state = self.state();
             let State { queue: Some(queue), jobs, .. } = &mut *state else { return };
-            let Some(own) = jobs.get_mut(owner) else { return };
-            own.unsaved = !must && own.saved <= now && now < own.saved + Self::SAVE_PAUSE;
-            if own.unsaved {
+            let Some(of_owner) = jobs.get_mut(owner) else { return };
+            of_owner.unsaved = !must && of_owner.saved <= now && now < of_owner.saved + Self::SAVE_PAUSE;
+            if of_owner.unsaved {
                 return;
             }
-            own.saved = now;
-            Self::complete(&mut own.job, &self.stapling().table(), owner, queue);
-            own.job.clone()
+            of_owner.saved = now;
+            Self::complete(&mut of_owner.job, &self.stapling().table(), owner, queue);
+            of_owner.job.clone()
         };
         if let Err(err) = self.stapling.documents.save_json(Group::Ocsp, owner, &Aspect::JobJson, &job) {
             report!(MD0028, err.status; "{owner}: {err}");
@@ -441,7 +453,7 @@ fn hex(entry: &StapledCertificate) -> String {
     HEXLOWER.encode(&entry.sha1)
 }
 
-/// Scheme, host and port: what fails for one URL there most likely fails for all.
+/// Scheme, host and port of a URL, which name a responder: a failure of one URL there most likely concerns all.
 fn origin(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
 }

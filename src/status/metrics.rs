@@ -19,7 +19,7 @@ use crate::model::{Timestamp, VERSION};
 use crate::registry::Registry;
 use crate::schedule::Validity;
 use crate::sets::Suggestion;
-use crate::stapling::revocation_word;
+use crate::stapling::revocation_name;
 
 /// Format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl Family {
         let family = |name, unit, help, samples| Self { name, unit, help, kind: MetricType::Gauge, samples };
         let state = |stapled: &Stapled, revocation| {
             let value = i64::from(stapled.view.revocation == revocation);
-            Sample { labels: labels(stapled), value }.with("status", revocation_word(revocation))
+            Sample { labels: labels(stapled), value }.with("status", revocation_name(revocation))
         };
         let states = [Revocation::Good, Revocation::Revoked, Revocation::Unknown];
         let states = all.iter().flat_map(|stapled| states.map(|revocation| state(stapled, revocation))).collect();

@@ -11,7 +11,7 @@ use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};
 use crate::registry::{Domain, Registry};
-use crate::stapling::{StapleView, revocation_word};
+use crate::stapling::{StapleView, revocation_name};
 
 /// A stapled certificate.
 pub struct Stapled {
@@ -41,7 +41,7 @@ pub fn json(domain: &Domain, certificate: &Summary, with_log: bool) -> Option<Va
     let job = domain.stapling.job(owner);
     let mut value = json!({});
     if let Some(staple) = &staple {
-        value["status"] = revocation_word(staple.revocation).into();
+        value["status"] = revocation_name(staple.revocation).into();
         if let Some((from, until)) = staple.validity {
             value["valid"] = json!({ "from": time::format_gmt(from), "until": time::format_gmt(until) });
         }
@@ -92,7 +92,7 @@ pub fn lines(lines: &mut Lines, all: &[Stapled]) {
         let now = stapled.now;
         lines.add("Domain", &view.owner);
         lines.add("CertificateID", stapled.id());
-        lines.add("OCSPStatus", revocation_word(view.revocation));
+        lines.add("OCSPStatus", revocation_name(view.revocation));
         if let Some((from, until)) = view.validity {
             if from > now {
                 lines.add("StaplingValidFrom", date(from));
@@ -141,7 +141,7 @@ fn row(stapled: &Stapled) -> Markup {
     html! {
         td.Domain { (view.owner) }
         td.CertificateID { (stapled.id()) }
-        td.OCSPStatus { (revocation_word(view.revocation)) }
+        td.OCSPStatus { (revocation_name(view.revocation)) }
         td.StaplingValid {
             @if let Some((from, until)) = view.validity {
                 @let title = format!("{} - {}", time::format_gmt(from), time::format_gmt(until));

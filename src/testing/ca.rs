@@ -1,4 +1,4 @@
-//! A CA in memory, for tests: it is as strict as the RFC about requests, and fails in the ways that it is told to.
+//! A CA in memory, for tests. Checks requests as strictly as RFC 8555, and fails as a test demands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,58 +38,58 @@ pub enum Fault {
     Drop,
     /// The request is processed, but its answer is lost.
     DropAnswer,
-    /// There is no answer, for this reason.
+    /// The request fails with this error.
     Fail(fn() -> HttpError),
-    /// The request is not processed, and this is the answer.
+    /// The request is not processed, and gets this answer.
     Answer(Response),
     /// The request is processed, and its answer is altered.
     Alter(fn(&mut Response)),
-    /// Time passes first.
+    /// The given time passes before the request is processed.
     Slow(SignedDuration),
 }
 
-/// How the CA behaves beside single faults.
+/// Lasting properties of the CA, in addition to single faults.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
-    /// New authorizations are valid already.
+    /// Whether new authorizations are valid already.
     pub authorized: bool,
-    /// New orders have no authorizations.
+    /// Whether new orders have no authorizations.
     pub without_authorizations: bool,
-    /// How often an authorization is read as pending after it was answered.
+    /// How often an authorization is still pending when it is read after the response to its challenge.
     pub pending_reads: u32,
-    /// Why answers to challenges are found to be wrong.
+    /// Why challenges fail their validation; `None` if they succeed.
     pub finds: Option<&'static str>,
-    /// How often an order is read as processing after it was finalized.
+    /// How often an order is still processing when it is read after it was finalized.
     pub processing_reads: u32,
     /// Other challenges that are offered before http-01.
     pub others: Vec<Value>,
-    /// http-01 is offered.
+    /// Whether http-01 is offered.
     pub http_01: bool,
-    /// Type of the challenge that is offered as http-01 is. What is looked for is the key authorization in any case.
+    /// Type under which the http-01 challenge is offered. The CA looks for a file with the key authorization in any case.
     pub kind: &'static str,
     /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
     pub issuers: Vec<&'static str>,
-    /// Alternate chains: what each is, made of the CA and of the default one.
+    /// Functions that make the alternate chains from the CA and the default chain.
     pub alternates: Vec<fn(&Issuer, &[Certificate]) -> Response>,
-    /// Chains have the issuer's certificate.
+    /// Whether chains have the issuer's certificate.
     pub with_issuer: bool,
-    /// Life of certificates.
+    /// Lifetime of certificates in days.
     pub days: i64,
-    /// Life of certificates in hours, instead of `days`.
+    /// Lifetime of certificates in hours, instead of `days`.
     pub hours: Option<i64>,
-    /// Certificates are valid only so long after they were issued.
+    /// Time between the issue of certificates and the beginning of their validity.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
     pub forgets: &'static [&'static [u8]],
-    /// Terms of service are announced.
+    /// Whether terms of service are announced.
     pub has_terms: bool,
     /// Profiles that are announced.
     pub profiles: Vec<&'static str>,
-    /// Profiles that are refused all the same.
+    /// Whether announced profiles are refused.
     pub refuses_profiles: bool,
-    /// The answer to all questions for renewal information; `None` for a CA that has none.
+    /// The answer to all requests for renewal information; `None` for a CA without it.
     pub renewal_info: Option<Response>,
-    /// All certificates are replaced already.
+    /// Whether all certificates count as replaced already.
     pub all_replaced: bool,
 }
 
@@ -97,7 +97,7 @@ struct Account {
     jwk: Value,
     status: &'static str,
     payload: Value,
-    /// Former keys.
+    /// Keys that the account had before.
     former: Vec<Value>,
 }
 
@@ -138,14 +138,14 @@ struct State {
     most_open: usize,
 }
 
-/// Where challenge data is found: the name to the text.
-type Look = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// A function that finds the challenge data for a name.
+type Find = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// The CA.
+/// A CA whose state is in memory.
 pub struct FakeCa {
     clock: Arc<SettableClock>,
     issuer: Issuer,
-    look: Look,
+    find: Find,
     state: Mutex<State>,
 }
 
@@ -211,44 +211,44 @@ impl FakeCa {
     /// URL of the directory.
     pub const DIRECTORY: &str = "https://ca.test/directory";
 
-    /// A CA that looks for challenge data with `look`.
-    pub fn new(clock: Arc<SettableClock>, look: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
+    /// A CA that looks for challenge data with `find`.
+    pub fn new(clock: Arc<SettableClock>, find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
         let issuer = Issuer::new(clock.now());
-        Arc::new(Self { clock, issuer, look: Box::new(look), state: Mutex::default() })
+        Arc::new(Self { clock, issuer, find: Box::new(find), state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    /// Changes how it behaves.
+    /// Changes the behaviour of the CA.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.state().behaviour);
     }
 
-    /// The next request of this kind goes wrong.
+    /// Makes the next request of this kind fail.
     pub fn fail(&self, operation: Operation, fault: Fault) {
         self.fail_times(operation, 1, fault);
     }
 
-    /// The next so many requests of this kind go wrong.
+    /// Makes the next requests of this kind fail, `times` in number.
     pub fn fail_times(&self, operation: Operation, times: u32, fault: Fault) {
         self.state().faults.push((operation, times, fault));
     }
 
-    /// All is well from now on.
+    /// Ends all faults and restores the default behaviour.
     pub fn recover(&self) {
         let mut state = self.state();
         state.faults.clear();
         state.behaviour = Behaviour::default();
     }
 
-    /// How many requests of this kind there were.
+    /// Number of requests of this kind.
     pub fn count(&self, operation: Operation) -> usize {
         self.state().counts.get(&operation).copied().unwrap_or(0)
     }
 
-    /// How many accounts were made.
+    /// Number of accounts that were made.
     pub fn accounts(&self) -> usize {
         self.state().accounts.len()
     }
@@ -258,7 +258,7 @@ impl FakeCa {
         self.state().accounts.last().unwrap().payload.clone()
     }
 
-    /// Makes an account, as if it had been registered; gives its URL.
+    /// Makes an account, as if it had been registered, and returns its URL.
     pub fn add_account(&self, key: &PrivateKey) -> String {
         let mut state = self.state();
         state.accounts.push(Account {
@@ -270,17 +270,17 @@ impl FakeCa {
         url(&format!("account/{}", state.accounts.len() - 1))
     }
 
-    /// Sets the status of all accounts; `gone` for those that the CA does not know any more.
+    /// Sets the status of all accounts; `gone` if the CA no longer knows them.
     pub fn set_accounts(&self, status: &'static str) {
         self.state().accounts.iter_mut().for_each(|account| account.status = status);
     }
 
-    /// Sets the status of all orders; `gone` for those that the CA does not know any more.
+    /// Sets the status of all orders; `gone` if the CA no longer knows them.
     pub fn set_orders(&self, status: &'static str) {
         self.state().orders.iter_mut().for_each(|order| order.status = status);
     }
 
-    /// Sets the status of all authorizations; `gone` for those that the CA does not know any more.
+    /// Sets the status of all authorizations; `gone` if the CA no longer knows them.
     pub fn set_authorizations(&self, status: &'static str) {
         self.state().authorizations.iter_mut().for_each(|authorization| authorization.status = status);
     }
@@ -305,7 +305,7 @@ impl FakeCa {
         self.state().revocations.clone()
     }
 
-    /// How many orders that were not done there were at most at a time.
+    /// The largest number of orders that were open at the same time.
     pub fn most_open_orders(&self) -> usize {
         self.state().most_open
     }
@@ -315,7 +315,7 @@ impl FakeCa {
         self.state().orders.last().unwrap().common_name.clone()
     }
 
-    /// Fails the test if a request was not as the RFC wants it.
+    /// Fails the test if a request violated RFC 8555.
     pub fn check(&self) {
         let state = self.state();
         assert!(state.violations.is_empty(), "{:#?}", state.violations);
@@ -377,7 +377,7 @@ impl HttpClient for FakeCa {
 
 impl State {
     fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
-        let at = self.faults.iter().position(|(own, times, _)| *own == operation && *times > 0)?;
+        let at = self.faults.iter().position(|(faulty, times, _)| *faulty == operation && *times > 0)?;
         self.faults[at].1 -= 1;
         Some(self.faults[at].2.clone())
     }
@@ -394,7 +394,7 @@ impl State {
         problem(400, "malformed", &words)
     }
 
-    /// Checks a signed request. Gives the account, if the key is that of one, the key, and the payload.
+    /// Checks a signed request. Returns the account, if the key is that of one, the key, and the payload.
     fn verify(&mut self, request: &Request) -> Result<(Option<usize>, Value, Vec<u8>), Response> {
         let content_type = request.headers.iter().find(|(name, _)| name == "Content-Type").map(|(_, value)| &**value);
         if request.method != Method::Post || content_type != Some("application/jose+json") {
@@ -480,8 +480,8 @@ impl State {
 
     fn authorization_value(&self, id: usize) -> Value {
         let authorization = &self.authorizations[id];
-        let own = self.behaviour.http_01.then(|| self.challenge_value(id));
-        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(own).collect();
+        let http_01 = self.behaviour.http_01.then(|| self.challenge_value(id));
+        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(http_01).collect();
         json!({
             "status": authorization.status,
             "identifier": { "type": "dns", "value": authorization.name },
@@ -489,8 +489,8 @@ impl State {
         })
     }
 
-    /// The order moves on when its authorizations have.
-    fn settle(&mut self, id: usize) {
+    /// Updates the status of an order from its authorizations.
+    fn update_order(&mut self, id: usize) {
         if self.orders[id].status != "pending" {
             return;
         }
@@ -599,7 +599,7 @@ impl FakeCa {
             return problem(400, "malformed", "the authorization is not pending");
         }
         let expected = format!("token-{id}.{}", thumbprint_of(key));
-        let found = (self.look)(&authorization.name);
+        let found = (self.find)(&authorization.name);
         authorization.answered = true;
         authorization.reads = reads;
         authorization.error = finds
@@ -609,7 +609,7 @@ impl FakeCa {
     }
 
     fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
-        state.settle(id);
+        state.update_order(id);
         let behaviour = state.behaviour.clone();
         let order = &mut state.orders[id];
         if order.status != "ready" {
@@ -656,7 +656,7 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
     with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
 }
 
-/// RFC 8555 sections 7.3.2 and 7.3.6; a read if there is no payload.
+/// Reads, updates or deactivates an account (RFC 8555 sections 7.3.2 and 7.3.6).
 fn update_account(account: &mut Account, payload: &Value) -> Response {
     if !payload["contact"].is_null() {
         account.payload["contact"] = payload["contact"].clone();
@@ -667,7 +667,7 @@ fn update_account(account: &mut Account, payload: &Value) -> Response {
     json_answer(200, &json!({ "status": account.status, "contact": account.payload["contact"] }))
 }
 
-/// RFC 8555 section 7.3.5.
+/// Changes the key of an account (RFC 8555 section 7.3.5).
 fn change_key(state: &mut State, account: usize, old: &Value, inner: &Value) -> Response {
     let part = |name: &str| inner[name].as_str().and_then(base64url_decode).unwrap_or_default();
     let read = |name: &str| serde_json::from_slice::<Value>(&part(name)).unwrap_or_default();
@@ -690,7 +690,7 @@ fn change_key(state: &mut State, account: usize, old: &Value, inner: &Value) -> 
     json_answer(200, &json!({ "status": known.status }))
 }
 
-/// RFC 8555 section 7.6: for the account that ordered it, or for whoever has its key.
+/// Revokes a certificate (RFC 8555 section 7.6) for the account that ordered it, or for the holder of its key.
 fn revoke(state: &mut State, account: Option<usize>, key: &Value, payload: &Value) -> Response {
     let Some(der) = payload["certificate"].as_str().and_then(base64url_decode) else {
         return state.violation(format!("payload {payload} for a revocation"));
@@ -735,7 +735,7 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     let certificate = Vec::new();
     state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
     let id = state.orders.len() - 1;
-    state.settle(id);
+    state.update_order(id);
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
     state.most_open = state.most_open.max(open);
     with_header(json_answer(201, &state.order_value(id)), "Location", &url(&format!("order/{id}")))
@@ -750,7 +750,7 @@ fn renewal_info(state: &mut State, id: &str, request: &Request) -> Response {
 }
 
 fn read_order(state: &mut State, id: usize) -> Response {
-    state.settle(id);
+    state.update_order(id);
     let order = &mut state.orders[id];
     if order.status == "processing" {
         match order.reads.checked_sub(1) {
@@ -772,7 +772,7 @@ fn read_authorization(state: &mut State, id: usize) -> Response {
     json_answer(200, &state.authorization_value(id))
 }
 
-/// The answer that brings a chain.
+/// An answer with a chain.
 pub fn certificate(chain: &[Certificate]) -> Response {
     let chain: String = chain.iter().map(Certificate::to_pem).collect();
     answer(200, "application/pem-certificate-chain", &chain)

@@ -1,4 +1,4 @@
-//! A store in memory that counts what it is asked and refuses what it is told to. For tests.
+//! A store in memory, for tests, that counts calls and refuses some as a test demands.
 
 use std::io;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::Timestamp;
 use crate::store::{Aspect, Group, MemoryStore, Secret, Store, StoreError, WorkClaim};
 
-/// A call of the store that can be counted and refused.
+/// Kinds of calls that are counted and can be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Load,
@@ -16,25 +16,25 @@ pub enum Call {
     Remove,
     List,
     WorkClaim,
-    /// The lock of the store, of which it is refused that it is free.
+    /// Taking the lock of the store; if refused, another process has it.
     Lock,
-    /// A look at when a file was written, or at the generation.
+    /// Reading the time of a file, or the generation.
     Look,
 }
 
-/// The store.
+/// A store whose calls may fail.
 #[derive(Default)]
 pub struct FailingStore {
     content: MemoryStore,
     asked: Mutex<Vec<(Call, Group, Option<Aspect>)>>,
     refused: Mutex<Vec<(Call, Group)>>,
-    /// How many changes are made before nothing is changed any more.
+    /// Number of changes before the store crashes.
     left: Mutex<Option<usize>>,
     crashed: AtomicBool,
 }
 
 impl FailingStore {
-    /// Refuses such calls from now on.
+    /// Refuses calls of this kind from now on.
     pub fn refuse(&self, call: Call, group: Group) {
         self.refused.lock().unwrap().push((call, group));
     }
@@ -45,12 +45,12 @@ impl FailingStore {
         *self.left.lock().unwrap() = None;
     }
 
-    /// Refuses every change after so many from now on, as if the process had ended there.
+    /// Refuses every change after this number of changes, as if the process had crashed there.
     pub fn crash_at(&self, changes: usize) {
         *self.left.lock().unwrap() = Some(changes);
     }
 
-    /// Whether it came to that.
+    /// Checks whether a change was refused by [`FailingStore::crash_at`].
     pub fn has_crashed(&self) -> bool {
         self.crashed.load(Ordering::Relaxed)
     }
@@ -66,7 +66,7 @@ impl FailingStore {
         is_dead
     }
 
-    /// How often it was asked for this, for one aspect or for any.
+    /// Number of calls of this kind, for one aspect or for any.
     pub fn count(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> usize {
         let same = |asked: &&(Call, Group, Option<Aspect>)| {
             (asked.0, asked.1) == (call, group) && (aspect.is_none() || asked.2.as_ref() == aspect)

@@ -1,4 +1,4 @@
-//! The crypto of a CA: checks signatures of accounts and signs certificates. For tests of what talks to a CA.
+//! The cryptography of a CA, for tests: checks signatures of accounts and signs certificates.
 
 use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::BigNum;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::crypto::{Certificate, PrivateKey, base64url, base64url_decode, random_bytes, self_signed};
 use crate::model::{DomainName, KeySpec, Timestamp};
 
-/// Issues certificates right below a root of its own.
+/// An issuer of certificates with its own root.
 pub struct Issuer {
     key: PrivateKey,
     root: Certificate,
@@ -32,7 +32,7 @@ impl Issuer {
         &self.root
     }
 
-    /// The root as another CA of that name would have certified it.
+    /// The root's name and key, certified by another CA of the same name.
     pub fn crossed(&self, by: &str) -> Certificate {
         let other = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
         let root = x509(&self.root);
@@ -48,8 +48,8 @@ impl Issuer {
         Certificate::from_der(&builder.build().to_der().unwrap()).unwrap()
     }
 
-    /// A certificate with the subject, the key and the extensions of the request, without those of these OIDs; `None` if
-    /// that is not signed with its key.
+    /// A certificate with the subject, key and extensions of the request, without extensions with the given OIDs; `None` if
+    /// the request is not signed with its key.
     pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
@@ -95,7 +95,7 @@ pub fn common_name(request: &[u8]) -> Option<String> {
     String::from_utf8(entry.data().as_slice().to_vec()).ok()
 }
 
-/// Whether the holder of this public key signed `input`, with RS256 or ES256.
+/// Checks the signature of `input` by this public key, with RS256 or ES256.
 pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
     let Some(key) = public_key(jwk) else { return false };
     match key.id() {
@@ -104,13 +104,13 @@ pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
     }
 }
 
-/// Whether the certificate is for this key.
+/// Checks whether the certificate is for this key.
 pub fn has_jwk(certificate: &Certificate, jwk: &Value) -> bool {
     let key = x509(certificate).public_key().unwrap();
     public_key(jwk).is_some_and(|public| key.public_eq(&public))
 }
 
-/// RFC 7638, for a key whose members are in order.
+/// The thumbprint (RFC 7638) of a key whose members are in order.
 pub fn thumbprint_of(jwk: &Value) -> String {
     base64url(&hash(MessageDigest::sha256(), jwk.to_string().as_bytes()).unwrap())
 }

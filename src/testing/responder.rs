@@ -1,4 +1,4 @@
-//! A CA with an OCSP responder that answers as a test wants, true or not.
+//! A CA with an OCSP responder, for tests, that answers as a test demands.
 
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::hash::{MessageDigest, hash};
@@ -16,18 +16,18 @@ pub struct Signatory {
     pub certificate: Certificate,
 }
 
-/// An answer of a responder.
+/// Properties of a responder's answer.
 pub struct Said<'a> {
     /// Status of the whole response (RFC 6960 section 4.2.1).
     pub response: u8,
     /// `Good`, `Revoked` or `Unknown`.
     pub revocation: Revocation,
-    /// Seconds from the moment of the answer.
+    /// Seconds from the time of the answer.
     pub this_update: i64,
     pub next_update: Option<i64>,
     /// The signer, if not the issuer, and whether its certificate is sent along.
     pub signer: Option<(&'a Signatory, bool)>,
-    /// Whether the signature is of other bytes.
+    /// Whether the signature is invalid, as it signs other bytes.
     pub forged: bool,
 }
 
@@ -54,7 +54,7 @@ fn extension(oid: &str, value: &[u8]) -> X509Extension {
 }
 
 impl Signatory {
-    /// A CA of this name, good for ten years around `now`.
+    /// A CA with this name, valid for ten years around `now`.
     pub fn ca(name: &str, now: Timestamp) -> Self {
         let key = key();
         let mut builder = builder(&key, name, name, now, (-1825, 1825));
@@ -63,7 +63,7 @@ impl Signatory {
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
-    /// The CA as those see it who check what it says.
+    /// The CA as the issuer by which its responses are checked.
     pub fn issuer(&self) -> OcspIssuer {
         OcspIssuer::new(&self.certificate).unwrap()
     }
@@ -112,7 +112,7 @@ impl Signatory {
         self.issue(key, name, now, (-1, 89), extensions).certificate
     }
 
-    /// A responder that this CA has named, if it `may`, good from and until so many days from `now`.
+    /// A responder that this CA has certified, with the right to sign responses if it `may`; valid for these days from `now`.
     pub fn responder(&self, may: bool, days: (i64, i64), now: Timestamp) -> Self {
         let usage = if may { "OCSPSigning" } else { "serverAuth" };
         self.issue(key(), "Responder", now, days, vec![ExtendedKeyUsage::new().other(usage).build().unwrap()])
@@ -160,7 +160,7 @@ impl Signatory {
     }
 }
 
-/// Whether the request ends with the serial number of the certificate.
+/// Checks whether the request ends with the serial number of the certificate.
 pub fn is_about(request: &[u8], leaf: &Certificate) -> bool {
     request.ends_with(&serial(leaf))
 }

@@ -1,4 +1,4 @@
-//! A server with its store, its CA and its clock, all in memory. For tests.
+//! A server with its store, CA and clock, all in memory, for tests.
 
 use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
@@ -18,10 +18,10 @@ use crate::store::{Aspect, Group, Reachability, Store};
 use crate::testing::ca::FakeCa;
 use crate::testing::failing_store::FailingStore;
 
-/// The account that there is.
+/// Id of the account that [`TestServer::new`] makes.
 pub const ACCOUNT: &str = "ACME-ca.test-0000";
 
-/// All that outlives a server.
+/// Surroundings of a server that outlive its restarts: store, CA, clock and configuration.
 pub struct TestServer {
     pub clock: Arc<SettableClock>,
     pub store: Arc<FailingStore>,
@@ -33,7 +33,7 @@ pub struct TestServer {
     pub reach: Reachability,
 }
 
-/// A clock that moves on whenever somebody looks, so that waits end by themselves.
+/// A clock that advances whenever it is read, so that waits end by themselves.
 struct Moving(Arc<SettableClock>);
 
 impl Clock for Moving {
@@ -43,7 +43,7 @@ impl Clock for Moving {
     }
 }
 
-/// A clock that goes on like any other, from a moment on.
+/// A clock that runs like any other, from a given time on.
 struct Running(Timestamp, Instant);
 
 impl Clock for Running {
@@ -74,7 +74,7 @@ pub fn host(name: &str) -> Host {
 }
 
 impl TestServer {
-    /// A domain of its own for each of these names, with a host. There is an account at the CA.
+    /// A server with a domain and a host for each of these names, and an account at the CA.
     pub fn new(names: &[&str]) -> Self {
         let server = Self::without_account(names);
         let key = PrivateKey::generate(&p256()).unwrap();
@@ -85,7 +85,7 @@ impl TestServer {
         server
     }
 
-    /// Makes a server without an account: the first renewal has to register.
+    /// A server like that of [`TestServer::new`], but without an account at the CA.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let store = Arc::new(FailingStore::default());
@@ -118,18 +118,18 @@ impl TestServer {
         Setup::begin(start, Arc::clone(&self.documents), clock).unwrap()
     }
 
-    /// A start, at which all hosts use TLS and can be reached.
+    /// Starts the server. All hosts use TLS and can be reached.
     pub fn start(&self, is_restart: bool) -> Arc<Registry> {
         let setup = self.setup(is_restart, Arc::clone(&self.clock) as _);
         Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
-    /// Starts a server with certificates that are to be stapled.
+    /// Starts the server with certificates that `prime` adds for stapling.
     pub fn start_with(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
         self.start_at(is_restart, Arc::clone(&self.clock) as _, prime)
     }
 
-    /// Starts a server with a clock by which waits end by themselves.
+    /// Starts the server with certificates for stapling, and with a clock by which waits end by themselves.
     pub fn start_moving(&self, is_restart: bool, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
         self.start_at(is_restart, self.moving_clock(), prime)
     }
@@ -140,12 +140,13 @@ impl TestServer {
         Arc::new(setup.finish(|_| true, self.reach).unwrap())
     }
 
-    /// Renewals of a server that started just now. No chance is involved in their delays.
+    /// Starts the server and returns its renewals. Their delays are not random.
     pub fn renewals(&self, is_restart: bool) -> Renewals {
         self.renewals_with(is_restart, Arc::clone(&self.clock) as _, |_| None)
     }
 
-    /// Makes the renewals with another clock, and for domains that reach the CA by `client`.
+    /// Starts the server with another clock, and with other HTTP clients for domains for which `client` returns one. Returns its
+    /// renewals.
     pub fn renewals_with(
         &self,
         is_restart: bool,
@@ -161,7 +162,7 @@ impl TestServer {
         Renewals::new(registry, Box::new(clients), || 0.5)
     }
 
-    /// Makes the renewals with other chances, and waits that end by themselves.
+    /// Starts the server with other random numbers, and with a clock by which waits end by themselves. Returns its renewals.
     pub fn renewals_with_chance(&self, is_restart: bool, chance: fn() -> f64) -> Renewals {
         let setup = self.setup(is_restart, self.moving_clock());
         let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
@@ -174,19 +175,19 @@ impl TestServer {
         Arc::new(Moving(Arc::clone(&self.clock)))
     }
 
-    /// A clock by which nothing ends before its time.
+    /// A clock by which waits take their real time.
     pub fn running_clock(&self) -> Arc<dyn Clock> {
         Arc::new(Running(self.clock.now(), Instant::now()))
     }
 
-    /// A server starts, and does what is due.
+    /// Starts the server, does the work that is due, and returns its renewals.
     pub fn run(&self, is_restart: bool) -> Renewals {
         let renewals = self.renewals_with(is_restart, self.moving_clock(), |_| None);
         self.go_on(&renewals);
         renewals
     }
 
-    /// Does what is due.
+    /// Does the work that is due.
     pub fn go_on(&self, renewals: &Renewals) {
         for _ in 0..renewals.tick().min(1) {
             renewals.work(&Cancel::default());
@@ -224,13 +225,13 @@ impl Sink for Lines {
     }
 }
 
-/// Collects log lines of all tests from here on.
+/// Collects log lines of all tests from now on.
 pub fn watch_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| crate::log::install(Some(&Lines)));
 }
 
-/// How many log lines have this number and these words. Tests run side by side, so the words have to be of one test.
+/// Number of log lines with this message number and these words. Tests run side by side, so the words must be of one test only.
 pub fn logged(number: &str, words: &str) -> usize {
     let lines = LINES.lock().unwrap();
     lines.iter().filter(|line| line.starts_with(number) && line.contains(words)).count()

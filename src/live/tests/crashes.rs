@@ -1,10 +1,10 @@
-//! Crashes at each change to the store: the former set or the new one is served afterwards, and the work is done in the end.
+//! Tests of crashes at each change to the store: afterwards the former or the new set is served, and a later run completes the work.
 
 use crate::crypto::Certificate;
 use crate::live::tests::*;
 use crate::model::State;
 
-/// A day's renewal of a domain that has a certificate, live or in `domains/`.
+/// A server with a renewal of one day ago, for a domain that has a certificate in `live/` or `domains/`.
 fn due(name: &str, is_live: bool) -> TestServer {
     let server = server(&[name]);
     drop(server.run(true));
@@ -15,7 +15,7 @@ fn due(name: &str, is_live: bool) -> TestServer {
     server
 }
 
-/// What a start serves, which is complete.
+/// The set that a start serves, after a check that it is complete.
 fn starts(server: &TestServer) -> Option<String> {
     let registry = server.start(true);
     registry.live_sets.open(Some(counters()));
@@ -31,7 +31,7 @@ fn in_live(server: &TestServer, name: &str) -> Option<String> {
     Some(Certificate::from_pem(chain.as_bytes()).unwrap().summary().serial_hex())
 }
 
-/// Crashes at each change that `work` makes, and looks at what is there after it.
+/// Crashes at each change that `work` makes, and checks what is served afterwards.
 fn at_each(
     name: &str,
     mut begin: impl FnMut() -> TestServer,
@@ -56,14 +56,14 @@ fn at_each(
 }
 
 #[test]
-fn a_crash_of_a_renewal_that_goes_live_leaves_the_old_or_the_new() {
+fn a_crash_while_a_set_goes_live_leaves_the_old_set_or_the_new_one() {
     let name = "publish.crash.test";
     for is_live in [true, false] {
         let begin = || due(name, is_live);
         let work = |server: &TestServer| drop(server.run(true));
         at_each(name, begin, work, |server, _| {
             assert!(starts(server).is_some());
-            // The next run ends it, whatever it was that came to its end.
+            // The next run completes the work.
             drop(server.run(true));
             let registry = server.start(true);
             let until = registry.domains[0].at_start.common_validity().unwrap().1;
@@ -75,7 +75,7 @@ fn a_crash_of_a_renewal_that_goes_live_leaves_the_old_or_the_new() {
 }
 
 #[test]
-fn a_crash_of_a_start_that_moves_what_was_live_leaves_the_old_or_the_new() {
+fn a_crash_while_a_start_moves_a_live_set_leaves_the_old_set_or_the_new_one() {
     let name = "settle.crash.test";
     let begin = || {
         let server = due(name, false);

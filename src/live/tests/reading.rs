@@ -1,11 +1,13 @@
-//! Sets that cannot be read for a while.
+//! Tests of sets that cannot be read for a while.
 
 use crate::live::tests::*;
 
 #[test]
-fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
+fn an_unreadable_set_is_read_again_at_the_next_check_and_logged_once() {
     watch_log();
-    let (name, server, counters) = ("again.read.test", server(&["again.read.test"]), counters());
+    let name = "again.read.test";
+    let server = server(&["again.read.test"]);
+    let counters = counters();
     let now = server.clock.now();
     put(&server, name, vec![pair(&p256(), &[name], now)]);
     let child = process(&server, counters);
@@ -26,9 +28,11 @@ fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
 }
 
 #[test]
-fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
+fn a_set_of_another_server_is_served_once_its_copy_is_complete() {
     watch_log();
-    let (name, server, counters) = ("copied.read.test", server(&["copied.read.test"]), counters());
+    let name = "copied.read.test";
+    let server = server(&["copied.read.test"]);
+    let counters = counters();
     let now = server.clock.now();
     let child = process(&server, counters);
     put(&server, name, vec![pair(&p256(), &[name], now)]);
@@ -41,7 +45,7 @@ fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
     assert_eq!(logged("MD0035", name), 1);
     server.put(Group::Live, name, &Aspect::LiveJson, &text);
     assert_eq!((child.refresh(), serial(&child).is_some()), (1, true));
-    // It is damaged once more, which is told, and then as it was.
+    // The file is damaged once more, which is logged, and then restored.
     server.put(Group::Live, name, &Aspect::LiveJson, "{");
     child.announce(0);
     assert_eq!((child.refresh(), logged("MD0035", name)), (0, 2));
@@ -50,9 +54,11 @@ fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
 }
 
 #[test]
-fn what_cannot_be_read_at_the_start_is_served_a_moment_later() {
+fn a_set_that_cannot_be_read_at_the_start_is_served_later() {
     watch_log();
-    let (name, server, counters) = ("start.read.test", server(&["start.read.test", "none.read.test"]), counters());
+    let name = "start.read.test";
+    let server = server(&["start.read.test", "none.read.test"]);
+    let counters = counters();
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     for refused in [Call::Load, Call::List] {
         server.store.refuse(refused, Group::Live);

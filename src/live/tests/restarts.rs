@@ -1,4 +1,4 @@
-//! What becomes of a set that was live when the server is started again, with the same configuration or another.
+//! Tests of live sets when the server is started again, with the same configuration or another.
 
 use crate::crypto::Certificate;
 use crate::live::tests::*;
@@ -13,7 +13,7 @@ fn with_keys(server: &mut TestServer, keys: Vec<KeySpec>) {
     server.declared[0].settings.keys = Some(Arc::new(KeySpecs(keys)));
 }
 
-/// A domain with a certificate in `domains/` for each type of key, and later.
+/// A server with a certificate in `domains/` for each key type, some days later.
 fn served(name: &str, keys: Vec<KeySpec>) -> TestServer {
     let mut server = server(&[name]);
     with_keys(&mut server, keys);
@@ -23,7 +23,7 @@ fn served(name: &str, keys: Vec<KeySpec>) -> TestServer {
     server
 }
 
-/// Puts a set of that age in days into `live/`. Returns its certificates.
+/// Puts a set that was issued this number of days ago into `live/`. Returns its certificates.
 fn put_live(server: &TestServer, name: &str, specs: &[KeySpec], age: i64) -> Vec<Certificate> {
     let since = server.clock.now() - SignedDuration::from_hours(24 * age);
     let pairs: Vec<_> = specs.iter().map(|spec| pair(spec, &[name], since)).collect();
@@ -41,7 +41,7 @@ fn is_live(server: &TestServer, name: &str) -> bool {
 }
 
 #[test]
-fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_for_that() {
+fn a_live_set_that_lacks_a_configured_name_is_served_and_renewed() {
     watch_log();
     type Change = fn(&mut TestServer);
     let rows: [(&str, Change, usize); 3] = [
@@ -58,7 +58,7 @@ fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_fo
         assert_eq!((live.state, live.certificates.len()), (Some(State::Incomplete), certificates), "{name}");
         assert!(live.certificates.contains(&Some(leaf.summary())), "{name}");
         assert!(!is_live(&server, name));
-        // The renewal follows, at once.
+        // The renewal follows at once.
         let orders = server.ca.ordered().len();
         let renewals = server.run(true);
         assert_eq!(server.ca.ordered().len(), orders + 1, "{name}");
@@ -69,7 +69,7 @@ fn what_was_live_is_served_though_the_configuration_wants_more_and_is_renewed_fo
 }
 
 #[test]
-fn what_is_of_types_of_key_that_are_not_configured_waits_for_them() {
+fn live_pairs_of_key_types_that_are_not_configured_are_kept() {
     let name = "others.more.test";
     let mut server = served(name, vec![p256()]);
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
@@ -83,12 +83,12 @@ fn what_is_of_types_of_key_that_are_not_configured_waits_for_them() {
 }
 
 #[test]
-fn of_each_type_of_key_the_newest_is_kept() {
+fn the_newest_pair_of_each_key_type_is_kept() {
     let name = "each.newest.test";
     let mut server = served(name, vec![p256(), p384()]);
     let before = [p256(), p384()].map(|spec| stored(&server, name, spec));
     let leaves = put_live(&server, name, &[p256(), p384()], 0);
-    // One of them is older than what is there, and what there is need not be what is wanted now.
+    // One of the pairs is older than the one in `domains/`, which lacks a name that is configured now.
     let new = pair(&p256(), &[name], server.clock.now());
     let old = pair(&p384(), &[name], server.clock.now() - SignedDuration::from_hours(24 * 10));
     let leaf = new.chain.leaf().clone();
@@ -100,7 +100,7 @@ fn of_each_type_of_key_the_newest_is_kept() {
 }
 
 #[test]
-fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
+fn an_expired_set_does_not_replace_a_valid_one() {
     let name = "expired.newest.test";
     let server = served(name, vec![p256()]);
     let before = stored(&server, name, p256());
@@ -109,7 +109,7 @@ fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
     drop(server.start(true));
     assert_eq!(stored(&server, name, p256()), before);
     assert!(!is_live(&server, name));
-    // When all have, the last counts.
+    // If all sets have expired, the newest counts.
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
     server.clock.advance(SignedDuration::from_hours(24 * 100));
     drop(server.start(true));
@@ -117,7 +117,7 @@ fn one_that_has_expired_takes_the_place_of_no_other_that_has_not() {
 }
 
 #[test]
-fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
+fn of_certificates_that_begin_together_the_later_written_one_counts() {
     let name = "midnight.newest.test";
     let server = served(name, vec![p256()]);
     let now = server.clock.now();
@@ -131,11 +131,12 @@ fn of_certificates_that_begin_together_the_one_that_was_written_later_counts() {
 }
 
 #[test]
-fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
+fn a_foreign_or_damaged_live_set_is_neither_moved_nor_served_nor_removed() {
     watch_log();
     let name = "foreign.newest.test";
     let server = served(name, vec![p256()]);
-    let (before, now) = (stored(&server, name, p256()), server.clock.now());
+    let before = stored(&server, name, p256());
+    let now = server.clock.now();
     let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
     let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
     let rows: [(&str, Vec<u8>); 3] = [
@@ -154,7 +155,7 @@ fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
 }
 
 #[test]
-fn what_is_activated_in_part_is_completed_with_the_newest() {
+fn a_partly_activated_set_is_completed_with_the_newest_pairs() {
     for (name, age, is_newer) in [("newer.part.test", 0, true), ("older.part.test", 5, false)] {
         let mut server = served(name, vec![p256()]);
         server.declared[0].settings.activation = None;
@@ -171,7 +172,7 @@ fn what_is_activated_in_part_is_completed_with_the_newest() {
 }
 
 #[test]
-fn what_is_live_and_newer_than_what_is_staged_is_activated_with_it() {
+fn live_pairs_that_are_newer_than_staged_ones_are_activated_with_them() {
     let name = "staged.newest.test";
     let mut server = server(&[name]);
     stage(&mut server, name);
@@ -183,7 +184,7 @@ fn what_is_live_and_newer_than_what_is_staged_is_activated_with_it() {
 }
 
 #[test]
-fn what_cannot_be_moved_is_served_from_where_it_is_unless_something_newer_is_in_place() {
+fn a_live_set_that_cannot_be_moved_is_served_from_live_unless_domains_has_a_newer_one() {
     watch_log();
     for (name, age, is_newer) in [("newer.stuck.test", 0, true), ("older.stuck.test", 5, false)] {
         let mut server = served(name, vec![p256()]);
@@ -209,7 +210,9 @@ fn what_cannot_be_moved_is_served_from_where_it_is_unless_something_newer_is_in_
 
 #[test]
 fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
-    let (name, mut server, counters) = ("drains.live.test", server(&["drains.live.test"]), counters());
+    let name = "drains.live.test";
+    let mut server = server(&["drains.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     stage(&mut server, name);
     let new = |server: &TestServer| {
@@ -217,7 +220,7 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
         registry.live_sets.open(Some(counters));
         registry
     };
-    // It is at work while the server starts, which leaves both staging and what is live to it.
+    // A worker holds the claim while the server starts, so that the start leaves `staging/` and `live/` alone.
     let claim = server.documents.store().claim(name).unwrap().unwrap();
     let first = put_live(&server, name, &[p256()], 1).remove(0);
     let registry = new(&server);
@@ -229,7 +232,7 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
     assert_eq!(stored(&server, name, p256()).summary(), facts[0]);
     assert!(!is_live(&server, name));
 
-    // It comes after the start has moved everything.
+    // The worker writes after the start has moved everything.
     server.clock.advance(SignedDuration::from_hours(24 * 70));
     let registry = new(&server);
     stage(&mut server, name);
@@ -240,15 +243,17 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
 }
 
 #[test]
-fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
-    let (name, mut server, counters) = ("lost.live.test", server(&["lost.live.test"]), counters());
+fn a_worker_that_misses_a_live_pair_leaves_the_set_to_the_next_start() {
+    let name = "lost.live.test";
+    let mut server = server(&["lost.live.test"]);
+    let counters = counters();
     with_keys(&mut server, vec![p256(), p384()]);
     stage(&mut server, name);
     let worker = process(&server, counters);
     let now = server.clock.now();
     let md = server.declared[0].complete(&Settings::default()).unwrap();
     assert!(matches!(published(&worker, now), Published::Live(_)));
-    // A start has them; then one of them is renewed by the worker that was there before.
+    // A start has put both into `domains/`; then a worker of the former generation renews one of them.
     drop(server.start(true));
     let started = CertificateSet::stored(&server.documents, &md);
     server.clock.advance(SignedDuration::from_hours(24 * 70));
@@ -262,7 +267,7 @@ fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
 }
 
 #[test]
-fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_live() {
+fn a_ca_that_is_no_longer_configured_causes_one_renewal() {
     watch_log();
     let name = "other-ca.live.test";
     let server = served(name, vec![p256()]);
@@ -279,12 +284,14 @@ fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_liv
 }
 
 #[test]
-fn sets_of_domains_that_are_not_configured_stay_for_when_they_are() {
-    let (name, mut server) = ("gone.live.test", server(&["gone.live.test", "stays.live.test"]));
+fn live_sets_of_domains_that_are_not_configured_are_kept() {
+    let name = "gone.live.test";
+    let mut server = server(&["gone.live.test", "stays.live.test"]);
     drop(server.run(true));
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
     server.clock.advance(SignedDuration::from_hours(24));
-    let (declared, host) = (server.declared.remove(0), server.hosts.remove(0));
+    let declared = server.declared.remove(0);
+    let host = server.hosts.remove(0);
     drop(server.run(true));
     assert!(is_live(&server, name));
     server.declared.push(declared);

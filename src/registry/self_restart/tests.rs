@@ -1,4 +1,4 @@
-//! Tests of when the server restarts itself, and what it is told of.
+//! Tests of self-made restarts: when they happen, and what is logged.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::testing::{TestServer, logged, p256, watch_log};
 const NOON: u16 = 12 * 60;
 
 #[test]
-fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
+fn a_restart_follows_a_test_and_keeps_interval_and_window() {
     let now = Timestamp::from_second(1_700_000_000).unwrap();
     let ago = |minutes| Some(now - SignedDuration::from_mins(minutes));
     let at = |minutes| Step::WaitUntil(now + SignedDuration::from_mins(minutes));
@@ -24,14 +24,14 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
     let news = |minutes| Known { has_news: true, ..tested(minutes) };
     let failed = || Trial::Failed("broken".to_owned());
     let complaint = || Step::Complain("broken".to_owned());
-    // An hour between restarts, from 11:00 to 13:00.
+    // The interval is an hour, the window from 11:00 to 13:00.
     let rows = [
         (Trial::None, none, NOON, Step::Rest),
         (Trial::None, wanted, NOON, Step::Try),
         (Trial::None, wanted, 13 * 60, Step::WaitForHours),
         (Trial::None, restarted(59), NOON, at(1)),
         (Trial::None, restarted(60), NOON, Step::Try),
-        // By a clock that was wrong.
+        // Times in the future come from a wrong clock.
         (Trial::None, restarted(-60), NOON, Step::Try),
         (Trial::None, restarted(600), 13 * 60, Step::WaitForHours),
         (Trial::None, tested(59), NOON, at(1)),
@@ -42,7 +42,7 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
         (Trial::None, Known { restarted: ago(50), ..news(1) }, NOON, at(10)),
         (Trial::Running, wanted, NOON, Step::Rest),
         (Trial::Passed, restarted(600), NOON, Step::Restart),
-        // The test took longer than the hours lasted, or somebody else has restarted the server.
+        // The window closed during the test, or the server was restarted by hand.
         (Trial::Passed, restarted(600), 13 * 60, Step::WaitForHours),
         (Trial::Passed, none, NOON, Step::Rest),
         (Trial::Pointless, wanted, NOON, Step::Forget),
@@ -62,7 +62,7 @@ fn a_restart_is_tested_first_and_neither_too_often_nor_outside_of_the_hours() {
 }
 
 #[test]
-fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
+fn the_test_gets_the_arguments_of_the_server_without_signals() {
     let rows: [(&[&str], &[&str]); 7] = [
         (&["httpd"], &[]),
         (&["/usr/sbin/apache2", "-k", "start"], &[]),
@@ -83,7 +83,7 @@ fn the_test_gets_the_arguments_of_the_server_but_not_what_they_do_to_it() {
 }
 
 #[test]
-fn a_failed_test_is_told_in_its_first_words() {
+fn a_failed_test_is_logged_with_its_first_lines() {
     let long = "x".repeat(2000);
     let rows: [(i32, &str, &str); 6] = [
         (
@@ -97,8 +97,8 @@ fn a_failed_test_is_told_in_its_first_words() {
             "AH3: Failed to configure SSL Library Error: error:0A [hint]",
         ),
         (1, "1\n2\n3\n4\n5\n6", "1 2 3 4"),
-        (11, "", "the test ended with 11, without a word"),
-        (9, "\n  \n", "the test ended with 9, without a word"),
+        (11, "", "the test ended with 11 and wrote nothing"),
+        (9, "\n  \n", "the test ended with 9 and wrote nothing"),
         (1, &long, &format!("{}...", &long[..800])),
     ];
     for (code, written, text) in rows {
@@ -115,12 +115,13 @@ fn test_server(name: &str, mode: ActivationMode) -> TestServer {
     test_server
 }
 
-/// A server that has started, with a parent to ask.
+/// A server that has started, with a counter to request restarts of the parent.
 struct Server<'w>(&'w TestServer, Arc<Registry>, Renewals);
 
 impl<'w> Server<'w> {
     fn start(test_server: &'w TestServer) -> Self {
-        let (registry, ca) = (test_server.start_moving(true, |_| {}), Arc::clone(&test_server.ca));
+        let registry = test_server.start_moving(true, |_| {});
+        let ca = Arc::clone(&test_server.ca);
         registry.restarts.share(Box::leak(Box::default()));
         Self(
             test_server,
@@ -129,14 +130,14 @@ impl<'w> Server<'w> {
         )
     }
 
-    /// Does what is due. Tells how often the parent was asked in all.
+    /// Does the work that is due. Returns the number of requests to the parent so far.
     fn asks(&self) -> u32 {
         self.0.go_on(&self.2);
         self.1.restarts.count()
     }
 }
 
-/// What the test of a configuration says.
+/// Result of a configuration test.
 fn would_activate(test_server: &TestServer) -> bool {
     let start = Start {
         declared: test_server.declared.clone(),
@@ -152,17 +153,17 @@ fn would_activate(test_server: &TestServer) -> bool {
 }
 
 #[test]
-fn a_renewal_asks_once_when_its_certificates_can_be_used() {
+fn a_renewal_requests_a_restart_once_when_its_certificates_are_valid() {
     watch_log();
     let name = "asks.test";
     let mut test_server = test_server(name, ActivationMode::Graceful);
     assert!(!would_activate(&test_server));
     let server = Server::start(&test_server);
-    let told = || logged("", "asks.test: its new certificates wait for the server to restart itself");
-    assert_eq!((server.asks(), told(), would_activate(&test_server)), (1, 1, true));
+    let announced = || logged("", "asks.test: its new certificates wait for the server to restart itself");
+    assert_eq!((server.asks(), announced(), would_activate(&test_server)), (1, 1, true));
     assert!(test_server.store.exists(Group::Staging, name, &Aspect::MdJson), "a test moves nothing");
     test_server.clock.advance(SignedDuration::from_hours(48));
-    assert_eq!((server.asks(), told()), (1, 1), "nothing is new");
+    assert_eq!((server.asks(), announced()), (1, 1), "nothing is new");
     assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "it is served");
 
     test_server.globals.activation_delay = SignedDuration::from_hours(10);
@@ -172,14 +173,14 @@ fn a_renewal_asks_once_when_its_certificates_can_be_used() {
     test_server.clock.advance(SignedDuration::from_hours(5));
     assert_eq!(server.asks(), 0);
     test_server.clock.advance(SignedDuration::from_hours(6));
-    assert_eq!((server.asks(), told()), (1, 2));
-    // It was asked for and did not happen.
+    assert_eq!((server.asks(), announced()), (1, 2));
+    // A restart was requested and did not happen.
     test_server.put(Group::Staging, name, &Aspect::PrivateKey(p256()), "no key");
     assert!(!would_activate(&test_server));
 }
 
 #[test]
-fn only_domains_that_want_it_ask() {
+fn only_domains_with_activation_graceful_request_restarts() {
     for mode in [ActivationMode::Restart, ActivationMode::Live] {
         let test_server = test_server("silent.test", mode);
         assert_eq!((Server::start(&test_server).asks(), would_activate(&test_server)), (0, false), "{mode:?}");
@@ -192,7 +193,7 @@ fn only_domains_that_want_it_ask() {
 }
 
 #[test]
-fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
+fn short_lived_certificates_that_wait_for_a_restart_are_warned_of() {
     watch_log();
     for (days, mode, is_warned) in [
         (6, ActivationMode::Restart, true),
@@ -212,17 +213,20 @@ fn certificates_that_live_shortly_are_a_reason_not_to_wait_for_restarts() {
         let warning = registry.domains[0].activation_warning();
         assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
         if let Some(warning) = warning {
-            assert!(warning.starts_with(&format!("its certificates live {days} days, and new ones wait")), "{warning}");
+            assert!(
+                warning.starts_with(&format!("certificates are valid for only {days} days, and new ones wait")),
+                "{warning}"
+            );
         }
     }
 }
 
 #[test]
-fn domains_with_short_lives_are_warned_of_in_one_line() {
+fn domains_with_short_lived_certificates_share_one_warning() {
     watch_log();
     let test_server = TestServer::new(&["one.lives.test", "two.lives.test", "three.lives.test"]);
     test_server.ca.behave(|ca| ca.days = 6);
     drop(test_server.run(true));
     drop(test_server.start(true));
-    assert_eq!(logged("MD0039", "one.lives.test, and 2 more: its certificates live 6 days"), 1);
+    assert_eq!(logged("MD0039", "one.lives.test and 2 more domains: certificates are valid for only 6 days"), 1);
 }

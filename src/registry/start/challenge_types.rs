@@ -1,11 +1,11 @@
-//! Which challenge types a domain can use, as configured and as the server can be reached.
+//! Challenge types that a domain can use, by its configuration and the ports on which the server can be reached.
 
 use crate::acme::ChallengeType;
 use crate::model::{DomainName, ManagedDomain, PortMap};
 use crate::store::Reachability;
 
-/// The server can be reached where some `Listen` is on the local port behind the public one and speaks http(s) there.
-/// Listeners are given as port and protocol.
+/// Finds out whether the server can be reached on ports 80 and 443: whether a `Listen` with http(s) has the local port that
+/// `MDPortMap` gives. Listeners are given as port and protocol.
 #[must_use]
 pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Option<&'a str>)>) -> Reachability {
     let mut found = Reachability { http: false, https: false };
@@ -16,11 +16,11 @@ pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Opti
     found
 }
 
-/// The types to use for `md`, most wanted first: what `MDCAChallenges` lists, or all that can work. `dns01` tells whether there
-/// is a command for all domains. Tailscaled answers challenges itself.
+/// The challenge types for `md` in order of preference: those of `MDCAChallenges`, or all that can work. `dns01` says whether
+/// there is a dns-01 command for all domains. The list is empty for tailscale, where there are no challenges.
 ///
 /// # Errors
-/// A sentence with the reasons if there is none.
+/// The reasons as sentences, if no type can be used or some name cannot be validated.
 pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Result<Vec<ChallengeType>, String> {
     if md.is_of_tailscale() {
         return Ok(Vec::new());
@@ -55,12 +55,12 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
         wildcard
             .map(|name| format!("The wildcard name '{name}' needs the challenge type 'dns-01' or 'dns-persist-01'.")),
     );
-    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS says nothing about addresses";
+    let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS cannot validate IP addresses";
     reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
 }
 
-/// What is missing for a type.
+/// The requirement of a challenge type that is not met, if any.
 fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01: bool) -> Option<&'static str> {
     match kind {
         ChallengeType::TlsAlpn01 if !reach.https => {
@@ -101,7 +101,7 @@ mod tests {
         md
     }
 
-    /// The types, or words of the reasons.
+    /// Checks the types that are found, or that the error contains these words.
     fn check(md: &ManagedDomain, reach: (bool, bool), dns01: bool, expected: Result<&[ChallengeType], &[&str]>) {
         let found = challenges(md, Reachability { http: reach.0, https: reach.1 }, dns01);
         match (found, expected) {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_is_used_and_what_is_unknown_is_said() {
+    fn listed_challenge_types_are_used_and_unknown_ones_reported() {
         use ChallengeType::{Dns01, Http01, TlsAlpn01};
         let listed = md(&["x.org"], &["dns-01", "foo-99", "HTTP-01", "tls-alpn-01"]);
         check(&listed, (false, false), false, Ok(&[Dns01, Http01, TlsAlpn01]));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_needs_a_challenge_that_comes_to_it() {
+    fn an_address_needs_a_challenge_that_connects_to_it() {
         use ChallengeType::{Dns01, Http01};
         let names = ["x.org", "192.0.2.1", "2001:db8::1"];
         check(&md(&names, &[]), (true, true), true, Ok(&[Http01, Dns01]));

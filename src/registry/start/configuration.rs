@@ -1,4 +1,4 @@
-//! The domains as the configuration has them: what contradicts itself in it, and what is worth a warning.
+//! The domains of the configuration: errors for settings that contradict each other, and warnings.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -15,24 +15,24 @@ use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
 use crate::store::read_foreign;
 
-/// Names that CAs put into one certificate at most, as a rule.
+/// Most names in a certificate of most CAs.
 const MOST_NAMES: usize = 100;
-/// The same, by profiles of Let's Encrypt.
+/// Most names in a certificate, by profiles of Let's Encrypt.
 const MOST_NAMES_OF: [(&str, usize); 2] = [("tlsserver", 25), ("shortlived", 25)];
 
 /// The domains of a configuration.
 pub struct Configured {
-    /// In order of declaration.
+    /// The domains, in order of declaration.
     pub domains: Vec<ManagedDomain>,
-    /// Those that serve what is there and are not looked after, as their settings contradict each other.
+    /// Domains whose settings contradict each other: they serve the certificates of the store and are not renewed.
     pub out_of_service: HashSet<DomainName>,
 }
 
-/// The domains as they are configured, before hosts and store add to them.
+/// The domains of the configuration, before hosts and store add to them.
 ///
 /// # Errors
-/// If the settings of one contradict each other (AH10170, AH10171, AH10172, MD0048), or two have a name in common (AH10038). At
-/// a restart the first is put out of service, and the later of the two goes on without that name instead.
+/// If the settings of a domain contradict each other (AH10170, AH10171, AH10172, MD0048), or two domains have a name in common
+/// (AH10038). At a restart, the former is put out of service, and the later of the two domains loses that name instead.
 pub fn configured(
     declared: &[Declared],
     main: &Settings,
@@ -46,7 +46,7 @@ pub fn configured(
         let Some(mut md) = declared.complete(main) else { continue };
         domains.last().into_iter().for_each(|other| md.share(other));
         if !is_consistent(&md, &declared.origin) {
-            // Which certificate belongs to which key is not known.
+            // It is not known which certificate belongs to which key.
             md.cert_files.clear();
             md.pkey_files.clear();
             out_of_service.insert(md.name.clone());
@@ -61,9 +61,10 @@ pub fn configured(
     Ok(Configured { domains, out_of_service })
 }
 
-/// Whether the settings of a domain fit together. If not, the reason is told.
+/// Checks whether the settings of a domain are consistent, and logs the reason if they are not.
 fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
-    let (certs, keys) = (md.cert_files.len(), md.pkey_files.len());
+    let certs = md.cert_files.len();
+    let keys = md.pkey_files.len();
     if certs == 0 && keys > 0 {
         report!(
             AH10171,
@@ -86,8 +87,8 @@ fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
             if let Some(url) = wrong {
                 report!(
                     MD0048,
-                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not go with its \
-                     MDCertificateProtocol: '{TAILSCALE}' takes {TAILSCALED} or the like, '{ACME}' the URL of a directory",
+                    "{}: defined in {origin}, has MDCertificateAuthority {url}, which does not match its \
+                     MDCertificateProtocol; '{TAILSCALE}' needs a URL such as {TAILSCALED}, '{ACME}' the URL of a directory",
                     md.name
                 );
             }
@@ -104,7 +105,7 @@ fn is_consistent(md: &ManagedDomain, origin: &Origin) -> bool {
     }
 }
 
-/// Takes names from the later of two domains that have one in common.
+/// Removes common names of two domains from the later one.
 fn separate(
     domains: &mut Vec<ManagedDomain>,
     origins: &mut Vec<&Origin>,
@@ -146,9 +147,9 @@ fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
     })
 }
 
-/// The domain without the names that it must not share with `other`, `None` if that leaves none. Left out as a whole,
-/// its hosts would be without a certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
-/// stays. Domains that are matched by server name may share all but the first, which names their directories.
+/// The domain without the names that it must not share with `other`; `None` if no name is left. The domain is not left out as a
+/// whole, as its hosts would have no certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
+/// stays. With `MDMatchNames servernames`, domains may share all names but the first, which names their directories.
 fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
     let mut rest = md.clone();
     rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name) });
@@ -158,7 +159,7 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
     (!rest.domains.is_empty()).then_some(rest)
 }
 
-/// Tells what is known of a configuration without a store and before hosts say whether they use TLS: what `httpd -t` is for.
+/// Logs the errors and warnings of `httpd -t`: those that are known without a store, and before hosts say whether they use TLS.
 ///
 /// # Errors
 /// If mod_ssl could not start with it.
@@ -166,19 +167,20 @@ pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Re
     advise(domains, globals);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
-    domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::tell_unused(md));
-    hosts::tell_not_found(domains, hosts, &assigned);
+    domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
+    hosts::report_not_found(domains, hosts, &assigned);
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
-    let told = bare.filter_map(|(host, _)| hosts::tell_bare(host, domains, &assigned)).count();
-    if missing + told == 0 { Ok(()) } else { Err(CannotStart) }
+    let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, domains, &assigned)).count();
+    if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
-/// Tells of files that are not there. Others may not be for the eyes of who asks.
+/// Logs `MDCertificateFile` and `MDCertificateKeyFile` that do not exist. Files that cannot be read are not reported, as
+/// `httpd -t` may be run by a user without the right to.
 fn lacks_files(md: &ManagedDomain) -> bool {
     let files = md.cert_files.iter().chain(&md.pkey_files);
     let missing = files.filter(|file| matches!(read_foreign(Path::new(file)), Ok(None)));
-    missing.inspect(|file| report!(AH10110, "{}: there is no file {file}", md.name)).count() > 0
+    missing.inspect(|file| report!(AH10110, "{}: file {file} does not exist", md.name)).count() > 0
 }
 
 fn most_names(md: &ManagedDomain) -> usize {
@@ -186,10 +188,10 @@ fn most_names(md: &ManagedDomain) -> usize {
     MOST_NAMES_OF.iter().find(|(name, _)| name.eq_ignore_ascii_case(profile)).map_or(MOST_NAMES, |(_, most)| *most)
 }
 
-/// Warns of commands that cannot be run: a renewal that none can be asked about does not begin.
+/// Warns of commands that cannot be executed: a renewal does not begin if its `renewing` event fails.
 fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
-    let own = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
-    let dns01 = own.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
+    let of_domains = domains.iter().filter_map(|md| md.cmd_dns_01.as_deref());
+    let dns01 = of_domains.chain(&globals.dns01_command).map(|line| ("MDChallengeDns01", line));
     let of_events = [("MDNotifyCmd", &globals.notify_command), ("MDMessageCmd", &globals.message_command)];
     let of_events = of_events.into_iter().filter_map(|(directive, line)| Some((directive, line.as_ref()?)));
     let all: BTreeSet<_> = of_events.chain(dns01).collect();
@@ -200,18 +202,18 @@ fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
     }
 }
 
-/// Warns of commands that cannot be run, of names for which an order is bound to fail, and of CAs where every order is.
+/// Warns of commands that cannot be executed, of names for which every order fails, and of CAs that have closed.
 pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
     advise_of_commands(globals, domains);
     for (url, year) in CLOSED_CAS {
         let asks = |md: &&ManagedDomain| {
-            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|own| is_same_ca(own, url))
+            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|used| is_same_ca(used, url))
         };
         let all: Vec<_> = domains.iter().filter(asks).collect();
         if let Some(first) = all.first() {
             report!(
                 MD0017,
-                "MDCertificateAuthority: the CA at {url} has closed in {year}; name another one, such as LetsEncrypt, \
+                "MDCertificateAuthority: the CA at {url} closed in {year}; configure another one, such as LetsEncrypt, \
                  for {} ({} domains)",
                 first.name,
                 all.len()
@@ -219,18 +221,19 @@ pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
         }
     }
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
-        let (names, most) = (md.domains.len(), most_names(md));
+        let names = md.domains.len();
+        let most = most_names(md);
         if names > most {
             report!(
                 MD0005,
-                "{}: has {names} names, but CAs put at most {most} into a certificate; make several domains of it",
+                "{}: has {names} names, but CAs issue certificates for at most {most}; divide them among several Managed Domains",
                 md.name
             );
         }
         let unfit = |name: &DomainName| Some(format!("{name} ({})", name.not_public()?));
         let unfit: Vec<String> = md.domains.iter().filter_map(unfit).collect();
         if !unfit.is_empty() {
-            report!(MD0006, "{}: has names that no public CA takes: {}", md.name, unfit.join(", "));
+            report!(MD0006, "{}: has names for which no public CA issues certificates: {}", md.name, unfit.join(", "));
         }
     }
 }

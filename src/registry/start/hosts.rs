@@ -1,4 +1,4 @@
-//! Which managed domains belong to which virtual hosts, and what they take over from them.
+//! Matches managed domains with virtual hosts, and adds names, contacts and protocols of hosts to domains.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -8,7 +8,7 @@ use crate::log::report;
 use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode, NamePattern, RenewMode};
 use crate::registry::index::DomainIndex;
 
-/// What has to be known of a virtual host, or of the main server.
+/// Settings of a virtual host, or of the main server, that concern managed domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// ServerName, without port.
@@ -17,36 +17,36 @@ pub struct Host {
     pub aliases: Vec<DomainName>,
     /// ServerAlias with wildcards.
     pub wild_aliases: Vec<NamePattern>,
-    /// Names that are written in another way than names are compared.
+    /// Names whose spelling in the configuration differs from the form in which names are compared.
     pub spellings: Vec<Spelling>,
-    /// Whether it is the main server.
+    /// Whether the host is the main server.
     pub is_main: bool,
-    /// Whether TLS is on: it has asked for certificates.
+    /// Whether TLS is on: the TLS module has asked for certificates.
     pub tls: bool,
-    /// Whether TLS is on and no certificate is configured, as far as directives say so before TLS is set up.
+    /// Whether TLS is on and no certificate is configured, by the directives alone, before TLS is set up.
     pub is_bare: bool,
-    /// Its own MDContactEmail, as a URI.
+    /// `MDContactEmail` of the host, as a URI.
     pub contact: Option<String>,
-    /// Its ServerAdmin.
+    /// `ServerAdmin` of the host.
     pub admin: Option<String>,
-    /// Where it is defined, for messages.
+    /// Place in the configuration, for messages.
     pub origin: String,
     /// Whether `Protocols` has acme-tls/1 (RFC 8737).
     pub allows_acme_tls: bool,
-    /// Whether all its addresses have the port behind the test_server's 443.
+    /// Whether all addresses of the host have the local port for public port 443 (`MDPortMap`).
     pub is_at_https_port: bool,
 }
 
-/// A name as it is written. httpd, which compares text, finds the host by that only.
+/// A name as the configuration has it. httpd compares text, so that it finds the host only by this spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spelling {
     text: String,
-    /// What it says; `None` if that cannot be a name.
+    /// The name that is meant; `None` if the text is not a name.
     name: Option<DomainName>,
 }
 
 impl Host {
-    /// A host of these names, as they are written.
+    /// A host with these names, as the configuration has them.
     pub fn called<'a>(
         server_name: Option<&str>,
         aliases: impl IntoIterator<Item = Cow<'a, str>>,
@@ -72,21 +72,21 @@ impl Host {
         self.server_name.iter().chain(&self.aliases)
     }
 
-    /// Whether requests for this name come here.
+    /// Checks whether requests for this name come to this host.
     fn has(&self, name: &DomainName) -> bool {
-        self.names().any(|own| own == name)
-            || self.server_name.as_ref().is_some_and(|own| name.covers(own))
+        self.names().any(|known| known == name)
+            || self.server_name.as_ref().is_some_and(|known| name.covers(known))
             || self.wild_aliases.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether httpd, which compares text, finds the host by this name of it.
+    /// Checks whether httpd finds the host by this name: httpd compares text.
     fn is_found_by(&self, name: &DomainName) -> bool {
-        let spellings = self.spellings.iter().filter(|own| own.name.as_ref() == Some(name)).count();
-        self.names().filter(|own| *own == name).count() > spellings
+        let spellings = self.spellings.iter().filter(|spelling| spelling.name.as_ref() == Some(name)).count();
+        self.names().filter(|known| *known == name).count() > spellings
             || self.wild_aliases.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether a certificate is for one of its names.
+    /// Checks whether a certificate covers a name of the host.
     pub(crate) fn is_named_in(&self, leaf: &Certificate) -> bool {
         let is_matched = |name: DomainName| self.wild_aliases.iter().any(|pattern| pattern.matches(&name));
         let mut named = leaf.names().into_iter().filter_map(|name| DomainName::parse(&name).ok());
@@ -94,23 +94,23 @@ impl Host {
     }
 }
 
-/// For each host the positions of its domains, ascending. One list holds them all, as there are many hosts with one each.
+/// The positions of each host's domains, ascending, in one list, as there may be many hosts with one domain each.
 #[derive(Debug, Default)]
 pub struct Assigned {
     positions: Vec<usize>,
-    /// Where those of each host end.
+    /// Where the positions of each host end.
     ends: Vec<usize>,
 }
 
 impl Assigned {
-    /// Those of one host; none for one that is not known.
+    /// The positions of one host's domains; none for an unknown host.
     #[must_use]
     pub fn of(&self, host: usize) -> &[usize] {
         let begin = host.checked_sub(1).and_then(|former| self.ends.get(former)).copied().unwrap_or_default();
         self.ends.get(host).map_or(&[], |end| &self.positions[begin..*end])
     }
 
-    /// Those of each host, in order.
+    /// The positions of each host's domains, in order of hosts.
     pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
         (0..self.ends.len()).map(|host| self.of(host))
     }
@@ -145,7 +145,7 @@ pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_
     hosts.iter().map(matches).collect()
 }
 
-/// All domains that have a name, as they may share it where hosts are matched by their server names.
+/// The domains by name; with `MDMatchNames servernames`, several domains may have the same one.
 fn by_name(domains: &[ManagedDomain]) -> HashMap<&DomainName, Vec<usize>> {
     let mut all: HashMap<&DomainName, Vec<usize>> = HashMap::new();
     for (position, md) in domains.iter().enumerate() {
@@ -166,7 +166,7 @@ fn by_all_names(domains: &[ManagedDomain], index: &DomainIndex, host: &Host) -> 
     found
 }
 
-/// Adds the names of TLS hosts to the domains that want them, and tells of those that a manual domain lacks.
+/// Adds the names of TLS hosts to domains with `MDMembers auto`, and warns of names that other domains lack.
 pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     for (host, positions) in hosts.iter().zip(assigned.iter()) {
         let ([position], true) = (positions, host.tls) else { continue };
@@ -187,12 +187,12 @@ pub fn add_members(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Ass
                 _ => lacks(md, name),
             }
         }
-        host.spellings.iter().filter(|own| own.name.is_none()).for_each(|own| lacks(md, &own.text));
+        host.spellings.iter().filter(|spelling| spelling.name.is_none()).for_each(|spelling| lacks(md, &spelling.text));
     }
 }
 
-/// Tells of a domain that is nowhere used.
-pub fn tell_unused(md: &ManagedDomain) {
+/// Warns of a domain that no host uses.
+pub fn report_unused(md: &ManagedDomain) {
     if md.renew_mode != RenewMode::Always {
         report!(
             AH10045,
@@ -202,18 +202,18 @@ pub fn tell_unused(md: &ManagedDomain) {
     }
 }
 
-/// Tells of names of domains that clients ask for in vain, as httpd compares text.
-pub fn tell_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
+/// Warns of names of domains by which httpd does not find the host, as it compares text.
+pub fn report_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     for (host, positions) in hosts.iter().zip(assigned.iter()) {
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         for Spelling { text, name } in &host.spellings {
             let Some(name) = name.as_ref().filter(|name| name.address().is_none() && !host.is_found_by(name)) else {
                 continue;
             };
-            if positions.iter().any(|position| domains[*position].covers(name)) && told.insert(name) {
+            if positions.iter().any(|position| domains[*position].covers(name)) && reported.insert(name) {
                 report!(
                     MD0056,
-                    "{}: clients ask for {name}, and httpd does not know that as {text}: add 'ServerAlias {name}' to the host",
+                    "{}: clients ask for {name}, which httpd does not find by '{text}'; add 'ServerAlias {name}' to the virtual host",
                     host.origin
                 );
             }
@@ -221,7 +221,8 @@ pub fn tell_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assi
     }
 }
 
-/// The domain that a host without any was meant to have, and the reason why it does not: one of those that no host has.
+/// Finds the domain that a host without a domain was probably meant to have, among those without a host, and the reason why they
+/// do not match.
 fn meant_for<'a>(
     host: &Host,
     domains: &'a [ManagedDomain],
@@ -231,35 +232,39 @@ fn meant_for<'a>(
     let unused = || domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).map(|(_, md)| md);
     let is_not_matched = |md: &'a ManagedDomain| {
         let name = host.names().find(|name| md.covers(name))?;
-        let reason = format!("it is not matched by {name}, see MDMatchNames, and MDBaseServer for the main server");
+        let reason = format!(
+            "the host's name {name} is not used for matching; see MDMatchNames, and MDBaseServer for the main server"
+        );
         Some((md, reason))
     };
     let is_alike = |md: &'a ManagedDomain| {
-        let texts = host.names().map(DomainName::as_str).chain(host.spellings.iter().map(|own| own.text.as_str()));
+        let texts =
+            host.names().map(DomainName::as_str).chain(host.spellings.iter().map(|spelling| spelling.text.as_str()));
         let (text, name) = texts.flat_map(|text| md.domains.iter().map(move |name| (text, name))).find(is_alike)?;
         let unicode = Some(name.to_unicode()).filter(|unicode| unicode != name.as_str());
         let unicode = unicode.map(|unicode| format!(" ({unicode})")).unwrap_or_default();
-        Some((md, format!("its {text} differs from {name}{unicode} only in spelling")))
+        Some((md, format!("the host's name {text} differs from {name}{unicode} only in spelling")))
     };
-    let is_unused = || Some((unused().next()?, "the two have no name in common".to_owned()));
+    let is_unused = || Some((unused().next()?, "host and Managed Domain have no name in common".to_owned()));
     unused().find_map(is_not_matched).or_else(|| unused().find_map(is_alike)).or_else(is_unused)
 }
 
-/// Whether a text that is no name, or another one, was probably meant as the name.
+/// Checks whether a text was probably meant to be the name.
 fn is_alike((text, name): &(&str, &DomainName)) -> bool {
     let bare = |text: &str| {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let host = rest.split('/').next().unwrap_or_default();
         host.trim_matches(['.', '[', ']', '"', '\'', ' ']).to_lowercase()
     };
-    let (text, name) = (bare(text), bare(&name.to_unicode()));
-    let are_same = |(own, other): (char, char)| own == other || own == char::REPLACEMENT_CHARACTER;
+    let text = bare(text);
+    let name = bare(&name.to_unicode());
+    let are_same = |(written, meant): (char, char)| written == meant || written == char::REPLACEMENT_CHARACTER;
     text.chars().count() == name.chars().count() && text.chars().zip(name.chars()).all(are_same)
         || DomainName::parse(&text).is_ok_and(|text| DomainName::parse(&name) == Ok(text))
 }
 
-/// Tells of a TLS host that has neither a certificate nor a domain, if a domain was probably meant for it, which is returned.
-pub fn tell_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
+/// Warns of a TLS host that has neither a certificate nor a domain, if some domain was probably meant for it. Returns that domain.
+pub fn report_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
     let (md, reason) = meant_for(host, domains, assigned)?;
     report!(
         MD0055,
@@ -271,7 +276,7 @@ pub fn tell_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assig
     Some(md)
 }
 
-/// Tells of domains that are to be seen by https only, and have no host for it.
+/// Logs domains with `MDRequireHttps` that have no TLS host.
 pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     let with_tls: HashSet<usize> = tls_hosts(hosts, assigned).flat_map(|(_, positions)| positions).copied().collect();
     for (position, md) in domains.iter().enumerate() {
@@ -289,8 +294,8 @@ fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Ite
     hosts.iter().zip(assigned.iter()).filter(|(host, _)| host.tls)
 }
 
-/// Finds the names for which the server can answer tls-alpn-01 (RFC 8737): those with a TLS host that the CA reaches and
-/// that speaks acme-tls/1. A domain that lists the challenge is taken at its word about the port.
+/// Finds the names for which the server can answer tls-alpn-01 (RFC 8737): those with a TLS host that the CA can reach, and that
+/// has acme-tls/1 among its `Protocols`. A domain with tls-alpn-01 in `MDCAChallenges` counts as reachable.
 pub fn find_protocols(
     domains: &mut [ManagedDomain],
     hosts: &[Host],
@@ -304,17 +309,17 @@ pub fn find_protocols(
     }
     let main = hosts.iter().find(|host| host.is_main && main_too);
     for (position, md) in domains.iter_mut().enumerate() {
-        let own = by_domain.get(&position).map(Vec::as_slice).unwrap_or_default();
+        let tls_hosts = by_domain.get(&position).map(Vec::as_slice).unwrap_or_default();
         let is_listed = md.ca.challenges.iter().any(|kind| kind.eq_ignore_ascii_case("tls-alpn-01"));
         let answers = |name: &&DomainName| {
-            let all = || own.iter().filter(|host| host.has(name));
+            let all = || tls_hosts.iter().filter(|host| host.has(name));
             let found = if is_listed {
                 all().find(|host| host.allows_acme_tls).or_else(|| all().next())
             } else {
                 all().find(|host| can_https && host.is_at_https_port)
             };
             let Some(host) = found.copied().or(main) else {
-                report!(AH10168, "{name}: there is no https server that could answer tls-alpn-01 for {}", md.name);
+                report!(AH10168, "{name}: no https server can answer tls-alpn-01 for {}", md.name);
                 return false;
             };
             if !host.allows_acme_tls {
@@ -326,7 +331,7 @@ pub fn find_protocols(
     }
 }
 
-/// Gives domains without a contact that of their first host: MDContactEmail, then ServerAdmin.
+/// Gives domains without a contact the contact of their first host: `MDContactEmail`, then `ServerAdmin`.
 pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &Assigned) {
     for (host, positions) in hosts.iter().zip(assigned.iter()) {
         for position in positions {
@@ -445,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn httpd_finds_a_host_by_what_is_written_only() {
+    fn httpd_finds_a_host_by_the_written_name_only() {
         let name = DomainName::parse("m\u{fc}ller.a.org").unwrap();
         let rows: [(&str, &[&str], &[&str], bool); 7] = [
             ("m\u{fc}ller.a.org", &[], &[], false),
@@ -462,21 +467,21 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_domain_was_meant_for_one_without_a_host() {
+    fn a_host_without_a_domain_is_reported_with_a_domain_without_a_host() {
         let domains = [md(&["used.org"]), md(&["some.org"]), md(&["m\u{fc}ller.a.org", "*.w.org"])];
         let assigned = Assigned::from_iter([vec![], vec![0]]);
-        let not_matched = "it is not matched by";
+        let not_matched = "is not used for matching";
         let rows = [
-            (host("used.org", &[], &[]), "some.org", "the two have no name in common"),
+            (host("used.org", &[], &[]), "some.org", "host and Managed Domain have no name in common"),
             (host("x.org", &["some.org"], &[]), "some.org", not_matched),
             (host("x.org", &["b.w.org"], &[]), "xn--mller-kva.a.org", not_matched),
             (host("m\u{fffd}ller.a.org", &[], &[]), "xn--mller-kva.a.org", "(m\u{fc}ller.a.org) only in spelling"),
             (
                 host("x.org", &["https://SOME.org/"], &[]),
                 "some.org",
-                "its https://SOME.org/ differs from some.org only",
+                "name https://SOME.org/ differs from some.org only",
             ),
-            (host("x.org", &[".some.org"], &[]), "some.org", "its .some.org differs from some.org only in spelling"),
+            (host("x.org", &[".some.org"], &[]), "some.org", "name .some.org differs from some.org only in spelling"),
         ];
         for (host, name, expected) in rows {
             let (md, reason) = meant_for(&host, &domains, &assigned).unwrap();

@@ -248,7 +248,7 @@ impl Setup {
     #[must_use]
     pub fn substitute_of(&self, position: usize) -> Option<&ManagedDomain> {
         let host = self.hosts.get(position).filter(|_| self.assigned.of(position).is_empty())?;
-        hosts::tell_bare(host, &self.domains, &self.assigned).filter(|_| self.is_restart)
+        hosts::report_bare(host, &self.domains, &self.assigned).filter(|_| self.is_restart)
     }
 
     /// Whether the server runs with what the start before left, as the store cannot be written.
@@ -289,7 +289,7 @@ impl Setup {
         let mut collector = self.collector.borrow_mut();
         match (is_stapled, md) {
             (true, md) => collector.prime(md, pem),
-            (false, Some(md)) if md.must_staple => collector.tell_unstapled(md, pem),
+            (false, Some(md)) if md.must_staple => collector.report_unstapled(md, pem),
             _ => false,
         }
     }
@@ -374,7 +374,7 @@ impl Setup {
             self.clean_up_challenges();
         }
         configuration::advise(&self.domains, &self.globals);
-        hosts::tell_not_found(&self.domains, &self.hosts, &self.assigned);
+        hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
         let stapling = self.stapling();
@@ -473,7 +473,7 @@ impl Setup {
         stapling: &Arc<Stapling>,
     ) -> (Domain, Stored) {
         if !used {
-            hosts::tell_unused(&md);
+            hosts::report_unused(&md);
         }
         let name = md.name.to_string();
         // Names that were added since may not be covered.

@@ -1,4 +1,4 @@
-//! The self-signed certificates that TLS hosts have until their domains get real ones.
+//! Placeholders: self-signed certificates of TLS hosts until their domains get real ones.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,18 +14,19 @@ use crate::store::{Aspect, Group};
 const COMMON_NAME: &str = "Apache Managed Domain Fallback";
 const DAYS: u32 = 14;
 
-/// Makes placeholders. Those of one start share their keys, as nobody trusts them and a server may have thousands.
+/// Makes placeholders. All placeholders of a start share their keys, as clients do not trust them anyway, and a server may have
+/// thousands.
 #[derive(Default)]
 pub(crate) struct Placeholders {
     keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
 }
 
 impl Placeholders {
-    /// Sees to it that there is a placeholder for each key type of the domain; one that is there, is whole and has not
-    /// expired is kept, whoever has made it.
+    /// Ensures that there is a placeholder for each key type of the domain. A placeholder that is complete and has not expired
+    /// is kept.
     ///
     /// # Errors
-    /// If one cannot be made or written.
+    /// If a placeholder cannot be made or written.
     pub(crate) fn ensure(&self, documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Result<(), PortError> {
         let specs = md.key_specs().0;
         let mut missing = specs.iter().filter(|spec| !is_there(documents, md, spec, now));
@@ -36,8 +37,10 @@ impl Placeholders {
         let key = self.key(spec).map_err(crypto)?;
         let certificate = self_signed(&key, COMMON_NAME, &md.domains, now, DAYS).map_err(crypto)?;
         let pem = Zeroizing::new([&**key.to_pem().map_err(crypto)?, certificate.to_pem().as_bytes()].concat());
-        let (store, name, aspect) = (documents.store(), md.name.as_str(), Aspect::Fallback(spec.clone()));
-        // Of several servers that make one at the same time, all serve the first. One that is of no use is replaced.
+        let store = documents.store();
+        let name = md.name.as_str();
+        let aspect = Aspect::Fallback(spec.clone());
+        // If several servers make a placeholder at the same time, all serve the first. An unusable placeholder is replaced.
         let is_made = store.create_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)?;
         if is_made || is_there(documents, md, spec, now) {
             return Ok(());
@@ -56,7 +59,7 @@ impl Placeholders {
     }
 }
 
-/// Key types of the domain for which there is a placeholder that fits and has not expired.
+/// Key types of the domain for which there is a usable placeholder that has not expired.
 pub(crate) fn there(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
     md.key_specs().0.into_iter().filter(|spec| is_there(documents, md, spec, now)).collect()
 }
@@ -98,8 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_start_together_serve_the_same_whole_placeholder() {
-        let (temp, now) = (tempfile::tempdir().unwrap(), at(0));
+    fn servers_that_start_together_serve_the_same_complete_placeholder() {
+        let temp = tempfile::tempdir().unwrap();
+        let now = at(0);
         let start = |md: &ManagedDomain| {
             let store = Arc::new(FileStore::open(temp.path()).unwrap());
             let documents = Documents::new(Arc::clone(&store) as _);
@@ -118,10 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_that_is_damaged_or_at_its_end_is_made_anew() {
+    fn a_damaged_or_expired_placeholder_is_made_anew() {
         let temp = tempfile::tempdir().unwrap();
         let store = Arc::new(FileStore::open(temp.path()).unwrap());
-        let (documents, md, now) = (Documents::new(Arc::clone(&store) as _), domain("x.test"), at(0));
+        let documents = Documents::new(Arc::clone(&store) as _);
+        let md = domain("x.test");
+        let now = at(0);
         let ensure = |now| {
             Placeholders::default().ensure(&documents, &md, now).unwrap();
             stored(&*store, &md)

@@ -1,4 +1,4 @@
-//! Domains whose first name changed in the configuration: they keep what the store has of them, under the new name.
+//! Renames directories of the store for domains whose first name changed in the configuration.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -9,8 +9,8 @@ use crate::log::note;
 use crate::model::ManagedDomain;
 use crate::store::{Aspect, Group, StoreError};
 
-/// Gives the directories of domains that are not configured any more to new domains which have their names. Whatever
-/// cannot be moved stays where it is, and the new domain starts without it.
+/// Gives the directories of domains that are no longer configured to new domains with the same names. A directory that cannot be
+/// moved stays where it is, and the new domain starts without it.
 pub(crate) fn follow(documents: &Documents, domains: &[ManagedDomain], until: Instant) {
     let stored = documents.items(Group::Domains);
     let new: Vec<_> = domains.iter().filter(|md| !stored.contains(md.name.as_str())).collect();
@@ -24,20 +24,24 @@ pub(crate) fn follow(documents: &Documents, domains: &[ManagedDomain], until: In
     let left: Vec<(ManagedDomain, String)> = left.into_iter().filter_map(load).collect();
     for (former, new) in pairs(&left, &new) {
         match rename(documents, former, new, until) {
-            Ok(()) => note!(Info, "{new}: takes over what there is of {former}, which is not configured any more"),
-            Err(err) => note!(Error, err.status(); "{new}: cannot take over what there is of {former}: {err}"),
+            Ok(()) => {
+                note!(Info, "{new}: takes over certificates and reports of {former}, which is no longer configured")
+            }
+            Err(err) => {
+                note!(Error, err.status(); "{new}: cannot take over certificates and reports of {former}: {err}")
+            }
         }
     }
 }
 
-/// Which directory goes to which new domain: to each in turn, that of the domain with most of its names; of several,
-/// that with the fewest others.
+/// Chooses the directory for each new domain in turn: that of the former domain which has most of its names and, among several,
+/// fewest other names.
 fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> Vec<(&'a str, &'a str)> {
     let mut free: Vec<_> = left.iter().collect();
     let mut choose = |new: &&'a ManagedDomain| {
         let common = |old: &ManagedDomain| new.domains.iter().filter(|name| old.covers(name)).count();
         let candidates = free.iter().enumerate().filter(|(_, (old, _))| common(old) > 0);
-        // The last of those with the greatest key is chosen, so the order counts backwards too.
+        // `max_by_key` returns the last of equal elements, so positions are reversed to get the first.
         let key = |(at, (old, _)): &(usize, &&(ManagedDomain, String))| {
             (common(old), Reverse(old.domains.len()), Reverse(*at))
         };
@@ -47,8 +51,8 @@ fn pairs<'a>(left: &'a [(ManagedDomain, String)], new: &[&'a ManagedDomain]) -> 
     new.iter().filter_map(&mut choose).collect()
 }
 
-/// A renewal under way goes along, unless somebody is at work on it for longer than the start can wait, and what is live in any
-/// case. They go first: after a crash in between, the next start finds the same pair again.
+/// Renames the directories of a domain. The one in `staging/` is left if another process works on the renewal for longer than
+/// the start can wait. `domains/` comes last: after a crash in between, the next start finds the same pair again.
 fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Result<(), StoreError> {
     let store = documents.store();
     if store.list(Group::Staging)?.iter().any(|item| item == former) {
@@ -59,13 +63,15 @@ fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Res
         };
         match moved {
             Ok(true) => {}
-            Ok(false) => note!(Info, "{former}: is being worked on, its renewal starts over as {new}"),
-            Err(err) => note!(Error, err.status(); "{former}: its renewal starts over as {new}: {err}"),
+            Ok(false) => note!(Info, "{former}: another process is working on the renewal, which starts over as {new}"),
+            Err(err) => {
+                note!(Error, err.status(); "{former}: the renewal cannot be moved and starts over as {new}: {err}")
+            }
         }
     }
     if store.exists(Group::Live, former, &Aspect::LiveJson) {
         if let Err(err) = store.rename((Group::Live, former), (Group::Live, new)) {
-            note!(Error, err.status(); "{former}: what was live stays there: {err}");
+            note!(Error, err.status(); "{former}: the set in live/ cannot be moved to {new} and stays there: {err}");
         }
     }
     store.rename((Group::Domains, former), (Group::Domains, new))
@@ -109,7 +115,7 @@ mod tests {
         }
     }
 
-    /// A server that had `a.test b.test` and now has `b.test a.test`.
+    /// A server whose domain `a.test b.test` is now configured as `b.test a.test`.
     fn reordered(staged: bool) -> TestServer {
         let mut test_server = TestServer::new(&["a.test"]);
         test_server.declared = vec![declared(&["a.test", "b.test"])];
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_staged_is_activated_under_the_new_name() {
+    fn a_staged_set_is_activated_under_the_new_name() {
         let test_server = reordered(true);
         let registry = test_server.start(true);
         assert_eq!(registry.domains[0].at_start.state, Some(crate::model::State::Complete));
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_live_is_served_under_the_new_name() {
+    fn a_live_set_is_served_under_the_new_name() {
         for is_busy in [false, true] {
             let mut test_server = TestServer::new(&["a.test"]);
             test_server.declared = vec![declared(&["a.test", "b.test"])];
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_somebody_works_on_stays_behind() {
+    fn a_renewal_in_progress_keeps_the_former_name() {
         let test_server = reordered(true);
         let claim = test_server.documents.store().claim("a.test").unwrap().expect("nobody has it");
         test_server.start(true);

@@ -11,19 +11,19 @@ use crate::testing::{TestServer, logged, watch_log};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// A tailscaled with the certificate that it has, and what it was asked.
+/// A tailscaled with its certificate and the requests that it got.
 #[derive(Default)]
 struct Daemon {
     has: Mutex<Option<(String, Timestamp)>>,
-    /// It does not know `min_validity`.
+    /// Whether tailscaled is so old that it ignores `min_validity`.
     is_old: bool,
-    /// What it says instead.
+    /// The answer in place of a certificate.
     says: Mutex<Option<(u16, &'static str)>>,
     asked: Mutex<Vec<String>>,
     sockets: Mutex<Vec<Option<PathBuf>>>,
 }
 
-/// The way to it, at the time of a server.
+/// An HTTP client for tailscaled, with the clock of a server.
 struct Way(Arc<Daemon>, Arc<dyn Clock>, &'static str);
 
 impl HttpClient for Way {
@@ -47,7 +47,7 @@ impl HttpClient for Way {
     }
 }
 
-/// Key and certificate of that moment for 90 days.
+/// Key and certificate, valid for 90 days from this time.
 fn pair(name: &str, from: Timestamp) -> String {
     let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
     let leaf = self_signed(&key, name, &[DomainName::parse(name).unwrap()], from, 90).unwrap();
@@ -80,7 +80,8 @@ fn chain_aspect() -> Aspect {
 #[test]
 fn a_pair_is_staged_activated_and_renewed_in_its_window() {
     let name = "pi.tailnet.test";
-    let (mut server, daemon) = (server(name), Arc::default());
+    let mut server = server(name);
+    let daemon = Arc::default();
     server.declared[0].settings.keys = None;
     drop(run(&server, &daemon, name, false));
     let job = server.staged_job(name);
@@ -105,9 +106,10 @@ fn a_pair_is_staged_activated_and_renewed_in_its_window() {
 }
 
 #[test]
-fn what_tailscaled_has_renewed_itself_is_taken_as_it_is() {
+fn a_certificate_that_tailscaled_has_renewed_is_used() {
     let name = "itself.tailnet.test";
-    let (server, daemon) = (server(name), Arc::<Daemon>::default());
+    let server = server(name);
+    let daemon = Arc::<Daemon>::default();
     drop(run(&server, &daemon, name, false));
     drop(run(&server, &daemon, name, true));
     server.clock.advance(DAY * 70);
@@ -120,7 +122,8 @@ fn what_tailscaled_has_renewed_itself_is_taken_as_it_is() {
 #[test]
 fn failures_are_reported_with_the_remedy_and_tried_again() {
     let name = "denied.tailnet.test";
-    let (server, daemon) = (server(name), Arc::<Daemon>::default());
+    let server = server(name);
+    let daemon = Arc::<Daemon>::default();
     *daemon.says.lock().unwrap() = Some((403, "cert access denied\n"));
     let renewals = run(&server, &daemon, name, false);
     let job = server.staged_job(name);
@@ -138,9 +141,10 @@ fn failures_are_reported_with_the_remedy_and_tried_again() {
 }
 
 #[test]
-fn a_daemon_that_cannot_renew_on_demand_is_told_from_one_that_has() {
+fn a_tailscaled_without_min_validity_is_recognized() {
     let name = "old.tailnet.test";
-    let (server, daemon) = (server(name), Arc::new(Daemon { is_old: true, ..Daemon::default() }));
+    let server = server(name);
+    let daemon = Arc::new(Daemon { is_old: true, ..Daemon::default() });
     drop(run(&server, &daemon, name, false));
     drop(run(&server, &daemon, name, true));
     server.clock.advance(DAY * 70);
@@ -150,9 +154,10 @@ fn a_daemon_that_cannot_renew_on_demand_is_told_from_one_that_has() {
 }
 
 #[test]
-fn one_name_is_all_that_it_certifies() {
+fn tailscaled_certifies_a_single_name() {
     let name = "two.tailnet.test";
-    let (mut server, daemon) = (server(name), Arc::default());
+    let mut server = server(name);
+    let daemon = Arc::default();
     server.declared[0].names.push(DomainName::parse("other.tailnet.test").unwrap());
     drop(run(&server, &daemon, name, false));
     let detail = server.staged_job(name).last.unwrap().detail.unwrap();
@@ -161,18 +166,18 @@ fn one_name_is_all_that_it_certifies() {
 }
 
 #[test]
-fn a_certificate_is_asked_for_that_is_not_due_at_once() {
+fn the_requested_certificate_is_not_due_at_once() {
     let name = "table.tailnet.test";
     let from = Timestamp::from_second(1_700_000_000).unwrap();
     let chain = Chain::from_pem(pair(name, from).as_bytes()).unwrap();
     let whole = SignedDuration::from_secs(chain.leaf().not_after().duration_since(chain.leaf().not_before()).as_secs());
     let third = Window::Percent(33);
-    // Window, days since it was issued, whether it is in use: days that are asked for, or none.
+    // Window, days since the certificate was issued, whether it is in use; days of `min_validity`, if any.
     let rows = [
         (third, 10, false, None),
         (third, 70, false, Some(29)),
         (third, 70, true, Some(20)),
-        // Revoked, or forced.
+        // The certificate is renewed early, as it is revoked, or by force.
         (third, 10, true, Some(80)),
         (Window::Length(DAY * 100), 10, false, Some(81)),
         (Window::Length(DAY * 10), 70, false, None),

@@ -1,5 +1,5 @@
-//! Every operation of the protocol meets every fault: what is said of it, when it is tried again, and that the next good
-//! run succeeds. What is looked at is what an administrator sees: job.json and the server's log.
+//! Tests of every ACME operation with every fault: message and time of the next attempt, as an administrator sees them in job.json
+//! and the server's log, and that the next run without faults succeeds.
 
 use crate::acme::AccountScope;
 use crate::clock::Clock as _;
@@ -19,33 +19,33 @@ use serde_json::json;
 const ALL: &[Operation] =
     &[Directory, Nonce, NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
-/// Those that an account does not get a successor for.
+/// Operations whose failure does not lead to a new account.
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 
 const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
 const CONTACT: &str = "Unsuccessful in contacting ACME server at <{url}>: ";
 
-/// What comes after a run.
+/// The consequence of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Next {
-    /// The fault did not matter.
+    /// The run succeeds in spite of the fault.
     Nothing,
-    /// The next attempt, after the delay that a first failure has.
+    /// The next attempt comes after the delay of a first failure.
     Soon,
-    /// The next attempt, a day later.
+    /// The next attempt comes a day later.
     Tomorrow,
-    /// The next attempt, when the CA said, in seconds.
+    /// The next attempt comes after this number of seconds, as the CA asked.
     After(i64),
 }
 
 use Next::{After, Nothing, Soon, Tomorrow};
 
-/// A row of a table: a fault in these operations has this sentence and this time of the next attempt. In the sentence,
-/// `{url}` is the URL that was asked, `{made}` the one of what the request made, `{status}` the HTTP status of success,
-/// `{again}` a common advice, `{contact}` what is said in front where it is the directory.
+/// A row of a table: a fault in these operations has this message and this time of the next attempt. In the message, `{url}` is the
+/// URL of the request, `{made}` the URL of the resource that it made, `{status}` the HTTP status of success, `{again}` a common
+/// advice, `{contact}` the beginning of the message for the directory.
 type Row = (&'static [Operation], Fault, &'static str, Next);
 
-/// A run of a domain with a fault.
+/// A run of a domain's renewal with a fault.
 struct Case {
     name: String,
     operation: Operation,
@@ -60,9 +60,10 @@ impl Case {
         let server =
             if operation == NewAccount { TestServer::without_account(&[&name]) } else { TestServer::new(&[&name]) };
         if operation == NewAccount {
-            // One of another kind takes long to make.
+            // An RSA key takes long to generate.
             let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
-            let (key, draft) = (PrivateKey::generate(&p256()).unwrap(), crate::accounts::place_of_its_own(&scope));
+            let key = PrivateKey::generate(&p256()).unwrap();
+            let draft = crate::accounts::draft_item(&scope);
             server.documents.save_key(Group::Staging, &draft, &Aspect::AccountKey, &key).unwrap();
         }
         server.ca.behave(|ca| (ca.pending_reads, ca.processing_reads) = (1, 1));
@@ -92,16 +93,18 @@ impl Case {
         parts.fold(says.to_owned(), |says, (part, text)| says.replace(part, text))
     }
 
-    /// Runs once, looks at what came of it, and sees that the next run at a good CA succeeds.
+    /// Runs once with the fault, checks the result, and checks that the next run without a fault succeeds.
     fn check(&self, context: &str, says: &str, kind: Option<&str>, next: Next) {
-        let (server, name) = (&self.server, self.name.as_str());
+        let server = &self.server;
+        let name = self.name.as_str();
         let context = format!("{:?} {context}", self.operation);
         let renewals = server.run(false);
         let job = server.staged_job(name);
         if next != Nothing {
             assert_eq!((job.finished, job.errors), (false, 1), "{context}");
             let last = job.last.clone().unwrap();
-            let (detail, sentence) = (last.detail.clone().unwrap_or_default(), self.sentence(says));
+            let detail = last.detail.clone().unwrap_or_default();
+            let sentence = self.sentence(says);
             assert_eq!(detail, sentence, "{context}");
             assert!(last.status.0 != 0 && last.status_description.is_some(), "{context}");
             assert!(last.activity.is_some(), "{context}");
@@ -125,9 +128,10 @@ impl Case {
         server.ca.check();
     }
 
-    /// The next attempt does not begin before its time, and then it succeeds.
+    /// Checks that the next attempt begins at its time and not before, and succeeds.
     fn check_wait(&self, context: &str, renewals: &Renewals, next: Next) {
-        let (server, name) = (&self.server, self.name.as_str());
+        let server = &self.server;
+        let name = self.name.as_str();
         let wait = server.staged_job(name).next_run.unwrap().duration_since(server.clock.now()).as_secs();
         let expected = match next {
             Nothing => 0,
@@ -144,7 +148,7 @@ impl Case {
         assert_eq!(asked(), before, "{context}: not yet");
         server.clock.advance(SignedDuration::from_secs(7));
         server.go_on(renewals);
-        // A CA that wants fewer requests and does not say when is left alone by all domains for a minute.
+        // A CA that limits the rate without Retry-After gets no requests from any domain for a minute.
         let wants_fewer = |last: &JobResult| {
             last.status == Status::BAD_ARGUMENT || last.detail.as_ref().is_some_and(|detail| detail.contains("429"))
         };
@@ -180,7 +184,7 @@ fn text(reason: &str) -> String {
 }
 
 #[test]
-fn there_is_no_answer() {
+fn failed_requests() {
     let rows: &[Row] = &[
         (
             ALL,
@@ -245,7 +249,8 @@ fn there_is_no_answer() {
         (
             ALL,
             Fault::Fail(|| {
-                let (proxy, reason) = (text("proxy.test:3128"), text("Connection refused"));
+                let proxy = text("proxy.test:3128");
+                let reason = text("Connection refused");
                 HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, denied: false, untrusted: false }
             }),
             "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; check that the proxy runs and lets \
@@ -258,7 +263,7 @@ fn there_is_no_answer() {
 }
 
 #[test]
-fn the_answer_is_not_what_it_should_be() {
+fn unexpected_answers() {
     const READ: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Finalize];
     const NO_JSON: &str =
         "unable to process the response from <{made}>: http-status={status}, content-type=application/json; {again}";
@@ -293,18 +298,18 @@ fn the_answer_is_not_what_it_should_be() {
         (&[Certificate], empty.clone(), NO_CHAIN, Soon),
         (
             &[Certificate],
-            // Half of it may end just where the first one does, which is a chain.
+            // Half of the body may end right after the first certificate, and then is a chain.
             Fault::Alter(|answer| answer.body.truncate(answer.body.len() - 20)),
             "the certificate from <{url}> cannot be used: certificate 2 cannot be read: its end is missing; {again}",
             Soon,
         ),
         (&[Certificate], page.clone(), NO_CHAIN, Soon),
         (&[Certificate], html, NO_CHAIN, Soon),
-        // What is in these answers is in their headers.
+        // These answers have their content in headers.
         (&[Nonce, Challenge], empty, "", Nothing),
         (&[Nonce, Challenge], cut, "", Nothing),
         (&[Nonce, Challenge], page, "", Nothing),
-        // It is the body that counts.
+        // The body counts.
         (ALL, Fault::Alter(|answer| answer.headers.retain(|(name, _)| name != "Content-Type")), "", Nothing),
         (
             ALL,
@@ -323,7 +328,7 @@ fn the_answer_is_not_what_it_should_be() {
 }
 
 #[test]
-fn a_header_is_missing() {
+fn missing_headers() {
     let without_nonce = Fault::Alter(|answer| answer.headers.push(("No-Nonce".to_owned(), String::new())));
     let without_location = Fault::Alter(|answer| answer.headers.retain(|(name, _)| name != "Location"));
     let rows: &[Row] = &[
@@ -346,7 +351,7 @@ fn a_header_is_missing() {
 }
 
 #[test]
-fn the_ca_has_a_problem() {
+fn problem_documents() {
     const ADDRESSES: &str = "no; check that all addresses of the name, IPv6 too, lead to this server and that nothing else \
                              answers there";
     const NAME: &str = "no; take the name out of the domain, or use another CA";
@@ -395,12 +400,12 @@ fn the_ca_has_a_problem() {
         ("unsupportedContact", "no; correct MDContactEmail", Tomorrow),
         ("unsupportedIdentifier", NAME, Tomorrow),
         ("userActionRequired", "no; do what the CA asks of the holder of the account", Tomorrow),
-        // One that is yet to be invented.
+        // An error type that is not defined yet.
         ("tomorrow", "no", Soon),
     ];
     let rows = rows.map(|(kind, says, next)| -> [Row; 2] {
         let fault = Fault::Answer(problem(403, kind, "no"));
-        // An account that the CA does not take gets a successor at once.
+        // An account that the CA refuses is replaced by a new one at once.
         let is_lost = ["accountDoesNotExist", "malformed", "unauthorized"].contains(&kind);
         [(ORDERING, fault.clone(), says, next), (&[Account], fault, says, if is_lost { Nothing } else { next })]
     });
@@ -409,7 +414,7 @@ fn the_ca_has_a_problem() {
     check(&[(SIGNED, refused, "", Nothing)]);
 }
 
-/// A problem document with all that one can have, as an answer with this type of body.
+/// A problem document with all members that it can have, in an answer with this content type.
 fn elaborate(content_type: &str) -> Response {
     let part = |kind: &str, name: &str| {
         json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": format!("{kind} it is"),
@@ -426,7 +431,7 @@ fn elaborate(content_type: &str) -> Response {
 }
 
 #[test]
-fn all_that_the_ca_says_is_told_whatever_its_type() {
+fn all_details_of_a_problem_are_reported_whatever_its_content_type() {
     const SAYS: &str = "Errors during the order (a.test: caa it is; b.test: rejectedIdentifier it is), see \
                         https://ca.test/people/1, see https://ca.test/limits; the CAA records of the name must permit \
                         this CA";
@@ -451,7 +456,7 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
         "new terms, see https://ca.test/terms; do what the CA asks of the holder of the account",
         Tomorrow,
     )]);
-    // The directory's says it too, and is asked again soon: there is no other way.
+    // An error of the directory is reported too, and the directory is read again soon.
     check(&[(
         &[Directory],
         Fault::Answer(elaborate("application/problem+json")),
@@ -462,7 +467,7 @@ fn all_that_the_ca_says_is_told_whatever_its_type() {
 }
 
 #[test]
-fn subproblems_are_in_the_report_and_in_the_log() {
+fn subproblems_are_in_job_and_log() {
     let case = Case::new(NewOrder);
     case.server.ca.fail(NewOrder, Fault::Answer(elaborate("application/problem+json")));
     drop(case.server.run(false));
@@ -482,7 +487,7 @@ fn subproblems_are_in_the_report_and_in_the_log() {
 }
 
 #[test]
-fn the_status_says_it_all() {
+fn http_statuses_without_a_problem_document() {
     const PAGE: &str = "<html>sorry</html>";
     let page = |status| Fault::Answer(answer(status, "text/html", PAGE));
     let mut rows: Vec<Row> = Vec::new();
@@ -541,7 +546,7 @@ fn the_status_says_it_all() {
 }
 
 #[test]
-fn the_ca_says_when_to_come_back() {
+fn retry_after_sets_the_next_attempt() {
     const LIMITED: &str = "too many; the renewal continues when the CA permits";
     const UNAVAILABLE: &str =
         "unexpected http status: 503 from <{url}>; the CA has to fix this; the next attempt follows";
@@ -556,7 +561,7 @@ fn the_ca_says_when_to_come_back() {
         (&[NewOrder], limited("1000000"), LIMITED, After(604_800)),
         (&[NewOrder], limited("99999999999999999999"), LIMITED, After(604_800)),
         (&[NewOrder], limited("Mon, 14 Nov 2033 23:13:20 GMT"), LIMITED, After(604_800)),
-        // A floor, no more.
+        // Retry-After is a lower limit only.
         (&[NewOrder], limited("1"), LIMITED, Soon),
         (&[NewOrder], limited("soon"), LIMITED, Soon),
         (
@@ -576,7 +581,7 @@ fn the_ca_says_when_to_come_back() {
 }
 
 #[test]
-fn nonces_are_refused() {
+fn refused_nonces() {
     for operation in SIGNED {
         let case = Case::new(*operation);
         case.server.ca.fail_times(*operation, 25, Fault::RefuseNonce);
@@ -588,7 +593,7 @@ fn nonces_are_refused() {
     }
 }
 
-/// A server that is not well for longer than one request.
+/// A server with a fault that lasts for more than one request.
 fn check_behaviour(
     operation: Operation,
     prepare: impl FnOnce(&TestServer),
@@ -673,7 +678,7 @@ fn accounts_orders_and_authorizations_are_in_a_wrong_state() {
 }
 
 #[test]
-fn the_ca_is_never_done() {
+fn orders_that_never_finish() {
     for (pending, processing, what) in
         [(60, 0, "the CA to look at the challenges"), (0, 60, "the certificate to be issued")]
     {
@@ -688,7 +693,7 @@ fn the_ca_is_never_done() {
 }
 
 #[test]
-fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() {
+fn a_retry_after_longer_than_a_poll_is_the_time_of_the_next_attempt() {
     let later = Fault::Alter(|answer| answer.headers.push(("Retry-After".to_owned(), "3600".to_owned())));
     for operation in [Challenge, Authorization, Finalize] {
         let case = Case::new(operation);
@@ -705,7 +710,7 @@ fn a_retry_after_that_is_too_long_to_wait_for_is_the_time_of_the_next_attempt() 
 }
 
 #[test]
-fn the_certificate_is_not_what_was_ordered() {
+fn certificates_that_were_not_ordered() {
     const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 0x18];
     const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     type Spoil = fn(&mut TestServer);
@@ -731,7 +736,8 @@ fn the_certificate_is_not_what_was_ordered() {
                 server.ca.fail(
                     Certificate,
                     Fault::Alter(|answer| {
-                        let (key, at) = (PrivateKey::generate(&p256()).unwrap(), Timestamp::from_second(1_700_000_000));
+                        let key = PrivateKey::generate(&p256()).unwrap();
+                        let at = Timestamp::from_second(1_700_000_000);
                         let name = [DomainName::parse("other.test").unwrap()];
                         answer.body = self_signed(&key, "x", &name, at.unwrap(), 90).unwrap().to_pem().into_bytes();
                     }),
@@ -742,7 +748,7 @@ fn the_certificate_is_not_what_was_ordered() {
     ];
     for (spoil, says) in rows {
         let mut case = Case::new(Certificate);
-        // It has a certificate that is served, and due.
+        // The domain serves a certificate that is due.
         drop(case.server.run(false));
         drop(case.server.start(true));
         let live = |case: &Case| case.server.text(Group::Domains, &case.name, &Aspect::Chain(p256())).unwrap();
@@ -754,7 +760,7 @@ fn the_certificate_is_not_what_was_ordered() {
         for days in 1..=3 {
             let job = case.server.staged_job(&case.name);
             let detail = job.last.clone().unwrap().detail.unwrap();
-            // One day later, it is another one that it is not valid before.
+            // A day later, the certificate is valid from another time on.
             assert!(days > 1 || detail.starts_with(&says), "{detail}");
             assert!(
                 detail.contains("; the served certificate stays")
@@ -782,10 +788,10 @@ fn the_certificate_is_not_what_was_ordered() {
 }
 
 #[test]
-fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
+fn a_ca_that_ignores_must_staple_causes_no_loop() {
     let mut case = Case::new(Certificate);
     drop(case.server.run(false));
-    // From now on the CA gives only what it gave before.
+    // From now on the CA issues the same certificate as before.
     case.server.declared[0].settings.must_staple = Some(true);
     case.server.ca.behave(|ca| ca.forgets = &[&[0x2b, 6, 1, 5, 5, 7, 1, 0x18]]);
     let mut orders = Vec::new();
@@ -799,21 +805,22 @@ fn a_certificate_whose_must_staple_is_not_as_configured_is_no_reason_to_loop() {
 }
 
 #[test]
-fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
+fn at_most_five_validations_fail_in_an_hour_with_any_restarts() {
     let case = Case::new(Challenge);
-    let (server, name) = (&case.server, case.name.as_str());
+    let server = &case.server;
+    let name = case.name.as_str();
     server.ca.behave(|ca| ca.finds = Some("404"));
     let began = server.clock.now();
     let minutes = |at: Timestamp| at.duration_since(began).as_mins();
     let mut renewals = server.run(false);
-    // By itself, four times.
+    // The server tries four times by itself.
     while minutes(server.clock.now()) < 55 {
         server.clock.advance(SignedDuration::from_secs(5));
         server.go_on(&renewals);
     }
     assert_eq!((server.ca.count(Challenge), server.staged_job(name).errors), (4, 4));
     assert!((60..=61).contains(&minutes(server.staged_job(name).next_run.unwrap())));
-    // A graceful restart is no reason, a full one or a change is one once.
+    // A graceful restart causes no further attempt, a full start or a change of the configuration causes one.
     renewals = server.run(true);
     assert_eq!(server.ca.count(Challenge), 4);
     for is_restart in [false, false, true] {
@@ -838,16 +845,18 @@ fn validations_fail_five_times_an_hour_at_most_whatever_is_restarted() {
 }
 
 #[test]
-fn what_a_ca_finds_at_the_end_counts_as_a_failed_validation_too() {
+fn an_order_that_fails_at_finalization_counts_as_a_failed_validation() {
     for (kind, parts) in [("caa", json!([])), ("compound", json!([{"type": "urn:ietf:params:acme:error:dns"}]))] {
         let case = Case::new(Finalize);
-        let (server, name) = (&case.server, case.name.as_str());
+        let server = &case.server;
+        let name = case.name.as_str();
         let mut refusal = problem(403, kind, "no");
         let mut body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
         body["subproblems"] = parts;
         refusal.body = body.to_string().into_bytes();
         server.ca.fail_times(Finalize, 99, Fault::Answer(refusal));
-        let (began, renewals) = (server.clock.now(), server.run(false));
+        let began = server.clock.now();
+        let renewals = server.run(false);
         while server.clock.now().duration_since(began).as_mins() < 55 {
             server.clock.advance(SignedDuration::from_secs(5));
             server.go_on(&renewals);

@@ -1,4 +1,4 @@
-//! Certificates of all lives, from hours on, that go live: served without a gap, also while the CA is down for a time.
+//! Tests that certificates with lifetimes from hours to months are served without a gap, also while the CA is down for a time.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::renewals::queue::Renewals;
 use crate::testing::TestServer;
 use crate::testing::ca::FakeCa;
 
-/// The CA, which does not answer for 30 % of a life in each 107 %: so it fails at all ages of certificates in turn.
+/// A CA that fails for 30 % of a lifetime in each 107 % of it, and so at all ages of certificates in turn.
 struct Failing {
     ca: Arc<FakeCa>,
     clock: Arc<SettableClock>,
@@ -22,7 +22,8 @@ struct Failing {
 impl HttpClient for Failing {
     fn send(&self, request: &Request) -> Result<Response, HttpError> {
         let passed = self.clock.now().duration_since(self.since).as_secs();
-        let (period, down) = (self.life.as_secs() * 107 / 100, self.life.as_secs() * 30 / 100);
+        let period = self.life.as_secs() * 107 / 100;
+        let down = self.life.as_secs() * 30 / 100;
         if passed % period >= period - down {
             return Err(HttpError::Other { host: "ca.test".to_owned(), reason: "connection refused".to_owned() });
         }
@@ -30,7 +31,7 @@ impl HttpClient for Failing {
     }
 }
 
-/// What a server with the usual settings does in so many hours: how many certificates it served one after the other.
+/// Runs a server with default settings for a number of hours. Returns how many certificates it served one after the other.
 fn serve(hours: i64, for_hours: i64, early: i64, fails: bool) -> usize {
     let mut server = TestServer::new(&["x.lives.test"]);
     server.declared[0].settings.activation = Some(ActivationMode::Live);
@@ -66,7 +67,7 @@ fn serve(hours: i64, for_hours: i64, early: i64, fails: bool) -> usize {
 #[test]
 fn certificates_of_hours_and_days_are_served_without_a_gap() {
     let month = 30 * 24;
-    // Life in hours, how long, how many are to be expected at least and at most.
+    // Lifetime in hours, duration, least and largest number of certificates.
     for (hours, for_hours, expected) in
         [(1, 24, 35..=50), (6, month / 3, 60..=90), (6 * 24, month, 9..=11), (90 * 24, 13 * month, 6..=7)]
     {
@@ -84,8 +85,8 @@ fn a_ca_that_is_down_for_a_third_of_the_life_makes_no_gap() {
 }
 
 #[test]
-fn certificates_that_are_dated_back_are_renewed_in_time_and_not_all_the_time() {
-    // Of two hours, of which one is over at once.
+fn certificates_that_are_dated_back_are_renewed_in_time_and_not_too_often() {
+    // Certificates of two hours, one of which has passed when they are issued.
     let served = serve(2, 24, 60, false);
     assert!((24..=65).contains(&served), "{served}");
 }

@@ -1,4 +1,4 @@
-//! One spelling of a name: hosts and stores write names as they like, and each is one name of one domain.
+//! Tests that different spellings of a name, in hosts and in the store, are one name of one domain.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::store::{Aspect, Group};
 
 const NAMES: [&str; 3] = ["m\u{fc}ller.x.test", "shop.x.test", "www.stra\u{df}e.x.test"];
 
-/// Somebody's spelling of one of the names.
+/// A random spelling of one of the names.
 fn spelling() -> impl Strategy<Value = String> {
     let upper = |name: String| name.to_uppercase().replace("SS", "\u{df}");
     let ascii = |name: String| DomainName::parse(&name).unwrap().to_string();
@@ -34,12 +34,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn no_spelling_has_a_name_ordered_or_stored_twice(
+    fn no_spelling_makes_a_name_ordered_or_stored_twice(
         spellings in prop::collection::vec(spelling(), 1..8), declared in any::<Index>(), hosts in any::<Index>()
     ) {
         let mut server = TestServer::new(&[]);
         let texts: Vec<&str> = spellings.iter().map(String::as_str).collect();
-        // Some are the domain's, others come from its host, and at least one is both's.
+        // Some names are the domain's, others come from its host, and at least one is in both.
         let (own, others) = texts.split_at(declared.index(texts.len()) + 1);
         let mut domain = crate::testing::declared(&[]);
         domain.add_words(own).unwrap();
@@ -49,7 +49,7 @@ proptest! {
         drop(server.run(false));
 
         let names: HashSet<_> = texts.iter().map(|text| DomainName::parse(text).unwrap().to_string()).collect();
-        // The CA refuses a CSR that has not the names of its order, each as often.
+        // The CA refuses a CSR whose names differ from those of its order.
         let orders = server.ca.ordered();
         prop_assert_eq!(orders.len(), 1);
         let ordered: Vec<String> = orders[0].iter().filter_map(|name| Some(name["value"].as_str()?.to_owned())).collect();
@@ -66,7 +66,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_c_module_has_stored_under_another_spelling_is_taken_over() {
+fn names_that_the_c_module_has_stored_in_another_spelling_are_taken_over() {
     for former in ["a.test.", "A.test", "m\u{fc}ller.test"] {
         let name = DomainName::parse(former).unwrap();
         let server = TestServer::new(&[name.as_str()]);

@@ -1,4 +1,4 @@
-//! Which commands hear of what in the life of a domain, and what their failures mean for it.
+//! Tests of the events in the life of a domain: which are raised, and what a failed command means for the renewal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use crate::model::{Job, RenewMode, State, Window};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group};
 
-/// A command that notes how it is called, and then does this.
+/// A command that writes its arguments to a file, and then runs `then`.
 fn noting(directory: &Path, then: &str) -> Option<String> {
     Some(format!(r#"/bin/sh -c 'echo "$*" >>{}/calls; {then}' sh"#, directory.display()))
 }
 
-/// What it noted since it was asked last.
+/// The lines that the command has written since the last call.
 fn calls(directory: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(directory.join("calls")).unwrap_or_default();
     let _ = std::fs::remove_file(directory.join("calls"));
@@ -29,8 +29,9 @@ fn live(server: &TestServer, renewals: &Renewals, time: i64) {
 }
 
 #[test]
-fn a_renewal_is_told_from_its_beginning_to_its_activation() {
-    let (name, directory) = ("told.test", tempfile::tempdir().unwrap());
+fn a_renewal_raises_events_from_its_beginning_to_its_activation() {
+    let name = "told.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     server.globals.notify_command = noting(directory.path(), "");
@@ -47,8 +48,9 @@ fn a_renewal_is_told_from_its_beginning_to_its_activation() {
 }
 
 #[test]
-fn what_nobody_activates_is_told_once() {
-    let (name, directory) = ("waits.test", tempfile::tempdir().unwrap());
+fn a_set_that_is_not_activated_is_announced_once() {
+    let name = "waits.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -62,7 +64,7 @@ fn what_nobody_activates_is_told_once() {
 }
 
 #[test]
-fn a_notification_that_fails_is_told_again_and_what_is_staged_is_as_good_as_before() {
+fn a_failed_notification_is_repeated_and_leaves_the_staged_set_as_it_is() {
     for (name, problem) in [("notify.test", "AH10108"), ("message.test", "AH10109")] {
         let directory = tempfile::tempdir().unwrap();
         let mut server = TestServer::new(&[name]);
@@ -80,8 +82,8 @@ fn a_notification_that_fails_is_told_again_and_what_is_staged_is_as_good_as_befo
             assert!(job.last.unwrap().problem.unwrap().contains(problem));
             let wait = job.next_run.unwrap().duration_since(server.clock.now()).as_secs();
             assert!((delay - 5..=delay).contains(&wait), "{wait}");
-            let told = calls(directory.path()).len();
-            assert!(told >= 1);
+            let called = calls(directory.path()).len();
+            assert!(called >= 1);
             server.clock.advance(SignedDuration::from_secs(delay / 2));
             server.go_on(&renewals);
             assert!(calls(directory.path()).is_empty(), "not yet");
@@ -110,8 +112,9 @@ fn goes_live(name: &str) -> TestServer {
 }
 
 #[test]
-fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
-    let (name, directory) = ("lively.test", tempfile::tempdir().unwrap());
+fn every_renewal_that_goes_live_raises_events_however_soon_it_follows() {
+    let name = "lively.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
     server.globals.message_command = noting(directory.path(), "");
     server.globals.notify_command = noting(directory.path(), "");
@@ -126,12 +129,13 @@ fn every_renewal_that_goes_live_is_told_however_soon_it_follows() {
 }
 
 #[test]
-fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
-    let (name, directory) = ("lively-again.test", tempfile::tempdir().unwrap());
+fn a_failed_command_of_a_live_renewal_is_repeated() {
+    let name = "lively-again.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = goes_live(name);
     let failing = format!("test -e {}/good", directory.path().display());
     server.globals.notify_command = noting(directory.path(), &failing);
-    // Two types of key: the second comes by itself.
+    // There are two key types; the certificate for the second goes live by itself.
     let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
     drop(server.run(false));
     drop(server.start(true));
@@ -160,8 +164,9 @@ fn a_renewal_that_is_live_is_told_again_when_a_command_fails() {
 }
 
 #[test]
-fn a_crash_between_the_end_and_its_telling_is_made_good() {
-    let (name, directory) = ("crashed.test", tempfile::tempdir().unwrap());
+fn events_that_a_crash_prevented_are_raised_by_the_next_process() {
+    let name = "crashed.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     let renewals = server.run(false);
@@ -173,9 +178,10 @@ fn a_crash_between_the_end_and_its_telling_is_made_good() {
 }
 
 #[test]
-fn a_veto_stops_this_run_only() {
+fn a_failed_renewing_event_stops_this_run_only() {
     watch_log();
-    let (name, directory) = ("vetoed.test", tempfile::tempdir().unwrap());
+    let name = "vetoed.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     let veto = format!(r#"test "$1" != renewing || test -e {}/good"#, directory.path().display());
     server.globals.message_command = noting(directory.path(), &veto);
@@ -186,7 +192,7 @@ fn a_veto_stops_this_run_only() {
     assert_eq!(problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
     assert_eq!(logged("AH10060", name), 1);
     assert_eq!((server.ca.count(Operation::Directory), logged("AH10056", name)), (0, 0));
-    // At the next regular check, 12 hours on, and at every start.
+    // The event is raised at the next regular check, 12 hours later, and at every start.
     live(&server, &renewals, 11);
     assert_eq!(logged("AH10060", name), 1);
     live(&server, &renewals, 2);
@@ -197,8 +203,9 @@ fn a_veto_stops_this_run_only() {
 }
 
 #[test]
-fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
-    let (name, directory) = ("errored.test", tempfile::tempdir().unwrap());
+fn errored_is_raised_once_an_hour_and_a_failing_command_hides_no_error() {
+    let name = "errored.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), r#"test "$1" != errored || test ! -e /"#);
     server.ca.fail_times(Operation::NewOrder, 3, Fault::Answer(problem(500, "serverInternal", "out of order")));
@@ -211,16 +218,16 @@ fn a_failure_is_told_once_an_hour_and_a_command_that_fails_too_hides_nothing() {
     server.globals.message_command = noting(directory.path(), "");
     drop(renewals);
     let renewals = server.renewals_with(true, server.moving_clock(), |_| None);
-    for told in [1, 0] {
+    for expected in [1, 0] {
         server.clock.advance(SignedDuration::from_mins(10));
         server.go_on(&renewals);
         let calls = calls(directory.path());
-        assert_eq!(calls.iter().filter(|call| call.starts_with("errored")).count(), told, "{calls:?}");
+        assert_eq!(calls.iter().filter(|call| call.starts_with("errored")).count(), expected, "{calls:?}");
     }
     assert_eq!(server.staged_job(name).errors, 3);
 }
 
-/// A certificate for the name in files of their own, good for 90 days from the beginning of the server on.
+/// Files with a certificate for the name, valid for 90 days from the start of the test.
 fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
     let key = PrivateKey::generate(&p256()).unwrap();
     let names = [DomainName::parse(name).unwrap()];
@@ -233,8 +240,9 @@ fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
 }
 
 #[test]
-fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
-    let (name, directory) = ("static.telling.test", tempfile::tempdir().unwrap());
+fn the_expiry_of_an_administrators_certificate_is_warned_of_daily() {
+    let name = "static.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     with_files(&mut server, directory.path(), name);
     server.globals.message_command = noting(directory.path(), "");
@@ -242,11 +250,11 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
     live(&server, &renewals, 24 * 80);
     assert!(calls(directory.path()).is_empty(), "the window is 10%");
     live(&server, &renewals, 24 * 15);
-    let told = calls(directory.path());
-    assert!((13..=15).contains(&told.len()), "{told:?}");
-    assert!(told.iter().all(|call| *call == format!("expiring {name}")));
+    let called = calls(directory.path());
+    assert!((13..=15).contains(&called.len()), "{called:?}");
+    assert!(called.iter().all(|call| *call == format!("expiring {name}")));
     assert_eq!(server.ca.count(Operation::Directory), 0);
-    // Also across restarts, where there are many.
+    // The same holds across many restarts.
     for _ in 0..5 {
         drop(server.run(true));
     }
@@ -254,8 +262,9 @@ fn the_end_of_a_certificate_of_the_administrator_is_told_daily() {
 }
 
 #[test]
-fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
-    let (name, directory) = ("manual.telling.test", tempfile::tempdir().unwrap());
+fn warn_windows_count_and_manual_domains_are_watched_too() {
+    let name = "manual.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -275,8 +284,9 @@ fn windows_are_obeyed_and_what_is_renewed_by_hand_is_watched_too() {
 }
 
 #[test]
-fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
-    let (name, directory) = ("warned.telling.test", tempfile::tempdir().unwrap());
+fn expiry_is_warned_of_if_the_renewal_fails_and_not_if_it_waits() {
+    let name = "warned.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     drop(server.run(false));
     drop(server.start(true));
@@ -285,11 +295,11 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
     server.globals.message_command = noting(directory.path(), r#"test "$1" != expiring"#);
     server.ca.fail_times(Operation::NewOrder, 1, Fault::Answer(problem(400, "rejectedIdentifier", "not this one")));
     let renewals = server.run(true);
-    let told = [format!("renewing {name}"), format!("errored {name}"), format!("expiring {name}")];
-    assert_eq!(calls(directory.path()), told);
+    let expected = [format!("renewing {name}"), format!("errored {name}"), format!("expiring {name}")];
+    assert_eq!(calls(directory.path()), expected);
     let before = server.staged_job(name);
     assert_eq!(before.errors, 1, "a warning that fails is no failed renewal");
-    // It is told again soon, while the renewal waits its day.
+    // The event is raised again soon, while the renewal waits for a day.
     live(&server, &renewals, 1);
     let again = calls(directory.path());
     assert!(!again.is_empty() && again.iter().all(|call| *call == format!("expiring {name}")), "{again:?}");
@@ -303,9 +313,10 @@ fn a_renewal_that_fails_is_warned_of_and_one_that_waits_is_not() {
 }
 
 #[test]
-fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
+fn a_hanging_command_delays_a_start_for_one_domain_only() {
     watch_log();
-    let (names, directory) = (["a.hangs.test", "b.hangs.test"], tempfile::tempdir().unwrap());
+    let names = ["a.hangs.test", "b.hangs.test"];
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&names);
     drop(server.run(false));
     server.globals.cmd_timeout.events = Duration::from_millis(200);
@@ -319,7 +330,7 @@ fn a_command_that_hangs_keeps_a_start_from_one_domain_only() {
 }
 
 #[test]
-fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
+fn a_hanging_dns_command_does_not_delay_renewals_without_one() {
     let directory = tempfile::tempdir().unwrap();
     let names: Vec<String> = (0..40).map(|number| format!("d{number}.dns.test")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -336,7 +347,8 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
     let cancel = Cancel::default();
     let workers: Vec<_> = (0..renewals.tick())
         .map(|_| {
-            let (renewals, cancel) = (Arc::clone(&renewals), cancel.clone());
+            let renewals = Arc::clone(&renewals);
+            let cancel = cancel.clone();
             std::thread::spawn(move || renewals.work(&cancel))
         })
         .collect();
@@ -352,8 +364,9 @@ fn a_command_for_the_dns_that_hangs_does_not_hold_up_those_that_need_none() {
 }
 
 #[test]
-fn warnings_that_hang_do_not_delay_renewals() {
-    let (name, directory) = ("hung.telling.test", tempfile::tempdir().unwrap());
+fn hanging_commands_for_warnings_do_not_delay_renewals() {
+    let name = "hung.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     with_files(&mut server, directory.path(), name);
     server.clock.advance(hours(24 * 85));
@@ -379,22 +392,24 @@ fn warnings_that_hang_do_not_delay_renewals() {
 }
 
 #[test]
-fn a_start_activates_what_a_command_is_told_of() {
-    let (name, directory) = ("told-of.telling.test", tempfile::tempdir().unwrap());
+fn a_start_activates_a_set_while_a_command_runs_for_it() {
+    let name = "told-of.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     let go = directory.path().join("go");
     let waiting = format!(r#"test "$1" != renewed || while test ! -e {}; do sleep 0.01; done"#, go.display());
     server.globals.message_command = noting(directory.path(), &waiting);
     let renewals = Arc::new(server.renewals_with(false, server.moving_clock(), |_| None));
-    let (worker, cancel) = (Arc::clone(&renewals), Cancel::default());
+    let worker = Arc::clone(&renewals);
+    let cancel = Cancel::default();
     assert_eq!(renewals.tick(), 1);
     let ends = cancel.clone();
     let worker = std::thread::spawn(move || worker.work(&ends));
-    let told = format!("renewed {name}\n");
-    while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&told)) {
+    let expected = format!("renewed {name}\n");
+    while !std::fs::read_to_string(directory.path().join("calls")).is_ok_and(|calls| calls.contains(&expected)) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The process winds down, and the next one neither waits for it nor tells the same.
+    // The process winds down; the next process neither waits for it nor raises the same event.
     cancel.wind_down();
     assert!(server.staged_job(name).telling.is_some() && server.store.claim(name).unwrap().is_some());
     let next = server.renewals_with(false, server.moving_clock(), |_| None);
@@ -408,8 +423,9 @@ fn a_start_activates_what_a_command_is_told_of() {
 }
 
 #[test]
-fn what_another_process_is_telling_is_told_again_if_that_does_not_end_it() {
-    let (name, directory) = ("lease.telling.test", tempfile::tempdir().unwrap());
+fn an_event_of_another_process_is_raised_again_if_that_process_does_not_finish() {
+    let name = "lease.telling.test";
+    let directory = tempfile::tempdir().unwrap();
     let mut server = TestServer::new(&[name]);
     server.globals.message_command = noting(directory.path(), "");
     let renewals = server.run(false);

@@ -19,7 +19,7 @@ use crate::testing::{TestServer, logged, p256, watch_log};
 const A: &str = FakeCa::DIRECTORY;
 const B: &str = "https://ca.test/directory/2";
 
-/// The way to two CAs, which are one behind two URLs.
+/// An HTTP client for two CAs, which are one CA behind two URLs.
 #[derive(Default)]
 struct Way {
     ca: Option<Arc<FakeCa>>,
@@ -54,7 +54,7 @@ impl Way {
         *self.down.lock().unwrap() = urls.to_vec();
     }
 
-    /// Which CAs were asked for their directories since the last call.
+    /// The CAs whose directories were read since the last call.
     fn asked(&self) -> String {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -63,12 +63,12 @@ impl Way {
 fn configure(server: &mut TestServer, urls: &[&str]) {
     for declared in &mut server.declared {
         declared.settings.ca_urls = Some(urls.iter().map(ToString::to_string).collect());
-        // What is asked about good certificates is not told apart here.
+        // Requests for renewal information would count as requests to a CA.
         declared.settings.ari_renewals = Some(false);
     }
 }
 
-/// A domain with two CAs, of which the next one is tried after two failures.
+/// A server whose domain has two CAs, and tries the next one after two failures.
 fn two_cas(name: &str) -> (TestServer, Arc<Way>) {
     let mut server = TestServer::new(&[name]);
     configure(&mut server, &[A, B]);
@@ -102,7 +102,7 @@ fn days(days: i64) -> SignedDuration {
 }
 
 #[test]
-fn after_so_many_failures_the_next_ca_gives_the_certificate() {
+fn after_a_number_of_failures_the_next_ca_issues_the_certificate() {
     watch_log();
     let name = "failover.test";
     let (server, way) = two_cas(name);
@@ -115,7 +115,7 @@ fn after_so_many_failures_the_next_ca_gives_the_certificate() {
     let job = server.staged_job(name);
     assert_eq!((job.errors, way.asked().as_str(), logged("MD0016", name)), (2, "A", 1));
     assert!((25..=30).contains(&wait(&server, &job)), "the other CA has not failed yet");
-    // A server that is restarted waits as long.
+    // A restarted server waits as long.
     drop(renewals);
     let renewals = serve(&server, &way, true);
     assert_eq!(way.asked(), "");
@@ -126,7 +126,7 @@ fn after_so_many_failures_the_next_ca_gives_the_certificate() {
     assert_eq!((job.errors, job.authorities), (0, Authorities::default()));
     let staged = staged_md(&server, name);
     assert_eq!((staged.ca.url.as_deref(), staged.ca.urls.clone()), (Some(B), vec![A.to_owned(), B.to_owned()]));
-    // What is finished is not done again at the first CA.
+    // A finished renewal is not repeated at the first CA.
     server.clock.advance(days(1));
     server.go_on(&renewals);
     assert_eq!(way.asked(), "");
@@ -137,7 +137,7 @@ fn after_so_many_failures_the_next_ca_gives_the_certificate() {
     assert_eq!((live_md(&server, name).ca.url.as_deref(), domain.md.ca.url.as_deref()), (Some(B), Some(B)));
     assert!(domain.renew_at(&Advice::default(), server.clock.now()) > server.clock.now() + days(50));
     assert_eq!(domain.md.ca.account.as_deref(), Some("ACME-ca.test-0001"), "each CA has its account");
-    // The next renewal begins with the first again.
+    // The next renewal begins with the first CA again.
     way.close(&[]);
     server.clock.advance(days(80));
     drop(serve(&server, &way, true));
@@ -164,10 +164,10 @@ fn the_state_at_one_ca_survives_the_failures_of_another() {
     }
     assert_eq!(way.asked(), "AABB");
     let job = server.staged_job(name);
-    // Round again: the first has not forgotten what it said.
+    // Back at the first CA, its Retry-After still counts.
     assert_eq!(job.errors, 4);
     assert!(job.retry_after.is_some() && wait(&server, &job) > 7000, "{job:?}");
-    // A start of the server makes nothing of it undone.
+    // A start of the server changes nothing about that.
     drop(renewals);
     let renewals = serve(&server, &way, false);
     assert_eq!((way.asked().as_str(), server.staged_job(name).errors), ("", 0));
@@ -177,7 +177,7 @@ fn the_state_at_one_ca_survives_the_failures_of_another() {
 }
 
 #[test]
-fn a_ca_that_wants_to_be_left_alone_for_days_is_not_waited_for_if_there_is_another() {
+fn a_retry_after_of_days_leads_to_the_next_ca() {
     for (urls, asked) in [(&[A, B][..], "AB"), (&[A][..], "A")] {
         let (mut server, way) = two_cas("patience.test");
         configure(&mut server, urls);
@@ -194,7 +194,7 @@ fn a_ca_that_wants_to_be_left_alone_for_days_is_not_waited_for_if_there_is_anoth
 }
 
 #[test]
-fn what_was_begun_at_a_ca_is_taken_away_when_another_has_its_turn() {
+fn an_order_at_one_ca_is_cleaned_up_before_the_next_ca() {
     let name = "turn.test";
     let (mut server, way) = two_cas(name);
     server.globals.retry_failover = 1;
@@ -211,7 +211,7 @@ fn what_was_begun_at_a_ca_is_taken_away_when_another_has_its_turn() {
 }
 
 #[test]
-fn one_ca_alone_is_asked_whatever_the_number_and_reported_as_ever() {
+fn a_single_ca_is_asked_after_any_number_of_failures() {
     let name = "alone.test";
     let (mut server, way) = two_cas(name);
     configure(&mut server, &[A]);
@@ -226,7 +226,7 @@ fn one_ca_alone_is_asked_whatever_the_number_and_reported_as_ever() {
     assert_eq!(way.asked(), "AAAA");
 }
 
-/// A domain that serves a certificate of the first CA.
+/// A server whose domain serves a certificate of the first CA.
 fn with_certificate(name: &str) -> (TestServer, Arc<Way>) {
     let mut server = TestServer::new(&[name]);
     configure(&mut server, &[A]);
@@ -246,7 +246,7 @@ fn another_ca_in_the_configuration_renews_now_while_the_old_certificate_serves()
     configure(&mut server, &[B]);
     let chain = || server.text(Group::Domains, name, &Aspect::Chain(p256())).unwrap();
     let old = chain();
-    // It is down at first, and not forgotten over restarts that the certificate is of the former one.
+    // The new CA is down at first; after restarts it is still known that the certificate came from the former one.
     way.close(&[B]);
     for _ in 0..2 {
         drop(serve(&server, &way, false));
@@ -269,16 +269,16 @@ fn another_ca_in_the_configuration_renews_now_while_the_old_certificate_serves()
 }
 
 #[test]
-fn what_is_no_change_of_ca_renews_nothing() {
+fn a_configuration_with_the_same_ca_renews_nothing() {
     let name = "same-ca.test";
     type Change = fn(&TestServer, &mut ManagedDomain);
     let rows: [(&[&str], Change); 6] = [
         (&[A], |_, _| {}),
-        // A second one behind or before the present one.
+        // A second CA is added behind or before the present one.
         (&[A, B], |_, _| {}),
         (&[B, A], |_, _| {}),
         (&["https://CA.test/directory/"], |_, _| {}),
-        // An imported certificate, or one of an old store.
+        // The certificate was imported, or comes from an old store.
         (&[B], |_, md| Arc::make_mut(&mut md.ca).url = None),
         (&[B], |_, md| md.ca = Arc::default()),
     ];
@@ -300,7 +300,7 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("d{number}.fleet.test")).collect()
 }
 
-/// So many domains, none of which has a certificate.
+/// A server with this number of domains, none of which has a certificate.
 fn fleet(count: usize) -> (TestServer, Arc<Way>) {
     let names = names(count);
     let server = TestServer::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -314,7 +314,7 @@ fn finished(server: &TestServer, count: usize) -> usize {
 }
 
 #[test]
-fn a_ca_that_wants_fewer_requests_is_left_alone_by_all_domains() {
+fn a_rate_limit_of_a_ca_stops_all_domains() {
     watch_log();
     let (server, way) = fleet(40);
     let refusal = with_header(problem(429, "rateLimited", "too many"), "Retry-After", "600");
@@ -326,14 +326,14 @@ fn a_ca_that_wants_fewer_requests_is_left_alone_by_all_domains() {
     assert_eq!(renewals.tick(), 0, "not yet, and no worker is kept for it");
     server.clock.advance(SignedDuration::from_secs(100));
     server.go_on(&renewals);
-    // Those that were not the first to be refused have no error.
+    // Domains that wait because another one was refused have no error.
     assert_eq!(finished(&server, 40), 40);
     assert_eq!(server.ca.count(Operation::NewOrder), 41);
     server.ca.check();
 }
 
 #[test]
-fn without_a_moment_from_the_ca_pauses_double() {
+fn pauses_double_without_retry_after() {
     let (server, way) = fleet(5);
     server.ca.fail_times(Operation::Directory, 3, Fault::Answer(answer(429, "text/html", "")));
     let renewals = serve(&server, &way, false);
@@ -349,7 +349,7 @@ fn without_a_moment_from_the_ca_pauses_double() {
 }
 
 #[test]
-fn a_refusal_of_one_ca_stops_nobody_at_another() {
+fn a_rate_limit_of_one_ca_stops_no_domain_at_another() {
     let (mut server, way) = fleet(4);
     for declared in &mut server.declared[2..] {
         declared.settings.ca_urls = Some(vec![B.to_owned()]);
@@ -361,7 +361,7 @@ fn a_refusal_of_one_ca_stops_nobody_at_another() {
 }
 
 #[test]
-fn the_limit_of_open_orders_is_that_of_the_ca_whose_turn_it_is() {
+fn the_limit_of_open_orders_is_that_of_the_ca_in_use() {
     let (mut server, way) = fleet(40);
     configure(&mut server, &[A, B]);
     let text = format!(r#"{{"errors":13,"authorities":[{{"url":"{A}","errors":0,"turns":1}}]}}"#);
@@ -373,7 +373,7 @@ fn the_limit_of_open_orders_is_that_of_the_ca_whose_turn_it_is() {
     std::thread::scope(|scope| {
         renewals.tick();
         let worker = scope.spawn(|| renewals.work(&cancel));
-        // More than one CA may have, and not at the limit of either.
+        // More orders are open than one CA accepts, but each CA is within its limit.
         while server.ca.count(Operation::Challenge) < 40 {
             server.clock.advance(crate::schedule::CaLimits::GAP);
             std::thread::sleep(Duration::from_millis(1));
@@ -411,7 +411,7 @@ fn a_thousand_domains_due_at_once_are_no_storm() {
 }
 
 #[test]
-fn a_certificate_that_comes_due_is_renewed_at_a_moment_of_its_own() {
+fn renewals_are_spread_by_certificate() {
     let mut delays = Vec::new();
     for number in 0..4 {
         let name = format!("spread{number}.test");
@@ -421,7 +421,7 @@ fn a_certificate_that_comes_due_is_renewed_at_a_moment_of_its_own() {
         server.clock.advance(due.duration_since(server.clock.now()) - SignedDuration::from_mins(1));
         let mut minutes = -1;
         while way.asked().is_empty() {
-            // A server that is restarted all the time begins at the same moment.
+            // A server that is restarted again and again begins at the same time.
             let restarted = serve(&server, &way, true);
             server.go_on(&renewals);
             drop(restarted);

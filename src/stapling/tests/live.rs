@@ -1,4 +1,4 @@
-//! Certificates that go live: adopted by all processes, looked after like others, and fetched for before they are served.
+//! Tests of stapling for certificates that go live: responses are fetched before, and all processes adopt them.
 
 use crate::crypto::Chain;
 use crate::live::LiveSets;
@@ -9,13 +9,13 @@ use crate::stapling::tests::*;
 
 const NAME: &str = "adopt.live.test";
 
-/// What the processes of a server share.
+/// Counters that the processes of a server share.
 fn counters(count: usize) -> &'static [AtomicU32] {
     (0..count).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }
 
 impl Scene {
-    /// Certificates of the only domain go live, and are stapled if it `is_stapled`.
+    /// A scene whose only domain goes live, and is stapled if `is_stapled`.
     fn live(name: &str, must_staple: bool, is_stapled: bool) -> Self {
         let mut scene = Self::new(&[name]);
         let settings = &mut scene.test_server.declared[0].settings;
@@ -24,7 +24,7 @@ impl Scene {
         scene
     }
 
-    /// A process of a server whose hosts have placeholders. Those that are given the same counters are of one server.
+    /// A process of a server whose hosts have placeholders. Processes with the same counters belong to one server.
     fn process(&self, counters: [&'static [AtomicU32]; 2]) -> Server {
         let registry = self.test_server.start_with(true, |setup| {
             let _ = setup.staples(0, None, None);
@@ -32,7 +32,7 @@ impl Scene {
         registry.live_sets.open(Some(counters[0]));
         registry.stapling.share(counters[1]);
         let responder = Arc::clone(&self.responder);
-        registry.stapling.ask_by(Box::new(move |_| Arc::clone(&responder) as _));
+        registry.stapling.set_client(Box::new(move |_| Arc::clone(&responder) as _));
         self.serve(registry)
     }
 
@@ -43,7 +43,7 @@ impl Scene {
         Pair { spec: p256(), key, chain: Chain::from_pem(&self.responder.ca.chain(&leaf)).unwrap() }
     }
 
-    /// Writes a set as the one that is live, and tells of it.
+    /// Writes a live set and announces it.
     fn publish(&self, server: &Server, pair: &Pair) {
         let text = PairSet { ca_url: None, account_url: None, pairs: vec![pair.clone()] }
             .to_json(self.test_server.store.secret())
@@ -58,8 +58,9 @@ fn server_counters() -> [&'static [AtomicU32]; 2] {
 }
 
 #[test]
-fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
-    let (scene, shared) = (Scene::live(NAME, false, true), server_counters());
+fn live_certificates_are_adopted_refreshed_and_dropped_when_replaced() {
+    let scene = Scene::live(NAME, false, true);
+    let shared = server_counters();
     let [fetching, child] = [0, 1].map(|_| scene.process(shared));
     let stapling = [&fetching, &child].map(|server| &server.registry.stapling);
     assert!(!stapling[0].is_empty() && stapling[0].signals_needed() <= shared[1].len());
@@ -76,12 +77,12 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
     assert_eq!((child.registry.stapling.refresh(), child.has_staple(leaf), scene.asked()), (1, true, 1));
     assert_eq!((scene.job(NAME).finished, stapling[1].views().len()), (true, 1));
 
-    // When its window opens it is fetched again.
+    // A new response is fetched when the renew window opens.
     scene.test_server.clock.advance(DAY - SignedDuration::from_hours(1));
     fetching.run();
     assert_eq!((scene.asked(), stapling[1].refresh()), (2, 1));
 
-    // The next takes its place. Handshakes that have begun still find what was there.
+    // The next set takes its place. Handshakes that have begun still find the former response.
     let mut former = first.clone();
     for turn in 0..20 {
         let next = scene.pair(NAME, false);
@@ -101,7 +102,7 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
     assert_eq!(child.staple(leaf), Staple::NotOurs);
     assert_eq!((scene.asked(), fetching.work.planned()), (22, 1));
 
-    // Their files go like those of others.
+    // Files of replaced certificates are removed like others.
     let files = || scene.test_server.store.ocsp_responses().unwrap().len();
     assert_eq!(files(), 21);
     let past = Timestamp::now().duration_since(scene.now());
@@ -113,9 +114,12 @@ fn what_goes_live_is_adopted_refreshed_and_let_go_when_it_is_replaced() {
 }
 
 #[test]
-fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not() {
-    let (scene, shared) = (Scene::live(NAME, false, true), server_counters());
-    let (offered, own, next) = (scene.pair(NAME, false), scene.pair(NAME, false), scene.pair(NAME, false));
+fn live_certificates_replace_those_that_the_start_offered_and_no_others() {
+    let scene = Scene::live(NAME, false, true);
+    let shared = server_counters();
+    let offered = scene.pair(NAME, false);
+    let own = scene.pair(NAME, false);
+    let next = scene.pair(NAME, false);
     let text = |pair: &Pair| String::from_utf8(pair.chain.to_pem()).unwrap();
     scene.test_server.documents.save_key(Group::Domains, NAME, &Aspect::PrivateKey(p256()), &offered.key).unwrap();
     scene.test_server.put(Group::Domains, NAME, &Aspect::Chain(p256()), &text(&offered));
@@ -126,7 +130,7 @@ fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not(
     registry.live_sets.open(Some(shared[0]));
     let server = scene.serve(registry);
     server.run();
-    // One has done the work of two.
+    // One worker has done the work of two.
     server.work.worker_lost();
     scene.publish(&server, &next);
     assert!(server.registry.live_sets.current(0).is_some());
@@ -140,7 +144,8 @@ fn what_a_start_has_offered_is_replaced_and_what_hosts_have_of_their_own_is_not(
 
 #[test]
 fn a_live_certificate_that_is_revoked_is_renewed() {
-    let (scene, shared) = (Scene::live(NAME, false, true), server_counters());
+    let scene = Scene::live(NAME, false, true);
+    let shared = server_counters();
     let server = scene.process(shared);
     let pair = scene.pair(NAME, false);
     scene.publish(&server, &pair);
@@ -165,7 +170,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         let reason = "no connection to ocsp.test: refused".to_owned();
         Err(Unstapled::NoResponse { reason, failures })
     };
-    // must-staple, stapled, whether the responder answers; what comes of it, what was asked and what is stored then.
+    // must-staple, stapled, whether the responder answers; the result, number of requests and of stored responses.
     let rows = [
         (false, true, true, Ok(()), 1, true),
         (false, true, false, Ok(()), 1, false),
@@ -182,9 +187,10 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         if !answers {
             scene.set(leaf, dead());
         }
-        let (stapling, md) = (&server.registry.stapling, &server.registry.domains[0].md);
+        let stapling = &server.registry.stapling;
+        let md = &server.registry.domains[0].md;
         let fetch = |cancel: &Cancel| {
-            let result = stapling.fetch_ahead(md, std::iter::once(&pair.chain), cancel);
+            let result = stapling.fetch_before_live(md, std::iter::once(&pair.chain), cancel);
             result.map_err(|lack| match lack {
                 Unstapled::NoResponse { reason, failures } => {
                     let reason = reason.split(';').next().unwrap().to_owned();
@@ -197,7 +203,7 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
         let cancelled = Cancel::default();
         assert_eq!(fetch(&Cancel::default()), expected, "{row}");
         assert_eq!((scene.asked(), scene.stored(NAME, leaf).is_some()), (asked, stored), "{row}");
-        // What is there is not fetched once more; failures in a row are counted until there is no other.
+        // A stored response is not fetched again; failures in a row are counted until the responder answers.
         if expected == error(1) {
             assert_eq!(fetch(&Cancel::default()), error(2), "{row}");
             cancelled.cancel();
@@ -216,11 +222,13 @@ fn only_certificates_that_have_to_be_stapled_wait_for_a_response() {
 #[test]
 fn a_set_that_has_to_be_stapled_goes_live_with_its_response_and_is_tried_again_until_then() {
     let name = "must.live.test";
-    let (scene, shared) = (Scene::live(name, true, true), server_counters());
+    let scene = Scene::live(name, true, true);
+    let shared = server_counters();
     let [worker, child] = [0, 1].map(|_| scene.process(shared));
     let pair = scene.pair(name, true);
-    let (store, documents, md) =
-        (&scene.test_server.store, &scene.test_server.documents, &worker.registry.domains[0].md);
+    let store = &scene.test_server.store;
+    let documents = &scene.test_server.documents;
+    let md = &worker.registry.domains[0].md;
     documents.save_key(Group::Staging, name, &Aspect::PrivateKey(p256()), &pair.key).unwrap();
     store.save(Group::Staging, name, &Aspect::Chain(p256()), &pair.chain.to_pem()).unwrap();
     documents.save_json(Group::Staging, name, &Aspect::MdJson, &**md).unwrap();
@@ -239,7 +247,7 @@ fn a_set_that_has_to_be_stapled_goes_live_with_its_response_and_is_tried_again_u
     for (seconds, asked) in [(0, 1), (29, 1), (1, 2), (59, 2)] {
         assert_eq!(run(seconds), (asked, false), "{seconds}");
     }
-    assert_eq!(logged("MD0037", "must.live.test: what is staged does not go live yet: clients insist on"), 2);
+    assert_eq!(logged("MD0037", "must.live.test: what is staged does not go live yet: a certificate needs"), 2);
     scene.set(leaf, says(Said::default));
     assert_eq!(run(1), (3, true));
     assert!(child.has_staple(leaf), "it was in the store before");
