@@ -11,10 +11,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::ari::Advisor;
+use super::decisions::{self, Decision, Findings, Work, wants_fewer};
 use super::renewal;
-use super::renewal::{Begun, Ended, Renewal};
-use crate::accounts::StoredAccounts;
-use crate::acme::{AcmeError, Outcome, PortError};
+use super::renewal::{Begun, Ended, Reason, Renewal};
+use crate::acme::{Outcome, PortError};
 use crate::cancel::Cancel;
 use crate::events::{About, Event};
 use crate::http::HttpClient;
@@ -23,7 +23,7 @@ use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
 use crate::registry::{Domain, NextCa, Registry};
 use crate::schedule;
 use crate::schedule::{CaLimits, Random};
-use crate::sets::{Advice, order, staged};
+use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client for one domain's renewal.
@@ -34,15 +34,15 @@ pub struct Renewals {
     registry: Arc<Registry>,
     clients: Clients,
     random: Random,
-    state: Mutex<State>,
+    state: Mutex<State<Box<Renewal>>>,
     changed: Condvar,
     advisor: Advisor,
 }
 
-#[derive(Default)]
-struct State {
+/// The line of all domains, where `R` is a renewal.
+struct State<R> {
     /// Renewals that wait for their time.
-    open: BTreeMap<(Timestamp, u64), Box<Renewal>>,
+    open: BTreeMap<(Timestamp, u64), R>,
     /// What is to begin and what is open, by directory URL.
     cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
@@ -62,7 +62,7 @@ struct State {
     /// How many certificates were known to be revoked then.
     findings: u32,
     /// Domains whose CA is to be asked when to renew, by position.
-    asks: std::collections::VecDeque<usize>,
+    asks: VecDeque<usize>,
     /// A worker asks, and has no hand for a renewal.
     asking: bool,
     /// Domains whose certificates are near their end, by position. They are not busy: a renewal that comes due goes first.
@@ -81,17 +81,32 @@ struct State {
 #[derive(Default)]
 struct AtCa {
     limits: CaLimits,
-    /// Domains whose renewal is to begin, by position.
-    due: VecDeque<usize>,
+    /// Domains whose renewal is to begin, by position, and those that are to be cleaned up.
+    due: VecDeque<(usize, Work)>,
     /// What renewals had left at their end, and when.
     nonces: Vec<(Timestamp, String)>,
 }
 
-enum Task {
+/// The work of a worker on one domain, by position.
+#[derive(Debug, PartialEq)]
+enum Task<R> {
+    /// A renewal begins, with a nonce of its CA if there is one.
     Begin(usize, Option<String>),
-    Go(Box<Renewal>),
+    /// A renewal goes on.
+    Go(R),
+    CleanUp(usize),
     Ask(usize),
     Warn(usize),
+}
+
+/// The next step of a worker.
+#[derive(Debug, PartialEq)]
+enum Step<R> {
+    Do(Task<R>),
+    /// The worker waits, for so long at most.
+    Wait(Duration),
+    /// The worker ends, and closes these renewals.
+    End(Vec<R>),
 }
 
 /// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
@@ -131,13 +146,13 @@ impl Renewals {
             registry,
             clients,
             random,
-            state: Mutex::new(State { dns_only, ..State::default() }),
+            state: Mutex::new(State::new(dns_only)),
             changed: Condvar::new(),
             advisor: Advisor::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<Box<Renewal>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,33 +223,29 @@ impl Renewals {
             let domain = &self.registry.domains[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
             let is_staged = staged.contains(domain.md.name.as_str());
-            let next_ca =
-                if is_staged { NextCa::read(&self.registry.documents, &domain.md) } else { NextCa::default() };
-            let advice = if is_staged { Advice::load(&self.registry.documents, &domain.md) } else { Advice::default() };
-            let due = due_at(domain, &advice, self.registry.globals.check_interval, now);
-            let due = if self.is_to_be_told(*position, &next_ca.job) { now } else { due };
-            let (ca, look) = self.next_look(domain, &next_ca, due, now);
-            let is_left = is_staged && order::has_left_over(&self.registry.documents, domain.md.name.as_str());
+            let staged = if is_staged {
+                StagedState::read(&self.registry.documents, &domain.md)
+            } else {
+                StagedState::default()
+            };
+            let mut due = due_at(domain, &staged.advice, self.registry.globals.check_interval, now);
+            if self.is_to_be_told(*position, &staged.job) {
+                due = now;
+            }
+            let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
-            let ask = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| advice.due(now))
+            let ask_at = (due > now && domain.renewable() && domain.asks_ca())
+                .then(|| staged.advice.due(now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
-            let at_ca = state.cas.entry(ca).or_default();
-            let look = at_ca.limits.paused_until(now).map_or(look, |until| look.max(until));
-            let warn = domain.warn_at(&next_ca.job, self.registry.globals.retry_delay, now);
-            if look <= now || is_left {
-                at_ca.due.push_back(*position);
-                state.busy.insert(*position);
-            } else if ask.is_some_and(|at| at <= now) {
-                state.busy.insert(*position);
-                state.asks.push_back(*position);
-            }
-            if look > now && warn.is_some_and(|at| at <= now) && !state.warnings.contains(position) {
-                state.warnings.push_back(*position);
-            }
-            let next = if look <= now { now + delay } else { look.min(now + delay) };
-            let next = next.min(warn.filter(|at| *at > now).unwrap_or(next));
-            state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
+            let paused_until = state.cas.entry(ca.clone()).or_default().limits.paused_until(now);
+            let findings = Findings {
+                renew_at: paused_until.map_or(look, |until| look.max(until)),
+                has_left_over: staged.has_left_over(),
+                ask_at,
+                warn_at: domain.warn_at(&staged.job, self.registry.globals.retry_delay, now),
+                check_at: now + delay,
+            };
+            state.put_in_line(*position, ca, findings.decide(now));
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
@@ -252,15 +263,8 @@ impl Renewals {
             && domain.has_nothing_new_in(&staged::leaves(&self.registry.documents, &domain.md))
     }
 
-    /// When a domain with something in staging is to be worked on.
-    fn look_of(&self, domain: &Domain, now: Timestamp) -> Timestamp {
-        let documents = &self.registry.documents;
-        let (next_ca, advice) = (NextCa::read(documents, &domain.md), Advice::load(documents, &domain.md));
-        self.next_look(domain, &next_ca, due_at(domain, &advice, self.registry.globals.check_interval, now), now).1
-    }
-
-    /// Which CA a domain is to go to, and when.
-    fn next_look(&self, domain: &Domain, next_ca: &NextCa, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
+    /// Returns which CA a domain is to go to, and when.
+    fn next_look(&self, domain: &Domain, next_ca: &NextCa<'_>, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
         let globals = &self.registry.globals;
         let next = next_ca.next(&domain.md, globals.retry_failover, now);
         let settings = renewal::settings(domain, globals);
@@ -272,90 +276,61 @@ impl Renewals {
     pub fn work(&self, cancel: &Cancel) {
         let mut hands = Hands { renewals: self, held: None };
         while let Some(task) = self.next_task(cancel) {
-            let (position, renewal, nonce) = match task {
-                Task::Begin(position, nonce) => (position, None, nonce),
-                Task::Go(renewal) => (renewal.position(), Some(renewal), None),
+            match task {
+                Task::Begin(position, nonce) => {
+                    hands.held = Some(Held::Renewal(position));
+                    if let Some(renewal) = self.begin(position, nonce, cancel) {
+                        self.go_on(renewal, cancel);
+                    }
+                }
+                Task::Go(renewal) => {
+                    hands.held = Some(Held::Renewal(renewal.position()));
+                    self.go_on(renewal, cancel);
+                }
+                Task::CleanUp(position) => {
+                    hands.held = Some(Held::Renewal(position));
+                    self.clean_up(position, cancel);
+                }
                 Task::Ask(position) => {
                     hands.held = Some(Held::Question(position));
                     self.asked(position, self.ask(position, cancel));
-                    hands.held = None;
-                    continue;
                 }
                 Task::Warn(position) => {
                     hands.held = Some(Held::Warning(position));
                     self.warned(position, self.warn(position, cancel));
-                    hands.held = None;
-                    continue;
                 }
-            };
-            hands.held = Some(Held::Renewal(position));
-            if let Some(renewal) = renewal.or_else(|| self.begin(position, nonce, cancel)) {
-                self.go_on(renewal, cancel);
             }
             hands.held = None;
         }
     }
 
-    fn next_task(&self, cancel: &Cancel) -> Option<Task> {
+    /// Returns what a worker does next; `None` if it ends. The last one to end closes the renewals that wait.
+    fn next_task(&self, cancel: &Cancel) -> Option<Task<Box<Renewal>>> {
         let mut state = self.state();
         loop {
-            let may_ask = !state.asking && !state.asks.is_empty();
-            let may_warn = !state.warning && !state.warnings.is_empty();
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask && !may_warn) {
-                state.workers = state.workers.saturating_sub(1);
-                let open = std::mem::take(&mut state.open);
-                drop(state);
-                open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
-                return None;
-            }
-            // One worker more than there may be for renewals is there for questions.
-            let is_extra = state.workers > self.registry.globals.renew_workers.get().into() && !state.asking;
-            if is_extra && !may_ask {
-                state.workers -= 1;
-                return None;
-            }
-            let now = self.registry.clock.now();
-            let ready = state.open.first_key_value().map(|((at, _), _)| *at);
-            if !is_extra && ready.is_some_and(|at| at <= now) {
-                return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
-            }
-            let due = if is_extra { None } else { state.take_due(now) };
-            if let Some((position, nonce)) = due {
-                return Some(Task::Begin(position, nonce));
-            }
-            if may_warn && !is_extra {
-                if let Some(position) = state.take_warning() {
-                    return Some(Task::Warn(position));
+            let most = self.registry.globals.renew_workers.get().into();
+            match state.next_step(most, cancel.is_cancelled(), self.registry.clock.now()) {
+                Step::Do(task) => return Some(task),
+                Step::End(open) => {
+                    drop(state);
+                    open.into_iter().for_each(|renewal| self.end(renewal, Ended::Cancelled));
+                    return None;
                 }
-                continue;
+                Step::Wait(wait) => {
+                    state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
-            if may_ask {
-                state.asking = true;
-                return state.asks.pop_front().map(Task::Ask);
-            }
-            let patience = if state.due() == 0 { Self::PATIENCE } else { CaLimits::GAP_WITH_NONCE.unsigned_abs() };
-            let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn begin(&self, position: usize, nonce: Option<String>, cancel: &Cancel) -> Option<Box<Renewal>> {
         let domain = &self.registry.domains[position];
+        let name = &domain.md.name;
         let http = (self.clients)(&domain.md, cancel);
-        let book = StoredAccounts::new(
-            Arc::clone(&self.registry.accounts),
-            Arc::clone(&self.registry.documents),
-            domain.md.name.as_str(),
-        );
         let now = self.registry.clock.now();
-        let is_left = order::has_left_over(&self.registry.documents, domain.md.name.as_str());
-        if is_left && self.look_of(domain, now) > now {
-            self.clean_up(position, cancel);
-            return None;
-        }
-        match Renewal::begin(position, domain, &self.registry, Arc::new(book), http, true, cancel) {
-            Ok(Begun::Renewal(mut renewal)) => {
-                report!(AH10052, "{}: is being renewed, state {:?}", domain.md.name, domain.md.state);
+        match Renewal::begin(&self.registry, position, http, Reason::Due, cancel) {
+            Ok(Begun::Started(mut renewal)) => {
+                report!(AH10052, "{name}: is being renewed, state {:?}", domain.md.state);
                 let mut state = self.state();
                 state.not_begun.remove(&position);
                 if state.goes_to(position, renewal.ca_url(), now) {
@@ -363,19 +338,19 @@ impl Renewals {
                 }
                 return Some(renewal);
             }
-            Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.settle(position, None),
+            Ok(Begun::NotDue | Begun::Denied) => self.settle(position, None),
             Ok(Begun::RenewedElsewhere) => {
                 if self.state().elsewhere.insert(position) {
                     report!(
                         MD0058,
-                        "{}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
-                         all that is needed",
-                        domain.md.name
+                        "{name}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
+                         all that is needed"
                     );
                 }
                 self.settle(position, None);
             }
-            Ok(Begun::CompleteFrom(at)) => self.settle(position, Some(at)),
+            Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
+            Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => self.close(position, Some(self.not_begun(position, err, cancel))),
         }
@@ -416,12 +391,8 @@ impl Renewals {
     fn warn(&self, position: usize, cancel: &Cancel) -> Option<Timestamp> {
         let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
         match renewal::warn_of(domain, &self.registry, cancel) {
-            Ok(true) => {
-                let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
-                let job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-                domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now)
-            }
-            Ok(false) => Some(now + Self::CLAIMED_ELSEWHERE),
+            Ok(Some(job)) => domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now),
+            Ok(None) => Some(now + Self::CLAIMED_ELSEWHERE),
             Err(err) => {
                 note!(Error, err.status; "{}: the report on what was told cannot be written: {err}", domain.md.name);
                 None
@@ -534,7 +505,7 @@ impl Renewals {
         };
         let until = at_ca.limits.refused(now, retry_after);
         let waiting = std::mem::take(&mut at_ca.due);
-        for position in &waiting {
+        for (position, _) in &waiting {
             state.busy.remove(position);
             state.looks[*position] = until;
         }
@@ -593,30 +564,112 @@ impl Drop for Hands<'_> {
     }
 }
 
-impl State {
-    /// Domains whose renewal is to begin.
+impl<R> State<R> {
+    fn new(dns_only: HashSet<usize>) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            cas: BTreeMap::new(),
+            busy: HashSet::new(),
+            begun_at: HashMap::new(),
+            dns_only,
+            looks: Vec::new(),
+            not_begun: HashMap::new(),
+            elsewhere: HashSet::new(),
+            ticked: Timestamp::default(),
+            findings: 0,
+            asks: VecDeque::new(),
+            asking: false,
+            warnings: VecDeque::new(),
+            warning: false,
+            ask_again: HashMap::new(),
+            turn: 0,
+            workers: 0,
+        }
+    }
+
+    /// Puts a domain that was looked at in line, at the CA that its renewal would go to.
+    fn put_in_line(&mut self, position: usize, ca: String, Decision { work, warns, look_at }: Decision) {
+        if work.is_some() {
+            self.busy.insert(position);
+        }
+        match work {
+            Some(work @ (Work::Renew | Work::CleanUp)) => {
+                self.cas.entry(ca).or_default().due.push_back((position, work))
+            }
+            Some(Work::Ask) => self.asks.push_back(position),
+            None => {}
+        }
+        if warns && !self.warnings.contains(&position) {
+            self.warnings.push_back(position);
+        }
+        self.looks[position] = look_at;
+    }
+
+    /// Returns what a worker is to do. `most` is how many workers there may be for renewals; one more may be there for questions.
+    fn next_step(&mut self, most: usize, is_cancelled: bool, now: Timestamp) -> Step<R> {
+        let may_ask = !self.asking && !self.asks.is_empty();
+        let may_warn = !self.warning && !self.warnings.is_empty();
+        if is_cancelled || self.open.is_empty() && self.due() == 0 && !may_ask && !may_warn {
+            self.workers = self.workers.saturating_sub(1);
+            return Step::End(std::mem::take(&mut self.open).into_values().collect());
+        }
+        if self.workers > most && !self.asking {
+            if may_ask {
+                return self.ask();
+            }
+            self.workers -= 1;
+            return Step::End(Vec::new());
+        }
+        let ready = self.open.first_key_value().map(|((at, _), _)| *at);
+        if ready.is_some_and(|at| at <= now) {
+            if let Some((_, renewal)) = self.open.pop_first() {
+                return Step::Do(Task::Go(renewal));
+            }
+        }
+        if let Some(task) = self.take_due(now) {
+            return Step::Do(task);
+        }
+        if may_warn {
+            return match self.take_warning() {
+                Some(position) => Step::Do(Task::Warn(position)),
+                None => self.next_step(most, is_cancelled, now),
+            };
+        }
+        if may_ask {
+            return self.ask();
+        }
+        let patience = if self.due() == 0 { Renewals::PATIENCE } else { CaLimits::GAP_WITH_NONCE.unsigned_abs() };
+        Step::Wait(ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience)))
+    }
+
+    fn ask(&mut self) -> Step<R> {
+        self.asking = true;
+        self.asks.pop_front().map_or(Step::Wait(Duration::ZERO), |position| Step::Do(Task::Ask(position)))
+    }
+
+    /// Returns how many domains are in line at CAs.
     fn due(&self) -> usize {
         self.cas.values().map(|ca| ca.due.len()).sum()
     }
 
-    /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
-    /// With it, a nonce if that CA has given one too many.
-    fn take_due(&mut self, now: Timestamp) -> Option<(usize, Option<String>)> {
+    /// Takes the first in line at a CA where a renewal may begin; of several such CAs the one that has waited longest. With it
+    /// goes a nonce, if that CA has given one too many.
+    fn take_due(&mut self, now: Timestamp) -> Option<Task<R>> {
         let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
         let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
-        let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
+        let first = |ca: &AtCa| ca.due.iter().position(|(position, _)| !is_full || !self.dns_only.contains(position));
         let ready = self.cas.iter_mut().filter(|(_, ca)| ca.limits.may_begin(now));
         let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
         let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.limits.next())?;
-        let position = ca.due.remove(place)?;
+        let (position, work) = ca.due.remove(place)?;
         ca.nonces.retain(|(at, _)| (*at..*at + Renewals::NONCES_LAST).contains(&now));
-        let nonce = ca.nonces.pop().map(|(_, nonce)| nonce);
+        let nonce = if work == Work::Renew { ca.nonces.pop().map(|(_, nonce)| nonce) } else { None };
         ca.limits.begin(now, nonce.is_some());
         self.begun_at.insert(position, url.clone());
-        Some((position, nonce))
+        Some(if work == Work::CleanUp { Task::CleanUp(position) } else { Task::Begin(position, nonce) })
     }
 
-    /// The next domain to be warned of that nobody works on: another one is looked at when that is done.
+    /// Takes the next domain that commands are warned of and that nobody works on. Others are looked at when that work is done.
     fn take_warning(&mut self) -> Option<usize> {
         while let Some(position) = self.warnings.pop_front() {
             if self.busy.insert(position) {
@@ -646,34 +699,19 @@ impl State {
     }
 }
 
-/// Whether it is not this domain's fault, but the CA has too much to do.
-fn wants_fewer(err: &AcmeError) -> bool {
-    match err {
-        AcmeError::Problem { problem, retry_after, .. } => {
-            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
-        }
-        AcmeError::HttpStatus { http_status, retry_after, .. }
-        | AcmeError::Unavailable { http_status, retry_after, .. } => {
-            *http_status == 429 || *http_status == 503 && retry_after.is_some()
-        }
-        _ => false,
-    }
-}
-
-/// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
-/// come due: servers that were set up or restarted together would come together. Where the CA has suggested the moment,
-/// it has done that itself.
+/// Returns when the renewal of a domain is to begin. Where the CA has suggested the moment, or there is no time, that is as soon as
+/// the renewal is due.
 fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
     if !domain.renewable() {
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let live = domain.own();
     let is_suggested = due < domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
-    match live.common_validity() {
-        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
-            due + schedule::spread(until.duration_since(due), check_interval, live.chance())
+    let own = domain.own();
+    match own.common_validity() {
+        Some((_, until)) if own.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
+            decisions::begin_at(due, until, check_interval, own.chance())
         }
         _ => due,
     }

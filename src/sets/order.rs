@@ -41,12 +41,6 @@ pub fn left_over(order: &OrderRecord) -> OrderRecord {
     OrderRecord { challenge_setups, ..OrderRecord::default() }
 }
 
-/// Whether commands have set up something for the domain that is not taken away.
-#[must_use]
-pub fn has_left_over(documents: &Documents, name: &str) -> bool {
-    !left_over(&load(documents, name)).is_empty()
-}
-
 /// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the
 /// journal, until the domain is looked at by who may run them.
 pub fn tear_down(documents: &Arc<Documents>, name: &str) -> Result<(), PortError> {

@@ -67,12 +67,23 @@ pub enum Unreadable {
 }
 
 impl StagedJournal {
-    /// The journal of `md`. The caller has the claim on its staging directory.
+    /// Makes the journal of `md`, with the report that is stored. The caller has the claim on the staging directory.
     #[must_use]
     pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
-        let name = md.name.as_str();
-        let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        let job = Job { name: name.to_owned(), ..job };
+        let job: Option<Job> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson);
+        Self::with_report(documents, clock, md, events, job.unwrap_or_default())
+    }
+
+    /// Makes the journal of `md`, with the report that the caller has read. The caller has the claim on the staging directory.
+    #[must_use]
+    pub fn with_report(
+        documents: Arc<Documents>,
+        clock: Arc<dyn Clock>,
+        md: Arc<ManagedDomain>,
+        events: Events,
+        job: Job,
+    ) -> Self {
+        let job = Job { name: md.name.to_string(), ..job };
         Self { documents, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
     }
 
@@ -148,32 +159,31 @@ impl StagedJournal {
         self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
     }
 
-    /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
-    /// waits here for the next start stays, and so does the memory of what commands have set up.
+    /// Goes on with what is staged if that was `begun` for the same settings, or starts anew. An account that waits here for the
+    /// next start stays, and so does the memory of what commands have set up for the `order`.
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn open(&mut self) -> Result<(), PortError> {
-        if let Some(begun) = begun(&self.documents, &self.md) {
-            return if begun == *self.md { Ok(()) } else { self.save_md() };
+    pub fn open(&mut self, begun: Option<&ManagedDomain>, order: &OrderRecord) -> Result<(), PortError> {
+        let own = RenewalSettings::of(&self.md);
+        match begun.filter(|begun| RenewalSettings::of(begun).order_serves(&own)) {
+            Some(begun) if *begun == *self.md => Ok(()),
+            Some(_) => self.save_md(),
+            None => self.start_over(order),
         }
-        self.start_over()
     }
 
-    /// Begins with nothing. What is kept is as for [`StagedJournal::open`].
+    /// Drops what is staged, except for what [`StagedJournal::open`] keeps.
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn start_over(&mut self) -> Result<(), PortError> {
-        let md = Arc::clone(&self.md);
-        let name = md.name.as_str();
-        let order = self.order();
+    pub fn start_over(&mut self, order: &OrderRecord) -> Result<(), PortError> {
         order::remove_files(&self.documents, &order.challenge_setups)?;
-        self.save_order(&order::left_over(&order))?;
+        self.save_order(&order::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
-            self.documents.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
+            self.documents.store().remove(Group::Staging, self.md.name.as_str(), &aspect).map_err(port_error)?;
         }
         self.save_md()
     }
@@ -181,12 +191,6 @@ impl StagedJournal {
     fn save_md(&self) -> Result<(), PortError> {
         self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
-}
-
-/// The domain as it was when what is staged was begun, if an order for that serves this one.
-fn begun(documents: &Documents, md: &ManagedDomain) -> Option<ManagedDomain> {
-    let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.filter(|begun| RenewalSettings::of(begun).order_serves(&RenewalSettings::of(md)))
 }
 
 /// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.

@@ -29,7 +29,7 @@ use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
     format_human,
 };
-use crate::sets::{Activation, CertificateSet, activation, active, served, take_over_live};
+use crate::sets::{Activation, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
 use crate::store::{Aspect, Group, Reachability, WorkClaim};
 
@@ -576,7 +576,9 @@ impl Setup {
         let now = self.clock.now();
         for md in domains.iter().filter(staged).map(|domain| &domain.md) {
             let name = md.name.as_str();
-            let NextCa { mut job, mut known, .. } = NextCa::read(&self.documents, md);
+            let staged = StagedState::read(&self.documents, md);
+            let NextCa { mut known, .. } = NextCa::of(&staged);
+            let mut job = staged.job;
             if job.errors == 0 {
                 continue;
             }
