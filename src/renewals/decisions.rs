@@ -80,3 +80,100 @@ pub(super) fn wants_fewer(err: &AcmeError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Problem;
+    use crate::renewals::decisions::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_look_at_a_domain_leads_to_the_most_urgent_work_and_the_next_look_is_when_something_comes_due() {
+        use Work::{Ask, CleanUp, Renew};
+        // When to renew, whether something is left, when to ask and to warn; the work, whether it warns, the next look. The check
+        // of all domains is after 100 seconds.
+        let rows = [
+            (500, false, None, None, None, false, 100),
+            (50, false, None, None, None, false, 50),
+            (0, false, None, None, Some(Renew), false, 100),
+            (-5, false, None, None, Some(Renew), false, 100),
+            // What an earlier renewal has left is taken away by the renewal itself, or before it
+            (0, true, None, None, Some(Renew), false, 100),
+            (500, true, None, None, Some(CleanUp), false, 100),
+            (50, true, None, None, Some(CleanUp), false, 50),
+            (500, true, Some(0), None, Some(CleanUp), false, 100),
+            // Questions
+            (500, false, Some(0), None, Some(Ask), false, 100),
+            (500, false, Some(-5), None, Some(Ask), false, 100),
+            (500, false, Some(30), None, None, false, 30),
+            (20, false, Some(30), None, None, false, 20),
+            (0, false, Some(0), None, Some(Renew), false, 100),
+            (0, false, Some(30), None, Some(Renew), false, 30),
+            // Warnings
+            (500, false, None, Some(0), None, true, 100),
+            (500, false, None, Some(40), None, false, 40),
+            (500, false, Some(0), Some(0), Some(Ask), true, 100),
+            (500, true, None, Some(0), Some(CleanUp), true, 100),
+            (0, false, None, Some(0), Some(Renew), false, 100),
+            (0, false, None, Some(40), Some(Renew), false, 40),
+        ];
+        for row in rows {
+            let (renew_at, has_left_over, ask_at, warn_at, work, warns, look_at) = row;
+            let findings = Findings {
+                renew_at: at(renew_at),
+                has_left_over,
+                ask_at: ask_at.map(at),
+                warn_at: warn_at.map(at),
+                check_at: at(100),
+            };
+            assert_eq!(findings.decide(at(0)), Decision { work, warns, look_at: at(look_at) }, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn renewals_are_spread_over_a_check_interval_or_a_tenth_of_what_is_left() {
+        // Seconds until the end and of the interval, the chance; seconds of delay
+        for row in
+            [(1000, 50, 0.0, 0), (1000, 50, 0.5, 25), (1000, 500, 0.5, 50), (1000, 500, 1.0, 100), (-10, 50, 1.0, 0)]
+        {
+            let (left, interval, chance, expected) = row;
+            let begin = begin_at(at(0), at(left), SignedDuration::from_secs(interval), chance);
+            assert_eq!(begin, at(expected), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_ca_wants_fewer_requests_when_it_says_so_or_when_it_fails_and_says_until_when() {
+        let problem = |kind: &str, retry_after: Option<Timestamp>| AcmeError::Problem {
+            problem: Problem { kind: format!("urn:ietf:params:acme:error:{kind}"), ..Problem::default() },
+            retry_after,
+            of_address: false,
+        };
+        let status = |http_status, retry_after| AcmeError::HttpStatus {
+            url: String::new(),
+            http_status,
+            problem: None,
+            moved_to: None,
+            retry_after,
+        };
+        let later = Some(at(60));
+        let rows = [
+            (problem("rateLimited", None), true),
+            (problem("rateLimited", later), true),
+            (problem("serverInternal", None), false),
+            (problem("serverInternal", later), true),
+            (problem("malformed", later), false),
+            (status(429, None), true),
+            (status(503, None), false),
+            (status(503, later), true),
+            (status(500, later), false),
+            (AcmeError::WrongKey, false),
+        ];
+        for (err, expected) in rows {
+            assert_eq!(wants_fewer(&err), expected, "{err:?}");
+        }
+    }
+}

@@ -171,13 +171,7 @@ impl Renewals {
             report!(AH10055, "watchdog run, {} managed domains to look at", candidates.len());
             self.look_at(&candidates, now);
         }
-        let mut state = self.state();
-        let work = state.due() + state.open.len() + usize::from(state.warning || !state.warnings.is_empty());
-        let asking = state.asking || !state.asks.is_empty();
-        let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
-        let missing = wanted.saturating_sub(state.workers);
-        state.workers += missing;
-        missing
+        self.state().add_workers(self.registry.globals.renew_workers.get().into())
     }
 
     /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
@@ -605,6 +599,16 @@ impl<R> State<R> {
         self.looks[position] = look_at;
     }
 
+    /// Counts as running the workers that the work in line needs, `most` for renewals and warnings and one for questions. Returns how
+    /// many of them are to be started.
+    fn add_workers(&mut self, most: usize) -> usize {
+        let work = self.due() + self.open.len() + usize::from(self.warning || !self.warnings.is_empty());
+        let asks = self.asking || !self.asks.is_empty();
+        let missing = (work.min(most) + usize::from(asks)).saturating_sub(self.workers);
+        self.workers += missing;
+        missing
+    }
+
     /// Returns what a worker is to do. `most` is how many workers there may be for renewals; one more may be there for questions.
     fn next_step(&mut self, most: usize, is_cancelled: bool, now: Timestamp) -> Step<R> {
         let may_ask = !self.asking && !self.asks.is_empty();
@@ -714,5 +718,224 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
             decisions::begin_at(due, until, check_interval, own.chance())
         }
         _ => due,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::renewals::queue::*;
+    use crate::store::Store;
+    use crate::testing::{Call, TestServer};
+
+    const NOW: i64 = 1_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(NOW + second).unwrap()
+    }
+
+    /// A line of ten domains, where renewals are words.
+    fn line() -> State<&'static str> {
+        let mut state = State::new(HashSet::from([5, 6, 7, 8, 9]));
+        state.looks = vec![Timestamp::MIN; 10];
+        state.workers = 1;
+        state
+    }
+
+    fn put(state: &mut State<&'static str>, ca: &str, position: usize, work: Work) {
+        state.put_in_line(position, ca.to_owned(), Decision { work: Some(work), warns: false, look_at: at(60) });
+    }
+
+    fn warn(state: &mut State<&'static str>, position: usize) {
+        state.put_in_line(position, "a".to_owned(), Decision { work: None, warns: true, look_at: at(60) });
+    }
+
+    /// A part of a line.
+    #[derive(Debug, Clone, Copy)]
+    enum Part {
+        /// A renewal that waits until that second, and when it was put back.
+        Open(i64, u64, &'static str),
+        Line(usize, Work),
+        Warn(usize),
+        /// A nonce of that second.
+        Nonce(i64),
+        /// A third worker: two are for renewals.
+        Extra,
+        Warning,
+        Asking,
+    }
+
+    impl Part {
+        fn put(self, state: &mut State<&'static str>) {
+            match self {
+                Self::Open(second, turn, renewal) => _ = state.open.insert((at(second), turn), renewal),
+                Self::Line(position, work) => put(state, "a", position, work),
+                Self::Warn(position) => warn(state, position),
+                Self::Nonce(second) => {
+                    state.cas.entry("a".to_owned()).or_default().nonces.push((at(second), "nonce".to_owned()));
+                }
+                Self::Extra => state.workers = 3,
+                Self::Warning => state.warning = true,
+                Self::Asking => state.asking = true,
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_goes_on_begins_warns_and_asks_in_this_order_or_ends() {
+        use Part::{Asking, Extra, Line, Nonce, Open, Warn, Warning};
+        use Work::{Ask, CleanUp, Renew};
+        let task = Step::Do;
+        let begin = |nonce: Option<&str>| Step::Do(Task::Begin(1, nonce.map(str::to_owned)));
+        let end = || Step::End(Vec::new());
+        let rows: [(&[Part], Step<&str>); 21] = [
+            // One kind of work
+            (&[], end()),
+            (&[Open(0, 1, "x")], task(Task::Go("x"))),
+            (&[Line(1, Renew)], begin(None)),
+            (&[Line(1, CleanUp)], task(Task::CleanUp(1))),
+            (&[Line(1, Ask)], task(Task::Ask(1))),
+            (&[Warn(1)], task(Task::Warn(1))),
+            // Renewals that wait
+            (&[Open(60, 1, "x")], Step::Wait(Renewals::PATIENCE)),
+            (&[Open(-1, 2, "second"), Open(-2, 3, "first")], task(Task::Go("first"))),
+            (&[Open(0, 1, "first"), Open(0, 2, "second")], task(Task::Go("first"))),
+            // Several kinds
+            (&[Line(1, Renew), Open(0, 1, "x")], task(Task::Go("x"))),
+            (&[Line(1, Renew), Open(60, 1, "x")], begin(None)),
+            (&[Warn(2), Line(1, Renew)], begin(None)),
+            (&[Line(1, Ask), Warn(2)], task(Task::Warn(2))),
+            // A domain that somebody works on is not warned of, and one worker warns or asks at a time
+            (&[Line(1, Ask), Warn(1)], task(Task::Ask(1))),
+            (&[Warning, Warn(1)], end()),
+            (&[Asking, Line(1, Ask)], end()),
+            // The worker for questions does nothing else
+            (&[Extra, Line(1, Renew), Line(2, Ask)], task(Task::Ask(2))),
+            (&[Extra, Line(1, Renew)], end()),
+            // Nonces
+            (&[Nonce(-29), Line(1, Renew)], begin(Some("nonce"))),
+            (&[Nonce(-30), Line(1, Renew)], begin(None)),
+            (&[Nonce(0), Line(1, CleanUp)], task(Task::CleanUp(1))),
+        ];
+        for (parts, expected) in rows {
+            let mut state = line();
+            parts.iter().for_each(|part| part.put(&mut state));
+            assert_eq!(state.next_step(2, false, at(0)), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_cancelled_hands_back_the_renewals_that_wait() {
+        let mut state = line();
+        state.open.insert((at(60), 1), "x");
+        put(&mut state, "a", 1, Work::Renew);
+        assert_eq!(state.next_step(2, true, at(0)), Step::End(vec!["x"]));
+        assert_eq!((state.workers, state.next_step(2, true, at(0))), (0, Step::End(Vec::new())));
+    }
+
+    #[test]
+    fn a_renewal_begins_at_the_ca_that_has_waited_longest_and_not_where_none_may() {
+        let mut state = line();
+        put(&mut state, "a", 1, Work::Renew);
+        put(&mut state, "a", 2, Work::Renew);
+        put(&mut state, "b", 3, Work::Renew);
+        put(&mut state, "paused", 4, Work::Renew);
+        state.cas.get_mut("paused").unwrap().limits.refused(at(0), None);
+        let mut begun = || match state.next_step(2, false, at(0)) {
+            Step::Do(Task::Begin(position, None)) => Some(position),
+            _ => None,
+        };
+        assert_eq!([begun(), begun(), begun(), begun()], [Some(1), Some(3), Some(2), None]);
+        assert_eq!((state.begun_at[&3].as_str(), state.due()), ("b", 1));
+    }
+
+    #[test]
+    fn renewals_that_need_commands_in_the_dns_leave_room_for_others() {
+        let mut state = line();
+        [5, 6, 7, 8, 9, 1].into_iter().for_each(|position| put(&mut state, "a", position, Work::Renew));
+        let mut begun = Vec::new();
+        while let Step::Do(Task::Begin(position, _)) = state.next_step(2, false, at(0)) {
+            begun.push(position);
+        }
+        assert_eq!(begun, [5, 6, 7, 8, 1]);
+        state.leaves(5);
+        assert_eq!(state.next_step(2, false, at(1)), Step::Do(Task::Begin(9, None)));
+    }
+
+    #[test]
+    fn a_renewal_that_goes_to_another_ca_than_planned_counts_there() {
+        let mut state = line();
+        put(&mut state, "a", 1, Work::Renew);
+        assert_eq!(state.next_step(2, false, at(0)), Step::Do(Task::Begin(1, None)));
+        assert!(state.goes_to(1, "a", at(0)) && !state.goes_to(1, "b", at(0)));
+        let mut alone = CaLimits::default();
+        alone.begin(at(0), false);
+        assert_eq!((state.begun_at[&1].as_str(), &state.cas["b"].limits), ("b", &alone));
+        alone.end();
+        assert_eq!(state.cas["a"].limits, alone);
+    }
+
+    #[test]
+    fn as_many_workers_are_started_as_there_is_work_and_one_for_questions() {
+        // In line, open, whether there are warnings and questions, running, most; to be started
+        let rows = [
+            (0, 0, false, false, 0, 2, 0),
+            (1, 0, false, false, 0, 2, 1),
+            (5, 0, false, false, 0, 2, 2),
+            (0, 3, false, false, 1, 2, 1),
+            (0, 0, true, false, 0, 2, 1),
+            (0, 0, false, true, 0, 2, 1),
+            (5, 0, true, true, 0, 2, 3),
+            (5, 0, true, true, 3, 2, 0),
+            (1, 0, false, false, 2, 2, 0),
+        ];
+        for row in rows {
+            let (due, open, warns, asks, running, most, expected) = row;
+            let mut state = line();
+            state.workers = running;
+            (0..due).for_each(|position| put(&mut state, "a", position, Work::Renew));
+            (0..open).for_each(|turn| Part::Open(0, turn, "x").put(&mut state));
+            if warns {
+                warn(&mut state, 9);
+            }
+            if asks {
+                put(&mut state, "a", 8, Work::Ask);
+            }
+            assert_eq!(state.add_workers(most), expected, "{row:?}");
+            assert_eq!(state.workers, running + expected);
+        }
+    }
+
+    #[test]
+    fn a_look_reads_each_document_once_and_a_renewal_once_more_under_its_claim() {
+        let name = "once.test";
+        let server = TestServer::new(&[name]);
+        let count = || {
+            let documents = [Aspect::JobJson, Aspect::MdJson, Aspect::OrderJson, Aspect::AriJson];
+            documents.map(|aspect| server.store.count(Call::Load, Group::Staging, Some(&aspect)))
+        };
+        let since = |before: [usize; 4]| {
+            let now = count();
+            [0, 1, 2, 3].map(|at| now[at] - before[at])
+        };
+        let renewals = server.run(false);
+        // Finished, and still due for this server: looked at, and left to the next start under the claim.
+        server.clock.advance(SignedDuration::from_hours(20));
+        let before = count();
+        assert_eq!(renewals.tick(), 1);
+        assert_eq!(since(before), [1; 4]);
+        renewals.work(&Cancel::default());
+        assert_eq!(since(before), [2; 4]);
+        // Nothing is due after that start.
+        let renewals = server.renewals(true);
+        server.put(Group::Staging, name, &Aspect::AriJson, "{}");
+        let before = count();
+        renewals.tick();
+        assert_eq!(since(before), [1; 4]);
+        // Nothing is staged.
+        server.store.purge(Group::Staging, name).unwrap();
+        server.clock.advance(SignedDuration::from_hours(20));
+        let before = count();
+        renewals.tick();
+        assert_eq!(since(before), [0; 4]);
     }
 }
