@@ -49,7 +49,8 @@ impl LiveSets {
         if !self.takes_turn(now) {
             return 0;
         }
-        let (words, everything) = (self.words(), self.slots.len() as u32);
+        let words = self.words();
+        let everything = self.slots.len() as u32;
         self.heed_mark(everything);
         let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
         let first = words[NEXT].load(Ordering::Relaxed) as usize;
@@ -62,7 +63,8 @@ impl LiveSets {
 
     /// If the mark has changed, all domains are to be looked at.
     fn heed_mark(&self, everything: u32) {
-        let (words, mark) = (self.words(), self.mark());
+        let words = self.words();
+        let mark = self.mark();
         if words[MARK].load(Ordering::Relaxed) != mark {
             words[LEFT].store(everything, Ordering::Relaxed);
             words[MARK].store(mark, Ordering::Relaxed);
@@ -71,7 +73,9 @@ impl LiveSets {
 
     /// Looks at domains from one on, at so many files at most.
     fn walk(&self, first: usize, most: usize, now: Timestamp) -> Walk {
-        let (begun, mut looks, mut walk) = (Instant::now(), 0, Walk::default());
+        let begun = Instant::now();
+        let mut looks = 0;
+        let mut walk = Walk::default();
         while walk.passed < self.slots.len() && looks < most && begun.elapsed() < PATIENCE {
             let position = (first + walk.passed) % self.slots.len();
             walk.passed += 1;
@@ -142,7 +146,8 @@ impl LiveSets {
     fn takes_turn(&self, now: Timestamp) -> bool {
         let words = self.words();
         let period = if words[LEFT].load(Ordering::Relaxed) > 0 { PERIOD_WHILE_LEFT } else { PERIOD };
-        let (last, now) = (words[LOOKED].load(Ordering::Relaxed), now.as_second() as u32);
+        let last = words[LOOKED].load(Ordering::Relaxed);
+        let now = now.as_second() as u32;
         // A clock that was put back makes a large difference too.
         now.wrapping_sub(last) >= period
             && words[LOOKED].compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -213,9 +218,11 @@ mod tests {
     #[test]
     fn what_another_server_writes_is_served_by_all_children_after_one_has_looked() {
         watch_log();
-        let (name, server) = ("other.foreign.test", server(&["other.foreign.test"]));
+        let name = "other.foreign.test";
+        let server = server(&["other.foreign.test"]);
         let shared = counters();
-        let (other, children) = (process(&server, counters()), [0, 1].map(|_| process(&server, shared)));
+        let other = process(&server, counters());
+        let children = [0, 1].map(|_| process(&server, shared));
         assert_eq!(children.iter().map(|child| child.look_around()).sum::<usize>(), 0);
         write(&server, name);
         other.bump();

@@ -178,7 +178,8 @@ impl LiveSets {
 
     /// The same for so many domains at most; the next call goes on.
     pub fn refresh_some(&self, most: usize) -> usize {
-        let (all, failed) = (self.count(0), self.failed.swap(false, Ordering::Relaxed));
+        let all = self.count(0);
+        let failed = self.failed.swap(false, Ordering::Relaxed);
         if all == self.seen.load(Ordering::Relaxed) && !failed {
             return 0;
         }
@@ -249,7 +250,8 @@ impl LiveSets {
         if *known == Some(digest) {
             return Ok(None);
         }
-        let (secret, now) = (self.documents.store().secret(), self.clock.now());
+        let secret = self.documents.store().secret();
+        let now = self.clock.now();
         let pair_set = match reading {
             Reading::Start => {
                 PairSet::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))

@@ -80,7 +80,9 @@ pub(crate) fn put(server: &TestServer, name: &str, pairs: Vec<Pair>) {
 
 #[test]
 fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
-    let (name, mut server, counters) = ("all.live.test", server(&["all.live.test"]), counters());
+    let name = "all.live.test";
+    let mut server = server(&["all.live.test"]);
+    let counters = counters();
     let [worker, child] = [0, 1].map(|_| process(&server, counters));
     assert_eq!((serial(&child), published(&worker, server.clock.now())), (None, Published::NotNow(NotNow::NothingNew)));
     stage(&mut server, name);
@@ -108,7 +110,9 @@ fn a_staged_set_is_served_by_all_processes_and_read_once_by_each() {
 #[test]
 fn a_renewal_ends_with_its_certificates_live() {
     watch_log();
-    let (name, server, counters) = ("end.live.test", server(&["end.live.test"]), counters());
+    let name = "end.live.test";
+    let server = server(&["end.live.test"]);
+    let counters = counters();
     let child = process(&server, counters);
     let renewals = server.run(true);
     let text = server.text(Group::Live, name, &Aspect::LiveJson).unwrap();
@@ -125,7 +129,8 @@ fn a_renewal_ends_with_its_certificates_live() {
 
 #[test]
 fn only_domains_that_have_changed_are_read_again() {
-    let (server, counters) = (server(&["a.only.test", "b.only.test"]), counters());
+    let server = server(&["a.only.test", "b.only.test"]);
+    let counters = counters();
     assert_ne!(counter_of("a.only.test"), counter_of("b.only.test"));
     let child = process(&server, counters);
     let now = server.clock.now();
@@ -143,7 +148,8 @@ fn only_domains_that_have_changed_are_read_again() {
 
 #[test]
 fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
-    let (mut server, counters) = (server(&["restart.mode.test", "static.mode.test"]), counters());
+    let mut server = server(&["restart.mode.test", "static.mode.test"]);
+    let counters = counters();
     server.declared[0].settings.activation = Some(ActivationMode::Restart);
     server.declared[1].settings.cert_files = vec!["/none".to_owned()];
     server.declared[1].settings.key_files = vec!["/none".to_owned()];
@@ -155,7 +161,9 @@ fn domains_that_wait_for_a_restart_or_have_files_take_no_part() {
 #[test]
 fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
     watch_log();
-    let (name, mut server, counters) = ("bad.live.test", server(&["bad.live.test"]), counters());
+    let name = "bad.live.test";
+    let mut server = server(&["bad.live.test"]);
+    let counters = counters();
     let p384 = KeySpec::Ec { curve: "P-384".to_owned() };
     server.declared[0].settings.keys = Some(Arc::new(KeySpecs(vec![p256(), p384.clone()])));
     let now = server.clock.now();
@@ -200,7 +208,9 @@ fn what_does_not_verify_is_never_served_and_takes_nothing_away() {
 
 #[test]
 fn one_that_has_expired_stays_until_there_is_another() {
-    let (name, server, counters) = ("old.live.test", server(&["old.live.test"]), counters());
+    let name = "old.live.test";
+    let server = server(&["old.live.test"]);
+    let counters = counters();
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     server.clock.advance(SignedDuration::from_hours(24 * 30));
     assert!(serial(&process(&server, counters)).is_some());
@@ -208,7 +218,9 @@ fn one_that_has_expired_stays_until_there_is_another() {
 
 #[test]
 fn a_renewal_goes_live_when_its_time_has_come() {
-    let (name, mut server, counters) = ("time.live.test", server(&["time.live.test"]), counters());
+    let name = "time.live.test";
+    let mut server = server(&["time.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     let md = server.declared[0].complete(&Settings::default()).unwrap();
     let mut complete = CertificateSet::stored(&server.documents, &md);
@@ -230,10 +242,13 @@ fn a_renewal_goes_live_when_its_time_has_come() {
 
 #[test]
 fn what_is_damaged_or_not_complete_in_staging_stays_there() {
-    let (name, mut server, counters) = ("part.live.test", server(&["part.live.test"]), counters());
+    let name = "part.live.test";
+    let mut server = server(&["part.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     stage(&mut server, name);
-    let (chain, now) = (Aspect::Chain(p256()), server.clock.now());
+    let chain = Aspect::Chain(p256());
+    let now = server.clock.now();
     let text = server.text(Group::Staging, name, &chain).unwrap();
     server.put(Group::Staging, name, &chain, "damaged");
     assert!(matches!(published(&worker, now), Published::NotNow(NotNow::Unusable(_) | NotNow::Incomplete(_))));
@@ -254,7 +269,9 @@ fn what_is_damaged_or_not_complete_in_staging_stays_there() {
 
 #[test]
 fn handshakes_during_changes_find_a_key_that_fits() {
-    let (name, server, counters) = ("swap.live.test", server(&["swap.live.test"]), counters());
+    let name = "swap.live.test";
+    let server = server(&["swap.live.test"]);
+    let counters = counters();
     let now = server.clock.now();
     let sets: Vec<_> = (0..4).map(|_| pair(&p256(), &[name], now)).collect();
     put(&server, name, vec![sets[0].clone()]);
@@ -282,7 +299,9 @@ fn handshakes_during_changes_find_a_key_that_fits() {
 
 #[test]
 fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
-    let (name, server, counters) = ("first.live.test", server(&["first.live.test"]), counters());
+    let name = "first.live.test";
+    let server = server(&["first.live.test"]);
+    let counters = counters();
     let child = process(&server, counters);
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     child.announce(0);
@@ -297,7 +316,8 @@ fn a_first_certificate_is_served_by_every_handshake_after_it_was_told() {
 
 #[test]
 fn renewals_go_on_without_a_start() {
-    let (name, server) = ("three.live.test", server(&["three.live.test"]));
+    let name = "three.live.test";
+    let server = server(&["three.live.test"]);
     let renewals = server.run(true);
     let mut seen = HashSet::new();
     for turn in 1..=4 {
@@ -320,7 +340,9 @@ fn renewals_go_on_without_a_start() {
 
 #[test]
 fn what_was_live_is_served_after_a_start_also_if_the_next_renewal_has_begun() {
-    let (name, server, counters) = ("settle.live.test", server(&["settle.live.test"]), counters());
+    let name = "settle.live.test";
+    let server = server(&["settle.live.test"]);
+    let counters = counters();
     drop(server.run(true));
     drop(server.start(true));
     assert_eq!(serial(&process(&server, counters)), None, "it was staged, too");

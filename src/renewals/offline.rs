@@ -91,7 +91,8 @@ impl Registry {
 
     /// Asks the CA when to renew the domain at `position`, if it wants to be asked by now and the domain is not due anyway.
     pub fn ask_ca(&self, position: usize, advisor: &Advisor, http: &Arc<dyn HttpClient>) {
-        let (domain, now) = (&self.domains[position], self.clock.now());
+        let domain = &self.domains[position];
+        let now = self.clock.now();
         let advice = Advice::load(&self.documents, &domain.md);
         if domain.asks_ca() && domain.renew_at(&advice, now) > now && advice.due(now) <= now {
             advisor.ask(self, domain, http, random_fraction);
@@ -184,7 +185,8 @@ fn entry(
     };
     let standby = CertificateSet::standby(documents, &md);
     let txt_records = served::txt_records(documents, &md, &challenges);
-    let (told, md) = (active::told(documents, &md), Arc::new(md));
+    let told = active::told(documents, &md);
+    let md = Arc::new(md);
     Domain {
         slot: LiveSlot::new(&md, &live),
         md,
@@ -232,7 +234,8 @@ mod tests {
     use crate::testing::{ACCOUNT, TestServer};
 
     fn registry(server: &TestServer, only: Option<&str>) -> Arc<Registry> {
-        let (documents, clock) = (Arc::clone(&server.documents), server.moving_clock());
+        let documents = Arc::clone(&server.documents);
+        let clock = server.moving_clock();
         Arc::new(Registry::stored(documents, clock, Reachability::default(), only).unwrap())
     }
 

@@ -353,8 +353,10 @@ impl Renewals {
 
     /// Tells that a renewal cannot even begin. Returns when to try again.
     fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> Timestamp {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
-        let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
+        let documents = &self.registry.documents;
+        let name = domain.md.name.as_str();
         let known = self.state().not_begun.remove(&position);
         let stored = || documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
@@ -383,7 +385,8 @@ impl Renewals {
 
     /// Warns of the end of a domain's certificates. Returns when to look again if that is not when it was planned.
     fn warn(&self, position: usize, cancel: &Cancel) -> Option<Timestamp> {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
         match renewal::warn_of(domain, &self.registry, cancel) {
             Ok(Some(job)) => domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now),
             Ok(None) => Some(now + Self::CLAIMED_ELSEWHERE),
@@ -424,7 +427,8 @@ impl Renewals {
 
     /// The domain is not due, but an earlier renewal has left what its commands had set up.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
         let again = match self.registry.challenges.clean_up(&domain.md, self.registry.events(cancel), cancel) {
             Ok(true) => None,
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
@@ -474,7 +478,8 @@ impl Renewals {
 
     /// When what has gone live is to be looked at. What waits for a start does not come due before it.
     fn look_after(&self, position: usize) -> Option<Timestamp> {
-        let (registry, now) = (&self.registry, self.registry.clock.now());
+        let registry = &self.registry;
+        let now = self.registry.clock.now();
         let domain = registry.domains.get(position).filter(|_| registry.live_sets.goes_live(position))?;
         let (_, until) = domain.own().common_validity()?;
         let advice = Advice::load(&registry.documents, &domain.md);

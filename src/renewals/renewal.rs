@@ -268,7 +268,8 @@ impl Renewal {
         let result = JobResult { activity, ..err.to_result() };
         let detail = result.detail.clone().unwrap_or_default();
         job.errors = job.errors.saturating_add(1);
-        let (url, failover) = (self.md.ca_url().unwrap_or_default(), self.registry.globals.retry_failover);
+        let url = self.md.ca_url().unwrap_or_default();
+        let failover = self.registry.globals.retry_failover;
         self.known.failed(url, err.retry_after(), failover, now);
         let then = self.known.next(&self.md.ca.urls, failover, now);
         let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
@@ -428,7 +429,8 @@ pub(crate) fn warn_of(domain: &Domain, registry: &Registry, cancel: &Cancel) -> 
     let Some(_claim) = registry.documents.store().claim(domain.md.name.as_str()).map_err(port_error)? else {
         return Ok(None);
     };
-    let (documents, clock) = (Arc::clone(&registry.documents), Arc::clone(&registry.clock));
+    let documents = Arc::clone(&registry.documents);
+    let clock = Arc::clone(&registry.clock);
     let mut journal = StagedJournal::new(documents, clock, Arc::clone(&domain.md), registry.events(cancel));
     let before = journal.job.clone();
     warn(domain, &mut journal, registry, registry.clock.now());

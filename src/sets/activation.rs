@@ -263,7 +263,8 @@ fn drop_staged(documents: &Arc<Documents>, name: &str, staged: &ManagedDomain) {
 
 /// What was live is older than what is served now, or the same.
 pub(crate) fn forget_live(documents: &Documents, name: &str) -> Result<(), PortError> {
-    let (store, aspect) = (documents.store(), Aspect::LiveJson);
+    let store = documents.store();
+    let aspect = Aspect::LiveJson;
     if store.exists(Group::Live, name, &aspect) { store.purge(Group::Live, name).map_err(port_error) } else { Ok(()) }
 }
 
@@ -328,8 +329,8 @@ mod tests {
         let mut server = TestServer::new(&[name]);
         drop(server.run(false));
         drop(server.start(true));
-        let (first, key) =
-            (live(&server, name, p256()), server.text(Group::Domains, name, &Aspect::PrivateKey(p256())));
+        let first = live(&server, name, p256());
+        let key = server.text(Group::Domains, name, &Aspect::PrivateKey(p256()));
         with_keys(&mut server, vec![p384(), p256()]);
         let renewals = server.run(true);
         assert_eq!(server.ca.ordered().len(), 2);

@@ -33,7 +33,8 @@ impl Live {
     /// What is live for the domain, whether it has all that the domain is to have now or not; `None` if there is nothing for its
     /// types of key.
     pub(crate) fn load(documents: &Documents, md: &ManagedDomain) -> Result<Option<Self>, Unreadable> {
-        let (store, name) = (documents.store(), md.name.as_str());
+        let store = documents.store();
+        let name = md.name.as_str();
         let Some(text) = store.load(Group::Live, name, &Aspect::LiveJson)? else { return Ok(None) };
         let written = store.modified(Group::Live, name, &Aspect::LiveJson);
         Ok(PairSet::kept(&text, store.secret(), md)?.map(|pair_set| Self { pair_set, written }))

@@ -166,7 +166,8 @@ impl PairSet {
 impl Pair {
     /// Whether the key fits and the certificate is for some name of the domain; if not, why.
     pub(crate) fn is_of(&self, md: &ManagedDomain) -> Result<(), String> {
-        let (leaf, name) = (self.chain.leaf(), self.spec.json_name());
+        let leaf = self.chain.leaf();
+        let name = self.spec.json_name();
         self.chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
         if !self.key.fits(leaf) {
             return Err(format!("certificate({name}) and private key do not match"));
@@ -224,7 +225,8 @@ impl TlsSet {
         let is_whole = pairs.len() == md.key_specs().0.len();
         let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), served::lack(md, spec, chain)?));
         let lacks = pair_set.pairs.iter().filter_map(lack).collect();
-        let (ca_url, account_url) = (pair_set.ca_url.clone(), pair_set.account_url.clone());
+        let ca_url = pair_set.ca_url.clone();
+        let account_url = pair_set.account_url.clone();
         Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
     }
 

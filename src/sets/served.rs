@@ -260,7 +260,8 @@ fn parse_chain(pem: Result<Option<Vec<u8>>, StoreError>, name: &str) -> Result<C
 }
 
 fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (State, String)> {
-    let (leaf, name) = (chain.leaf(), || source.name());
+    let leaf = chain.leaf();
+    let name = || source.name();
     if !md.domains.iter().all(|domain| leaf.covers(domain)) {
         return Err((State::Incomplete, format!("certificate({}) does not cover all domains.", name())));
     }

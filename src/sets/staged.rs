@@ -109,7 +109,8 @@ impl StagedJournal {
     /// # Errors
     /// If a command fails.
     pub fn raise_renewed(&mut self, claim: &mut Option<WorkClaim>) -> Result<(), NotTold> {
-        let (certificates, now) = (facts(&self.documents, &self.md), self.clock.now());
+        let certificates = facts(&self.documents, &self.md);
+        let now = self.clock.now();
         let lease = now + self.events.longest();
         self.job.telling = Timestamp::from_second(lease.as_second()).ok();
         if !self.events.has_commands()
@@ -121,7 +122,8 @@ impl StagedJournal {
         }
         *claim = None;
         let told = self.raise(Event::Renewed, &certificates);
-        let (store, name) = (self.documents.store(), self.md.name.as_str());
+        let store = self.documents.store();
+        let name = self.md.name.as_str();
         *claim = store.claim_within(name, CLAIM_AGAIN).unwrap_or_default();
         let stored: Option<Job> =
             claim.as_ref().and_then(|_| self.documents.load_json(Group::Staging, name, &Aspect::JobJson));
@@ -229,7 +231,8 @@ pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
 /// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
 fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
     let exists = |aspect: &Aspect| documents.store().exists(Group::Staging, md.name.as_str(), aspect);
-    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(documents, md));
+    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
+    let certificates = facts(documents, md);
     let mut pairs = keys.zip(&certificates);
     matches!(begun_as(documents, md.name.as_str()), Ok(Some(_)))
         && certificates.iter().any(Option::is_some)
@@ -284,7 +287,8 @@ pub(crate) fn verify(
     chain: &Chain,
     now: Timestamp,
 ) -> Result<(), String> {
-    let (leaf, name) = (chain.leaf(), spec.json_name());
+    let leaf = chain.leaf();
+    let name = spec.json_name();
     chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
         return Err(format!("certificate({name}) and private key do not match"));

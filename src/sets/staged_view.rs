@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn files_are_read_again_only_when_one_of_them_has_changed() {
-        let (name, server, views) = ("view.test", TestServer::new(&["view.test"]), StagedViews::default());
+        let name = "view.test";
+        let server = TestServer::new(&["view.test"]);
+        let views = StagedViews::default();
         let registry = server.start(false);
         drop(server.run(false));
         let look = |now| {

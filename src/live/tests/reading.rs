@@ -5,7 +5,9 @@ use crate::live::tests::*;
 #[test]
 fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
     watch_log();
-    let (name, server, counters) = ("again.read.test", server(&["again.read.test"]), counters());
+    let name = "again.read.test";
+    let server = server(&["again.read.test"]);
+    let counters = counters();
     let now = server.clock.now();
     put(&server, name, vec![pair(&p256(), &[name], now)]);
     let child = process(&server, counters);
@@ -28,7 +30,9 @@ fn a_set_that_cannot_be_read_is_tried_again_at_the_next_look_and_told_once() {
 #[test]
 fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
     watch_log();
-    let (name, server, counters) = ("copied.read.test", server(&["copied.read.test"]), counters());
+    let name = "copied.read.test";
+    let server = server(&["copied.read.test"]);
+    let counters = counters();
     let now = server.clock.now();
     let child = process(&server, counters);
     put(&server, name, vec![pair(&p256(), &[name], now)]);
@@ -52,7 +56,9 @@ fn a_set_that_is_being_copied_is_served_when_it_is_complete() {
 #[test]
 fn what_cannot_be_read_at_the_start_is_served_a_moment_later() {
     watch_log();
-    let (name, server, counters) = ("start.read.test", server(&["start.read.test", "none.read.test"]), counters());
+    let name = "start.read.test";
+    let server = server(&["start.read.test", "none.read.test"]);
+    let counters = counters();
     put(&server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     for refused in [Call::Load, Call::List] {
         server.store.refuse(refused, Group::Live);

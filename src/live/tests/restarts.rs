@@ -135,7 +135,8 @@ fn what_is_anothers_or_damaged_is_neither_moved_nor_served_nor_removed() {
     watch_log();
     let name = "foreign.newest.test";
     let server = served(name, vec![p256()]);
-    let (before, now) = (stored(&server, name, p256()), server.clock.now());
+    let before = stored(&server, name, p256());
+    let now = server.clock.now();
     let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
     let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
     let rows: [(&str, Vec<u8>); 3] = [
@@ -209,7 +210,9 @@ fn what_cannot_be_moved_is_served_from_where_it_is_unless_something_newer_is_in_
 
 #[test]
 fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
-    let (name, mut server, counters) = ("drains.live.test", server(&["drains.live.test"]), counters());
+    let name = "drains.live.test";
+    let mut server = server(&["drains.live.test"]);
+    let counters = counters();
     let worker = process(&server, counters);
     stage(&mut server, name);
     let new = |server: &TestServer| {
@@ -241,7 +244,9 @@ fn a_worker_of_the_former_generation_loses_nothing_that_it_publishes() {
 
 #[test]
 fn a_worker_that_has_lost_a_part_of_what_is_live_leaves_it_to_the_next_start() {
-    let (name, mut server, counters) = ("lost.live.test", server(&["lost.live.test"]), counters());
+    let name = "lost.live.test";
+    let mut server = server(&["lost.live.test"]);
+    let counters = counters();
     with_keys(&mut server, vec![p256(), p384()]);
     stage(&mut server, name);
     let worker = process(&server, counters);
@@ -280,11 +285,13 @@ fn a_ca_that_is_configured_no_more_is_a_reason_to_renew_until_another_one_is_liv
 
 #[test]
 fn sets_of_domains_that_are_not_configured_stay_for_when_they_are() {
-    let (name, mut server) = ("gone.live.test", server(&["gone.live.test", "stays.live.test"]));
+    let name = "gone.live.test";
+    let mut server = server(&["gone.live.test", "stays.live.test"]);
     drop(server.run(true));
     let leaf = put_live(&server, name, &[p256()], 0).remove(0);
     server.clock.advance(SignedDuration::from_hours(24));
-    let (declared, host) = (server.declared.remove(0), server.hosts.remove(0));
+    let declared = server.declared.remove(0);
+    let host = server.hosts.remove(0);
     drop(server.run(true));
     assert!(is_live(&server, name));
     server.declared.push(declared);

@@ -263,7 +263,8 @@ impl Setup {
     #[must_use]
     pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
         let look = || {
-            let (mut usable, mut position) = (Vec::new(), 0);
+            let mut usable = Vec::new();
+            let mut position = 0;
             let live = CertificateSet::look(&self.documents, md, |source, found| {
                 if served::is_usable(md, source, &found) {
                     usable.push(position);
@@ -286,7 +287,8 @@ impl Setup {
     /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
     /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
     pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
-        let (is_stapled, md) = (self.staples(position, stapling, others), self.domain_at(position));
+        let is_stapled = self.staples(position, stapling, others);
+        let md = self.domain_at(position);
         let mut collector = self.collector.borrow_mut();
         match (is_stapled, md) {
             (true, md) => collector.prime(md, pem),
