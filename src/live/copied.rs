@@ -30,18 +30,18 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(8);
 /// When each of some files was written.
 type Times = Vec<Option<Timestamp>>;
 
-/// What is known of the files of a domain.
+/// Memory of the files of one domain.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Those of its chains, if what is in them need not be looked at again; `None` before the first look.
+    /// Times of its chains, if their content need not be looked at again; `None` before the first look.
     chains: Option<Times>,
-    /// What was said of it, which is said once.
+    /// The problem that was reported, which is reported once.
     said: Option<String>,
 }
 
-/// What a start has found for a domain.
+/// The findings of a start for one domain.
 pub struct AtStart<'a> {
-    /// Its certificates.
+    /// The certificates of the domain.
     pub set: &'a CertificateSet,
     /// When they were put into the store.
     pub activated: Option<Timestamp>,
@@ -77,7 +77,7 @@ impl LiveSets {
         published
     }
 
-    /// Has all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
+    /// Makes all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
     /// server has set up at its start.
     ///
     /// # Errors

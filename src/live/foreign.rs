@@ -29,13 +29,13 @@ const LEFT: usize = 3;
 
 /// Seconds between two looks.
 const PERIOD: u32 = 3;
-/// The same while not all domains have been looked at since the mark has changed.
+/// Seconds between two looks while not all domains have been looked at since the mark has changed.
 const PERIOD_WHILE_LEFT: u32 = 1;
-/// So many files are looked at where nothing tells that there is something new.
+/// Files that one look reads at most where the mark has not changed.
 const SLICE: usize = 300;
-/// After so long the rest is left to the next look.
+/// Time that one look takes at most; the rest is left to the next.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 500 });
-/// What is younger may not be complete, or its writer is about to announce it.
+/// Age of a file from which on it is looked at: a younger one may not be complete, or its writer is about to announce it.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
 /// When a file was written, in nanoseconds; 0 if it is absent.
@@ -159,7 +159,7 @@ impl LiveSets {
         mark.ok().flatten().map_or(0, |mark| digest(&mark))
     }
 
-    /// Those of the server; where nothing is shared, each process is alone.
+    /// Returns the words that all children share; where nothing is shared, each process has its own.
     fn words(&self) -> &[AtomicU32] {
         match self.counters.get() {
             Some(counters) => &counters[1 + DOMAINS..],
@@ -168,21 +168,21 @@ impl LiveSets {
     }
 }
 
-/// What came of looking at some domains.
+/// The outcome of a look at some domains.
 #[derive(Default)]
 struct Walk {
     /// How many there were.
     passed: usize,
     /// For how many there was something new.
     found: usize,
-    /// It was too early to tell for one.
+    /// Whether a file was too young, and all are to be looked at again.
     again: bool,
 }
 
 enum Look {
     Known,
     New,
-    /// It is too early to tell.
+    /// The file is too young to be looked at.
     Unsettled,
 }
 
@@ -202,7 +202,7 @@ mod tests {
     use crate::store::Store;
     use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
-    /// Somebody who shares nothing but the store writes a set.
+    /// Writes a set as another server does that has only the store in common.
     fn write(server: &TestServer, name: &str) {
         put(server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     }

@@ -21,7 +21,7 @@ pub(crate) fn server(names: &[&str]) -> TestServer {
     server
 }
 
-/// What the processes of a server share.
+/// Returns the counters that the processes of a server share.
 pub(crate) fn counters() -> &'static [AtomicU32] {
     (0..LiveSets::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }

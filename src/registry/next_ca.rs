@@ -1,4 +1,4 @@
-//! Which of its CAs a domain's renewal goes to, by what is staged, and not before when.
+//! Decides by what is staged which of its CAs the renewal of a domain goes to, and not before when.
 
 use std::sync::Arc;
 

@@ -23,11 +23,11 @@ pub(super) struct Findings {
 /// The work that a domain is put in line for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Its renewal begins, or goes on.
+    /// The renewal begins, or goes on.
     Renew,
-    /// Its commands take away what they have set up. Nothing is due.
+    /// Commands take away what they have set up for an earlier renewal. Nothing is due.
     CleanUp,
-    /// Its CA is asked when to renew.
+    /// The CA is asked when to renew.
     Ask,
 }
 

@@ -37,7 +37,7 @@ pub fn stored_domain(documents: &Documents, name: &str) -> Option<(ManagedDomain
     Some((md, live))
 }
 
-/// What the next start would do with what is staged for `md`.
+/// Returns what the next start would do with what is staged for `md`.
 #[must_use]
 pub fn activation_verdict(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Activation {
     activation::verdict(documents, md, now)
@@ -202,7 +202,7 @@ fn entry(
     }
 }
 
-/// What the server knows of the revocation of certificates that it staples for.
+/// Collects what the server has found about the revocation of certificates that it staples.
 fn stapling<'a>(
     documents: &Arc<Documents>,
     clock: &Arc<dyn Clock>,

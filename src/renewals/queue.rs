@@ -43,7 +43,7 @@ pub struct Renewals {
 struct State<R> {
     /// Renewals that wait for their time.
     open: BTreeMap<(Timestamp, u64), R>,
-    /// What is to begin and what is open, by directory URL.
+    /// The CAs by directory URL, with the domains in line there.
     cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
     busy: HashSet<usize>,
@@ -77,13 +77,13 @@ struct State<R> {
     workers: usize,
 }
 
-/// One CA as all renewals see it.
+/// A CA as all renewals see it.
 #[derive(Default)]
 struct AtCa {
     limits: CaLimits,
     /// Domains whose renewal is to begin, by position, and those that are to be cleaned up.
     due: VecDeque<(usize, Work)>,
-    /// What renewals had left at their end, and when.
+    /// Nonces that renewals had left at their end, and when.
     nonces: Vec<(Timestamp, String)>,
 }
 
@@ -109,7 +109,7 @@ enum Step<R> {
     End(Vec<R>),
 }
 
-/// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
+/// The work in the hands of a worker, to be given back if it panics. The caller of the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
     held: Option<Held>,
@@ -135,7 +135,7 @@ impl Renewals {
     /// When to ask a CA again if an answer of it made a worker panic.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Nothing is due before the first [`Renewals::tick`].
+    /// Makes the queue. Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let is_dns_only =
@@ -351,7 +351,7 @@ impl Renewals {
         None
     }
 
-    /// Tells that a renewal cannot even begin. Returns when to try again.
+    /// Reports that a renewal cannot even begin. Returns when to try again.
     fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> Timestamp {
         let domain = &self.registry.domains[position];
         let now = self.registry.clock.now();
@@ -397,7 +397,7 @@ impl Renewals {
         }
     }
 
-    /// The domain is free, and looked at no later than that.
+    /// Frees a domain that was warned of, and looks at it no later than that.
     fn warned(&self, position: usize, again: Option<Timestamp>) {
         let mut state = self.state();
         state.warning = false;
@@ -415,7 +415,7 @@ impl Renewals {
         self.advisor.ask(&self.registry, domain, &http, self.random)
     }
 
-    /// The domain is free, and looked at at once: what the CA said may make it due.
+    /// Frees a domain whose CA was asked, and looks at it at once: the answer may make it due.
     fn asked(&self, position: usize, again: Timestamp) {
         let now = self.registry.clock.now();
         let mut state = self.state();
@@ -425,7 +425,7 @@ impl Renewals {
         state.looks[position] = now;
     }
 
-    /// The domain is not due, but an earlier renewal has left what its commands had set up.
+    /// Takes away what commands have set up for an earlier renewal of a domain that is not due.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
         let domain = &self.registry.domains[position];
         let now = self.registry.clock.now();
@@ -488,7 +488,7 @@ impl Renewals {
         schedule::look_after(due, until, registry.globals.retry_delay, now)
     }
 
-    /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
+    /// Learns from the end of a renewal whether its CA wants fewer requests. While it does, domains do not wait in line.
     fn hear(&self, ca: &str, ended: &Ended, nonce: Option<String>) {
         let now = self.registry.clock.now();
         let mut state = self.state();
@@ -532,7 +532,7 @@ impl Renewals {
         self.changed.notify_one();
     }
 
-    /// The domain is free again, and looked at again at that time instead of when it was planned: a report that could
+    /// Frees the domain, and looks at it at that time instead of when it was planned: a report that could
     /// not be written does not make it wait.
     fn close(&self, position: usize, look: Option<Timestamp>) {
         let mut state = self.state();
@@ -689,8 +689,8 @@ impl<R> State<R> {
         None
     }
 
-    /// The renewal goes to that CA: since it was put in line, another process may have had a try. Whether it is the one
-    /// that it was in line for.
+    /// Notes the CA that a renewal goes to: since it was put in line, another process may have had a try. Returns whether it is the
+    /// CA that the domain was in line for.
     fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) -> bool {
         let is_other = self.begun_at.get(&position).is_some_and(|known| known != ca);
         if is_other {

@@ -1,4 +1,4 @@
-//! One domain's renewal from its claim to its report.
+//! The renewal of a domain from its claim to its report.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Renewal {
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
     work: Work,
-    /// What is remembered of its CAs.
+    /// The records of the domain's CAs.
     known: Authorities,
     /// When the last step was taken.
     stepped: Timestamp,
@@ -44,7 +44,7 @@ pub struct Renewal {
     claim: Option<WorkClaim>,
 }
 
-/// Who does the work.
+/// The party that does the work.
 #[allow(clippy::large_enum_variant, reason = "a renewal is in a box as a whole")]
 enum Work {
     /// A CA.
@@ -104,11 +104,11 @@ pub enum Begun {
 
 /// How a renewal ended.
 pub enum Ended {
-    /// Everything is staged.
+    /// The renewal has succeeded: everything is staged.
     Done,
-    /// It failed.
+    /// The renewal has failed.
     Failed(AcmeError),
-    /// This process stops.
+    /// The renewal is interrupted and goes on later, as this process stops.
     Cancelled,
 }
 
@@ -158,19 +158,19 @@ impl Renewal {
         self.md.ca_url().unwrap_or_default()
     }
 
-    /// Gives it a nonce of its CA to begin with.
+    /// Sets a nonce of the CA to begin with.
     pub fn set_nonce(&mut self, nonce: Option<String>) {
         if let Some(driver) = self.work.acme() {
             driver.set_nonce(nonce);
         }
     }
 
-    /// A nonce that is not used.
+    /// Takes a nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.work.acme()?.take_nonce()
     }
 
-    /// What is being done.
+    /// Returns what is being done.
     pub fn activity(&mut self) -> Option<&str> {
         self.work.journal().job.last.as_ref()?.activity.as_deref()
     }
@@ -293,7 +293,7 @@ impl Renewal {
         report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
         tell_next(job, next, now);
         if then.url != url {
-            report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
+            report!(MD0016, "{name}: giving up on {url} for now; next attempt with {}", then.url);
         }
         job.last = Some(result);
         journal.save_for_commands();
@@ -491,7 +491,7 @@ pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
     RenewalSettings::of(&domain.md).digest(&domain.challenges, globals)
 }
 
-/// What a renewal of the domain, at the CA that it goes to, is to bring.
+/// Returns the order that a renewal of the domain makes at the CA that it goes to.
 fn wanted(
     domain: &Domain,
     md: &ManagedDomain,

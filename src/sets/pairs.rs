@@ -42,7 +42,7 @@ pub struct Pair {
 /// Why a document is no set that can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PairSetError {
-    /// It has another form.
+    /// The document has another form.
     #[error("it cannot be read: {0}")]
     Form(#[from] serde_json::Error),
     /// There is nothing in it for the types of key that the domain has.
@@ -204,13 +204,13 @@ pub struct TlsSet {
     pub account_url: Option<String>,
     /// In the order of the domain's types of key.
     pub pairs: Vec<(KeySpec, TlsPair)>,
-    /// There is one for each type of key. Else those stay that the TLS host has had since the start.
+    /// Whether there is a pair for each key type. Else those stay that the TLS host has had since the start.
     pub is_whole: bool,
     /// Types of key whose certificates lack what the domain is to have since it was restarted, and what that is.
     pub lacks: Vec<(KeySpec, String)>,
     /// When it was written to the store; `None` if that is not known.
     pub since: Option<Timestamp>,
-    /// It was told that OpenSSL does not take a certificate where it is to be served.
+    /// Whether the log has it that OpenSSL does not take a certificate where it is to be served.
     refused: AtomicBool,
 }
 

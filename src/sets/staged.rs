@@ -38,9 +38,9 @@ pub struct StagedJournal {
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
-    /// What a command has just refused: nobody tells it that it is taken away.
+    /// Set-ups that a command has just refused: it is not told that they are taken away.
     refused: HashSet<String>,
-    /// What is staged is not this any more, and the report is not written.
+    /// Whether another renewal, or none, is staged by now: the report is not written.
     is_gone: bool,
 }
 
@@ -309,13 +309,13 @@ pub(crate) fn verify(
     }
 }
 
-/// Facts about the staged certificates, one entry per key type.
+/// Summaries of the staged certificates, one entry per key type.
 #[must_use]
 pub fn facts(documents: &Documents, md: &ManagedDomain) -> Vec<Option<Summary>> {
     summaries_in(documents, Group::Staging, md)
 }
 
-/// The same for those of another group.
+/// Summaries of the certificates of a group, one entry per key type.
 #[must_use]
 pub fn summaries_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
     leaves_in(documents, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()

@@ -15,7 +15,7 @@ fn due(name: &str, is_live: bool) -> TestServer {
     server
 }
 
-/// What a start serves, which is complete.
+/// Returns what a start serves, which is complete.
 fn starts(server: &TestServer) -> Option<String> {
     let registry = server.start(true);
     registry.live_sets.open(Some(counters()));

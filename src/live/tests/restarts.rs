@@ -1,4 +1,4 @@
-//! What becomes of a set that was live when the server is started again, with the same configuration or another.
+//! Tests of sets that were live when the server is started again, with the same configuration or another.
 
 use crate::crypto::Certificate;
 use crate::live::tests::*;

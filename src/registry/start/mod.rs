@@ -40,7 +40,7 @@ const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } el
 /// How long a start waits for others that start or activate. That they hold it up for longer is no reason not to start.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the configuration and the server say at a start.
+/// The input of a start: configuration, and facts about the server.
 pub struct Start {
     /// The domains as declared, in order.
     pub declared: Vec<Declared>,
@@ -74,13 +74,13 @@ pub struct Setup {
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
     looked_at: RefCell<HashMap<DomainName, (usize, CertificateSet)>>,
-    /// What sections say of stapling themselves, by the domain's name.
+    /// The `MDStapling` of sections that have their own, by the name of the domain.
     stapling_said: HashMap<DomainName, bool>,
     collector: RefCell<stapling::Collector>,
-    /// What was told of activations before `domains/` was read, by the name of the domain.
+    /// The times of activations that were announced before `domains/` was read, by the name of the domain.
     told: HashMap<DomainName, Timestamp>,
-    /// Nothing was moved, as another process has kept the store locked. It may still be moving things, for which this start
-    /// waits until then.
+    /// Set if another process has kept the store locked, so that nothing was moved. This start waits until then for what that
+    /// process may still be moving.
     kept_out: Option<Instant>,
     /// Kept until the certificates are read: those that were found must not go away before.
     _change: Option<WorkClaim>,
@@ -124,8 +124,8 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that. `false`
-    /// if the other one has kept this one from it.
+    /// Moves what is staged to its place, under the lock of the store if the configuration has one (`MDStoreLocks`). Returns `false`
+    /// if another server has kept this one from that.
     fn synchronise(&self) -> bool {
         let lock = self.globals.store_locks.map(|patience| (patience, self.documents.store().lock_within(patience)));
         match &lock {
@@ -192,8 +192,8 @@ impl Setup {
         self.tell_installed(&activated);
     }
 
-    /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
-    /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
+    /// Moves sets that were live to their places, except for the domains in `activated`, for which something newer was staged. A
+    /// worker of the former generation may publish one meanwhile: it is served from `live/` until the next start.
     fn take_over_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
         let live = self.documents.items(Group::Live);
         let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
@@ -497,7 +497,7 @@ impl Setup {
             let present = md.ca.urls.join(" ");
             report!(
                 MD0018,
-                "{}: its certificate is of {former}, which is configured no more: it is renewed with {present}",
+                "{}: its certificate came from {former}, which is no longer configured; ordering a new one from {present}",
                 md.name
             );
         }
