@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::acme::AcmeError;
 use crate::schedule;
+use crate::schedule::Validity;
 
 /// The findings of a look at a domain.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,56 @@ impl Findings {
 /// the certificate's own.
 pub(super) fn begin_at(due: Timestamp, good_until: Timestamp, interval: SignedDuration, chance: f64) -> Timestamp {
     due + schedule::spread(good_until.duration_since(due), interval, chance)
+}
+
+/// The course of an attempt to begin a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Nothing begins: the domain is not due any more.
+    NotDue,
+    /// What is staged is complete: what is left to be done about it is done.
+    FinishOff,
+    /// What is staged is served already, and the domain is due all the same: the renewal begins with nothing.
+    StartOver,
+    /// The renewal begins, or goes on with what is staged.
+    GoOn,
+}
+
+/// Decides how to go on with a domain that is due or not, of which a finished renewal is staged or not. `is_live` says whether what is
+/// staged is served already, and `is_complete` whether it has all that is to be renewed; both are asked of a finished renewal only.
+pub(super) fn course(
+    is_due: bool,
+    is_finished: bool,
+    is_live: impl FnOnce() -> bool,
+    is_complete: impl FnOnce() -> bool,
+) -> Course {
+    match is_finished.then(is_live) {
+        Some(true) if is_due => Course::StartOver,
+        Some(true) => Course::FinishOff,
+        Some(false) if is_complete() => Course::FinishOff,
+        _ if is_due => Course::GoOn,
+        _ => Course::NotDue,
+    }
+}
+
+/// Returns how long after a renewal the administrator is told of it (`MDActivationDelay`), so that the certificates are activated
+/// later: at most half of what is left of those that are served. Where no complete set is served, that is at once.
+pub(super) fn activation_delay(served: Option<Validity>, configured: SignedDuration, now: Timestamp) -> SignedDuration {
+    match served {
+        Some((_, until)) if until > now => configured.min(until.duration_since(now) / 2).max(SignedDuration::ZERO),
+        _ => SignedDuration::ZERO,
+    }
+}
+
+/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, or before its count of
+/// failed validations allows it.
+pub(super) fn next_attempt(
+    delay: SignedDuration,
+    retry_after: Option<Timestamp>,
+    validation_floor: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    [retry_after, validation_floor].into_iter().flatten().fold(now + delay, Timestamp::max)
 }
 
 /// Whether the CA has too much to do, which is not the fault of this domain.
@@ -142,6 +193,68 @@ mod tests {
             let (left, interval, chance, expected) = row;
             let begin = begin_at(at(0), at(left), SignedDuration::from_secs(interval), chance);
             assert_eq!(begin, at(expected), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_finished_off_started_over_or_goes_on_by_what_is_staged() {
+        use Course::{FinishOff, GoOn, NotDue, StartOver};
+        // Whether it is due, finished, served already, complete
+        let rows = [
+            (false, false, false, false, NotDue),
+            (true, false, false, false, GoOn),
+            // A renewal that is not finished may have all its certificates
+            (true, false, true, true, GoOn),
+            (false, true, false, true, FinishOff),
+            (true, true, false, true, FinishOff),
+            // Finished, but a key type came due since, or a file is lost
+            (true, true, false, false, GoOn),
+            (false, true, false, false, NotDue),
+            // Served already: also what is not complete any more
+            (false, true, true, true, FinishOff),
+            (false, true, true, false, FinishOff),
+            (true, true, true, true, StartOver),
+            (true, true, true, false, StartOver),
+        ];
+        for row in rows {
+            let (is_due, is_finished, is_live, is_complete, expected) = row;
+            assert_eq!(course(is_due, is_finished, || is_live, || is_complete), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_told_after_the_delay_but_in_the_first_half_of_what_is_left() {
+        // Seconds that the served set is good for, and of the configured delay; of the delay
+        let rows = [
+            (None, 100, 0),
+            (Some(1000), 100, 100),
+            (Some(1000), 600, 500),
+            (Some(1000), 0, 0),
+            (Some(1000), -5, 0),
+            (Some(0), 100, 0),
+            (Some(-10), 100, 0),
+        ];
+        for row in rows {
+            let (left, configured, expected) = row;
+            let served = left.map(|left| (at(-1000), at(left)));
+            let delay = activation_delay(served, SignedDuration::from_secs(configured), at(0));
+            assert_eq!(delay.as_secs(), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_attempt_waits_for_the_longest_of_all_reasons() {
+        let rows = [
+            (30, None, None, 30),
+            (30, Some(60), None, 60),
+            (30, Some(10), None, 30),
+            (30, Some(60), Some(90), 90),
+            (100, Some(60), Some(90), 100),
+        ];
+        for row in rows {
+            let (delay, retry_after, floor, expected) = row;
+            let next = next_attempt(SignedDuration::from_secs(delay), retry_after.map(at), floor.map(at), at(0));
+            assert_eq!(next, at(expected), "{row:?}");
         }
     }
 

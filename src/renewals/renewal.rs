@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::decisions::{self, Course};
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, OrderRecord, Outcome, PortError, Replaces, Wanted};
@@ -134,11 +135,11 @@ impl Renewal {
             return Ok(nothing_to_do);
         }
         attempt.journal.open(attempt.begun.as_ref(), &attempt.order)?;
-        if let Some(complete) = attempt.finish_off()? {
-            return Ok(complete);
-        }
-        if !attempt.is_due {
-            return Ok(Begun::NotDue);
+        match attempt.course() {
+            Course::NotDue => return Ok(Begun::NotDue),
+            Course::FinishOff => return attempt.finish_off(),
+            Course::StartOver => attempt.start_over()?,
+            Course::GoOn => {}
         }
         if attempt.is_denied()? {
             return Ok(Begun::Denied);
@@ -224,7 +225,10 @@ impl Renewal {
         let is_live = self.registry.live_sets.goes_live(self.position);
         let account_url =
             self.work.acme().and_then(|driver| driver.account()).filter(|_| is_live).map(|account| account.url.clone());
-        let ready_at = valid_from.max(now) + activation_delay(domain, self.registry.globals.activation_delay, now);
+        let served = domain.served();
+        let served = served.common_validity().filter(|_| served.state == Some(State::Complete));
+        let ready_at =
+            valid_from.max(now) + decisions::activation_delay(served, self.registry.globals.activation_delay, now);
         let is_ready = ready_at <= now;
         let valid_from = if is_ready { valid_from } else { ready_at };
         let usable = if !is_ready {
@@ -277,13 +281,13 @@ impl Renewal {
         job.retry_after = then.retry_after;
         let delay = delay(then.failures.max(1), is_permanent);
         let delay = domain.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
-        let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
+        let mut floor = None;
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
-            let floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);
-            next = next.max(floor.unwrap_or(now));
+            floor = schedule::validation_floor(&job.validation_failures, OWN_VALIDATION_FAILURES, now);
         }
+        let next = decisions::next_attempt(delay, job.retry_after, floor, now);
         job.next_run = Some(next);
         if self.md.ca.urls.len() > 1 {
             job.authorities = self.known.clone();
@@ -440,19 +444,6 @@ pub(crate) fn warn_of(domain: &Domain, registry: &Registry, cancel: &Cancel) -> 
     Ok(Some(journal.job))
 }
 
-/// How long after a renewal the administrator is told of it, so that the certificates are activated later: at most half of
-/// what is left of those that are served. While there are none that do, it is at once.
-fn activation_delay(domain: &Domain, configured: SignedDuration, now: Timestamp) -> SignedDuration {
-    let served = domain.served();
-    let until = served.common_validity().map(|(_, until)| until).filter(|until| *until > now);
-    match until {
-        Some(until) if served.state == Some(State::Complete) => {
-            configured.min(until.duration_since(now) / 2).max(SignedDuration::ZERO)
-        }
-        _ => SignedDuration::ZERO,
-    }
-}
-
 /// Tells why a renewal begins: because of what is there, or because the CA suggests it.
 fn tell_why(domain: &Domain, advice: &Advice, now: Timestamp) {
     let name = domain.md.name.as_str();
@@ -605,23 +596,23 @@ impl<'a> Attempt<'a> {
         Some(Begun::RenewedElsewhere)
     }
 
-    /// Does what is left to be done where all that is needed is staged, or served without a start. A renewal that is due all the
-    /// same, as what is staged is served already, starts over.
-    fn finish_off(&mut self) -> Result<Option<Begun>, PortError> {
-        if !self.journal.job.finished {
-            return Ok(None);
-        }
+    /// Decides by what is staged how to go on.
+    fn course(&self) -> Course {
         let documents = &self.registry.documents;
-        let is_live = self.domain.has_nothing_new_in(&staged::leaves(documents, &self.md));
-        if is_live && self.is_due {
-            // As after an activation.
-            self.journal.start_over(&self.order)?;
-            self.journal.job = Job::new(self.md.name.as_str());
-            return Ok(None);
-        }
-        if !is_live && !staged::is_complete(documents, &self.md, &self.keys(), self.now) {
-            return Ok(None);
-        }
+        let is_live = || self.domain.has_nothing_new_in(&staged::leaves(documents, &self.md));
+        let is_complete = || staged::is_complete(documents, &self.md, &self.keys(), self.now);
+        decisions::course(self.is_due, self.journal.job.finished, is_live, is_complete)
+    }
+
+    /// Drops what is staged, as an activation does.
+    fn start_over(&mut self) -> Result<(), PortError> {
+        self.journal.start_over(&self.order)?;
+        self.journal.job = Job::new(self.md.name.as_str());
+        Ok(())
+    }
+
+    /// Does what is left to be done where all that is needed is staged, or served without a start.
+    fn finish_off(&mut self) -> Result<Begun, PortError> {
         let journal = &mut self.journal;
         let live_at = go_live(self.position, journal, self.registry, self.cancel, self.now);
         if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= self.now) {
@@ -630,7 +621,7 @@ impl<'a> Attempt<'a> {
         }
         restart_for_staged(self.position, journal, self.registry, self.now);
         let notify_at = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
-        Ok(Some(Begun::Complete { again_at: notify_at.into_iter().chain(live_at).min() }))
+        Ok(Begun::Complete { again_at: notify_at.into_iter().chain(live_at).min() })
     }
 
     /// Returns the key types that are to be renewed.
