@@ -511,7 +511,8 @@ mod tests {
         server.go_on(&renewals);
         assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
         assert!(
-            !order::has_left_over(&server.documents, name) && server.store.list(Group::Staging).unwrap().is_empty()
+            order::left_over(&order::load(&server.documents, name)).is_empty()
+                && server.store.list(Group::Staging).unwrap().is_empty()
         );
         server.go_on(&renewals);
         assert_eq!(calls(directory.path()).len(), 1);

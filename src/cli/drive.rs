@@ -136,9 +136,9 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
     let md = &registry.domains[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
         Begun::NotDue | Begun::RenewedElsewhere => Ok(false),
-        Begun::Complete | Begun::CompleteFrom(_) | Begun::Denied => Ok(true),
+        Begun::Complete { .. } | Begun::NotifiedElsewhere { .. } | Begun::Denied => Ok(true),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
-        Begun::Renewal(mut renewal) => {
+        Begun::Started(mut renewal) => {
             let result = run(session, &mut renewal, md.name.as_str());
             let status = result.as_ref().map_or_else(AcmeError::status, |()| Status::OK);
             registry.close(renewal, result.map_or_else(Ended::Failed, |()| Ended::Done));

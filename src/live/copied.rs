@@ -30,18 +30,18 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(8);
 /// When each of some files was written.
 type Times = Vec<Option<Timestamp>>;
 
-/// What is known of the files of a domain.
+/// Memory of the files of one domain.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Those of its chains, if what is in them need not be looked at again; `None` before the first look.
+    /// Times of its chains, if their content need not be looked at again; `None` before the first look.
     chains: Option<Times>,
-    /// What was said of it, which is said once.
+    /// The problem that was reported, which is reported once.
     said: Option<String>,
 }
 
-/// What a start has found for a domain.
+/// The findings of a start for one domain.
 pub struct AtStart<'a> {
-    /// Its certificates.
+    /// The certificates of the domain.
     pub set: &'a CertificateSet,
     /// When they were put into the store.
     pub activated: Option<Timestamp>,
@@ -52,7 +52,9 @@ impl LiveSets {
     /// ten seconds; one call looks at some domains, the next goes on from there. `at_start` tells what the
     /// start has found for each of `count` domains. Returns how many it has published.
     pub fn follow<'a>(&self, count: usize, at_start: impl Fn(usize) -> AtStart<'a>) -> usize {
-        let (begun, mut looks, mut published) = (Instant::now(), 0, 0);
+        let begun = Instant::now();
+        let mut looks = 0;
+        let mut published = 0;
         let mut next = lock(&self.next_copied);
         for _ in 0..count {
             if looks >= SLICE || begun.elapsed() > PATIENCE {
@@ -75,7 +77,7 @@ impl LiveSets {
         published
     }
 
-    /// Has all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
+    /// Makes all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
     /// server has set up at its start.
     ///
     /// # Errors
@@ -102,7 +104,8 @@ impl LiveSets {
         chains: Times,
         started: &CertificateSet,
     ) -> bool {
-        let (name, now) = (&slot.md.name, self.clock.now());
+        let name = &slot.md.name;
+        let now = self.clock.now();
         let published = match self.assemble_copied(slot, started, now) {
             // A start elsewhere has moved what is live.
             Ok(pair_set) if is_served(slot, &pair_set) => Ok(Published::NotNow(NotNow::NothingNew)),
@@ -209,7 +212,8 @@ impl LiveSets {
 
     /// The key and the certificate for one type of key.
     fn copied(&self, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, String> {
-        let (store, name) = (self.documents.store(), md.name.as_str());
+        let store = self.documents.store();
+        let name = md.name.as_str();
         let chain = read_chain(store, Group::Domains, md, spec).map_err(|(_, reason)| reason)?;
         let kind = spec.json_name();
         let pem = store.load(Group::Domains, name, &Aspect::PrivateKey(spec.clone())).map_err(|err| err.to_string())?;
@@ -297,7 +301,8 @@ mod tests {
     #[test]
     fn a_set_that_is_put_into_domains_is_served_once_it_is_whole() {
         watch_log();
-        let (name, server) = ("whole.copied.test", server(&["whole.copied.test"]));
+        let name = "whole.copied.test";
+        let server = server(&["whole.copied.test"]);
         let registry = start(&server);
         assert_eq!(follow(&registry), 0);
         let first = new(&server, name, 0);
@@ -338,7 +343,8 @@ mod tests {
     #[test]
     fn what_was_issued_later_is_served_as_by_a_start() {
         watch_log();
-        let (name, server) = ("later.copied.test", server(&["later.copied.test"]));
+        let name = "later.copied.test";
+        let server = server(&["later.copied.test"]);
         let [older, live, newer] = [-30, -20, -10].map(|hours| new(&server, name, hours));
         copy(&server, &older);
         let registry = start(&server);
@@ -377,7 +383,8 @@ mod tests {
     #[test]
     fn what_must_not_be_without_a_staple_waits_for_a_start() {
         watch_log();
-        let (name, mut server) = ("staple.copied.test", server(&["staple.copied.test"]));
+        let name = "staple.copied.test";
+        let mut server = server(&["staple.copied.test"]);
         server.declared[0].settings.must_staple = Some(true);
         let registry = start(&server);
         copy(&server, &new(&server, name, 0));

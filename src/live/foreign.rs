@@ -29,13 +29,13 @@ const LEFT: usize = 3;
 
 /// Seconds between two looks.
 const PERIOD: u32 = 3;
-/// The same while not all domains have been looked at since the mark has changed.
+/// Seconds between two looks while not all domains have been looked at since the mark has changed.
 const PERIOD_WHILE_LEFT: u32 = 1;
-/// So many files are looked at where nothing tells that there is something new.
+/// Files that one look reads at most where the mark has not changed.
 const SLICE: usize = 300;
-/// After so long the rest is left to the next look.
+/// Time that one look takes at most; the rest is left to the next.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 3_600_000 } else { 500 });
-/// What is younger may not be complete, or its writer is about to announce it.
+/// Age of a file from which on it is looked at: a younger one may not be complete, or its writer is about to announce it.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
 /// When a file was written, in nanoseconds; 0 if it is absent.
@@ -49,7 +49,8 @@ impl LiveSets {
         if !self.takes_turn(now) {
             return 0;
         }
-        let (words, everything) = (self.words(), self.slots.len() as u32);
+        let words = self.words();
+        let everything = self.slots.len() as u32;
         self.heed_mark(everything);
         let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
         let first = words[NEXT].load(Ordering::Relaxed) as usize;
@@ -62,7 +63,8 @@ impl LiveSets {
 
     /// If the mark has changed, all domains are to be looked at.
     fn heed_mark(&self, everything: u32) {
-        let (words, mark) = (self.words(), self.mark());
+        let words = self.words();
+        let mark = self.mark();
         if words[MARK].load(Ordering::Relaxed) != mark {
             words[LEFT].store(everything, Ordering::Relaxed);
             words[MARK].store(mark, Ordering::Relaxed);
@@ -71,7 +73,9 @@ impl LiveSets {
 
     /// Looks at domains from one on, at so many files at most.
     fn walk(&self, first: usize, most: usize, now: Timestamp) -> Walk {
-        let (begun, mut looks, mut walk) = (Instant::now(), 0, Walk::default());
+        let begun = Instant::now();
+        let mut looks = 0;
+        let mut walk = Walk::default();
         while walk.passed < self.slots.len() && looks < most && begun.elapsed() < PATIENCE {
             let position = (first + walk.passed) % self.slots.len();
             walk.passed += 1;
@@ -142,7 +146,8 @@ impl LiveSets {
     fn takes_turn(&self, now: Timestamp) -> bool {
         let words = self.words();
         let period = if words[LEFT].load(Ordering::Relaxed) > 0 { PERIOD_WHILE_LEFT } else { PERIOD };
-        let (last, now) = (words[LOOKED].load(Ordering::Relaxed), now.as_second() as u32);
+        let last = words[LOOKED].load(Ordering::Relaxed);
+        let now = now.as_second() as u32;
         // A clock that was put back makes a large difference too.
         now.wrapping_sub(last) >= period
             && words[LOOKED].compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -154,7 +159,7 @@ impl LiveSets {
         mark.ok().flatten().map_or(0, |mark| digest(&mark))
     }
 
-    /// Those of the server; where nothing is shared, each process is alone.
+    /// Returns the words that all children share; where nothing is shared, each process has its own.
     fn words(&self) -> &[AtomicU32] {
         match self.counters.get() {
             Some(counters) => &counters[1 + DOMAINS..],
@@ -163,21 +168,21 @@ impl LiveSets {
     }
 }
 
-/// What came of looking at some domains.
+/// The outcome of a look at some domains.
 #[derive(Default)]
 struct Walk {
     /// How many there were.
     passed: usize,
     /// For how many there was something new.
     found: usize,
-    /// It was too early to tell for one.
+    /// Whether a file was too young, and all are to be looked at again.
     again: bool,
 }
 
 enum Look {
     Known,
     New,
-    /// It is too early to tell.
+    /// The file is too young to be looked at.
     Unsettled,
 }
 
@@ -197,7 +202,7 @@ mod tests {
     use crate::store::Store;
     use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
-    /// Somebody who shares nothing but the store writes a set.
+    /// Writes a set as another server does that has only the store in common.
     fn write(server: &TestServer, name: &str) {
         put(server, name, vec![pair(&p256(), &[name], server.clock.now())]);
     }
@@ -213,9 +218,11 @@ mod tests {
     #[test]
     fn what_another_server_writes_is_served_by_all_children_after_one_has_looked() {
         watch_log();
-        let (name, server) = ("other.foreign.test", server(&["other.foreign.test"]));
+        let name = "other.foreign.test";
+        let server = server(&["other.foreign.test"]);
         let shared = counters();
-        let (other, children) = (process(&server, counters()), [0, 1].map(|_| process(&server, shared)));
+        let other = process(&server, counters());
+        let children = [0, 1].map(|_| process(&server, shared));
         assert_eq!(children.iter().map(|child| child.look_around()).sum::<usize>(), 0);
         write(&server, name);
         other.bump();

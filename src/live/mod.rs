@@ -34,22 +34,22 @@ pub use publish::{NotNow, Published, Renewed};
 /// How many counters there are for domains. Two domains may have the same one, and then look once more than they need to.
 const DOMAINS: usize = 1 << 14;
 
-/// What has a set for a domain of the registry.
+/// The sets served under `MDActivation live`, one slot per domain.
 pub struct LiveSets {
     documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
-    /// One entry for each domain, `None` where sets do not go live.
+    /// Slots in the order of the registry, `None` where sets do not go live.
     slots: Vec<Option<Arc<LiveSlot>>>,
-    /// Who staples what is served.
+    /// The stapling of what is served.
     stapling: OnceLock<Arc<Stapling>>,
-    /// What readies a pair for handshakes.
+    /// The function that readies a pair for handshakes.
     share_key: OnceLock<fn(&mut TlsPair) -> bool>,
     counters: OnceLock<&'static [AtomicU32]>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
     /// There is a set that could not be read.
     failed: AtomicBool,
-    /// What children that share nothing have in place of words that they do.
+    /// Words for children that have no shared memory.
     own_words: [AtomicU32; foreign::WORDS],
     /// When the sets of the store were read.
     opened: OnceLock<Timestamp>,
@@ -79,9 +79,9 @@ pub struct LiveSlot {
 /// How a process reads a set.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
-    /// What was live before the start, as far as nothing newer is in `domains/`.
+    /// Takes a set that was live before the start, unless something newer is in `domains/`.
     Start,
-    /// What was written since.
+    /// Takes a set that was written since the start.
     Change,
 }
 
@@ -155,7 +155,7 @@ impl LiveSets {
         self.slot(position).is_some()
     }
 
-    /// What is served for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
+    /// Returns the set for the domain at this position; `None` for what the start has set up. For handshakes: reads a file only
     /// if there is a new one, and then in one thread.
     #[must_use]
     pub fn current(&self, position: usize) -> Option<Arc<TlsSet>> {
@@ -176,9 +176,10 @@ impl LiveSets {
         self.refresh_some(usize::MAX)
     }
 
-    /// The same for so many domains at most; the next call goes on.
+    /// Reads what others have written, for so many domains at most; the next call goes on.
     pub fn refresh_some(&self, most: usize) -> usize {
-        let (all, failed) = (self.count(0), self.failed.swap(false, Ordering::Relaxed));
+        let all = self.count(0);
+        let failed = self.failed.swap(false, Ordering::Relaxed);
         if all == self.seen.load(Ordering::Relaxed) && !failed {
             return 0;
         }
@@ -236,7 +237,7 @@ impl LiveSets {
         is_new
     }
 
-    /// What the text stands for; `None` if there is nothing new in it.
+    /// Decodes the text of a set; `None` if there is nothing new in it.
     fn decode(
         &self,
         slot: &LiveSlot,
@@ -249,7 +250,8 @@ impl LiveSets {
         if *known == Some(digest) {
             return Ok(None);
         }
-        let (secret, now) = (self.documents.store().secret(), self.clock.now());
+        let secret = self.documents.store().secret();
+        let now = self.clock.now();
         let pair_set = match reading {
             Reading::Start => {
                 PairSet::kept(text, secret, &slot.md).map(|found| found.filter(|own| slot.lets_in(own, now)))
@@ -306,7 +308,7 @@ impl LiveSlot {
         })
     }
 
-    /// What this process serves, as far as it knows.
+    /// Returns the set that this process serves.
     #[must_use]
     pub fn served(&self) -> Option<Arc<TlsSet>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -15,7 +15,7 @@ use crate::store::{Aspect, Group};
 /// The outcome of an attempt to serve a set without a start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Published {
-    /// This process serves the set, and all others do with their next handshake. With its certificates.
+    /// The set with these certificates is served: by this process now, by all others with their next handshake.
     Live(Vec<Summary>),
     /// The set that was served before stays, for this reason.
     NotNow(NotNow),

@@ -21,9 +21,9 @@ use crate::stapling::Stapling;
 pub struct Domain {
     /// The domain with all its settings.
     pub md: Arc<ManagedDomain>,
-    /// Its certificates as they were at the start.
+    /// The certificates as they were at the start.
     pub at_start: CertificateSet,
-    /// Those in the store, where the administrator's are served and ours are kept ready.
+    /// The certificates in the store, where the administrator's are served and ours are ready all the same.
     pub standby: Option<Box<CertificateSet>>,
     /// Whether it is looked after.
     pub watched: bool,
@@ -39,7 +39,7 @@ pub struct Domain {
     pub txt_records: Vec<TxtRecord>,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
-    /// What went live since the start; `None` where nothing does.
+    /// The slot of sets that go live; `None` where none do.
     pub slot: Option<Arc<LiveSlot>>,
 }
 
@@ -57,7 +57,7 @@ impl Domain {
     }
 
     /// When its certificates are to be renewed, according to their lives and to what the CA suggests; now if their CA is
-    /// configured no more.
+    /// no longer configured.
     #[must_use]
     pub fn renew_at(&self, advice: &Advice, now: Timestamp) -> Timestamp {
         if self.is_ca_gone() {
@@ -126,13 +126,13 @@ impl Domain {
         live.map_or_else(|| self.issued_by.url.clone(), |live| live.ca_url.clone())
     }
 
-    /// Whether that CA is configured no more.
+    /// Whether the CA that the certificates came from is no longer configured.
     pub(crate) fn is_ca_gone(&self) -> bool {
         let live = self.went_live().and_then(|live| live.ca_url.clone());
         live.map_or_else(|| next_ca::is_ca_gone(&self.md), |url| next_ca::is_gone(&self.md, &url))
     }
 
-    /// What went live since the start, as far as this process knows.
+    /// Returns the set that went live since the start, as far as this process knows.
     #[must_use]
     pub fn went_live(&self) -> Option<Arc<TlsSet>> {
         self.slot.as_ref()?.served()
@@ -169,7 +169,7 @@ impl Domain {
         is_anything && self.went_live().is_some_and(outdated)
     }
 
-    /// What is served if this set is live.
+    /// Returns the certificates that are served if this set is live.
     #[must_use]
     pub fn with_live(&self, live: Option<&TlsSet>) -> Cow<'_, CertificateSet> {
         live.map_or(Cow::Borrowed(&self.at_start), |live| Cow::Owned(live.over(&self.at_start, &self.md)))

@@ -1,51 +1,42 @@
-//! Which of its CAs a domain's renewal goes to, by what is staged, and not before when.
+//! Decides by what is staged which of its CAs the renewal of a domain goes to, and not before when.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::documents::Documents;
 use crate::model::{Authorities, CaSettings, Job, ManagedDomain, Next, is_same_ca};
 use crate::schedule;
-use crate::sets::RenewalSettings;
-use crate::store::{Aspect, Group};
+use crate::sets::{RenewalSettings, StagedState};
 
-/// What is staged of a domain's renewal, as far as it decides where the next attempt goes.
-#[derive(Default)]
-pub struct NextCa {
-    /// The report; an empty one if there is none.
-    pub job: Job,
-    /// What is remembered of the CAs.
+/// The part of what is staged for a domain that decides where the next attempt goes.
+pub struct NextCa<'a> {
+    job: &'a Job,
+    /// The records of the CAs.
     pub known: Authorities,
-    staged: Option<ManagedDomain>,
+    begun: Option<&'a ManagedDomain>,
 }
 
-impl NextCa {
-    /// Reads what is staged for `md`.
+impl<'a> NextCa<'a> {
+    /// Takes it from the documents that are staged.
     #[must_use]
-    pub fn read(documents: &Documents, md: &ManagedDomain) -> Self {
-        let name = md.name.as_str();
-        let job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        Self::new(job, documents.load_json(Group::Staging, name, &Aspect::MdJson))
-    }
-
-    fn new(job: Job, staged: Option<ManagedDomain>) -> Self {
-        let url = job.ca_url.as_deref().or(staged.as_ref().and_then(ManagedDomain::ca_url));
+    pub fn of(staged: &'a StagedState) -> Self {
+        let StagedState { job, begun, .. } = staged;
+        let url = job.ca_url.as_deref().or(begun.as_ref().and_then(ManagedDomain::ca_url));
         let known = match url.filter(|_| job.authorities.is_empty()) {
             Some(url) if job.errors > 0 || job.retry_after.is_some() => {
                 Authorities::of_one(url, job.errors, job.retry_after)
             }
             _ => job.authorities.clone(),
         };
-        Self { job, known, staged }
+        Self { job, known, begun: begun.as_ref() }
     }
 
     /// The CA that the next attempt for `md` goes to; `None` if none is configured. What is finished stays with the CA
     /// that it came from.
     #[must_use]
     pub fn next(&self, md: &ManagedDomain, failover: u32, now: Timestamp) -> Option<Next> {
-        let staged = self.staged.as_ref().and_then(|staged| staged.ca.url.as_ref());
-        match staged.filter(|url| self.job.finished && md.ca.urls.contains(url)) {
+        let begun = self.begun.and_then(|begun| begun.ca.url.as_ref());
+        match begun.filter(|url| self.job.finished && md.ca.urls.contains(url)) {
             Some(url) => Some(Next { url: url.clone(), failures: 0, retry_after: None }),
             None => self.known.next(&md.ca.urls, failover, now),
         }
@@ -58,13 +49,13 @@ impl NextCa {
         if self.job.last_run.is_some_and(|at| at > now) {
             return None;
         }
-        let alike = |staged| RenewalSettings::of(staged).is_configured_alike(&RenewalSettings::of(md));
-        let is_alike = self.staged.as_ref().is_some_and(alike);
+        let alike = |begun| RenewalSettings::of(begun).is_configured_alike(&RenewalSettings::of(md));
+        let is_alike = self.begun.is_some_and(alike);
         if is_alike && self.job.settings.as_deref() == Some(settings) {
             return self.job.next_run;
         }
         let retry_after = self.next(md, failover, now).and_then(|next| next.retry_after);
-        retry_after.max(validation_floor(&self.job, now))
+        retry_after.max(validation_floor(self.job, now))
     }
 }
 
@@ -163,8 +154,9 @@ mod tests {
             (r#"{"finished":true}"#, Some("c"), "a", 0),
         ];
         for (text, staged, url, failures) in rows {
-            let turn = NextCa::new(job(text), staged.map(|url| domain(Some(url), &["a", "b"])));
-            let next = turn.next(&domain(None, &["a", "b"]), 3, now).unwrap();
+            let begun = staged.map(|url| domain(Some(url), &["a", "b"]));
+            let state = StagedState { job: job(text), begun, ..StagedState::default() };
+            let next = NextCa::of(&state).next(&domain(None, &["a", "b"]), 3, now).unwrap();
             assert_eq!((next.url.as_str(), next.failures), (url, failures), "{text} {staged:?}");
         }
     }

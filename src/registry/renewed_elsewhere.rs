@@ -94,7 +94,8 @@ mod tests {
         for mode in [ActivationMode::Restart, ActivationMode::Live] {
             let mut test_server = TestServer::new(&[name]);
             test_server.declared[0].settings.activation = Some(mode);
-            let (known, told) = (server(&test_server), logged("MD0058", name));
+            let known = server(&test_server);
+            let told = logged("MD0058", name);
             renew(&test_server);
             assert_eq!((look(&test_server, &known, 3), logged("MD0058", name)), (1, told + 1), "{mode:?}");
             assert!(test_server.store.list(Group::Staging).unwrap().is_empty());
@@ -108,7 +109,8 @@ mod tests {
         let mut test_server = TestServer::new(&["shown.active.test"]);
         test_server.declared[0].settings.activation = Some(ActivationMode::Graceful);
         let registry = test_server.start(true);
-        let (domain, now) = (&registry.domains[0], test_server.clock.now());
+        let domain = &registry.domains[0];
+        let now = test_server.clock.now();
         let report = || registry.report_elsewhere(domain, &Advice::default(), now);
         assert!(report().is_none() && !registry.restarts_for_others());
         renew(&test_server);

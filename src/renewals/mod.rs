@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod ari;
+mod decisions;
 mod offline;
 mod queue;
 mod renewal;
@@ -12,4 +13,4 @@ mod tests;
 pub use ari::Advisor;
 pub use offline::{activation_verdict, reset, stored_domain};
 pub use queue::{Clients, Renewals};
-pub use renewal::{Begun, Ended, Renewal};
+pub use renewal::{Begun, Ended, Reason, Renewal};

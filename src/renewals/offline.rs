@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ari::Advisor;
-use super::renewal::{Begun, Ended, Renewal};
-use crate::accounts::{Accounts, StoredAccounts};
+use super::renewal::{Begun, Ended, Reason, Renewal};
+use crate::accounts::Accounts;
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
 use crate::registry::start::challenge_types;
 use crate::registry::{Domain, NextCa, Registry, change, next_ca};
 use crate::schedule;
-use crate::sets::{Activation, Advice, CertificateSet, activation, active, order, served};
+use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, order, served};
 use crate::stapling::{Collector, Stapling};
 use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
 
@@ -37,7 +37,7 @@ pub fn stored_domain(documents: &Documents, name: &str) -> Option<(ManagedDomain
     Some((md, live))
 }
 
-/// What the next start would do with what is staged for `md`.
+/// Returns what the next start would do with what is staged for `md`.
 #[must_use]
 pub fn activation_verdict(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Activation {
     activation::verdict(documents, md, now)
@@ -91,7 +91,8 @@ impl Registry {
 
     /// Asks the CA when to renew the domain at `position`, if it wants to be asked by now and the domain is not due anyway.
     pub fn ask_ca(&self, position: usize, advisor: &Advisor, http: &Arc<dyn HttpClient>) {
-        let (domain, now) = (&self.domains[position], self.clock.now());
+        let domain = &self.domains[position];
+        let now = self.clock.now();
         let advice = Advice::load(&self.documents, &domain.md);
         if domain.asks_ca() && domain.renew_at(&advice, now) > now && advice.due(now) <= now {
             advisor.ask(self, domain, http, random_fraction);
@@ -108,7 +109,8 @@ impl Registry {
     #[must_use]
     pub fn retry_after(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
         let md = &self.domains[position].md;
-        NextCa::read(&self.documents, md).next(md, self.globals.retry_failover, now)?.retry_after
+        let staged = StagedState::read(&self.documents, md);
+        NextCa::of(&staged).next(md, self.globals.retry_failover, now)?.retry_after
     }
 
     /// Begins to renew the domain at `position` if it is due, or with `force` in any case, or goes on with what is staged. The rest
@@ -122,10 +124,8 @@ impl Registry {
         force: bool,
         http: Arc<dyn HttpClient>,
     ) -> Result<Begun, PortError> {
-        let domain = &self.domains[position];
-        let (shared, documents) = (Arc::clone(&self.accounts), Arc::clone(&self.documents));
-        let book = StoredAccounts::new(shared, documents, domain.md.name.as_str());
-        Renewal::begin(position, domain, self, Arc::new(book), http, !force, &Cancel::default())
+        let reason = if force { Reason::Forced } else { Reason::Due };
+        Renewal::begin(self, position, http, reason, &Cancel::default())
     }
 
     /// Writes the report of a renewal, with the time of the next attempt if it failed, and gives the domain free.
@@ -185,7 +185,8 @@ fn entry(
     };
     let standby = CertificateSet::standby(documents, &md);
     let txt_records = served::txt_records(documents, &md, &challenges);
-    let (told, md) = (active::told(documents, &md), Arc::new(md));
+    let told = active::told(documents, &md);
+    let md = Arc::new(md);
     Domain {
         slot: LiveSlot::new(&md, &live),
         md,
@@ -201,7 +202,7 @@ fn entry(
     }
 }
 
-/// What the server knows of the revocation of certificates that it staples for.
+/// Collects what the server has found about the revocation of certificates that it staples.
 fn stapling<'a>(
     documents: &Arc<Documents>,
     clock: &Arc<dyn Clock>,
@@ -233,12 +234,13 @@ mod tests {
     use crate::testing::{ACCOUNT, TestServer};
 
     fn registry(server: &TestServer, only: Option<&str>) -> Arc<Registry> {
-        let (documents, clock) = (Arc::clone(&server.documents), server.moving_clock());
+        let documents = Arc::clone(&server.documents);
+        let clock = server.moving_clock();
         Arc::new(Registry::stored(documents, clock, Reachability::default(), only).unwrap())
     }
 
     fn renew(server: &TestServer, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {
-        let Begun::Renewal(mut renewal) = registry.begin(0, false, Arc::clone(&server.ca) as _).unwrap() else {
+        let Begun::Started(mut renewal) = registry.begin(0, false, Arc::clone(&server.ca) as _).unwrap() else {
             panic!("nothing to renew")
         };
         let result = loop {
@@ -381,7 +383,7 @@ mod tests {
         let beside = registry(&server, None);
         beside.live_sets.learn(0);
         let begin = |force| beside.begin(0, force, Arc::clone(&server.ca) as _).unwrap();
-        assert!(matches!(begin(false), Begun::Complete), "it is served, and staged still");
-        assert!(matches!(begin(true), Begun::Renewal(_)));
+        assert!(matches!(begin(false), Begun::Complete { again_at: None }), "it is served, and staged still");
+        assert!(matches!(begin(true), Begun::Started(_)));
     }
 }

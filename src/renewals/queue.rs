@@ -11,10 +11,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::ari::Advisor;
+use super::decisions::{self, Decision, Findings, Work, wants_fewer};
 use super::renewal;
-use super::renewal::{Begun, Ended, Renewal};
-use crate::accounts::StoredAccounts;
-use crate::acme::{AcmeError, PortError};
+use super::renewal::{Begun, Ended, Reason, Renewal};
+use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::events::{About, Event};
 use crate::http::HttpClient;
@@ -24,7 +24,7 @@ use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
 use crate::registry::{Domain, NextCa, Registry};
 use crate::schedule;
 use crate::schedule::{CaLimits, Random};
-use crate::sets::{Advice, order, staged};
+use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group};
 
 /// Makes the HTTP client for one domain's renewal.
@@ -35,16 +35,16 @@ pub struct Renewals {
     registry: Arc<Registry>,
     clients: Clients,
     random: Random,
-    state: Mutex<State>,
+    state: Mutex<State<Box<Renewal>>>,
     changed: Condvar,
     advisor: Advisor,
 }
 
-#[derive(Default)]
-struct State {
+/// The line of all domains, where `R` is a renewal.
+struct State<R> {
     /// Renewals that wait for their time.
-    open: BTreeMap<(Timestamp, u64), Box<Renewal>>,
-    /// What is to begin and what is open, by directory URL.
+    open: BTreeMap<(Timestamp, u64), R>,
+    /// The CAs by directory URL, with the domains in line there.
     cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
     busy: HashSet<usize>,
@@ -63,7 +63,7 @@ struct State {
     /// How many certificates were known to be revoked then.
     findings: u32,
     /// Domains whose CA is to be asked when to renew, by position.
-    asks: std::collections::VecDeque<usize>,
+    asks: VecDeque<usize>,
     /// A worker asks, and has no hand for a renewal.
     asking: bool,
     /// Domains whose certificates are near their end, by position. They are not busy: a renewal that comes due goes first.
@@ -78,24 +78,39 @@ struct State {
     workers: usize,
 }
 
-/// One CA as all renewals see it.
+/// A CA as all renewals see it.
 #[derive(Default)]
 struct AtCa {
     limits: CaLimits,
-    /// Domains whose renewal is to begin, by position.
-    due: VecDeque<usize>,
-    /// What renewals had left at their end, and when.
+    /// Domains whose renewal is to begin, by position, and those that are to be cleaned up.
+    due: VecDeque<(usize, Work)>,
+    /// Nonces that renewals had left at their end, and when.
     nonces: Vec<(Timestamp, String)>,
 }
 
-enum Task {
+/// The work of a worker on one domain, by position.
+#[derive(Debug, PartialEq)]
+enum Task<R> {
+    /// A renewal begins, with a nonce of its CA if there is one.
     Begin(usize, Option<String>),
-    Go(Box<Renewal>),
+    /// A renewal goes on.
+    Go(R),
+    CleanUp(usize),
     Ask(usize),
     Warn(usize),
 }
 
-/// What a worker has in its hands, to be given back if it panics. Whoever runs the worker reports the panic.
+/// The next step of a worker.
+#[derive(Debug, PartialEq)]
+enum Step<R> {
+    Do(Task<R>),
+    /// The worker waits, for so long at most.
+    Wait(Duration),
+    /// The worker ends, and closes these renewals.
+    End(Vec<R>),
+}
+
+/// The work in the hands of a worker, to be given back if it panics. The caller of the worker reports the panic.
 struct Hands<'a> {
     renewals: &'a Renewals,
     held: Option<Held>,
@@ -121,7 +136,7 @@ impl Renewals {
     /// When to ask a CA again if an answer of it made a worker panic.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Nothing is due before the first [`Renewals::tick`].
+    /// Makes the queue. Nothing is due before the first [`Renewals::tick`].
     #[must_use]
     pub fn new(registry: Arc<Registry>, clients: Clients, random: Random) -> Self {
         let is_dns_only =
@@ -132,13 +147,13 @@ impl Renewals {
             registry,
             clients,
             random,
-            state: Mutex::new(State { dns_only, ..State::default() }),
+            state: Mutex::new(State::new(dns_only)),
             changed: Condvar::new(),
             advisor: Advisor::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<Box<Renewal>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -157,13 +172,7 @@ impl Renewals {
             report!(AH10055, "watchdog run, {} managed domains to look at", candidates.len());
             self.look_at(&candidates, now);
         }
-        let mut state = self.state();
-        let work = state.due() + state.open.len() + usize::from(state.warning || !state.warnings.is_empty());
-        let asking = state.asking || !state.asks.is_empty();
-        let wanted = work.min(self.registry.globals.renew_workers.get().into()) + usize::from(asking);
-        let missing = wanted.saturating_sub(state.workers);
-        state.workers += missing;
-        missing
+        self.state().add_workers(self.registry.globals.renew_workers.get().into())
     }
 
     /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
@@ -209,33 +218,29 @@ impl Renewals {
             let domain = &self.registry.domains[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());
             let is_staged = staged.contains(domain.md.name.as_str());
-            let next_ca =
-                if is_staged { NextCa::read(&self.registry.documents, &domain.md) } else { NextCa::default() };
-            let advice = if is_staged { Advice::load(&self.registry.documents, &domain.md) } else { Advice::default() };
-            let due = due_at(domain, &advice, self.registry.globals.check_interval, now);
-            let due = if self.is_to_be_told(*position, &next_ca.job) { now } else { due };
-            let (ca, look) = self.next_look(domain, &next_ca, due, now);
-            let is_left = is_staged && order::has_left_over(&self.registry.documents, domain.md.name.as_str());
+            let staged = if is_staged {
+                StagedState::read(&self.registry.documents, &domain.md)
+            } else {
+                StagedState::default()
+            };
+            let mut due = due_at(domain, &staged.advice, self.registry.globals.check_interval, now);
+            if self.is_to_be_told(*position, &staged.job) {
+                due = now;
+            }
+            let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
-            let ask = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| advice.due(now))
+            let ask_at = (due > now && domain.renewable() && domain.asks_ca())
+                .then(|| staged.advice.due(now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
-            let at_ca = state.cas.entry(ca).or_default();
-            let look = at_ca.limits.paused_until(now).map_or(look, |until| look.max(until));
-            let warn = domain.warn_at(&next_ca.job, self.registry.globals.retry_delay, now);
-            if look <= now || is_left {
-                at_ca.due.push_back(*position);
-                state.busy.insert(*position);
-            } else if ask.is_some_and(|at| at <= now) {
-                state.busy.insert(*position);
-                state.asks.push_back(*position);
-            }
-            if look > now && warn.is_some_and(|at| at <= now) && !state.warnings.contains(position) {
-                state.warnings.push_back(*position);
-            }
-            let next = if look <= now { now + delay } else { look.min(now + delay) };
-            let next = next.min(warn.filter(|at| *at > now).unwrap_or(next));
-            state.looks[*position] = next.min(ask.filter(|at| *at > now).unwrap_or(next));
+            let paused_until = state.cas.entry(ca.clone()).or_default().limits.paused_until(now);
+            let findings = Findings {
+                renew_at: paused_until.map_or(look, |until| look.max(until)),
+                has_left_over: staged.has_left_over(),
+                ask_at,
+                warn_at: domain.warn_at(&staged.job, self.registry.globals.retry_delay, now),
+                check_at: now + delay,
+            };
+            state.put_in_line(*position, ca, findings.decide(now));
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
@@ -253,15 +258,8 @@ impl Renewals {
             && domain.has_nothing_new_in(&staged::leaves(&self.registry.documents, &domain.md))
     }
 
-    /// When a domain with something in staging is to be worked on.
-    fn look_of(&self, domain: &Domain, now: Timestamp) -> Timestamp {
-        let documents = &self.registry.documents;
-        let (next_ca, advice) = (NextCa::read(documents, &domain.md), Advice::load(documents, &domain.md));
-        self.next_look(domain, &next_ca, due_at(domain, &advice, self.registry.globals.check_interval, now), now).1
-    }
-
-    /// Which CA a domain is to go to, and when.
-    fn next_look(&self, domain: &Domain, next_ca: &NextCa, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
+    /// Returns which CA a domain is to go to, and when.
+    fn next_look(&self, domain: &Domain, next_ca: &NextCa<'_>, due: Timestamp, now: Timestamp) -> (String, Timestamp) {
         let globals = &self.registry.globals;
         let next = next_ca.next(&domain.md, globals.retry_failover, now);
         let settings = renewal::settings(domain, globals);
@@ -273,90 +271,61 @@ impl Renewals {
     pub fn work(&self, cancel: &Cancel) {
         let mut hands = Hands { renewals: self, held: None };
         while let Some(task) = self.next_task(cancel) {
-            let (position, renewal, nonce) = match task {
-                Task::Begin(position, nonce) => (position, None, nonce),
-                Task::Go(renewal) => (renewal.position(), Some(renewal), None),
+            match task {
+                Task::Begin(position, nonce) => {
+                    hands.held = Some(Held::Renewal(position));
+                    if let Some(renewal) = self.begin(position, nonce, cancel) {
+                        self.go_on(renewal, cancel);
+                    }
+                }
+                Task::Go(renewal) => {
+                    hands.held = Some(Held::Renewal(renewal.position()));
+                    self.go_on(renewal, cancel);
+                }
+                Task::CleanUp(position) => {
+                    hands.held = Some(Held::Renewal(position));
+                    self.clean_up(position, cancel);
+                }
                 Task::Ask(position) => {
                     hands.held = Some(Held::Question(position));
                     self.asked(position, self.ask(position, cancel));
-                    hands.held = None;
-                    continue;
                 }
                 Task::Warn(position) => {
                     hands.held = Some(Held::Warning(position));
                     self.warned(position, self.warn(position, cancel));
-                    hands.held = None;
-                    continue;
                 }
-            };
-            hands.held = Some(Held::Renewal(position));
-            if let Some(renewal) = renewal.or_else(|| self.begin(position, nonce, cancel)) {
-                self.go_on(renewal, cancel);
             }
             hands.held = None;
         }
     }
 
-    fn next_task(&self, cancel: &Cancel) -> Option<Task> {
+    /// Returns what a worker does next; `None` if it ends. The last one to end closes the renewals that wait.
+    fn next_task(&self, cancel: &Cancel) -> Option<Task<Box<Renewal>>> {
         let mut state = self.state();
         loop {
-            let may_ask = !state.asking && !state.asks.is_empty();
-            let may_warn = !state.warning && !state.warnings.is_empty();
-            if cancel.is_cancelled() || (state.open.is_empty() && state.due() == 0 && !may_ask && !may_warn) {
-                state.workers = state.workers.saturating_sub(1);
-                let open = std::mem::take(&mut state.open);
-                drop(state);
-                open.into_values().for_each(|renewal| self.end(renewal, Ended::Cancelled));
-                return None;
-            }
-            // One worker more than there may be for renewals is there for questions.
-            let is_extra = state.workers > self.registry.globals.renew_workers.get().into() && !state.asking;
-            if is_extra && !may_ask {
-                state.workers -= 1;
-                return None;
-            }
-            let now = self.registry.clock.now();
-            let ready = state.open.first_key_value().map(|((at, _), _)| *at);
-            if !is_extra && ready.is_some_and(|at| at <= now) {
-                return state.open.pop_first().map(|(_, renewal)| Task::Go(renewal));
-            }
-            let due = if is_extra { None } else { state.take_due(now) };
-            if let Some((position, nonce)) = due {
-                return Some(Task::Begin(position, nonce));
-            }
-            if may_warn && !is_extra {
-                if let Some(position) = state.take_warning() {
-                    return Some(Task::Warn(position));
+            let most = self.registry.globals.renew_workers.get().into();
+            match state.next_step(most, cancel.is_cancelled(), self.registry.clock.now()) {
+                Step::Do(task) => return Some(task),
+                Step::End(open) => {
+                    drop(state);
+                    open.into_iter().for_each(|renewal| self.end(renewal, Ended::Cancelled));
+                    return None;
                 }
-                continue;
+                Step::Wait(wait) => {
+                    state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
-            if may_ask {
-                state.asking = true;
-                return state.asks.pop_front().map(Task::Ask);
-            }
-            let patience = if state.due() == 0 { Self::PATIENCE } else { CaLimits::GAP_WITH_NONCE.unsigned_abs() };
-            let wait = ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience));
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn begin(&self, position: usize, nonce: Option<String>, cancel: &Cancel) -> Option<Box<Renewal>> {
         let domain = &self.registry.domains[position];
+        let name = &domain.md.name;
         let http = (self.clients)(&domain.md, cancel);
-        let book = StoredAccounts::new(
-            Arc::clone(&self.registry.accounts),
-            Arc::clone(&self.registry.documents),
-            domain.md.name.as_str(),
-        );
         let now = self.registry.clock.now();
-        let is_left = order::has_left_over(&self.registry.documents, domain.md.name.as_str());
-        if is_left && self.look_of(domain, now) > now {
-            self.clean_up(position, cancel);
-            return None;
-        }
-        match Renewal::begin(position, domain, &self.registry, Arc::new(book), http, true, cancel) {
-            Ok(Begun::Renewal(mut renewal)) => {
-                report!(AH10052, "{}: is being renewed, state {:?}", domain.md.name, domain.md.state);
+        match Renewal::begin(&self.registry, position, http, Reason::Due, cancel) {
+            Ok(Begun::Started(mut renewal)) => {
+                report!(AH10052, "{name}: is being renewed, state {:?}", domain.md.state);
                 let mut state = self.state();
                 state.not_begun.remove(&position);
                 if state.goes_to(position, renewal.ca_url(), now) {
@@ -364,29 +333,31 @@ impl Renewals {
                 }
                 return Some(renewal);
             }
-            Ok(Begun::Complete | Begun::NotDue | Begun::Denied) => self.settle(position, None),
+            Ok(Begun::NotDue | Begun::Denied) => self.settle(position, None),
             Ok(Begun::RenewedElsewhere) => {
                 if self.state().elsewhere.insert(position) {
                     report!(
                         MD0058,
-                        "{}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
-                         all that is needed",
-                        domain.md.name
+                        "{name}: another server that uses this store, or a2md, has renewed it; a graceful restart of this server is \
+                         all that is needed"
                     );
                 }
                 self.settle(position, None);
             }
-            Ok(Begun::CompleteFrom(at)) => self.settle(position, Some(at)),
+            Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
+            Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
             Err(err) => self.close(position, Some(self.not_begun(position, err, cancel))),
         }
         None
     }
 
-    /// Tells that a renewal cannot even begin. Returns when to try again.
+    /// Reports that a renewal cannot even begin. Returns when to try again.
     fn not_begun(&self, position: usize, err: PortError, cancel: &Cancel) -> Timestamp {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
-        let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
+        let documents = &self.registry.documents;
+        let name = domain.md.name.as_str();
         let known = self.state().not_begun.remove(&position);
         let stored = || documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
@@ -415,14 +386,11 @@ impl Renewals {
 
     /// Warns of the end of a domain's certificates. Returns when to look again if that is not when it was planned.
     fn warn(&self, position: usize, cancel: &Cancel) -> Option<Timestamp> {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
         match renewal::warn_of(domain, &self.registry, cancel) {
-            Ok(true) => {
-                let (documents, name) = (&self.registry.documents, domain.md.name.as_str());
-                let job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-                domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now)
-            }
-            Ok(false) => Some(now + Self::CLAIMED_ELSEWHERE),
+            Ok(Some(job)) => domain.warn_at(&job, self.registry.globals.retry_delay, now).filter(|at| *at > now),
+            Ok(None) => Some(now + Self::CLAIMED_ELSEWHERE),
             Err(err) => {
                 note!(Error, err.status; "{}: the report on what was told cannot be written: {err}", domain.md.name);
                 None
@@ -430,7 +398,7 @@ impl Renewals {
         }
     }
 
-    /// The domain is free, and looked at no later than that.
+    /// Frees a domain that was warned of, and looks at it no later than that.
     fn warned(&self, position: usize, again: Option<Timestamp>) {
         let mut state = self.state();
         state.warning = false;
@@ -448,7 +416,7 @@ impl Renewals {
         self.advisor.ask(&self.registry, domain, &http, self.random)
     }
 
-    /// The domain is free, and looked at at once: what the CA said may make it due.
+    /// Frees a domain whose CA was asked, and looks at it at once: the answer may make it due.
     fn asked(&self, position: usize, again: Timestamp) {
         let now = self.registry.clock.now();
         let mut state = self.state();
@@ -458,9 +426,10 @@ impl Renewals {
         state.looks[position] = now;
     }
 
-    /// The domain is not due, but an earlier renewal has left what its commands had set up.
+    /// Takes away what commands have set up for an earlier renewal of a domain that is not due.
     fn clean_up(&self, position: usize, cancel: &Cancel) {
-        let (domain, now) = (&self.registry.domains[position], self.registry.clock.now());
+        let domain = &self.registry.domains[position];
+        let now = self.registry.clock.now();
         let again = match self.registry.challenges.clean_up(&domain.md, self.registry.events(cancel), cancel) {
             Ok(true) => None,
             Ok(false) => Some(Self::CLAIMED_ELSEWHERE),
@@ -510,7 +479,8 @@ impl Renewals {
 
     /// When what has gone live is to be looked at. What waits for a start does not come due before it.
     fn look_after(&self, position: usize) -> Option<Timestamp> {
-        let (registry, now) = (&self.registry, self.registry.clock.now());
+        let registry = &self.registry;
+        let now = self.registry.clock.now();
         let domain = registry.domains.get(position).filter(|_| registry.live_sets.goes_live(position))?;
         let (_, until) = domain.own().common_validity()?;
         let advice = Advice::load(&registry.documents, &domain.md);
@@ -519,7 +489,7 @@ impl Renewals {
         schedule::check_after(due, until, registry.globals.retry_delay, now)
     }
 
-    /// What the end of a renewal tells of its CA's patience. While that is at its end, those in line do not wait here.
+    /// Learns from the end of a renewal whether its CA wants fewer requests. While it does, domains do not wait in line.
     fn hear(&self, ca: &str, ended: &Ended, nonce: Option<String>) {
         let now = self.registry.clock.now();
         let mut state = self.state();
@@ -535,7 +505,7 @@ impl Renewals {
         };
         let until = at_ca.limits.refused(now, retry_after);
         let waiting = std::mem::take(&mut at_ca.due);
-        for position in &waiting {
+        for (position, _) in &waiting {
             state.busy.remove(position);
             state.looks[*position] = until;
         }
@@ -563,7 +533,7 @@ impl Renewals {
         self.changed.notify_one();
     }
 
-    /// The domain is free again, and looked at again at that time instead of when it was planned: a report that could
+    /// Frees the domain, and looks at it at that time instead of when it was planned: a report that could
     /// not be written does not make it wait.
     fn close(&self, position: usize, look: Option<Timestamp>) {
         let mut state = self.state();
@@ -594,30 +564,122 @@ impl Drop for Hands<'_> {
     }
 }
 
-impl State {
-    /// Domains whose renewal is to begin.
+impl<R> State<R> {
+    fn new(dns_only: HashSet<usize>) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            cas: BTreeMap::new(),
+            busy: HashSet::new(),
+            begun_at: HashMap::new(),
+            dns_only,
+            looks: Vec::new(),
+            not_begun: HashMap::new(),
+            elsewhere: HashSet::new(),
+            ticked: Timestamp::default(),
+            findings: 0,
+            asks: VecDeque::new(),
+            asking: false,
+            warnings: VecDeque::new(),
+            warning: false,
+            ask_again: HashMap::new(),
+            turn: 0,
+            workers: 0,
+        }
+    }
+
+    /// Puts a domain that was looked at in line, at the CA that its renewal would go to.
+    fn put_in_line(&mut self, position: usize, ca: String, Decision { work, warns, look_at }: Decision) {
+        if work.is_some() {
+            self.busy.insert(position);
+        }
+        match work {
+            Some(work @ (Work::Renew | Work::CleanUp)) => {
+                self.cas.entry(ca).or_default().due.push_back((position, work))
+            }
+            Some(Work::Ask) => self.asks.push_back(position),
+            None => {}
+        }
+        if warns && !self.warnings.contains(&position) {
+            self.warnings.push_back(position);
+        }
+        self.looks[position] = look_at;
+    }
+
+    /// Counts as running the workers that the work in line needs, `most` for renewals and warnings and one for questions. Returns how
+    /// many of them are to be started.
+    fn add_workers(&mut self, most: usize) -> usize {
+        let work = self.due() + self.open.len() + usize::from(self.warning || !self.warnings.is_empty());
+        let asks = self.asking || !self.asks.is_empty();
+        let missing = (work.min(most) + usize::from(asks)).saturating_sub(self.workers);
+        self.workers += missing;
+        missing
+    }
+
+    /// Returns what a worker is to do. `most` is how many workers there may be for renewals; one more may be there for questions.
+    fn next_step(&mut self, most: usize, is_cancelled: bool, now: Timestamp) -> Step<R> {
+        let may_ask = !self.asking && !self.asks.is_empty();
+        let may_warn = !self.warning && !self.warnings.is_empty();
+        if is_cancelled || self.open.is_empty() && self.due() == 0 && !may_ask && !may_warn {
+            self.workers = self.workers.saturating_sub(1);
+            return Step::End(std::mem::take(&mut self.open).into_values().collect());
+        }
+        if self.workers > most && !self.asking {
+            if may_ask {
+                return self.ask();
+            }
+            self.workers -= 1;
+            return Step::End(Vec::new());
+        }
+        let ready = self.open.first_key_value().map(|((at, _), _)| *at);
+        if ready.is_some_and(|at| at <= now) {
+            if let Some((_, renewal)) = self.open.pop_first() {
+                return Step::Do(Task::Go(renewal));
+            }
+        }
+        if let Some(task) = self.take_due(now) {
+            return Step::Do(task);
+        }
+        if may_warn {
+            return match self.take_warning() {
+                Some(position) => Step::Do(Task::Warn(position)),
+                None => self.next_step(most, is_cancelled, now),
+            };
+        }
+        if may_ask {
+            return self.ask();
+        }
+        let patience = if self.due() == 0 { Renewals::PATIENCE } else { CaLimits::GAP_WITH_NONCE.unsigned_abs() };
+        Step::Wait(ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience)))
+    }
+
+    fn ask(&mut self) -> Step<R> {
+        self.asking = true;
+        self.asks.pop_front().map_or(Step::Wait(Duration::ZERO), |position| Step::Do(Task::Ask(position)))
+    }
+
+    /// Returns how many domains are in line at CAs.
     fn due(&self) -> usize {
         self.cas.values().map(|ca| ca.due.len()).sum()
     }
 
-    /// The first in line at a CA where one may begin; of several such CAs the one that has waited longest.
-    /// With it, a nonce if that CA has given one too many.
-    fn take_due(&mut self, now: Timestamp) -> Option<(usize, Option<String>)> {
+    /// Takes the first in line at a CA where a renewal may begin; of several such CAs the one that has waited longest. With it
+    /// goes a nonce, if that CA has given one too many.
+    fn take_due(&mut self, now: Timestamp) -> Option<Task<R>> {
         let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
         let is_full = of_dns >= Renewals::MOST_DNS_ONLY;
-        let first = |ca: &AtCa| ca.due.iter().position(|position| !is_full || !self.dns_only.contains(position));
+        let first = |ca: &AtCa| ca.due.iter().position(|(position, _)| !is_full || !self.dns_only.contains(position));
         let ready = self.cas.iter_mut().filter(|(_, ca)| ca.limits.may_begin(now));
         let may_begin = ready.filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
         let (url, ca, place) = may_begin.min_by_key(|(_, ca, _)| ca.limits.next())?;
-        let position = ca.due.remove(place)?;
+        let (position, work) = ca.due.remove(place)?;
         ca.nonces.retain(|(at, _)| (*at..*at + Renewals::NONCES_LAST).contains(&now));
-        let nonce = ca.nonces.pop().map(|(_, nonce)| nonce);
+        let nonce = if work == Work::Renew { ca.nonces.pop().map(|(_, nonce)| nonce) } else { None };
         ca.limits.begin(now, nonce.is_some());
         self.begun_at.insert(position, url.clone());
-        Some((position, nonce))
+        Some(if work == Work::CleanUp { Task::CleanUp(position) } else { Task::Begin(position, nonce) })
     }
 
-    /// The next domain to be warned of that nobody works on: another one is looked at when that is done.
+    /// Takes the next domain that commands are warned of and that nobody works on. Others are looked at when that work is done.
     fn take_warning(&mut self) -> Option<usize> {
         while let Some(position) = self.warnings.pop_front() {
             if self.busy.insert(position) {
@@ -628,8 +690,8 @@ impl State {
         None
     }
 
-    /// The renewal goes to that CA: since it was put in line, another process may have had a try. Whether it is the one
-    /// that it was in line for.
+    /// Notes the CA that a renewal goes to: since it was put in line, another process may have had a try. Returns whether it is the
+    /// CA that the domain was in line for.
     fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) -> bool {
         let is_other = self.begun_at.get(&position).is_some_and(|known| known != ca);
         if is_other {
@@ -647,35 +709,239 @@ impl State {
     }
 }
 
-/// Whether it is not this domain's fault, but the CA has too much to do.
-fn wants_fewer(err: &AcmeError) -> bool {
-    match err {
-        AcmeError::Problem { problem, retry_after, .. } => {
-            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
-        }
-        AcmeError::HttpStatus { http_status, retry_after, .. }
-        | AcmeError::Unavailable { http_status, retry_after, .. } => {
-            *http_status == 429 || *http_status == 503 && retry_after.is_some()
-        }
-        _ => false,
-    }
-}
-
-/// When the renewal of a domain is to begin. Certificates that are good are not all renewed at the moment at which they
-/// come due: servers that were set up or restarted together would come together. Where the CA has suggested the moment,
-/// it has done that itself.
+/// Returns when the renewal of a domain is to begin. Where the CA has suggested the moment, or there is no time, that is as soon as
+/// the renewal is due.
 fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now: Timestamp) -> Timestamp {
     if !domain.renewable() {
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let live = domain.own();
     let is_suggested = due < domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
-    match live.common_validity() {
-        Some((_, until)) if live.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
-            due + schedule::spread(until.duration_since(due), check_interval, live.chance())
+    let own = domain.own();
+    match own.common_validity() {
+        Some((_, until)) if own.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
+            decisions::begin_at(due, until, check_interval, own.chance())
         }
         _ => due,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::renewals::queue::*;
+    use crate::store::Store;
+    use crate::testing::{Call, TestServer};
+
+    const NOW: i64 = 1_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(NOW + second).unwrap()
+    }
+
+    /// A line of ten domains, where renewals are words.
+    fn line() -> State<&'static str> {
+        let mut state = State::new(HashSet::from([5, 6, 7, 8, 9]));
+        state.looks = vec![Timestamp::MIN; 10];
+        state.workers = 1;
+        state
+    }
+
+    fn put(state: &mut State<&'static str>, ca: &str, position: usize, work: Work) {
+        state.put_in_line(position, ca.to_owned(), Decision { work: Some(work), warns: false, look_at: at(60) });
+    }
+
+    fn warn(state: &mut State<&'static str>, position: usize) {
+        state.put_in_line(position, "a".to_owned(), Decision { work: None, warns: true, look_at: at(60) });
+    }
+
+    /// A part of a line.
+    #[derive(Debug, Clone, Copy)]
+    enum Part {
+        /// A renewal that waits until that second, and when it was put back.
+        Open(i64, u64, &'static str),
+        Line(usize, Work),
+        Warn(usize),
+        /// A nonce of that second.
+        Nonce(i64),
+        /// A third worker: two are for renewals.
+        Extra,
+        Warning,
+        Asking,
+    }
+
+    impl Part {
+        fn put(self, state: &mut State<&'static str>) {
+            match self {
+                Self::Open(second, turn, renewal) => _ = state.open.insert((at(second), turn), renewal),
+                Self::Line(position, work) => put(state, "a", position, work),
+                Self::Warn(position) => warn(state, position),
+                Self::Nonce(second) => {
+                    state.cas.entry("a".to_owned()).or_default().nonces.push((at(second), "nonce".to_owned()));
+                }
+                Self::Extra => state.workers = 3,
+                Self::Warning => state.warning = true,
+                Self::Asking => state.asking = true,
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_goes_on_begins_warns_and_asks_in_this_order_or_ends() {
+        use Part::{Asking, Extra, Line, Nonce, Open, Warn, Warning};
+        use Work::{Ask, CleanUp, Renew};
+        let task = Step::Do;
+        let begin = |nonce: Option<&str>| Step::Do(Task::Begin(1, nonce.map(str::to_owned)));
+        let end = || Step::End(Vec::new());
+        let rows: [(&[Part], Step<&str>); 21] = [
+            // One kind of work
+            (&[], end()),
+            (&[Open(0, 1, "x")], task(Task::Go("x"))),
+            (&[Line(1, Renew)], begin(None)),
+            (&[Line(1, CleanUp)], task(Task::CleanUp(1))),
+            (&[Line(1, Ask)], task(Task::Ask(1))),
+            (&[Warn(1)], task(Task::Warn(1))),
+            // Renewals that wait
+            (&[Open(60, 1, "x")], Step::Wait(Renewals::PATIENCE)),
+            (&[Open(-1, 2, "second"), Open(-2, 3, "first")], task(Task::Go("first"))),
+            (&[Open(0, 1, "first"), Open(0, 2, "second")], task(Task::Go("first"))),
+            // Several kinds
+            (&[Line(1, Renew), Open(0, 1, "x")], task(Task::Go("x"))),
+            (&[Line(1, Renew), Open(60, 1, "x")], begin(None)),
+            (&[Warn(2), Line(1, Renew)], begin(None)),
+            (&[Line(1, Ask), Warn(2)], task(Task::Warn(2))),
+            // A domain that somebody works on is not warned of, and one worker warns or asks at a time
+            (&[Line(1, Ask), Warn(1)], task(Task::Ask(1))),
+            (&[Warning, Warn(1)], end()),
+            (&[Asking, Line(1, Ask)], end()),
+            // The worker for questions does nothing else
+            (&[Extra, Line(1, Renew), Line(2, Ask)], task(Task::Ask(2))),
+            (&[Extra, Line(1, Renew)], end()),
+            // Nonces
+            (&[Nonce(-29), Line(1, Renew)], begin(Some("nonce"))),
+            (&[Nonce(-30), Line(1, Renew)], begin(None)),
+            (&[Nonce(0), Line(1, CleanUp)], task(Task::CleanUp(1))),
+        ];
+        for (parts, expected) in rows {
+            let mut state = line();
+            parts.iter().for_each(|part| part.put(&mut state));
+            assert_eq!(state.next_step(2, false, at(0)), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_cancelled_hands_back_the_renewals_that_wait() {
+        let mut state = line();
+        state.open.insert((at(60), 1), "x");
+        put(&mut state, "a", 1, Work::Renew);
+        assert_eq!(state.next_step(2, true, at(0)), Step::End(vec!["x"]));
+        assert_eq!((state.workers, state.next_step(2, true, at(0))), (0, Step::End(Vec::new())));
+    }
+
+    #[test]
+    fn a_renewal_begins_at_the_ca_that_has_waited_longest_and_not_where_none_may() {
+        let mut state = line();
+        put(&mut state, "a", 1, Work::Renew);
+        put(&mut state, "a", 2, Work::Renew);
+        put(&mut state, "b", 3, Work::Renew);
+        put(&mut state, "paused", 4, Work::Renew);
+        state.cas.get_mut("paused").unwrap().limits.refused(at(0), None);
+        let mut begun = || match state.next_step(2, false, at(0)) {
+            Step::Do(Task::Begin(position, None)) => Some(position),
+            _ => None,
+        };
+        assert_eq!([begun(), begun(), begun(), begun()], [Some(1), Some(3), Some(2), None]);
+        assert_eq!((state.begun_at[&3].as_str(), state.due()), ("b", 1));
+    }
+
+    #[test]
+    fn renewals_that_need_commands_in_the_dns_leave_room_for_others() {
+        let mut state = line();
+        [5, 6, 7, 8, 9, 1].into_iter().for_each(|position| put(&mut state, "a", position, Work::Renew));
+        let mut begun = Vec::new();
+        while let Step::Do(Task::Begin(position, _)) = state.next_step(2, false, at(0)) {
+            begun.push(position);
+        }
+        assert_eq!(begun, [5, 6, 7, 8, 1]);
+        state.leaves(5);
+        assert_eq!(state.next_step(2, false, at(1)), Step::Do(Task::Begin(9, None)));
+    }
+
+    #[test]
+    fn a_renewal_that_goes_to_another_ca_than_planned_counts_there() {
+        let mut state = line();
+        put(&mut state, "a", 1, Work::Renew);
+        assert_eq!(state.next_step(2, false, at(0)), Step::Do(Task::Begin(1, None)));
+        assert!(state.goes_to(1, "a", at(0)) && !state.goes_to(1, "b", at(0)));
+        let mut alone = CaLimits::default();
+        alone.begin(at(0), false);
+        assert_eq!((state.begun_at[&1].as_str(), &state.cas["b"].limits), ("b", &alone));
+        alone.end();
+        assert_eq!(state.cas["a"].limits, alone);
+    }
+
+    #[test]
+    fn as_many_workers_are_started_as_there_is_work_and_one_for_questions() {
+        // In line, open, whether there are warnings and questions, running, most; to be started
+        let rows = [
+            (0, 0, false, false, 0, 2, 0),
+            (1, 0, false, false, 0, 2, 1),
+            (5, 0, false, false, 0, 2, 2),
+            (0, 3, false, false, 1, 2, 1),
+            (0, 0, true, false, 0, 2, 1),
+            (0, 0, false, true, 0, 2, 1),
+            (5, 0, true, true, 0, 2, 3),
+            (5, 0, true, true, 3, 2, 0),
+            (1, 0, false, false, 2, 2, 0),
+        ];
+        for row in rows {
+            let (due, open, warns, asks, running, most, expected) = row;
+            let mut state = line();
+            state.workers = running;
+            (0..due).for_each(|position| put(&mut state, "a", position, Work::Renew));
+            (0..open).for_each(|turn| Part::Open(0, turn, "x").put(&mut state));
+            if warns {
+                warn(&mut state, 9);
+            }
+            if asks {
+                put(&mut state, "a", 8, Work::Ask);
+            }
+            assert_eq!(state.add_workers(most), expected, "{row:?}");
+            assert_eq!(state.workers, running + expected);
+        }
+    }
+
+    #[test]
+    fn a_look_reads_each_document_once_and_a_renewal_once_more_under_its_claim() {
+        let name = "once.test";
+        let server = TestServer::new(&[name]);
+        let count = || {
+            let documents = [Aspect::JobJson, Aspect::MdJson, Aspect::OrderJson, Aspect::AriJson];
+            documents.map(|aspect| server.store.count(Call::Load, Group::Staging, Some(&aspect)))
+        };
+        let since = |before: [usize; 4]| {
+            let now = count();
+            [0, 1, 2, 3].map(|at| now[at] - before[at])
+        };
+        let renewals = server.run(false);
+        // Finished, and still due for this server: looked at, and left to the next start under the claim.
+        server.clock.advance(SignedDuration::from_hours(20));
+        let before = count();
+        assert_eq!(renewals.tick(), 1);
+        assert_eq!(since(before), [1; 4]);
+        renewals.work(&Cancel::default());
+        assert_eq!(since(before), [2; 4]);
+        // Nothing is due after that start.
+        let renewals = server.renewals(true);
+        server.put(Group::Staging, name, &Aspect::AriJson, "{}");
+        let before = count();
+        renewals.tick();
+        assert_eq!(since(before), [1; 4]);
+        // Nothing is staged.
+        server.store.purge(Group::Staging, name).unwrap();
+        server.clock.advance(SignedDuration::from_hours(20));
+        let before = count();
+        renewals.tick();
+        assert_eq!(since(before), [0; 4]);
     }
 }

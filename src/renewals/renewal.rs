@@ -1,12 +1,13 @@
-//! One domain's renewal from its claim to its report.
+//! The renewal of a domain from its claim to its report.
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::decisions::{self, Course};
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
-use crate::acme::{AccountRecord, AccountScope, AcmeError, PortError};
+use crate::acme::{AccountRecord, AccountScope, AcmeError, OrderRecord, PortError};
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
 use crate::crypto::Summary;
@@ -21,7 +22,7 @@ use crate::model::{
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule;
 use crate::schedule::AUTOMATIC_VALIDATION_FAILURES;
-use crate::sets::{Advice, PairSet, RenewalSettings, StagedJournal, staged};
+use crate::sets::{Advice, PairSet, RenewalSettings, StagedJournal, StagedState, staged};
 use crate::stapling::Unstapled;
 use crate::store::{Aspect, Group, WorkClaim};
 
@@ -36,7 +37,7 @@ pub struct Renewal {
     md: Arc<ManagedDomain>,
     registry: Arc<Registry>,
     work: Work,
-    /// What is remembered of its CAs.
+    /// The records of the domain's CAs.
     known: Authorities,
     /// When the last step was taken.
     stepped: Timestamp,
@@ -45,7 +46,7 @@ pub struct Renewal {
     claim: Option<WorkClaim>,
 }
 
-/// Who does the work.
+/// The party that does the work.
 #[allow(clippy::large_enum_variant, reason = "a renewal is in a box as a whole")]
 enum Work {
     /// A CA.
@@ -70,19 +71,34 @@ impl Work {
     }
 }
 
-/// What came of the attempt to begin.
+/// Why a renewal is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The domain was found to be due. Nothing begins if somebody else has renewed it since.
+    Due,
+    /// The administrator wants it. All key types are renewed, and what is staged counts only if it is not served yet.
+    Forced,
+}
+
+/// The outcome of an attempt to begin a renewal.
 pub enum Begun {
-    /// It can go on.
-    Renewal(Box<Renewal>),
-    /// All that is needed is staged already.
-    Complete,
-    /// The same, and it is told at that time.
-    CompleteFrom(Timestamp),
-    /// Nothing is due any more.
+    /// A renewal is under way.
+    Started(Box<Renewal>),
+    /// All that is needed is staged already, or live.
+    Complete {
+        /// When commands are to be notified, or what is staged can go live; `None` if nothing is left to do.
+        again_at: Option<Timestamp>,
+    },
+    /// All that is needed is staged, and another process is notifying commands of that.
+    NotifiedElsewhere {
+        /// When to look at the domain again.
+        again_at: Timestamp,
+    },
+    /// The domain is not due any more.
     NotDue,
-    /// Somebody else has renewed the domain: this server uses that after its next restart.
+    /// Another server has renewed the domain: this one uses that after its next restart.
     RenewedElsewhere,
-    /// A command denies it this time.
+    /// A command denies the renewal this time.
     Denied,
     /// Another process works on the domain.
     ClaimedElsewhere,
@@ -90,130 +106,46 @@ pub enum Begun {
 
 /// How a renewal ended.
 pub enum Ended {
-    /// Everything is staged.
+    /// The renewal has succeeded: everything is staged.
     Done,
-    /// It failed.
+    /// The renewal has failed.
     Failed(AcmeError),
-    /// This process stops.
+    /// The renewal is interrupted and goes on later, as this process stops.
     Cancelled,
 }
 
 impl Renewal {
-    /// Begins, or goes on with what is staged. Commands end when `cancel` says so. With `only_if_due` nothing begins where
-    /// somebody else has renewed the domain since it came due. Without it all types of key are renewed, and what is staged counts
-    /// only if it is not served yet.
+    /// Begins to renew the domain at `position`, or goes on with what is staged. Commands end when `cancel` says so.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn begin(
-        position: usize,
-        domain: &Domain,
         registry: &Arc<Registry>,
-        accounts: Arc<StoredAccounts>,
+        position: usize,
         http: Arc<dyn HttpClient>,
-        only_if_due: bool,
+        reason: Reason,
         cancel: &Cancel,
     ) -> Result<Begun, PortError> {
-        let md = &domain.md;
-        let mut claim = registry.documents.store().claim(md.name.as_str()).map_err(port_error)?;
-        if claim.is_none() {
+        let name = registry.domains[position].md.name.as_str();
+        let Some(claim) = registry.documents.store().claim(name).map_err(port_error)? else {
             return Ok(Begun::ClaimedElsewhere);
-        }
+        };
         registry.live_sets.look_for(position);
-        let now = registry.clock.now();
-        let next_ca = NextCa::read(&registry.documents, md);
-        let next = next_ca.next(md, registry.globals.retry_failover, now);
-        let url = next.map(|next| next.url);
-        // Where it goes without saying, the report is the one that the C module writes.
-        let ca_url = url.clone().filter(|url| md.ca.urls.len() > 1 || md.ca.url.as_ref() != Some(url));
-        let md = url.map_or_else(|| Arc::clone(md), |url| next_ca::at_ca(md, &url));
-        let mut journal = StagedJournal::new(
-            Arc::clone(&registry.documents),
-            Arc::clone(&registry.clock),
-            Arc::clone(&md),
-            registry.events(cancel),
-        );
-        let advice = Advice::load(&registry.documents, &md);
-        let is_due = !only_if_due || domain.renew_at(&advice, now) <= now;
-        if !(is_due || journal.job.finished) {
-            return Ok(Begun::NotDue);
+        let mut attempt = Attempt::look(registry, position, reason, cancel, claim);
+        if let Some(nothing_to_do) = attempt.is_settled() {
+            return Ok(nothing_to_do);
         }
-        if registry.runs_commands && journal.job.telling.is_some_and(|until| until > now) {
-            // A child of the generation before waits for a command.
-            return Ok(Begun::CompleteFrom(now + TOLD_ELSEWHERE));
+        attempt.journal.open(attempt.begun.as_ref(), &attempt.order)?;
+        match attempt.course() {
+            Course::NotDue => return Ok(Begun::NotDue),
+            Course::FinishOff => return attempt.finish_off(),
+            Course::StartOver => attempt.start_over()?,
+            Course::GoOn => {}
         }
-        let may_be_elsewhere = only_if_due && is_due && !journal.job.finished;
-        if let Some(set) = may_be_elsewhere.then(|| registry.renewed_elsewhere(domain, &advice, now)).flatten() {
-            ask_for_restart(position, &set.certificates, registry, &md);
-            return Ok(Begun::RenewedElsewhere);
-        }
-        journal.open()?;
-        let keys = if only_if_due { domain.keys_to_renew(&advice, now) } else { md.key_specs().0 };
-        let is_finished = journal.job.finished;
-        let is_live = is_finished && domain.has_nothing_new_in(&staged::leaves(&registry.documents, &md));
-        if is_live && (!only_if_due || domain.renew_at(&advice, now) <= now) {
-            // As after an activation.
-            journal.start_over()?;
-            journal.job = Job::new(md.name.as_str());
-        } else if is_live || is_finished && staged::is_complete(&registry.documents, &md, &keys, now) {
-            let live_at = go_live(position, &mut journal, registry, cancel, now);
-            if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= now) {
-                tell_renewed(&mut journal, &mut claim, registry, now);
-                journal.save_job()?;
-            }
-            restart_for_staged(position, &journal, registry, now);
-            let again = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
-            let again = [again, live_at].into_iter().flatten().min();
-            return Ok(again.map_or(Begun::Complete, Begun::CompleteFrom));
-        }
-        if !is_due {
-            return Ok(Begun::NotDue);
-        }
-        tell_why(domain, &advice, now);
-        if let Err(denial) = journal.raise(Event::Renewing, &domain.served().certificates) {
-            if !denial.is_cancelled() {
-                report!(AH10060, "{}: the renewal is denied and not tried now: {}", md.name, denial.text);
-                journal.job.last = Some(denial.to_result());
-                warn(domain, &mut journal, registry, now);
-                journal.save_job()?;
-            }
+        if attempt.is_denied()? {
             return Ok(Begun::Denied);
         }
-        journal.job = Job {
-            ca_url,
-            finished: false,
-            notified: false,
-            notified_renewed: false,
-            next_run: None,
-            // It has passed, or was another CA's.
-            retry_after: None,
-            ..journal.job
-        };
-        if journal.job.txt_records.is_empty() {
-            journal.job.txt_records.clone_from(&domain.txt_records);
-        }
-        journal.job.last_run = Some(now);
-        journal.job.record(now, "starting", None, None);
-        journal.save_job()?;
-        let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
-        let clock = Arc::clone(&registry.clock);
-        let wanted = wanted(domain, &md, keys, replaces(domain, &md, registry), &registry.globals);
-        let work = if md.is_of_tailscale() {
-            let known = domain.own_certificates().map(|own| own.sha256_fingerprint()).collect();
-            Work::Tailscale(Tailnet { journal, http, clock, known })
-        } else {
-            Work::Acme(Driver::new(wanted, journal, publisher, accounts, http, clock))
-        };
-        Ok(Begun::Renewal(Box::new(Self {
-            position,
-            md,
-            registry: Arc::clone(registry),
-            work,
-            known: next_ca.known,
-            stepped: now,
-            cancel: cancel.clone(),
-            claim,
-        })))
+        attempt.start(http)
     }
 
     /// Position of the domain in the registry.
@@ -228,19 +160,19 @@ impl Renewal {
         self.md.ca_url().unwrap_or_default()
     }
 
-    /// Gives it a nonce of its CA to begin with.
+    /// Sets a nonce of the CA to begin with.
     pub fn set_nonce(&mut self, nonce: Option<String>) {
         if let Some(driver) = self.work.acme() {
             driver.set_nonce(nonce);
         }
     }
 
-    /// A nonce that is not used.
+    /// Takes a nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.work.acme()?.take_nonce()
     }
 
-    /// What is being done.
+    /// Returns what is being done.
     pub fn activity(&mut self) -> Option<&str> {
         self.work.journal().job.last.as_ref()?.activity.as_deref()
     }
@@ -294,7 +226,10 @@ impl Renewal {
         let is_live = self.registry.live_sets.goes_live(self.position);
         let account_url =
             self.work.acme().and_then(|driver| driver.account()).filter(|_| is_live).map(|account| account.url.clone());
-        let ready_at = valid_from.max(now) + activation_delay(domain, self.registry.globals.activation_delay, now);
+        let served = domain.served();
+        let served = served.common_validity().filter(|_| served.state == Some(State::Complete));
+        let ready_at =
+            valid_from.max(now) + decisions::activation_delay(served, self.registry.globals.activation_delay, now);
         let is_ready = ready_at <= now;
         let valid_from = if is_ready { valid_from } else { ready_at };
         let usable = if !is_ready {
@@ -338,7 +273,8 @@ impl Renewal {
         let result = JobResult { activity, ..err.to_result() };
         let detail = result.detail.clone().unwrap_or_default();
         job.errors = job.errors.saturating_add(1);
-        let (url, failover) = (self.md.ca_url().unwrap_or_default(), self.registry.globals.retry_failover);
+        let url = self.md.ca_url().unwrap_or_default();
+        let failover = self.registry.globals.retry_failover;
         self.known.failed(url, err.retry_after(), failover, now);
         let then = self.known.next(&self.md.ca.urls, failover, now);
         let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
@@ -346,13 +282,13 @@ impl Renewal {
         job.retry_after = then.retry_after;
         let delay = delay(then.failures.max(1), is_permanent);
         let delay = domain.delay_for_short_life(delay, is_permanent, self.registry.globals.retry_delay, now);
-        let mut next = (now + delay).max(job.retry_after.unwrap_or(now));
+        let mut floor = None;
         if err.is_failed_validation() {
             job.validation_failures = schedule::recent(&job.validation_failures, now);
             job.validation_failures.push(now);
-            let floor = schedule::validation_floor(&job.validation_failures, AUTOMATIC_VALIDATION_FAILURES, now);
-            next = next.max(floor.unwrap_or(now));
+            floor = schedule::validation_floor(&job.validation_failures, AUTOMATIC_VALIDATION_FAILURES, now);
         }
+        let next = decisions::next_attempt(delay, job.retry_after, floor, now);
         job.next_run = Some(next);
         if self.md.ca.urls.len() > 1 {
             job.authorities = self.known.clone();
@@ -362,7 +298,7 @@ impl Renewal {
         report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
         tell_next(job, next, now);
         if then.url != url {
-            report!(MD0016, "{name}: {url} has had its turn, the next attempt is at {}", then.url);
+            report!(MD0016, "{name}: giving up on {url} for now; next attempt with {}", then.url);
         }
         job.last = Some(result);
         journal.save_for_commands();
@@ -489,32 +425,24 @@ fn warn(domain: &Domain, journal: &mut StagedJournal, registry: &Registry, now: 
     }
 }
 
-/// Warns of the end of a domain's certificates where no renewal of it is under way; `false` if another process works on it.
+/// Warns of the end of a domain's certificates where no renewal of it is under way. Returns the report; `None` if another process
+/// works on the domain.
 ///
 /// # Errors
 /// If the report cannot be written.
-pub(crate) fn warn_of(domain: &Domain, registry: &Registry, cancel: &Cancel) -> Result<bool, PortError> {
+pub(crate) fn warn_of(domain: &Domain, registry: &Registry, cancel: &Cancel) -> Result<Option<Job>, PortError> {
     let Some(_claim) = registry.documents.store().claim(domain.md.name.as_str()).map_err(port_error)? else {
-        return Ok(false);
+        return Ok(None);
     };
-    let (documents, clock) = (Arc::clone(&registry.documents), Arc::clone(&registry.clock));
+    let documents = Arc::clone(&registry.documents);
+    let clock = Arc::clone(&registry.clock);
     let mut journal = StagedJournal::new(documents, clock, Arc::clone(&domain.md), registry.events(cancel));
     let before = journal.job.clone();
     warn(domain, &mut journal, registry, registry.clock.now());
-    if journal.job == before { Ok(true) } else { journal.save_job().map(|()| true) }
-}
-
-/// How long after a renewal the administrator is told of it, so that the certificates are activated later: at most half of
-/// what is left of those that are served. While there are none that do, it is at once.
-fn activation_delay(domain: &Domain, configured: SignedDuration, now: Timestamp) -> SignedDuration {
-    let served = domain.served();
-    let until = served.common_validity().map(|(_, until)| until).filter(|until| *until > now);
-    match until {
-        Some(until) if served.state == Some(State::Complete) => {
-            configured.min(until.duration_since(now) / 2).max(SignedDuration::ZERO)
-        }
-        _ => SignedDuration::ZERO,
+    if journal.job != before {
+        journal.save_job()?;
     }
+    Ok(Some(journal.job))
 }
 
 /// Tells why a renewal begins: because of what is there, or because the CA suggests it.
@@ -555,7 +483,7 @@ pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
     RenewalSettings::of(&domain.md).digest(&domain.challenges, globals)
 }
 
-/// What a renewal of the domain, at the CA that it goes to, is to bring.
+/// Returns the order that a renewal of the domain makes at the CA that it goes to.
 fn wanted(
     domain: &Domain,
     md: &ManagedDomain,
@@ -581,6 +509,186 @@ fn wanted(
         agreement: settings.agreement.clone(),
         challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,
+    }
+}
+
+/// An attempt to begin a renewal, with what is staged: read once, under the claim.
+struct Attempt<'a> {
+    position: usize,
+    registry: &'a Arc<Registry>,
+    domain: &'a Domain,
+    reason: Reason,
+    cancel: &'a Cancel,
+    now: Timestamp,
+    /// `None` once somebody else took it while commands were notified.
+    claim: Option<WorkClaim>,
+    /// The domain with the CA that the renewal goes to.
+    md: Arc<ManagedDomain>,
+    /// Directory URL of that CA, where the report has to name it.
+    ca_url: Option<String>,
+    /// The records of the domain's CAs.
+    known: Authorities,
+    journal: StagedJournal,
+    begun: Option<ManagedDomain>,
+    order: OrderRecord,
+    advice: Advice,
+    is_due: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// Reads what is staged, and chooses the CA.
+    fn look(
+        registry: &'a Arc<Registry>,
+        position: usize,
+        reason: Reason,
+        cancel: &'a Cancel,
+        claim: WorkClaim,
+    ) -> Self {
+        let domain = &registry.domains[position];
+        let now = registry.clock.now();
+        let staged = StagedState::read(&registry.documents, &domain.md);
+        let next_ca = NextCa::of(&staged);
+        let url = next_ca.next(&domain.md, registry.globals.retry_failover, now).map(|next| next.url);
+        let known = next_ca.known;
+        // Where it goes without saying, the report is the one that the C module writes.
+        let is_said = |url: &String| domain.md.ca.urls.len() > 1 || domain.md.ca.url.as_ref() != Some(url);
+        let ca_url = url.clone().filter(is_said);
+        let md = url.map_or_else(|| Arc::clone(&domain.md), |url| next_ca::at_ca(&domain.md, &url));
+        let StagedState { job, begun, order, advice } = staged;
+        let documents = Arc::clone(&registry.documents);
+        let clock = Arc::clone(&registry.clock);
+        let journal = StagedJournal::with_report(documents, clock, Arc::clone(&md), registry.events(cancel), job);
+        let is_due = reason == Reason::Forced || domain.renew_at(&advice, now) <= now;
+        let claim = Some(claim);
+        Self {
+            position,
+            registry,
+            domain,
+            reason,
+            cancel,
+            now,
+            claim,
+            md,
+            ca_url,
+            known,
+            journal,
+            begun,
+            order,
+            advice,
+            is_due,
+        }
+    }
+
+    /// Whether nothing is to be done, here or now, and why.
+    fn is_settled(&self) -> Option<Begun> {
+        let job = &self.journal.job;
+        if !(self.is_due || job.finished) {
+            return Some(Begun::NotDue);
+        }
+        if self.registry.runs_commands && job.telling.is_some_and(|until| until > self.now) {
+            // A child of the generation before waits for a command.
+            return Some(Begun::NotifiedElsewhere { again_at: self.now + TOLD_ELSEWHERE });
+        }
+        if self.reason == Reason::Forced || job.finished {
+            return None;
+        }
+        let set = self.registry.renewed_elsewhere(self.domain, &self.advice, self.now)?;
+        ask_for_restart(self.position, &set.certificates, self.registry, &self.md);
+        Some(Begun::RenewedElsewhere)
+    }
+
+    /// Decides by what is staged how to go on.
+    fn course(&self) -> Course {
+        let documents = &self.registry.documents;
+        let is_live = || self.domain.has_nothing_new_in(&staged::leaves(documents, &self.md));
+        let is_complete = || staged::is_complete(documents, &self.md, &self.keys(), self.now);
+        decisions::course(self.is_due, self.journal.job.finished, is_live, is_complete)
+    }
+
+    /// Drops what is staged, as an activation does.
+    fn start_over(&mut self) -> Result<(), PortError> {
+        self.journal.start_over(&self.order)?;
+        self.journal.job = Job::new(self.md.name.as_str());
+        Ok(())
+    }
+
+    /// Does what is left to be done where all that is needed is staged, or served without a start.
+    fn finish_off(&mut self) -> Result<Begun, PortError> {
+        let journal = &mut self.journal;
+        let live_at = go_live(self.position, journal, self.registry, self.cancel, self.now);
+        if !journal.job.notified_renewed && journal.job.next_run.is_none_or(|at| at <= self.now) {
+            tell_renewed(journal, &mut self.claim, self.registry, self.now);
+            journal.save_job()?;
+        }
+        restart_for_staged(self.position, journal, self.registry, self.now);
+        let notify_at = journal.job.next_run.filter(|_| !journal.job.notified_renewed);
+        Ok(Begun::Complete { again_at: notify_at.into_iter().chain(live_at).min() })
+    }
+
+    /// Returns the key types that are to be renewed.
+    fn keys(&self) -> Vec<KeySpec> {
+        match self.reason {
+            Reason::Due => self.domain.keys_to_renew(&self.advice, self.now),
+            Reason::Forced => self.md.key_specs().0,
+        }
+    }
+
+    /// Asks the commands whether the renewal may begin. A denial is reported.
+    fn is_denied(&mut self) -> Result<bool, PortError> {
+        tell_why(self.domain, &self.advice, self.now);
+        let Err(denial) = self.journal.raise(Event::Renewing, &self.domain.served().certificates) else {
+            return Ok(false);
+        };
+        if !denial.is_cancelled() {
+            report!(AH10060, "{}: the renewal is denied and not tried now: {}", self.md.name, denial.text);
+            self.journal.job.last = Some(denial.to_result());
+            warn(self.domain, &mut self.journal, self.registry, self.now);
+            self.journal.save_job()?;
+        }
+        Ok(true)
+    }
+
+    /// Writes in the report that the renewal has begun, and readies its first step.
+    fn start(self, http: Arc<dyn HttpClient>) -> Result<Begun, PortError> {
+        let keys = self.keys();
+        let Self { position, registry, domain, cancel, now, claim, md, ca_url, known, mut journal, .. } = self;
+        journal.job = Job {
+            ca_url,
+            finished: false,
+            notified: false,
+            notified_renewed: false,
+            next_run: None,
+            // It has passed, or was another CA's.
+            retry_after: None,
+            last_run: Some(now),
+            ..journal.job
+        };
+        if journal.job.txt_records.is_empty() {
+            journal.job.txt_records.clone_from(&domain.txt_records);
+        }
+        journal.job.record(now, "starting", None, None);
+        journal.save_job()?;
+        let clock = Arc::clone(&registry.clock);
+        let work = if md.is_of_tailscale() {
+            let known = domain.own_certificates().map(|own| own.sha256_fingerprint()).collect();
+            Work::Tailscale(Tailnet { journal, http, clock, known })
+        } else {
+            let wanted = wanted(domain, &md, keys, replaces(domain, &md, registry), &registry.globals);
+            let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
+            let documents = Arc::clone(&registry.documents);
+            let accounts = StoredAccounts::new(Arc::clone(&registry.accounts), documents, md.name.as_str());
+            Work::Acme(Driver::new(wanted, journal, publisher, Arc::new(accounts), http, clock))
+        };
+        Ok(Begun::Started(Box::new(Renewal {
+            position,
+            md,
+            registry: Arc::clone(registry),
+            work,
+            known,
+            stepped: now,
+            cancel: cancel.clone(),
+            claim,
+        })))
     }
 }
 

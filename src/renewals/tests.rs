@@ -18,7 +18,7 @@ use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, RenewMode, Settings, State};
 use crate::registry::{Host, Setup, Start, configured};
 use crate::renewals::Renewals;
-use crate::sets::{Advice, staged};
+use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group, Reachability, Store};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
 use crate::testing::{ACCOUNT, Call, TestServer, declared, host, logged, p256, watch_log};
@@ -270,7 +270,8 @@ fn a_changed_configuration_starts_anew_but_keeps_the_staged_account() {
     let before = account(&server).unwrap();
     let md = server.declared[0].complete(&Settings::default()).unwrap();
     let mut journal = journal(&server, Arc::new(md));
-    journal.open().unwrap();
+    let staged = StagedState::read(&server.documents, journal.domain());
+    journal.open(staged.begun.as_ref(), &staged.order).unwrap();
     assert_eq!((account(&server), order(&server)), (Some(before), None));
     assert!(server.store.list(Group::Challenges).unwrap().is_empty());
     server.run(false);

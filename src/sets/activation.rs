@@ -21,18 +21,18 @@ use crate::model::{DomainName, Job, ManagedDomain, State, Status, time};
 use crate::schedule;
 use crate::store::{Aspect, Group};
 
-/// What becomes of a staged set.
+/// The outcome of an attempt to activate a staged set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activation {
-    /// There is none.
+    /// The directory in `staging/` has no renewal.
     Nothing,
-    /// It is served from now on.
+    /// The set is served from now on.
     Activated,
-    /// It stays as it is, for this reason.
+    /// The set stays as it is, for this reason.
     Waits(String),
-    /// It cannot be used and is dropped, for this reason.
+    /// The set cannot be used and is dropped, for this reason.
     Dropped(String),
-    /// The store failed; it stays as it is.
+    /// The store failed; the set stays as it is.
     Failed(Status),
 }
 
@@ -84,7 +84,7 @@ pub fn activate(documents: &Arc<Documents>, md: &ManagedDomain, accounts: &Accou
     }
 }
 
-/// Tells of a set that is served from now on, and notes that in the report that came with it.
+/// Notifies commands of a set that is served from now on, and notes that in the report that came with it.
 pub fn tell_installed(
     documents: &Documents,
     md: &ManagedDomain,
@@ -102,7 +102,7 @@ pub fn tell_installed(
     told
 }
 
-/// What [`activate`] would do with what is staged for `md`, if the store does not fail.
+/// Returns what [`activate`] would do with what is staged for `md`, if the store does not fail.
 pub fn verdict(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Activation {
     let begun = staged_for(documents, md.name.as_str());
     let verified = begun.and_then(|begun| begun.map(|staged| verified_pairs(documents, md, &staged, now)).transpose());
@@ -189,11 +189,11 @@ pub(crate) fn write(
 /// The set that takes the place of what is served, if there is anything new in it.
 struct NewSet {
     pairs: Vec<Pair>,
-    /// Some of it is what is served already.
+    /// Whether some of it is served already.
     keeps_some: bool,
-    /// Nothing that is live is newer.
+    /// Whether no set that is live is newer.
     succeeds_live: bool,
-    /// What others may know of it.
+    /// The certificates, for those who cannot read `domains/`.
     active: Active,
 }
 
@@ -261,13 +261,14 @@ fn drop_staged(documents: &Arc<Documents>, name: &str, staged: &ManagedDomain) {
     }
 }
 
-/// What was live is older than what is served now, or the same.
+/// Removes what was live: it is older than what is served now, or the same.
 pub(crate) fn forget_live(documents: &Documents, name: &str) -> Result<(), PortError> {
-    let (store, aspect) = (documents.store(), Aspect::LiveJson);
+    let store = documents.store();
+    let aspect = Aspect::LiveJson;
     if store.exists(Group::Live, name, &aspect) { store.purge(Group::Live, name).map_err(port_error) } else { Ok(()) }
 }
 
-/// What the CA suggests is about certificates that are served.
+/// Removes what the CA suggests: that is about certificates that are served no longer.
 fn forget_advice(documents: &Documents, name: &str) -> Result<(), PortError> {
     documents.store().remove(Group::Staging, name, &Aspect::AriJson).map_err(port_error)
 }
@@ -314,7 +315,7 @@ mod tests {
         Certificate::from_pem(server.text(Group::Domains, name, &Aspect::Chain(spec)).unwrap().as_bytes()).unwrap()
     }
 
-    /// What is served fits together and is complete.
+    /// Checks that what is served fits together and is complete.
     fn is_sound(server: &TestServer, name: &str, certificates: usize) {
         let registry = server.start(true);
         let live = &registry.domains[0].at_start;
@@ -328,8 +329,8 @@ mod tests {
         let mut server = TestServer::new(&[name]);
         drop(server.run(false));
         drop(server.start(true));
-        let (first, key) =
-            (live(&server, name, p256()), server.text(Group::Domains, name, &Aspect::PrivateKey(p256())));
+        let first = live(&server, name, p256());
+        let key = server.text(Group::Domains, name, &Aspect::PrivateKey(p256()));
         with_keys(&mut server, vec![p384(), p256()]);
         let renewals = server.run(true);
         assert_eq!(server.ca.ordered().len(), 2);

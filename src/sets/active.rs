@@ -1,4 +1,4 @@
-//! What is in `domains/`, for those who cannot read there: whoever activates a set puts its certificates into `active/`.
+//! Certificates in `domains/`, for those who cannot read there: each activation puts those of its set into `active/`.
 //!
 //! Children of a server are not root, and know the sets that the start has read. Where several servers use one store, or `a2md`
 //! does, another one may have renewed a domain since. That is learned here, before anything is ordered.

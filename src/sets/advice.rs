@@ -1,4 +1,4 @@
-//! What the CAs suggest about renewals (RFC 9773): `staging/<md>/ari.json`.
+//! Suggestions of CAs when to renew (RFC 9773): `staging/<md>/ari.json`.
 //!
 //! The file alone is no renewal: it neither says that one is under way nor that one is needed before its time.
 
@@ -30,7 +30,7 @@ pub struct Advice {
     pub certificates: BTreeMap<String, Suggestion>,
 }
 
-/// What is suggested for one certificate.
+/// The suggestion for one certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Suggestion {
@@ -49,7 +49,7 @@ pub struct Suggestion {
 }
 
 impl Advice {
-    /// What is stored for a domain; nothing if the CA has no say in its renewals.
+    /// Reads what is stored for a domain; nothing if the CA has no say in its renewals.
     #[must_use]
     pub fn load(documents: &Documents, md: &ManagedDomain) -> Self {
         if !md.ari_renewals || md.is_static() {
@@ -61,7 +61,7 @@ impl Advice {
         advice
     }
 
-    /// What is suggested for a certificate.
+    /// Returns the suggestion for a certificate.
     #[must_use]
     pub fn suggestion(&self, certificate: &Summary) -> Option<&Suggestion> {
         if self.certificates.is_empty() { None } else { self.certificates.get(&certificate.ari_cert_id()?) }
@@ -105,7 +105,7 @@ impl Advice {
     }
 }
 
-/// What a CA says of a certificate.
+/// The answer of a CA about a certificate.
 pub type Heard = Result<RenewalInfo, AriError>;
 
 impl Suggestion {

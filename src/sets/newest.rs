@@ -24,16 +24,17 @@ pub(crate) enum Unreadable {
     /// The store fails.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// It is no set.
+    /// The file is not a set that can be read.
     #[error("{0}")]
     Form(#[from] PairSetError),
 }
 
 impl Live {
-    /// What is live for the domain, whether it has all that the domain is to have now or not; `None` if there is nothing for its
+    /// Reads what is live for the domain, whether it has all that the domain is to have now or not; `None` if there is nothing for its
     /// types of key.
     pub(crate) fn load(documents: &Documents, md: &ManagedDomain) -> Result<Option<Self>, Unreadable> {
-        let (store, name) = (documents.store(), md.name.as_str());
+        let store = documents.store();
+        let name = md.name.as_str();
         let Some(text) = store.load(Group::Live, name, &Aspect::LiveJson)? else { return Ok(None) };
         let written = store.modified(Group::Live, name, &Aspect::LiveJson);
         Ok(PairSet::kept(&text, store.secret(), md)?.map(|pair_set| Self { pair_set, written }))
@@ -55,7 +56,7 @@ impl Live {
     }
 }
 
-/// The newest pair for a key type that is live or in `domains/`.
+/// Returns the newest pair for a key type that is live or in `domains/`.
 pub(crate) fn newest(
     documents: &Documents,
     md: &ManagedDomain,
@@ -71,7 +72,7 @@ pub(crate) fn newest(
     }
 }
 
-/// What the server serves of a domain: the newest pair of each type of key, live or in `domains/`.
+/// Returns what the server serves of a domain: the newest pair of each key type, live or in `domains/`.
 #[must_use]
 pub fn served_pairs(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Pair> {
     let live = Live::load(documents, md)

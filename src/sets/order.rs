@@ -33,18 +33,12 @@ pub fn remove_files(documents: &Documents, tokens: &[String]) -> Result<(), Port
     names.try_for_each(|name| documents.store().purge(Group::Challenges, &name).map_err(port_error))
 }
 
-/// What remains to be taken away of an order that is dropped where no command may run: an order without anything else.
+/// Returns the part of an order that only commands can take away, when the rest is dropped where no command may run.
 #[must_use]
 pub fn left_over(order: &OrderRecord) -> OrderRecord {
     let of_commands = order.challenge_setups.iter().filter(|token| SetUp::is_of_command(token));
     let challenge_setups = of_commands.cloned().collect();
     OrderRecord { challenge_setups, ..OrderRecord::default() }
-}
-
-/// Whether commands have set up something for the domain that is not taken away.
-#[must_use]
-pub fn has_left_over(documents: &Documents, name: &str) -> bool {
-    !left_over(&load(documents, name)).is_empty()
 }
 
 /// Takes away what the renewal of a domain has set up, and its order. No command is run: what one has set up stays in the

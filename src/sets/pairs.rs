@@ -42,7 +42,7 @@ pub struct Pair {
 /// Why a document is no set that can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PairSetError {
-    /// It has another form.
+    /// The document has another form.
     #[error("it cannot be read: {0}")]
     Form(#[from] serde_json::Error),
     /// There is nothing in it for the types of key that the domain has.
@@ -166,7 +166,8 @@ impl PairSet {
 impl Pair {
     /// Whether the key fits and the certificate is for some name of the domain; if not, why.
     pub(crate) fn is_of(&self, md: &ManagedDomain) -> Result<(), String> {
-        let (leaf, name) = (self.chain.leaf(), self.spec.json_name());
+        let leaf = self.chain.leaf();
+        let name = self.spec.json_name();
         self.chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
         if !self.key.fits(leaf) {
             return Err(format!("certificate({name}) and private key do not match"));
@@ -203,13 +204,13 @@ pub struct TlsSet {
     pub account_url: Option<String>,
     /// In the order of the domain's types of key.
     pub pairs: Vec<(KeySpec, TlsPair)>,
-    /// There is one for each type of key. Else those stay that the TLS host has had since the start.
+    /// Whether there is a pair for each key type. Else those stay that the TLS host has had since the start.
     pub is_whole: bool,
     /// Types of key whose certificates lack what the domain is to have since it was restarted, and what that is.
     pub lacks: Vec<(KeySpec, String)>,
     /// When it was written to the store; `None` if that is not known.
     pub since: Option<Timestamp>,
-    /// It was told that OpenSSL does not take a certificate where it is to be served.
+    /// Whether the log has it that OpenSSL does not take a certificate where it is to be served.
     refused: AtomicBool,
 }
 
@@ -224,7 +225,8 @@ impl TlsSet {
         let is_whole = pairs.len() == md.key_specs().0.len();
         let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), served::lack(md, spec, chain)?));
         let lacks = pair_set.pairs.iter().filter_map(lack).collect();
-        let (ca_url, account_url) = (pair_set.ca_url.clone(), pair_set.account_url.clone());
+        let ca_url = pair_set.ca_url.clone();
+        let account_url = pair_set.account_url.clone();
         Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
     }
 

@@ -24,7 +24,7 @@ const DAMAGED_FROM: usize = 1024;
 pub struct CertificateSet {
     /// `None` where the certificate is missing.
     pub certificates: Vec<Option<Summary>>,
-    /// What the set is worth.
+    /// The state of the set; `None` if nobody has looked.
     pub state: Option<State>,
     /// Why it is not complete.
     pub state_descr: Option<String>,
@@ -42,13 +42,13 @@ pub(crate) enum Source<'a> {
     Files(usize, &'a str, Option<&'a str>),
 }
 
-/// What there is of one key type.
+/// The findings for one key type.
 pub(crate) enum Found {
     /// No certificate.
     Nothing,
-    /// One that cannot be read, and why.
+    /// A certificate that cannot be read, and why.
     Damaged(String),
-    /// One, and whether the key fits; `None` if the key is missing or cannot be read.
+    /// A certificate, and whether the key fits; `None` if the key is missing or cannot be read.
     Chain(Option<bool>),
 }
 
@@ -66,14 +66,14 @@ impl CertificateSet {
         Self::look_at(documents, md, specs.iter().map(Source::Stored), |_, _| {})
     }
 
-    /// What is told of those in the store.
+    /// Looks at certificates in the store by what was announced of them.
     pub(crate) fn told(documents: &Documents, md: &ManagedDomain, active: &Active) -> Self {
         let specs = md.key_specs().0;
         let sources = specs.iter().map(|spec| Source::Told(spec, active.chain(spec)));
         Self::look_at(documents, md, sources, |_, _| {})
     }
 
-    /// The same as [`CertificateSet::load`], and tells of each certificate whether key and chain are there, readable, and fit each
+    /// Does what [`CertificateSet::load`] does, and tells of each certificate whether key and chain are there, readable, and fit each
     /// other: what mod_ssl cannot start without. One that is not there is no reason to speak.
     pub(crate) fn look(documents: &Documents, md: &ManagedDomain, tell: impl FnMut(&Source<'_>, Found)) -> Self {
         if md.is_static() {
@@ -260,7 +260,8 @@ fn parse_chain(pem: Result<Option<Vec<u8>>, StoreError>, name: &str) -> Result<C
 }
 
 fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (State, String)> {
-    let (leaf, name) = (chain.leaf(), || source.name());
+    let leaf = chain.leaf();
+    let name = || source.name();
     if !md.domains.iter().all(|domain| leaf.covers(domain)) {
         return Err((State::Incomplete, format!("certificate({}) does not cover all domains.", name())));
     }
@@ -275,7 +276,7 @@ fn check(md: &ManagedDomain, source: &Source<'_>, chain: &Chain) -> Result<(), (
     Ok(())
 }
 
-/// What a certificate for a type of key lacks that the domain is to have.
+/// Returns the reason why a certificate for a key type does not do for the domain; `None` if it does.
 pub(crate) fn lack(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Option<String> {
     check(md, &Source::Stored(spec), chain).err().map(|(_, reason)| reason)
 }

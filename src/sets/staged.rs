@@ -38,9 +38,9 @@ pub struct StagedJournal {
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
-    /// What a command has just refused: nobody tells it that it is taken away.
+    /// Set-ups that a command has just refused: it is not told that they are taken away.
     refused: HashSet<String>,
-    /// What is staged is not this any more, and the report is not written.
+    /// Whether another renewal, or none, is staged by now: the report is not written.
     is_gone: bool,
 }
 
@@ -67,12 +67,23 @@ pub enum Unreadable {
 }
 
 impl StagedJournal {
-    /// The journal of `md`. The caller has the claim on its staging directory.
+    /// Makes the journal of `md`, with the report that is stored. The caller has the claim on the staging directory.
     #[must_use]
     pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, md: Arc<ManagedDomain>, events: Events) -> Self {
-        let name = md.name.as_str();
-        let job: Job = documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
-        let job = Job { name: name.to_owned(), ..job };
+        let job: Option<Job> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::JobJson);
+        Self::with_report(documents, clock, md, events, job.unwrap_or_default())
+    }
+
+    /// Makes the journal of `md`, with the report that the caller has read. The caller has the claim on the staging directory.
+    #[must_use]
+    pub fn with_report(
+        documents: Arc<Documents>,
+        clock: Arc<dyn Clock>,
+        md: Arc<ManagedDomain>,
+        events: Events,
+        job: Job,
+    ) -> Self {
+        let job = Job { name: md.name.to_string(), ..job };
         Self { documents, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
     }
 
@@ -98,7 +109,8 @@ impl StagedJournal {
     /// # Errors
     /// If a command fails.
     pub fn raise_renewed(&mut self, claim: &mut Option<WorkClaim>) -> Result<(), EventFailure> {
-        let (certificates, now) = (facts(&self.documents, &self.md), self.clock.now());
+        let certificates = facts(&self.documents, &self.md);
+        let now = self.clock.now();
         let lease = now + self.events.longest();
         self.job.telling = Timestamp::from_second(lease.as_second()).ok();
         if !self.events.has_commands()
@@ -110,7 +122,8 @@ impl StagedJournal {
         }
         *claim = None;
         let told = self.raise(Event::Renewed, &certificates);
-        let (store, name) = (self.documents.store(), self.md.name.as_str());
+        let store = self.documents.store();
+        let name = self.md.name.as_str();
         *claim = store.claim_within(name, CLAIM_AGAIN).unwrap_or_default();
         let stored: Option<Job> =
             claim.as_ref().and_then(|_| self.documents.load_json(Group::Staging, name, &Aspect::JobJson));
@@ -148,32 +161,31 @@ impl StagedJournal {
         self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
     }
 
-    /// Begins with what is staged: goes on if it was begun for the same settings, else starts anew. An account that
-    /// waits here for the next start stays, and so does the memory of what commands have set up.
+    /// Goes on with what is staged if that was `begun` for the same settings, or starts anew. An account that waits here for the
+    /// next start stays, and so does the memory of what commands have set up for the `order`.
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn open(&mut self) -> Result<(), PortError> {
-        if let Some(begun) = begun(&self.documents, &self.md) {
-            return if begun == *self.md { Ok(()) } else { self.save_md() };
+    pub fn open(&mut self, begun: Option<&ManagedDomain>, order: &OrderRecord) -> Result<(), PortError> {
+        let own = RenewalSettings::of(&self.md);
+        match begun.filter(|begun| RenewalSettings::of(begun).order_serves(&own)) {
+            Some(begun) if *begun == *self.md => Ok(()),
+            Some(_) => self.save_md(),
+            None => self.start_over(order),
         }
-        self.start_over()
     }
 
-    /// Begins with nothing. What is kept is as for [`StagedJournal::open`].
+    /// Drops what is staged, except for what [`StagedJournal::open`] keeps.
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn start_over(&mut self) -> Result<(), PortError> {
-        let md = Arc::clone(&self.md);
-        let name = md.name.as_str();
-        let order = self.order();
+    pub fn start_over(&mut self, order: &OrderRecord) -> Result<(), PortError> {
         order::remove_files(&self.documents, &order.challenge_setups)?;
-        self.save_order(&order::left_over(&order))?;
+        self.save_order(&order::left_over(order))?;
         let specs = self.md.key_specs().0;
         let keys = specs.iter().flat_map(|spec| [Aspect::PrivateKey(spec.clone()), Aspect::Chain(spec.clone())]);
         for aspect in keys {
-            self.documents.store().remove(Group::Staging, name, &aspect).map_err(port_error)?;
+            self.documents.store().remove(Group::Staging, self.md.name.as_str(), &aspect).map_err(port_error)?;
         }
         self.save_md()
     }
@@ -181,12 +193,6 @@ impl StagedJournal {
     fn save_md(&self) -> Result<(), PortError> {
         self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
     }
-}
-
-/// The domain as it was when what is staged was begun, if an order for that serves this one.
-fn begun(documents: &Documents, md: &ManagedDomain) -> Option<ManagedDomain> {
-    let begun: Option<ManagedDomain> = documents.load_json(Group::Staging, md.name.as_str(), &Aspect::MdJson);
-    begun.filter(|begun| RenewalSettings::of(begun).order_serves(&RenewalSettings::of(md)))
 }
 
 /// The domain as `md.json` in `staging/` has it; `None` if nothing was begun there, or not for a CA.
@@ -225,7 +231,8 @@ pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
 /// Whether there is a certificate, and a certificate for each key: types that did not need one have neither.
 fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
     let exists = |aspect: &Aspect| documents.store().exists(Group::Staging, md.name.as_str(), aspect);
-    let (keys, certificates) = (md.key_specs().0.into_iter().map(Aspect::PrivateKey), facts(documents, md));
+    let keys = md.key_specs().0.into_iter().map(Aspect::PrivateKey);
+    let certificates = facts(documents, md);
     let mut pairs = keys.zip(&certificates);
     matches!(begun_as(documents, md.name.as_str()), Ok(Some(_)))
         && certificates.iter().any(Option::is_some)
@@ -280,7 +287,8 @@ pub(crate) fn verify(
     chain: &Chain,
     now: Timestamp,
 ) -> Result<(), String> {
-    let (leaf, name) = (chain.leaf(), spec.json_name());
+    let leaf = chain.leaf();
+    let name = spec.json_name();
     chain.check().map_err(|err| format!("certificate({name}): {err}"))?;
     if !key.fits(leaf) {
         return Err(format!("certificate({name}) and private key do not match"));
@@ -301,13 +309,13 @@ pub(crate) fn verify(
     }
 }
 
-/// Facts about the staged certificates, one entry per key type.
+/// Summaries of the staged certificates, one entry per key type.
 #[must_use]
 pub fn facts(documents: &Documents, md: &ManagedDomain) -> Vec<Option<Summary>> {
     summaries_in(documents, Group::Staging, md)
 }
 
-/// The same for those of another group.
+/// Summaries of the certificates of a group, one entry per key type.
 #[must_use]
 pub fn summaries_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Option<Summary>> {
     leaves_in(documents, group, md).iter().map(|leaf| leaf.as_ref().map(Certificate::summary)).collect()

@@ -1,4 +1,4 @@
-//! What is staged, as the status shows it: read again only when a file of it has changed.
+//! Staged sets as the status shows them: read again only when a file has changed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ use crate::store::{Aspect, Group};
 /// Times of files are only as exact as the kernel's clock ticks: what changed just now may change again unseen.
 const UNSETTLED: SignedDuration = SignedDuration::from_millis(100);
 
-/// What is staged for one domain.
+/// The staged set of one domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagedView {
     /// The report on the renewal.
     pub job: Job,
-    /// The certificates that are there, one domain per key type.
+    /// The certificates that are there, one entry per key type.
     pub certificates: Vec<Option<Summary>>,
-    /// What logs of Certificate Transparency have signed of each.
+    /// The signed timestamps of logs of Certificate Transparency, for each certificate.
     pub scts: Vec<Vec<Sct>>,
 }
 
@@ -50,7 +50,7 @@ impl StagedViews {
         documents.store().list(Group::Staging).unwrap_or_default().into_iter().collect()
     }
 
-    /// What is staged for `md`, if there is a renewal under way, and what the CA suggests about its certificates. Nothing is
+    /// Returns what is staged for `md`, if there is a renewal under way, and what the CA suggests about its certificates. Nothing is
     /// locked while files are read.
     #[must_use]
     pub fn of(
@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn files_are_read_again_only_when_one_of_them_has_changed() {
-        let (name, server, views) = ("view.test", TestServer::new(&["view.test"]), StagedViews::default());
+        let name = "view.test";
+        let server = TestServer::new(&["view.test"]);
+        let views = StagedViews::default();
         let registry = server.start(false);
         drop(server.run(false));
         let look = |now| {

@@ -1,4 +1,4 @@
-//! What was live when the server ended, at the start that follows: it moves from `live/` to `domains/`, and of each type of key
+//! Takes over at a start what was live when the server ended: it moves from `live/` to `domains/`, and of each type of key
 //! the newest is kept.
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@ use super::domain::Domain;
 use super::next_ca::{self, NextCa};
 use super::{Host, Registry, self_restart};
 use crate::accounts::Accounts;
+use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Summary};
@@ -29,7 +30,7 @@ use crate::model::{
     Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
     format_human,
 };
-use crate::sets::{Activation, CertificateSet, activation, active, served, take_over_live};
+use crate::sets::{Activation, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
 use crate::store::{Aspect, Group, Reachability, WorkClaim};
 
@@ -39,7 +40,7 @@ const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } el
 /// How long a start waits for others that start or activate. That they hold it up for longer is no reason not to start.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the configuration and the server say at a start.
+/// The input of a start: configuration, and facts about the server.
 pub struct Start {
     /// The domains as declared, in order.
     pub declared: Vec<Declared>,
@@ -73,13 +74,13 @@ pub struct Setup {
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
     looked_at: RefCell<HashMap<DomainName, (usize, CertificateSet)>>,
-    /// What sections say of stapling themselves, by the domain's name.
+    /// The `MDStapling` of sections that have their own, by the name of the domain.
     stapling_said: HashMap<DomainName, bool>,
     collector: RefCell<stapling::Collector>,
-    /// What was told of activations before `domains/` was read, by the name of the domain.
+    /// The times of activations that were announced before `domains/` was read, by the name of the domain.
     told: HashMap<DomainName, Timestamp>,
-    /// Nothing was moved, as another process has kept the store locked. It may still be moving things, for which this start
-    /// waits until then.
+    /// Set if another process has kept the store locked, so that nothing was moved. This start waits until then for what that
+    /// process may still be moving.
     kept_out: Option<Instant>,
     /// Kept until the certificates are read: those that were found must not go away before.
     _change: Option<WorkClaim>,
@@ -123,8 +124,8 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Nothing moves in the store while another server that shares it does the same, if the configuration wants that. `false`
-    /// if the other one has kept this one from it.
+    /// Moves what is staged to its place, under the lock of the store if the configuration has one (`MDStoreLocks`). Returns `false`
+    /// if another server has kept this one from that.
     fn synchronise(&self) -> bool {
         let lock = self.globals.store_locks.map(|patience| (patience, self.documents.store().lock_within(patience)));
         match &lock {
@@ -191,8 +192,8 @@ impl Setup {
         self.tell_installed(&activated);
     }
 
-    /// What was live goes to its place, where nothing newer was staged: `activated` has those. A worker of the former generation
-    /// that still has one in its hands may publish it meanwhile: it is served from where it is, until the next start.
+    /// Moves sets that were live to their places, except for the domains in `activated`, for which something newer was staged. A
+    /// worker of the former generation may publish one meanwhile: it is served from `live/` until the next start.
     fn take_over_live<'a>(&'a self, accounts: &Accounts, activated: &mut Vec<&'a ManagedDomain>, until: Instant) {
         let live = self.documents.items(Group::Live);
         let is_left = |md: &&ManagedDomain| live.contains(md.name.as_str()) && !activated.contains(md);
@@ -262,7 +263,8 @@ impl Setup {
     #[must_use]
     pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
         let look = || {
-            let (mut usable, mut position) = (Vec::new(), 0);
+            let mut usable = Vec::new();
+            let mut position = 0;
             let live = CertificateSet::look(&self.documents, md, |source, found| {
                 if served::is_usable(md, source, &found) {
                     usable.push(position);
@@ -285,7 +287,8 @@ impl Setup {
     /// `others` are the host's `MDStapling` and `MDStapleOthers`, with what it inherits. `false` if we do not staple it: that is
     /// not wanted, or it names no responder, or it cannot be used (AH10268, AH10269).
     pub fn prime(&self, position: usize, stapling: Option<bool>, others: Option<bool>, pem: &[u8]) -> bool {
-        let (is_stapled, md) = (self.staples(position, stapling, others), self.domain_at(position));
+        let is_stapled = self.staples(position, stapling, others);
+        let md = self.domain_at(position);
         let mut collector = self.collector.borrow_mut();
         match (is_stapled, md) {
             (true, md) => collector.prime(md, pem),
@@ -461,9 +464,9 @@ impl Setup {
         result
     }
 
-    /// Brings one domain together with what the store knows of it, and compares the two.
+    /// Brings one domain together with what the store has of it, and compares the two.
     ///
-    /// What it has in common with `other` is kept once: there may be thousands of domains.
+    /// What the domain has in common with `other` is kept once: there may be thousands of domains.
     fn complete(
         &self,
         mut md: ManagedDomain,
@@ -475,79 +478,78 @@ impl Setup {
         if !used {
             hosts::report_unused(&md);
         }
-        let name = md.name.to_string();
-        // Names that were added since may not be covered.
-        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
-        let mut live = looked_at.map_or_else(|| CertificateSet::load(&self.documents, &md), |(_, live)| live);
-        if self.is_to_be_read_again(&md, &live) {
-            live = CertificateSet::load(&self.documents, &md);
-        }
-        let stored = self.documents.store().load(Group::Domains, &name, &Aspect::MdJson).ok().flatten();
-        // What a power failure leaves of a file that was new.
-        let stored = stored.filter(|bytes| !bytes.is_empty());
-        let known = stored.as_deref().and_then(|bytes| {
-            serde_json::from_slice::<ManagedDomain>(bytes)
-                .inspect_err(|err| {
-                    note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
-                })
-                .ok()
-        });
-        merge(&mut md, known.as_ref(), live.certificates.iter().any(Option::is_some));
+        let mut at_start = self.certificates_of(&md);
+        let text = self.stored_text(&md);
+        let known = text.as_deref().and_then(|text| read_stored(&md, text));
+        merge(&mut md, known.as_ref(), at_start.certificates.iter().any(Option::is_some));
         if let Some(other) = other {
             md.share(&other.md);
-            live.share(&other.at_start);
+            at_start.share(&other.at_start);
         }
-        md.state = live.state.unwrap_or(State::Unknown);
-        md.state_descr.clone_from(&live.state_descr);
-        let stored = match stored {
-            None => Stored::Absent,
-            Some(text) if to_json(&md).is_ok_and(|now| now == text) => Stored::Same,
-            Some(_) => Stored::Different,
-        };
-        let standby = CertificateSet::standby(&self.documents, &md);
+        md.state = at_start.state.unwrap_or(State::Unknown);
+        md.state_descr.clone_from(&at_start.state_descr);
+        let stored = Stored::compare(text.as_deref(), &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
-        if watched && md.renew_mode != RenewMode::Manual && next_ca::is_ca_gone(&md) {
-            let (former, present) = (md.ca_url().unwrap_or_default(), md.ca.urls.join(" "));
+        let renewable = watched && md.renew_mode != RenewMode::Manual;
+        if renewable && next_ca::is_ca_gone(&md) {
+            let former = md.ca_url().unwrap_or_default();
+            let present = md.ca.urls.join(" ");
             report!(
                 MD0018,
-                "{name}: its certificate is of {former}, which is configured no more: it is renewed with {present}"
+                "{}: its certificate came from {former}, which is no longer configured; ordering a new one from {present}",
+                md.name
             );
         }
-        let challenges =
-            challenge_types::challenges(&md, reach, self.globals.dns01_command.is_some()).inspect_err(|reason| {
-                if watched && md.renew_mode != RenewMode::Manual {
-                    report!(AH10173, "{name}: cannot be renewed: {reason}");
-                }
-            });
-        let challenges = match other.map(|other| &other.challenges) {
-            Some(others) if **others == challenges => Arc::clone(others),
-            _ => Arc::new(challenges),
-        };
-        report!(AH10039, "Completed MD[{name}, CA={:?}, state={:?}]", md.ca.urls, md.state);
-        let issued_by = known.map(|known| known.ca).unwrap_or_default();
-        let same =
-            [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|ca| **ca == issued_by);
-        let issued_by = same.cloned().unwrap_or(issued_by);
-        let activated = served::activated(&self.documents, &md);
-        let txt_records = served::txt_records(&self.documents, &md, &challenges);
-        let (md, stapling) = (Arc::new(md), Arc::clone(stapling));
-        let slot = LiveSlot::new(&md, &live);
-        let told = self.told.get(&md.name).copied();
+        let challenges = self.challenges_of(&md, reach, renewable, other);
+        report!(AH10039, "Completed MD[{}, CA={:?}, state={:?}]", md.name, md.ca.urls, md.state);
+        let md = Arc::new(md);
         let domain = Domain {
-            md,
-            at_start: live,
-            standby,
+            standby: CertificateSet::standby(&self.documents, &md),
             watched,
-            issued_by,
-            activated,
-            told,
+            issued_by: shared_ca(known.map(|known| known.ca).unwrap_or_default(), &md, other),
+            activated: served::activated(&self.documents, &md),
+            told: self.told.get(&md.name).copied(),
+            txt_records: served::txt_records(&self.documents, &md, &challenges),
             challenges,
-            txt_records,
-            stapling,
-            slot,
+            stapling: Arc::clone(stapling),
+            slot: LiveSlot::new(&md, &at_start),
+            at_start,
+            md,
         };
         (domain, stored)
+    }
+
+    /// Returns the certificates that a domain serves from this start on.
+    fn certificates_of(&self, md: &ManagedDomain) -> CertificateSet {
+        // Names that were added since may not be covered.
+        let looked_at = self.looked_at.borrow_mut().remove(&md.name).filter(|(names, _)| *names == md.domains.len());
+        let found = looked_at.map_or_else(|| CertificateSet::load(&self.documents, md), |(_, found)| found);
+        if self.is_to_be_read_again(md, &found) { CertificateSet::load(&self.documents, md) } else { found }
+    }
+
+    /// Returns the stored form of a domain, without what a power failure leaves of a file that was new.
+    fn stored_text(&self, md: &ManagedDomain) -> Option<Vec<u8>> {
+        let text = self.documents.store().load(Group::Domains, md.name.as_str(), &Aspect::MdJson).ok().flatten();
+        text.filter(|text| !text.is_empty())
+    }
+
+    /// Returns the challenge types that a domain can use; without any, the reason is reported if the domain is to be renewed.
+    fn challenges_of(
+        &self,
+        md: &ManagedDomain,
+        reach: Reachability,
+        renewable: bool,
+        other: Option<&Domain>,
+    ) -> Arc<Result<Vec<ChallengeType>, String>> {
+        let challenges = challenge_types::challenges(md, reach, self.globals.dns01_command.is_some());
+        if let (true, Err(reason)) = (renewable, &challenges) {
+            report!(AH10173, "{}: cannot be renewed: {reason}", md.name);
+        }
+        match other.map(|other| &other.challenges) {
+            Some(others) if **others == challenges => Arc::clone(others),
+            _ => Arc::new(challenges),
+        }
     }
 
     /// Challenge data of names that no domain has is of no use. A domain that the configuration does not have may be one that
@@ -576,7 +578,9 @@ impl Setup {
         let now = self.clock.now();
         for md in domains.iter().filter(staged).map(|domain| &domain.md) {
             let name = md.name.as_str();
-            let NextCa { mut job, mut known, .. } = NextCa::read(&self.documents, md);
+            let staged = StagedState::read(&self.documents, md);
+            let NextCa { mut known, .. } = NextCa::of(&staged);
+            let mut job = staged.job;
             if job.errors == 0 {
                 continue;
             }
@@ -612,6 +616,32 @@ enum Stored {
     Absent,
     Same,
     Different,
+}
+
+impl Stored {
+    fn compare(text: Option<&[u8]>, md: &ManagedDomain) -> Self {
+        match text {
+            None => Self::Absent,
+            Some(text) if to_json(md).is_ok_and(|now| now == text) => Self::Same,
+            Some(_) => Self::Different,
+        }
+    }
+}
+
+/// Parses the stored form of a domain; `None` if it is damaged, which is reported.
+fn read_stored(md: &ManagedDomain, text: &[u8]) -> Option<ManagedDomain> {
+    let name = &md.name;
+    serde_json::from_slice(text)
+        .inspect_err(|err| {
+            note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
+        })
+        .ok()
+}
+
+/// Returns the settings of a CA, shared with the domain or with `other` if one of them has the same.
+fn shared_ca(ca: Arc<CaSettings>, md: &ManagedDomain, other: Option<&Domain>) -> Arc<CaSettings> {
+    let same = [Some(&md.ca), other.map(|other| &other.issued_by)].into_iter().flatten().find(|own| **own == ca);
+    same.cloned().unwrap_or(ca)
 }
 
 /// Takes over from the stored form what the configuration does not say.
