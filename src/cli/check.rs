@@ -18,7 +18,7 @@ use crate::renewals::{activation_verdict, stored_domain};
 use crate::sets::{Activation, PairSet, staged_report, staged_summaries};
 use crate::store::{Aspect, FileStore, Group, Store};
 
-/// One action of the next start.
+/// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     /// `activate`, `keep`, `discard`, `repair` or `renew`.
