@@ -149,7 +149,7 @@ impl StoredChallenges {
         self.md.domains.iter().map(|name| name.as_str().trim_start_matches("*.").to_owned())
     }
 
-    fn command_is_over(&mut self) {
+    fn release_command(&mut self) {
         if std::mem::take(&mut self.has_command) {
             self.shared.state().command = false;
         }
@@ -266,7 +266,7 @@ impl Publisher for StoredChallenges {
             ChallengeType::TlsAlpn01 => self.save_tls_alpn_01(&set_up.name, key_authorization),
             ChallengeType::Dns01 => {
                 let result = self.dns01.set_up(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
-                self.command_is_over();
+                self.release_command();
                 result
             }
         }
@@ -294,14 +294,14 @@ impl Publisher for StoredChallenges {
             return Ok(false);
         }
         let result = self.dns01.tear_down(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
-        self.command_is_over();
+        self.release_command();
         result.map(|()| true)
     }
 }
 
 impl Drop for StoredChallenges {
     fn drop(&mut self) {
-        self.command_is_over();
+        self.release_command();
         if self.has_names {
             let names: Vec<String> = self.record_names().collect();
             let mut state = self.shared.state();

@@ -63,7 +63,7 @@ struct OwnerJob {
 }
 
 /// Puts the certificate that a worker has taken back into the queue if the worker panics.
-struct Hand<'a> {
+struct PutBackOnPanic<'a> {
     work: &'a StaplingWork,
     entry: &'a StapledCertificate,
 }
@@ -229,9 +229,9 @@ impl StaplingWork {
         let http = (self.client)(cancel);
         let events = Events::new(&self.globals, cancel);
         while let Some(entry) = self.next_task(cancel) {
-            let hand = Hand { work: self, entry: &entry };
-            self.serve(&entry, &*http, &events);
-            std::mem::forget(hand);
+            let guard = PutBackOnPanic { work: self, entry: &entry };
+            self.fetch(&entry, &*http, &events);
+            std::mem::forget(guard);
             self.changed.notify_all();
         }
         let unsaved = |(owner, of_owner): (&String, &OwnerJob)| of_owner.unsaved.then(|| owner.clone());
@@ -262,7 +262,7 @@ impl StaplingWork {
         }
     }
 
-    fn serve(&self, entry: &StapledCertificate, http: &dyn HttpClient, events: &Events) {
+    fn fetch(&self, entry: &StapledCertificate, http: &dyn HttpClient, events: &Events) {
         if self.has_another_process_fetched(entry) {
             return;
         }
@@ -458,7 +458,7 @@ fn origin(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
 }
 
-impl Drop for Hand<'_> {
+impl Drop for PutBackOnPanic<'_> {
     fn drop(&mut self) {
         let again = self.work.now() + StaplingWork::AFTER_A_PANIC;
         self.work.close(self.entry, |queue, _| queue.put_back(self.entry.index, again));

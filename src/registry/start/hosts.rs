@@ -223,7 +223,7 @@ pub fn report_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &As
 
 /// Finds the domain that a host without a domain was probably meant to have, among those without a host, and the reason why they
 /// do not match.
-fn meant_for<'a>(
+fn probably_meant_for<'a>(
     host: &Host,
     domains: &'a [ManagedDomain],
     assigned: &Assigned,
@@ -265,7 +265,7 @@ fn is_alike((text, name): &(&str, &DomainName)) -> bool {
 
 /// Warns of a TLS host that has neither a certificate nor a domain, if some domain was probably meant for it. Returns that domain.
 pub fn report_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
-    let (md, reason) = meant_for(host, domains, assigned)?;
+    let (md, reason) = probably_meant_for(host, domains, assigned)?;
     report!(
         MD0055,
         "{}: uses TLS and has neither a certificate nor a Managed Domain, and Managed Domain {} has no host: {reason}. \
@@ -484,11 +484,14 @@ mod tests {
             (host("x.org", &[".some.org"], &[]), "some.org", "name .some.org differs from some.org only in spelling"),
         ];
         for (host, name, expected) in rows {
-            let (md, reason) = meant_for(&host, &domains, &assigned).unwrap();
+            let (md, reason) = probably_meant_for(&host, &domains, &assigned).unwrap();
             assert_eq!(md.name.as_str(), name, "{host:?}");
             assert!(reason.contains(expected), "{reason}");
         }
-        assert!(meant_for(&host("x.org", &[], &[]), &domains[..1], &Assigned::from_iter([vec![], vec![0]])).is_none());
+        assert!(
+            probably_meant_for(&host("x.org", &[], &[]), &domains[..1], &Assigned::from_iter([vec![], vec![0]]))
+                .is_none()
+        );
     }
 
     #[test]
