@@ -7,7 +7,7 @@ DESTDIR   ?=
 PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
-CHECKS    := fmt clippy doc layers symbols coverage deny
+CHECKS    := fmt clippy doc layers rooms symbols coverage deny
 LINT      := $(CARGO) clippy --locked --all-targets
 DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
@@ -49,7 +49,7 @@ build/prometheus/promtool: $(TOOLS)/promtool.sh | test-packages
 	@$(TOOLS)/promtool.sh
 	@touch $@
 
-build/venv/installed: test/requirements.txt | test-packages
+build/venv/installed: test/requirements.txt $(TOOLS)/requirements.txt | test-packages
 	@$(TOOLS)/venv.sh
 
 DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed
@@ -71,7 +71,7 @@ demo: deps ## Obtain and serve a certificate from a private CA and show it; KEEP
 	@$(MAKE) --no-print-directory build PROFILE=quick
 	@$(PYTHON) test/demo.py $(if $(KEEP),--keep)
 
-check: $(CHECKS) ## Format, lints, documentation, layers, symbols, coverage of the list of known bugs, rules for dependencies
+check: $(CHECKS) ## Format, lints, documentation, layers, rooms, symbols, coverage of the list of known bugs, rules for dependencies
 
 fmt:
 	@$(TOOLS)/current.sh || $(CARGO) fmt --all --check
@@ -84,6 +84,9 @@ doc:
 
 layers:
 	@python3 $(TOOLS)/layers.py
+
+rooms:
+	@python3 $(TOOLS)/rooms.py
 
 plain:
 	@python3 $(TOOLS)/plain.py

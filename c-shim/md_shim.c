@@ -11,8 +11,8 @@ int md_shim_log_enabled(const server_rec *server, int level)
     return server ? APLOG_IS_LEVEL(server, level) : level <= APLOG_NOTICE;
 }
 
-/* The text is never a format: it may quote what a CA or a client sent.
- * No file and line: they would be the same for every message.
+/* The text is never a format: it may quote a CA or a client.
+ * Messages have no file and line: these would be the same for all.
  */
 
 void md_shim_log_server(const server_rec *server, int level, apr_status_t status, const char *text)
@@ -46,7 +46,7 @@ int md_shim_watchdog_loaded(void)
 apr_status_t md_shim_watchdog_create(ap_watchdog_t **watchdog, const char *name, apr_pool_t *pool)
 {
     APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-    /* In a child and not in the parent, in one child at a time. */
+    /* Work runs in children only, in one child at a time. */
     return get ? get(watchdog, name, 0, 1, pool) : APR_ENOTIMPL;
 }
 

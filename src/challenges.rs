@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::acme::{ChallengeType, Journal, PortError, Publisher, SetUp};
+use crate::acme::{Attempt, ChallengeType, Journal, PortError, Publisher, SetUp};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
@@ -102,7 +102,7 @@ impl Challenges {
         while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
             let set_up = SetUp::parse(&order.challenge_setups[at]);
             if let Some(set_up) = set_up {
-                if !publisher.withdraw(&set_up)? {
+                if publisher.withdraw(&set_up)? == Attempt::Busy {
                     return Ok(false);
                 }
                 journal.challenge_taken_away(&set_up)?;
@@ -241,21 +241,22 @@ fn failure(status: Status, text: String) -> PortError {
 }
 
 impl Publisher for StoredChallenges {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
                 unsupported("IP addresses cannot be validated through the DNS")
             }
-            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(true),
+            ChallengeType::Http01 | ChallengeType::DnsPersist01 => Ok(Attempt::Done),
             ChallengeType::TlsAlpn01 if self.md.proto.acme_tls_1.is_empty() => {
                 unsupported("no TLS host of the domain has acme-tls/1 among its Protocols")
             }
-            ChallengeType::TlsAlpn01 => Ok(true),
+            ChallengeType::TlsAlpn01 => Ok(Attempt::Done),
             ChallengeType::Dns01 if self.dns01.words.is_none() => {
                 unsupported("no dns-01 command is configured (see MDChallengeDns01)")
             }
-            ChallengeType::Dns01 => Ok(!self.dns01.cancel.is_cancelled() && self.reserve_command()),
+            ChallengeType::Dns01 if self.dns01.cancel.is_cancelled() || !self.reserve_command() => Ok(Attempt::Busy),
+            ChallengeType::Dns01 => Ok(Attempt::Done),
         }
     }
 
@@ -272,14 +273,14 @@ impl Publisher for StoredChallenges {
         }
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         if !set_up.kind.needs_command() {
             return self
                 .shared
                 .documents
                 .store()
                 .purge(Group::Challenges, &set_up.name)
-                .map(|()| true)
+                .map(|()| Attempt::Done)
                 .map_err(port_error);
         }
         if self.dns01.words.is_none() {
@@ -288,14 +289,14 @@ impl Publisher for StoredChallenges {
                 "{}: a dns-01 TXT record stays in the DNS, as MDChallengeDns01 is no longer configured; remove it by hand",
                 set_up.name
             );
-            return Ok(true);
+            return Ok(Attempt::Done);
         }
         if self.dns01.cancel.is_cancelled() || !self.reserve_command() {
-            return Ok(false);
+            return Ok(Attempt::Busy);
         }
         let result = self.dns01.tear_down(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
         self.release_command();
-        result.map(|()| true)
+        result.map(|()| Attempt::Done)
     }
 }
 
@@ -359,7 +360,7 @@ mod tests {
         assert_eq!(tls_alpn_specs(&registry.domains[0].md), [p256(), KeySpec::Default]);
         let mut seen = Vec::new();
         for token in ["first", "second"] {
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, token).unwrap();
             for spec in [p256(), KeySpec::Default] {
                 let load = |aspect: &Aspect| server.text(Group::Challenges, &set_up.name, aspect).unwrap();
@@ -373,7 +374,7 @@ mod tests {
             }
         }
         assert!(seen[0] == seen[1] && seen[2] == seen[3] && seen[0] != seen[2]);
-        assert!(publisher.withdraw(&set_up).unwrap());
+        assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
         assert!(server.store.list(Group::Challenges).unwrap().is_empty());
     }
 
@@ -407,7 +408,7 @@ mod tests {
         with_acme_tls(&mut server);
         let registry = server.start(false);
         let mut publisher = crate::challenges::tests::publisher(&registry, 0);
-        assert!(publisher.reserve(&alpn("192.0.2.1")).unwrap());
+        assert_eq!(publisher.reserve(&alpn("192.0.2.1")).unwrap(), Attempt::Done);
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
         assert_eq!(in_the_dns.text, "IP addresses cannot be validated through the DNS");
     }
@@ -423,9 +424,9 @@ mod tests {
             let registry = server.start(false);
             let mut publisher = publisher(&registry, 0);
             let set_up = dns01("args.challenges.test", "value");
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             publisher.publish(&set_up, "not used").unwrap();
-            assert!(publisher.withdraw(&set_up).unwrap());
+            assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
             assert_eq!(calls(directory.path()), ["setup args.challenges.test value", teardown]);
             std::fs::remove_file(directory.path().join("calls")).unwrap();
         }
@@ -440,11 +441,11 @@ mod tests {
             let registry = server.start(false);
             let mut publisher = publisher(&registry, 0);
             let set_up = dns01("failing.challenges.test", "value");
-            assert!(publisher.reserve(&set_up).unwrap());
+            assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Done);
             let err = publisher.publish(&set_up, "").unwrap_err();
             assert_eq!(err.status, Status::GENERAL);
             assert!(err.text.contains(words), "{err}");
-            assert!(publisher.withdraw(&set_up).unwrap());
+            assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
         }
         assert_eq!(logged("", "failing.challenges.test: dns-01 setup command failed to execute"), 1);
         assert_eq!(logged("", "failing.challenges.test: dns-01 teardown command failed"), 2);
@@ -458,15 +459,18 @@ mod tests {
         let [mut wild, mut base, mut other] = [0, 1, 2].map(|position| publisher(&registry, position));
         let name = dns01("hands.test", "v");
         let another = dns01("other.test", "v");
-        assert!(wild.reserve(&name).unwrap());
-        assert!(!base.reserve(&name).unwrap() && !other.reserve(&another).unwrap(), "a command runs");
+        assert_eq!(wild.reserve(&name).unwrap(), Attempt::Done);
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy, "a command runs");
+        assert_eq!(other.reserve(&another).unwrap(), Attempt::Busy, "a command runs");
         wild.publish(&name, "").unwrap();
-        assert!(other.reserve(&another).unwrap() && !base.withdraw(&name).unwrap());
+        assert_eq!(other.reserve(&another).unwrap(), Attempt::Done);
+        assert_eq!(base.withdraw(&name).unwrap(), Attempt::Busy);
         drop(other);
-        assert!(!base.reserve(&name).unwrap(), "the record is there");
-        assert!(wild.withdraw(&name).unwrap() && !base.reserve(&name).unwrap());
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy, "the record is there");
+        assert_eq!(wild.withdraw(&name).unwrap(), Attempt::Done);
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Busy);
         drop(wild);
-        assert!(base.reserve(&name).unwrap());
+        assert_eq!(base.reserve(&name).unwrap(), Attempt::Done);
     }
 
     #[test]
@@ -479,7 +483,8 @@ mod tests {
             StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&registry.domains[0].md), &cancel);
         cancel.cancel();
         let set_up = dns01("stopped.challenges.test", "v");
-        assert!(!publisher.reserve(&set_up).unwrap() && !publisher.withdraw(&set_up).unwrap());
+        assert_eq!(publisher.reserve(&set_up).unwrap(), Attempt::Busy);
+        assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Busy);
     }
 
     /// Stores an order whose challenges a command has set up.

@@ -190,7 +190,7 @@ impl<'a> Running<'a> {
             input.hand_over();
         }
         let mut buffer = [0; LONGEST_LINE];
-        // A command that writes faster than we log does not keep us from looking at the time.
+        // Read in pieces: a command that writes faster than the log must not escape its time limit.
         for _ in 0..64 {
             let Some(pipe) = &mut self.child.stderr else { break };
             match pipe.read(&mut buffer) {

@@ -7,6 +7,7 @@
 //! crypto  http  exec  store         one outside thing each
 //! tailscale                         certificates of tailscaled, on crypto and http
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
+//! issuance                          one certificate, step by step, on acme
 //!                                   how domains are kept, each room on those above it:
 //! schedule  documents  events       when something is due; documents of the store; commands that hear of events
 //! accounts  sets  challenges        accounts at CAs; keys and certificates; challenge data
@@ -28,6 +29,7 @@ pub mod http;
 pub mod store;
 
 pub mod acme;
+pub mod issuance;
 pub mod ocsp;
 pub mod tailscale;
 

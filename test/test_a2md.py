@@ -246,7 +246,7 @@ def test_update_takes_things_away_again(cli: A2md, sandbox: Sandbox) -> None:
         (["contacts", ".a@c.org"], 22, "wrong local part"),
         (["contacts", "a.@c.org"], 22, "wrong local part"),
         (["agreement", "yes"], 22, "missing uri scheme"),
-        (["frob", "x"], 70023, "unknown aspect: frob"),
+        (["frob", "x"], 70023, "unknown setting: frob"),
     ],
 )
 def test_wrong_updates_change_nothing(cli: A2md, sandbox: Sandbox, aspect: list[str], status: int, complaint: str) -> None:

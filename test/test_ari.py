@@ -80,7 +80,7 @@ def test_a_window_in_the_past_renews_at_once_and_the_order_says_what_it_replaces
     again = httpd.served(NAME, ca=pebble.root)
     assert again.verified
     assert again.leaf not in (old, new.leaf)
-    assert httpd.log.find("refuses an order that replaces a certificate")
+    assert httpd.log.find("refuses an order with 'replaces'")
     assert len(pebble.requests("/order-plz")) >= orders + 2
     assert not httpd.log.find("AH10056")
 

@@ -58,7 +58,7 @@ pub struct AccountScope {
 /// An account as the CA describes it.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     pub status: Option<AccountStatus>,
     #[serde(deserialize_with = "or_nothing")]
     pub contact: Vec<String>,
@@ -68,7 +68,7 @@ pub(super) struct Account {
 /// The payload of a newAccount request (RFC 8555 section 7.3).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NewAccount<'a> {
+pub(crate) struct NewAccount<'a> {
     pub contact: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub terms_of_service_agreed: bool,

@@ -27,7 +27,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// The first missing part.
-    pub(super) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
+    pub(crate) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
         if self.contacts.is_empty() {
             return Err(AcmeError::NoContact(self.name.to_owned()));
         }
@@ -42,7 +42,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// If the CA refuses.
-    pub(super) fn register(
+    pub(crate) fn register(
         &self,
         session: &mut Session,
         ca: &Directory,
@@ -56,22 +56,22 @@ impl Applicant<'_> {
         };
         let response = session.post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;
         let url = location(&ca.new_account, &response)?;
-        let said: Account = json(&url, &response)?;
+        let account: Account = json(&url, &response)?;
         Ok(AccountRecord {
-            status: said.status.or(Some(AccountStatus::Valid)),
+            status: account.status.or(Some(AccountStatus::Valid)),
             url,
             ca_url: self.scope.ca_url.clone(),
-            contact: said.contact,
+            contact: account.contact,
             registration: json(&ca.new_account, &response).ok(),
             agreement: self.agreement.map(str::to_owned),
-            orders: said.orders,
+            orders: account.orders,
             eab: self.scope.eab.clone(),
         })
     }
 }
 
 /// Logs an account that was registered and saved.
-pub(super) fn tell_registered(account: &AccountRecord) {
+pub(crate) fn log_registered(account: &AccountRecord) {
     report!(
         MD0023,
         "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",

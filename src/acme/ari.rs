@@ -41,7 +41,7 @@ pub enum AriError {
 impl AriError {
     /// Whether the CA says that it suggests nothing, and not only that it cannot answer now.
     #[must_use]
-    pub fn is_word_of_the_ca(&self) -> bool {
+    pub fn suggests_nothing(&self) -> bool {
         matches!(self, Self::HttpStatus(status @ 400..=499) if !matches!(status, 408 | 429))
     }
 }
@@ -101,7 +101,8 @@ impl RenewalInfo {
     pub fn parse(body: &[u8]) -> Result<Self, AriError> {
         let answer: Answer = serde_json::from_slice(body).map_err(|_| AriError::Incomplete)?;
         let moment = |text: &str| text.parse::<Timestamp>().map_err(|_| AriError::Incomplete);
-        let (start, end) = (moment(&answer.suggested_window.start)?, moment(&answer.suggested_window.end)?);
+        let start = moment(&answer.suggested_window.start)?;
+        let end = moment(&answer.suggested_window.end)?;
         if end <= start {
             return Err(AriError::NoWindow(start, end));
         }

@@ -84,13 +84,13 @@ pub struct Challenge {
     pub error: Option<Problem>,
     /// The issuer names of dns-persist-01, as versions 00 and 01 of its draft call them.
     #[serde(rename = "issuer-domain-names")]
-    pub(super) issuer_domain_names_01: Value,
+    pub(crate) issuer_domain_names_01: Value,
     /// The issuer names of dns-persist-01, as version 02 of its draft and later ones call them.
     #[serde(rename = "issuerDomainNames")]
-    pub(super) issuer_domain_names: Value,
+    pub(crate) issuer_domain_names: Value,
     /// The account URI for records of dns-persist-01, if the CA gives one.
     #[serde(rename = "accounturi")]
-    pub(super) account_uri: Value,
+    pub(crate) account_uri: Value,
 }
 
 impl Challenge {

@@ -219,7 +219,7 @@ pub enum AcmeError {
 }
 
 /// Describes the profiles that a CA offers, for a sentence.
-pub(super) fn offer(profiles: &[String]) -> String {
+pub(crate) fn offer(profiles: &[String]) -> String {
     if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
 }
 
@@ -466,12 +466,12 @@ impl AcmeError {
             }
             _ => (None, self.to_string()),
         };
-        let said = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
+        let kind = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
         JobResult {
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
             ..JobResult::failure(
                 self.status(),
-                said.unwrap_or(self.own_problem()),
+                kind.unwrap_or(self.own_problem()),
                 with_advice(&happened, self.advice()),
             )
         }

@@ -1,29 +1,20 @@
-//! The ACME protocol (RFC 8555): resources, signed requests, and the driver that takes a renewal from a directory
-//! URL to a certificate chain.
-//!
-//! [`next()`] decides: it looks at the [`Facts`] and names one [`Step`]. The [`Driver`] takes that step and updates the
-//! facts. No steps are stored, so an interrupted renewal continues by gathering the facts again. What must survive
-//! goes through three ports: [`Journal`], [`AccountBook`] and [`Publisher`].
+//! The ACME protocol (RFC 8555): resources, signed requests and their answers, and the ports through which a renewal keeps what
+//! has to survive: [`Journal`], [`AccountBook`] and [`Publisher`].
 #![forbid(unsafe_code)]
 
 mod account;
 mod applicant;
 mod ari;
 mod authorization;
-mod challenge;
+pub(crate) mod challenge;
 mod directory;
-mod driver;
-mod error;
-mod facts;
-mod next;
+pub(crate) mod error;
 mod null;
 mod order;
-mod poll;
 mod ports;
-mod records;
+pub(crate) mod records;
 mod registrar;
-mod requests;
-mod session;
+pub(crate) mod session;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
 pub use applicant::Applicant;
@@ -31,13 +22,12 @@ pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
 pub use challenge::{ChallengeType, PersistRecord, SetUp};
 pub use directory::Directory;
-pub use driver::{Driver, Outcome, Replaces, Wanted};
 pub use error::AcmeError;
-pub use facts::Facts;
-pub use next::{Step, next};
 pub use order::{Order, OrderRecord, OrderStatus};
-pub use poll::Poll;
-pub use ports::{AccountBook, AccountClaim, ChainRefused, Journal, PortError, Publisher};
+pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, Journal, PortError, Publisher};
 pub use registrar::Registrar;
-pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 pub use session::Session;
+
+pub(crate) use account::Account;
+pub(crate) use applicant::log_registered;
+pub(crate) use order::NewOrder;

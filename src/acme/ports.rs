@@ -122,13 +122,22 @@ pub trait AccountBook: Send + Sync {
     fn forget(&self, account: &AccountRecord) -> Result<(), PortError>;
 }
 
+/// The outcome of a call that cannot wait for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// The call has done its work.
+    Done,
+    /// Others are at it: call again later.
+    Busy,
+}
+
 /// Puts challenge data where the CA will look. May block for as long as a command takes.
 pub trait Publisher {
-    /// Prepares to publish. `false` if somebody else publishes for that name or runs a command: ask again later.
+    /// Prepares to publish. Busy while somebody else publishes for that name or runs a command.
     ///
     /// # Errors
     /// If challenges of this type cannot be published here; nothing has to be withdrawn then.
-    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
+    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError>;
 
     /// Publishes the answer to the challenge, after [`Publisher::reserve`]; when this returns the CA may look. Publishing again
     /// replaces the answer.
@@ -137,9 +146,9 @@ pub trait Publisher {
     /// If it cannot be published. Part of the answer may be in place, and must be withdrawn.
     fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError>;
 
-    /// Withdraws the answer; an absent one is fine. `false` if that is not possible now: ask again later.
+    /// Withdraws the answer; an absent one is fine. Busy while somebody else runs a command.
     ///
     /// # Errors
     /// If the store fails, or this server stops before it is done.
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError>;
+    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError>;
 }

@@ -10,7 +10,7 @@ use crate::model::{Identifier, Timestamp};
 ///
 /// If no record can hold the account URI.
 /// If no record can name the account.
-pub(super) fn persist_records(
+pub(crate) fn persist_records(
     ca: &Directory,
     account: (&str, &PrivateKey),
     identifiers: &[Identifier],
@@ -34,7 +34,7 @@ pub(super) fn persist_records(
 ///
 /// # Errors
 /// If no record can hold the URI.
-pub(super) fn uri_of(ca: &Directory, domain: &str, (url, key): (&str, &PrivateKey)) -> Result<String, AcmeError> {
+pub(crate) fn uri_of(ca: &Directory, domain: &str, (url, key): (&str, &PrivateKey)) -> Result<String, AcmeError> {
     let uri = match &ca.meta.account_hash_prefix {
         Some(prefix) => hashed_uri(prefix, domain, key, url)?,
         None => url.to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::account::{Account, NewAccount};
-use super::applicant::tell_registered;
+use super::applicant::log_registered;
 use super::records::persist_records;
 use super::session::{json, location};
 use super::{AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Session};
@@ -61,7 +61,7 @@ impl Registrar {
         let new_account = self.directory.new_account.clone();
         let response = self.post(&new_account, key, KeyRef::Jwk, &payload)?;
         let record = self.record(location(&new_account, &response)?, agreement);
-        heard(record, &response)
+        updated(record, &response)
     }
 
     /// Checks that everything is there that a registration needs.
@@ -77,7 +77,7 @@ impl Registrar {
     /// # Errors
     /// If the CA refuses.
     pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
-        self.retried(|session, ca| applicant.register(session, ca, key)).inspect(tell_registered)
+        self.retried(|session, ca| applicant.register(session, ca, key)).inspect(log_registered)
     }
 
     /// Returns the records that let the account prove these names with dns-persist-01: one for each name and each name of the CA,
@@ -101,7 +101,7 @@ impl Registrar {
     /// If the CA does not know the account.
     pub fn refresh(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let response = self.retried(|session, ca| session.read(ca, &account.url, key, &account.url))?;
-        heard(account.clone(), &response)
+        updated(account.clone(), &response)
     }
 
     /// Finds the account that the CA has for a key, without registering one (RFC 8555 section 7.3.1); `None` if it has none.
@@ -115,7 +115,7 @@ impl Registrar {
             result => result?,
         };
         let record = self.record(location(&new_account, &response)?, None);
-        heard(record, &response).map(Some)
+        updated(record, &response).map(Some)
     }
 
     /// Tells the CA that its terms are agreed to (RFC 8555 section 7.3.3).
@@ -143,7 +143,7 @@ impl Registrar {
         contacts: &[String],
         agreement: Option<&str>,
     ) -> Result<AccountRecord, AcmeError> {
-        // Some CAs take an agreement only with something that they keep.
+        // Some CAs take an agreement only together with a change.
         let mut payload = json!({});
         if agreement.is_some() {
             payload["termsOfServiceAgreed"] = true.into();
@@ -153,7 +153,7 @@ impl Registrar {
         }
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
         let agreement = agreement.map(str::to_owned).or_else(|| account.agreement.clone());
-        heard(AccountRecord { agreement, ..account.clone() }, &response)
+        updated(AccountRecord { agreement, ..account.clone() }, &response)
     }
 
     /// Deactivates the account, for good (RFC 8555 section 7.3.6).
@@ -163,7 +163,7 @@ impl Registrar {
     pub fn deactivate(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let payload = json!({ "status": "deactivated" });
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
-        let known = heard(account.clone(), &response)?;
+        let known = updated(account.clone(), &response)?;
         Ok(AccountRecord { status: Some(AccountStatus::Deactivated), ..known })
     }
 
@@ -246,13 +246,13 @@ impl Registrar {
 }
 
 /// Returns the account with the CA's description of it.
-fn heard(record: AccountRecord, response: &Response) -> Result<AccountRecord, AcmeError> {
-    let said: Account = json(&record.url, response)?;
+fn updated(record: AccountRecord, response: &Response) -> Result<AccountRecord, AcmeError> {
+    let account: Account = json(&record.url, response)?;
     Ok(AccountRecord {
-        status: said.status.or(Some(AccountStatus::Valid)),
-        contact: said.contact,
+        status: account.status.or(Some(AccountStatus::Valid)),
+        contact: account.contact,
         registration: json(&record.url, response).ok(),
-        orders: said.orders.or(record.orders.clone()),
+        orders: account.orders.or(record.orders.clone()),
         ..record
     })
 }

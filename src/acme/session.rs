@@ -18,7 +18,7 @@ pub struct Session {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,
     /// An unused nonce; good for one request.
-    pub(super) nonce: Option<String>,
+    pub(crate) nonce: Option<String>,
 }
 
 impl Session {
@@ -98,7 +98,7 @@ impl Session {
             let url = &directory.new_nonce;
             let response = self.http.send(&Request::head(url))?;
             if !is_success(&response) {
-                // Not a word about the account, whatever the status.
+                // A failed HEAD says nothing about the account, whatever its status.
                 return Err(self.unavailable(url, &response));
             }
             self.keep_nonce(&response);
@@ -123,7 +123,9 @@ impl Session {
     }
 
     fn error(&self, url: &str, response: &Response) -> AcmeError {
-        let (retry_after, url, http_status) = (self.retry_after(response), url.to_owned(), response.status);
+        let retry_after = self.retry_after(response);
+        let url = url.to_owned();
+        let http_status = response.status;
         match problem(response) {
             Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
             Some(problem) if problem.is_acme() || is_problem(response) && problem.has_type() => {

@@ -49,6 +49,12 @@ pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<Managed
     Ok(md)
 }
 
+/// Loads the domain that an argument names.
+pub(super) fn named(documents: &Documents, name: &str) -> Result<ManagedDomain, CliError> {
+    let found = DomainName::parse(name).ok().and_then(|name| stored_domain(documents, name.as_str()));
+    found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain(name.to_owned()))
+}
+
 /// Saves a domain that must not exist yet.
 pub(super) fn create(documents: &Documents, md: &ManagedDomain) -> Result<(), CliError> {
     match documents.store().create(Group::Domains, md.name.as_str(), &Aspect::MdJson, &to_json(md)?)? {
@@ -101,17 +107,15 @@ fn is_due(registry: &Registry, position: usize) -> bool {
 /// Changes a domain: `update name [setting [value...]]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
+    let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let documents = Arc::clone(session.documents());
-    let unknown = || CliError::NoDomain((*name).to_owned());
-    let (stored, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&documents, name.as_str())).ok_or_else(unknown)?;
+    let stored = named(&documents, name)?;
     let mut md = stored.clone();
     if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
         set_ca(&mut md, url)?;
     }
-    if let Some((aspect, values)) = aspect.split_first() {
-        change(&mut md, aspect, values)?;
+    if let Some((setting, values)) = setting.split_first() {
+        change(&mut md, setting, values)?;
     }
     if md.domains != stored.domains {
         refuse_overlap(&documents, &md)?;
@@ -123,9 +127,10 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     report_saved(session, &md)
 }
 
-fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), CliError> {
+/// Changes a setting of a domain.
+fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), CliError> {
     let first = values.first().map(|value| (*value).to_owned());
-    match aspect {
+    match setting {
         "domains" => md.domains = syntax::domain_names(values)?,
         "ca" => {
             set_ca(md, values.first().ok_or(CliError::Usage("missing argument: URL of the ACME server"))?)?;
@@ -138,7 +143,7 @@ fn change(md: &mut ManagedDomain, aspect: &str, values: &[&str]) -> Result<(), C
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;
         }
-        other => return Err(CliError::UnknownAspect(other.to_owned())),
+        other => return Err(CliError::UnknownSetting(other.to_owned())),
     }
     Ok(())
 }
@@ -317,7 +322,7 @@ mod tests {
             ("update a.org contacts", "Error 22: at least one contact is needed\n"),
             ("update a.org contacts a@b@c", "Error 22: more than one '@' in mail address: mailto:a@b@c\n"),
             ("update a.org agreement yes", "Error 22: missing uri scheme: yes\n"),
-            ("update a.org frob x", "unknown aspect: frob\n"),
+            ("update a.org frob x", "unknown setting: frob\n"),
             ("update x.org", "Info 2: managed domain not found: x.org\n"),
             ("update ../accounts", "Info 2: managed domain not found: ../accounts\n"),
         ] {

@@ -31,8 +31,8 @@ pub enum CliError {
     #[error("unknown account: {0}")]
     UnknownAccount(String),
     /// A setting that `update` does not know.
-    #[error("unknown aspect: {0}")]
-    UnknownAspect(String),
+    #[error("unknown setting: {0}")]
+    UnknownSetting(String),
     /// A wrong value, or a request that is refused.
     #[error("{text}")]
     Refused {
@@ -77,7 +77,7 @@ impl CliError {
     pub fn status(&self) -> Status {
         match self {
             Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => Status::NOT_FOUND,
-            Self::UnknownAspect(_) => Status::UNSUPPORTED,
+            Self::UnknownSetting(_) => Status::UNSUPPORTED,
             Self::Refused { status, .. } | Self::Reported(status) => *status,
             Self::Acme { source, .. } => source.status(),
             Self::Store(err) => err.status(),

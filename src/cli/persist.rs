@@ -5,12 +5,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::args::Given;
+use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
 use crate::accounts::find_or_register;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, Timestamp, TxtRecord, ca_name};
-use crate::renewals::stored_domain;
 
 /// Length of the longest string in a TXT record (RFC 1035 section 3.3).
 const LONGEST_STRING: usize = 255;
@@ -22,11 +22,7 @@ pub fn record(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         return Err(CliError::Usage("missing argument: name of a managed domain"));
     }
     let until = given.value("until").map(|text| moment(text, session.clock().now())).transpose()?;
-    let stored = |name: &&str| {
-        let found = DomainName::parse(name).ok().and_then(|name| stored_domain(session.documents(), name.as_str()));
-        found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain((*name).to_owned()))
-    };
-    let domains = names.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let domains = names.iter().map(|name| named(session.documents(), name)).collect::<Result<Vec<_>, _>>()?;
     let mut is_first = true;
     domains.iter().try_for_each(|md| {
         let listed =

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args::Given;
+use super::domains::named;
 use super::error::CliError;
 use super::session::Session;
 use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
 use crate::log::note;
-use crate::model::{DomainName, ManagedDomain, Status};
-use crate::renewals::stored_domain;
+use crate::model::{ManagedDomain, Status};
 use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
@@ -51,9 +51,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let [name] = args[..] else { return Err(CliError::Usage("one argument expected: the name of a managed domain")) };
     let reason = given.value("reason").map(reason).transpose()?;
     let documents = Arc::clone(session.documents());
-    let unknown = || CliError::NoDomain(name.to_owned());
-    let (md, _) =
-        DomainName::parse(name).ok().and_then(|name| stored_domain(&documents, name.as_str())).ok_or_else(unknown)?;
+    let md = named(&documents, name)?;
     let pairs = served_pairs(&documents, &md, session.clock().now());
     if md.is_static() || pairs.is_empty() {
         let text = format!("{}: the store has no certificate to revoke", md.name);
@@ -189,6 +187,7 @@ fn report_next_steps(session: &Session, md: &ManagedDomain, reason: Option<Reaso
 mod tests {
     use super::super::testing::Shell;
     use super::*;
+    use crate::renewals::stored_domain;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
     use crate::testing::{ACCOUNT, TestServer};
 

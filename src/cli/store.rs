@@ -50,7 +50,7 @@ fn load(session: &Session, name: &str) -> Option<ManagedDomain> {
 /// Changes the names or the CA of a domain: `store update name [domains domain...]`.
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
-    let (name, aspect) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
+    let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
     let unknown = || CliError::NoDomain((*name).to_owned());
     let name = DomainName::parse(name).map_err(|_| unknown())?;
     let stored = load(session, name.as_str()).ok_or_else(unknown)?;
@@ -58,10 +58,10 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     if let Some(url) = session.acme.as_deref().filter(|url| md.ca.urls != [*url]) {
         set_ca(&mut md, url)?;
     }
-    match aspect.split_first() {
+    match setting.split_first() {
         None => {}
         Some((&"domains", names)) => md.domains = syntax::names(names)?,
-        Some((other, _)) => return Err(CliError::UnknownAspect((*other).to_owned())),
+        Some((other, _)) => return Err(CliError::UnknownSetting((*other).to_owned())),
     }
     if md != stored {
         session.documents().save_json(Group::Domains, name.as_str(), &Aspect::MdJson, &md)?;
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((&md["ca"]["urls"][0], &md["domains"][0]), (&"https://ca.test/dir".into(), &"localhost".into()));
         assert_eq!(*md, shell.md("a.org"));
         assert_eq!(shell.fail("store update a.org domains"), "Error 22: at least one domain name is needed\n");
-        assert_eq!(shell.fail("store update a.org frob"), "unknown aspect: frob\n");
+        assert_eq!(shell.fail("store update a.org frob"), "unknown setting: frob\n");
         assert_eq!(shell.fail("-a nohost store update a.org"), "Error 22: missing uri scheme: nohost\n");
         assert_eq!(shell.fail("store update x.org"), "Info 2: managed domain not found: x.org\n");
     }

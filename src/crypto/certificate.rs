@@ -185,7 +185,7 @@ impl Certificate {
     /// Whether the certificate has the public half of this key.
     pub(super) fn has_key(&self, key: &PKeyRef<Private>) -> bool {
         let Ok(parsed) = parse(&self.0.der) else { return false };
-        // OpenSSL needs much longer to read a public key than to write one, which mostly is the same bytes.
+        // Comparing bytes first: OpenSSL needs much longer to read a public key than to write one.
         key.public_key_to_der().is_ok_and(|own| own == parsed.public_key().raw)
             || self.x509().and_then(|x509| x509.public_key()).is_ok_and(|public| key.public_eq(&public))
     }

@@ -63,8 +63,11 @@ fn number(jwk: &Value, name: &'static str) -> Result<BigNum, JwkError> {
 
 fn rsa(jwk: &Value) -> Result<PKey<Private>, JwkError> {
     let number = |name| number(jwk, name);
-    let (n, e, d) = (number("n")?, number("e")?, number("d")?);
-    let (factors, exponents) = ((number("p")?, number("q")?), (number("dp")?, number("dq")?, number("qi")?));
+    let n = number("n")?;
+    let e = number("e")?;
+    let d = number("d")?;
+    let factors = (number("p")?, number("q")?);
+    let exponents = (number("dp")?, number("dq")?, number("qi")?);
     let build = || {
         let key = RsaPrivateKeyBuilder::new(n, e, d)?.set_factors(factors.0, factors.1)?;
         Ok(key.set_crt_params(exponents.0, exponents.1, exponents.2)?.build())
@@ -77,7 +80,9 @@ fn rsa(jwk: &Value) -> Result<PKey<Private>, JwkError> {
 }
 
 fn ec(jwk: &Value, curve: Nid) -> Result<PKey<Private>, JwkError> {
-    let (x, y, d) = (number(jwk, "x")?, number(jwk, "y")?, number(jwk, "d")?);
+    let x = number(jwk, "x")?;
+    let y = number(jwk, "y")?;
+    let d = number(jwk, "d")?;
     let group = EcGroup::from_curve_name(curve).map_err(CryptoError::from)?;
     // OpenSSL refuses points that are not on the curve, and numbers that are out of range.
     let public = EcKey::from_public_key_affine_coordinates(&group, &x, &y).map_err(|_| JwkError::Torn)?;

@@ -84,7 +84,8 @@ fn flattened(
     payload: &[u8],
     sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, CryptoError>,
 ) -> Result<Value, CryptoError> {
-    let (protected, payload) = (base64url(header.to_string().as_bytes()), base64url(payload));
+    let protected = base64url(header.to_string().as_bytes());
+    let payload = base64url(payload);
     let signature = sign(format!("{protected}.{payload}").as_bytes())?;
     Ok(json!({ "protected": protected, "payload": payload, "signature": base64url(&signature) }))
 }
@@ -98,7 +99,9 @@ pub(super) fn public_jwk<T: HasPublic>(key: &PKeyRef<T>) -> Result<Option<Value>
         Id::EC => {
             let ec = key.ec_key()?;
             let Some((_, curve, _)) = ec_algorithm(&ec) else { return Ok(None) };
-            let (mut x, mut y, size) = (BigNum::new()?, BigNum::new()?, coordinate_size(&ec));
+            let mut x = BigNum::new()?;
+            let mut y = BigNum::new()?;
+            let size = coordinate_size(&ec);
             let mut context = BigNumContext::new()?;
             ec.public_key().affine_coordinates(ec.group(), &mut x, &mut y, &mut context)?;
             let [x, y] = [x.to_vec_padded(size)?, y.to_vec_padded(size)?].map(|value| base64url(&value));
@@ -297,7 +300,8 @@ mod tests {
     #[test]
     fn a_new_key_speaks_for_itself_in_a_key_change() {
         // RFC 8555 section 7.3.5: "alg", "jwk" and the "url" of the outer message, no "nonce", no "kid".
-        let (url, account) = ("https://example.com/acme/key-change", "https://example.com/acme/acct/evOfKhNU60wg");
+        let url = "https://example.com/acme/key-change";
+        let account = "https://example.com/acme/acct/evOfKhNU60wg";
         let inner = sign_key_change(&ec_sample(), &rsa_sample(), url, account).unwrap();
         let (header, payload, input) = parts(&inner);
         assert_eq!(header, json!({ "alg": "ES256", "jwk": jwk(&ec_sample()).unwrap(), "url": url }));

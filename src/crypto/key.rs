@@ -92,7 +92,7 @@ impl PrivateKey {
             return Ok(Self(key));
         }
         let asked = Cell::new(false);
-        // Of the readers of the crate only this one takes a pass phrase with NUL bytes and none from the terminal.
+        // The only reader of the crate that takes a pass phrase with NUL bytes and never asks a terminal.
         let key = PKey::private_key_from_pem_callback(pem, |buffer| {
             asked.set(true);
             let pass = pass.filter(|pass| pass.len() <= buffer.len()).ok_or_else(ErrorStack::get)?;
@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn plain_and_encrypted_pem_read_back() {
         let key = PrivateKey::generate(&ec("P-256")).unwrap();
-        let (plain, encrypted) = (key.to_pem().unwrap(), key.to_encrypted_pem(PASS).unwrap());
+        let plain = key.to_pem().unwrap();
+        let encrypted = key.to_encrypted_pem(PASS).unwrap();
         assert!(plain.starts_with(b"-----BEGIN PRIVATE KEY-----\n"));
         assert!(encrypted.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
         for (pem, pass) in [(&plain[..], None), (&plain, Some(PASS)), (&encrypted, Some(PASS))] {

@@ -107,7 +107,8 @@ pub fn read_ocsp_response(
         return Err(OcspError::Refused(refusal(response.status())));
     }
     let basic = response.basic().map_err(|errors| OcspError::Damaged(reason(&errors)))?;
-    let (store, mut known) = (trust(&issuer.x509, now)?, Stack::new()?);
+    let store = trust(&issuer.x509, now)?;
+    let mut known = Stack::new()?;
     known.push(issuer.x509.clone())?;
     basic.verify(&known, &store, OcspFlag::empty()).map_err(|errors| OcspError::Signature(reason(&errors)))?;
     let found = basic.find_status(id(leaf, issuer)?.as_ref()).ok_or(OcspError::AnotherCertificate)?;
@@ -176,7 +177,8 @@ mod tests {
     #[test]
     fn a_request_names_the_certificate_and_has_no_nonce() {
         let ca = Signatory::ca("CA", now());
-        let (leaf, other) = (ca.leaf("a.org", None, false, now()), ca.leaf("b.org", None, false, now()));
+        let leaf = ca.leaf("a.org", None, false, now());
+        let other = ca.leaf("b.org", None, false, now());
         let request = ocsp_request(&leaf, &ca.issuer()).unwrap();
         assert!(is_about(&request, &leaf) && !is_about(&request, &other));
         assert_eq!(request, ocsp_request(&leaf, &ca.issuer()).unwrap());
@@ -199,20 +201,23 @@ mod tests {
             let answer = read_ocsp_response(&ca.answer(&leaf, now(), &said), &leaf, &ca.issuer(), now()).unwrap();
             let at = |seconds: i64| now() + jiff::SignedDuration::from_secs(seconds);
             let revoked_at = (revocation == Revocation::Revoked).then(|| at(-3600));
-            let (this_update, next_update) = (at(this_update), next_update.map(at));
+            let this_update = at(this_update);
+            let next_update = next_update.map(at);
             assert_eq!(answer, OcspAnswer { revocation, this_update, next_update, revoked_at });
         }
     }
 
     #[test]
     fn only_the_issuer_and_whom_it_has_named_may_answer() {
-        let (ca, other) = (Signatory::ca("CA", now()), Signatory::ca("Other", now()));
+        let ca = Signatory::ca("CA", now());
+        let other = Signatory::ca("Other", now());
         let namesake = Signatory::ca("CA", now());
         let leaf = ca.leaf("a.org", None, false, now());
         let days = (-1, 1);
         let good = ca.responder(true, days, now());
         let unnamed = ca.responder(false, days, now());
-        let (past, future) = (ca.responder(true, (-3, -1), now()), ca.responder(true, (1, 3), now()));
+        let past = ca.responder(true, (-3, -1), now());
+        let future = ca.responder(true, (1, 3), now());
         let foreign = other.responder(true, days, now());
         let forged = namesake.responder(true, days, now());
         let rows = [
@@ -242,7 +247,8 @@ mod tests {
     #[test]
     fn what_is_no_answer_to_the_question_is_told_apart() {
         let ca = Signatory::ca("CA", now());
-        let (leaf, other) = (ca.leaf("a.org", None, false, now()), ca.leaf("b.org", None, false, now()));
+        let leaf = ca.leaf("a.org", None, false, now());
+        let other = ca.leaf("b.org", None, false, now());
         let answer = ca.answer(&leaf, now(), &Said::default());
         let refused = |response| ca.answer(&leaf, now(), &Said { response, ..Said::default() });
         let rows = [

@@ -19,7 +19,7 @@ pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
 }
 
 fn decode(body: &[u8]) -> Option<Vec<u8>> {
-    // It may be a key: a buffer that grows would leave pieces of it behind.
+    // The block may be a key: a growing buffer would leave copies of it in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
     body.split(u8::is_ascii_whitespace).for_each(|line| text.extend_from_slice(line));
     std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok())

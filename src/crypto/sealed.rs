@@ -71,18 +71,20 @@ fn opened(der: &[u8], pass: &[u8]) -> Option<Secret> {
     let [derivation, cipher] = items(parameters.data)?;
     let [function, derived] = items(derivation.data)?;
     let [salt, rounds, mac] = items(derived.data)?;
-    let ([mac], [cipher, iv]) = (items::<1>(mac.data)?, items(cipher.data)?);
+    let [mac] = items::<1>(mac.data)?;
+    let [cipher, iv] = items(cipher.data)?;
     if [scheme.data, function.data, mac.data, cipher.data] != [PBES2, PBKDF2, HMAC_SHA256, AES_256_CBC] {
         return None;
     }
     let key = derived_key(pass, salt.data, usize::try_from(rounds.as_u32().ok()?).ok()?).ok()?;
-    // Another length of it is a panic.
+    // OpenSSL's wrapper panics at any other length.
     let iv = (iv.data.len() == 16).then_some(iv.data)?;
     decrypt(Cipher::aes_256_cbc(), &*key, Some(iv), data.data).ok().map(Zeroizing::new)
 }
 
 fn closed(info: &[u8], pass: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    let (salt, iv) = (random_bytes::<16>()?, random_bytes::<16>()?);
+    let salt = random_bytes::<16>()?;
+    let iv = random_bytes::<16>()?;
     let key = derived_key(pass, &salt, usize::from(ROUNDS))?;
     let data = encrypt(Cipher::aes_256_cbc(), &*key, Some(&iv), info)?;
     let object = |oid| der(tag::OBJECT, &[oid]);
@@ -146,7 +148,8 @@ fn der(tag: u8, parts: &[&[u8]]) -> Secret {
 fn pem(der: &[u8]) -> Vec<u8> {
     let text = data_encoding::BASE64.encode(der);
     let lines = text.as_bytes().chunks(64).flat_map(|line| [line, b"\n"]);
-    let (begin, end) = (&b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"[..], &b"-----END ENCRYPTED PRIVATE KEY-----\n"[..]);
+    let begin = &b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"[..];
+    let end = &b"-----END ENCRYPTED PRIVATE KEY-----\n"[..];
     [begin].into_iter().chain(lines).chain([end]).flatten().copied().collect()
 }
 

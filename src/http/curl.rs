@@ -79,7 +79,9 @@ impl CurlClient {
     fn proxy(&self, url: &Url, request: &Request) -> Option<Chosen> {
         let chosen = self.settings.proxy.choose(url, |name| std::env::var(name).ok());
         let chosen = chosen.filter(|_| request.socket.is_none())?;
-        let (proxy, source, host) = (chosen.name(), chosen.source, url.host_str().unwrap_or_default());
+        let proxy = chosen.name();
+        let source = chosen.source;
+        let host = url.host_str().unwrap_or_default();
         let text = match chosen.source {
             DIRECTIVE => format!("go through the proxy {proxy}, as {DIRECTIVE} says"),
             _ => format!(
@@ -110,14 +112,14 @@ impl CurlClient {
             }
         }
         let mut headers = List::new();
-        // Or curl waits a second for servers that do not know it.
+        // Without this empty header, curl would wait a second for servers that do not know "100-continue".
         headers.append("Expect:")?;
         for (name, value) in &request.headers {
             headers.append(&format!("{name}: {value}"))?;
         }
         easy.http_headers(headers)?;
         self.configure(easy)?;
-        // Empty values keep curl from those of the environment.
+        // Empty values prevent curl from reading the environment.
         easy.proxy(proxy.map_or("", |proxy| &proxy.url))?;
         easy.noproxy("")?;
         if let Some(socket) = &request.socket {
@@ -225,7 +227,7 @@ impl Handler for Answer {
     fn header(&mut self, line: &[u8]) -> bool {
         let line = String::from_utf8_lossy(line);
         if line.starts_with("HTTP/") {
-            // Of several answers, such as of a proxy or with status 100, the last one counts.
+            // The last of several answers counts: a proxy, or status 100, may come first.
             self.response = Response { status: status_of(&line), ..Response::default() };
         } else if let Some((name, value)) = line.split_once(':') {
             self.response.headers.push((name.trim().to_owned(), value.trim().to_owned()));
@@ -256,7 +258,7 @@ fn is_of_proxy(proxy: &Chosen, easy: &Easy2<Answer>, error: &curl::Error) -> boo
         || error.is_couldnt_connect()
         || error.code() == CURLE_PROXY
         || error.is_recv_error() && tunnel >= 300
-        // No code of curl's tells this from a connection that breaks off later.
+        // Curl has no error code that tells this from a connection that breaks later.
         || error.extra_description().is_some_and(|reason| reason.starts_with("Proxy CONNECT"))
         || is_tls && tunnel == 0 && proxy.url.starts_with("https:")
 }
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(client.send(&request).unwrap().body, b"body");
         let head = server.join().unwrap();
         assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\nHost: local.sock\r\n"), "{head}");
-        // Nobody listens any more.
+        // The listener is closed.
         assert_eq!(kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -459,7 +461,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_reset_is_an_error() {
         for begun in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"] {
-            // What is not read when a connection is closed makes it a reset.
+            // Closing a connection with unread data would reset it.
             let (url, server) = serve(move |mut stream| {
                 stream.peek(&mut [0]).unwrap();
                 stream.write_all(begun.as_bytes()).unwrap();

@@ -5,10 +5,12 @@
 mod curl;
 mod error;
 mod proxy;
+mod requests;
 
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 pub use proxy::Proxy;
+pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 
 use std::path::PathBuf;
 
@@ -125,7 +127,7 @@ impl Response {
         if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_digit()) {
             return parse_gmt(text);
         }
-        // More seconds than that are a century as well.
+        // More seconds than fit count as a century.
         Some(now + SignedDuration::from_secs(text.parse::<u32>().unwrap_or(u32::MAX).into()))
     }
 

@@ -108,7 +108,7 @@ fn has_address(entry: &str, address: IpAddr) -> bool {
         _ => return false,
     };
     let Ok(bits) = bits.map_or(Ok(width), str::parse::<u32>) else { return false };
-    // A shift by all of the bits is none of Rust's.
+    // Rust does not shift by the full number of bits.
     bits <= width && (a ^ b).checked_shr(width - bits).unwrap_or(0) == 0
 }
 

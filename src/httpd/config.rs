@@ -9,7 +9,7 @@ use apache_sys as sys;
 use super::boundary::{Null, present};
 use super::c::server::Server;
 use super::self_restart::SelfRestart;
-use crate::acme::RequestCounts;
+use crate::http::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};

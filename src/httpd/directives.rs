@@ -263,7 +263,7 @@ const fn record(row: &'static Directive) -> sys::command_rec {
         Args::List => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_words) }),
         Args::Section => (sys::cmd_how_RAW_ARGS, sys::cmd_func { raw_args: Some(take_section) }),
     };
-    // What lets a directive pass inside `<If>`; sections of directories are refused when it is handled.
+    // OR_AUTHCFG lets a directive pass inside `<If>`; sections of directories are refused when it is handled.
     let req_override =
         if matches!(row.place, Place::AnywhereOrIf) { sys::RSRC_CONF | sys::OR_AUTHCFG } else { sys::RSRC_CONF };
     sys::command_rec {

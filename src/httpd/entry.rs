@@ -306,7 +306,7 @@ unsafe extern "C" fn md_rs_protocol_propose(
     offers: *const sys::apr_array_header_t,
     proposals: *mut sys::apr_array_header_t,
 ) -> c_int {
-    // Only in a handshake, before there is a request.
+    // The protocol is chosen in a handshake, before there is a request.
     if !request.is_null() || offers.is_null() {
         return sys::DECLINED;
     }

@@ -157,7 +157,7 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
         let is_placeholder = match live::certify(server)? {
             Certify::AsStarted => false,
             Certify::Placeholder => true,
-            Certify::Set(set) => !use_set(&mut handshake, &set) && live::is_refused(server, &set)?,
+            Certify::Set(set) => !use_set(&mut handshake, &set) && live::warn_of_refusal(server, &set)?,
         };
         if is_placeholder {
             handshake.forget_session();
@@ -192,7 +192,7 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         // SAFETY: the pairs are in the host's context, which outlives its handshakes.
         let is_used = unsafe { use_in_layers(&mut handshake, good, beside, set.as_deref()) };
         if let (Some(set), false) = (&set, is_used) {
-            live::is_refused(server, set)?;
+            live::warn_of_refusal(server, set)?;
             if beside.pairs.managed.is_empty() {
                 // SAFETY: as above.
                 unsafe { use_in_layers(&mut handshake, beside.pairs.all_own(), beside, Some(set)) };

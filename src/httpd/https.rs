@@ -33,17 +33,9 @@ pub fn promise(request: Request<'_>) -> Result<(), Null> {
     Ok(())
 }
 
-/// Returns what the domain of the request requires: a domain of the host that has the name by which the server is known.
+/// Returns what the domain of the request requires.
 fn required(request: Request<'_>) -> Result<Option<RequireHttps>, Null> {
-    if !require_https::applies_to(request.path()) {
-        return Ok(None);
-    }
     let Some(registry) = registry(request)? else { return Ok(None) };
     let position = request.server()?.config()?.host.position();
-    if registry.domains_at(position).all(|md| md.require_https.is_none()) {
-        return Ok(None);
-    }
-    let Some(name) = request.server_name() else { return Ok(None) };
-    let found = registry.domains_at(position).find(|md| md.covers(&name));
-    Ok(found.and_then(|md| md.require_https))
+    Ok(require_https::required(registry, position, request.path(), || request.server_name()))
 }

@@ -60,7 +60,7 @@ pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
 }
 
 /// Warns that OpenSSL does not take all of a set for this host. Returns whether handshakes have the placeholder instead.
-pub fn is_refused(server: Server<'_>, set: &TlsSet) -> Result<bool, Null> {
+pub fn warn_of_refusal(server: Server<'_>, set: &TlsSet) -> Result<bool, Null> {
     let host = &server.config()?.host;
     if set.refuse() {
         let name = server.name().unwrap_or_default();

@@ -40,7 +40,7 @@ pub fn init_host(
 }
 
 /// Writes to the log, once per start, when the files of which hosts are served.
-pub fn tell(all: &[OwnFiles]) {
+pub fn log_advice(all: &[OwnFiles]) {
     for line in lines(all) {
         report!(MD0007, "{line}");
     }

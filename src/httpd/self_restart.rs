@@ -96,7 +96,7 @@ pub(super) fn open(main: Server<'_>, registry: &Arc<Registry>) -> Result<(), Nul
 /// Looks after the test and takes the next step. Called in the parent every ten seconds or so, with the configuration's pool.
 pub(super) fn monitor(main: Server<'_>, pconf: Pool<'_>) -> Result<(), Null> {
     let Some(own) = main.config()?.main()?.self_restart.get() else { return Ok(()) };
-    own.heed_process();
+    own.check_process();
     if own.step() == Step::Try {
         own.try_configuration(main, pconf);
     }
@@ -121,7 +121,7 @@ impl SelfRestart {
             Step::Rest | Step::Try => {}
             Step::WaitForHours | Step::WaitUntil(_) => {
                 if state.memory.is_news(&step) {
-                    tell_wait(&step);
+                    log_wait(&step);
                 }
             }
             Step::Forget => note!(Debug, "no restart: it would activate no staged certificate"),
@@ -190,7 +190,7 @@ impl SelfRestart {
     }
 
     /// Reads what the test has written, so that it can go on writing, and ends a test that takes too long.
-    fn heed_process(&self) {
+    fn check_process(&self) {
         let mut state = self.state();
         let Some(process) = &mut state.process else { return };
         process.read();
@@ -294,7 +294,7 @@ fn leave_session() -> io::Result<()> {
     Ok(())
 }
 
-fn tell_wait(step: &Step) {
+fn log_wait(step: &Step) {
     match step {
         Step::WaitUntil(at) => {
             note!(Info, "new certificates wait for a restart until {}", time::format_gmt(*at));

@@ -6,7 +6,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::c::pool::Pool;
-use crate::acme::RequestCounts;
+use crate::http::RequestCounts;
 use crate::log::note;
 
 /// Returns the counts of requests to CAs, made by the first start. `None` if there is no memory: nothing is counted then.
@@ -21,7 +21,7 @@ pub fn ca_requests(process: Pool<'_>) -> Option<&'static RequestCounts> {
 /// Returns at least `count` counters, at zero, by which a process tells others what has changed. Children of the former
 /// generation use the same counters: new children may look at something twice.
 pub fn signals(process: Pool<'_>, count: usize) -> Option<&'static [AtomicU32]> {
-    // In steps, so that few are ever made: no memory is given back.
+    // The number grows in steps, so that few are ever made: no memory is given back.
     let count = count.next_power_of_two().max(1024);
     let pages = kept(process, "signals", count * size_of::<AtomicU32>())?.cast::<AtomicU32>();
     // SAFETY: pages are aligned for anything, have room for so many, and stay. Zero is a good value.

@@ -108,10 +108,10 @@ impl<'h> Handshake<'h> {
         unsafe extern "C" fn is_not_resumable(_ssl: *mut sys::SSL, _is_forward_secure: c_int) -> c_int {
             1
         }
-        // Up to TLS 1.2.
+        // For versions up to TLS 1.2.
         // SAFETY: live by `from_raw`; the function is in the module, which outlives connections.
         unsafe { sys::SSL_set_not_resumable_session_callback(self.as_ptr(), Some(is_not_resumable)) };
-        // From TLS 1.3 on. OpenSSL cannot refuse this.
+        // For TLS 1.3. OpenSSL does not refuse this.
         let _ = self.0.set_num_tickets(0);
     }
 }

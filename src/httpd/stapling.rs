@@ -29,12 +29,14 @@ const AHEAD: Duration = Duration::from_secs(5);
 
 /// Takes a certificate of a TLS host, given as PEM with its issuer after it. Returns whether this module staples it.
 pub fn prime(server: Server<'_>, pem: &[u8]) -> Result<bool, Null> {
-    ask_setup(server, |setup, position, said| setup.prime(position, said.stapling, said.others, pem))
+    ask_setup(server, |setup, position, configured| setup.prime(position, configured.stapling, configured.others, pem))
 }
 
 /// Checks whether this module staples the certificates of a TLS host, which is set up now.
 pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
-    let ours = ask_setup(server, |setup, position, said| setup.staples(position, said.stapling, said.others))?;
+    let ours = ask_setup(server, |setup, position, configured| {
+        setup.staples(position, configured.stapling, configured.others)
+    })?;
     if ours {
         server.config()?.host.set_stapled();
     }
@@ -42,20 +44,20 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
 }
 
 /// The two directives about stapling, of a host or else of the main server.
-struct Said {
+struct Configured {
     stapling: Option<bool>,
     others: Option<bool>,
 }
 
 /// Asks the start in progress about a host; the answer is `false` if there is none.
-fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Said) -> bool) -> Result<bool, Null> {
+fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Configured) -> bool) -> Result<bool, Null> {
     let own = server.config()?;
     let main = server.main()?.config()?;
-    let said =
-        |what: fn(&Settings) -> Option<bool>| own.settings().and_then(what).or_else(|| main.settings().and_then(what));
-    let said = Said { stapling: said(|all| all.stapling), others: said(|all| all.staple_others) };
+    let value =
+        |of: fn(&Settings) -> Option<bool>| own.settings().and_then(of).or_else(|| main.settings().and_then(of));
+    let configured = Configured { stapling: value(|all| all.stapling), others: value(|all| all.staple_others) };
     let starting = main.main()?.starting();
-    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &said)))
+    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &configured)))
 }
 
 /// Returns the staple to the certificate of this fingerprint on this host.

@@ -93,7 +93,7 @@ pub(super) fn cancel(graceful: bool) {
     }
     // With prefork SIGTERM ends the child at any time, by httpd's own handler.
     if graceful && is_threaded {
-        heed_sigterm();
+        handle_sigterm();
     }
 }
 
@@ -111,7 +111,7 @@ static SIGTERM: OnceLock<Cancel> = OnceLock::new();
 
 /// Has the parent's SIGTERM end commands. By now httpd only waits for its threads, and does nothing at the signal. A child that
 /// has served its share of connections sends the signal to itself.
-fn heed_sigterm() {
+fn handle_sigterm() {
     extern "C" fn on_sigterm(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
         // SAFETY: the kernel passes a live siginfo_t to a handler with SA_SIGINFO.
         let info = unsafe { &*info };
@@ -127,7 +127,7 @@ fn heed_sigterm() {
     // SAFETY: zeros are a good `sigaction`: no flags, and the default action.
     let wanted = unsafe { action.assume_init_mut() };
     wanted.sa_sigaction = on_sigterm as *const () as libc::sighandler_t;
-    // As httpd's own, it interrupts system calls.
+    // Without SA_RESTART: the signal interrupts system calls, as with httpd's own handler.
     wanted.sa_flags = libc::SA_SIGINFO;
     // SAFETY: `wanted` is complete, and the handler is in this module, which stays loaded until the process ends.
     unsafe { libc::sigaction(libc::SIGTERM, wanted, ptr::null_mut()) };
@@ -138,7 +138,7 @@ fn end() {
     // An end without child_stopping before it is not graceful.
     child.stop(child.cancel().is_cancelled());
     if child.cancel().is_held() {
-        heed_sigterm();
+        handle_sigterm();
     }
     let left = child.wait_idle(PATIENCE);
     child.let_go(left == 0);
@@ -174,6 +174,6 @@ fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is changed in single steps, so a panic leaves nothing half done.
+    // Data behind these locks is changed in single steps, so a panic leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

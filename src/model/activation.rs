@@ -64,7 +64,8 @@ impl DailyWindow {
     /// Whether this minute of the day, counted from midnight, is in the window. The end is not.
     #[must_use]
     pub fn contains(self, minute: u16) -> bool {
-        let (since, length) = ((minute % DAY + DAY - self.from) % DAY, (self.until + DAY - self.from) % DAY);
+        let since = (minute % DAY + DAY - self.from) % DAY;
+        let length = (self.until + DAY - self.from) % DAY;
         since < length
     }
 }
@@ -73,7 +74,8 @@ impl DailyWindow {
 fn minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let number = |text: &str| text.parse().ok().filter(|_| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()));
-    let (hours, minutes): (u16, u16) = (number(hours)?, number(minutes)?);
+    let hours: u16 = number(hours)?;
+    let minutes: u16 = number(minutes)?;
     (minutes < 60 && hours * 60 + minutes <= DAY).then_some(hours * 60 + minutes)
 }
 

@@ -132,7 +132,7 @@ impl AuthorityRecord {
 #[must_use]
 pub fn is_same_ca(a: &str, b: &str) -> bool {
     let normal = |text: &str| Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
-    // What is the same to the letter needs no parser: status pages ask this of every domain.
+    // Equal texts need no parser: status pages ask this for every domain.
     a == b || normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
 }
 
@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn every_ca_has_its_turn_and_the_first_is_the_next_after_the_last() {
-        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        let configured = urls(&["a", "b"]);
+        let mut records = Authorities::default();
         let mut order = String::new();
         for _ in 0..14 {
             let next = records.next(&configured, 3, at(0)).unwrap();
@@ -223,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_ca_that_asks_for_days_has_had_its_turn() {
-        let (configured, mut records) = (urls(&["a", "b"]), Authorities::default());
+        let configured = urls(&["a", "b"]);
+        let mut records = Authorities::default();
         records.failed("a", Some(at(30 * HOUR)), 13, at(0));
         assert_eq!(records, known(&[("a", 0, 1, 30)]));
         // Hours later a day is left. What was begun at the other CA goes on there.

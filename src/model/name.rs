@@ -125,7 +125,7 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
     let text = without_port(text).trim_end_matches('.');
     let name = to_ascii(text).ok_or_else(|| NameError::NotIdna(text.to_owned()))?;
     let name = name.trim_end_matches('.');
-    // Not before: some letters become a '/', a blank or a dot, or nothing.
+    // Checked after the conversion: some letters become a '/', a blank or a dot, or nothing.
     if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
         return Err(NameError::Unusable(text.escape_default().to_string()));
     }
@@ -347,7 +347,8 @@ mod tests {
     #[test]
     fn names_that_no_public_ca_takes() {
         let form = Some("not letters, digits and hyphens between dots");
-        let (reserved, global) = (Some("a reserved name"), Some(NOT_GLOBAL));
+        let reserved = Some("a reserved name");
+        let global = Some(NOT_GLOBAL);
         let rows = [
             ("example.org", None),
             ("*.example.org", None),

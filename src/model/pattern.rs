@@ -25,8 +25,11 @@ impl NamePattern {
     /// Whether the name matches. After a mismatch the last `*` takes one more.
     #[must_use]
     pub fn matches(&self, name: &DomainName) -> bool {
-        let (pattern, name) = (self.0.as_bytes(), name.as_str().as_bytes());
-        let (mut p, mut n, mut star) = (0, 0, None);
+        let pattern = self.0.as_bytes();
+        let name = name.as_str().as_bytes();
+        let mut p = 0;
+        let mut n = 0;
+        let mut star = None;
         while n < name.len() {
             match pattern.get(p) {
                 Some(b'*') => {

@@ -309,7 +309,8 @@ mod tests {
 
     #[test]
     fn tailscale_has_an_authority_and_a_key_of_its_own() {
-        let (https, file) = ("https://ca.test/directory", "file:///run/other.sock");
+        let https = "https://ca.test/directory";
+        let file = "file:///run/other.sock";
         // Its own authority, that of the main server, what comes of it.
         let rows = [
             (None, None, TAILSCALED),
@@ -435,7 +436,8 @@ mod tests {
     #[test]
     fn what_domains_have_in_common_is_kept_once_and_a_domain_is_small() {
         let main = Settings { profile: Some("short".into()), ..Settings::default() };
-        let (a, b) = (complete(Settings::default(), &main), complete(Settings::default(), &main));
+        let a = complete(Settings::default(), &main);
+        let b = complete(Settings::default(), &main);
         assert!(Arc::ptr_eq(a.profile.as_ref().unwrap(), b.profile.as_ref().unwrap()));
         assert!(size_of::<ManagedDomain>() <= SIZE, "{}", size_of::<ManagedDomain>());
     }

@@ -12,13 +12,13 @@ pub struct Status(pub i32);
 impl Status {
     /// Success.
     pub const OK: Self = Self(0);
-    /// Something is absent.
+    /// A file or resource is absent.
     pub const NOT_FOUND: Self = Self(2);
     /// May work when tried again.
     pub const AGAIN: Self = Self(11);
     /// Permission is denied.
     pub const DENIED: Self = Self(13);
-    /// Something exists already.
+    /// A file or resource exists already.
     pub const EXISTS: Self = Self(17);
     /// A value is invalid.
     pub const INVALID: Self = Self(22);

@@ -188,7 +188,7 @@ fn judge(
 fn ask(http: &dyn HttpClient, url: &str, question: Vec<u8>) -> Result<Response, HttpError> {
     if let Some(long) = with_question(url, &question) {
         let response = http.send(&Request { limit: LIMIT, ..Request::get(long) })?;
-        // Responders that know POST only have various ways to say so.
+        // Responders that take only POST refuse GET with various statuses.
         if !matches!(response.status, 400..=428 | 430..=499 | 501) {
             return Ok(response);
         }
@@ -293,7 +293,8 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let case = Case::new();
-        let (other, good) = (Signatory::ca("CA", now()), case.says(&Said::default()));
+        let other = Signatory::ca("CA", now());
+        let good = case.says(&Said::default());
         let said = |said: Said<'_>| answer(200, Some(RESPONSE_TYPE), &case.says(&said));
         let rows = [
             (answer(200, Some("text/html"), &good), Status::INVALID, true, "answered with 'text/html' instead of"),

@@ -81,7 +81,8 @@ mod tests {
             (-HALF_DAY, None, Err(FreshnessError::Expired(at(0)))),
         ];
         for (from, until, expected) in rows {
-            let (this_update, next_update) = (at(from), until.map(at));
+            let this_update = at(from);
+            let next_update = until.map(at);
             let answer = OcspAnswer { revocation: Revocation::Good, this_update, next_update, revoked_at: None };
             assert_eq!(check(&answer, at(0)), expected.map(|until| (at(from), at(until))), "{from} {until:?}");
         }

@@ -225,8 +225,8 @@ fn stapling<'a>(
 
 #[cfg(test)]
 mod tests {
-    use crate::acme::Outcome;
     use crate::crypto::Summary;
+    use crate::issuance::Outcome;
     use crate::model::RenewMode;
     use crate::renewals::offline::*;
     use crate::store::Store;

@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
-use crate::acme::{AccountRecord, AccountScope, AcmeError, Driver, Outcome, PortError, Replaces, Wanted};
+use crate::acme::{AccountRecord, AccountScope, AcmeError, PortError};
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
 use crate::crypto::Summary;
 use crate::events::Event;
 use crate::http::HttpClient;
+use crate::issuance::{Driver, Outcome, Replaces, Wanted};
 use crate::live::Published;
 use crate::log::{note, report};
 use crate::model::{Authorities, Globals, Job, JobResult, KeySpec, ManagedDomain, Next, State, format_human, time};

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::acme::{Counted, RequestCounts};
 use crate::cancel::Cancel;
-use crate::http::{CurlClient, CurlSettings, HttpClient, Proxy};
+use crate::http::{Counted, CurlClient, CurlSettings, HttpClient, Proxy, RequestCounts};
 use crate::model::{Globals, ManagedDomain, VERSION};
 
 /// A way to reach and trust a CA or a responder. Each `None` stands for the usual: the roots of the system, the proxy of the

@@ -1,6 +1,9 @@
 //! Requests for the data of http-01 challenges (RFC 8555 section 8.3).
 
 use crate::acme::ChallengeType;
+use crate::model::DomainName;
+use crate::registry::Registry;
+use crate::store::{Aspect, Group, StoreError};
 
 /// The path below which CAs ask for the data.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -17,16 +20,29 @@ pub fn token(path: &str) -> Option<&str> {
     path.strip_prefix(CHALLENGES).filter(|token| !token.is_empty() && !token.contains('/'))
 }
 
+/// Returns the data for a token that a CA asks for at `host`; `None` if there is none, or it is for another token.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn data(registry: &Registry, host: &DomainName, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let domain = registry.index.covering(host).map(|position| &registry.domains[position].md);
+    if domain.is_some_and(|md| !is_allowed(&md.ca.challenges)) {
+        return Ok(None);
+    }
+    match registry.documents.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
+        Err(StoreError::Name(_)) => Ok(None),
+        found => Ok(found?.filter(|data| !is_for_another(data, token))),
+    }
+}
+
 /// Checks whether a domain with these configured challenge types may answer http-01; no type stands for all.
-#[must_use]
-pub fn is_allowed(configured: &[String]) -> bool {
+fn is_allowed(configured: &[String]) -> bool {
     configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
 }
 
 /// Checks whether the data is a key authorization (`token.thumbprint`) for another token. Data of any other form is for every
 /// token.
-#[must_use]
-pub fn is_for_another(data: &[u8], token: &str) -> bool {
+fn is_for_another(data: &[u8], token: &str) -> bool {
     let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
     let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
     let own = &data[..dot];
@@ -37,6 +53,7 @@ pub fn is_for_another(data: &[u8], token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestServer;
 
     #[test]
     fn a_token_is_one_segment_below_the_path_of_challenges() {
@@ -53,6 +70,26 @@ mod tests {
             assert_eq!((is_challenge(Some(path)), token(path)), (below, expected), "{path}");
         }
         assert!(!is_challenge(None));
+    }
+
+    #[test]
+    fn data_is_given_for_the_host_that_is_asked() {
+        let mut server = TestServer::new(&["a.test", "b.test"]);
+        server.declared[1].settings.challenges = Some(vec!["tls-alpn-01".to_owned()]);
+        let registry = server.start(false);
+        for host in ["a.test", "b.test", "by-another-program.test"] {
+            server.put(Group::Challenges, host, &Aspect::Http01, host);
+        }
+        let rows = [
+            ("a.test", Some("a.test")),
+            ("b.test", None),
+            ("by-another-program.test", Some("by-another-program.test")),
+            ("c.test", None),
+        ];
+        for (host, expected) in rows {
+            let found = data(&registry, &DomainName::parse(host).unwrap(), "token").unwrap();
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{host}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod alpn;
 pub mod clients;
+pub mod documents;
 pub mod http_01;
 pub mod offer;
 pub mod own_files;

@@ -1,6 +1,7 @@
 //! `MDRequireHttps`: which requests are sent to https, where, and with which status.
 
-use crate::model::{RequireHttps, url_host};
+use crate::model::{DomainName, RequireHttps, url_host};
+use crate::registry::Registry;
 
 /// Challenges and the like are answered without TLS, too.
 const WELL_KNOWN: &str = "/.well-known/";
@@ -8,9 +9,23 @@ const WELL_KNOWN: &str = "/.well-known/";
 /// The value of `Strict-Transport-Security` (RFC 6797): half a year.
 pub const HSTS: &std::ffi::CStr = c"max-age=15768000";
 
+/// Returns what `MDRequireHttps` of a domain requires of a request for this path: a domain of the host at `position` that has the
+/// `name` by which the server is known there.
+pub fn required(
+    registry: &Registry,
+    position: usize,
+    path: Option<&str>,
+    name: impl FnOnce() -> Option<DomainName>,
+) -> Option<RequireHttps> {
+    if !applies_to(path) || registry.domains_at(position).all(|md| md.require_https.is_none()) {
+        return None;
+    }
+    let name = name()?;
+    registry.domains_at(position).find(|md| md.covers(&name))?.require_https
+}
+
 /// Checks whether `MDRequireHttps` is about a request for this path.
-#[must_use]
-pub fn applies_to(path: Option<&str>) -> bool {
+fn applies_to(path: Option<&str>) -> bool {
     path.is_some_and(|path| !path.starts_with(WELL_KNOWN))
 }
 
@@ -35,6 +50,27 @@ pub fn status(require: RequireHttps, is_get_or_head: bool) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestServer;
+
+    #[test]
+    fn a_domain_requires_https_at_its_own_host() {
+        let mut server = TestServer::new(&["a.test", "b.test"]);
+        server.declared[0].settings.require_https = Some(Some(RequireHttps::Permanent));
+        let registry = server.start(false);
+        let rows = [
+            (0, "/", "a.test", Some(RequireHttps::Permanent)),
+            (0, "/.well-known/x", "a.test", None),
+            (0, "/", "b.test", None),
+            (1, "/", "a.test", None),
+            (1, "/", "b.test", None),
+            (7, "/", "a.test", None),
+        ];
+        for (position, path, name, expected) in rows {
+            let name = || DomainName::parse(name).ok();
+            assert_eq!(required(&registry, position, Some(path), name), expected, "{position} {path}");
+        }
+        assert_eq!(required(&registry, 0, Some("/"), || None), None);
+    }
 
     #[test]
     fn well_known_paths_stay_without_tls() {

@@ -119,9 +119,9 @@ impl Threads {
     }
 
     fn join(&mut self, which: impl Fn(&JoinHandle<()>) -> bool) {
-        let (ended, others) = self.handles.drain(..).partition(which);
+        let (ended, others): (Vec<_>, Vec<_>) = self.handles.drain(..).partition(which);
         self.handles = others;
-        for handle in Vec::into_iter(ended) {
+        for handle in ended {
             // A panic is the body's to log.
             let _ = handle.join();
         }
@@ -173,7 +173,7 @@ impl Drop for Running {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A number behind these locks is changed in single steps, so a panic leaves nothing half done.
+    // The number behind the lock is changed in single steps, so a panic leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

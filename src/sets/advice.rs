@@ -98,7 +98,7 @@ impl Advice {
             Err(err) => {
                 report!(AH10514, "{name}: the CA suggests nothing about renewal: {err}");
                 // It may be back soon, unless it says that there is nothing. A moment that is forgotten would be drawn anew.
-                before.filter(|_| !err.is_word_of_the_ca())
+                before.filter(|_| !err.suggests_nothing())
             }
         };
         self.certificates.extend(suggestion.map(|suggestion| (id, suggestion)));

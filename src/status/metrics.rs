@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry as Families, Unit};
 
 use super::stapling::{self, Stapled};
 use super::view::{self, View};
-use crate::acme::{RequestCounts, RequestOutcome};
 use crate::crypto::{Revocation, Summary};
+use crate::http::{RequestCounts, RequestOutcome};
 use crate::model::{Timestamp, VERSION};
 use crate::registry::Registry;
 use crate::schedule::Validity;

@@ -32,7 +32,8 @@ pub(super) fn number(item: &str, name: &str) -> Option<u16> {
 
 /// Makes the set in tmp the served one. See [`Store::replace`].
 pub(super) fn replace(store: &FileStore, item: &str) -> Result<(), StoreError> {
-    let (new, place) = ((Group::Tmp, item), (Group::Domains, item));
+    let new = (Group::Tmp, item);
+    let place = (Group::Domains, item);
     if present(store.item(new.0, item))?.is_none() || !is_present(store, place)? {
         return store.rename(new, place);
     }
@@ -63,7 +64,7 @@ fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     let Some(_claim) = store.claim(item)? else { return Ok(()) };
-    // Another start may just have been at it.
+    // Another start may have done it meanwhile.
     let Some(former) = sets(store, item)?.into_iter().next().filter(|_| is_interrupted().unwrap_or(false)) else {
         return Ok(());
     };
@@ -75,7 +76,7 @@ fn put_back(store: &FileStore, item: &str) -> Result<(), StoreError> {
 
 /// Moves the served set into the archive and returns its new name.
 fn retire(store: &FileStore, item: &str) -> Result<String, StoreError> {
-    // The oldest sets go first: the time on the directory says when it came here, also after a restored backup.
+    // The oldest sets go first: the time of the directory is that of its archiving, also after a restored backup.
     if let Some(dir) = present(store.item(Group::Domains, item))? {
         let _ = dir.handle().set_modified(SystemTime::now());
     }
@@ -103,7 +104,8 @@ fn prune(store: &FileStore, item: &str) -> Result<(), StoreError> {
 
 /// Returns the former sets of a domain, newest first. The names are tried, as the archive holds the sets of all domains.
 fn sets(store: &FileStore, item: &str) -> Result<Vec<String>, StoreError> {
-    let (mut sets, mut missing) = (Vec::new(), 0);
+    let mut sets = Vec::new();
+    let mut missing = 0;
     for name in names(item) {
         let path = store.paths.item(Group::Archive, &name)?;
         match fs::metadata(&path).and_then(|metadata| metadata.modified()) {

@@ -65,16 +65,16 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // To close it is not enough: processes that were forked meanwhile have it open too.
+        // Closing the file does not release the lock: processes forked meanwhile have it open, too.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Fails if there is something in it, as it should.
+        // A directory with files is not removed.
         let _ = fs::remove_dir(&self.staged);
-        // While the lock is held: whoever has the file open already finds that it is not in its place any more.
+        // Removed while the lock is held: a process that has the file open finds that it is no longer in its place.
         if self.dir.leads_to(&self.item, &self.file.0) {
             self.dir.discard(&self.item);
         }
@@ -90,7 +90,7 @@ pub(super) fn claim(
     for _ in 0..RACES {
         let dir = locks()?;
         let file = match dir.open_lock(item) {
-            // Its last holder removed it just as it was found.
+            // The last holder removed the file just after it was opened.
             Err(error) if error.status() == Status::NOT_FOUND => continue,
             opened => opened?,
         };
@@ -98,7 +98,7 @@ pub(super) fn claim(
             return Ok(None);
         }
         let file = Locked::new(file);
-        // A lock on a file that was removed meanwhile keeps nobody off.
+        // A lock on a file that was removed meanwhile excludes nobody.
         if dir.leads_to(item, &file.0) {
             return Ok(Some(WorkClaim::new(Held { dir, item: item.to_owned(), staged, file })));
         }

@@ -279,11 +279,12 @@ impl Dir {
     pub(super) fn protect(&self, name: &str, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io("protect", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(()) };
-        let (data, metadata) = (read_all(&file).map_err(failed)?, file.metadata().map_err(failed)?);
+        let data = read_all(&file).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         let access = access(&data);
         let is_right =
             metadata.mode() & 0o7777 == access.mode && access.group.is_none_or(|group| group == metadata.gid());
-        // A file of another user's is not given away: in a directory of the server's user it could be any file of root's.
+        // A file of another user is not given away: in a directory of the server's user it could be any file of root.
         let is_foreign = access.owner.is_some_and(|owner| owner != metadata.uid());
         if is_right || is_foreign { Ok(()) } else { access.apply(&file).map_err(failed) }
     }
@@ -378,7 +379,7 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     if metadata.len() > MAX_SIZE {
         return Err(io::Error::other("it is too large"));
     }
-    // One more than is there: the end is seen without growing, and a key is in one place of the memory only.
+    // One byte more than the file has: the end is found without growing, which would copy a key in memory.
     let mut data = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
     file.take(MAX_SIZE).read_to_end(&mut data)?;
     Ok(data)

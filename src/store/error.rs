@@ -23,7 +23,7 @@ pub enum StoreError {
     Move {
         /// The directory.
         from: PathBuf,
-        /// Its new place.
+        /// The new place of the directory.
         to: PathBuf,
         /// The system's error.
         source: io::Error,

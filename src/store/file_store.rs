@@ -46,10 +46,11 @@ impl FileStore {
         }
         let (dir, _) = Dir::open_or_make(base, 0o755, Links::Follow)?;
         let store = Self::read_only(base);
-        // Before a secret is there: what is found now cannot be of somebody else who opens the same new store.
+        // Looked for before there is a secret: another process that opens the same new store has not made any then.
         let former = if Header::load(&dir)?.is_none() { Some(store.of_lost_secret()?) } else { None };
         let header = Header::load_or_create(&dir)?;
-        let (version, document) = (header.version, header.document);
+        let version = header.version;
+        let document = header.document;
         let store = Self { secret: header.secret, ..store };
         if let Some((accounts, staged)) = former.filter(|_| header.is_new) {
             store.begin_anew(&accounts, &staged)?;
@@ -131,7 +132,7 @@ impl FileStore {
         let (locks, _) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
         locks.set_mode(claim::DIR_MODE)?;
         user.map_or(Ok(()), |user| locks.set_owner(user))?;
-        // A claim takes its file with it. What is left is of processes that died; nobody else could open files of root's.
+        // A dropped claim removes its file. Left files are of dead processes; if root owned them, nobody else could open them.
         locks.names()?.iter().for_each(|name| drop(self.claim(name)));
         archive::recover(self);
         self.protect_secrets();
@@ -369,8 +370,10 @@ impl Store for FileStore {
     }
 
     fn rename(&self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
-        let (source, target) = (self.paths.item(from.0, from.1)?, self.paths.item(to.0, to.1)?);
-        let (old, new) = (self.paths.group(from.0), self.paths.group(to.0));
+        let source = self.paths.item(from.0, from.1)?;
+        let target = self.paths.item(to.0, to.1)?;
+        let old = self.paths.group(from.0);
+        let new = self.paths.group(to.0);
         let (new, _) = Dir::open_or_make(&new, to.0.dir_mode(), Links::Follow)?;
         fs::rename(&source, &target).map_err(|error| StoreError::Move { from: source, to: target, source: error })?;
         if from.0 != to.0 {
@@ -665,7 +668,8 @@ mod tests {
     #[test]
     fn links_of_the_administrator_are_kept_and_used() {
         let temp = tempfile::tempdir().unwrap();
-        let (base, target) = (temp.path().join("md"), temp.path().join("elsewhere"));
+        let base = temp.path().join("md");
+        let target = temp.path().join("elsewhere");
         fs::create_dir_all(target.join("certificates")).unwrap();
         symlink(&target, &base).unwrap();
         symlink(target.join("certificates"), target.join("domains")).unwrap();

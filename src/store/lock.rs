@@ -126,7 +126,7 @@ mod tests {
         assert!(is_mark(&dir(), first.as_ref().unwrap()));
         let other = tempfile::tempdir().unwrap();
         assert!(!is_mark(&Dir::open(other.path(), Links::Follow).unwrap(), first.as_ref().unwrap()));
-        // A directory that anybody can open is nobody's mark.
+        // A directory, which anybody can open, does not count as a mark.
         let directory = File::open(temp.path()).unwrap();
         assert!(Locked::try_lock(&directory).unwrap());
         drop(first);

@@ -69,7 +69,8 @@ impl Default for MemoryStore {
 
 impl Content {
     fn rename(&mut self, from: (Group, &str), to: (Group, &str)) -> Result<(), StoreError> {
-        let (source, target) = ((from.0, checked(from.1)?.to_owned()), (to.0, checked(to.1)?.to_owned()));
+        let source = (from.0, checked(from.1)?.to_owned());
+        let target = (to.0, checked(to.1)?.to_owned());
         let errno = match (self.items.contains_key(&source), self.items.get(&target)) {
             (false, _) => Errno::NOENT,
             (_, Some(item)) if !item.files.is_empty() => Errno::NOTEMPTY,
@@ -103,13 +104,15 @@ impl Store for MemoryStore {
     }
 
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
-        let (key, name) = ((group, checked(item)?.to_owned()), checked_file(aspect)?);
+        let key = (group, checked(item)?.to_owned());
+        let name = checked_file(aspect)?;
         self.content().items.entry(key).or_default().files.insert(name, (data.to_vec(), Timestamp::now()));
         Ok(())
     }
 
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
-        let (key, name) = ((group, checked(item)?.to_owned()), checked_file(aspect)?);
+        let key = (group, checked(item)?.to_owned());
+        let name = checked_file(aspect)?;
         let mut content = self.content();
         let files = &mut content.items.entry(key).or_default().files;
         if files.contains_key(&name) {
@@ -120,7 +123,8 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
-        let (key, name) = ((group, checked(item)?.to_owned()), checked_file(aspect)?);
+        let key = (group, checked(item)?.to_owned());
+        let name = checked_file(aspect)?;
         if let Some(item) = self.content().items.get_mut(&key) {
             item.files.remove(&name);
         }
@@ -178,7 +182,8 @@ impl Store for MemoryStore {
     }
 
     fn replace(&self, item: &str) -> Result<(), StoreError> {
-        let (new, place) = ((Group::Tmp, item), (Group::Domains, item));
+        let new = (Group::Tmp, item);
+        let place = (Group::Domains, item);
         let mut content = self.content();
         let former = (Group::Domains, checked(item)?.to_owned());
         if !content.items.contains_key(&(Group::Tmp, item.to_owned())) || !content.items.contains_key(&former) {

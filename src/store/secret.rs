@@ -68,7 +68,7 @@ impl Header {
             let secret = Secret::generate().map_err(failed)?;
             let key = BASE64URL_NOPAD.encode(secret.as_bytes());
             let document = json!({ "store": { "version": VERSION }, "key": key });
-            // Whoever else opens the store for the first time has the same idea; the first one wins.
+            // Another process may open the same new store: the first secret wins.
             is_new = dir.create(FILE, 0o600, &pretty(&document))?;
         }
     }

@@ -53,7 +53,8 @@ fn put(store: &dyn Store, group: Group, item: &str, text: &str) {
 }
 
 fn files(store: &dyn Store) {
-    let (group, aspect) = (Group::Staging, Aspect::PrivateKey(KeySpec::Ec { curve: "P-256".into() }));
+    let group = Group::Staging;
+    let aspect = Aspect::PrivateKey(KeySpec::Ec { curve: "P-256".into() });
     assert_eq!(store.load(group, MD, &aspect).unwrap(), None);
     assert!(!store.exists(group, MD, &aspect));
     assert_eq!(store.modified(group, MD, &aspect), None);

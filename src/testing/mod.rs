@@ -1,9 +1,10 @@
-//! A server, a certificate authority, an OCSP responder and a failing store in memory, for the tests of all rooms.
+//! A server, a CA, an OCSP responder, a failing store and the ports of the ACME driver in memory, for the tests of all rooms.
 #![forbid(unsafe_code)]
 
 pub mod ca;
 mod failing_store;
 pub mod issuer;
+pub mod ports;
 pub mod responder;
 mod server;
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 VALUES = {"model", "clock", "cancel", "log"}
 EDGES = VALUES | {"crypto", "http", "exec", "store"}
-PROTOCOLS = EDGES | {"acme", "ocsp", "tailscale"}
+PROTOCOLS = EDGES | {"acme", "issuance", "ocsp", "tailscale"}
 
 
 def tower(*rooms):
@@ -32,10 +32,11 @@ MAY_USE = {
     "store": VALUES,
     "tailscale": VALUES | {"crypto", "http"},
     "acme": VALUES | {"crypto", "http", "tailscale"},
+    "issuance": VALUES | {"crypto", "http", "acme"},
     "ocsp": VALUES | {"crypto", "http"},
     **DOMAINS,
     "status": CORE,
-    "serving": CORE,
+    "serving": CORE | {"status"},
     # cli only for httpd/a2md.rs: the archive of the module has the program too.
     "httpd": CORE | {"status", "serving", "cli"},
     "cli": CORE | {"status"},

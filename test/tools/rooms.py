@@ -2,8 +2,9 @@
 
 A room is a row of the table in layers.py. An import is followed through `pub use` to the file that defines its name, so a
 name that another room passes on counts for the room that it comes from. Tests are left out. Run it at the top of the tree,
-or give it another tree; `-v` lists the imports between files of a circle.
+or give it another tree; `-v` lists each room with its lines of tests, and the imports between files of a circle.
 """
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,17 @@ class Tree:
                 return self.defining([*onwards[1:], *rest[1:]], (*seen, (file.name, rest[0])))
             return file if rest or length else None
         return None
+
+    def tested(self, root):
+        """(room, lines of code, lines of its tests), the largest first."""
+        by_room = {}
+        for module, file in self.files.items():
+            text = (root / file.name).read_text()
+            code = "" if module in self.tests else re.split(r"^#\[cfg\(test\)\]\nmod \w+ \{", text, maxsplit=1, flags=re.M)[0]
+            lines, of_code = self.lines[file.name], len(code.splitlines())
+            before = by_room.get(file.layer, (0, 0))
+            by_room[file.layer] = before[0] + of_code, before[1] + lines - of_code
+        return sorted(((room, *counts) for room, counts in by_room.items()), key=lambda row: -row[1])
 
     def circles(self):
         """Sets of files that all import each other, directly or through others; the largest first (Tarjan)."""
@@ -115,9 +127,13 @@ def check(root):
 
 def main(args):
     """Checks the tree in args, or the one here."""
-    figures, complaints, tree = check(Path(next((arg for arg in args if arg != "-v"), ".")).resolve())
+    root = Path(next((arg for arg in args if arg != "-v"), ".")).resolve()
+    figures, complaints, tree = check(root)
     print("\n".join([*figures, *complaints]))
     if "-v" in args:
+        for room, code, tests in tree.tested(root):
+            share = f"{100 * tests // code:5} per 100" if code else ""
+            print(f"{room:12}{code:7} lines{tests:7} of tests{share}")
         for circle in tree.circles():
             print(f"circle of {len(circle)}:")
             for name in circle:

@@ -132,7 +132,8 @@ mod tests {
 
     fn record(wildcard: bool, until: Option<i64>) -> String {
         let until = until.map(|at| Timestamp::from_second(at).unwrap());
-        let (issuer, account_uri) = ("authority.example".to_owned(), "https://ca.example/acct/123".to_owned());
+        let issuer = "authority.example".to_owned();
+        let account_uri = "https://ca.example/acct/123".to_owned();
         let txt = PersistRecord { domain: "example.com".to_owned(), issuer, account_uri, wildcard, until }.txt();
         assert_eq!(txt.name, "_validation-persist.example.com");
         txt.value

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use url::{Position, Url};
 
-use crate::http::{HttpClient, HttpError, Request, Response};
+use super::{HttpClient, HttpError, Request, Response};
 use crate::model::Problem;
 
 /// The outcome of a request.
@@ -107,7 +107,7 @@ impl RequestCounts {
         let others = self.others.iter().any(|count| count.load(Ordering::Relaxed) > 0);
         let others = others.then(|| (Self::OTHERS.to_owned(), &self.others));
         for (name, counts) in named.map(|place| (place.name(), &place.counts)).chain(others) {
-            // Two processes that named the same host at the same time took a place each.
+            // Two processes that name the same host at the same time take a place each.
             let sums = all.entry(name).or_insert([0; Outcome::ALL.len()]);
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
         }

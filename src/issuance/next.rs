@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::challenge::ChallengeType;
-use super::facts::{AuthorizationFacts, Said};
-use super::{Authorization, AuthorizationStatus, ChallengeStatus, Facts, Order, OrderStatus};
+use crate::acme::challenge::ChallengeType;
+use crate::acme::{Authorization, AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+use crate::issuance::facts::{AuthorizationFacts, Facts, Observed};
 
 /// A step on the way to a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,16 +87,16 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
     let Some(order) = &facts.order else { return Step::RefreshOrder };
     match order.value.status {
         OrderStatus::Pending => authorize(facts, now),
-        // A CA may take a moment to see that it has the CSR; a second one would be an error, or another certificate.
+        // A CA may take a moment to notice the CSR; a second one would be an error, or another certificate.
         OrderStatus::Ready if facts.finalized => wait_for_order(facts, now, "the certificate to be issued"),
         OrderStatus::Ready if order.value.finalize.is_some() => Step::Finalize,
         OrderStatus::Ready => failed(facts, Failure::NoFinalizeUrl),
         OrderStatus::Processing => wait_for_order(facts, now, "the certificate to be issued"),
         OrderStatus::Valid => download(facts, &order.value),
         OrderStatus::Invalid => {
-            let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
+            let unread = facts.authorizations.iter().position(|authz| authz.observed.is_none());
             let culprit = facts.authorizations.iter().position(has_failed);
-            match (culprit, unheard) {
+            match (culprit, unread) {
                 (Some(index), _) => failed(facts, Failure::Authorization(index)),
                 (None, Some(index)) if facts.ordered_now => Step::Refresh(index),
                 _ => failed(facts, Failure::Order),
@@ -108,22 +108,23 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
 const CHALLENGES: &str = "the CA to look at the challenges";
 
 fn authorize(facts: &Facts, now: Timestamp) -> Step {
-    let (mut stale, mut open) = (None, false);
+    let mut stale = None;
+    let mut open = false;
     for (index, authz) in facts.authorizations.iter().enumerate() {
-        let Some(said) = &authz.said else { return Step::Refresh(index) };
+        let Some(observed) = &authz.observed else { return Step::Refresh(index) };
         if has_failed(authz) {
             return failed(facts, Failure::Authorization(index));
         }
         if authz.set_up.as_ref().is_some_and(|set_up| authz.refuses(set_up.kind))
-            || facts.is_to_give_way(index) && !is_open(said)
+            || facts.is_to_give_way(index) && !is_open(observed)
         {
             return Step::Withdraw(index);
         }
-        if !is_open(said) {
+        if !is_open(observed) {
             continue;
         }
         if !authz.answered {
-            let Some((kind, challenge)) = facts.chosen(authz, &said.value) else {
+            let Some((kind, challenge)) = facts.chosen(authz, &observed.value) else {
                 return failed(facts, Failure::NoChallenge(index));
             };
             if authz.set_up.is_none() && facts.waits_for_record(index, kind) {
@@ -137,7 +138,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
                 return answer(facts, index, kind);
             }
         }
-        stale = stale.or(Some(index).filter(|_| said.at < facts.poll.at));
+        stale = stale.or(Some(index).filter(|_| observed.at < facts.poll.at));
         open = true;
     }
     match stale {
@@ -149,22 +150,23 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
 
 /// Answers a challenge once all TXT records of its name are in place: the CA might see too few of them otherwise.
 fn answer(facts: &Facts, index: usize, kind: ChallengeType) -> Step {
-    let unheard = facts.authorizations.iter().position(|authz| authz.said.is_none());
-    match unheard.filter(|_| kind.answers_by_txt()) {
-        Some(unheard) => Step::Refresh(unheard),
+    let unread = facts.authorizations.iter().position(|authz| authz.observed.is_none());
+    match unread.filter(|_| kind.answers_by_txt()) {
+        Some(unread) => Step::Refresh(unread),
         None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::SetUp(twin, kind)),
     }
 }
 
-fn is_open(said: &Said<Authorization>) -> bool {
-    said.value.status != AuthorizationStatus::Valid
+fn is_open(observed: &Observed<Authorization>) -> bool {
+    observed.value.status != AuthorizationStatus::Valid
 }
 
 fn wait_for_order(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
-    let newest = facts.authorizations.iter().filter_map(|authz| authz.said.as_ref()).map(|said| said.at).max();
+    let newest =
+        facts.authorizations.iter().filter_map(|authz| authz.observed.as_ref()).map(|observed| observed.at).max();
     match &facts.order {
-        Some(said) if newest.is_some_and(|at| at > said.at) => Step::RefreshOrder,
-        Some(said) if said.at >= facts.poll.at => wait(facts, now, what),
+        Some(observed) if newest.is_some_and(|at| at > observed.at) => Step::RefreshOrder,
+        Some(observed) if observed.at >= facts.poll.at => wait(facts, now, what),
         _ => when_due(facts, now, Step::RefreshOrder, what),
     }
 }
@@ -208,7 +210,7 @@ fn failed(facts: &Facts, failure: Failure) -> Step {
 }
 
 fn has_failed(authz: &AuthorizationFacts) -> bool {
-    authz.said.as_ref().is_some_and(|said| said.value.has_failed())
+    authz.observed.as_ref().is_some_and(|observed| observed.value.has_failed())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The certificate: its key, the CSR, and the download (RFC 8555 sections 7.4 and 7.4.2).
 
-use super::super::session::json;
-use super::super::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
-use super::{Driver, directory, no_account};
+use crate::acme::session::json;
+use crate::acme::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
 use crate::http::Response;
+use crate::issuance::driver::{Driver, directory, no_account};
 use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
@@ -13,13 +13,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let key = self.certificate_key()?;
         let csr = csr_der(&key, &self.wanted.identifiers, self.common_name(), self.wanted.must_staple)?;
         let url = self.facts.record.finalize.clone().unwrap_or_default();
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let payload = serde_json::json!({ "csr": base64url(&csr) });
         let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
         self.facts.finalized = true;
-        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.observe_retry_after(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
-        self.heard_order(json(&url, &response)?)
+        self.take_over_order(json(&url, &response)?)
     }
 
     /// Returns the common name: the first name, if it is short enough and neither addresses nor the profile forbid it.
@@ -48,10 +49,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.journal.progress("Downloading the certificate");
         match self.take_certificate(url) {
             Ok(()) => self.facts.chain = true,
-            // What an earlier run has left is of no use, and would not be in the next run either.
+            // The order of an earlier run cannot be used, neither now nor in the next run.
             Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
             Err(err @ (AcmeError::WrongKey | AcmeError::KeyLost(_) | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
-                // Only what commands have set up stays, for as long as it takes to take it away.
+                // Set-ups by commands stay in the journal until they are taken away.
                 self.withdraw_each(|token| !SetUp::is_of_command(token))?;
                 self.facts.record = OrderRecord {
                     challenge_setups: self.facts.record.challenge_setups.clone(),
@@ -82,13 +83,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// read from its `up` links.
     pub(super) fn read_chain(&mut self, url: &str) -> Result<(Chain, Vec<String>), AcmeError> {
         let (mut chain, response) = self.read_certificates(url)?;
-        let (mut issuer, alternates) = (issuer_url(url, &response), linked(url, &response, "alternate").collect());
+        let mut issuer = issuer_url(url, &response);
+        let alternates = linked(url, &response, "alternate").collect();
         if chain.certificates().len() > 1 {
             return Ok((chain, alternates));
         }
         while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
             let (more, response) = match self.read_certificates(&url) {
-                // The end of a chain can be told by a list of certificates, which there is no use for.
+                // Some CAs end a chain with a list of certificates, which is not used.
                 Err(AcmeError::Certificate { .. }) => break,
                 read => read?,
             };
@@ -102,7 +104,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Certificates, and the answer that had them.
     fn read_certificates(&mut self, url: &str) -> Result<(Chain, Response), AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.read(ca, url, key, &account.url)?;
         let chain = Chain::from_der_or_pem(&response.body)
             .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;

@@ -1,6 +1,6 @@
 //! Challenges of a run: chosen, set up, answered, taken away.
 
-use super::*;
+use crate::issuance::driver::tests::*;
 
 #[test]
 fn authorizations_that_are_valid_already_need_no_challenge() {
@@ -85,7 +85,8 @@ fn dns_world(names: &[&str], one_txt: bool) -> Scene {
 impl Scene {
     /// All publications (+) and withdrawals (-), with the values as numbers in order of appearance.
     fn calls(&self) -> Vec<String> {
-        let (published, mut values) = (self.publisher.0.lock().unwrap(), Vec::new());
+        let published = self.publisher.0.lock().unwrap();
+        let mut values = Vec::new();
         let number = |call: &String| {
             let Some((rest, value)) = call.split_once(' ') else { return call.clone() };
             let at = values.iter().position(|known| *known == value).unwrap_or_else(|| {
@@ -153,7 +154,8 @@ fn whoever_has_to_wait_for_others_goes_on_after_them() {
     let scene = dns_world(&["x.org"], true);
     scene.publisher.0.lock().unwrap().busy = 5;
     scene.succeeds();
-    let (mut driver, mut waits) = (dns_world(&["x.org"], true), 0);
+    let mut driver = dns_world(&["x.org"], true);
+    let mut waits = 0;
     driver.wanted.challenges = Ok(vec![ChallengeType::Dns01]);
     driver.publisher.0.lock().unwrap().busy = 3;
     let mut run = driver.driver();

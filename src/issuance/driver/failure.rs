@@ -1,9 +1,9 @@
 //! Describes why a run failed.
 
-use super::super::facts::Refusal;
-use super::super::next::Failure;
-use super::super::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
-use super::{Driver, Wanted, authorization};
+use crate::acme::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
+use crate::issuance::driver::{Driver, Wanted, authorization};
+use crate::issuance::facts::Refusal;
+use crate::issuance::next::Failure;
 use crate::model::{Problem, Status};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
@@ -20,7 +20,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     fn describe(&self, failure: &Failure) -> AcmeError {
         let url = self.facts.record.url.clone().unwrap_or_default();
-        let order = self.facts.order.as_ref().map(|said| &said.value);
+        let order = self.facts.order.as_ref().map(|observed| &observed.value);
         match failure {
             Failure::Authorization(index) => {
                 let authz = authorization(&self.facts.authorizations[*index]);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{AcmeError, ChainRefused, Journal, Publisher};
-use super::Driver;
+use crate::acme::{AcmeError, ChainRefused, Journal, Publisher};
 use crate::crypto::{Chain, PrivateKey};
+use crate::issuance::driver::Driver;
 use crate::log::{note, report};
 use crate::model::SHORTEST_CHAIN;
 

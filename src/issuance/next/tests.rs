@@ -1,8 +1,9 @@
 use jiff::SignedDuration;
 
-use super::*;
-use crate::acme::facts::{Refusal, Said};
-use crate::acme::{Authorization, Challenge, OrderRecord, Poll, SetUp};
+use crate::acme::{Authorization, Challenge, OrderRecord, SetUp};
+use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::next::*;
+use crate::issuance::poll::Poll;
 use crate::model::Status;
 
 const HTTP: ChallengeType = ChallengeType::Http01;
@@ -28,7 +29,7 @@ fn ordered(status: OrderStatus) -> Facts {
     let mut facts = facts();
     facts.ordered_now = true;
     facts.record.url = Some("order".to_owned());
-    facts.hear_order(Order { status, finalize: Some("finalize".to_owned()), ..Order::default() }, start());
+    facts.observe_order(Order { status, finalize: Some("finalize".to_owned()), ..Order::default() }, start());
     facts
 }
 
@@ -43,7 +44,7 @@ fn authorization(status: AuthorizationStatus, kind: &str, challenge: ChallengeSt
         Challenge { kind: kind.to_owned(), status: challenge, token: "t".to_owned(), ..Challenge::default() },
     ];
     let value = Authorization { status, challenges, ..Authorization::default() };
-    AuthorizationFacts { said: Some(Said { value, at: start() }), ..AuthorizationFacts::new("a".to_owned()) }
+    AuthorizationFacts { observed: Some(Observed { value, at: start() }), ..AuthorizationFacts::new("a".to_owned()) }
 }
 
 fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
@@ -51,8 +52,8 @@ fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
     facts
 }
 
-fn unheard() -> AuthorizationFacts {
-    AuthorizationFacts { said: None, ..pending() }
+fn unread() -> AuthorizationFacts {
+    AuthorizationFacts { observed: None, ..pending() }
 }
 
 fn pending() -> AuthorizationFacts {
@@ -132,7 +133,7 @@ fn the_status_of_the_order_decides() {
         ("processing, as it is finalized", finalized(OrderStatus::Processing), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
-        ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unheard()]), Step::Finalize),
+        ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unread()]), Step::Finalize),
         ("nowhere to finalize", without_finalize, Step::GiveUp(Failure::NoFinalizeUrl)),
         ("nowhere to finalize, from before", renewed, Step::NewOrder),
         ("valid at once", issued.clone(), Step::Download("certificate".to_owned())),
@@ -161,10 +162,10 @@ fn an_invalid_order_is_explained_by_its_authorizations() {
     let invalid = |authorizations| with(ordered(OrderStatus::Invalid), authorizations);
     check(vec![
         ("one failed", invalid(vec![valid(), failed()]), Step::GiveUp(Failure::Authorization(1))),
-        ("one is not known", invalid(vec![valid(), unheard()]), Step::Refresh(1)),
-        ("failed before unknown", invalid(vec![unheard(), failed()]), Step::GiveUp(Failure::Authorization(1))),
+        ("one is not known", invalid(vec![valid(), unread()]), Step::Refresh(1)),
+        ("failed before unknown", invalid(vec![unread(), failed()]), Step::GiveUp(Failure::Authorization(1))),
         ("none failed", invalid(vec![valid()]), Step::GiveUp(Failure::Order)),
-        ("from before: no need to know", with(earlier(OrderStatus::Invalid), vec![unheard()]), Step::NewOrder),
+        ("from before: no need to know", with(earlier(OrderStatus::Invalid), vec![unread()]), Step::NewOrder),
     ]);
 }
 
@@ -178,11 +179,11 @@ fn authorizations_are_met_one_after_the_other() {
     let looking_again = AuthorizationFacts { set_up: put().set_up, ..looking.clone() };
     let soon = || Step::Wait { until: after(100) };
     check(vec![
-        ("not heard of", order(vec![valid(), unheard()]), Step::Refresh(1)),
+        ("not heard of", order(vec![valid(), unread()]), Step::Refresh(1)),
         ("pending", order(vec![valid(), pending()]), Step::SetUp(1, HTTP)),
         ("set up", order(vec![put(), pending()]), Step::Answer(0, HTTP)),
         ("answered, the next one", order(vec![answered(), pending()]), Step::SetUp(1, HTTP)),
-        ("answered, the next one not heard of", order(vec![answered(), unheard()]), Step::Refresh(1)),
+        ("answered, the next one not heard of", order(vec![answered(), unread()]), Step::Refresh(1)),
         ("all answered", order(vec![answered(), answered()]), soon()),
         ("answered by an earlier run", order(vec![looking]), Step::SetUp(0, HTTP)),
         ("answered by an earlier run, set up again", order(vec![looking_again]), soon()),
@@ -202,13 +203,13 @@ fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
     let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
     let offer = |mut facts: AuthorizationFacts, kind: ChallengeType| {
         let challenge = Challenge { kind: kind.as_str().to_owned(), token: "t".to_owned(), ..Challenge::default() };
-        facts.said.as_mut().unwrap().value.challenges.push(challenge);
+        facts.observed.as_mut().unwrap().value.challenges.push(challenge);
         facts
     };
     let is_there = refused(ALPN, put(ALPN).set_up);
     let without_token = Challenge { kind: "dns-01".to_owned(), ..Challenge::default() };
     let mut tokenless = refused(ALPN, None);
-    tokenless.said.as_mut().unwrap().value.challenges.push(without_token);
+    tokenless.observed.as_mut().unwrap().value.challenges.push(without_token);
     check(vec![
         ("part of it may be there", order(vec![offer(is_there, HTTP)]), Step::Withdraw(0)),
         ("the next type", order(vec![offer(refused(ALPN, None), HTTP)]), Step::SetUp(0, HTTP)),
@@ -238,23 +239,23 @@ fn a_name_and_its_wildcard_have_their_records_together_or_one_after_the_other() 
     let dns = || AuthorizationFacts { set_up: None, ..put(DNS) };
     let valid = |facts: AuthorizationFacts| {
         let mut facts = facts;
-        facts.said.as_mut().unwrap().value.status = AuthorizationStatus::Valid;
+        facts.observed.as_mut().unwrap().value.status = AuthorizationStatus::Valid;
         facts
     };
     let answered = || AuthorizationFacts { answered: true, ..put(DNS) };
     let other = |facts: AuthorizationFacts| {
         let mut facts = facts;
-        facts.said.as_mut().unwrap().value.identifier.value = "y.org".to_owned();
+        facts.observed.as_mut().unwrap().value.identifier.value = "y.org".to_owned();
         facts
     };
-    let unheard = || AuthorizationFacts { said: None, ..dns() };
+    let unread = || AuthorizationFacts { observed: None, ..dns() };
     let together = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
     let one = |authorizations| Facts { one_txt: true, ..together(authorizations) };
     let soon = || Step::Wait { until: after(100) };
     check(vec![
         ("together: the first", together(vec![dns(), dns()]), Step::SetUp(0, DNS)),
         ("together: the second", together(vec![put(DNS), dns()]), Step::SetUp(1, DNS)),
-        ("together: perhaps there is a second", together(vec![put(DNS), unheard()]), Step::Refresh(1)),
+        ("together: perhaps there is a second", together(vec![put(DNS), unread()]), Step::Refresh(1)),
         ("together: both", together(vec![put(DNS), put(DNS)]), Step::Answer(0, DNS)),
         ("together: the second needs none", together(vec![put(DNS), valid(dns())]), Step::Answer(0, DNS)),
         ("together: the second answer", together(vec![answered(), put(DNS)]), Step::Answer(1, DNS)),
@@ -278,8 +279,9 @@ fn authorizations_that_failed_end_the_order() {
         AuthorizationStatus::Deactivated,
         AuthorizationStatus::Revoked,
     ] {
-        let failed = || vec![valid(), authorization(status, "http-01", ChallengeStatus::Invalid), unheard()];
-        let (now, before) = (ordered(OrderStatus::Pending), earlier(OrderStatus::Pending));
+        let failed = || vec![valid(), authorization(status, "http-01", ChallengeStatus::Invalid), unread()];
+        let now = ordered(OrderStatus::Pending);
+        let before = earlier(OrderStatus::Pending);
         check(vec![
             ("of this run", with(now.clone(), failed()), Step::GiveUp(Failure::Authorization(1))),
             ("of this run, with set-ups", set_up(with(now, failed())), Step::TearDown),
@@ -291,7 +293,8 @@ fn authorizations_that_failed_end_the_order() {
 
 /// Lets time pass: answers to questions are always that nothing has changed. Gives the moments of the questions.
 fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timestamp>) -> (Vec<i64>, Step) {
-    let (mut now, mut asked) = (start(), Vec::new());
+    let mut now = start();
+    let mut asked = Vec::new();
     loop {
         match next(&facts, now) {
             Step::Wait { until } => {
@@ -303,11 +306,11 @@ fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timesta
                 continue;
             }
             Step::RefreshOrder => facts.order.as_mut().unwrap().at = now,
-            Step::Refresh(index) => facts.authorizations[index].said.as_mut().unwrap().at = now,
+            Step::Refresh(index) => facts.authorizations[index].observed.as_mut().unwrap().at = now,
             end => return (asked, end),
         }
         asked.push(now.duration_since(start()).as_millis() as i64);
-        facts.hear_floor(retry_after(now));
+        facts.observe_retry_after(retry_after(now));
     }
 }
 
@@ -344,9 +347,9 @@ fn a_retry_after_beyond_the_limit_of_a_wait_ends_the_run() {
     for (seconds, ends) in [(300, false), (301, true)] {
         let late = after(seconds * 1000);
         let mut facts = with(ordered(OrderStatus::Pending), vec![answered()]);
-        facts.hear_floor(Some(late));
-        let (step, failed) =
-            (Step::Wait { until: late }, Step::GiveUp(Failure::Postponed("the CA to look at the challenges", late)));
+        facts.observe_retry_after(Some(late));
+        let step = Step::Wait { until: late };
+        let failed = Step::GiveUp(Failure::Postponed("the CA to look at the challenges", late));
         facts.start_poll(start());
         assert_eq!(next(&facts, after(50)), if ends { failed } else { step });
         // What needs no wait is done all the same.
@@ -364,7 +367,7 @@ fn every_open_authorization_is_asked_once_per_round() {
 #[test]
 fn the_order_is_asked_as_soon_as_the_last_authorization_is_valid() {
     let mut facts = with(ordered(OrderStatus::Pending), vec![valid(), valid()]);
-    facts.authorizations[1].said.as_mut().unwrap().at = after(150);
+    facts.authorizations[1].observed.as_mut().unwrap().at = after(150);
     facts.poll = Poll::start(start()).again(after(140));
     assert_eq!(next(&facts, after(150)), Step::RefreshOrder);
 }
@@ -372,8 +375,8 @@ fn the_order_is_asked_as_soon_as_the_last_authorization_is_valid() {
 #[test]
 fn a_new_wait_heeds_what_was_said_before() {
     let mut facts = ordered(OrderStatus::Processing);
-    facts.hear_floor(Some(after(5000)));
-    facts.hear_floor(None);
+    facts.observe_retry_after(Some(after(5000)));
+    facts.observe_retry_after(None);
     facts.start_poll(start());
     assert_eq!(next(&facts, start()), Step::Wait { until: after(5000) });
     facts.forget_order(after(100));

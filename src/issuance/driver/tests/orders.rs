@@ -1,6 +1,6 @@
 //! Orders of a run: asked for, refused, waited for.
 
-use super::*;
+use crate::issuance::driver::tests::*;
 
 #[test]
 fn an_order_that_is_valid_at_once_is_downloaded_if_its_key_is_here() {
@@ -199,7 +199,8 @@ fn a_request_that_was_cancelled_is_no_failure() {
         }
     }
     let scene = Scene::new(&["x.org"]);
-    let (book, clock) = (Arc::new(scene.book.clone()), Arc::clone(&scene.clock));
+    let book = Arc::new(scene.book.clone());
+    let clock = Arc::clone(&scene.clock);
     let mut driver = Driver::new(
         scene.wanted.clone(),
         scene.journal.clone(),

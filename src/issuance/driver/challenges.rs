@@ -1,12 +1,14 @@
 //! The challenges of an order: set up, answered, and taken away again (RFC 8555 section 7.5).
 
-use super::super::challenge::{choose, key_authorization, txt_value};
-use super::super::facts::{Refusal, Said};
-use super::super::session::empty_object;
-use super::super::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp};
-use super::failure::no_challenge;
-use super::{Driver, Outcome, authorization, directory, no_account};
+use crate::acme::challenge::{choose, key_authorization, txt_value};
+use crate::acme::session::empty_object;
+use crate::acme::{
+    AcmeError, Attempt, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp,
+};
 use crate::crypto::KeyRef;
+use crate::issuance::driver::failure::no_challenge;
+use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
+use crate::issuance::facts::{Observed, Refusal};
 use crate::log::note;
 use crate::model::{DomainName, Identifier};
 
@@ -21,7 +23,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             }
             Err(err) => return Err(err),
         };
-        self.facts.authorizations[index].said = Some(Said { value, at: self.clock.now() });
+        self.facts.authorizations[index].observed = Some(Observed { value, at: self.clock.now() });
         Ok(())
     }
 
@@ -36,8 +38,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
         let set_up = SetUp { kind, name, txt };
         match self.publisher.reserve(&set_up) {
-            Ok(true) => {}
-            Ok(false) => return Ok(self.busy()),
+            Ok(Attempt::Done) => {}
+            Ok(Attempt::Busy) => return Ok(self.busy()),
             Err(reason) => {
                 self.refuse(index, &set_up, &reason);
                 return Ok(Outcome::Continue);
@@ -60,20 +62,20 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// The name that a challenge is for, if it is one of the order or one above it. What a CA says becomes part of a path
-    /// and an argument of commands.
-    pub(super) fn ordered_name(&self, said: &str) -> Option<String> {
-        let said = DomainName::parse(said.trim_start_matches("*.")).ok()?;
+    /// Returns the name that a challenge is for, if it is a name of the order or above one. The CA's text becomes part of a
+    /// path and an argument of commands.
+    pub(super) fn ordered_name(&self, proven: &str) -> Option<String> {
+        let proven = DomainName::parse(proven.trim_start_matches("*.")).ok()?;
         let is_above =
-            |name: &str| name.strip_suffix(said.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+            |name: &str| name.strip_suffix(proven.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         let is_meant = |identifier: &Identifier| match identifier {
             Identifier::Dns(name) => is_above(name),
-            Identifier::Ip(address) => said.address() == Some(*address),
+            Identifier::Ip(address) => proven.address() == Some(*address),
         };
-        self.wanted.identifiers.iter().any(is_meant).then(|| said.into())
+        self.wanted.identifiers.iter().any(is_meant).then(|| proven.into())
     }
 
-    /// The next type is tried.
+    /// Notes that the challenge cannot be set up; the next type is tried.
     fn refuse(&mut self, index: usize, set_up: &SetUp, reason: &PortError) {
         let SetUp { kind, name, .. } = set_up;
         note!(Info, reason.status; "{}: '{kind}' cannot be set up for {name}: {reason}", self.wanted.name);
@@ -84,18 +86,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
         self.facts.authorizations[index].answered = true;
-        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.observe_retry_after(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
         Ok(())
     }
 
-    /// All set-ups. With the last one the order goes too if it has come to its end.
+    /// Takes away all set-ups, and after the last one the order, if it is finished.
     pub(super) fn tear_down(&mut self) -> Result<Outcome, AcmeError> {
-        if !self.withdraw_each(|_| true)? {
+        if self.withdraw_each(|_| true)? == Attempt::Busy {
             return Ok(self.busy());
         }
         if self.facts.chain {
@@ -106,7 +109,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     pub(super) fn clean_up(&mut self) -> Result<Outcome, AcmeError> {
-        if !self.withdraw_each(SetUp::is_of_command)? {
+        if self.withdraw_each(SetUp::is_of_command)? == Attempt::Busy {
             return Ok(self.busy());
         }
         self.facts.left_over = false;
@@ -115,26 +118,25 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     pub(super) fn withdraw(&mut self, index: usize) -> Result<Outcome, AcmeError> {
         let token = self.facts.authorizations[index].set_up.as_ref().map(ToString::to_string).unwrap_or_default();
-        if !self.withdraw_each(|other| other == token)? {
+        if self.withdraw_each(|other| other == token)? == Attempt::Busy {
             return Ok(self.busy());
         }
         self.facts.authorizations[index].set_up = None;
         Ok(Outcome::Continue)
     }
 
-    /// Takes away the set-ups that `which` accepts, the latest first; `false` if not all can be now. Each is taken away
-    /// once: it leaves the journal with it.
-    pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<bool, AcmeError> {
+    /// Takes away the set-ups that `which` accepts, the latest first. Each is taken away once: it leaves the journal then.
+    pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<Attempt, AcmeError> {
         while let Some(at) = self.facts.record.challenge_setups.iter().rposition(|token| which(token)) {
             if let Some(set_up) = SetUp::parse(&self.facts.record.challenge_setups[at]) {
-                if !self.publisher.withdraw(&set_up)? {
-                    return Ok(false);
+                if self.publisher.withdraw(&set_up)? == Attempt::Busy {
+                    return Ok(Attempt::Busy);
                 }
                 self.journal.challenge_taken_away(&set_up)?;
             }
             self.facts.record.challenge_setups.remove(at);
             self.journal.save_order(&self.facts.record)?;
         }
-        Ok(true)
+        Ok(Attempt::Done)
     }
 }

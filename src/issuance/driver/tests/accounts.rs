@@ -1,6 +1,6 @@
 //! Accounts of a run: found, registered, lost.
 
-use super::*;
+use crate::issuance::driver::tests::*;
 
 #[test]
 fn a_crash_right_after_the_registration_makes_no_second_account() {
@@ -108,7 +108,8 @@ fn an_account_that_came_before_the_claim_is_taken() {
     let account = scene.book.0.lock().unwrap().accounts.pop().unwrap();
     let book = Arc::new(Late(scene.book.clone(), account));
     let clock = Arc::clone(&scene.clock) as Arc<dyn Clock>;
-    let (journal, publisher) = (scene.journal.clone(), scene.publisher.clone());
+    let journal = scene.journal.clone();
+    let publisher = scene.publisher.clone();
     let http = Arc::clone(&scene.ca) as Arc<dyn HttpClient>;
     let mut driver = Driver::new(scene.wanted.clone(), journal, publisher, book, http, clock);
     while scene.ca.count(Operation::NewOrder) == 0 {

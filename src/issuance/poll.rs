@@ -50,12 +50,14 @@ impl Poll {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::issuance::poll::*;
 
     #[test]
     fn delays_double_and_stay_below_a_second_at_first() {
         let start = Timestamp::UNIX_EPOCH;
-        let (mut poll, mut now, mut delays) = (Poll::start(start), start, Vec::new());
+        let mut poll = Poll::start(start);
+        let mut now = start;
+        let mut delays = Vec::new();
         for _ in 0..18 {
             let next = poll.next_at(now, None);
             delays.push((next.duration_since(now).as_millis()) as u64);

@@ -2,12 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::super::account::Account;
-use super::super::applicant::{Applicant, tell_registered};
-use super::super::session::json;
-use super::super::{AccountRecord, AcmeError, Journal, Publisher};
-use super::{Driver, Outcome, directory};
+use crate::acme::session::json;
+use crate::acme::{Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, log_registered};
 use crate::crypto::PrivateKey;
+use crate::issuance::driver::{Driver, Outcome, directory};
 use crate::log::{note, report};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
@@ -19,7 +17,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             return Ok(Outcome::Continue);
         }
         let Some(_claim) = self.accounts.claim(&self.wanted.scope)? else {
-            // While another renewal registers it there is time for a key.
+            // Another renewal is registering the account: use the time to make a key.
             self.certificate_key()?;
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
         };
@@ -75,7 +73,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     fn register(&mut self) -> Result<(), AcmeError> {
-        let (ca, wanted) = (directory(&self.directory)?, &self.wanted);
+        let ca = directory(&self.directory)?;
+        let wanted = &self.wanted;
         let applicant = Applicant {
             name: &wanted.name,
             scope: &wanted.scope,
@@ -87,7 +86,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let key = self.accounts.draft_key(&wanted.scope)?;
         let record = applicant.register(&mut self.session, ca, &key)?;
         self.accounts.add(&record, &key)?;
-        tell_registered(&record);
+        log_registered(&record);
         self.account = Some((record, key));
         self.facts.account = true;
         Ok(())

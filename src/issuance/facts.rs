@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::challenge::{ChallengeType, SetUp, choose};
-use super::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord, Poll};
+use crate::acme::challenge::{ChallengeType, SetUp, choose};
+use crate::acme::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord};
+use crate::issuance::poll::Poll;
 use crate::model::{Status, TxtRecord};
 
-/// The facts that [`next`](super::next()) decides by.
+/// The facts that [`next`](crate::issuance::next()) decides by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// Whether the directory was read in this run.
@@ -20,7 +21,7 @@ pub struct Facts {
     /// Whether the order was made in this run, so that nothing in it is left from before.
     pub ordered_now: bool,
     /// The CA's last description of the order.
-    pub order: Option<Said<Order>>,
+    pub order: Option<Observed<Order>>,
     /// Whether the CSR of the order was sent in this run.
     pub finalized: bool,
     /// Whether the CA no longer has the order.
@@ -41,7 +42,7 @@ pub struct Facts {
 
 /// A resource as the CA described it, and the moment of that.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said<T> {
+pub struct Observed<T> {
     /// The resource.
     pub value: T,
     /// The moment of the answer.
@@ -54,7 +55,7 @@ pub struct AuthorizationFacts {
     /// URL of the authorization.
     pub url: String,
     /// The CA's last description of the authorization.
-    pub said: Option<Said<Authorization>>,
+    pub observed: Option<Observed<Authorization>>,
     /// The challenge that was set up for the authorization in this run, and is still in place.
     pub set_up: Option<SetUp>,
     /// The record that the CA looks for, where the administrator makes it.
@@ -80,7 +81,7 @@ impl AuthorizationFacts {
     /// Starts with the URL alone.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, said: None, set_up: None, record: None, refused: Vec::new(), answered: false }
+        Self { url, observed: None, set_up: None, record: None, refused: Vec::new(), answered: false }
     }
 
     /// Whether challenges of that type could not be set up in this run.
@@ -90,11 +91,11 @@ impl AuthorizationFacts {
     }
 
     fn is_open(&self) -> bool {
-        self.said.as_ref().is_none_or(|said| said.value.status == AuthorizationStatus::Pending)
+        self.observed.as_ref().is_none_or(|observed| observed.value.status == AuthorizationStatus::Pending)
     }
 
     fn is_for_name_of(&self, other: &Self) -> bool {
-        let name = |facts: &Self| facts.said.as_ref().map(|said| said.value.identifier.value.clone());
+        let name = |facts: &Self| facts.observed.as_ref().map(|observed| observed.value.identifier.value.clone());
         name(self).is_some_and(|own| name(other) == Some(own))
     }
 
@@ -127,14 +128,14 @@ impl Facts {
     }
 
     /// Takes over the CA's description of the order.
-    pub fn hear_order(&mut self, order: Order, at: Timestamp) {
+    pub fn observe_order(&mut self, order: Order, at: Timestamp) {
         for url in &order.authorizations {
             if !self.authorizations.iter().any(|known| known.url == *url) {
                 self.authorizations.push(AuthorizationFacts::new(url.clone()));
             }
         }
         self.record.update(&order);
-        self.order = Some(Said { value: order, at });
+        self.order = Some(Observed { value: order, at });
     }
 
     /// Returns the challenge to meet for an authorization: the first wanted type that is offered and was not refused.
@@ -166,7 +167,7 @@ impl Facts {
     #[must_use]
     pub fn twin(&self, index: usize, kind: ChallengeType) -> Option<usize> {
         let needs = |(_, other): &(usize, &AuthorizationFacts)| {
-            let value = other.said.as_ref().map(|said| &said.value);
+            let value = other.observed.as_ref().map(|observed| &observed.value);
             let chosen = value.and_then(|value| self.chosen(other, value)).map(|(kind, _)| kind);
             other.is_open() && !other.answered && other.set_up.is_none() && chosen == Some(kind)
         };
@@ -180,7 +181,7 @@ impl Facts {
     }
 
     /// Takes over a `Retry-After` of the CA. The latest moment counts, whichever resource it came with.
-    pub fn hear_floor(&mut self, floor: Option<Timestamp>) {
+    pub fn observe_retry_after(&mut self, floor: Option<Timestamp>) {
         self.retry_after = self.retry_after.max(floor);
     }
 

@@ -12,15 +12,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::AuthorizationFacts;
-use super::session::json;
-use super::{
-    AccountBook, AccountRecord, AccountScope, AcmeError, Authorization, ChallengeType, Directory, Facts, Journal,
-    OrderRecord, Publisher, Session, SetUp, Step, next,
+use crate::acme::session::json;
+use crate::acme::{
+    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeType, Directory, Journal,
+    OrderRecord, Publisher, Session, SetUp,
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
+use crate::issuance::facts::{AuthorizationFacts, Facts};
+use crate::issuance::next;
+use crate::issuance::next::Step;
 use crate::model::{Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.
@@ -141,7 +143,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             without_replaces: false,
             failed: None,
         };
-        driver.look();
+        driver.gather_facts();
         driver
     }
 
@@ -191,12 +193,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             return Err(error);
         }
         match self.withdraw_each(SetUp::is_of_command) {
-            Ok(false) => {
+            Ok(Attempt::Busy) => {
                 self.failed = Some(error);
                 Ok(self.busy())
             }
-            // That the store fails too is no news.
-            Ok(true) | Err(_) => Err(error),
+            // The first error is reported, even if the store fails, too.
+            Ok(Attempt::Done) | Err(_) => Err(error),
         }
     }
 
@@ -232,7 +234,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
                 self.current += 1;
                 self.without_replaces = false;
-                self.look();
+                self.gather_facts();
             }
             Step::Done => return Ok(Outcome::Done),
             Step::GiveUp(failure) => return Err(self.give_up(&failure)),
@@ -242,8 +244,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Gathers the facts about the current key type from the journal; the facts about the CA stay. An order is taken to be for
     /// the first type without a certificate; if it is not, its certificate turns out to be for another key.
-    fn look(&mut self) {
-        let (record, challenges) = (self.journal.order(), self.wanted.challenges.clone().unwrap_or_default());
+    fn gather_facts(&mut self) {
+        let record = self.journal.order();
+        let challenges = self.wanted.challenges.clone().unwrap_or_default();
         while record.url.is_some() && self.current + 1 < self.wanted.keys.len() && self.has_chain() {
             self.current += 1;
         }
@@ -280,9 +283,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     /// Reads a resource of the account, and the `Retry-After` that comes with it.
     fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.read(ca, url, key, &account.url)?;
-        self.facts.hear_floor(self.session.retry_after(&response));
+        self.facts.observe_retry_after(self.session.retry_after(&response));
         json(url, &response)
     }
 }
@@ -297,7 +301,7 @@ fn no_account() -> AcmeError {
 
 fn authorization(facts: &AuthorizationFacts) -> Result<&Authorization, AcmeError> {
     let lacks = || AcmeError::Lacks { url: facts.url.clone(), what: "an authorization" };
-    facts.said.as_ref().map(|said| &said.value).ok_or_else(lacks)
+    facts.observed.as_ref().map(|observed| &observed.value).ok_or_else(lacks)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Orders: placed, and read again (RFC 8555 section 7.4).
 
-use super::super::error::offer;
-use super::super::order::NewOrder;
-use super::super::session::{json, location};
-use super::super::{AccountRecord, AcmeError, Directory, Journal, Order, Publisher};
-use super::{Driver, directory, no_account};
+use crate::acme::error::offer;
+use crate::acme::session::{json, location};
+use crate::acme::{AccountRecord, AcmeError, Directory, Journal, NewOrder, Order, Publisher};
 use crate::crypto::KeyRef;
+use crate::issuance::driver::{Driver, directory, no_account};
 use crate::log::{note, report};
 use crate::model::Identifier;
 
@@ -13,7 +12,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn new_order(&mut self) -> Result<(), AcmeError> {
         self.journal.progress("Creating new order");
         let profile = self.profile()?;
-        let (ca, (account, key)) = (directory(&self.directory)?, self.account.as_ref().ok_or_else(no_account)?);
+        let ca = directory(&self.directory)?;
+        let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let replaces = self.replaced(ca, account);
         let payload = NewOrder {
             identifiers: &self.wanted.identifiers,
@@ -31,7 +31,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.forget_order(now);
         self.facts.ordered_now = true;
         self.facts.record.url = Some(url);
-        self.facts.hear_order(order, now);
+        self.facts.observe_order(order, now);
         self.journal.save_order(&self.facts.record)?;
         Ok(())
     }
@@ -72,7 +72,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 if self.wanted.profile_mandatory {
                     return Err(AcmeError::ProfileRefused { profile, problem });
                 }
-                let (name, why) = (&self.wanted.name, &problem.detail);
+                let name = &self.wanted.name;
+                let why = &problem.detail;
                 report!(MD0020, "{name}: the CA refuses the profile '{profile}': {why}; ordering without it");
                 self.without_profile = true;
             }
@@ -99,7 +100,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {
         let url = self.facts.record.url.clone().unwrap_or_default();
         match self.read::<Order>(&url) {
-            Ok(order) => self.heard_order(order),
+            Ok(order) => self.take_over_order(order),
             Err(err) if err.is_gone() && !self.facts.ordered_now => {
                 self.facts.order_gone = true;
                 Ok(())
@@ -108,9 +109,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    pub(super) fn heard_order(&mut self, order: Order) -> Result<(), AcmeError> {
+    pub(super) fn take_over_order(&mut self, order: Order) -> Result<(), AcmeError> {
         let before = self.facts.record.status;
-        self.facts.hear_order(order, self.clock.now());
+        self.facts.observe_order(order, self.clock.now());
         if self.facts.record.status == before { Ok(()) } else { Ok(self.journal.save_order(&self.facts.record)?) }
     }
 }

@@ -5,216 +5,18 @@ mod faults;
 mod orders;
 mod records;
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
-
 use serde_json::Value;
 
-use super::certificate::issuer_url;
-use super::*;
-use crate::acme::{AccountClaim, ChainRefused, OrderStatus, PortError};
+use crate::acme::{AccountClaim, OrderStatus, PortError};
 use crate::clock::SettableClock;
 use crate::crypto::{Certificate, Chain, base64url_decode};
 use crate::http::Response;
+use crate::issuance::driver::certificate::issuer_url;
+use crate::issuance::driver::*;
 use crate::model::{DomainName, Eab, Status, TxtRecord};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::testing::issuer::Issuer;
-
-/// The journal of one domain in memory.
-#[derive(Default)]
-struct Staged {
-    order: OrderRecord,
-    orders_saved: Vec<OrderRecord>,
-    keys: HashMap<String, PrivateKey>,
-    chains: HashMap<String, Chain>,
-    activities: Vec<String>,
-    events: Vec<String>,
-    records: Vec<TxtRecord>,
-    taken_away: Vec<String>,
-    objects: bool,
-    full: bool,
-    loses_keys: bool,
-}
-
-#[derive(Clone, Default)]
-struct MemoryJournal(Arc<Mutex<Staged>>);
-
-/// The published challenges, and the calls for them.
-#[derive(Default)]
-struct Published {
-    data: HashMap<SetUp, String>,
-    calls: Vec<String>,
-    busy: u32,
-    unsupported: Vec<ChallengeType>,
-    broken: Vec<ChallengeType>,
-}
-
-#[derive(Clone, Default)]
-struct MemoryPublisher(Arc<Mutex<Published>>);
-
-#[derive(Default)]
-struct Book {
-    draft: Option<PrivateKey>,
-    accounts: Vec<(AccountRecord, PrivateKey)>,
-    drafted: usize,
-    busy: bool,
-}
-
-#[derive(Clone, Default)]
-struct MemoryBook(Arc<Mutex<Book>>);
-
-/// Account keys take long to make.
-static ACCOUNT_KEYS: LazyLock<[PrivateKey; 2]> = LazyLock::new(|| [ec(), ec()]);
-
-fn spec() -> KeySpec {
-    KeySpec::Ec { curve: "P-256".to_owned() }
-}
-
-fn ec() -> PrivateKey {
-    PrivateKey::generate(&spec()).unwrap()
-}
-
-fn broken(text: &str) -> PortError {
-    PortError { status: Status::GENERAL, text: text.to_owned() }
-}
-
-fn full() -> PortError {
-    PortError { status: Status(28), text: "no space left".to_owned() }
-}
-
-impl Journal for MemoryJournal {
-    fn order(&self) -> OrderRecord {
-        self.0.lock().unwrap().order.clone()
-    }
-
-    fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {
-        let mut staged = self.0.lock().unwrap();
-        if staged.full {
-            return Err(full());
-        }
-        staged.order = order.clone();
-        staged.orders_saved.push(order.clone());
-        Ok(())
-    }
-
-    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
-        let staged = self.0.lock().unwrap();
-        staged.keys.get(spec.json_name()).filter(|_| !staged.loses_keys).cloned()
-    }
-
-    fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
-        self.0.lock().unwrap().keys.insert(spec.json_name().to_owned(), key.clone());
-        Ok(())
-    }
-
-    fn has_chain(&self, spec: &KeySpec) -> bool {
-        self.0.lock().unwrap().chains.contains_key(spec.json_name())
-    }
-
-    fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
-        self.0.lock().unwrap().chains.insert(spec.json_name().to_owned(), chain.clone());
-        Ok(())
-    }
-
-    fn progress(&mut self, activity: &str) {
-        self.0.lock().unwrap().activities.push(activity.to_owned());
-    }
-
-    fn needs_records(&mut self, records: &[TxtRecord]) {
-        self.0.lock().unwrap().records = records.to_vec();
-    }
-
-    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        let mut staged = self.0.lock().unwrap();
-        staged.events.push(set_up.to_string());
-        if staged.objects { Err(broken("the event failed")) } else { Ok(()) }
-    }
-
-    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
-        self.0.lock().unwrap().taken_away.push(set_up.to_string());
-        Ok(())
-    }
-}
-
-impl Publisher for MemoryPublisher {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
-        let mut published = self.0.lock().unwrap();
-        if published.unsupported.contains(&set_up.kind) {
-            return Err(PortError { status: Status::UNSUPPORTED, text: "not here".to_owned() });
-        }
-        Ok(published.is_free())
-    }
-
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
-        let mut published = self.0.lock().unwrap();
-        published.calls.push(format!("+{set_up}"));
-        published.data.insert(set_up.clone(), value.to_owned());
-        if published.broken.contains(&set_up.kind) { Err(broken("out of order")) } else { Ok(()) }
-    }
-
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<bool, PortError> {
-        let mut published = self.0.lock().unwrap();
-        if !published.is_free() {
-            return Ok(false);
-        }
-        published.calls.push(format!("-{set_up}"));
-        published.data.remove(set_up);
-        Ok(true)
-    }
-}
-
-impl Published {
-    fn is_free(&mut self) -> bool {
-        self.busy = self.busy.saturating_sub(1);
-        self.busy == 0
-    }
-
-    /// Returns all key authorizations for a name, a line each, as the CA finds them.
-    fn look(&self, name: &str) -> Option<String> {
-        let found: Vec<_> =
-            self.data.iter().filter(|(set_up, _)| set_up.name == name).map(|(_, data)| data.as_str()).collect();
-        (!found.is_empty()).then(|| found.join("\n"))
-    }
-}
-
-impl AccountBook for MemoryBook {
-    fn claim(&self, _scope: &AccountScope) -> Result<Option<AccountClaim>, PortError> {
-        Ok((!self.0.lock().unwrap().busy).then(|| Box::new(()) as _))
-    }
-
-    fn find(&self, scope: &AccountScope) -> Option<(AccountRecord, PrivateKey)> {
-        self.0.lock().unwrap().accounts.iter().find(|(record, _)| record.is_for(scope)).cloned()
-    }
-
-    fn draft_key(&self, _scope: &AccountScope) -> Result<PrivateKey, PortError> {
-        let mut book = self.0.lock().unwrap();
-        if book.draft.is_none() {
-            book.draft = Some(ACCOUNT_KEYS[book.drafted].clone());
-            book.drafted += 1;
-        }
-        Ok(book.draft.clone().unwrap())
-    }
-
-    fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
-        let mut book = self.0.lock().unwrap();
-        book.draft.take().unwrap();
-        book.accounts.push((account.clone(), key.clone()));
-        Ok(())
-    }
-
-    fn other_keys(&self, _: &AccountRecord, _: &PrivateKey) -> Vec<PrivateKey> {
-        Vec::new()
-    }
-
-    fn change_key(&self, _: &AccountRecord, _: &PrivateKey) {
-        unreachable!()
-    }
-
-    fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
-        self.0.lock().unwrap().accounts.retain(|(record, _)| record.url != account.url);
-        Ok(())
-    }
-}
+use crate::testing::ports::{ACCOUNT_KEYS, MemoryBook, MemoryJournal, MemoryPublisher, Staged, ec, spec};
 
 /// A domain with its CA and its clock.
 struct Scene {
@@ -252,7 +54,8 @@ impl Scene {
     }
 
     fn driver(&self) -> Driver<MemoryJournal, MemoryPublisher> {
-        let (ca, clock) = (Arc::clone(&self.ca), Arc::clone(&self.clock));
+        let ca = Arc::clone(&self.ca);
+        let clock = Arc::clone(&self.clock);
         Driver::new(
             self.wanted.clone(),
             self.journal.clone(),
@@ -293,7 +96,8 @@ impl Scene {
 
     fn is_done(&self) {
         let staged = self.staged();
-        let (key, chain) = (&staged.keys["P-256"], &staged.chains["P-256"]);
+        let key = &staged.keys["P-256"];
+        let chain = &staged.chains["P-256"];
         assert!(key.fits(chain.leaf()));
         assert!(staged.order.is_empty() && self.publisher.0.lock().unwrap().data.is_empty());
         self.ca.check();

@@ -1,0 +1,189 @@
+//! Documents about Managed Domains: status in JSON, as a page and as metrics.
+
+use std::ffi::CStr;
+
+use serde_json::{Value, json};
+
+use crate::documents::to_json;
+use crate::http::RequestCounts;
+use crate::model::DomainName;
+use crate::registry::Registry;
+use crate::status::{self, MetricsFormat};
+
+/// The path of the document for `MDCertificateStatus`.
+pub const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
+
+/// A document that `SetHandler` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// `md-status`: the status of all domains, or of one, in JSON.
+    Status,
+    /// `md-page`: the status of all domains, for people.
+    Page,
+    /// `md-metrics`: figures for monitoring.
+    Metrics,
+}
+
+/// The part of a request that a document depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'r> {
+    /// The path behind that of the handler; its last part names a domain.
+    pub path_info: Option<&'r str>,
+    /// The header `Accept`.
+    pub accept: Option<&'r str>,
+}
+
+/// A response with a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static CStr,
+    /// Another header.
+    pub header: Option<(&'static CStr, &'static str)>,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+impl Handler {
+    /// Returns the handler of this name.
+    #[must_use]
+    pub fn called(name: &str) -> Option<Self> {
+        match name {
+            "md-status" => Some(Self::Status),
+            "md-page" => Some(Self::Page),
+            "md-metrics" => Some(Self::Metrics),
+            _ => None,
+        }
+    }
+
+    /// Makes the document, with the counts of requests to CAs if there are any.
+    #[must_use]
+    pub fn document(self, asked: Asked<'_>, registry: &Registry, requests: Option<&RequestCounts>) -> Document {
+        match self {
+            Self::Status => match asked.path_info.and_then(|path| path.rsplit('/').next()).unwrap_or_default() {
+                "" => Document::json(200, &status::listing(registry)),
+                name => domain(registry, name),
+            },
+            Self::Page => Document {
+                status: 200,
+                content_type: c"text/html; charset=utf-8",
+                // Some of the text comes from CAs: should a script get past the escapes, no browser runs it.
+                header: Some((c"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")),
+                body: status::page(registry).into(),
+            },
+            Self::Metrics => {
+                let format = MetricsFormat::wanted(asked.accept.unwrap_or_default());
+                let content_type = match format {
+                    MetricsFormat::OpenMetrics => c"application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    MetricsFormat::Text => c"text/plain; version=0.0.4; charset=utf-8",
+                };
+                let body = status::metrics(registry, requests, format).into();
+                Document { status: 200, content_type, header: Some((c"Vary", "Accept")), body }
+            }
+        }
+    }
+}
+
+impl Document {
+    /// Makes the document with public facts about the certificate of `host` (`MDCertificateStatus`); `None` if that is off, or no
+    /// domain has the host.
+    #[must_use]
+    pub fn about_certificate(host: &DomainName, registry: &Registry) -> Option<Self> {
+        let position = registry.index.covering(host).filter(|_| registry.globals.certificate_status)?;
+        Some(Self::json(200, &status::certificate_status(registry, position).unwrap_or_default()))
+    }
+
+    fn json(status: u16, value: &impl serde::Serialize) -> Self {
+        let body = to_json(value).unwrap_or_default();
+        Self { status, content_type: c"application/json", header: None, body }
+    }
+}
+
+fn domain(registry: &Registry, name: &str) -> Document {
+    match status::domain(registry, name) {
+        Some(document) => Document::json(200, &document),
+        None => {
+            let unknown: Value = json!({ "error": format!("there is no managed domain '{name}'") });
+            Document::json(404, &unknown)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestServer;
+
+    fn name(text: &str) -> DomainName {
+        DomainName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn handlers_go_by_their_names() {
+        for (text, expected) in [
+            ("md-status", Some(Handler::Status)),
+            ("md-page", Some(Handler::Page)),
+            ("md-metrics", Some(Handler::Metrics)),
+            ("MD-STATUS", None),
+            ("server-status", None),
+        ] {
+            assert_eq!(Handler::called(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_part_of_the_path_names_a_domain() {
+        let registry = TestServer::new(&["a.test", "b.test"]).start(false);
+        let rows = [
+            (None, 200, Some("managed-domains")),
+            (Some("/"), 200, Some("managed-domains")),
+            (Some("/a.test"), 200, Some("name")),
+            (Some("/x/b.test"), 200, Some("name")),
+            (Some("/c.test"), 404, Some("error")),
+        ];
+        for (path_info, status, member) in rows {
+            let document = Handler::Status.document(Asked { path_info, accept: None }, &registry, None);
+            assert_eq!((document.status, document.content_type), (status, c"application/json"), "{path_info:?}");
+            let value: Value = serde_json::from_slice(&document.body).unwrap();
+            assert!(member.is_some_and(|member| value.get(member).is_some()), "{path_info:?}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_page_runs_no_scripts() {
+        let registry = TestServer::new(&["a.test"]).start(false);
+        let document = Handler::Page.document(Asked::default(), &registry, None);
+        assert_eq!((document.status, document.content_type), (200, c"text/html; charset=utf-8"));
+        let (header, policy) = document.header.unwrap();
+        assert_eq!(header, c"Content-Security-Policy");
+        assert!(policy.starts_with("default-src 'none';") && !policy.contains("script"));
+        assert!(String::from_utf8(document.body).unwrap().contains("a.test"));
+    }
+
+    #[test]
+    fn the_format_of_metrics_is_what_the_client_accepts() {
+        let registry = TestServer::new(&["a.test"]).start(false);
+        let rows = [
+            (None, c"text/plain; version=0.0.4; charset=utf-8"),
+            (Some("text/plain"), c"text/plain; version=0.0.4; charset=utf-8"),
+            (Some("application/openmetrics-text"), c"application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ];
+        for (accept, content_type) in rows {
+            let document = Handler::Metrics.document(Asked { path_info: None, accept }, &registry, None);
+            assert_eq!((document.status, document.content_type), (200, content_type), "{accept:?}");
+            assert_eq!(document.header, Some((c"Vary", "Accept")));
+        }
+    }
+
+    #[test]
+    fn anybody_may_ask_for_the_certificate_of_a_domain_unless_that_is_off() {
+        let mut server = TestServer::new(&["a.test"]);
+        for (is_on, host, expected) in [(true, "a.test", true), (true, "b.test", false), (false, "a.test", false)] {
+            server.globals.certificate_status = is_on;
+            let found = Document::about_certificate(&name(host), &server.start(false));
+            assert_eq!(found.map(|document| document.status), expected.then_some(200), "{is_on} {host}");
+        }
+    }
+}
