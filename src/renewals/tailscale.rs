@@ -76,8 +76,9 @@ impl Tailnet {
     }
 }
 
-/// The `min_validity` of a second request, if tailscaled gave a certificate that does not do: longer than that certificate is
-/// valid if it is the one to be renewed, otherwise long enough that it is not due at once. `None` if the certificate does.
+/// Returns the `min_validity` of a second request, if tailscaled gave a certificate that does not do: longer than that
+/// certificate is valid if it is the one to be renewed, otherwise long enough that it is not due at once. `None` if the
+/// certificate does.
 fn min_validity_of_renewal(
     leaf: &Certificate,
     window: Window,

@@ -46,7 +46,7 @@ pub struct Spelling {
 }
 
 impl Host {
-    /// A host with these names, as the configuration has them.
+    /// Makes a host with these names, as the configuration has them.
     pub fn called<'a>(
         server_name: Option<&str>,
         aliases: impl IntoIterator<Item = Cow<'a, str>>,
@@ -103,14 +103,14 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// The positions of one host's domains; none for an unknown host.
+    /// Returns the positions of one host's domains; none for an unknown host.
     #[must_use]
     pub fn of(&self, host: usize) -> &[usize] {
         let begin = host.checked_sub(1).and_then(|former| self.ends.get(former)).copied().unwrap_or_default();
         self.ends.get(host).map_or(&[], |end| &self.positions[begin..*end])
     }
 
-    /// The positions of each host's domains, in order of hosts.
+    /// Returns the positions of each host's domains, in order of hosts.
     pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
         (0..self.ends.len()).map(|host| self.of(host))
     }
@@ -145,7 +145,7 @@ pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_
     hosts.iter().map(matches).collect()
 }
 
-/// The domains by name; with `MDMatchNames servernames`, several domains may have the same one.
+/// Returns the domains by name; with `MDMatchNames servernames`, several domains may have the same one.
 fn by_name(domains: &[ManagedDomain]) -> HashMap<&DomainName, Vec<usize>> {
     let mut all: HashMap<&DomainName, Vec<usize>> = HashMap::new();
     for (position, md) in domains.iter().enumerate() {

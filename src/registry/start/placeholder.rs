@@ -59,7 +59,7 @@ impl Placeholders {
     }
 }
 
-/// Key types of the domain for which there is a usable placeholder that has not expired.
+/// Returns the key types of the domain for which there is a usable placeholder that has not expired.
 pub(crate) fn usable_key_types(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
     md.key_specs().0.into_iter().filter(|spec| is_usable(documents, md, spec, now)).collect()
 }
