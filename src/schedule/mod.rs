@@ -217,8 +217,8 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
         let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
         for (due, until, expected) in rows {
-            let look = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
-            assert_eq!(look, expected.map(at), "{due} {until}");
+            let at_next = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            assert_eq!(at_next, expected.map(at), "{due} {until}");
         }
     }
 

@@ -90,12 +90,12 @@ impl TestServer {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let store = Arc::new(FailingStore::default());
         let published = Arc::clone(&store);
-        let look = move |name: &str| {
+        let find = move |name: &str| {
             let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
             Some(String::from_utf8(text).unwrap())
         };
         Self {
-            ca: FakeCa::new(Arc::clone(&clock), look),
+            ca: FakeCa::new(Arc::clone(&clock), find),
             documents: Arc::new(Documents::new(Arc::clone(&store) as Arc<dyn Store>)),
             store,
             clock,
