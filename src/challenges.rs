@@ -61,7 +61,7 @@ struct Dns01 {
 }
 
 impl Challenges {
-    /// Publishing in this store, with the dns-01 command of the configuration.
+    /// Makes the shared part of all publishers, with the dns-01 command of the configuration.
     #[must_use]
     pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, globals: &Globals) -> Self {
         let command = globals.dns01_command.clone();
@@ -119,7 +119,7 @@ impl Challenges {
 }
 
 impl StoredChallenges {
-    /// The publisher for the renewal of `md`. Commands are ended when `cancel` is set.
+    /// Makes the publisher for the renewal of `md`. Commands are ended when `cancel` is set.
     #[must_use]
     pub fn new(shared: Arc<Challenges>, md: Arc<ManagedDomain>, cancel: &Cancel) -> Self {
         let line = md.cmd_dns_01.as_deref().or(shared.command.as_ref());
@@ -149,7 +149,7 @@ impl StoredChallenges {
         self.md.domains.iter().map(|name| name.as_str().trim_start_matches("*.").to_owned())
     }
 
-    fn command_is_over(&mut self) {
+    fn release_command(&mut self) {
         if std::mem::take(&mut self.has_command) {
             self.shared.state().command = false;
         }
@@ -184,8 +184,8 @@ impl StoredChallenges {
     }
 }
 
-/// The key types of challenge certificates: those of the domain, and at least one RSA and one EC key. With TLS 1.2 the kind of
-/// key has to be that of the host's certificate, which may be one that the administrator configured.
+/// Returns the key types of challenge certificates: those of the domain, and at least one RSA and one EC key. With TLS 1.2 the
+/// kind of key has to be that of the host's certificate, which may be one that the administrator configured.
 #[must_use]
 pub fn tls_alpn_specs(md: &ManagedDomain) -> Vec<KeySpec> {
     let mut specs = md.key_specs().0;
@@ -267,7 +267,7 @@ impl Publisher for StoredChallenges {
             ChallengeType::TlsAlpn01 => self.save_tls_alpn_01(&set_up.name, key_authorization),
             ChallengeType::Dns01 => {
                 let result = self.dns01.set_up(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
-                self.command_is_over();
+                self.release_command();
                 result
             }
         }
@@ -295,14 +295,14 @@ impl Publisher for StoredChallenges {
             return Ok(Attempt::Busy);
         }
         let result = self.dns01.tear_down(&set_up.name, set_up.txt.as_deref().unwrap_or_default());
-        self.command_is_over();
+        self.release_command();
         result.map(|()| Attempt::Done)
     }
 }
 
 impl Drop for StoredChallenges {
     fn drop(&mut self) {
-        self.command_is_over();
+        self.release_command();
         if self.has_names {
             let names: Vec<String> = self.record_names().collect();
             let mut state = self.shared.state();
@@ -323,7 +323,7 @@ mod tests {
     use crate::store::Store;
     use crate::testing::{TestServer, logged, p256, watch_log};
 
-    /// A command that writes its arguments to a file, one line per call.
+    /// Returns a command that writes its arguments to a file, one line per call.
     fn noting(directory: &Path) -> String {
         format!(r#"/bin/sh -c 'echo "$@" >>{}/calls' sh"#, directory.display())
     }
@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// The bytes after the object identifier of the acmeIdentifier extension.
+    /// Returns the bytes after the object identifier of the acmeIdentifier extension.
     fn digest(certificate: &Certificate) -> Vec<u8> {
         let der = certificate.to_der();
         let id = b"\x2b\x06\x01\x05\x05\x07\x01\x1f";

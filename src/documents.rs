@@ -22,19 +22,19 @@ pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Documents(Arc<dyn Store>);
 
 impl Documents {
-    /// The documents and keys of a store.
+    /// Gives typed access to the documents and keys of a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self(store)
     }
 
-    /// The store that holds these documents.
+    /// Returns the store that holds these documents.
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.0
     }
 
-    /// The names of all items in a group; an empty set if the group cannot be listed.
+    /// Returns the names of all items in a group; an empty set if the group cannot be listed.
     #[must_use]
     pub fn items(&self, group: Group) -> HashSet<String> {
         let listed = self.0.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
@@ -116,7 +116,7 @@ pub(crate) fn port_error(err: StoreError) -> PortError {
     PortError { status: err.status(), text: err.to_string() }
 }
 
-/// The error for a domain that another process has claimed.
+/// Returns the error for a domain that another process has claimed.
 #[must_use]
 pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
     let text = format!(

@@ -154,7 +154,7 @@ impl Event<'_> {
         matches!(self, Self::Renewed | Self::Activated)
     }
 
-    /// How long the event is not raised again.
+    /// Returns how long the event is not raised again.
     fn pause(&self) -> Option<SignedDuration> {
         match self {
             Self::Renewing | Self::Errored | Self::OcspErrored => Some(HOUR),
@@ -163,16 +163,16 @@ impl Event<'_> {
         }
     }
 
-    /// Until when the event is not raised again, by the log of its domain's job; `None` if it may be raised now. An entry in
-    /// the future comes from a wrong clock, and does not count.
+    /// Returns until when the event is not raised again, by the log of its domain's job; `None` if it may be raised now. An entry
+    /// in the future comes from a wrong clock, and does not count.
     #[must_use]
     pub fn paused_until(&self, job: &Job, now: Timestamp) -> Option<Timestamp> {
         let raised = job.newest(&format!("message-{}", self.reason())).filter(|at| *at <= now)?;
         Some(raised + self.pause()?).filter(|until| *until > now)
     }
 
-    /// Until when the event is not raised again, as [`Event::paused_until`] says; if its command has failed since, until the same
-    /// delay is over as after so many failures of a renewal.
+    /// Returns until when the event is not raised again, as [`Event::paused_until`] says; if its command has failed since, until
+    /// the same delay is over as after so many failures of a renewal.
     #[must_use]
     pub fn not_before(&self, job: &Job, retry_delay: SignedDuration, now: Timestamp) -> Option<Timestamp> {
         let reason = self.reason();
@@ -192,7 +192,7 @@ const AH10108_ENTRY: &str = "notify-error";
 const AH10109_ENTRY: &str = "message-error";
 
 impl Events {
-    /// Events with the commands of the configuration, which are ended when `cancel` is set.
+    /// Makes events with the commands of the configuration, which are ended when `cancel` is set.
     #[must_use]
     pub fn new(globals: &Globals, cancel: &Cancel) -> Self {
         let hook = |directive, number, entry, line: &Option<String>| {
@@ -208,7 +208,7 @@ impl Events {
         }
     }
 
-    /// Events for a program that runs no commands.
+    /// Makes events for a program that runs no commands.
     #[must_use]
     pub fn silent() -> Self {
         Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true }
@@ -220,7 +220,7 @@ impl Events {
         self.notify.is_some() || self.message.is_some()
     }
 
-    /// The longest time that an event takes: both commands run until their timeout and have to be killed.
+    /// Returns the longest time that an event takes: both commands run until their timeout and have to be killed.
     #[must_use]
     pub fn longest(&self) -> SignedDuration {
         let hooks = [&self.notify, &self.message].into_iter().flatten();
@@ -382,7 +382,7 @@ mod tests {
     /// An entry of a job's log: time, kind and status.
     type Entries<'a> = &'a [(i64, &'a str, Option<&'a str>)];
 
-    /// A job with these log entries, newest first.
+    /// Returns a job with these log entries, newest first.
     fn job(entries: Entries<'_>) -> Job {
         let mut job = Job::new("x.org");
         entries.iter().rev().for_each(|(when, kind, status)| job.record(at(*when), kind, *status, None));

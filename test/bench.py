@@ -207,7 +207,7 @@ class Site:
 
 @dataclass
 class Figure:
-    """One line of the table: what was measured, and every value of every module."""
+    """A line of the table: what was measured, and the values of each module."""
 
     what: str
     unit: str
@@ -253,7 +253,7 @@ class Bench:
                 site.stop()
 
     def requests(self, count: int) -> None:
-        """What clients get out of the servers. All run at once, and the one that is asked changes every few seconds."""
+        """Requests per second of the servers. All run at once, and clients turn to another one every few seconds."""
         names = domain_names(count)
         with contextlib.ExitStack() as running:
             sites = {name: running.enter_context(self._site(module, count)) for name, module in self.modules.items()}
@@ -394,7 +394,7 @@ def _cell(value: float | None) -> str:
 
 
 def run_all(options: argparse.Namespace) -> None:
-    """Everything, in sizes that the environment may change."""
+    """Runs all measurements, in sizes that the environment may change."""
     ours, theirs = (str(Module.named(name).path) for name in ("ours", "system"))
     (runs,), (options.va_sleep,), (renew_runs,) = _sizes("RUNS", "3"), _sizes("VA_SLEEP", "3"), _sizes("RENEW_RUNS", "1")
     options.runs = runs

@@ -1,4 +1,4 @@
-"""What `MDActivation live` costs: handshakes under a certificate that went live, against one that a start has set up."""
+"""The cost of `MDActivation live`: handshakes under a certificate that went live, against one that a start has set up."""
 
 from __future__ import annotations
 

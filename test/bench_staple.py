@@ -1,4 +1,4 @@
-"""What stapling costs: handshakes of a client that asks for a staple, and the CPU time of what answers it."""
+"""The cost of stapling: handshakes of a client that asks for a staple, and the CPU time of the server."""
 
 from __future__ import annotations
 

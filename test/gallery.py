@@ -54,7 +54,7 @@ class Gallery:
             _place(self.sandbox.domains(names[0]), [self.leaf(names, key, age, life) for key in keys])
 
     def renewal(self, name: str, job: dict[str, Any], *names: str, staged: bool = False) -> None:
-        """What is under way for a domain, with a new certificate or without."""
+        """Puts a renewal under way for a domain into the store, with a new certificate or without."""
         leaves = [self.leaf((name, *names), "p256", 0, 90)] if staged else []
         self._staged[name] = ({"name": name, "finished": False, "errors": 0} | job, leaves)
 
@@ -85,7 +85,7 @@ class Gallery:
 
 
 def every_state(gallery: Gallery) -> Gallery:
-    """One domain in each state that there is."""
+    """Adds a domain in each possible state."""
     gallery.domain("example.org", "www.example.org", "blog.example.org", age=21)
     gallery.domain("expired.example.org", age=93)
     refused = "Connection to acme-v02.api.letsencrypt.org refused: is a firewall or a proxy in the way?"

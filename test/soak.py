@@ -253,7 +253,7 @@ class Subject:
 
 
 class Renewals:
-    """What the server's jobs and the CA tell of renewals."""
+    """Renewals by the server's jobs and the CA's log."""
 
     def __init__(self, sandbox: Sandbox, pebble: Pebble, names: list[str]) -> None:
         self.sandbox, self.pebble, self.names = sandbox, pebble, names
@@ -295,7 +295,7 @@ def with_module(plan: Plan) -> tuple[Subject, Renewals]:
 
 
 def without_module(plan: Plan) -> Subject:
-    """The same hosts with static certificates of the same key type."""
+    """A server without the module: its hosts have static certificates of the same key type."""
     world = World("soak-none", Module.absent())
     httpd = world.httpd(mpm=plan.mpm)
     httpd.config.log_level = "notice"

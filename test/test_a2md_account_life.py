@@ -1,4 +1,4 @@
-"""What a2md does to accounts and certificates that are there: changes, new keys, revocation, the end, and a key from elsewhere."""
+"""Commands of a2md for existing accounts and certificates: changes, new keys, revocation, the end, and a key from elsewhere."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def cli(sandbox: Sandbox, pebble: Pebble) -> A2md:
 
 
 def serials(done: Done) -> list[str]:
-    """Those that drive says are served."""
+    """Serials of the certificates that `drive` reports as served."""
     assert done.code == 0, done
     [line] = [line for line in done.err.splitlines() if "the new certificates are active" in line]
     return re.findall(r" serial ([0-9A-F]+),", line)

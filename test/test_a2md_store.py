@@ -115,7 +115,7 @@ def test_check_makes_and_migrates_nothing(cli: A2md, sandbox: Sandbox) -> None:
 
 
 def lineage(sandbox: Sandbox, name: str, leaf: Leaf) -> Path:
-    """What certbot keeps for one certificate: links to the newest files of its archive."""
+    """Makes certbot's files for a certificate: links to the newest files of its archive."""
     archive = sandbox.root / "letsencrypt/archive" / name
     live = sandbox.root / "letsencrypt/live" / name
     for folder in (archive, live):

@@ -74,7 +74,7 @@ def test_a_running_server_is_spared_what_the_check_of_the_configuration_refuses(
 
 
 NO_START = ["AH00016"]
-"""What httpd itself says when a module stops the start."""
+"""Message of httpd itself when a module stops the start."""
 
 
 def _offline(httpd: Httpd) -> Httpd:
@@ -135,7 +135,7 @@ def test_a_directory_that_the_servers_user_cannot_get_stops_the_start(
 
 
 def _content(sandbox: Sandbox) -> dict[str, bytes]:
-    """What is in the store, without placeholders: a new host cannot be served without one."""
+    """Content of the store, without placeholders: a new host cannot be served without one."""
     files = (path for path in sorted(sandbox.store.rglob("*")) if path.is_file())
     return {str(path): path.read_bytes() for path in files if not path.name.startswith("fallback")}
 

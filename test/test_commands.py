@@ -152,7 +152,7 @@ def test_commands_have_no_signal_blocked_or_ignored(httpd: Httpd, dns: Dns, sand
 
 
 def _old(world: World) -> list[str]:
-    """What a script that knows only the events of the C module is told of two names."""
+    """Events of two names that a script gets which knows only the events of the C module."""
     sandbox = world.sandbox
     httpd = world.httpd(world.pebble(nonce_reject=0, authz_reuse=0))
     httpd.config.add(f"MDMessageCmd {_script(sandbox, OLD)}").managed(NAME, f"www.{NAME}")

@@ -137,7 +137,7 @@ REFUSED_BY_OURS = [
     ("MDRenewWorkers 65", "must be a number from 1 to 64"),
     (_inside("MDRenewWorkers 2"), OUTSIDE),
 ]
-"""What the C module takes as it is, or does not know."""
+"""Lines that the C module accepts without a check, or does not know."""
 
 
 def _files(sandbox: Sandbox) -> None:
@@ -228,7 +228,7 @@ DIFFERENT = {
 
 
 def test_every_directive_is_stored_and_inherited_as_by_the_c_module() -> None:
-    """One domain says nothing, one everything differently, one takes back what can be taken back."""
+    """A domain sets nothing, another overrides every directive, and a third one resets those that can be reset."""
 
     def case(world: World) -> Any:
         httpd = world.httpd()

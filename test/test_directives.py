@@ -18,7 +18,7 @@ NOBODY = "MDCertificateAuthority https://localhost:1/dir"
 
 
 def _stored(httpd: Httpd) -> dict[str, Any]:
-    """What a start without renewals makes of the configuration."""
+    """Configuration in the store after a start without renewals."""
     httpd.start()
     names = [md["name"] for md in httpd.md_status()["managed-domains"]]
     return {"md": {name: httpd.sandbox.md_json(name) for name in names}, "watched": _watched(httpd)}

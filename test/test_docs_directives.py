@@ -32,7 +32,7 @@ AUTH_CONFIG = "Allowed in *.conf anywhere [no per-dir config] and in .htaccess w
 
 @dataclass
 class Section:
-    """What one section says."""
+    """Content of a section of the manual."""
 
     name: str
     text: str
@@ -69,13 +69,13 @@ BY_NAME = {section.name: section for section in SECTIONS}
 
 
 def _registered(httpd: Httpd) -> dict[str, str]:
-    """What `httpd -L` tells of the module's directives: where they are allowed."""
+    """Places where the module's directives are allowed, by `httpd -L`."""
     found = re.findall(r"^(<?MD\w+) \(mod_md\.c\)\n\t.*\n((?:\t.*\n?)+)", httpd.directives(), re.M)
     return {f"{name}>" if name.startswith("<") else name: " ".join(allowed.split()) for name, allowed in found}
 
 
 def _refused(httpd: Httpd, *lines: str) -> str:
-    """What `httpd -t` says against lines of the main server; nothing if it takes them."""
+    """Errors of `httpd -t` about lines of the main server; empty if there are none."""
     # Commands of examples are not on this machine.
     httpd.log.expects("AH10045", "MD0061", optional=True)
     httpd.config.clear().add(*lines)

@@ -27,13 +27,13 @@ def _command(sandbox: Sandbox, *lines: str) -> Path:
 
 
 def _calls(sandbox: Sandbox, what: str = "") -> list[str]:
-    """Its calls that have this in their arguments."""
+    """Calls of the command with `what` in their arguments."""
     calls = sandbox.writable("events") / "calls"
     return [line for line in calls.read_text().splitlines() if what in line] if calls.exists() else []
 
 
 def _setups(sandbox: Sandbox) -> list[str]:
-    """Its calls for challenges."""
+    """Calls of the command for challenges."""
     return _calls(sandbox, "challenge-setup")
 
 
@@ -133,7 +133,7 @@ def test_events_come_in_the_order_and_with_the_arguments_of_the_c_module() -> No
 
 
 def _failures(world: World) -> Any:
-    """What a failing command is to a renewal: a veto, a failing notification, then a failing message."""
+    """Effects of a failing command on a renewal: of `renewing`, then of MDNotifyCmd, then of MDMessageCmd."""
     sandbox = world.sandbox
     httpd = world.httpd(world.pebble(nonce_reject=0, authz_reuse=0))
     lines, seen = [f'test ! -e {sandbox.root}/bad-"$1" || exit 3'], {}

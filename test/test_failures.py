@@ -1,4 +1,4 @@
-"""What an administrator sees of a renewal that fails: what happened, what to do, when it goes on."""
+"""Failed renewals, as an administrator sees them: what happened, what to do, when the next attempt is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a running server: disks, owners, damaged files, a CA that forgets, clocks."""
+"""Faults around a running server: disks, owners, damaged files, a CA that forgets, clocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.world import World
 NAME = "a.example.org"
 ALWAYS_DUE = "MDRenewWindow 100d"
 NO_START = "Configuration Failed"
-"""What httpd itself says when a module stops the start."""
+"""Message of httpd itself when a module stops the start."""
 FULL = "No space left on device"
 
 

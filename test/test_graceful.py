@@ -48,7 +48,7 @@ def visitors(httpd: Httpd) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Nobody sees half of it."""
+    """Replaces a file atomically."""
     new = path.with_suffix(".new")
     new.write_text(text)
     new.rename(path)

@@ -28,7 +28,7 @@ def server(lone_httpd: Httpd) -> Httpd:
 
 
 def _file(sandbox: Sandbox, host: str, token: str) -> None:
-    """What the host itself has at this place."""
+    """Puts a file of the host itself at the place of a challenge."""
     sandbox.write(f"docs/{host}{PREFIX}{token}", f"file of {host}")
 
 

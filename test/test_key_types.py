@@ -15,7 +15,7 @@ RSA, EC = "RSA-PSS+SHA256", "ECDSA+SHA256:ECDSA+SHA384"
 
 
 def _clients(httpd: Httpd, pebble: Pebble) -> dict[str, Served]:
-    """What a client gets that takes RSA only, and one that takes elliptic curves only."""
+    """Handshakes of a client that accepts RSA only, and of one that accepts elliptic curves only."""
     return {
         "rsa": httpd.served(NAME, tls="1.2", sigalgs=RSA, ca=pebble.root),
         "ec": httpd.served(NAME, tls="1.2", sigalgs=EC, ca=pebble.root),

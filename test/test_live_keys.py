@@ -21,7 +21,7 @@ NAME = "a.example.org"
 
 
 def _reader(sandbox: Sandbox) -> Callable[[], tuple[str, list[Key]]]:
-    """What tells the text of the set that is live, and its keys."""
+    """A function that returns the text of the live set, and its keys."""
     secret = base64.urlsafe_b64decode(json.loads((sandbox.store / "md_store.json").read_text())["key"])
 
     def read() -> tuple[str, list[Key]]:

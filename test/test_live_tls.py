@@ -1,4 +1,4 @@
-"""What goes live without a restart reaches every kind of handshake, in every process."""
+"""Certificates that go live without a restart reach every kind of handshake, in every process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLIENTS = {"1.2 with tickets": ("1.2", True), "1.2 with ids": ("1.2", False), "1
 
 @dataclass
 class Set:
-    """One generation of a domain's certificates."""
+    """A generation of a domain's certificates."""
 
     leaves: list[Leaf]
 
@@ -79,7 +79,7 @@ class Live:
         self.sets.wait_for_all(name, *new.leaves, but=but)
 
     def connections(self, name: str) -> dict[str, Connection]:
-        """One of each kind of client."""
+        """A connection of each kind of client."""
         return {kind: client.connect(name) for kind, client in self.clients.items()}
 
     def check(self, name: str) -> None:

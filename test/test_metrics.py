@@ -22,7 +22,7 @@ DOCUMENT = (REPO / "docs/monitoring.md").read_text()
 
 
 class Scrape:
-    """One answer of md-metrics."""
+    """An answer of md-metrics."""
 
     def __init__(self, httpd: Httpd) -> None:
         self.text = httpd.admin("/md-metrics").text
@@ -234,7 +234,7 @@ def test_status_pages_do_not_grow_the_server(httpd: Httpd, pebble: Pebble) -> No
     httpd.start().obtain(NAME, "b.example.org")
 
     def growth() -> int:
-        """What the child that grew most has grown by in 600 answers."""
+        """Largest growth of a child in 600 answers."""
         before = {proc.pid: memory.rss for proc, memory in zip(httpd.children(), httpd.memory()["children"], strict=True)}
         for _ in range(150):
             _all_answer(httpd)

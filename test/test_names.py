@@ -1,4 +1,4 @@
-"""One spelling of a name: whatever MDomain, hosts and clients write, it is one domain, one identifier, one certificate name."""
+"""Spellings of a name in MDomain, hosts and requests: all of them are one domain, one identifier, one certificate name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.world import World
 U, A = "müller.idn.example.org", "xn--mller-kva.idn.example.org"
 DOT, DUP, FIRST = "dot.www.example.org", "dup.www.example.org", "first.www.example.org"
 BARE = ("AH02572", "AH02312", "SSL Library Error", "AH00016", "AH00020")
-"""What is said of a TLS host without a certificate at a start: mod_ssl's words, and httpd's."""
+"""Messages of mod_ssl and httpd about a TLS host without a certificate at a start."""
 
 
 def _names(sandbox: Sandbox, domain: str) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_host_that_misses_its_domain_is_told_before_a_reload_and_ends_no_serve
 
 
 def test_a_host_with_a_certificate_or_without_tls_is_none_of_ours(lone_httpd: Httpd, world: World) -> None:
-    """Nothing is told of hosts that mod_ssl takes, while a domain has no host."""
+    """Hosts that mod_ssl accepts are not reported, even while a domain has no host."""
     leaf = world.pki.ca("own").leaf("own.www.example.org")
     files = (f'SSLCertificateFile "{leaf.chain_file}"', f'SSLCertificateKeyFile "{leaf.key_file}"')
     httpd = _offline(lone_httpd)

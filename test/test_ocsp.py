@@ -50,7 +50,7 @@ def _static(httpd: Httpd, leaf: Leaf, *section: str, host: tuple[str, ...] = ())
 
 
 def _staples(httpd: Httpd, names: list[str], **options: Any) -> dict[str, str | None]:
-    """What is stapled for each of the hosts."""
+    """Status that is stapled for each of the hosts."""
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(names, pool.map(lambda name: httpd.served(name, status=True, **options).staple, names), strict=True))
 
@@ -298,7 +298,7 @@ def test_a_revoked_certificate_is_renewed_with_a_new_key(httpd: Httpd, pebble: P
 
 
 def _ocsp_status(httpd: Httpd) -> set[str]:
-    """What md-status tells of OCSP for the certificates in service."""
+    """OCSP status of the served certificates in md-status."""
     return {cert["ocsp"]["status"] for cert in httpd.md_status("a.example.org")["cert"].values() if "ocsp" in cert}
 
 

@@ -19,7 +19,7 @@ from harness.tls import HandshakeFailed
 from harness.world import World
 
 FILES = {"rsa": "rsa2048", "ec": "p256", "expired": "rsa2048", "other": "rsa2048"}
-"""What is in the file of a host, and its type of key: expired ones and those for another name are RSA."""
+"""Certificate in the file of a host, and its key type: expired ones and those for another name are RSA."""
 MANAGED = {"rsa": ["rsa2048"], "ec": ["p384"], "both": ["rsa2048", "p384"]}
 RSA, EC = "RSA-PSS+SHA256:RSA+SHA256", "ECDSA+SHA256:ECDSA+SHA384"
 CLIENTS: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ class Matrix:
             self.sets.install(name, *leaves)
 
     def publish(self, sets: dict[str, list[Leaf]]) -> None:
-        """They go live."""
+        """Makes the sets go live."""
         for name, leaves in sets.items():
             self.sets.publish(name, *leaves)
         for name, leaves in sets.items():

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.module("ours")
 
 
 def _cards(text: str) -> dict[str, str]:
-    """What a phone shows of each domain, without line breaks."""
+    """Text that a phone shows for each domain, without line breaks."""
     parts = re.split(r"\n(\S+)\n(?=\s*Names|\s*\1)", text)
     return {name: " ".join(said.split()) for name, said in zip(parts[1::2], parts[2::2], strict=True)}
 

@@ -1,4 +1,4 @@
-"""What monitoring reads of a failed renewal: each failure has a problem, and it stays until an attempt succeeds."""
+"""Failed renewals, as monitoring reads them: each failure has a problem, which stays until an attempt succeeds."""
 
 from __future__ import annotations
 

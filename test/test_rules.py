@@ -1,4 +1,4 @@
-"""What a guest of httpd owes it: no threads and no network in the parent, threads that take no signals and end in time."""
+"""Rules for a module of httpd: no threads and no network in the parent, threads that take no signals and end in time."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ PEER = re.compile(r'connect\(.*AF_INET6?,.*port=htons\((\d+)\).*"([\d.:a-f]+)"')
 
 
 def _assert_prompt(httpd: Httpd) -> None:
-    """Nobody said that a process, after 3 s, or a thread of the module, after 2 s, had not ended yet."""
+    """Checks that no process ran longer than 3 s after its end was requested, and no thread of the module longer than 2 s."""
     for number in ("AH00045", "AH00046", "AH00047", "MD0003"):
         assert httpd.log.count(number) == 0, number
 
 
 def _threads(proc: Proc) -> list[dict[str, str]]:
-    """What the kernel says of each thread of a process."""
+    """Status of each thread of a process, from the kernel."""
     texts = [path.read_text() for path in Path(f"/proc/{proc.pid}/task").glob("*/status")]
     return [dict(re.findall(r"^(\w+):\s*(.*)$", text, re.M)) for text in texts]

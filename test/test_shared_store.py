@@ -31,7 +31,7 @@ def managed(httpd: Httpd, *lines: str, names: list[str] = NAMES) -> Httpd:
 
 
 def alone(httpd: Httpd, only: str, *lines: str) -> Httpd:
-    """It renews one of the domains, and knows the others."""
+    """Configures a server that renews one of the domains, and knows the others."""
     httpd.config.add(LOCKS, *lines)
     for name in NAMES:
         httpd.config.md_set(name, f"MDRenewMode {'auto' if name == only else 'manual'}").http(name).https(name)

@@ -1,4 +1,4 @@
-"""One store, two modules: what the C module wrote is taken over by ours, and what ours wrote by the C module."""
+"""A store that both modules use: each of them takes over files that the other has written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _without_advice(httpd: Httpd) -> None:
 
 
 def _by(httpd: Httpd, name: str) -> Httpd:
-    """The same server with another module; stopped, if it ran.
+    """Makes the server use another module, after a stop if it was running.
 
     No renewal may be under way then: at a stop the C module can crash in it.
     """

@@ -218,7 +218,7 @@ def test_commands_and_daemons_that_a_server_has_started_do_not_hold_its_store(lo
 
 
 def _migrated(world: World, version: str) -> Any:
-    """What a start makes of the store of an old release: all its files, and what it serves."""
+    """The store of an old release after a start: all its files, and what is served."""
     store = world.sandbox.store
     # With modes of its own: those of a checkout are not known.
     shutil.copytree(FIXTURES / f"store-{version}", store, copy_function=shutil.copyfile)
@@ -267,7 +267,7 @@ def _obtained(httpd: Httpd) -> Certificate:
 
 
 def _by_hand(httpd: Httpd, running: bool, change: Callable[[], object]) -> None:
-    """Somebody changes the store, of a stopped server or of one that is then restarted gracefully."""
+    """Changes the store of a stopped server, or of a running one that is then restarted gracefully."""
     if not running:
         httpd.stop()
     change()

@@ -1,4 +1,4 @@
-"""What conf/ ships loads: the files for mods-available and the examples, read by `httpd -t` with the built module."""
+"""Files in conf/ load: the files for mods-available and the examples, read by `httpd -t` with the built module."""
 import re
 import subprocess
 from pathlib import Path

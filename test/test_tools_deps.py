@@ -1,4 +1,4 @@
-"""What test/tools/deps.sh does where it cannot install anything, and where nothing is missing."""
+"""Tests of test/tools/deps.sh where it cannot install anything, and where nothing is missing."""
 import os
 import subprocess
 from pathlib import Path

@@ -22,7 +22,7 @@ def common():
 
 
 def described():
-    """The same pairs from the sections of docs/directives.md."""
+    """Pairs of directive and place, from the sections of docs/directives.md."""
     sections = re.findall(r"^### `(<?MD\w+)>?`$.*?^- Context: (.*?)$", (TOP / "docs/directives.md").read_text(), re.M | re.S)
     return {(name, "`<MDomainSet>`" in context) for name, context in sections}
 

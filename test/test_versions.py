@@ -1,4 +1,4 @@
-"""One version everywhere, and a name of our own towards CAs."""
+"""The version is the same everywhere, and requests to CAs name this module."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ impl Accounts {
         Ok(Self(ids.into_iter().map(read).collect()))
     }
 
-    /// The id of the newest usable account of this scope.
+    /// Returns the id of the newest usable account of this scope.
     #[must_use]
     pub fn id_for(&self, scope: &AccountScope) -> Option<&str> {
         self.at(&scope.ca_url).rev().find(|(_, record)| record.is_for(scope)).map(|(id, _)| id)

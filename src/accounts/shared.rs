@@ -44,7 +44,7 @@ pub struct StoredAccounts {
 }
 
 impl StoredAccounts {
-    /// The account book for the renewal of `domain`.
+    /// Makes the account book for the renewal of `domain`.
     #[must_use]
     pub fn new(shared: Arc<SharedAccounts>, documents: Arc<Documents>, domain: &str) -> Self {
         Self { shared, documents, domain: domain.to_owned() }
@@ -54,7 +54,8 @@ impl StoredAccounts {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The item of `staging/` for an account of this scope: the domain, unless an account of another scope is there already.
+    /// Returns the item of `staging/` for an account of this scope: the domain, unless an account of another scope is there
+    /// already.
     fn place(&self, scope: &AccountScope) -> String {
         let waiting: Option<AccountRecord> =
             self.documents.load_json(Group::Staging, &self.domain, &Aspect::AccountJson);
@@ -159,15 +160,15 @@ fn read_all(documents: &Documents) -> Vec<Stored> {
     moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
 }
 
-/// An item of `staging/` that is no domain's, as domain names have no capital letters. Holds the draft key of a registration,
-/// which any domain may complete, and accounts whose domain already has an account of another scope there.
+/// Returns an item of `staging/` that is no domain's, as domain names have no capital letters. Holds the draft key of a
+/// registration, which any domain may complete, and accounts whose domain already has an account of another scope there.
 pub(crate) fn draft_item(scope: &AccountScope) -> String {
     let mut hasher = DefaultHasher::new();
     (&scope.ca_url, scope.eab.as_ref().map(|eab| &eab.kid)).hash(&mut hasher);
     format!("{}{:016x}", id_prefix(&scope.ca_url), hasher.finish())
 }
 
-/// The beginning of the ids of accounts at this CA: `ACME-`, the last 16 characters of the host, `-`.
+/// Returns the beginning of the ids of accounts at this CA: `ACME-`, the last 16 characters of the host, `-`.
 pub(crate) fn id_prefix(ca_url: &str) -> String {
     let host = url::Url::parse(ca_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let short = host.len().checked_sub(16).and_then(|from| host.get(from..)).unwrap_or(&host);

@@ -41,7 +41,7 @@ enum By {
     Account,
     /// The key of the certificate.
     Key,
-    /// Somebody before this command.
+    /// Revoked already, before this command.
     Others,
 }
 

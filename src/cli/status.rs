@@ -17,7 +17,7 @@ const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
 /// Note for a domain that the server does not renew.
 const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
-/// A domain: a row of the table, and notes below it.
+/// The row of a domain in the table, and the notes below it.
 struct Row {
     cells: [String; 4],
     notes: Vec<String>,

@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::testing::ca::FakeCa;
 use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
-/// A server in which sets go live.
+/// Returns a server in which sets go live.
 pub(crate) fn server(names: &[&str]) -> TestServer {
     let mut server = TestServer::new(names);
     server.declared.iter_mut().for_each(|one| one.settings.activation = Some(ActivationMode::Live));
@@ -26,13 +26,13 @@ pub(crate) fn counters() -> &'static [AtomicU32] {
     (0..LiveSets::COUNTERS).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak()
 }
 
-/// The domains.
+/// Returns the live slots of a server's domains.
 pub(crate) fn slots(server: &TestServer) -> Vec<Option<Arc<LiveSlot>>> {
     let domains = server.declared.iter().map(|one| Arc::new(one.complete(&Settings::default()).unwrap()));
     domains.map(|md| LiveSlot::new(&md, &CertificateSet::stored(&server.documents, &md))).collect()
 }
 
-/// A new process of a server, which starts without changing the store.
+/// Returns a new process of a server, which starts without changing the store.
 pub(crate) fn process(server: &TestServer, counters: &'static [AtomicU32]) -> LiveSets {
     let live_sets = LiveSets::new(Arc::clone(&server.documents), Arc::clone(&server.clock) as _, slots(server));
     live_sets.open(Some(counters));

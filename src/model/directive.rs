@@ -229,7 +229,7 @@ pub static DIRECTIVES: [Directive; 55] = [
         scope.globals.message_command = command(args[0]);
         Ok(())
     }),
-    ours(row(c"MDMessageEvents", Args::One, Place::Server, c"events that MDMessageCmd is told of: 'compatible' (those of the C module) or 'all'", |scope, args| {
+    ours(row(c"MDMessageEvents", Args::One, Place::Server, c"events for which MDMessageCmd is run: 'compatible' (those of the C module) or 'all'", |scope, args| {
         scope.globals.all_events = values::message_events(args[0])?;
         Ok(())
     })),

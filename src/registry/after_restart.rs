@@ -19,7 +19,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The name of the directory.
+    /// Returns the name of the directory.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -31,8 +31,8 @@ impl Place {
 }
 
 impl CertificateSet {
-    /// The certificates that would be served after a restart in place of this set, one entry per key type, each with its place
-    /// in the store. `is_live` says whether the certificate at a position went live since the start.
+    /// Returns the certificates that would be served after a restart in place of this set, one entry per key type, each with its
+    /// place in the store. `is_live` says whether the certificate at a position went live since the start.
     #[must_use]
     pub fn after_restart(
         &self,
@@ -79,7 +79,7 @@ mod tests {
         Timestamp::from_second(NOW).unwrap() + SignedDuration::from_hours(hours)
     }
 
-    /// A certificate of 14 days.
+    /// Returns a certificate of 14 days.
     fn certificate(from: i64) -> Summary {
         let key = PrivateKey::generate(&p256()).unwrap();
         self_signed(&key, "x", &[DomainName::parse("x.test").unwrap()], at(from), 14).unwrap().summary()

@@ -13,7 +13,7 @@ pub struct DomainIndex {
 }
 
 impl DomainIndex {
-    /// An index of these domains; a name that two of them have finds the first.
+    /// Makes an index of these domains; a name that two of them have finds the first.
     pub fn new<'a>(domains: impl IntoIterator<Item = &'a ManagedDomain>) -> Self {
         let mut index = Self::default();
         for (position, md) in domains.into_iter().enumerate() {
@@ -31,7 +31,7 @@ impl DomainIndex {
         };
     }
 
-    /// The domain that has exactly this name.
+    /// Returns the domain that has exactly this name.
     #[must_use]
     pub fn exact(&self, name: &DomainName) -> Option<usize> {
         match name.as_str().strip_prefix("*.") {
@@ -41,7 +41,7 @@ impl DomainIndex {
         .map(|position| *position as usize)
     }
 
-    /// The domain that has a wildcard for this name. Wildcards do not match IP addresses.
+    /// Returns the domain that has a wildcard for this name. Wildcards do not match IP addresses.
     #[must_use]
     pub fn wildcard(&self, name: &DomainName) -> Option<usize> {
         let (label, parent) = name.as_str().split_once('.')?;
@@ -49,7 +49,7 @@ impl DomainIndex {
         found.filter(|_| label != "*" && name.address().is_none())
     }
 
-    /// The domain whose certificate is good for this name.
+    /// Returns the domain whose certificate is good for this name.
     #[must_use]
     pub fn covering(&self, name: &DomainName) -> Option<usize> {
         self.exact(name).or_else(|| self.wildcard(name))
@@ -67,7 +67,7 @@ pub struct Overlap {
     pub name: String,
 }
 
-/// The first two domains of which one has a name that the other has or covers.
+/// Returns the first two domains of which one has a name that the other has or covers.
 #[must_use]
 pub fn overlap(domains: &[ManagedDomain]) -> Option<Overlap> {
     let index = DomainIndex::new(domains);

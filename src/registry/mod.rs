@@ -66,7 +66,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry of these domains, for a program that runs no commands and staples nothing.
+    /// Makes a registry of these domains, for a program that runs no commands and staples nothing.
     #[must_use]
     pub(crate) fn new(
         documents: Arc<Documents>,
@@ -100,24 +100,24 @@ impl Registry {
         Self { assigned, runs_commands: true, ..self }
     }
 
-    /// The position of the domain whose certificates the host at that position gets.
+    /// Returns the position of the domain whose certificates the host at that position gets.
     #[must_use]
     pub fn position_at(&self, host: usize) -> Option<usize> {
         self.assigned.of(host).first().copied()
     }
 
-    /// The domains that apply to the host at that position.
+    /// Returns the domains that apply to the host at that position.
     pub fn domains_at(&self, host: usize) -> impl Iterator<Item = &ManagedDomain> {
         self.assigned.of(host).iter().filter_map(|position| Some(&*self.domains.get(*position)?.md))
     }
 
-    /// The domains, in order of declaration.
+    /// Returns the domains, in order of declaration.
     #[must_use]
     pub fn domains(&self) -> Vec<Arc<ManagedDomain>> {
         self.domains.iter().map(|domain| Arc::clone(&domain.md)).collect()
     }
 
-    /// The work of fetching OCSP responses for the certificates that these domains serve.
+    /// Returns the work of fetching OCSP responses for the certificates that these domains serve.
     #[must_use]
     pub fn stapling_work(&self, client: OcspClient, random: Random) -> StaplingWork {
         let stapling = Arc::clone(&self.stapling);
@@ -132,13 +132,13 @@ impl Registry {
         })
     }
 
-    /// The events of this process, whose commands are ended when `cancel` is set.
+    /// Returns the events of this process, whose commands are ended when `cancel` is set.
     pub(crate) fn events(&self, cancel: &Cancel) -> Events {
         if self.runs_commands { Events::new(&self.globals, cancel) } else { Events::silent() }
     }
 
-    /// The staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read only if
-    /// they have changed.
+    /// Returns the staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read
+    /// only if they have changed.
     #[must_use]
     pub fn staged_view(&self, md: &ManagedDomain) -> (Option<Arc<StagedView>>, Arc<Advice>) {
         self.staged_views.of(&self.documents, md, self.clock.now())

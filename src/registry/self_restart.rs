@@ -68,7 +68,7 @@ impl Requests {
         true
     }
 
-    /// Number of requests of all processes of the server.
+    /// Returns the number of requests of all processes of the server.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.counter.get().map_or(0, |counter| counter.load(Ordering::Acquire))
@@ -131,13 +131,13 @@ pub enum Step {
 }
 
 impl Rule {
-    /// The rule that the configuration sets.
+    /// Takes the rule from the configuration.
     #[must_use]
     pub fn new(globals: &Globals) -> Self {
         Self { interval: globals.activation_interval, window: globals.activation_window }
     }
 
-    /// The next step. `minute` is that of the local day at `now`.
+    /// Returns the next step. `minute` is that of the local day at `now`.
     #[must_use]
     pub fn next(&self, trial: Trial, known: &Known, now: Timestamp, minute: u16) -> Step {
         match (trial, self.not_before(known, now)) {
@@ -152,7 +152,8 @@ impl Rule {
         }
     }
 
-    /// When the next test may begin, if not now. A restart or test in the future was noted by a wrong clock and is ignored.
+    /// Returns when the next test may begin, if not now. A restart or test in the future was noted by a wrong clock and is
+    /// ignored.
     fn not_before(&self, known: &Known, now: Timestamp) -> Option<Timestamp> {
         let pause = if known.has_news { self.interval.min(PAUSE) } else { self.interval };
         let after = |at: Option<Timestamp>, delay| at.filter(|at| *at <= now)?.checked_add(delay).ok();
@@ -160,7 +161,7 @@ impl Rule {
         times.into_iter().flatten().max().filter(|at| *at > now)
     }
 
-    /// Time between two tests of the configuration if nothing changes (`MDActivationInterval`).
+    /// Returns the time between two tests of the configuration if nothing changes (`MDActivationInterval`).
     #[must_use]
     pub fn interval(&self) -> SignedDuration {
         self.interval
@@ -174,8 +175,8 @@ impl Domain {
         self.watched && restarts(&self.md)
     }
 
-    /// A warning if certificates of the domain expire sooner than the administrator is likely to restart the server, with the
-    /// remedy. Log lines put the domain's name before it.
+    /// Returns a warning if certificates of the domain expire sooner than the administrator is likely to restart the server, with
+    /// the remedy. Log lines put the domain's name before it.
     #[must_use]
     pub fn activation_warning(&self) -> Option<String> {
         if self.md.activation != ActivationMode::Restart || !self.renewable() || self.md.is_static() {
@@ -214,8 +215,8 @@ pub(crate) fn restarts(md: &ManagedDomain) -> bool {
     md.activation == ActivationMode::Graceful && !md.is_static()
 }
 
-/// The arguments of a process that tests the configuration of this one, whose arguments are `server`, the program's name first.
-/// Options that signal a running server (`-k`), or are for a start only (`-E`, `-X`), are left out.
+/// Returns the arguments of a process that tests the configuration of this one, whose arguments are `server`, the program's name
+/// first. Options that signal a running server (`-k`), or are for a start only (`-E`, `-X`), are left out.
 #[must_use]
 pub fn trial_arguments(server: &[OsString]) -> Vec<OsString> {
     let mut arguments = Vec::with_capacity(server.len() + OF_A_TRIAL.len());
@@ -238,7 +239,7 @@ fn has_value(option: u8) -> bool {
     matches!(option, b'C' | b'c' | b'D' | b'd' | b'E' | b'e' | b'f' | b'k')
 }
 
-/// The result of a test that ended with this exit code, or by the signal of this number, and printed `written`.
+/// Returns the result of a test that ended with this exit code, or by the signal of this number, and printed `written`.
 #[must_use]
 pub fn judge(code: i32, written: &[u8]) -> Trial {
     match code {

@@ -75,7 +75,7 @@ impl Advisor {
         again
     }
 
-    /// The URL for renewal information, or when to read the directory again.
+    /// Returns the URL for renewal information, or when to read the directory again.
     fn endpoint(&self, registry: &Registry, url: &str, http: &Arc<dyn HttpClient>) -> Result<String, Timestamp> {
         let now = registry.clock.now();
         let known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
@@ -105,7 +105,7 @@ mod tests {
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
     use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
 
-    /// Renewal information with a window that opens and ends this many hours after the start of the test.
+    /// Returns renewal information with a window that opens and ends this many hours after the start of the test.
     fn window(open: i64, end: i64) -> Response {
         let at = |hours: i64| Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap();
         let body = format!(
@@ -120,7 +120,7 @@ mod tests {
         with_header(response, "Retry-After", &(hours * 3600).to_string())
     }
 
-    /// A server with a certificate of 90 days, whose CA answers `says`.
+    /// Returns a server with a certificate of 90 days, whose CA answers `says`.
     fn served(name: &str, says: Response) -> TestServer {
         watch_log();
         let server = TestServer::new(&[name]);

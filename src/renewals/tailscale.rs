@@ -48,7 +48,7 @@ impl Tailnet {
         let now = self.clock.now();
         let (key, chain) = self.ask(None)?;
         let window = self.journal.domain().renew_window.unwrap_or(USUAL_WINDOW);
-        let Some(validity) = to_ask_for(chain.leaf(), window, self.is_known(chain.leaf()), now) else {
+        let Some(validity) = min_validity_of_renewal(chain.leaf(), window, self.is_known(chain.leaf()), now) else {
             return Ok((key, chain));
         };
         self.journal.progress("Waiting for tailscaled to renew");
@@ -76,9 +76,15 @@ impl Tailnet {
     }
 }
 
-/// The `min_validity` of a second request, if tailscaled gave a certificate that does not do: longer than that certificate is
-/// valid if it is the one to be renewed, otherwise long enough that it is not due at once. `None` if the certificate does.
-fn to_ask_for(leaf: &Certificate, window: Window, is_known: bool, now: Timestamp) -> Option<SignedDuration> {
+/// Returns the `min_validity` of a second request, if tailscaled gave a certificate that does not do: longer than that
+/// certificate is valid if it is the one to be renewed, otherwise long enough that it is not due at once. `None` if the
+/// certificate does.
+fn min_validity_of_renewal(
+    leaf: &Certificate,
+    window: Window,
+    is_known: bool,
+    now: Timestamp,
+) -> Option<SignedDuration> {
     let from = leaf.not_before();
     let until = leaf.not_after();
     let life = until.duration_since(from);

@@ -40,7 +40,7 @@ fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// A time in this number of seconds.
+/// Returns a time in this number of seconds.
 fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
     at.expect("a moment").duration_since(server.clock.now()).as_secs()
 }
@@ -141,7 +141,7 @@ fn a_permanent_failure_waits_a_day() {
     assert!((86_300..=86_400).contains(&wait), "{wait}");
 }
 
-/// A server whose last attempt at a renewal failed, with or without Retry-After from the CA.
+/// Returns a server whose last attempt at a renewal failed, with or without Retry-After from the CA.
 fn failed(name: &str, retry_after: Option<&str>) -> TestServer {
     let server = TestServer::new(&[name]);
     let refusal = answer(503, "text/html", "<html>");
@@ -509,7 +509,7 @@ fn a_certificate_is_not_combined_with_a_key_of_another_renewal() {
     assert!(server.staged_job("mixed.test").finished);
 }
 
-/// A server whose first certificate is staged.
+/// Returns a server whose first certificate is staged.
 fn staged(name: &str) -> TestServer {
     let server = TestServer::new(&[name]);
     drop(server.run(false));
@@ -941,7 +941,7 @@ fn two_domains_of_one_name_share_no_directory_when_matched_by_server_name() {
     assert_eq!(left[1].name.as_str(), "j.test");
 }
 
-/// A self-signed certificate for the staged key, valid from this number of minutes after now.
+/// Stages a self-signed certificate for the staged key, valid from this number of minutes after now. Returns its PEM.
 fn stage_early(server: &TestServer, name: &str, minutes: i64) -> String {
     let own = server.documents.load_key(Group::Staging, name, &key()).unwrap();
     let from = server.clock.now() + SignedDuration::from_mins(minutes);

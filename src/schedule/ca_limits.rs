@@ -54,13 +54,13 @@ impl CaLimits {
         self.open < self.room && now + Self::BURST >= self.next && now >= self.paused_until
     }
 
-    /// The time before which no renewal may begin, if that is in the future.
+    /// Returns the time before which no renewal may begin, if that is in the future.
     #[must_use]
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         Some(self.paused_until).filter(|until| *until > now)
     }
 
-    /// When the next renewal may begin, by its distance from the last one.
+    /// Returns when the next renewal may begin, by its distance from the last one.
     #[must_use]
     pub fn next(&self) -> Timestamp {
         self.next

@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for a certificate: renewal when its window opens, or earlier if the CA suggests that. A certificate with a
+    /// Makes the plan for a certificate: renewal when its window opens, or earlier if the CA suggests that. A certificate with a
     /// short lifetime is renewed at half of it if the CA suggests nothing and the window is the default.
     #[must_use]
     pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
@@ -59,7 +59,7 @@ impl Plan {
     }
 }
 
-/// When the first of these certificates is renewed. A certificate that is missing or unusable (`None`) is due `now`.
+/// Returns when the first of these certificates is renewed. A certificate that is missing or unusable (`None`) is due `now`.
 #[must_use]
 pub fn renew_at(plans: &[Option<Plan>], now: Timestamp) -> Timestamp {
     plans.iter().map(|plan| plan.map_or(now, |plan| plan.at)).min().unwrap_or(now)
@@ -80,8 +80,8 @@ pub fn is_early(from: Timestamp, mut served: impl Iterator<Item = Validity>, now
     from > now + EARLY && served.any(|(since, until)| since <= from && now < until)
 }
 
-/// The wait after the n-th failure in a row: `base`, doubled with each failure, and at most a day. A permanent failure waits
-/// a day at once. `random` in 0..1 spreads the wait by half to either side, within these limits.
+/// Returns the wait after the n-th failure in a row: `base`, doubled with each failure, and at most a day. A permanent failure
+/// waits a day at once. `random` in 0..1 spreads the wait by half to either side, within these limits.
 #[must_use]
 pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f64) -> SignedDuration {
     let base = base.min(MAX_DELAY);
@@ -91,7 +91,7 @@ pub fn back_off(failures: u32, permanent: bool, base: SignedDuration, random: f6
     (exact + spread).clamp(base, MAX_DELAY)
 }
 
-/// The wait after a failure, `delay`, shortened for a certificate in use with a short lifetime: at most an eighth of its
+/// Returns the wait after a failure, `delay`, shortened for a certificate in use with a short lifetime: at most an eighth of its
 /// remaining time, or half of it after a permanent failure, but at least `base`. So there are more attempts before it expires.
 #[must_use]
 pub fn delay_for_short_life(
@@ -110,9 +110,9 @@ pub fn delay_for_short_life(
     }
 }
 
-/// When to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
-/// already, as with a CA that dates certificates back, that is in the middle of the remaining time, or after `least`; `None`
-/// if no time remains.
+/// Returns when to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
+/// already, as with a CA that dates certificates back, that is in the middle of the remaining time, or after `least`; `None` if
+/// no time remains.
 #[must_use]
 pub fn check_after(due: Timestamp, until: Timestamp, least: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     if due > now {
@@ -131,7 +131,7 @@ pub const AUTOMATIC_VALIDATION_FAILURES: usize = MAX_VALIDATION_FAILURES - 1;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// The failures within the last hour, sorted. A time in the future comes from a clock that was wrong, and is left out.
+/// Returns the failures within the last hour, sorted. A time in the future comes from a clock that was wrong, and is left out.
 #[must_use]
 pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
     let mut recent: Vec<_> = failures.iter().copied().filter(|at| *at <= now && *at > now - HOUR).collect();
@@ -139,7 +139,7 @@ pub fn recent(failures: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
     recent
 }
 
-/// The first time at which fewer than `most` failures lie within the hour before; `None` if that is now.
+/// Returns the first time at which fewer than `most` failures lie within the hour before; `None` if that is now.
 #[must_use]
 pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> Option<Timestamp> {
     let recent = recent(failures, now);
@@ -147,14 +147,14 @@ pub fn validation_floor(failures: &[Timestamp], most: usize, now: Timestamp) -> 
     Some(*recent.get(too_many)? + HOUR)
 }
 
-/// Time until the next check of all domains: the interval, spread by half to either side.
+/// Returns the time until the next check of all domains: the interval, spread by half to either side.
 #[must_use]
 pub fn check_delay(interval: SignedDuration, random: f64) -> SignedDuration {
     SignedDuration::from_secs_f64(interval.as_secs_f64() * (0.5 + random.clamp(0.0, 1.0)))
 }
 
-/// The delay between the due time of a renewal and its beginning, for a certificate that is valid for another `left`: at most
-/// a check interval and at most a tenth of `left`. `chance` in 0..1 depends on certificate and server, so that the delay is
+/// Returns the delay between the due time of a renewal and its beginning, for a certificate that is valid for another `left`: at
+/// most a check interval and at most a tenth of `left`. `chance` in 0..1 depends on certificate and server, so that the delay is
 /// the same after each restart.
 #[must_use]
 pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> SignedDuration {
@@ -217,8 +217,8 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
         let rows = [(30, 60, Some(30)), (0, 60, Some(30)), (-60, 60, Some(30)), (0, 1, Some(5)), (-60, 0, None)];
         for (due, until, expected) in rows {
-            let look = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
-            assert_eq!(look, expected.map(at), "{due} {until}");
+            let at_next = check_after(at(due), at(until), SignedDuration::from_mins(5), now);
+            assert_eq!(at_next, expected.map(at), "{due} {until}");
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
         SignedDuration::from_hours(hours)
     }
 
-    /// A certificate of so many hours that is good since `EPOCH`, with the window and what the CA suggests.
+    /// Returns the plan for a certificate with a lifetime of this number of hours, with the window and the CA's suggestion.
     fn plan(life: i64, window: &str, suggested: Option<i64>) -> Plan {
         let from = Timestamp::UNIX_EPOCH;
         let window = Window::parse(window).unwrap();

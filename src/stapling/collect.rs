@@ -77,7 +77,7 @@ impl Collector {
         }
     }
 
-    /// The domains that were passed to [`Collector::expect`].
+    /// Returns the domains that were passed to [`Collector::expect`].
     pub fn expected(&self) -> &HashSet<DomainName> {
         &self.goes_live
     }
@@ -133,7 +133,7 @@ impl Collector {
         }))
     }
 
-    /// The issuer of a certificate. An issuer of many certificates is kept once.
+    /// Returns the issuer of a certificate. An issuer of many certificates is kept once.
     fn issuer(&mut self, owner: &str, certificate: &Certificate) -> Option<Arc<OcspIssuer>> {
         if let Some(known) = self.issuers.iter().find(|known| known.certificate() == certificate) {
             return Some(Arc::clone(known));

@@ -194,7 +194,7 @@ impl Stapling {
         }
     }
 
-    /// Stapling without certificates, for a program that staples nothing.
+    /// Makes stapling without certificates, for a program that staples nothing.
     #[must_use]
     pub fn none(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
         Self::new(documents, clock, Globals::default().stapling_renew_window, Vec::new(), HashSet::new(), false)
@@ -206,7 +206,7 @@ impl Stapling {
         self.table().len() == 0 && self.goes_live.is_empty()
     }
 
-    /// Number of counters that [`Stapling::share`] needs.
+    /// Returns the number of counters that [`Stapling::share`] needs.
     #[must_use]
     pub fn signals_needed(&self) -> usize {
         1 + self.primed + if self.goes_live.is_empty() { 0 } else { LIVE_SIGNALS }
@@ -271,20 +271,20 @@ impl Stapling {
         self.findings() > 0 && self.table().find(owner, certificate).is_some_and(|entry| entry.is_revoked())
     }
 
-    /// A number that grows whenever this process finds that a certificate is revoked.
+    /// Returns a number that grows whenever this process finds that a certificate is revoked.
     #[must_use]
     pub fn findings(&self) -> u32 {
         self.findings.load(Ordering::Relaxed)
     }
 
-    /// The status of a certificate of this domain; `None` if it is not stapled.
+    /// Returns the status of a certificate of this domain; `None` if it is not stapled.
     #[must_use]
     pub fn view_of(&self, owner: &str, certificate: &Summary) -> Option<StapleView> {
         let entry = Arc::clone(self.table().find(owner, certificate)?);
         Some(self.view(&entry))
     }
 
-    /// The status of all certificates, sorted by owner and fingerprint.
+    /// Returns the status of all certificates, sorted by owner and fingerprint.
     #[must_use]
     pub fn views(&self) -> Vec<StapleView> {
         let mut views: Vec<_> = self.all().iter().map(|entry| self.view(entry)).collect();
@@ -292,7 +292,7 @@ impl Stapling {
         views
     }
 
-    /// The job of fetching responses for this owner, if there is one. The file is read only if it has changed.
+    /// Returns the job of fetching responses for this owner, if there is one. The file is read only if it has changed.
     #[must_use]
     pub fn job(&self, owner: &str) -> Option<Arc<Job>> {
         self.reports.of(&self.documents, owner, self.clock.now())
@@ -314,7 +314,7 @@ impl Stapling {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All certificates that are stapled now.
+    /// Returns all certificates that are stapled now.
     fn all(&self) -> Vec<Arc<StapledCertificate>> {
         self.table().iter().map(Arc::clone).collect()
     }
@@ -338,7 +338,7 @@ impl Stapling {
         table.serve(md.name.as_str(), &served, is_whole, new);
     }
 
-    /// An entry for a certificate that goes live after the start; `None` if it cannot be stapled.
+    /// Returns an entry for a certificate that goes live after the start; `None` if it cannot be stapled.
     fn entry(&self, md: &ManagedDomain, chain: &Chain) -> Option<StapledCertificate> {
         let leaf = chain.leaf();
         let issuer = chain.certificates().get(1)?;

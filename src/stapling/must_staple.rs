@@ -10,7 +10,7 @@ pub enum MustStaple {
 }
 
 impl MustStaple {
-    /// The reason why a must-staple certificate is not stapled, if there is one.
+    /// Returns the reason why a must-staple certificate is not stapled, if there is one.
     #[must_use]
     pub fn judge(must_staple: bool, has_responder: bool, is_stapled: bool) -> Option<Self> {
         match (must_staple, has_responder, is_stapled) {
@@ -20,7 +20,7 @@ impl MustStaple {
         }
     }
 
-    /// The reason and its remedy, as the end of a log line.
+    /// Returns the reason and its remedy, as the end of a log line.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {

@@ -24,8 +24,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The first attempt of a process: when the window of the current response opens, or at once if there is no response. Earlier
-    /// failures still count, but at a full start only if there is a valid response.
+    /// Returns the first attempt of a process: when the window of the current response opens, or at once if there is no response.
+    /// Earlier failures still count, but at a full start only if there is a valid response.
     pub fn first(held: &Held, failed: Option<&OcspFailures>, window: Window, is_restart: bool, now: Timestamp) -> Self {
         let validity = held.validity.filter(|_| held.is_good(now));
         let due = validity.map_or(Timestamp::MIN, |(from, until)| window.opens(from, until));
@@ -109,12 +109,12 @@ impl Queue {
         self.items.len()
     }
 
-    /// The attempt that is due next for a certificate.
+    /// Returns the attempt that is due next for a certificate.
     pub fn attempt(&self, index: usize) -> Option<Attempt> {
         self.items.get(&index).map(|item| item.attempt)
     }
 
-    /// When to check again for due responses.
+    /// Returns when to check again for due responses.
     pub fn next_check(&self) -> Timestamp {
         self.next_check
     }
@@ -140,7 +140,7 @@ impl Queue {
         count
     }
 
-    /// Number of items that are queued or in progress.
+    /// Returns the number of items that are queued or in progress.
     pub fn open(&self) -> usize {
         self.responders.iter().map(|responder| responder.waiting.len() + responder.in_flight).sum()
     }

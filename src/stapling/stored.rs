@@ -38,7 +38,7 @@ pub(super) enum Found {
     Unusable(String),
 }
 
-/// The name of a revocation status in files and on status pages.
+/// Returns the name of a revocation status in files and on status pages.
 #[must_use]
 pub fn revocation_name(revocation: Revocation) -> &'static str {
     match revocation {

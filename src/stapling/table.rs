@@ -21,7 +21,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table of a start.
+    /// Makes the table of a start's certificates.
     pub fn new(entries: Vec<StapledCertificate>) -> Self {
         let mut table = Self::default();
         entries.into_iter().for_each(|entry| table.add(entry));
@@ -37,12 +37,12 @@ impl Table {
         self.entries.insert(index, entry);
     }
 
-    /// Number of certificates.
+    /// Returns the number of certificates.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Number of changes to the table since the start.
+    /// Returns the number of changes to the table since the start.
     pub fn changes(&self) -> usize {
         self.changes
     }
@@ -55,17 +55,17 @@ impl Table {
         self.entries.get(&index)
     }
 
-    /// All entries, without those that were replaced.
+    /// Returns all entries, without those that were replaced.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<StapledCertificate>> {
         self.entries.values()
     }
 
-    /// The numbers of an owner's certificates.
+    /// Returns the numbers of an owner's certificates.
     pub fn of(&self, owner: &str) -> &[usize] {
         self.by_owner.get(owner).map_or(&[], Vec::as_slice)
     }
 
-    /// The entry of an owner's certificate.
+    /// Returns the entry of an owner's certificate.
     pub fn find(&self, owner: &str, certificate: &Summary) -> Option<&Arc<StapledCertificate>> {
         let sha256 = certificate.sha256_fingerprint();
         self.of(owner).iter().filter_map(|index| self.get(*index)).find(|entry| entry.sha256 == sha256)

@@ -63,7 +63,7 @@ struct OwnerJob {
 }
 
 /// Puts the certificate that a worker has taken back into the queue if the worker panics.
-struct Hand<'a> {
+struct PutBackOnPanic<'a> {
     work: &'a StaplingWork,
     entry: &'a StapledCertificate,
 }
@@ -79,7 +79,7 @@ impl StaplingWork {
     /// Wait before a response is fetched again after a worker panicked about it.
     const AFTER_A_PANIC: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Work on all certificates of `stapling`, which begins with the first [`StaplingWork::tick`].
+    /// Makes the work on all certificates of `stapling`, which begins with the first [`StaplingWork::tick`].
     #[must_use]
     pub fn new(
         stapling: Arc<Stapling>,
@@ -141,7 +141,7 @@ impl StaplingWork {
         missing
     }
 
-    /// Number of certificates in the queue.
+    /// Returns the number of certificates in the queue.
     #[cfg(test)]
     pub fn planned(&self) -> usize {
         self.state().queue.as_ref().map_or(0, Queue::len)
@@ -223,15 +223,16 @@ impl StaplingWork {
         Attempt::first(&entry.held(), failed, self.stapling().window, is_restart, now)
     }
 
-    /// Fetches queued responses until the queue is empty, or until cancelled. Run by as many threads as [`StaplingWork::tick`] says.
+    /// Fetches queued responses until the queue is empty, or until cancelled. Runs in as many threads as [`StaplingWork::tick`]
+    /// says.
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
         let http = (self.client)(cancel);
         let events = Events::new(&self.globals, cancel);
         while let Some(entry) = self.next_task(cancel) {
-            let hand = Hand { work: self, entry: &entry };
-            self.serve(&entry, &*http, &events);
-            std::mem::forget(hand);
+            let guard = PutBackOnPanic { work: self, entry: &entry };
+            self.fetch(&entry, &*http, &events);
+            std::mem::forget(guard);
             self.changed.notify_all();
         }
         let unsaved = |(owner, of_owner): (&String, &OwnerJob)| of_owner.unsaved.then(|| owner.clone());
@@ -262,7 +263,7 @@ impl StaplingWork {
         }
     }
 
-    fn serve(&self, entry: &StapledCertificate, http: &dyn HttpClient, events: &Events) {
+    fn fetch(&self, entry: &StapledCertificate, http: &dyn HttpClient, events: &Events) {
         if self.has_another_process_fetched(entry) {
             return;
         }
@@ -396,7 +397,8 @@ impl StaplingWork {
         }
     }
 
-    /// The domain that an event is about: the owner, or for certificates of no domain one that is made up from their names.
+    /// Returns the domain that an event is about: the owner, or for certificates of no domain one that is made up from their
+    /// names.
     fn about(&self, entry: &StapledCertificate) -> Arc<ManagedDomain> {
         if let Some(known) = self.domains.iter().find(|known| Some(&known.name) == entry.owner.as_ref()) {
             return Arc::clone(known);
@@ -453,12 +455,12 @@ fn hex(entry: &StapledCertificate) -> String {
     HEXLOWER.encode(&entry.sha1)
 }
 
-/// Scheme, host and port of a URL, which name a responder: a failure of one URL there most likely concerns all.
+/// Returns the scheme, host and port of a URL, which name a responder: a failure of one URL there most likely concerns all.
 fn origin(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
 }
 
-impl Drop for Hand<'_> {
+impl Drop for PutBackOnPanic<'_> {
     fn drop(&mut self) {
         let again = self.work.now() + StaplingWork::AFTER_A_PANIC;
         self.work.close(self.entry, |queue, _| queue.put_back(self.entry.index, again));

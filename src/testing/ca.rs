@@ -176,19 +176,19 @@ impl Default for Behaviour {
     }
 }
 
-/// A problem document (RFC 8555 section 6.7).
+/// Returns a problem document (RFC 8555 section 6.7).
 pub fn problem(status: u16, name: &str, detail: &str) -> Response {
     let body = json!({ "type": format!("urn:ietf:params:acme:error:{name}"), "detail": detail });
     answer(status, "application/problem+json; charset=utf-8", &body.to_string())
 }
 
-/// An answer with a body of that type.
+/// Returns an answer with a body of that type.
 pub fn answer(status: u16, content_type: &str, body: &str) -> Response {
     let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
     Response { status, headers, body: body.as_bytes().to_vec() }
 }
 
-/// The answer with one more header.
+/// Returns the answer with one more header.
 pub fn with_header(mut response: Response, name: &str, value: &str) -> Response {
     response.headers.push((name.to_owned(), value.to_owned()));
     response
@@ -211,7 +211,7 @@ impl FakeCa {
     /// URL of the directory.
     pub const DIRECTORY: &str = "https://ca.test/directory";
 
-    /// A CA that looks for challenge data with `find`.
+    /// Makes a CA that looks for challenge data with `find`.
     pub fn new(clock: Arc<SettableClock>, find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
         let issuer = Issuer::new(clock.now());
         Arc::new(Self { clock, issuer, find: Box::new(find), state: Mutex::default() })
@@ -243,17 +243,17 @@ impl FakeCa {
         state.behaviour = Behaviour::default();
     }
 
-    /// Number of requests of this kind.
+    /// Returns the number of requests of this kind.
     pub fn count(&self, operation: Operation) -> usize {
         self.state().counts.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Number of accounts that were made.
+    /// Returns the number of accounts that were made.
     pub fn accounts(&self) -> usize {
         self.state().accounts.len()
     }
 
-    /// The payload that the newest account was made with.
+    /// Returns the payload that the newest account was made with.
     pub fn registration(&self) -> Value {
         self.state().accounts.last().unwrap().payload.clone()
     }
@@ -285,32 +285,32 @@ impl FakeCa {
         self.state().authorizations.iter_mut().for_each(|authorization| authorization.status = status);
     }
 
-    /// The identifiers of every order.
+    /// Returns the identifiers of every order.
     pub fn ordered(&self) -> Vec<Vec<Value>> {
         self.state().orders.iter().map(|order| order.names.clone()).collect()
     }
 
-    /// The payloads of all newOrder requests, also of refused ones.
+    /// Returns the payloads of all newOrder requests, also of refused ones.
     pub fn order_requests(&self) -> Vec<Value> {
         self.state().order_requests.clone()
     }
 
-    /// The identifiers of certificates that renewal information was asked for, in order.
+    /// Returns the identifiers of certificates that renewal information was asked for, in order.
     pub fn asked_about(&self) -> Vec<String> {
         self.state().asked_about.clone()
     }
 
-    /// The certificates that were revoked, with the reason if one was given.
+    /// Returns the certificates that were revoked, with the reason if one was given.
     pub fn revocations(&self) -> Vec<(Vec<u8>, Option<u64>)> {
         self.state().revocations.clone()
     }
 
-    /// The largest number of orders that were open at the same time.
+    /// Returns the largest number of orders that were open at the same time.
     pub fn most_open_orders(&self) -> usize {
         self.state().most_open
     }
 
-    /// The common name in the newest CSR.
+    /// Returns the common name in the newest CSR.
     pub fn common_name(&self) -> Option<String> {
         self.state().orders.last().unwrap().common_name.clone()
     }
@@ -772,7 +772,7 @@ fn read_authorization(state: &mut State, id: usize) -> Response {
     json_answer(200, &state.authorization_value(id))
 }
 
-/// An answer with a chain.
+/// Returns an answer with a chain.
 pub fn certificate(chain: &[Certificate]) -> Response {
     let chain: String = chain.iter().map(Certificate::to_pem).collect();
     answer(200, "application/pem-certificate-chain", &chain)

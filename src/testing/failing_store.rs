@@ -66,7 +66,7 @@ impl FailingStore {
         is_dead
     }
 
-    /// Number of calls of this kind, for one aspect or for any.
+    /// Returns the number of calls of this kind, for one aspect or for any.
     pub fn count(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> usize {
         let same = |asked: &&(Call, Group, Option<Aspect>)| {
             (asked.0, asked.1) == (call, group) && (aspect.is_none() || asked.2.as_ref() == aspect)

@@ -32,7 +32,7 @@ impl Issuer {
         &self.root
     }
 
-    /// The root's name and key, certified by another CA of the same name.
+    /// Returns the root's name and key, certified by another CA of the same name.
     pub fn crossed(&self, by: &str) -> Certificate {
         let other = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
         let root = x509(&self.root);
@@ -48,8 +48,8 @@ impl Issuer {
         Certificate::from_der(&builder.build().to_der().unwrap()).unwrap()
     }
 
-    /// A certificate with the subject, key and extensions of the request, without extensions with the given OIDs; `None` if
-    /// the request is not signed with its key.
+    /// Returns a certificate with the subject, key and extensions of the request, without extensions with the given OIDs; `None`
+    /// if the request is not signed with its key.
     pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
@@ -78,7 +78,7 @@ impl Issuer {
 }
 
 impl Issuer {
-    /// The authority key identifier.
+    /// Returns the authority key identifier.
     fn key_identifier(&self) -> Option<X509Extension> {
         let digest = hash(MessageDigest::sha1(), &pkey(&self.key).public_key_to_der().ok()?).ok()?;
         let value = [&[0x30, 0x16, 0x80, 0x14], &*digest].concat();
@@ -88,7 +88,7 @@ impl Issuer {
     }
 }
 
-/// The common name of a request.
+/// Returns the common name of a request.
 pub fn common_name(request: &[u8]) -> Option<String> {
     let request = X509Req::from_der(request).ok()?;
     let entry = request.subject_name().entries_by_nid(Nid::COMMONNAME).next()?;
@@ -110,12 +110,12 @@ pub fn has_jwk(certificate: &Certificate, jwk: &Value) -> bool {
     public_key(jwk).is_some_and(|public| key.public_eq(&public))
 }
 
-/// The thumbprint (RFC 7638) of a key whose members are in order.
+/// Returns the thumbprint (RFC 7638) of a key whose members are in order.
 pub fn thumbprint_of(jwk: &Value) -> String {
     base64url(&hash(MessageDigest::sha256(), jwk.to_string().as_bytes()).unwrap())
 }
 
-/// The public key of a JWK: RSA, or EC on P-256.
+/// Returns the public key of a JWK: RSA, or EC on P-256.
 fn public_key(jwk: &Value) -> Option<PKey<Public>> {
     let number = |member: &str| BigNum::from_slice(&base64url_decode(jwk[member].as_str()?)?).ok();
     match jwk["kty"].as_str()? {
@@ -135,24 +135,24 @@ fn verifies_ec(key: &PKey<Public>, input: &[u8], signature: &[u8]) -> Option<boo
     signature.verify(&hash(MessageDigest::sha256(), input).ok()?, &*key.ec_key().ok()?).ok()
 }
 
-/// The key as OpenSSL has it.
+/// Returns the key as OpenSSL has it.
 pub(super) fn pkey(key: &PrivateKey) -> PKey<Private> {
     PKey::private_key_from_pem(&key.to_pem().unwrap()).unwrap()
 }
 
-/// The certificate as OpenSSL has it.
+/// Returns the certificate as OpenSSL has it.
 pub(super) fn x509(certificate: &Certificate) -> X509 {
     X509::from_der(certificate.to_der()).unwrap()
 }
 
-/// A name that is a common name only.
+/// Returns a name that is a common name only.
 pub(super) fn name(common_name: &str) -> X509Name {
     let mut name = X509NameBuilder::new().unwrap();
     name.append_entry_by_nid(Nid::COMMONNAME, common_name).unwrap();
     name.build()
 }
 
-/// A serial number of 20 bytes.
+/// Returns a serial number of 20 bytes.
 pub(super) fn serial() -> Asn1Integer {
     let mut bytes = random_bytes::<20>().unwrap();
     bytes[0] = bytes[0] & 0x7f | 0x40;

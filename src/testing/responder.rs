@@ -54,7 +54,7 @@ fn extension(oid: &str, value: &[u8]) -> X509Extension {
 }
 
 impl Signatory {
-    /// A CA with this name, valid for ten years around `now`.
+    /// Returns a CA with this name, valid for ten years around `now`.
     pub fn ca(name: &str, now: Timestamp) -> Self {
         let key = key();
         let mut builder = builder(&key, name, name, now, (-1825, 1825));
@@ -63,7 +63,7 @@ impl Signatory {
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
-    /// The CA as the issuer by which its responses are checked.
+    /// Returns the CA as the issuer by which its responses are checked.
     pub fn issuer(&self) -> OcspIssuer {
         OcspIssuer::new(&self.certificate).unwrap()
     }
@@ -86,12 +86,12 @@ impl Signatory {
         Self { certificate: Certificate::from_der(&builder.build().to_der().unwrap()).unwrap(), key }
     }
 
-    /// A certificate for a name, whose responder is at this URL.
+    /// Returns a certificate for a name, whose responder is at this URL.
     pub fn leaf(&self, name: &str, url: Option<&str>, must_staple: bool, now: Timestamp) -> Certificate {
         self.leaf_of(key(), name, url, must_staple, now)
     }
 
-    /// A certificate for a name and a key.
+    /// Returns a certificate for a name and a key.
     pub fn leaf_of(
         &self,
         key: PrivateKey,
@@ -112,18 +112,19 @@ impl Signatory {
         self.issue(key, name, now, (-1, 89), extensions).certificate
     }
 
-    /// A responder that this CA has certified, with the right to sign responses if it `may`; valid for these days from `now`.
+    /// Returns a responder that this CA has certified, with the right to sign responses if it `may`; valid for these days from
+    /// `now`.
     pub fn responder(&self, may: bool, days: (i64, i64), now: Timestamp) -> Self {
         let usage = if may { "OCSPSigning" } else { "serverAuth" };
         self.issue(key(), "Responder", now, days, vec![ExtendedKeyUsage::new().other(usage).build().unwrap()])
     }
 
-    /// The leaf with its issuer, as PEM.
+    /// Returns the leaf with its issuer, as PEM.
     pub fn chain(&self, leaf: &Certificate) -> Vec<u8> {
         format!("{}{}", leaf.to_pem(), self.certificate.to_pem()).into_bytes()
     }
 
-    /// The response about a certificate of this CA, in DER.
+    /// Returns the response about a certificate of this CA, in DER.
     pub fn answer(&self, leaf: &Certificate, now: Timestamp, said: &Said<'_>) -> Vec<u8> {
         let status = tlv(0x0a, &[said.response]);
         if said.response != 0 {
@@ -195,7 +196,7 @@ fn serial(certificate: &Certificate) -> Vec<u8> {
     tlv(0x02, &x509(certificate).serial_number().to_bn().unwrap().to_vec())
 }
 
-/// A value of ASN.1.
+/// Returns a value of ASN.1.
 fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = match length {
@@ -207,7 +208,7 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
-/// A value of ASN.1 that consists of others.
+/// Returns a value of ASN.1 that consists of others.
 fn nest(tag: u8, content: &[Vec<u8>]) -> Vec<u8> {
     tlv(tag, &content.concat())
 }

@@ -74,7 +74,7 @@ pub fn host(name: &str) -> Host {
 }
 
 impl TestServer {
-    /// A server with a domain and a host for each of these names, and an account at the CA.
+    /// Makes a server with a domain and a host for each of these names, and an account at the CA.
     pub fn new(names: &[&str]) -> Self {
         let server = Self::without_account(names);
         let key = PrivateKey::generate(&p256()).unwrap();
@@ -85,17 +85,17 @@ impl TestServer {
         server
     }
 
-    /// A server like that of [`TestServer::new`], but without an account at the CA.
+    /// Makes a server like that of [`TestServer::new`], but without an account at the CA.
     pub fn without_account(names: &[&str]) -> Self {
         let clock = Arc::new(SettableClock::new(Timestamp::from_second(1_700_000_000).unwrap()));
         let store = Arc::new(FailingStore::default());
         let published = Arc::clone(&store);
-        let look = move |name: &str| {
+        let find = move |name: &str| {
             let text = published.load(Group::Challenges, name, &Aspect::Http01).unwrap()?;
             Some(String::from_utf8(text).unwrap())
         };
         Self {
-            ca: FakeCa::new(Arc::clone(&clock), look),
+            ca: FakeCa::new(Arc::clone(&clock), find),
             documents: Arc::new(Documents::new(Arc::clone(&store) as Arc<dyn Store>)),
             store,
             clock,
@@ -170,12 +170,12 @@ impl TestServer {
         Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), chance)
     }
 
-    /// A clock by which waits end by themselves.
+    /// Returns a clock by which waits end by themselves.
     pub fn moving_clock(&self) -> Arc<dyn Clock> {
         Arc::new(Moving(Arc::clone(&self.clock)))
     }
 
-    /// A clock by which waits take their real time.
+    /// Returns a clock by which waits take their real time.
     pub fn running_clock(&self) -> Arc<dyn Clock> {
         Arc::new(Running(self.clock.now(), Instant::now()))
     }
@@ -231,7 +231,8 @@ pub fn watch_log() {
     ONCE.call_once(|| crate::log::install(Some(&Lines)));
 }
 
-/// Number of log lines with this message number and these words. Tests run side by side, so the words must be of one test only.
+/// Returns the number of log lines with this message number and these words. Tests run side by side, so the words must be of one
+/// test only.
 pub fn logged(number: &str, words: &str) -> usize {
     let lines = LINES.lock().unwrap();
     lines.iter().filter(|line| line.starts_with(number) && line.contains(words)).count()

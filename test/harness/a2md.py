@@ -32,7 +32,7 @@ def a2md(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a command: exit code, lines, and with -j the document."""
+    """Result of a command: exit code, lines, and with -j the document."""
 
     code: int
     out: str
@@ -44,7 +44,7 @@ class Done:
 
     @property
     def output(self) -> list[Any]:
-        """What the document lists, of a command that succeeded."""
+        """Entries of the document of a command that succeeded."""
         assert (self.code, self.document["status"]) == (0, 0), self
         return list(self.document["output"])
 
@@ -70,7 +70,7 @@ class A2md:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def on_a_terminal(self, *args: str | Path) -> Done:
-        """The same with a terminal as stderr; `.err` is what came there, control characters and all."""
+        """Runs a command with a terminal as stderr; `.err` is the output there, with control characters."""
         terminal, end = pty.openpty()
         command = [program(), *self._words(*args)]
         env = environment(TERM="xterm", **dict(self.env))
@@ -90,11 +90,11 @@ class A2md:
         return ["-d", self.sandbox.store, *ca, *self.options, *args]
 
     def with_options(self, *options: str | Path) -> A2md:
-        """The same with more options of the program, such as `-j` or `-t accepted`."""
+        """A copy with more options of the program, such as `-j` or `-t accepted`."""
         return replace(self, options=(*self.options, *options))
 
     def with_env(self, **env: str) -> A2md:
-        """The same with these variables in its environment."""
+        """A copy with these variables in its environment."""
         return replace(self, env=(*self.env, *env.items()))
 
     @property

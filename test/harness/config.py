@@ -73,7 +73,7 @@ class Config:
         return self._host(self.https_port, name, aliases, ("SSLEngine on", *lines))
 
     def managed(self, *names: str) -> Config:
-        """One managed domain of these names, with an http and an https host for it: the usual case."""
+        """Adds a managed domain with these names, and an http and an https host for it: the usual case."""
         aliases = list(names[1:])
         return self.md(*names).http(names[0], aliases=aliases).https(names[0], aliases=aliases)
 

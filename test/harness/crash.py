@@ -18,7 +18,7 @@ _SETS = {"rename": "?rename,?renameat,?renameat2", "link": "?link,?linkat", "fsy
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at the `nth` call: the process is killed, or with `error` (`ENOSPC`) this and later calls fail.
+    """A fault at the `nth` call: the process is killed, or with `error` (`ENOSPC`) this and later calls fail.
 
     `calls` is `rename`, `link`, `fsync` or a set in strace's words. `path` restricts it to calls that name this file;
     of a rename strace looks at the old name only. strace counts per thread and kind of call.

@@ -1,4 +1,4 @@
-"""One Apache httpd: start, stop, restart, and questions to it."""
+"""An Apache httpd: start, stop, restart, and requests to it."""
 
 from __future__ import annotations
 
@@ -159,12 +159,12 @@ class Httpd:
         self.wait(lambda: self.log.count(what) >= times, limit, f"log {what}")
 
     def get(self, url: str, **options: Any) -> Response:
-        """One request to the vhost of the URL's name; options as in `http.request` (`ca=`, `headers=`, `method=`, `address=`)."""
+        """Sends a request to the vhost of the URL's name; options as in `http.request` (`ca=`, `headers=`, `method=`, `address=`)."""
         port = self.config.https_port if url.startswith("https:") else self.config.http_port
         return request(url, port, **options)
 
     def get_h2(self, url: str) -> Response:
-        """One request over HTTP/2 to the https vhost of the URL's name."""
+        """Sends a request over HTTP/2 to the https vhost of the URL's name."""
         return request_h2(url, self.config.https_port)
 
     def send(self, data: bytes) -> bytes:

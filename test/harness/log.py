@@ -31,7 +31,7 @@ _CRASH = re.compile(r"AH0005[012]:|exit signal")
 
 @dataclass(frozen=True)
 class Line:
-    """One line; a line that httpd did not format (a panic, output of a library) has no module."""
+    """A line of the log; a line that httpd did not format (a panic, output of a library) has no module."""
 
     raw: str
     module: str = ""

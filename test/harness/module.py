@@ -48,7 +48,7 @@ class Module:
 
     @classmethod
     def under_test(cls) -> Module:
-        """What the environment variable MD_UNDER_TEST names, by default ours."""
+        """The module that the environment variable MD_UNDER_TEST names, by default ours."""
         name = os.environ.get("MD_UNDER_TEST") or "ours"
         if name not in ("ours", "system"):
             raise Missing(f"MD_UNDER_TEST={name}: use ours or system")
@@ -64,7 +64,7 @@ class Module:
 
     @property
     def usual_warnings(self) -> tuple[str, ...]:
-        """What this module lets the server log before a domain's first certificate.
+        """Warnings of the server before a domain's first certificate, with this module.
 
         With C mod_ssl answers for the placeholder, and warns; ours answers itself.
         """

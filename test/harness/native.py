@@ -1,4 +1,4 @@
-"""What is written in C to run inside httpd, or beside it: `test/native`."""
+"""Programs and libraries in C that run beside httpd or inside it: `test/native`."""
 
 from __future__ import annotations
 

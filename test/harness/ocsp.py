@@ -35,10 +35,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to say about one certificate."""
+    """Answer about a certificate."""
 
     certificate: Certificate | None
-    """None: the one asked for, whichever that is."""
+    """Certificate that the answer is about; None for the requested one."""
     status: str = "good"
     """`good`, `revoked` or `unknown`."""
     age: timedelta = timedelta(minutes=1)
@@ -46,7 +46,7 @@ class Answer:
     life: timedelta | None = timedelta(days=1)
     """From thisUpdate to nextUpdate; None: there is no nextUpdate."""
     signer: Ca | Leaf | None = None
-    """Who signs instead of the issuer: another CA (a forgery) or an OCSP leaf, whose certificate is sent along."""
+    """Signer instead of the issuer: another CA (a forgery) or an OCSP leaf, whose certificate is sent along."""
     instead: Leaf | None = None
     """Speak of this certificate instead of the one asked for."""
     nonce: str = "echo"

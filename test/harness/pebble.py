@@ -117,7 +117,7 @@ class Pebble:
         return self._certificates("intermediates")
 
     def issuer(self) -> Issuer:
-        """What signs its certificates, for a responder at `ocsp_url`. It tells of keys that are `rsa` only."""
+        """Issuer of the CA's certificates, for a responder at `ocsp_url`. Available with `rsa` keys only."""
         key = serialization.load_pem_private_key(self._manage("intermediate-keys/0").text.encode(), None)
         assert isinstance(key, Key)
         return Issuer(self.intermediates()[0], key)
@@ -140,7 +140,7 @@ class Pebble:
         return dict(answer.json()) if answer.status == 200 else {}
 
     def requests(self, part: str = "") -> list[str]:
-        """What it was asked since its first start, as `POST /order-plz`, where that contains `part`."""
+        """Requests since the first start, as `POST /order-plz`, that contain `part`."""
         found = re.findall(r"^Pebble \S+ \S+ ([A-Z]+ \S+) -> calling handler", self.log.read_text(), re.M)
         return [each for each in found if part in each]
 

@@ -31,7 +31,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Issuer:
-    """What another program's authority signs with."""
+    """Certificate and key with which another program's authority signs."""
 
     certificate: Certificate
     key: Key
@@ -96,7 +96,7 @@ class Ca:
 
     @property
     def chain(self) -> list[Ca]:
-        """This authority and those above it, without the root."""
+        """The authority and those above it, without the root."""
         return [self, *self.parent.chain] if self.parent else []
 
     def _save(self, name: str, cert: Certificate, key: Key) -> Leaf:

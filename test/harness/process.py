@@ -31,7 +31,7 @@ def adopt_orphans() -> None:
 
 @dataclass(frozen=True)
 class Proc:
-    """One process. The pid is never used without the start time, as pids come back."""
+    """A process. The pid is never used without the start time, as pids come back."""
 
     pid: int
     started: int
@@ -80,7 +80,7 @@ def children(pid: int) -> list[Proc]:
 
 @dataclass(frozen=True)
 class Thread:
-    """One thread of a process, with the signals that it blocks as a bit mask (bit 0 is signal 1)."""
+    """A thread of a process, with the signals that it blocks as a bit mask (bit 0 is signal 1)."""
 
     name: str
     blocked: int

@@ -12,12 +12,12 @@ _PROGRAM = REPO / "build/prometheus/promtool"
 
 
 def check_metrics(text: str) -> str:
-    """What is wrong with metrics in the text format 0.0.4; nothing if they are good."""
+    """Complaints about metrics in the text format 0.0.4; empty if there are none."""
     return _run("check", "metrics", stdin=text)
 
 
 def check_open_metrics(text: str, directory: Path) -> str:
-    """What is wrong with metrics in OpenMetrics. Prometheus reads such a file if each sample has a time."""
+    """Complaints about metrics in OpenMetrics. Prometheus reads such a file if each sample has a time."""
     dated = re.sub(r"^([^#\n].*)$", r"\1 1700000000", text, flags=re.M)
     source = directory / "metrics.om"
     source.write_text(dated)
@@ -25,12 +25,12 @@ def check_open_metrics(text: str, directory: Path) -> str:
 
 
 def check_rules(rules: Path) -> str:
-    """What is wrong with a file of rules."""
+    """Complaints about a file of rules."""
     return _run("check", "rules", "--lint-fatal", str(rules))
 
 
 def run_rule_tests(tests: Path) -> str:
-    """What a file of tests for rules finds."""
+    """Failures in a file of tests for rules."""
     return _run("test", "rules", str(tests))
 
 

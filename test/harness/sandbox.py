@@ -141,7 +141,7 @@ class Sandbox:
         return {path for path in [self.store, *self.store.rglob("*")] if str(_inode(path)) in held}
 
     def open_to(self, user: str) -> set[Path]:
-        """What that user can open of the store, or make a file in."""
+        """Files of the store that this user can open, and folders where they can make files."""
         paths = "".join(f"{path}\n" for path in [self.store, *self.store.rglob("*")])
         who = pwd.getpwnam(user)
         done = subprocess.run(

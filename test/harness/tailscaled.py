@@ -35,7 +35,7 @@ class Tailscaled:
     leaf: Leaf | None = None
     """The certificate that it has; a new one replaces it when it does not last as long as asked for."""
     pair: str | None = None
-    """What it gives in place of the pair."""
+    """Answer in place of the pair."""
     queries: list[dict[str, str]] = field(default_factory=list)
 
     def start(self) -> Tailscaled:

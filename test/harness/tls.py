@@ -1,4 +1,4 @@
-"""What a TLS server really sends, by openssl s_client; and connections that are kept, by Python's ssl."""
+"""Handshakes with a TLS server, by openssl s_client; and connections that are kept, by Python's ssl."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def handshake(
     status: bool = False,
     ca: Path | None = None,
 ) -> Served:
-    """One handshake with 127.0.0.1:`port`.
+    """Makes a handshake with 127.0.0.1:`port`.
 
     `name` is the SNI (None: none), `tls` is "1.2" or "1.3", `sigalgs` an OpenSSL list such as `ECDSA+SHA256`,
     `status` asks for a staple.
@@ -134,7 +134,7 @@ class Connection:
 
     @property
     def resumed(self) -> bool:
-        """It goes on with the session that it was given."""
+        """Whether the connection resumes the session that it was given."""
         return bool(self._secure.session_reused)
 
     @property

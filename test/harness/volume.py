@@ -39,7 +39,7 @@ class Volume:
         return self
 
     def read_only(self) -> Volume:
-        """Nothing can be written any more. A file that is open for writing, as a lock is, keeps the tmpfs itself from that."""
+        """Makes the volume read-only. A file that is open for writing, as a lock is, keeps the tmpfs itself from that."""
         _run("mount", "--bind", str(self.path), str(self.path))
         self._mounts += 1
         _run("mount", "-o", "remount,bind,ro", str(self.path))

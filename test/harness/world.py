@@ -31,7 +31,7 @@ class Complaints(AssertionError):
 
 
 class World:
-    """One sandbox with its servers. `finish()` complains about what is left over, `close()` ends everything.
+    """A sandbox with its servers. `finish()` complains about what is left over, `close()` ends everything.
 
     A Pebble has one http and one TLS port to validate at: all CAs and servers of a world share them.
     """

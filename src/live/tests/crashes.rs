@@ -4,7 +4,7 @@ use crate::crypto::Certificate;
 use crate::live::tests::*;
 use crate::model::State;
 
-/// A server with a renewal of one day ago, for a domain that has a certificate in `live/` or `domains/`.
+/// Returns a server with a renewal of one day ago, for a domain that has a certificate in `live/` or `domains/`.
 fn due(name: &str, is_live: bool) -> TestServer {
     let server = server(&[name]);
     drop(server.run(true));
@@ -15,7 +15,7 @@ fn due(name: &str, is_live: bool) -> TestServer {
     server
 }
 
-/// The set that a start serves, after a check that it is complete.
+/// Returns the set that a start serves, after a check that it is complete.
 fn starts(server: &TestServer) -> Option<String> {
     let registry = server.start(true);
     registry.live_sets.open(Some(counters()));

@@ -13,7 +13,7 @@ fn with_keys(server: &mut TestServer, keys: Vec<KeySpec>) {
     server.declared[0].settings.keys = Some(Arc::new(KeySpecs(keys)));
 }
 
-/// A server with a certificate in `domains/` for each key type, some days later.
+/// Returns a server with a certificate in `domains/` for each key type, some days later.
 fn served(name: &str, keys: Vec<KeySpec>) -> TestServer {
     let mut server = server(&[name]);
     with_keys(&mut server, keys);

@@ -137,7 +137,7 @@ impl<'w> Server<'w> {
     }
 }
 
-/// Result of a configuration test.
+/// Returns the result of a configuration test.
 fn would_activate(test_server: &TestServer) -> bool {
     let start = Start {
         declared: test_server.declared.clone(),

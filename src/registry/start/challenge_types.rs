@@ -16,8 +16,8 @@ pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Opti
     found
 }
 
-/// The challenge types for `md` in order of preference: those of `MDCAChallenges`, or all that can work. `dns01` says whether
-/// there is a dns-01 command for all domains. The list is empty for tailscale, where there are no challenges.
+/// Returns the challenge types for `md` in order of preference: those of `MDCAChallenges`, or all that can work. `dns01` says
+/// whether there is a dns-01 command for all domains. The list is empty for tailscale, where there are no challenges.
 ///
 /// # Errors
 /// The reasons as sentences, if no type can be used or some name cannot be validated.
@@ -60,7 +60,7 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
 }
 
-/// The requirement of a challenge type that is not met, if any.
+/// Returns the requirement of a challenge type that is not met, if any.
 fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01: bool) -> Option<&'static str> {
     match kind {
         ChallengeType::TlsAlpn01 if !reach.https => {

@@ -28,7 +28,7 @@ pub struct Configured {
     pub out_of_service: HashSet<DomainName>,
 }
 
-/// The domains of the configuration, before hosts and store add to them.
+/// Returns the domains of the configuration, before hosts and store add to them.
 ///
 /// # Errors
 /// If the settings of a domain contradict each other (AH10170, AH10171, AH10172, MD0048), or two domains have a name in common
@@ -138,7 +138,7 @@ fn separate(
     Ok(())
 }
 
-/// The first two domains of the same name.
+/// Returns the first two domains of the same name.
 fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
     let mut known = HashMap::new();
     domains.iter().enumerate().find_map(|(second, md)| {
@@ -147,9 +147,9 @@ fn same_name(domains: &[ManagedDomain]) -> Option<Overlap> {
     })
 }
 
-/// The domain without the names that it must not share with `other`; `None` if no name is left. The domain is not left out as a
-/// whole, as its hosts would have no certificate, and mod_ssl would end the server. A wildcard that covers names of `other`
-/// stays. With `MDMatchNames servernames`, domains may share all names but the first, which names their directories.
+/// Returns the domain without the names that it must not share with `other`; `None` if no name is left. The domain is not left
+/// out as a whole, as its hosts would have no certificate, and mod_ssl would end the server. A wildcard that covers names of
+/// `other` stays. With `MDMatchNames servernames`, domains may share all names but the first, which names their directories.
 fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> Option<ManagedDomain> {
     let mut rest = md.clone();
     rest.domains.retain(|name| if by_server_name { *name != other.name } else { !other.covers(name) });

@@ -46,7 +46,7 @@ pub struct Spelling {
 }
 
 impl Host {
-    /// A host with these names, as the configuration has them.
+    /// Makes a host with these names, as the configuration has them.
     pub fn called<'a>(
         server_name: Option<&str>,
         aliases: impl IntoIterator<Item = Cow<'a, str>>,
@@ -103,14 +103,14 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// The positions of one host's domains; none for an unknown host.
+    /// Returns the positions of one host's domains; none for an unknown host.
     #[must_use]
     pub fn of(&self, host: usize) -> &[usize] {
         let begin = host.checked_sub(1).and_then(|former| self.ends.get(former)).copied().unwrap_or_default();
         self.ends.get(host).map_or(&[], |end| &self.positions[begin..*end])
     }
 
-    /// The positions of each host's domains, in order of hosts.
+    /// Returns the positions of each host's domains, in order of hosts.
     pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
         (0..self.ends.len()).map(|host| self.of(host))
     }
@@ -145,7 +145,7 @@ pub fn assign(domains: &[ManagedDomain], hosts: &[Host], mode: MatchNames, main_
     hosts.iter().map(matches).collect()
 }
 
-/// The domains by name; with `MDMatchNames servernames`, several domains may have the same one.
+/// Returns the domains by name; with `MDMatchNames servernames`, several domains may have the same one.
 fn by_name(domains: &[ManagedDomain]) -> HashMap<&DomainName, Vec<usize>> {
     let mut all: HashMap<&DomainName, Vec<usize>> = HashMap::new();
     for (position, md) in domains.iter().enumerate() {
@@ -223,7 +223,7 @@ pub fn report_not_found(domains: &[ManagedDomain], hosts: &[Host], assigned: &As
 
 /// Finds the domain that a host without a domain was probably meant to have, among those without a host, and the reason why they
 /// do not match.
-fn meant_for<'a>(
+fn probably_meant_for<'a>(
     host: &Host,
     domains: &'a [ManagedDomain],
     assigned: &Assigned,
@@ -265,7 +265,7 @@ fn is_alike((text, name): &(&str, &DomainName)) -> bool {
 
 /// Warns of a TLS host that has neither a certificate nor a domain, if some domain was probably meant for it. Returns that domain.
 pub fn report_bare<'a>(host: &Host, domains: &'a [ManagedDomain], assigned: &Assigned) -> Option<&'a ManagedDomain> {
-    let (md, reason) = meant_for(host, domains, assigned)?;
+    let (md, reason) = probably_meant_for(host, domains, assigned)?;
     report!(
         MD0055,
         "{}: uses TLS and has neither a certificate nor a Managed Domain, and Managed Domain {} has no host: {reason}. \
@@ -484,11 +484,14 @@ mod tests {
             (host("x.org", &[".some.org"], &[]), "some.org", "name .some.org differs from some.org only in spelling"),
         ];
         for (host, name, expected) in rows {
-            let (md, reason) = meant_for(&host, &domains, &assigned).unwrap();
+            let (md, reason) = probably_meant_for(&host, &domains, &assigned).unwrap();
             assert_eq!(md.name.as_str(), name, "{host:?}");
             assert!(reason.contains(expected), "{reason}");
         }
-        assert!(meant_for(&host("x.org", &[], &[]), &domains[..1], &Assigned::from_iter([vec![], vec![0]])).is_none());
+        assert!(
+            probably_meant_for(&host("x.org", &[], &[]), &domains[..1], &Assigned::from_iter([vec![], vec![0]]))
+                .is_none()
+        );
     }
 
     #[test]

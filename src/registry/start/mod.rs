@@ -352,7 +352,7 @@ impl Setup {
     #[must_use]
     pub fn lender(&self) -> Option<(&ManagedDomain, Vec<KeySpec>, bool)> {
         let lends = |md| {
-            let specs = placeholder::there(&self.documents, md, self.clock.now());
+            let specs = placeholder::usable_key_types(&self.documents, md, self.clock.now());
             let usable = |at: usize| md.key_specs().0.get(at).cloned();
             let stored = || self.usable(md).into_iter().filter_map(usable).collect();
             let (specs, is_placeholder) = if specs.is_empty() { (stored(), false) } else { (specs, true) };

@@ -29,7 +29,7 @@ impl Placeholders {
     /// If a placeholder cannot be made or written.
     pub(crate) fn ensure(&self, documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Result<(), PortError> {
         let specs = md.key_specs().0;
-        let mut missing = specs.iter().filter(|spec| !is_there(documents, md, spec, now));
+        let mut missing = specs.iter().filter(|spec| !is_usable(documents, md, spec, now));
         missing.try_for_each(|spec| self.make(documents, md, spec, now))
     }
 
@@ -42,7 +42,7 @@ impl Placeholders {
         let aspect = Aspect::Fallback(spec.clone());
         // If several servers make a placeholder at the same time, all serve the first. An unusable placeholder is replaced.
         let is_made = store.create_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)?;
-        if is_made || is_there(documents, md, spec, now) {
+        if is_made || is_usable(documents, md, spec, now) {
             return Ok(());
         }
         store.save_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)
@@ -59,12 +59,12 @@ impl Placeholders {
     }
 }
 
-/// Key types of the domain for which there is a usable placeholder that has not expired.
-pub(crate) fn there(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
-    md.key_specs().0.into_iter().filter(|spec| is_there(documents, md, spec, now)).collect()
+/// Returns the key types of the domain for which there is a usable placeholder that has not expired.
+pub(crate) fn usable_key_types(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<KeySpec> {
+    md.key_specs().0.into_iter().filter(|spec| is_usable(documents, md, spec, now)).collect()
 }
 
-fn is_there(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
+fn is_usable(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> bool {
     let pem = documents.store().load(Group::Domains, md.name.as_str(), &Aspect::Fallback(spec.clone())).ok().flatten();
     let Some(pem) = pem.map(Zeroizing::new) else { return false };
     let Ok(certificate) = Certificate::from_pem(&pem) else { return false };
@@ -108,7 +108,7 @@ mod tests {
             let store = Arc::new(FileStore::open(temp.path()).unwrap());
             let documents = Documents::new(Arc::clone(&store) as _);
             Placeholders::default().ensure(&documents, md, now).unwrap();
-            assert!(is_there(&documents, md, &p256(), now));
+            assert!(is_usable(&documents, md, &p256(), now));
             stored(&*store, md)
         };
         for number in 0..50 {
@@ -139,6 +139,6 @@ mod tests {
         assert_ne!(second, first);
         let half = &second[..second.len() / 2];
         store.save(Group::Domains, "x.test", &Aspect::Fallback(p256()), half).unwrap();
-        assert!(ensure(later).len() > half.len() && is_there(&documents, &md, &p256(), later));
+        assert!(ensure(later).len() > half.len() && is_usable(&documents, &md, &p256(), later));
     }
 }

@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// A server whose domain `a.test b.test` is now configured as `b.test a.test`.
+    /// Returns a server whose domain `a.test b.test` is now configured as `b.test a.test`.
     fn reordered(staged: bool) -> TestServer {
         let mut test_server = TestServer::new(&["a.test"]);
         test_server.declared = vec![declared(&["a.test", "b.test"])];

@@ -414,7 +414,7 @@ fn problem_documents() {
     check(&[(SIGNED, refused, "", Nothing)]);
 }
 
-/// A problem document with all members that it can have, in an answer with this content type.
+/// Returns a problem document with all members that it can have, in an answer with this content type.
 fn elaborate(content_type: &str) -> Response {
     let part = |kind: &str, name: &str| {
         json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": format!("{kind} it is"),
@@ -593,7 +593,7 @@ fn refused_nonces() {
     }
 }
 
-/// A server with a fault that lasts for more than one request.
+/// Checks a run with a CA that misbehaves for longer than one request.
 fn check_behaviour(
     operation: Operation,
     prepare: impl FnOnce(&TestServer),

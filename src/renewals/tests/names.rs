@@ -12,7 +12,7 @@ use crate::store::{Aspect, Group};
 
 const NAMES: [&str; 3] = ["m\u{fc}ller.x.test", "shop.x.test", "www.stra\u{df}e.x.test"];
 
-/// A random spelling of one of the names.
+/// Returns a random spelling of one of the names.
 fn spelling() -> impl Strategy<Value = String> {
     let upper = |name: String| name.to_uppercase().replace("SS", "\u{df}");
     let ascii = |name: String| DomainName::parse(&name).unwrap().to_string();

@@ -8,12 +8,12 @@ use crate::model::{Job, RenewMode, State, Window};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group};
 
-/// A command that writes its arguments to a file, and then runs `then`.
+/// Returns a command that writes its arguments to a file, and then runs `then`.
 fn noting(directory: &Path, then: &str) -> Option<String> {
     Some(format!(r#"/bin/sh -c 'echo "$*" >>{}/calls; {then}' sh"#, directory.display()))
 }
 
-/// The lines that the command has written since the last call.
+/// Returns the lines that the command has written since the last call.
 fn calls(directory: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(directory.join("calls")).unwrap_or_default();
     let _ = std::fs::remove_file(directory.join("calls"));
@@ -103,7 +103,7 @@ fn a_failed_notification_is_repeated_and_leaves_the_staged_set_as_it_is() {
     }
 }
 
-/// A domain whose sets go live, with certificates that live for a day.
+/// Returns a domain whose sets go live, with certificates that live for a day.
 fn goes_live(name: &str) -> TestServer {
     let mut server = TestServer::new(&[name]);
     server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);

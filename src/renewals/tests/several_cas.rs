@@ -54,7 +54,7 @@ impl Way {
         *self.down.lock().unwrap() = urls.to_vec();
     }
 
-    /// The CAs whose directories were read since the last call.
+    /// Returns the CAs whose directories were read since the last call.
     fn asked(&self) -> String {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -68,7 +68,7 @@ fn configure(server: &mut TestServer, urls: &[&str]) {
     }
 }
 
-/// A server whose domain has two CAs, and tries the next one after two failures.
+/// Returns a server whose domain has two CAs, and tries the next one after two failures.
 fn two_cas(name: &str) -> (TestServer, Arc<Way>) {
     let mut server = TestServer::new(&[name]);
     configure(&mut server, &[A, B]);
@@ -226,7 +226,7 @@ fn a_single_ca_is_asked_after_any_number_of_failures() {
     assert_eq!(way.asked(), "AAAA");
 }
 
-/// A server whose domain serves a certificate of the first CA.
+/// Returns a server whose domain serves a certificate of the first CA.
 fn with_certificate(name: &str) -> (TestServer, Arc<Way>) {
     let mut server = TestServer::new(&[name]);
     configure(&mut server, &[A]);
@@ -300,7 +300,7 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("d{number}.fleet.test")).collect()
 }
 
-/// A server with this number of domains, none of which has a certificate.
+/// Returns a server with this number of domains, none of which has a certificate.
 fn fleet(count: usize) -> (TestServer, Arc<Way>) {
     let names = names(count);
     let server = TestServer::new(&names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -15,7 +15,7 @@ fn counters(count: usize) -> &'static [AtomicU32] {
 }
 
 impl Scene {
-    /// A scene whose only domain goes live, and is stapled if `is_stapled`.
+    /// Returns a scene whose only domain goes live, and is stapled if `is_stapled`.
     fn live(name: &str, must_staple: bool, is_stapled: bool) -> Self {
         let mut scene = Self::new(&[name]);
         let settings = &mut scene.test_server.declared[0].settings;
@@ -24,7 +24,7 @@ impl Scene {
         scene
     }
 
-    /// A process of a server whose hosts have placeholders. Processes with the same counters belong to one server.
+    /// Returns a process of a server whose hosts have placeholders. Processes with the same counters belong to one server.
     fn process(&self, counters: [&'static [AtomicU32]; 2]) -> Server {
         let registry = self.test_server.start_with(true, |setup| {
             let _ = setup.staples(0, None, None);
