@@ -7,7 +7,7 @@ DESTDIR   ?=
 PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
-CHECKS    := fmt clippy doc layers rooms symbols coverage deny
+CHECKS    := fmt clippy doc layers rooms plain symbols coverage deny
 LINT      := $(CARGO) clippy --locked --all-targets
 DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) plain advisories unittest pytest test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest test soak bench screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -71,7 +71,7 @@ demo: deps ## Obtain and serve a certificate from a private CA and show it; KEEP
 	@$(MAKE) --no-print-directory build PROFILE=quick
 	@$(PYTHON) test/demo.py $(if $(KEEP),--keep)
 
-check: $(CHECKS) ## Format, lints, documentation, layers, rooms, symbols, coverage of the list of known bugs, rules for dependencies
+check: $(CHECKS) ## Format, lints, documentation, layers, rooms, plain sources, symbols, coverage of the list of known bugs, rules for dependencies
 
 fmt:
 	@$(TOOLS)/current.sh || $(CARGO) fmt --all --check
