@@ -271,7 +271,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Tells why a renewal begins: because of what is there, or because the CA suggests it.
+/// Reports why a renewal begins: because of what is there, or because the CA suggests it.
 fn tell_why(domain: &Domain, advice: &Advice, now: Timestamp) {
     let name = domain.md.name.as_str();
     if domain.is_revoked() {

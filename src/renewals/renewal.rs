@@ -246,7 +246,7 @@ fn tell_next(job: &Job, next: Timestamp, now: Timestamp) {
     );
 }
 
-/// Has the server use what is staged, if it is to do so without a start. What is served stays if that fails, and the next start
+/// Publishes what is staged, if the server is to use it without a start. What is served stays if that fails, and the next start
 /// uses what is staged. Returns when to try again, if something may have changed by then.
 pub(super) fn go_live(
     position: usize,
@@ -302,7 +302,7 @@ fn tell_not_live(name: &DomainName, reason: &NotNow, registry: &Registry, now: T
     None
 }
 
-/// Has the server restart itself for what is staged, if it is to do so and the time has come. Nothing of the renewal is left to
+/// Asks for the restart of the server that what is staged waits for, if it makes such by itself. Nothing of the renewal is left to
 /// be done then.
 pub(super) fn restart_for_staged(position: usize, journal: &StagedJournal, registry: &Registry, now: Timestamp) {
     if !journal.is_gone() && journal.job.valid_from.is_none_or(|at| at <= now) {
@@ -317,7 +317,7 @@ pub(super) fn ask_for_restart(position: usize, new: &[Option<Summary>], registry
     }
 }
 
-/// Tells that there are new certificates. If a command fails it is told again, and the certificates are as good as before.
+/// Notifies commands that there are new certificates. If one fails, all are notified again later.
 pub(super) fn tell_renewed(
     journal: &mut StagedJournal,
     claim: &mut Option<WorkClaim>,
@@ -347,7 +347,7 @@ pub(super) fn tell_renewed(
     }
 }
 
-/// Tells that the end of what is served is near, if that is so and was not told today. Whatever comes of it, the renewal is
+/// Warns commands that the end of what is served is near, if that is so and they were not warned today. Whatever comes of it, the renewal is
 /// where it was.
 pub(super) fn warn(domain: &Domain, journal: &mut StagedJournal, registry: &Registry, now: Timestamp) {
     let at = domain.warn_at(&journal.job, registry.globals.retry_delay, now);
