@@ -2,7 +2,7 @@
 //!
 //! A worker never sleeps for a CA: a renewal that has to wait goes back to the queue. So a slow CA delays its own
 //! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
-//! [`CaLimits::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
+//! [`schedule::CaLimits::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
