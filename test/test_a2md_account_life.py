@@ -121,6 +121,6 @@ def test_an_account_is_changed_gets_a_new_key_revokes_ends_and_comes_back(
         assert cli("acme", "validate", account).out == f"account valid: {account}\n"
     stranger = sandbox.write("stranger.pem", _pem(ec.generate_private_key(ec.SECP256R1())))
     assert cli.json("acme", "import", stranger).document["status"] == 2
-    assert "is no JSON Web Key" in cli("acme", "import", sandbox.write("x.json", "{}")).err
+    assert "is not a JSON Web Key" in cli("acme", "import", sandbox.write("x.json", "{}")).err
     assert cli.json("acme", "import", "/nowhere").document["status"] == 2
     assert pebble.new_accounts == 2

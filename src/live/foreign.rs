@@ -130,7 +130,7 @@ impl LiveSets {
         written.map_or(0, |at| at.as_nanosecond().try_into().unwrap_or(i64::MAX))
     }
 
-    /// Has others look for a set that this process has written, but not the server that it is of: that is told by the counters.
+    /// Sets the mark that makes other servers look for a set that this process has written. Its own server learns by the counters.
     pub(super) fn bump(&self) {
         let before = self.mark();
         match self.documents.store().bump_generation() {

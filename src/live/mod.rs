@@ -90,7 +90,7 @@ impl LiveSets {
     /// sets of others.
     pub const COUNTERS: usize = 1 + DOMAINS + foreign::WORDS;
 
-    /// For these domains, in the order of the registry. Knows of no set until [`LiveSets::open`].
+    /// Makes the slots of these domains, in the order of the registry. No set is known until [`LiveSets::open`].
     #[must_use]
     pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>, slots: Vec<Option<Arc<LiveSlot>>>) -> Self {
         Self {
@@ -108,12 +108,12 @@ impl LiveSets {
         }
     }
 
-    /// Has certificates stapled from when they are served. Called before [`LiveSets::open`].
+    /// Staples certificates from when they are served. Called before [`LiveSets::open`].
     pub fn staple_by(&self, stapling: &Arc<Stapling>) {
         let _ = self.stapling.set(Arc::clone(stapling));
     }
 
-    /// Has certificates share their keys by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
+    /// Shares the keys of certificates by this, for those who make handshakes ([`TlsPair::share_key`]). Called before
     /// [`LiveSets::open`].
     pub fn share_keys(&self, share: fn(&mut TlsPair) -> bool) {
         let _ = self.share_key.set(share);
@@ -290,7 +290,7 @@ impl LiveSets {
 }
 
 impl LiveSlot {
-    /// For a domain with what the start has set up for it; `None` where sets do not go live.
+    /// Makes the slot of a domain, with what the start has set up for it; `None` where sets do not go live.
     #[must_use]
     pub fn new(md: &Arc<ManagedDomain>, started: &CertificateSet) -> Option<Arc<Self>> {
         md.goes_live().then(|| {

@@ -71,11 +71,11 @@ pub(super) fn begin_at(due: Timestamp, good_until: Timestamp, interval: SignedDu
 /// The course of an attempt to begin a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
-    /// Nothing begins: the domain is not due any more.
+    /// No renewal begins: the domain is not due any more.
     NotDue,
-    /// What is staged is complete: what is left to be done about it is done.
+    /// The staged renewal is complete: it goes live, commands are notified, the server restarts itself.
     FinishOff,
-    /// What is staged is served already, and the domain is due all the same: the renewal begins with nothing.
+    /// The staged renewal is served already, and the domain is due all the same: another one begins with nothing.
     StartOver,
     /// The renewal begins, or goes on with what is staged.
     GoOn,

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod ari;
+mod begin;
 mod decisions;
+mod line;
 mod offline;
 mod queue;
 mod renewal;
@@ -11,6 +13,7 @@ mod tailscale;
 mod tests;
 
 pub use ari::Advisor;
+pub use begin::{Begun, Reason};
 pub use offline::{activation_verdict, reset, stored_domain};
 pub use queue::{Clients, Renewals};
-pub use renewal::{Begun, Ended, Reason, Renewal};
+pub use renewal::{Ended, Renewal};

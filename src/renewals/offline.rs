@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::ari::Advisor;
-use super::renewal::{Begun, Ended, Reason, Renewal};
+use super::begin::{Begun, Reason};
+use super::renewal::{Ended, Renewal};
 use crate::accounts::Accounts;
 use crate::acme::PortError;
 use crate::cancel::Cancel;

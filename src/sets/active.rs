@@ -31,7 +31,7 @@ impl Active {
         Self { ca_url: md.ca.url.clone(), chains: chains.collect() }
     }
 
-    /// Tells others that the set is in its place. Without that they order another one, which does no other harm.
+    /// Publishes that the set is in its place. Without that they order another one, which does no other harm.
     pub(crate) fn tell(&self, documents: &Documents, name: &str) {
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
         if let Err(err) = documents.store().save_lazily(Group::Active, name, &Aspect::ActiveJson, &json) {

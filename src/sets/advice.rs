@@ -109,7 +109,7 @@ impl Advice {
 pub type Heard = Result<RenewalInfo, AriError>;
 
 impl Suggestion {
-    /// Tells of a moment that was drawn.
+    /// Reports a moment that was drawn.
     fn tell(&self, name: &str) {
         let at = format_gmt(self.renew_at);
         match &self.explanation_url {
@@ -118,7 +118,7 @@ impl Suggestion {
         }
     }
 
-    /// Tells that the renewal begins because of this.
+    /// Reports that the renewal begins because of this suggestion.
     pub fn tell_now(&self, name: &str) {
         match &self.explanation_url {
             Some(url) => report!(AH10517, "{name}: CA advises renew via ARI now, for explanation see {url}"),

@@ -337,7 +337,7 @@ impl Setup {
         self.domains.get(*self.assigned.of(position).first()?)
     }
 
-    /// Sees to it that the domain has placeholders.
+    /// Ensures that the domain has placeholders.
     ///
     /// # Errors
     /// If they cannot be made (AH10174).
