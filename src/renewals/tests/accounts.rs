@@ -1,0 +1,138 @@
+//! Tests of accounts that all domains share.
+
+use super::*;
+
+#[test]
+fn fifty_domains_make_one_account() {
+    let names: Vec<String> = (0..50).map(|n| format!("n{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let server = TestServer::without_account(&names);
+    let renewals = server.renewals(false);
+    work_side_by_side(&server, &renewals, &names);
+    assert_eq!((server.ca.accounts(), server.ca.count(Operation::NewAccount)), (1, 1));
+    server.ca.check();
+    let staged = |name: &&&str| server.store.exists(Group::Staging, name, &Aspect::AccountJson);
+    assert_eq!(names.iter().filter(staged).count(), 1);
+    drop(renewals);
+    let registry = server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    assert!(server.store.list(Group::Staging).unwrap().is_empty());
+    assert!(registry.domains.iter().all(|domain| domain.md.ca.account.as_deref() == Some(ACCOUNT)));
+}
+
+#[test]
+fn accounts_move_to_their_place_once() {
+    let server = TestServer::without_account(&["account.test"]);
+    server.ca.fail(Operation::NewOrder, Fault::Drop);
+    drop(server.run(false));
+    let staged: AccountRecord =
+        server.documents.load_json(Group::Staging, "account.test", &Aspect::AccountJson).unwrap();
+    let pem = server.text(Group::Staging, "account.test", &Aspect::AccountKey).unwrap();
+    assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    let claim = server.store.claim("account.test").unwrap();
+    server.start(true);
+    assert!(server.store.list(Group::Accounts).unwrap().is_empty(), "somebody works with it");
+    drop(claim);
+    server.start(true);
+    let moved: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    assert_eq!(moved, staged);
+    assert!(server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).is_some());
+    assert!(!server.store.exists(Group::Staging, "account.test", &Aspect::AccountKey));
+    // The state after a crash between the copy and the removal.
+    server.documents.save_json(Group::Staging, "account.test", &Aspect::AccountJson, &staged).unwrap();
+    server.put(Group::Staging, "account.test", &Aspect::AccountKey, &pem);
+    server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    drop(server.run(false));
+    assert_eq!(server.ca.accounts(), 1);
+    server.start(true);
+    let md: ManagedDomain = server.documents.load_json(Group::Domains, "account.test", &Aspect::MdJson).unwrap();
+    assert_eq!(md.ca.account.as_deref(), Some(ACCOUNT));
+}
+
+#[test]
+fn an_account_at_the_url_of_a_lost_one_takes_its_place() {
+    let server = TestServer::new(&["again.test"]);
+    let lost: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    let key = PrivateKey::generate(&p256()).unwrap();
+    server.documents.save_key(Group::Staging, "again.test", &Aspect::AccountKey, &key).unwrap();
+    server.documents.save_json(Group::Staging, "again.test", &Aspect::AccountJson, &lost).unwrap();
+    server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
+    let kept = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+    assert_eq!(kept.to_pem().unwrap(), key.to_pem().unwrap());
+}
+
+#[test]
+fn accounts_are_read_once_for_many_domains() {
+    let names: Vec<String> = (0..20).map(|n| format!("m{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let asked = |names: &[&str]| {
+        let server = TestServer::new(names);
+        drop(server.run(false));
+        server.start(true);
+        assert!(names.iter().all(|name| server.store.exists(Group::Domains, name, &chain())));
+        let disk = &server.store;
+        assert_eq!(disk.count(Call::Load, Group::Accounts, Some(&Aspect::AccountKey)), 1);
+        let lists = [Group::Accounts, Group::Staging].map(|group| disk.count(Call::List, group, None));
+        (lists, disk.count(Call::Load, Group::Accounts, None))
+    };
+    assert_eq!(asked(&names), asked(&names[..1]));
+}
+
+#[test]
+fn an_account_that_cannot_be_moved_is_used_from_staging() {
+    type Spoil = fn(&TestServer);
+    let rows: [Spoil; 5] = [
+        |server| server.store.refuse(Call::Write, Group::Accounts),
+        |server| server.store.refuse(Call::List, Group::Accounts),
+        |server| {
+            for n in 0..1000 {
+                server.put(Group::Accounts, &format!("ACME-ca.test-{n:04}"), &Aspect::AccountJson, "{}");
+            }
+        },
+        |server| {
+            let text = server.text(Group::Staging, "stuck.test", &Aspect::AccountKey).unwrap();
+            server.put(Group::Staging, "stuck.test", &Aspect::AccountKey, &text.replacen("MII", "MIJ", 1));
+        },
+        // The set is dropped.
+        |server| {
+            server.store.refuse(Call::Write, Group::Accounts);
+            server.put(Group::Staging, "stuck.test", &key(), "no key");
+        },
+    ];
+    for (index, spoil) in rows.into_iter().enumerate() {
+        let server = TestServer::without_account(&["stuck.test"]);
+        drop(server.run(false));
+        spoil(&server);
+        let files = [Aspect::AccountJson, Aspect::AccountKey];
+        let before = files.clone().map(|aspect| server.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        server.start(true);
+        assert_eq!(server.store.exists(Group::Domains, "stuck.test", &chain()), index != 4, "{index}");
+        let after = files.map(|aspect| server.text(Group::Staging, "stuck.test", &aspect).unwrap());
+        assert_eq!(after, before, "{index}");
+        for aspect in [Aspect::MdJson, Aspect::JobJson, Aspect::OrderJson, key(), chain()] {
+            assert!(!server.store.exists(Group::Staging, "stuck.test", &aspect), "{index} {aspect:?}");
+        }
+        server.store.recover();
+        if index != 3 {
+            // Time for the next certificate, with the same account.
+            server.clock.advance(hours(24 * 80));
+            drop(server.run(true));
+            assert!(server.staged_job("stuck.test").finished);
+            assert_eq!(server.ca.accounts(), 1, "{index}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_account_is_replaced_once_for_all_domains() {
+    let server = TestServer::new(&["lost1.test", "lost2.test"]);
+    server.ca.set_accounts("gone");
+    drop(server.run(false));
+    assert!(server.staged_job("lost1.test").finished && server.staged_job("lost2.test").finished);
+    assert_eq!(server.ca.accounts(), 2);
+    let registry = server.start(true);
+    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT, "ACME-ca.test-0001"]);
+    assert!(registry.domains.iter().all(|domain| domain.md.ca.account.as_deref() == Some("ACME-ca.test-0001")));
+}
