@@ -155,6 +155,48 @@ def test_events_are_described():
     assert described == names
 
 
+# The events of the C module's manual.
+EVENTS_OF_C = {"renewing", "challenge-setup", "renewed", "installed", "expiring", "errored", "ocsp-renewed", "ocsp-errored"}
+
+
+def names_of_events():
+    """The name of each variant of `Event`, as `reason` has it."""
+    [function] = re.findall(r"fn reason\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    return dict(re.findall(r'Self::(\w+)(?:\(\w+\))? => (?:format!\()?"([\w-]+)', function))
+
+
+def test_each_event_is_raised_and_has_its_rows():
+    """The compiler does not miss an event that nobody raises, as the enum is public."""
+    code, _, tests = source_of("events.rs").partition("#[cfg(test)]\nmod tests {")
+    [body] = re.findall(r"^pub enum Event<'a> \{(.*?)^}", code, re.M | re.S)
+    variants = set(re.findall(r"^    (\w+)(?:\(.*\))?,$", body, re.M))
+    assert variants == set(names_of_events())
+    of_tests = {"testing", "tests", "tests.rs", "events.rs"}
+    sources = [path.read_text() for path in (TOP / "src").rglob("*.rs") if not of_tests & set(path.relative_to(TOP / "src").parts)]
+    raised = {name for text in sources for name in re.findall(r"\braise\([^;]*?\bEvent::(\w+)", text.partition("#[cfg(test)]\nmod tests {")[0])}
+    assert variants - raised == set()
+    for test in ("an_event_is_raised_once_within_its_pause", "commands_get_their_arguments_and_success_is_recorded"):
+        [function] = re.findall(rf"fn {test}\(.*?^    }}$", tests, re.M | re.S)
+        assert variants - set(re.findall(r"\(Event::(\w+)", function)) == set(), test
+
+
+def test_events_that_the_c_module_does_not_have_are_told_in_each_document():
+    directives, readme = (TOP / "docs/directives.md").read_text(), (TOP / "README.md").read_text()
+    names = names_of_events()
+    [function] = re.findall(r"fn is_compatible\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    [arm] = re.findall(r"^ +(Self::.*?) => false", function, re.M)
+    not_compatible = {names[variant] for variant in re.findall(r"Self::(\w+)", arm)}
+    table = directives.split("### `MDMessageCmd`")[1].split("\n### ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)[^|]*` \(all\) \|", table, re.M)) == not_compatible
+    section = directives.split("### `MDMessageEvents`")[1].split("\n### ")[0]
+    assert set(re.findall(r"`([\w-]+)`", section.split("`all` adds")[1])) == not_compatible
+    ours = set(names.values()) - EVENTS_OF_C
+    assert not_compatible < ours
+    changelog = (TOP / "CHANGELOG.md").read_text()
+    assert [name for name in sorted(ours) if f"`{name}`" not in changelog] == []
+    assert ours - set(re.findall(r"^\| `([^`]+)` \|", readme.split("## Differences from the C module")[1], re.M)) == set()
+
+
 def test_challenge_types_are_described():
     """And every type can be configured: it is in the list of all."""
     text = (TOP / "src/acme/challenge/mod.rs").read_text()
