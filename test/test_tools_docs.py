@@ -218,6 +218,18 @@ def test_changelog_names_what_the_c_module_does_not_have():
     assert [name for name in [*directives, *messages] if name not in changelog] == []
 
 
+def test_each_list_of_directives_that_the_c_module_does_not_have_is_complete():
+    """At the top of docs/directives.md, and on the way back: the command that finds them, and the table."""
+    ours = sorted(re.findall(r'ours\(row\(c"<?(\w+)', (TOP / "src/model/directive.rs").read_text()))
+    top = (TOP / "docs/directives.md").read_text().partition("\n- ")[0]
+    switching = (TOP / "docs/switching.md").read_text()
+    [command] = re.findall(r"^grep -rnE .*?\(MD\((.*?)\)", switching, re.M)
+    [row] = re.findall(r"^\| (.*?) \| invalid command", switching, re.M)
+    assert sorted(re.findall(r"`(MD\w+)`", top)) == ours
+    assert sorted(f"MD{name}" for name in command.split("|")) == ours
+    assert sorted(re.findall(r"`(MD\w+)`(?! is the same)", row)) == ours
+
+
 def source_of(name):
     """The text of the one file in src with this name."""
     [path] = (TOP / "src").rglob(name)
