@@ -205,8 +205,16 @@ def test_challenge_types_are_described():
     variants = re.findall(r"^    (\w+),", body, re.M)
     assert variants and sorted(re.findall(r"Self::(\w+)", listed)) == sorted(variants)
     [function] = re.findall(r"fn properties\(.*?^    }$", text, re.M | re.S)
+    names = re.findall(r'name: "([^"]+)"', function)
     section = (TOP / "docs/directives.md").read_text().split("### `MDCAChallenges`")[1].split("\n### ")[0]
-    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == re.findall(r'name: "([^"]+)"', function)
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == names
+    # What answers them only a CA can tell.
+    assert [name for name in names if not (TOP / f"test/test_{name.replace('-', '_')}.py").exists()] == []
+    changelog, switching = (TOP / "CHANGELOG.md").read_text(), (TOP / "docs/switching.md").read_text()
+    assert [name for name in names if name not in changelog] == []
+    [command] = re.findall(r"^grep -rnE .*$", switching, re.M)
+    unknown_to_c = set(names) - {"http-01", "dns-01", "tls-alpn-01"}
+    assert [name for name in unknown_to_c if name not in command or f"| `MDCAChallenges {name}` |" not in switching] == []
 
 
 def test_changelog_names_what_the_c_module_does_not_have():
