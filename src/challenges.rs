@@ -26,7 +26,7 @@ pub struct Challenges {
     command: Option<String>,
     /// `MDChallengeDns01Version`.
     version: u8,
-    /// `MDCommandTimeout`, of dns-01 commands.
+    /// `MDCmdTimeout`, of dns-01 commands.
     timeout: Duration,
     state: Mutex<State>,
 }
