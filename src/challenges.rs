@@ -26,7 +26,7 @@ pub struct Challenges {
     command: Option<String>,
     /// `MDChallengeDns01Version`.
     version: u8,
-    /// `MDCommandTimeout`, of dns-01 commands.
+    /// `MDCmdTimeout`, of dns-01 commands.
     timeout: Duration,
     state: Mutex<State>,
 }
@@ -274,15 +274,19 @@ impl Publisher for StoredChallenges {
     }
 
     fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
-        if !set_up.kind.needs_command() {
-            return self
-                .shared
-                .documents
-                .store()
-                .purge(Group::Challenges, &set_up.name)
-                .map(|()| Attempt::Done)
-                .map_err(port_error);
+        match set_up.kind {
+            ChallengeType::Http01 | ChallengeType::TlsAlpn01 | ChallengeType::DnsPersist01 => {
+                let store = self.shared.documents.store();
+                store.purge(Group::Challenges, &set_up.name).map(|()| Attempt::Done).map_err(port_error)
+            }
+            ChallengeType::Dns01 => self.withdraw_record(set_up),
         }
+    }
+}
+
+impl StoredChallenges {
+    /// Has the command remove a record.
+    fn withdraw_record(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
         if self.dns01.words.is_none() {
             report!(
                 MD0027,

@@ -29,7 +29,7 @@ pub enum Event<'a> {
     ChallengeSetUp(&'a SetUp),
     /// Challenge data was removed.
     ChallengeTearDown(&'a SetUp),
-    /// All certificates are staged; the next start activates them.
+    /// All certificates are staged. If the domain goes live, they are live already; else the next start activates them.
     Renewed,
     /// A start has activated staged certificates.
     Installed,
@@ -146,12 +146,20 @@ impl Event<'_> {
     /// Checks whether commands get the event without `MDMessageEvents all`: the C module has it, or no other event reports the
     /// fact.
     fn is_compatible(&self) -> bool {
-        !matches!(self, Self::ChallengeTearDown(_) | Self::OcspRevoked)
+        match self {
+            Self::ChallengeTearDown(_) | Self::OcspRevoked => false,
+            Self::Renewing | Self::ChallengeSetUp(_) | Self::Renewed | Self::Installed | Self::Activated => true,
+            Self::Expiring | Self::Errored | Self::OcspRenewed | Self::OcspErrored => true,
+        }
     }
 
     /// Checks whether the event is lost when the process that raises it ends, as the next process would not raise it.
     fn is_lost_at_exit(&self) -> bool {
-        matches!(self, Self::Renewed | Self::Activated)
+        match self {
+            Self::Renewed | Self::Activated => true,
+            Self::Renewing | Self::ChallengeSetUp(_) | Self::ChallengeTearDown(_) | Self::Installed => false,
+            Self::Expiring | Self::Errored | Self::OcspRenewed | Self::OcspErrored | Self::OcspRevoked => false,
+        }
     }
 
     /// Returns how long the event is not raised again.
@@ -408,6 +416,7 @@ mod tests {
             (Event::OcspRevoked, 86400),
             (Event::ChallengeSetUp(&set_up), 0),
             (Event::ChallengeTearDown(&set_up), 0),
+            (Event::Activated, 0),
         ];
         for (event, pause) in rows {
             let raised = format!("message-{}", event.reason());

@@ -155,6 +155,48 @@ def test_events_are_described():
     assert described == names
 
 
+# The events of the C module's manual.
+EVENTS_OF_C = {"renewing", "challenge-setup", "renewed", "installed", "expiring", "errored", "ocsp-renewed", "ocsp-errored"}
+
+
+def names_of_events():
+    """The name of each variant of `Event`, as `reason` has it."""
+    [function] = re.findall(r"fn reason\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    return dict(re.findall(r'Self::(\w+)(?:\(\w+\))? => (?:format!\()?"([\w-]+)', function))
+
+
+def test_each_event_is_raised_and_has_its_rows():
+    """The compiler does not miss an event that nobody raises, as the enum is public."""
+    code, _, tests = source_of("events.rs").partition("#[cfg(test)]\nmod tests {")
+    [body] = re.findall(r"^pub enum Event<'a> \{(.*?)^}", code, re.M | re.S)
+    variants = set(re.findall(r"^    (\w+)(?:\(.*\))?,$", body, re.M))
+    assert variants == set(names_of_events())
+    of_tests = {"testing", "tests", "tests.rs", "events.rs"}
+    sources = [path.read_text() for path in (TOP / "src").rglob("*.rs") if not of_tests & set(path.relative_to(TOP / "src").parts)]
+    raised = {name for text in sources for name in re.findall(r"\braise\([^;]*?\bEvent::(\w+)", text.partition("#[cfg(test)]\nmod tests {")[0])}
+    assert variants - raised == set()
+    for test in ("an_event_is_raised_once_within_its_pause", "commands_get_their_arguments_and_success_is_recorded"):
+        [function] = re.findall(rf"fn {test}\(.*?^    }}$", tests, re.M | re.S)
+        assert variants - set(re.findall(r"\(Event::(\w+)", function)) == set(), test
+
+
+def test_events_that_the_c_module_does_not_have_are_told_in_each_document():
+    directives, readme = (TOP / "docs/directives.md").read_text(), (TOP / "README.md").read_text()
+    names = names_of_events()
+    [function] = re.findall(r"fn is_compatible\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    [arm] = re.findall(r"^ +(Self::.*?) => false", function, re.M)
+    not_compatible = {names[variant] for variant in re.findall(r"Self::(\w+)", arm)}
+    table = directives.split("### `MDMessageCmd`")[1].split("\n### ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)[^|]*` \(all\) \|", table, re.M)) == not_compatible
+    section = directives.split("### `MDMessageEvents`")[1].split("\n### ")[0]
+    assert set(re.findall(r"`([\w-]+)`", section.split("`all` adds")[1])) == not_compatible
+    ours = set(names.values()) - EVENTS_OF_C
+    assert not_compatible < ours
+    changelog = (TOP / "CHANGELOG.md").read_text()
+    assert [name for name in sorted(ours) if f"`{name}`" not in changelog] == []
+    assert ours - set(re.findall(r"^\| `([^`]+)` \|", readme.split("## Differences from the C module")[1], re.M)) == set()
+
+
 def test_challenge_types_are_described():
     """And every type can be configured: it is in the list of all."""
     text = (TOP / "src/acme/challenge/mod.rs").read_text()
@@ -163,8 +205,16 @@ def test_challenge_types_are_described():
     variants = re.findall(r"^    (\w+),", body, re.M)
     assert variants and sorted(re.findall(r"Self::(\w+)", listed)) == sorted(variants)
     [function] = re.findall(r"fn properties\(.*?^    }$", text, re.M | re.S)
+    names = re.findall(r'name: "([^"]+)"', function)
     section = (TOP / "docs/directives.md").read_text().split("### `MDCAChallenges`")[1].split("\n### ")[0]
-    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == re.findall(r'name: "([^"]+)"', function)
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.M) == names
+    # What answers them only a CA can tell.
+    assert [name for name in names if not (TOP / f"test/test_{name.replace('-', '_')}.py").exists()] == []
+    changelog, switching = (TOP / "CHANGELOG.md").read_text(), (TOP / "docs/switching.md").read_text()
+    assert [name for name in names if name not in changelog] == []
+    [command] = re.findall(r"^grep -rnE .*$", switching, re.M)
+    unknown_to_c = set(names) - {"http-01", "dns-01", "tls-alpn-01"}
+    assert [name for name in unknown_to_c if name not in command or f"| `MDCAChallenges {name}` |" not in switching] == []
 
 
 def test_changelog_names_what_the_c_module_does_not_have():
@@ -174,6 +224,18 @@ def test_changelog_names_what_the_c_module_does_not_have():
     messages = re.findall(r"^    (MD\d{4}) ", (TOP / "src/log.rs").read_text(), re.M)
     assert len(directives) > 5 and len(messages) > 30
     assert [name for name in [*directives, *messages] if name not in changelog] == []
+
+
+def test_each_list_of_directives_that_the_c_module_does_not_have_is_complete():
+    """At the top of docs/directives.md, and on the way back: the command that finds them, and the table."""
+    ours = sorted(re.findall(r'ours\(row\(c"<?(\w+)', (TOP / "src/model/directive.rs").read_text()))
+    top = (TOP / "docs/directives.md").read_text().partition("\n- ")[0]
+    switching = (TOP / "docs/switching.md").read_text()
+    [command] = re.findall(r"^grep -rnE .*?\(MD\((.*?)\)", switching, re.M)
+    [row] = re.findall(r"^\| (.*?) \| invalid command", switching, re.M)
+    assert sorted(re.findall(r"`(MD\w+)`", top)) == ours
+    assert sorted(f"MD{name}" for name in command.split("|")) == ours
+    assert sorted(re.findall(r"`(MD\w+)`(?! is the same)", row)) == ours
 
 
 def source_of(name):

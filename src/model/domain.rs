@@ -100,7 +100,7 @@ pub struct CaSettings {
     /// Id of the account in `accounts/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Always `ACME`.
+    /// The protocol (`MDCertificateProtocol`): `ACME` or `tailscale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proto: Option<String>,
     /// Directory URL of the CA in use.
@@ -141,7 +141,7 @@ pub struct Protocols {
     pub acme_tls_1: Vec<DomainName>,
 }
 
-/// How `Require https` redirects.
+/// How `MDRequireHttps` redirects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequireHttps {

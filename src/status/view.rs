@@ -16,7 +16,7 @@ use crate::sets::{Advice, CertificateSet, StagedView, StagedViews, TlsSet};
 pub struct View<'a> {
     /// Settings of the domain.
     pub md: &'a ManagedDomain,
-    /// Domain of the domain in the registry.
+    /// Entry of the domain in the registry.
     pub domain: &'a Domain,
     /// Certificates that are served.
     pub served: Cow<'a, CertificateSet>,

@@ -154,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn the_reason_names_each_type_that_would_do() {
+        let none = Reachability { http: false, https: false };
+        let reason = |name: &str| challenges(&md(&[name], &["foo-99"]), none, false).unwrap_err();
+        let (wildcard, address) = (reason("*.x.org"), reason("192.0.2.1"));
+        for kind in ChallengeType::ALL {
+            let name = format!("'{kind}'");
+            assert_eq!(wildcard.contains(&name), kind.proves_wildcards(), "{wildcard}");
+            assert_eq!(address.contains(&name), kind.proves_addresses(), "{address}");
+        }
+    }
+
+    #[test]
     fn an_address_needs_a_challenge_that_connects_to_it() {
         use ChallengeType::{Dns01, Http01};
         let names = ["x.org", "192.0.2.1", "2001:db8::1"];
