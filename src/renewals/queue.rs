@@ -21,7 +21,7 @@ use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::issuance::Outcome;
 use crate::log::{note, report};
-use crate::model::{Job, JobResult, ManagedDomain, State as Worth, time};
+use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, time};
 use crate::registry::{Domain, NextCa, Registry};
 use crate::schedule;
 use crate::schedule::Random;
@@ -499,7 +499,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     let own = domain.own();
     match own.common_validity() {
-        Some((_, until)) if own.state == Some(Worth::Complete) && !is_suggested && !is_urgent => {
+        Some((_, until)) if own.state == Some(CertificateState::Complete) && !is_suggested && !is_urgent => {
             decisions::begin_at(due, until, check_interval, own.chance())
         }
         _ => due,

@@ -157,7 +157,8 @@ mod tests {
     fn the_reason_names_each_type_that_would_do() {
         let none = Reachability { http: false, https: false };
         let reason = |name: &str| challenges(&md(&[name], &["foo-99"]), none, false).unwrap_err();
-        let (wildcard, address) = (reason("*.x.org"), reason("192.0.2.1"));
+        let wildcard = reason("*.x.org");
+        let address = reason("192.0.2.1");
         for kind in ChallengeType::ALL {
             let name = format!("'{kind}'");
             assert_eq!(wildcard.contains(&name), kind.proves_wildcards(), "{wildcard}");
