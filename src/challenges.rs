@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::acme::{Attempt, ChallengeType, Journal, PortError, Publisher, SetUp};
+use crate::acme::{Attempt, ChallengeSetup, ChallengeType, Journal, PortError, Publisher};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, PrivateKey, alpn_certificate};
@@ -99,8 +99,8 @@ impl Challenges {
         let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
         let mut journal = StagedJournal::new(Arc::clone(documents), Arc::clone(&self.clock), Arc::clone(md), events);
         let mut order = order::load(documents, name);
-        while let Some(at) = order.challenge_setups.iter().rposition(|token| SetUp::is_of_command(token)) {
-            let set_up = SetUp::parse(&order.challenge_setups[at]);
+        while let Some(at) = order.challenge_setups.iter().rposition(|token| ChallengeSetup::is_of_command(token)) {
+            let set_up = ChallengeSetup::parse(&order.challenge_setups[at]);
             if let Some(set_up) = set_up {
                 if publisher.withdraw(&set_up)? == Attempt::Busy {
                     return Ok(false);
@@ -241,7 +241,7 @@ fn failure(status: Status, text: String) -> PortError {
 }
 
 impl Publisher for StoredChallenges {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
+    fn reserve(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError> {
         let unsupported = |text: &str| Err(failure(Status::UNSUPPORTED, text.to_owned()));
         match set_up.kind {
             kind if !kind.proves_addresses() && set_up.name.parse::<IpAddr>().is_ok() => {
@@ -260,7 +260,7 @@ impl Publisher for StoredChallenges {
         }
     }
 
-    fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError> {
+    fn publish(&mut self, set_up: &ChallengeSetup, key_authorization: &str) -> Result<(), PortError> {
         match set_up.kind {
             ChallengeType::DnsPersist01 => Ok(()),
             ChallengeType::Http01 => self.save_http_01(&set_up.name, key_authorization),
@@ -273,7 +273,7 @@ impl Publisher for StoredChallenges {
         }
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
+    fn withdraw(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError> {
         match set_up.kind {
             ChallengeType::Http01 | ChallengeType::TlsAlpn01 | ChallengeType::DnsPersist01 => {
                 let store = self.shared.documents.store();
@@ -286,7 +286,7 @@ impl Publisher for StoredChallenges {
 
 impl StoredChallenges {
     /// Has the command remove a record.
-    fn withdraw_record(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
+    fn withdraw_record(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError> {
         if self.dns01.words.is_none() {
             report!(
                 MD0027,
@@ -342,12 +342,12 @@ mod tests {
         StoredChallenges::new(Arc::clone(&registry.challenges), md, &Cancel::default())
     }
 
-    fn dns01(name: &str, value: &str) -> SetUp {
-        SetUp { kind: ChallengeType::Dns01, name: name.to_owned(), txt: Some(value.to_owned()) }
+    fn dns01(name: &str, value: &str) -> ChallengeSetup {
+        ChallengeSetup { kind: ChallengeType::Dns01, name: name.to_owned(), txt: Some(value.to_owned()) }
     }
 
-    fn alpn(name: &str) -> SetUp {
-        SetUp { kind: ChallengeType::TlsAlpn01, name: name.to_owned(), txt: None }
+    fn alpn(name: &str) -> ChallengeSetup {
+        ChallengeSetup { kind: ChallengeType::TlsAlpn01, name: name.to_owned(), txt: None }
     }
 
     fn with_acme_tls(server: &mut TestServer) {

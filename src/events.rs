@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use crate::acme::{PortError, SetUp};
+use crate::acme::{ChallengeSetup, PortError};
 use crate::cancel::Cancel;
 use crate::crypto::Summary;
 use crate::exec::{Command, split_command_line};
@@ -26,9 +26,9 @@ pub enum Event<'a> {
     /// A renewal is about to begin. A command that fails prevents it.
     Renewing,
     /// Challenge data is in place; the CA has not been told to validate it yet.
-    ChallengeSetUp(&'a SetUp),
+    ChallengeSetUp(&'a ChallengeSetup),
     /// Challenge data was removed.
-    ChallengeTearDown(&'a SetUp),
+    ChallengeTearDown(&'a ChallengeSetup),
     /// All certificates are staged. If the domain goes live, they are live already; else the next start activates them.
     Renewed,
     /// A start has activated staged certificates.
@@ -364,8 +364,8 @@ mod tests {
     use crate::model::DomainName;
     use crate::testing::{logged, watch_log};
 
-    fn set_up() -> SetUp {
-        SetUp { kind: ChallengeType::Http01, name: "www.x.org".to_owned(), txt: None }
+    fn set_up() -> ChallengeSetup {
+        ChallengeSetup { kind: ChallengeType::Http01, name: "www.x.org".to_owned(), txt: None }
     }
 
     fn domain(name: &str) -> ManagedDomain {

@@ -20,7 +20,7 @@ pub use account::{AccountRecord, AccountScope, AccountStatus};
 pub use applicant::Applicant;
 pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
-pub use challenge::{ChallengeType, PersistRecord, SetUp};
+pub use challenge::{ChallengeSetup, ChallengeType, PersistRecord};
 pub use directory::Directory;
 pub use error::AcmeError;
 pub use order::{Order, OrderRecord, OrderStatus};

@@ -51,7 +51,7 @@ pub struct OrderRecord {
     pub status: OrderStatus,
     /// URLs of the authorizations.
     pub authorizations: Vec<String>,
-    /// Challenges that were set up and must be torn down, as [`super::SetUp`] writes them.
+    /// Challenges that were set up and must be torn down, as [`super::ChallengeSetup`] writes them.
     pub challenge_setups: Vec<String>,
     /// URL for the CSR.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! The ports of the driver: a journal for one domain, the accounts of all domains, and a publisher of challenge data.
 
-use super::{AccountRecord, AccountScope, OrderRecord, SetUp};
+use super::{AccountRecord, AccountScope, ChallengeSetup, OrderRecord};
 use crate::crypto::{Chain, PrivateKey};
 use crate::model::{KeySpec, Status, TxtRecord};
 
@@ -71,13 +71,13 @@ pub trait Journal {
     ///
     /// # Errors
     /// If a command objects: the challenge must not be used then.
-    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+    fn challenge_in_place(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError>;
 
     /// Runs the event commands for a challenge that is taken away. Their objections do not count.
     ///
     /// # Errors
     /// Only if this process stops before the commands have run.
-    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError>;
+    fn challenge_taken_away(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError>;
 }
 
 /// The exclusive right to register accounts of one scope; given back when dropped.
@@ -137,18 +137,18 @@ pub trait Publisher {
     ///
     /// # Errors
     /// If challenges of this type cannot be published here; nothing has to be withdrawn then.
-    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError>;
+    fn reserve(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError>;
 
     /// Publishes the answer to the challenge, after [`Publisher::reserve`]; when this returns the CA may look. Publishing again
     /// replaces the answer.
     ///
     /// # Errors
     /// If it cannot be published. Part of the answer may be in place, and must be withdrawn.
-    fn publish(&mut self, set_up: &SetUp, key_authorization: &str) -> Result<(), PortError>;
+    fn publish(&mut self, set_up: &ChallengeSetup, key_authorization: &str) -> Result<(), PortError>;
 
     /// Withdraws the answer; an absent one is fine. Busy while somebody else runs a command.
     ///
     /// # Errors
     /// If the store fails, or this server stops before it is done.
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError>;
+    fn withdraw(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError>;
 }

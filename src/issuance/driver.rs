@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::acme::session::json;
 use crate::acme::{
-    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeType, Directory, Journal,
-    OrderRecord, Publisher, Session, SetUp,
+    AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeSetup, ChallengeType,
+    Directory, Journal, OrderRecord, Publisher, Session,
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
@@ -192,7 +192,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         if error.is_cancelled() {
             return Err(error);
         }
-        match self.withdraw_each(SetUp::is_of_command) {
+        match self.withdraw_each(ChallengeSetup::is_of_command) {
             Ok(Attempt::Busy) => {
                 self.failed = Some(error);
                 Ok(self.busy())
@@ -214,11 +214,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 self.note_records();
                 return Ok(outcome);
             }
-            Step::SetUp(index, kind) if kind.needs_standing_record() => return self.rely_on_record(index, kind),
+            Step::ChallengeSetup(index, kind) if kind.needs_standing_record() => {
+                return self.rely_on_record(index, kind);
+            }
             Step::NewOrder => self.new_order()?,
             Step::RefreshOrder => self.refresh_order()?,
             Step::Refresh(index) => self.refresh(index)?,
-            Step::SetUp(index, kind) => return self.set_up(index, kind),
+            Step::ChallengeSetup(index, kind) => return self.set_up(index, kind),
             Step::Answer(index, kind) => self.answer(index, kind)?,
             Step::Wait { until } => {
                 if until > self.facts.poll.at {

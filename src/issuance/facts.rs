@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::acme::challenge::{ChallengeType, SetUp, choose};
+use crate::acme::challenge::{ChallengeSetup, ChallengeType, choose};
 use crate::acme::{Authorization, AuthorizationStatus, Challenge, Order, OrderRecord};
 use crate::issuance::poll::Poll;
 use crate::model::{Status, TxtRecord};
@@ -57,7 +57,7 @@ pub struct AuthorizationFacts {
     /// The CA's last description of the authorization.
     pub observed: Option<Observed<Authorization>>,
     /// The challenge that was set up for the authorization in this run, and is still in place.
-    pub set_up: Option<SetUp>,
+    pub set_up: Option<ChallengeSetup>,
     /// The record that the CA looks for, where the administrator makes it.
     pub record: Option<TxtRecord>,
     /// Types of challenge that could not be set up in this run.
@@ -108,7 +108,7 @@ impl Facts {
     /// Collects the facts at the beginning of a run.
     #[must_use]
     pub fn new(chain: bool, record: OrderRecord, challenges: Vec<ChallengeType>, now: Timestamp) -> Self {
-        let left_over = record.challenge_setups.iter().any(|token| SetUp::is_of_command(token));
+        let left_over = record.challenge_setups.iter().any(|token| ChallengeSetup::is_of_command(token));
         Self {
             directory: false,
             account: false,

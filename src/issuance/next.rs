@@ -20,7 +20,7 @@ pub enum Step {
     /// Read an authorization, by index.
     Refresh(usize),
     /// Put the data of a challenge in place, by index of the authorization.
-    SetUp(usize, ChallengeType),
+    ChallengeSetup(usize, ChallengeType),
     /// Tell the CA that the challenge is in place, by index of the authorization.
     Answer(usize, ChallengeType),
     /// Wait until that moment, then decide again.
@@ -132,7 +132,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
                 continue;
             }
             if authz.set_up.is_none() {
-                return Step::SetUp(index, kind);
+                return Step::ChallengeSetup(index, kind);
             }
             if challenge.status == ChallengeStatus::Pending {
                 return answer(facts, index, kind);
@@ -153,7 +153,7 @@ fn answer(facts: &Facts, index: usize, kind: ChallengeType) -> Step {
     let unread = facts.authorizations.iter().position(|authz| authz.observed.is_none());
     match unread.filter(|_| kind.answers_by_txt()) {
         Some(unread) => Step::Refresh(unread),
-        None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::SetUp(twin, kind)),
+        None => facts.twin(index, kind).map_or(Step::Answer(index, kind), |twin| Step::ChallengeSetup(twin, kind)),
     }
 }
 

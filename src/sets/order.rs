@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::acme::{OrderRecord, PortError, SetUp};
+use crate::acme::{ChallengeSetup, OrderRecord, PortError};
 use crate::documents::{Documents, port_error};
 use crate::store::{Aspect, Group};
 
@@ -28,7 +28,8 @@ pub fn save(documents: &Documents, name: &str, order: &OrderRecord) -> Result<()
 /// # Errors
 /// If the store fails.
 pub fn remove_files(documents: &Documents, tokens: &[String]) -> Result<(), PortError> {
-    let set_ups = tokens.iter().filter_map(|token| SetUp::parse(token)).filter(|set_up| !set_up.kind.needs_command());
+    let set_ups =
+        tokens.iter().filter_map(|token| ChallengeSetup::parse(token)).filter(|set_up| !set_up.kind.needs_command());
     let mut names = set_ups.map(|set_up| set_up.name);
     names.try_for_each(|name| documents.store().purge(Group::Challenges, &name).map_err(port_error))
 }
@@ -36,7 +37,7 @@ pub fn remove_files(documents: &Documents, tokens: &[String]) -> Result<(), Port
 /// Returns the part of an order that only commands can take away, when the rest is dropped where no command may run.
 #[must_use]
 pub fn left_over(order: &OrderRecord) -> OrderRecord {
-    let of_commands = order.challenge_setups.iter().filter(|token| SetUp::is_of_command(token));
+    let of_commands = order.challenge_setups.iter().filter(|token| ChallengeSetup::is_of_command(token));
     let challenge_setups = of_commands.cloned().collect();
     OrderRecord { challenge_setups, ..OrderRecord::default() }
 }

@@ -11,7 +11,7 @@ use super::order;
 use super::pairs::Pair;
 use super::renewal_settings::RenewalSettings;
 use super::served::read_chain;
-use crate::acme::{ChainRefused, Journal, OrderRecord, PortError, SetUp};
+use crate::acme::{ChainRefused, ChallengeSetup, Journal, OrderRecord, PortError};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::documents::{Documents, port_error};
@@ -380,7 +380,7 @@ impl Journal for StagedJournal {
         self.job.txt_records = records.to_vec();
     }
 
-    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+    fn challenge_in_place(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError> {
         let told = self.raise(Event::ChallengeSetUp(set_up), &[]);
         if told.as_ref().is_err_and(|err| !err.is_cancelled()) {
             self.refused.insert(set_up.to_string());
@@ -388,7 +388,7 @@ impl Journal for StagedJournal {
         Ok(told?)
     }
 
-    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+    fn challenge_taken_away(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError> {
         if self.refused.remove(&set_up.to_string()) {
             return Ok(());
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::acme::{
-    AccountBook, AccountClaim, AccountRecord, AccountScope, Attempt, ChainRefused, ChallengeType, Journal, OrderRecord,
-    PortError, Publisher, SetUp,
+    AccountBook, AccountClaim, AccountRecord, AccountScope, Attempt, ChainRefused, ChallengeSetup, ChallengeType,
+    Journal, OrderRecord, PortError, Publisher,
 };
 use crate::crypto::{Chain, PrivateKey};
 use crate::model::{KeySpec, Status, TxtRecord};
@@ -32,7 +32,7 @@ pub struct MemoryJournal(pub Arc<Mutex<Staged>>);
 /// The published challenges, and the calls for them.
 #[derive(Default)]
 pub struct Published {
-    pub data: HashMap<SetUp, String>,
+    pub data: HashMap<ChallengeSetup, String>,
     pub calls: Vec<String>,
     pub busy: u32,
     pub unsupported: Vec<ChallengeType>,
@@ -114,20 +114,20 @@ impl Journal for MemoryJournal {
         self.0.lock().unwrap().records = records.to_vec();
     }
 
-    fn challenge_in_place(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+    fn challenge_in_place(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError> {
         let mut staged = self.0.lock().unwrap();
         staged.events.push(set_up.to_string());
         if staged.objects { Err(broken("the event failed")) } else { Ok(()) }
     }
 
-    fn challenge_taken_away(&mut self, set_up: &SetUp) -> Result<(), PortError> {
+    fn challenge_taken_away(&mut self, set_up: &ChallengeSetup) -> Result<(), PortError> {
         self.0.lock().unwrap().taken_away.push(set_up.to_string());
         Ok(())
     }
 }
 
 impl Publisher for MemoryPublisher {
-    fn reserve(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
+    fn reserve(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError> {
         let mut published = self.0.lock().unwrap();
         if published.unsupported.contains(&set_up.kind) {
             return Err(PortError { status: Status::UNSUPPORTED, text: "not here".to_owned() });
@@ -135,14 +135,14 @@ impl Publisher for MemoryPublisher {
         Ok(if published.is_free() { Attempt::Done } else { Attempt::Busy })
     }
 
-    fn publish(&mut self, set_up: &SetUp, value: &str) -> Result<(), PortError> {
+    fn publish(&mut self, set_up: &ChallengeSetup, value: &str) -> Result<(), PortError> {
         let mut published = self.0.lock().unwrap();
         published.calls.push(format!("+{set_up}"));
         published.data.insert(set_up.clone(), value.to_owned());
         if published.broken.contains(&set_up.kind) { Err(broken("out of order")) } else { Ok(()) }
     }
 
-    fn withdraw(&mut self, set_up: &SetUp) -> Result<Attempt, PortError> {
+    fn withdraw(&mut self, set_up: &ChallengeSetup) -> Result<Attempt, PortError> {
         let mut published = self.0.lock().unwrap();
         if !published.is_free() {
             return Ok(Attempt::Busy);

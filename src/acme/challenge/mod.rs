@@ -25,7 +25,7 @@ pub enum ChallengeType {
 
 /// A challenge that was set up for a name; what order.json remembers of it, as `http-01:<name>` or `dns-01:<name> <value>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SetUp {
+pub struct ChallengeSetup {
     /// The challenge type.
     pub kind: ChallengeType,
     /// The name that is proven.
@@ -141,7 +141,7 @@ impl fmt::Display for ChallengeType {
     }
 }
 
-impl SetUp {
+impl ChallengeSetup {
     /// Reads what `Display` writes; `None` for a type that cannot be torn down here.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -161,7 +161,7 @@ impl SetUp {
     }
 }
 
-impl fmt::Display for SetUp {
+impl fmt::Display for ChallengeSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind, self.name)?;
         self.txt.as_ref().map_or(Ok(()), |txt| write!(f, " {txt}"))
@@ -221,19 +221,23 @@ mod tests {
 
     #[test]
     fn a_set_up_is_remembered_as_type_and_name_with_the_value_of_a_record() {
-        let set_up = |kind, txt: Option<&str>| SetUp { kind, name: "x.org".to_owned(), txt: txt.map(str::to_owned) };
+        let set_up =
+            |kind, txt: Option<&str>| ChallengeSetup { kind, name: "x.org".to_owned(), txt: txt.map(str::to_owned) };
         let rows = [
             ("http-01:x.org", set_up(ChallengeType::Http01, None)),
-            ("http-01:2001:db8::1", SetUp { name: "2001:db8::1".to_owned(), ..set_up(ChallengeType::Http01, None) }),
+            (
+                "http-01:2001:db8::1",
+                ChallengeSetup { name: "2001:db8::1".to_owned(), ..set_up(ChallengeType::Http01, None) },
+            ),
             ("tls-alpn-01:x.org", set_up(ChallengeType::TlsAlpn01, None)),
             ("dns-01:x.org LoqXcYV8", set_up(ChallengeType::Dns01, Some("LoqXcYV8"))),
             ("dns-01:x.org", set_up(ChallengeType::Dns01, None)),
         ];
         for (token, set_up) in rows {
-            assert_eq!(SetUp::parse(token).as_ref(), Some(&set_up));
+            assert_eq!(ChallengeSetup::parse(token).as_ref(), Some(&set_up));
             assert_eq!(set_up.to_string(), token);
-            assert_eq!(SetUp::is_of_command(token), token.starts_with("dns"));
+            assert_eq!(ChallengeSetup::is_of_command(token), token.starts_with("dns"));
         }
-        assert_eq!(SetUp::parse("foo-99:x.org"), None);
+        assert_eq!(ChallengeSetup::parse("foo-99:x.org"), None);
     }
 }

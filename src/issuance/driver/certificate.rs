@@ -1,7 +1,7 @@
 //! The certificate: its key, the CSR, and the download (RFC 8555 sections 7.4 and 7.4.2).
 
 use crate::acme::session::json;
-use crate::acme::{AcmeError, Journal, OrderRecord, Publisher, SetUp};
+use crate::acme::{AcmeError, ChallengeSetup, Journal, OrderRecord, Publisher};
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
 use crate::http::Response;
 use crate::issuance::driver::{Driver, directory, no_account};
@@ -53,7 +53,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Err(err) if !self.facts.ordered_now && err.is_useless_certificate() => self.facts.order_gone = true,
             Err(err @ (AcmeError::WrongKey | AcmeError::KeyLost(_) | AcmeError::Unfit(_) | AcmeError::Port(_))) => {
                 // Set-ups by commands stay in the journal until they are taken away.
-                self.withdraw_each(|token| !SetUp::is_of_command(token))?;
+                self.withdraw_each(|token| !ChallengeSetup::is_of_command(token))?;
                 self.facts.record = OrderRecord {
                     challenge_setups: self.facts.record.challenge_setups.clone(),
                     ..OrderRecord::default()

@@ -3,7 +3,7 @@
 use crate::acme::challenge::{choose, key_authorization, txt_value};
 use crate::acme::session::empty_object;
 use crate::acme::{
-    AcmeError, Attempt, Authorization, ChallengeType, Journal, OrderRecord, PortError, Publisher, SetUp,
+    AcmeError, Attempt, Authorization, ChallengeSetup, ChallengeType, Journal, OrderRecord, PortError, Publisher,
 };
 use crate::crypto::KeyRef;
 use crate::issuance::driver::failure::no_challenge;
@@ -36,7 +36,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let lacks =
             || AcmeError::Lacks { url: self.facts.authorizations[index].url.clone(), what: "a name of the order" };
         let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
-        let set_up = SetUp { kind, name, txt };
+        let set_up = ChallengeSetup { kind, name, txt };
         match self.publisher.reserve(&set_up) {
             Ok(Attempt::Done) => {}
             Ok(Attempt::Busy) => return Ok(self.busy()),
@@ -76,8 +76,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     /// Notes that the challenge cannot be set up; the next type is tried.
-    fn refuse(&mut self, index: usize, set_up: &SetUp, reason: &PortError) {
-        let SetUp { kind, name, .. } = set_up;
+    fn refuse(&mut self, index: usize, set_up: &ChallengeSetup, reason: &PortError) {
+        let ChallengeSetup { kind, name, .. } = set_up;
         note!(Info, reason.status; "{}: '{kind}' cannot be set up for {name}: {reason}", self.wanted.name);
         let refusal = Refusal { kind: *kind, status: reason.status, text: reason.text.clone() };
         self.facts.authorizations[index].refused.push(refusal);
@@ -109,7 +109,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     pub(super) fn clean_up(&mut self) -> Result<Outcome, AcmeError> {
-        if self.withdraw_each(SetUp::is_of_command)? == Attempt::Busy {
+        if self.withdraw_each(ChallengeSetup::is_of_command)? == Attempt::Busy {
             return Ok(self.busy());
         }
         self.facts.left_over = false;
@@ -128,7 +128,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Takes away the set-ups that `which` accepts, the latest first. Each is taken away once: it leaves the journal then.
     pub(super) fn withdraw_each(&mut self, which: impl Fn(&str) -> bool) -> Result<Attempt, AcmeError> {
         while let Some(at) = self.facts.record.challenge_setups.iter().rposition(|token| which(token)) {
-            if let Some(set_up) = SetUp::parse(&self.facts.record.challenge_setups[at]) {
+            if let Some(set_up) = ChallengeSetup::parse(&self.facts.record.challenge_setups[at]) {
                 if self.publisher.withdraw(&set_up)? == Attempt::Busy {
                     return Ok(Attempt::Busy);
                 }

@@ -2,7 +2,7 @@
 
 use crate::acme::challenge::{ChallengeType, PersistRecord, choose, names_to_prove};
 use crate::acme::records::{persist_records, uri_of};
-use crate::acme::{AcmeError, Challenge, Journal, Publisher, SetUp};
+use crate::acme::{AcmeError, Challenge, ChallengeSetup, Journal, Publisher};
 use crate::issuance::driver::failure::no_challenge;
 use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
 use crate::issuance::facts::Refusal;
@@ -44,7 +44,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Ok(record) => {
                 self.note_record(&record);
                 let facts = &mut self.facts.authorizations[index];
-                (facts.set_up, facts.record) = (Some(SetUp { kind, name, txt: None }), Some(record));
+                (facts.set_up, facts.record) = (Some(ChallengeSetup { kind, name, txt: None }), Some(record));
             }
             Err(err) => {
                 note!(Info, err.status(); "{}: '{kind}' cannot be used for {name}: {err}", self.wanted.name);

@@ -1,6 +1,6 @@
 use jiff::SignedDuration;
 
-use crate::acme::{Authorization, Challenge, OrderRecord, SetUp};
+use crate::acme::{Authorization, Challenge, ChallengeSetup, OrderRecord};
 use crate::issuance::facts::{Observed, Refusal};
 use crate::issuance::next::*;
 use crate::issuance::poll::Poll;
@@ -71,7 +71,7 @@ fn answered() -> AuthorizationFacts {
 /// A pending authorization whose challenge is in place.
 fn put(kind: ChallengeType) -> AuthorizationFacts {
     let txt = (kind == DNS).then(|| "value".to_owned());
-    let set_up = Some(SetUp { kind, name: "x.org".to_owned(), txt });
+    let set_up = Some(ChallengeSetup { kind, name: "x.org".to_owned(), txt });
     AuthorizationFacts {
         set_up,
         ..authorization(AuthorizationStatus::Pending, kind.as_str(), ChallengeStatus::Pending)
@@ -79,7 +79,7 @@ fn put(kind: ChallengeType) -> AuthorizationFacts {
 }
 
 /// A pending authorization for which that type was refused.
-fn refused(kind: ChallengeType, set_up: Option<SetUp>) -> AuthorizationFacts {
+fn refused(kind: ChallengeType, set_up: Option<ChallengeSetup>) -> AuthorizationFacts {
     let refusal = Refusal { kind, status: Status::GENERAL, text: "broken".to_owned() };
     AuthorizationFacts { refused: vec![refusal], set_up, ..put(kind) }
 }
@@ -180,15 +180,15 @@ fn authorizations_are_met_one_after_the_other() {
     let soon = || Step::Wait { until: after(100) };
     check(vec![
         ("not heard of", order(vec![valid(), unread()]), Step::Refresh(1)),
-        ("pending", order(vec![valid(), pending()]), Step::SetUp(1, HTTP)),
+        ("pending", order(vec![valid(), pending()]), Step::ChallengeSetup(1, HTTP)),
         ("set up", order(vec![put(), pending()]), Step::Answer(0, HTTP)),
-        ("answered, the next one", order(vec![answered(), pending()]), Step::SetUp(1, HTTP)),
+        ("answered, the next one", order(vec![answered(), pending()]), Step::ChallengeSetup(1, HTTP)),
         ("answered, the next one not heard of", order(vec![answered(), unread()]), Step::Refresh(1)),
         ("all answered", order(vec![answered(), answered()]), soon()),
-        ("answered by an earlier run", order(vec![looking]), Step::SetUp(0, HTTP)),
+        ("answered by an earlier run", order(vec![looking]), Step::ChallengeSetup(0, HTTP)),
         ("answered by an earlier run, set up again", order(vec![looking_again]), soon()),
         ("only unknown types", order(vec![unknown]), Step::GiveUp(Failure::NoChallenge(0))),
-        ("unknown type that was met", order(vec![met, pending()]), Step::SetUp(1, HTTP)),
+        ("unknown type that was met", order(vec![met, pending()]), Step::ChallengeSetup(1, HTTP)),
         (
             "no type can be used",
             Facts { challenges: Vec::new(), ..order(vec![pending()]) },
@@ -212,7 +212,7 @@ fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
     tokenless.observed.as_mut().unwrap().value.challenges.push(without_token);
     check(vec![
         ("part of it may be there", order(vec![offer(is_there, HTTP)]), Step::Withdraw(0)),
-        ("the next type", order(vec![offer(refused(ALPN, None), HTTP)]), Step::SetUp(0, HTTP)),
+        ("the next type", order(vec![offer(refused(ALPN, None), HTTP)]), Step::ChallengeSetup(0, HTTP)),
         ("the next type is in place", order(vec![offer(refused(ALPN, put(HTTP).set_up), HTTP)]), Step::Answer(0, HTTP)),
         ("none is left", order(vec![refused(ALPN, None)]), Step::GiveUp(Failure::NoChallenge(0))),
         ("none that has a token", order(vec![tokenless]), Step::GiveUp(Failure::NoChallenge(0))),
@@ -253,20 +253,20 @@ fn a_name_and_its_wildcard_have_their_records_together_or_one_after_the_other() 
     let one = |authorizations| Facts { one_txt: true, ..together(authorizations) };
     let soon = || Step::Wait { until: after(100) };
     check(vec![
-        ("together: the first", together(vec![dns(), dns()]), Step::SetUp(0, DNS)),
-        ("together: the second", together(vec![put(DNS), dns()]), Step::SetUp(1, DNS)),
+        ("together: the first", together(vec![dns(), dns()]), Step::ChallengeSetup(0, DNS)),
+        ("together: the second", together(vec![put(DNS), dns()]), Step::ChallengeSetup(1, DNS)),
         ("together: perhaps there is a second", together(vec![put(DNS), unread()]), Step::Refresh(1)),
         ("together: both", together(vec![put(DNS), put(DNS)]), Step::Answer(0, DNS)),
         ("together: the second needs none", together(vec![put(DNS), valid(dns())]), Step::Answer(0, DNS)),
         ("together: the second answer", together(vec![answered(), put(DNS)]), Step::Answer(1, DNS)),
         ("together: stay until all is over", together(vec![valid(answered()), answered()]), soon()),
         ("another name does not matter", together(vec![put(DNS), other(dns())]), Step::Answer(0, DNS)),
-        ("one: the first", one(vec![dns(), dns()]), Step::SetUp(0, DNS)),
+        ("one: the first", one(vec![dns(), dns()]), Step::ChallengeSetup(0, DNS)),
         ("one: its answer", one(vec![put(DNS), dns()]), Step::Answer(0, DNS)),
         ("one: the second waits", one(vec![answered(), dns()]), soon()),
         ("one: the first is done", one(vec![valid(answered()), dns()]), Step::Withdraw(0)),
-        ("one: the second", one(vec![valid(dns()), dns()]), Step::SetUp(1, DNS)),
-        ("one: another name does not wait", one(vec![answered(), other(dns())]), Step::SetUp(1, DNS)),
+        ("one: the second", one(vec![valid(dns()), dns()]), Step::ChallengeSetup(1, DNS)),
+        ("one: another name does not wait", one(vec![answered(), other(dns())]), Step::ChallengeSetup(1, DNS)),
         ("one: nothing has to give way", one(vec![valid(answered()), valid(dns())]), soon()),
     ]);
 }
@@ -354,7 +354,7 @@ fn a_retry_after_beyond_the_limit_of_a_wait_ends_the_run() {
         assert_eq!(next(&facts, after(50)), if ends { failed } else { step });
         // What needs no wait is done all the same.
         facts.authorizations.push(pending());
-        assert_eq!(next(&facts, after(50)), Step::SetUp(1, HTTP));
+        assert_eq!(next(&facts, after(50)), Step::ChallengeSetup(1, HTTP));
     }
 }
 
