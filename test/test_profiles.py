@@ -88,4 +88,4 @@ def test_names_beyond_what_a_profile_allows_are_reported(httpd: Httpd) -> None:
     httpd.config.clear()
     httpd.log.expects("MD0005")
     httpd.config.md_set(" ".join(names), "MDProfile tlsserver").https(names[0])
-    assert "has 26 names, but CAs put at most 25 into a certificate" in httpd.configtest().text
+    assert "has 26 names, but CAs issue certificates for at most 25" in httpd.configtest().text
