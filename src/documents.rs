@@ -125,3 +125,51 @@ pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
     );
     PortError { status: Status::AGAIN, text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store as _;
+    use crate::testing::{Call, TestServer, logged, p256, watch_log};
+
+    #[test]
+    fn a_file_that_cannot_be_read_counts_as_absent_and_is_logged() {
+        watch_log();
+        let name = "damaged.documents.test";
+        let server = TestServer::new(&[name]);
+        let documents = &server.documents;
+        let key = Aspect::PrivateKey(p256());
+        server.put(Group::Domains, name, &Aspect::MdJson, "{");
+        server.put(Group::Domains, name, &key, "no key");
+        assert_eq!(documents.load_json::<ManagedDomain>(Group::Domains, name, &Aspect::MdJson), None);
+        assert!(documents.load_key(Group::Domains, name, &key).is_none());
+        assert_eq!(logged("", &format!("failed to load JSON file domains/{name}/md.json")), 1);
+        assert_eq!(logged("", &format!("domains/{name}/{} is not a usable private key", key.file_name())), 1);
+        assert_eq!(documents.load_json::<ManagedDomain>(Group::Staging, name, &Aspect::MdJson), None);
+        assert_eq!(logged("", &format!("staging/{name}")), 0, "an absent file is nothing to tell of");
+    }
+
+    #[test]
+    fn keys_are_encrypted_in_the_groups_that_the_servers_user_can_read() {
+        let name = "keys.documents.test";
+        let server = TestServer::new(&[name]);
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let aspect = Aspect::PrivateKey(p256());
+        for (group, is_encrypted) in [(Group::Staging, true), (Group::Domains, false)] {
+            server.documents.save_key(group, name, &aspect, &key).unwrap();
+            let pem = server.text(group, name, &aspect).unwrap();
+            assert_eq!(pem.contains("ENCRYPTED"), is_encrypted, "{group:?}");
+            assert!(server.documents.load_key(group, name, &aspect).unwrap().is_same(&key));
+        }
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_listed_has_no_items() {
+        let server = TestServer::new(&["items.documents.test"]);
+        server.put(Group::Staging, "items.documents.test", &Aspect::JobJson, "{}");
+        assert_eq!(server.documents.items(Group::Staging).len(), 1);
+        server.store.refuse(Call::List, Group::Staging);
+        assert!(server.documents.items(Group::Staging).is_empty());
+        assert!(server.store.list(Group::Staging).is_err());
+    }
+}
