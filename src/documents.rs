@@ -129,7 +129,6 @@ pub fn claimed_elsewhere(md: &ManagedDomain) -> PortError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store as _;
     use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
     #[test]

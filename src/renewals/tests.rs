@@ -222,7 +222,7 @@ fn a_manual_domain_is_not_renewed_whatever_is_staged() {
 fn failures_to_begin_wait_longer_each_time_for_their_domain() {
     watch_log();
     let server = TestServer::new(&["unwritable.test"]);
-    server.store.refuse(Call::WorkClaim, Group::Staging);
+    server.store.refuse(Call::Claim, Group::Staging);
     let renewals = server.renewals(false);
     for (tries, delay) in [(1, 30), (2, 60), (3, 120), (4, 240)] {
         server.go_on(&renewals);

@@ -115,7 +115,7 @@ fn what_is_live_is_told_without_a_look_at_the_store() {
         let test_server = test_server("quiet.live.test", mode);
         let (registry, _renewals) = server(&test_server, false);
         let count = |group| {
-            let calls = [Call::Load, Call::Write, Call::Remove, Call::WorkClaim, Call::List];
+            let calls = [Call::Load, Call::Write, Call::Remove, Call::Claim, Call::List];
             calls.into_iter().map(|call| test_server.store.count(call, group, None)).sum::<usize>()
         };
         let before = Group::ALL.map(count);

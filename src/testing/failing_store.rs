@@ -15,7 +15,7 @@ pub enum Call {
     Write,
     Remove,
     List,
-    WorkClaim,
+    Claim,
     /// Taking the lock of the store; if refused, another process has it.
     Lock,
     /// Reading the time of a file, or the generation.
@@ -146,7 +146,7 @@ impl Store for FailingStore {
     }
 
     fn claim(&self, item: &str) -> Result<Option<WorkClaim>, StoreError> {
-        self.see(Call::WorkClaim, Group::Staging, None)?.claim(item)
+        self.see(Call::Claim, Group::Staging, None)?.claim(item)
     }
 
     fn lock_within(&self, patience: Duration) -> Result<Option<WorkClaim>, StoreError> {

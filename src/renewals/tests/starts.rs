@@ -144,8 +144,8 @@ fn a_start_waits_briefly_for_claims() {
     std::thread::scope(|scope| {
         let start = scope.spawn(|| server.start(true));
         // The worker has sent one request at least.
-        let before = server.store.count(Call::WorkClaim, Group::Staging, None);
-        while server.store.count(Call::WorkClaim, Group::Staging, None) < before + 2 && !start.is_finished() {
+        let before = server.store.count(Call::Claim, Group::Staging, None);
+        while server.store.count(Call::Claim, Group::Staging, None) < before + 2 && !start.is_finished() {
             std::thread::yield_now();
         }
         drop(claim);
