@@ -321,7 +321,7 @@ impl Drop for StoredChallenges {
 mod tests {
     use std::path::Path;
 
-    use crate::challenges::*;
+    use super::*;
     use crate::crypto::Certificate;
     use crate::registry::Registry;
     use crate::store::Store;
@@ -411,7 +411,7 @@ mod tests {
         let mut server = TestServer::new(&["ip.challenges.test"]);
         with_acme_tls(&mut server);
         let registry = server.start(false);
-        let mut publisher = crate::challenges::tests::publisher(&registry, 0);
+        let mut publisher = super::tests::publisher(&registry, 0);
         assert_eq!(publisher.reserve(&alpn("192.0.2.1")).unwrap(), Attempt::Done);
         let in_the_dns = publisher.reserve(&dns01("192.0.2.1", "v")).unwrap_err();
         assert_eq!(in_the_dns.text, "IP addresses cannot be validated through the DNS");

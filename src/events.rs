@@ -359,8 +359,8 @@ fn certificate(summary: &Summary) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::acme::ChallengeType;
-    use crate::events::*;
     use crate::model::DomainName;
     use crate::testing::{logged, watch_log};
 

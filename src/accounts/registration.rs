@@ -80,7 +80,7 @@ fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortErro
 
 #[cfg(test)]
 mod tests {
-    use crate::accounts::registration::*;
+    use super::*;
     use crate::store::{Group, Store};
     use crate::testing::TestServer;
     use crate::testing::ca::{FakeCa, Operation};

@@ -115,7 +115,7 @@ fn no_key(id: &str) -> AcmeError {
 mod tests {
     use std::sync::Arc;
 
-    use crate::accounts::rollover::*;
+    use super::*;
     use crate::model::KeySpec;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
     use crate::testing::{ACCOUNT, TestServer, logged, p256, watch_log};

@@ -177,8 +177,8 @@ pub(crate) fn id_prefix(ca_url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::accounts::Accounts;
-    use crate::accounts::shared::*;
     use crate::acme::AccountStatus;
     use crate::model::Eab;
     use crate::store::MemoryStore;

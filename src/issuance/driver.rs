@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::{Step, next};
 use crate::acme::session::json;
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeSetup, ChallengeType,
@@ -21,8 +22,6 @@ use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::issuance::facts::{AuthorizationFacts, Facts};
-use crate::issuance::next;
-use crate::issuance::next::Step;
 use crate::model::{Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.

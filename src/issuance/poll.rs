@@ -50,7 +50,7 @@ impl Poll {
 
 #[cfg(test)]
 mod tests {
-    use crate::issuance::poll::*;
+    use super::*;
 
     #[test]
     fn delays_double_and_stay_below_a_second_at_first() {

@@ -258,8 +258,8 @@ fn is_served(slot: &LiveSlot, pair_set: &PairSet) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use super::*;
     use crate::clock::Clock;
-    use crate::live::copied::*;
     use crate::live::tests::{counters, pair, put, serial, server};
     use crate::registry::Registry;
     use crate::store::Store;

@@ -196,8 +196,8 @@ fn digest(mark: &[u8]) -> u32 {
 mod tests {
     use std::sync::Arc;
 
+    use super::*;
     use crate::clock::Clock;
-    use crate::live::foreign::*;
     use crate::live::tests::{counters, pair, process, put, reads, serial, server, slots};
     use crate::store::Store;
     use crate::testing::{Call, TestServer, logged, p256, watch_log};

@@ -68,9 +68,9 @@ impl CertificateSet {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::*;
     use crate::crypto::{PrivateKey, self_signed};
     use crate::model::{DomainName, Job};
-    use crate::registry::after_restart::*;
     use crate::testing::p256;
 
     const NOW: i64 = 1_700_000_000;

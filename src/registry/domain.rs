@@ -11,8 +11,7 @@ use crate::events::Event;
 use crate::live::LiveSlot;
 use crate::model::{CaSettings, Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord};
 use crate::registry::next_ca;
-use crate::schedule;
-use crate::schedule::Plan;
+use crate::schedule::{self, Plan};
 use crate::sets::{Advice, CertificateSet, TlsSet};
 use crate::stapling::Stapling;
 

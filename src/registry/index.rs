@@ -84,7 +84,7 @@ pub fn overlap(domains: &[ManagedDomain]) -> Option<Overlap> {
 
 #[cfg(test)]
 mod tests {
-    use crate::registry::index::*;
+    use super::*;
 
     fn domains(all: &[&[&str]]) -> Vec<ManagedDomain> {
         let parse = |names: &[&str]| names.iter().map(|name| DomainName::parse(name).unwrap()).collect();

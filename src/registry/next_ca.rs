@@ -100,8 +100,8 @@ pub fn is_gone(md: &ManagedDomain, known: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::model::DomainName;
-    use crate::registry::next_ca::*;
 
     fn urls(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()

@@ -61,9 +61,9 @@ impl Registry {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::*;
     use crate::clock::Clock as _;
     use crate::model::{ActivationMode, DomainName};
-    use crate::registry::renewed_elsewhere::*;
     use crate::renewals::Renewals;
     use crate::store::Store;
     use crate::testing::{TestServer, logged, watch_log};

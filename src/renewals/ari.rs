@@ -95,11 +95,11 @@ impl Advisor {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
     use crate::model::Window;
-    use crate::renewals::ari::*;
     use crate::renewals::queue::Renewals;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};

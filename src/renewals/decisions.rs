@@ -3,8 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::acme::AcmeError;
-use crate::schedule;
-use crate::schedule::Validity;
+use crate::schedule::{self, Validity};
 
 /// The findings of a look at a domain.
 #[derive(Debug, Clone, Copy)]
@@ -134,8 +133,8 @@ pub(super) fn wants_fewer(err: &AcmeError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::model::Problem;
-    use crate::renewals::decisions::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()

@@ -236,7 +236,7 @@ impl<R> State<R> {
 
 #[cfg(test)]
 mod tests {
-    use crate::renewals::line::*;
+    use super::*;
 
     const NOW: i64 = 1_000_000;
 

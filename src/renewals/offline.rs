@@ -227,10 +227,10 @@ fn stapling<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::crypto::Summary;
     use crate::issuance::Outcome;
     use crate::model::RenewMode;
-    use crate::renewals::offline::*;
     use crate::store::Store;
     use crate::testing::{ACCOUNT, TestServer};
 

@@ -13,8 +13,7 @@ use super::ari::Advisor;
 use super::begin::{Begun, Reason};
 use super::decisions::{self, Findings, wants_fewer};
 use super::line::{State, Step, Task};
-use super::renewal;
-use super::renewal::{Ended, Renewal};
+use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
 use crate::cancel::Cancel;
 use crate::events::{About, Event};
@@ -23,8 +22,7 @@ use crate::issuance::Outcome;
 use crate::log::{note, report};
 use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, time};
 use crate::registry::{Domain, NextCa, Registry};
-use crate::schedule;
-use crate::schedule::Random;
+use crate::schedule::{self, Random};
 use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group};
 
@@ -508,7 +506,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
 
 #[cfg(test)]
 mod tests {
-    use crate::renewals::queue::*;
+    use super::*;
     use crate::store::Store;
     use crate::testing::{Call, TestServer};
 

@@ -16,8 +16,7 @@ use crate::live::{NotNow, Published, Renewed};
 use crate::log::{note, report};
 use crate::model::{Authorities, DomainName, Globals, Job, JobResult, ManagedDomain, Next, State, format_human, time};
 use crate::registry::{Domain, Registry};
-use crate::schedule;
-use crate::schedule::AUTOMATIC_VALIDATION_FAILURES;
+use crate::schedule::{self, AUTOMATIC_VALIDATION_FAILURES};
 use crate::sets::{PairSet, RenewalSettings, StagedJournal, staged};
 use crate::stapling::Unstapled;
 use crate::store::WorkClaim;
@@ -384,7 +383,7 @@ pub(crate) fn settings(domain: &Domain, globals: &Globals) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::renewals::renewal::*;
+    use super::*;
     use crate::testing::TestServer;
 
     #[test]

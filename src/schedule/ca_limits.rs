@@ -105,7 +105,7 @@ impl CaLimits {
 
 #[cfg(test)]
 mod tests {
-    use crate::schedule::ca_limits::*;
+    use super::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()

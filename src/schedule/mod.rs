@@ -164,7 +164,7 @@ pub fn spread(left: SignedDuration, interval: SignedDuration, chance: f64) -> Si
 
 #[cfg(test)]
 mod tests {
-    use crate::schedule::*;
+    use super::*;
 
     #[test]
     fn delays_stay_within_limits_after_any_number_of_failures() {

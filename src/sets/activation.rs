@@ -10,8 +10,7 @@ use super::newest::{self, Live};
 use super::order;
 use super::pairs::Pair;
 use super::served::CertificateSet;
-use super::staged;
-use super::staged::Unreadable;
+use super::staged::{self, Unreadable};
 use crate::accounts::Accounts;
 use crate::acme::{AccountScope, PortError};
 use crate::documents::{Documents, port_error};
@@ -295,10 +294,10 @@ fn remove_staged(documents: &Documents, name: &str, staged: &ManagedDomain) -> R
 mod tests {
     use jiff::SignedDuration;
 
+    use super::*;
     use crate::clock::Clock as _;
     use crate::crypto::Certificate;
     use crate::model::{KeySpec, KeySpecs};
-    use crate::sets::activation::*;
     use crate::store::Store;
     use crate::testing::ca::{Fault, Operation, problem};
     use crate::testing::{TestServer, logged, p256, watch_log};

@@ -126,7 +126,7 @@ fn newer_of<P>(
 
 #[cfg(test)]
 mod tests {
-    use crate::sets::choice::*;
+    use super::*;
 
     const NOW: i64 = 100;
 

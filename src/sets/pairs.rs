@@ -6,8 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::choice::Candidate;
-use super::served;
-use super::served::CertificateSet;
+use super::served::{self, CertificateSet};
 use super::staged;
 use crate::acme::PortError;
 use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};

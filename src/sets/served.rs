@@ -12,8 +12,7 @@ use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::documents::Documents;
 use crate::log::report;
 use crate::model::{Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord, Window};
-use crate::schedule;
-use crate::schedule::{Plan, Validity};
+use crate::schedule::{self, Plan, Validity};
 use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
 /// Shorter files without a certificate count as missing; longer ones as damaged.

@@ -89,7 +89,7 @@ fn written(documents: &Documents, md: &ManagedDomain) -> Written {
 
 #[cfg(test)]
 mod tests {
-    use crate::sets::staged_view::*;
+    use super::*;
     use crate::store::Store;
     use crate::testing::{Call, TestServer};
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::activation;
-use super::activation::Activation;
+use super::activation::{self, Activation};
 use super::newest::{Live, newest, stored};
 use super::pairs::{Pair, PairSet};
 use crate::accounts::Accounts;

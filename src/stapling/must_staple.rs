@@ -34,7 +34,7 @@ impl MustStaple {
 
 #[cfg(test)]
 mod tests {
-    use crate::stapling::must_staple::*;
+    use super::*;
 
     #[test]
     fn a_must_staple_certificate_that_is_not_stapled_has_a_reason() {

@@ -229,8 +229,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::crypto::Revocation;
-    use crate::stapling::queue::*;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()

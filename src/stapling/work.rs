@@ -9,8 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::queue::{Attempt, Failure, Queue};
-use super::stored;
-use super::stored::{Found, revocation_name};
+use super::stored::{self, Found, revocation_name};
 use super::table::Table;
 use super::{OTHER, StapledCertificate, Stapling, report_revoked};
 use crate::cancel::Cancel;
@@ -20,8 +19,7 @@ use crate::http::HttpClient;
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, Job, JobResult, ManagedDomain, OcspFailures, time};
 use crate::ocsp::{self, FetchError, Fetched};
-use crate::schedule;
-use crate::schedule::Random;
+use crate::schedule::{self, Random};
 use crate::store::{Aspect, Group};
 
 /// A function that makes the HTTP client of a worker.

@@ -7,12 +7,12 @@ mod records;
 
 use serde_json::Value;
 
+use super::*;
 use crate::acme::{AccountClaim, OrderStatus, PortError};
 use crate::clock::SettableClock;
 use crate::crypto::{Certificate, Chain, base64url_decode};
 use crate::http::Response;
 use crate::issuance::driver::certificate::issuer_url;
-use crate::issuance::driver::*;
 use crate::model::{DomainName, Eab, Status, TxtRecord};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::testing::issuer::Issuer;

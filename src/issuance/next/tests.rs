@@ -1,8 +1,8 @@
 use jiff::SignedDuration;
 
+use super::*;
 use crate::acme::{Authorization, Challenge, ChallengeSetup, OrderRecord};
 use crate::issuance::facts::{Observed, Refusal};
-use crate::issuance::next::*;
 use crate::issuance::poll::Poll;
 use crate::model::Status;
 

@@ -1,7 +1,7 @@
 //! Tests of crashes at each change to the store: afterwards the former or the new set is served, and a later run completes the work.
 
+use super::*;
 use crate::crypto::Certificate;
-use crate::live::tests::*;
 use crate::model::State;
 
 /// Returns a server with a renewal of one day ago, for a domain that has a certificate in `live/` or `domains/`.

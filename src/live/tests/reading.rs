@@ -1,6 +1,6 @@
 //! Tests of sets that cannot be read for a while.
 
-use crate::live::tests::*;
+use super::*;
 
 #[test]
 fn an_unreadable_set_is_read_again_at_the_next_check_and_logged_once() {

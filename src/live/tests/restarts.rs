@@ -1,7 +1,7 @@
 //! Tests of live sets when the server is started again, with the same configuration or another.
 
+use super::*;
 use crate::crypto::Certificate;
-use crate::live::tests::*;
 use crate::model::State;
 use crate::sets::Pair;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::*;
 use crate::model::Settings;
 use crate::registry::Registry;
-use crate::registry::self_restart::*;
 use crate::registry::start::{Setup, Start};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store as _};

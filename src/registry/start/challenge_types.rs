@@ -81,7 +81,7 @@ fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01:
 mod tests {
     use std::sync::Arc;
 
-    use crate::registry::start::challenge_types::*;
+    use super::*;
 
     #[test]
     fn listeners_behind_the_mapped_ports_count() {

@@ -9,8 +9,7 @@ use crate::model::{
     ACME, CLOSED_CAS, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE,
     TAILSCALED, is_same_ca,
 };
-use crate::registry::index;
-use crate::registry::index::Overlap;
+use crate::registry::index::{self, Overlap};
 use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
 use crate::store::read_foreign;

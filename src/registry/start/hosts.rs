@@ -354,9 +354,9 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &As
 mod tests {
     use std::sync::Arc;
 
+    use super::*;
     use crate::crypto::{PrivateKey, self_signed};
     use crate::model::{CaSettings, KeySpec};
-    use crate::registry::start::hosts::*;
 
     fn md(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()

@@ -81,8 +81,8 @@ mod tests {
 
     use jiff::SignedDuration;
 
+    use super::*;
     use crate::model::{DomainName, KeySpecs};
-    use crate::registry::start::placeholder::*;
     use crate::store::{FileStore, Store};
     use crate::testing::p256;
 

@@ -79,8 +79,8 @@ fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Res
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::model::{ActivationMode, DomainName};
-    use crate::registry::start::renaming::*;
     use crate::store::Store;
     use crate::testing::{TestServer, declared, host, p256};
 

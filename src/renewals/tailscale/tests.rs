@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use super::*;
 use crate::crypto::self_signed;
 use crate::http::{HttpError, Request, Response};
 use crate::model::{DomainName, KeySpec, TAILSCALE};
 use crate::renewals::queue::Renewals;
-use crate::renewals::tailscale::*;
 use crate::store::{Aspect, Group};
 use crate::testing::{TestServer, logged, watch_log};
 

@@ -1,11 +1,11 @@
 //! Tests of stapling for certificates that go live: responses are fetched before, and all processes adopt them.
 
+use super::*;
 use crate::crypto::Chain;
 use crate::live::LiveSets;
 use crate::model::{ActivationMode, State};
 use crate::sets::{Pair, PairSet};
 use crate::stapling::before_live::Unstapled;
-use crate::stapling::tests::*;
 
 const NAME: &str = "adopt.live.test";
 

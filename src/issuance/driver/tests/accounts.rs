@@ -1,6 +1,6 @@
 //! Accounts of a run: found, registered, lost.
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 #[test]
 fn a_crash_right_after_the_registration_makes_no_second_account() {

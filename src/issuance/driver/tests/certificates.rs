@@ -1,6 +1,6 @@
 //! Certificates of a run: their keys and chains.
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 #[test]
 fn a_chain_of_one_certificate_is_taken() {

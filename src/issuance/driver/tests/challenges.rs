@@ -1,6 +1,6 @@
 //! Challenges of a run: chosen, set up, answered, taken away.
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 #[test]
 fn authorizations_that_are_valid_already_need_no_challenge() {

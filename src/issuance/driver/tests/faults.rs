@@ -1,6 +1,6 @@
 //! Faults of requests and their effects.
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 fn row(operation: Operation, fault: Fault, says: &'static str, status: Status) -> Row {
     Row { operation, fault, says, status }

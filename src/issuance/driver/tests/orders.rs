@@ -1,6 +1,6 @@
 //! Orders of a run: asked for, refused, waited for.
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 #[test]
 fn an_order_that_is_valid_at_once_is_downloaded_if_its_key_is_here() {

@@ -1,6 +1,6 @@
 //! Records that the administrator makes once (dns-persist-01).
 
-use crate::issuance::driver::tests::*;
+use super::*;
 
 /// A CA that looks for persistent records only, and has these names.
 fn world_of_records(issuers: &[&'static str]) -> Scene {
