@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::active::Active;
 use super::choice::{Candidate, Choice, Found, Staged, choose};
-use super::newest::{self, Live};
+use super::newest::{self, LiveFile};
 use super::order;
 use super::pairs::Pair;
 use super::served::CertificateSet;
@@ -204,7 +204,7 @@ fn verified_pairs(
     staged: &ManagedDomain,
     now: Timestamp,
 ) -> Result<NewSet, Failed> {
-    let live = Live::load(documents, staged);
+    let live = LiveFile::load(documents, staged);
     let is_known = live.is_ok();
     let live = live.ok().flatten();
     let is_finished = is_at_its_end(documents, staged);
@@ -242,7 +242,7 @@ fn verified_pairs(
     let stored =
         std::iter::once_with(|| CertificateSet::stored(documents, md)).filter(|set| set.state == Some(State::Complete));
     let stored = stored.filter_map(|set| set.common_validity());
-    if schedule::is_early(from, stored.chain(live.as_ref().and_then(Live::validity)), now) {
+    if schedule::is_early(from, stored.chain(live.as_ref().and_then(LiveFile::validity)), now) {
         return Err(Failed::TooEarly(from));
     }
     Ok(NewSet { pairs, keeps_some, succeeds_live, active: Active::default() })

@@ -13,7 +13,7 @@ use crate::schedule::Validity;
 use crate::store::{Aspect, Group, StoreError};
 
 /// A set in `live/`.
-pub(crate) struct Live {
+pub(crate) struct LiveFile {
     pub(crate) pair_set: PairSet,
     written: Option<Timestamp>,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Unreadable {
     Form(#[from] PairSetError),
 }
 
-impl Live {
+impl LiveFile {
     /// Reads what is live for the domain, whether it has all that the domain is to have now or not; `None` if there is nothing for its
     /// types of key.
     pub(crate) fn load(documents: &Documents, md: &ManagedDomain) -> Result<Option<Self>, Unreadable> {
@@ -61,7 +61,7 @@ pub(crate) fn newest(
     documents: &Documents,
     md: &ManagedDomain,
     spec: &KeySpec,
-    live: Option<&Live>,
+    live: Option<&LiveFile>,
     now: Timestamp,
 ) -> Option<Pair> {
     let live = live.and_then(|live| live.candidate(spec));
@@ -75,7 +75,7 @@ pub(crate) fn newest(
 /// Returns what the server serves of a domain: the newest pair of each key type, live or in `domains/`.
 #[must_use]
 pub fn served_pairs(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Pair> {
-    let live = Live::load(documents, md)
+    let live = LiveFile::load(documents, md)
         .inspect_err(|err| note!(Error, "{}: what is in live/ is ignored: {err}", md.name))
         .unwrap_or_default();
     let specs = md.key_specs().0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::activation::{self, Activation};
-use super::newest::{Live, newest, stored};
+use super::newest::{LiveFile, newest, stored};
 use super::pairs::{Pair, PairSet};
 use crate::accounts::Accounts;
 use crate::acme::PortError;
@@ -17,9 +17,9 @@ use crate::model::ManagedDomain;
 /// Moves a set that went live without a start to `domains/`, as far as it is newer than what is there. It need not be what
 /// the domain is to have now: that is a reason to renew it. What is staged is left to the renewal that it belongs to. The
 /// caller has the claim.
-pub(crate) fn settle(documents: &Documents, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
+pub(crate) fn take_over(documents: &Documents, md: &ManagedDomain, accounts: &Accounts, now: Timestamp) -> Activation {
     let name = md.name.as_str();
-    let live = match Live::load(documents, md) {
+    let live = match LiveFile::load(documents, md) {
         Ok(Some(live)) => live,
         // For types of key that the domain may have again, as it is with those in domains/.
         Ok(None) => return Activation::Nothing,
@@ -37,7 +37,7 @@ pub(crate) fn settle(documents: &Documents, md: &ManagedDomain, accounts: &Accou
 }
 
 /// The set that takes the place of the one in `domains/`; `None` if nothing in it is new.
-fn replacement(documents: &Documents, md: &ManagedDomain, live: &Live, now: Timestamp) -> Option<Vec<Pair>> {
+fn replacement(documents: &Documents, md: &ManagedDomain, live: &LiveFile, now: Timestamp) -> Option<Vec<Pair>> {
     let is_live = |pair: &Pair| live.has(&pair.spec, &pair.chain);
     let is_stored =
         |pair: &Pair| stored(documents, md, &pair.spec).is_some_and(|own| own.chain.leaf() == pair.chain.leaf());

@@ -201,7 +201,7 @@ impl Setup {
         for md in left {
             let patience = until.saturating_duration_since(Instant::now());
             let settled = match self.documents.store().claim_within(md.name.as_str(), patience) {
-                Ok(Some(_claim)) => take_over_live::settle(&self.documents, md, accounts, self.clock.now()),
+                Ok(Some(_claim)) => take_over_live::take_over(&self.documents, md, accounts, self.clock.now()),
                 Ok(None) => Activation::Waits("it is being worked on".to_owned()),
                 Err(err) => Activation::Waits(err.to_string()),
             };
