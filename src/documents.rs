@@ -41,6 +41,12 @@ impl Documents {
         listed.unwrap_or_default().into_iter().collect()
     }
 
+    /// Returns the names of all items in a group for a caller that lists it again soon: a failure to list it is not logged.
+    #[must_use]
+    pub fn items_if_listed(&self, group: Group) -> HashSet<String> {
+        self.0.list(group).unwrap_or_default().into_iter().collect()
+    }
+
     /// Reads a JSON document; `None` if it is absent or damaged.
     #[must_use]
     pub fn load_json<T: DeserializeOwned>(&self, group: Group, item: &str, aspect: &Aspect) -> Option<T> {

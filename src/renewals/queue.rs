@@ -4,7 +4,6 @@
 //! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
 //! [`schedule::CaLimits::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -134,8 +133,7 @@ impl Renewals {
     }
 
     fn look_at(&self, candidates: &[usize], now: Timestamp) {
-        let staged: HashSet<String> =
-            self.registry.documents.store().list(Group::Staging).unwrap_or_default().into_iter().collect();
+        let staged = self.registry.documents.items_if_listed(Group::Staging);
         for position in candidates {
             let domain = &self.registry.domains[*position];
             let delay = schedule::check_delay(self.registry.globals.check_interval, (self.random)());

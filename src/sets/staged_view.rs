@@ -47,7 +47,7 @@ impl StagedViews {
     /// Names of domains for which something may be staged: for a look at all of them.
     #[must_use]
     pub fn candidates(documents: &Documents) -> HashSet<String> {
-        documents.store().list(Group::Staging).unwrap_or_default().into_iter().collect()
+        documents.items_if_listed(Group::Staging)
     }
 
     /// Returns what is staged for `md`, if there is a renewal under way, and what the CA suggests about its certificates. Nothing is

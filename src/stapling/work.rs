@@ -204,8 +204,7 @@ impl StaplingWork {
         if new.is_empty() {
             return;
         }
-        let known: HashSet<String> =
-            self.stapling.documents.store().list(Group::Ocsp).unwrap_or_default().into_iter().collect();
+        let known = self.stapling.documents.items_if_listed(Group::Ocsp);
         let load = |owner: &str| {
             let job = Some(owner).filter(|owner| known.contains(*owner));
             let job = job.and_then(|owner| self.stapling.documents.load_json(Group::Ocsp, owner, &Aspect::JobJson));
