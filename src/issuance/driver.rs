@@ -174,6 +174,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.account
     }
 
+    /// Checks whether there is an order for the current type of key, of this run or an earlier one.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.facts.record.url.is_some()
+    }
+
     /// Returns the journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal

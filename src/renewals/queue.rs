@@ -403,6 +403,9 @@ impl Renewals {
                 let now = self.registry.clock.now();
                 return self.put_back(renewal, now);
             }
+            if let Some(wait) = self.wait_before_order(&renewal) {
+                return self.hold_back(renewal, &wait);
+            }
             match renewal.step() {
                 Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
                 Ok(Outcome::Continue) => {}
@@ -413,6 +416,25 @@ impl Renewals {
             }
         };
         self.end(renewal, result);
+    }
+
+    /// Returns why a renewal that has no order yet has to wait: the CA has refused another one since it began.
+    fn wait_before_order(&self, renewal: &Renewal) -> Option<Wait> {
+        if renewal.has_order() {
+            return None;
+        }
+        let now = self.registry.clock.now();
+        self.state().at_ca(renewal.ca_url()).wait(&renewal.md().domains, now).cloned()
+    }
+
+    /// Closes a renewal that has to wait for its CA.
+    fn hold_back(&self, mut renewal: Box<Renewal>, wait: &Wait) {
+        let position = renewal.position();
+        let ca = renewal.ca_url().to_owned();
+        renewal.end(Ended::Cancelled, |failures, permanent| self.back_off(failures, permanent));
+        drop(renewal);
+        self.report_wait(position, &ca, wait, self.registry.clock.now());
+        self.close(position, Some(wait.until));
     }
 
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.

@@ -118,6 +118,12 @@ impl Renewal {
         self.work.driver().is_some_and(Driver::has_account)
     }
 
+    /// Checks whether there is an order.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.work.driver().is_none_or(Driver::has_order)
+    }
+
     /// Takes a nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.work.acme()?.take_nonce()
