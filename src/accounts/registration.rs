@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Accounts;
 use super::shared::{StoredAccounts, draft_item};
 use crate::acme::{
-    AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
+    AccountBook, AccountRecord, AccountScope, AcmeError, Applicant, Registrar, log_in_place_of, log_registered,
 };
 use crate::crypto::PrivateKey;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
@@ -51,6 +51,7 @@ fn register(
     let key = book.draft_key(applicant.scope)?;
     let account = ca.register_as(applicant, &key)?;
     book.add(&account, &key)?;
+    log_registered(&account, &book.given_up(applicant.scope));
     Ok((account, key))
 }
 
@@ -60,30 +61,20 @@ fn confirmed(
     scope: &AccountScope,
 ) -> Result<Option<(AccountRecord, PrivateKey)>, AcmeError> {
     while let Some((account, key)) = book.find(scope) {
-        match ca.refresh(&account, &key) {
-            Ok(known) if known.status == Some(AccountStatus::Valid) => return Ok(Some((account, key))),
-            Err(err) if !err.is_account_lost() => return Err(err),
-            Ok(_) | Err(_) => forget(book, &account)?,
+        if let Some((account, key)) = ca.confirm(book, account, key)? {
+            log_in_place_of(&account, &book.given_up(scope));
+            return Ok(Some((account, key)));
         }
     }
     Ok(None)
 }
 
-fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortError> {
-    crate::log::note!(
-        Info,
-        "the CA no longer takes account {}; another one is used, or a new one registered",
-        account.url
-    );
-    book.forget(account)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Group, Store};
-    use crate::testing::TestServer;
-    use crate::testing::ca::{FakeCa, Operation};
+    use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, TestServer, p256};
 
     fn account(server: &TestServer) -> Result<String, AcmeError> {
         let registry = server.start(true);
@@ -106,6 +97,23 @@ mod tests {
         server.ca.set_accounts("deactivated");
         assert_ne!(account(&server).unwrap(), first);
         assert_eq!(server.ca.accounts(), 2);
+        server.ca.check();
+    }
+
+    #[test]
+    fn an_account_is_found_by_the_new_key_of_an_interrupted_change_and_kept_if_the_ca_refuses_it() {
+        let server = TestServer::new(&["x.test"]);
+        let record: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+        let old = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let new = PrivateKey::generate(&p256()).unwrap();
+        server.documents.save_key(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey, &new).unwrap();
+        let mut ca =
+            Registrar::connect(Arc::clone(&server.ca) as _, Arc::clone(&server.clock) as _, FakeCa::DIRECTORY).unwrap();
+        ca.change_key(&record, &old, &new).unwrap();
+        assert_eq!(account(&server).unwrap(), record.url);
+        server.ca.fail_times(Operation::Account, 2, Fault::Answer(problem(400, "malformed", "JWS verification error")));
+        assert!(matches!(account(&server), Err(AcmeError::AccountRefused { .. })));
+        assert_eq!((account(&server).unwrap(), server.ca.accounts()), (record.url, 1));
         server.ca.check();
     }
 

@@ -221,6 +221,24 @@ mod tests {
     }
 
     #[test]
+    fn an_account_whose_new_key_is_not_known_to_all_servers_of_the_ca_is_kept() {
+        let server = TestServer::new(&["stale.roll.test"]);
+        server.ca.behave(|ca| ca.stale_requests = 2);
+        roll(&server).unwrap();
+        let refused = registrar(&server).refresh(&account(&server), &key(&server)).unwrap_err();
+        assert!(refused.is("malformed") && !refused.is_account_lost(), "{refused}");
+        let renewals = server.run(true);
+        let job = server.staged_job("stale.roll.test");
+        assert_eq!((job.errors, server.ca.accounts(), server.ca.ordered().len()), (1, 1, 0));
+        let detail = job.last.and_then(|last| last.detail).unwrap_or_default();
+        assert!(detail.contains("the CA refuses requests of account https://ca.test/account/0: "), "{detail}");
+        server.clock.advance(jiff::SignedDuration::from_mins(1));
+        server.go_on(&renewals);
+        assert_eq!((server.ca.accounts(), server.ca.ordered().len()), (1, 1));
+        server.ca.check();
+    }
+
+    #[test]
     fn a_running_server_finds_the_new_key_at_its_next_renewal() {
         watch_log();
         let server = TestServer::new(&["f.roll.test"]);

@@ -4,10 +4,13 @@ use serde_json::Value;
 
 use super::account::{Account, NewAccount};
 use super::session::{json, location};
-use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, Session};
+use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
 use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
 use crate::log::report;
 use crate::model::Eab;
+
+/// The administrator's part where another account is used.
+const RECORDS: &str = "CAA records with accounturi and records for dns-persist-01 have to name it";
 
 /// The contacts, agreement and external account of a registration.
 #[derive(Debug, Clone, Copy)]
@@ -70,13 +73,22 @@ impl Applicant<'_> {
     }
 }
 
-/// Logs an account that was registered and saved.
-pub(crate) fn log_registered(account: &AccountRecord) {
-    report!(
-        MD0023,
-        "registered new account {}: CAA records with accounturi and records for dns-persist-01 have to name it",
-        account.url
-    );
+/// Logs an account that was registered and saved, with the accounts that it takes the place of.
+pub(crate) fn log_registered(account: &AccountRecord, given_up: &[GivenUp]) {
+    let before = in_place_of(given_up);
+    report!(MD0023, "registered new account {}{before}: {RECORDS}", account.url);
+}
+
+/// Logs that another account of the store takes the place of those that were given up, if there are any.
+pub(crate) fn log_in_place_of(account: &AccountRecord, given_up: &[GivenUp]) {
+    if !given_up.is_empty() {
+        report!(MD0023, "account {} is used{}: {RECORDS}", account.url, in_place_of(given_up));
+    }
+}
+
+fn in_place_of(given_up: &[GivenUp]) -> String {
+    let all: Vec<_> = given_up.iter().map(|GivenUp { url, why }| format!("{url}, which is given up ({why})")).collect();
+    if all.is_empty() { String::new() } else { format!(" in place of {}", all.join(" and ")) }
 }
 
 /// Signs the binding of an account key to an external account (RFC 8555 section 7.3.4).

@@ -9,6 +9,10 @@ use crate::http::HttpError;
 use crate::model::{JobResult, Problem, Status, TxtRecord, time};
 use crate::tailscale::TailscaleError;
 
+/// Words by which CAs say that an account is at an end, where the problem is `unauthorized` (RFC 8555 section 7.3.6): Boulder and
+/// Pebble the first, smallstep's CA, which Caddy has, the last.
+const AT_AN_END: [&str; 3] = ["deactivated", "revoked", "not active"];
+
 const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
                           shortlived), others take none";
 
@@ -96,6 +100,14 @@ pub enum AcmeError {
         url: String,
         /// The missing part.
         what: &'static str,
+    },
+    /// The CA refuses an account, and does not say that the account is at an end.
+    #[error("{}", account_refused(.url, .why))]
+    AccountRefused {
+        /// URL of the account.
+        url: String,
+        /// The refusal.
+        why: Box<AcmeError>,
     },
     /// A contact is needed to register.
     #[error("No contact information is available for MD {0}. Configure it with MDContactEmail or ServerAdmin.")]
@@ -229,6 +241,10 @@ fn profile_refused(profile: &str, says: &str) -> String {
     )
 }
 
+fn account_refused(url: &str, says: &impl std::fmt::Display) -> String {
+    format!("the CA refuses requests of account {url}: {says}")
+}
+
 fn unavailable(http_status: u16) -> String {
     match http_status {
         503 => "the server is unavailable (HTTP status 503)".to_owned(),
@@ -291,8 +307,15 @@ impl AcmeError {
             | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
             Self::Tailscale(source) => source.retry_after(),
+            Self::AccountRefused { why, .. } => why.retry_after(),
             _ => None,
         }
+    }
+
+    /// Whether the CA refused with the ACME error of that name, e.g. `badNonce`.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is(name))
     }
 
     /// Whether it was this server that stopped.
@@ -348,10 +371,14 @@ impl AcmeError {
         self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::KeyLost(_) | Self::Unfit(_))
     }
 
-    /// Whether the CA says that the account cannot be used.
+    /// Whether the CA says that the account does not exist, or is deactivated or revoked. No other refusal says so: a key that
+    /// was just changed is refused, too, as are requests that a proxy answers.
     #[must_use]
     pub fn is_account_lost(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Problem { problem, .. } if problem.is("accountDoesNotExist"))
+        let Self::Problem { problem, .. } = self else { return false };
+        let detail = problem.detail.to_ascii_lowercase();
+        let is_at_an_end = || AT_AN_END.iter().any(|words| detail.contains(words));
+        problem.is("accountDoesNotExist") || problem.is("unauthorized") && is_at_an_end()
     }
 
     /// The result code.
@@ -367,6 +394,7 @@ impl AcmeError {
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
             Self::Tailscale(source) => source.status(),
+            Self::AccountRefused { why, .. } => why.status(),
             Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::Unfit(_) => Status::GENERAL,
@@ -385,6 +413,7 @@ impl AcmeError {
             Self::HttpStatus { .. } => "ca-http-status",
             Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
             Self::Problem { .. } => "ca-problem",
+            Self::AccountRefused { why, .. } => why.own_problem(),
             Self::NoContact(_) => "contact-missing",
             Self::NoAgreement { .. } => "agreement-missing",
             Self::EabKey => "apache:eab-hmac-invalid",
@@ -429,6 +458,10 @@ impl AcmeError {
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::Tailscale(source) => source.advice(),
+            Self::AccountRefused { .. } => Some(
+                "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' and \
+                 a restart let the server register another",
+            ),
             Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
             Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
@@ -461,6 +494,10 @@ impl AcmeError {
                 (Some(&**problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
             }
             Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
+            Self::AccountRefused { url, why } => match &**why {
+                Self::Problem { problem, .. } => (Some(problem), account_refused(url, &problem.sentence())),
+                _ => (None, self.to_string()),
+            },
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
                 (problem.as_deref(), self.to_string())
             }
@@ -522,6 +559,8 @@ mod tests {
             (http_status(Some(Box::new(typed()))), caa),
             (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
             (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(refused(typed())) }, caa),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(http_status(None)) }, "ca-http-status"),
             (AcmeError::NoContact(text()), "contact-missing"),
             (AcmeError::NoAgreement { terms: url() }, "agreement-missing"),
             (AcmeError::EabKey, "apache:eab-hmac-invalid"),

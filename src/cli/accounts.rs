@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::store::Store;
-    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem};
     use crate::testing::{ACCOUNT, p256};
 
     const SECOND: &str = "ACME-ca.test-0001";
@@ -375,6 +375,24 @@ mod tests {
         );
         assert_eq!(record(&shell, ACCOUNT).status, None, "not used again");
         assert_eq!(record(&shell, SECOND).status, Some(AccountStatus::Valid));
+    }
+
+    #[test]
+    fn an_account_that_the_ca_refuses_for_now_is_not_marked_as_lost() {
+        let shell = Shell::new();
+        let validate = at_ca(&format!("acme validate {ACCOUNT}"));
+        let stale = || Fault::Answer(problem(400, "malformed", "JWS verification error"));
+        for fault in [stale(), Fault::Answer(answer(403, "text/html", "a proxy")), Fault::Drop] {
+            shell.server.ca.fail(Operation::Account, fault);
+            let err = shell.fail(&validate);
+            assert!(err.ends_with(&format!(": cannot validate account {ACCOUNT}\n")), "{err}");
+            assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
+        }
+        shell.succeed(&validate);
+        shell.server.ca.set_accounts("revoked");
+        let err = shell.fail(&validate);
+        assert_eq!(err, format!("Error 22: account {ACCOUNT} is no longer valid\n"));
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Revoked));
     }
 
     #[test]

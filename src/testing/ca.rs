@@ -91,6 +91,12 @@ pub struct Behaviour {
     pub renewal_info: Option<Response>,
     /// Whether all certificates count as replaced already.
     pub all_replaced: bool,
+    /// How many requests of an account are checked with its former key after a change of keys, as by servers with a cache.
+    pub stale_requests: u32,
+    /// The refusal of requests of an account that is not valid.
+    pub inactive: &'static str,
+    /// Whether the key of an account that is not valid is refused, too, instead of finding the account.
+    pub refuses_inactive_keys: bool,
 }
 
 struct Account {
@@ -172,6 +178,9 @@ impl Default for Behaviour {
             refuses_profiles: false,
             renewal_info: None,
             all_replaced: false,
+            stale_requests: 0,
+            inactive: "the account is not valid",
+            refuses_inactive_keys: false,
         }
     }
 }
@@ -423,17 +432,22 @@ impl State {
                     return Err(problem(400, "accountDoesNotExist", "no such account"));
                 }
                 Some((_, known)) if known.status != "valid" => {
-                    return Err(problem(401, "unauthorized", "the account is not valid"));
+                    return Err(problem(401, "unauthorized", self.behaviour.inactive));
                 }
-                Some((id, known)) => (Some(id), known.jwk.clone()),
+                Some((id, known)) => {
+                    let stale = known.former.last().filter(|_| self.behaviour.stale_requests > 0).cloned();
+                    self.behaviour.stale_requests -= u32::from(stale.is_some());
+                    (Some(id), stale.unwrap_or_else(|| known.jwk.clone()))
+                }
                 None => return Err(problem(400, "accountDoesNotExist", "no such account")),
             },
             _ => return Err(self.violation(format!("{header} needs one of kid and jwk"))),
         };
         let input = format!("{}.{}", message["protected"].as_str().unwrap(), message["payload"].as_str().unwrap());
         if !verifies(&key, input.as_bytes(), &signature) {
-            let is_former =
-                |known: &Account| known.former.iter().any(|key| verifies(key, input.as_bytes(), &signature));
+            let is_former = |known: &Account| {
+                known.former.iter().chain([&known.jwk]).any(|key| verifies(key, input.as_bytes(), &signature))
+            };
             if account.is_some_and(|id| is_former(&self.accounts[id])) {
                 return Err(problem(400, "malformed", "the signature is not by the key of the account"));
             }
@@ -641,7 +655,10 @@ impl FakeCa {
 }
 
 fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Value) -> Response {
-    let (status, id) = match known {
+    let (status, id) = match known.filter(|id| state.accounts[*id].status != "gone") {
+        Some(id) if state.behaviour.refuses_inactive_keys && state.accounts[id].status != "valid" => {
+            return problem(403, "unauthorized", state.behaviour.inactive);
+        }
         Some(id) => (200, id),
         None if payload["onlyReturnExisting"] == true => return problem(400, "accountDoesNotExist", "no such account"),
         None if state.behaviour.has_terms && payload["termsOfServiceAgreed"] != true => {

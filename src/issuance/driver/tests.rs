@@ -8,7 +8,7 @@ mod records;
 use serde_json::Value;
 
 use super::*;
-use crate::acme::{AccountClaim, OrderStatus, PortError};
+use crate::acme::{AccountClaim, GivenUp, OrderStatus, PortError};
 use crate::clock::SettableClock;
 use crate::crypto::{Certificate, Chain, base64url_decode};
 use crate::http::Response;

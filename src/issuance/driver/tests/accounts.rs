@@ -27,6 +27,61 @@ fn an_account_that_the_ca_lost_is_replaced_in_the_same_run() {
     scene.run().unwrap();
 }
 
+/// How the CA answers requests of an account, and whether the account is lost by that.
+type Row = (&'static str, fn(&FakeCa), bool);
+
+#[test]
+fn an_account_is_given_up_only_if_the_ca_says_that_it_has_none() {
+    let rows: [Row; 14] = [
+        ("no such account", |ca| ca.set_accounts("gone"), true),
+        ("found by its key as deactivated", |ca| ca.set_accounts("deactivated"), true),
+        ("found by its key as revoked", |ca| ca.set_accounts("revoked"), true),
+        // Boulder.
+        ("deactivated", |ca| refuse_inactive(ca, "Account is not valid, has status \"deactivated\""), true),
+        // Pebble.
+        ("deactivated", |ca| refuse_inactive(ca, "Account has been deactivated"), true),
+        ("revoked", |ca| refuse_inactive(ca, "The account is REVOKED."), true),
+        // Smallstep, and with it Caddy.
+        ("not active", |ca| refuse_inactive(ca, "account is not active"), true),
+        ("refused without saying why", |ca| refuse_inactive(ca, "no"), false),
+        // Boulder, for some seconds after a change of keys.
+        ("bad signature", |ca| refuse(ca, problem(400, "malformed", "JWS verification error")), false),
+        ("another key", |ca| refuse(ca, problem(403, "unauthorized", "signed by another key")), false),
+        ("not found", |ca| refuse(ca, problem(404, "malformed", "not found")), false),
+        ("HTTP status 401", |ca| refuse(ca, answer(401, "text/html", "no")), false),
+        ("HTTP status 403", |ca| refuse(ca, answer(403, "text/html", "no")), false),
+        ("HTTP status 404", |ca| refuse(ca, answer(404, "text/html", "no")), false),
+    ];
+    for (what, prepare, is_lost) in rows {
+        let scene = world_for(Operation::Account);
+        prepare(&scene.ca);
+        let run = scene.run();
+        let accounts = (scene.ca.accounts(), scene.book.0.lock().unwrap().accounts.len());
+        if is_lost {
+            run.unwrap();
+            assert_eq!(accounts, (2, 1), "{what}");
+            continue;
+        }
+        let err = run.unwrap_err();
+        assert!(!err.is_permanent(), "{what}: {err}");
+        assert!(err.to_string().starts_with("the CA refuses requests of account https://ca.test/account/0: "), "{err}");
+        assert_eq!((accounts, scene.ca.count(Operation::NewOrder)), ((1, 1), 0), "{what}");
+        scene.ca.recover();
+        scene.ca.set_accounts("valid");
+        scene.succeeds();
+        assert_eq!(scene.ca.accounts(), 1, "{what}");
+    }
+}
+
+fn refuse(ca: &FakeCa, response: Response) {
+    ca.fail_times(Operation::Account, 9, Fault::Answer(response));
+}
+
+fn refuse_inactive(ca: &FakeCa, detail: &'static str) {
+    ca.set_accounts("deactivated");
+    ca.behave(|ca| (ca.inactive, ca.refuses_inactive_keys) = (detail, true));
+}
+
 #[test]
 fn an_order_of_a_lost_account_is_replaced_too() {
     let scene = world_for(Operation::Account);
@@ -97,8 +152,12 @@ impl AccountBook for Late {
         unreachable!()
     }
 
-    fn forget(&self, _: &AccountRecord) -> Result<(), PortError> {
+    fn forget(&self, _: &AccountRecord, _: &str) -> Result<(), PortError> {
         unreachable!()
+    }
+
+    fn given_up(&self, _: &AccountScope) -> Vec<GivenUp> {
+        Vec::new()
     }
 }
 
