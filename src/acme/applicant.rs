@@ -54,7 +54,7 @@ impl Applicant<'_> {
         let eab = self.scope.eab.as_ref();
         let payload = NewAccount {
             contact: self.contacts,
-            terms_of_service_agreed: ca.meta.terms_of_service.is_some(),
+            terms_of_service_agreed: self.agreement.is_some(),
             external_account_binding: eab.map(|eab| bind(key, &ca.new_account, eab)).transpose()?,
         };
         let response = session.post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;

@@ -57,7 +57,7 @@ impl Registrar {
     ) -> Result<AccountRecord, AcmeError> {
         let payload = NewAccount {
             contact: contacts,
-            terms_of_service_agreed: agreement.is_some() && self.terms().is_some(),
+            terms_of_service_agreed: agreement.is_some(),
             external_account_binding: None,
         };
         let new_account = self.directory.new_account.clone();

@@ -70,14 +70,18 @@ pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError
     })
 }
 
-/// Agrees to the terms of the CA, or to those that `-t` names: `acme agree account...`.
+/// Agrees to the terms of the CA, or to those that `-t` names: `acme agree account...`. A CA that announces no terms may want the
+/// agreement all the same.
 pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
-    let named = session.terms.clone().filter(|terms| terms != "accepted");
+    let given_terms = session.terms.clone();
     for_each(session, given, |session, ca, id, (account, key)| {
-        let terms = named.clone().or_else(|| ca.terms().map(str::to_owned));
+        let named = given_terms.as_deref().filter(|terms| *terms != "accepted");
+        let terms = named.or(ca.terms()).or(given_terms.as_deref()).map(str::to_owned);
         let terms = terms.ok_or_else(|| {
-            CliError::invalid(format!("account {id}: the CA announces no terms of service, give their URL with -t"))
+            CliError::invalid(format!(
+                "account {id}: the CA announces no terms of service, give their URL or 'accepted' with -t"
+            ))
         })?;
         let failed = CliError::acme(format!("account {id} cannot agree to the terms of service"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
@@ -425,9 +429,11 @@ mod tests {
             assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some(url));
         }
         shell.server.ca.behave(|ca| ca.has_terms = false);
-        let text =
-            format!("Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL with -t\n");
-        assert_eq!(shell.fail(&agree("-t accepted")), text);
+        let text = format!(
+            "Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL or 'accepted' with -t\n"
+        );
+        assert_eq!(shell.fail(&agree("")), text);
+        assert_eq!(shell.succeed(&agree("-t accepted")), "agreed terms-of-service: accepted\n");
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct Behaviour {
     pub forgets: &'static [&'static [u8]],
     /// Whether terms of service are announced.
     pub has_terms: bool,
+    /// Whether the directory has a `meta` object.
+    pub has_meta: bool,
     /// Profiles that are announced.
     pub profiles: Vec<&'static str>,
     /// Whether announced profiles are refused.
@@ -174,6 +176,7 @@ impl Default for Behaviour {
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
+            has_meta: true,
             profiles: Vec::new(),
             refuses_profiles: false,
             renewal_info: None,
@@ -598,6 +601,9 @@ impl FakeCa {
         if state.behaviour.renewal_info.is_some() {
             directory["renewalInfo"] = url("renewal-info").into();
         }
+        if !state.behaviour.has_meta {
+            directory.as_object_mut().unwrap().remove("meta");
+        }
         json_answer(200, &directory)
     }
 
@@ -661,7 +667,7 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
         }
         Some(id) => (200, id),
         None if payload["onlyReturnExisting"] == true => return problem(400, "accountDoesNotExist", "no such account"),
-        None if state.behaviour.has_terms && payload["termsOfServiceAgreed"] != true => {
+        None if payload["termsOfServiceAgreed"] != true => {
             return problem(403, "userActionRequired", "agree to the terms");
         }
         None => {

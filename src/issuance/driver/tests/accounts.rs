@@ -189,10 +189,18 @@ fn registration_needs_a_contact_and_an_agreement() {
     let err = scene.run().unwrap_err();
     assert!(err.to_string().contains("terms-of-service as specified in <https://ca.test/terms>"), "{err}");
     assert!(err.is_permanent());
-    scene.wanted.agreement = Some("accepted".to_owned());
-    scene.ca.behave(|ca| ca.has_terms = false);
-    scene.succeeds();
-    assert_eq!(scene.ca.registration().to_string(), r#"{"contact":["mailto:a@x.org"]}"#);
+}
+
+#[test]
+fn each_ca_is_told_of_the_agreement_also_one_that_announces_no_terms() {
+    let rows: [fn(&FakeCa); 3] =
+        [|_| {}, |ca| ca.behave(|ca| ca.has_terms = false), |ca| ca.behave(|ca| ca.has_meta = false)];
+    for prepare in rows {
+        let scene = Scene::new(&["x.org"]);
+        prepare(&scene.ca);
+        scene.succeeds();
+        assert_eq!(scene.ca.registration()["termsOfServiceAgreed"], true);
+    }
 }
 
 #[test]
