@@ -16,6 +16,8 @@ pytestmark = pytest.mark.module("ours")
 NAME = "a.example.org"
 # More than a life, so that each start finds it due.
 ALWAYS_DUE = "MDRenewWindow 100d"
+# As the CA has it, and in the standard alphabet with padding, as some CAs show it.
+KEY_C, KEY_C_SHOWN = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W_-A", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W/+A="
 KEY_A, KEY_B = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", "bm90IG11Y2ggb2YgYSBzZWNyZXQgYnV0IGxvbmcgZW5vdWdo"
 
 
@@ -44,6 +46,30 @@ def test_each_external_account_is_bound_once(httpd: Httpd, pebble: Pebble, sandb
         assert httpd.md_status(NAME)["eab"] == {"kid": binding.split()[1].replace("b.json", "kid-b"), "hmac": "***"}
     assert (len(serials), pebble.new_accounts, len(sandbox.account_ids())) == (3, 2, 2)
     assert any(path.is_relative_to(sandbox.accounts()) for path in _holders(sandbox))
+
+
+@pytest.mark.pebble(eab={"kid-c": KEY_C})
+def test_a_key_in_the_standard_alphabet_is_the_same_external_account(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    sandbox.write("c.json", json.dumps({"kid": "kid-c", "hmac": KEY_C_SHOWN}))
+    for binding in (f"kid-c {KEY_C_SHOWN}", f"kid-c {KEY_C}", "c.json"):
+        httpd.config.clear().add(ALWAYS_DUE, f"MDExternalAccountBinding {binding}").managed(NAME)
+        assert httpd.configtest().ok
+        httpd.graceful() if httpd.running else httpd.start()
+        httpd.obtain(NAME)
+    assert httpd.served(NAME, ca=pebble.root).verified
+    assert (pebble.new_accounts, len(sandbox.account_ids())) == (1, 1)
+
+
+def test_a_key_that_cannot_be_decoded_is_an_error_of_the_directive_or_of_the_file(httpd: Httpd, sandbox: Sandbox) -> None:
+    sandbox.write("cut-off.json", json.dumps({"kid": "kid-a", "hmac": KEY_A[:-3]}))
+    where = f"in file {sandbox.root}/cut-off.json"
+    for binding, words in ((f"kid-a {KEY_A[:-3]}", "the MAC key of 'kid-a'"), ("cut-off.json", f"'hmac' element {where}")):
+        httpd.config.clear().add(f"MDExternalAccountBinding {binding}").managed(NAME)
+        for output in (httpd.configtest().text, httpd.fails_to_start()):
+            assert f"MDExternalAccountBinding: {words} cannot be decoded" in output
+            assert KEY_A[:20] not in output
 
 
 @pytest.mark.pebble(eab={"kid-a": KEY_A})

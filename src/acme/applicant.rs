@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::account::{Account, NewAccount};
 use super::session::{json, location};
 use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
-use crate::crypto::{KeyRef, PrivateKey, base64url_decode, sign_eab};
+use crate::crypto::{KeyRef, PrivateKey, sign_eab};
 use crate::log::report;
 use crate::model::Eab;
 
@@ -93,6 +93,6 @@ fn in_place_of(given_up: &[GivenUp]) -> String {
 
 /// Signs the binding of an account key to an external account (RFC 8555 section 7.3.4).
 fn bind(key: &PrivateKey, url: &str, eab: &Eab) -> Result<Value, AcmeError> {
-    let hmac_key = base64url_decode(&eab.hmac).filter(|decoded| !decoded.is_empty()).ok_or(AcmeError::EabKey)?;
+    let hmac_key = eab.mac_key().ok_or(AcmeError::EabKey)?;
     Ok(sign_eab(key, url, &eab.kid, &hmac_key)?)
 }

@@ -120,8 +120,8 @@ pub enum AcmeError {
         /// URL of the terms.
         terms: String,
     },
-    /// The MAC key of the external account is no base64url.
-    #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
+    /// The MAC key of the external account cannot be decoded.
+    #[error("the MAC key of MDExternalAccountBinding is neither base64url nor base64")]
     EabKey,
     /// No type of challenge can be answered, so the CA need not be asked.
     #[error("{0}")]

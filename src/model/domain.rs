@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, window};
+use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, base64_decode, window};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,14 +117,32 @@ pub struct CaSettings {
     pub challenges: Vec<String>,
 }
 
-/// Key id and MAC key of an external account (RFC 8555 section 7.3.4).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Key id and MAC key of an external account (RFC 8555 section 7.3.4). Two are equal if the keys are, however they are encoded.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Eab {
     /// Key identifier.
     pub kid: String,
-    /// base64url of the MAC key.
+    /// The MAC key in base64, as configured.
     pub hmac: String,
 }
+
+impl Eab {
+    /// Returns the MAC key: base64url, as RFC 8555 has it, or in the standard alphabet, as some CAs show it. `None` if it cannot
+    /// be decoded, or is empty.
+    #[must_use]
+    pub fn mac_key(&self) -> Option<Vec<u8>> {
+        base64_decode(&self.hmac).filter(|key| !key.is_empty())
+    }
+}
+
+impl PartialEq for Eab {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same_key = || self.mac_key().is_some_and(|key| other.mac_key() == Some(key));
+        self.kid == other.kid && (self.hmac == other.hmac || is_same_key())
+    }
+}
+
+impl Eq for Eab {}
 
 impl std::fmt::Debug for Eab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -341,6 +359,18 @@ mod tests {
 
     fn domain(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    #[test]
+    fn an_external_account_is_the_same_in_each_alphabet() {
+        let eab = |kid: &str, hmac: &str| Eab { kid: kid.to_owned(), hmac: hmac.to_owned() };
+        for hmac in ["A-z_4ME", "A-z_4ME=", "A+z/4ME", "A+z/4ME="] {
+            assert_eq!(eab("k", hmac), eab("k", "A-z_4ME"), "{hmac}");
+            assert_ne!(eab("k", hmac), eab("l", hmac), "{hmac}");
+        }
+        assert_ne!(eab("k", "A-z_4ME"), eab("k", "A-z_4MI"));
+        assert_eq!(eab("k", "no key!"), eab("k", "no key!"));
+        assert_ne!(eab("k", "no key!"), eab("k", "no key?"));
     }
 
     #[test]

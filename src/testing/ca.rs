@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::clock::{Clock, SettableClock};
 use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
 use crate::http::{HttpClient, HttpError, Method, Request, Response};
-use crate::testing::issuer::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
+use crate::testing::issuer::{Issuer, common_name, has_jwk, is_mac, thumbprint_of, verifies};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +95,8 @@ pub struct Behaviour {
     pub all_replaced: bool,
     /// How many requests of an account are checked with its former key after a change of keys, as by servers with a cache.
     pub stale_requests: u32,
+    /// External accounts, of which each new account has to be bound to one, and each to one only: key id, and MAC key as base64url.
+    pub external_accounts: Vec<(&'static str, &'static str)>,
     /// The refusal of requests of an account that is not valid.
     pub inactive: &'static str,
     /// Whether the key of an account that is not valid is refused, too, instead of finding the account.
@@ -182,6 +184,7 @@ impl Default for Behaviour {
             renewal_info: None,
             all_replaced: false,
             stale_requests: 0,
+            external_accounts: Vec::new(),
             inactive: "the account is not valid",
             refuses_inactive_keys: false,
         }
@@ -671,12 +674,43 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
             return problem(403, "userActionRequired", "agree to the terms");
         }
         None => {
+            if let Some(refused) = refused_binding(state, &jwk, &payload["externalAccountBinding"]) {
+                return refused;
+            }
             state.accounts.push(Account { jwk, status: "valid", payload, former: Vec::new() });
             (201, state.accounts.len() - 1)
         }
     };
     let body = json!({ "status": state.accounts[id].status, "contact": state.accounts[id].payload["contact"] });
     with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
+}
+
+/// Checks the binding of a new account to an external one (RFC 8555 section 7.3.4); `None` if it is right.
+fn refused_binding(state: &State, jwk: &Value, binding: &Value) -> Option<Response> {
+    let known = &state.behaviour.external_accounts;
+    if known.is_empty() {
+        return None;
+    }
+    if binding.is_null() {
+        return Some(problem(403, "externalAccountRequired", "bind the account"));
+    }
+    let part = |binding: &Value, name: &str| binding[name].as_str().and_then(base64url_decode).unwrap_or_default();
+    let read = |binding: &Value, name| serde_json::from_slice::<Value>(&part(binding, name)).unwrap_or_default();
+    let header = read(binding, "protected");
+    let input = format!("{}.{}", binding["protected"].as_str()?, binding["payload"].as_str()?);
+    let mac_key = known.iter().find(|(kid, _)| header["kid"] == **kid).and_then(|(_, key)| base64url_decode(key));
+    let is_right = mac_key.is_some_and(|key| is_mac(&key, input.as_bytes(), &part(binding, "signature")))
+        && header["alg"] == "HS256"
+        && header["url"] == url("new-account")
+        && read(binding, "payload") == *jwk;
+    let of_account = |account: &Account| read(&account.payload["externalAccountBinding"], "protected");
+    if !is_right {
+        Some(problem(403, "unauthorized", "the binding is wrong"))
+    } else if state.accounts.iter().any(|account| of_account(account)["kid"] == header["kid"]) {
+        Some(problem(403, "unauthorized", "the external account is bound already"))
+    } else {
+        None
+    }
 }
 
 /// Reads, updates or deactivates an account (RFC 8555 sections 7.3.2 and 7.3.6).

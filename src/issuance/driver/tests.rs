@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::*;
 use crate::acme::{AccountClaim, GivenUp, OrderStatus, PortError};
 use crate::clock::SettableClock;
-use crate::crypto::{Certificate, Chain, base64url_decode};
+use crate::crypto::{Certificate, Chain};
 use crate::http::Response;
 use crate::issuance::driver::certificate::issuer_url;
 use crate::model::{DomainName, Eab, Status, TxtRecord};

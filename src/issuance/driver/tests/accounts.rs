@@ -204,17 +204,23 @@ fn each_ca_is_told_of_the_agreement_also_one_that_announces_no_terms() {
 }
 
 #[test]
-fn an_external_account_is_bound_once() {
-    let mut scene = Scene::new(&["x.org"]);
+fn an_external_account_is_bound_once_whatever_the_alphabet_of_its_key() {
     let eab = |hmac: &str| Some(Eab { kid: "kid-1".to_owned(), hmac: hmac.to_owned() });
-    scene.wanted.scope.eab = eab("");
-    let err = scene.run().unwrap_err();
-    assert!(matches!(err, AcmeError::EabKey) && err.is_permanent());
-    scene.wanted.scope.eab = eab("c2VjcmV0");
-    scene.succeeds();
-    let binding = &scene.ca.registration()["externalAccountBinding"];
-    let header = base64url_decode(binding["protected"].as_str().unwrap()).unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
-    assert_eq!((&header["kid"], &header["alg"]), (&"kid-1".into(), &"HS256".into()));
-    assert_eq!(scene.book.0.lock().unwrap().accounts[0].0.eab, scene.wanted.scope.eab);
+    for hmac in ["-_-_c2Vjc-_", "-_-_c2Vjc-_=", "+/+/c2Vjc+/", "+/+/c2Vjc+/="] {
+        let mut scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| ca.external_accounts = vec![("kid-0", "AAAA"), ("kid-1", "-_-_c2Vjc-_")]);
+        let err = scene.run().unwrap_err();
+        assert!(err.is("externalAccountRequired") && err.is_permanent(), "{err}");
+        scene.wanted.scope.eab = eab("");
+        let err = scene.run().unwrap_err();
+        assert!(matches!(err, AcmeError::EabKey) && err.is_permanent());
+        scene.wanted.scope.eab = eab(hmac);
+        scene.succeeds();
+        // The key in another alphabet is the same external account.
+        scene.wanted.scope.eab = eab("-_-_c2Vjc-_");
+        scene.journal.0.lock().unwrap().chains.clear();
+        scene.succeeds();
+        assert_eq!((scene.ca.accounts(), scene.book.0.lock().unwrap().accounts.len()), (1, 1), "{hmac}");
+        assert_eq!(scene.book.0.lock().unwrap().accounts[0].0.eab, scene.wanted.scope.eab);
+    }
 }
