@@ -13,7 +13,7 @@ use super::{answers, driver, https, live, own_files, phase, process, self_restar
 use crate::clock::SystemClock;
 use crate::documents::Documents;
 use crate::log::{note, report};
-use crate::model::directive::contact_uri;
+use crate::model::contact::contact_uri;
 use crate::model::{Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, check, configured, reachability};

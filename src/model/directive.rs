@@ -11,10 +11,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use self::values::{at_least, ca_url, command, duration, eab, file, match_names, on_off, path, proxy_url, unless_none};
+use super::contact::contact_uri;
 use super::settings::member_mode;
 use super::{Declared, DomainName, Globals, KeySpecs, Origin, Settings, Unit, Window};
-
-pub use values::contact_uri;
 
 /// A row of the table.
 pub struct Directive {

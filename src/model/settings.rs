@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::{
     ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
-    PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
+    Origin, PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
 /// Settings that a server has and a domain section can override; `None` if not configured.
@@ -152,15 +152,6 @@ pub enum MatchNames {
     ServerNames,
 }
 
-/// The place of a declaration in the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: String,
-    /// The line in it.
-    pub line: u32,
-}
-
 /// A domain as declared by `MDomain` or a section, before anything is inherited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declared {
@@ -203,12 +194,6 @@ impl Default for Globals {
             renew_workers: NonZeroU8::new(8).expect("not zero"),
             store_locks: None,
         }
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
     }
 }
 

@@ -461,13 +461,6 @@ fn a_section_is_named_by_its_first_word() {
 }
 
 #[test]
-fn contacts_become_uris() {
-    for (text, uri) in [("a@x.org", "mailto:a@x.org"), ("mailto:a@x.org", "mailto:a@x.org"), ("tel:1", "tel:1")] {
-        assert_eq!(contact_uri(text), uri);
-    }
-}
-
-#[test]
 fn the_store_is_locked_if_that_is_wanted_with_a_wait() {
     let rows = [("on", Some(5000)), ("OFF", None), ("10", Some(10_000)), ("500ms", Some(500)), ("0", None)];
     for (text, wait) in rows {

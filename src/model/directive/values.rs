@@ -21,17 +21,6 @@ const NO_MAC_KEY: &str = "cannot be decoded: it has to be the whole text that th
 /// The time that `MDStoreLocks on` waits for the lock.
 const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Returns the contact as a URI: `mailto:` goes in front unless there is a scheme.
-#[must_use]
-pub fn contact_uri(text: &str) -> String {
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        text.to_owned()
-    } else {
-        format!("mailto:{text}")
-    }
-}
-
 /// Reads `shortest` in any case, or the name of an issuer as it is.
 pub(super) fn preferred_chain(arg: &str) -> Arc<str> {
     if arg.eq_ignore_ascii_case(SHORTEST_CHAIN) { SHORTEST_CHAIN.into() } else { arg.into() }

@@ -344,7 +344,7 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &As
                 md.contacts = vec![contact.clone()].into();
             } else if let Some(admin) = &host.admin {
                 report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin);
-                md.contacts = vec![crate::model::directive::contact_uri(admin)].into();
+                md.contacts = vec![crate::model::contact::contact_uri(admin)].into();
             }
         }
     }
