@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::Accounts;
 use super::shared::{StoredAccounts, draft_item};
-use crate::acme::{
-    AccountBook, AccountRecord, AccountScope, AcmeError, Applicant, Registrar, log_in_place_of, log_registered,
-};
+use crate::acme::{AccountBook, AccountRecord, AccountScope, AcmeError, Applicant, Registrar, log_in_place_of};
 use crate::crypto::PrivateKey;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::model::ManagedDomain;
@@ -49,10 +47,10 @@ fn register(
 ) -> Result<(AccountRecord, PrivateKey), AcmeError> {
     ca.check(applicant)?;
     let key = book.draft_key(applicant.scope)?;
-    let account = ca.register_as(applicant, &key)?;
-    book.add(&account, &key)?;
-    log_registered(&account, &book.given_up(applicant.scope));
-    Ok((account, key))
+    let registered = ca.register_as(applicant, &key)?;
+    book.add(&registered.account, &key)?;
+    registered.log(&book.given_up(applicant.scope));
+    Ok((registered.account, key))
 }
 
 fn confirmed(
@@ -81,7 +79,8 @@ mod tests {
         let md = &registry.domains[0].md;
         let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
         let agreement = md.ca.agreement.as_deref();
-        let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
+        let applicant =
+            Applicant { scope: &scope, contacts: &md.contacts, contact_source: &md.contact_source, agreement };
         let mut ca = Registrar::connect(Arc::clone(&server.ca) as _, Arc::clone(&server.clock) as _, &scope.ca_url)?;
         find_or_register(&server.documents, md, &mut ca, &applicant).map(|(account, _)| account.url)
     }

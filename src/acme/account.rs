@@ -79,6 +79,7 @@ pub(crate) struct Account {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewAccount<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub contact: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub terms_of_service_agreed: bool,

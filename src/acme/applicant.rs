@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::account::{Account, NewAccount};
+use super::error::LeftOut;
 use super::session::{json, location};
 use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
 use crate::crypto::{KeyRef, PrivateKey, sign_eab};
 use crate::log::report;
-use crate::model::Eab;
+use crate::model::{ContactSource, Eab};
 
 /// The administrator's part where another account is used.
 const RECORDS: &str = "CAA records with accounturi and records for dns-persist-01 have to name it";
@@ -15,14 +16,23 @@ const RECORDS: &str = "CAA records with accounturi and records for dns-persist-0
 /// The contacts, agreement and external account of a registration.
 #[derive(Debug, Clone, Copy)]
 pub struct Applicant<'a> {
-    /// Name of the domain, for messages.
-    pub name: &'a str,
     /// The CA, and the external account if any.
     pub scope: &'a AccountScope,
     /// Contact URIs.
     pub contacts: &'a [String],
+    /// The origin of the contacts, which decides whether they may be left out.
+    pub contact_source: &'a ContactSource,
     /// The agreement to the CA's terms, as configured.
     pub agreement: Option<&'a str>,
+}
+
+/// An account that a CA has registered.
+#[derive(Debug)]
+pub struct Registered {
+    /// The account.
+    pub account: AccountRecord,
+    /// The contacts that the CA refused, so that the account has none.
+    left_out: Option<LeftOut>,
 }
 
 impl Applicant<'_> {
@@ -31,9 +41,6 @@ impl Applicant<'_> {
     /// # Errors
     /// The first missing part.
     pub(crate) fn check(&self, ca: &Directory) -> Result<(), AcmeError> {
-        if self.contacts.is_empty() {
-            return Err(AcmeError::NoContact(self.name.to_owned()));
-        }
         if self.agreement.is_none() {
             let terms = ca.meta.terms_of_service.clone().unwrap_or_else(|| "none".to_owned());
             return Err(AcmeError::NoAgreement { terms });
@@ -41,7 +48,8 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// Registers an account for `key`. The account is not saved yet.
+    /// Registers an account for `key`; without the contacts if they are of `ServerAdmin` and the CA refuses them. The account is not
+    /// saved yet.
     ///
     /// # Errors
     /// If the CA refuses.
@@ -50,7 +58,26 @@ impl Applicant<'_> {
         session: &mut Session,
         ca: &Directory,
         key: &PrivateKey,
-    ) -> Result<AccountRecord, AcmeError> {
+    ) -> Result<Registered, AcmeError> {
+        match self.send(session, ca, key) {
+            Err(err) if self.may_leave_out_contacts() && err.may_be_of_contact() => {
+                let left_out = Some(LeftOut { contacts: quoted(self.contacts), why: err.to_string() });
+                match (Applicant { contacts: &[], ..*self }).send(session, ca, key) {
+                    Ok(account) => Ok(Registered { account, left_out }),
+                    Err(err) => Err(err.of_missing_contact(left_out)),
+                }
+            }
+            Err(err) if self.contacts.is_empty() => Err(err.of_missing_contact(None)),
+            Err(err) => Err(err.of_contacts(quoted(self.contacts), self.contact_source)),
+            Ok(account) => Ok(Registered { account, left_out: None }),
+        }
+    }
+
+    fn may_leave_out_contacts(&self) -> bool {
+        !self.contacts.is_empty() && *self.contact_source == ContactSource::ServerAdmin
+    }
+
+    fn send(&self, session: &mut Session, ca: &Directory, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let eab = self.scope.eab.as_ref();
         let payload = NewAccount {
             contact: self.contacts,
@@ -73,10 +100,17 @@ impl Applicant<'_> {
     }
 }
 
-/// Logs an account that was registered and saved, with the accounts that it takes the place of.
-pub(crate) fn log_registered(account: &AccountRecord, given_up: &[GivenUp]) {
-    let before = in_place_of(given_up);
-    report!(MD0023, "registered new account {}{before}: {RECORDS}", account.url);
+impl Registered {
+    /// Logs the account, once it is saved, with the accounts that it takes the place of.
+    pub(crate) fn log(&self, given_up: &[GivenUp]) {
+        let url = &self.account.url;
+        let before = in_place_of(given_up);
+        let without = |LeftOut { contacts, why }: &LeftOut| {
+            format!(" without the contact {contacts} of ServerAdmin, which the CA refuses ({why})")
+        };
+        let without = self.left_out.as_ref().map(without).unwrap_or_default();
+        report!(MD0023, "registered new account {url}{before}{without}: {RECORDS}");
+    }
 }
 
 /// Logs that another account of the store takes the place of those that were given up, if there are any.
@@ -89,6 +123,10 @@ pub(crate) fn log_in_place_of(account: &AccountRecord, given_up: &[GivenUp]) {
 fn in_place_of(given_up: &[GivenUp]) -> String {
     let all: Vec<_> = given_up.iter().map(|GivenUp { url, why }| format!("{url}, which is given up ({why})")).collect();
     if all.is_empty() { String::new() } else { format!(" in place of {}", all.join(" and ")) }
+}
+
+fn quoted(contacts: &[String]) -> String {
+    contacts.iter().map(|uri| format!("'{uri}'")).collect::<Vec<_>>().join(" ")
 }
 
 /// Signs the binding of an account key to an external account (RFC 8555 section 7.3.4).

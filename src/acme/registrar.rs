@@ -10,8 +10,8 @@ use super::account::{Account, NewAccount};
 use super::records::persist_records;
 use super::session::{json, location};
 use super::{
-    AccountBook, AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Session, confirm,
-    read_account,
+    AccountBook, AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Registered, Session,
+    confirm, read_account,
 };
 use crate::clock::Clock;
 use crate::crypto::{Certificate, KeyRef, PrivateKey, base64url, sign_key_change};
@@ -78,7 +78,7 @@ impl Registrar {
     ///
     /// # Errors
     /// If the CA refuses.
-    pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
+    pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<Registered, AcmeError> {
         self.retried(|session, ca| applicant.register(session, ca, key))
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, base64_decode, window};
+use super::{
+    ActivationMode, Contact, ContactSource, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, base64_decode, window,
+};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +93,9 @@ pub struct ManagedDomain {
     /// The chain to take where the CA offers several. The C module does not know this member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_chain: Option<Arc<str>>,
+    /// Where the contacts come from; the file has `ServerAdmin` only. The C module does not know this member.
+    #[serde(default, rename = "contacts-from", skip_serializing_if = "contact_source_is_not_stored")]
+    pub contact_source: Arc<ContactSource>,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -253,6 +258,10 @@ fn yes() -> bool {
     true
 }
 
+fn contact_source_is_not_stored(source: &Arc<ContactSource>) -> bool {
+    source.is_not_stored()
+}
+
 /// The value of [`ManagedDomain::preferred_chain`] for the chain with the fewest certificates.
 pub const SHORTEST_CHAIN: &str = "shortest";
 
@@ -288,7 +297,14 @@ impl ManagedDomain {
             ari_renewals: true,
             activation: ActivationMode::Restart,
             preferred_chain: None,
+            contact_source: Arc::default(),
         })
+    }
+
+    /// Sets the contact of the configuration.
+    pub fn set_contact(&mut self, contact: Contact) {
+        self.contacts = Arc::new(contact.uri.into_iter().collect());
+        self.contact_source = Arc::new(contact.source);
     }
 
     /// Shares the parts that both domains have alike.
@@ -298,6 +314,9 @@ impl ManagedDomain {
         }
         if self.contacts == other.contacts {
             self.contacts = Arc::clone(&other.contacts);
+        }
+        if self.contact_source == other.contact_source {
+            self.contact_source = Arc::clone(&other.contact_source);
         }
         if self.keys == other.keys {
             self.keys.clone_from(&other.keys);

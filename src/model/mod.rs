@@ -27,6 +27,7 @@ pub use authority::{
     ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
 };
 pub use base64::base64_decode;
+pub use contact::{Contact, ContactSource};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
 pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
-    Origin, PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
+    ACME, ActivationMode, CaSettings, Contact, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain,
+    MemberMode, Origin, PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
 /// Settings that a server has and a domain section can override; `None` if not configured.
@@ -21,8 +21,8 @@ pub struct Settings {
     pub ca_urls: Option<Vec<String>>,
     /// `MDCertificateAgreement`
     pub agreement: Option<String>,
-    /// `MDContactEmail`, as a URI
-    pub contact: Option<String>,
+    /// `MDContactEmail`; in the settings of the main server also `ServerAdmin`
+    pub contact: Option<Contact>,
     /// `MDCAChallenges`
     pub challenges: Option<Vec<String>>,
     /// `MDPrivateKeys`
@@ -233,7 +233,9 @@ impl Declared {
             stapling, staple_others: _, cert_files, key_files, dns01_command, proxy, proxy_ca_file, ca_file,
         } = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = Arc::new(contact.iter().chain(&main.contact).take(1).cloned().collect());
+        if let Some(contact) = contact.as_ref().or(main.contact.as_ref()) {
+            md.set_contact(contact.clone());
+        }
         md.members = members.or(main.members).unwrap_or(MemberMode::Auto);
         let proto = protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
         let urls = self.ca_urls(main, proto);
@@ -327,7 +329,7 @@ mod tests {
         declared.add_words(&["X.org", "www.x.org", "x.ORG", "Manual"]).unwrap();
         declared.settings.renew_window = Some(Window::Percent(50));
         let main = Settings {
-            contact: Some("mailto:a@x.org".to_owned()),
+            contact: Some(Contact::of_directive("a@x.org", Origin::default())),
             renew_window: Some(Window::Percent(20)),
             renew_mode: Some(RenewMode::Always),
             ..Settings::default()

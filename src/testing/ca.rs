@@ -95,6 +95,10 @@ pub struct Behaviour {
     pub all_replaced: bool,
     /// How many requests of an account are checked with its former key after a change of keys, as by servers with a cache.
     pub stale_requests: u32,
+    /// The refusal of contacts that have the text; the problem type is first.
+    pub refused_contact: Option<(&'static str, &'static str)>,
+    /// The problem type of the refusal of an account without a contact; `None` if contacts are optional.
+    pub wants_contact: Option<&'static str>,
     /// External accounts, of which each new account has to be bound to one, and each to one only: key id, and MAC key as base64url.
     pub external_accounts: Vec<(&'static str, &'static str)>,
     /// The refusal of requests of an account that is not valid.
@@ -184,6 +188,8 @@ impl Default for Behaviour {
             renewal_info: None,
             all_replaced: false,
             stale_requests: 0,
+            refused_contact: None,
+            wants_contact: None,
             external_accounts: Vec::new(),
             inactive: "the account is not valid",
             refuses_inactive_keys: false,
@@ -551,7 +557,7 @@ impl FakeCa {
         let hidden = || problem(404, "malformed", "not found");
         match operation {
             Operation::Account if account != id => hidden(),
-            Operation::Account => update_account(&mut state.accounts[id], &payload),
+            Operation::Account => update_account(&state.behaviour, &mut state.accounts[id], &payload),
             Operation::KeyChange => change_key(state, account, &key, &payload),
             Operation::NewOrder => new_order(state, account, &payload),
             Operation::Order => match state.orders.get(id) {
@@ -674,7 +680,9 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
             return problem(403, "userActionRequired", "agree to the terms");
         }
         None => {
-            if let Some(refused) = refused_binding(state, &jwk, &payload["externalAccountBinding"]) {
+            let refused = refused_contact(&state.behaviour, &payload["contact"]);
+            if let Some(refused) = refused.or_else(|| refused_binding(state, &jwk, &payload["externalAccountBinding"]))
+            {
                 return refused;
             }
             state.accounts.push(Account { jwk, status: "valid", payload, former: Vec::new() });
@@ -683,6 +691,17 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
     };
     let body = json!({ "status": state.accounts[id].status, "contact": state.accounts[id].payload["contact"] });
     with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
+}
+
+/// Checks the contacts of an account; `None` if they are right.
+fn refused_contact(behaviour: &Behaviour, contacts: &Value) -> Option<Response> {
+    let contacts: Vec<&str> = contacts.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if let Some(kind) = behaviour.wants_contact.filter(|_| contacts.is_empty()) {
+        return Some(problem(400, kind, "at least one contact is needed"));
+    }
+    let (kind, text) = behaviour.refused_contact?;
+    let refused = contacts.iter().find(|contact| contact.contains(text))?;
+    Some(problem(400, kind, &format!("no mail can be sent to {refused}")))
 }
 
 /// Checks the binding of a new account to an external one (RFC 8555 section 7.3.4); `None` if it is right.
@@ -714,7 +733,10 @@ fn refused_binding(state: &State, jwk: &Value, binding: &Value) -> Option<Respon
 }
 
 /// Reads, updates or deactivates an account (RFC 8555 sections 7.3.2 and 7.3.6).
-fn update_account(account: &mut Account, payload: &Value) -> Response {
+fn update_account(behaviour: &Behaviour, account: &mut Account, payload: &Value) -> Response {
+    if let Some(refused) = refused_contact(behaviour, &payload["contact"]).filter(|_| !payload["contact"].is_null()) {
+        return refused;
+    }
     if !payload["contact"].is_null() {
         account.payload["contact"] = payload["contact"].clone();
     }

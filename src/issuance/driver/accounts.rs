@@ -4,8 +4,7 @@ use jiff::SignedDuration;
 
 use crate::acme::session::json;
 use crate::acme::{
-    Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, confirm, log_in_place_of, log_registered,
-    read_account,
+    Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, confirm, log_in_place_of, read_account,
 };
 use crate::crypto::PrivateKey;
 use crate::issuance::driver::{Driver, Outcome, directory};
@@ -54,18 +53,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let ca = directory(&self.directory)?;
         let wanted = &self.wanted;
         let applicant = Applicant {
-            name: &wanted.name,
             scope: &wanted.scope,
             contacts: &wanted.contacts,
+            contact_source: &wanted.contact_source,
             agreement: wanted.agreement.as_deref(),
         };
         applicant.check(ca)?;
         self.journal.progress("Registering a new account at the CA");
         let key = self.accounts.draft_key(&wanted.scope)?;
-        let record = applicant.register(&mut self.session, ca, &key)?;
-        self.accounts.add(&record, &key)?;
-        log_registered(&record, &self.accounts.given_up(&wanted.scope));
-        self.use_account(record, key);
+        let registered = applicant.register(&mut self.session, ca, &key)?;
+        self.accounts.add(&registered.account, &key)?;
+        registered.log(&self.accounts.given_up(&wanted.scope));
+        self.use_account(registered.account, key);
         Ok(())
     }
 }

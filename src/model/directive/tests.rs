@@ -364,7 +364,7 @@ fn properties_stay_where_they_are_said() {
         ),
         protocol: Some("Other".into()),
         agreement: Some("accepted".to_owned()),
-        contact: Some("mailto:a@x.org".to_owned()),
+        contact: Some(Contact::of_directive("mailto:a@x.org", Origin::default())),
         challenges: Some(vec!["dns-01".to_owned(), "foo-99".to_owned()]),
         keys: Some(Arc::new(KeySpecs::parse(&["RSA"]).unwrap())),
         renew_mode: Some(RenewMode::Auto),

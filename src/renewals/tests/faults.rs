@@ -21,6 +21,8 @@ const ALL: &[Operation] =
 const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 /// Operations whose refusal is not about the account.
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
+/// Operations whose refusal is neither about the account nor about its contacts.
+const ORDERS: &[Operation] = &[NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 
 const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
 const KEPT: &str = "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' \
@@ -392,6 +394,7 @@ fn problem_documents() {
         ),
         ("incorrectResponse", ADDRESSES, Soon),
         ("invalidContact", "no; correct MDContactEmail", Tomorrow),
+        ("invalidEmail", "no; correct MDContactEmail", Tomorrow),
         ("invalidProfile", "no; choose one of the CA's profiles with MDProfile", Tomorrow),
         ("malformed", "no", Tomorrow),
         ("onionCAARequired", "no", Tomorrow),
@@ -411,7 +414,7 @@ fn problem_documents() {
         // An error type that is not defined yet.
         ("tomorrow", "no", Soon),
     ];
-    let rows = rows.map(|(kind, says, next)| -> [Row; 2] {
+    let rows = rows.map(|(kind, says, next)| -> [Row; 3] {
         let fault = Fault::Answer(problem(403, kind, "no"));
         let of_account: Row = match kind {
             // A new account is registered at once.
@@ -421,7 +424,13 @@ fn problem_documents() {
             }
             _ => (&[Account], fault.clone(), says, next),
         };
-        [(ORDERING, fault, says, next), of_account]
+        let of_registration = match kind {
+            "invalidContact" | "invalidEmail" | "unsupportedContact" => {
+                "the CA refuses the contact 'mailto:admin@x.org' (MDContactEmail in :0): no; correct MDContactEmail"
+            }
+            _ => says,
+        };
+        [(&[NewAccount], fault.clone(), of_registration, next), (ORDERS, fault, says, next), of_account]
     });
     check(rows.as_flattened());
     let refused = Fault::Answer(problem(400, "badNonce", "stale"));
@@ -852,7 +861,7 @@ fn at_most_five_validations_fail_in_an_hour_with_any_restarts() {
         assert_eq!(server.ca.count(Challenge), 5);
     }
     let mut changed = server.declared[0].clone();
-    changed.settings.contact = Some("mailto:other@x.org".to_owned());
+    changed.settings.contact = Some(super::contact("other@x.org"));
     drop(renewals);
     let mut case = case;
     case.server.declared[0] = changed;

@@ -51,7 +51,9 @@ fn a_staged_set_is_activated_and_the_former_one_archived() {
     assert_eq!((domain.md.state, domain.md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
     assert_eq!(domain.md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
     assert_eq!(logged("AH10068", name), 1);
-    let stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    let mut stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    // The place of a directive is not stored.
+    stored.contact_source = Arc::clone(&domain.md.contact_source);
     assert_eq!(stored, *domain.md);
 
     server.clock.advance(hours(24 * 80));
@@ -186,6 +188,23 @@ fn settings_are_merged_with_stored_ones() {
     assert_eq!(
         (md.contacts.to_vec(), md.ca.url.clone(), md.ca.account.clone()),
         (stored.contacts.to_vec(), stored.ca.url.clone(), stored.ca.account.clone())
+    );
+
+    // A ServerAdmin that is of no use is an answer of the configuration.
+    server.declared[0].settings.contact = Some(Contact::of_server_admin("webmaster@localhost"));
+    assert!(merged(&server).contacts.is_empty());
+    // What came from ServerAdmin stays known as such.
+    server.declared[0].settings.contact = Some(Contact::of_server_admin("admin@intranet"));
+    assert_eq!(merged(&server).contacts[..], ["mailto:admin@intranet"]);
+    assert!(
+        text(&server).contains(r#""contacts-from":"ServerAdmin""#)
+            || text(&server).contains(r#""contacts-from": "ServerAdmin""#)
+    );
+    server.declared[0].settings.contact = None;
+    let md = ManagedDomain::clone(&server.start(true).domains[0].md);
+    assert_eq!(
+        (&md.contacts[..], &*md.contact_source),
+        (&["mailto:admin@intranet".to_owned()][..], &ContactSource::ServerAdmin)
     );
 
     for damage in ["", "{}", "[1]", "{\"name\":\"merged.test\"", "\0"] {

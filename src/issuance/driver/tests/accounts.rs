@@ -1,5 +1,7 @@
 //! Accounts of a run: found, registered, lost.
 
+use serde_json::{Value, json};
+
 use super::*;
 
 #[test]
@@ -177,14 +179,110 @@ fn an_account_that_came_before_the_claim_is_taken() {
     assert_eq!((scene.ca.count(Operation::NewAccount), scene.ca.count(Operation::Account)), (0, 1));
 }
 
+/// The contacts, where they come from, the type of a refusal of contacts with `bad` and of a refusal of none, and what follows: the
+/// contacts of the account, or the error.
+type ContactRow = (
+    &'static [&'static str],
+    ContactSource,
+    Option<&'static str>,
+    Option<&'static str>,
+    Result<Option<&'static [&'static str]>, &'static str>,
+);
+
 #[test]
-fn registration_needs_a_contact_and_an_agreement() {
+fn contacts_that_nobody_has_set_for_the_ca_are_left_out_and_others_are_named() {
+    const GOOD: &[&str] = &["mailto:a@x.org"];
+    const BAD: &[&str] = &["mailto:bad@intranet"];
+    const MIXED: &[&str] = &["mailto:a@x.org", "mailto:bad@intranet"];
+    const INVALID: Option<&str> = Some("invalidContact");
+    const MALFORMED: Option<&str> = Some("malformed");
+    let admin = ContactSource::ServerAdmin;
+    let store = ContactSource::Store;
+    let directive = ContactSource::Directive(Origin { file: "/etc/md.conf".to_owned(), line: 7 });
+    let rows: [ContactRow; 16] = [
+        (GOOD, directive.clone(), INVALID, None, Ok(Some(GOOD))),
+        (GOOD, admin.clone(), INVALID, None, Ok(Some(GOOD))),
+        (MIXED, store.clone(), None, INVALID, Ok(Some(MIXED))),
+        (&[], admin.clone(), None, None, Ok(None)),
+        (&[], store.clone(), INVALID, None, Ok(None)),
+        (BAD, admin.clone(), INVALID, None, Ok(None)),
+        (BAD, admin.clone(), Some("unsupportedContact"), None, Ok(None)),
+        (BAD, admin.clone(), Some("invalidEmail"), None, Ok(None)),
+        (BAD, admin.clone(), MALFORMED, None, Ok(None)),
+        (BAD, admin.clone(), Some("rateLimited"), None, Err("no mail can be sent to mailto:bad@intranet <")),
+        (
+            BAD,
+            directive.clone(),
+            INVALID,
+            None,
+            Err(
+                "the CA refuses the contact 'mailto:bad@intranet' (MDContactEmail in /etc/md.conf:7): no mail can be sent",
+            ),
+        ),
+        (
+            MIXED,
+            store.clone(),
+            Some("unsupportedContact"),
+            None,
+            Err(
+                "the CA refuses the contact 'mailto:a@x.org' 'mailto:bad@intranet' (MDContactEmail, or 'a2md update'): no mail",
+            ),
+        ),
+        (BAD, directive, MALFORMED, None, Err("no mail can be sent to mailto:bad@intranet <")),
+        (&[], store.clone(), None, MALFORMED, Err("the CA refuses an account without a contact: at least one contact")),
+        (&[], store, None, INVALID, Err("the CA refuses an account without a contact: at least one contact is needed")),
+        (
+            BAD,
+            admin,
+            INVALID,
+            MALFORMED,
+            Err(
+                "the CA refuses the contact 'mailto:bad@intranet' of ServerAdmin (no mail can be sent to mailto:bad@intranet \
+                 <urn:ietf:params:acme:error:invalidContact>), and then an account without a contact: at least one contact",
+            ),
+        ),
+    ];
+    for (contacts, source, refuses, wants, expected) in rows {
+        let mut scene = Scene::new(&["x.org"]);
+        scene.wanted.contacts = contacts.iter().map(|uri| (*uri).to_owned()).collect();
+        scene.wanted.contact_source = Arc::new(source);
+        scene.ca.behave(|ca| (ca.refused_contact, ca.wants_contact) = (refuses.map(|kind| (kind, "bad")), wants));
+        let run = scene.run();
+        let context = format!("{contacts:?} {refuses:?} {wants:?} {run:?}");
+        match expected {
+            Ok(expected) => {
+                run.unwrap();
+                let sent = scene.ca.registration()["contact"].clone();
+                assert_eq!(sent, expected.map_or(Value::Null, |contacts| json!(contacts)), "{context}");
+            }
+            Err(says) => {
+                let err = run.unwrap_err();
+                assert!(err.to_string().starts_with(says), "{context}: {err}");
+                assert_eq!((scene.ca.accounts(), err.is_permanent()), (0, refuses != Some("rateLimited")), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_contact_of_an_external_account_is_left_out_too_and_the_binding_sent_again() {
     let mut scene = Scene::new(&["x.org"]);
-    scene.wanted.contacts.clear();
-    let err = scene.run().unwrap_err();
-    assert!(err.to_string().starts_with("No contact information is available for MD x.org"), "{err}");
-    assert!(err.is_permanent());
-    scene.wanted.contacts.push("mailto:a@x.org".to_owned());
+    scene.wanted.contact_source = Arc::new(ContactSource::ServerAdmin);
+    scene.wanted.scope.eab = Some(Eab { kid: "kid-1".to_owned(), hmac: "c2VjcmV0".to_owned() });
+    scene.ca.behave(|ca| {
+        ca.external_accounts = vec![("kid-1", "c2VjcmV0")];
+        ca.refused_contact = Some(("malformed", "admin@x.org"));
+    });
+    // A nonce that is refused in between repeats both requests.
+    scene.ca.fail_times(Operation::NewAccount, 1, Fault::RefuseNonce);
+    scene.succeeds();
+    assert_eq!((scene.ca.accounts(), scene.ca.count(Operation::NewAccount)), (1, 3));
+    assert!(scene.ca.registration()["contact"].is_null());
+}
+
+#[test]
+fn registration_needs_an_agreement() {
+    let mut scene = Scene::new(&["x.org"]);
     scene.wanted.agreement = None;
     let err = scene.run().unwrap_err();
     assert!(err.to_string().contains("terms-of-service as specified in <https://ca.test/terms>"), "{err}");
