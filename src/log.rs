@@ -222,6 +222,7 @@ messages! {
     MD0060 Warning "a command was ended because the server stops"
     MD0061 Warning "a command that is configured cannot be executed"
     MD0062 Notice "requests go through a proxy"
+    MD0070 Warning "MDContactEmail is no address that a CA can use"
 }
 
 #[cfg(test)]

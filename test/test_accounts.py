@@ -126,6 +126,7 @@ def test_without_a_contact_for_the_ca_the_account_has_none(
 ) -> None:
     _without_contact(httpd)
     httpd.config.add(*admin).managed(NAME)
+    assert "MD0070" not in httpd.configtest().text
     httpd.start().obtain(NAME)
     assert httpd.served(NAME, ca=pebble.root).verified
     assert (httpd.md_status(NAME)["contacts"], _account(sandbox).get("contact", [])) == ([], [])
@@ -164,6 +165,16 @@ def test_an_mdcontactemail_that_the_ca_refuses_is_said_with_value_and_place(
     httpd.config.add("MDContactEmail admin@example.org")
     httpd.graceful().obtain(NAME)
     assert _account(sandbox)["contact"] == ["mailto:admin@example.org"]
+
+
+def test_an_mdcontactemail_that_is_no_address_is_a_warning(httpd: Httpd) -> None:
+    httpd.config.managed(NAME).add("MDContactEmail nobody", "MDRenewMode manual")
+    httpd.log.expects("MD0070")
+    checked = httpd.configtest()
+    assert checked.ok
+    assert re.search(r"MD0070: MDContactEmail 'mailto:nobody' in \S+:\d+: missing '@' in mail address; a CA may refuse", checked.text)
+    httpd.start()
+    assert httpd.log.count("MD0070") == 2, "by the test and by the start"
 
 
 def test_an_account_that_the_ca_refuses_for_now_is_kept_and_one_that_has_ended_is_named(

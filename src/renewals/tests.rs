@@ -21,7 +21,7 @@ use crate::model::{
     Contact, ContactSource, DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, Origin, RenewMode,
     Settings, State,
 };
-use crate::registry::{Host, Setup, Start, configured};
+use crate::registry::{Host, Setup, Start, check, configured};
 use crate::renewals::Renewals;
 use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group, Reachability, Store};

@@ -376,7 +376,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configuration::advise(&self.domains, &self.globals);
+        configuration::advise(&self.domains, &self.hosts, &self.globals);
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);

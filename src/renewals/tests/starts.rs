@@ -529,6 +529,29 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
 }
 
 #[test]
+fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
+    watch_log();
+    let at =
+        |line, address: &str| Some(Contact::of_directive(address, Origin { file: "/contacts.conf".to_owned(), line }));
+    let mut server = TestServer::new(&["c1.test", "c2.test", "c3.test", "c4.test"]);
+    server.declared[0].settings.contact = at(1, "nobody");
+    server.declared[1].settings.contact = at(1, "nobody");
+    server.declared[2].settings.contact = at(2, "good@x.org");
+    server.declared[3].settings.contact = None;
+    server.hosts[2].contact = at(3, "root@localhost");
+    server.hosts[3].admin = Some("webmaster@localhost".to_owned());
+    let registry = server.start(false);
+    let told = |words: &str| logged("MD0070", words);
+    assert_eq!(told("MDContactEmail 'mailto:nobody' in /contacts.conf:1: missing '@' in mail address; a CA may"), 1);
+    assert_eq!(told("MDContactEmail 'mailto:root@localhost' in /contacts.conf:3: an address of this machine only;"), 1);
+    assert_eq!(told("/contacts.conf"), 2);
+    assert!(registry.domains[3].md.contacts.is_empty());
+    let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
+    check(&domains, &server.hosts, &Globals::default()).unwrap();
+    assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
+}
+
+#[test]
 fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
