@@ -35,22 +35,10 @@ pub fn find_or_register(
     if let Some(found) = confirmed(&book, ca, scope)? {
         return Ok(found);
     }
-    let account = register(&book, ca, applicant)?;
+    ca.check(applicant)?;
+    let account = applicant.register_in(&book, |key| ca.register_as(applicant, key))?;
     Accounts::read(documents)?.adopt_from(documents, name);
     Ok(account)
-}
-
-fn register(
-    book: &StoredAccounts,
-    ca: &mut Registrar,
-    applicant: &Applicant<'_>,
-) -> Result<(AccountRecord, PrivateKey), AcmeError> {
-    ca.check(applicant)?;
-    let key = book.draft_key(applicant.scope)?;
-    let registered = ca.register_as(applicant, &key)?;
-    book.add(&registered.account, &key)?;
-    registered.log(&book.given_up(applicant.scope));
-    Ok((registered.account, key))
 }
 
 fn confirmed(

@@ -108,6 +108,10 @@ impl AccountBook for StoredAccounts {
         Ok(key)
     }
 
+    fn drop_draft_key(&self, scope: &AccountScope) -> Result<(), PortError> {
+        self.documents.store().remove(Group::Staging, &draft_item(scope), &Aspect::AccountKey).map_err(port_error)
+    }
+
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let scope = account.scope();
         let place = self.place(&scope);
@@ -232,6 +236,10 @@ mod tests {
             );
             let again = book(&documents, "y.org").draft_key(scope).unwrap();
             assert_eq!(again.to_pem().unwrap(), key.to_pem().unwrap(), "{url}");
+            if url == "u1" {
+                book(&documents, "y.org").drop_draft_key(scope).unwrap();
+                assert!(!documents.store().exists(Group::Staging, &draft_item(scope), &Aspect::AccountKey));
+            }
             book(&documents, "x.org").add(&account(scope, url), &key).unwrap();
         }
         let found = |documents: &Arc<Documents>| -> Vec<String> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::account::{Account, NewAccount};
 use super::error::LeftOut;
 use super::session::{json, location};
-use super::{AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
+use super::{AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
 use crate::crypto::{KeyRef, PrivateKey, sign_eab};
 use crate::log::report;
 use crate::model::{ContactSource, Eab};
@@ -61,16 +61,38 @@ impl Applicant<'_> {
     ) -> Result<Registered, AcmeError> {
         match self.send(session, ca, key) {
             Err(err) if self.may_leave_out_contacts() && err.may_be_of_contact() => {
-                let left_out = Some(LeftOut { contacts: quoted(self.contacts), why: err.to_string() });
+                let left_out = LeftOut { contacts: quoted(self.contacts), why: err.to_string() };
                 match (Applicant { contacts: &[], ..*self }).send(session, ca, key) {
-                    Ok(account) => Ok(Registered { account, left_out }),
-                    Err(err) => Err(err.of_missing_contact(left_out)),
+                    Ok(account) => Ok(Registered { account, left_out: Some(left_out) }),
+                    // The contacts were not the reason.
+                    Err(err) if err.to_string() == left_out.why => Err(err),
+                    Err(err) => Err(err.of_missing_contact(Some(left_out))),
                 }
             }
             Err(err) if self.contacts.is_empty() => Err(err.of_missing_contact(None)),
             Err(err) => Err(err.of_contacts(quoted(self.contacts), self.contact_source)),
             Ok(account) => Ok(Registered { account, left_out: None }),
         }
+    }
+
+    /// Registers an account by `register` with the drafted key of the book, and adds it to the book.
+    ///
+    /// # Errors
+    /// If the CA refuses, or the book cannot be written.
+    pub(crate) fn register_in(
+        &self,
+        book: &dyn AccountBook,
+        register: impl FnOnce(&PrivateKey) -> Result<Registered, AcmeError>,
+    ) -> Result<(AccountRecord, PrivateKey), AcmeError> {
+        let key = book.draft_key(self.scope)?;
+        let registered = register(&key);
+        if registered.as_ref().is_err_and(AcmeError::is_account_lost) {
+            book.drop_draft_key(self.scope)?;
+        }
+        let registered = registered?;
+        book.add(&registered.account, &key)?;
+        registered.log(&book.given_up(self.scope));
+        Ok((registered.account, key))
     }
 
     fn may_leave_out_contacts(&self) -> bool {
@@ -102,7 +124,7 @@ impl Applicant<'_> {
 
 impl Registered {
     /// Logs the account, once it is saved, with the accounts that it takes the place of.
-    pub(crate) fn log(&self, given_up: &[GivenUp]) {
+    fn log(&self, given_up: &[GivenUp]) {
         let url = &self.account.url;
         let before = in_place_of(given_up);
         let without = |LeftOut { contacts, why }: &LeftOut| {

@@ -111,6 +111,13 @@ pub trait AccountBook: Send + Sync {
     /// If it cannot be made or written.
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError>;
 
+    /// Drops the key of a registration that was not finished: the CA has an account with it, which has ended. The next
+    /// registration gets a new key.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn drop_draft_key(&self, scope: &AccountScope) -> Result<(), PortError>;
+
     /// Adds the account that was registered with `key`, the drafted one. The account is durable when the call returns.
     ///
     /// # Errors

@@ -188,6 +188,11 @@ impl AccountBook for MemoryBook {
         Ok(book.draft.clone().unwrap())
     }
 
+    fn drop_draft_key(&self, _scope: &AccountScope) -> Result<(), PortError> {
+        self.0.lock().unwrap().draft = None;
+        Ok(())
+    }
+
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let mut book = self.0.lock().unwrap();
         book.draft.take().unwrap();

@@ -60,11 +60,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         };
         applicant.check(ca)?;
         self.journal.progress("Registering a new account at the CA");
-        let key = self.accounts.draft_key(&wanted.scope)?;
-        let registered = applicant.register(&mut self.session, ca, &key)?;
-        self.accounts.add(&registered.account, &key)?;
-        registered.log(&self.accounts.given_up(&wanted.scope));
-        self.use_account(registered.account, key);
+        let session = &mut self.session;
+        let (account, key) = applicant.register_in(&*self.accounts, |key| applicant.register(session, ca, key))?;
+        self.use_account(account, key);
         Ok(())
     }
 }

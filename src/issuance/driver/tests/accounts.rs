@@ -29,6 +29,18 @@ fn an_account_that_the_ca_lost_is_replaced_in_the_same_run() {
     scene.run().unwrap();
 }
 
+#[test]
+fn the_key_of_a_registration_whose_account_has_ended_is_not_used_again() {
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.fail(Operation::NewAccount, Fault::DropAnswer);
+    scene.run().unwrap_err();
+    refuse_inactive(&scene.ca, "an account with this key exists but is deactivated");
+    let err = scene.run().unwrap_err();
+    assert!(err.is("unauthorized") && !err.is_permanent(), "{err}");
+    scene.succeeds();
+    assert_eq!((scene.ca.accounts(), scene.ca.count(Operation::NewAccount)), (2, 3));
+}
+
 /// How the CA answers requests of an account, and whether the account is lost by that.
 type Row = (&'static str, fn(&FakeCa), bool);
 
@@ -139,6 +151,10 @@ impl AccountBook for Late {
     }
 
     fn draft_key(&self, _: &AccountScope) -> Result<PrivateKey, PortError> {
+        unreachable!()
+    }
+
+    fn drop_draft_key(&self, _: &AccountScope) -> Result<(), PortError> {
         unreachable!()
     }
 
@@ -278,6 +294,16 @@ fn a_contact_of_an_external_account_is_left_out_too_and_the_binding_sent_again()
     scene.succeeds();
     assert_eq!((scene.ca.accounts(), scene.ca.count(Operation::NewAccount)), (1, 3));
     assert!(scene.ca.registration()["contact"].is_null());
+}
+
+#[test]
+fn a_refusal_that_is_not_about_the_contact_is_told_as_it_is() {
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.contact_source = Arc::new(ContactSource::ServerAdmin);
+    scene.ca.fail_times(Operation::NewAccount, 2, Fault::Answer(problem(400, "malformed", "no such policy")));
+    let err = scene.run().unwrap_err();
+    assert_eq!(err.to_string(), "no such policy <urn:ietf:params:acme:error:malformed>");
+    assert_eq!(scene.ca.count(Operation::NewAccount), 2);
 }
 
 #[test]
