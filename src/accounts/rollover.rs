@@ -57,7 +57,7 @@ fn change_key(
     match &changed {
         Ok(()) => take_next(documents, id, new)?,
         // The CA has refused the new key, so that the old one is known to be right.
-        Err(AcmeError::Problem { problem, .. }) if !problem.is("serverInternal") => drop_next(documents, id)?,
+        Err(AcmeError::Problem { http_status: None | Some(..500), .. }) => drop_next(documents, id)?,
         Err(AcmeError::BadNonce) => drop_next(documents, id)?,
         // The CA may have changed the key before it failed.
         Err(_) => {}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::crypto::Certificate;
-use crate::log::report;
+use crate::log::{note, report};
 use crate::model::{Contact, DomainName, ManagedDomain, MatchNames, MemberMode, NamePattern, RenewMode};
 use crate::registry::index::DomainIndex;
 
@@ -344,8 +344,14 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &As
                 report!(AH10044, "{}: contact info {uri} from the virtual host {}", md.name, host.origin);
                 md.set_contact(contact.clone());
             } else if let Some(admin) = &host.admin {
-                report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin);
-                md.set_contact(Contact::of_server_admin(admin));
+                let contact = Contact::of_server_admin(admin);
+                match contact.uri {
+                    Some(_) => {
+                        report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin)
+                    }
+                    None => note!(Debug, "{}: ServerAdmin {admin} of {} is no contact for a CA", md.name, host.origin),
+                }
+                md.set_contact(contact);
             }
         }
     }
