@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::documents::{Documents, to_json};
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
+use crate::model::{CaSettings, ContactSource, DomainName, ManagedDomain, MemberMode, State, Status, Window};
 use crate::registry::Registry;
 use crate::renewals::stored_domain;
 use crate::sets::CertificateSet;
@@ -138,7 +138,10 @@ fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), 
             Arc::make_mut(&mut md.ca).proto = Some(proto.to_owned());
         }
         "account" => Arc::make_mut(&mut md.ca).account = first,
-        "contacts" => md.contacts = Arc::new(syntax::contacts(values)?),
+        "contacts" => {
+            md.contacts = Arc::new(syntax::contacts(values)?);
+            md.contact_source = Arc::new(ContactSource::Store);
+        }
         "agreement" => {
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;

@@ -267,7 +267,6 @@ mod tests {
         let good = shell.md(name);
         let urls = [FakeCa::DIRECTORY];
         for (member, value, err) in [
-            ("contacts", json!([]), "No contact information"),
             (
                 "ca",
                 json!({ "proto": "ACME", "urls": urls }),

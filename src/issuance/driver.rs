@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::issuance::facts::{AuthorizationFacts, Facts};
-use crate::model::{Identifier, KeySpec, TxtRecord};
+use crate::model::{ContactSource, Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Wanted {
     pub scope: AccountScope,
     /// Contact URIs for a new account.
     pub contacts: Vec<String>,
+    /// The origin of the contacts, which decides whether they may be left out.
+    pub contact_source: Arc<ContactSource>,
     /// The agreement to the CA's terms, as configured.
     pub agreement: Option<String>,
     /// Challenge types that may be used, most wanted first; or the reason why there is none.

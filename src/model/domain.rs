@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, window};
+use super::{
+    ActivationMode, Contact, ContactSource, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, base64_decode, window,
+};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +93,9 @@ pub struct ManagedDomain {
     /// The chain to take where the CA offers several. The C module does not know this member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_chain: Option<Arc<str>>,
+    /// Where the contacts come from; the file has `ServerAdmin` only. The C module does not know this member.
+    #[serde(default, rename = "contacts-from", skip_serializing_if = "contact_source_is_not_stored")]
+    pub contact_source: Arc<ContactSource>,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -117,14 +122,32 @@ pub struct CaSettings {
     pub challenges: Vec<String>,
 }
 
-/// Key id and MAC key of an external account (RFC 8555 section 7.3.4).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Key id and MAC key of an external account (RFC 8555 section 7.3.4). Two are equal if the keys are, however they are encoded.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Eab {
     /// Key identifier.
     pub kid: String,
-    /// base64url of the MAC key.
+    /// The MAC key in base64, as configured.
     pub hmac: String,
 }
+
+impl Eab {
+    /// Returns the MAC key: base64url, as RFC 8555 has it, or in the standard alphabet, as some CAs show it. `None` if it cannot
+    /// be decoded, or is empty.
+    #[must_use]
+    pub fn mac_key(&self) -> Option<Vec<u8>> {
+        base64_decode(&self.hmac).filter(|key| !key.is_empty())
+    }
+}
+
+impl PartialEq for Eab {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same_key = || self.mac_key().is_some_and(|key| other.mac_key() == Some(key));
+        self.kid == other.kid && (self.hmac == other.hmac || is_same_key())
+    }
+}
+
+impl Eq for Eab {}
 
 impl std::fmt::Debug for Eab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -235,6 +258,10 @@ fn yes() -> bool {
     true
 }
 
+fn contact_source_is_not_stored(source: &Arc<ContactSource>) -> bool {
+    source.is_not_stored()
+}
+
 /// The value of [`ManagedDomain::preferred_chain`] for the chain with the fewest certificates.
 pub const SHORTEST_CHAIN: &str = "shortest";
 
@@ -270,7 +297,14 @@ impl ManagedDomain {
             ari_renewals: true,
             activation: ActivationMode::Restart,
             preferred_chain: None,
+            contact_source: Arc::default(),
         })
+    }
+
+    /// Sets the contact of the configuration.
+    pub fn set_contact(&mut self, contact: Contact) {
+        self.contacts = Arc::new(contact.uri.into_iter().collect());
+        self.contact_source = Arc::new(contact.source);
     }
 
     /// Shares the parts that both domains have alike.
@@ -280,6 +314,9 @@ impl ManagedDomain {
         }
         if self.contacts == other.contacts {
             self.contacts = Arc::clone(&other.contacts);
+        }
+        if self.contact_source == other.contact_source {
+            self.contact_source = Arc::clone(&other.contact_source);
         }
         if self.keys == other.keys {
             self.keys.clone_from(&other.keys);
@@ -341,6 +378,18 @@ mod tests {
 
     fn domain(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    #[test]
+    fn an_external_account_is_the_same_in_each_alphabet() {
+        let eab = |kid: &str, hmac: &str| Eab { kid: kid.to_owned(), hmac: hmac.to_owned() };
+        for hmac in ["A-z_4ME", "A-z_4ME=", "A+z/4ME", "A+z/4ME="] {
+            assert_eq!(eab("k", hmac), eab("k", "A-z_4ME"), "{hmac}");
+            assert_ne!(eab("k", hmac), eab("l", hmac), "{hmac}");
+        }
+        assert_ne!(eab("k", "A-z_4ME"), eab("k", "A-z_4MI"));
+        assert_eq!(eab("k", "no key!"), eab("k", "no key!"));
+        assert_ne!(eab("k", "no key!"), eab("k", "no key?"));
     }
 
     #[test]

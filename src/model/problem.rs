@@ -45,9 +45,9 @@ const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
 /// The types of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of ACME profiles
-/// (`invalidProfile`); `agreementRequired` is older. The findings of a validation may be put right outside of this server, so
+/// (`invalidProfile`); `agreementRequired` and `invalidEmail` are older. The findings of a validation may be put right outside of this server, so
 /// they are tried again soon. A lost account or a replaced certificate is a matter of the next request.
-const TYPES: [Type; 28] = [
+const TYPES: [Type; 29] = [
     passing("accountDoesNotExist", Status::GENERAL, "the next attempt registers a new account"),
     permanent(
         "agreementRequired",
@@ -76,6 +76,7 @@ const TYPES: [Type; 28] = [
     ),
     passing("incorrectResponse", Status::GENERAL, ADDRESSES),
     permanent("invalidContact", Status::BAD_ARGUMENT, "correct MDContactEmail"),
+    permanent("invalidEmail", Status::BAD_ARGUMENT, "correct MDContactEmail"),
     permanent("invalidProfile", Status::GENERAL, "choose one of the CA's profiles with MDProfile"),
     permanent("malformed", Status::INVALID, ""),
     permanent("onionCAARequired", Status::GENERAL, ""),
@@ -155,6 +156,19 @@ impl Problem {
             |kind: &str| acme_name(kind).is_some_and(|name| FINDINGS.iter().any(|own| own.eq_ignore_ascii_case(name)));
         let of_part = |part: &Value| part["type"].as_str().is_some_and(is_finding);
         is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
+    }
+
+    /// Whether the problem is about the contacts of an account.
+    #[must_use]
+    pub fn is_of_contact(&self) -> bool {
+        ["invalidContact", "invalidEmail", "unsupportedContact"].iter().any(|name| self.is(name))
+    }
+
+    /// Whether a refused registration may be about the contacts of the account, or about their absence: some CAs say `malformed`,
+    /// such as that of Google for an account without a contact (May 2025).
+    #[must_use]
+    pub fn may_be_of_contact(&self) -> bool {
+        self.is_of_contact() || self.is("malformed")
     }
 
     /// Whether the problem may be about an address: nothing says that it is about other names only.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
-    PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
+    ACME, ActivationMode, CaSettings, Contact, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain,
+    MemberMode, Origin, PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
 /// Settings that a server has and a domain section can override; `None` if not configured.
@@ -21,8 +21,8 @@ pub struct Settings {
     pub ca_urls: Option<Vec<String>>,
     /// `MDCertificateAgreement`
     pub agreement: Option<String>,
-    /// `MDContactEmail`, as a URI
-    pub contact: Option<String>,
+    /// `MDContactEmail`; in the settings of the main server also `ServerAdmin`
+    pub contact: Option<Contact>,
     /// `MDCAChallenges`
     pub challenges: Option<Vec<String>>,
     /// `MDPrivateKeys`
@@ -152,15 +152,6 @@ pub enum MatchNames {
     ServerNames,
 }
 
-/// The place of a declaration in the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: String,
-    /// The line in it.
-    pub line: u32,
-}
-
 /// A domain as declared by `MDomain` or a section, before anything is inherited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declared {
@@ -206,12 +197,6 @@ impl Default for Globals {
     }
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
 impl Declared {
     /// Adds words that are names, or `auto` or `manual`. A name that is there already is not added again.
     ///
@@ -248,7 +233,9 @@ impl Declared {
             stapling, staple_others: _, cert_files, key_files, dns01_command, proxy, proxy_ca_file, ca_file,
         } = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = Arc::new(contact.iter().chain(&main.contact).take(1).cloned().collect());
+        if let Some(contact) = contact.as_ref().or(main.contact.as_ref()) {
+            md.set_contact(contact.clone());
+        }
         md.members = members.or(main.members).unwrap_or(MemberMode::Auto);
         let proto = protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
         let urls = self.ca_urls(main, proto);
@@ -342,7 +329,7 @@ mod tests {
         declared.add_words(&["X.org", "www.x.org", "x.ORG", "Manual"]).unwrap();
         declared.settings.renew_window = Some(Window::Percent(50));
         let main = Settings {
-            contact: Some("mailto:a@x.org".to_owned()),
+            contact: Some(Contact::of_directive("a@x.org", Origin::default())),
             renew_window: Some(Window::Percent(20)),
             renew_mode: Some(RenewMode::Always),
             ..Settings::default()

@@ -328,6 +328,7 @@ fn wanted(
             eab: settings.eab.map(|eab| (**eab).clone()),
         },
         contacts: settings.contacts.clone(),
+        contact_source: Arc::clone(settings.contact_source),
         agreement: settings.agreement.clone(),
         challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,

@@ -424,7 +424,7 @@ mod tests {
         // These stand in job.json of servers that run.
         assert_eq!(of(&server), "fa342e939d1caba4");
         let own = &mut server.declared[0].settings;
-        own.contact = Some("mailto:b@x.org".to_owned());
+        own.contact = Some(crate::model::Contact::of_directive("b@x.org", crate::model::Origin::default()));
         own.agreement = Some("https://ca.test/terms".to_owned());
         own.challenges = Some(vec!["dns-01".to_owned(), "http-01".to_owned()]);
         own.profile_mandatory = Some(true);

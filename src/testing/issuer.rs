@@ -8,7 +8,7 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::rsa::Rsa;
-use openssl::sign::Verifier;
+use openssl::sign::{Signer, Verifier};
 use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder, X509Req};
 use serde_json::Value;
 
@@ -102,6 +102,12 @@ pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
         Id::EC => verifies_ec(&key, input, signature).unwrap_or(false),
         _ => Verifier::new(MessageDigest::sha256(), &key).unwrap().verify_oneshot(signature, input).unwrap_or(false),
     }
+}
+
+/// Checks a MAC with HMAC and SHA-256 (HS256).
+pub fn is_mac(key: &[u8], input: &[u8], mac: &[u8]) -> bool {
+    let key = PKey::hmac(key).unwrap();
+    Signer::new(MessageDigest::sha256(), &key).unwrap().sign_oneshot_to_vec(input).unwrap() == mac
 }
 
 /// Checks whether the certificate is for this key.

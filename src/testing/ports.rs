@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::acme::{
     AccountBook, AccountClaim, AccountRecord, AccountScope, Attempt, ChainRefused, ChallengeSetup, ChallengeType,
-    Journal, OrderRecord, PortError, Publisher,
+    GivenUp, Journal, OrderRecord, PortError, Publisher,
 };
 use crate::crypto::{Chain, PrivateKey};
 use crate::model::{KeySpec, Status, TxtRecord};
@@ -48,6 +48,9 @@ pub struct Book {
     pub accounts: Vec<(AccountRecord, PrivateKey)>,
     pub drafted: usize,
     pub busy: bool,
+    /// Keys that the accounts may have, too.
+    pub other_keys: Vec<PrivateKey>,
+    pub given_up: Vec<GivenUp>,
 }
 
 #[derive(Clone, Default)]
@@ -185,6 +188,11 @@ impl AccountBook for MemoryBook {
         Ok(book.draft.clone().unwrap())
     }
 
+    fn drop_draft_key(&self, _scope: &AccountScope) -> Result<(), PortError> {
+        self.0.lock().unwrap().draft = None;
+        Ok(())
+    }
+
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let mut book = self.0.lock().unwrap();
         book.draft.take().unwrap();
@@ -193,15 +201,22 @@ impl AccountBook for MemoryBook {
     }
 
     fn other_keys(&self, _: &AccountRecord, _: &PrivateKey) -> Vec<PrivateKey> {
-        Vec::new()
+        self.0.lock().unwrap().other_keys.clone()
     }
 
-    fn change_key(&self, _: &AccountRecord, _: &PrivateKey) {
-        unreachable!()
+    fn change_key(&self, account: &AccountRecord, key: &PrivateKey) {
+        let mut book = self.0.lock().unwrap();
+        book.accounts.iter_mut().filter(|(known, _)| known.url == account.url).for_each(|(_, old)| old.clone_from(key));
     }
 
-    fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
-        self.0.lock().unwrap().accounts.retain(|(record, _)| record.url != account.url);
+    fn forget(&self, account: &AccountRecord, why: &str) -> Result<(), PortError> {
+        let mut book = self.0.lock().unwrap();
+        book.accounts.retain(|(record, _)| record.url != account.url);
+        book.given_up.push(GivenUp { url: account.url.clone(), why: why.to_owned() });
         Ok(())
+    }
+
+    fn given_up(&self, _: &AccountScope) -> Vec<GivenUp> {
+        self.0.lock().unwrap().given_up.clone()
     }
 }

@@ -27,8 +27,8 @@ use crate::events::Events;
 use crate::live::LiveSlot;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
-    format_human,
+    Authorities, CaSettings, ContactSource, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings,
+    State, Status, format_human,
 };
 use crate::sets::{Activation, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
@@ -376,7 +376,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configuration::advise(&self.domains, &self.globals);
+        configuration::advise(&self.domains, &self.hosts, &self.globals);
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
@@ -651,8 +651,10 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates
     let account = known.filter(|_| url.is_some() && url.as_ref() == known_url);
     let account = account.and_then(|known| known.ca.account.clone());
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
-    if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
+    // A ServerAdmin that is of no use is a decision of the configuration, too.
+    if let Some(known) = known.filter(|_| md.contacts.is_empty() && *md.contact_source == ContactSource::Store) {
         md.contacts.clone_from(&known.contacts);
+        md.contact_source.clone_from(&known.contact_source);
     }
 }
 
