@@ -328,6 +328,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether the CA cannot take the CSR yet, as the order is not ready (RFC 8555 section 7.4).
+    #[must_use]
+    pub fn is_order_not_ready(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is("orderNotReady"))
+    }
+
     /// Whether the CA refused what was sent, and might take something else at once.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

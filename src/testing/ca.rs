@@ -61,6 +61,8 @@ pub struct Behaviour {
     pub finds: Option<&'static str>,
     /// How often an order is still processing when it is read after it was finalized.
     pub processing_reads: u32,
+    /// How often the CSR of each order that is ready is refused, as the order is not ready (Dogtag, FreeIPA).
+    pub csr_refusals: u32,
     /// Other challenges that are offered before http-01.
     pub others: Vec<Value>,
     /// Whether http-01 is offered.
@@ -108,6 +110,7 @@ struct Order {
     status: &'static str,
     authorizations: Vec<usize>,
     reads: u32,
+    csr_refusals: u32,
     certificate: Vec<Certificate>,
     common_name: Option<String>,
 }
@@ -157,6 +160,7 @@ impl Default for Behaviour {
             pending_reads: 0,
             finds: None,
             processing_reads: 0,
+            csr_refusals: 0,
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
@@ -612,7 +616,8 @@ impl FakeCa {
         state.update_order(id);
         let behaviour = state.behaviour.clone();
         let order = &mut state.orders[id];
-        if order.status != "ready" {
+        order.csr_refusals += 1;
+        if order.status != "ready" || order.csr_refusals <= behaviour.csr_refusals {
             return problem(403, "orderNotReady", "the order is not ready");
         }
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
@@ -731,9 +736,16 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
         authorizations.push(state.authorizations.len());
         state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
     }
-    let status = "pending";
-    let certificate = Vec::new();
-    state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
+    state.orders.push(Order {
+        account,
+        names,
+        status: "pending",
+        authorizations,
+        reads: 0,
+        csr_refusals: 0,
+        certificate: Vec::new(),
+        common_name: None,
+    });
     let id = state.orders.len() - 1;
     state.update_order(id);
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();

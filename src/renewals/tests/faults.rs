@@ -21,6 +21,8 @@ const ALL: &[Operation] =
 const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 /// Operations whose failure does not lead to a new account.
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
+/// The same, without the one that waits for the order to become ready.
+const WITHOUT_CSR: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Certificate];
 
 const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
 const CONTACT: &str = "Unsuccessful in contacting ACME server at <{url}>: ";
@@ -407,11 +409,13 @@ fn problem_documents() {
         let fault = Fault::Answer(problem(403, kind, "no"));
         // An account that the CA refuses is replaced by a new one at once.
         let is_lost = ["accountDoesNotExist", "malformed", "unauthorized"].contains(&kind);
-        [(ORDERING, fault.clone(), says, next), (&[Account], fault, says, if is_lost { Nothing } else { next })]
+        let operations = if kind == "orderNotReady" { WITHOUT_CSR } else { ORDERING };
+        [(operations, fault.clone(), says, next), (&[Account], fault, says, if is_lost { Nothing } else { next })]
     });
     check(rows.as_flattened());
     let refused = Fault::Answer(problem(400, "badNonce", "stale"));
-    check(&[(SIGNED, refused, "", Nothing)]);
+    let not_ready = Fault::Answer(problem(403, "orderNotReady", "no"));
+    check(&[(SIGNED, refused, "", Nothing), (&[Finalize], not_ready, "", Nothing)]);
 }
 
 /// Returns a problem document with all members that it can have, in an answer with this content type.
@@ -690,6 +694,17 @@ fn orders_that_never_finish() {
         };
         check_behaviour(Order, never, &says, None, Soon);
     }
+}
+
+#[test]
+fn an_order_that_is_not_ready_for_a_while_is_no_failure() {
+    let case = Case::new(Finalize);
+    case.server.ca.behave(|ca| ca.csr_refusals = 5);
+    case.check("five times", "", None, Nothing);
+    let job = case.server.staged_job(&case.name);
+    let kinds: Vec<_> = job.log.iter().flat_map(|log| &log.entries).map(|entry| entry.kind.as_str()).collect();
+    assert!(!kinds.contains(&"message-errored") && !kinds.contains(&"renewal-error"), "{kinds:?}");
+    assert_eq!((case.server.ca.count(Finalize), case.server.ca.ordered().len()), (6, 1));
 }
 
 #[test]
