@@ -348,6 +348,20 @@ impl AcmeError {
         }
     }
 
+    /// Whether an order may have been refused because of the certificate that it names as replaced, so that the CA might take it
+    /// without that name. Some CAs answer with an internal error then, which
+    /// has a Retry-After as any other.
+    #[must_use]
+    pub fn may_be_of_replacement(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => {
+                self.is_refusal() || problem.http_status == 500 && problem.is("serverInternal")
+            }
+            Self::HttpStatus { http_status, .. } => self.is_refusal() || *http_status == 500,
+            _ => false,
+        }
+    }
+
     /// Whether an order has no certificate that would be of use.
     #[must_use]
     pub fn is_useless_certificate(&self) -> bool {

@@ -181,7 +181,7 @@ fn is_problem(response: &Response) -> bool {
 /// status says already that the answer is an error.
 fn problem(response: &Response) -> Option<Box<Problem>> {
     let value: Value = serde_json::from_slice(&response.body).ok()?;
-    let mut problem = Problem::from(value);
+    let mut problem = Problem { http_status: response.status, ..Problem::from(value) };
     // RFC 8555 sections 6.6 and 7.3.3.
     let for_people = |(relation, _): &(String, _)| matches!(relation.as_str(), "help" | "terms-of-service");
     problem.see.extend(links(response).filter(for_people).map(|(_, url)| url));

@@ -19,6 +19,8 @@ pub struct Problem {
     pub subproblems: Vec<Value>,
     /// URLs with more information for people: the `instance`, and the links of the answer.
     pub see: Vec<String>,
+    /// HTTP status of the answer; 0 for a problem inside of a resource.
+    pub http_status: u16,
 }
 
 struct Type {
@@ -202,6 +204,7 @@ impl From<Value> for Problem {
             detail: text("detail"),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
             see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
+            http_status: 0,
         }
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     use crate::model::Window;
     use crate::renewals::queue::Renewals;
     use crate::store::Store;
-    use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
     use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
 
     /// Returns renewal information with a window that opens and ends this many hours after the start of the test.
@@ -226,6 +226,29 @@ mod tests {
         drop(renewals);
         drop(server.start(true));
         assert_eq!(server.store.list(Group::Staging).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn that_the_ca_refuses_a_replacement_is_known_until_the_renewal_succeeds() {
+        let name = "refused.ari.test";
+        let server = served(name, window(-10, -5));
+        let broken = with_header(problem(500, "serverInternal", "Error creating new order"), "Retry-After", "3600");
+        server.ca.behave(|ca| ca.on_replaces = Some(broken));
+        server.ca.fail(Operation::Finalize, Fault::Drop);
+        let renewals = server.run(true);
+        server.go_on(&renewals);
+        let job = server.staged_job(name);
+        assert_eq!((job.errors, &job.refused_replacements), (1, &server.ca.asked_about()));
+        // Another process makes the next attempt, with an order of its own.
+        drop(renewals);
+        server.ca.set_orders("gone");
+        server.clock.advance(SignedDuration::from_mins(1));
+        drop(server.run(true));
+        let job = server.staged_job(name);
+        assert_eq!((job.finished, job.refused_replacements.len()), (true, 0));
+        let named: Vec<bool> = server.ca.order_requests().iter().map(|order| order["replaces"].is_string()).collect();
+        assert_eq!(named, [false, true, false, false]);
+        server.ca.check();
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct Behaviour {
     pub renewal_info: Option<Response>,
     /// Whether all certificates count as replaced already.
     pub all_replaced: bool,
+    /// The answer to orders that name a certificate which they replace; `None` if that is fine.
+    pub on_replaces: Option<Response>,
 }
 
 struct Account {
@@ -176,6 +178,7 @@ impl Default for Behaviour {
             refuses_profiles: false,
             renewal_info: None,
             all_replaced: false,
+            on_replaces: None,
         }
     }
 }
@@ -728,6 +731,9 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     }
     if behaviour.all_replaced && payload["replaces"].is_string() {
         return problem(409, "alreadyReplaced", "it was replaced before");
+    }
+    if let Some(refusal) = behaviour.on_replaces.filter(|_| payload["replaces"].is_string()) {
+        return refusal;
     }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {

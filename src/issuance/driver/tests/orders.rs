@@ -404,18 +404,70 @@ fn an_order_that_is_refused_as_a_replacement_is_placed_without_it_in_the_same_ru
     scene.ca.behave(|ca| ca.all_replaced = true);
     scene.succeeds();
     assert_eq!(replaced(&scene), [own("key.256"), None, own("key.384"), None]);
-    for refusal in [problem(404, "malformed", "unknown certificate"), answer(400, "text/html", "<html>")] {
+    let later = |refusal| with_header(refusal, "Retry-After", "3600");
+    let broken = || problem(500, "serverInternal", "Error creating new order");
+    for refusal in [
+        problem(404, "malformed", "unknown certificate"),
+        answer(400, "text/html", "<html>"),
+        broken(),
+        later(broken()),
+        answer(500, "text/html", "<html>"),
+        later(answer(500, "text/html", "<html>")),
+    ] {
         let scene = replacing();
         scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
         scene.succeeds();
         assert_eq!(replaced(&scene), [None, own("key.384")]);
     }
     // What is not about the certificate is not tried again at once.
-    let limit = with_header(problem(429, "rateLimited", "slow down"), "Retry-After", "3600");
-    for refusal in [limit, problem(429, "rateLimited", "slow down"), answer(503, "text/html", "")] {
+    for refusal in [
+        later(problem(429, "rateLimited", "slow down")),
+        problem(429, "rateLimited", "slow down"),
+        later(problem(503, "serverInternal", "down")),
+        later(problem(500, "rateLimited", "slow down")),
+        answer(503, "text/html", ""),
+        later(answer(503, "text/html", "")),
+        later(answer(502, "text/html", "")),
+    ] {
         let scene = replacing();
-        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal.clone()));
         scene.run().unwrap_err();
-        assert!(replaced(&scene).is_empty());
+        assert!(replaced(&scene).is_empty(), "{refusal:?}");
+        assert!(scene.staged().refused_replacements.is_empty(), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_no_order_may_replace_is_not_named_in_the_next_run_either() {
+    let own = |id: &str| Some(id.to_owned());
+    let broken = with_header(problem(500, "serverInternal", "Error creating new order"), "Retry-After", "3600");
+    for refusal in [broken, problem(409, "alreadyReplaced", "no"), problem(404, "malformed", "no such certificate")] {
+        let scene = replacing();
+        scene.ca.behave(|ca| ca.on_replaces = Some(refusal.clone()));
+        // The first order without it fails for another reason, the first one of the second key later.
+        scene.ca.fail(Operation::Finalize, Fault::Answer(problem(429, "rateLimited", "slow down")));
+        scene.run().unwrap_err();
+        assert_eq!(replaced(&scene), [own("key.256"), None]);
+        scene.ca.set_orders("gone");
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [own("key.256"), None, None, own("key.384"), None], "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_refusal_that_the_order_without_it_meets_too_is_not_about_the_replaced_certificate() {
+    let own = |id: &str| Some(id.to_owned());
+    let refusals = [
+        problem(500, "serverInternal", "Error creating new order"),
+        answer(500, "text/html", "<html>"),
+        problem(400, "rejectedIdentifier", "not in our list"),
+    ];
+    for refusal in refusals {
+        let scene = replacing();
+        scene.ca.fail_times(Operation::NewOrder, 2, Fault::Answer(refusal.clone()));
+        scene.run().unwrap_err();
+        assert_eq!(scene.ca.count(Operation::NewOrder), 3);
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [own("key.256"), own("key.384")], "{refusal:?}");
     }
 }
