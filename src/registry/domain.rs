@@ -78,6 +78,11 @@ impl Domain {
         schedule::delay_for_short_life(delay, validity, permanent, base, now)
     }
 
+    /// Returns how long a CA's Retry-After is waited for at most, by the first end of the certificates that are renewed.
+    pub(crate) fn patience(&self, now: Timestamp) -> SignedDuration {
+        schedule::patience(self.own_certificates().map(|own| own.validity().1).min(), now)
+    }
+
     /// Whether one of the certificates that are renewed was found to be revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {

@@ -202,7 +202,8 @@ impl Renewal {
         job.errors = job.errors.saturating_add(1);
         let url = self.md.ca_url().unwrap_or_default();
         let failover = self.registry.globals.retry_failover;
-        self.known.failed(url, err.retry_after(), failover, now);
+        let patience = domain.patience(now);
+        self.known.failed(url, err.retry_after(), patience, failover, now);
         let then = self.known.next(&self.md.ca.urls, failover, now);
         let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
         let is_permanent = err.is_permanent() && then.url == url;
@@ -215,7 +216,7 @@ impl Renewal {
             job.validation_failures.push(now);
             floor = schedule::validation_floor(&job.validation_failures, AUTOMATIC_VALIDATION_FAILURES, now);
         }
-        let next = decisions::next_attempt(delay, job.retry_after, floor, now);
+        let next = decisions::next_attempt(delay, job.retry_after, patience, floor, now);
         job.next_run = Some(next);
         if self.md.ca.urls.len() > 1 {
             job.authorities = self.known.clone();
@@ -223,6 +224,12 @@ impl Renewal {
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
         report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
+        if err.retry_after().is_some_and(|asked| asked > next) && then.url == url {
+            note!(
+                Info,
+                "{name}: the CA wants more time than a third of what is left of the certificate, and is asked earlier"
+            );
+        }
         tell_next(job, next, now);
         if then.url != url {
             report!(MD0016, "{name}: giving up on {url} for now; next attempt with {}", then.url);

@@ -110,6 +110,17 @@ pub fn delay_for_short_life(
     }
 }
 
+/// The least and the most that is waited because a CA asks for it by Retry-After.
+const PATIENCE: [SignedDuration; 2] = [SignedDuration::from_mins(1), SignedDuration::from_hours(7 * 24)];
+
+/// Returns how long a CA's Retry-After is waited for at most: a third of what is left of the certificate in use, which ends at
+/// `until`, within a minute and a week. Where there is no certificate, nothing is lost by waiting for a week.
+#[must_use]
+pub fn patience(until: Option<Timestamp>, now: Timestamp) -> SignedDuration {
+    let [least, most] = PATIENCE;
+    until.map_or(most, |until| (until.duration_since(now) / 3).clamp(least, most))
+}
+
 /// Returns when to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
 /// already, as with a CA that dates certificates back, that is in the middle of the remaining time, or after `least`; `None` if
 /// no time remains.
@@ -209,6 +220,30 @@ mod tests {
             assert_eq!(wait.as_secs(), seconds, "{life} {age} {delay:?} {permanent}");
         }
         assert_eq!(delay_for_short_life(MAX_DELAY, None, false, base, from), MAX_DELAY);
+    }
+
+    #[test]
+    fn a_retry_after_takes_at_most_a_third_of_what_is_left_of_the_life() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
+        const DAY: i64 = 24 * 60;
+        // Minutes until the certificate ends, and of patience
+        let rows = [
+            (None, 7 * DAY),
+            (Some(90 * DAY), 7 * DAY),
+            (Some(21 * DAY), 7 * DAY),
+            (Some(20 * DAY), 20 * DAY / 3),
+            (Some(3 * DAY), DAY),
+            (Some(60), 20),
+            (Some(4), 1),
+            (Some(3), 1),
+            (Some(2), 1),
+            (Some(0), 1),
+            (Some(-DAY), 1),
+        ];
+        for (until, expected) in rows {
+            assert_eq!(patience(until.map(at), now).as_mins(), expected, "{until:?}");
+        }
     }
 
     #[test]
