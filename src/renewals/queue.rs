@@ -290,7 +290,8 @@ impl Renewals {
                 now,
             );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
-        report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
+        let at = time::format_gmt(next);
+        report!(AH10056, err.status; "processing {name}: {}, next attempt at {at}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
         (job.next_run, job.last) = (Some(next), Some(result));
         let about = About { md: &domain.md, certificates: &domain.served().certificates };

@@ -223,7 +223,12 @@ impl Renewal {
         }
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
-        report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
+        // Beside a server it is not this program that makes the next attempt.
+        let when = match self.registry.runs_commands {
+            true => format!(", next attempt at {}", time::format_gmt(next)),
+            false => String::new(),
+        };
+        report!(AH10056, err.status(); "processing {name}: {}{when}", result.to_log(name.as_str()));
         if err.retry_after().is_some_and(|asked| asked > next) && then.url == url {
             note!(
                 Info,
