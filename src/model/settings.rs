@@ -262,8 +262,8 @@ impl Declared {
         });
         md.keys = keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
-        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::RENEW));
+        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::WARN));
         md.require_https = require_https.or(main.require_https).flatten();
         md.must_staple = must_staple.or(main.must_staple).unwrap_or(false);
         md.stapling = stapling.or(main.stapling).unwrap_or(false);

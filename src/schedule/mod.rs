@@ -16,12 +16,6 @@ const EARLY: SignedDuration = SignedDuration::from_mins(5);
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Default of `MDRenewWindow`.
-pub const USUAL_WINDOW: Window = Window::Percent(33);
-
-/// Default of `MDWarnWindow`.
-pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
-
 /// Certificates with a shorter lifetime are renewed at half of it: a third would leave little time for failures.
 pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);
@@ -47,7 +41,7 @@ impl Plan {
     #[must_use]
     pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
         let opens = window.opens(from, until);
-        let is_short = window == USUAL_WINDOW && until.duration_since(from) < SHORT_LIFE;
+        let is_short = window == Window::RENEW && until.duration_since(from) < SHORT_LIFE;
         let other = suggested.or_else(|| is_short.then(|| HALF_OF_LIFE.opens(from, until)));
         Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
     }
@@ -366,7 +360,7 @@ mod tests {
         }
         // Two that were issued minutes apart: one renewal brings both.
         let later = start + SignedDuration::from_mins(3);
-        let second = Plan::new((later, later + hours(2160)), USUAL_WINDOW, None);
+        let second = Plan::new((later, later + hours(2160)), Window::RENEW, None);
         let first = plan(2160, "33%", None);
         assert_eq!(to_renew(&[Some(first), Some(second)], first.at), [true, true]);
     }

@@ -132,7 +132,7 @@ impl CertificateSet {
     /// When each certificate is to be renewed; `None` for one that is missing or does not do.
     #[must_use]
     pub fn plans(&self, window: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
-        let window = window.unwrap_or(schedule::USUAL_WINDOW);
+        let window = window.unwrap_or(Window::RENEW);
         let plan = |(position, certificate): (usize, &Option<Summary>)| {
             let certificate = certificate.as_ref().filter(|_| !self.unfit.contains(&position))?;
             let suggested = advice.suggestion(certificate).map(|suggestion| suggestion.renew_at);
@@ -150,7 +150,7 @@ impl CertificateSet {
     /// When the first of them gets into the window in which its end is warned of; `None` if the set is not complete.
     #[must_use]
     pub fn warn_at(&self, window: Option<Window>) -> Option<Timestamp> {
-        let window = window.unwrap_or(schedule::USUAL_WARN_WINDOW);
+        let window = window.unwrap_or(Window::WARN);
         let validities = self.certificates.iter().flatten().map(Summary::validity);
         let opens = validities.map(|(from, until)| window.opens(from, until));
         opens.min().filter(|_| self.state == Some(State::Complete))
