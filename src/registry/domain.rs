@@ -96,7 +96,7 @@ impl Domain {
             certificate.as_ref().is_some_and(|own| self.stapling.is_revoked(self.md.name.as_str(), own))
         };
         let own = self.own();
-        let plans = own.plans(self.md.renew_window, advice).into_iter().zip(&own.certificates);
+        let plans = own.plans(self.md.configured_renew_window(), advice).into_iter().zip(&own.certificates);
         plans.map(|(plan, certificate)| plan.filter(|_| !is_revoked(certificate))).collect()
     }
 

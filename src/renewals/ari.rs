@@ -283,20 +283,38 @@ mod tests {
     }
 
     #[test]
-    fn a_suggested_time_is_waited_for_but_not_beyond_the_configured_window() {
-        let name = "future.ari.test";
-        let server = served(name, window(100, 101));
-        let renewals = server.run(true);
-        pass(&server, &renewals, 99);
-        assert_eq!(server.ca.ordered().len(), 1);
-        pass(&server, &renewals, 3);
-        assert_eq!(server.ca.ordered().len(), 2);
-
-        let server = served("beyond.ari.test", window(24 * 70, 24 * 71));
-        let renewals = server.run(true);
-        pass(&server, &renewals, 24 * 61);
-        assert_eq!(server.ca.ordered().len(), 2);
-        assert_eq!(logged("AH10512", "beyond.ari.test"), 2, "the first certificate, and now");
+    fn a_suggested_time_is_waited_for_until_a_tenth_of_the_life_is_left_or_the_configured_window_opens() {
+        let percent = |percent| Some(Window::Percent(percent));
+        // First hour of the window that is suggested and MDRenewWindow, of a certificate of 90 days; the hour of the renewal, and
+        // whether it is because of the suggestion
+        let rows = [
+            (100, None, 101, true),
+            (100, percent(33), 101, true),
+            (24 * 70, None, 24 * 70 + 1, true),
+            (24 * 70, percent(25), 1620, false),
+            // The default is a value as any other, where it is written.
+            (24 * 70, percent(33), 1447, false),
+            (24 * 85, None, 1944, false),
+            (24 * 85, percent(5), 24 * 85 + 1, true),
+            (24 * 88, percent(5), 2052, false),
+        ];
+        for (number, (open, configured, hour, is_suggested)) in rows.into_iter().enumerate() {
+            let name = format!("row{number}.later.ari.test");
+            let mut server = served(&name, window(open, open + 2));
+            server.declared[0].settings.renew_window = configured;
+            let renewals = server.run(true);
+            let [suggested, usual] = [logged("AH10517", &name), logged("AH10512", &name)];
+            // The beginning of a usual renewal is spread by at most 12 hours.
+            let spread = if is_suggested { 1 } else { 13 };
+            pass(&server, &renewals, hour - 2);
+            assert_eq!(server.ca.ordered().len(), 1, "{open} {configured:?}");
+            for _ in 0..=spread {
+                pass(&server, &renewals, 1);
+            }
+            assert_eq!(server.ca.ordered().len(), 2, "{open} {configured:?}");
+            let why = [logged("AH10517", &name) - suggested, logged("AH10512", &name) - usual];
+            assert_eq!(why, [usize::from(is_suggested), usize::from(!is_suggested)], "{open} {configured:?}");
+        }
     }
 
     #[test]

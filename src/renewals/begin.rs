@@ -278,11 +278,12 @@ fn tell_why(domain: &Domain, advice: &Advice, now: Timestamp) {
     if domain.is_revoked() {
         return report!(AH10500, "{name}: is renewed, as OCSP says that its certificate is revoked");
     }
-    if domain.renew_at(&Advice::default(), now) <= now {
-        return report!(AH10512, "{name}: its renewal is due");
-    }
-    if let Some(suggestion) = advice.earliest(domain.own_certificates()).filter(|own| own.renew_at <= now) {
-        suggestion.tell_now(name);
+    let usual = domain.renew_at(&Advice::default(), now);
+    let suggestion = advice.earliest(domain.own_certificates()).filter(|own| own.renew_at <= now);
+    match suggestion.filter(|_| domain.renew_at(advice, now) != usual) {
+        Some(suggestion) => suggestion.tell_now(name),
+        None if usual <= now => report!(AH10512, "{name}: its renewal is due"),
+        None => {}
     }
 }
 

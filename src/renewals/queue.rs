@@ -492,7 +492,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let is_suggested = due < domain.renew_at(&Advice::default(), now);
+    let is_suggested = due != domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     let own = domain.own();
     match own.common_validity() {

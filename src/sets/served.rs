@@ -129,22 +129,22 @@ impl CertificateSet {
         (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(documents, md)))
     }
 
-    /// When each certificate is to be renewed; `None` for one that is missing or does not do.
+    /// When each certificate is to be renewed, with the `MDRenewWindow` that is configured; `None` for one that is missing or does
+    /// not do.
     #[must_use]
-    pub fn plans(&self, window: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
-        let window = window.unwrap_or(Window::RENEW);
+    pub fn plans(&self, configured: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
         let plan = |(position, certificate): (usize, &Option<Summary>)| {
             let certificate = certificate.as_ref().filter(|_| !self.unfit.contains(&position))?;
             let suggested = advice.suggestion(certificate).map(|suggestion| suggestion.renew_at);
-            Some(Plan::new(certificate.validity(), window, suggested))
+            Some(Plan::new(certificate.validity(), configured, suggested))
         };
         self.certificates.iter().enumerate().map(plan).collect()
     }
 
     /// When the first of them is to be renewed; `now` if one is missing or does not do.
     #[must_use]
-    pub fn renew_at(&self, window: Option<Window>, advice: &Advice, now: Timestamp) -> Timestamp {
-        schedule::renew_at(&self.plans(window, advice), now)
+    pub fn renew_at(&self, configured: Option<Window>, advice: &Advice, now: Timestamp) -> Timestamp {
+        schedule::renew_at(&self.plans(configured, advice), now)
     }
 
     /// When the first of them gets into the window in which its end is warned of; `None` if the set is not complete.
