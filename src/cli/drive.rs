@@ -194,7 +194,7 @@ mod tests {
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, KeySpec};
     use crate::store::{Aspect, Group, Store};
-    use crate::testing::ca::{FakeCa, Fault, Operation, problem, with_header};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
     use crate::testing::{TestServer, logged};
 
     fn shell(name: &str) -> Shell {
@@ -257,6 +257,30 @@ mod tests {
         shell.server.clock.advance(SignedDuration::from_hours(24 * 61));
         shell.succeed("drive");
         assert_eq!(shell.server.ca.ordered().len(), 3, "its window has opened");
+    }
+
+    #[test]
+    fn the_ca_is_asked_when_to_renew_unless_it_has_just_answered() {
+        let name = "asks.drive.test";
+        let shell = shell(name);
+        shell.succeed("drive");
+        let window = |from: &str, until: &str| {
+            let body = format!(r#"{{"suggestedWindow":{{"start":"{from}","end":"{until}"}}}}"#);
+            let info = with_header(answer(200, "application/json", &body), "Retry-After", "86400");
+            shell.server.ca.behave(|ca| ca.renewal_info = Some(info));
+        };
+        window("2024-01-20T00:00:00Z", "2024-01-20T00:00:02Z");
+        // Seconds that pass; the questions so far
+        for (seconds, asked) in [(0, 1), (30, 1), (40, 2), (3600, 3)] {
+            shell.server.clock.advance(SignedDuration::from_secs(seconds));
+            let err = shell.run("drive").err;
+            assert!(err.starts_with(&format!("{name}: not due before Sat, 20 Jan 2024 00:00:0")), "{err}");
+            assert_eq!(shell.server.ca.asked_about().len(), asked, "{seconds}");
+        }
+        window("2023-11-01T00:00:00Z", "2023-11-02T00:00:00Z");
+        shell.server.clock.advance(SignedDuration::from_secs(61));
+        assert!(shell.run("drive").err.contains("the new certificates are active"));
+        assert_eq!(shell.server.ca.ordered().len(), 2);
     }
 
     #[test]

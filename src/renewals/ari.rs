@@ -207,6 +207,33 @@ mod tests {
     }
 
     #[test]
+    fn a_full_start_asks_again_what_was_answered_more_than_a_minute_ago() {
+        let name = "again.ari.test";
+        let server = served(name, after(window(1000, 1010), 6));
+        drop(server.run(true));
+        let asked = || server.ca.asked_about().len();
+        assert_eq!(asked(), 1);
+        // Seconds that pass, whether the restart is graceful, the questions so far
+        for (seconds, is_restart, expected) in
+            [(30, false, 1), (60, true, 1), (1, false, 2), (3600, true, 2), (1, false, 3)]
+        {
+            server.clock.advance(SignedDuration::from_secs(seconds));
+            let renewals = server.run(is_restart);
+            assert_eq!(asked(), expected, "{seconds} {is_restart}");
+            // Another child of the same server asks when the CA wants that.
+            pass(&server, &renewals, 0);
+            assert_eq!(asked(), expected, "{seconds} {is_restart}");
+        }
+        // On a day of mass revocation, an administrator restarts the server.
+        says(&server, window(-10, -5));
+        server.clock.advance(SignedDuration::from_mins(2));
+        let renewals = server.run(false);
+        server.go_on(&renewals);
+        assert!(server.staged_job(name).finished);
+        server.ca.check();
+    }
+
+    #[test]
     fn a_window_in_the_past_renews_now_with_an_order_that_names_the_replaced_certificate() {
         let name = "past.ari.test";
         let server = served(name, window(-10, -5));

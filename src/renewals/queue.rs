@@ -150,7 +150,7 @@ impl Renewals {
             let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
             let ask_at = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| staged.advice.due(now))
+                .then(|| staged.advice.due(self.registry.full_start, now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let paused_until = state.cas.entry(ca.clone()).or_default().limits.paused_until(now);
             let findings = Findings {

@@ -402,8 +402,8 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let Self { documents, clock, globals, assigned, .. } = self;
-        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned))
+        let Self { documents, clock, globals, assigned, is_restart, .. } = self;
+        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned, is_restart))
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {
