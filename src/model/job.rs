@@ -156,6 +156,8 @@ pub struct LogEntry {
 impl Job {
     /// The most entries of a log.
     const LOG_ENTRIES: usize = 128;
+    /// The kind of the line that tells of the end.
+    pub const FINISHED: &str = "finished";
 
     /// Makes a job without history.
     #[must_use]
@@ -197,6 +199,12 @@ impl Job {
     #[must_use]
     pub fn newest(&self, kind: &str) -> Option<Timestamp> {
         self.log.as_ref()?.entries.iter().find(|entry| entry.kind == kind)?.when
+    }
+
+    /// Returns when the certificates of the renewal were obtained, if it has come to its end.
+    #[must_use]
+    pub fn ordered(&self) -> Option<Timestamp> {
+        self.newest(Self::FINISHED).filter(|_| self.finished)
     }
 
     /// Returns the report without its log.

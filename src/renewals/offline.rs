@@ -187,6 +187,7 @@ fn entry(
     let standby = CertificateSet::standby(documents, &md);
     let txt_records = served::txt_records(documents, &md, &challenges);
     let told = active::told(documents, &md);
+    let ordered = served::ordered(documents, &md);
     let md = Arc::new(md);
     Domain {
         slot: LiveSlot::new(&md, &live),
@@ -196,6 +197,7 @@ fn entry(
         watched: true,
         issued_by,
         activated: None,
+        ordered,
         told,
         challenges: Arc::new(challenges),
         txt_records,

@@ -264,6 +264,14 @@ impl Renewals {
                 }
                 self.settle(position, None);
             }
+            Ok(Begun::TooSoon { again_at }) => {
+                note!(
+                    Debug,
+                    "{name}: has been renewed just now, the next renewal is not before {}",
+                    time::format_gmt(again_at)
+                );
+                self.close(position, Some(again_at));
+            }
             Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
             Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),

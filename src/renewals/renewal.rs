@@ -179,7 +179,7 @@ impl Renewal {
         job.refused_replacements.clear();
         job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
-        job.record(now, "finished", None, Some(&detail));
+        job.record(now, Job::FINISHED, None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
         let mut live_at = None;
         if is_ready {
@@ -346,8 +346,10 @@ pub(super) fn tell_renewed(
         Ok(()) => {
             (job.notified, job.notified_renewed, job.next_run, job.errors) = (true, true, None, 0);
             let domains = job.log.iter().flat_map(|log| &log.entries);
-            let detail =
-                domains.into_iter().find(|domain| domain.kind == "finished").and_then(|domain| domain.detail.clone());
+            let detail = domains
+                .into_iter()
+                .find(|domain| domain.kind == Job::FINISHED)
+                .and_then(|domain| domain.detail.clone());
             job.last = Some(JobResult { detail, valid_from: job.valid_from, ..JobResult::default() });
         }
         Err(err) if err.is_cancelled() => {}

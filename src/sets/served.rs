@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::active::Active;
@@ -181,6 +181,17 @@ impl CertificateSet {
 pub(crate) fn activated(documents: &Documents, md: &ManagedDomain) -> Option<Timestamp> {
     let written = |spec| documents.store().modified(Group::Domains, md.name.as_str(), &Aspect::Chain(spec));
     md.key_specs().0.into_iter().filter_map(written).max()
+}
+
+/// Returns how long after their order these certificates are not renewed by time alone.
+pub(crate) fn pause_after_order(certificates: &[Option<Summary>]) -> SignedDuration {
+    let lives = certificates.iter().flatten().map(|own| own.validity().1.duration_since(own.validity().0));
+    schedule::pause_after_order(lives.min().unwrap_or_default())
+}
+
+/// Returns when the certificates of the domain in the store were obtained, as far as their report tells.
+pub(crate) fn ordered(documents: &Documents, md: &ManagedDomain) -> Option<Timestamp> {
+    documents.load_json::<Job>(Group::Domains, md.name.as_str(), &Aspect::JobJson)?.ordered()
 }
 
 /// The records that the certificates of the domain were obtained with, if it uses such.

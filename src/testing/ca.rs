@@ -79,6 +79,8 @@ pub struct Behaviour {
     pub days: i64,
     /// Lifetime of certificates in hours, instead of `days`.
     pub hours: Option<i64>,
+    /// Lifetime of certificates in seconds, instead of `hours`.
+    pub seconds: Option<i64>,
     /// Time between the issue of certificates and the beginning of their validity.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
@@ -171,6 +173,7 @@ impl Default for Behaviour {
             with_issuer: true,
             days: 90,
             hours: None,
+            seconds: None,
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
@@ -626,8 +629,8 @@ impl FakeCa {
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let hours = behaviour.hours.unwrap_or(24 * behaviour.days);
-        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, hours, forgets);
+        let seconds = behaviour.seconds.unwrap_or(3600 * behaviour.hours.unwrap_or(24 * behaviour.days));
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, seconds, forgets);
         let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
