@@ -187,7 +187,7 @@ fn entry(
     let standby = CertificateSet::standby(documents, &md);
     let txt_records = served::txt_records(documents, &md, &challenges);
     let told = active::told(documents, &md);
-    let ordered = served::ordered(documents, &md);
+    let ordered = served::ordered(documents, &md, &live.certificates);
     let md = Arc::new(md);
     Domain {
         slot: LiveSlot::new(&md, &live),

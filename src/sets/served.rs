@@ -189,8 +189,19 @@ pub(crate) fn pause_after_order(certificates: &[Option<Summary>]) -> SignedDurat
     schedule::pause_after_order(lives.min().unwrap_or_default())
 }
 
-/// Returns when the certificates of the domain in the store were obtained, as far as their report tells.
-pub(crate) fn ordered(documents: &Documents, md: &ManagedDomain) -> Option<Timestamp> {
+/// Returns when these certificates of the domain in the store were obtained, as far as their report tells; `None` if `MDRenewWindow`
+/// makes them due in the first tenth of their life. An administrator who configures that gets a renewal at each start.
+pub(crate) fn ordered(
+    documents: &Documents,
+    md: &ManagedDomain,
+    certificates: &[Option<Summary>],
+) -> Option<Timestamp> {
+    let is_due_early =
+        |window: Window, (from, until): Validity| window.opens(from, until) <= from + until.duration_since(from) / 10;
+    let configured = md.configured_renew_window();
+    if configured.is_some_and(|own| certificates.iter().flatten().any(|one| is_due_early(own, one.validity()))) {
+        return None;
+    }
     documents.load_json::<Job>(Group::Domains, md.name.as_str(), &Aspect::JobJson)?.ordered()
 }
 

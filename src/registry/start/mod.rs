@@ -533,7 +533,7 @@ impl Setup {
         let now = self.clock.now();
         let borne = activated? + served::pause_after_order(&at_start.certificates);
         let due = at_start.renew_at(md.configured_renew_window(), &Advice::default(), now);
-        (now < borne && due < borne).then(|| served::ordered(&self.documents, md)).flatten()
+        (now < borne && due < borne).then(|| served::ordered(&self.documents, md, &at_start.certificates)).flatten()
     }
 
     /// Returns the certificates that a domain serves from this start on.
