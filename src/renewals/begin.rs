@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decisions::{self, Course, Why};
+use super::decisions::{self, Course};
 use super::renewal::{Renewal, Work, ask_for_restart, go_live, restart_for_staged, tell_renewed, warn};
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
@@ -18,6 +18,7 @@ use crate::issuance::{Driver, Replaces, Wanted};
 use crate::log::report;
 use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, ManagedDomain};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
+use crate::schedule::{self, Why};
 use crate::sets::{Advice, RenewalSettings, StagedJournal, StagedState, served, staged};
 use crate::store::{Aspect, Group, WorkClaim};
 
@@ -217,7 +218,7 @@ impl<'a> Attempt<'a> {
             _ => (&own.certificates, self.domain.ordered),
         };
         let pause = served::pause_after_order(certificates);
-        decisions::too_soon(why_due(self.domain, &self.advice, self.now), ended, job.finished, pause, self.now)
+        schedule::too_soon(why_due(self.domain, &self.advice, self.now), ended, job.finished, pause, self.now)
     }
 
     /// Drops what is staged, as an activation does.

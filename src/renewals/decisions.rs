@@ -97,40 +97,6 @@ pub(super) fn course(
     }
 }
 
-/// Why the renewal of a domain is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// A certificate was found to be revoked.
-    Revoked,
-    /// The CA of the certificates is no longer configured.
-    CaGone,
-    /// A certificate is missing, or does not do.
-    Missing,
-    /// The CA suggests to renew.
-    Suggested,
-    /// The certificates have reached their age.
-    Time,
-}
-
-/// Returns when a renewal can begin that is due for this reason, if that is too soon after the last one, which has `ended` with new
-/// certificates that are staged still or not. What is more than a matter of time does not wait, and a certificate that is missing
-/// waits if the last renewal has brought it.
-pub(super) fn too_soon(
-    why: Why,
-    ended: Option<Timestamp>,
-    is_staged: bool,
-    pause: SignedDuration,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let waits = match why {
-        Why::Time => true,
-        Why::Missing => is_staged,
-        Why::Revoked | Why::CaGone | Why::Suggested => false,
-    };
-    let again_at = ended.filter(|at| waits && *at <= now)? + pause;
-    Some(again_at).filter(|at| *at > now)
-}
-
 /// Returns how long after a renewal the administrator is told of it (`MDActivationDelay`), so that the certificates are activated
 /// later: at most half of what is left of those that are served. Where no complete set is served, that is at once.
 pub(super) fn activation_delay(served: Option<Validity>, configured: SignedDuration, now: Timestamp) -> SignedDuration {
@@ -274,33 +240,6 @@ mod tests {
             let served = left.map(|left| (at(-1000), at(left)));
             let delay = activation_delay(served, SignedDuration::from_secs(configured), at(0));
             assert_eq!(delay.as_secs(), expected, "{row:?}");
-        }
-    }
-
-    #[test]
-    fn a_renewal_that_only_the_time_makes_due_waits_after_the_last_one() {
-        use Why::{CaGone, Missing, Revoked, Suggested, Time};
-        // Why, the second of the end of the last one, whether its certificates are staged, seconds of the pause; when, at 0
-        let rows = [
-            (Time, None, false, 60, None),
-            (Time, Some(-10), false, 60, Some(50)),
-            (Time, Some(-10), true, 60, Some(50)),
-            (Time, Some(0), true, 360, Some(360)),
-            (Time, Some(-60), true, 60, None),
-            (Time, Some(-61), true, 60, None),
-            (Missing, Some(-10), true, 60, Some(50)),
-            (Missing, Some(-10), false, 60, None),
-            (Missing, None, true, 60, None),
-            (Suggested, Some(-10), true, 60, None),
-            (Revoked, Some(-10), true, 60, None),
-            (CaGone, Some(-10), true, 60, None),
-            // A clock that was wrong
-            (Time, Some(5), true, 60, None),
-        ];
-        for row in rows {
-            let (why, ended, is_staged, pause, expected) = row;
-            let again_at = too_soon(why, ended.map(at), is_staged, SignedDuration::from_secs(pause), at(0));
-            assert_eq!(again_at, expected.map(at), "{row:?}");
         }
     }
 

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod after_order;
 mod ca_limits;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Window;
 
+pub use after_order::{Why, pause_after_order, too_soon};
 pub use ca_limits::CaLimits;
 
 /// A certificate that becomes valid within this time counts as valid, since clocks differ.
@@ -119,16 +121,6 @@ const PATIENCE: [SignedDuration; 2] = [SignedDuration::from_mins(1), SignedDurat
 pub fn patience(until: Option<Timestamp>, now: Timestamp) -> SignedDuration {
     let [least, most] = PATIENCE;
     until.map_or(most, |until| (until.duration_since(now) / 3).clamp(least, most))
-}
-
-/// The least time between two orders that only the time makes due.
-const LEAST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
-/// Returns how long after an order of certificates with this lifetime the next one is made at the earliest, if only the time makes
-/// it due: a tenth of the lifetime, and at least a minute. CAs have issued certificates of seconds.
-#[must_use]
-pub fn pause_after_order(life: SignedDuration) -> SignedDuration {
-    (life / 10).max(LEAST_PAUSE)
 }
 
 /// Returns when to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
@@ -253,14 +245,6 @@ mod tests {
         ];
         for (until, expected) in rows {
             assert_eq!(patience(until.map(at), now).as_mins(), expected, "{until:?}");
-        }
-    }
-
-    #[test]
-    fn an_order_follows_another_after_a_tenth_of_the_life_and_a_minute() {
-        let rows = [(-10, 60), (0, 60), (10, 60), (600, 60), (601, 60), (3600, 360), (90 * 86_400, 9 * 86_400)];
-        for (life, expected) in rows {
-            assert_eq!(pause_after_order(SignedDuration::from_secs(life)).as_secs(), expected, "{life}");
         }
     }
 
