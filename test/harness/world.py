@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from . import process
 from .clock import Clock
 from .crash import Crash
+from .dead import Dead
 from .dns import Dns
 from .gate import Gate
 from .httpd import Httpd
@@ -55,7 +56,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Dead] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -111,6 +112,12 @@ class World:
         recorder = Recorder(Ports.mine().take())
         self._responders.append(recorder)
         return recorder
+
+    def dead(self, way: str) -> Dead:
+        """Start a server that does not answer; ways as in `dead.Dead`."""
+        dead = Dead(Ports.mine().take(), way)
+        self._responders.append(dead)
+        return dead
 
     def proxy(self) -> Proxy:
         """Start an HTTP proxy that counts."""
@@ -184,7 +191,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Gate | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Dead | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()
