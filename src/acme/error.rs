@@ -397,6 +397,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether the CA cannot take the CSR yet, as the order is not ready (RFC 8555 section 7.4).
+    #[must_use]
+    pub fn is_order_not_ready(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is("orderNotReady"))
+    }
+
     /// Whether the CA refused what was sent, and might take something else at once.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -407,6 +413,20 @@ impl AcmeError {
             Self::HttpStatus { http_status, retry_after: None, .. } => {
                 (400..500).contains(http_status) && *http_status != 429
             }
+            _ => false,
+        }
+    }
+
+    /// Whether an order may have been refused because of the certificate that it names as replaced, so that the CA might take it
+    /// without that name. Some CAs answer with an internal error then, which
+    /// has a Retry-After as any other.
+    #[must_use]
+    pub fn may_be_of_replacement(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => {
+                self.is_refusal() || problem.http_status == 500 && problem.is("serverInternal")
+            }
+            Self::HttpStatus { http_status, .. } => self.is_refusal() || *http_status == 500,
             _ => false,
         }
     }

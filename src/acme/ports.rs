@@ -61,6 +61,13 @@ pub trait Journal {
     /// If it cannot be written, or does not fit the domain and the key.
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused>;
 
+    /// Whether an order may name the certificate with this identifier (RFC 9773 section 4.1) as the one that it replaces: the CA has
+    /// not refused that, neither in this attempt nor in an earlier one.
+    fn may_replace(&self, certificate: &str) -> bool;
+
+    /// Records whether an order may name the certificate with this identifier as the one that it replaces.
+    fn set_may_replace(&mut self, certificate: &str, may: bool);
+
     /// Records the current activity, for the status pages.
     fn progress(&mut self, activity: &str);
 

@@ -16,11 +16,6 @@ use crate::store::{Aspect, Group};
 /// Protocol of a new domain.
 const PROTO: &str = "ACME";
 
-/// `MDRenewWindow` of a new domain.
-const RENEW_WINDOW: Window = Window::Percent(33);
-/// `MDWarnWindow` of a new domain.
-const WARN_WINDOW: Window = Window::Percent(10);
-
 /// Adds a domain: `add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let names = syntax::domain_names(&given.args())?;
@@ -31,8 +26,8 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     refuse_known(documents, &md)?;
     refuse_overlap(documents, &md)?;
     md.members = MemberMode::Manual;
-    md.renew_window = Some(RENEW_WINDOW);
-    md.warn_window = Some(WARN_WINDOW);
+    md.renew_window = Some(Window::RENEW);
+    md.warn_window = Some(Window::WARN);
     let live = CertificateSet::load(documents, &md);
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);

@@ -95,8 +95,8 @@ pub struct Driver<J, P> {
     records: Vec<TxtRecord>,
     /// Whether this run orders without the profile, which the CA does not offer.
     without_profile: bool,
-    /// Whether the order of the current key type is placed without `replaces`, which the CA refused.
-    without_replaces: bool,
+    /// The certificate that the last order was not to name as replaced, and the problem that the CA told, until an order is placed.
+    refused_replacement: Option<(String, Option<String>)>,
     /// The error that this run ends with, once the challenges that commands have set up are taken away.
     failed: Option<AcmeError>,
 }
@@ -141,7 +141,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             refused_nonces: 0,
             records: Vec::new(),
             without_profile: false,
-            without_replaces: false,
+            refused_replacement: None,
             failed: None,
         };
         driver.gather_facts();
@@ -254,7 +254,6 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::TearDown => return self.tear_down(),
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
                 self.current += 1;
-                self.without_replaces = false;
                 self.gather_facts();
             }
             Step::Done => return Ok(Outcome::Done),

@@ -96,6 +96,9 @@ pub struct ManagedDomain {
     /// Where the contacts come from; the file has `ServerAdmin` only. The C module does not know this member.
     #[serde(default, rename = "contacts-from", skip_serializing_if = "contact_source_is_not_stored")]
     pub contact_source: Arc<ContactSource>,
+    /// Whether `renew_window` is configured. The C module does not know this member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew_window_configured: bool,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -298,6 +301,7 @@ impl ManagedDomain {
             activation: ActivationMode::Restart,
             preferred_chain: None,
             contact_source: Arc::default(),
+            renew_window_configured: false,
         })
     }
 
@@ -365,6 +369,13 @@ impl ManagedDomain {
         self.domains.iter().filter(|name| !covered(name)).collect()
     }
 
+    /// Returns `MDRenewWindow` if it is configured. A value other than the default is, also where a file does not say so, as one of
+    /// the C module.
+    #[must_use]
+    pub fn configured_renew_window(&self) -> Option<Window> {
+        self.renew_window.filter(|window| self.renew_window_configured || *window != Window::RENEW)
+    }
+
     /// Returns the directory URL of the CA in use.
     #[must_use]
     pub fn ca_url(&self) -> Option<&str> {
@@ -412,6 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_configured_if_the_file_says_so_or_has_another_than_the_default() {
+        let rows = [
+            (r#""state":2"#, None),
+            (r#""renew-window":"33%""#, None),
+            (r#""renew-window":"33%","renew-window-configured":true"#, Some(Window::Percent(33))),
+            (r#""renew-window":"20%""#, Some(Window::Percent(20))),
+            (r#""renew-window":"20%","renew-window-configured":true"#, Some(Window::Percent(20))),
+        ];
+        for (members, expected) in rows {
+            let md: ManagedDomain = serde_json::from_str(&format!(r#"{{"name":"x.org",{members}}}"#)).unwrap();
+            assert_eq!(md.configured_renew_window(), expected, "{members}");
+        }
+    }
+
+    #[test]
     fn spellings_that_the_c_module_has_stored_are_one_name() {
         let text = r#"{"name":"M\u00fcller.x.org.","domains":["m\u00fcller.x.org","m\u00fcller.x.org.","XN--MLLER-KVA.x.org","b.x.org"],
             "proto":{"acme-tls/1":["b.x.org.","b.x.org"]}}"#;
@@ -432,10 +458,12 @@ mod tests {
     fn only_what_differs_from_the_c_module_is_written_of_what_it_does_not_know() {
         let mut md = domain(&["x.org"]);
         let text = serde_json::to_string(&md).unwrap();
-        assert!(!text.contains("activation") && !text.contains("preferred-chain"));
+        assert!(!text.contains("activation") && !text.contains("preferred-chain") && !text.contains("configured"));
         (md.activation, md.preferred_chain) = (ActivationMode::Live, Some("A Root".into()));
+        md.renew_window_configured = true;
         let text = serde_json::to_string(&md).unwrap();
-        assert!(text.ends_with(r#","activation":"live","preferred-chain":"A Root"}"#), "{text}");
+        let own = r#","activation":"live","preferred-chain":"A Root","renew-window-configured":true}"#;
+        assert!(text.ends_with(own), "{text}");
         assert_eq!(serde_json::from_str::<ManagedDomain>(&text).unwrap(), md);
     }
 }

@@ -18,7 +18,9 @@ pub struct Problem {
     /// Problems of single identifiers (RFC 8555 section 6.7.1), as the CA sent them.
     pub subproblems: Vec<Value>,
     /// URLs with more information for people: the `instance`, and the links of the answer.
-    pub see: Vec<String>,
+    pub see: Box<[String]>,
+    /// HTTP status of the answer; 0 for a problem inside of a resource.
+    pub http_status: u16,
 }
 
 struct Type {
@@ -223,7 +225,8 @@ impl From<Value> for Problem {
             kind: text("type"),
             detail: text("detail"),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
-            see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
+            see: Some(instance).into_iter().filter(|url| url.starts_with("http")).collect(),
+            http_status: 0,
         }
     }
 }
@@ -349,8 +352,10 @@ mod tests {
 
     #[test]
     fn urls_are_told_once() {
-        let mut problem = Problem::from(json!({ "detail": "see https://ca/a", "instance": "https://ca/a" }));
-        problem.see.push("https://ca/b".to_owned());
+        let problem = Problem::from(json!({ "detail": "see https://ca/a", "instance": "https://ca/a" }));
+        let see = ["https://ca/a", "https://ca/b"].map(str::to_owned).into();
+        assert_eq!(problem.see.len(), 1);
+        let problem = Problem { see, ..problem };
         assert_eq!(problem.sentence(), "see https://ca/a, see https://ca/b");
     }
 }

@@ -249,8 +249,10 @@ impl Declared {
         });
         md.keys = keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
-        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        let renew_window = renew_window.or(main.renew_window);
+        md.renew_window = Some(renew_window.unwrap_or(Window::RENEW));
+        md.renew_window_configured = renew_window.is_some();
+        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::WARN));
         md.require_https = require_https.or(main.require_https).flatten();
         md.must_staple = must_staple.or(main.must_staple).unwrap_or(false);
         md.stapling = stapling.or(main.stapling).unwrap_or(false);
@@ -362,6 +364,25 @@ mod tests {
         };
         assert_eq!(md, expected);
         assert!(md.ari_renewals && md.activation.is_default());
+    }
+
+    #[test]
+    fn a_renew_window_is_configured_where_it_is_written_also_as_the_default() {
+        let settings = |renew_window| Settings { renew_window, ..Settings::default() };
+        let [usual, other] = [Some(Window::Percent(33)), Some(Window::Percent(20))];
+        // Of the domain, of the main server; what counts as configured, and what is shown
+        let rows = [
+            (None, None, None, usual),
+            (usual, None, usual, usual),
+            (None, usual, usual, usual),
+            (other, usual, other, other),
+            (usual, other, usual, usual),
+            (None, other, other, other),
+        ];
+        for (own, main, configured, shown) in rows {
+            let md = complete(settings(own), &settings(main));
+            assert_eq!((md.configured_renew_window(), md.renew_window), (configured, shown), "{own:?} {main:?}");
+        }
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl<'a> RenewalSettings<'a> {
             // By `order_names` and `key_specs`.
             name: _, domains: _, keys: _,
             // These decide whether and when there is a renewal, or are about what is served.
-            members: _, state: _, state_descr: _, renew_mode: _, renew_window: _, warn_window: _, require_https: _, proto: _,
+            members: _, state: _, state_descr: _, renew_mode: _, renew_window: _, renew_window_configured: _, warn_window: _,
+            require_https: _, proto: _,
             cert_files: _, pkey_files: _, stapling: _, ari_renewals: _, activation: _,
         } = md;
         // The protocol goes with the URL, and the challenge types that can be used are handed to `digest`.

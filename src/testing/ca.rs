@@ -61,6 +61,8 @@ pub struct Behaviour {
     pub finds: Option<&'static str>,
     /// How often an order is still processing when it is read after it was finalized.
     pub processing_reads: u32,
+    /// How often the CSR of each order that is ready is refused, as the order is not ready (Dogtag, FreeIPA).
+    pub csr_refusals: u32,
     /// Other challenges that are offered before http-01.
     pub others: Vec<Value>,
     /// Whether http-01 is offered.
@@ -77,6 +79,8 @@ pub struct Behaviour {
     pub days: i64,
     /// Lifetime of certificates in hours, instead of `days`.
     pub hours: Option<i64>,
+    /// Lifetime of certificates in seconds, instead of `hours`.
+    pub seconds: Option<i64>,
     /// Time between the issue of certificates and the beginning of their validity.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
@@ -105,6 +109,8 @@ pub struct Behaviour {
     pub inactive: &'static str,
     /// Whether the key of an account that is not valid is refused, too, instead of finding the account.
     pub refuses_inactive_keys: bool,
+    /// The answer to orders that name a certificate which they replace; `None` if that is fine.
+    pub on_replaces: Option<Response>,
 }
 
 struct Account {
@@ -122,6 +128,7 @@ struct Order {
     status: &'static str,
     authorizations: Vec<usize>,
     reads: u32,
+    csr_refusals: u32,
     certificate: Vec<Certificate>,
     common_name: Option<String>,
 }
@@ -171,6 +178,7 @@ impl Default for Behaviour {
             pending_reads: 0,
             finds: None,
             processing_reads: 0,
+            csr_refusals: 0,
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
@@ -179,6 +187,7 @@ impl Default for Behaviour {
             with_issuer: true,
             days: 90,
             hours: None,
+            seconds: None,
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
@@ -193,6 +202,7 @@ impl Default for Behaviour {
             external_accounts: Vec::new(),
             inactive: "the account is not valid",
             refuses_inactive_keys: false,
+            on_replaces: None,
         }
     }
 }
@@ -641,14 +651,15 @@ impl FakeCa {
         state.update_order(id);
         let behaviour = state.behaviour.clone();
         let order = &mut state.orders[id];
-        if order.status != "ready" {
+        order.csr_refusals += 1;
+        if order.status != "ready" || order.csr_refusals <= behaviour.csr_refusals {
             return problem(403, "orderNotReady", "the order is not ready");
         }
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let hours = behaviour.hours.unwrap_or(24 * behaviour.days);
-        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, hours, forgets);
+        let seconds = behaviour.seconds.unwrap_or(3600 * behaviour.hours.unwrap_or(24 * behaviour.days));
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, seconds, forgets);
         let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
@@ -803,6 +814,9 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     if behaviour.all_replaced && payload["replaces"].is_string() {
         return problem(409, "alreadyReplaced", "it was replaced before");
     }
+    if let Some(refusal) = behaviour.on_replaces.filter(|_| payload["replaces"].is_string()) {
+        return refusal;
+    }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {
         let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
@@ -810,9 +824,16 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
         authorizations.push(state.authorizations.len());
         state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
     }
-    let status = "pending";
-    let certificate = Vec::new();
-    state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
+    state.orders.push(Order {
+        account,
+        names,
+        status: "pending",
+        authorizations,
+        reads: 0,
+        csr_refusals: 0,
+        certificate: Vec::new(),
+        common_name: None,
+    });
     let id = state.orders.len() - 1;
     state.update_order(id);
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();

@@ -50,7 +50,7 @@ impl Issuer {
 
     /// Returns a certificate with the subject, key and extensions of the request, without extensions with the given OIDs; `None`
     /// if the request is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
+    pub fn issue(&self, request: &[u8], from: Timestamp, seconds: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -63,7 +63,7 @@ impl Issuer {
         builder.set_issuer_name(name("Fake CA").as_ref()).ok()?;
         builder.set_pubkey(&key).ok()?;
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
-        builder.set_not_after(Asn1Time::from_unix(from.as_second() + hours * 3600).ok()?.as_ref()).ok()?;
+        builder.set_not_after(Asn1Time::from_unix(from.as_second() + seconds).ok()?.as_ref()).ok()?;
         builder.append_extension(self.key_identifier()?).ok()?;
         for extension in request.extensions().ok()? {
             let der = extension.to_der().ok()?;

@@ -24,6 +24,7 @@ pub struct Staged {
     pub objects: bool,
     pub full: bool,
     pub loses_keys: bool,
+    pub refused_replacements: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -107,6 +108,16 @@ impl Journal for MemoryJournal {
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
         self.0.lock().unwrap().chains.insert(spec.json_name().to_owned(), chain.clone());
         Ok(())
+    }
+
+    fn may_replace(&self, certificate: &str) -> bool {
+        !self.0.lock().unwrap().refused_replacements.iter().any(|refused| refused == certificate)
+    }
+
+    fn set_may_replace(&mut self, certificate: &str, may: bool) {
+        let refused = &mut self.0.lock().unwrap().refused_replacements;
+        refused.retain(|own| own != certificate);
+        refused.extend((!may).then(|| certificate.to_owned()));
     }
 
     fn progress(&mut self, activity: &str) {

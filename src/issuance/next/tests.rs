@@ -128,9 +128,14 @@ fn the_status_of_the_order_decides() {
     let renewed = Facts { ordered_now: false, ..without_finalize.clone() };
     let soon = || Step::Wait { until: after(100) };
     let finalized = |status| Facts { finalized: true, ..ordered(status) };
+    let not_ready = |status, at| Facts { not_ready: Some(after(at)), ..ordered(status) };
     check(vec![
         ("ready, but finalized", finalized(OrderStatus::Ready), soon()),
         ("processing, as it is finalized", finalized(OrderStatus::Processing), soon()),
+        ("ready, but the CSR was refused since", not_ready(OrderStatus::Ready, 0), soon()),
+        ("ready again after the refusal", not_ready(OrderStatus::Ready, -1), Step::Finalize),
+        ("processing after all", not_ready(OrderStatus::Processing, 0), soon()),
+        ("pending after all", with(not_ready(OrderStatus::Pending, 0), vec![valid()]), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
         ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unread()]), Step::Finalize),
@@ -306,6 +311,10 @@ fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timesta
                 continue;
             }
             Step::RefreshOrder => facts.order.as_mut().unwrap().at = now,
+            Step::Finalize => {
+                facts.observe_not_ready(None, now);
+                continue;
+            }
             Step::Refresh(index) => facts.authorizations[index].observed.as_mut().unwrap().at = now,
             end => return (asked, end),
         }
@@ -321,6 +330,7 @@ fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
         (Facts { finalized: true, ..ordered(OrderStatus::Ready) }, "the certificate to be issued"),
         (with(ordered(OrderStatus::Pending), vec![answered()]), "the CA to look at the challenges"),
         (with(ordered(OrderStatus::Pending), vec![valid()]), "the order to become ready"),
+        (Facts { not_ready: Some(start()), ..ordered(OrderStatus::Ready) }, "the order to become ready"),
     ];
     for (facts, what) in rows {
         let (asked, end) = questions(facts, |_| None);

@@ -23,6 +23,8 @@ const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorizati
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 /// Operations whose refusal is neither about the account nor about its contacts.
 const ORDERS: &[Operation] = &[NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
+/// Operations of orders, without the one that waits for the order to become ready.
+const ORDERS_WITHOUT_CSR: &[Operation] = &[NewOrder, Order, Authorization, Challenge, Certificate];
 
 const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
 const KEPT: &str = "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' \
@@ -432,11 +434,13 @@ fn problem_documents() {
             }
             _ => says,
         };
-        [(&[NewAccount], fault.clone(), of_registration, next), (ORDERS, fault, says, next), of_account]
+        let orders = if kind == "orderNotReady" { ORDERS_WITHOUT_CSR } else { ORDERS };
+        [(&[NewAccount], fault.clone(), of_registration, next), (orders, fault, says, next), of_account]
     });
     check(rows.as_flattened());
     let refused = Fault::Answer(problem(400, "badNonce", "stale"));
-    check(&[(SIGNED, refused, "", Nothing)]);
+    let not_ready = Fault::Answer(problem(403, "orderNotReady", "no"));
+    check(&[(SIGNED, refused, "", Nothing), (&[Finalize], not_ready, "", Nothing)]);
 }
 
 /// Returns a problem document with all members that it can have, in an answer with this content type.
@@ -724,6 +728,17 @@ fn orders_that_never_finish() {
         };
         check_behaviour(Order, never, &says, None, Soon);
     }
+}
+
+#[test]
+fn an_order_that_is_not_ready_for_a_while_is_no_failure() {
+    let case = Case::new(Finalize);
+    case.server.ca.behave(|ca| ca.csr_refusals = 5);
+    case.check("five times", "", None, Nothing);
+    let job = case.server.staged_job(&case.name);
+    let kinds: Vec<_> = job.log.iter().flat_map(|log| &log.entries).map(|entry| entry.kind.as_str()).collect();
+    assert!(!kinds.contains(&"message-errored") && !kinds.contains(&"renewal-error"), "{kinds:?}");
+    assert_eq!((case.server.ca.count(Finalize), case.server.ca.ordered().len()), (6, 1));
 }
 
 #[test]

@@ -97,7 +97,6 @@ fn problems_are_told_and_some_are_permanent() {
         (Operation::Authorization, "serverInternal", Status::GENERAL, false),
         (Operation::Challenge, "malformed", Status::INVALID, true),
         (Operation::Finalize, "badCSR", Status::INVALID, true),
-        (Operation::Finalize, "orderNotReady", Status::GENERAL, false),
         (Operation::Certificate, "serverInternal", Status::GENERAL, false),
     ];
     for (operation, name, status, permanent) in rows {
