@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::challenge::Malformed;
+use super::challenge::{ChallengeType, Malformed};
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
@@ -169,6 +169,8 @@ pub enum AcmeError {
         problem: Box<Problem>,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
+        /// The type of the challenge, and the one that the next attempt uses in its place, if one is left untried.
+        turn: Option<(ChallengeType, ChallengeType)>,
     },
     /// The order failed without the CA saying why.
     #[error("the order {url} is invalid")]
@@ -272,7 +274,7 @@ impl AcmeError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
-            Self::ChallengeFailed { problem, .. } => problem.is_permanent(),
+            Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent(),
             Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
             // Each attempt would cost another certificate.
@@ -442,6 +444,17 @@ impl AcmeError {
         }
     }
 
+    /// Adds which type of challenge the next attempt uses, if that is another one.
+    fn with_turn(&self, happened: String) -> String {
+        match self {
+            Self::ChallengeFailed { turn: Some((kind, next)), .. } => {
+                let end = if happened.ends_with('.') { " The" } else { "; the" };
+                format!("{happened}{end} next attempt uses '{next}' in place of '{kind}'")
+            }
+            _ => happened,
+        }
+    }
+
     /// Returns the error as a sentence, with all that the CA says and with the advice.
     #[must_use]
     pub fn sentence(&self) -> String {
@@ -453,7 +466,7 @@ impl AcmeError {
     pub fn to_result(&self) -> JobResult {
         let (problem, happened) = match self {
             Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
-            Self::ChallengeFailed { name, problem, record } => {
+            Self::ChallengeFailed { name, problem, record, .. } => {
                 let says = problem.sentence();
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
                 let record =
@@ -467,13 +480,10 @@ impl AcmeError {
             _ => (None, self.to_string()),
         };
         let kind = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
+        let detail = self.with_turn(with_advice(&happened, self.advice()));
         JobResult {
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
-            ..JobResult::failure(
-                self.status(),
-                kind.unwrap_or(self.own_problem()),
-                with_advice(&happened, self.advice()),
-            )
+            ..JobResult::failure(self.status(), kind.unwrap_or(self.own_problem()), detail)
         }
     }
 }
@@ -504,7 +514,8 @@ mod tests {
             retry_after: None,
         };
         let refused = |problem| AcmeError::Problem { problem, retry_after: None, of_address: false };
-        let failed = |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None };
+        let failed =
+            |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None, turn: None };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
         let caa = "urn:ietf:params:acme:error:caa";
         let tailscale = |cause| AcmeError::Tailscale(TailscaleError { socket: "/run/tailscaled.sock".into(), cause });

@@ -2,7 +2,7 @@
 
 use super::{AccountRecord, AccountScope, ChallengeSetup, OrderRecord};
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status, TxtRecord};
+use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// A failure behind a port, as a sentence that names the file or command.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ pub trait Journal {
     /// # Errors
     /// If it cannot be written, or does not fit the domain and the key.
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused>;
+
+    /// Returns which challenge types have failed.
+    fn challenge_record(&self) -> ChallengeRecord;
+
+    /// Records which challenge types have failed. The record is saved with the report.
+    fn record_challenges(&mut self, record: &ChallengeRecord);
 
     /// Records the current activity, for the status pages.
     fn progress(&mut self, activity: &str);

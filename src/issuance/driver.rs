@@ -233,11 +233,15 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::CleanUp => return self.clean_up(),
             Step::TearDown => return self.tear_down(),
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
+                self.learn();
                 self.current += 1;
                 self.without_replaces = false;
                 self.gather_facts();
             }
-            Step::Done => return Ok(Outcome::Done),
+            Step::Done => {
+                self.learn();
+                return Ok(Outcome::Done);
+            }
             Step::GiveUp(failure) => return Err(self.give_up(&failure)),
         }
         Ok(Outcome::Continue)
@@ -252,8 +256,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.current += 1;
         }
         let facts = Facts::new(self.has_chain(), record, challenges, self.clock.now());
-        let one_txt = self.wanted.one_txt;
-        self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), one_txt, ..facts };
+        self.facts = Facts {
+            directory: self.directory.is_some(),
+            account: self.account.is_some(),
+            one_txt: self.wanted.one_txt,
+            challenge_record: self.journal.challenge_record(),
+            ..facts
+        };
     }
 
     fn has_chain(&self) -> bool {

@@ -4,6 +4,7 @@
 mod activation;
 mod address;
 mod authority;
+mod challenge_record;
 pub mod directive;
 mod domain;
 mod duration;
@@ -23,9 +24,10 @@ pub use address::{address_of_reverse_name, reverse_name, url_host};
 pub use authority::{
     ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
 };
+pub use challenge_record::ChallengeRecord;
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
-pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
+pub use job::{Job, JobResult, LastRenewal, LogEntry, OcspFailures, TxtRecord};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
 pub use pattern::NamePattern;

@@ -176,6 +176,7 @@ impl Renewal {
         job.next_run = (!is_ready).then_some(ready_at);
         job.settings = None;
         job.validation_failures.clear();
+        job.challenges.succeed(&self.md.domains);
         job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
         job.record(now, "finished", None, Some(&detail));

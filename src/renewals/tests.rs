@@ -5,6 +5,7 @@ mod names;
 mod notifications;
 mod several_cas;
 mod starts;
+mod turns;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

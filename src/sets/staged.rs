@@ -17,7 +17,7 @@ use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
-use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, time};
 use crate::store::{Aspect, Group, StoreError, WorkClaim};
 
 /// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
@@ -222,6 +222,7 @@ pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
         settings: None,
         telling: None,
         validation_failures: Vec::new(),
+        challenges: ChallengeRecord::default(),
         account_url: None,
         ..job
     };
@@ -362,6 +363,14 @@ impl Journal for StagedJournal {
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         let aspect = Aspect::Chain(spec.clone());
         Ok(self.documents.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
+    }
+
+    fn challenge_record(&self) -> ChallengeRecord {
+        self.job.challenges.clone()
+    }
+
+    fn record_challenges(&mut self, record: &ChallengeRecord) {
+        self.job.challenges.clone_from(record);
     }
 
     fn progress(&mut self, activity: &str) {

@@ -190,7 +190,7 @@ impl<'a> View<'a> {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
-        staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.txt_records)
+        staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.last_renewal.txt_records)
     }
 
     /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are

@@ -83,17 +83,46 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.authorizations[index].refused.push(refusal);
     }
 
+    /// Records which types of challenge failed in the present order, and which worked.
+    pub(super) fn learn(&mut self) {
+        self.facts.learn();
+        self.journal.record_challenges(&self.facts.challenge_record);
+    }
+
     pub(super) fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
-        let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
+        let response = match self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object()) {
+            Ok(response) => response,
+            Err(err) => return self.answer_refused(index, kind, err),
+        };
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
-        self.facts.authorizations[index].answered = true;
         self.facts.observe_retry_after(self.session.retry_after(&response));
+        self.facts.authorizations[index].answer(kind, serde_json::from_slice(&response.body).unwrap_or_default());
         self.facts.start_poll(self.clock.now());
         Ok(())
+    }
+
+    /// Replaces an order of an earlier run whose challenges are gone. A refusal that asking again does not change counts as a
+    /// failure of the challenge type, if another one is left.
+    fn answer_refused(&mut self, index: usize, kind: ChallengeType, err: AcmeError) -> Result<(), AcmeError> {
+        if err.is_gone() && !self.facts.ordered_now {
+            self.facts.order_gone = true;
+            return Ok(());
+        }
+        if !(err.is_refusal() && err.is_permanent()) {
+            return Err(err);
+        }
+        self.facts.challenge_record.learn(&[kind.as_str()], []);
+        self.journal.record_challenges(&self.facts.challenge_record);
+        match (err, self.facts.untried(&self.facts.authorizations[index])) {
+            (AcmeError::Problem { problem, .. }, Some(next)) => {
+                Err(self.challenge_failed(index, problem, Some((kind, next))))
+            }
+            (err, _) => Err(err),
+        }
     }
 
     /// Takes away all set-ups, and after the last one the order, if it is finished.

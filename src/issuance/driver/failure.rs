@@ -1,6 +1,6 @@
 //! Describes why a run failed.
 
-use crate::acme::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
+use crate::acme::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, Publisher};
 use crate::issuance::driver::{Driver, Wanted, authorization};
 use crate::issuance::facts::Refusal;
 use crate::issuance::next::Failure;
@@ -9,6 +9,7 @@ use crate::model::{Problem, Status};
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Describes the failure. An order that failed for good is forgotten.
     pub(super) fn give_up(&mut self, failure: &Failure) -> AcmeError {
+        self.learn();
         let error = self.describe(failure);
         if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
             if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
@@ -24,14 +25,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         match failure {
             Failure::Authorization(index) => {
                 let authz = authorization(&self.facts.authorizations[*index]);
-                let (name, problem) =
-                    authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
-                let record = self.facts.authorizations[*index].record.clone();
-                AcmeError::ChallengeFailed {
-                    name,
-                    problem: Box::new(problem.cloned().unwrap_or_else(unexplained)),
-                    record,
-                }
+                let problem = authz.ok().and_then(Authorization::problem).cloned();
+                let facts = &self.facts.authorizations[*index];
+                let turn = facts.failed_type().zip(self.facts.untried(facts));
+                self.challenge_failed(*index, problem.unwrap_or_else(unexplained), turn)
             }
             Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
                 Ok(authz) => self.describe_no_challenge(authz, &self.facts.authorizations[*index].refused),
@@ -46,6 +43,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
             Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
         }
+    }
+
+    /// Describes that the challenge of an authorization, by index, failed.
+    pub(super) fn challenge_failed(
+        &self,
+        index: usize,
+        problem: Problem,
+        turn: Option<(ChallengeType, ChallengeType)>,
+    ) -> AcmeError {
+        let facts = &self.facts.authorizations[index];
+        let name = authorization(facts).map_or_else(|_| String::new(), |authz| authz.identifier.value.clone());
+        AcmeError::ChallengeFailed { name, problem: Box::new(problem), record: facts.record.clone(), turn }
     }
 
     /// Describes why no challenge could be used. The last wanted type decides which error it is; all refusals are listed.

@@ -510,7 +510,7 @@ impl Setup {
             issued_by: shared_ca(known.map(|known| known.ca).unwrap_or_default(), &md, other),
             activated: served::activated(&self.documents, &md),
             told: self.told.get(&md.name).copied(),
-            txt_records: served::txt_records(&self.documents, &md, &challenges),
+            last_renewal: served::last_renewal(&self.documents, &md, &challenges),
             challenges,
             stapling: Arc::clone(stapling),
             slot: LiveSlot::new(&md, &at_start),
