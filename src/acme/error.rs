@@ -274,7 +274,7 @@ impl AcmeError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
-            Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent(),
+            Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent_of_challenge(),
             Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
             // Each attempt would cost another certificate.
