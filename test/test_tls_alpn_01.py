@@ -117,6 +117,32 @@ def test_a_certificate_that_an_earlier_run_left_is_replaced(httpd: Httpd, pebble
     assert httpd.served("a.example.org", ca=pebble.root).verified
 
 
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
+def test_behind_a_load_balancer_that_ends_tls_http_01_takes_over_and_stays(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, world: World
+) -> None:
+    balancer = world.balancer(httpd)
+    name = "a.example.org"
+    httpd.config.md(name).http(name).https(name, PROTOCOLS)
+    httpd.log.expects("AH10056")
+    httpd.start().wait_staged(name)
+    assert _setups(sandbox, name) == [f"tls-alpn-01:{name}", f"http-01:{name}"]
+    failed = httpd.log.find("AH10056")
+    assert len(failed) == 1
+    assert failed[0].has("next attempt uses 'http-01' in place of 'tls-alpn-01'")
+    assert (balancer.connections > 0, sandbox.job(name)["challenges"]) == (True, {"failed-before": ["tls-alpn-01"]})
+
+    # Renewals after that begin with what worked.
+    httpd.config.add("MDRenewWindow 100d")
+    seen = balancer.connections
+    httpd.graceful().wait_staged(name)
+    httpd.stop()
+    httpd.start().wait_staged(name)
+    assert (_setups(sandbox, name), pebble.new_orders) == ([f"http-01:{name}"], 4)
+    assert balancer.connections == seen
+    assert sandbox.job(name, "domains")["challenges"] == {"failed-before": ["tls-alpn-01"]}
+
+
 CHOICES = {
     # Ports that are reachable, Protocols of the host, the type that is used.
     "both": ("http:{http} https:{https}", PROTOCOLS, "tls-alpn-01"),

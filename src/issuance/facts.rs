@@ -58,6 +58,8 @@ pub struct AuthorizationFacts {
     pub url: String,
     /// The CA's last description of the authorization.
     pub observed: Option<Observed<Authorization>>,
+    /// The challenges that were offered in this run. An authorization that is over has only the one that decided it.
+    pub offered: Vec<Challenge>,
     /// The challenge that was set up for the authorization in this run, and is still in place.
     pub set_up: Option<ChallengeSetup>,
     /// The record that the CA looks for, where the administrator makes it.
@@ -83,7 +85,23 @@ impl AuthorizationFacts {
     /// Starts with the URL alone.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, observed: None, set_up: None, record: None, refused: Vec::new(), answered: None }
+        Self {
+            url,
+            observed: None,
+            offered: Vec::new(),
+            set_up: None,
+            record: None,
+            refused: Vec::new(),
+            answered: None,
+        }
+    }
+
+    /// Takes over the CA's description of the authorization.
+    pub fn observe(&mut self, value: Authorization, at: Timestamp) {
+        if value.status == AuthorizationStatus::Pending {
+            self.offered.clone_from(&value.challenges);
+        }
+        self.observed = Some(Observed { value, at });
     }
 
     /// Whether challenges of that type could not be set up in this run.
@@ -202,7 +220,7 @@ impl Facts {
         let value = &authz.observed.as_ref()?.value;
         let failed = authz.failed_type();
         let is_left = |kind: &ChallengeType| Some(*kind) != failed && !self.challenge_record.has_failed(kind.as_str());
-        choose(self.usable(authz, value).into_iter().filter(is_left), &value.challenges).map(|(kind, _)| kind)
+        choose(self.usable(authz, value).into_iter().filter(is_left), &authz.offered).map(|(kind, _)| kind)
     }
 
     /// Returns the types that were not refused, in the order in which they are tried.

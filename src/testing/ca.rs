@@ -483,8 +483,6 @@ impl State {
         let gives_back = self.behaviour.gives_back && error.is_some() && *reads == 0;
         let status = match *status {
             "pending" if is_answered && !gives_back => "processing",
-            // Others are as they were.
-            "valid" | "invalid" if answered.is_some() && !is_answered => "pending",
             status => status,
         };
         let path = if kind == self.behaviour.kind { format!("{id}") } else { format!("{id}/{kind}") };
@@ -515,6 +513,9 @@ impl State {
         let http_01 = self.behaviour.http_01.then_some(self.behaviour.kind);
         let kinds = self.behaviour.more.iter().copied().chain(http_01);
         let kinds = kinds.filter(|kind| !authorization.is_wildcard || kind.starts_with("dns-"));
+        // The others are of no use any more (RFC 8555 section 7.1.4).
+        let is_over = authorization.status != "pending" && authorization.answered.is_some();
+        let kinds = kinds.filter(|kind| !is_over || authorization.answered == Some(kind));
         let challenges = kinds.map(|kind| self.challenge_value(id, kind));
         let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(challenges).collect();
         let mut value = json!({

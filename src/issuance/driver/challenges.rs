@@ -8,7 +8,7 @@ use crate::acme::{
 use crate::crypto::KeyRef;
 use crate::issuance::driver::failure::no_challenge;
 use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
-use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::facts::Refusal;
 use crate::log::note;
 use crate::model::{DomainName, Identifier};
 
@@ -23,7 +23,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             }
             Err(err) => return Err(err),
         };
-        self.facts.authorizations[index].observed = Some(Observed { value, at: self.clock.now() });
+        self.facts.authorizations[index].observe(value, self.clock.now());
         Ok(())
     }
 

@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::acme::{Authorization, Challenge, ChallengeSetup, OrderRecord};
-use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::facts::Refusal;
 use crate::issuance::poll::Poll;
 use crate::model::{Problem, Status};
 
@@ -43,8 +43,9 @@ fn authorization(status: AuthorizationStatus, kind: &str, challenge: ChallengeSt
         Challenge { kind: "foo-99".to_owned(), ..Challenge::default() },
         Challenge { kind: kind.to_owned(), status: challenge, token: "t".to_owned(), ..Challenge::default() },
     ];
-    let value = Authorization { status, challenges, ..Authorization::default() };
-    AuthorizationFacts { observed: Some(Observed { value, at: start() }), ..AuthorizationFacts::new("a".to_owned()) }
+    let mut facts = AuthorizationFacts::new("a".to_owned());
+    facts.observe(Authorization { status, challenges, ..Authorization::default() }, start());
+    facts
 }
 
 fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
@@ -228,10 +229,11 @@ fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
 /// An authorization whose answered challenge has an error and this status, and for which http-01 is offered, too.
 fn with_error(kind: ChallengeType, status: ChallengeStatus) -> AuthorizationFacts {
     let mut facts = AuthorizationFacts { answered: Some(kind), ..put(kind) };
-    let challenges = &mut facts.observed.as_mut().unwrap().value.challenges;
-    challenges[1].status = status;
-    challenges[1].error = Some(Problem::default());
-    challenges.push(Challenge { kind: HTTP.as_str().to_owned(), token: "t".to_owned(), ..Challenge::default() });
+    let mut value = facts.observed.take().unwrap().value;
+    value.challenges[1].status = status;
+    value.challenges[1].error = Some(Problem::default());
+    value.challenges.push(Challenge { kind: HTTP.as_str().to_owned(), token: "t".to_owned(), ..Challenge::default() });
+    facts.observe(value, start());
     facts
 }
 

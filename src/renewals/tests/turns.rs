@@ -9,7 +9,7 @@ fn behind_a_balancer(name: &str) -> TestServer {
     (server.hosts[0].allows_acme_tls, server.hosts[0].is_at_https_port) = (true, true);
     server.ca.behave(|ca| {
         ca.more = vec!["tls-alpn-01"];
-        ca.fails = |_, kind| (kind == "tls-alpn-01").then_some(("rejectedIdentifier", "no protocol was selected"));
+        ca.fails = |_, kind| (kind == "tls-alpn-01").then_some(("unsupportedIdentifier", "no protocol was selected"));
     });
     server
 }
@@ -74,7 +74,7 @@ fn what_worked_is_the_first_where_renewals_go_live_without_a_start() {
 fn a_permanent_failure_waits_a_day_once_all_types_have_failed() {
     let name = "turned.test";
     let server = behind_a_balancer(name);
-    server.ca.behave(|ca| ca.fails = |_, _| Some(("rejectedIdentifier", "no")));
+    server.ca.behave(|ca| ca.fails = |_, _| Some(("unsupportedIdentifier", "no")));
     let renewals = server.run(false);
     assert!(from_now(&server, server.staged_job(name).next_run) <= 60);
     server.clock.advance(SignedDuration::from_mins(1));

@@ -172,12 +172,17 @@ fn a_record_that_is_not_there_gives_way_to_another_type() {
 
 #[test]
 fn a_permanent_failure_is_passing_as_long_as_another_type_is_left() {
-    // As smallstep's library says where the balancer answers in place of the server.
-    let rejected: Fails = |_, _| Some(("rejectedIdentifier", "cannot negotiate ALPN acme-tls/1 protocol"));
-    let scene = scene(&["a.org"], rejected);
-    for (set_up, permanent) in [("tls-alpn-01:a.org", false), ("http-01:a.org", true), ("tls-alpn-01:a.org", true)] {
-        let (calls, err) = scene.attempt();
-        assert_eq!((calls, err.unwrap().is_permanent()), (vec![set_up.to_owned()], permanent));
+    let used = ["tls-alpn-01:a.org", "http-01:a.org", "tls-alpn-01:a.org"];
+    let rows: [(Fails, [bool; 3]); 2] = [
+        (|_, _| Some(("unsupportedIdentifier", "no")), [false, true, true]),
+        // As smallstep's library says where the balancer answers in place of the server.
+        (|_, _| Some(("rejectedIdentifier", "cannot negotiate ALPN acme-tls/1 protocol")), [false; 3]),
+    ];
+    for (fails, permanent) in rows {
+        let scene = scene(&["a.org"], fails);
+        let runs = used.map(|_| scene.attempt());
+        assert_eq!(runs.each_ref().map(|(set_up, _)| set_up[0].as_str()), used);
+        assert_eq!(runs.map(|(_, err)| err.unwrap().is_permanent()), permanent);
     }
 }
 
