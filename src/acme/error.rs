@@ -179,16 +179,20 @@ pub enum AcmeError {
         url: String,
     },
     /// The CA takes too long.
-    #[error("Error waiting for {what}: the CA was not done after 5 minutes")]
+    #[error("Error waiting for {what}: the CA was not done after 5 minutes{}", found(.problem))]
     TimedOut {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
     },
     /// The CA wants to be asked much later.
-    #[error("Error waiting for {what}: the CA wants to be asked again at {}", time::format_gmt(*.retry_after))]
+    #[error("Error waiting for {what}: the CA wants to be asked again at {}{}", time::format_gmt(*.retry_after), found(.problem))]
     Postponed {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
         /// Not before this moment.
         retry_after: Timestamp,
     },
@@ -244,6 +248,12 @@ fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
         (None, Some(url)) => format!(", a redirect to <{url}>, which is not followed"),
         (None, None) => String::new(),
     }
+}
+
+fn found(problem: &Option<Box<Problem>>) -> String {
+    problem
+        .as_ref()
+        .map_or_else(String::new, |problem| format!("; it found: {}", problem.sentence().trim_end_matches('.')))
 }
 
 fn set_record(TxtRecord { name, value }: &TxtRecord) -> String {
@@ -549,8 +559,8 @@ mod tests {
             (failed(typed()), caa),
             (failed(Problem::default()), "challenge-failed"),
             (AcmeError::OrderInvalid { url: url() }, "order-invalid"),
-            (AcmeError::TimedOut { what: "text" }, "ca-timeout"),
-            (AcmeError::Postponed { what: "text", retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
+            (AcmeError::TimedOut { what: "text", problem: Some(Box::new(typed())) }, "ca-timeout"),
+            (AcmeError::Postponed { what: "text", problem: None, retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
             (AcmeError::WrongKey, "certificate-unusable"),
             (AcmeError::Unfit(text()), "certificate-unusable"),
             (AcmeError::KeyLost(text()), "key-lost"),

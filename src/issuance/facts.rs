@@ -68,6 +68,8 @@ pub struct AuthorizationFacts {
     pub refused: Vec<Refusal>,
     /// The type of the challenge of which the CA was told in this run that it is in place.
     pub answered: Option<ChallengeType>,
+    /// The problem of the answered challenge that was told last.
+    pub told: Option<Problem>,
 }
 
 /// A type of challenge that could not be set up, and why.
@@ -93,6 +95,7 @@ impl AuthorizationFacts {
             record: None,
             refused: Vec::new(),
             answered: None,
+            told: None,
         }
     }
 
@@ -129,12 +132,14 @@ impl AuthorizationFacts {
             || self.told_problem().is_some_and(|(challenge, _)| challenge.status == ChallengeStatus::Pending)
     }
 
-    /// Returns the challenge that was answered in this run, if the CA has looked at it and was not content, and the problem. The CA
-    /// may look again (RFC 8555 section 8.2).
+    /// Returns the challenge that was answered in this run, or that the CA looks at since an earlier one, if the CA was not content so
+    /// far, and the problem. The CA may look again (RFC 8555 section 8.2).
     #[must_use]
     pub fn told_problem(&self) -> Option<(&Challenge, &Problem)> {
-        let challenge = self.observed.as_ref()?.value.challenge(self.answered?)?;
-        Some((challenge, challenge.error.as_ref().filter(|_| self.is_open())?))
+        let kind = self.answered.or(self.set_up.as_ref().map(|set_up| set_up.kind))?;
+        let challenge = self.observed.as_ref()?.value.challenge(kind)?;
+        let is_looked_at = self.answered.is_some() || challenge.status == ChallengeStatus::Processing;
+        Some((challenge, challenge.error.as_ref().filter(|_| is_looked_at && self.is_open())?))
     }
 
     /// Returns the type of the challenge that failed: the one that was answered in this run, else the one of which the CA says so.

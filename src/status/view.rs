@@ -238,6 +238,13 @@ impl<'a> View<'a> {
         finished.and_then(|staged| staged.job.newest("finished")).max(self.domain.activated).max(self.live_since())
     }
 
+    /// Returns the last step of the attempt to renew that is in progress.
+    #[must_use]
+    pub fn last_step(&self) -> Option<&str> {
+        let job = self.renewal().filter(|job| !job.finished && self.next_run().is_none())?;
+        job.last.as_ref()?.activity.as_deref()
+    }
+
     /// Returns the time of the next attempt, if it is in the future.
     #[must_use]
     pub fn next_run(&self) -> Option<Timestamp> {

@@ -2,7 +2,7 @@
 
 use crate::acme::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, Publisher};
 use crate::issuance::driver::{Driver, Wanted, authorization};
-use crate::issuance::facts::Refusal;
+use crate::issuance::facts::{AuthorizationFacts, Refusal};
 use crate::issuance::next::Failure;
 use crate::model::{Problem, Status};
 
@@ -38,11 +38,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 Some(problem) => AcmeError::Problem { problem, retry_after: None, of_address: false },
                 None => AcmeError::OrderInvalid { url },
             },
-            Failure::TimedOut(what) => AcmeError::TimedOut { what },
-            Failure::Postponed(what, retry_after) => AcmeError::Postponed { what, retry_after: *retry_after },
+            Failure::TimedOut(what) => AcmeError::TimedOut { what, problem: self.told_problem() },
+            Failure::Postponed(what, retry_after) => {
+                AcmeError::Postponed { what, problem: self.told_problem(), retry_after: *retry_after }
+            }
             Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
             Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
         }
+    }
+
+    /// Returns the problem of a challenge that the CA looks at again.
+    fn told_problem(&self) -> Option<Box<Problem>> {
+        let problems = self.facts.authorizations.iter().filter_map(AuthorizationFacts::told_problem);
+        problems.map(|(_, problem)| Box::new(problem.clone())).next()
     }
 
     /// Describes that the challenge of an authorization, by index, failed.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::ChallengeRecord;
 use crate::testing::ca::Behaviour;
+use crate::testing::{logged, watch_log};
 
 const ALPN: ChallengeType = ChallengeType::TlsAlpn01;
 const HTTP: ChallengeType = ChallengeType::Http01;
@@ -249,4 +250,64 @@ fn a_challenge_that_failed_after_the_run_gives_way_in_the_next_run() {
     scene.ca.set_authorizations("invalid");
     let (set_up, err) = scene.behaves(|ca| ca.pending_reads = 0).attempt();
     assert_eq!((set_up, err.is_some()), (vec!["http-01:a.org".to_owned()], false));
+}
+
+#[test]
+fn the_problem_with_which_a_ca_looks_again_and_its_time_are_told_once() {
+    watch_log();
+    let rows = [
+        (None, ""),
+        (Some("120"), " after Tue, 14 Nov 2023 22:15:20 GMT"),
+        (Some("Tue, 14 Nov 2023 22:14:20 GMT"), " after Tue, 14 Nov 2023 22:14:20 GMT"),
+        (Some("soon"), ""),
+    ];
+    for (number, (looks_again_in, after)) in rows.into_iter().enumerate() {
+        let name = format!("again{number}.test");
+        let scene = scene(&[&name], |_, _| Some(("connection", "no route to port 80")))
+            .behaves(|ca| (ca.tells_early, ca.pending_reads, ca.looks_again_in) = (true, 3, looks_again_in));
+        let (_, err) = scene.attempt();
+        assert!(detail(err).contains("no route to port 80"));
+        let told = format!("at 'tls-alpn-01' of domain {name} again{after}, as it found: no route to port 80");
+        let told: Vec<_> = vec![format!("Waiting for the CA to look {told}"), format!("{name}: the CA looks {told}")];
+        let activities = scene.staged().activities.clone();
+        assert_eq!(activities.iter().filter(|activity| **activity == told[0]).count(), 1, "{activities:?}");
+        assert_eq!(logged("", &told[1]), 1, "{}", told[1]);
+        // The answer and one question about the challenge.
+        assert_eq!(scene.ca.count(Operation::Challenge), 2);
+        scene.ca.check();
+    }
+}
+
+#[test]
+fn a_challenge_that_cannot_be_read_is_waited_for_all_the_same() {
+    for fault in [Fault::Drop, Fault::RefuseNonce, Fault::Answer(problem(404, "malformed", "not found"))] {
+        let scene = scene(&["a.org"], BALANCER).behaves(|ca| (ca.tells_early, ca.pending_reads) = (true, 3));
+        // The answer to the challenge passes.
+        scene.ca.fail(Operation::Challenge, Fault::Alter(|_| {}));
+        scene.ca.fail(Operation::Challenge, fault.clone());
+        assert!(detail(scene.attempt().1).contains("no protocol was selected"), "{fault:?}");
+        assert!(scene.attempt().1.is_none(), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_wait_that_is_over_says_what_the_ca_found() {
+    let rows = [
+        (None, "the CA was not done after 5 minutes"),
+        (Some("3600"), "the CA wants to be asked again at Tue, 14 Nov 2023 23:13:20 GMT"),
+    ];
+    for (looks_again_in, says) in rows {
+        let mut scene = scene(&["a.org"], BALANCER)
+            .behaves(|ca| (ca.tells_early, ca.pending_reads, ca.looks_again_in) = (true, 1000, looks_again_in));
+        scene.wanted.challenges = Ok(vec![ALPN]);
+        let detail = detail(scene.attempt().1);
+        let expected =
+            format!("Error waiting for the CA to look at the challenges: {says}; it found: no protocol was selected");
+        assert!(detail.starts_with(&expected), "{detail}");
+        // The order goes on.
+        assert!(self::detail(scene.attempt().1).starts_with(&expected));
+        scene.ca.set_authorizations("valid");
+        assert!(scene.attempt().1.is_none());
+        assert_eq!(scene.ca.ordered().len(), 1);
+    }
 }
