@@ -70,6 +70,11 @@ pub trait Journal {
     /// Records the current activity, for the status pages.
     fn progress(&mut self, activity: &str);
 
+    /// Records an activity that may take long: the status pages show it from now on.
+    fn lasting_progress(&mut self, activity: &str) {
+        self.progress(activity);
+    }
+
     /// Records the TXT records that the administrator must have in the DNS, for the status pages.
     fn needs_records(&mut self, records: &[TxtRecord]);
 

@@ -49,6 +49,23 @@ fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
 }
 
 #[test]
+fn progress_is_written_twice_a_second_at_most_and_what_lasts_at_once() {
+    use crate::acme::Journal as _;
+    let name = "progress.test";
+    let server = TestServer::new(&[name]);
+    let mut journal = journal(&server, Arc::clone(&server.start(false).domains[0].md));
+    let stored = || server.staged_job(name).last.unwrap().activity.unwrap();
+    journal.progress("first");
+    journal.progress("second");
+    assert_eq!(stored(), "first");
+    journal.lasting_progress("third");
+    assert_eq!(stored(), "third");
+    server.clock.advance(SignedDuration::from_millis(500));
+    journal.progress("fourth");
+    assert_eq!(stored(), "fourth");
+}
+
+#[test]
 fn a_renewal_is_staged_and_reported() {
     watch_log();
     let server = TestServer::new(&["staged.test"]);

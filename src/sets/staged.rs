@@ -382,6 +382,11 @@ impl Journal for StagedJournal {
         }
     }
 
+    fn lasting_progress(&mut self, activity: &str) {
+        self.saved = None;
+        self.progress(activity);
+    }
+
     fn needs_records(&mut self, records: &[TxtRecord]) {
         for TxtRecord { name, value } in records.iter().filter(|record| !self.job.txt_records.contains(record)) {
             report!(MD0044, "{}: needs this TXT record for dns-persist-01: {name} \"{value}\"", self.md.name);

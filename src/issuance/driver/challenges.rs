@@ -49,7 +49,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let after = again.map(|at| format!(" after {}", time::format_gmt(at))).unwrap_or_default();
         let says = problem.sentence();
         note!(Info, "{}: the CA looks at {what} again{after}, as it found: {says}", self.wanted.name);
-        self.journal.progress(&format!("Waiting for the CA to look at {what} again{after}, as it found: {says}"));
+        self.journal
+            .lasting_progress(&format!("Waiting for the CA to look at {what} again{after}, as it found: {says}"));
         self.facts.authorizations[index].told = Some(problem);
         Ok(())
     }
