@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::challenge::Malformed;
+use super::challenge::{ChallengeType, Malformed};
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
@@ -207,6 +207,8 @@ pub enum AcmeError {
         problem: Box<Problem>,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
+        /// The type of the challenge, and the one that the next attempt uses in its place, if one is left untried.
+        turn: Option<(ChallengeType, ChallengeType)>,
     },
     /// The order failed without the CA saying why.
     #[error("the order {url} is invalid")]
@@ -215,16 +217,20 @@ pub enum AcmeError {
         url: String,
     },
     /// The CA takes too long.
-    #[error("Error waiting for {what}: the CA was not done after 5 minutes")]
+    #[error("Error waiting for {what}: the CA was not done after 5 minutes{}", found(.problem))]
     TimedOut {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
     },
     /// The CA wants to be asked much later.
-    #[error("Error waiting for {what}: the CA wants to be asked again at {}", time::format_gmt(*.retry_after))]
+    #[error("Error waiting for {what}: the CA wants to be asked again at {}{}", time::format_gmt(*.retry_after), found(.problem))]
     Postponed {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
         /// Not before this moment.
         retry_after: Timestamp,
     },
@@ -299,6 +305,12 @@ fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
     }
 }
 
+fn found(problem: &Option<Box<Problem>>) -> String {
+    problem
+        .as_ref()
+        .map_or_else(String::new, |problem| format!("; it found: {}", problem.sentence().trim_end_matches('.')))
+}
+
 fn set_record(TxtRecord { name, value }: &TxtRecord) -> String {
     format!("set the TXT record {name} to \"{value}\" and leave it there")
 }
@@ -327,7 +339,7 @@ impl AcmeError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
-            Self::ChallengeFailed { problem, .. } => problem.is_permanent(),
+            Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent_of_challenge(),
             Self::ContactRefused { problem, .. } | Self::NoContact { problem, .. } => problem.is_permanent(),
             Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
@@ -569,6 +581,17 @@ impl AcmeError {
         }
     }
 
+    /// Adds which type of challenge the next attempt uses, if that is another one.
+    fn with_turn(&self, happened: String) -> String {
+        match self {
+            Self::ChallengeFailed { turn: Some((kind, next)), .. } => {
+                let end = if happened.ends_with('.') { " The" } else { "; the" };
+                format!("{happened}{end} next attempt uses '{next}' in place of '{kind}'")
+            }
+            _ => happened,
+        }
+    }
+
     /// Returns the error as a sentence, with all that the CA says and with the advice.
     #[must_use]
     pub fn sentence(&self) -> String {
@@ -580,7 +603,7 @@ impl AcmeError {
     pub fn to_result(&self) -> JobResult {
         let (problem, happened) = match self {
             Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
-            Self::ChallengeFailed { name, problem, record } => {
+            Self::ChallengeFailed { name, problem, record, .. } => {
                 let says = problem.sentence();
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
                 let record =
@@ -602,13 +625,10 @@ impl AcmeError {
             _ => (None, self.to_string()),
         };
         let kind = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
+        let detail = self.with_turn(with_advice(&happened, self.advice()));
         JobResult {
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
-            ..JobResult::failure(
-                self.status(),
-                kind.unwrap_or(self.own_problem()),
-                with_advice(&happened, self.advice()),
-            )
+            ..JobResult::failure(self.status(), kind.unwrap_or(self.own_problem()), detail)
         }
     }
 }
@@ -639,7 +659,8 @@ mod tests {
             retry_after: None,
         };
         let refused = |problem| AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false };
-        let failed = |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None };
+        let failed =
+            |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None, turn: None };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
         let caa = "urn:ietf:params:acme:error:caa";
         let tailscale = |cause| AcmeError::Tailscale(TailscaleError { socket: "/run/tailscaled.sock".into(), cause });
@@ -676,8 +697,8 @@ mod tests {
             (failed(typed()), caa),
             (failed(Problem::default()), "challenge-failed"),
             (AcmeError::OrderInvalid { url: url() }, "order-invalid"),
-            (AcmeError::TimedOut { what: "text" }, "ca-timeout"),
-            (AcmeError::Postponed { what: "text", retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
+            (AcmeError::TimedOut { what: "text", problem: Some(Box::new(typed())) }, "ca-timeout"),
+            (AcmeError::Postponed { what: "text", problem: None, retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
             (AcmeError::WrongKey, "certificate-unusable"),
             (AcmeError::Unfit(text()), "certificate-unusable"),
             (AcmeError::KeyLost(text()), "key-lost"),

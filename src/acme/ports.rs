@@ -2,7 +2,7 @@
 
 use super::{AccountRecord, AccountScope, ChallengeSetup, OrderRecord};
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status, TxtRecord};
+use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// A failure behind a port, as a sentence that names the file or command.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,19 @@ pub trait Journal {
     /// Records whether an order may name the certificate with this identifier as the one that it replaces.
     fn set_may_replace(&mut self, certificate: &str, may: bool);
 
+    /// Returns which challenge types have failed.
+    fn challenge_record(&self) -> ChallengeRecord;
+
+    /// Records which challenge types have failed. The record is saved with the report.
+    fn record_challenges(&mut self, record: &ChallengeRecord);
+
     /// Records the current activity, for the status pages.
     fn progress(&mut self, activity: &str);
+
+    /// Records an activity that may take long: the status pages show it from now on.
+    fn lasting_progress(&mut self, activity: &str) {
+        self.progress(activity);
+    }
 
     /// Records the TXT records that the administrator must have in the DNS, for the status pages.
     fn needs_records(&mut self, records: &[TxtRecord]);

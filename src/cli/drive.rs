@@ -383,6 +383,30 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_that_is_named_is_used_though_it_failed_and_another_comes_next_without_a_name() {
+        let name = "turns.drive.test";
+        let shell = shell(name);
+        shell.change(name, |md| {
+            md["ca"]["challenges"] = json!(["tls-alpn-01", "http-01"]);
+            md["proto"]["acme-tls/1"] = json!([name]);
+        });
+        shell.server.ca.behave(|ca| {
+            ca.more = vec!["tls-alpn-01"];
+            ca.fails = |_, kind| (kind == "tls-alpn-01").then_some(("tls", "no protocol was selected"));
+        });
+        let set_up = |kind: &str| logged("", &format!("{name}: Setting up challenge '{kind}'"));
+        shell.fail("drive");
+        assert_eq!(logged("AH10056", &format!("{name}: CA considers answer to challenge invalid: no protocol")), 1);
+        shell.fail("drive -c tls-alpn-01");
+        assert_eq!((set_up("tls-alpn-01"), set_up("http-01")), (2, 0));
+        shell.succeed("drive");
+        shell.succeed("drive -f");
+        assert_eq!((set_up("tls-alpn-01"), set_up("http-01")), (2, 2));
+        shell.fail("drive -f -c tls-alpn-01");
+        assert_eq!(set_up("tls-alpn-01"), 3);
+    }
+
+    #[test]
     fn a_domain_that_the_server_works_on_is_left_to_it() {
         let name = "claimed.drive.test";
         let shell = shell(name);

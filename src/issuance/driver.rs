@@ -253,10 +253,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::CleanUp => return self.clean_up(),
             Step::TearDown => return self.tear_down(),
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
+                self.learn();
                 self.current += 1;
                 self.gather_facts();
             }
-            Step::Done => return Ok(Outcome::Done),
+            Step::Done => {
+                self.learn();
+                return Ok(Outcome::Done);
+            }
             Step::GiveUp(failure) => return Err(self.give_up(&failure)),
         }
         Ok(Outcome::Continue)
@@ -271,8 +275,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.current += 1;
         }
         let facts = Facts::new(self.has_chain(), record, challenges, self.clock.now());
-        let one_txt = self.wanted.one_txt;
-        self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), one_txt, ..facts };
+        self.facts = Facts {
+            directory: self.directory.is_some(),
+            account: self.account.is_some(),
+            one_txt: self.wanted.one_txt,
+            challenge_record: self.journal.challenge_record(),
+            ..facts
+        };
     }
 
     fn has_chain(&self) -> bool {

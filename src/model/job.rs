@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
-use super::{Authorities, Status, Timestamp};
+use super::{Authorities, ChallengeRecord, Status, Timestamp};
 
 /// The report of a renewal. It never decides what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -67,6 +67,20 @@ pub struct Job {
     /// Certificates that no order may name as replaced, as the CA has refused that, by their identifiers (RFC 9773 section 4.1).
     #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub refused_replacements: Vec<String>,
+    /// The challenge types that have failed.
+    #[serde(skip_serializing_if = "ChallengeRecord::is_empty")]
+    pub challenges: ChallengeRecord,
+}
+
+/// The part of the report of a renewal that matters to the next one of the domain.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct LastRenewal {
+    /// TXT records that must be in the DNS for dns-persist-01.
+    #[serde(deserialize_with = "txt_records")]
+    pub txt_records: Vec<TxtRecord>,
+    /// The challenge types that have failed.
+    pub challenges: ChallengeRecord,
 }
 
 /// A TXT record in the DNS.

@@ -5,6 +5,7 @@ mod activation;
 mod address;
 mod authority;
 mod base64;
+mod challenge_record;
 pub mod contact;
 pub mod directive;
 mod domain;
@@ -27,10 +28,11 @@ pub use authority::{
     ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
 };
 pub use base64::base64_decode;
+pub use challenge_record::ChallengeRecord;
 pub use contact::{Contact, ContactSource};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
-pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
+pub use job::{Job, JobResult, LastRenewal, LogEntry, OcspFailures, TxtRecord};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
 pub use origin::Origin;

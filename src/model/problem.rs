@@ -192,7 +192,18 @@ impl Problem {
     /// Returns advice on the problem of a challenge, where `unauthorized` means that another server answered.
     #[must_use]
     pub fn advice_on_challenge(&self) -> Option<&'static str> {
-        if self.is("unauthorized") { Some(ADDRESSES) } else { self.advice() }
+        if self.is("unauthorized") || self.is_wrong_answer() { Some(ADDRESSES) } else { self.advice() }
+    }
+
+    /// Whether the CA will say the same again of a challenge that it looks at.
+    #[must_use]
+    pub fn is_permanent_of_challenge(&self) -> bool {
+        self.is_permanent() && !self.is_wrong_answer()
+    }
+
+    /// Whether the problem of a challenge is a wrong answer: smallstep's library (step-ca, Caddy; 2026) calls it `rejectedIdentifier`.
+    fn is_wrong_answer(&self) -> bool {
+        self.is("rejectedIdentifier")
     }
 
     /// Returns the CA's message as a sentence, with the subproblems and the URLs of more information.
@@ -329,6 +340,28 @@ mod tests {
             let problem = Problem::from(json!({ "type": kind, "subproblems": parts }));
             assert_eq!(problem.may_be_of_address(), expected, "{problem:?}");
         }
+    }
+
+    #[test]
+    fn a_challenge_that_rejects_an_identifier_has_found_another_answer() {
+        let rows = [
+            ("rejectedIdentifier", false, Some(ADDRESSES)),
+            ("unauthorized", false, Some(ADDRESSES)),
+            ("unsupportedIdentifier", true, Some(NAME)),
+            ("malformed", true, None),
+        ];
+        for (name, permanent, advice) in rows {
+            let problem = of_type(&format!("urn:ietf:params:acme:error:{name}"));
+            assert_eq!(
+                (problem.is_permanent_of_challenge(), problem.advice_on_challenge()),
+                (permanent, advice),
+                "{name}"
+            );
+        }
+        assert!(
+            of_type("urn:ietf:params:acme:error:rejectedIdentifier").is_permanent(),
+            "an order is refused by policy"
+        );
     }
 
     #[test]

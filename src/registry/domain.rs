@@ -9,7 +9,7 @@ use crate::acme::ChallengeType;
 use crate::crypto::{Certificate, Summary};
 use crate::events::Event;
 use crate::live::LiveSlot;
-use crate::model::{CaSettings, Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord};
+use crate::model::{CaSettings, Job, KeySpec, LastRenewal, ManagedDomain, RenewMode, State};
 use crate::registry::next_ca;
 use crate::schedule::{self, Plan};
 use crate::sets::{Advice, CertificateSet, TlsSet};
@@ -36,8 +36,8 @@ pub struct Domain {
     pub told: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
-    /// Records in the DNS that its certificates were obtained with, where they are for good.
-    pub txt_records: Vec<TxtRecord>,
+    /// What the renewal that brought its certificates has left to the next one.
+    pub last_renewal: LastRenewal,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
     /// The slot of sets that go live; `None` where none do.

@@ -16,7 +16,7 @@ use crate::events::Event;
 use crate::http::HttpClient;
 use crate::issuance::{Driver, Replaces, Wanted};
 use crate::log::report;
-use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, ManagedDomain};
+use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, LastRenewal, ManagedDomain};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule::{self, Why};
 use crate::sets::{Advice, RenewalSettings, StagedJournal, StagedState, served, staged};
@@ -224,7 +224,9 @@ impl<'a> Attempt<'a> {
     /// Drops what is staged, as an activation does.
     fn start_over(&mut self) -> Result<(), PortError> {
         self.journal.start_over(&self.order)?;
-        self.journal.job = Job::new(self.md.name.as_str());
+        // Of a renewal that went live, nothing is in domains/ before the next start.
+        let challenges = std::mem::take(&mut self.journal.job.challenges);
+        self.journal.job = Job { challenges, ..Job::new(self.md.name.as_str()) };
         Ok(())
     }
 
@@ -279,8 +281,12 @@ impl<'a> Attempt<'a> {
             last_run: Some(now),
             ..journal.job
         };
+        let LastRenewal { txt_records, challenges } = &domain.last_renewal;
         if journal.job.txt_records.is_empty() {
-            journal.job.txt_records.clone_from(&domain.txt_records);
+            journal.job.txt_records.clone_from(txt_records);
+        }
+        if journal.job.challenges.is_empty() {
+            journal.job.challenges.clone_from(challenges);
         }
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;

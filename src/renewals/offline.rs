@@ -185,7 +185,7 @@ fn entry(
         None => challenge_types::challenges(&md, reach, false),
     };
     let standby = CertificateSet::standby(documents, &md);
-    let txt_records = served::txt_records(documents, &md, &challenges);
+    let last_renewal = served::last_renewal(documents, &md, &challenges);
     let told = active::told(documents, &md);
     let ordered = served::ordered(documents, &md, &live.certificates);
     let md = Arc::new(md);
@@ -200,7 +200,7 @@ fn entry(
         ordered,
         told,
         challenges: Arc::new(challenges),
-        txt_records,
+        last_renewal,
         stapling: Arc::clone(stapling),
     }
 }

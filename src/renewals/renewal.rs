@@ -208,6 +208,7 @@ impl Renewal {
         job.settings = None;
         job.validation_failures.clear();
         job.refused_replacements.clear();
+        job.challenges.succeed(&self.md.domains);
         job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
         job.record(now, Job::FINISHED, None, Some(&detail));

@@ -5,6 +5,7 @@ mod names;
 mod notifications;
 mod several_cas;
 mod starts;
+mod turns;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -52,6 +53,23 @@ fn hours(hours: i64) -> SignedDuration {
 /// Returns a time in this number of seconds.
 fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
     at.expect("a moment").duration_since(server.clock.now()).as_secs()
+}
+
+#[test]
+fn progress_is_written_twice_a_second_at_most_and_what_lasts_at_once() {
+    use crate::acme::Journal as _;
+    let name = "progress.test";
+    let server = TestServer::new(&[name]);
+    let mut journal = journal(&server, Arc::clone(&server.start(false).domains[0].md));
+    let stored = || server.staged_job(name).last.unwrap().activity.unwrap();
+    journal.progress("first");
+    journal.progress("second");
+    assert_eq!(stored(), "first");
+    journal.lasting_progress("third");
+    assert_eq!(stored(), "third");
+    server.clock.advance(SignedDuration::from_millis(500));
+    journal.progress("fourth");
+    assert_eq!(stored(), "fourth");
 }
 
 #[test]

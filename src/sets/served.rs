@@ -11,7 +11,7 @@ use crate::acme::ChallengeType;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::documents::Documents;
 use crate::log::report;
-use crate::model::{Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord, Window};
+use crate::model::{Job, KeySpec, LastRenewal, ManagedDomain, RenewMode, State, Window};
 use crate::schedule::{self, Plan, Validity};
 use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
@@ -205,17 +205,20 @@ pub(crate) fn ordered(
     documents.load_json::<Job>(Group::Domains, md.name.as_str(), &Aspect::JobJson)?.ordered()
 }
 
-/// The records that the certificates of the domain were obtained with, if it uses such.
-pub(crate) fn txt_records(
+/// Reads what the renewal that brought the certificates of the domain has left to the next one, if its challenge types need that.
+pub(crate) fn last_renewal(
     documents: &Documents,
     md: &ManagedDomain,
     challenges: &Result<Vec<ChallengeType>, String>,
-) -> Vec<TxtRecord> {
-    if !challenges.iter().flatten().any(|kind| kind.needs_standing_record()) {
-        return Vec::new();
+) -> LastRenewal {
+    let kinds = challenges.as_deref().unwrap_or_default();
+    let needs_records = kinds.iter().any(|kind| kind.needs_standing_record());
+    if kinds.len() < 2 && !needs_records {
+        return LastRenewal::default();
     }
-    let job: Option<Job> = documents.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
-    job.map(|job| job.txt_records).unwrap_or_default()
+    let last: Option<LastRenewal> = documents.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
+    let LastRenewal { txt_records, challenges } = last.unwrap_or_default();
+    LastRenewal { txt_records: if needs_records { txt_records } else { Vec::new() }, challenges }
 }
 
 /// The span in which all of these are good; `None` if one is missing or there is no such span.

@@ -69,6 +69,16 @@ pub struct Behaviour {
     pub http_01: bool,
     /// Type under which the http-01 challenge is offered. The CA looks for a file with the key authorization in any case.
     pub kind: &'static str,
+    /// Other types that are offered before http-01, and are validated as it is.
+    pub more: Vec<&'static str>,
+    /// The problem that the validation of a name by a type of challenge finds, as type and detail; `None` if it succeeds.
+    pub fails: fn(name: &str, kind: &str) -> Option<(&'static str, &'static str)>,
+    /// Whether an answered challenge shows its problem while the CA looks again (RFC 8555 section 8.2).
+    pub tells_early: bool,
+    /// The `Retry-After` that comes with a challenge while the CA looks again.
+    pub looks_again_in: Option<&'static str>,
+    /// Whether a challenge that failed waits for another answer, as at CAs that are made of smallstep's library (2026).
+    pub gives_back: bool,
     /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
     pub issuers: Vec<&'static str>,
     /// Functions that make the alternate chains from the CA and the default chain.
@@ -136,9 +146,12 @@ struct Order {
 struct Authorization {
     account: usize,
     name: String,
+    is_wildcard: bool,
     status: &'static str,
-    error: Option<&'static str>,
-    answered: bool,
+    /// Type and detail.
+    error: Option<(&'static str, &'static str)>,
+    /// The type of the challenge that was answered.
+    answered: Option<&'static str>,
     reads: u32,
 }
 
@@ -182,6 +195,11 @@ impl Default for Behaviour {
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
+            more: Vec::new(),
+            fails: |_, _| None,
+            tells_early: false,
+            looks_again_in: None,
+            gives_back: false,
             issuers: Vec::new(),
             alternates: Vec::new(),
             with_issuer: true,
@@ -495,34 +513,56 @@ impl State {
         value
     }
 
-    fn challenge_value(&self, id: usize) -> Value {
-        let authorization = &self.authorizations[id];
-        let status = match (authorization.status, authorization.answered) {
-            ("pending", true) => "processing",
-            (status, _) => status,
+    fn challenge_value(&self, id: usize, kind: &str) -> Value {
+        let Authorization { status, answered, error, reads, .. } = &self.authorizations[id];
+        let is_answered = *answered == Some(kind);
+        let gives_back = self.behaviour.gives_back && error.is_some() && *reads == 0;
+        let status = match *status {
+            "pending" if is_answered && !gives_back => "processing",
+            status => status,
         };
+        let path = if kind == self.behaviour.kind { format!("{id}") } else { format!("{id}/{kind}") };
         let mut value = json!({
-            "type": self.behaviour.kind, "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
+            "type": kind, "url": url(&format!("challenge/{path}")), "status": status, "token": format!("token-{id}")
         });
-        if self.behaviour.kind == "dns-persist-01" {
+        if kind == "dns-persist-01" {
             value["issuer-domain-names"] = self.behaviour.issuers.clone().into();
         }
-        if let Some(error) = authorization.error {
-            value["error"] =
-                json!({ "type": "urn:ietf:params:acme:error:incorrectResponse", "detail": error, "status": 403 });
+        let is_told = status != "processing" || self.behaviour.tells_early;
+        if let Some((name, detail)) = error.filter(|_| is_answered && is_told) {
+            let name = format!("urn:ietf:params:acme:error:{name}");
+            value["error"] = json!({ "type": name, "detail": detail, "status": 403 });
         }
         value
     }
 
+    /// Returns the challenge as the answer to a request for it.
+    fn challenge_answer(&self, id: usize, kind: &str) -> Response {
+        let value = self.challenge_value(id, kind);
+        let after = self.behaviour.looks_again_in.filter(|_| value["status"] == "processing");
+        let answer = json_answer(200, &value);
+        after.map_or(answer.clone(), |after| with_header(answer, "Retry-After", after))
+    }
+
     fn authorization_value(&self, id: usize) -> Value {
         let authorization = &self.authorizations[id];
-        let http_01 = self.behaviour.http_01.then(|| self.challenge_value(id));
-        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(http_01).collect();
-        json!({
+        let http_01 = self.behaviour.http_01.then_some(self.behaviour.kind);
+        let kinds = self.behaviour.more.iter().copied().chain(http_01);
+        let kinds = kinds.filter(|kind| !authorization.is_wildcard || kind.starts_with("dns-"));
+        // The others are of no use any more (RFC 8555 section 7.1.4).
+        let is_over = authorization.status != "pending" && authorization.answered.is_some();
+        let kinds = kinds.filter(|kind| !is_over || authorization.answered == Some(kind));
+        let challenges = kinds.map(|kind| self.challenge_value(id, kind));
+        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(challenges).collect();
+        let mut value = json!({
             "status": authorization.status,
             "identifier": { "type": "dns", "value": authorization.name },
             "challenges": challenges,
-        })
+        });
+        if authorization.is_wildcard {
+            value["wildcard"] = true.into();
+        }
+        value
     }
 
     /// Updates the status of an order from its authorizations.
@@ -552,7 +592,8 @@ impl FakeCa {
             Err(response) => return response,
         };
         let reads = [Operation::Account, Operation::Order, Operation::Authorization, Operation::Certificate];
-        let payload = match (reads.contains(&operation), serde_json::from_slice::<Value>(&payload)) {
+        let is_read = reads.contains(&operation) || operation == Operation::Challenge && payload.is_empty();
+        let payload = match (is_read, serde_json::from_slice::<Value>(&payload)) {
             (true, _) if payload.is_empty() => Value::Null,
             (is_read, Ok(value)) if value.is_object() && (!is_read || operation == Operation::Account) => value,
             _ => return state.violation(format!("payload of {}", request.url)),
@@ -578,7 +619,7 @@ impl FakeCa {
                 Some(authz) if authz.account == account && authz.status != "gone" => read_authorization(state, id),
                 _ => hidden(),
             },
-            Operation::Challenge => self.challenge(state, id, &key, &payload),
+            Operation::Challenge => self.challenge(state, request, id, &key, &payload),
             Operation::Finalize => self.finalize(state, id, &payload),
             Operation::Certificate => match state.orders.get(id) {
                 Some(order) if order.account == account && order.status == "valid" => {
@@ -626,25 +667,31 @@ impl FakeCa {
         json_answer(200, &directory)
     }
 
-    fn challenge(&self, state: &mut State, id: usize, key: &Value, payload: &Value) -> Response {
+    fn challenge(&self, state: &mut State, request: &Request, id: usize, key: &Value, payload: &Value) -> Response {
+        let kinds = [&state.behaviour.more[..], &[state.behaviour.kind]].concat();
+        let kind = kinds.iter().find(|kind| request.url.ends_with(*kind)).unwrap_or(&state.behaviour.kind);
+        if payload.is_null() {
+            return state.challenge_answer(id, kind);
+        }
         if *payload != json!({}) {
             return state.violation(format!("payload {payload} for a challenge"));
         }
-        let finds = state.behaviour.finds;
         let reads = state.behaviour.pending_reads;
-        let is_there = state.behaviour.kind == "dns-persist-01";
+        let is_there = *kind == "dns-persist-01";
+        let fails = state.behaviour.fails;
+        let finds = state.behaviour.finds;
         let authorization = &mut state.authorizations[id];
         if authorization.status != "pending" {
             return problem(400, "malformed", "the authorization is not pending");
         }
         let expected = format!("token-{id}.{}", thumbprint_of(key));
         let found = (self.find)(&authorization.name);
-        authorization.answered = true;
+        authorization.answered = Some(kind);
         authorization.reads = reads;
-        authorization.error = finds
-            .or((!is_there && !found.is_some_and(|found| found.lines().any(|line| line == expected)))
-                .then_some("the key authorization is another"));
-        json_answer(200, &state.challenge_value(id))
+        let is_there = is_there || found.is_some_and(|found| found.lines().any(|line| line == expected));
+        let finds = finds.or((!is_there).then_some("the key authorization is another"));
+        authorization.error = fails(&authorization.name, kind).or(finds.map(|detail| ("incorrectResponse", detail)));
+        state.challenge_answer(id, kind)
     }
 
     fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
@@ -819,10 +866,13 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {
-        let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
+        let name = name["value"].as_str().unwrap_or_default();
+        let is_wildcard = name.starts_with("*.");
+        let name = name.trim_start_matches("*.").to_owned();
         let status = if behaviour.authorized { "valid" } else { "pending" };
         authorizations.push(state.authorizations.len());
-        state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
+        let authorization = Authorization { account, name, is_wildcard, status, error: None, answered: None, reads: 0 };
+        state.authorizations.push(authorization);
     }
     state.orders.push(Order {
         account,
@@ -862,11 +912,14 @@ fn read_order(state: &mut State, id: usize) -> Response {
 }
 
 fn read_authorization(state: &mut State, id: usize) -> Response {
+    let gives_back = state.behaviour.gives_back;
     let authorization = &mut state.authorizations[id];
-    if authorization.status == "pending" && authorization.answered {
-        match authorization.reads.checked_sub(1) {
-            Some(left) => authorization.reads = left,
-            None => authorization.status = if authorization.error.is_some() { "invalid" } else { "valid" },
+    if authorization.status == "pending" && authorization.answered.is_some() {
+        match (authorization.reads.checked_sub(1), authorization.error) {
+            (Some(left), _) => authorization.reads = left,
+            (None, None) => authorization.status = "valid",
+            (None, Some(_)) if gives_back => {}
+            (None, Some(_)) => authorization.status = "invalid",
         }
     }
     json_answer(200, &state.authorization_value(id))

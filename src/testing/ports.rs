@@ -8,7 +8,7 @@ use crate::acme::{
     GivenUp, Journal, OrderRecord, PortError, Publisher,
 };
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status, TxtRecord};
+use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// The journal of one domain in memory.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub struct Staged {
     pub activities: Vec<String>,
     pub events: Vec<String>,
     pub records: Vec<TxtRecord>,
+    pub challenges: ChallengeRecord,
     pub taken_away: Vec<String>,
     pub objects: bool,
     pub full: bool,
@@ -118,6 +119,14 @@ impl Journal for MemoryJournal {
         let refused = &mut self.0.lock().unwrap().refused_replacements;
         refused.retain(|own| own != certificate);
         refused.extend((!may).then(|| certificate.to_owned()));
+    }
+
+    fn challenge_record(&self) -> ChallengeRecord {
+        self.0.lock().unwrap().challenges.clone()
+    }
+
+    fn record_challenges(&mut self, record: &ChallengeRecord) {
+        self.0.lock().unwrap().challenges = record.clone();
     }
 
     fn progress(&mut self, activity: &str) {

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from . import process
+from .balancer import Balancer
 from .clock import Clock
 from .crash import Crash
 from .dead import Dead
@@ -56,7 +57,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy | Dead] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -125,6 +126,16 @@ class World:
         self._responders.append(proxy)
         return proxy
 
+    def balancer(self, httpd: Httpd) -> Balancer:
+        """Start a load balancer at the TLS port that the CAs know, in front of a server whose https hosts are added after this."""
+        config = httpd.config
+        config.https_port = Ports.mine().take()
+        config.add(f"MDPortMap https:{config.https_port}")
+        leaf = self.pki.ca("Balancer").leaf("balancer.example.org")
+        balancer = Balancer(self.https_port, leaf, config.http_port)
+        self._responders.append(balancer)
+        return balancer
+
     def gate(self, pebble: Pebble) -> Gate:
         """Start a door in front of a CA, where requests can be held."""
         assert self._tls
@@ -191,7 +202,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Gate | Dead | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Balancer | Dead | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()

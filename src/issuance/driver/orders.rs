@@ -28,6 +28,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let url = location(&ca.new_order, &response)?;
         let order: Order = json(&url, &response)?;
         let now = self.clock.now();
+        self.learn();
         self.facts.forget_order(now);
         self.facts.ordered_now = true;
         self.facts.record.url = Some(url);

@@ -4,6 +4,7 @@ mod challenges;
 mod faults;
 mod orders;
 mod records;
+mod turns;
 
 use serde_json::Value;
 

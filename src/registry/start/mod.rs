@@ -512,7 +512,7 @@ impl Setup {
             ordered: self.ordered_lately(&md, &at_start, activated),
             activated,
             told: self.told.get(&md.name).copied(),
-            txt_records: served::txt_records(&self.documents, &md, &challenges),
+            last_renewal: served::last_renewal(&self.documents, &md, &challenges),
             challenges,
             stapling: Arc::clone(stapling),
             slot: LiveSlot::new(&md, &at_start),
