@@ -25,6 +25,7 @@ class Acmeeh(PythonAuthority):
     python = _HOME / "venv" / "bin" / "python"
     lacks = {
         "addresses by http-01": "an address has tls-alpn-01 only",
+        "proven names": "each authorization is new, until one is valid",
         "renewal information": "renewalInfo is of a draft, and answers 404 for the identifiers of RFC 9773",
     }
     awaits = {"addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address"}

@@ -16,6 +16,8 @@ from .wait import wait
 
 REFUSED = "blocked.example.org"
 """The name that every server refuses by its policy, if it has one."""
+KNOWN = "known.example.org"
+"""The name that a server takes for proven, if it has such names."""
 REFUSED_ADDRESS = "127.0.0.99"
 """The address of that name: some refuse addresses."""
 

@@ -17,9 +17,10 @@ class Caddy(Authority):
     path = "/acme/local/directory"
     program = BUILD / "caddy" / "unstable"
     lacks = {
-        "key roll-over": "keyChange answers 501 'this API is not implemented'",
+        "key roll-over": "keyChange answers 'The requested operation is not implemented'",
         "external accounts": "acme_server has no setting for them",
         "dns-persist-01": "not among its challenges",
+        "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
     }
     awaits = {"reasons of failed validations": "a pending challenge with an error is not yet taken for one that failed"}

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from cryptography import x509
 
-from .authority import REFUSED, REFUSED_ADDRESS, Authority
+from .authority import KNOWN, REFUSED, REFUSED_ADDRESS, Authority
 from .certificate import Certificate
 from .module import BUILD
 from .pki import Ca, pem_key
@@ -37,6 +37,7 @@ dns_server_list: ["127.0.0.1"]
 dns_persist_01_support: True
 dns_persist_allow_policy_wildcard: True
 [Authorization]
+prevalidated_domainlist: ["{known}", "*.{known}"]
 dns_persist_01_support: True
 dns_persist_allow_policy_wildcard: True
 [Directory]
@@ -104,7 +105,8 @@ class Acme2Certifier(PythonAuthority):
     def configure(self) -> dict[str, str]:
         (self.folder / "certificates").mkdir(exist_ok=True)
         file = self.folder / "acme_srv.cfg"
-        text = _ACME2CERTIFIER.format(folder=self.folder, issuer=self.issuer.cert_file, root=self.root, refused=REFUSED)
+        files = {"folder": self.folder, "issuer": self.issuer.cert_file, "root": self.root}
+        text = _ACME2CERTIFIER.format(**files, refused=REFUSED, known=KNOWN)
         if self.eab:
             (self.folder / "eab.json").write_text(json.dumps(self.eab))
             text += _EAB.format(folder=self.folder)
@@ -138,6 +140,7 @@ class Serles(PythonAuthority):
         "deactivation": "the account stays valid",
         "external accounts": "it has no setting for them",
         "dns-persist-01": "not among its challenges",
+        "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
     }
     awaits = {"addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.a2md import A2md
 from harness.authorities import AUTHORITIES
-from harness.authority import REFUSED, REFUSED_ADDRESS, Authority
+from harness.authority import KNOWN, REFUSED, REFUSED_ADDRESS, Authority
 from harness.certificate import Certificate
 from harness.dns import Dns
 from harness.httpd import Httpd
@@ -45,6 +46,11 @@ def _leaf(httpd: Httpd, authority: Authority, name: str = NAME) -> Certificate:
     served = httpd.served(name, ca=authority.root)
     assert served.verified, served.text
     return served.leaf
+
+
+def _problem(httpd: Httpd, name: str) -> str:
+    """The problem in the report of a failed renewal, which is written after the log."""
+    return str(httpd.wait(lambda: httpd.md_status(name)["renewal"].get("last", {}).get("problem"), what="report"))
 
 
 # First certificates
@@ -106,6 +112,16 @@ def test_a_record_that_stays_by_dns_persist_01(httpd: Httpd, authority: Authorit
     httpd.stop()
     httpd.start().obtain(NAME)
     assert _leaf(httpd, authority, f"www.{NAME}").names == [f"*.{NAME}", NAME]
+
+
+@pytest.mark.needs("proven names")
+def test_names_that_the_ca_takes_for_proven_need_no_challenge(httpd: Httpd, authority: Authority, dns: Dns) -> None:
+    dns.set_a(KNOWN, REFUSED_ADDRESS)
+    # The server has to be able to answer some type, and is never asked.
+    httpd.config.add("MDPortMap 80:- 443:-", "MDCAChallenges dns-01", "MDChallengeDns01 /bin/false")
+    httpd.config.md(KNOWN, f"*.{KNOWN}").https(KNOWN, aliases=[f"*.{KNOWN}"])
+    httpd.start().obtain(KNOWN)
+    assert _leaf(httpd, authority, f"www.{KNOWN}").names == [f"*.{KNOWN}", KNOWN]
 
 
 @pytest.mark.parametrize("kind", [BoundAcme2Certifier], indirect=True, ids=lambda kind: kind.name)
@@ -230,8 +246,7 @@ def test_a_name_refused_by_policy_fails_alone(httpd: Httpd, authority: Authority
     httpd.config.add("MDCAChallenges http-01", f"Listen {REFUSED_ADDRESS}:80").managed(REFUSED).managed(NAME)
     httpd.log.expects("AH10056")
     httpd.start().wait_staged(NAME).wait_log("AH10056")
-    report = httpd.wait(lambda: httpd.md_status(REFUSED)["renewal"].get("last", {}).get("problem"), what="report of the refusal")
-    assert report.removeprefix("urn:ietf:params:acme:error:") in authority.refusals, httpd.log.find("AH10056")
+    assert _problem(httpd, REFUSED).removeprefix("urn:ietf:params:acme:error:") in authority.refusals, httpd.log.find("AH10056")
     httpd.graceful()
     assert _leaf(httpd, authority).names == [NAME]
 
@@ -242,8 +257,7 @@ def test_a_failed_validation_is_told_in_the_words_of_the_authority(httpd: Httpd,
     httpd.config.add("MDCAChallenges http-01", "MDRetryDelay 1d").managed(NAME)
     httpd.log.expects("AH10056")
     httpd.start().wait_log("AH10056", limit=20)
-    last = httpd.wait(lambda: httpd.md_status(NAME)["renewal"].get("last", {}), what="report")
-    assert last["problem"].startswith("urn:ietf:params:acme:error:"), last
+    assert _problem(httpd, NAME).startswith("urn:ietf:params:acme:error:")
 
 
 def test_a_ca_that_is_away_comes_back_with_the_same_account(httpd: Httpd, authority: Authority, sandbox: Sandbox) -> None:
@@ -258,3 +272,18 @@ def test_a_ca_that_is_away_comes_back_with_the_same_account(httpd: Httpd, author
     httpd.obtain(OTHER)
     assert _leaf(httpd, authority, OTHER).names == [OTHER]
     assert _account(sandbox) == account and (sandbox.accounts(account) / "account.json").read_text() == record
+
+
+def test_an_order_goes_on_after_a_restart_of_the_ca(httpd: Httpd, authority: Authority, sandbox: Sandbox, dns: Dns) -> None:
+    folder = sandbox.writable("commands")
+    os.mkfifo(folder / "go", 0o666)
+    wait_once = f'[ "$1" = teardown ] || [ -e {folder}/asked ] || {{ : >{folder}/asked; read line <{folder}/go; }}'
+    command = sandbox.write("bin/dns", f'#!/bin/sh\n{dns.command()} "$@"\n{wait_once}\nexit 0\n', 0o755)
+    httpd.config.add("MDCAChallenges dns-01", f'MDChallengeDns01 "{command}"').md(NAME).https(NAME)
+    httpd.start().wait(lambda: (folder / "asked").exists(), what="a challenge in place")
+    authority.kill()
+    authority.start()
+    (folder / "go").write_text("\n")
+    httpd.obtain(NAME)
+    assert _leaf(httpd, authority).names == [NAME]
+    assert httpd.log.count("MD0023") == 1 and [call[0] for call in dns.calls()] == ["setup", "teardown"]
