@@ -258,6 +258,11 @@ def test_a_failed_validation_is_told_in_the_words_of_the_authority(httpd: Httpd,
     httpd.log.expects("AH10056")
     httpd.start().wait_log("AH10056", limit=20)
     assert _problem(httpd, NAME).startswith("urn:ietf:params:acme:error:")
+    # The cause is gone: the challenge of the same order is answered again, or another order is made.
+    dns.clear_a(NAME)
+    httpd.stop()
+    httpd.start().obtain(NAME, limit=30)
+    assert _leaf(httpd, authority).names == [NAME]
 
 
 def test_a_ca_that_is_away_comes_back_with_the_same_account(httpd: Httpd, authority: Authority, sandbox: Sandbox) -> None:
