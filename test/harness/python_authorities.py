@@ -143,7 +143,10 @@ class Serles(PythonAuthority):
         "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
     }
-    awaits = {"addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address"}
+    awaits = {
+        "the next type": "the problem is the answer to the challenge itself, which does not yet count as a failed validation",
+        "addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address",
+    }
 
     def configure(self) -> dict[str, str]:
         file = self.folder / "config.ini"

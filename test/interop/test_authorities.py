@@ -265,7 +265,7 @@ def test_a_failed_validation_is_told_in_the_words_of_the_authority(httpd: Httpd,
     assert _leaf(httpd, authority).names == [NAME]
 
 
-@pytest.mark.xfail(reason="the next attempt does not yet use another type of challenge", strict=False)
+@pytest.mark.needs("the next type")
 def test_after_a_failed_validation_the_next_type_of_challenge_is_used(httpd: Httpd, authority: Authority, dns: Dns) -> None:
     # Nobody listens at the https port there.
     dns.set_a(NAME, REFUSED_ADDRESS)
