@@ -60,6 +60,8 @@ pub enum AcmeError {
     Problem {
         /// The problem document.
         problem: Problem,
+        /// HTTP status of the answer; `None` if the problem is part of a resource.
+        http_status: Option<u16>,
         /// The CA does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
         /// The refused order has addresses (RFC 8738), which may be why.
@@ -295,6 +297,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether no answer has come.
+    #[must_use]
+    pub fn is_of_transport(&self) -> bool {
+        matches!(self, Self::Transport(_) | Self::NoDirectory { .. })
+    }
+
     /// Whether it was this server that stopped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -503,7 +511,7 @@ mod tests {
             moved_to: None,
             retry_after: None,
         };
-        let refused = |problem| AcmeError::Problem { problem, retry_after: None, of_address: false };
+        let refused = |problem| AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false };
         let failed = |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
         let caa = "urn:ietf:params:acme:error:caa";

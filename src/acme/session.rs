@@ -129,7 +129,7 @@ impl Session {
         match problem(response) {
             Some(problem) if problem.is("badNonce") => AcmeError::BadNonce,
             Some(problem) if problem.is_acme() || is_problem(response) && problem.has_type() => {
-                AcmeError::Problem { problem: *problem, retry_after, of_address: false }
+                AcmeError::Problem { problem: *problem, http_status: Some(http_status), retry_after, of_address: false }
             }
             problem => AcmeError::HttpStatus { url, http_status, problem, moved_to: moved_to(response), retry_after },
         }

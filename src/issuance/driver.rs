@@ -162,6 +162,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.account.as_ref().map(|(account, _)| account)
     }
 
+    /// Checks whether the CA has answered the first request of this run.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.facts.directory
+    }
+
+    /// Checks whether the CA has taken the account in this run.
+    #[must_use]
+    pub fn has_account(&self) -> bool {
+        self.facts.account
+    }
+
     /// Returns the journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal

@@ -124,6 +124,14 @@ impl Problem {
         !matches!(self.kind.as_str(), "" | "about:blank")
     }
 
+    /// Returns the texts in which the CA says what the problem is about: the details, and the identifiers of subproblems.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let parts = self.subproblems.iter().flat_map(|part| [&part["detail"], &part["identifier"]["value"]]);
+        let of_parts = parts.filter_map(Value::as_str).map(str::to_owned);
+        std::iter::once(self.detail.clone()).chain(of_parts).collect()
+    }
+
     /// Returns the result code for the type.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::AcmeError;
 use crate::schedule::{self, Validity};
 
 /// The findings of a look at a domain.
@@ -117,24 +116,9 @@ pub(super) fn next_attempt(
     [retry_after, validation_floor].into_iter().flatten().fold(now + delay, Timestamp::max)
 }
 
-/// Whether the CA has too much to do, which is not the fault of this domain.
-pub(super) fn wants_fewer(err: &AcmeError) -> bool {
-    match err {
-        AcmeError::Problem { problem, retry_after, .. } => {
-            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
-        }
-        AcmeError::HttpStatus { http_status, retry_after, .. }
-        | AcmeError::Unavailable { http_status, retry_after, .. } => {
-            *http_status == 429 || *http_status == 503 && retry_after.is_some()
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Problem;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -254,38 +238,6 @@ mod tests {
             let (delay, retry_after, floor, expected) = row;
             let next = next_attempt(SignedDuration::from_secs(delay), retry_after.map(at), floor.map(at), at(0));
             assert_eq!(next, at(expected), "{row:?}");
-        }
-    }
-
-    #[test]
-    fn a_ca_wants_fewer_requests_when_it_says_so_or_when_it_fails_and_says_until_when() {
-        let problem = |kind: &str, retry_after: Option<Timestamp>| AcmeError::Problem {
-            problem: Problem { kind: format!("urn:ietf:params:acme:error:{kind}"), ..Problem::default() },
-            retry_after,
-            of_address: false,
-        };
-        let status = |http_status, retry_after| AcmeError::HttpStatus {
-            url: String::new(),
-            http_status,
-            problem: None,
-            moved_to: None,
-            retry_after,
-        };
-        let later = Some(at(60));
-        let rows = [
-            (problem("rateLimited", None), true),
-            (problem("rateLimited", later), true),
-            (problem("serverInternal", None), false),
-            (problem("serverInternal", later), true),
-            (problem("malformed", later), false),
-            (status(429, None), true),
-            (status(503, None), false),
-            (status(503, later), true),
-            (status(500, later), false),
-            (AcmeError::WrongKey, false),
-        ];
-        for (err, expected) in rows {
-            assert_eq!(wants_fewer(&err), expected, "{err:?}");
         }
     }
 }

@@ -61,6 +61,13 @@ impl Work {
             Self::Tailscale(_) => None,
         }
     }
+
+    fn driver(&self) -> Option<&Driver<StagedJournal, StoredChallenges>> {
+        match self {
+            Self::Acme(driver) => Some(driver),
+            Self::Tailscale(_) => None,
+        }
+    }
 }
 
 /// How a renewal ended.
@@ -80,6 +87,12 @@ impl Renewal {
         self.position
     }
 
+    /// The domain, with the CA that it goes to.
+    #[must_use]
+    pub fn md(&self) -> &ManagedDomain {
+        &self.md
+    }
+
     /// Directory URL of the CA that it goes to.
     #[must_use]
     pub fn ca_url(&self) -> &str {
@@ -91,6 +104,18 @@ impl Renewal {
         if let Some(driver) = self.work.acme() {
             driver.set_nonce(nonce);
         }
+    }
+
+    /// Checks whether the CA has answered in this run.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.work.driver().is_some_and(Driver::has_answer)
+    }
+
+    /// Checks whether the CA has taken the account in this run.
+    #[must_use]
+    pub fn has_account(&self) -> bool {
+        self.work.driver().is_some_and(Driver::has_account)
     }
 
     /// Takes a nonce that is not used.

@@ -362,7 +362,10 @@ fn an_unused_nonce_is_used_by_the_next_renewal() {
     server.ca.check();
 }
 
-/// An HTTP client that answers only when the test allows it.
+/// Directory URL of a CA that answers only when the test allows it.
+const SLOW: &str = "https://slow.test/directory";
+
+/// An HTTP client for that CA.
 struct Gate {
     ca: Arc<FakeCa>,
     open: Mutex<bool>,
@@ -375,13 +378,15 @@ impl HttpClient for Gate {
         self.reached.store(true, Ordering::Relaxed);
         let open = self.open.lock().unwrap();
         drop(self.opened.wait_while(open, |open| !*open).unwrap());
-        self.ca.send(request)
+        let url = request.url.replace(SLOW, FakeCa::DIRECTORY);
+        self.ca.send(&Request { url, ..request.clone() })
     }
 }
 
 #[test]
 fn a_domain_whose_ca_is_slow_does_not_delay_others() {
-    let server = TestServer::new(&["slow.test", "fast1.test", "fast2.test"]);
+    let mut server = TestServer::new(&["slow.test", "fast1.test", "fast2.test"]);
+    server.declared[0].settings.ca_urls = Some(vec![SLOW.to_owned()]);
     let gate = Arc::new(Gate {
         ca: Arc::clone(&server.ca),
         open: Mutex::new(false),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Window;
 
-pub use ca_limits::CaLimits;
+pub use ca_limits::{CaLimits, Refusal};
 
 /// A certificate that becomes valid within this time counts as valid, since clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);

@@ -148,9 +148,11 @@ impl Case {
         assert_eq!(asked(), before, "{context}: not yet");
         server.clock.advance(SignedDuration::from_secs(7));
         server.go_on(renewals);
-        // A CA that limits the rate without Retry-After gets no requests from any domain for a minute.
+        // A CA that limits the rate without Retry-After, or does not answer, gets no requests from any domain for a minute.
         let wants_fewer = |last: &JobResult| {
-            last.status == Status::BAD_ARGUMENT || last.detail.as_ref().is_some_and(|detail| detail.contains("429"))
+            let is_status = |detail: &String| detail.contains("429") || detail.contains("503");
+            [Status::BAD_ARGUMENT, Status::TIMED_OUT].contains(&last.status)
+                || last.detail.as_ref().is_some_and(is_status)
         };
         if server.staged_job(name).last.as_ref().is_some_and(wants_fewer) {
             server.clock.advance(SignedDuration::from_mins(1));

@@ -313,23 +313,95 @@ fn finished(server: &TestServer, count: usize) -> usize {
     names(count).iter().filter(is_finished).count()
 }
 
+fn limited(retry_after: &str) -> Fault {
+    Fault::Answer(with_header(problem(429, "rateLimited", "too many"), "Retry-After", retry_after))
+}
+
 #[test]
-fn a_rate_limit_of_a_ca_stops_all_domains() {
+fn a_ca_that_refuses_before_the_order_has_no_requests_of_other_domains() {
+    watch_log();
+    for operation in [Operation::Directory, Operation::Nonce, Operation::Account] {
+        let (server, way) = fleet(40);
+        server.ca.fail(operation, limited("600"));
+        let renewals = serve(&server, &way, false);
+        assert_eq!((way.asked().len(), server.ca.count(operation)), (1, 1));
+        server.clock.advance(SignedDuration::from_secs(500));
+        assert_eq!(renewals.tick(), 0, "not yet, and no worker is kept for it");
+        server.clock.advance(SignedDuration::from_secs(100));
+        server.go_on(&renewals);
+        // Domains that wait because another one was refused have no error.
+        assert_eq!(finished(&server, 40), 40);
+        assert_eq!(server.ca.count(Operation::NewOrder), 40);
+        server.ca.check();
+    }
+    assert_eq!(logged("MD0019", "39 domains wait"), 3);
+}
+
+#[test]
+fn a_limit_of_one_domain_holds_back_that_domain_only() {
+    let (server, way) = fleet(61);
+    server.ca.fail(Operation::NewOrder, limited("5400"));
+    let renewals = serve(&server, &way, false);
+    assert_eq!((finished(&server, 61), server.ca.count(Operation::NewOrder)), (60, 61));
+    let refused = server.staged_job("d0.fleet.test");
+    let waits = refused.next_run.unwrap().duration_since(refused.last_run.unwrap()).as_secs();
+    assert!((5400..5500).contains(&waits), "{waits}");
+    server.clock.advance(SignedDuration::from_secs(5400));
+    server.go_on(&renewals);
+    assert_eq!((finished(&server, 61), server.ca.count(Operation::NewOrder)), (61, 62));
+}
+
+#[test]
+fn three_domains_that_are_refused_alike_hold_back_the_ca_until_the_earliest_retry_after() {
     watch_log();
     let (server, way) = fleet(40);
-    let refusal = with_header(problem(429, "rateLimited", "too many"), "Retry-After", "600");
+    ["5400", "3700", "7000"].into_iter().for_each(|seconds| server.ca.fail(Operation::NewOrder, limited(seconds)));
+    let renewals = serve(&server, &way, false);
+    // Others had begun before the third was refused.
+    let asked = server.ca.count(Operation::NewOrder);
+    assert!((3..12).contains(&asked), "{asked}");
+    let waits = server.staged_job("d39.fleet.test");
+    let last = waits.last.clone().unwrap();
+    assert_eq!((waits.errors, last.problem.as_deref()), (0, Some("urn:ietf:params:acme:error:rateLimited")));
+    assert!(last.detail.unwrap().contains("too many"));
+    assert!((3600..=3700).contains(&wait(&server, &waits)));
+    // A restarted server waits, too.
+    drop(renewals);
+    let renewals = serve(&server, &way, false);
+    server.clock.advance(SignedDuration::from_secs(3500));
+    server.go_on(&renewals);
+    assert_eq!(server.ca.count(Operation::NewOrder), asked);
+    server.clock.advance(SignedDuration::from_secs(200));
+    server.go_on(&renewals);
+    assert!(finished(&server, 40) >= 37);
+    server.clock.advance(SignedDuration::from_secs(7000));
+    server.go_on(&renewals);
+    assert_eq!(finished(&server, 40), 40);
+}
+
+#[test]
+fn domains_of_a_refused_registered_domain_wait_together_and_no_others() {
+    watch_log();
+    let server =
+        TestServer::new(&["a.limited.test", "b.limited.test", "unlimited.test", "c.limited.test", "other.test"]);
+    let way = Way::to(&server);
+    let text = "too many certificates (50) already issued for \"limited.test\" in the last 168h0m0s";
+    let refusal = with_header(problem(429, "rateLimited", text), "Retry-After", "600");
     server.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
     let renewals = serve(&server, &way, false);
-    assert_eq!((way.asked().len(), server.ca.count(Operation::NewOrder)), (1, 1));
-    assert_eq!(logged("MD0019", "39 domains wait"), 1);
-    server.clock.advance(SignedDuration::from_secs(500));
-    assert_eq!(renewals.tick(), 0, "not yet, and no worker is kept for it");
-    server.clock.advance(SignedDuration::from_secs(100));
+    assert_eq!(server.ca.count(Operation::NewOrder), 3);
+    let is_finished = |name: &str| server.staged_job(name).finished;
+    assert!(is_finished("unlimited.test") && is_finished("other.test"));
+    for name in ["b.limited.test", "c.limited.test"] {
+        let job = server.staged_job(name);
+        assert_eq!(job.errors, 0);
+        assert!((500..=600).contains(&wait(&server, &job)), "{name}");
+        assert!(job.last.unwrap().detail.unwrap().contains(text), "{name}");
+    }
+    assert_eq!(logged("MD0019", "limited.test"), 1);
+    server.clock.advance(SignedDuration::from_secs(600));
     server.go_on(&renewals);
-    // Domains that wait because another one was refused have no error.
-    assert_eq!(finished(&server, 40), 40);
-    assert_eq!(server.ca.count(Operation::NewOrder), 41);
-    server.ca.check();
+    assert_eq!(server.ca.count(Operation::NewOrder), 6);
 }
 
 #[test]
