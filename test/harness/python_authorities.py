@@ -96,6 +96,7 @@ class Acme2Certifier(PythonAuthority):
     application = "acme2certifier.share.acme2certifier_wsgi:application"
     refusals = {"serverInternal"}
     lacks = {
+        "accounts without a contact": "newAccount answers 'Contact information is missing'",
         "revocation by the key of the certificate": "revokeCert answers 403 'accountDoesNotExist'",
         "reasons of failed validations": "its challenges have no error",
     }
@@ -143,7 +144,7 @@ class Serles(PythonAuthority):
         "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
     }
-    awaits = {
+    awaits = Authority.awaits | {
         "the next type": "the problem is the answer to the challenge itself, which does not yet count as a failed validation",
         "addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address",
     }

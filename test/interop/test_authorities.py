@@ -92,6 +92,14 @@ def test_a_name_and_its_wildcard_by_dns_01(httpd: Httpd, authority: Authority, d
     assert [call[0] for call in dns.calls()] == ["setup", "setup", "teardown", "teardown"]
 
 
+@pytest.mark.needs("accounts without a contact")
+def test_an_account_has_no_contact(httpd: Httpd, authority: Authority) -> None:
+    httpd.config.defaults = [line for line in httpd.config.defaults if not line.startswith("MDContactEmail")]
+    httpd.config.managed(NAME)
+    httpd.start().obtain(NAME, limit=25)
+    assert _leaf(httpd, authority).names == [NAME]
+
+
 @pytest.mark.parametrize("challenge", _each("http-01", "tls-alpn-01", needs="addresses by {}"))
 def test_an_address(httpd: Httpd, authority: Authority, challenge: str) -> None:
     httpd.config.add(f"MDCAChallenges {challenge}").md(ADDRESS).http(ADDRESS).https(ADDRESS, PROTOCOLS)
