@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 from pathlib import Path
 
 from .module import Missing
@@ -28,6 +29,10 @@ class Network:
     """A network namespace that this thread enters, with all that the thread starts; `leave()` goes back."""
 
     def __init__(self) -> None:
+        # In a plain chroot this fails, as its root is no mount point.
+        tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True)
+        if tried.returncode != 0:
+            raise Missing(f"this machine allows no mount namespace ({tried.stderr.strip()})")
         self._before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         if _LIBC.unshare(_CLONE_NEWNET) != 0:
             reason = os.strerror(ctypes.get_errno())
