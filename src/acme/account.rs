@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::null::or_nothing;
+use super::null::without_nothings;
 use crate::model::Eab;
 
 /// Whether the CA takes requests of an account.
@@ -70,7 +70,7 @@ pub struct AccountScope {
 #[serde(default)]
 pub(crate) struct Account {
     pub status: Option<AccountStatus>,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "without_nothings")]
     pub contact: Vec<String>,
     pub orders: Option<String>,
 }
@@ -126,8 +126,11 @@ mod tests {
 
     #[test]
     fn an_account_may_have_no_contacts() {
-        let account: Account = serde_json::from_str(r#"{"status":null,"contact":null,"orders":null}"#).unwrap();
-        assert!(account.is_valid() && account.contact.is_empty());
+        for none in ["null", "[]", "[null]"] {
+            let text = format!(r#"{{"status":null,"contact":{none},"orders":null}}"#);
+            let account: Account = serde_json::from_str(&text).unwrap();
+            assert!(account.is_valid() && account.contact.is_empty(), "{none}");
+        }
     }
 
     #[test]

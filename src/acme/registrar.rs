@@ -173,15 +173,17 @@ impl Registrar {
         updated(AccountRecord { agreement, ..account.clone() }, &response)
     }
 
-    /// Deactivates the account, for good (RFC 8555 section 7.3.6).
+    /// Deactivates the account, for good (RFC 8555 section 7.3.6). The status of the result is valid if the CA says that the
+    /// account is so: some CAs ignore the request.
     ///
     /// # Errors
     /// If the CA refuses.
     pub fn deactivate(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let payload = json!({ "status": "deactivated" });
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
+        let said: Account = json(&account.url, &response)?;
         let known = updated(account.clone(), &response)?;
-        Ok(AccountRecord { status: Some(AccountStatus::Deactivated), ..known })
+        Ok(AccountRecord { status: said.status.or(Some(AccountStatus::Deactivated)), ..known })
     }
 
     /// Changes the key of the account from `old` to `new` (RFC 8555 section 7.3.5).

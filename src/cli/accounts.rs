@@ -166,6 +166,10 @@ pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliErr
     with_each(session, &ids, |session, ca, id, (account, key)| {
         let failed = CliError::acme(format!("cannot deactivate account {id}"));
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
+        if gone.status == Some(AccountStatus::Valid) {
+            let text = format!("account {id} is still valid: the CA does not deactivate accounts");
+            return Err(CliError::Refused { status: Status::UNSUPPORTED, text });
+        }
         save(session, id, &gone)?;
         session.report(&format!("account deactivated: {id}"), json!({ "account": id }));
         session.inform(&format!(
@@ -283,6 +287,7 @@ mod tests {
     use super::super::testing::Shell;
     use super::*;
     use crate::crypto::PrivateKey;
+    use crate::http::Response;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem};
     use crate::testing::{ACCOUNT, p256};
@@ -520,6 +525,16 @@ mod tests {
         assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Deactivated));
         assert!(shell.server.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
         assert_eq!(shell.run(&at_ca(&format!("acme validate {ACCOUNT}"))).code, 1);
+    }
+
+    #[test]
+    fn an_account_that_the_ca_still_calls_valid_was_not_deactivated() {
+        let shell = Shell::new();
+        let ignored: fn(&mut Response) = |answer| answer.body = br#"{"status":"valid"}"#.to_vec();
+        shell.server.ca.fail(Operation::Account, Fault::Alter(ignored));
+        let text = format!("Error 70023: account {ACCOUNT} is still valid: the CA does not deactivate accounts\n");
+        assert_eq!(shell.fail(&format!("acme deactivate {ACCOUNT} --yes")), text);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
     }
 
     #[test]

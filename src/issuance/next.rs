@@ -138,7 +138,8 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
             if authz.set_up.is_none() {
                 return Step::ChallengeSetup(index, kind);
             }
-            if challenge.status == ChallengeStatus::Pending {
+            // With an error, the CA may wait for another answer (RFC 8555 section 8.2) while it says that it is processing the old one.
+            if challenge.status == ChallengeStatus::Pending || challenge.error.is_some() {
                 return answer(facts, index, kind);
             }
         }

@@ -463,3 +463,18 @@ fn a_new_wait_heeds_what_was_said_before() {
     facts.start_poll(after(100));
     assert_eq!(facts.poll.at, after(200));
 }
+
+#[test]
+fn a_challenge_that_failed_in_an_earlier_run_is_answered_again() {
+    let processing = |error| {
+        let mut facts = put(HTTP);
+        let challenge = &mut facts.observed.as_mut().unwrap().value.challenges[1];
+        challenge.status = ChallengeStatus::Processing;
+        challenge.error = error;
+        set_up(with(earlier(OrderStatus::Pending), vec![facts]))
+    };
+    check(vec![
+        ("the CA looks at it", processing(None), Step::Wait { until: after(100) }),
+        ("the CA has looked at it", processing(Some(crate::model::Problem::default())), Step::Answer(0, HTTP)),
+    ]);
+}
