@@ -8,11 +8,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 ///
 /// [`Cancel::wind_down`] ends work that can be continued later, but not the holders of a [`Cancel::patient`] clone.
 /// [`Cancel::cancel`] ends those, too.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Cancel {
     state: Arc<State>,
     is_patient: bool,
+    /// The place of the worker that has this clone.
+    place: Option<Arc<dyn Place>>,
 }
+
+/// The place of a worker among others, of which there may be so many. A worker that waits for a command needs none.
+pub trait Place: Send + Sync {
+    /// Frees the place for another worker; `false` if that cannot be.
+    fn step_aside(&self) -> bool;
+    /// Takes a place again.
+    fn step_back(&self);
+}
+
+/// A wait outside of a worker's place, which ends when it is dropped.
+pub struct Aside(Option<Arc<dyn Place>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -50,6 +63,17 @@ impl Cancel {
         Self { is_patient: true, ..self.clone() }
     }
 
+    /// Returns a clone for a worker that has this place.
+    #[must_use]
+    pub fn at(&self, place: Arc<dyn Place>) -> Self {
+        Self { place: Some(place), ..self.clone() }
+    }
+
+    /// Frees the place of the worker, if it has one, as long as the result lives.
+    pub fn step_aside(&self) -> Aside {
+        Aside(self.place.clone().filter(|place| place.step_aside()))
+    }
+
     /// Marks work in progress: as long as the result lives, those who wait for the end of all work know that it may take a
     /// while.
     pub fn hold(&self) -> Hold {
@@ -61,6 +85,23 @@ impl Cancel {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.state.held.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl std::fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cancel")
+            .field("state", &self.state)
+            .field("is_patient", &self.is_patient)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(place) = &self.0 {
+            place.step_back();
+        }
     }
 }
 
@@ -91,6 +132,27 @@ mod tests {
         assert!(cancel.is_cancelled() && !patient.is_cancelled());
         patient.cancel();
         assert!(patient.is_cancelled());
+    }
+
+    #[test]
+    fn a_place_is_free_while_its_worker_is_aside_if_it_can_be() {
+        struct Counted(AtomicUsize, bool);
+        impl Place for Counted {
+            fn step_aside(&self) -> bool {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                self.1
+            }
+            fn step_back(&self) {
+                self.0.fetch_add(10, Ordering::Relaxed);
+            }
+        }
+        for (can_be, expected) in [(true, 11), (false, 1)] {
+            let place = Arc::new(Counted(AtomicUsize::new(0), can_be));
+            let cancel = Cancel::default().at(Arc::clone(&place) as _).patient();
+            drop(cancel.step_aside());
+            assert_eq!(place.0.load(Ordering::Relaxed), expected);
+        }
+        drop(Cancel::default().step_aside());
     }
 
     #[test]

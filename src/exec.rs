@@ -90,6 +90,7 @@ impl Command {
             return Err(ExecError::Cancelled);
         }
         let mut running = Running::start(&self.argv, stdin).map_err(ExecError::NotExecutable)?;
+        let _aside = self.cancel.step_aside();
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
         let result = loop {

@@ -6,11 +6,24 @@ use super::challenge::{ChallengeType, Malformed};
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
-use crate::model::{JobResult, Problem, Status, TxtRecord, time};
+use crate::model::{ContactSource, JobResult, Problem, Status, TxtRecord, time};
 use crate::tailscale::TailscaleError;
+
+/// Words by which CAs say that an account is at an end, where the problem is `unauthorized` (RFC 8555 section 7.3.6): Boulder and
+/// Pebble the first, smallstep's CA, which Caddy has, the last.
+const AT_AN_END: [&str; 3] = ["deactivated", "revoked", "not active"];
 
 const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
                           shortlived), others take none";
+
+/// Contacts that were left out of a registration, as the CA refused them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The contacts, in quotes.
+    pub contacts: String,
+    /// The words of the CA.
+    pub why: String,
+}
 
 /// Why a renewal could not go on. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +73,8 @@ pub enum AcmeError {
     Problem {
         /// The problem document.
         problem: Problem,
+        /// HTTP status of the answer; `None` if the problem is part of a resource.
+        http_status: Option<u16>,
         /// The CA does not want to be asked before this moment.
         retry_after: Option<Timestamp>,
         /// The refused order has addresses (RFC 8738), which may be why.
@@ -97,9 +112,32 @@ pub enum AcmeError {
         /// The missing part.
         what: &'static str,
     },
-    /// A contact is needed to register.
-    #[error("No contact information is available for MD {0}. Configure it with MDContactEmail or ServerAdmin.")]
-    NoContact(String),
+    /// The CA refuses an account, and does not say that the account is at an end.
+    #[error("{}", account_refused(.url, .why))]
+    AccountRefused {
+        /// URL of the account.
+        url: String,
+        /// The refusal.
+        why: Box<AcmeError>,
+    },
+    /// The CA refuses a contact that the administrator has set for it.
+    #[error("{}", contact_refused(.contacts, .from, &.problem.detail))]
+    ContactRefused {
+        /// The contacts, in quotes.
+        contacts: String,
+        /// The directive and its place.
+        from: String,
+        /// The problem document.
+        problem: Box<Problem>,
+    },
+    /// The CA refuses an account that has no contact.
+    #[error("{}", no_contact(.left_out, &.problem.detail))]
+    NoContact {
+        /// Contacts that the CA refused before.
+        left_out: Option<LeftOut>,
+        /// The problem document.
+        problem: Box<Problem>,
+    },
     /// The CA's terms were not agreed to.
     #[error(
         "the CA requires you to accept the terms-of-service as specified in <{terms}>. Please read the document that you find at that URL and, if you agree to the conditions, configure \"MDCertificateAgreement accepted\" in your Apache. Then (graceful) restart the server to activate."
@@ -108,8 +146,8 @@ pub enum AcmeError {
         /// URL of the terms.
         terms: String,
     },
-    /// The MAC key of the external account is no base64url.
-    #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
+    /// The MAC key of the external account cannot be decoded.
+    #[error("the MAC key of MDExternalAccountBinding is neither base64url nor base64")]
     EabKey,
     /// No type of challenge can be answered, so the CA need not be asked.
     #[error("{0}")]
@@ -235,6 +273,23 @@ fn profile_refused(profile: &str, says: &str) -> String {
     )
 }
 
+fn contact_refused(contacts: &str, from: &str, says: &str) -> String {
+    format!("the CA refuses the contact {contacts} ({from}): {says}")
+}
+
+fn no_contact(left_out: &Option<LeftOut>, says: &str) -> String {
+    match left_out {
+        Some(LeftOut { contacts, why }) => format!(
+            "the CA refuses the contact {contacts} of ServerAdmin ({why}), and then an account without a contact: {says}"
+        ),
+        None => format!("the CA refuses an account without a contact: {says}"),
+    }
+}
+
+fn account_refused(url: &str, says: &impl std::fmt::Display) -> String {
+    format!("the CA refuses requests of account {url}: {says}")
+}
+
 fn unavailable(http_status: u16) -> String {
     match http_status {
         503 => "the server is unavailable (HTTP status 503)".to_owned(),
@@ -285,7 +340,8 @@ impl AcmeError {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
             Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent_of_challenge(),
-            Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
+            Self::ContactRefused { problem, .. } | Self::NoContact { problem, .. } => problem.is_permanent(),
+            Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
             // Each attempt would cost another certificate.
             Self::WrongKey | Self::Unfit(_) => true,
@@ -303,8 +359,21 @@ impl AcmeError {
             | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
             Self::Tailscale(source) => source.retry_after(),
+            Self::AccountRefused { why, .. } => why.retry_after(),
             _ => None,
         }
+    }
+
+    /// Whether the CA refused with the ACME error of that name, e.g. `badNonce`.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is(name))
+    }
+
+    /// Whether no answer has come.
+    #[must_use]
+    pub fn is_of_transport(&self) -> bool {
+        matches!(self, Self::Transport(_) | Self::NoDirectory { .. })
     }
 
     /// Whether it was this server that stopped.
@@ -340,6 +409,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether the CA cannot take the CSR yet, as the order is not ready (RFC 8555 section 7.4).
+    #[must_use]
+    pub fn is_order_not_ready(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is("orderNotReady"))
+    }
+
     /// Whether the CA refused what was sent, and might take something else at once.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -354,16 +429,60 @@ impl AcmeError {
         }
     }
 
+    /// Whether an order may have been refused because of the certificate that it names as replaced, so that the CA might take it
+    /// without that name. Some CAs answer with an internal error then, which
+    /// has a Retry-After as any other.
+    #[must_use]
+    pub fn may_be_of_replacement(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => {
+                self.is_refusal() || problem.http_status == 500 && problem.is("serverInternal")
+            }
+            Self::HttpStatus { http_status, .. } => self.is_refusal() || *http_status == 500,
+            _ => false,
+        }
+    }
+
     /// Whether an order has no certificate that would be of use.
     #[must_use]
     pub fn is_useless_certificate(&self) -> bool {
         self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::KeyLost(_) | Self::Unfit(_))
     }
 
-    /// Whether the CA says that the account cannot be used.
+    /// Whether the refusal of a registration may be about its contacts.
+    #[must_use]
+    pub fn may_be_of_contact(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.may_be_of_contact())
+    }
+
+    /// Names the contacts in the refusal of a registration that had them.
+    pub(crate) fn of_contacts(self, contacts: String, source: &ContactSource) -> Self {
+        match self {
+            Self::Problem { problem, .. } if problem.is_of_contact() => {
+                Self::ContactRefused { contacts, from: source.to_string(), problem: Box::new(problem) }
+            }
+            other => other,
+        }
+    }
+
+    /// Marks the refusal of a registration without a contact.
+    pub(crate) fn of_missing_contact(self, left_out: Option<LeftOut>) -> Self {
+        match self {
+            Self::Problem { problem, .. } if problem.may_be_of_contact() => {
+                Self::NoContact { left_out, problem: Box::new(problem) }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the CA says that the account does not exist, or is deactivated or revoked. No other refusal says so: a key that
+    /// was just changed is refused, too, as are requests that a proxy answers.
     #[must_use]
     pub fn is_account_lost(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Problem { problem, .. } if problem.is("accountDoesNotExist"))
+        let Self::Problem { problem, .. } = self else { return false };
+        let detail = problem.detail.to_ascii_lowercase();
+        let is_at_an_end = || AT_AN_END.iter().any(|words| detail.contains(words));
+        problem.is("accountDoesNotExist") || problem.is("unauthorized") && is_at_an_end()
     }
 
     /// The result code.
@@ -373,12 +492,14 @@ impl AcmeError {
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
             Self::Unavailable { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
             Self::Problem { problem, .. } => problem.status(),
+            Self::ContactRefused { problem, .. } | Self::NoContact { problem, .. } => problem.status(),
             Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
             Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
             Self::Tailscale(source) => source.status(),
+            Self::AccountRefused { why, .. } => why.status(),
             Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::Unfit(_) => Status::GENERAL,
@@ -396,8 +517,8 @@ impl AcmeError {
             Self::BadNonce => "urn:ietf:params:acme:error:badNonce",
             Self::HttpStatus { .. } => "ca-http-status",
             Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
-            Self::Problem { .. } => "ca-problem",
-            Self::NoContact(_) => "contact-missing",
+            Self::Problem { .. } | Self::ContactRefused { .. } | Self::NoContact { .. } => "ca-problem",
+            Self::AccountRefused { why, .. } => why.own_problem(),
             Self::NoAgreement { .. } => "agreement-missing",
             Self::EabKey => "apache:eab-hmac-invalid",
             Self::NoSuitableChallenge(_) | Self::NoChallenge { .. } => "challenge-mismatch",
@@ -438,9 +559,15 @@ impl AcmeError {
             }
             Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
+            Self::ContactRefused { problem, .. } => problem.advice(),
+            Self::NoContact { .. } => Some("if the CA wants a contact, set MDContactEmail"),
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::Tailscale(source) => source.advice(),
+            Self::AccountRefused { .. } => Some(
+                "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' and \
+                 a restart let the server register another",
+            ),
             Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
             Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
@@ -484,6 +611,14 @@ impl AcmeError {
                 (Some(&**problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
             }
             Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
+            Self::ContactRefused { contacts, from, problem } => {
+                (Some(&**problem), contact_refused(contacts, from, &problem.sentence()))
+            }
+            Self::NoContact { left_out, problem } => (Some(&**problem), no_contact(left_out, &problem.sentence())),
+            Self::AccountRefused { url, why } => match &**why {
+                Self::Problem { problem, .. } => (Some(problem), account_refused(url, &problem.sentence())),
+                _ => (None, self.to_string()),
+            },
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
                 (problem.as_deref(), self.to_string())
             }
@@ -523,7 +658,7 @@ mod tests {
             moved_to: None,
             retry_after: None,
         };
-        let refused = |problem| AcmeError::Problem { problem, retry_after: None, of_address: false };
+        let refused = |problem| AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false };
         let failed =
             |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None, turn: None };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
@@ -543,7 +678,10 @@ mod tests {
             (http_status(Some(Box::new(typed()))), caa),
             (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
             (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
-            (AcmeError::NoContact(text()), "contact-missing"),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(refused(typed())) }, caa),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(http_status(None)) }, "ca-http-status"),
+            (AcmeError::ContactRefused { contacts: text(), from: text(), problem: Box::new(typed()) }, caa),
+            (AcmeError::NoContact { left_out: None, problem: Box::new(typed()) }, caa),
             (AcmeError::NoAgreement { terms: url() }, "agreement-missing"),
             (AcmeError::EabKey, "apache:eab-hmac-invalid"),
             (AcmeError::NoSuitableChallenge(text()), "challenge-mismatch"),

@@ -18,6 +18,9 @@ use crate::log::report;
 /// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
 
+/// Longest time for a request through a socket: its server may be silent for as long as it works.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Settings of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurlSettings {
@@ -61,8 +64,8 @@ impl Default for CurlSettings {
             ca_file: None,
             proxy: Proxy::default(),
             proxy_ca_file: None,
-            connect_timeout: Duration::from_secs(30),
-            timeout: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
             stall: (10, Duration::from_secs(30)),
         }
     }
@@ -125,6 +128,7 @@ impl CurlClient {
         if let Some(socket) = &request.socket {
             easy.unix_socket_path(Some(socket))?;
             easy.low_speed_time(Duration::ZERO)?;
+            easy.timeout(SOCKET_TIMEOUT)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{process, threads};
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
 use crate::http::RequestCounts;
-use crate::log::{AH10061, AH10066, AH10067, report};
+use crate::log::{AH10061, AH10066, AH10067, note, report};
 use crate::model::ManagedDomain;
 use crate::registry::Registry;
 use crate::renewals::Renewals;
@@ -34,6 +34,8 @@ pub fn register(
     let clients = CaClients::new(&registry.globals, process::base_version().to_string(), requests);
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random_fraction));
+    let workers = Arc::downgrade(&renewals);
+    renewals.start_workers_with(Box::new(move || workers.upgrade().is_some_and(|renewals| start_worker(&renewals))));
     let failures = Failures { missing: AH10061, instance: AH10066, callback: AH10067 };
     let callback = Box::new(move |on| tick(&renewals, on));
     watchdog::require(c"_md_renew_", initial_delay, pconf, &failures, callback)
@@ -45,14 +47,15 @@ fn tick(renewals: &Arc<Renewals>, occasion: Occasion) -> Option<Duration> {
         Occasion::Start => report!(AH10054, "renewal watchdog started"),
         Occasion::Stop => report!(AH10058, "renewal watchdog stopping"),
         Occasion::Run => {
-            let worker = Arc::clone(renewals);
-            threads::spawn_each(
-                renewals.tick(),
-                "md-renew",
-                move |cancel| worker.work(cancel),
-                || renewals.worker_lost(),
-            );
+            (0..renewals.tick()).filter(|_| !start_worker(renewals)).for_each(|_| renewals.worker_lost());
         }
     }
     (occasion == Occasion::Run).then_some(TICK)
+}
+
+/// Starts a thread that renews; `false` if it cannot be started, as in a child that ends.
+fn start_worker(renewals: &Arc<Renewals>) -> bool {
+    let worker = Arc::clone(renewals);
+    let started = threads::spawn("md-renew", move |cancel| worker.work(cancel));
+    started.map_err(|err| note!(Debug, "thread md-renew is not started: {err}")).is_ok()
 }

@@ -22,8 +22,10 @@ pub struct Facts {
     pub ordered_now: bool,
     /// The CA's last description of the order.
     pub order: Option<Observed<Order>>,
-    /// Whether the CSR of the order was sent in this run.
+    /// Whether the CA has taken the CSR of the order in this run.
     pub finalized: bool,
+    /// When the CA last refused the CSR in this run, as the order was not ready.
+    pub not_ready: Option<Timestamp>,
     /// Whether the CA no longer has the order.
     pub order_gone: bool,
     /// The authorizations of the order.
@@ -199,6 +201,7 @@ impl Facts {
             ordered_now: false,
             order: None,
             finalized: false,
+            not_ready: None,
             order_gone: false,
             authorizations: Vec::new(),
             challenges,
@@ -298,6 +301,20 @@ impl Facts {
     /// Takes over a `Retry-After` of the CA. The latest moment counts, whichever resource it came with.
     pub fn observe_retry_after(&mut self, floor: Option<Timestamp>) {
         self.retry_after = self.retry_after.max(floor);
+    }
+
+    /// Whether the CA has refused the CSR, as the order is not ready, since it described the order.
+    #[must_use]
+    pub fn is_order_not_ready(&self, order: &Observed<Order>) -> bool {
+        self.not_ready.is_some_and(|at| order.at <= at)
+    }
+
+    /// Notes that the CA refuses the CSR, as the order is not ready. All such refusals of an order are one wait.
+    pub fn observe_not_ready(&mut self, retry_after: Option<Timestamp>, now: Timestamp) {
+        self.observe_retry_after(retry_after);
+        if self.not_ready.replace(now).is_none() {
+            self.start_poll(now);
+        }
     }
 
     /// Starts to wait for the CA.

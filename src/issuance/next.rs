@@ -89,6 +89,8 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
         OrderStatus::Pending => authorize(facts, now),
         // A CA may take a moment to notice the CSR; a second one would be an error, or another certificate.
         OrderStatus::Ready if facts.finalized => wait_for_order(facts, now, "the certificate to be issued"),
+        // Servers of a CA may differ for a moment in what they know of an order (Dogtag and FreeIPA, 2023).
+        OrderStatus::Ready if facts.is_order_not_ready(order) => wait_for_order(facts, now, READY),
         OrderStatus::Ready if order.value.finalize.is_some() => Step::Finalize,
         OrderStatus::Ready => failed(facts, Failure::NoFinalizeUrl),
         OrderStatus::Processing => wait_for_order(facts, now, "the certificate to be issued"),
@@ -107,6 +109,7 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
 }
 
 const CHALLENGES: &str = "the CA to look at the challenges";
+const READY: &str = "the order to become ready";
 
 fn authorize(facts: &Facts, now: Timestamp) -> Step {
     let mut stale = None;
@@ -135,7 +138,8 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
             if authz.set_up.is_none() {
                 return Step::ChallengeSetup(index, kind);
             }
-            if challenge.status == ChallengeStatus::Pending {
+            // With an error, the CA may wait for another answer (RFC 8555 section 8.2) while it says that it is processing the old one.
+            if challenge.status == ChallengeStatus::Pending || challenge.error.is_some() {
                 return answer(facts, index, kind);
             }
         }
@@ -145,7 +149,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
     match stale {
         Some(index) => when_due(facts, now, Step::Refresh(index), CHALLENGES),
         None if open => wait(facts, now, CHALLENGES),
-        None => wait_for_order(facts, now, "the order to become ready"),
+        None => wait_for_order(facts, now, READY),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::acme::AcmeError;
 use crate::schedule::{self, Validity};
 
 /// The findings of a look at a domain.
@@ -106,35 +105,22 @@ pub(super) fn activation_delay(served: Option<Validity>, configured: SignedDurat
     }
 }
 
-/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, or before its count of
-/// failed validations allows it.
+/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, as far as `patience` goes,
+/// or before its count of failed validations allows it.
 pub(super) fn next_attempt(
     delay: SignedDuration,
     retry_after: Option<Timestamp>,
+    patience: SignedDuration,
     validation_floor: Option<Timestamp>,
     now: Timestamp,
 ) -> Timestamp {
+    let retry_after = retry_after.map(|at| at.min(now + patience));
     [retry_after, validation_floor].into_iter().flatten().fold(now + delay, Timestamp::max)
-}
-
-/// Whether the CA has too much to do, which is not the fault of this domain.
-pub(super) fn wants_fewer(err: &AcmeError) -> bool {
-    match err {
-        AcmeError::Problem { problem, retry_after, .. } => {
-            problem.is("rateLimited") || problem.is("serverInternal") && retry_after.is_some()
-        }
-        AcmeError::HttpStatus { http_status, retry_after, .. }
-        | AcmeError::Unavailable { http_status, retry_after, .. } => {
-            *http_status == 429 || *http_status == 503 && retry_after.is_some()
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Problem;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -243,49 +229,24 @@ mod tests {
 
     #[test]
     fn the_next_attempt_waits_for_the_longest_of_all_reasons() {
+        // Seconds of delay, of Retry-After, of patience for that, until the count of failed validations allows one; of the wait
         let rows = [
-            (30, None, None, 30),
-            (30, Some(60), None, 60),
-            (30, Some(10), None, 30),
-            (30, Some(60), Some(90), 90),
-            (100, Some(60), Some(90), 100),
+            (30, None, 1000, None, 30),
+            (30, Some(60), 1000, None, 60),
+            (30, Some(10), 1000, None, 30),
+            (30, Some(60), 1000, Some(90), 90),
+            (100, Some(60), 1000, Some(90), 100),
+            (30, Some(1000), 1000, None, 1000),
+            (30, Some(1001), 1000, None, 1000),
+            (30, Some(5000), 60, None, 60),
+            (100, Some(5000), 60, None, 100),
+            (30, Some(5000), 60, Some(90), 90),
         ];
         for row in rows {
-            let (delay, retry_after, floor, expected) = row;
-            let next = next_attempt(SignedDuration::from_secs(delay), retry_after.map(at), floor.map(at), at(0));
+            let (delay, retry_after, patience, floor, expected) = row;
+            let [delay, patience] = [delay, patience].map(SignedDuration::from_secs);
+            let next = next_attempt(delay, retry_after.map(at), patience, floor.map(at), at(0));
             assert_eq!(next, at(expected), "{row:?}");
-        }
-    }
-
-    #[test]
-    fn a_ca_wants_fewer_requests_when_it_says_so_or_when_it_fails_and_says_until_when() {
-        let problem = |kind: &str, retry_after: Option<Timestamp>| AcmeError::Problem {
-            problem: Problem { kind: format!("urn:ietf:params:acme:error:{kind}"), ..Problem::default() },
-            retry_after,
-            of_address: false,
-        };
-        let status = |http_status, retry_after| AcmeError::HttpStatus {
-            url: String::new(),
-            http_status,
-            problem: None,
-            moved_to: None,
-            retry_after,
-        };
-        let later = Some(at(60));
-        let rows = [
-            (problem("rateLimited", None), true),
-            (problem("rateLimited", later), true),
-            (problem("serverInternal", None), false),
-            (problem("serverInternal", later), true),
-            (problem("malformed", later), false),
-            (status(429, None), true),
-            (status(503, None), false),
-            (status(503, later), true),
-            (status(500, later), false),
-            (AcmeError::WrongKey, false),
-        ];
-        for (err, expected) in rows {
-            assert_eq!(wants_fewer(&err), expected, "{err:?}");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod ari;
 mod begin;
 mod decisions;
+mod holds;
 mod line;
 mod offline;
 mod queue;

@@ -4,24 +4,25 @@
 //! domains only, and a few workers serve many renewals. However many domains are due at once, a CA sees at most
 //! [`schedule::CaLimits::MOST_OPEN`] of them at a time, and none begins while it wants to be left alone.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::ari::Advisor;
 use super::begin::{Begun, Reason};
-use super::decisions::{self, Findings, wants_fewer};
-use super::line::{State, Step, Task};
+use super::decisions::{self, Findings};
+use super::holds::{HeldBack, held_back};
+use super::line::{State, Step, Task, Wait};
 use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Place};
 use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::issuance::Outcome;
 use crate::log::{note, report};
-use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, time};
+use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, Status, time};
 use crate::registry::{Domain, NextCa, Registry};
-use crate::schedule::{self, Random};
+use crate::schedule::{self, CaLimits, Random, Refusal};
 use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group};
 
@@ -33,9 +34,26 @@ pub struct Renewals {
     registry: Arc<Registry>,
     clients: Clients,
     random: Random,
+    line: Arc<Line>,
+    advisor: Advisor,
+}
+
+/// The line, as all workers share it.
+struct Line {
     state: Mutex<State<Box<Renewal>>>,
     changed: Condvar,
-    advisor: Advisor,
+    /// How many workers there may be for renewals (`MDRenewWorkers`).
+    most: usize,
+    starter: OnceLock<Starter>,
+}
+
+/// Starts another thread for [`Renewals::work`]; `false` if it cannot be started.
+pub type Starter = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The place of the worker that has this domain in hand.
+struct WorkPlace {
+    line: Arc<Line>,
+    position: usize,
 }
 
 /// The work in the hands of a worker, to be given back if it panics. The caller of the worker reports the panic.
@@ -64,18 +82,23 @@ impl Renewals {
             |domain: &Domain| matches!(&*domain.challenges, Ok(types) if types.iter().all(|kind| kind.needs_command()));
         let domains = registry.domains.iter().enumerate();
         let dns_only = domains.filter(|(_, domain)| is_dns_only(domain)).map(|(position, _)| position).collect();
-        Self {
-            registry,
-            clients,
-            random,
+        let line = Line {
             state: Mutex::new(State::new(dns_only)),
             changed: Condvar::new(),
-            advisor: Advisor::default(),
-        }
+            most: registry.globals.renew_workers.get().into(),
+            starter: OnceLock::new(),
+        };
+        Self { registry, clients, random, line: Arc::new(line), advisor: Advisor::default() }
+    }
+
+    /// Sets the function that starts workers between two calls of [`Renewals::tick`]: when a worker waits for a command, another
+    /// one takes its place.
+    pub fn start_workers_with(&self, starter: Starter) {
+        let _ = self.line.starter.set(starter);
     }
 
     fn state(&self) -> MutexGuard<'_, State<Box<Renewal>>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.state()
     }
 
     /// Looks for domains that are due and queues them. Returns how many workers are to be started for the work there
@@ -93,7 +116,7 @@ impl Renewals {
             report!(AH10055, "watchdog run, {} managed domains to look at", candidates.len());
             self.look_at(&candidates, now);
         }
-        self.state().add_workers(self.registry.globals.renew_workers.get().into())
+        self.state().add_workers(self.line.most)
     }
 
     /// If the clock was put back, all that was planned is looked at now: it would be late by as much.
@@ -104,9 +127,9 @@ impl Renewals {
             state.looks.fill(now);
             state.ask_again.clear();
             let open = std::mem::take(&mut state.open);
-            state.open = open.into_iter().map(|((_, turn), renewal)| ((now, turn), renewal)).collect();
+            state.open = open.into_iter().map(|((_, turn), entry)| ((now, turn), entry)).collect();
             state.cas.values_mut().for_each(|ca| ca.limits.forget_plans());
-            self.changed.notify_all();
+            self.line.changed.notify_all();
         }
         state.ticked = now;
     }
@@ -128,8 +151,7 @@ impl Renewals {
 
     /// Takes back a worker of [`Renewals::tick`] that could not be started.
     pub fn worker_lost(&self) {
-        let mut state = self.state();
-        state.workers = state.workers.saturating_sub(1);
+        self.line.worker_lost();
     }
 
     fn look_at(&self, candidates: &[usize], now: Timestamp) {
@@ -150,23 +172,29 @@ impl Renewals {
             let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
             let ask_at = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| staged.advice.due(now))
+                .then(|| staged.advice.due(self.registry.full_start, now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
-            let paused_until = state.cas.entry(ca.clone()).or_default().limits.paused_until(now);
+            let at_ca = state.at_ca(&ca);
+            let paused_until = at_ca.limits.paused_until(now);
+            let wait = at_ca.wait(&domain.md.domains, now).filter(|wait| look < wait.until).cloned();
             let findings = Findings {
-                renew_at: paused_until.map_or(look, |until| look.max(until)),
+                renew_at: wait.as_ref().map_or(look, |wait| wait.until),
                 has_left_over: staged.has_left_over(),
-                ask_at,
+                ask_at: ask_at.map(|at| paused_until.map_or(at, |until| at.max(until))),
                 warn_at: domain.warn_at(&staged.job, self.registry.globals.retry_delay, now),
                 check_at: now + delay,
             };
-            state.put_in_line(*position, ca, findings.decide(now));
+            state.put_in_line(*position, ca.clone(), findings.decide(now));
+            drop(state);
+            if let Some(wait) = wait.filter(|_| look <= now) {
+                self.report_wait(*position, &ca, &wait, now);
+            }
         }
         let next = self.state().looks.iter().min().copied();
         if let Some(next) = next {
             report!(AH10107, "next watchdog run at {}", time::format_gmt(next));
         }
-        self.changed.notify_all();
+        self.line.changed.notify_all();
     }
 
     /// Whether a renewal has ended of which commands have not been told. What is live is not due any more, but they are to know.
@@ -194,7 +222,7 @@ impl Renewals {
             match task {
                 Task::Begin(position, nonce) => {
                     hands.held = Some(Held::Renewal(position));
-                    if let Some(renewal) = self.begin(position, nonce, cancel) {
+                    if let Some(renewal) = self.begin(position, nonce, &self.at_place(position, cancel)) {
                         self.go_on(renewal, cancel);
                     }
                 }
@@ -204,7 +232,7 @@ impl Renewals {
                 }
                 Task::CleanUp(position) => {
                     hands.held = Some(Held::Renewal(position));
-                    self.clean_up(position, cancel);
+                    self.clean_up(position, &self.at_place(position, cancel));
                 }
                 Task::Ask(position) => {
                     hands.held = Some(Held::Question(position));
@@ -212,7 +240,7 @@ impl Renewals {
                 }
                 Task::Warn(position) => {
                     hands.held = Some(Held::Warning(position));
-                    self.warned(position, self.warn(position, cancel));
+                    self.warned(position, self.warn(position, &self.at_place(position, cancel)));
                 }
             }
             hands.held = None;
@@ -223,8 +251,7 @@ impl Renewals {
     fn next_task(&self, cancel: &Cancel) -> Option<Task<Box<Renewal>>> {
         let mut state = self.state();
         loop {
-            let most = self.registry.globals.renew_workers.get().into();
-            match state.next_step(most, cancel.is_cancelled(), self.registry.clock.now()) {
+            match state.next_step(self.line.most, cancel.is_cancelled(), self.registry.clock.now()) {
                 Step::Do(task) => return Some(task),
                 Step::End(open) => {
                     drop(state);
@@ -232,7 +259,7 @@ impl Renewals {
                     return None;
                 }
                 Step::Wait(wait) => {
-                    state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                    state = self.line.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
         }
@@ -248,6 +275,7 @@ impl Renewals {
                 report!(AH10052, "{name}: is being renewed, state {:?}", domain.md.state);
                 let mut state = self.state();
                 state.not_begun.remove(&position);
+                state.beginning.remove(&position);
                 if state.goes_to(position, renewal.ca_url(), now) {
                     renewal.set_nonce(nonce);
                 }
@@ -263,6 +291,14 @@ impl Renewals {
                     );
                 }
                 self.settle(position, None);
+            }
+            Ok(Begun::TooSoon { again_at }) => {
+                note!(
+                    Debug,
+                    "{name}: has been renewed just now, the next renewal is not before {}",
+                    time::format_gmt(again_at)
+                );
+                self.close(position, Some(again_at));
             }
             Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
             Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
@@ -290,7 +326,8 @@ impl Renewals {
                 now,
             );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
-        report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
+        let at = time::format_gmt(next);
+        report!(AH10056, err.status; "processing {name}: {}, next attempt at {at}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
         (job.next_run, job.last) = (Some(next), Some(result));
         let about = About { md: &domain.md, certificates: &domain.served().certificates };
@@ -326,7 +363,7 @@ impl Renewals {
         let planned = state.looks[position];
         state.looks[position] = again.map_or(planned, |at| at.min(planned));
         drop(state);
-        self.changed.notify_all();
+        self.line.changed.notify_all();
     }
 
     /// Asks the CA when to renew a domain. It takes its turn after the renewals: nobody waits for the answer.
@@ -363,9 +400,20 @@ impl Renewals {
     }
 
     fn go_on(&self, mut renewal: Box<Renewal>, cancel: &Cancel) {
+        let mut has_answer = renewal.has_answer();
         let result = loop {
             if renewal.clock_was_put_back() {
                 break Ended::Cancelled;
+            }
+            if !std::mem::replace(&mut has_answer, renewal.has_answer()) && has_answer {
+                self.answered(renewal.ca_url());
+            }
+            if self.state().has_too_many(self.line.most) {
+                let now = self.registry.clock.now();
+                return self.put_back(renewal, now);
+            }
+            if let Some(wait) = self.wait_before_order(&renewal) {
+                return self.hold_back(renewal, &wait);
             }
             match renewal.step() {
                 Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
@@ -379,11 +427,30 @@ impl Renewals {
         self.end(renewal, result);
     }
 
+    /// Returns why a renewal that has no order yet has to wait: the CA has refused another one since it began.
+    fn wait_before_order(&self, renewal: &Renewal) -> Option<Wait> {
+        if renewal.has_order() {
+            return None;
+        }
+        let now = self.registry.clock.now();
+        self.state().at_ca(renewal.ca_url()).wait(&renewal.md().domains, now).cloned()
+    }
+
+    /// Closes a renewal that has to wait for its CA.
+    fn hold_back(&self, mut renewal: Box<Renewal>, wait: &Wait) {
+        let position = renewal.position();
+        let ca = renewal.ca_url().to_owned();
+        renewal.end(Ended::Cancelled, |failures, permanent| self.back_off(failures, permanent));
+        drop(renewal);
+        self.report_wait(position, &ca, wait, self.registry.clock.now());
+        self.close(position, Some(wait.until));
+    }
+
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
         let nonce = renewal.take_nonce();
-        self.hear(renewal.ca_url(), &ended, nonce);
+        self.hear(&renewal, &ended, nonce);
         let is_done = matches!(ended, Ended::Done);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));
         drop(renewal);
@@ -409,35 +476,114 @@ impl Renewals {
         schedule::check_after(due, until, registry.globals.retry_delay, now)
     }
 
-    /// Learns from the end of a renewal whether its CA wants fewer requests. While it does, domains do not wait in line.
-    fn hear(&self, ca: &str, ended: &Ended, nonce: Option<String>) {
+    /// Notes that a CA has answered: more than one renewal may ask it.
+    fn answered(&self, ca: &str) {
+        self.state().at_ca(ca).limits.answered();
+        self.line.changed.notify_all();
+    }
+
+    /// Learns from the end of a renewal which other domains have to wait for the CA. They do not wait in line.
+    fn hear(&self, renewal: &Renewal, ended: &Ended, nonce: Option<String>) {
         let now = self.registry.clock.now();
+        let ca = renewal.ca_url();
         let mut state = self.state();
-        let at_ca = state.cas.entry(ca.to_owned()).or_default();
-        let before = at_ca.limits.paused_until(now);
-        let retry_after = match ended {
+        let at_ca = state.at_ca(ca);
+        let err = match ended {
             Ended::Done => {
                 at_ca.nonces.extend(nonce.map(|nonce| (now, nonce)));
+                at_ca.limits.answered();
                 return at_ca.limits.content();
             }
-            Ended::Failed(err) if wants_fewer(err) => err.retry_after(),
-            Ended::Failed(_) | Ended::Cancelled => return,
+            Ended::Failed(err) => err,
+            Ended::Cancelled => return,
         };
-        let until = at_ca.limits.refused(now, retry_after);
-        let waiting = std::mem::take(&mut at_ca.due);
-        for (position, _) in &waiting {
+        if !err.is_of_transport() {
+            at_ca.limits.answered();
+        }
+        let md = renewal.md();
+        let retry_after = err.retry_after();
+        let wait_until = |until| Wait { until, is_asked: retry_after.is_some(), failure: err.to_result() };
+        let was_paused = at_ca.limits.paused_until(now).is_some();
+        let (until, names) = match held_back(err, renewal.has_account(), &md.domains) {
+            HeldBack::Nobody => return,
+            HeldBack::All => (Some(at_ca.limits.refused(now, retry_after)), Vec::new()),
+            HeldBack::Alike { kind, names } => {
+                let about = names.iter().min_by_key(|name| name.len()).map_or(md.name.as_str(), String::as_str);
+                let refusal = Refusal { kind, about: about.to_owned(), retry_after };
+                let latest = now + CaLimits::LONGEST_PAUSE;
+                let until = retry_after.map_or(now + CaLimits::FIRST_PAUSE, |at| at.min(latest));
+                at_ca.limit(names.clone(), &wait_until(until), now);
+                (at_ca.limits.refused_one(now, refusal), names)
+            }
+        };
+        if let Some(until) = until {
+            at_ca.pause = Some(wait_until(until));
+        }
+        let names_of = |position: usize| self.registry.domains[position].md.domains.as_slice();
+        let waiting = at_ca.take_waiting(names_of, now);
+        for (position, wait) in &waiting {
             state.busy.remove(position);
-            state.looks[*position] = until;
+            state.looks[*position] = wait.until;
         }
         drop(state);
-        if before.is_none() {
-            let until = time::format_gmt(until);
-            report!(
+        self.tell_waiting(ca, &waiting, until.filter(|_| !was_paused), &names);
+        waiting.iter().for_each(|(position, wait)| self.report_wait(*position, ca, wait, now));
+    }
+
+    /// Logs that domains wait for their CA: all of them until a moment, or those of some names.
+    fn tell_waiting(&self, ca: &str, waiting: &[(usize, Wait)], until: Option<Timestamp>, names: &[String]) {
+        let Some((_, wait)) = waiting.first() else { return };
+        let count = waiting.len();
+        let why = &wait.failure.detail.as_deref().unwrap_or_default();
+        let at = time::format_gmt(until.unwrap_or(wait.until));
+        match until {
+            Some(_) => report!(
                 MD0019,
-                "{ca} wants fewer requests: no other renewal begins there before {until}, {} domains wait",
-                waiting.len()
-            );
+                "{ca} wants fewer requests: no other renewal begins there before {at}, {count} domains wait: {why}"
+            ),
+            None if !names.is_empty() => report!(
+                MD0019,
+                "{ca} takes no orders for {} before {at}, {count} other domains wait: {why}",
+                names.join(", ")
+            ),
+            None => {}
         }
+    }
+
+    /// Writes into the report of a domain that it waits for its CA, and why. A failure of its own stays in the report.
+    fn report_wait(&self, position: usize, ca: &str, wait: &Wait, now: Timestamp) {
+        let documents = &self.registry.documents;
+        let name = self.registry.domains[position].md.name.as_str();
+        let Ok(Some(_claim)) = documents.store().claim(name) else { return };
+        let stored: Option<Job> = documents.load_json(Group::Staging, name, &Aspect::JobJson);
+        let mut job = stored.unwrap_or_else(|| Job::new(name));
+        if job.finished || job.next_run.is_some_and(|at| at >= wait.until) {
+            return;
+        }
+        let until = time::format_gmt(wait.until);
+        let why = wait.failure.detail.as_deref().unwrap_or_default();
+        let detail = format!(
+            "The renewal waits until {until} for the CA at {ca}, which has refused that of another domain: {why}"
+        );
+        let problem = wait.failure.problem.clone().unwrap_or_default();
+        job.record(now, "waiting", Some(&problem), Some(&detail));
+        job.next_run = Some(wait.until);
+        if job.errors == 0 {
+            job.last = Some(JobResult::failure(Status::AGAIN, problem, detail));
+        }
+        if wait.is_asked {
+            job.retry_after = Some(wait.until);
+            job.ca_url = Some(ca.to_owned());
+        }
+        if let Err(err) = documents.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
+            note!(Debug, err.status; "{name}: the report that its renewal waits cannot be written: {err}");
+        }
+    }
+
+    /// Returns a clone of `cancel` for the worker that has a domain in hand: while it waits for a command, another worker takes its
+    /// place.
+    fn at_place(&self, position: usize, cancel: &Cancel) -> Cancel {
+        cancel.at(Arc::new(WorkPlace { line: Arc::clone(&self.line), position }))
     }
 
     fn back_off(&self, failures: u32, permanent: bool) -> SignedDuration {
@@ -448,9 +594,11 @@ impl Renewals {
         let mut state = self.state();
         state.turn += 1;
         let key = (until, state.turn);
-        state.open.insert(key, renewal);
+        let position = renewal.position();
+        state.in_hand.remove(&position);
+        state.open.insert(key, (position, renewal));
         drop(state);
-        self.changed.notify_one();
+        self.line.changed.notify_one();
     }
 
     /// Frees the domain, and looks at it at that time instead of when it was planned: a report that could
@@ -458,12 +606,43 @@ impl Renewals {
     fn close(&self, position: usize, look: Option<Timestamp>) {
         let mut state = self.state();
         state.busy.remove(&position);
+        state.in_hand.remove(&position);
         if let Some(look) = look {
             state.looks[position] = look;
         }
         state.leaves(position);
         drop(state);
-        self.changed.notify_one();
+        self.line.changed.notify_one();
+    }
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State<Box<Renewal>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker_lost(&self) {
+        let mut state = self.state();
+        state.workers = state.workers.saturating_sub(1);
+    }
+}
+
+impl Place for WorkPlace {
+    fn step_aside(&self) -> bool {
+        let Some(start) = self.line.starter.get() else { return false };
+        let mut state = self.line.state();
+        if !state.step_aside(self.position) {
+            return false;
+        }
+        let missing = state.add_workers(self.line.most);
+        drop(state);
+        self.line.changed.notify_all();
+        (0..missing).filter(|_| !start()).for_each(|_| self.line.worker_lost());
+        true
+    }
+
+    fn step_back(&self) {
+        self.line.state().step_back(self.position);
     }
 }
 
@@ -491,7 +670,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let is_suggested = due < domain.renew_at(&Advice::default(), now);
+    let is_suggested = due != domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     let own = domain.own();
     match own.common_validity() {

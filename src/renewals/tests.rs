@@ -18,8 +18,11 @@ use crate::cancel::Cancel;
 use crate::clock::Clock as _;
 use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::{DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, RenewMode, Settings, State};
-use crate::registry::{Host, Setup, Start, configured};
+use crate::model::{
+    Contact, ContactSource, DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, Origin, RenewMode,
+    Settings, State,
+};
+use crate::registry::{Host, Setup, Start, check, configured};
 use crate::renewals::Renewals;
 use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group, Reachability, Store};
@@ -28,6 +31,10 @@ use crate::testing::{ACCOUNT, Call, TestServer, declared, host, logged, p256, wa
 
 fn key() -> Aspect {
     Aspect::PrivateKey(p256())
+}
+
+fn contact(address: &str) -> Contact {
+    Contact::of_directive(address, Origin::default())
 }
 
 fn chain() -> Aspect {
@@ -193,7 +200,7 @@ fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
         (|server| server.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
         (|server| server.declared[0].settings.ca_file = Some("none".to_owned()), true),
         (|server| server.reach.http = false, true),
-        (|server| server.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
+        (|server| server.declared[0].settings.contact = Some(contact("b@x.org")), true),
         // The setting does not change the renewal.
         (|server| server.globals.check_interval = hours(1), false),
     ];
@@ -228,7 +235,7 @@ fn a_manual_domain_is_not_renewed_whatever_is_staged() {
     server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
     let before = server.staged_job("manual.test");
     for is_restart in [true, false] {
-        server.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
+        server.declared[0].settings.contact = Some(contact(&format!("{is_restart}@x.org")));
         server.clock.advance(hours(24));
         drop(server.run(is_restart));
         assert_eq!(server.staged_job("manual.test"), before);
@@ -380,7 +387,10 @@ fn an_unused_nonce_is_used_by_the_next_renewal() {
     server.ca.check();
 }
 
-/// An HTTP client that answers only when the test allows it.
+/// Directory URL of a CA that answers only when the test allows it.
+const SLOW: &str = "https://slow.test/directory";
+
+/// An HTTP client for that CA.
 struct Gate {
     ca: Arc<FakeCa>,
     open: Mutex<bool>,
@@ -393,13 +403,15 @@ impl HttpClient for Gate {
         self.reached.store(true, Ordering::Relaxed);
         let open = self.open.lock().unwrap();
         drop(self.opened.wait_while(open, |open| !*open).unwrap());
-        self.ca.send(request)
+        let url = request.url.replace(SLOW, FakeCa::DIRECTORY);
+        self.ca.send(&Request { url, ..request.clone() })
     }
 }
 
 #[test]
 fn a_domain_whose_ca_is_slow_does_not_delay_others() {
-    let server = TestServer::new(&["slow.test", "fast1.test", "fast2.test"]);
+    let mut server = TestServer::new(&["slow.test", "fast1.test", "fast2.test"]);
+    server.declared[0].settings.ca_urls = Some(vec![SLOW.to_owned()]);
     let gate = Arc::new(Gate {
         ca: Arc::clone(&server.ca),
         open: Mutex::new(false),

@@ -224,6 +224,7 @@ pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
         validation_failures: Vec::new(),
         challenges: ChallengeRecord::default(),
         account_url: None,
+        refused_replacements: Vec::new(),
         ..job
     };
     (!job.finished || is_whole(documents, md)).then_some(job)
@@ -363,6 +364,18 @@ impl Journal for StagedJournal {
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         let aspect = Aspect::Chain(spec.clone());
         Ok(self.documents.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
+    }
+
+    fn may_replace(&self, certificate: &str) -> bool {
+        !self.job.refused_replacements.iter().any(|refused| refused == certificate)
+    }
+
+    fn set_may_replace(&mut self, certificate: &str, may: bool) {
+        let refused = &mut self.job.refused_replacements;
+        refused.retain(|own| own != certificate);
+        refused.extend((!may).then(|| certificate.to_owned()));
+        // The next attempt asks the CA once more if this is lost.
+        let _ = self.save_job();
     }
 
     fn challenge_record(&self) -> ChallengeRecord {

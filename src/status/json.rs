@@ -450,6 +450,7 @@ mod tests {
             watched: true,
             issued_by: std::sync::Arc::default(),
             activated: None,
+            ordered: None,
             told: None,
             challenges: Ok(Vec::new()).into(),
             last_renewal: LastRenewal::default(),

@@ -35,7 +35,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 Err(err) => err,
             },
             Failure::Order => match order.and_then(|order| order.error.clone()) {
-                Some(problem) => AcmeError::Problem { problem, retry_after: None, of_address: false },
+                Some(problem) => {
+                    AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false }
+                }
                 None => AcmeError::OrderInvalid { url },
             },
             Failure::TimedOut(what) => AcmeError::TimedOut { what, problem: self.told_problem() },

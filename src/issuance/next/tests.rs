@@ -129,9 +129,14 @@ fn the_status_of_the_order_decides() {
     let renewed = Facts { ordered_now: false, ..without_finalize.clone() };
     let soon = || Step::Wait { until: after(100) };
     let finalized = |status| Facts { finalized: true, ..ordered(status) };
+    let not_ready = |status, at| Facts { not_ready: Some(after(at)), ..ordered(status) };
     check(vec![
         ("ready, but finalized", finalized(OrderStatus::Ready), soon()),
         ("processing, as it is finalized", finalized(OrderStatus::Processing), soon()),
+        ("ready, but the CSR was refused since", not_ready(OrderStatus::Ready, 0), soon()),
+        ("ready again after the refusal", not_ready(OrderStatus::Ready, -1), Step::Finalize),
+        ("processing after all", not_ready(OrderStatus::Processing, 0), soon()),
+        ("pending after all", with(not_ready(OrderStatus::Pending, 0), vec![valid()]), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
         ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unread()]), Step::Finalize),
@@ -385,6 +390,10 @@ fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timesta
                 continue;
             }
             Step::RefreshOrder => facts.order.as_mut().unwrap().at = now,
+            Step::Finalize => {
+                facts.observe_not_ready(None, now);
+                continue;
+            }
             Step::Refresh(index) => facts.authorizations[index].observed.as_mut().unwrap().at = now,
             end => return (asked, end),
         }
@@ -400,6 +409,7 @@ fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
         (Facts { finalized: true, ..ordered(OrderStatus::Ready) }, "the certificate to be issued"),
         (with(ordered(OrderStatus::Pending), vec![answered()]), "the CA to look at the challenges"),
         (with(ordered(OrderStatus::Pending), vec![valid()]), "the order to become ready"),
+        (Facts { not_ready: Some(start()), ..ordered(OrderStatus::Ready) }, "the order to become ready"),
     ];
     for (facts, what) in rows {
         let (asked, end) = questions(facts, |_| None);
@@ -461,4 +471,19 @@ fn a_new_wait_heeds_what_was_said_before() {
     facts.forget_order(after(100));
     facts.start_poll(after(100));
     assert_eq!(facts.poll.at, after(200));
+}
+
+#[test]
+fn a_challenge_that_failed_in_an_earlier_run_is_answered_again() {
+    let processing = |error| {
+        let mut facts = put(HTTP);
+        let challenge = &mut facts.observed.as_mut().unwrap().value.challenges[1];
+        challenge.status = ChallengeStatus::Processing;
+        challenge.error = error;
+        set_up(with(earlier(OrderStatus::Pending), vec![facts]))
+    };
+    check(vec![
+        ("the CA looks at it", processing(None), Step::Wait { until: after(100) }),
+        ("the CA has looked at it", processing(Some(crate::model::Problem::default())), Step::Answer(0, HTTP)),
+    ]);
 }

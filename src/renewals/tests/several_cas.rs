@@ -194,6 +194,51 @@ fn a_retry_after_of_days_leads_to_the_next_ca() {
 }
 
 #[test]
+fn a_retry_after_takes_a_third_of_what_is_left_of_the_certificate_and_then_the_next_ca_has_its_turn() {
+    let later = |answer, seconds: i64| with_header(answer, "Retry-After", &seconds.to_string());
+    let limited = |seconds| (Operation::NewOrder, Fault::Answer(later(problem(429, "rateLimited", "x"), seconds)));
+    let busy = |seconds| (Operation::Directory, Fault::Answer(later(answer(503, "text/html", ""), seconds)));
+    let slow: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "7200".to_owned()));
+    const HOUR: i64 = 3600;
+    // Seconds that are left of the certificate, and the fault; the wait where there is one CA, and who is asked where there are two
+    let rows = [
+        (240 * HOUR, limited(24 * HOUR), 24 * HOUR, "A"),
+        (240 * HOUR, limited(30 * HOUR), 30 * HOUR, "AB"),
+        (240 * HOUR, limited(100 * HOUR), 80 * HOUR, "AB"),
+        (9 * HOUR, limited(2 * HOUR), 2 * HOUR, "A"),
+        (9 * HOUR, limited(4 * HOUR), 3 * HOUR, "AB"),
+        (9 * HOUR, limited(168 * HOUR), 3 * HOUR, "AB"),
+        (3 * HOUR, busy(2 * HOUR), HOUR, "AB"),
+        (3 * HOUR, (Operation::Finalize, Fault::Alter(slow)), HOUR, "AB"),
+        (120, limited(2 * HOUR), 60, "AB"),
+        (-HOUR, limited(2 * HOUR), 60, "AB"),
+    ];
+    for (left, (operation, fault), pause, asked) in rows {
+        for urls in [&[A][..], &[A, B]] {
+            let name = "third.test";
+            let (mut server, way) = with_certificate(name);
+            configure(&mut server, urls);
+            server.globals.retry_delay = SignedDuration::from_secs(1);
+            let end = server.start(true).domains[0].own_certificates().next().unwrap().validity().1;
+            server.clock.advance(end.duration_since(server.clock.now()) - SignedDuration::from_secs(left));
+            server.ca.behave(|ca| ca.processing_reads = 1);
+            server.ca.fail(operation, fault.clone());
+            let renewals = serve(&server, &way, true);
+            let context = format!("{left} {operation:?} {fault:?} {urls:?}");
+            let job = server.staged_job(name);
+            if urls.len() == 1 || asked == "A" {
+                assert!((pause - 10..=pause).contains(&wait(&server, &job)), "{context}: {}", wait(&server, &job));
+            } else {
+                assert!(wait(&server, &job) <= 1, "{context}: {}", wait(&server, &job));
+                server.clock.advance(SignedDuration::from_secs(2));
+                server.go_on(&renewals);
+                assert_eq!((way.asked().as_str(), server.staged_job(name).finished), (asked, true), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_order_at_one_ca_is_cleaned_up_before_the_next_ca() {
     let name = "turn.test";
     let (mut server, way) = two_cas(name);
@@ -313,23 +358,95 @@ fn finished(server: &TestServer, count: usize) -> usize {
     names(count).iter().filter(is_finished).count()
 }
 
+fn limited(retry_after: &str) -> Fault {
+    Fault::Answer(with_header(problem(429, "rateLimited", "too many"), "Retry-After", retry_after))
+}
+
 #[test]
-fn a_rate_limit_of_a_ca_stops_all_domains() {
+fn a_ca_that_refuses_before_the_order_has_no_requests_of_other_domains() {
+    watch_log();
+    for operation in [Operation::Directory, Operation::Nonce, Operation::Account] {
+        let (server, way) = fleet(40);
+        server.ca.fail(operation, limited("600"));
+        let renewals = serve(&server, &way, false);
+        assert_eq!((way.asked().len(), server.ca.count(operation)), (1, 1));
+        server.clock.advance(SignedDuration::from_secs(500));
+        assert_eq!(renewals.tick(), 0, "not yet, and no worker is kept for it");
+        server.clock.advance(SignedDuration::from_secs(100));
+        server.go_on(&renewals);
+        // Domains that wait because another one was refused have no error.
+        assert_eq!(finished(&server, 40), 40);
+        assert_eq!(server.ca.count(Operation::NewOrder), 40);
+        server.ca.check();
+    }
+    assert_eq!(logged("MD0019", "39 domains wait"), 3);
+}
+
+#[test]
+fn a_limit_of_one_domain_holds_back_that_domain_only() {
+    let (server, way) = fleet(61);
+    server.ca.fail(Operation::NewOrder, limited("5400"));
+    let renewals = serve(&server, &way, false);
+    assert_eq!((finished(&server, 61), server.ca.count(Operation::NewOrder)), (60, 61));
+    let refused = server.staged_job("d0.fleet.test");
+    let waits = refused.next_run.unwrap().duration_since(refused.last_run.unwrap()).as_secs();
+    assert!((5400..5500).contains(&waits), "{waits}");
+    server.clock.advance(SignedDuration::from_secs(5400));
+    server.go_on(&renewals);
+    assert_eq!((finished(&server, 61), server.ca.count(Operation::NewOrder)), (61, 62));
+}
+
+#[test]
+fn three_domains_that_are_refused_alike_hold_back_the_ca_until_the_earliest_retry_after() {
     watch_log();
     let (server, way) = fleet(40);
-    let refusal = with_header(problem(429, "rateLimited", "too many"), "Retry-After", "600");
+    ["5400", "3700", "7000"].into_iter().for_each(|seconds| server.ca.fail(Operation::NewOrder, limited(seconds)));
+    let renewals = serve(&server, &way, false);
+    // Others had begun, but not ordered yet.
+    let asked = server.ca.count(Operation::NewOrder);
+    assert_eq!(asked, 3);
+    let waits = server.staged_job("d39.fleet.test");
+    let last = waits.last.clone().unwrap();
+    assert_eq!((waits.errors, last.problem.as_deref()), (0, Some("urn:ietf:params:acme:error:rateLimited")));
+    assert!(last.detail.unwrap().contains("too many"));
+    assert!((3600..=3700).contains(&wait(&server, &waits)));
+    // A restarted server waits, too.
+    drop(renewals);
+    let renewals = serve(&server, &way, false);
+    server.clock.advance(SignedDuration::from_secs(3500));
+    server.go_on(&renewals);
+    assert_eq!(server.ca.count(Operation::NewOrder), asked);
+    server.clock.advance(SignedDuration::from_secs(200));
+    server.go_on(&renewals);
+    assert!(finished(&server, 40) >= 37);
+    server.clock.advance(SignedDuration::from_secs(7000));
+    server.go_on(&renewals);
+    assert_eq!(finished(&server, 40), 40);
+}
+
+#[test]
+fn domains_of_a_refused_registered_domain_wait_together_and_no_others() {
+    watch_log();
+    let server =
+        TestServer::new(&["a.limited.test", "b.limited.test", "unlimited.test", "c.limited.test", "other.test"]);
+    let way = Way::to(&server);
+    let text = "too many certificates (50) already issued for \"limited.test\" in the last 168h0m0s";
+    let refusal = with_header(problem(429, "rateLimited", text), "Retry-After", "600");
     server.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
     let renewals = serve(&server, &way, false);
-    assert_eq!((way.asked().len(), server.ca.count(Operation::NewOrder)), (1, 1));
-    assert_eq!(logged("MD0019", "39 domains wait"), 1);
-    server.clock.advance(SignedDuration::from_secs(500));
-    assert_eq!(renewals.tick(), 0, "not yet, and no worker is kept for it");
-    server.clock.advance(SignedDuration::from_secs(100));
+    assert_eq!(server.ca.count(Operation::NewOrder), 3);
+    let is_finished = |name: &str| server.staged_job(name).finished;
+    assert!(is_finished("unlimited.test") && is_finished("other.test"));
+    for name in ["b.limited.test", "c.limited.test"] {
+        let job = server.staged_job(name);
+        assert_eq!(job.errors, 0);
+        assert!((500..=600).contains(&wait(&server, &job)), "{name}");
+        assert!(job.last.unwrap().detail.unwrap().contains(text), "{name}");
+    }
+    assert_eq!(logged("MD0019", "limited.test"), 1);
+    server.clock.advance(SignedDuration::from_secs(600));
     server.go_on(&renewals);
-    // Domains that wait because another one was refused have no error.
-    assert_eq!(finished(&server, 40), 40);
-    assert_eq!(server.ca.count(Operation::NewOrder), 41);
-    server.ca.check();
+    assert_eq!(server.ca.count(Operation::NewOrder), 6);
 }
 
 #[test]
