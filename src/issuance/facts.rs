@@ -126,29 +126,42 @@ impl AuthorizationFacts {
         }
     }
 
-    /// Whether the authorization can no longer become valid, or waits for another answer as the one of this run was wrong.
+    /// Whether the authorization cannot become valid by the challenge that is used.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let Some(Observed { value, .. }) = &self.observed else { return false };
-        value.has_failed()
-            || self.told_problem().is_some_and(|(challenge, _)| challenge.status == ChallengeStatus::Pending)
+        let is_given_back = |challenge: &Challenge| match challenge.status {
+            ChallengeStatus::Invalid => true,
+            ChallengeStatus::Pending => self.answered.is_some() && challenge.error.is_some(),
+            ChallengeStatus::Processing | ChallengeStatus::Valid => false,
+        };
+        // smallstep's library (step-ca, Caddy; 2026) leaves the authorization pending.
+        value.has_failed() || self.is_open() && self.used().is_some_and(is_given_back)
     }
 
-    /// Returns the challenge that was answered in this run, or that the CA looks at since an earlier one, if the CA was not content so
-    /// far, and the problem. The CA may look again (RFC 8555 section 8.2).
+    /// Returns the problem with which the CA looks at a challenge again (RFC 8555 section 8.2), and the challenge.
     #[must_use]
     pub fn told_problem(&self) -> Option<(&Challenge, &Problem)> {
+        let is_looked_at = |challenge: &&Challenge| challenge.status == ChallengeStatus::Processing && self.is_open();
+        let challenge = self.used().filter(is_looked_at)?;
+        Some((challenge, challenge.error.as_ref()?))
+    }
+
+    /// Returns the challenge that was answered in this run, or set up again, as the CA describes it.
+    fn used(&self) -> Option<&Challenge> {
         let kind = self.answered.or(self.set_up.as_ref().map(|set_up| set_up.kind))?;
-        let challenge = self.observed.as_ref()?.value.challenge(kind)?;
-        let is_looked_at = self.answered.is_some() || challenge.status == ChallengeStatus::Processing;
-        Some((challenge, challenge.error.as_ref().filter(|_| is_looked_at && self.is_open())?))
+        self.observed.as_ref()?.value.challenge(kind)
     }
 
     /// Returns the type of the challenge that failed: the one that was answered in this run, else the one of which the CA says so.
     #[must_use]
     pub fn failed_type(&self) -> Option<ChallengeType> {
         let value = &self.observed.as_ref()?.value;
-        let is_looked_at = value.status == AuthorizationStatus::Invalid || self.told_problem().is_some();
+        let is_looked_at = match value.status {
+            AuthorizationStatus::Invalid => true,
+            AuthorizationStatus::Pending => self.has_failed() || self.told_problem().is_some(),
+            _ => false,
+        };
         let said = || value.challenges.iter().find(|challenge| challenge.error.is_some());
         self.answered.or_else(|| ChallengeType::parse(&said()?.kind)).filter(|_| is_looked_at)
     }

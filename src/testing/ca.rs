@@ -77,8 +77,9 @@ pub struct Behaviour {
     pub tells_early: bool,
     /// The `Retry-After` that comes with a challenge while the CA looks again.
     pub looks_again_in: Option<&'static str>,
-    /// Whether a challenge that failed waits for another answer, as at CAs that are made of smallstep's library (2026).
-    pub gives_back: bool,
+    /// The status of a challenge that failed while its authorization stays pending, as at CAs that are made of smallstep's library
+    /// (2026).
+    pub gives_back: Option<&'static str>,
     /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
     pub issuers: Vec<&'static str>,
     /// Functions that make the alternate chains from the CA and the default chain.
@@ -199,7 +200,7 @@ impl Default for Behaviour {
             fails: |_, _| None,
             tells_early: false,
             looks_again_in: None,
-            gives_back: false,
+            gives_back: None,
             issuers: Vec::new(),
             alternates: Vec::new(),
             with_issuer: true,
@@ -516,9 +517,9 @@ impl State {
     fn challenge_value(&self, id: usize, kind: &str) -> Value {
         let Authorization { status, answered, error, reads, .. } = &self.authorizations[id];
         let is_answered = *answered == Some(kind);
-        let gives_back = self.behaviour.gives_back && error.is_some() && *reads == 0;
+        let given_back = self.behaviour.gives_back.filter(|_| error.is_some() && *reads == 0);
         let status = match *status {
-            "pending" if is_answered && !gives_back => "processing",
+            "pending" if is_answered => given_back.unwrap_or("processing"),
             status => status,
         };
         let path = if kind == self.behaviour.kind { format!("{id}") } else { format!("{id}/{kind}") };
@@ -918,7 +919,7 @@ fn read_authorization(state: &mut State, id: usize) -> Response {
         match (authorization.reads.checked_sub(1), authorization.error) {
             (Some(left), _) => authorization.reads = left,
             (None, None) => authorization.status = "valid",
-            (None, Some(_)) if gives_back => {}
+            (None, Some(_)) if gives_back.is_some() => {}
             (None, Some(_)) => authorization.status = "invalid",
         }
     }

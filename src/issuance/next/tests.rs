@@ -244,7 +244,7 @@ fn with_error(kind: ChallengeType, status: ChallengeStatus) -> AuthorizationFact
 
 #[test]
 fn a_challenge_with_an_error_has_failed_if_it_is_given_back_or_another_type_is_left_when_the_wait_is_over() {
-    use ChallengeStatus::{Pending, Processing};
+    use ChallengeStatus::{Invalid, Pending, Processing};
     let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
     let late = |facts: Facts| Facts { poll: Poll { since: after(-301_000), at: start(), ..facts.poll }, ..facts };
     let postponed = |facts: Facts| Facts { retry_after: Some(after(3_600_000)), ..facts };
@@ -256,6 +256,15 @@ fn a_challenge_with_an_error_has_failed_if_it_is_given_back_or_another_type_is_l
     let failed = || Step::GiveUp(Failure::Authorization(1));
     check(vec![
         ("given back", order(vec![valid(), with_error(ALPN, Pending)]), failed()),
+        ("invalid in a pending authorization", order(vec![valid(), with_error(ALPN, Invalid)]), failed()),
+        (
+            "the same since an earlier run",
+            with(
+                earlier(OrderStatus::Pending),
+                vec![AuthorizationFacts { answered: None, ..with_error(ALPN, Invalid) }],
+            ),
+            Step::NewOrder,
+        ),
         ("given back, the only type", only(ALPN, order(vec![valid(), with_error(ALPN, Pending)])), failed()),
         (
             "given back, from before",

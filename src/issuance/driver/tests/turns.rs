@@ -215,15 +215,34 @@ fn a_refused_answer_to_a_challenge_counts_if_another_type_is_left() {
 
 #[test]
 fn a_challenge_that_is_given_back_has_failed() {
-    let scene = scene(&["a.org"], BALANCER).behaves(|ca| ca.gives_back = true);
-    let begun = scene.clock.now();
-    let (set_up, err) = scene.attempt();
-    assert_eq!(set_up, ["tls-alpn-01:a.org"]);
-    assert!(detail(err).contains("no protocol was selected"));
-    assert!(scene.clock.now().duration_since(begun) < SignedDuration::from_secs(10), "the CA does not look again");
-    let (set_up, err) = scene.attempt();
-    assert_eq!((set_up, err.is_some()), (vec!["http-01:a.org".to_owned()], false));
-    scene.is_done();
+    for status in ["pending", "invalid"] {
+        let scene = scene(&["a.org"], BALANCER).behaves(|ca| ca.gives_back = Some(status));
+        let begun = scene.clock.now();
+        let (set_up, err) = scene.attempt();
+        assert_eq!(set_up, ["tls-alpn-01:a.org"]);
+        assert!(detail(err).ends_with("the next attempt uses 'http-01' in place of 'tls-alpn-01'"));
+        assert!(scene.clock.now().duration_since(begun) < SignedDuration::from_secs(10), "the CA does not look again");
+        let (set_up, err) = scene.attempt();
+        assert_eq!((set_up, err.is_some()), (vec!["http-01:a.org".to_owned()], false));
+        scene.is_done();
+    }
+}
+
+#[test]
+fn an_order_whose_challenge_was_given_back_to_a_run_that_was_cut_off_is_replaced() {
+    for status in ["pending", "invalid"] {
+        let scene = scene(&["a.org"], BALANCER).behaves(|ca| ca.gives_back = Some(status));
+        let mut cut = 0;
+        while scene.ca.count(Operation::Challenge) == 0 {
+            cut += 1;
+            assert!(scene.steps(cut).is_none());
+        }
+        let (set_up, err) = scene.attempt();
+        assert_eq!((set_up.last().unwrap().as_str(), err.is_some()), ("http-01:a.org", false));
+        // An answer is given again where the CA waits for one.
+        assert_eq!(scene.ca.count(Operation::Challenge), if status == "pending" { 3 } else { 2 });
+        scene.is_done();
+    }
 }
 
 #[test]
