@@ -18,6 +18,16 @@ pub enum AccountStatus {
     Revoked,
 }
 
+impl std::fmt::Display for AccountStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Deactivated => "deactivated",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
 /// The content of `account.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +79,7 @@ pub(crate) struct Account {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewAccount<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub contact: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub terms_of_service_agreed: bool,

@@ -105,14 +105,16 @@ pub(super) fn activation_delay(served: Option<Validity>, configured: SignedDurat
     }
 }
 
-/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, or before its count of
-/// failed validations allows it.
+/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, as far as `patience` goes,
+/// or before its count of failed validations allows it.
 pub(super) fn next_attempt(
     delay: SignedDuration,
     retry_after: Option<Timestamp>,
+    patience: SignedDuration,
     validation_floor: Option<Timestamp>,
     now: Timestamp,
 ) -> Timestamp {
+    let retry_after = retry_after.map(|at| at.min(now + patience));
     [retry_after, validation_floor].into_iter().flatten().fold(now + delay, Timestamp::max)
 }
 
@@ -227,16 +229,23 @@ mod tests {
 
     #[test]
     fn the_next_attempt_waits_for_the_longest_of_all_reasons() {
+        // Seconds of delay, of Retry-After, of patience for that, until the count of failed validations allows one; of the wait
         let rows = [
-            (30, None, None, 30),
-            (30, Some(60), None, 60),
-            (30, Some(10), None, 30),
-            (30, Some(60), Some(90), 90),
-            (100, Some(60), Some(90), 100),
+            (30, None, 1000, None, 30),
+            (30, Some(60), 1000, None, 60),
+            (30, Some(10), 1000, None, 30),
+            (30, Some(60), 1000, Some(90), 90),
+            (100, Some(60), 1000, Some(90), 100),
+            (30, Some(1000), 1000, None, 1000),
+            (30, Some(1001), 1000, None, 1000),
+            (30, Some(5000), 60, None, 60),
+            (100, Some(5000), 60, None, 100),
+            (30, Some(5000), 60, Some(90), 90),
         ];
         for row in rows {
-            let (delay, retry_after, floor, expected) = row;
-            let next = next_attempt(SignedDuration::from_secs(delay), retry_after.map(at), floor.map(at), at(0));
+            let (delay, retry_after, patience, floor, expected) = row;
+            let [delay, patience] = [delay, patience].map(SignedDuration::from_secs);
+            let next = next_attempt(delay, retry_after.map(at), patience, floor.map(at), at(0));
             assert_eq!(next, at(expected), "{row:?}");
         }
     }

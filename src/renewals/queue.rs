@@ -172,7 +172,7 @@ impl Renewals {
             let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
             let ask_at = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| staged.advice.due(now))
+                .then(|| staged.advice.due(self.registry.full_start, now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.at_ca(&ca);
             let paused_until = at_ca.limits.paused_until(now);
@@ -292,6 +292,14 @@ impl Renewals {
                 }
                 self.settle(position, None);
             }
+            Ok(Begun::TooSoon { again_at }) => {
+                note!(
+                    Debug,
+                    "{name}: has been renewed just now, the next renewal is not before {}",
+                    time::format_gmt(again_at)
+                );
+                self.close(position, Some(again_at));
+            }
             Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
             Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
@@ -318,7 +326,8 @@ impl Renewals {
                 now,
             );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
-        report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
+        let at = time::format_gmt(next);
+        report!(AH10056, err.status; "processing {name}: {}, next attempt at {at}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
         (job.next_run, job.last) = (Some(next), Some(result));
         let about = About { md: &domain.md, certificates: &domain.served().certificates };
@@ -403,6 +412,9 @@ impl Renewals {
                 let now = self.registry.clock.now();
                 return self.put_back(renewal, now);
             }
+            if let Some(wait) = self.wait_before_order(&renewal) {
+                return self.hold_back(renewal, &wait);
+            }
             match renewal.step() {
                 Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
                 Ok(Outcome::Continue) => {}
@@ -413,6 +425,25 @@ impl Renewals {
             }
         };
         self.end(renewal, result);
+    }
+
+    /// Returns why a renewal that has no order yet has to wait: the CA has refused another one since it began.
+    fn wait_before_order(&self, renewal: &Renewal) -> Option<Wait> {
+        if renewal.has_order() {
+            return None;
+        }
+        let now = self.registry.clock.now();
+        self.state().at_ca(renewal.ca_url()).wait(&renewal.md().domains, now).cloned()
+    }
+
+    /// Closes a renewal that has to wait for its CA.
+    fn hold_back(&self, mut renewal: Box<Renewal>, wait: &Wait) {
+        let position = renewal.position();
+        let ca = renewal.ca_url().to_owned();
+        renewal.end(Ended::Cancelled, |failures, permanent| self.back_off(failures, permanent));
+        drop(renewal);
+        self.report_wait(position, &ca, wait, self.registry.clock.now());
+        self.close(position, Some(wait.until));
     }
 
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
@@ -639,7 +670,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let is_suggested = due < domain.renew_at(&Advice::default(), now);
+    let is_suggested = due != domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     let own = domain.own();
     match own.common_validity() {

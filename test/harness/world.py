@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 from . import process
 from .authority import Authority
+from .balancer import Balancer
 from .clock import Clock
 from .crash import Crash
+from .dead import Dead
 from .dns import Dns
 from .gate import Gate
 from .httpd import Httpd
@@ -59,7 +61,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble | Authority] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -125,11 +127,27 @@ class World:
         self._responders.append(recorder)
         return recorder
 
+    def dead(self, way: str) -> Dead:
+        """Start a server that does not answer; ways as in `dead.Dead`."""
+        dead = Dead(Ports.mine().take(), way)
+        self._responders.append(dead)
+        return dead
+
     def proxy(self) -> Proxy:
         """Start an HTTP proxy that counts."""
         proxy = Proxy(Ports.mine().take())
         self._responders.append(proxy)
         return proxy
+
+    def balancer(self, httpd: Httpd) -> Balancer:
+        """Start a load balancer at the TLS port that the CAs know, in front of a server whose https hosts are added after this."""
+        config = httpd.config
+        config.https_port = Ports.mine().take()
+        config.add(f"MDPortMap https:{config.https_port}")
+        leaf = self.pki.ca("Balancer").leaf("balancer.example.org")
+        balancer = Balancer(self.https_port, leaf, config.http_port)
+        self._responders.append(balancer)
+        return balancer
 
     def gate(self, pebble: Pebble) -> Gate:
         """Start a door in front of a CA, where requests can be held."""
@@ -199,7 +217,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Gate | Pebble | Authority] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Balancer | Dead | Pebble | Authority] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()
