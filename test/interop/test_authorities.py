@@ -106,8 +106,9 @@ def test_an_address(httpd: Httpd, authority: Authority, challenge: str) -> None:
     # What is public is for nobody's tests, and mod_ssl knows names of hosts only.
     httpd.log.expects("MD0006", "AH01909")
     httpd.start().obtain(ADDRESS, limit=25)
-    answer = httpd.get(f"https://{ADDRESS}/", ca=authority.root)
-    assert answer.certificate and answer.certificate.names == [ADDRESS]
+    # Not by a client of Python, which is stricter with the form of certificates from 3.13 on.
+    served = httpd.served(None, ca=authority.root)
+    assert served.verified and served.names == [ADDRESS], served.text
 
 
 @pytest.mark.needs("dns-persist-01")

@@ -19,6 +19,6 @@ class Backend:
         builder = x509.CertificateBuilder(issuer.subject, request.subject, request.public_key(), x509.random_serial_number())
         builder = builder.not_valid_before(now - timedelta(minutes=1)).not_valid_after(now + timedelta(days=1))
         san = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        builder = builder.add_extension(san, False).add_extension(x509.BasicConstraints(False, None), True)
+        builder = builder.add_extension(san, critical=not list(request.subject)).add_extension(x509.BasicConstraints(False, None), True)
         certificate = builder.sign(self.key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode() + self.issuer, None
