@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ari::Advisor;
 use super::begin::{Begun, Reason};
 use super::decisions::{self, Findings};
 use super::holds::{HeldBack, held_back};
 use super::line::{State, Step, Task, Wait};
 use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
+use crate::ari::Advisor;
 use crate::cancel::{Cancel, Place};
 use crate::events::{About, Event};
 use crate::http::HttpClient;
