@@ -34,6 +34,7 @@ pub mod ocsp;
 pub mod tailscale;
 
 pub mod accounts;
+pub mod ari;
 pub mod challenges;
 pub mod documents;
 pub mod events;

@@ -7,12 +7,13 @@ use super::error::CliError;
 use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::AcmeError;
+use crate::ari::Advisor;
 use crate::documents::claimed_elsewhere;
 use crate::issuance::Outcome;
 use crate::log::note;
 use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::Registry;
-use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
+use crate::renewals::{Begun, Ended, Renewal, reset};
 use crate::sets::{Activation, CertificateSet};
 
 /// The options of the command.

@@ -98,11 +98,20 @@ pub(crate) struct AtCa {
 /// Why domains wait for their CA, and until when.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wait {
+    /// When the CA has refused.
+    pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
     /// Whether the CA has named this moment.
     pub(crate) is_asked: bool,
     /// The failure of the domain for which the others wait.
     pub(crate) failure: JobResult,
+}
+
+impl Wait {
+    /// Returns the wait of a domain that has so much patience.
+    pub(crate) fn within(&self, patience: SignedDuration) -> Self {
+        Self { until: self.until.min(self.since + patience), ..self.clone() }
+    }
 }
 
 impl AtCa {
@@ -619,7 +628,7 @@ mod tests {
         let names =
             |names: &[&str]| -> Vec<DomainName> { names.iter().map(|name| DomainName::parse(name).unwrap()).collect() };
         let mut ca = AtCa::new("https://a.test/");
-        let wait = |second| Wait { until: at(second), is_asked: true, failure: JobResult::default() };
+        let wait = |second| Wait { since: at(0), until: at(second), is_asked: true, failure: JobResult::default() };
         ca.limit(vec!["example.org".to_owned()], &wait(100), at(0));
         ca.limit(vec!["www.example.org".to_owned(), "old.test".to_owned()], &wait(200), at(0));
         ca.limit(vec!["example.org".to_owned()], &wait(150), at(0));

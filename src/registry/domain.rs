@@ -85,6 +85,13 @@ impl Domain {
         schedule::patience(self.own_certificates().map(|own| own.validity().1).min(), now)
     }
 
+    /// Returns how long the domain waits at most for a CA that refuses other domains, too. Those whose certificates have ended wait
+    /// as long as those without any: they would ask it each minute.
+    pub(crate) fn patience_with_others(&self, since: Timestamp) -> SignedDuration {
+        let ends = self.own_certificates().map(|own| own.validity().1);
+        schedule::patience(ends.filter(|end| *end > since).min(), since)
+    }
+
     /// Whether one of the certificates that are renewed was found to be revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {

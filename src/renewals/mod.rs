@@ -1,7 +1,6 @@
-//! Renewals: the queue, a single renewal, renewal information of CAs, tailscale, and renewals by a2md.
+//! Renewals: the queue, a single renewal, tailscale, and renewals by a2md.
 #![forbid(unsafe_code)]
 
-mod ari;
 mod begin;
 mod offline;
 mod queue;
@@ -10,7 +9,6 @@ mod tailscale;
 #[cfg(test)]
 mod tests;
 
-pub use ari::Advisor;
 pub use begin::{Begun, Reason};
 pub use offline::{activation_verdict, reset, stored_domain};
 pub use queue::{Clients, Renewals};

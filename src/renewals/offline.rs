@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ari::Advisor;
 use super::begin::{Begun, Reason};
 use super::renewal::{Ended, Renewal};
 use crate::accounts::Accounts;
 use crate::acme::PortError;
+use crate::ari::Advisor;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::random_fraction;

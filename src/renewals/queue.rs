@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ari::Advisor;
 use super::begin::{Begun, Reason};
 use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
+use crate::ari::Advisor;
 use crate::cancel::{Cancel, Place};
 use crate::events::{About, Event};
 use crate::http::HttpClient;
@@ -174,8 +174,13 @@ impl Renewals {
                 .then(|| staged.advice.due(self.registry.full_start, now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.at_ca(&ca);
+            let wait =
+                at_ca.wait(&domain.md.domains, now).map(|wait| wait.within(domain.patience_with_others(wait.since)));
+            if look <= now && wait.as_ref().is_some_and(|wait| wait.until <= now) {
+                at_ca.limits.end_pause();
+            }
             let paused_until = at_ca.limits.paused_until(now);
-            let wait = at_ca.wait(&domain.md.domains, now).filter(|wait| look < wait.until).cloned();
+            let wait = wait.filter(|wait| wait.until > now.max(look));
             let findings = Findings {
                 renew_at: wait.as_ref().map_or(look, |wait| wait.until),
                 has_left_over: staged.has_left_over(),
@@ -501,7 +506,7 @@ impl Renewals {
         }
         let md = renewal.md();
         let retry_after = err.retry_after();
-        let wait_until = |until| Wait { until, is_asked: retry_after.is_some(), failure: err.to_result() };
+        let wait_until = |until| Wait { since: now, until, is_asked: retry_after.is_some(), failure: err.to_result() };
         let was_paused = at_ca.limits.paused_until(now).is_some();
         let (until, names) = match held_back(err, renewal.has_account(), &md.domains) {
             HeldBack::Nobody => return,
@@ -519,7 +524,10 @@ impl Renewals {
             at_ca.pause = Some(wait_until(until));
         }
         let names_of = |position: usize| self.registry.domains[position].md.domains.as_slice();
-        let waiting = at_ca.take_waiting(names_of, now);
+        let within = |(position, wait): (usize, Wait)| {
+            (position, wait.within(self.registry.domains[position].patience_with_others(now)))
+        };
+        let waiting: Vec<_> = at_ca.take_waiting(names_of, now).into_iter().map(within).collect();
         for (position, wait) in &waiting {
             state.busy.remove(position);
             state.looks[*position] = wait.until;

@@ -14,7 +14,7 @@ use crate::renewals::Renewals;
 use crate::sets::Advice;
 use crate::store::{Aspect, Group, Store};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::testing::{TestServer, logged, p256, watch_log};
+use crate::testing::{TestServer, declared, host, logged, p256, watch_log};
 
 const A: &str = FakeCa::DIRECTORY;
 const B: &str = "https://ca.test/directory/2";
@@ -236,6 +236,48 @@ fn a_retry_after_takes_a_third_of_what_is_left_of_the_certificate_and_then_the_n
             }
         }
     }
+}
+
+#[test]
+fn a_pause_of_the_ca_takes_a_third_of_what_is_left_of_each_certificate_that_waits() {
+    let name = "short.third.test";
+    let (mut server, way) = with_certificate(name);
+    server.clock.advance(days(90) - SignedDuration::from_hours(3));
+    server.declared.insert(0, declared(&["new.third.test"]));
+    server.hosts.insert(0, host("new.third.test"));
+    configure(&mut server, &[A]);
+    let refusal = with_header(answer(503, "text/html", ""), "Retry-After", "86400");
+    server.ca.fail(Operation::Directory, Fault::Answer(refusal));
+    let renewals = serve(&server, &way, true);
+    // A domain without a certificate has to wait as long as the CA wants.
+    let waits = |name| wait(&server, &server.staged_job(name));
+    assert!((86_300..=86_400).contains(&waits("new.third.test")), "{}", waits("new.third.test"));
+    assert!((3500..=3600).contains(&waits(name)), "{}", waits(name));
+    server.clock.advance(SignedDuration::from_secs(3400));
+    server.go_on(&renewals);
+    assert_eq!(way.asked(), "A", "not yet");
+    server.clock.advance(SignedDuration::from_secs(200));
+    server.go_on(&renewals);
+    assert_eq!((way.asked().as_str(), server.staged_job(name).finished), ("A", true));
+    assert!(!server.staged_job("new.third.test").finished);
+}
+
+#[test]
+fn domains_whose_certificates_have_ended_do_not_ask_a_ca_that_refuses_all() {
+    let name = "ended.third.test";
+    let (server, way) = with_certificate(name);
+    server.clock.advance(days(91));
+    let refusal = with_header(answer(503, "text/html", ""), "Retry-After", "7200");
+    server.ca.fail_times(Operation::Directory, 2, Fault::Answer(refusal));
+    let renewals = serve(&server, &way, true);
+    for _ in 0..110 {
+        server.clock.advance(SignedDuration::from_mins(1));
+        server.go_on(&renewals);
+    }
+    assert_eq!(way.asked(), "A");
+    server.clock.advance(SignedDuration::from_mins(20));
+    server.go_on(&renewals);
+    assert_eq!(way.asked(), "A");
 }
 
 #[test]

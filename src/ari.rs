@@ -1,4 +1,5 @@
 //! Requests renewal information from CAs (ARI, RFC 9773).
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,7 +101,7 @@ mod tests {
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
     use crate::model::Window;
-    use crate::renewals::queue::Renewals;
+    use crate::renewals::Renewals;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
     use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
