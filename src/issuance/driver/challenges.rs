@@ -32,7 +32,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// itself (RFC 8555 section 8.2).
     fn tell_problem(&mut self, index: usize) -> Result<(), AcmeError> {
         let authz = &self.facts.authorizations[index];
-        let Some((challenge, problem)) = authz.told_problem().filter(|_| !authz.has_failed()) else { return Ok(()) };
+        let Some((challenge, problem)) = authz.told_problem() else { return Ok(()) };
         if authz.told.as_ref() == Some(problem) {
             return Ok(());
         }
