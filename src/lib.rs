@@ -37,6 +37,7 @@ pub mod accounts;
 pub mod challenges;
 pub mod documents;
 pub mod events;
+mod line;
 pub mod live;
 pub mod registry;
 pub mod renewals;

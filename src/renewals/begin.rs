@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decisions::{self, Course};
 use super::renewal::{Renewal, Work, ask_for_restart, go_live, restart_for_staged, tell_renewed, warn};
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
@@ -15,6 +14,7 @@ use crate::documents::port_error;
 use crate::events::Event;
 use crate::http::HttpClient;
 use crate::issuance::{Driver, Replaces, Wanted};
+use crate::line::decisions::{self, Course};
 use crate::log::report;
 use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, LastRenewal, ManagedDomain};
 use crate::registry::{Domain, NextCa, Registry, next_ca};

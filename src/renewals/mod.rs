@@ -3,9 +3,6 @@
 
 mod ari;
 mod begin;
-mod decisions;
-mod holds;
-mod line;
 mod offline;
 mod queue;
 mod renewal;

@@ -10,15 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ari::Advisor;
 use super::begin::{Begun, Reason};
-use super::decisions::{self, Findings};
-use super::holds::{HeldBack, held_back};
-use super::line::{State, Step, Task, Wait};
 use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
 use crate::cancel::{Cancel, Place};
 use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::issuance::Outcome;
+use crate::line::decisions::{self, Findings};
+use crate::line::{HeldBack, State, Step, Task, Wait, held_back};
 use crate::log::{note, report};
 use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, Status, time};
 use crate::registry::{Domain, NextCa, Registry};

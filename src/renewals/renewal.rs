@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decisions;
 use super::tailscale::Tailnet;
 use crate::acme::{AcmeError, PortError};
 use crate::cancel::Cancel;
@@ -12,6 +11,7 @@ use crate::challenges::StoredChallenges;
 use crate::crypto::Summary;
 use crate::events::Event;
 use crate::issuance::{Driver, Outcome};
+use crate::line::decisions;
 use crate::live::{NotNow, Published, Renewed};
 use crate::log::{note, report};
 use crate::model::{Authorities, DomainName, Globals, Job, JobResult, ManagedDomain, Next, State, format_human, time};
