@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .authority import REFUSED, Authority
+from .authority import REFUSED
 from .module import BUILD
 from .pki import Ca
 from .ports import Ports
@@ -27,9 +27,6 @@ class Acmeeh(PythonAuthority):
         "addresses by http-01": "an address has tls-alpn-01 only",
         "proven names": "each authorization is new, until one is valid",
         "renewal information": "renewalInfo is of a draft, and answers 404 for the identifiers of RFC 9773",
-    }
-    awaits = Authority.awaits | {
-        "addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address"
     }
 
     def __init__(self, sandbox: Sandbox, tls: Ca) -> None:

@@ -30,11 +30,6 @@ class Authority:
     """Names the server in tests and their reasons."""
     lacks: ClassVar[dict[str, str]] = {}
     """What the server does not offer, and how that shows."""
-    awaits: ClassVar[dict[str, str]] = {
-        "the next type": "the next attempt does not yet use another type of challenge",
-        "accounts without a contact": "the module does not yet register one",
-    }
-    """Features with which the module cannot deal yet, and what is missing."""
     refusals: ClassVar[set[str]] = {"rejectedIdentifier"}
     """Problems with which the server refuses `REFUSED`."""
     path: ClassVar[str] = "/directory"

@@ -23,9 +23,6 @@ class Caddy(Authority):
         "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
     }
-    awaits = Authority.awaits | {
-        "reasons of failed validations": "a pending challenge with an error is not yet taken for one that failed"
-    }
 
     @classmethod
     def missing(cls) -> str:

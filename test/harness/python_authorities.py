@@ -135,6 +135,7 @@ class Serles(PythonAuthority):
     name = "serles"
     application = "serles:create_app()"
     lacks = {
+        "addresses by tls-alpn-01": "it wants the reverse name in the certificate, and an address is in its place (RFC 8738, 6)",
         "revocation": "revokeCert answers 403 'not offered'",
         "revocation by the key of the certificate": "revokeCert answers 403 'not offered'",
         "key roll-over": "keyChange answers 403 'not offered'",
@@ -143,10 +144,6 @@ class Serles(PythonAuthority):
         "dns-persist-01": "not among its challenges",
         "proven names": "each authorization is new",
         "renewal information": "no renewalInfo in the directory",
-    }
-    awaits = Authority.awaits | {
-        "the next type": "the problem is the answer to the challenge itself, which does not yet count as a failed validation",
-        "addresses by tls-alpn-01": "a handshake without SNI does not yet find the challenge of the address",
     }
 
     def configure(self) -> dict[str, str]:

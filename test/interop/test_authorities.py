@@ -18,7 +18,7 @@ from harness.httpd import Httpd
 from harness.python_authorities import BoundAcme2Certifier
 from harness.sandbox import Sandbox
 
-NAME, OTHER, ADDRESS = "a.example.org", "b.example.org", "127.0.0.1"
+NAME, OTHER, ADDRESS, ELSEWHERE = "a.example.org", "b.example.org", "127.0.0.1", "127.0.0.98"
 PROTOCOLS = "Protocols http/1.1 acme-tls/1"
 COMMANDS = {
     "revocation": ["revoke", "{name}"],
@@ -245,8 +245,9 @@ def test_what_a_server_does_not_offer_is_told_and_changes_nothing(
     before = {path: path.read_bytes() for path in sandbox.accounts(account).iterdir()}
     done = cli(*(word.format(name=NAME, account=account) for word in COMMANDS[feature]))
     assert done.code == 1 and done.err.strip(), done
-    assert {path: path.read_bytes() for path in sandbox.accounts(account).iterdir()} == before
+    # A CA that fails, as Caddy does with 501, may have changed the key: the next use of the account finds out.
     assert cli("acme", "validate", account).code == 0
+    assert {path: path.read_bytes() for path in sandbox.accounts(account).iterdir()} == before
 
 
 @pytest.mark.needs("a policy")
@@ -274,11 +275,10 @@ def test_a_failed_validation_is_told_in_the_words_of_the_authority(httpd: Httpd,
     assert _leaf(httpd, authority).names == [NAME]
 
 
-@pytest.mark.needs("the next type")
 def test_after_a_failed_validation_the_next_type_of_challenge_is_used(httpd: Httpd, authority: Authority, dns: Dns) -> None:
     # Nobody listens at the https port there.
-    dns.set_a(NAME, REFUSED_ADDRESS)
-    httpd.config.add("MDCAChallenges tls-alpn-01 http-01", f"Listen {REFUSED_ADDRESS}:80").md(NAME).http(NAME).https(NAME, PROTOCOLS)
+    dns.set_a(NAME, ELSEWHERE)
+    httpd.config.add("MDCAChallenges tls-alpn-01 http-01", f"Listen {ELSEWHERE}:80").md(NAME).http(NAME).https(NAME, PROTOCOLS)
     httpd.log.expects("AH10056")
     httpd.start().obtain(NAME, limit=25)
     assert _leaf(httpd, authority).names == [NAME]

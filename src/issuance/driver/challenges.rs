@@ -135,13 +135,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     /// Replaces an order of an earlier run whose challenges are gone. A refusal that asking again does not change counts as a
-    /// failure of the challenge type, if another one is left.
+    /// failure of the challenge type, if another one is left, and so does the outcome of a validation: some CAs answer with it.
     fn answer_refused(&mut self, index: usize, kind: ChallengeType, err: AcmeError) -> Result<(), AcmeError> {
         if err.is_gone() && !self.facts.ordered_now {
             self.facts.order_gone = true;
             return Ok(());
         }
-        if !(err.is_refusal() && err.is_permanent()) {
+        if !(err.is_refusal() && (err.is_permanent() || err.is_failed_validation())) {
             return Err(err);
         }
         self.facts.challenge_record.learn(&[kind.as_str()], []);

@@ -214,6 +214,19 @@ fn a_refused_answer_to_a_challenge_counts_if_another_type_is_left() {
 }
 
 #[test]
+fn a_validation_that_failed_may_be_the_answer_to_the_challenge() {
+    for name in ["connection", "dns", "incorrectResponse", "tls"] {
+        let scene = scene(&["a.org"], |_, _| None);
+        scene.ca.fail(Operation::Challenge, Fault::Answer(problem(400, name, "nobody is there")));
+        let (set_up, err) = scene.attempt();
+        assert_eq!(set_up, ["tls-alpn-01:a.org"], "{name}");
+        assert!(detail(err).ends_with("the next attempt uses 'http-01' in place of 'tls-alpn-01'"), "{name}");
+        assert!(scene.attempt().1.is_none(), "{name}");
+        scene.is_done();
+    }
+}
+
+#[test]
 fn a_challenge_that_is_given_back_has_failed() {
     for status in ["pending", "invalid"] {
         let scene = scene(&["a.org"], BALANCER).behaves(|ca| ca.gives_back = Some(status));
