@@ -14,6 +14,7 @@ use super::proxy::{Chosen, DIRECTIVE, Proxy};
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 use crate::log::report;
+use crate::model::Status;
 
 /// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
@@ -164,7 +165,8 @@ impl CurlClient {
     ) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
-        let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
+        let errno = easy.os_errno().ok().filter(|errno| *errno != 0 && error.is_couldnt_connect());
+        let status = errno.map_or(Status::GENERAL, Status);
         match error {
             error if request.socket.is_some() && error.is_couldnt_connect() => HttpError::Socket {
                 path: request.socket.clone().unwrap_or_default(),
@@ -176,11 +178,11 @@ impl CurlClient {
             error if proxy.is_some_and(|proxy| is_of_proxy(proxy, easy, error)) => {
                 let untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
                 let (proxy, source_name) = proxy.map_or_else(Default::default, |proxy| (proxy.name(), proxy.source));
-                HttpError::Proxy { proxy, source_name, reason, denied, untrusted }
+                HttpError::Proxy { proxy, source_name, reason, status, untrusted }
             }
             error if error.is_url_malformed() => HttpError::Url { url: url.to_string(), reason },
             error if error.is_couldnt_resolve_host() => HttpError::Resolve { host, reason },
-            error if error.is_couldnt_connect() => HttpError::Connect { host, reason, denied },
+            error if error.is_couldnt_connect() => HttpError::Connect { host, reason, status },
             error if error.is_operation_timedout() => HttpError::TimedOut { host, reason },
             error if error.is_peer_failed_verification() || error.is_ssl_cacert() => {
                 HttpError::Certificate { host, reason }
@@ -297,7 +299,6 @@ mod tests {
     use std::thread::{self, JoinHandle};
 
     use super::*;
-    use crate::model::Status;
 
     fn client() -> CurlClient {
         CurlClient::new(CurlSettings::default(), Cancel::default())
@@ -552,17 +553,17 @@ mod tests {
             serve(|stream| respond(&stream, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"));
         let refusing = refusing.trim_end_matches("/path?query").trim_start_matches("http://").to_owned();
         let rows = [
-            ("proxy.invalid:3128".to_owned(), "http://ca.invalid/"),
-            (format!("127.0.0.1:{nobody}"), "https://ca.invalid/"),
-            (refusing, "https://ca.invalid/"),
+            ("proxy.invalid:3128".to_owned(), "http://ca.invalid/", Status::GENERAL),
+            (format!("127.0.0.1:{nobody}"), "https://ca.invalid/", Status::REFUSED),
+            (refusing, "https://ca.invalid/", Status::GENERAL),
         ];
-        for (address, url) in rows {
+        for (address, url, status) in rows {
             let error = by_proxy(&format!("http://user:secret@{address}"), url);
-            assert!(matches!(error, HttpError::Proxy { denied: false, untrusted: false, .. }), "{error:?}");
+            assert!(matches!(error, HttpError::Proxy { untrusted: false, .. }), "{error:?}");
             let text = error.to_string();
             assert!(text.starts_with(&format!("the proxy {address} of MDHttpProxy")), "{text}");
             assert!(!text.contains("secret"), "{text}");
-            assert_eq!(error.status(), Status::REFUSED);
+            assert_eq!(error.status(), status);
         }
         assert!(server.join().unwrap().0[0].starts_with("CONNECT ca.invalid:443"));
     }

@@ -32,8 +32,8 @@ pub enum HttpError {
         host: String,
         /// Curl's message.
         reason: String,
-        /// The system does not permit connections.
-        denied: bool,
+        /// The system's error; [`Status::GENERAL`] if it is not known.
+        status: Status,
     },
     /// The connection to a Unix domain socket failed.
     #[error("no connection to the socket {}: {reason}", .path.display())]
@@ -52,8 +52,8 @@ pub enum HttpError {
         source_name: &'static str,
         /// Curl's message.
         reason: String,
-        /// The system does not permit connections.
-        denied: bool,
+        /// The system's error; [`Status::GENERAL`] if it is not known.
+        status: Status,
         /// Whether the proxy's certificate is not trusted.
         untrusted: bool,
     },
@@ -121,13 +121,16 @@ impl HttpError {
             Self::Url { .. } => Status::INVALID,
             Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::NotFound => Status::NOT_FOUND,
             Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => Status::DENIED,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Socket { .. } | Self::Proxy { .. } => Status::REFUSED,
+            Self::Socket { .. } => Status::REFUSED,
+            Self::Connect { status, .. } | Self::Proxy { status, .. } => *status,
             Self::Tls { .. } => Status::ABORTED,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Cancelled => Status::AGAIN,
-            Self::Certificate { .. } | Self::CaFile { .. } | Self::TooLarge { .. } | Self::Other { .. } => {
-                Status::GENERAL
-            }
+            Self::Resolve { .. }
+            | Self::Certificate { .. }
+            | Self::CaFile { .. }
+            | Self::TooLarge { .. }
+            | Self::Other { .. } => Status::GENERAL,
         }
     }
 
@@ -153,7 +156,7 @@ impl HttpError {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Connect { denied: true, .. } | Self::Proxy { denied: true, .. } => Some(
+            Self::Connect { status: Status::DENIED, .. } | Self::Proxy { status: Status::DENIED, .. } => Some(
                 "the system does not permit the connection: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
                  its firewall",
             ),

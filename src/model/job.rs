@@ -98,7 +98,7 @@ pub struct OcspFailures {
 pub struct JobResult {
     /// Result code.
     pub status: Status,
-    /// The code in words, where it is an error.
+    /// The code in words, where it is an error and its words are true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_description: Option<String>,
     /// Type of the problem.
@@ -203,7 +203,7 @@ impl JobResult {
     pub fn failure(status: Status, problem: impl Into<String>, detail: String) -> Self {
         Self {
             status,
-            status_description: Some(status.text().to_owned()),
+            status_description: status.text(),
             problem: Some(problem.into()),
             detail: Some(detail),
             ..Self::default()

@@ -99,7 +99,7 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
-    use crate::model::Window;
+    use crate::model::{Status, Window};
     use crate::renewals::queue::Renewals;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
@@ -321,7 +321,7 @@ mod tests {
                 Fault::Fail(|| HttpError::Connect {
                     host: "ca.test".to_owned(),
                     reason: "Refused".to_owned(),
-                    denied: false,
+                    status: Status::REFUSED,
                 }),
                 "no connection to ca.test: Refused",
             ),
