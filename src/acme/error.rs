@@ -563,7 +563,11 @@ mod tests {
             let result = error.to_result();
             assert_eq!(result.problem.as_deref(), Some(problem), "{error:?}");
             assert_ne!(result.status, Status::OK, "{error:?}");
-            assert_eq!((&result.status_description, result.detail.is_some()), (&result.status.text(), true), "{error:?}");
+            assert_eq!(
+                (&result.status_description, result.detail.is_some()),
+                (&result.status.text(), true),
+                "{error:?}"
+            );
             let line = result.to_log("x.org");
             assert!(line.contains(&format!("problem[{problem}] detail[")), "{line}");
         }

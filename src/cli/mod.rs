@@ -260,7 +260,7 @@ mod tests {
             ("frob", 22, "Invalid argument", "usage", "unknown cmd: frob"),
             ("delreg x", 22, "Invalid argument", "usage", "unknown cmd: delreg"),
             ("list x.org", 2, "No such file or directory", "not-found", "managed domain not found: x.org"),
-            ("add nodot", 22, "Invalid argument", "refused", "x"),
+            ("add nodot", 22, "Invalid argument", "refused", "not a domain name: nodot"),
             ("update a.org frob", 70023, "unknown setting: frob", "refused", "unknown setting: frob"),
         ] {
             let done = shell.run(&format!("-j {line}"));

@@ -190,14 +190,22 @@ fn failed_requests() {
     let rows: &[Row] = &[
         (
             ALL,
-            Fault::Fail(|| HttpError::Connect { host: ca(), reason: text("Connection refused"), status: Status::REFUSED }),
+            Fault::Fail(|| HttpError::Connect {
+                host: ca(),
+                reason: text("Connection refused"),
+                status: Status::REFUSED,
+            }),
             "{contact}no connection to ca.test: Connection refused; check that the URL is right and that this machine may \
              connect to it; if that takes a proxy, set MDHttpProxy",
             Soon,
         ),
         (
             ALL,
-            Fault::Fail(|| HttpError::Connect { host: ca(), reason: text("Permission denied"), status: Status::DENIED }),
+            Fault::Fail(|| HttpError::Connect {
+                host: ca(),
+                reason: text("Permission denied"),
+                status: Status::DENIED,
+            }),
             "{contact}no connection to ca.test: Permission denied; the system does not permit the connection: with SELinux, \
              'setsebool -P httpd_can_network_connect on' does; without, see its firewall",
             Soon,
@@ -253,7 +261,13 @@ fn failed_requests() {
             Fault::Fail(|| {
                 let proxy = text("proxy.test:3128");
                 let reason = text("Connection refused");
-                HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, status: Status::GENERAL, untrusted: false }
+                HttpError::Proxy {
+                    proxy,
+                    source_name: "MDHttpProxy",
+                    reason,
+                    status: Status::GENERAL,
+                    untrusted: false,
+                }
             }),
             "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; check that the proxy runs and lets \
              this machine connect to the CA",
