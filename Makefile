@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest interop test soak bench screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +52,18 @@ build/prometheus/promtool: $(TOOLS)/promtool.sh | test-packages
 build/venv/installed: test/requirements.txt $(TOOLS)/requirements.txt | test-packages
 	@$(TOOLS)/venv.sh
 
-DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed
+# The ACME servers of others: one that cannot be had is said each time, and its tests are skipped.
+build/caddy/installed: $(TOOLS)/caddy.sh | test-packages
+	@$(TOOLS)/caddy.sh
+
+build/authorities/installed: test/interop/requirements.txt $(TOOLS)/authorities.sh | test-packages
+	@$(TOOLS)/authorities.sh
+
+build/acmeeh/installed: test/interop/acmeeh.txt $(TOOLS)/acmeeh.sh | test-packages
+	@$(TOOLS)/acmeeh.sh
+
+AUTHORITIES := caddy/installed authorities/installed acmeeh/installed
+DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed $(AUTHORITIES)
 test-deps: test-packages $(addprefix build/,$(DOWNLOADS)) ## Install what the tests and the demo need, below build/ where possible
 
 deps: build-deps test-deps ## Install both
@@ -109,6 +120,9 @@ unittest: ## Test the core with cargo; needs no httpd
 
 pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test
+
+interop: deps build ## Test against the ACME servers of others alone, and say what is skipped; a part of pytest
+	@$(PYTHON) -m pytest -rsx $(ARGS) test/interop
 
 # run.py needs a Python before it can count; what else is missing is its first step.
 test: $(if $(shell command -v python3),,test-packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed

@@ -202,6 +202,7 @@ FIELD(conn_rec *, connection_master, conn_rec, it->master)
 FIELD(server_rec *, connection_base_server, conn_rec, it->base_server)
 FIELD(apr_pool_t *, connection_pool, conn_rec, it->pool)
 FIELD(apr_table_t *, connection_notes, conn_rec, it->notes)
+FIELD(const char *, connection_local_ip, conn_rec, it->local_ip)
 
 FIELD(conn_rec *, request_connection, request_rec, it->connection)
 FIELD(server_rec *, request_server, request_rec, it->server)

@@ -161,6 +161,8 @@ conn_rec *md_shim_connection_master(const conn_rec *connection);
 server_rec *md_shim_connection_base_server(const conn_rec *connection);
 apr_pool_t *md_shim_connection_pool(const conn_rec *connection);
 apr_table_t *md_shim_connection_notes(const conn_rec *connection);
+/* The address of this end of a connection, as text. */
+const char *md_shim_connection_local_ip(const conn_rec *connection);
 void md_shim_connection_close_soon(conn_rec *connection);
 
 conn_rec *md_shim_request_connection(const request_rec *request);

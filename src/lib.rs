@@ -34,9 +34,11 @@ pub mod ocsp;
 pub mod tailscale;
 
 pub mod accounts;
+pub mod ari;
 pub mod challenges;
 pub mod documents;
 pub mod events;
+mod line;
 pub mod live;
 pub mod registry;
 pub mod renewals;

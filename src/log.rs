@@ -197,7 +197,7 @@ messages! {
     MD0019 Warning "a CA wants fewer requests, renewals wait"
     MD0020 Warning "the CA does not offer the configured profile, and orders are placed without it"
     MD0021 Warning "a CA's renewal information cannot be used"
-    MD0023 Warning "a new account was registered"
+    MD0023 Warning "a new account was registered, or another one is used in place of one that was given up"
     MD0027 Warning "the record that a command set up for a challenge may still be there"
     MD0028 Warning "a file of the store cannot be written, moved or removed, and nothing depends on it now"
     MD0030 Warning "a certificate is revoked"
@@ -222,6 +222,7 @@ messages! {
     MD0060 Warning "a command was ended because the server stops"
     MD0061 Warning "a command that is configured cannot be executed"
     MD0062 Notice "requests go through a proxy"
+    MD0070 Warning "MDContactEmail is no address that a CA can use"
 }
 
 #[cfg(test)]

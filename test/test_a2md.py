@@ -54,7 +54,6 @@ def test_help_and_wrong_options_show_the_usage(line: str) -> None:
         ("update a.org ca", "missing argument: URL of the ACME server"),
         ("store update", "missing argument: name of a managed domain"),
         ("store remove", "missing argument: name of a managed domain"),
-        ("-a http://localhost:1/ acme newreg", "missing argument: at least one contact"),
         ("acme delreg", "missing argument: id of an account"),
         ("import certbot", "one argument expected: the directory of certbot"),
     ],

@@ -272,8 +272,6 @@ def drive_fails(cli: A2md, *words: str, options: tuple[str, ...] = ("-f",)) -> N
 def test_a_drive_without_what_it_needs_says_so(cli: A2md, answering: Httpd, sandbox: Sandbox, pebble: Pebble) -> None:
     md = sandbox.md_json(NAME)
     write = lambda **changes: sandbox.write(f"md/domains/{NAME}/md.json", json.dumps(md | changes))  # noqa: E731
-    write(contacts=[])
-    drive_fails(cli, "No contact information")
     write(ca={"proto": "ACME", "urls": [pebble.directory]})
     drive_fails(cli, "the CA requires you to accept the terms-of-service as specified in ")
     write(ca={"proto": "FROB", "urls": [pebble.directory]})

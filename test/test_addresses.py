@@ -10,6 +10,8 @@ from harness.a2md import A2md
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.sandbox import Sandbox
+from harness.tls import HandshakeFailed
+from harness.world import World
 
 V4, V6, NAME, ALPN = "127.0.0.2", "::1", "mixed.example.org", "127.0.0.3"
 PROTOCOLS = "Protocols http/1.1 acme-tls/1"
@@ -74,3 +76,49 @@ def test_addresses_have_certificates_by_either_challenge(httpd: Httpd, pebble: P
     httpd.graceful().obtain(V6, ALPN)
     assert set() < _proofs(sandbox, V6) <= {("tls-alpn-01", V6), ("tls-alpn-01", V4), ("tls-alpn-01", NAME)}
     assert pebble.new_orders == 4
+
+
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
+def test_a_handshake_without_a_name_gets_the_challenge_of_the_address_it_came_to(httpd: Httpd, pebble: Pebble, world: World) -> None:
+    gate = world.gate(pebble)
+    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDCAChallenges tls-alpn-01", "MDPrivateKeys RSA 2048 secp384r1")
+    httpd.config.md(ALPN).md(V6, "six.example.org")
+    _at(httpd, ALPN, f"ServerName {ALPN}")
+    _at(httpd, f"[{V6}]", "ServerName six.example.org", f"ServerAlias {V6}")
+    # Hosts of another address, which speak the protocol: the first one has no challenge.
+    httpd.config.md_set(NAME, "MDRenewMode manual").https(NAME, PROTOCOLS).https("six.example.org", PROTOCOLS)
+    httpd.log.expects("MD0006", "AH01909")
+    first = gate.hold("/chalZ/", count=2)
+    httpd.start().wait(lambda: first.held == 2, what="challenges in place")
+    _shows_challenge(httpd, ALPN, "3.0.0.127.in-addr.arpa")
+    for name in (None, NAME):
+        assert _alpn(httpd, name, "acme-tls/1") != "acme-tls/1"
+        assert _alpn(httpd, name, "acme-tls/1,http/1.1") == "http/1.1"
+    httpd.wait_log("AH10080")
+    # The second challenge of the other domain is in place, too.
+    second = gate.hold("/chalZ/")
+    first.release()
+    httpd.wait(lambda: second.held, what="challenges in place")
+    _shows_challenge(httpd, V6, f"1.{'0.' * 31}ip6.arpa")
+    second.release()
+    httpd.obtain(V6, ALPN)
+    for address in (ALPN, V6):
+        assert httpd.served(None, address=address, ca=pebble.root).verified
+        assert _alpn(httpd, None, "acme-tls/1,http/1.1", address=address) == "http/1.1"
+
+
+def _shows_challenge(httpd: Httpd, address: str, reverse: str) -> None:
+    """The challenge is shown to those who ask for the protocol, by the reverse name or without one, and to nobody else."""
+    for name, tls in ((None, "1.3"), (None, "1.2"), (reverse, "1.3")):
+        served = httpd.served(name, alpn="acme-tls/1", tls=tls, address=address)
+        assert (served.alpn, served.names) == ("acme-tls/1", [address]), (name, tls)
+        assert served.leaf.x509.subject.rfc4514_string() == "CN=tls-alpn-01-challenge"
+    assert httpd.served(None, address=address).leaf.x509.subject.rfc4514_string() != "CN=tls-alpn-01-challenge"
+
+
+def _alpn(httpd: Httpd, name: str | None, alpn: str, address: str = "127.0.0.1") -> str | None:
+    """The protocol that is selected, or None if the client ends a handshake without one that it knows."""
+    try:
+        return httpd.served(name, alpn=alpn, address=address).alpn
+    except HandshakeFailed:
+        return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 
+from harness.a2md import A2md
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.sandbox import Sandbox
@@ -83,6 +85,84 @@ def test_a_window_in_the_past_renews_at_once_and_the_order_says_what_it_replaces
     assert httpd.log.find("refuses an order with 'replaces'")
     assert len(pebble.requests("/order-plz")) >= orders + 2
     assert not httpd.log.find("AH10056")
+
+
+def test_a_window_later_than_a_third_of_the_life_counts_unless_a_renew_window_is_configured(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    httpd.config.managed(NAME).add("MDPrivateKeys secp256r1", "MDRenewViaARI off")
+    httpd.start().obtain(NAME)
+    leaf = httpd.served(NAME).leaf
+    late = leaf.not_after - timedelta(days=15)
+    pebble.set_ari(leaf, late, late + timedelta(hours=8))
+    httpd.config.add("MDRenewViaARI on")
+    httpd.graceful().wait_log("AH10516")
+    status = httpd.md_status(NAME)
+    assert late <= parsedate_to_datetime(status["renew-at"]) <= late + timedelta(hours=8)
+    assert (status["renew-window"], "renew-window-configured" in status) == ("33%", False)
+
+    # The default as a value
+    httpd.config.add("MDRenewWindow 33%")
+    httpd.graceful()
+    status = httpd.md_status(NAME)
+    usual = leaf.not_after - (leaf.not_after - leaf.not_before) * 0.33
+    assert abs(parsedate_to_datetime(status["renew-at"]) - usual) < timedelta(seconds=2)
+    assert late <= parsedate_to_datetime(status["ari"]["renew-at"]) <= late + timedelta(hours=8)
+    assert (status["renew-window"], status["renew-window-configured"]) == ("33%", True)
+    assert sandbox.md_json(NAME)["renew-window-configured"] is True
+
+
+def test_a_full_start_and_drive_ask_again_what_was_answered_before_the_last_minute(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox
+) -> None:
+    _served(httpd, pebble, past=False)
+    httpd.wait_log("AH10515")
+    cli = A2md(sandbox, None, ("-C", pebble.trust))
+
+    def answered_earlier() -> None:
+        path = sandbox.staging(NAME) / "ari.json"
+        advice = json.loads(path.read_text())
+        advice["asked"] = format_datetime(datetime.now(UTC) - timedelta(seconds=70), usegmt=True)
+        path.write_text(json.dumps(advice))
+
+    def drive() -> None:
+        assert f"{NAME}: not due before " in cli("drive").err
+
+    # Twice each: the second time, the last answer is of this minute.
+    drive()
+    assert _questions(pebble) == 1
+    answered_earlier()
+    drive()
+    drive()
+    assert _questions(pebble) == 2
+    answered_earlier()
+    httpd.graceful()
+    httpd.wait_log("AH10107", times=httpd.log.count("AH10107") + 2)
+    assert _questions(pebble) == 2
+    httpd.stop()
+    httpd.start().wait(lambda: _questions(pebble) == 3, what="a question")
+    httpd.stop()
+    httpd.start().wait_log("AH10107", times=httpd.log.count("AH10107") + 2)
+    assert _questions(pebble) == 3
+
+
+def test_a_replacement_that_is_refused_with_an_internal_error_is_ordered_without_its_name(
+    httpd: Httpd, pebble: Pebble, world: World, sandbox: Sandbox
+) -> None:
+    gate = world.gate(pebble)
+    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDRetryDelay 1s")
+    _served(httpd, pebble, past=True)
+    problem = {"type": "urn:ietf:params:acme:error:serverInternal", "detail": "cannot create the order"}
+    refused = gate.refuse("/order-plz", 500, problem, Retry_After="3600")
+    broken = gate.refuse("/finalize-order/", 500, problem)
+    httpd.log.expects("AH10056")
+    httpd.wait_staged(NAME)
+    # The order without the name is placed at once, and its failure is another matter.
+    assert (refused.given, broken.given, httpd.log.count("AH10056")) == (1, 1, 1)
+    assert len(httpd.log.find("refuses an order with 'replaces'")) == 1
+    assert "refused-replacements" not in sandbox.job(NAME)
+    httpd.graceful()
+    assert httpd.served(NAME, ca=pebble.root).verified
 
 
 def test_nobody_is_asked_if_it_is_switched_off(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:

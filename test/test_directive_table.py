@@ -224,6 +224,7 @@ def _stored(httpd: Httpd) -> dict[str, Any]:
 DIFFERENT = {
     # In C it becomes known with the first renewal; scripts that read it find it always.
     "*.ca.url": "ours says from the start which of its CAs a domain uses",
+    "*.renew-window-configured": "C does not say whether it is the default",
 }
 
 

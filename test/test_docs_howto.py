@@ -1,4 +1,4 @@
-"""docs/howto.md: each configuration in it is one that httpd takes."""
+"""docs/howto.md and docs/authorities.md: each configuration in them is one that httpd takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from harness.module import REPO
 
 pytestmark = pytest.mark.module("ours")
 
-RECIPES = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", (REPO / "docs/howto.md").read_text(), re.M | re.S)
+
+def _sections(document: str) -> list[tuple[str, str]]:
+    return re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", (REPO / document).read_text(), re.M | re.S)
+
+
+RECIPES = _sections("docs/howto.md") + [each for each in _sections("docs/authorities.md") if "```apache" in each[1]]
 
 
 @pytest.mark.parametrize(("title", "text"), RECIPES, ids=[title for title, _ in RECIPES])

@@ -90,7 +90,7 @@ def test_a_ca_that_says_when_to_come_back_is_obeyed_over_restarts(
     problem = {"type": ACME + kind, "detail": "too many orders"}
     refusal = gate.refuse("/order-plz", status, problem, Retry_After="1000", Link='<https://ca/limits>;rel="help"')
     httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}")
-    httpd.log.expects("AH10056", "AH10064", "MD0019")
+    httpd.log.expects("AH10056", "AH10064")
     httpd.start()
     job = _failed(httpd)
     assert timedelta(seconds=990) < _wait_of(job) <= timedelta(seconds=1010)
@@ -103,6 +103,34 @@ def test_a_ca_that_says_when_to_come_back_is_obeyed_over_restarts(
     assert (refusal.given, pebble.new_orders) == (1, 0)
     clock.shift(seconds=1010)
     httpd.obtain(NAME)
+    assert httpd.served(NAME, ca=pebble.root).verified
+
+
+@pytest.mark.pebble(nonce_reject=0, profiles={"default": 600})
+def test_a_retry_after_takes_no_more_than_a_third_of_what_is_left_of_the_certificate(
+    httpd: Httpd, pebble: Pebble, world: World
+) -> None:
+    gate = world.gate(pebble)
+    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}", "MDRenewViaARI off")
+    httpd.start().obtain(NAME)
+    gate.refuse("/order-plz", 503, {"type": f"{ACME}serverInternal", "detail": "maintenance"}, Retry_After="86400")
+    httpd.config.add("MDRenewWindow 1d")
+    httpd.log.expects("AH10056")
+    httpd.graceful()
+    assert timedelta(seconds=150) < _wait_of(_failed(httpd)) <= timedelta(seconds=202)
+
+
+def test_an_order_that_is_not_ready_yet_is_looked_at_again(
+    httpd: Httpd, pebble: Pebble, world: World, sandbox: Sandbox
+) -> None:
+    gate = world.gate(pebble)
+    not_ready = gate.refuse("/finalize-order/", 403, {"type": f"{ACME}orderNotReady", "detail": "pending"}, count=3)
+    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}")
+    httpd.start().obtain(NAME)
+    assert (not_ready.given, pebble.new_orders) == (3, 1)
+    kinds = [entry["type"] for entry in sandbox.job(NAME, "domains")["log"]["entries"]]
+    assert not {"renewal-error", "message-errored"} & set(kinds)
+    assert not httpd.log.find("AH10056")
     assert httpd.served(NAME, ca=pebble.root).verified
 
 
@@ -123,6 +151,7 @@ def test_subproblems_are_told_and_a_refused_name_is_tried_again_a_day_later(
     assert sandbox.job(NAME)["last"]["subproblems"] == [part]
     (line,) = httpd.log.find("AH10056")
     assert f"problem[{ACME}compound] detail[{says}] subproblems[{{" in line.text
+    assert line.text.endswith(f", next attempt at {job['next-run']}")
 
 
 def test_a_connection_that_the_system_does_not_permit_names_the_switch_of_selinux(

@@ -181,7 +181,7 @@ def test_a_ca_that_forgets_everything_in_the_middle_of_a_renewal(
     httpd.config.add(ALWAYS_DUE)
     httpd.graceful().wait(lambda: hold.held, what=path)
     # What it says about itself, and of the run that lost its order.
-    httpd.log.expects("AH10056", "no longer takes account", optional=True)
+    httpd.log.expects("AH10056", "is given up", optional=True)
     pebble.restart()
     hold.release()
     httpd.wait_staged(NAME)
@@ -201,7 +201,7 @@ def test_a_ca_that_has_forgotten_its_accounts_gets_one_new_one_for_all(
         httpd.config.managed(name)
     httpd.start().obtain(*names)
     pebble.restart()
-    httpd.log.expects("no longer takes account")
+    httpd.log.expects(" in place of https:")
     httpd.config.add(ALWAYS_DUE)
     httpd.graceful().wait_staged(*names)
     httpd.config.add("MDRenewWindow 33%")

@@ -14,9 +14,10 @@ from harness.wait import TimedOut, wait
 
 
 def test_ports_of_two_processes_are_of_different_blocks() -> None:
+    mine = Ports.mine().block
     code = "from harness.ports import Ports; print(Ports.mine().take())"
     other = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
-    assert int(other.stdout) not in Ports.mine().block
+    assert int(other.stdout) not in mine
 
 
 def test_ports_in_use_are_not_handed_out() -> None:

@@ -14,6 +14,7 @@ from harness.memory import holds
 from harness.pebble import Pebble
 from harness.pki import Key
 from harness.sandbox import Access, Sandbox
+from harness.world import World
 
 pytestmark = pytest.mark.module("ours")
 
@@ -33,7 +34,8 @@ def _reader(sandbox: Sandbox) -> Callable[[], tuple[str, list[Key]]]:
 
 
 @pytest.mark.pebble(nonce_reject=0)
-def test_a_key_that_was_replaced_is_nowhere_in_memory(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+def test_a_key_that_was_replaced_is_nowhere_in_memory(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, world: World) -> None:
+    clock = world.clock(httpd)
     httpd.config.add("MDActivation live", "MDPrivateKeys rsa2048 secp256r1", "MDRenewWindow 100d").managed(NAME)
     httpd.start().wait_log("MD0036")
     tree = sandbox.tree()
@@ -52,6 +54,8 @@ def test_a_key_that_was_replaced_is_nowhere_in_memory(httpd: Httpd, pebble: Pebb
 
     def replaced() -> bool:
         sets.update([read()])
+        # A tenth of the life passes between two orders.
+        clock.shift(days=10 * len(sets))
         # Whoever makes a handshake takes the set.
         httpd.served(NAME)
         return len(sets) >= 3

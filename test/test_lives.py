@@ -8,24 +8,41 @@ import pytest
 
 from harness.httpd import Httpd
 from harness.pebble import Pebble
+from harness.world import World
 
 NAME = "a.example.org"
+DUE_AT_ONCE = "MDRenewWindow 95%"
 
 
 @pytest.mark.module("ours")
-@pytest.mark.pebble(profiles={"default": 60})
-def test_certificates_of_a_minute_are_renewed_three_times_without_a_gap(httpd: Httpd, pebble: Pebble) -> None:
-    # They come due after 3 s, and nothing but their own time makes the server look again.
-    httpd.config.add("MDActivation live", "MDCheckInterval 12h", "MDRenewWindow 95%", "MDRenewViaARI off").managed(NAME)
+@pytest.mark.pebble(profiles={"default": 90})
+def test_certificates_of_a_minute_and_a_half_are_renewed_in_time_and_not_twice_in_a_minute(
+    httpd: Httpd, pebble: Pebble, world: World
+) -> None:
+    # They come due after 4 s, and nothing but their own time makes the server look again.
+    clock = world.clock(httpd)
+    httpd.config.add("MDActivation live", "MDCheckInterval 12h", DUE_AT_ONCE, "MDRenewViaARI off").managed(NAME)
     httpd.start().wait_log("MD0036")
-    seen: list[str] = []
+    first = httpd.served(NAME, ca=pebble.root)
+    httpd.wait_log("has been renewed just now, the next renewal is not before ")
+    assert pebble.new_orders == 1
+    clock.shift(seconds=60)
 
-    def three_renewals() -> bool:
+    def renewed() -> bool:
         served = httpd.served(NAME, ca=pebble.root)
         assert served.verified
         assert served.leaf.not_before <= datetime.now(timezone.utc) < served.leaf.not_after
-        if served.leaf.serial not in seen:
-            seen.append(served.leaf.serial)
-        return len(seen) >= 4
+        return served.leaf != first.leaf
 
-    httpd.wait(three_renewals, limit=240, what="three renewals")
+    httpd.wait(renewed, what="a renewal")
+    assert pebble.new_orders == 2
+
+
+@pytest.mark.module("ours")
+@pytest.mark.pebble(profiles={"default": 5})
+def test_an_authority_with_certificates_of_seconds_gets_one_order_in_a_minute(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.add("MDActivation live", "MDRetryDelay 1s", "MDRenewViaARI off").managed(NAME)
+    httpd.start().wait_log("has been renewed just now")
+    # A restart does not make it due.
+    httpd.graceful().wait_log("has been renewed just now", times=2)
+    assert pebble.new_orders == 1

@@ -9,6 +9,7 @@ import pytest
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.pki import Pki
+from harness.sandbox import Sandbox
 from harness.tls import HandshakeFailed
 from harness.world import World
 
@@ -70,15 +71,20 @@ def test_a_request_goes_to_other_modules_after_a_panic_before_it(lone_httpd: Htt
 
 
 @pytest.mark.parametrize("hook", ["protocol_propose", "protocol_switch", "protocol_get", "ssl_answer_challenge"])
-def test_a_handshake_that_panics_is_one_without_a_challenge(lone_httpd: Httpd, hook: str) -> None:
+def test_a_handshake_that_panics_is_one_without_a_challenge(lone_httpd: Httpd, sandbox: Sandbox, pki: Pki, hook: str) -> None:
     httpd = _offline(lone_httpd, hook)
     httpd.config.md("alpn.example.org").https("alpn.example.org", "Protocols http/1.1 acme-tls/1")
+    challenge = pki.ca("challenges").leaf("challenge.example.org", key="rsa2048")
     httpd.start()
+    sandbox.put_challenge("alpn.example.org", "acme-tls-alpn-01-pubcert.pem", challenge.cert_file.read_text())
+    sandbox.put_challenge("alpn.example.org", "acme-tls-alpn-01-privkey.pem", challenge.key_file.read_text())
     children = {proc.pid for proc in httpd.children()}
     # Where httpd cannot switch the handshake ends.
     httpd.log.expects("AH02907", "AH02908", optional=True)
+    # What the connection speaks is asked after the choice, too, and does not change it.
+    name = "challenge.example.org" if hook == "protocol_get" else "alpn.example.org"
     with contextlib.suppress(HandshakeFailed):
-        assert httpd.served("alpn.example.org", alpn="acme-tls/1").names == ["alpn.example.org"]
+        assert httpd.served("alpn.example.org", alpn="acme-tls/1").names == [name]
     httpd.wait_log("MD0001")
     assert httpd.served("alpn.example.org").names == ["alpn.example.org"]
     assert _serves(httpd)

@@ -91,7 +91,7 @@ def test_a_registration_whose_answer_is_lost_is_no_second_account(
 )
 def test_renewals_go_on_at_every_step(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, world: World, interruption: str) -> None:
     gate = world.gate(pebble)
-    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDRenewWorkers 16", ALWAYS_DUE)
+    httpd.config.add(f"MDCertificateAuthority {gate.directory}", "MDRenewWorkers 32", ALWAYS_DUE)
     for name in NAMES:
         httpd.config.managed(name)
     httpd.start().wait_staged(*NAMES)

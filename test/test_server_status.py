@@ -20,6 +20,7 @@ _STATIC = "C calls a certificate file by a type of key"
 _FORGOTTEN = "with C a graceful restart forgets errors"
 DIFFERENT = {
     "*.ca.url": "ours says from the start which of its CAs a domain uses",
+    "*.renew-window-configured": "C does not say whether it is the default",
     **dict.fromkeys(["staged.*.renewal.last.detail", "staged.*.renewal.last.activity"], "the sentences are each module's own"),
     "staged.auto.ManagedDomain[[]4]ActivityLastDetail": "the sentences are each module's own",
     "staged.auto.ManagedDomain[[]4]ActivityLastProblem": "C prints (null) where it has none",

@@ -11,6 +11,7 @@ from harness.httpd import Httpd
 from harness.module import Module
 from harness.pebble import Pebble
 from harness.sandbox import Sandbox
+from harness.world import World
 
 BOTH_WAYS = pytest.mark.parametrize(("writer", "reader"), [("system", "ours"), ("ours", "system")])
 NAME = "a.example.org"
@@ -200,3 +201,18 @@ def test_a_secret_with_nul_bytes_opens_keys_and_accounts(
     assert httpd.served(NAME, ca=pebble.root).verified
     _renews(httpd, pebble)
     assert json.loads(store.read_text())["key"] == secret
+
+
+@SHORT
+def test_a_report_that_says_which_challenge_type_failed_is_a_report_to_the_c_module(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, world: World
+) -> None:
+    world.balancer(httpd)
+    httpd.config.md(NAME).http(NAME).https(NAME, "Protocols http/1.1 acme-tls/1")
+    httpd.log.expects("AH10056")
+    httpd.start().wait_staged(NAME)
+    assert sandbox.job(NAME)["challenges"] == {"failed-before": ["tls-alpn-01"]}
+    _by(httpd, "system").config.add("MDCAChallenges http-01")
+    httpd.start()
+    assert sandbox.job(NAME, "domains")["finished"]
+    _renews(httpd, pebble)

@@ -518,7 +518,10 @@ def test_md_json_is_written_only_when_something_in_it_changed(world: World, sand
     httpd.use(Module.named("ours"))
     httpd.start()
     first = [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files]
-    assert [json.loads(file.read_text()) for file in files] == written
+    # The C module does not say whether MDRenewWindow is configured.
+    own = "renew-window-configured"
+    read = [json.loads(file.read_text()) for file in files]
+    assert [{**md, own: None} for md in read] == [{**md, own: None} for md in written]
     for start in (httpd.graceful, httpd.restart):
         start()
         assert [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files] == first

@@ -79,13 +79,14 @@ def test_the_challenge_is_seen_by_those_who_ask_for_it_only(httpd: Httpd, pebble
     for protocols in (None, "http/1.1"):
         served = httpd.served("a.example.org", alpn=protocols)
         assert "tls-alpn-01" not in served.leaf.x509.subject.rfc4514_string()
-    # No challenge for that name, and a host that does not speak the protocol.
-    for name in ("idle.example.org", "plain.example.org"):
-        try:
-            assert "tls-alpn-01" not in httpd.served(name, alpn="acme-tls/1").leaf.x509.subject.rfc4514_string()
-        except HandshakeFailed:
-            assert name == "plain.example.org"
-    httpd.wait_log("AH10080")
+    # No challenge for that name, a name of nobody, and a host that does not speak the protocol: the protocol is not selected.
+    for name in ("idle.example.org", "nobody.example.org", "plain.example.org"):
+        served = httpd.served(name, alpn="acme-tls/1,http/1.1")
+        assert served.alpn == "http/1.1" and "tls-alpn-01" not in served.leaf.x509.subject.rfc4514_string()
+        with pytest.raises(HandshakeFailed):
+            httpd.served(name, alpn="acme-tls/1")
+        said = [line for line in httpd.log.find("AH10080") if line.has(f"{name}: a tls-alpn-01 connection, but there is no challenge")]
+        assert len(said) == (0 if name == "plain.example.org" else 2), name
     files = {path.name: path.stat() for path in sandbox.challenges("a.example.org").iterdir()}
     kinds = ("privkey.pem", "pubcert.pem", "privkey.secp384r1.pem", "pubcert.secp384r1.pem")
     assert set(files) == {f"acme-tls-alpn-01-{kind}" for kind in kinds}
@@ -115,6 +116,32 @@ def test_a_certificate_that_an_earlier_run_left_is_replaced(httpd: Httpd, pebble
     again.release()
     httpd.obtain("a.example.org")
     assert httpd.served("a.example.org", ca=pebble.root).verified
+
+
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
+def test_behind_a_load_balancer_that_ends_tls_http_01_takes_over_and_stays(
+    httpd: Httpd, pebble: Pebble, sandbox: Sandbox, world: World
+) -> None:
+    balancer = world.balancer(httpd)
+    name = "a.example.org"
+    httpd.config.md(name).http(name).https(name, PROTOCOLS)
+    httpd.log.expects("AH10056")
+    httpd.start().wait_staged(name)
+    assert _setups(sandbox, name) == [f"tls-alpn-01:{name}", f"http-01:{name}"]
+    failed = httpd.log.find("AH10056")
+    assert len(failed) == 1
+    assert failed[0].has("next attempt uses 'http-01' in place of 'tls-alpn-01'")
+    assert (balancer.connections > 0, sandbox.job(name)["challenges"]) == (True, {"failed-before": ["tls-alpn-01"]})
+
+    # Renewals after that begin with what worked.
+    httpd.config.add("MDRenewWindow 100d")
+    seen = balancer.connections
+    httpd.graceful().wait_staged(name)
+    httpd.stop()
+    httpd.start().wait_staged(name)
+    assert (_setups(sandbox, name), pebble.new_orders) == ([f"http-01:{name}"], 4)
+    assert balancer.connections == seen
+    assert sandbox.job(name, "domains")["challenges"] == {"failed-before": ["tls-alpn-01"]}
 
 
 CHOICES = {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::Accounts;
 use super::shared::{StoredAccounts, draft_item};
-use crate::acme::{
-    AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Applicant, PortError, Registrar,
-};
+use crate::acme::{AccountBook, AccountRecord, AccountScope, AcmeError, Applicant, Registrar, log_in_place_of};
 use crate::crypto::PrivateKey;
 use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error};
 use crate::model::ManagedDomain;
@@ -37,21 +35,10 @@ pub fn find_or_register(
     if let Some(found) = confirmed(&book, ca, scope)? {
         return Ok(found);
     }
-    let account = register(&book, ca, applicant)?;
+    ca.check(applicant)?;
+    let account = applicant.register_in(&book, |key| ca.register_as(applicant, key))?;
     Accounts::read(documents)?.adopt_from(documents, name);
     Ok(account)
-}
-
-fn register(
-    book: &StoredAccounts,
-    ca: &mut Registrar,
-    applicant: &Applicant<'_>,
-) -> Result<(AccountRecord, PrivateKey), AcmeError> {
-    ca.check(applicant)?;
-    let key = book.draft_key(applicant.scope)?;
-    let account = ca.register_as(applicant, &key)?;
-    book.add(&account, &key)?;
-    Ok((account, key))
 }
 
 fn confirmed(
@@ -60,37 +47,28 @@ fn confirmed(
     scope: &AccountScope,
 ) -> Result<Option<(AccountRecord, PrivateKey)>, AcmeError> {
     while let Some((account, key)) = book.find(scope) {
-        match ca.refresh(&account, &key) {
-            Ok(known) if known.status == Some(AccountStatus::Valid) => return Ok(Some((account, key))),
-            Err(err) if !err.is_account_lost() => return Err(err),
-            Ok(_) | Err(_) => forget(book, &account)?,
+        if let Some((account, key)) = ca.confirm(book, account, key)? {
+            log_in_place_of(&account, &book.given_up(scope));
+            return Ok(Some((account, key)));
         }
     }
     Ok(None)
 }
 
-fn forget(book: &StoredAccounts, account: &AccountRecord) -> Result<(), PortError> {
-    crate::log::note!(
-        Info,
-        "the CA no longer takes account {}; another one is used, or a new one registered",
-        account.url
-    );
-    book.forget(account)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Group, Store};
-    use crate::testing::TestServer;
-    use crate::testing::ca::{FakeCa, Operation};
+    use crate::store::{Aspect, Group, Store};
+    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::{ACCOUNT, TestServer, p256};
 
     fn account(server: &TestServer) -> Result<String, AcmeError> {
         let registry = server.start(true);
         let md = &registry.domains[0].md;
         let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
         let agreement = md.ca.agreement.as_deref();
-        let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
+        let applicant =
+            Applicant { scope: &scope, contacts: &md.contacts, contact_source: &md.contact_source, agreement };
         let mut ca = Registrar::connect(Arc::clone(&server.ca) as _, Arc::clone(&server.clock) as _, &scope.ca_url)?;
         find_or_register(&server.documents, md, &mut ca, &applicant).map(|(account, _)| account.url)
     }
@@ -106,6 +84,23 @@ mod tests {
         server.ca.set_accounts("deactivated");
         assert_ne!(account(&server).unwrap(), first);
         assert_eq!(server.ca.accounts(), 2);
+        server.ca.check();
+    }
+
+    #[test]
+    fn an_account_is_found_by_the_new_key_of_an_interrupted_change_and_kept_if_the_ca_refuses_it() {
+        let server = TestServer::new(&["x.test"]);
+        let record: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+        let old = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
+        let new = PrivateKey::generate(&p256()).unwrap();
+        server.documents.save_key(Group::Accounts, ACCOUNT, &Aspect::NextAccountKey, &new).unwrap();
+        let mut ca =
+            Registrar::connect(Arc::clone(&server.ca) as _, Arc::clone(&server.clock) as _, FakeCa::DIRECTORY).unwrap();
+        ca.change_key(&record, &old, &new).unwrap();
+        assert_eq!(account(&server).unwrap(), record.url);
+        server.ca.fail_times(Operation::Account, 2, Fault::Answer(problem(400, "malformed", "JWS verification error")));
+        assert!(matches!(account(&server), Err(AcmeError::AccountRefused { .. })));
+        assert_eq!((account(&server).unwrap(), server.ca.accounts()), (record.url, 1));
         server.ca.check();
     }
 

@@ -54,10 +54,12 @@ fn change_key(
     let old = confirmed_key(documents, ca, id, account)?;
     documents.save_key(Group::Accounts, id, &Aspect::NextAccountKey, new)?;
     let changed = ca.change_key(account, &old, new);
-    match changed {
+    match &changed {
         Ok(()) => take_next(documents, id, new)?,
         // The CA has refused the new key, so that the old one is known to be right.
-        Err(AcmeError::Problem { .. } | AcmeError::BadNonce) => drop_next(documents, id)?,
+        Err(AcmeError::Problem { http_status: None | Some(..500), .. }) => drop_next(documents, id)?,
+        Err(AcmeError::BadNonce) => drop_next(documents, id)?,
+        // The CA may have changed the key before it failed.
         Err(_) => {}
     }
     changed
@@ -116,6 +118,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::http::Response;
     use crate::model::KeySpec;
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
     use crate::testing::{ACCOUNT, TestServer, logged, p256, watch_log};
@@ -200,6 +203,15 @@ mod tests {
             assert_eq!(used.is_same(&old), !is_lost);
             assert_settled(&server);
         }
+        let failed: fn(&mut Response) = |answer| *answer = problem(500, "serverInternal", "changed, but not finished");
+        let server = TestServer::new(&["failed.roll.test"]);
+        server.ca.fail(Operation::KeyChange, Fault::Alter(failed));
+        assert!(
+            roll(&server).is_err() && has_next(&server),
+            "the answer of a CA that failed says nothing about the key"
+        );
+        account_key(&server.documents, &mut registrar(&server), ACCOUNT, &account(&server)).unwrap();
+        assert_settled(&server);
         let server = TestServer::new(&["d.roll.test"]);
         let old = key(&server);
         server.ca.fail(Operation::KeyChange, Fault::Answer(problem(403, "unauthorized", "not today")));
@@ -218,6 +230,24 @@ mod tests {
         let refused = account_key(&server.documents, &mut registrar(&server), ACCOUNT, &other).unwrap_err();
         assert!(refused.to_string().contains("no key in the store is known to the CA"), "{refused}");
         assert!(has_next(&server));
+    }
+
+    #[test]
+    fn an_account_whose_new_key_is_not_known_to_all_servers_of_the_ca_is_kept() {
+        let server = TestServer::new(&["stale.roll.test"]);
+        server.ca.behave(|ca| ca.stale_requests = 2);
+        roll(&server).unwrap();
+        let refused = registrar(&server).refresh(&account(&server), &key(&server)).unwrap_err();
+        assert!(refused.is("malformed") && !refused.is_account_lost(), "{refused}");
+        let renewals = server.run(true);
+        let job = server.staged_job("stale.roll.test");
+        assert_eq!((job.errors, server.ca.accounts(), server.ca.ordered().len()), (1, 1, 0));
+        let detail = job.last.and_then(|last| last.detail).unwrap_or_default();
+        assert!(detail.contains("the CA refuses requests of account https://ca.test/account/0: "), "{detail}");
+        server.clock.advance(jiff::SignedDuration::from_mins(1));
+        server.go_on(&renewals);
+        assert_eq!((server.ca.accounts(), server.ca.ordered().len()), (1, 1));
+        server.ca.check();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, PortError};
+use crate::acme::{AccountBook, AccountClaim, AccountRecord, AccountScope, GivenUp, PortError};
 use crate::crypto::PrivateKey;
 use crate::store::{Aspect, Group};
 
@@ -31,8 +31,10 @@ struct Known {
     usable: Vec<(AccountRecord, PrivateKey)>,
     /// Places in the store whose key cannot be read: it is damaged, or the start of another server has moved the account.
     without_key: HashSet<(Group, String)>,
-    /// URLs of accounts that a CA refused. Kept in memory, as the worker cannot write to `accounts/`.
+    /// URLs of accounts that were given up. Kept in memory, as the worker cannot write to `accounts/`.
     lost: HashSet<String>,
+    /// Accounts that were given up and nobody was told of yet, with their scopes.
+    untold: Vec<(AccountScope, GivenUp)>,
 }
 
 /// The account book of one domain's renewal. A new account goes to `staging/`, from where the next start of the server moves it
@@ -78,7 +80,7 @@ impl AccountBook for StoredAccounts {
         if let Some(found) = known.usable.iter().find(|(record, _)| record.is_for(scope)) {
             return Some(found.clone());
         }
-        let Known { stored, usable, lost, without_key } = &mut *known;
+        let Known { stored, usable, lost, without_key, untold: _ } = &mut *known;
         let stored = stored.get_or_insert_with(|| read_all(&self.documents));
         let is_wanted = |stored: &&Stored| stored.record.is_for(scope) && !lost.contains(&stored.record.url);
         for Stored { group, item, record } in stored.iter().filter(is_wanted) {
@@ -104,6 +106,10 @@ impl AccountBook for StoredAccounts {
             .map_err(|err| PortError { status: crate::model::Status::GENERAL, text: err.to_string() })?;
         self.documents.save_key(Group::Staging, &place, &Aspect::AccountKey, &key)?;
         Ok(key)
+    }
+
+    fn drop_draft_key(&self, scope: &AccountScope) -> Result<(), PortError> {
+        self.documents.store().remove(Group::Staging, &draft_item(scope), &Aspect::AccountKey).map_err(port_error)
     }
 
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
@@ -141,11 +147,21 @@ impl AccountBook for StoredAccounts {
         }
     }
 
-    fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
+    fn forget(&self, account: &AccountRecord, why: &str) -> Result<(), PortError> {
         let mut known = self.known();
         known.usable.retain(|(record, _)| record.url != account.url);
-        known.lost.insert(account.url.clone());
+        if known.lost.insert(account.url.clone()) {
+            known.untold.push((account.scope(), GivenUp { url: account.url.clone(), why: why.to_owned() }));
+        }
         Ok(())
+    }
+
+    fn given_up(&self, scope: &AccountScope) -> Vec<GivenUp> {
+        let mut known = self.known();
+        let all = std::mem::take(&mut known.untold).into_iter();
+        let (told, untold): (Vec<_>, Vec<_>) = all.partition(|(of, _)| of == scope);
+        known.untold = untold;
+        told.into_iter().map(|(_, given_up)| given_up).collect()
     }
 }
 
@@ -220,6 +236,10 @@ mod tests {
             );
             let again = book(&documents, "y.org").draft_key(scope).unwrap();
             assert_eq!(again.to_pem().unwrap(), key.to_pem().unwrap(), "{url}");
+            if url == "u1" {
+                book(&documents, "y.org").drop_draft_key(scope).unwrap();
+                assert!(!documents.store().exists(Group::Staging, &draft_item(scope), &Aspect::AccountKey));
+            }
             book(&documents, "x.org").add(&account(scope, url), &key).unwrap();
         }
         let found = |documents: &Arc<Documents>| -> Vec<String> {
@@ -306,7 +326,7 @@ mod tests {
             let key = book.draft_key(&scope).unwrap();
             book.add(&account(&scope, url), &key).unwrap();
             assert_eq!(book.find(&scope).unwrap().0.url, url);
-            book.forget(&account(&scope, url)).unwrap();
+            book.forget(&account(&scope, url), "why").unwrap();
         }
         assert_eq!(documents.store().list(Group::Staging).unwrap(), ["x.org"]);
     }

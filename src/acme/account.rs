@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::null::or_nothing;
+use super::null::without_nothings;
 use crate::model::Eab;
 
 /// Whether the CA takes requests of an account.
@@ -16,6 +16,16 @@ pub enum AccountStatus {
     Deactivated,
     /// The CA took it away.
     Revoked,
+}
+
+impl std::fmt::Display for AccountStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Deactivated => "deactivated",
+            Self::Revoked => "revoked",
+        })
+    }
 }
 
 /// The content of `account.json`.
@@ -60,7 +70,7 @@ pub struct AccountScope {
 #[serde(default)]
 pub(crate) struct Account {
     pub status: Option<AccountStatus>,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "without_nothings")]
     pub contact: Vec<String>,
     pub orders: Option<String>,
 }
@@ -69,6 +79,7 @@ pub(crate) struct Account {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewAccount<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub contact: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub terms_of_service_agreed: bool,
@@ -115,8 +126,11 @@ mod tests {
 
     #[test]
     fn an_account_may_have_no_contacts() {
-        let account: Account = serde_json::from_str(r#"{"status":null,"contact":null,"orders":null}"#).unwrap();
-        assert!(account.is_valid() && account.contact.is_empty());
+        for none in ["null", "[]", "[null]"] {
+            let text = format!(r#"{{"status":null,"contact":{none},"orders":null}}"#);
+            let account: Account = serde_json::from_str(&text).unwrap();
+            assert!(account.is_valid() && account.contact.is_empty(), "{none}");
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::challenge::{Malformed, account_uri, issuer_names};
+use super::challenge::{ChallengeType, Malformed, account_uri, issuer_names};
 use super::null::or_nothing;
-use crate::model::Problem;
+use crate::model::{DomainName, Problem};
 
 /// The state of an authorization (RFC 8555 section 7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Authorization {
     /// The ways to show control; one suffices.
     #[serde(deserialize_with = "or_nothing")]
     pub challenges: Vec<Challenge>,
+    /// Whether the authorization is for a wildcard name.
+    #[serde(deserialize_with = "or_nothing")]
+    pub wildcard: bool,
 }
 
 /// The name of an authorization, without the `*.` of a wildcard.
@@ -127,6 +130,21 @@ impl Authorization {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         self.challenges.iter().find_map(|challenge| challenge.error.as_ref())
+    }
+
+    /// Returns the challenge of that type, if the CA offers it.
+    #[must_use]
+    pub fn challenge(&self, kind: ChallengeType) -> Option<&Challenge> {
+        self.challenges.iter().find(|challenge| challenge.kind == kind.as_str())
+    }
+
+    /// Returns the name that is proven, with `*.` for a wildcard, in the form of the configuration; `None` for a name that no
+    /// domain has.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let name = DomainName::parse(&self.identifier.value).ok()?;
+        let prefix = if self.wildcard && !name.is_wildcard() { "*." } else { "" };
+        Some(format!("{prefix}{name}"))
     }
 }
 

@@ -2,15 +2,28 @@
 
 use jiff::Timestamp;
 
-use super::challenge::Malformed;
+use super::challenge::{ChallengeType, Malformed};
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
-use crate::model::{JobResult, Problem, Status, TxtRecord, time};
+use crate::model::{ContactSource, JobResult, Problem, Status, TxtRecord, time};
 use crate::tailscale::TailscaleError;
+
+/// Words by which CAs say that an account is at an end, where the problem is `unauthorized` (RFC 8555 section 7.3.6): Boulder and
+/// Pebble the first, smallstep's CA, which Caddy has, the last.
+const AT_AN_END: [&str; 3] = ["deactivated", "revoked", "not active"];
 
 const SHORT_LIFE: &str = "if it is because of the addresses: some CAs want a profile of short life for them (MDProfile \
                           shortlived), others take none";
+
+/// Contacts that were left out of a registration, as the CA refused them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The contacts, in quotes.
+    pub contacts: String,
+    /// The words of the CA.
+    pub why: String,
+}
 
 /// Why a renewal could not go on. The text is a sentence for the administrator.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +112,32 @@ pub enum AcmeError {
         /// The missing part.
         what: &'static str,
     },
-    /// A contact is needed to register.
-    #[error("No contact information is available for MD {0}. Configure it with MDContactEmail or ServerAdmin.")]
-    NoContact(String),
+    /// The CA refuses an account, and does not say that the account is at an end.
+    #[error("{}", account_refused(.url, .why))]
+    AccountRefused {
+        /// URL of the account.
+        url: String,
+        /// The refusal.
+        why: Box<AcmeError>,
+    },
+    /// The CA refuses a contact that the administrator has set for it.
+    #[error("{}", contact_refused(.contacts, .from, &.problem.detail))]
+    ContactRefused {
+        /// The contacts, in quotes.
+        contacts: String,
+        /// The directive and its place.
+        from: String,
+        /// The problem document.
+        problem: Box<Problem>,
+    },
+    /// The CA refuses an account that has no contact.
+    #[error("{}", no_contact(.left_out, &.problem.detail))]
+    NoContact {
+        /// Contacts that the CA refused before.
+        left_out: Option<LeftOut>,
+        /// The problem document.
+        problem: Box<Problem>,
+    },
     /// The CA's terms were not agreed to.
     #[error(
         "the CA requires you to accept the terms-of-service as specified in <{terms}>. Please read the document that you find at that URL and, if you agree to the conditions, configure \"MDCertificateAgreement accepted\" in your Apache. Then (graceful) restart the server to activate."
@@ -110,8 +146,8 @@ pub enum AcmeError {
         /// URL of the terms.
         terms: String,
     },
-    /// The MAC key of the external account is no base64url.
-    #[error("the MAC key of MDExternalAccountBinding is not valid base64url")]
+    /// The MAC key of the external account cannot be decoded.
+    #[error("the MAC key of MDExternalAccountBinding is neither base64url nor base64")]
     EabKey,
     /// No type of challenge can be answered, so the CA need not be asked.
     #[error("{0}")]
@@ -171,6 +207,8 @@ pub enum AcmeError {
         problem: Box<Problem>,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
+        /// The type of the challenge, and the one that the next attempt uses in its place, if one is left untried.
+        turn: Option<(ChallengeType, ChallengeType)>,
     },
     /// The order failed without the CA saying why.
     #[error("the order {url} is invalid")]
@@ -179,16 +217,20 @@ pub enum AcmeError {
         url: String,
     },
     /// The CA takes too long.
-    #[error("Error waiting for {what}: the CA was not done after 5 minutes")]
+    #[error("Error waiting for {what}: the CA was not done after 5 minutes{}", found(.problem))]
     TimedOut {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
     },
     /// The CA wants to be asked much later.
-    #[error("Error waiting for {what}: the CA wants to be asked again at {}", time::format_gmt(*.retry_after))]
+    #[error("Error waiting for {what}: the CA wants to be asked again at {}{}", time::format_gmt(*.retry_after), found(.problem))]
     Postponed {
         /// The awaited event.
         what: &'static str,
+        /// The problem with which the CA has not given up yet.
+        problem: Option<Box<Problem>>,
         /// Not before this moment.
         retry_after: Timestamp,
     },
@@ -231,6 +273,23 @@ fn profile_refused(profile: &str, says: &str) -> String {
     )
 }
 
+fn contact_refused(contacts: &str, from: &str, says: &str) -> String {
+    format!("the CA refuses the contact {contacts} ({from}): {says}")
+}
+
+fn no_contact(left_out: &Option<LeftOut>, says: &str) -> String {
+    match left_out {
+        Some(LeftOut { contacts, why }) => format!(
+            "the CA refuses the contact {contacts} of ServerAdmin ({why}), and then an account without a contact: {says}"
+        ),
+        None => format!("the CA refuses an account without a contact: {says}"),
+    }
+}
+
+fn account_refused(url: &str, says: &impl std::fmt::Display) -> String {
+    format!("the CA refuses requests of account {url}: {says}")
+}
+
 fn unavailable(http_status: u16) -> String {
     match http_status {
         503 => "the server is unavailable (HTTP status 503)".to_owned(),
@@ -244,6 +303,12 @@ fn says(problem: &Option<Box<Problem>>, moved_to: &Option<String>) -> String {
         (None, Some(url)) => format!(", a redirect to <{url}>, which is not followed"),
         (None, None) => String::new(),
     }
+}
+
+fn found(problem: &Option<Box<Problem>>) -> String {
+    problem
+        .as_ref()
+        .map_or_else(String::new, |problem| format!("; it found: {}", problem.sentence().trim_end_matches('.')))
 }
 
 fn set_record(TxtRecord { name, value }: &TxtRecord) -> String {
@@ -274,8 +339,9 @@ impl AcmeError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Problem { problem, .. } => problem.is_permanent(),
-            Self::ChallengeFailed { problem, .. } => problem.is_permanent(),
-            Self::NoContact(_) | Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
+            Self::ChallengeFailed { problem, turn, .. } => turn.is_none() && problem.is_permanent_of_challenge(),
+            Self::ContactRefused { problem, .. } | Self::NoContact { problem, .. } => problem.is_permanent(),
+            Self::NoAgreement { .. } | Self::NoSuitableChallenge(_) => true,
             Self::EabKey | Self::Version1 { .. } => true,
             // Each attempt would cost another certificate.
             Self::WrongKey | Self::Unfit(_) => true,
@@ -293,8 +359,15 @@ impl AcmeError {
             | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Postponed { retry_after, .. } => Some(*retry_after),
             Self::Tailscale(source) => source.retry_after(),
+            Self::AccountRefused { why, .. } => why.retry_after(),
             _ => None,
         }
+    }
+
+    /// Whether the CA refused with the ACME error of that name, e.g. `badNonce`.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is(name))
     }
 
     /// Whether no answer has come.
@@ -336,6 +409,12 @@ impl AcmeError {
         }
     }
 
+    /// Whether the CA cannot take the CSR yet, as the order is not ready (RFC 8555 section 7.4).
+    #[must_use]
+    pub fn is_order_not_ready(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.is("orderNotReady"))
+    }
+
     /// Whether the CA refused what was sent, and might take something else at once.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -350,16 +429,60 @@ impl AcmeError {
         }
     }
 
+    /// Whether an order may have been refused because of the certificate that it names as replaced, so that the CA might take it
+    /// without that name. Some CAs answer with an internal error then, which
+    /// has a Retry-After as any other.
+    #[must_use]
+    pub fn may_be_of_replacement(&self) -> bool {
+        match self {
+            Self::Problem { problem, .. } => {
+                self.is_refusal() || problem.http_status == 500 && problem.is("serverInternal")
+            }
+            Self::HttpStatus { http_status, .. } => self.is_refusal() || *http_status == 500,
+            _ => false,
+        }
+    }
+
     /// Whether an order has no certificate that would be of use.
     #[must_use]
     pub fn is_useless_certificate(&self) -> bool {
         self.is_gone() || matches!(self, Self::Certificate { .. } | Self::WrongKey | Self::KeyLost(_) | Self::Unfit(_))
     }
 
-    /// Whether the CA says that the account cannot be used.
+    /// Whether the refusal of a registration may be about its contacts.
+    #[must_use]
+    pub fn may_be_of_contact(&self) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.may_be_of_contact())
+    }
+
+    /// Names the contacts in the refusal of a registration that had them.
+    pub(crate) fn of_contacts(self, contacts: String, source: &ContactSource) -> Self {
+        match self {
+            Self::Problem { problem, .. } if problem.is_of_contact() => {
+                Self::ContactRefused { contacts, from: source.to_string(), problem: Box::new(problem) }
+            }
+            other => other,
+        }
+    }
+
+    /// Marks the refusal of a registration without a contact.
+    pub(crate) fn of_missing_contact(self, left_out: Option<LeftOut>) -> Self {
+        match self {
+            Self::Problem { problem, .. } if problem.may_be_of_contact() => {
+                Self::NoContact { left_out, problem: Box::new(problem) }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the CA says that the account does not exist, or is deactivated or revoked. No other refusal says so: a key that
+    /// was just changed is refused, too, as are requests that a proxy answers.
     #[must_use]
     pub fn is_account_lost(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Problem { problem, .. } if problem.is("accountDoesNotExist"))
+        let Self::Problem { problem, .. } = self else { return false };
+        let detail = problem.detail.to_ascii_lowercase();
+        let is_at_an_end = || AT_AN_END.iter().any(|words| detail.contains(words));
+        problem.is("accountDoesNotExist") || problem.is("unauthorized") && is_at_an_end()
     }
 
     /// The result code.
@@ -369,12 +492,14 @@ impl AcmeError {
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.status(),
             Self::Unavailable { .. } | Self::Postponed { .. } | Self::BadNonce => Status::AGAIN,
             Self::Problem { problem, .. } => problem.status(),
+            Self::ContactRefused { problem, .. } | Self::NoContact { problem, .. } => problem.status(),
             Self::HttpStatus { http_status: 400, .. } => Status::INVALID,
             Self::HttpStatus { http_status: 401 | 403, .. } => Status::DENIED,
             Self::HttpStatus { http_status: 404, .. } => Status::NOT_FOUND,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Port(source) => source.status,
             Self::Tailscale(source) => source.status(),
+            Self::AccountRefused { why, .. } => why.status(),
             Self::NotSetUp { status, .. } => *status,
             Self::HttpStatus { .. } | Self::ChallengeFailed { .. } | Self::Crypto(_) => Status::GENERAL,
             Self::Unfit(_) => Status::GENERAL,
@@ -392,8 +517,8 @@ impl AcmeError {
             Self::BadNonce => "urn:ietf:params:acme:error:badNonce",
             Self::HttpStatus { .. } => "ca-http-status",
             Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
-            Self::Problem { .. } => "ca-problem",
-            Self::NoContact(_) => "contact-missing",
+            Self::Problem { .. } | Self::ContactRefused { .. } | Self::NoContact { .. } => "ca-problem",
+            Self::AccountRefused { why, .. } => why.own_problem(),
             Self::NoAgreement { .. } => "agreement-missing",
             Self::EabKey => "apache:eab-hmac-invalid",
             Self::NoSuitableChallenge(_) | Self::NoChallenge { .. } => "challenge-mismatch",
@@ -434,9 +559,15 @@ impl AcmeError {
             }
             Self::Problem { of_address: true, .. } => Some(SHORT_LIFE),
             Self::Problem { problem, .. } => problem.advice(),
+            Self::ContactRefused { problem, .. } => problem.advice(),
+            Self::NoContact { .. } => Some("if the CA wants a contact, set MDContactEmail"),
             Self::ChallengeFailed { record: Some(_), .. } => None,
             Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
             Self::Tailscale(source) => source.advice(),
+            Self::AccountRefused { .. } => Some(
+                "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' and \
+                 a restart let the server register another",
+            ),
             Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
             Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
@@ -447,6 +578,17 @@ impl AcmeError {
                  another CA",
             ),
             _ => None,
+        }
+    }
+
+    /// Adds which type of challenge the next attempt uses, if that is another one.
+    fn with_turn(&self, happened: String) -> String {
+        match self {
+            Self::ChallengeFailed { turn: Some((kind, next)), .. } => {
+                let end = if happened.ends_with('.') { " The" } else { "; the" };
+                format!("{happened}{end} next attempt uses '{next}' in place of '{kind}'")
+            }
+            _ => happened,
         }
     }
 
@@ -461,7 +603,7 @@ impl AcmeError {
     pub fn to_result(&self) -> JobResult {
         let (problem, happened) = match self {
             Self::Problem { problem, .. } => (Some(problem), problem.sentence()),
-            Self::ChallengeFailed { name, problem, record } => {
+            Self::ChallengeFailed { name, problem, record, .. } => {
                 let says = problem.sentence();
                 let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
                 let record =
@@ -469,19 +611,24 @@ impl AcmeError {
                 (Some(&**problem), format!("{name}CA considers answer to challenge invalid: {says}{record}"))
             }
             Self::ProfileRefused { profile, problem } => (Some(problem), profile_refused(profile, &problem.sentence())),
+            Self::ContactRefused { contacts, from, problem } => {
+                (Some(&**problem), contact_refused(contacts, from, &problem.sentence()))
+            }
+            Self::NoContact { left_out, problem } => (Some(&**problem), no_contact(left_out, &problem.sentence())),
+            Self::AccountRefused { url, why } => match &**why {
+                Self::Problem { problem, .. } => (Some(problem), account_refused(url, &problem.sentence())),
+                _ => (None, self.to_string()),
+            },
             Self::Unavailable { problem, .. } | Self::HttpStatus { problem, .. } => {
                 (problem.as_deref(), self.to_string())
             }
             _ => (None, self.to_string()),
         };
         let kind = problem.filter(|problem| problem.has_type()).map(|problem| &*problem.kind);
+        let detail = self.with_turn(with_advice(&happened, self.advice()));
         JobResult {
             subproblems: problem.map(|problem| problem.subproblems.clone()).unwrap_or_default(),
-            ..JobResult::failure(
-                self.status(),
-                kind.unwrap_or(self.own_problem()),
-                with_advice(&happened, self.advice()),
-            )
+            ..JobResult::failure(self.status(), kind.unwrap_or(self.own_problem()), detail)
         }
     }
 }
@@ -512,7 +659,8 @@ mod tests {
             retry_after: None,
         };
         let refused = |problem| AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false };
-        let failed = |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None };
+        let failed =
+            |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None, turn: None };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
         let caa = "urn:ietf:params:acme:error:caa";
         let tailscale = |cause| AcmeError::Tailscale(TailscaleError { socket: "/run/tailscaled.sock".into(), cause });
@@ -530,7 +678,10 @@ mod tests {
             (http_status(Some(Box::new(typed()))), caa),
             (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
             (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
-            (AcmeError::NoContact(text()), "contact-missing"),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(refused(typed())) }, caa),
+            (AcmeError::AccountRefused { url: url(), why: Box::new(http_status(None)) }, "ca-http-status"),
+            (AcmeError::ContactRefused { contacts: text(), from: text(), problem: Box::new(typed()) }, caa),
+            (AcmeError::NoContact { left_out: None, problem: Box::new(typed()) }, caa),
             (AcmeError::NoAgreement { terms: url() }, "agreement-missing"),
             (AcmeError::EabKey, "apache:eab-hmac-invalid"),
             (AcmeError::NoSuitableChallenge(text()), "challenge-mismatch"),
@@ -546,8 +697,8 @@ mod tests {
             (failed(typed()), caa),
             (failed(Problem::default()), "challenge-failed"),
             (AcmeError::OrderInvalid { url: url() }, "order-invalid"),
-            (AcmeError::TimedOut { what: "text" }, "ca-timeout"),
-            (AcmeError::Postponed { what: "text", retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
+            (AcmeError::TimedOut { what: "text", problem: Some(Box::new(typed())) }, "ca-timeout"),
+            (AcmeError::Postponed { what: "text", problem: None, retry_after: Timestamp::UNIX_EPOCH }, "ca-postponed"),
             (AcmeError::WrongKey, "certificate-unusable"),
             (AcmeError::Unfit(text()), "certificate-unusable"),
             (AcmeError::KeyLost(text()), "key-lost"),

@@ -15,19 +15,21 @@ mod ports;
 pub(crate) mod records;
 mod registrar;
 pub(crate) mod session;
+mod standing;
 
 pub use account::{AccountRecord, AccountScope, AccountStatus};
-pub use applicant::Applicant;
+pub use applicant::{Applicant, Registered};
 pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
 pub use challenge::{ChallengeSetup, ChallengeType, PersistRecord};
 pub use directory::Directory;
 pub use error::AcmeError;
 pub use order::{Order, OrderRecord, OrderStatus};
-pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, Journal, PortError, Publisher};
+pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, GivenUp, Journal, PortError, Publisher};
 pub use registrar::Registrar;
 pub use session::Session;
 
 pub(crate) use account::Account;
-pub(crate) use applicant::log_registered;
+pub(crate) use applicant::log_in_place_of;
 pub(crate) use order::NewOrder;
+pub(crate) use standing::{confirm, read_account};

@@ -2,7 +2,7 @@
 
 use super::{AccountRecord, AccountScope, ChallengeSetup, OrderRecord};
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status, TxtRecord};
+use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// A failure behind a port, as a sentence that names the file or command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,8 +61,26 @@ pub trait Journal {
     /// If it cannot be written, or does not fit the domain and the key.
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused>;
 
+    /// Whether an order may name the certificate with this identifier (RFC 9773 section 4.1) as the one that it replaces: the CA has
+    /// not refused that, neither in this attempt nor in an earlier one.
+    fn may_replace(&self, certificate: &str) -> bool;
+
+    /// Records whether an order may name the certificate with this identifier as the one that it replaces.
+    fn set_may_replace(&mut self, certificate: &str, may: bool);
+
+    /// Returns which challenge types have failed.
+    fn challenge_record(&self) -> ChallengeRecord;
+
+    /// Records which challenge types have failed. The record is saved with the report.
+    fn record_challenges(&mut self, record: &ChallengeRecord);
+
     /// Records the current activity, for the status pages.
     fn progress(&mut self, activity: &str);
+
+    /// Records an activity that may take long: the status pages show it from now on.
+    fn lasting_progress(&mut self, activity: &str) {
+        self.progress(activity);
+    }
 
     /// Records the TXT records that the administrator must have in the DNS, for the status pages.
     fn needs_records(&mut self, records: &[TxtRecord]);
@@ -83,6 +101,15 @@ pub trait Journal {
 /// The exclusive right to register accounts of one scope; given back when dropped.
 pub type AccountClaim = Box<dyn Send>;
 
+/// An account that is not used any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// URL of the account.
+    pub url: String,
+    /// The words of the CA.
+    pub why: String,
+}
+
 /// The accounts that all domains share. Many drivers may use them at a time.
 pub trait AccountBook: Send + Sync {
     /// Claims a scope, so that renewals that start together register one account: look again before registering. `None` if
@@ -102,6 +129,13 @@ pub trait AccountBook: Send + Sync {
     /// If it cannot be made or written.
     fn draft_key(&self, scope: &AccountScope) -> Result<PrivateKey, PortError>;
 
+    /// Drops the key of a registration that was not finished: the CA has an account with it, which has ended. The next
+    /// registration gets a new key.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn drop_draft_key(&self, scope: &AccountScope) -> Result<(), PortError>;
+
     /// Adds the account that was registered with `key`, the drafted one. The account is durable when the call returns.
     ///
     /// # Errors
@@ -115,11 +149,14 @@ pub trait AccountBook: Send + Sync {
     /// Replaces the key of an account by the one that the CA takes.
     fn change_key(&self, account: &AccountRecord, key: &PrivateKey);
 
-    /// Marks an account that the CA does not take any more.
+    /// Gives up an account that the CA does not have any more. The account is not found again.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn forget(&self, account: &AccountRecord) -> Result<(), PortError>;
+    fn forget(&self, account: &AccountRecord, why: &str) -> Result<(), PortError>;
+
+    /// Returns the accounts of that scope that were given up since the last call, so that each is told of once.
+    fn given_up(&self, scope: &AccountScope) -> Vec<GivenUp>;
 }
 
 /// The outcome of a call that cannot wait for others.

@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::account::{Account, NewAccount};
-use super::applicant::log_registered;
 use super::records::persist_records;
 use super::session::{json, location};
-use super::{AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Session};
+use super::{
+    AccountBook, AccountRecord, AccountStatus, AcmeError, Applicant, Directory, PersistRecord, Registered, Session,
+    confirm, read_account,
+};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, KeyRef, PrivateKey, base64url, sign_key_change};
 use crate::http::{HttpClient, Response};
@@ -55,7 +57,7 @@ impl Registrar {
     ) -> Result<AccountRecord, AcmeError> {
         let payload = NewAccount {
             contact: contacts,
-            terms_of_service_agreed: agreement.is_some() && self.terms().is_some(),
+            terms_of_service_agreed: agreement.is_some(),
             external_account_binding: None,
         };
         let new_account = self.directory.new_account.clone();
@@ -72,12 +74,12 @@ impl Registrar {
         applicant.check(&self.directory)
     }
 
-    /// Registers an account as a renewal does, bound to the external account if any.
+    /// Registers an account as a renewal does, bound to the external account if any. The account is not saved yet.
     ///
     /// # Errors
     /// If the CA refuses.
-    pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
-        self.retried(|session, ca| applicant.register(session, ca, key)).inspect(log_registered)
+    pub fn register_as(&mut self, applicant: &Applicant<'_>, key: &PrivateKey) -> Result<Registered, AcmeError> {
+        self.retried(|session, ca| applicant.register(session, ca, key))
     }
 
     /// Returns the records that let the account prove these names with dns-persist-01: one for each name and each name of the CA,
@@ -98,10 +100,25 @@ impl Registrar {
     /// Reads the account from the CA.
     ///
     /// # Errors
-    /// If the CA does not know the account.
+    /// If the CA refuses. [`AcmeError::is_account_lost`] tells whether the CA does not have the account any more.
     pub fn refresh(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
-        let response = self.retried(|session, ca| session.read(ca, &account.url, key, &account.url))?;
+        let response = self.retried(|session, ca| read_account(session, ca, &account.url, key))?;
         updated(account.clone(), &response)
+    }
+
+    /// Asks the CA about an account of the book, with each key that the account may have. Returns the account with the key that the
+    /// CA accepts, or `None` if the CA does not have the account any more: the book has given it up then.
+    ///
+    /// # Errors
+    /// If the CA refuses the account for any other reason, or cannot be asked.
+    pub fn confirm(
+        &mut self,
+        book: &dyn AccountBook,
+        account: AccountRecord,
+        key: PrivateKey,
+    ) -> Result<Option<(AccountRecord, PrivateKey)>, AcmeError> {
+        let known = account.clone();
+        confirm(book, account, key, |_, key| Ok(self.refresh(&known, key)?.status))
     }
 
     /// Finds the account that the CA has for a key, without registering one (RFC 8555 section 7.3.1); `None` if it has none.
@@ -156,15 +173,17 @@ impl Registrar {
         updated(AccountRecord { agreement, ..account.clone() }, &response)
     }
 
-    /// Deactivates the account, for good (RFC 8555 section 7.3.6).
+    /// Deactivates the account, for good (RFC 8555 section 7.3.6). The status of the result is valid if the CA says that the
+    /// account is so: some CAs ignore the request.
     ///
     /// # Errors
     /// If the CA refuses.
     pub fn deactivate(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<AccountRecord, AcmeError> {
         let payload = json!({ "status": "deactivated" });
         let response = self.post(&account.url, key, KeyRef::Kid(&account.url), &payload)?;
+        let said: Account = json(&account.url, &response)?;
         let known = updated(account.clone(), &response)?;
-        Ok(AccountRecord { status: Some(AccountStatus::Deactivated), ..known })
+        Ok(AccountRecord { status: said.status.or(Some(AccountStatus::Deactivated)), ..known })
     }
 
     /// Changes the key of the account from `old` to `new` (RFC 8555 section 7.3.5).
@@ -308,11 +327,12 @@ mod tests {
         let next = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
         registrar.change_key(&updated, &key, &next).unwrap();
         assert_eq!(registrar.lookup(&key).unwrap(), None);
-        assert!(registrar.refresh(&updated, &key).unwrap_err().is_account_lost());
+        let refused = registrar.refresh(&updated, &key).unwrap_err();
+        assert!(refused.is("malformed") && !refused.is_account_lost(), "the account has another key");
         assert_eq!(registrar.refresh(&updated, &next).unwrap().contact, contacts);
         let gone = registrar.deactivate(&updated, &next).unwrap();
         assert_eq!(gone.status, Some(AccountStatus::Deactivated));
-        assert!(registrar.refresh(&gone, &next).unwrap_err().is_account_lost());
+        assert_eq!(registrar.refresh(&gone, &next).unwrap().status, Some(AccountStatus::Deactivated));
         assert_eq!((ca.accounts(), ca.count(Operation::KeyChange)), (1, 1));
         ca.check();
     }

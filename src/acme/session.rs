@@ -181,10 +181,12 @@ fn is_problem(response: &Response) -> bool {
 /// status says already that the answer is an error.
 fn problem(response: &Response) -> Option<Box<Problem>> {
     let value: Value = serde_json::from_slice(&response.body).ok()?;
-    let mut problem = Problem::from(value);
+    let told = Problem::from(value);
     // RFC 8555 sections 6.6 and 7.3.3.
     let for_people = |(relation, _): &(String, _)| matches!(relation.as_str(), "help" | "terms-of-service");
-    problem.see.extend(links(response).filter(for_people).map(|(_, url)| url));
+    let linked = links(response).filter(for_people).map(|(_, url)| url);
+    let see = told.see.iter().cloned().chain(linked).collect();
+    let problem = Problem { see, http_status: response.status, ..told };
     (problem.is_acme() || !problem.detail.is_empty()).then(|| Box::new(problem))
 }
 

@@ -11,16 +11,13 @@ use crate::accounts::{Accounts, account_key, roll_over};
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
 use crate::crypto::{self, PrivateKey};
 use crate::log::note;
-use crate::model::{ManagedDomain, Status};
+use crate::model::{ContactSource, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
-/// Registers an account and saves it: `acme newreg contact...`.
+/// Registers an account and saves it: `acme newreg [contact...]`.
 pub fn newreg(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let contacts = given.args();
-    if contacts.is_empty() {
-        return Err(CliError::Usage("missing argument: at least one contact"));
-    }
-    let contacts = syntax::contacts(&contacts)?;
+    let contacts = if contacts.is_empty() { Vec::new() } else { syntax::contacts(&contacts)? };
     let terms = session.terms.clone();
     terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let registered = register(session, &contacts, terms.as_deref());
@@ -70,14 +67,18 @@ pub fn validate(session: &mut Session, given: &Given<'_>) -> Result<(), CliError
     })
 }
 
-/// Agrees to the terms of the CA, or to those that `-t` names: `acme agree account...`.
+/// Agrees to the terms of the CA, or to those that `-t` names: `acme agree account...`. A CA that announces no terms may want the
+/// agreement all the same.
 pub fn agree(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
-    let named = session.terms.clone().filter(|terms| terms != "accepted");
+    let given_terms = session.terms.clone();
     for_each(session, given, |session, ca, id, (account, key)| {
-        let terms = named.clone().or_else(|| ca.terms().map(str::to_owned));
+        let named = given_terms.as_deref().filter(|terms| *terms != "accepted");
+        let terms = named.or(ca.terms()).or(given_terms.as_deref()).map(str::to_owned);
         let terms = terms.ok_or_else(|| {
-            CliError::invalid(format!("account {id}: the CA announces no terms of service, give their URL with -t"))
+            CliError::invalid(format!(
+                "account {id}: the CA announces no terms of service, give their URL or 'accepted' with -t"
+            ))
         })?;
         let failed = CliError::acme(format!("account {id} cannot agree to the terms of service"));
         let account = ca.agree(&account, &key, &terms).map_err(failed)?;
@@ -107,17 +108,27 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let contacts = &ids[1..];
     session.terms.as_deref().map_or(Ok(()), syntax::check_agreement)?;
     let users: Vec<_> = domains(session)?.into_iter().filter(|md| md.ca.account.as_deref() == Some(id)).collect();
+    let of_server_admin = |md: &ManagedDomain| *md.contact_source == ContactSource::ServerAdmin;
+    let is_of_server_admin = contacts.is_empty() && !users.is_empty() && users.iter().all(of_server_admin);
     let contacts = if contacts.is_empty() { contacts_of(&users) } else { syntax::contacts(contacts)? };
     let terms = session.terms.clone().or_else(|| users.iter().find_map(|md| md.ca.agreement.clone()));
     with_each(session, &[id], |session, ca, id, (account, key)| {
         if contacts.is_empty() && terms.is_none() {
             let text = format!(
-                "account {id} is used by no domain: give its contacts as arguments, or agree to the terms with -t"
+                "account {id} is used by no domain with a contact: give its contacts as arguments, or agree to the terms with -t"
             );
             return Err(CliError::invalid(text));
         }
         let failed = CliError::acme(format!("cannot update account {id}"));
-        let account = ca.update(&account, &key, &contacts, terms.as_deref()).map_err(failed)?;
+        let updated = match ca.update(&account, &key, &contacts, terms.as_deref()) {
+            // Nobody has set the contact for a CA, while the agreement is wanted.
+            Err(err) if is_of_server_admin && terms.is_some() && err.may_be_of_contact() => {
+                session.inform(&format!("account {id}: {} of ServerAdmin is left out: {err}", contacts.join(" ")));
+                ca.update(&account, &key, &[], terms.as_deref())
+            }
+            updated => updated,
+        };
+        let account = updated.map_err(failed)?;
         save(session, id, &account)?;
         let known = account.contact.join(" ");
         let value = json!({ "account": id, "contact": account.contact, "agreement": account.agreement });
@@ -155,6 +166,10 @@ pub fn deactivate(session: &mut Session, given: &Given<'_>) -> Result<(), CliErr
     with_each(session, &ids, |session, ca, id, (account, key)| {
         let failed = CliError::acme(format!("cannot deactivate account {id}"));
         let gone = ca.deactivate(&account, &key).map_err(failed)?;
+        if gone.status == Some(AccountStatus::Valid) {
+            let text = format!("account {id} is still valid: the CA does not deactivate accounts");
+            return Err(CliError::Refused { status: Status::UNSUPPORTED, text });
+        }
         save(session, id, &gone)?;
         session.report(&format!("account deactivated: {id}"), json!({ "account": id }));
         session.inform(&format!(
@@ -272,8 +287,9 @@ mod tests {
     use super::super::testing::Shell;
     use super::*;
     use crate::crypto::PrivateKey;
+    use crate::http::Response;
     use crate::store::Store;
-    use crate::testing::ca::{FakeCa, Fault, Operation, problem};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem};
     use crate::testing::{ACCOUNT, p256};
 
     const SECOND: &str = "ACME-ca.test-0001";
@@ -307,6 +323,15 @@ mod tests {
         let second = shell.json(&at_ca("-t accepted acme newreg c@x.org"));
         assert_eq!(second, json!([{ "account": SECOND, "url": "https://ca.test/account/1" }]));
         shell.server.ca.check();
+    }
+
+    #[test]
+    fn an_account_needs_no_contact_unless_the_ca_wants_one() {
+        let shell = Shell::without_account();
+        shell.succeed(&at_ca("-t accepted acme newreg"));
+        assert!(shell.server.ca.registration()["contact"].is_null() && record(&shell, ACCOUNT).contact.is_empty());
+        shell.server.ca.behave(|ca| ca.wants_contact = Some("malformed"));
+        assert!(shell.fail(&at_ca("-t accepted acme newreg")).contains("at least one contact is needed"));
     }
 
     #[test]
@@ -378,6 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_the_ca_refuses_for_now_is_not_marked_as_lost() {
+        let shell = Shell::new();
+        let validate = at_ca(&format!("acme validate {ACCOUNT}"));
+        let stale = || Fault::Answer(problem(400, "malformed", "JWS verification error"));
+        for fault in [stale(), Fault::Answer(answer(403, "text/html", "a proxy")), Fault::Drop] {
+            shell.server.ca.fail(Operation::Account, fault);
+            let err = shell.fail(&validate);
+            assert!(err.ends_with(&format!(": cannot validate account {ACCOUNT}\n")), "{err}");
+            assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
+        }
+        shell.succeed(&validate);
+        shell.server.ca.set_accounts("revoked");
+        let err = shell.fail(&validate);
+        assert_eq!(err, format!("Error 22: account {ACCOUNT} is no longer valid\n"));
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Revoked));
+    }
+
+    #[test]
     fn an_account_of_the_store_is_needed_and_of_one_ca() {
         let shell = Shell::new();
         for command in ["validate", "agree", "update", "rollover", "deactivate -y"] {
@@ -407,16 +450,18 @@ mod tests {
             assert_eq!(record(&shell, ACCOUNT).agreement.as_deref(), Some(url));
         }
         shell.server.ca.behave(|ca| ca.has_terms = false);
-        let text =
-            format!("Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL with -t\n");
-        assert_eq!(shell.fail(&agree("-t accepted")), text);
+        let text = format!(
+            "Error 22: account {ACCOUNT}: the CA announces no terms of service, give their URL or 'accepted' with -t\n"
+        );
+        assert_eq!(shell.fail(&agree("")), text);
+        assert_eq!(shell.succeed(&agree("-t accepted")), "agreed terms-of-service: accepted\n");
     }
 
     #[test]
     fn an_update_sends_the_contacts_that_are_given_or_those_of_the_domains() {
         let shell = Shell::new();
         let unused = format!(
-            "Error 22: account {ACCOUNT} is used by no domain: give its contacts as arguments, or agree to the terms with -t\n"
+            "Error 22: account {ACCOUNT} is used by no domain with a contact: give its contacts as arguments, or agree to the terms with -t\n"
         );
         assert_eq!(shell.fail(&format!("acme update {ACCOUNT}")), unused);
         let given = format!("account updated: {ACCOUNT} mailto:a@x.org mailto:b@x.org\n");
@@ -428,6 +473,21 @@ mod tests {
         }
         let of_domains = json!([{ "account": ACCOUNT, "contact": ["mailto:admin@x.org"], "agreement": "accepted" }]);
         assert_eq!(shell.json(&format!("acme update {ACCOUNT}")), of_domains);
+        shell.server.ca.behave(|ca| ca.refused_contact = Some(("invalidContact", "admin")));
+        let err = shell.fail(&format!("acme update {ACCOUNT}"));
+        assert!(err.contains("no mail can be sent to mailto:admin@x.org"), "{err}");
+        for name in ["one.update.test", "two.update.test"] {
+            shell.change(name, |md| md["contacts-from"] = "ServerAdmin".into());
+        }
+        let done = shell.run(&format!("acme update {ACCOUNT}"));
+        assert_eq!(done.code, 0, "{}", done.err);
+        assert!(
+            done.err.contains("mailto:admin@x.org of ServerAdmin is left out: no mail can be sent"),
+            "{}",
+            done.err
+        );
+        shell.succeed("update one.update.test contacts admin@x.org");
+        assert!(shell.fail(&format!("acme update {ACCOUNT}")).contains("cannot update account"));
     }
 
     #[test]
@@ -465,6 +525,16 @@ mod tests {
         assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Deactivated));
         assert!(shell.server.store.exists(Group::Accounts, ACCOUNT, &Aspect::AccountKey));
         assert_eq!(shell.run(&at_ca(&format!("acme validate {ACCOUNT}"))).code, 1);
+    }
+
+    #[test]
+    fn an_account_that_the_ca_still_calls_valid_was_not_deactivated() {
+        let shell = Shell::new();
+        let ignored: fn(&mut Response) = |answer| answer.body = br#"{"status":"valid"}"#.to_vec();
+        shell.server.ca.fail(Operation::Account, Fault::Alter(ignored));
+        let text = format!("Error 70023: account {ACCOUNT} is still valid: the CA does not deactivate accounts\n");
+        assert_eq!(shell.fail(&format!("acme deactivate {ACCOUNT} --yes")), text);
+        assert_eq!(record(&shell, ACCOUNT).status, Some(AccountStatus::Valid));
     }
 
     #[test]

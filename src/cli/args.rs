@@ -166,9 +166,9 @@ fn acme_commands() -> Command {
     level("acme", "Manage accounts at an ACME server").subcommands([
         leaf(
             "acme newreg",
-            "contact...",
+            "[contact...]",
             "Register an account",
-            "Where the ACME server can reach you, e.g. a mail address",
+            "Where the ACME server can reach you, e.g. a mail address; some ACME servers want one",
         ),
         leaf("acme validate", "account...", "Ask the ACME server whether accounts are valid", ACCOUNTS),
         leaf("acme agree", "account...", "Agree to the terms of service of the ACME server", ACCOUNTS),

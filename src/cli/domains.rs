@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::syntax;
 use crate::documents::{Documents, to_json};
-use crate::model::{CaSettings, DomainName, ManagedDomain, MemberMode, State, Status, Window};
+use crate::model::{CaSettings, ContactSource, DomainName, ManagedDomain, MemberMode, State, Status, Window};
 use crate::registry::Registry;
 use crate::renewals::stored_domain;
 use crate::sets::CertificateSet;
@@ -15,11 +15,6 @@ use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.
 const PROTO: &str = "ACME";
-
-/// `MDRenewWindow` of a new domain.
-const RENEW_WINDOW: Window = Window::Percent(33);
-/// `MDWarnWindow` of a new domain.
-const WARN_WINDOW: Window = Window::Percent(10);
 
 /// Adds a domain: `add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
@@ -31,8 +26,8 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     refuse_known(documents, &md)?;
     refuse_overlap(documents, &md)?;
     md.members = MemberMode::Manual;
-    md.renew_window = Some(RENEW_WINDOW);
-    md.warn_window = Some(WARN_WINDOW);
+    md.renew_window = Some(Window::RENEW);
+    md.warn_window = Some(Window::WARN);
     let live = CertificateSet::load(documents, &md);
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);
@@ -138,7 +133,10 @@ fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), 
             Arc::make_mut(&mut md.ca).proto = Some(proto.to_owned());
         }
         "account" => Arc::make_mut(&mut md.ca).account = first,
-        "contacts" => md.contacts = Arc::new(syntax::contacts(values)?),
+        "contacts" => {
+            md.contacts = Arc::new(syntax::contacts(values)?);
+            md.contact_source = Arc::new(ContactSource::Store);
+        }
         "agreement" => {
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;

@@ -7,12 +7,13 @@ use super::error::CliError;
 use super::output::{self, Progress};
 use super::session::Session;
 use crate::acme::AcmeError;
+use crate::ari::Advisor;
 use crate::documents::claimed_elsewhere;
 use crate::issuance::Outcome;
 use crate::log::note;
 use crate::model::{ACME, DomainName, JobResult, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::Registry;
-use crate::renewals::{Advisor, Begun, Ended, Renewal, reset};
+use crate::renewals::{Begun, Ended, Renewal, reset};
 use crate::sets::{Activation, CertificateSet};
 
 /// The options of the command.
@@ -71,7 +72,6 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         reset(&registry.documents, md)?;
     }
     if !obtain(session, registry, position, way.force)? {
-        session.inform(&format!("{}: renewed by another process in the meantime, nothing is ordered", md.name));
         return Ok(());
     }
     match registry.activate(position)? {
@@ -134,11 +134,19 @@ fn refuse_unusable_ca(md: &ManagedDomain) -> Result<(), CliError> {
     }
 }
 
-/// Obtains certificates and stages them; `false` if the domain is no longer due.
+/// Obtains certificates and stages them; `false` if the domain is no longer due, or not yet, which is told.
 fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: bool) -> Result<bool, CliError> {
     let md = &registry.domains[position].md;
     match registry.begin(position, force, session.client(Some(md)))? {
-        Begun::NotDue | Begun::RenewedElsewhere => Ok(false),
+        Begun::NotDue | Begun::RenewedElsewhere => {
+            session.inform(&format!("{}: renewed by another process in the meantime, nothing is ordered", md.name));
+            Ok(false)
+        }
+        Begun::TooSoon { again_at } => {
+            let at = time::format_gmt(again_at);
+            session.inform(&format!("{}: renewed just now, and not again before {at}; use -f to renew now", md.name));
+            Ok(false)
+        }
         Begun::Complete { .. } | Begun::NotifiedElsewhere { .. } | Begun::Denied => Ok(true),
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Started(mut renewal) => {
@@ -198,7 +206,7 @@ mod tests {
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, KeySpec};
     use crate::store::{Aspect, Group, Store};
-    use crate::testing::ca::{FakeCa, Fault, Operation, problem, with_header};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
     use crate::testing::{TestServer, logged};
 
     fn shell(name: &str) -> Shell {
@@ -264,6 +272,48 @@ mod tests {
     }
 
     #[test]
+    fn the_ca_is_asked_when_to_renew_unless_it_has_just_answered() {
+        let name = "asks.drive.test";
+        let shell = shell(name);
+        shell.succeed("drive");
+        let window = |from: &str, until: &str| {
+            let body = format!(r#"{{"suggestedWindow":{{"start":"{from}","end":"{until}"}}}}"#);
+            let info = with_header(answer(200, "application/json", &body), "Retry-After", "86400");
+            shell.server.ca.behave(|ca| ca.renewal_info = Some(info));
+        };
+        window("2024-01-20T00:00:00Z", "2024-01-20T00:00:02Z");
+        // Seconds that pass; the questions so far
+        for (seconds, asked) in [(0, 1), (30, 1), (40, 2), (3600, 3)] {
+            shell.server.clock.advance(SignedDuration::from_secs(seconds));
+            let err = shell.run("drive").err;
+            assert!(err.starts_with(&format!("{name}: not due before Sat, 20 Jan 2024 00:00:0")), "{err}");
+            assert_eq!(shell.server.ca.asked_about().len(), asked, "{seconds}");
+        }
+        window("2023-11-01T00:00:00Z", "2023-11-02T00:00:00Z");
+        shell.server.clock.advance(SignedDuration::from_secs(61));
+        assert!(shell.run("drive").err.contains("the new certificates are active"));
+        assert_eq!(shell.server.ca.ordered().len(), 2);
+    }
+
+    #[test]
+    fn a_domain_whose_certificates_live_for_seconds_is_renewed_once_a_minute() {
+        let name = "seconds.drive.test";
+        let shell = shell(name);
+        shell.server.ca.behave(|ca| ca.seconds = Some(10));
+        shell.succeed("drive");
+        shell.server.clock.advance(SignedDuration::from_secs(20));
+        let err = shell.run("drive").err;
+        let expected = format!("{name}: renewed just now, and not again before Tue, 14 Nov 2023 22:14:");
+        assert!(err.starts_with(&expected) && err.ends_with(" GMT; use -f to renew now\n"), "{err}");
+        assert_eq!(shell.server.ca.ordered().len(), 1);
+        shell.succeed("drive -f");
+        assert_eq!(shell.server.ca.ordered().len(), 2);
+        shell.server.clock.advance(SignedDuration::from_secs(60));
+        shell.succeed("drive");
+        assert_eq!(shell.server.ca.ordered().len(), 3);
+    }
+
+    #[test]
     fn what_a_domain_lacks_is_named_before_the_ca_is_asked() {
         let name = "lacks.drive.test";
         let shell = Shell::without_account();
@@ -271,7 +321,6 @@ mod tests {
         let good = shell.md(name);
         let urls = [FakeCa::DIRECTORY];
         for (member, value, err) in [
-            ("contacts", json!([]), "No contact information"),
             (
                 "ca",
                 json!({ "proto": "ACME", "urls": urls }),
@@ -336,6 +385,30 @@ mod tests {
         assert_eq!(shell.server.ca.ordered().len(), 0);
         shell.succeed("drive -c http-01");
         assert_eq!(shell.md(name)["ca"].get("challenges"), None, "not saved");
+    }
+
+    #[test]
+    fn a_challenge_that_is_named_is_used_though_it_failed_and_another_comes_next_without_a_name() {
+        let name = "turns.drive.test";
+        let shell = shell(name);
+        shell.change(name, |md| {
+            md["ca"]["challenges"] = json!(["tls-alpn-01", "http-01"]);
+            md["proto"]["acme-tls/1"] = json!([name]);
+        });
+        shell.server.ca.behave(|ca| {
+            ca.more = vec!["tls-alpn-01"];
+            ca.fails = |_, kind| (kind == "tls-alpn-01").then_some(("tls", "no protocol was selected"));
+        });
+        let set_up = |kind: &str| logged("", &format!("{name}: Setting up challenge '{kind}'"));
+        shell.fail("drive");
+        assert_eq!(logged("AH10056", &format!("{name}: CA considers answer to challenge invalid: no protocol")), 1);
+        shell.fail("drive -c tls-alpn-01");
+        assert_eq!((set_up("tls-alpn-01"), set_up("http-01")), (2, 0));
+        shell.succeed("drive");
+        shell.succeed("drive -f");
+        assert_eq!((set_up("tls-alpn-01"), set_up("http-01")), (2, 2));
+        shell.fail("drive -f -c tls-alpn-01");
+        assert_eq!(set_up("tls-alpn-01"), 3);
     }
 
     #[test]

@@ -72,8 +72,8 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     let mut md = new(names, session.acme.clone())?;
     md.keys = (spec != KeySpec::Default).then(|| Arc::new(KeySpecs(vec![spec.clone()])));
     md.must_staple = chain.leaf().must_staple();
-    md.renew_window = Some(Window::Percent(33));
-    md.warn_window = Some(Window::Percent(10));
+    md.renew_window = Some(Window::RENEW);
+    md.warn_window = Some(Window::WARN);
     save(session.documents(), &mut md, &spec, &key, &chain)?;
     session.report_domain(&md, None)
 }

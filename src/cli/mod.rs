@@ -226,7 +226,6 @@ mod tests {
             ("revoke", "one argument expected: the name of a managed domain"),
             ("revoke a.org b.org", "one argument expected: the name of a managed domain"),
             ("import certbot", "one argument expected: the directory of certbot"),
-            ("-a https://ca.test/directory acme newreg", "missing argument: at least one contact"),
             ("-a https://ca.test/directory acme import", "one argument expected: the file with a key"),
             ("acme update", "missing argument: id of an account"),
             ("acme rollover", "missing argument: id of an account"),

@@ -57,7 +57,7 @@ fn at_ca(
     let mut ca = Registrar::connect(session.client(Some(md)), session.clock().clone(), url).map_err(&failed)?;
     let scope = AccountScope { ca_url: url.to_owned(), eab: md.eab.as_deref().cloned() };
     let agreement = session.terms.as_deref().or(md.ca.agreement.as_deref());
-    let applicant = Applicant { name: md.name.as_str(), scope: &scope, contacts: &md.contacts, agreement };
+    let applicant = Applicant { scope: &scope, contacts: &md.contacts, contact_source: &md.contact_source, agreement };
     let (account, key) = find_or_register(session.documents(), md, &mut ca, &applicant).map_err(&failed)?;
     let identifiers: Vec<Identifier> = md.order_names().into_iter().map(DomainName::identifier).collect();
     let records = ca.persist_records(&account, &key, &identifiers, until).map_err(&failed)?;

@@ -135,21 +135,16 @@ fn revoke_one(
     if let Some((record, key)) = account {
         match ca.revoke(leaf, reason, key, KeyRef::Kid(&record.url)) {
             Ok(()) => return Ok(By::Account),
-            Err(err) if is(&err, "alreadyRevoked") => return Ok(By::Others),
-            Err(err) if is(&err, "badRevocationReason") || !(err.is_refusal() || err.is_account_lost()) => {
-                return Err(err);
-            }
+            Err(err) if err.is("alreadyRevoked") => return Ok(By::Others),
+            Err(err) if err.is("badRevocationReason") => return Err(err),
+            Err(err) if !(err.is_refusal() || err.is_gone() || err.is_account_lost()) => return Err(err),
             Err(err) => note!(Info, "account {} is refused: {err}; using the key of the certificate", record.url),
         }
     }
     match ca.revoke(leaf, reason, &pair.key, KeyRef::Jwk) {
-        Err(err) if is(&err, "alreadyRevoked") => Ok(By::Others),
+        Err(err) if err.is("alreadyRevoked") => Ok(By::Others),
         result => result.map(|()| By::Key),
     }
-}
-
-fn is(err: &AcmeError, name: &str) -> bool {
-    matches!(err, AcmeError::Problem { problem, .. } if problem.is(name))
 }
 
 fn report(session: &mut Session, md: &ManagedDomain, serial: &str, by: By, reason: Option<Reason>) {
@@ -223,7 +218,7 @@ mod tests {
             server.ca.fail(Operation::RevokeCert, refuse("badRevocationReason"));
             server.ca.set_accounts("valid");
             let mut again = || revoke_one(&mut ca, account.as_ref(), &pairs[0], None);
-            assert!(is(&again().unwrap_err(), "badRevocationReason"), "{what}");
+            assert!(again().unwrap_err().is("badRevocationReason"), "{what}");
             if expected.is_some() {
                 assert_eq!(again().unwrap(), By::Others, "{what}");
             }

@@ -56,6 +56,7 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
     let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
     notes.extend(job.filter(has_failed).map(|job| failure(&job)));
+    notes.extend(view.last_step().map(|step| format!("last step: {step}")));
     notes.extend(view.domain.activation_warning());
     notes.extend(activation(&view));
     notes.extend((md.renew_mode == RenewMode::Manual && !md.is_static()).then(|| BY_DRIVE.to_owned()));
@@ -236,6 +237,21 @@ mod tests {
         let output = shell.json("status");
         assert_eq!((&output[0]["name"], &output[1]["renew"]), (&"a.status.test".into(), &true.into()));
         assert_eq!(shell.fail("status x.org"), "Info 2: managed domain not found: x.org\n");
+    }
+
+    #[test]
+    fn the_last_step_of_a_renewal_in_progress_is_told() {
+        let name = "step.status.test";
+        let server = TestServer::new(&[name]);
+        drop(server.start(false));
+        let said = |job: &str| {
+            server.put(Group::Staging, name, &Aspect::JobJson, &format!(r#"{{"name":"{name}",{job}}}"#));
+            table(&server).iter().filter(|line| line.contains("last step: ")).cloned().collect::<Vec<_>>()
+        };
+        let last = r#""last":{"status":0,"activity":"Creating new order"}"#;
+        assert_eq!(said(last), ["    last step: Creating new order"]);
+        assert!(said(&format!(r#"{last},"finished":true"#)).is_empty());
+        assert!(said(&format!(r#"{last},"errors":1,"next-run":"Fri, 01 Dec 2023 00:00:00 GMT""#)).is_empty());
     }
 
     #[test]

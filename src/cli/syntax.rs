@@ -5,7 +5,7 @@ use url::{Host, ParseError, Url};
 
 use super::error::CliError;
 use crate::model::DomainName;
-use crate::model::directive::contact_uri;
+use crate::model::contact::{check_mail, contact_uri, is_host};
 
 /// Parses the names of a domain and drops duplicates.
 ///
@@ -76,21 +76,6 @@ pub fn check_uri(uri: &str) -> Result<(), CliError> {
     checked.map_err(|what| CliError::invalid(format!("{what}: {}", uri.escape_default())))
 }
 
-fn check_mail(address: &str) -> Result<(), &'static str> {
-    let (local, host) = address.split_once('@').ok_or("missing '@' in mail address")?;
-    if local.is_empty() {
-        Err("missing local part in mail address")
-    } else if host.contains('@') {
-        Err("more than one '@' in mail address")
-    } else if local.split('.').any(str::is_empty) {
-        Err("wrong local part in mail address")
-    } else if !is_host(host) || host.ends_with('.') {
-        Err("missing or wrong host in mail address")
-    } else {
-        Ok(())
-    }
-}
-
 /// Checks host and port. `rest` is the text behind the scheme: the parser, as browsers do, accepts missing slashes.
 fn check_authority(url: &Url, rest: &str) -> Result<(), &'static str> {
     let is_written = rest.strip_prefix("//").is_some_and(|rest| !rest.starts_with(['/', '\\']));
@@ -100,11 +85,6 @@ fn check_authority(url: &Url, rest: &str) -> Result<(), &'static str> {
         Some(_) if is_written => Ok(()),
         _ => Err("missing host in uri"),
     }
-}
-
-fn is_host(text: &str) -> bool {
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    !text.is_empty() && !text.starts_with('.') && text.chars().all(known) && !text.contains("..")
 }
 
 fn has_inner_dot(text: &str) -> bool {

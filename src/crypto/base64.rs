@@ -1,5 +1,7 @@
 //! Base64 with the URL-safe alphabet (RFC 4648 section 5), which ACME uses.
 
+use crate::model::base64_decode;
+
 /// Encodes in base64 with the URL-safe alphabet and no padding (RFC 7515 section 2).
 #[must_use]
 pub fn base64url(bytes: &[u8]) -> String {
@@ -14,23 +16,8 @@ pub fn base64url(bytes: &[u8]) -> String {
 /// Decodes up to the first character outside the alphabet, such as padding; `None` if the digits do not make whole bytes.
 #[must_use]
 pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.bytes().map_while(base64url_digit).map(u32::from).collect();
-    let bytes = |group: &[u32]| {
-        let bits = group.iter().fold(0, |bits, digit| bits << 6 | digit) << (6 * (4 - group.len()));
-        bits.to_be_bytes().into_iter().skip(1).take(group.len() - 1)
-    };
-    (digits.len() % 4 != 1).then(|| digits.chunks(4).flat_map(bytes).collect())
-}
-
-fn base64url_digit(character: u8) -> Option<u8> {
-    match character {
-        b'A'..=b'Z' => Some(character - b'A'),
-        b'a'..=b'z' => Some(character - b'a' + 26),
-        b'0'..=b'9' => Some(character - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    }
+    let is_foreign = |character: char| !(character.is_ascii_alphanumeric() || matches!(character, '-' | '_'));
+    text.split(is_foreign).next().and_then(base64_decode)
 }
 
 #[cfg(test)]

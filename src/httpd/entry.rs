@@ -302,7 +302,7 @@ unsafe fn add_files(
 unsafe extern "C" fn md_rs_protocol_propose(
     connection: *mut sys::conn_rec,
     request: *mut sys::request_rec,
-    _server: *mut sys::server_rec,
+    server: *mut sys::server_rec,
     offers: *const sys::apr_array_header_t,
     proposals: *mut sys::apr_array_header_t,
 ) -> c_int {
@@ -315,7 +315,9 @@ unsafe extern "C" fn md_rs_protocol_propose(
         let connection = unsafe { Connection::from_raw(connection) }?;
         // SAFETY: an array of C strings that the caller does not change meanwhile.
         let offered = unsafe { strings(offers) }.any(|offer| offer == PROTOCOL);
-        if !offered || !connection.is_tls() {
+        // SAFETY: the server that the connection is for.
+        let server = unsafe { Server::from_raw(server) }?;
+        if !(offered && alpn::is_selected(connection, server)?) {
             return Ok(sys::DECLINED);
         }
         let proposals = present(proposals, "array of protocols")?.as_ptr();

@@ -13,8 +13,7 @@ use super::{answers, driver, https, live, own_files, phase, process, self_restar
 use crate::clock::SystemClock;
 use crate::documents::Documents;
 use crate::log::{note, report};
-use crate::model::directive::contact_uri;
-use crate::model::{Declared, VERSION};
+use crate::model::{Contact, Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, check, configured, reachability};
 use crate::serving::tls_hosts::{Place, TlsHosts};
@@ -187,7 +186,7 @@ fn is_stapling(main: Server<'_>) -> bool {
 
 fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
     let mut settings = main.config()?.settings().cloned().unwrap_or_default();
-    settings.contact = settings.contact.or_else(|| main.admin().map(contact_uri));
+    settings.contact = settings.contact.or_else(|| main.admin().map(Contact::of_server_admin));
     Ok(settings)
 }
 

@@ -8,7 +8,7 @@ use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::Id;
-use openssl::ssl::{SslRef, SslVersion};
+use openssl::ssl::{NameType, SslRef, SslVersion};
 use openssl::x509::X509Ref;
 
 use super::boundary::{Null, present};
@@ -54,6 +54,11 @@ impl<'h> Handshake<'h> {
         let raw = unsafe { sys::md_shim_ssl_connection(self.as_ptr()) };
         // SAFETY: the connection outlives its handshakes.
         unsafe { Connection::from_raw(raw) }
+    }
+
+    /// Returns the name that the client asks for (SNI).
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.0.servername(NameType::HOST_NAME)
     }
 
     /// Returns the kind of key that the handshake is bound to when the protocol is chosen: before TLS 1.3, that of the

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::issuance::facts::{AuthorizationFacts, Facts};
-use crate::model::{Identifier, KeySpec, TxtRecord};
+use crate::model::{ContactSource, Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Wanted {
     pub scope: AccountScope,
     /// Contact URIs for a new account.
     pub contacts: Vec<String>,
+    /// The origin of the contacts, which decides whether they may be left out.
+    pub contact_source: Arc<ContactSource>,
     /// The agreement to the CA's terms, as configured.
     pub agreement: Option<String>,
     /// Challenge types that may be used, most wanted first; or the reason why there is none.
@@ -93,8 +95,8 @@ pub struct Driver<J, P> {
     records: Vec<TxtRecord>,
     /// Whether this run orders without the profile, which the CA does not offer.
     without_profile: bool,
-    /// Whether the order of the current key type is placed without `replaces`, which the CA refused.
-    without_replaces: bool,
+    /// The certificate that the last order was not to name as replaced, and the problem that the CA told, until an order is placed.
+    refused_replacement: Option<(String, Option<String>)>,
     /// The error that this run ends with, once the challenges that commands have set up are taken away.
     failed: Option<AcmeError>,
 }
@@ -139,7 +141,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             refused_nonces: 0,
             records: Vec::new(),
             without_profile: false,
-            without_replaces: false,
+            refused_replacement: None,
             failed: None,
         };
         driver.gather_facts();
@@ -172,6 +174,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     #[must_use]
     pub fn has_account(&self) -> bool {
         self.facts.account
+    }
+
+    /// Checks whether there is an order for the current type of key, of this run or an earlier one.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.facts.record.url.is_some()
     }
 
     /// Returns the journal, to close it.
@@ -245,11 +253,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Step::CleanUp => return self.clean_up(),
             Step::TearDown => return self.tear_down(),
             Step::Done if self.current + 1 < self.wanted.keys.len() => {
+                self.learn();
                 self.current += 1;
-                self.without_replaces = false;
                 self.gather_facts();
             }
-            Step::Done => return Ok(Outcome::Done),
+            Step::Done => {
+                self.learn();
+                return Ok(Outcome::Done);
+            }
             Step::GiveUp(failure) => return Err(self.give_up(&failure)),
         }
         Ok(Outcome::Continue)
@@ -264,8 +275,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.current += 1;
         }
         let facts = Facts::new(self.has_chain(), record, challenges, self.clock.now());
-        let one_txt = self.wanted.one_txt;
-        self.facts = Facts { directory: self.directory.is_some(), account: self.account.is_some(), one_txt, ..facts };
+        self.facts = Facts {
+            directory: self.directory.is_some(),
+            account: self.account.is_some(),
+            one_txt: self.wanted.one_txt,
+            challenge_record: self.journal.challenge_record(),
+            ..facts
+        };
     }
 
     fn has_chain(&self) -> bool {

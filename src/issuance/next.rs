@@ -89,16 +89,19 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
         OrderStatus::Pending => authorize(facts, now),
         // A CA may take a moment to notice the CSR; a second one would be an error, or another certificate.
         OrderStatus::Ready if facts.finalized => wait_for_order(facts, now, "the certificate to be issued"),
+        // Servers of a CA may differ for a moment in what they know of an order (Dogtag and FreeIPA, 2023).
+        OrderStatus::Ready if facts.is_order_not_ready(order) => wait_for_order(facts, now, READY),
         OrderStatus::Ready if order.value.finalize.is_some() => Step::Finalize,
         OrderStatus::Ready => failed(facts, Failure::NoFinalizeUrl),
         OrderStatus::Processing => wait_for_order(facts, now, "the certificate to be issued"),
         OrderStatus::Valid => download(facts, &order.value),
         OrderStatus::Invalid => {
             let unread = facts.authorizations.iter().position(|authz| authz.observed.is_none());
-            let culprit = facts.authorizations.iter().position(has_failed);
+            let culprit = facts.authorizations.iter().position(AuthorizationFacts::has_failed);
             match (culprit, unread) {
                 (Some(index), _) => failed(facts, Failure::Authorization(index)),
-                (None, Some(index)) if facts.ordered_now => Step::Refresh(index),
+                // The order of an earlier run is replaced, by another type of challenge if one failed.
+                (None, Some(index)) if facts.ordered_now || facts.challenges.len() > 1 => Step::Refresh(index),
                 _ => failed(facts, Failure::Order),
             }
         }
@@ -106,13 +109,14 @@ pub fn next(facts: &Facts, now: Timestamp) -> Step {
 }
 
 const CHALLENGES: &str = "the CA to look at the challenges";
+const READY: &str = "the order to become ready";
 
 fn authorize(facts: &Facts, now: Timestamp) -> Step {
     let mut stale = None;
     let mut open = false;
     for (index, authz) in facts.authorizations.iter().enumerate() {
         let Some(observed) = &authz.observed else { return Step::Refresh(index) };
-        if has_failed(authz) {
+        if authz.has_failed() {
             return failed(facts, Failure::Authorization(index));
         }
         if authz.set_up.as_ref().is_some_and(|set_up| authz.refuses(set_up.kind))
@@ -123,7 +127,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
         if !is_open(observed) {
             continue;
         }
-        if !authz.answered {
+        if authz.answered.is_none() {
             let Some((kind, challenge)) = facts.chosen(authz, &observed.value) else {
                 return failed(facts, Failure::NoChallenge(index));
             };
@@ -134,7 +138,8 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
             if authz.set_up.is_none() {
                 return Step::ChallengeSetup(index, kind);
             }
-            if challenge.status == ChallengeStatus::Pending {
+            // With an error, the CA may wait for another answer (RFC 8555 section 8.2) while it says that it is processing the old one.
+            if challenge.status == ChallengeStatus::Pending || challenge.error.is_some() {
                 return answer(facts, index, kind);
             }
         }
@@ -144,7 +149,7 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
     match stale {
         Some(index) => when_due(facts, now, Step::Refresh(index), CHALLENGES),
         None if open => wait(facts, now, CHALLENGES),
-        None => wait_for_order(facts, now, "the order to become ready"),
+        None => wait_for_order(facts, now, READY),
     }
 }
 
@@ -178,7 +183,7 @@ fn when_due(facts: &Facts, now: Timestamp, step: Step, what: &'static str) -> St
 
 fn wait(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
     if facts.poll.is_over(now) {
-        return Step::GiveUp(Failure::TimedOut(what));
+        return stop_waiting(facts, Failure::TimedOut(what));
     }
     pause(facts, facts.poll.next_at(now, facts.retry_after), what)
 }
@@ -186,8 +191,16 @@ fn wait(facts: &Facts, now: Timestamp, what: &'static str) -> Step {
 /// Waits, unless the CA wants a longer wait than a run polls: a run has its claim and one of the places at the CA.
 fn pause(facts: &Facts, until: Timestamp, what: &'static str) -> Step {
     match facts.retry_after.filter(|floor| facts.poll.is_over(*floor)) {
-        Some(floor) => Step::GiveUp(Failure::Postponed(what, floor)),
+        Some(floor) => stop_waiting(facts, Failure::Postponed(what, floor)),
         None => Step::Wait { until },
+    }
+}
+
+/// Ends a wait without a result. A challenge that the CA looks at again and again counts as failed, if another type is left.
+fn stop_waiting(facts: &Facts, failure: Failure) -> Step {
+    match facts.stuck() {
+        Some(index) => failed(facts, Failure::Authorization(index)),
+        None => Step::GiveUp(failure),
     }
 }
 
@@ -207,10 +220,6 @@ fn failed(facts: &Facts, failure: Failure) -> Step {
     } else {
         Step::NewOrder
     }
-}
-
-fn has_failed(authz: &AuthorizationFacts) -> bool {
-    authz.observed.as_ref().is_some_and(|observed| observed.value.has_failed())
 }
 
 #[cfg(test)]

@@ -44,9 +44,17 @@ pub struct AuthorityRecord {
     pub errors: u32,
     /// Number of turns: how often the CA failed so many times in a row that the next one took its place.
     pub turns: u32,
+    /// Number of failures that the turns lack which were over before, as the CA wanted to be left alone for too long.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lacking: u32,
     /// The CA does not want to be asked before this moment.
     #[serde(with = "gmt", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Timestamp>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The records of a domain's CAs since the last success.
@@ -69,7 +77,7 @@ impl Authorities {
     /// Makes the record of a single CA: `errors` failures in a row.
     #[must_use]
     pub fn of_one(url: &str, errors: u32, retry_after: Option<Timestamp>) -> Self {
-        Self(vec![AuthorityRecord { url: url.to_owned(), errors, turns: 0, retry_after }])
+        Self(vec![AuthorityRecord { url: url.to_owned(), errors, retry_after, ..AuthorityRecord::default() }])
     }
 
     /// Whether there are no records.
@@ -91,24 +99,32 @@ impl Authorities {
         let record = known(url);
         Some(Next {
             url: url.clone(),
-            failures: record.map_or(0, |record| record.turns.saturating_mul(failover).saturating_add(record.errors)),
+            failures: record.map_or(0, |record| record.failures(failover)),
             retry_after: record.and_then(|record| record.retry_after).filter(|at| *at > now),
         })
     }
 
-    /// Records a failure at the CA `url`. Its turn is over after `failover` failures, or if it wants to be left alone for
-    /// longer
-    /// than a day.
-    pub fn failed(&mut self, url: &str, retry_after: Option<Timestamp>, failover: u32, now: Timestamp) {
+    /// Records a failure at the CA `url`, which is left alone as long as it wants, but not for longer than `patience`. Its turn is
+    /// over after `failover` failures, or if it wants to be left alone for longer than that, or than a day.
+    pub fn failed(
+        &mut self,
+        url: &str,
+        retry_after: Option<Timestamp>,
+        patience: SignedDuration,
+        failover: u32,
+        now: Timestamp,
+    ) {
         let at = self.0.iter().position(|record| record.url == url).unwrap_or_else(|| {
             self.0.push(AuthorityRecord { url: url.to_owned(), ..AuthorityRecord::default() });
             self.0.len() - 1
         });
         let record = &mut self.0[at];
         record.errors = record.errors.saturating_add(1);
-        record.retry_after = retry_after.filter(|at| *at > now);
-        if record.errors >= failover || record.postponed(now).is_some() {
+        record.retry_after = retry_after.filter(|at| *at > now).map(|at| at.min(now + patience));
+        let is_too_long = |at: Timestamp| at.duration_since(now) > patience.min(TOO_LONG);
+        if record.errors >= failover || retry_after.is_some_and(is_too_long) {
             record.turns = record.turns.saturating_add(1);
+            record.lacking = record.lacking.saturating_add(failover.saturating_sub(record.errors));
             record.errors = 0;
         }
     }
@@ -116,11 +132,16 @@ impl Authorities {
     /// Starts over: only the moments before which CAs do not want to be asked stay.
     pub fn start_over(&mut self, now: Timestamp) {
         self.0.retain(|record| record.retry_after.is_some_and(|at| at > now));
-        self.0.iter_mut().for_each(|record| (record.errors, record.turns) = (0, 0));
+        self.0.iter_mut().for_each(|record| (record.errors, record.turns, record.lacking) = (0, 0, 0));
     }
 }
 
 impl AuthorityRecord {
+    /// Returns the number of failures since the last success.
+    fn failures(&self, failover: u32) -> u32 {
+        self.turns.saturating_mul(failover).saturating_sub(self.lacking).saturating_add(self.errors)
+    }
+
     /// Returns until when the CA wants to be left alone, if that is too long to wait.
     fn postponed(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_after.filter(|at| at.duration_since(now) > TOO_LONG)
@@ -149,6 +170,7 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3600;
+    const WEEK: SignedDuration = SignedDuration::from_hours(24 * 7);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -164,6 +186,7 @@ mod tests {
             url: (*url).to_owned(),
             errors: *errors,
             turns: *turns,
+            lacking: 0,
             retry_after: (*hours > 0).then(|| at(hours * HOUR)),
         };
         Authorities(rows.iter().map(record).collect())
@@ -216,18 +239,50 @@ mod tests {
         for _ in 0..14 {
             let next = records.next(&configured, 3, at(0)).unwrap();
             order.push_str(&next.url);
-            records.failed(&next.url, None, 3, at(0));
+            records.failed(&next.url, None, WEEK, 3, at(0));
         }
         assert_eq!(order, "aaabbbaaabbbaa");
         assert_eq!(records, known(&[("a", 2, 2, 0), ("b", 0, 2, 0)]));
     }
 
     #[test]
+    fn a_ca_that_asks_for_more_than_patience_has_had_its_turn_and_is_left_alone_for_that() {
+        // Hours of Retry-After and of patience; whether its turn is over, and hours of pause
+        let rows = [
+            (Some(-1), 24 * 7, false, 0),
+            (Some(0), 24 * 7, false, 0),
+            (Some(24), 24 * 7, false, 24),
+            (Some(25), 24 * 7, true, 25),
+            (Some(25), 25, true, 25),
+            (Some(3), 3, false, 3),
+            (Some(4), 3, true, 3),
+            (Some(24 * 7), 24 * 7, true, 24 * 7),
+            (None, 1, false, 0),
+        ];
+        for (asked, patience, is_over, pause) in rows {
+            let mut records = Authorities::default();
+            let patience = SignedDuration::from_hours(patience);
+            records.failed("a", asked.map(|hours| at(hours * HOUR)), patience, 13, at(0));
+            let turns = u32::from(is_over);
+            let mut expected = known(&[("a", 1 - turns, turns, pause)]);
+            expected.0[0].lacking = 12 * turns;
+            assert_eq!(records, expected, "{asked:?} {patience:?}");
+            let next = records.next(&urls(&["a", "b"]), 13, at(0)).unwrap();
+            assert_eq!(next.url, if is_over { "b" } else { "a" }, "{asked:?} {patience:?}");
+            // Where it is alone, it is asked after the pause.
+            let alone = records.next(&urls(&["a"]), 13, at(0)).unwrap();
+            let expected =
+                Next { url: "a".to_owned(), failures: 1, retry_after: (pause > 0).then(|| at(pause * HOUR)) };
+            assert_eq!(alone, expected, "{asked:?} {patience:?}");
+        }
+    }
+
+    #[test]
     fn a_ca_that_asks_for_days_has_had_its_turn() {
         let configured = urls(&["a", "b"]);
         let mut records = Authorities::default();
-        records.failed("a", Some(at(30 * HOUR)), 13, at(0));
-        assert_eq!(records, known(&[("a", 0, 1, 30)]));
+        records.failed("a", Some(at(30 * HOUR)), WEEK, 13, at(0));
+        assert_eq!((records.0[0].errors, records.0[0].turns), (0, 1));
         // Hours later a day is left. What was begun at the other CA goes on there.
         assert_eq!(records.next(&configured, 13, at(10 * HOUR)).unwrap().url, "b");
     }
@@ -237,6 +292,17 @@ mod tests {
         let mut records = known(&[("a", 2, 1, 5), ("b", 1, 0, 0), ("c", 0, 1, 1)]);
         records.start_over(at(2 * HOUR));
         assert_eq!(records, known(&[("a", 0, 0, 5)]));
+    }
+
+    #[test]
+    fn failures_are_counted_across_turns_also_where_one_was_over_early() {
+        let mut records = Authorities::default();
+        let failures = |records: &Authorities| records.next(&urls(&["a"]), 3, at(0)).unwrap().failures;
+        for (number, hours) in [0, 0, 30, 0, 30, 0, 0, 0].into_iter().enumerate() {
+            records.failed("a", Some(at(hours * HOUR)), WEEK, 3, at(0));
+            assert_eq!(failures(&records) as usize, number + 1);
+        }
+        assert_eq!((records.0[0].errors, records.0[0].turns), (0, 3));
     }
 
     #[test]

@@ -12,9 +12,7 @@ use jiff::SignedDuration;
 
 use self::values::{at_least, ca_url, command, duration, eab, file, match_names, on_off, path, proxy_url, unless_none};
 use super::settings::member_mode;
-use super::{Declared, DomainName, Globals, KeySpecs, Origin, Settings, Unit, Window};
-
-pub use values::contact_uri;
+use super::{Contact, Declared, DomainName, Globals, KeySpecs, Origin, Settings, Unit, Window};
 
 /// A row of the table.
 pub struct Directive {
@@ -118,7 +116,7 @@ pub static DIRECTIVES: [Directive; 55] = [
         Ok(())
     }),
     row(c"MDContactEmail", Args::One, Place::Anywhere, c"mail address that the CA may write to", |scope, args| {
-        scope.settings().contact = Some(contact_uri(args[0]));
+        scope.settings().contact = Some(Contact::of_directive(args[0], scope.origin.clone()));
         Ok(())
     }),
     row(c"MDCAChallenges", Args::List, Place::Anywhere, c"challenge types to use, in order of preference", |scope, args| {

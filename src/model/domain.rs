@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ActivationMode, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, window};
+use super::{
+    ActivationMode, Contact, ContactSource, DomainName, KeySpec, KeySpecs, TAILSCALE, Window, base64_decode, window,
+};
 
 /// A group of names with one certificate per key type. Serde writes it as `md.json`, members in the stored order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +93,12 @@ pub struct ManagedDomain {
     /// The chain to take where the CA offers several. The C module does not know this member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_chain: Option<Arc<str>>,
+    /// Where the contacts come from; the file has `ServerAdmin` only. The C module does not know this member.
+    #[serde(default, rename = "contacts-from", skip_serializing_if = "contact_source_is_not_stored")]
+    pub contact_source: Arc<ContactSource>,
+    /// Whether `renew_window` is configured. The C module does not know this member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew_window_configured: bool,
 }
 
 /// The CA of a domain, and how it is talked to.
@@ -117,14 +125,32 @@ pub struct CaSettings {
     pub challenges: Vec<String>,
 }
 
-/// Key id and MAC key of an external account (RFC 8555 section 7.3.4).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Key id and MAC key of an external account (RFC 8555 section 7.3.4). Two are equal if the keys are, however they are encoded.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Eab {
     /// Key identifier.
     pub kid: String,
-    /// base64url of the MAC key.
+    /// The MAC key in base64, as configured.
     pub hmac: String,
 }
+
+impl Eab {
+    /// Returns the MAC key: base64url, as RFC 8555 has it, or in the standard alphabet, as some CAs show it. `None` if it cannot
+    /// be decoded, or is empty.
+    #[must_use]
+    pub fn mac_key(&self) -> Option<Vec<u8>> {
+        base64_decode(&self.hmac).filter(|key| !key.is_empty())
+    }
+}
+
+impl PartialEq for Eab {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same_key = || self.mac_key().is_some_and(|key| other.mac_key() == Some(key));
+        self.kid == other.kid && (self.hmac == other.hmac || is_same_key())
+    }
+}
+
+impl Eq for Eab {}
 
 impl std::fmt::Debug for Eab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -235,6 +261,10 @@ fn yes() -> bool {
     true
 }
 
+fn contact_source_is_not_stored(source: &Arc<ContactSource>) -> bool {
+    source.is_not_stored()
+}
+
 /// The value of [`ManagedDomain::preferred_chain`] for the chain with the fewest certificates.
 pub const SHORTEST_CHAIN: &str = "shortest";
 
@@ -270,7 +300,15 @@ impl ManagedDomain {
             ari_renewals: true,
             activation: ActivationMode::Restart,
             preferred_chain: None,
+            contact_source: Arc::default(),
+            renew_window_configured: false,
         })
+    }
+
+    /// Sets the contact of the configuration.
+    pub fn set_contact(&mut self, contact: Contact) {
+        self.contacts = Arc::new(contact.uri.into_iter().collect());
+        self.contact_source = Arc::new(contact.source);
     }
 
     /// Shares the parts that both domains have alike.
@@ -280,6 +318,9 @@ impl ManagedDomain {
         }
         if self.contacts == other.contacts {
             self.contacts = Arc::clone(&other.contacts);
+        }
+        if self.contact_source == other.contact_source {
+            self.contact_source = Arc::clone(&other.contact_source);
         }
         if self.keys == other.keys {
             self.keys.clone_from(&other.keys);
@@ -328,6 +369,13 @@ impl ManagedDomain {
         self.domains.iter().filter(|name| !covered(name)).collect()
     }
 
+    /// Returns `MDRenewWindow` if it is configured. A value other than the default is, also where a file does not say so, as one of
+    /// the C module.
+    #[must_use]
+    pub fn configured_renew_window(&self) -> Option<Window> {
+        self.renew_window.filter(|window| self.renew_window_configured || *window != Window::RENEW)
+    }
+
     /// Returns the directory URL of the CA in use.
     #[must_use]
     pub fn ca_url(&self) -> Option<&str> {
@@ -341,6 +389,18 @@ mod tests {
 
     fn domain(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
+    }
+
+    #[test]
+    fn an_external_account_is_the_same_in_each_alphabet() {
+        let eab = |kid: &str, hmac: &str| Eab { kid: kid.to_owned(), hmac: hmac.to_owned() };
+        for hmac in ["A-z_4ME", "A-z_4ME=", "A+z/4ME", "A+z/4ME="] {
+            assert_eq!(eab("k", hmac), eab("k", "A-z_4ME"), "{hmac}");
+            assert_ne!(eab("k", hmac), eab("l", hmac), "{hmac}");
+        }
+        assert_ne!(eab("k", "A-z_4ME"), eab("k", "A-z_4MI"));
+        assert_eq!(eab("k", "no key!"), eab("k", "no key!"));
+        assert_ne!(eab("k", "no key!"), eab("k", "no key?"));
     }
 
     #[test]
@@ -360,6 +420,21 @@ mod tests {
         let md: ManagedDomain = serde_json::from_str(text).unwrap();
         assert_eq!((md.state, md.renew_window, md.ca_url()), (State::Unknown, None, Some("https://ca/dir")));
         assert!(md.ari_renewals);
+    }
+
+    #[test]
+    fn a_window_is_configured_if_the_file_says_so_or_has_another_than_the_default() {
+        let rows = [
+            (r#""state":2"#, None),
+            (r#""renew-window":"33%""#, None),
+            (r#""renew-window":"33%","renew-window-configured":true"#, Some(Window::Percent(33))),
+            (r#""renew-window":"20%""#, Some(Window::Percent(20))),
+            (r#""renew-window":"20%","renew-window-configured":true"#, Some(Window::Percent(20))),
+        ];
+        for (members, expected) in rows {
+            let md: ManagedDomain = serde_json::from_str(&format!(r#"{{"name":"x.org",{members}}}"#)).unwrap();
+            assert_eq!(md.configured_renew_window(), expected, "{members}");
+        }
     }
 
     #[test]
@@ -383,10 +458,12 @@ mod tests {
     fn only_what_differs_from_the_c_module_is_written_of_what_it_does_not_know() {
         let mut md = domain(&["x.org"]);
         let text = serde_json::to_string(&md).unwrap();
-        assert!(!text.contains("activation") && !text.contains("preferred-chain"));
+        assert!(!text.contains("activation") && !text.contains("preferred-chain") && !text.contains("configured"));
         (md.activation, md.preferred_chain) = (ActivationMode::Live, Some("A Root".into()));
+        md.renew_window_configured = true;
         let text = serde_json::to_string(&md).unwrap();
-        assert!(text.ends_with(r#","activation":"live","preferred-chain":"A Root"}"#), "{text}");
+        let own = r#","activation":"live","preferred-chain":"A Root","renew-window-configured":true}"#;
+        assert!(text.ends_with(own), "{text}");
         assert_eq!(serde_json::from_str::<ManagedDomain>(&text).unwrap(), md);
     }
 }

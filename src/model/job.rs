@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
-use super::{Authorities, Status, Timestamp};
+use super::{Authorities, ChallengeRecord, Status, Timestamp};
 
 /// The report of a renewal. It never decides what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -64,6 +64,23 @@ pub struct Job {
     /// TXT records that must be in the DNS for dns-persist-01, as far as they are known.
     #[serde(deserialize_with = "txt_records", skip_serializing_if = "Vec::is_empty")]
     pub txt_records: Vec<TxtRecord>,
+    /// Certificates that no order may name as replaced, as the CA has refused that, by their identifiers (RFC 9773 section 4.1).
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub refused_replacements: Vec<String>,
+    /// The challenge types that have failed.
+    #[serde(skip_serializing_if = "ChallengeRecord::is_empty")]
+    pub challenges: ChallengeRecord,
+}
+
+/// The part of the report of a renewal that matters to the next one of the domain.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct LastRenewal {
+    /// TXT records that must be in the DNS for dns-persist-01.
+    #[serde(deserialize_with = "txt_records")]
+    pub txt_records: Vec<TxtRecord>,
+    /// The challenge types that have failed.
+    pub challenges: ChallengeRecord,
 }
 
 /// A TXT record in the DNS.
@@ -79,6 +96,12 @@ fn txt_records<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TxtReco
     let value = Value::deserialize(deserializer)?;
     let records = value.as_array().into_iter().flatten();
     Ok(records.filter_map(|record| serde_json::from_value(record.clone()).ok()).collect())
+}
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let texts = value.as_array().into_iter().flatten();
+    Ok(texts.filter_map(|text| text.as_str().map(str::to_owned)).collect())
 }
 
 /// Failures in a row to fetch the OCSP response for one certificate.
@@ -147,6 +170,8 @@ pub struct LogEntry {
 impl Job {
     /// The most entries of a log.
     const LOG_ENTRIES: usize = 128;
+    /// The kind of the line that tells of the end.
+    pub const FINISHED: &str = "finished";
 
     /// Makes a job without history.
     #[must_use]
@@ -188,6 +213,12 @@ impl Job {
     #[must_use]
     pub fn newest(&self, kind: &str) -> Option<Timestamp> {
         self.log.as_ref()?.entries.iter().find(|entry| entry.kind == kind)?.when
+    }
+
+    /// Returns when the certificates of the renewal were obtained, if it has come to its end.
+    #[must_use]
+    pub fn ordered(&self) -> Option<Timestamp> {
+        self.newest(Self::FINISHED).filter(|_| self.finished)
     }
 
     /// Returns the report without its log.
@@ -247,6 +278,10 @@ mod tests {
         assert_eq!(job, Job::default());
         let job: Job = serde_json::from_str(r#"{"validation-failures":{},"txt-records":[7,{"name":"n"}]}"#).unwrap();
         assert_eq!(job, Job::default());
+        let job: Job = serde_json::from_str(r#"{"refused-replacements":[7,"AQ.Ag",{}],"errors":1}"#).unwrap();
+        assert_eq!((job.refused_replacements.as_slice(), job.errors), (&["AQ.Ag".to_owned()][..], 1));
+        let job: Job = serde_json::from_str(r#"{"refused-replacements":"AQ.Ag"}"#).unwrap();
+        assert_eq!(serde_json::to_string(&job).unwrap(), serde_json::to_string(&Job::default()).unwrap());
         let text = r#"{"name":"_validation-persist.x.org","value":"ca.example; accounturi=https://ca/1"}"#;
         let job: Job = serde_json::from_str(&format!(r#"{{"txt-records":[{text}]}}"#)).unwrap();
         assert_eq!(serde_json::to_string(&job.txt_records[0]).unwrap(), text);

@@ -4,12 +4,16 @@
 mod activation;
 mod address;
 mod authority;
+mod base64;
+mod challenge_record;
+pub mod contact;
 pub mod directive;
 mod domain;
 mod duration;
 mod job;
 mod key_spec;
 mod name;
+mod origin;
 mod pattern;
 mod port_map;
 mod problem;
@@ -23,15 +27,19 @@ pub use address::{address_of_reverse_name, reverse_name, url_host};
 pub use authority::{
     ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
 };
+pub use base64::base64_decode;
+pub use challenge_record::ChallengeRecord;
+pub use contact::{Contact, ContactSource};
 pub use domain::{CaSettings, Eab, ManagedDomain, MemberMode, RenewMode, RequireHttps, SHORTEST_CHAIN, State};
 pub use duration::{DurationError, Unit, format_duration, format_human, parse_duration};
-pub use job::{Job, JobResult, LogEntry, OcspFailures, TxtRecord};
+pub use job::{Job, JobResult, LastRenewal, LogEntry, OcspFailures, TxtRecord};
 pub use key_spec::{KeySpec, KeySpecError, KeySpecs};
 pub use name::{DomainName, Identifier, NameError};
+pub use origin::Origin;
 pub use pattern::NamePattern;
 pub use port_map::{PortMap, PortMapError};
 pub use problem::Problem;
-pub use settings::{CmdTimeout, Declared, Globals, MatchNames, Origin, Settings};
+pub use settings::{CmdTimeout, Declared, Globals, MatchNames, Settings};
 pub use status::Status;
 pub use time::Timestamp;
 pub use window::{Window, WindowError};

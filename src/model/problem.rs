@@ -18,7 +18,9 @@ pub struct Problem {
     /// Problems of single identifiers (RFC 8555 section 6.7.1), as the CA sent them.
     pub subproblems: Vec<Value>,
     /// URLs with more information for people: the `instance`, and the links of the answer.
-    pub see: Vec<String>,
+    pub see: Box<[String]>,
+    /// HTTP status of the answer; 0 for a problem inside of a resource.
+    pub http_status: u16,
 }
 
 struct Type {
@@ -45,9 +47,9 @@ const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
 /// The types of RFC 8555, RFC 9773 (`alreadyReplaced`) and RFC 9799 (`onionCAARequired`), and of ACME profiles
-/// (`invalidProfile`); `agreementRequired` is older. The findings of a validation may be put right outside of this server, so
+/// (`invalidProfile`); `agreementRequired` and `invalidEmail` are older. The findings of a validation may be put right outside of this server, so
 /// they are tried again soon. A lost account or a replaced certificate is a matter of the next request.
-const TYPES: [Type; 28] = [
+const TYPES: [Type; 29] = [
     passing("accountDoesNotExist", Status::GENERAL, "the next attempt registers a new account"),
     permanent(
         "agreementRequired",
@@ -76,6 +78,7 @@ const TYPES: [Type; 28] = [
     ),
     passing("incorrectResponse", Status::GENERAL, ADDRESSES),
     permanent("invalidContact", Status::BAD_ARGUMENT, "correct MDContactEmail"),
+    permanent("invalidEmail", Status::BAD_ARGUMENT, "correct MDContactEmail"),
     permanent("invalidProfile", Status::GENERAL, "choose one of the CA's profiles with MDProfile"),
     permanent("malformed", Status::INVALID, ""),
     permanent("onionCAARequired", Status::GENERAL, ""),
@@ -157,6 +160,19 @@ impl Problem {
         is_finding(&self.kind) || self.is("compound") && self.subproblems.iter().any(of_part)
     }
 
+    /// Whether the problem is about the contacts of an account.
+    #[must_use]
+    pub fn is_of_contact(&self) -> bool {
+        ["invalidContact", "invalidEmail", "unsupportedContact"].iter().any(|name| self.is(name))
+    }
+
+    /// Whether a refused registration may be about the contacts of the account, or about their absence: some CAs say `malformed`,
+    /// such as that of Google for an account without a contact (May 2025).
+    #[must_use]
+    pub fn may_be_of_contact(&self) -> bool {
+        self.is_of_contact() || self.is("malformed")
+    }
+
     /// Whether the problem may be about an address: nothing says that it is about other names only.
     #[must_use]
     pub fn may_be_of_address(&self) -> bool {
@@ -176,7 +192,18 @@ impl Problem {
     /// Returns advice on the problem of a challenge, where `unauthorized` means that another server answered.
     #[must_use]
     pub fn advice_on_challenge(&self) -> Option<&'static str> {
-        if self.is("unauthorized") { Some(ADDRESSES) } else { self.advice() }
+        if self.is("unauthorized") || self.is_wrong_answer() { Some(ADDRESSES) } else { self.advice() }
+    }
+
+    /// Whether the CA will say the same again of a challenge that it looks at.
+    #[must_use]
+    pub fn is_permanent_of_challenge(&self) -> bool {
+        self.is_permanent() && !self.is_wrong_answer()
+    }
+
+    /// Whether the problem of a challenge is a wrong answer: smallstep's library (step-ca, Caddy; 2026) calls it `rejectedIdentifier`.
+    fn is_wrong_answer(&self) -> bool {
+        self.is("rejectedIdentifier")
     }
 
     /// Returns the CA's message as a sentence, with the subproblems and the URLs of more information.
@@ -209,7 +236,8 @@ impl From<Value> for Problem {
             kind: text("type"),
             detail: text("detail"),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
-            see: if instance.starts_with("http") { vec![instance] } else { Vec::new() },
+            see: Some(instance).into_iter().filter(|url| url.starts_with("http")).collect(),
+            http_status: 0,
         }
     }
 }
@@ -315,6 +343,28 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_that_rejects_an_identifier_has_found_another_answer() {
+        let rows = [
+            ("rejectedIdentifier", false, Some(ADDRESSES)),
+            ("unauthorized", false, Some(ADDRESSES)),
+            ("unsupportedIdentifier", true, Some(NAME)),
+            ("malformed", true, None),
+        ];
+        for (name, permanent, advice) in rows {
+            let problem = of_type(&format!("urn:ietf:params:acme:error:{name}"));
+            assert_eq!(
+                (problem.is_permanent_of_challenge(), problem.advice_on_challenge()),
+                (permanent, advice),
+                "{name}"
+            );
+        }
+        assert!(
+            of_type("urn:ietf:params:acme:error:rejectedIdentifier").is_permanent(),
+            "an order is refused by policy"
+        );
+    }
+
+    #[test]
     fn any_json_is_read() {
         for value in [json!(null), json!([]), json!("x"), json!({ "type": 1, "detail": null, "subproblems": {} })] {
             assert_eq!(Problem::from(value.clone()), Problem::default(), "{value}");
@@ -335,8 +385,10 @@ mod tests {
 
     #[test]
     fn urls_are_told_once() {
-        let mut problem = Problem::from(json!({ "detail": "see https://ca/a", "instance": "https://ca/a" }));
-        problem.see.push("https://ca/b".to_owned());
+        let problem = Problem::from(json!({ "detail": "see https://ca/a", "instance": "https://ca/a" }));
+        let see = ["https://ca/a", "https://ca/b"].map(str::to_owned).into();
+        assert_eq!(problem.see.len(), 1);
+        let problem = Problem { see, ..problem };
         assert_eq!(problem.sentence(), "see https://ca/a, see https://ca/b");
     }
 }

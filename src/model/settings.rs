@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    ACME, ActivationMode, CaSettings, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain, MemberMode,
-    PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
+    ACME, ActivationMode, CaSettings, Contact, DEFAULT_CA, DailyWindow, DomainName, Eab, KeySpecs, ManagedDomain,
+    MemberMode, Origin, PortMap, RenewMode, RequireHttps, TAILSCALE, TAILSCALED, Window,
 };
 
 /// Settings that a server has and a domain section can override; `None` if not configured.
@@ -21,8 +21,8 @@ pub struct Settings {
     pub ca_urls: Option<Vec<String>>,
     /// `MDCertificateAgreement`
     pub agreement: Option<String>,
-    /// `MDContactEmail`, as a URI
-    pub contact: Option<String>,
+    /// `MDContactEmail`; in the settings of the main server also `ServerAdmin`
+    pub contact: Option<Contact>,
     /// `MDCAChallenges`
     pub challenges: Option<Vec<String>>,
     /// `MDPrivateKeys`
@@ -152,15 +152,6 @@ pub enum MatchNames {
     ServerNames,
 }
 
-/// The place of a declaration in the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: String,
-    /// The line in it.
-    pub line: u32,
-}
-
 /// A domain as declared by `MDomain` or a section, before anything is inherited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declared {
@@ -206,12 +197,6 @@ impl Default for Globals {
     }
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
 impl Declared {
     /// Adds words that are names, or `auto` or `manual`. A name that is there already is not added again.
     ///
@@ -248,7 +233,9 @@ impl Declared {
             stapling, staple_others: _, cert_files, key_files, dns01_command, proxy, proxy_ca_file, ca_file,
         } = &self.settings;
         let mut md = ManagedDomain::new(self.names.clone())?;
-        md.contacts = Arc::new(contact.iter().chain(&main.contact).take(1).cloned().collect());
+        if let Some(contact) = contact.as_ref().or(main.contact.as_ref()) {
+            md.set_contact(contact.clone());
+        }
         md.members = members.or(main.members).unwrap_or(MemberMode::Auto);
         let proto = protocol.as_ref().or(main.protocol.as_ref()).map_or(ACME, AsRef::as_ref);
         let urls = self.ca_urls(main, proto);
@@ -262,8 +249,10 @@ impl Declared {
         });
         md.keys = keys.clone().or_else(|| main.keys.clone());
         md.renew_mode = renew_mode.or(main.renew_mode).unwrap_or(RenewMode::Auto);
-        md.renew_window = Some(renew_window.or(main.renew_window).unwrap_or(Window::Percent(33)));
-        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::Percent(10)));
+        let renew_window = renew_window.or(main.renew_window);
+        md.renew_window = Some(renew_window.unwrap_or(Window::RENEW));
+        md.renew_window_configured = renew_window.is_some();
+        md.warn_window = Some(warn_window.or(main.warn_window).unwrap_or(Window::WARN));
         md.require_https = require_https.or(main.require_https).flatten();
         md.must_staple = must_staple.or(main.must_staple).unwrap_or(false);
         md.stapling = stapling.or(main.stapling).unwrap_or(false);
@@ -342,7 +331,7 @@ mod tests {
         declared.add_words(&["X.org", "www.x.org", "x.ORG", "Manual"]).unwrap();
         declared.settings.renew_window = Some(Window::Percent(50));
         let main = Settings {
-            contact: Some("mailto:a@x.org".to_owned()),
+            contact: Some(Contact::of_directive("a@x.org", Origin::default())),
             renew_window: Some(Window::Percent(20)),
             renew_mode: Some(RenewMode::Always),
             ..Settings::default()
@@ -375,6 +364,25 @@ mod tests {
         };
         assert_eq!(md, expected);
         assert!(md.ari_renewals && md.activation.is_default());
+    }
+
+    #[test]
+    fn a_renew_window_is_configured_where_it_is_written_also_as_the_default() {
+        let settings = |renew_window| Settings { renew_window, ..Settings::default() };
+        let [usual, other] = [Some(Window::Percent(33)), Some(Window::Percent(20))];
+        // Of the domain, of the main server; what counts as configured, and what is shown
+        let rows = [
+            (None, None, None, usual),
+            (usual, None, usual, usual),
+            (None, usual, usual, usual),
+            (other, usual, other, other),
+            (usual, other, usual, usual),
+            (None, other, other, other),
+        ];
+        for (own, main, configured, shown) in rows {
+            let md = complete(settings(own), &settings(main));
+            assert_eq!((md.configured_renew_window(), md.renew_window), (configured, shown), "{own:?} {main:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,13 @@ pub enum Window {
     Length(SignedDuration),
 }
 
+impl Window {
+    /// The default of `MDRenewWindow`.
+    pub(crate) const RENEW: Self = Self::Percent(33);
+    /// The default of `MDWarnWindow`.
+    pub(crate) const WARN: Self = Self::Percent(10);
+}
+
 /// Why a text is not a window; the directive's name goes in front.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WindowError {

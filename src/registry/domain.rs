@@ -9,7 +9,7 @@ use crate::acme::ChallengeType;
 use crate::crypto::{Certificate, Summary};
 use crate::events::Event;
 use crate::live::LiveSlot;
-use crate::model::{CaSettings, Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord};
+use crate::model::{CaSettings, Job, KeySpec, LastRenewal, ManagedDomain, RenewMode, State};
 use crate::registry::next_ca;
 use crate::schedule::{self, Plan};
 use crate::sets::{Advice, CertificateSet, TlsSet};
@@ -30,12 +30,14 @@ pub struct Domain {
     pub issued_by: Arc<CaSettings>,
     /// When what is in the store was put there: the last activation.
     pub activated: Option<Timestamp>,
+    /// When what is in the store was obtained, if that was so short a time ago that it is not renewed yet.
+    pub ordered: Option<Timestamp>,
     /// When others were told of an activation before this server started.
     pub told: Option<Timestamp>,
     /// Challenge types that it can use, or why there is none.
     pub challenges: Arc<Result<Vec<ChallengeType>, String>>,
-    /// Records in the DNS that its certificates were obtained with, where they are for good.
-    pub txt_records: Vec<TxtRecord>,
+    /// What the renewal that brought its certificates has left to the next one.
+    pub last_renewal: LastRenewal,
     /// Knows which certificates are revoked.
     pub stapling: Arc<Stapling>,
     /// The slot of sets that go live; `None` where none do.
@@ -78,6 +80,18 @@ impl Domain {
         schedule::delay_for_short_life(delay, validity, permanent, base, now)
     }
 
+    /// Returns how long a CA's Retry-After is waited for at most, by the first end of the certificates that are renewed.
+    pub(crate) fn patience(&self, now: Timestamp) -> SignedDuration {
+        schedule::patience(self.own_certificates().map(|own| own.validity().1).min(), now)
+    }
+
+    /// Returns how long the domain waits at most for a CA that refuses other domains, too. Those whose certificates have ended wait
+    /// as long as those without any: they would ask it each minute.
+    pub(crate) fn patience_with_others(&self, since: Timestamp) -> SignedDuration {
+        let ends = self.own_certificates().map(|own| own.validity().1);
+        schedule::patience(ends.filter(|end| *end > since).min(), since)
+    }
+
     /// Whether one of the certificates that are renewed was found to be revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
@@ -91,8 +105,13 @@ impl Domain {
             certificate.as_ref().is_some_and(|own| self.stapling.is_revoked(self.md.name.as_str(), own))
         };
         let own = self.own();
-        let plans = own.plans(self.md.renew_window, advice).into_iter().zip(&own.certificates);
+        let plans = own.plans(self.md.configured_renew_window(), advice).into_iter().zip(&own.certificates);
         plans.map(|(plan, certificate)| plan.filter(|_| !is_revoked(certificate))).collect()
+    }
+
+    /// Whether a certificate is missing, does not do, or is revoked.
+    pub(crate) fn lacks_some(&self) -> bool {
+        self.plans(&Advice::default()).iter().any(Option::is_none)
     }
 
     /// When to tell that the end of its certificates is near, by what the report on it says; `None` if that is not to be.

@@ -14,6 +14,8 @@ pub(crate) mod start;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use self::self_restart::Requests;
 use self::start::hosts;
 use crate::accounts::SharedAccounts;
@@ -63,6 +65,8 @@ pub struct Registry {
     pub(crate) challenges: Arc<Challenges>,
     /// Whether commands are run for events.
     pub(crate) runs_commands: bool,
+    /// When the server was started, if that was not a graceful restart.
+    pub(crate) full_start: Option<Timestamp>,
 }
 
 impl Registry {
@@ -85,6 +89,7 @@ impl Registry {
             staged_views: StagedViews::default(),
             accounts: Arc::default(),
             runs_commands: false,
+            full_start: None,
             documents,
             clock,
             globals: Arc::new(globals),
@@ -95,9 +100,10 @@ impl Registry {
 
     /// Completes the registry of a server: domains apply to hosts as `assigned` says, commands are run for events, and live
     /// sets are stapled.
-    fn of_server(self, assigned: hosts::Assigned) -> Self {
+    fn of_server(self, assigned: hosts::Assigned, is_restart: bool) -> Self {
         self.live_sets.staple_by(&self.stapling);
-        Self { assigned, runs_commands: true, ..self }
+        let full_start = (!is_restart).then(|| self.clock.now());
+        Self { assigned, runs_commands: true, full_start, ..self }
     }
 
     /// Returns the position of the domain whose certificates the host at that position gets.

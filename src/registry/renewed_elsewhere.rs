@@ -25,7 +25,7 @@ impl Registry {
         let set = CertificateSet::told(&self.documents, &domain.md, &active);
         let is_revoked = |own: &Summary| self.stapling.is_revoked(domain.md.name.as_str(), own);
         let does = set.state == Some(State::Complete) && !set.certificates.iter().flatten().any(is_revoked);
-        let does = does && set.renew_at(domain.md.renew_window, advice, now) > now;
+        let does = does && set.renew_at(domain.md.configured_renew_window(), advice, now) > now;
         does.then_some(set)
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decisions::{self, Course};
 use super::renewal::{Renewal, Work, ask_for_restart, go_live, restart_for_staged, tell_renewed, warn};
 use super::tailscale::Tailnet;
 use crate::accounts::StoredAccounts;
@@ -15,10 +14,12 @@ use crate::documents::port_error;
 use crate::events::Event;
 use crate::http::HttpClient;
 use crate::issuance::{Driver, Replaces, Wanted};
+use crate::line::decisions::{self, Course};
 use crate::log::report;
-use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, ManagedDomain};
+use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, LastRenewal, ManagedDomain};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
-use crate::sets::{Advice, RenewalSettings, StagedJournal, StagedState, staged};
+use crate::schedule::{self, Why};
+use crate::sets::{Advice, RenewalSettings, StagedJournal, StagedState, served, staged};
 use crate::store::{Aspect, Group, WorkClaim};
 
 /// When to look again at a domain of which a command is told by another process.
@@ -49,6 +50,11 @@ pub enum Begun {
     },
     /// The domain is not due any more.
     NotDue,
+    /// The domain is due, but was renewed a short time ago: its certificates have short lives.
+    TooSoon {
+        /// When the next renewal can begin.
+        again_at: Timestamp,
+    },
     /// Another server has renewed the domain: this one uses that after its next restart.
     RenewedElsewhere,
     /// A command denies the renewal this time.
@@ -82,8 +88,14 @@ impl Renewal {
         match attempt.course() {
             Course::NotDue => return Ok(Begun::NotDue),
             Course::FinishOff => return attempt.finish_off(),
-            Course::StartOver => attempt.start_over()?,
-            Course::GoOn => {}
+            course @ (Course::StartOver | Course::GoOn) => {
+                if let Some(again_at) = attempt.is_too_soon(course) {
+                    return Ok(Begun::TooSoon { again_at });
+                }
+                if course == Course::StartOver {
+                    attempt.start_over()?;
+                }
+            }
         }
         if attempt.is_denied()? {
             return Ok(Begun::Denied);
@@ -172,6 +184,9 @@ impl<'a> Attempt<'a> {
         if self.reason == Reason::Forced || job.finished {
             return None;
         }
+        if let Some(again_at) = self.is_too_soon(Course::GoOn) {
+            return Some(Begun::TooSoon { again_at });
+        }
         let set = self.registry.renewed_elsewhere(self.domain, &self.advice, self.now)?;
         ask_for_restart(self.position, &set.certificates, self.registry, &self.md);
         Some(Begun::RenewedElsewhere)
@@ -185,10 +200,33 @@ impl<'a> Attempt<'a> {
         decisions::course(self.is_due, self.journal.job.finished, is_live, is_complete)
     }
 
+    /// Whether the last renewal ended too short a time ago for another order, and when there can be one.
+    fn is_too_soon(&self, course: Course) -> Option<Timestamp> {
+        if self.reason == Reason::Forced {
+            return None;
+        }
+        let job = &self.journal.job;
+        let own = self.domain.own();
+        let staged = if job.finished { staged::facts(&self.registry.documents, &self.md) } else { Vec::new() };
+        let (certificates, ended) = match course {
+            // Of what is staged, a certificate has ended, or something is lost: that does not wait.
+            Course::GoOn if job.finished => match staged.iter().flatten().any(|new| new.validity().1 <= self.now) {
+                true => (&staged, job.ordered()),
+                false => return None,
+            },
+            _ if job.finished => (&own.certificates, job.ordered()),
+            _ => (&own.certificates, self.domain.ordered),
+        };
+        let pause = served::pause_after_order(certificates);
+        schedule::too_soon(why_due(self.domain, &self.advice, self.now), ended, job.finished, pause, self.now)
+    }
+
     /// Drops what is staged, as an activation does.
     fn start_over(&mut self) -> Result<(), PortError> {
         self.journal.start_over(&self.order)?;
-        self.journal.job = Job::new(self.md.name.as_str());
+        // Of a renewal that went live, nothing is in domains/ before the next start.
+        let challenges = std::mem::take(&mut self.journal.job.challenges);
+        self.journal.job = Job { challenges, ..Job::new(self.md.name.as_str()) };
         Ok(())
     }
 
@@ -243,8 +281,12 @@ impl<'a> Attempt<'a> {
             last_run: Some(now),
             ..journal.job
         };
+        let LastRenewal { txt_records, challenges } = &domain.last_renewal;
         if journal.job.txt_records.is_empty() {
-            journal.job.txt_records.clone_from(&domain.txt_records);
+            journal.job.txt_records.clone_from(txt_records);
+        }
+        if journal.job.challenges.is_empty() {
+            journal.job.challenges.clone_from(challenges);
         }
         journal.job.record(now, "starting", None, None);
         journal.save_job()?;
@@ -272,17 +314,32 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Returns why a domain is due. One that is not due counts as due by time.
+fn why_due(domain: &Domain, advice: &Advice, now: Timestamp) -> Why {
+    if domain.is_revoked() {
+        return Why::Revoked;
+    }
+    if domain.is_ca_gone() {
+        return Why::CaGone;
+    }
+    if domain.lacks_some() {
+        return Why::Missing;
+    }
+    let is_now = advice.earliest(domain.own_certificates()).is_some_and(|own| own.renew_at <= now);
+    let is_of_advice = || domain.renew_at(advice, now) != domain.renew_at(&Advice::default(), now);
+    if is_now && is_of_advice() { Why::Suggested } else { Why::Time }
+}
+
 /// Reports why a renewal begins: because of what is there, or because the CA suggests it.
 fn tell_why(domain: &Domain, advice: &Advice, now: Timestamp) {
     let name = domain.md.name.as_str();
-    if domain.is_revoked() {
-        return report!(AH10500, "{name}: is renewed, as OCSP says that its certificate is revoked");
-    }
-    if domain.renew_at(&Advice::default(), now) <= now {
-        return report!(AH10512, "{name}: its renewal is due");
-    }
-    if let Some(suggestion) = advice.earliest(domain.own_certificates()).filter(|own| own.renew_at <= now) {
-        suggestion.tell_now(name);
+    match why_due(domain, advice, now) {
+        Why::Revoked => report!(AH10500, "{name}: is renewed, as OCSP says that its certificate is revoked"),
+        Why::Suggested => advice.earliest(domain.own_certificates()).into_iter().for_each(|own| own.tell_now(name)),
+        Why::CaGone | Why::Missing | Why::Time if domain.renew_at(&Advice::default(), now) <= now => {
+            report!(AH10512, "{name}: its renewal is due");
+        }
+        Why::CaGone | Why::Missing | Why::Time => {}
     }
 }
 
@@ -328,6 +385,7 @@ fn wanted(
             eab: settings.eab.map(|eab| (**eab).clone()),
         },
         contacts: settings.contacts.clone(),
+        contact_source: Arc::clone(settings.contact_source),
         agreement: settings.agreement.clone(),
         challenges: (*domain.challenges).clone(),
         one_txt: globals.dns01_version == 1,

@@ -1,11 +1,7 @@
-//! Renewals: the queue, a single renewal, renewal information of CAs, tailscale, and renewals by a2md.
+//! Renewals: the queue, a single renewal, tailscale, and renewals by a2md.
 #![forbid(unsafe_code)]
 
-mod ari;
 mod begin;
-mod decisions;
-mod holds;
-mod line;
 mod offline;
 mod queue;
 mod renewal;
@@ -13,7 +9,6 @@ mod tailscale;
 #[cfg(test)]
 mod tests;
 
-pub use ari::Advisor;
 pub use begin::{Begun, Reason};
 pub use offline::{activation_verdict, reset, stored_domain};
 pub use queue::{Clients, Renewals};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ari::Advisor;
 use super::begin::{Begun, Reason};
 use super::renewal::{Ended, Renewal};
 use crate::accounts::Accounts;
 use crate::acme::PortError;
+use crate::ari::Advisor;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::random_fraction;
@@ -90,12 +90,12 @@ impl Registry {
         is_obtained.then(|| domain.renew_at(&Advice::load(&self.documents, &domain.md), now))
     }
 
-    /// Asks the CA when to renew the domain at `position`, if it wants to be asked by now and the domain is not due anyway.
+    /// Asks the CA when to renew the domain at `position`, unless it has answered in this minute, or the domain is due anyway.
     pub fn ask_ca(&self, position: usize, advisor: &Advisor, http: &Arc<dyn HttpClient>) {
         let domain = &self.domains[position];
         let now = self.clock.now();
         let advice = Advice::load(&self.documents, &domain.md);
-        if domain.asks_ca() && domain.renew_at(&advice, now) > now && advice.due(now) <= now {
+        if domain.asks_ca() && domain.renew_at(&advice, now) > now && advice.due(Some(now), now) <= now {
             advisor.ask(self, domain, http, random_fraction);
         }
     }
@@ -185,8 +185,9 @@ fn entry(
         None => challenge_types::challenges(&md, reach, false),
     };
     let standby = CertificateSet::standby(documents, &md);
-    let txt_records = served::txt_records(documents, &md, &challenges);
+    let last_renewal = served::last_renewal(documents, &md, &challenges);
     let told = active::told(documents, &md);
+    let ordered = served::ordered(documents, &md, &live.certificates);
     let md = Arc::new(md);
     Domain {
         slot: LiveSlot::new(&md, &live),
@@ -196,9 +197,10 @@ fn entry(
         watched: true,
         issued_by,
         activated: None,
+        ordered,
         told,
         challenges: Arc::new(challenges),
-        txt_records,
+        last_renewal,
         stapling: Arc::clone(stapling),
     }
 }

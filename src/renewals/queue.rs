@@ -8,17 +8,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ari::Advisor;
 use super::begin::{Begun, Reason};
-use super::decisions::{self, Findings};
-use super::holds::{HeldBack, held_back};
-use super::line::{State, Step, Task, Wait};
 use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
+use crate::ari::Advisor;
 use crate::cancel::{Cancel, Place};
 use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::issuance::Outcome;
+use crate::line::decisions::{self, Findings};
+use crate::line::{HeldBack, State, Step, Task, Wait, held_back};
 use crate::log::{note, report};
 use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, Status, time};
 use crate::registry::{Domain, NextCa, Registry};
@@ -172,11 +171,16 @@ impl Renewals {
             let (ca, look) = self.next_look(domain, &NextCa::of(&staged), due, now);
             let mut state = self.state();
             let ask_at = (due > now && domain.renewable() && domain.asks_ca())
-                .then(|| staged.advice.due(now))
+                .then(|| staged.advice.due(self.registry.full_start, now))
                 .map(|at| state.ask_again.get(position).map_or(at, |again| at.max(*again)));
             let at_ca = state.at_ca(&ca);
+            let wait =
+                at_ca.wait(&domain.md.domains, now).map(|wait| wait.within(domain.patience_with_others(wait.since)));
+            if look <= now && wait.as_ref().is_some_and(|wait| wait.until <= now) {
+                at_ca.limits.end_pause();
+            }
             let paused_until = at_ca.limits.paused_until(now);
-            let wait = at_ca.wait(&domain.md.domains, now).filter(|wait| look < wait.until).cloned();
+            let wait = wait.filter(|wait| wait.until > now.max(look));
             let findings = Findings {
                 renew_at: wait.as_ref().map_or(look, |wait| wait.until),
                 has_left_over: staged.has_left_over(),
@@ -292,6 +296,14 @@ impl Renewals {
                 }
                 self.settle(position, None);
             }
+            Ok(Begun::TooSoon { again_at }) => {
+                note!(
+                    Debug,
+                    "{name}: has been renewed just now, the next renewal is not before {}",
+                    time::format_gmt(again_at)
+                );
+                self.close(position, Some(again_at));
+            }
             Ok(Begun::Complete { again_at }) => self.settle(position, again_at),
             Ok(Begun::NotifiedElsewhere { again_at }) => self.settle(position, Some(again_at)),
             Ok(Begun::ClaimedElsewhere) => self.close(position, Some(now + Self::CLAIMED_ELSEWHERE)),
@@ -318,7 +330,8 @@ impl Renewals {
                 now,
             );
         let result = JobResult::failure(err.status, PortError::PROBLEM, err.text);
-        report!(AH10056, err.status; "processing {name}: {}", result.to_log(name));
+        let at = time::format_gmt(next);
+        report!(AH10056, err.status; "processing {name}: {}, next attempt at {at}", result.to_log(name));
         job.record(now, "renewal-error", result.problem.as_deref(), result.detail.as_deref());
         (job.next_run, job.last) = (Some(next), Some(result));
         let about = About { md: &domain.md, certificates: &domain.served().certificates };
@@ -403,6 +416,9 @@ impl Renewals {
                 let now = self.registry.clock.now();
                 return self.put_back(renewal, now);
             }
+            if let Some(wait) = self.wait_before_order(&renewal) {
+                return self.hold_back(renewal, &wait);
+            }
             match renewal.step() {
                 Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
                 Ok(Outcome::Continue) => {}
@@ -413,6 +429,25 @@ impl Renewals {
             }
         };
         self.end(renewal, result);
+    }
+
+    /// Returns why a renewal that has no order yet has to wait: the CA has refused another one since it began.
+    fn wait_before_order(&self, renewal: &Renewal) -> Option<Wait> {
+        if renewal.has_order() {
+            return None;
+        }
+        let now = self.registry.clock.now();
+        self.state().at_ca(renewal.ca_url()).wait(&renewal.md().domains, now).cloned()
+    }
+
+    /// Closes a renewal that has to wait for its CA.
+    fn hold_back(&self, mut renewal: Box<Renewal>, wait: &Wait) {
+        let position = renewal.position();
+        let ca = renewal.ca_url().to_owned();
+        renewal.end(Ended::Cancelled, |failures, permanent| self.back_off(failures, permanent));
+        drop(renewal);
+        self.report_wait(position, &ca, wait, self.registry.clock.now());
+        self.close(position, Some(wait.until));
     }
 
     /// Closes a renewal. Its claim goes with it, so that the next generation of the server can go on at once.
@@ -471,7 +506,7 @@ impl Renewals {
         }
         let md = renewal.md();
         let retry_after = err.retry_after();
-        let wait_until = |until| Wait { until, is_asked: retry_after.is_some(), failure: err.to_result() };
+        let wait_until = |until| Wait { since: now, until, is_asked: retry_after.is_some(), failure: err.to_result() };
         let was_paused = at_ca.limits.paused_until(now).is_some();
         let (until, names) = match held_back(err, renewal.has_account(), &md.domains) {
             HeldBack::Nobody => return,
@@ -489,7 +524,10 @@ impl Renewals {
             at_ca.pause = Some(wait_until(until));
         }
         let names_of = |position: usize| self.registry.domains[position].md.domains.as_slice();
-        let waiting = at_ca.take_waiting(names_of, now);
+        let within = |(position, wait): (usize, Wait)| {
+            (position, wait.within(self.registry.domains[position].patience_with_others(now)))
+        };
+        let waiting: Vec<_> = at_ca.take_waiting(names_of, now).into_iter().map(within).collect();
         for (position, wait) in &waiting {
             state.busy.remove(position);
             state.looks[*position] = wait.until;
@@ -639,7 +677,7 @@ fn due_at(domain: &Domain, advice: &Advice, check_interval: SignedDuration, now:
         return Timestamp::MAX;
     }
     let due = domain.renew_at(advice, now);
-    let is_suggested = due < domain.renew_at(&Advice::default(), now);
+    let is_suggested = due != domain.renew_at(&Advice::default(), now);
     let is_urgent = domain.is_ca_gone() || domain.is_revoked();
     let own = domain.own();
     match own.common_validity() {

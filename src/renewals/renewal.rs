@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decisions;
 use super::tailscale::Tailnet;
 use crate::acme::{AcmeError, PortError};
 use crate::cancel::Cancel;
@@ -12,6 +11,7 @@ use crate::challenges::StoredChallenges;
 use crate::crypto::Summary;
 use crate::events::Event;
 use crate::issuance::{Driver, Outcome};
+use crate::line::decisions;
 use crate::live::{NotNow, Published, Renewed};
 use crate::log::{note, report};
 use crate::model::{Authorities, DomainName, Globals, Job, JobResult, ManagedDomain, Next, State, format_human, time};
@@ -118,6 +118,12 @@ impl Renewal {
         self.work.driver().is_some_and(Driver::has_account)
     }
 
+    /// Checks whether there is an order.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.work.driver().is_none_or(Driver::has_order)
+    }
+
     /// Takes a nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.work.acme()?.take_nonce()
@@ -201,9 +207,11 @@ impl Renewal {
         job.next_run = (!is_ready).then_some(ready_at);
         job.settings = None;
         job.validation_failures.clear();
+        job.refused_replacements.clear();
+        job.challenges.succeed(&self.md.domains);
         job.authorities = Authorities::default();
         job.valid_from = Some(valid_from);
-        job.record(now, "finished", None, Some(&detail));
+        job.record(now, Job::FINISHED, None, Some(&detail));
         job.last = Some(JobResult { detail: Some(detail), valid_from: Some(valid_from), ..JobResult::default() });
         let mut live_at = None;
         if is_ready {
@@ -226,7 +234,8 @@ impl Renewal {
         job.errors = job.errors.saturating_add(1);
         let url = self.md.ca_url().unwrap_or_default();
         let failover = self.registry.globals.retry_failover;
-        self.known.failed(url, err.retry_after(), failover, now);
+        let patience = domain.patience(now);
+        self.known.failed(url, err.retry_after(), patience, failover, now);
         let then = self.known.next(&self.md.ca.urls, failover, now);
         let then = then.unwrap_or_else(|| Next { url: url.to_owned(), failures: job.errors, retry_after: None });
         let is_permanent = err.is_permanent() && then.url == url;
@@ -239,14 +248,25 @@ impl Renewal {
             job.validation_failures.push(now);
             floor = schedule::validation_floor(&job.validation_failures, AUTOMATIC_VALIDATION_FAILURES, now);
         }
-        let next = decisions::next_attempt(delay, job.retry_after, floor, now);
+        let next = decisions::next_attempt(delay, job.retry_after, patience, floor, now);
         job.next_run = Some(next);
         if self.md.ca.urls.len() > 1 {
             job.authorities = self.known.clone();
         }
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
-        report!(AH10056, err.status(); "processing {name}: {}", result.to_log(name.as_str()));
+        // Beside a server it is not this program that makes the next attempt.
+        let when = match self.registry.runs_commands {
+            true => format!(", next attempt at {}", time::format_gmt(next)),
+            false => String::new(),
+        };
+        report!(AH10056, err.status(); "processing {name}: {}{when}", result.to_log(name.as_str()));
+        if err.retry_after().is_some_and(|asked| asked > next) && then.url == url {
+            note!(
+                Info,
+                "{name}: the CA wants more time than a third of what is left of the certificate, and is asked earlier"
+            );
+        }
         tell_next(job, next, now);
         if then.url != url {
             report!(MD0016, "{name}: giving up on {url} for now; next attempt with {}", then.url);
@@ -358,8 +378,10 @@ pub(super) fn tell_renewed(
         Ok(()) => {
             (job.notified, job.notified_renewed, job.next_run, job.errors) = (true, true, None, 0);
             let domains = job.log.iter().flat_map(|log| &log.entries);
-            let detail =
-                domains.into_iter().find(|domain| domain.kind == "finished").and_then(|domain| domain.detail.clone());
+            let detail = domains
+                .into_iter()
+                .find(|domain| domain.kind == Job::FINISHED)
+                .and_then(|domain| domain.detail.clone());
             job.last = Some(JobResult { detail, valid_from: job.valid_from, ..JobResult::default() });
         }
         Err(err) if err.is_cancelled() => {}
@@ -418,7 +440,7 @@ mod tests {
         // These stand in job.json of servers that run.
         assert_eq!(of(&server), "fa342e939d1caba4");
         let own = &mut server.declared[0].settings;
-        own.contact = Some("mailto:b@x.org".to_owned());
+        own.contact = Some(crate::model::Contact::of_directive("b@x.org", crate::model::Origin::default()));
         own.agreement = Some("https://ca.test/terms".to_owned());
         own.challenges = Some(vec!["dns-01".to_owned(), "http-01".to_owned()]);
         own.profile_mandatory = Some(true);

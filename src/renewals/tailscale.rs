@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey};
 use crate::http::HttpClient;
 use crate::model::Window;
-use crate::schedule::{Plan, USUAL_WINDOW};
+use crate::schedule::Plan;
 use crate::sets::StagedJournal;
 use crate::tailscale::{Cause, TailscaleError, key_and_chain, socket_of};
 
@@ -47,7 +47,7 @@ impl Tailnet {
         self.journal.progress("Asking tailscaled");
         let now = self.clock.now();
         let (key, chain) = self.ask(None)?;
-        let window = self.journal.domain().renew_window.unwrap_or(USUAL_WINDOW);
+        let window = self.journal.domain().configured_renew_window();
         let Some(validity) = min_validity_of_renewal(chain.leaf(), window, self.is_known(chain.leaf()), now) else {
             return Ok((key, chain));
         };
@@ -81,7 +81,7 @@ impl Tailnet {
 /// certificate does.
 fn min_validity_of_renewal(
     leaf: &Certificate,
-    window: Window,
+    window: Option<Window>,
     is_known: bool,
     now: Timestamp,
 ) -> Option<SignedDuration> {

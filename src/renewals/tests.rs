@@ -5,6 +5,7 @@ mod names;
 mod notifications;
 mod several_cas;
 mod starts;
+mod turns;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,8 +18,11 @@ use crate::cancel::Cancel;
 use crate::clock::Clock as _;
 use crate::crypto::{Certificate, Chain, PrivateKey, self_signed};
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::{DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, RenewMode, Settings, State};
-use crate::registry::{Host, Setup, Start, configured};
+use crate::model::{
+    Contact, ContactSource, DomainName, Globals, KeySpec, KeySpecs, ManagedDomain, MatchNames, Origin, RenewMode,
+    Settings, State,
+};
+use crate::registry::{Host, Setup, Start, check, configured};
 use crate::renewals::Renewals;
 use crate::sets::{Advice, StagedState, staged};
 use crate::store::{Aspect, Group, Reachability, Store};
@@ -27,6 +31,10 @@ use crate::testing::{ACCOUNT, Call, TestServer, declared, host, logged, p256, wa
 
 fn key() -> Aspect {
     Aspect::PrivateKey(p256())
+}
+
+fn contact(address: &str) -> Contact {
+    Contact::of_directive(address, Origin::default())
 }
 
 fn chain() -> Aspect {
@@ -45,6 +53,23 @@ fn hours(hours: i64) -> SignedDuration {
 /// Returns a time in this number of seconds.
 fn from_now(server: &TestServer, at: Option<Timestamp>) -> i64 {
     at.expect("a moment").duration_since(server.clock.now()).as_secs()
+}
+
+#[test]
+fn progress_is_written_twice_a_second_at_most_and_what_lasts_at_once() {
+    use crate::acme::Journal as _;
+    let name = "progress.test";
+    let server = TestServer::new(&[name]);
+    let mut journal = journal(&server, Arc::clone(&server.start(false).domains[0].md));
+    let stored = || server.staged_job(name).last.unwrap().activity.unwrap();
+    journal.progress("first");
+    journal.progress("second");
+    assert_eq!(stored(), "first");
+    journal.lasting_progress("third");
+    assert_eq!(stored(), "third");
+    server.clock.advance(SignedDuration::from_millis(500));
+    journal.progress("fourth");
+    assert_eq!(stored(), "fourth");
 }
 
 #[test]
@@ -175,7 +200,7 @@ fn settings_that_come_from_the_main_server_make_a_failed_domain_due_too() {
         (|server| server.globals.ca_file = Some("/etc/ca.pem".to_owned()), true),
         (|server| server.declared[0].settings.ca_file = Some("none".to_owned()), true),
         (|server| server.reach.http = false, true),
-        (|server| server.declared[0].settings.contact = Some("mailto:b@x.org".to_owned()), true),
+        (|server| server.declared[0].settings.contact = Some(contact("b@x.org")), true),
         // The setting does not change the renewal.
         (|server| server.globals.check_interval = hours(1), false),
     ];
@@ -210,7 +235,7 @@ fn a_manual_domain_is_not_renewed_whatever_is_staged() {
     server.declared[0].settings.renew_mode = Some(RenewMode::Manual);
     let before = server.staged_job("manual.test");
     for is_restart in [true, false] {
-        server.declared[0].settings.contact = Some(format!("mailto:{is_restart}@x.org"));
+        server.declared[0].settings.contact = Some(contact(&format!("{is_restart}@x.org")));
         server.clock.advance(hours(24));
         drop(server.run(is_restart));
         assert_eq!(server.staged_job("manual.test"), before);

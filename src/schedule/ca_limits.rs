@@ -145,6 +145,11 @@ impl CaLimits {
         Some(self.refused(now, earliest))
     }
 
+    /// Ends the pause for a renewal that cannot wait longer. One renewal goes first, as after any pause.
+    pub fn end_pause(&mut self) {
+        self.paused_until = Timestamp::MIN;
+    }
+
     /// Drops all waits, as after the clock was set back, when they would last too long by as much.
     pub fn forget_plans(&mut self) {
         (self.next, self.paused_until) = (Timestamp::MIN, Timestamp::MIN);
@@ -224,6 +229,18 @@ mod tests {
                 assert_eq!(limits.paused_until(at(*second)), expected.map(at), "{row:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_pause_that_ends_early_is_followed_by_one_renewal_and_a_longer_pause() {
+        let mut limits = known();
+        limits.refused(at(0), None);
+        assert!(!limits.may_begin(at(10)));
+        limits.end_pause();
+        assert!(limits.may_begin(at(10)));
+        limits.begin(at(10), true);
+        assert!(!limits.may_begin(at(20)), "one goes first");
+        assert_eq!(limits.refused(at(20), None), at(140));
     }
 
     #[test]

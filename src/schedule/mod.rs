@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod after_order;
 mod ca_limits;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Window;
 
+pub use after_order::{Why, pause_after_order, too_soon};
 pub use ca_limits::{CaLimits, Refusal};
 
 /// A certificate that becomes valid within this time counts as valid, since clocks differ.
@@ -16,15 +18,12 @@ const EARLY: SignedDuration = SignedDuration::from_mins(5);
 /// Longest wait between two attempts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Default of `MDRenewWindow`.
-pub const USUAL_WINDOW: Window = Window::Percent(33);
-
-/// Default of `MDWarnWindow`.
-pub const USUAL_WARN_WINDOW: Window = Window::Percent(10);
-
 /// Certificates with a shorter lifetime are renewed at half of it: a third would leave little time for failures.
 pub const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 const HALF_OF_LIFE: Window = Window::Percent(50);
+
+/// The part of the lifetime that is left for attempts that fail, however late the CA suggests to renew.
+const LATEST: Window = Window::Percent(10);
 
 /// A source of random numbers in 0..1.
 pub type Random = fn() -> f64;
@@ -42,14 +41,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Makes the plan for a certificate: renewal when its window opens, or earlier if the CA suggests that. A certificate with a
-    /// short lifetime is renewed at half of it if the CA suggests nothing and the window is the default.
+    /// Makes the plan for a certificate: renewal at the moment that the CA suggests (RFC 9773 section 4.2), as long as a tenth of the
+    /// lifetime is left, and no later than the window opens that is `configured`. If the CA suggests nothing, renewal is when the
+    /// window opens; a certificate with a short lifetime is renewed at half of it unless another window is configured.
     #[must_use]
-    pub fn new(validity @ (from, until): Validity, window: Window, suggested: Option<Timestamp>) -> Self {
-        let opens = window.opens(from, until);
-        let is_short = window == USUAL_WINDOW && until.duration_since(from) < SHORT_LIFE;
-        let other = suggested.or_else(|| is_short.then(|| HALF_OF_LIFE.opens(from, until)));
-        Self { validity, at: other.map_or(opens, |other| other.min(opens)) }
+    pub fn new(validity @ (from, until): Validity, configured: Option<Window>, suggested: Option<Timestamp>) -> Self {
+        let window = configured.unwrap_or(Window::RENEW);
+        let is_short = window == Window::RENEW && until.duration_since(from) < SHORT_LIFE;
+        let usual = if is_short { HALF_OF_LIFE } else { window };
+        let latest = configured.unwrap_or(LATEST);
+        let opens = |window: Window| window.opens(from, until);
+        Self { validity, at: suggested.map_or_else(|| opens(usual), |moment| moment.min(opens(latest))) }
     }
 
     /// Checks whether the certificate is due at `now`, or within a tenth of its lifetime after it.
@@ -108,6 +110,17 @@ pub fn delay_for_short_life(
         }
         _ => delay,
     }
+}
+
+/// The least and the most that is waited because a CA asks for it by Retry-After.
+const PATIENCE: [SignedDuration; 2] = [SignedDuration::from_mins(1), SignedDuration::from_hours(7 * 24)];
+
+/// Returns how long a CA's Retry-After is waited for at most: a third of what is left of the certificate in use, which ends at
+/// `until`, within a minute and a week. Where there is no certificate, nothing is lost by waiting for a week.
+#[must_use]
+pub fn patience(until: Option<Timestamp>, now: Timestamp) -> SignedDuration {
+    let [least, most] = PATIENCE;
+    until.map_or(most, |until| (until.duration_since(now) / 3).clamp(least, most))
 }
 
 /// Returns when to check a domain again after a renewal, if its certificate is valid until `until` and due at `due`. If it is due
@@ -212,6 +225,30 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_after_takes_at_most_a_third_of_what_is_left_of_the_life() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
+        const DAY: i64 = 24 * 60;
+        // Minutes until the certificate ends, and of patience
+        let rows = [
+            (None, 7 * DAY),
+            (Some(90 * DAY), 7 * DAY),
+            (Some(21 * DAY), 7 * DAY),
+            (Some(20 * DAY), 20 * DAY / 3),
+            (Some(3 * DAY), DAY),
+            (Some(60), 20),
+            (Some(4), 1),
+            (Some(3), 1),
+            (Some(2), 1),
+            (Some(0), 1),
+            (Some(-DAY), 1),
+        ];
+        for (until, expected) in rows {
+            assert_eq!(patience(until.map(at), now).as_mins(), expected, "{until:?}");
+        }
+    }
+
+    #[test]
     fn a_renewed_domain_is_checked_when_it_comes_due() {
         let now = Timestamp::UNIX_EPOCH;
         let at = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
@@ -272,33 +309,50 @@ mod tests {
         SignedDuration::from_hours(hours)
     }
 
-    /// Returns the plan for a certificate with a lifetime of this number of hours, with the window and the CA's suggestion.
+    /// Returns the plan for a certificate with a lifetime of this number of hours, with the configured window, if the text is not
+    /// empty, and the CA's suggestion.
     fn plan(life: i64, window: &str, suggested: Option<i64>) -> Plan {
         let from = Timestamp::UNIX_EPOCH;
-        let window = Window::parse(window).unwrap();
-        Plan::new((from, from + hours(life)), window, suggested.map(|after| from + hours(after)))
+        let configured = Some(window).filter(|text| !text.is_empty()).map(|text| Window::parse(text).unwrap());
+        Plan::new((from, from + hours(life)), configured, suggested.map(|after| from + hours(after)))
     }
 
     #[test]
     fn renewal_is_at_the_window_or_half_of_a_short_life_or_when_the_ca_suggests() {
         let rows = [
-            // life, window, suggested; when, in minutes
+            // Life and suggestion in hours; when, in minutes
+            (90 * 24, "", None, 86_832),
+            (10 * 24, "", None, 9648),
+            (10 * 24 - 1, "", None, 7170),
+            (160, "", None, 4800),
+            (1, "", None, 30),
+            // Nothing is configured: the CA says when, earlier or later, until a tenth is left.
+            (90 * 24, "", Some(1000), 60_000),
+            (90 * 24, "", Some(1900), 114_000),
+            (90 * 24, "", Some(1944), 116_640),
+            (90 * 24, "", Some(1945), 116_640),
+            (90 * 24, "", Some(9999), 116_640),
+            (160, "", Some(-5), -300),
+            (160, "", Some(100), 6000),
+            (160, "", Some(120), 7200),
+            (160, "", Some(150), 8640),
+            // Some value is configured, also the default one: its window is the latest moment.
             (90 * 24, "33%", None, 86_832),
-            (10 * 24, "33%", None, 9648),
-            (10 * 24 - 1, "33%", None, 7170),
+            (90 * 24, "33%", Some(1000), 60_000),
+            (90 * 24, "33%", Some(2000), 86_832),
+            (90 * 24, "5%", Some(2000), 120_000),
+            (90 * 24, "5%", Some(2100), 123_120),
             (160, "33%", None, 4800),
-            (1, "33%", None, 30),
-            (160, "20%", None, 7680),
-            (160, "2d", None, 6720),
             (160, "33%", Some(100), 6000),
             (160, "33%", Some(120), 6432),
-            (160, "33%", Some(-5), -300),
-            (90 * 24, "33%", Some(2000), 86_832),
-            (90 * 24, "33%", Some(1000), 60_000),
+            (160, "20%", None, 7680),
+            (160, "20%", Some(150), 7680),
+            (160, "2d", None, 6720),
+            (160, "2d", Some(-5), -300),
         ];
         for (life, window, suggested, minutes) in rows {
             let at = plan(life, window, suggested).at;
-            assert_eq!(at.as_second() / 60, minutes, "{life} h, {window}, {suggested:?}");
+            assert_eq!(at.as_second() / 60, minutes, "{life} h, '{window}', {suggested:?}");
         }
     }
 
@@ -331,7 +385,7 @@ mod tests {
         }
         // Two that were issued minutes apart: one renewal brings both.
         let later = start + SignedDuration::from_mins(3);
-        let second = Plan::new((later, later + hours(2160)), USUAL_WINDOW, None);
+        let second = Plan::new((later, later + hours(2160)), Some(Window::RENEW), None);
         let first = plan(2160, "33%", None);
         assert_eq!(to_renew(&[Some(first), Some(second)], first.at), [true, true]);
     }

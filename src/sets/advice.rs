@@ -5,7 +5,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::{AriError, RenewalInfo};
@@ -15,6 +15,9 @@ use crate::log::report;
 use crate::model::ManagedDomain;
 use crate::model::time::{exact, format_gmt, gmt};
 use crate::store::{Aspect, Group};
+
+/// How long an answer counts in any case.
+const RECENT: SignedDuration = SignedDuration::from_mins(1);
 
 /// `ari.json`: what is suggested for the certificates of a domain.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -72,10 +75,14 @@ impl Advice {
         certificates.filter_map(|certificate| self.suggestion(certificate.borrow())).min_by_key(|own| own.renew_at)
     }
 
-    /// When to ask the CA. What was asked in the future was asked by a wrong clock.
-    pub fn due(&self, now: Timestamp) -> Timestamp {
-        let is_past = self.asked.is_some_and(|asked| asked <= now);
-        self.next_check.filter(|_| is_past).unwrap_or(Timestamp::MIN)
+    /// Returns when to ask the CA. `occasion` is when the server was started or a program was run: at such a moment, what the CA has
+    /// said more than a minute ago does not count, as it may be about to revoke certificates. What was asked in the future was asked
+    /// by a wrong clock.
+    #[must_use]
+    pub fn due(&self, occasion: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let is_recent = |asked: Timestamp| occasion.is_none_or(|occasion| asked + RECENT >= occasion);
+        let counts = self.asked.is_some_and(|asked| asked <= now && is_recent(asked));
+        self.next_check.filter(|_| counts).unwrap_or(Timestamp::MIN)
     }
 
     /// Takes over what was heard of a certificate; `before` is what was known of it.
@@ -123,6 +130,36 @@ impl Suggestion {
         match &self.explanation_url {
             Some(url) => report!(AH10517, "{name}: CA advises renew via ARI now, for explanation see {url}"),
             None => report!(AH10518, "{name}: CA advises renew via ARI now"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ca_is_asked_when_it_wants_and_at_a_start_if_its_answer_is_older_than_a_minute() {
+        let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
+        // Seconds at which it was asked, wants to be asked, and of the occasion; whether it is asked now, at 0, or when it wants
+        let rows = [
+            (None, None, None, true),
+            (Some(-600), Some(3600), None, false),
+            (Some(-600), Some(3600), Some(-3000), false),
+            (Some(-600), Some(3600), Some(-600), false),
+            (Some(-600), Some(3600), Some(-540), false),
+            (Some(-600), Some(3600), Some(-539), true),
+            (Some(-600), Some(3600), Some(0), true),
+            (Some(-60), Some(3600), Some(0), false),
+            (Some(0), Some(3600), Some(0), false),
+            // A clock that was wrong
+            (Some(5), Some(3600), None, true),
+            (Some(5), Some(3600), Some(0), true),
+        ];
+        for (asked, next_check, occasion, expected) in rows {
+            let advice = Advice { asked: asked.map(at), next_check: next_check.map(at), ..Advice::default() };
+            let due = if expected { Timestamp::MIN } else { at(3600) };
+            assert_eq!(advice.due(occasion.map(at), at(0)), due, "{asked:?} {occasion:?}");
         }
     }
 }

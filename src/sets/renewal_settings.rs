@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::acme::ChallengeType;
-use crate::model::{CaSettings, DomainName, Eab, Globals, KeySpecs, ManagedDomain};
+use crate::model::{CaSettings, ContactSource, DomainName, Eab, Globals, KeySpecs, ManagedDomain};
 
 /// The settings of one domain that matter to its renewal.
 ///
@@ -24,6 +24,7 @@ pub(crate) struct RenewalSettings<'a> {
     ca_urls: &'a [String],
     pub(crate) preferred_chain: Option<&'a Arc<str>>,
     pub(crate) contacts: &'a Vec<String>,
+    pub(crate) contact_source: &'a Arc<ContactSource>,
     pub(crate) agreement: &'a Option<String>,
     pub(crate) profile_mandatory: bool,
     own_ca_file: Option<&'a String>,
@@ -38,11 +39,12 @@ impl<'a> RenewalSettings<'a> {
         #[rustfmt::skip]
         let ManagedDomain {
             contacts, ca, must_staple, cmd_dns_01, proxy_url, ca_certs, proxy_ca_certs, eab, profile, profile_mandatory,
-            preferred_chain,
+            preferred_chain, contact_source,
             // By `order_names` and `key_specs`.
             name: _, domains: _, keys: _,
             // These decide whether and when there is a renewal, or are about what is served.
-            members: _, state: _, state_descr: _, renew_mode: _, renew_window: _, warn_window: _, require_https: _, proto: _,
+            members: _, state: _, state_descr: _, renew_mode: _, renew_window: _, renew_window_configured: _, warn_window: _,
+            require_https: _, proto: _,
             cert_files: _, pkey_files: _, stapling: _, ari_renewals: _, activation: _,
         } = md;
         // The protocol goes with the URL, and the challenge types that can be used are handed to `digest`.
@@ -57,6 +59,7 @@ impl<'a> RenewalSettings<'a> {
             ca_urls: urls,
             preferred_chain: preferred_chain.as_ref(),
             contacts,
+            contact_source,
             agreement,
             profile_mandatory: *profile_mandatory,
             own_ca_file: ca_certs.as_deref(),
@@ -81,7 +84,7 @@ impl<'a> RenewalSettings<'a> {
         #[rustfmt::skip]
         let Self {
             names, keys, must_staple, profile, eab,
-            ca_url: _, ca_urls: _, preferred_chain: _, contacts: _, agreement: _, profile_mandatory: _, own_ca_file: _,
+            ca_url: _, ca_urls: _, preferred_chain: _, contacts: _, contact_source: _, agreement: _, profile_mandatory: _, own_ca_file: _,
             own_proxy: _, own_proxy_ca_file: _, own_dns01_command: _,
         } = self;
         (names.iter().copied().collect::<BTreeSet<_>>(), keys, must_staple, profile, eab)
@@ -92,7 +95,8 @@ impl<'a> RenewalSettings<'a> {
     pub(crate) fn digest(&self, challenges: &Arc<Result<Vec<ChallengeType>, String>>, globals: &Globals) -> String {
         #[rustfmt::skip]
         let Self {
-            contacts, agreement, profile_mandatory, own_ca_file, own_proxy, own_proxy_ca_file, own_dns01_command,
+            contacts, contact_source, agreement, profile_mandatory, own_ca_file, own_proxy, own_proxy_ca_file,
+            own_dns01_command,
             names: _, keys: _, must_staple: _, profile: _, eab: _, ca_url: _, ca_urls: _, preferred_chain: _,
         } = self;
         #[rustfmt::skip]
@@ -110,6 +114,10 @@ impl<'a> RenewalSettings<'a> {
         let mut hasher = DefaultHasher::new();
         (contacts, agreement, challenges, ca_file, proxy, proxy_ca_file, profile_mandatory).hash(&mut hasher);
         (dns01_command, dns01_version, message_command).hash(&mut hasher);
+        // A contact that may be left out: whether an attempt succeeds no longer depends on it.
+        if ***contact_source == ContactSource::ServerAdmin {
+            true.hash(&mut hasher);
+        }
         format!("{:016x}", hasher.finish())
     }
 }

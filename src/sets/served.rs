@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::active::Active;
@@ -11,7 +11,7 @@ use crate::acme::ChallengeType;
 use crate::crypto::{Chain, ChainError, Summary, key_fits};
 use crate::documents::Documents;
 use crate::log::report;
-use crate::model::{Job, KeySpec, ManagedDomain, RenewMode, State, TxtRecord, Window};
+use crate::model::{Job, KeySpec, LastRenewal, ManagedDomain, RenewMode, State, Window};
 use crate::schedule::{self, Plan, Validity};
 use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
 
@@ -129,28 +129,28 @@ impl CertificateSet {
         (md.is_static() && md.renew_mode == RenewMode::Always).then(|| Box::new(Self::stored(documents, md)))
     }
 
-    /// When each certificate is to be renewed; `None` for one that is missing or does not do.
+    /// When each certificate is to be renewed, with the `MDRenewWindow` that is configured; `None` for one that is missing or does
+    /// not do.
     #[must_use]
-    pub fn plans(&self, window: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
-        let window = window.unwrap_or(schedule::USUAL_WINDOW);
+    pub fn plans(&self, configured: Option<Window>, advice: &Advice) -> Vec<Option<Plan>> {
         let plan = |(position, certificate): (usize, &Option<Summary>)| {
             let certificate = certificate.as_ref().filter(|_| !self.unfit.contains(&position))?;
             let suggested = advice.suggestion(certificate).map(|suggestion| suggestion.renew_at);
-            Some(Plan::new(certificate.validity(), window, suggested))
+            Some(Plan::new(certificate.validity(), configured, suggested))
         };
         self.certificates.iter().enumerate().map(plan).collect()
     }
 
     /// When the first of them is to be renewed; `now` if one is missing or does not do.
     #[must_use]
-    pub fn renew_at(&self, window: Option<Window>, advice: &Advice, now: Timestamp) -> Timestamp {
-        schedule::renew_at(&self.plans(window, advice), now)
+    pub fn renew_at(&self, configured: Option<Window>, advice: &Advice, now: Timestamp) -> Timestamp {
+        schedule::renew_at(&self.plans(configured, advice), now)
     }
 
     /// When the first of them gets into the window in which its end is warned of; `None` if the set is not complete.
     #[must_use]
     pub fn warn_at(&self, window: Option<Window>) -> Option<Timestamp> {
-        let window = window.unwrap_or(schedule::USUAL_WARN_WINDOW);
+        let window = window.unwrap_or(Window::WARN);
         let validities = self.certificates.iter().flatten().map(Summary::validity);
         let opens = validities.map(|(from, until)| window.opens(from, until));
         opens.min().filter(|_| self.state == Some(State::Complete))
@@ -183,17 +183,42 @@ pub(crate) fn activated(documents: &Documents, md: &ManagedDomain) -> Option<Tim
     md.key_specs().0.into_iter().filter_map(written).max()
 }
 
-/// The records that the certificates of the domain were obtained with, if it uses such.
-pub(crate) fn txt_records(
+/// Returns how long after their order these certificates are not renewed by time alone.
+pub(crate) fn pause_after_order(certificates: &[Option<Summary>]) -> SignedDuration {
+    let lives = certificates.iter().flatten().map(|own| own.validity().1.duration_since(own.validity().0));
+    schedule::pause_after_order(lives.min().unwrap_or_default())
+}
+
+/// Returns when these certificates of the domain in the store were obtained, as far as their report tells; `None` if `MDRenewWindow`
+/// makes them due in the first tenth of their life. An administrator who configures that gets a renewal at each start.
+pub(crate) fn ordered(
+    documents: &Documents,
+    md: &ManagedDomain,
+    certificates: &[Option<Summary>],
+) -> Option<Timestamp> {
+    let is_due_early =
+        |window: Window, (from, until): Validity| window.opens(from, until) <= from + until.duration_since(from) / 10;
+    let configured = md.configured_renew_window();
+    if configured.is_some_and(|own| certificates.iter().flatten().any(|one| is_due_early(own, one.validity()))) {
+        return None;
+    }
+    documents.load_json::<Job>(Group::Domains, md.name.as_str(), &Aspect::JobJson)?.ordered()
+}
+
+/// Reads what the renewal that brought the certificates of the domain has left to the next one, if its challenge types need that.
+pub(crate) fn last_renewal(
     documents: &Documents,
     md: &ManagedDomain,
     challenges: &Result<Vec<ChallengeType>, String>,
-) -> Vec<TxtRecord> {
-    if !challenges.iter().flatten().any(|kind| kind.needs_standing_record()) {
-        return Vec::new();
+) -> LastRenewal {
+    let kinds = challenges.as_deref().unwrap_or_default();
+    let needs_records = kinds.iter().any(|kind| kind.needs_standing_record());
+    if kinds.len() < 2 && !needs_records {
+        return LastRenewal::default();
     }
-    let job: Option<Job> = documents.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
-    job.map(|job| job.txt_records).unwrap_or_default()
+    let last: Option<LastRenewal> = documents.load_json(Group::Domains, md.name.as_str(), &Aspect::JobJson);
+    let LastRenewal { txt_records, challenges } = last.unwrap_or_default();
+    LastRenewal { txt_records: if needs_records { txt_records } else { Vec::new() }, challenges }
 }
 
 /// The span in which all of these are good; `None` if one is missing or there is no such span.

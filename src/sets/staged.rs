@@ -17,7 +17,7 @@ use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
-use crate::model::{Job, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, time};
 use crate::store::{Aspect, Group, StoreError, WorkClaim};
 
 /// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
@@ -222,7 +222,9 @@ pub fn report(documents: &Documents, md: &ManagedDomain) -> Option<Job> {
         settings: None,
         telling: None,
         validation_failures: Vec::new(),
+        challenges: ChallengeRecord::default(),
         account_url: None,
+        refused_replacements: Vec::new(),
         ..job
     };
     (!job.finished || is_whole(documents, md)).then_some(job)
@@ -364,6 +366,26 @@ impl Journal for StagedJournal {
         Ok(self.documents.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
     }
 
+    fn may_replace(&self, certificate: &str) -> bool {
+        !self.job.refused_replacements.iter().any(|refused| refused == certificate)
+    }
+
+    fn set_may_replace(&mut self, certificate: &str, may: bool) {
+        let refused = &mut self.job.refused_replacements;
+        refused.retain(|own| own != certificate);
+        refused.extend((!may).then(|| certificate.to_owned()));
+        // The next attempt asks the CA once more if this is lost.
+        let _ = self.save_job();
+    }
+
+    fn challenge_record(&self) -> ChallengeRecord {
+        self.job.challenges.clone()
+    }
+
+    fn record_challenges(&mut self, record: &ChallengeRecord) {
+        self.job.challenges.clone_from(record);
+    }
+
     fn progress(&mut self, activity: &str) {
         let now = self.clock.now();
         self.job.proceed(now, activity);
@@ -371,6 +393,11 @@ impl Journal for StagedJournal {
             // The report is for those who watch; a renewal does not fail for it.
             let _ = self.save_job();
         }
+    }
+
+    fn lasting_progress(&mut self, activity: &str) {
+        self.saved = None;
+        self.progress(activity);
     }
 
     fn needs_records(&mut self, records: &[TxtRecord]) {

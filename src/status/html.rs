@@ -243,7 +243,11 @@ fn activity(view: &View<'_>) -> Markup {
         @if let Some(warning) = view.domain.activation_warning() { p.md_warn { (warning) } }
         @if let Some(set) = &view.live { p title=(serials(set)) { "Live" @if let Some(at) = set.since { " since " (moment(at, view.now)) } } }
         @match view.renewal() {
-            Some(_) => { (last_result(view)) p { b { (next_step(view)) } } },
+            Some(_) => {
+                (last_result(view))
+                p { b { (next_step(view)) } }
+                @if let Some(step) = view.last_step() { p.md_small { (step) } }
+            },
             None if view.is_manual() => { "Manual renew" @if view.renew_at <= view.now { ": due now" } },
             None if view.renew_at > view.now => { "Renew " (moment(view.renew_at, view.now)) },
             None => "Pending",

@@ -215,7 +215,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::model::{Eab, Job, RenewMode};
+    use crate::model::{Eab, Job, LastRenewal, RenewMode};
     use crate::registry::Domain;
     use crate::store::{Aspect, Group, Store};
     use crate::testing::ca::{Fault, Operation, problem};
@@ -450,9 +450,10 @@ mod tests {
             watched: true,
             issued_by: std::sync::Arc::default(),
             activated: None,
+            ordered: None,
             told: None,
             challenges: Ok(Vec::new()).into(),
-            txt_records: Vec::new(),
+            last_renewal: LastRenewal::default(),
             stapling: std::sync::Arc::clone(&registry.stapling),
             slot: None,
         };

@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use super::view::Health;
 use super::*;
+use crate::cancel::Cancel;
+use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::{ActivationMode, DomainName, time};
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
+use crate::testing::ca::{FakeCa, Operation};
 use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
@@ -240,4 +243,42 @@ fn short_lives_that_wait_for_restarts_are_warned_of() {
         assert_eq!(page(&registry).contains(&words), warned, "{mode:?} {days}");
         assert_eq!(has_line(&registry, &format!("ActivationWarning: {words}")), warned, "{mode:?} {days}");
     }
+}
+
+/// A way to a CA whose server stops when it polls an authorization.
+struct Stopping(Arc<FakeCa>, Cancel);
+
+impl HttpClient for Stopping {
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        if request.url.contains("/authorization/") && self.0.count(Operation::Authorization) == 1 {
+            self.1.cancel();
+            return Err(HttpError::Cancelled);
+        }
+        self.0.send(request)
+    }
+}
+
+#[test]
+fn a_renewal_in_progress_tells_its_last_step_and_what_the_ca_has_found_so_far() {
+    let name = "again.status.test";
+    let test_server = TestServer::new(&[name]);
+    test_server.ca.behave(|ca| {
+        (ca.tells_early, ca.pending_reads, ca.looks_again_in) = (true, 100, Some("30"));
+        ca.fails = |_, _| Some(("connection", "<b>no route</b>"));
+    });
+    let cancel = Cancel::default();
+    let client = Arc::new(Stopping(Arc::clone(&test_server.ca), cancel.clone()));
+    let renewals =
+        test_server.renewals_with(false, test_server.moving_clock(), move |_| Some(Arc::clone(&client) as _));
+    renewals.tick();
+    renewals.work(&cancel);
+    let registry = test_server.start(true);
+    let step = format!("Waiting for the CA to look at 'http-01' of domain {name} again after Tue, 14 Nov 2023 22:1");
+    let known = json::domain(&registry, name).unwrap();
+    let activity = known["renewal"]["last"]["activity"].as_str().unwrap();
+    assert!(activity.starts_with(&step), "{activity}");
+    assert!(activity.ends_with(" GMT, as it found: <b>no route</b>"), "{activity}");
+    assert!(known["renewal"]["log"].to_string().contains(activity));
+    let page = html::page(&registry);
+    assert!(page.contains(" GMT, as it found: &lt;b&gt;no route&lt;/b&gt;"), "{page}");
 }

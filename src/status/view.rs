@@ -190,7 +190,7 @@ impl<'a> View<'a> {
             return &[];
         }
         let staged = self.staged.as_ref().map(|staged| &staged.job.txt_records);
-        staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.txt_records)
+        staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.last_renewal.txt_records)
     }
 
     /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are
@@ -236,6 +236,13 @@ impl<'a> View<'a> {
     pub fn last_success(&self) -> Option<Timestamp> {
         let finished = self.staged.as_ref().filter(|staged| staged.job.finished);
         finished.and_then(|staged| staged.job.newest("finished")).max(self.domain.activated).max(self.live_since())
+    }
+
+    /// Returns the last step of the attempt to renew that is in progress.
+    #[must_use]
+    pub fn last_step(&self) -> Option<&str> {
+        let job = self.renewal().filter(|job| !job.finished && self.next_run().is_none())?;
+        job.last.as_ref()?.activity.as_deref()
     }
 
     /// Returns the time of the next attempt, if it is in the future.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::clock::{Clock, SettableClock};
 use crate::crypto::{Certificate, PrivateKey, base64url_decode, jwk};
 use crate::http::{HttpClient, HttpError, Method, Request, Response};
-use crate::testing::issuer::{Issuer, common_name, has_jwk, thumbprint_of, verifies};
+use crate::testing::issuer::{Issuer, common_name, has_jwk, is_mac, thumbprint_of, verifies};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,12 +61,25 @@ pub struct Behaviour {
     pub finds: Option<&'static str>,
     /// How often an order is still processing when it is read after it was finalized.
     pub processing_reads: u32,
+    /// How often the CSR of each order that is ready is refused, as the order is not ready (Dogtag, FreeIPA).
+    pub csr_refusals: u32,
     /// Other challenges that are offered before http-01.
     pub others: Vec<Value>,
     /// Whether http-01 is offered.
     pub http_01: bool,
     /// Type under which the http-01 challenge is offered. The CA looks for a file with the key authorization in any case.
     pub kind: &'static str,
+    /// Other types that are offered before http-01, and are validated as it is.
+    pub more: Vec<&'static str>,
+    /// The problem that the validation of a name by a type of challenge finds, as type and detail; `None` if it succeeds.
+    pub fails: fn(name: &str, kind: &str) -> Option<(&'static str, &'static str)>,
+    /// Whether an answered challenge shows its problem while the CA looks again (RFC 8555 section 8.2).
+    pub tells_early: bool,
+    /// The `Retry-After` that comes with a challenge while the CA looks again.
+    pub looks_again_in: Option<&'static str>,
+    /// The status of a challenge that failed while its authorization stays pending, as at CAs that are made of smallstep's library
+    /// (2026).
+    pub gives_back: Option<&'static str>,
     /// Issuer names in the directory and in challenges for dns-persist-01, whose records are always there.
     pub issuers: Vec<&'static str>,
     /// Functions that make the alternate chains from the CA and the default chain.
@@ -77,12 +90,16 @@ pub struct Behaviour {
     pub days: i64,
     /// Lifetime of certificates in hours, instead of `days`.
     pub hours: Option<i64>,
+    /// Lifetime of certificates in seconds, instead of `hours`.
+    pub seconds: Option<i64>,
     /// Time between the issue of certificates and the beginning of their validity.
     pub starts_in: SignedDuration,
     /// Extensions, by their OIDs in DER, that certificates lack though they were asked for.
     pub forgets: &'static [&'static [u8]],
     /// Whether terms of service are announced.
     pub has_terms: bool,
+    /// Whether the directory has a `meta` object.
+    pub has_meta: bool,
     /// Profiles that are announced.
     pub profiles: Vec<&'static str>,
     /// Whether announced profiles are refused.
@@ -91,6 +108,20 @@ pub struct Behaviour {
     pub renewal_info: Option<Response>,
     /// Whether all certificates count as replaced already.
     pub all_replaced: bool,
+    /// How many requests of an account are checked with its former key after a change of keys, as by servers with a cache.
+    pub stale_requests: u32,
+    /// The refusal of contacts that have the text; the problem type is first.
+    pub refused_contact: Option<(&'static str, &'static str)>,
+    /// The problem type of the refusal of an account without a contact; `None` if contacts are optional.
+    pub wants_contact: Option<&'static str>,
+    /// External accounts, of which each new account has to be bound to one, and each to one only: key id, and MAC key as base64url.
+    pub external_accounts: Vec<(&'static str, &'static str)>,
+    /// The refusal of requests of an account that is not valid.
+    pub inactive: &'static str,
+    /// Whether the key of an account that is not valid is refused, too, instead of finding the account.
+    pub refuses_inactive_keys: bool,
+    /// The answer to orders that name a certificate which they replace; `None` if that is fine.
+    pub on_replaces: Option<Response>,
 }
 
 struct Account {
@@ -108,6 +139,7 @@ struct Order {
     status: &'static str,
     authorizations: Vec<usize>,
     reads: u32,
+    csr_refusals: u32,
     certificate: Vec<Certificate>,
     common_name: Option<String>,
 }
@@ -115,9 +147,12 @@ struct Order {
 struct Authorization {
     account: usize,
     name: String,
+    is_wildcard: bool,
     status: &'static str,
-    error: Option<&'static str>,
-    answered: bool,
+    /// Type and detail.
+    error: Option<(&'static str, &'static str)>,
+    /// The type of the challenge that was answered.
+    answered: Option<&'static str>,
     reads: u32,
 }
 
@@ -157,21 +192,36 @@ impl Default for Behaviour {
             pending_reads: 0,
             finds: None,
             processing_reads: 0,
+            csr_refusals: 0,
             others: Vec::new(),
             http_01: true,
             kind: "http-01",
+            more: Vec::new(),
+            fails: |_, _| None,
+            tells_early: false,
+            looks_again_in: None,
+            gives_back: None,
             issuers: Vec::new(),
             alternates: Vec::new(),
             with_issuer: true,
             days: 90,
             hours: None,
+            seconds: None,
             starts_in: SignedDuration::ZERO,
             forgets: &[],
             has_terms: true,
+            has_meta: true,
             profiles: Vec::new(),
             refuses_profiles: false,
             renewal_info: None,
             all_replaced: false,
+            stale_requests: 0,
+            refused_contact: None,
+            wants_contact: None,
+            external_accounts: Vec::new(),
+            inactive: "the account is not valid",
+            refuses_inactive_keys: false,
+            on_replaces: None,
         }
     }
 }
@@ -423,17 +473,22 @@ impl State {
                     return Err(problem(400, "accountDoesNotExist", "no such account"));
                 }
                 Some((_, known)) if known.status != "valid" => {
-                    return Err(problem(401, "unauthorized", "the account is not valid"));
+                    return Err(problem(401, "unauthorized", self.behaviour.inactive));
                 }
-                Some((id, known)) => (Some(id), known.jwk.clone()),
+                Some((id, known)) => {
+                    let stale = known.former.last().filter(|_| self.behaviour.stale_requests > 0).cloned();
+                    self.behaviour.stale_requests -= u32::from(stale.is_some());
+                    (Some(id), stale.unwrap_or_else(|| known.jwk.clone()))
+                }
                 None => return Err(problem(400, "accountDoesNotExist", "no such account")),
             },
             _ => return Err(self.violation(format!("{header} needs one of kid and jwk"))),
         };
         let input = format!("{}.{}", message["protected"].as_str().unwrap(), message["payload"].as_str().unwrap());
         if !verifies(&key, input.as_bytes(), &signature) {
-            let is_former =
-                |known: &Account| known.former.iter().any(|key| verifies(key, input.as_bytes(), &signature));
+            let is_former = |known: &Account| {
+                known.former.iter().chain([&known.jwk]).any(|key| verifies(key, input.as_bytes(), &signature))
+            };
             if account.is_some_and(|id| is_former(&self.accounts[id])) {
                 return Err(problem(400, "malformed", "the signature is not by the key of the account"));
             }
@@ -459,34 +514,56 @@ impl State {
         value
     }
 
-    fn challenge_value(&self, id: usize) -> Value {
-        let authorization = &self.authorizations[id];
-        let status = match (authorization.status, authorization.answered) {
-            ("pending", true) => "processing",
-            (status, _) => status,
+    fn challenge_value(&self, id: usize, kind: &str) -> Value {
+        let Authorization { status, answered, error, reads, .. } = &self.authorizations[id];
+        let is_answered = *answered == Some(kind);
+        let given_back = self.behaviour.gives_back.filter(|_| error.is_some() && *reads == 0);
+        let status = match *status {
+            "pending" if is_answered => given_back.unwrap_or("processing"),
+            status => status,
         };
+        let path = if kind == self.behaviour.kind { format!("{id}") } else { format!("{id}/{kind}") };
         let mut value = json!({
-            "type": self.behaviour.kind, "url": url(&format!("challenge/{id}")), "status": status, "token": format!("token-{id}")
+            "type": kind, "url": url(&format!("challenge/{path}")), "status": status, "token": format!("token-{id}")
         });
-        if self.behaviour.kind == "dns-persist-01" {
+        if kind == "dns-persist-01" {
             value["issuer-domain-names"] = self.behaviour.issuers.clone().into();
         }
-        if let Some(error) = authorization.error {
-            value["error"] =
-                json!({ "type": "urn:ietf:params:acme:error:incorrectResponse", "detail": error, "status": 403 });
+        let is_told = status != "processing" || self.behaviour.tells_early;
+        if let Some((name, detail)) = error.filter(|_| is_answered && is_told) {
+            let name = format!("urn:ietf:params:acme:error:{name}");
+            value["error"] = json!({ "type": name, "detail": detail, "status": 403 });
         }
         value
     }
 
+    /// Returns the challenge as the answer to a request for it.
+    fn challenge_answer(&self, id: usize, kind: &str) -> Response {
+        let value = self.challenge_value(id, kind);
+        let after = self.behaviour.looks_again_in.filter(|_| value["status"] == "processing");
+        let answer = json_answer(200, &value);
+        after.map_or(answer.clone(), |after| with_header(answer, "Retry-After", after))
+    }
+
     fn authorization_value(&self, id: usize) -> Value {
         let authorization = &self.authorizations[id];
-        let http_01 = self.behaviour.http_01.then(|| self.challenge_value(id));
-        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(http_01).collect();
-        json!({
+        let http_01 = self.behaviour.http_01.then_some(self.behaviour.kind);
+        let kinds = self.behaviour.more.iter().copied().chain(http_01);
+        let kinds = kinds.filter(|kind| !authorization.is_wildcard || kind.starts_with("dns-"));
+        // The others are of no use any more (RFC 8555 section 7.1.4).
+        let is_over = authorization.status != "pending" && authorization.answered.is_some();
+        let kinds = kinds.filter(|kind| !is_over || authorization.answered == Some(kind));
+        let challenges = kinds.map(|kind| self.challenge_value(id, kind));
+        let challenges: Vec<Value> = self.behaviour.others.iter().cloned().chain(challenges).collect();
+        let mut value = json!({
             "status": authorization.status,
             "identifier": { "type": "dns", "value": authorization.name },
             "challenges": challenges,
-        })
+        });
+        if authorization.is_wildcard {
+            value["wildcard"] = true.into();
+        }
+        value
     }
 
     /// Updates the status of an order from its authorizations.
@@ -516,7 +593,8 @@ impl FakeCa {
             Err(response) => return response,
         };
         let reads = [Operation::Account, Operation::Order, Operation::Authorization, Operation::Certificate];
-        let payload = match (reads.contains(&operation), serde_json::from_slice::<Value>(&payload)) {
+        let is_read = reads.contains(&operation) || operation == Operation::Challenge && payload.is_empty();
+        let payload = match (is_read, serde_json::from_slice::<Value>(&payload)) {
             (true, _) if payload.is_empty() => Value::Null,
             (is_read, Ok(value)) if value.is_object() && (!is_read || operation == Operation::Account) => value,
             _ => return state.violation(format!("payload of {}", request.url)),
@@ -531,7 +609,7 @@ impl FakeCa {
         let hidden = || problem(404, "malformed", "not found");
         match operation {
             Operation::Account if account != id => hidden(),
-            Operation::Account => update_account(&mut state.accounts[id], &payload),
+            Operation::Account => update_account(&state.behaviour, &mut state.accounts[id], &payload),
             Operation::KeyChange => change_key(state, account, &key, &payload),
             Operation::NewOrder => new_order(state, account, &payload),
             Operation::Order => match state.orders.get(id) {
@@ -542,7 +620,7 @@ impl FakeCa {
                 Some(authz) if authz.account == account && authz.status != "gone" => read_authorization(state, id),
                 _ => hidden(),
             },
-            Operation::Challenge => self.challenge(state, id, &key, &payload),
+            Operation::Challenge => self.challenge(state, request, id, &key, &payload),
             Operation::Finalize => self.finalize(state, id, &payload),
             Operation::Certificate => match state.orders.get(id) {
                 Some(order) if order.account == account && order.status == "valid" => {
@@ -584,42 +662,52 @@ impl FakeCa {
         if state.behaviour.renewal_info.is_some() {
             directory["renewalInfo"] = url("renewal-info").into();
         }
+        if !state.behaviour.has_meta {
+            directory.as_object_mut().unwrap().remove("meta");
+        }
         json_answer(200, &directory)
     }
 
-    fn challenge(&self, state: &mut State, id: usize, key: &Value, payload: &Value) -> Response {
+    fn challenge(&self, state: &mut State, request: &Request, id: usize, key: &Value, payload: &Value) -> Response {
+        let kinds = [&state.behaviour.more[..], &[state.behaviour.kind]].concat();
+        let kind = kinds.iter().find(|kind| request.url.ends_with(*kind)).unwrap_or(&state.behaviour.kind);
+        if payload.is_null() {
+            return state.challenge_answer(id, kind);
+        }
         if *payload != json!({}) {
             return state.violation(format!("payload {payload} for a challenge"));
         }
-        let finds = state.behaviour.finds;
         let reads = state.behaviour.pending_reads;
-        let is_there = state.behaviour.kind == "dns-persist-01";
+        let is_there = *kind == "dns-persist-01";
+        let fails = state.behaviour.fails;
+        let finds = state.behaviour.finds;
         let authorization = &mut state.authorizations[id];
         if authorization.status != "pending" {
             return problem(400, "malformed", "the authorization is not pending");
         }
         let expected = format!("token-{id}.{}", thumbprint_of(key));
         let found = (self.find)(&authorization.name);
-        authorization.answered = true;
+        authorization.answered = Some(kind);
         authorization.reads = reads;
-        authorization.error = finds
-            .or((!is_there && !found.is_some_and(|found| found.lines().any(|line| line == expected)))
-                .then_some("the key authorization is another"));
-        json_answer(200, &state.challenge_value(id))
+        let is_there = is_there || found.is_some_and(|found| found.lines().any(|line| line == expected));
+        let finds = finds.or((!is_there).then_some("the key authorization is another"));
+        authorization.error = fails(&authorization.name, kind).or(finds.map(|detail| ("incorrectResponse", detail)));
+        state.challenge_answer(id, kind)
     }
 
     fn finalize(&self, state: &mut State, id: usize, payload: &Value) -> Response {
         state.update_order(id);
         let behaviour = state.behaviour.clone();
         let order = &mut state.orders[id];
-        if order.status != "ready" {
+        order.csr_refusals += 1;
+        if order.status != "ready" || order.csr_refusals <= behaviour.csr_refusals {
             return problem(403, "orderNotReady", "the order is not ready");
         }
         let Some(csr) = payload["csr"].as_str().and_then(base64url_decode) else {
             return state.violation(format!("payload {payload} for finalize"));
         };
-        let hours = behaviour.hours.unwrap_or(24 * behaviour.days);
-        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, hours, forgets);
+        let seconds = behaviour.seconds.unwrap_or(3600 * behaviour.hours.unwrap_or(24 * behaviour.days));
+        let issue = |forgets| self.issuer.issue(&csr, self.clock.now() + behaviour.starts_in, seconds, forgets);
         let (Some(whole), Some(leaf)) = (issue(&[]), issue(behaviour.forgets)) else {
             return problem(400, "badCSR", "cannot be read");
         };
@@ -641,13 +729,21 @@ impl FakeCa {
 }
 
 fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Value) -> Response {
-    let (status, id) = match known {
+    let (status, id) = match known.filter(|id| state.accounts[*id].status != "gone") {
+        Some(id) if state.behaviour.refuses_inactive_keys && state.accounts[id].status != "valid" => {
+            return problem(403, "unauthorized", state.behaviour.inactive);
+        }
         Some(id) => (200, id),
         None if payload["onlyReturnExisting"] == true => return problem(400, "accountDoesNotExist", "no such account"),
-        None if state.behaviour.has_terms && payload["termsOfServiceAgreed"] != true => {
+        None if payload["termsOfServiceAgreed"] != true => {
             return problem(403, "userActionRequired", "agree to the terms");
         }
         None => {
+            let refused = refused_contact(&state.behaviour, &payload["contact"]);
+            if let Some(refused) = refused.or_else(|| refused_binding(state, &jwk, &payload["externalAccountBinding"]))
+            {
+                return refused;
+            }
             state.accounts.push(Account { jwk, status: "valid", payload, former: Vec::new() });
             (201, state.accounts.len() - 1)
         }
@@ -656,8 +752,50 @@ fn new_account(state: &mut State, known: Option<usize>, jwk: Value, payload: Val
     with_header(json_answer(status, &body), "Location", &url(&format!("account/{id}")))
 }
 
+/// Checks the contacts of an account; `None` if they are right.
+fn refused_contact(behaviour: &Behaviour, contacts: &Value) -> Option<Response> {
+    let contacts: Vec<&str> = contacts.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if let Some(kind) = behaviour.wants_contact.filter(|_| contacts.is_empty()) {
+        return Some(problem(400, kind, "at least one contact is needed"));
+    }
+    let (kind, text) = behaviour.refused_contact?;
+    let refused = contacts.iter().find(|contact| contact.contains(text))?;
+    Some(problem(400, kind, &format!("no mail can be sent to {refused}")))
+}
+
+/// Checks the binding of a new account to an external one (RFC 8555 section 7.3.4); `None` if it is right.
+fn refused_binding(state: &State, jwk: &Value, binding: &Value) -> Option<Response> {
+    let known = &state.behaviour.external_accounts;
+    if known.is_empty() {
+        return None;
+    }
+    if binding.is_null() {
+        return Some(problem(403, "externalAccountRequired", "bind the account"));
+    }
+    let part = |binding: &Value, name: &str| binding[name].as_str().and_then(base64url_decode).unwrap_or_default();
+    let read = |binding: &Value, name| serde_json::from_slice::<Value>(&part(binding, name)).unwrap_or_default();
+    let header = read(binding, "protected");
+    let input = format!("{}.{}", binding["protected"].as_str()?, binding["payload"].as_str()?);
+    let mac_key = known.iter().find(|(kid, _)| header["kid"] == **kid).and_then(|(_, key)| base64url_decode(key));
+    let is_right = mac_key.is_some_and(|key| is_mac(&key, input.as_bytes(), &part(binding, "signature")))
+        && header["alg"] == "HS256"
+        && header["url"] == url("new-account")
+        && read(binding, "payload") == *jwk;
+    let of_account = |account: &Account| read(&account.payload["externalAccountBinding"], "protected");
+    if !is_right {
+        Some(problem(403, "unauthorized", "the binding is wrong"))
+    } else if state.accounts.iter().any(|account| of_account(account)["kid"] == header["kid"]) {
+        Some(problem(403, "unauthorized", "the external account is bound already"))
+    } else {
+        None
+    }
+}
+
 /// Reads, updates or deactivates an account (RFC 8555 sections 7.3.2 and 7.3.6).
-fn update_account(account: &mut Account, payload: &Value) -> Response {
+fn update_account(behaviour: &Behaviour, account: &mut Account, payload: &Value) -> Response {
+    if let Some(refused) = refused_contact(behaviour, &payload["contact"]).filter(|_| !payload["contact"].is_null()) {
+        return refused;
+    }
     if !payload["contact"].is_null() {
         account.payload["contact"] = payload["contact"].clone();
     }
@@ -724,16 +862,29 @@ fn new_order(state: &mut State, account: usize, payload: &Value) -> Response {
     if behaviour.all_replaced && payload["replaces"].is_string() {
         return problem(409, "alreadyReplaced", "it was replaced before");
     }
+    if let Some(refusal) = behaviour.on_replaces.filter(|_| payload["replaces"].is_string()) {
+        return refusal;
+    }
     let mut authorizations = Vec::new();
     for name in names.iter().filter(|_| !behaviour.without_authorizations) {
-        let name = name["value"].as_str().unwrap_or_default().trim_start_matches("*.").to_owned();
+        let name = name["value"].as_str().unwrap_or_default();
+        let is_wildcard = name.starts_with("*.");
+        let name = name.trim_start_matches("*.").to_owned();
         let status = if behaviour.authorized { "valid" } else { "pending" };
         authorizations.push(state.authorizations.len());
-        state.authorizations.push(Authorization { account, name, status, error: None, answered: false, reads: 0 });
+        let authorization = Authorization { account, name, is_wildcard, status, error: None, answered: None, reads: 0 };
+        state.authorizations.push(authorization);
     }
-    let status = "pending";
-    let certificate = Vec::new();
-    state.orders.push(Order { account, names, status, authorizations, reads: 0, certificate, common_name: None });
+    state.orders.push(Order {
+        account,
+        names,
+        status: "pending",
+        authorizations,
+        reads: 0,
+        csr_refusals: 0,
+        certificate: Vec::new(),
+        common_name: None,
+    });
     let id = state.orders.len() - 1;
     state.update_order(id);
     let open = state.orders.iter().filter(|order| !matches!(order.status, "valid" | "invalid" | "gone")).count();
@@ -762,11 +913,14 @@ fn read_order(state: &mut State, id: usize) -> Response {
 }
 
 fn read_authorization(state: &mut State, id: usize) -> Response {
+    let gives_back = state.behaviour.gives_back;
     let authorization = &mut state.authorizations[id];
-    if authorization.status == "pending" && authorization.answered {
-        match authorization.reads.checked_sub(1) {
-            Some(left) => authorization.reads = left,
-            None => authorization.status = if authorization.error.is_some() { "invalid" } else { "valid" },
+    if authorization.status == "pending" && authorization.answered.is_some() {
+        match (authorization.reads.checked_sub(1), authorization.error) {
+            (Some(left), _) => authorization.reads = left,
+            (None, None) => authorization.status = "valid",
+            (None, Some(_)) if gives_back.is_some() => {}
+            (None, Some(_)) => authorization.status = "invalid",
         }
     }
     json_answer(200, &state.authorization_value(id))

@@ -8,7 +8,7 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::rsa::Rsa;
-use openssl::sign::Verifier;
+use openssl::sign::{Signer, Verifier};
 use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder, X509Req};
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ impl Issuer {
 
     /// Returns a certificate with the subject, key and extensions of the request, without extensions with the given OIDs; `None`
     /// if the request is not signed with its key.
-    pub fn issue(&self, request: &[u8], from: Timestamp, hours: i64, without: &[&[u8]]) -> Option<Certificate> {
+    pub fn issue(&self, request: &[u8], from: Timestamp, seconds: i64, without: &[&[u8]]) -> Option<Certificate> {
         let request = X509Req::from_der(request).ok()?;
         let key = request.public_key().ok()?;
         if !request.verify(&key).ok()? {
@@ -63,7 +63,7 @@ impl Issuer {
         builder.set_issuer_name(name("Fake CA").as_ref()).ok()?;
         builder.set_pubkey(&key).ok()?;
         builder.set_not_before(Asn1Time::from_unix(from.as_second()).ok()?.as_ref()).ok()?;
-        builder.set_not_after(Asn1Time::from_unix(from.as_second() + hours * 3600).ok()?.as_ref()).ok()?;
+        builder.set_not_after(Asn1Time::from_unix(from.as_second() + seconds).ok()?.as_ref()).ok()?;
         builder.append_extension(self.key_identifier()?).ok()?;
         for extension in request.extensions().ok()? {
             let der = extension.to_der().ok()?;
@@ -102,6 +102,12 @@ pub fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
         Id::EC => verifies_ec(&key, input, signature).unwrap_or(false),
         _ => Verifier::new(MessageDigest::sha256(), &key).unwrap().verify_oneshot(signature, input).unwrap_or(false),
     }
+}
+
+/// Checks a MAC with HMAC and SHA-256 (HS256).
+pub fn is_mac(key: &[u8], input: &[u8], mac: &[u8]) -> bool {
+    let key = PKey::hmac(key).unwrap();
+    Signer::new(MessageDigest::sha256(), &key).unwrap().sign_oneshot_to_vec(input).unwrap() == mac
 }
 
 /// Checks whether the certificate is for this key.

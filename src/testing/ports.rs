@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::acme::{
     AccountBook, AccountClaim, AccountRecord, AccountScope, Attempt, ChainRefused, ChallengeSetup, ChallengeType,
-    Journal, OrderRecord, PortError, Publisher,
+    GivenUp, Journal, OrderRecord, PortError, Publisher,
 };
 use crate::crypto::{Chain, PrivateKey};
-use crate::model::{KeySpec, Status, TxtRecord};
+use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// The journal of one domain in memory.
 #[derive(Default)]
@@ -20,10 +20,12 @@ pub struct Staged {
     pub activities: Vec<String>,
     pub events: Vec<String>,
     pub records: Vec<TxtRecord>,
+    pub challenges: ChallengeRecord,
     pub taken_away: Vec<String>,
     pub objects: bool,
     pub full: bool,
     pub loses_keys: bool,
+    pub refused_replacements: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +50,9 @@ pub struct Book {
     pub accounts: Vec<(AccountRecord, PrivateKey)>,
     pub drafted: usize,
     pub busy: bool,
+    /// Keys that the accounts may have, too.
+    pub other_keys: Vec<PrivateKey>,
+    pub given_up: Vec<GivenUp>,
 }
 
 #[derive(Clone, Default)]
@@ -104,6 +109,24 @@ impl Journal for MemoryJournal {
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
         self.0.lock().unwrap().chains.insert(spec.json_name().to_owned(), chain.clone());
         Ok(())
+    }
+
+    fn may_replace(&self, certificate: &str) -> bool {
+        !self.0.lock().unwrap().refused_replacements.iter().any(|refused| refused == certificate)
+    }
+
+    fn set_may_replace(&mut self, certificate: &str, may: bool) {
+        let refused = &mut self.0.lock().unwrap().refused_replacements;
+        refused.retain(|own| own != certificate);
+        refused.extend((!may).then(|| certificate.to_owned()));
+    }
+
+    fn challenge_record(&self) -> ChallengeRecord {
+        self.0.lock().unwrap().challenges.clone()
+    }
+
+    fn record_challenges(&mut self, record: &ChallengeRecord) {
+        self.0.lock().unwrap().challenges = record.clone();
     }
 
     fn progress(&mut self, activity: &str) {
@@ -185,6 +208,11 @@ impl AccountBook for MemoryBook {
         Ok(book.draft.clone().unwrap())
     }
 
+    fn drop_draft_key(&self, _scope: &AccountScope) -> Result<(), PortError> {
+        self.0.lock().unwrap().draft = None;
+        Ok(())
+    }
+
     fn add(&self, account: &AccountRecord, key: &PrivateKey) -> Result<(), PortError> {
         let mut book = self.0.lock().unwrap();
         book.draft.take().unwrap();
@@ -193,15 +221,22 @@ impl AccountBook for MemoryBook {
     }
 
     fn other_keys(&self, _: &AccountRecord, _: &PrivateKey) -> Vec<PrivateKey> {
-        Vec::new()
+        self.0.lock().unwrap().other_keys.clone()
     }
 
-    fn change_key(&self, _: &AccountRecord, _: &PrivateKey) {
-        unreachable!()
+    fn change_key(&self, account: &AccountRecord, key: &PrivateKey) {
+        let mut book = self.0.lock().unwrap();
+        book.accounts.iter_mut().filter(|(known, _)| known.url == account.url).for_each(|(_, old)| old.clone_from(key));
     }
 
-    fn forget(&self, account: &AccountRecord) -> Result<(), PortError> {
-        self.0.lock().unwrap().accounts.retain(|(record, _)| record.url != account.url);
+    fn forget(&self, account: &AccountRecord, why: &str) -> Result<(), PortError> {
+        let mut book = self.0.lock().unwrap();
+        book.accounts.retain(|(record, _)| record.url != account.url);
+        book.given_up.push(GivenUp { url: account.url.clone(), why: why.to_owned() });
         Ok(())
+    }
+
+    fn given_up(&self, _: &AccountScope) -> Vec<GivenUp> {
+        self.0.lock().unwrap().given_up.clone()
     }
 }

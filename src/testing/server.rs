@@ -11,7 +11,7 @@ use crate::crypto::PrivateKey;
 use crate::documents::Documents;
 use crate::http::HttpClient;
 use crate::log::{Level, Record, Sink};
-use crate::model::{Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings, Window};
+use crate::model::{Contact, Declared, DomainName, Globals, Job, KeySpec, KeySpecs, Origin, Settings};
 use crate::registry::{Host, Registry, Setup, Start};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Reachability, Store};
@@ -60,9 +60,8 @@ pub fn declared(names: &[&str]) -> Declared {
     let settings = Settings {
         ca_urls: Some(vec![FakeCa::DIRECTORY.to_owned()]),
         agreement: Some("accepted".to_owned()),
-        contact: Some("mailto:admin@x.org".to_owned()),
+        contact: Some(Contact::of_directive("admin@x.org", Origin::default())),
         keys: Some(Arc::new(KeySpecs(vec![p256()]))),
-        renew_window: Some(Window::Percent(33)),
         ..Settings::default()
     };
     let names = names.iter().map(|name| DomainName::parse(name).unwrap()).collect();

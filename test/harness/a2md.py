@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .authority import Authority
 from .module import BUILD, Missing
 from .pebble import Pebble
 from .process import environment
@@ -60,7 +61,7 @@ class A2md:
     """`a2md` on the store of a sandbox, as a client of a CA if there is one."""
 
     sandbox: Sandbox
-    pebble: Pebble | None = None
+    pebble: Pebble | Authority | None = None
     options: tuple[str | Path, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
 

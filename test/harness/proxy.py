@@ -35,9 +35,9 @@ class Proxy:
                 with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2]))) as server:
                     self.send_response(200)
                     self.end_headers()
-                    back = threading.Thread(target=_copy, args=(server, self.connection), daemon=True)
+                    back = threading.Thread(target=copy, args=(server, self.connection), daemon=True)
                     back.start()
-                    _copy(self.connection, server)
+                    copy(self.connection, server)
                     back.join()
                 self.close_connection = True
 
@@ -62,7 +62,7 @@ class Proxy:
         return Handler
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def copy(source: socket.socket, target: socket.socket) -> None:
     # One that goes away in the middle is no matter of the proxy.
     with contextlib.suppress(OSError):
         while data := source.recv(65536):

@@ -65,13 +65,15 @@ def handshake(
     alpn: str | None = None,
     status: bool = False,
     ca: Path | None = None,
+    address: str = "127.0.0.1",
 ) -> Served:
-    """Makes a handshake with 127.0.0.1:`port`.
+    """Makes a handshake with `port` of this machine.
 
     `name` is the SNI (None: none), `tls` is "1.2" or "1.3", `sigalgs` an OpenSSL list such as `ECDSA+SHA256`,
     `status` asks for a staple.
     """
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-showcerts"]
+    host = f"[{address}]" if ":" in address else address
+    command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-showcerts"]
     command += ["-servername", name] if name else ["-noservername"]
     command += [f"-tls{tls.replace('.', '_')}"] if tls else []
     command += ["-sigalgs", sigalgs] if sigalgs else []

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from . import process
+from .authority import Authority
+from .balancer import Balancer
 from .clock import Clock
 from .crash import Crash
 from .dead import Dead
@@ -16,6 +18,7 @@ from .gate import Gate
 from .httpd import Httpd
 from .module import Missing, Module
 from .named import Named
+from .network import Network
 from .ocsp import Responder
 from .pebble import Pebble, Settings, program
 from .pki import Ca, Pki
@@ -34,15 +37,17 @@ class Complaints(AssertionError):
 class World:
     """A sandbox with its servers. `finish()` complains about what is left over, `close()` ends everything.
 
-    A Pebble has one http and one TLS port to validate at: all CAs and servers of a world share them.
+    A Pebble has one http and one TLS port to validate at: all CAs and servers of a world share them. With `own_network`
+    these are 80 and 443, and the DNS is at 53, as authorities of others want it.
     """
 
     _open: ClassVar[list[World]] = []
     """Worlds of this process that are not closed: one does not end what belongs to another."""
 
-    def __init__(self, name: str = "test", module: Module | None = None) -> None:
+    def __init__(self, name: str = "test", module: Module | None = None, own_network: bool = False) -> None:
         if os.geteuid() != 0:
             raise Missing("httpd is started as root, to become www-data: run the tests as root")
+        self._network = Network() if own_network else None
         process.adopt_orphans()
         self._open.append(self)
         self._before = set(process.descendants())
@@ -51,12 +56,12 @@ class World:
         self.keep = False
         """Leave the sandbox for somebody to look at."""
         ports = Ports.mine()
-        self.http_port, self.https_port = ports.take(), ports.take()
+        self.http_port, self.https_port = (80, 443) if own_network else (ports.take(), ports.take())
         self.sandbox = Sandbox(name)
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
-        self.pebbles: list[Pebble] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy | Dead] = []
+        self.pebbles: list[Pebble | Authority] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -72,7 +77,8 @@ class World:
         """The DNS of all CAs of this world, started on first use."""
         if self._dns is None:
             ports = Ports.mine()
-            self._dns = Dns(program("pebble-challtestsrv"), self.sandbox, ports.take(), ports.take())
+            port = 53 if self._network else ports.take()
+            self._dns = Dns(program("pebble-challtestsrv"), self.sandbox, port, ports.take())
             self._dns.start()
         assert isinstance(self._dns, Dns)
         return self._dns
@@ -93,7 +99,15 @@ class World:
         self.pebbles.append(pebble)
         return pebble.start()
 
-    def httpd(self, pebble: Pebble | None = None, mpm: str = "event") -> Httpd:
+    def authority(self, kind: type[Authority]) -> Authority:
+        """Start an ACME server of others, with the DNS that it asks."""
+        assert self._network and self.dns
+        self._tls = self._tls or self.pki.ca("Authorities' web servers")
+        authority = kind(self.sandbox, self._tls)
+        self.pebbles.append(authority)
+        return authority.start()
+
+    def httpd(self, pebble: Pebble | Authority | None = None, mpm: str = "event") -> Httpd:
         """A server that is not started yet. With a CA its defaults use that, with short delays."""
         httpd = Httpd(self.sandbox, self.module, self.http_port, self.https_port, Ports.mine().take(), mpm)
         if pebble:
@@ -124,6 +138,16 @@ class World:
         proxy = Proxy(Ports.mine().take())
         self._responders.append(proxy)
         return proxy
+
+    def balancer(self, httpd: Httpd) -> Balancer:
+        """Start a load balancer at the TLS port that the CAs know, in front of a server whose https hosts are added after this."""
+        config = httpd.config
+        config.https_port = Ports.mine().take()
+        config.add(f"MDPortMap https:{config.https_port}")
+        leaf = self.pki.ca("Balancer").leaf("balancer.example.org")
+        balancer = Balancer(self.https_port, leaf, config.http_port)
+        self._responders.append(balancer)
+        return balancer
 
     def gate(self, pebble: Pebble) -> Gate:
         """Start a door in front of a CA, where requests can be held."""
@@ -179,6 +203,8 @@ class World:
         self._end_rest()
         for volume in self._volumes:
             volume.close()
+        if self._network:
+            self._network.leave()
         self._open.remove(self)
 
     def remove(self) -> None:
@@ -191,7 +217,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Gate | Dead | Pebble] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Balancer | Dead | Pebble | Authority] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()
@@ -226,7 +252,7 @@ def beside(first: Httpd, pebble: Pebble | None = None, name: str = "second") -> 
             world.remove()
 
 
-def acme_defaults(pebble: Pebble) -> list[str]:
+def acme_defaults(pebble: Pebble | Authority) -> list[str]:
     """Directives that make a server a client of this CA."""
     return [
         f"MDCertificateAuthority {pebble.directory}",

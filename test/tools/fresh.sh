@@ -83,6 +83,8 @@ inside() {
 
 [ -n "${KEEP:-}" ] || rm -rf --one-file-system "${root:?}"
 [ -d "$root" ] || make_debian
+# The root of a system is a mount point, without which there is no mount namespace for a test.
+mount --bind "$root" "$root"
 pass_on_network
 [ "$SUITE" != bookworm ] || lend_rust
 mount_system

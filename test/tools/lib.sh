@@ -26,3 +26,17 @@ debian_keyring() {
     [ -r "$keyring" ] || die "$keyring is missing. Run: sudo apt-get install debian-archive-keyring"
     printf '%s\n' "$keyring"
 }
+
+# unstable_apt FOLDER COMMAND...: apt-get on Debian's unstable, with lists and cache below FOLDER, so that the system never
+# hears of unstable. Root's apt reads as itself: its sandbox user may not be able to enter a checkout below /root.
+unstable_apt() {
+    local work=$1 mirror keyring
+    shift
+    mirror=$(debian_mirror) keyring=$(debian_keyring)
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+    echo "deb [signed-by=$keyring] $mirror sid main" >"$work/sources.list"
+    apt-get -q -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o "APT::Update::Post-Invoke=" \
+        -o "APT::Update::Post-Invoke-Success=" -o "APT::Sandbox::User=$(id -un)" \
+        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::Languages=none "$@"
+}

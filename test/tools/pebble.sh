@@ -42,20 +42,11 @@ from_path() {
     cp "$(command -v pebble)" "$(command -v pebble-challtestsrv)" "$bin/"
 }
 
-# apt with lists and cache of its own, so that the system never hears of unstable.
-# Root's apt reads as itself: its sandbox user may not be able to enter a checkout below /root.
 from_unstable() {
-    local work=$base/apt mirror keyring
-    mirror=$(debian_mirror) keyring=$(debian_keyring)
+    local work=$base/apt
     rm -rf "$work"
-    mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-    echo "deb [signed-by=$keyring] $mirror sid main" >"$work/sources.list"
-    local options=(-q -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o "APT::Update::Post-Invoke="
-        -o "APT::Update::Post-Invoke-Success=" -o "APT::Sandbox::User=$(id -un)"
-        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::Languages=none)
-    apt-get "${options[@]}" update
-    (cd "$work" && apt-get "${options[@]}" download pebble)
+    unstable_apt "$work" update
+    (cd "$work" && unstable_apt "$work" download pebble)
     dpkg-deb --fsys-tarfile "$work"/pebble_*.deb | tar -xmC "$bin" --strip-components=3 ./usr/bin/pebble ./usr/bin/pebble-challtestsrv
     rm -rf "$work"
 }

@@ -32,6 +32,8 @@ impl<'c> Connection<'c> {
     fields! { 'c:
         /// The host that SNI chose, or the default one of the address.
         pub base_server: Server = md_shim_connection_base_server;
+        /// The address of this end.
+        pub local_ip: text = md_shim_connection_local_ip;
         /// The pool that lives as long as the connection.
         pub pool: Pool = md_shim_connection_pool;
         /// The TLS state that mod_ssl handed out before the handshake, and keeps as long as that.

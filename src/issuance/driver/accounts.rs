@@ -3,10 +3,11 @@
 use jiff::SignedDuration;
 
 use crate::acme::session::json;
-use crate::acme::{Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, log_registered};
+use crate::acme::{
+    Account, AccountRecord, AcmeError, Applicant, Journal, Publisher, confirm, log_in_place_of, read_account,
+};
 use crate::crypto::PrivateKey;
 use crate::issuance::driver::{Driver, Outcome, directory};
-use crate::log::{note, report};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Registers under a claim only, and only if there is still no account: the former holder of the claim may have
@@ -27,44 +28,20 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Continue)
     }
 
-    /// Asks the CA whether it takes the account. An account that it refuses under every key it may have is forgotten, so that
-    /// it is not found again.
+    /// Asks the CA whether it has the account. An account that the CA does not have any more is not found again.
     fn check(&mut self, account: AccountRecord, key: PrivateKey) -> Result<(), AcmeError> {
         self.journal.progress("Checking the account at the CA");
-        match self.is_taken(&account, &key) {
-            Ok(true) => self.use_account(account, key),
-            Ok(false) => self.accounts.forget(&account)?,
-            Err(err) if err.is_account_lost() => self.find_other_key(account, &key, &err)?,
-            Err(err) => return Err(err),
+        let ca = directory(&self.directory)?;
+        let session = &mut self.session;
+        let read = |url: &str, key: &PrivateKey| {
+            let response = read_account(session, ca, url, key)?;
+            Ok(json::<Account>(url, &response)?.status)
+        };
+        if let Some((account, key)) = confirm(&*self.accounts, account, key, read)? {
+            log_in_place_of(&account, &self.accounts.given_up(&self.wanted.scope));
+            self.use_account(account, key);
         }
         Ok(())
-    }
-
-    fn find_other_key(
-        &mut self,
-        account: AccountRecord,
-        refused: &PrivateKey,
-        why: &AcmeError,
-    ) -> Result<(), AcmeError> {
-        for key in self.accounts.other_keys(&account, refused) {
-            match self.is_taken(&account, &key) {
-                Ok(true) => {
-                    report!(MD0047, "the key of account {} was changed; the new one is used from now on", account.url);
-                    self.accounts.change_key(&account, &key);
-                    self.use_account(account, key);
-                    return Ok(());
-                }
-                Err(err) if !err.is_account_lost() => return Err(err),
-                Ok(false) | Err(_) => {}
-            }
-        }
-        note!(Info, why.status(); "the CA no longer takes account {}: {why}; a new one is registered", account.url);
-        Ok(self.accounts.forget(&account)?)
-    }
-
-    fn is_taken(&mut self, account: &AccountRecord, key: &PrivateKey) -> Result<bool, AcmeError> {
-        let response = self.session.read(directory(&self.directory)?, &account.url, key, &account.url)?;
-        Ok(json::<Account>(&account.url, &response)?.is_valid())
     }
 
     fn use_account(&mut self, account: AccountRecord, key: PrivateKey) {
@@ -76,19 +53,16 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let ca = directory(&self.directory)?;
         let wanted = &self.wanted;
         let applicant = Applicant {
-            name: &wanted.name,
             scope: &wanted.scope,
             contacts: &wanted.contacts,
+            contact_source: &wanted.contact_source,
             agreement: wanted.agreement.as_deref(),
         };
         applicant.check(ca)?;
         self.journal.progress("Registering a new account at the CA");
-        let key = self.accounts.draft_key(&wanted.scope)?;
-        let record = applicant.register(&mut self.session, ca, &key)?;
-        self.accounts.add(&record, &key)?;
-        log_registered(&record);
-        self.account = Some((record, key));
-        self.facts.account = true;
+        let session = &mut self.session;
+        let (account, key) = applicant.register_in(&*self.accounts, |key| applicant.register(session, ca, key))?;
+        self.use_account(account, key);
         Ok(())
     }
 }

@@ -5,18 +5,28 @@ use crate::acme::{AcmeError, ChallengeSetup, Journal, OrderRecord, Publisher};
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
 use crate::http::Response;
 use crate::issuance::driver::{Driver, directory, no_account};
+use crate::log::note;
 use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn finalize(&mut self) -> Result<(), AcmeError> {
-        self.journal.progress("Sending the CSR");
+        if self.facts.not_ready.is_none() {
+            self.journal.progress("Sending the CSR");
+        }
         let key = self.certificate_key()?;
         let csr = csr_der(&key, &self.wanted.identifiers, self.common_name(), self.wanted.must_staple)?;
         let url = self.facts.record.finalize.clone().unwrap_or_default();
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let payload = serde_json::json!({ "csr": base64url(&csr) });
-        let response = self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload)?;
+        let response = match self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload) {
+            Err(err) if err.is_order_not_ready() => {
+                note!(Debug, err.status(); "{}: the CSR is sent again later: {err}", self.wanted.name);
+                self.facts.observe_not_ready(err.retry_after(), self.clock.now());
+                return Ok(());
+            }
+            answered => answered?,
+        };
         self.facts.finalized = true;
         self.facts.observe_retry_after(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());

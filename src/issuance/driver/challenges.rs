@@ -3,14 +3,15 @@
 use crate::acme::challenge::{choose, key_authorization, txt_value};
 use crate::acme::session::empty_object;
 use crate::acme::{
-    AcmeError, Attempt, Authorization, ChallengeSetup, ChallengeType, Journal, OrderRecord, PortError, Publisher,
+    AcmeError, Attempt, Authorization, Challenge, ChallengeSetup, ChallengeType, Journal, OrderRecord, PortError,
+    Publisher,
 };
 use crate::crypto::KeyRef;
 use crate::issuance::driver::failure::no_challenge;
 use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
-use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::facts::Refusal;
 use crate::log::note;
-use crate::model::{DomainName, Identifier};
+use crate::model::{DomainName, Identifier, time};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
@@ -23,7 +24,34 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             }
             Err(err) => return Err(err),
         };
-        self.facts.authorizations[index].observed = Some(Observed { value, at: self.clock.now() });
+        self.facts.authorizations[index].observe(value, self.clock.now());
+        self.tell_problem(index)
+    }
+
+    /// Tells why the CA looks at a challenge again, once for each problem, and when. The CA says when in answers about the challenge
+    /// itself (RFC 8555 section 8.2).
+    fn tell_problem(&mut self, index: usize) -> Result<(), AcmeError> {
+        let authz = &self.facts.authorizations[index];
+        let Some((challenge, problem)) = authz.told_problem() else { return Ok(()) };
+        if authz.told.as_ref() == Some(problem) {
+            return Ok(());
+        }
+        let problem = problem.clone();
+        let url = challenge.url.clone();
+        let what = format!("'{}' of domain {}", challenge.kind, authorization(authz)?.identifier.value);
+        match self.read::<Challenge>(&url) {
+            Err(err) if err.is_cancelled() => return Err(err),
+            // The moment is a courtesy.
+            Err(err) => note!(Debug, err.status(); "{}: {what} cannot be read: {err}", self.wanted.name),
+            Ok(_) => {}
+        }
+        let again = self.facts.retry_after.filter(|at| *at > self.clock.now());
+        let after = again.map(|at| format!(" after {}", time::format_gmt(at))).unwrap_or_default();
+        let says = problem.sentence();
+        note!(Info, "{}: the CA looks at {what} again{after}, as it found: {says}", self.wanted.name);
+        self.journal
+            .lasting_progress(&format!("Waiting for the CA to look at {what} again{after}, as it found: {says}"));
+        self.facts.authorizations[index].told = Some(problem);
         Ok(())
     }
 
@@ -83,17 +111,47 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.authorizations[index].refused.push(refusal);
     }
 
+    /// Records which types of challenge failed in the present order, and which worked.
+    pub(super) fn learn(&mut self) {
+        self.facts.learn();
+        self.journal.record_challenges(&self.facts.challenge_record);
+    }
+
     pub(super) fn answer(&mut self, index: usize, kind: ChallengeType) -> Result<(), AcmeError> {
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
-        let response = self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object())?;
+        let response = match self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object()) {
+            Ok(response) => response,
+            Err(err) => return self.answer_refused(index, kind, err),
+        };
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
-        self.facts.authorizations[index].answered = true;
         self.facts.observe_retry_after(self.session.retry_after(&response));
+        self.facts.authorizations[index].answer(kind, serde_json::from_slice(&response.body).unwrap_or_default());
+        self.tell_problem(index)?;
         self.facts.start_poll(self.clock.now());
         Ok(())
+    }
+
+    /// Replaces an order of an earlier run whose challenges are gone. A refusal that asking again does not change counts as a
+    /// failure of the challenge type, if another one is left, and so does the outcome of a validation: some CAs answer with it.
+    fn answer_refused(&mut self, index: usize, kind: ChallengeType, err: AcmeError) -> Result<(), AcmeError> {
+        if err.is_gone() && !self.facts.ordered_now {
+            self.facts.order_gone = true;
+            return Ok(());
+        }
+        if !(err.is_refusal() && (err.is_permanent() || err.is_failed_validation())) {
+            return Err(err);
+        }
+        self.facts.challenge_record.learn(&[kind.as_str()], []);
+        self.journal.record_challenges(&self.facts.challenge_record);
+        match (err, self.facts.untried(&self.facts.authorizations[index])) {
+            (AcmeError::Problem { problem, .. }, Some(next)) => {
+                Err(self.challenge_failed(index, problem, Some((kind, next))))
+            }
+            (err, _) => Err(err),
+        }
     }
 
     /// Takes away all set-ups, and after the last one the order, if it is finished.

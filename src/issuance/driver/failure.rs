@@ -1,14 +1,15 @@
 //! Describes why a run failed.
 
-use crate::acme::{AcmeError, Authorization, Journal, OrderRecord, Publisher};
+use crate::acme::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord, Publisher};
 use crate::issuance::driver::{Driver, Wanted, authorization};
-use crate::issuance::facts::Refusal;
+use crate::issuance::facts::{AuthorizationFacts, Refusal};
 use crate::issuance::next::Failure;
 use crate::model::{Problem, Status};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Describes the failure. An order that failed for good is forgotten.
     pub(super) fn give_up(&mut self, failure: &Failure) -> AcmeError {
+        self.learn();
         let error = self.describe(failure);
         if !matches!(failure, Failure::TimedOut(_) | Failure::Postponed(..)) {
             if let Err(err) = self.journal.save_order(&OrderRecord::default()) {
@@ -24,14 +25,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         match failure {
             Failure::Authorization(index) => {
                 let authz = authorization(&self.facts.authorizations[*index]);
-                let (name, problem) =
-                    authz.map_or((String::new(), None), |a| (a.identifier.value.clone(), a.problem()));
-                let record = self.facts.authorizations[*index].record.clone();
-                AcmeError::ChallengeFailed {
-                    name,
-                    problem: Box::new(problem.cloned().unwrap_or_else(unexplained)),
-                    record,
-                }
+                let problem = authz.ok().and_then(Authorization::problem).cloned();
+                let facts = &self.facts.authorizations[*index];
+                let turn = facts.failed_type().zip(self.facts.untried(facts));
+                self.challenge_failed(*index, problem.unwrap_or_else(unexplained), turn)
             }
             Failure::NoChallenge(index) => match authorization(&self.facts.authorizations[*index]) {
                 Ok(authz) => self.describe_no_challenge(authz, &self.facts.authorizations[*index].refused),
@@ -43,11 +40,31 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 }
                 None => AcmeError::OrderInvalid { url },
             },
-            Failure::TimedOut(what) => AcmeError::TimedOut { what },
-            Failure::Postponed(what, retry_after) => AcmeError::Postponed { what, retry_after: *retry_after },
+            Failure::TimedOut(what) => AcmeError::TimedOut { what, problem: self.told_problem() },
+            Failure::Postponed(what, retry_after) => {
+                AcmeError::Postponed { what, problem: self.told_problem(), retry_after: *retry_after }
+            }
             Failure::NoCertificateUrl => AcmeError::Lacks { url, what: "the URL of the certificate" },
             Failure::NoFinalizeUrl => AcmeError::Lacks { url, what: "the URL to finalize at" },
         }
+    }
+
+    /// Returns the problem of a challenge that the CA looks at again.
+    fn told_problem(&self) -> Option<Box<Problem>> {
+        let problems = self.facts.authorizations.iter().filter_map(AuthorizationFacts::told_problem);
+        problems.map(|(_, problem)| Box::new(problem.clone())).next()
+    }
+
+    /// Describes that the challenge of an authorization, by index, failed.
+    pub(super) fn challenge_failed(
+        &self,
+        index: usize,
+        problem: Problem,
+        turn: Option<(ChallengeType, ChallengeType)>,
+    ) -> AcmeError {
+        let facts = &self.facts.authorizations[index];
+        let name = authorization(facts).map_or_else(|_| String::new(), |authz| authz.identifier.value.clone());
+        AcmeError::ChallengeFailed { name, problem: Box::new(problem), record: facts.record.clone(), turn }
     }
 
     /// Describes why no challenge could be used. The last wanted type decides which error it is; all refusals are listed.

@@ -20,14 +20,15 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             profile: profile.as_deref(),
             replaces: replaces.as_deref(),
         };
-        let is_replacement = replaces.is_some();
         let response = match self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload) {
             Ok(response) => response,
-            Err(err) => return self.order_refused(err, profile, is_replacement),
+            Err(err) => return self.order_refused(err, profile, replaces),
         };
+        self.refused_replacement = None;
         let url = location(&ca.new_order, &response)?;
         let order: Order = json(&url, &response)?;
         let now = self.clock.now();
+        self.learn();
         self.facts.forget_order(now);
         self.facts.ordered_now = true;
         self.facts.record.url = Some(url);
@@ -60,15 +61,21 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// renewal information.
     fn replaced(&self, ca: &Directory, account: &AccountRecord) -> Option<String> {
         let replaces = self.wanted.replaces.as_ref().filter(|replaces| replaces.account_url == account.url)?;
-        let spec =
-            self.wanted.keys.get(self.current).filter(|_| ca.renewal_info.is_some() && !self.without_replaces)?;
-        replaces.certificates.iter().find(|(own, _)| own == spec).map(|(_, id)| id.clone())
+        let spec = self.wanted.keys.get(self.current).filter(|_| ca.renewal_info.is_some())?;
+        let (_, id) = replaces.certificates.iter().find(|(own, _)| own == spec)?;
+        self.journal.may_replace(id).then(|| id.clone())
     }
 
-    /// Leaves the refused profile or `replaces` out of the next order, which is made at once; fails if neither was refused.
-    fn order_refused(&mut self, err: AcmeError, profile: Option<String>, replaces: bool) -> Result<(), AcmeError> {
-        match (err, profile) {
-            (AcmeError::Problem { problem, .. }, Some(profile)) if problem.is("invalidProfile") => {
+    /// Leaves the refused profile or `replaces` out of the next order, which is made at once; fails if neither was refused. A
+    /// refusal that the order without `replaces` meets too was not about that.
+    fn order_refused(
+        &mut self,
+        err: AcmeError,
+        profile: Option<String>,
+        replaces: Option<String>,
+    ) -> Result<(), AcmeError> {
+        match (err, profile, replaces) {
+            (AcmeError::Problem { problem, .. }, Some(profile), _) if problem.is("invalidProfile") => {
                 if self.wanted.profile_mandatory {
                     return Err(AcmeError::ProfileRefused { profile, problem });
                 }
@@ -77,12 +84,19 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
                 report!(MD0020, "{name}: the CA refuses the profile '{profile}': {why}; ordering without it");
                 self.without_profile = true;
             }
-            (err, _) if replaces && err.is_refusal() => {
+            (err, _, Some(certificate)) if err.may_be_of_replacement() => {
                 let name = &self.wanted.name;
                 note!(Info, err.status(); "{name}: the CA refuses an order with 'replaces': {err}; ordering without it");
-                self.without_replaces = true;
+                self.journal.set_may_replace(&certificate, false);
+                self.refused_replacement = Some((certificate, err.to_result().problem));
             }
-            (err, _) => return Err(self.of_addresses(err)),
+            (err, ..) => {
+                let refused = self.refused_replacement.take();
+                if let Some((certificate, _)) = refused.filter(|(_, problem)| *problem == err.to_result().problem) {
+                    self.journal.set_may_replace(&certificate, true);
+                }
+                return Err(self.of_addresses(err));
+            }
         }
         Ok(())
     }

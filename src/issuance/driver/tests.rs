@@ -4,16 +4,17 @@ mod challenges;
 mod faults;
 mod orders;
 mod records;
+mod turns;
 
 use serde_json::Value;
 
 use super::*;
-use crate::acme::{AccountClaim, OrderStatus, PortError};
+use crate::acme::{AccountClaim, GivenUp, OrderStatus, PortError};
 use crate::clock::SettableClock;
-use crate::crypto::{Certificate, Chain, base64url_decode};
+use crate::crypto::{Certificate, Chain};
 use crate::http::Response;
 use crate::issuance::driver::certificate::issuer_url;
-use crate::model::{DomainName, Eab, Status, TxtRecord};
+use crate::model::{DomainName, Eab, Origin, Status, TxtRecord};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, certificate, problem, with_header};
 use crate::testing::issuer::Issuer;
 use crate::testing::ports::{ACCOUNT_KEYS, MemoryBook, MemoryJournal, MemoryPublisher, Staged, ec, spec};
@@ -46,6 +47,7 @@ impl Scene {
             replaces: None,
             scope: AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None },
             contacts: vec!["mailto:admin@x.org".to_owned()],
+            contact_source: Arc::default(),
             agreement: Some("accepted".to_owned()),
             challenges: Ok(ChallengeType::USUAL.to_vec()),
             one_txt: false,

@@ -2,9 +2,9 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::acme::{Authorization, Challenge, ChallengeSetup, OrderRecord};
-use crate::issuance::facts::{Observed, Refusal};
+use crate::issuance::facts::Refusal;
 use crate::issuance::poll::Poll;
-use crate::model::Status;
+use crate::model::{Problem, Status};
 
 const HTTP: ChallengeType = ChallengeType::Http01;
 const DNS: ChallengeType = ChallengeType::Dns01;
@@ -43,8 +43,9 @@ fn authorization(status: AuthorizationStatus, kind: &str, challenge: ChallengeSt
         Challenge { kind: "foo-99".to_owned(), ..Challenge::default() },
         Challenge { kind: kind.to_owned(), status: challenge, token: "t".to_owned(), ..Challenge::default() },
     ];
-    let value = Authorization { status, challenges, ..Authorization::default() };
-    AuthorizationFacts { observed: Some(Observed { value, at: start() }), ..AuthorizationFacts::new("a".to_owned()) }
+    let mut facts = AuthorizationFacts::new("a".to_owned());
+    facts.observe(Authorization { status, challenges, ..Authorization::default() }, start());
+    facts
 }
 
 fn with(mut facts: Facts, authorizations: Vec<AuthorizationFacts>) -> Facts {
@@ -65,7 +66,7 @@ fn valid() -> AuthorizationFacts {
 }
 
 fn answered() -> AuthorizationFacts {
-    AuthorizationFacts { answered: true, ..put(HTTP) }
+    AuthorizationFacts { answered: Some(HTTP), ..put(HTTP) }
 }
 
 /// A pending authorization whose challenge is in place.
@@ -128,9 +129,14 @@ fn the_status_of_the_order_decides() {
     let renewed = Facts { ordered_now: false, ..without_finalize.clone() };
     let soon = || Step::Wait { until: after(100) };
     let finalized = |status| Facts { finalized: true, ..ordered(status) };
+    let not_ready = |status, at| Facts { not_ready: Some(after(at)), ..ordered(status) };
     check(vec![
         ("ready, but finalized", finalized(OrderStatus::Ready), soon()),
         ("processing, as it is finalized", finalized(OrderStatus::Processing), soon()),
+        ("ready, but the CSR was refused since", not_ready(OrderStatus::Ready, 0), soon()),
+        ("ready again after the refusal", not_ready(OrderStatus::Ready, -1), Step::Finalize),
+        ("processing after all", not_ready(OrderStatus::Processing, 0), soon()),
+        ("pending after all", with(not_ready(OrderStatus::Pending, 0), vec![valid()]), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
         ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unread()]), Step::Finalize),
@@ -165,7 +171,12 @@ fn an_invalid_order_is_explained_by_its_authorizations() {
         ("one is not known", invalid(vec![valid(), unread()]), Step::Refresh(1)),
         ("failed before unknown", invalid(vec![unread(), failed()]), Step::GiveUp(Failure::Authorization(1))),
         ("none failed", invalid(vec![valid()]), Step::GiveUp(Failure::Order)),
-        ("from before: no need to know", with(earlier(OrderStatus::Invalid), vec![unread()]), Step::NewOrder),
+        ("from before: which type failed", with(earlier(OrderStatus::Invalid), vec![unread()]), Step::Refresh(0)),
+        (
+            "from before, with one type: no need to know",
+            Facts { challenges: vec![HTTP], ..with(earlier(OrderStatus::Invalid), vec![unread()]) },
+            Step::NewOrder,
+        ),
     ]);
 }
 
@@ -220,6 +231,79 @@ fn a_type_that_cannot_be_set_up_is_taken_away_and_the_next_one_is_tried() {
     ]);
 }
 
+/// An authorization whose answered challenge has an error and this status, and for which http-01 is offered, too.
+fn with_error(kind: ChallengeType, status: ChallengeStatus) -> AuthorizationFacts {
+    let mut facts = AuthorizationFacts { answered: Some(kind), ..put(kind) };
+    let mut value = facts.observed.take().unwrap().value;
+    value.challenges[1].status = status;
+    value.challenges[1].error = Some(Problem::default());
+    value.challenges.push(Challenge { kind: HTTP.as_str().to_owned(), token: "t".to_owned(), ..Challenge::default() });
+    facts.observe(value, start());
+    facts
+}
+
+#[test]
+fn a_challenge_with_an_error_has_failed_if_it_is_given_back_or_another_type_is_left_when_the_wait_is_over() {
+    use ChallengeStatus::{Invalid, Pending, Processing};
+    let order = |authorizations| with(ordered(OrderStatus::Pending), authorizations);
+    let late = |facts: Facts| Facts { poll: Poll { since: after(-301_000), at: start(), ..facts.poll }, ..facts };
+    let postponed = |facts: Facts| Facts { retry_after: Some(after(3_600_000)), ..facts };
+    let only = |kind, facts: Facts| Facts { challenges: vec![kind], ..facts };
+    let looks_again = || order(vec![valid(), with_error(ALPN, Processing)]);
+    let mut tried = looks_again();
+    tried.challenge_record.learn(&["http-01"], []);
+    let look = "the CA to look at the challenges";
+    let failed = || Step::GiveUp(Failure::Authorization(1));
+    check(vec![
+        ("given back", order(vec![valid(), with_error(ALPN, Pending)]), failed()),
+        ("invalid in a pending authorization", order(vec![valid(), with_error(ALPN, Invalid)]), failed()),
+        (
+            "the same since an earlier run",
+            with(
+                earlier(OrderStatus::Pending),
+                vec![AuthorizationFacts { answered: None, ..with_error(ALPN, Invalid) }],
+            ),
+            Step::NewOrder,
+        ),
+        ("given back, the only type", only(ALPN, order(vec![valid(), with_error(ALPN, Pending)])), failed()),
+        (
+            "given back, from before",
+            with(earlier(OrderStatus::Pending), vec![with_error(ALPN, Pending)]),
+            Step::NewOrder,
+        ),
+        ("it looks again", looks_again(), Step::Wait { until: after(100) }),
+        ("too long", late(looks_again()), failed()),
+        ("too long, with set-ups", set_up(late(looks_again())), Step::TearDown),
+        ("too long, the only type", late(only(ALPN, looks_again())), Step::GiveUp(Failure::TimedOut(look))),
+        ("too long, the other one failed", late(tried), Step::GiveUp(Failure::TimedOut(look))),
+        ("too long, nothing found", late(order(vec![answered()])), Step::GiveUp(Failure::TimedOut(look))),
+        ("it looks again in an hour", postponed(looks_again()), failed()),
+        (
+            "it looks again in an hour, the only type",
+            postponed(only(ALPN, looks_again())),
+            Step::GiveUp(Failure::Postponed(look, after(3_600_000))),
+        ),
+    ]);
+}
+
+#[test]
+fn a_type_that_failed_is_the_last_to_be_set_up() {
+    let order = |failed: &[&str], proven: Option<&'static str>| {
+        let mut value = with_error(ALPN, ChallengeStatus::Pending);
+        (value.set_up, value.answered) = (None, None);
+        value.observed.as_mut().unwrap().value.identifier.value = "x.org".to_owned();
+        let mut facts = with(ordered(OrderStatus::Pending), vec![value]);
+        facts.challenge_record.learn(failed, proven.map(|kind| ("x.org".to_owned(), kind)));
+        facts
+    };
+    check(vec![
+        ("none failed", order(&[], None), Step::ChallengeSetup(0, ALPN)),
+        ("the first failed", order(&["tls-alpn-01"], None), Step::ChallengeSetup(0, HTTP)),
+        ("both failed", order(&["tls-alpn-01", "http-01"], None), Step::ChallengeSetup(0, ALPN)),
+        ("it failed for another name", order(&["tls-alpn-01"], Some("tls-alpn-01")), Step::ChallengeSetup(0, ALPN)),
+    ]);
+}
+
 #[test]
 fn what_commands_of_an_earlier_run_have_set_up_is_taken_away_first() {
     let mut record = earlier(OrderStatus::Pending).record;
@@ -242,7 +326,7 @@ fn a_name_and_its_wildcard_have_their_records_together_or_one_after_the_other() 
         facts.observed.as_mut().unwrap().value.status = AuthorizationStatus::Valid;
         facts
     };
-    let answered = || AuthorizationFacts { answered: true, ..put(DNS) };
+    let answered = || AuthorizationFacts { answered: Some(DNS), ..put(DNS) };
     let other = |facts: AuthorizationFacts| {
         let mut facts = facts;
         facts.observed.as_mut().unwrap().value.identifier.value = "y.org".to_owned();
@@ -306,6 +390,10 @@ fn questions(mut facts: Facts, retry_after: impl Fn(Timestamp) -> Option<Timesta
                 continue;
             }
             Step::RefreshOrder => facts.order.as_mut().unwrap().at = now,
+            Step::Finalize => {
+                facts.observe_not_ready(None, now);
+                continue;
+            }
             Step::Refresh(index) => facts.authorizations[index].observed.as_mut().unwrap().at = now,
             end => return (asked, end),
         }
@@ -321,6 +409,7 @@ fn polling_doubles_to_a_second_and_ends_after_five_minutes() {
         (Facts { finalized: true, ..ordered(OrderStatus::Ready) }, "the certificate to be issued"),
         (with(ordered(OrderStatus::Pending), vec![answered()]), "the CA to look at the challenges"),
         (with(ordered(OrderStatus::Pending), vec![valid()]), "the order to become ready"),
+        (Facts { not_ready: Some(start()), ..ordered(OrderStatus::Ready) }, "the order to become ready"),
     ];
     for (facts, what) in rows {
         let (asked, end) = questions(facts, |_| None);
@@ -382,4 +471,19 @@ fn a_new_wait_heeds_what_was_said_before() {
     facts.forget_order(after(100));
     facts.start_poll(after(100));
     assert_eq!(facts.poll.at, after(200));
+}
+
+#[test]
+fn a_challenge_that_failed_in_an_earlier_run_is_answered_again() {
+    let processing = |error| {
+        let mut facts = put(HTTP);
+        let challenge = &mut facts.observed.as_mut().unwrap().value.challenges[1];
+        challenge.status = ChallengeStatus::Processing;
+        challenge.error = error;
+        set_up(with(earlier(OrderStatus::Pending), vec![facts]))
+    };
+    check(vec![
+        ("the CA looks at it", processing(None), Step::Wait { until: after(100) }),
+        ("the CA has looked at it", processing(Some(crate::model::Problem::default())), Step::Answer(0, HTTP)),
+    ]);
 }

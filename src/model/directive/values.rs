@@ -15,19 +15,11 @@ use crate::model::{
     ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
 };
 
+/// The error of a MAC key. The key itself is a secret.
+const NO_MAC_KEY: &str = "cannot be decoded: it has to be the whole text that the CA shows, in base64url or base64";
+
 /// The time that `MDStoreLocks on` waits for the lock.
 const STORE_LOCK_WAIT: Duration = Duration::from_secs(5);
-
-/// Returns the contact as a URI: `mailto:` goes in front unless there is a scheme.
-#[must_use]
-pub fn contact_uri(text: &str) -> String {
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        text.to_owned()
-    } else {
-        format!("mailto:{text}")
-    }
-}
 
 /// Reads `shortest` in any case, or the name of an issuer as it is.
 pub(super) fn preferred_chain(arg: &str) -> Arc<str> {
@@ -118,7 +110,11 @@ pub(super) fn file(scope: &Scope<'_>, text: &str, complaint: &str) -> Result<Str
 /// Reads key id and MAC key, the name of a file that has both, or `none`.
 pub(super) fn eab(scope: &Scope<'_>, args: &[&str]) -> Result<Option<Arc<Eab>>, String> {
     match args {
-        [kid, hmac] => Ok(Some(Arc::new(Eab { kid: (*kid).to_owned(), hmac: (*hmac).to_owned() }))),
+        [kid, hmac] => {
+            let eab = Eab { kid: (*kid).to_owned(), hmac: (*hmac).to_owned() };
+            eab.mac_key().ok_or_else(|| format!("the MAC key of '{kid}' {NO_MAC_KEY}"))?;
+            Ok(Some(Arc::new(eab)))
+        }
         [word, ..] if !word.eq_ignore_ascii_case("none") => {
             let path = path(scope, word, "Invalid file path ")?;
             let Some(bytes) = (scope.read)(&path).map_err(|err| unreadable(&path, &err))? else { return Ok(None) };
@@ -143,7 +139,9 @@ fn eab_in(path: &Path, bytes: &[u8]) -> Result<Eab, String> {
         let found = json.get(name).and_then(Value::as_str).map(str::to_owned);
         found.ok_or_else(|| format!("JSON does not contain '{name}' element in file {}", path.display()))
     };
-    Ok(Eab { kid: member("kid")?, hmac: member("hmac")? })
+    let eab = Eab { kid: member("kid")?, hmac: member("hmac")? };
+    eab.mac_key().ok_or_else(|| format!("'hmac' element in file {} {NO_MAC_KEY}", path.display()))?;
+    Ok(eab)
 }
 
 pub(super) fn renew_mode(text: &str) -> Result<RenewMode, String> {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::exec;
 use crate::log::report;
+use crate::model::contact::contact_flaw;
 use crate::model::{
-    ACME, CLOSED_CAS, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode, Settings, TAILSCALE,
-    TAILSCALED, is_same_ca,
+    ACME, CLOSED_CAS, ContactSource, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode,
+    Settings, TAILSCALE, TAILSCALED, is_same_ca,
 };
 use crate::registry::index::{self, Overlap};
 use crate::registry::start::hosts::Host;
@@ -163,7 +164,7 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
 /// # Errors
 /// If mod_ssl could not start with it.
 pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
-    advise(domains, globals);
+    advise(domains, hosts, globals);
     let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
@@ -201,9 +202,31 @@ fn advise_of_commands(globals: &Globals, domains: &[ManagedDomain]) {
     }
 }
 
-/// Warns of commands that cannot be executed, of names for which every order fails, and of CAs that have closed.
-pub(crate) fn advise(domains: &[ManagedDomain], globals: &Globals) {
+/// Warns of each `MDContactEmail` that no CA can use.
+fn advise_of_contacts(domains: &[ManagedDomain], hosts: &[Host]) {
+    let of_domains = domains.iter().flat_map(|md| md.contacts.iter().map(|uri| wrong_contact(uri, &md.contact_source)));
+    let of_hosts = hosts.iter().filter_map(|host| host.contact.as_ref());
+    let of_hosts = of_hosts.map(|contact| wrong_contact(contact.uri.as_deref()?, &contact.source));
+    let all: BTreeSet<_> = of_domains.chain(of_hosts).flatten().collect();
+    for (file, line, uri, flaw) in all {
+        report!(
+            MD0070,
+            "MDContactEmail '{uri}' in {file}:{line}: {flaw}; a CA may refuse to register an account with it"
+        );
+    }
+}
+
+/// Returns file and line, the contact, and what is wrong with it; `None` for a good one, or one of another source.
+fn wrong_contact<'a>(uri: &'a str, source: &'a ContactSource) -> Option<(&'a str, u32, &'a str, &'static str)> {
+    let ContactSource::Directive(Origin { file, line }) = source else { return None };
+    Some((file, *line, uri, contact_flaw(uri)?))
+}
+
+/// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
+/// have closed.
+pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) {
     advise_of_commands(globals, domains);
+    advise_of_contacts(domains, hosts);
     for (url, year) in CLOSED_CAS {
         let asks = |md: &&ManagedDomain| {
             md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|used| is_same_ca(used, url))

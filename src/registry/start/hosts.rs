@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::crypto::Certificate;
-use crate::log::report;
-use crate::model::{DomainName, ManagedDomain, MatchNames, MemberMode, NamePattern, RenewMode};
+use crate::log::{note, report};
+use crate::model::{Contact, DomainName, ManagedDomain, MatchNames, MemberMode, NamePattern, RenewMode};
 use crate::registry::index::DomainIndex;
 
 /// Settings of a virtual host, or of the main server, that concern managed domains.
@@ -25,8 +25,8 @@ pub struct Host {
     pub tls: bool,
     /// Whether TLS is on and no certificate is configured, by the directives alone, before TLS is set up.
     pub is_bare: bool,
-    /// `MDContactEmail` of the host, as a URI.
-    pub contact: Option<String>,
+    /// `MDContactEmail` of the host.
+    pub contact: Option<Contact>,
     /// `ServerAdmin` of the host.
     pub admin: Option<String>,
     /// Place in the configuration, for messages.
@@ -340,11 +340,18 @@ pub fn add_contacts(domains: &mut [ManagedDomain], hosts: &[Host], assigned: &As
                 continue;
             }
             if let Some(contact) = &host.contact {
-                report!(AH10044, "{}: contact info {contact} from the virtual host {}", md.name, host.origin);
-                md.contacts = vec![contact.clone()].into();
+                let uri = contact.uri.as_deref().unwrap_or_default();
+                report!(AH10044, "{}: contact info {uri} from the virtual host {}", md.name, host.origin);
+                md.set_contact(contact.clone());
             } else if let Some(admin) = &host.admin {
-                report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin);
-                md.contacts = vec![crate::model::directive::contact_uri(admin)].into();
+                let contact = Contact::of_server_admin(admin);
+                match contact.uri {
+                    Some(_) => {
+                        report!(AH10237, "{}: contact info {admin} from ServerAdmin of {}", md.name, host.origin)
+                    }
+                    None => note!(Debug, "{}: ServerAdmin {admin} of {} is no contact for a CA", md.name, host.origin),
+                }
+                md.set_contact(contact);
             }
         }
     }
@@ -356,7 +363,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::{PrivateKey, self_signed};
-    use crate::model::{CaSettings, KeySpec};
+    use crate::model::{CaSettings, ContactSource, KeySpec, Origin};
 
     fn md(names: &[&str]) -> ManagedDomain {
         ManagedDomain::new(names.iter().map(|name| DomainName::parse(name).unwrap()).collect()).unwrap()
@@ -570,10 +577,32 @@ mod tests {
     }
 
     #[test]
-    fn contacts_of_last_resort_come_from_the_first_host() {
-        let mut domains = [md(&["a.org"])];
-        let hosts = [Host { admin: Some("admin@a.org".to_owned()), ..host("a.org", &[], &[]) }];
-        add_contacts(&mut domains, &hosts, &Assigned::from_iter([vec![0]]));
-        assert_eq!(*domains[0].contacts, ["mailto:admin@a.org"]);
+    fn contacts_of_last_resort_come_from_the_first_host_that_has_one() {
+        let of_host = |contact: Option<&str>, admin: Option<&str>| Host {
+            contact: contact.map(|text| Contact::of_directive(text, Origin::default())),
+            admin: admin.map(str::to_owned),
+            ..host("a.org", &[], &[])
+        };
+        let directive = ContactSource::Directive(Origin::default());
+        let rows = [
+            (vec![of_host(None, Some("admin@a.org"))], Some("mailto:admin@a.org"), ContactSource::ServerAdmin),
+            (vec![of_host(Some("b@a.org"), Some("admin@a.org"))], Some("mailto:b@a.org"), directive.clone()),
+            (vec![of_host(None, None)], None, ContactSource::Store),
+            // Debian's default, and a URL.
+            (vec![of_host(None, Some("webmaster@localhost"))], None, ContactSource::ServerAdmin),
+            (vec![of_host(None, Some("https://a.org/who"))], None, ContactSource::ServerAdmin),
+            (
+                vec![of_host(None, Some("webmaster@localhost")), of_host(Some("b@a.org"), None)],
+                Some("mailto:b@a.org"),
+                directive,
+            ),
+        ];
+        for (hosts, contact, source) in rows {
+            let mut domains = [md(&["a.org"])];
+            let assigned = hosts.iter().map(|_| vec![0]).collect();
+            add_contacts(&mut domains, &hosts, &assigned);
+            assert_eq!(domains[0].contacts.first().map(String::as_str), contact, "{hosts:?}");
+            assert_eq!(*domains[0].contact_source, source, "{hosts:?}");
+        }
     }
 }

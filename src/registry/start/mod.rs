@@ -27,10 +27,10 @@ use crate::events::Events;
 use crate::live::LiveSlot;
 use crate::log::{note, report};
 use crate::model::{
-    Authorities, CaSettings, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings, State, Status,
-    format_human,
+    Authorities, CaSettings, ContactSource, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings,
+    State, Status, format_human,
 };
-use crate::sets::{Activation, CertificateSet, StagedState, activation, active, served, take_over_live};
+use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
 use crate::store::{Aspect, Group, Reachability, WorkClaim};
 
@@ -376,7 +376,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configuration::advise(&self.domains, &self.globals);
+        configuration::advise(&self.domains, &self.hosts, &self.globals);
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
@@ -402,8 +402,8 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let Self { documents, clock, globals, assigned, .. } = self;
-        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned))
+        let Self { documents, clock, globals, assigned, is_restart, .. } = self;
+        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned, is_restart))
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {
@@ -503,14 +503,16 @@ impl Setup {
         }
         let challenges = self.challenges_of(&md, reach, renewable, other);
         report!(AH10039, "Completed MD[{}, CA={:?}, state={:?}]", md.name, md.ca.urls, md.state);
+        let activated = served::activated(&self.documents, &md);
         let md = Arc::new(md);
         let domain = Domain {
             standby: CertificateSet::standby(&self.documents, &md),
             watched,
             issued_by: shared_ca(known.map(|known| known.ca).unwrap_or_default(), &md, other),
-            activated: served::activated(&self.documents, &md),
+            ordered: self.ordered_lately(&md, &at_start, activated),
+            activated,
             told: self.told.get(&md.name).copied(),
-            txt_records: served::txt_records(&self.documents, &md, &challenges),
+            last_renewal: served::last_renewal(&self.documents, &md, &challenges),
             challenges,
             stapling: Arc::clone(stapling),
             slot: LiveSlot::new(&md, &at_start),
@@ -518,6 +520,20 @@ impl Setup {
             md,
         };
         (domain, stored)
+    }
+
+    /// Returns when the certificates in the store were obtained, if they are due sooner after that than is borne. Few are: their
+    /// reports are not read.
+    fn ordered_lately(
+        &self,
+        md: &ManagedDomain,
+        at_start: &CertificateSet,
+        activated: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let borne = activated? + served::pause_after_order(&at_start.certificates);
+        let due = at_start.renew_at(md.configured_renew_window(), &Advice::default(), now);
+        (now < borne && due < borne).then(|| served::ordered(&self.documents, md, &at_start.certificates)).flatten()
     }
 
     /// Returns the certificates that a domain serves from this start on.
@@ -651,8 +667,10 @@ fn merge(md: &mut ManagedDomain, known: Option<&ManagedDomain>, has_certificates
     let account = known.filter(|_| url.is_some() && url.as_ref() == known_url);
     let account = account.and_then(|known| known.ca.account.clone());
     md.ca = Arc::new(CaSettings { account, url, ..(*md.ca).clone() });
-    if let Some(known) = known.filter(|_| md.contacts.is_empty()) {
+    // A ServerAdmin that is of no use is a decision of the configuration, too.
+    if let Some(known) = known.filter(|_| md.contacts.is_empty() && *md.contact_source == ContactSource::Store) {
         md.contacts.clone_from(&known.contacts);
+        md.contact_source.clone_from(&known.contact_source);
     }
 }
 

@@ -184,7 +184,7 @@ fn the_requested_certificate_is_not_due_at_once() {
         (third, 95, true, Some(0)),
     ];
     for (window, days, is_known, expected) in rows {
-        let got = min_validity_of_renewal(chain.leaf(), window, is_known, from + DAY * days);
+        let got = min_validity_of_renewal(chain.leaf(), Some(window), is_known, from + DAY * days);
         let days_of =
             |got: SignedDuration| (got - whole / 100 - SignedDuration::from_secs(1) + DAY / 4).as_hours() / 24;
         assert_eq!(got.map(days_of), expected, "{window:?} {days} {is_known}");

@@ -136,3 +136,28 @@ fn a_lost_account_is_replaced_once_for_all_domains() {
     assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT, "ACME-ca.test-0001"]);
     assert!(registry.domains.iter().all(|domain| domain.md.ca.account.as_deref() == Some("ACME-ca.test-0001")));
 }
+
+#[test]
+fn the_message_for_another_account_names_the_one_that_is_given_up_and_why() {
+    watch_log();
+    let server = TestServer::new(&["told1.test", "told2.test"]);
+    let says = |detail: &str| Fault::Answer(problem(403, "unauthorized", detail));
+    server.ca.fail(Operation::Account, says("told.test is deactivated"));
+    let renewals = server.run(false);
+    let in_place = "in place of https://ca.test/account/0, which is given up (the CA says 'told.test is deactivated \
+                    <urn:ietf:params:acme:error:unauthorized>'): CAA records";
+    assert_eq!(logged("MD0023", &format!("registered new account https://ca.test/account/1 {in_place}")), 1);
+    drop(renewals);
+
+    let server = TestServer::new(&["told3.test"]);
+    let key = PrivateKey::generate(&p256()).unwrap();
+    let newer = server.ca.add_account(&key);
+    let record = format!(r#"{{"status":"valid","url":"{newer}","ca-url":"{}"}}"#, FakeCa::DIRECTORY);
+    server.put(Group::Accounts, "ACME-ca.test-0001", &Aspect::AccountJson, &record);
+    server.documents.save_key(Group::Accounts, "ACME-ca.test-0001", &Aspect::AccountKey, &key).unwrap();
+    server.ca.fail(Operation::Account, says("told3.test is revoked"));
+    drop(server.run(false));
+    let in_place = "account https://ca.test/account/0 is used in place of https://ca.test/account/1, which is given up (the CA says \
+                    'told3.test is revoked ";
+    assert_eq!((logged("MD0023", in_place), server.ca.count(Operation::NewAccount)), (1, 0));
+}

@@ -19,10 +19,16 @@ use serde_json::json;
 const ALL: &[Operation] =
     &[Directory, Nonce, NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
 const SIGNED: &[Operation] = &[NewAccount, Account, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
-/// Operations whose failure does not lead to a new account.
+/// Operations whose refusal is not about the account.
 const ORDERING: &[Operation] = &[NewAccount, NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
+/// Operations whose refusal is neither about the account nor about its contacts.
+const ORDERS: &[Operation] = &[NewOrder, Order, Authorization, Challenge, Finalize, Certificate];
+/// Operations of orders, without the one that waits for the order to become ready.
+const ORDERS_WITHOUT_CSR: &[Operation] = &[NewOrder, Order, Authorization, Challenge, Certificate];
 
 const AGAIN: &str = "the answer may come from something other than the CA, such as a proxy; the next attempt follows";
+const KEPT: &str = "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' \
+                    and a restart let the server register another";
 const CONTACT: &str = "Unsuccessful in contacting ACME server at <{url}>: ";
 
 /// The consequence of a run.
@@ -42,7 +48,7 @@ use Next::{After, Nothing, Soon, Tomorrow};
 
 /// A row of a table: a fault in these operations has this message and this time of the next attempt. In the message, `{url}` is the
 /// URL of the request, `{made}` the URL of the resource that it made, `{status}` the HTTP status of success, `{again}` a common
-/// advice, `{contact}` the beginning of the message for the directory.
+/// advice, `{kept}` the advice for an account, `{contact}` the beginning of the message for the directory.
 type Row = (&'static [Operation], Fault, &'static str, Next);
 
 /// A run of a domain's renewal with a fault.
@@ -88,7 +94,13 @@ impl Case {
         };
         let contact = if self.operation == Directory { CONTACT } else { "" };
         let status = if matches!(self.operation, NewAccount | NewOrder) { "201" } else { "200" };
-        let parts = [("{contact}", contact), ("{again}", AGAIN), ("{status}", status), ("{name}", &self.name)];
+        let parts = [
+            ("{contact}", contact),
+            ("{again}", AGAIN),
+            ("{kept}", KEPT),
+            ("{status}", status),
+            ("{name}", &self.name),
+        ];
         let parts = parts.into_iter().chain([("{url}", asked.as_str()), ("{made}", &made)]);
         parts.fold(says.to_owned(), |says, (part, text)| says.replace(part, text))
     }
@@ -400,6 +412,7 @@ fn problem_documents() {
         ),
         ("incorrectResponse", ADDRESSES, Soon),
         ("invalidContact", "no; correct MDContactEmail", Tomorrow),
+        ("invalidEmail", "no; correct MDContactEmail", Tomorrow),
         ("invalidProfile", "no; choose one of the CA's profiles with MDProfile", Tomorrow),
         ("malformed", "no", Tomorrow),
         ("onionCAARequired", "no", Tomorrow),
@@ -419,15 +432,29 @@ fn problem_documents() {
         // An error type that is not defined yet.
         ("tomorrow", "no", Soon),
     ];
-    let rows = rows.map(|(kind, says, next)| -> [Row; 2] {
+    let rows = rows.map(|(kind, says, next)| -> [Row; 3] {
         let fault = Fault::Answer(problem(403, kind, "no"));
-        // An account that the CA refuses is replaced by a new one at once.
-        let is_lost = ["accountDoesNotExist", "malformed", "unauthorized"].contains(&kind);
-        [(ORDERING, fault.clone(), says, next), (&[Account], fault, says, if is_lost { Nothing } else { next })]
+        let of_account: Row = match kind {
+            // A new account is registered at once.
+            "accountDoesNotExist" => (&[Account], fault.clone(), "", Nothing),
+            "malformed" | "unauthorized" => {
+                (&[Account], fault.clone(), "the CA refuses requests of account {url}: no; {kept}", Soon)
+            }
+            _ => (&[Account], fault.clone(), says, next),
+        };
+        let of_registration = match kind {
+            "invalidContact" | "invalidEmail" | "unsupportedContact" => {
+                "the CA refuses the contact 'mailto:admin@x.org' (MDContactEmail in :0): no; correct MDContactEmail"
+            }
+            _ => says,
+        };
+        let orders = if kind == "orderNotReady" { ORDERS_WITHOUT_CSR } else { ORDERS };
+        [(&[NewAccount], fault.clone(), of_registration, next), (orders, fault, says, next), of_account]
     });
     check(rows.as_flattened());
     let refused = Fault::Answer(problem(400, "badNonce", "stale"));
-    check(&[(SIGNED, refused, "", Nothing)]);
+    let not_ready = Fault::Answer(problem(403, "orderNotReady", "no"));
+    check(&[(SIGNED, refused, "", Nothing), (&[Finalize], not_ready, "", Nothing)]);
 }
 
 /// Returns a problem document with all members that it can have, in an answer with this content type.
@@ -535,7 +562,7 @@ fn http_statuses_without_a_problem_document() {
         ),
     ] {
         rows.push((ORDERING, page(status), says, Soon));
-        rows.push((&[Account], page(status), says, if matches!(status, 403 | 404) { Nothing } else { Soon }));
+        rows.push((&[Account], page(status), of_account(status).unwrap_or(says), Soon));
         rows.push((&[Directory, Nonce], page(status), directory, Soon));
     }
     let moved = Fault::Answer(with_header(answer(302, "text/html", PAGE), "Location", "https://new.test/"));
@@ -606,6 +633,15 @@ fn refused_nonces() {
         case.server.ca.fail_times(*operation, 26, Fault::RefuseNonce);
         let says = "the CA did not accept the nonce; servers of the CA, or a proxy, may not share their nonces; the next attempt follows";
         case.check("26 times", says, None, Soon);
+    }
+}
+
+/// Returns the message for an account whose requests get this HTTP status, where that is not the one for all requests.
+fn of_account(status: u16) -> Option<&'static str> {
+    match status {
+        403 => Some("the CA refuses requests of account {url}: unexpected http status: 403 from <{url}>; {kept}"),
+        404 => Some("the CA refuses requests of account {url}: unexpected http status: 404 from <{url}>; {kept}"),
+        _ => None,
     }
 }
 
@@ -706,6 +742,17 @@ fn orders_that_never_finish() {
         };
         check_behaviour(Order, never, &says, None, Soon);
     }
+}
+
+#[test]
+fn an_order_that_is_not_ready_for_a_while_is_no_failure() {
+    let case = Case::new(Finalize);
+    case.server.ca.behave(|ca| ca.csr_refusals = 5);
+    case.check("five times", "", None, Nothing);
+    let job = case.server.staged_job(&case.name);
+    let kinds: Vec<_> = job.log.iter().flat_map(|log| &log.entries).map(|entry| entry.kind.as_str()).collect();
+    assert!(!kinds.contains(&"message-errored") && !kinds.contains(&"renewal-error"), "{kinds:?}");
+    assert_eq!((case.server.ca.count(Finalize), case.server.ca.ordered().len()), (6, 1));
 }
 
 #[test]
@@ -845,7 +892,7 @@ fn at_most_five_validations_fail_in_an_hour_with_any_restarts() {
         assert_eq!(server.ca.count(Challenge), 5);
     }
     let mut changed = server.declared[0].clone();
-    changed.settings.contact = Some("mailto:other@x.org".to_owned());
+    changed.settings.contact = Some(super::contact("other@x.org"));
     drop(renewals);
     let mut case = case;
     case.server.declared[0] = changed;

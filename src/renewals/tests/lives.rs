@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock as _, SettableClock};
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::ActivationMode;
+use crate::model::{ActivationMode, Window};
 use crate::renewals::queue::Renewals;
 use crate::testing::TestServer;
 use crate::testing::ca::FakeCa;
@@ -89,4 +89,67 @@ fn certificates_that_are_dated_back_are_renewed_in_time_and_not_too_often() {
     // Certificates of two hours, one of which has passed when they are issued.
     let served = serve(2, 24, 60, false);
     assert!((24..=65).contains(&served), "{served}");
+}
+
+/// How long the servers run whose certificates live for seconds.
+const FOR_SECONDS: i64 = 2000;
+
+/// Runs a server for some time, which is restarted once in `restarts` if that is not 0, with certificates of so many seconds that are
+/// dated back by so many. Returns the moments of its orders, in seconds.
+fn orders(activation: ActivationMode, life: i64, dated_back: i64, restarts: i64, window: Option<Window>) -> Vec<i64> {
+    let mut server = TestServer::new(&["x.seconds.test"]);
+    server.declared[0].settings.activation = Some(activation);
+    server.declared[0].settings.renew_window = window;
+    // The server looks as often as it can.
+    server.globals.check_interval = SignedDuration::from_secs(1);
+    server.globals.retry_delay = SignedDuration::from_secs(1);
+    let early = SignedDuration::from_secs(dated_back);
+    server.ca.behave(|ca| (ca.seconds, ca.starts_in) = (Some(life + dated_back), -early));
+    let began = server.clock.now();
+    let seconds = || server.clock.now().duration_since(began).as_secs();
+    let start = |is_restart| server.renewals_with(is_restart, server.moving_clock(), |_| None);
+    let mut renewals = start(false);
+    let mut orders = Vec::new();
+    let mut restarted = 0;
+    while seconds() < FOR_SECONDS {
+        if restarts > 0 && seconds() >= restarted + restarts {
+            restarted = seconds();
+            drop(renewals);
+            renewals = start(restarted % 2 == 0);
+        }
+        server.go_on(&renewals);
+        let known = orders.len();
+        orders.extend((known..server.ca.ordered().len()).map(|_| seconds()));
+        server.clock.advance(SignedDuration::from_secs(1));
+    }
+    server.ca.check();
+    orders
+}
+
+#[test]
+fn a_ca_with_certificates_of_seconds_gets_an_order_per_minute_or_per_tenth_of_the_life() {
+    use ActivationMode::{Live, Restart};
+    let percent = |percent| Some(Window::Percent(percent));
+    // Seconds of life and dated back, between restarts, MDRenewWindow; the least time between two orders
+    let rows = [
+        (Live, 10, 0, 0, None, 60),
+        (Live, 10, 0, 7, None, 60),
+        (Live, 10, 0, 7, percent(50), 60),
+        (Live, 10, 3600, 0, None, 361),
+        (Live, 90, 0, 0, None, 60),
+        (Live, 90, 0, 0, percent(95), 60),
+        (Live, 600, 7200, 0, None, 780),
+        (Live, 600, 7200, 50, None, 780),
+        (Restart, 10, 0, 0, None, 60),
+        (Restart, 10, 0, 7, None, 60),
+        (Restart, 10, 3600, 7, None, 361),
+        // An administrator who wants to see renewals gets them at each restart.
+        (Restart, 600, 0, 50, percent(95), 40),
+    ];
+    for (activation, life, dated_back, restarts, window, least) in rows {
+        let orders = orders(activation, life, dated_back, restarts, window);
+        let gaps: Vec<_> = orders.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let context = format!("{activation:?} {life} {dated_back} {restarts} {window:?}: {orders:?}");
+        assert!(gaps.iter().min().is_some_and(|gap| (least..least + 40).contains(gap)), "{context}");
+    }
 }

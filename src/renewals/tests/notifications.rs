@@ -227,6 +227,32 @@ fn errored_is_raised_once_an_hour_and_a_failing_command_hides_no_error() {
     assert_eq!(server.staged_job(name).errors, 3);
 }
 
+#[test]
+fn the_event_and_the_log_of_a_refusal_by_policy_name_the_next_attempt_a_day_later() {
+    watch_log();
+    let name = "policy.test";
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = TestServer::new(&[name]);
+    let input = directory.path().join("input");
+    server.globals.message_command =
+        noting(directory.path(), &format!(r#"test "$1" != errored || cat >{}"#, input.display()));
+    server.ca.fail(Operation::NewOrder, Fault::Answer(problem(403, "rejectedIdentifier", "not in our list")));
+    let renewals = server.run(false);
+    let next = server.staged_job(name).next_run.unwrap();
+    assert!((86_390..=86_400).contains(&from_now(&server, Some(next))));
+    let event: serde_json::Value = serde_json::from_slice(&std::fs::read(&input).unwrap()).unwrap();
+    let at = crate::model::time::format_gmt(next);
+    assert_eq!((event["event"].as_str(), event["next-run"].as_str()), (Some("errored"), Some(&*at)));
+    let advice = "take the name out of the domain, or use another CA";
+    assert_eq!(logged("AH10056", &format!("detail[not in our list; {advice}], next attempt at {at}")), 1);
+    assert_eq!(logged("AH10057", &format!("{name}: encountered error for the 1. time, next run in ")), 1);
+    // A day later, and not before.
+    live(&server, &renewals, 23);
+    assert_eq!(server.ca.count(Operation::NewOrder), 1);
+    live(&server, &renewals, 1);
+    assert_eq!(server.ca.count(Operation::NewOrder), 2);
+}
+
 /// Files with a certificate for the name, valid for 90 days from the start of the test.
 fn with_files(server: &mut TestServer, directory: &Path, name: &str) {
     let key = PrivateKey::generate(&p256()).unwrap();

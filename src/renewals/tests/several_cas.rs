@@ -14,7 +14,7 @@ use crate::renewals::Renewals;
 use crate::sets::Advice;
 use crate::store::{Aspect, Group, Store};
 use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
-use crate::testing::{TestServer, logged, p256, watch_log};
+use crate::testing::{TestServer, declared, host, logged, p256, watch_log};
 
 const A: &str = FakeCa::DIRECTORY;
 const B: &str = "https://ca.test/directory/2";
@@ -194,6 +194,93 @@ fn a_retry_after_of_days_leads_to_the_next_ca() {
 }
 
 #[test]
+fn a_retry_after_takes_a_third_of_what_is_left_of_the_certificate_and_then_the_next_ca_has_its_turn() {
+    let later = |answer, seconds: i64| with_header(answer, "Retry-After", &seconds.to_string());
+    let limited = |seconds| (Operation::NewOrder, Fault::Answer(later(problem(429, "rateLimited", "x"), seconds)));
+    let busy = |seconds| (Operation::Directory, Fault::Answer(later(answer(503, "text/html", ""), seconds)));
+    let slow: fn(&mut Response) = |answer| answer.headers.push(("Retry-After".to_owned(), "7200".to_owned()));
+    const HOUR: i64 = 3600;
+    // Seconds that are left of the certificate, and the fault; the wait where there is one CA, and who is asked where there are two
+    let rows = [
+        (240 * HOUR, limited(24 * HOUR), 24 * HOUR, "A"),
+        (240 * HOUR, limited(30 * HOUR), 30 * HOUR, "AB"),
+        (240 * HOUR, limited(100 * HOUR), 80 * HOUR, "AB"),
+        (9 * HOUR, limited(2 * HOUR), 2 * HOUR, "A"),
+        (9 * HOUR, limited(4 * HOUR), 3 * HOUR, "AB"),
+        (9 * HOUR, limited(168 * HOUR), 3 * HOUR, "AB"),
+        (3 * HOUR, busy(2 * HOUR), HOUR, "AB"),
+        (3 * HOUR, (Operation::Finalize, Fault::Alter(slow)), HOUR, "AB"),
+        (120, limited(2 * HOUR), 60, "AB"),
+        (-HOUR, limited(2 * HOUR), 60, "AB"),
+    ];
+    for (left, (operation, fault), pause, asked) in rows {
+        for urls in [&[A][..], &[A, B]] {
+            let name = "third.test";
+            let (mut server, way) = with_certificate(name);
+            configure(&mut server, urls);
+            server.globals.retry_delay = SignedDuration::from_secs(1);
+            let end = server.start(true).domains[0].own_certificates().next().unwrap().validity().1;
+            server.clock.advance(end.duration_since(server.clock.now()) - SignedDuration::from_secs(left));
+            server.ca.behave(|ca| ca.processing_reads = 1);
+            server.ca.fail(operation, fault.clone());
+            let renewals = serve(&server, &way, true);
+            let context = format!("{left} {operation:?} {fault:?} {urls:?}");
+            let job = server.staged_job(name);
+            if urls.len() == 1 || asked == "A" {
+                assert!((pause - 10..=pause).contains(&wait(&server, &job)), "{context}: {}", wait(&server, &job));
+            } else {
+                assert!(wait(&server, &job) <= 1, "{context}: {}", wait(&server, &job));
+                server.clock.advance(SignedDuration::from_secs(2));
+                server.go_on(&renewals);
+                assert_eq!((way.asked().as_str(), server.staged_job(name).finished), (asked, true), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pause_of_the_ca_takes_a_third_of_what_is_left_of_each_certificate_that_waits() {
+    let name = "short.third.test";
+    let (mut server, way) = with_certificate(name);
+    server.clock.advance(days(90) - SignedDuration::from_hours(3));
+    server.declared.insert(0, declared(&["new.third.test"]));
+    server.hosts.insert(0, host("new.third.test"));
+    configure(&mut server, &[A]);
+    let refusal = with_header(answer(503, "text/html", ""), "Retry-After", "86400");
+    server.ca.fail(Operation::Directory, Fault::Answer(refusal));
+    let renewals = serve(&server, &way, true);
+    // A domain without a certificate has to wait as long as the CA wants.
+    let waits = |name| wait(&server, &server.staged_job(name));
+    assert!((86_300..=86_400).contains(&waits("new.third.test")), "{}", waits("new.third.test"));
+    assert!((3500..=3600).contains(&waits(name)), "{}", waits(name));
+    server.clock.advance(SignedDuration::from_secs(3400));
+    server.go_on(&renewals);
+    assert_eq!(way.asked(), "A", "not yet");
+    server.clock.advance(SignedDuration::from_secs(200));
+    server.go_on(&renewals);
+    assert_eq!((way.asked().as_str(), server.staged_job(name).finished), ("A", true));
+    assert!(!server.staged_job("new.third.test").finished);
+}
+
+#[test]
+fn domains_whose_certificates_have_ended_do_not_ask_a_ca_that_refuses_all() {
+    let name = "ended.third.test";
+    let (server, way) = with_certificate(name);
+    server.clock.advance(days(91));
+    let refusal = with_header(answer(503, "text/html", ""), "Retry-After", "7200");
+    server.ca.fail_times(Operation::Directory, 2, Fault::Answer(refusal));
+    let renewals = serve(&server, &way, true);
+    for _ in 0..110 {
+        server.clock.advance(SignedDuration::from_mins(1));
+        server.go_on(&renewals);
+    }
+    assert_eq!(way.asked(), "A");
+    server.clock.advance(SignedDuration::from_mins(20));
+    server.go_on(&renewals);
+    assert_eq!(way.asked(), "A");
+}
+
+#[test]
 fn an_order_at_one_ca_is_cleaned_up_before_the_next_ca() {
     let name = "turn.test";
     let (mut server, way) = two_cas(name);
@@ -357,9 +444,9 @@ fn three_domains_that_are_refused_alike_hold_back_the_ca_until_the_earliest_retr
     let (server, way) = fleet(40);
     ["5400", "3700", "7000"].into_iter().for_each(|seconds| server.ca.fail(Operation::NewOrder, limited(seconds)));
     let renewals = serve(&server, &way, false);
-    // Others had begun before the third was refused.
+    // Others had begun, but not ordered yet.
     let asked = server.ca.count(Operation::NewOrder);
-    assert!((3..12).contains(&asked), "{asked}");
+    assert_eq!(asked, 3);
     let waits = server.staged_job("d39.fleet.test");
     let last = waits.last.clone().unwrap();
     assert_eq!((waits.errors, last.problem.as_deref()), (0, Some("urn:ietf:params:acme:error:rateLimited")));

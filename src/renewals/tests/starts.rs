@@ -51,7 +51,9 @@ fn a_staged_set_is_activated_and_the_former_one_archived() {
     assert_eq!((domain.md.state, domain.md.ca.account.as_deref()), (State::Complete, Some(ACCOUNT)));
     assert_eq!(domain.md.ca.url.as_deref(), Some(FakeCa::DIRECTORY));
     assert_eq!(logged("AH10068", name), 1);
-    let stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    let mut stored: ManagedDomain = server.documents.load_json(Group::Domains, name, &Aspect::MdJson).unwrap();
+    // The place of a directive is not stored.
+    stored.contact_source = Arc::clone(&domain.md.contact_source);
     assert_eq!(stored, *domain.md);
 
     server.clock.advance(hours(24 * 80));
@@ -186,6 +188,23 @@ fn settings_are_merged_with_stored_ones() {
     assert_eq!(
         (md.contacts.to_vec(), md.ca.url.clone(), md.ca.account.clone()),
         (stored.contacts.to_vec(), stored.ca.url.clone(), stored.ca.account.clone())
+    );
+
+    // A ServerAdmin that is of no use is an answer of the configuration.
+    server.declared[0].settings.contact = Some(Contact::of_server_admin("webmaster@localhost"));
+    assert!(merged(&server).contacts.is_empty());
+    // What came from ServerAdmin stays known as such.
+    server.declared[0].settings.contact = Some(Contact::of_server_admin("admin@intranet"));
+    assert_eq!(merged(&server).contacts[..], ["mailto:admin@intranet"]);
+    assert!(
+        text(&server).contains(r#""contacts-from":"ServerAdmin""#)
+            || text(&server).contains(r#""contacts-from": "ServerAdmin""#)
+    );
+    server.declared[0].settings.contact = None;
+    let md = ManagedDomain::clone(&server.start(true).domains[0].md);
+    assert_eq!(
+        (&md.contacts[..], &*md.contact_source),
+        (&["mailto:admin@intranet".to_owned()][..], &ContactSource::ServerAdmin)
     );
 
     for damage in ["", "{}", "[1]", "{\"name\":\"merged.test\"", "\0"] {
@@ -507,6 +526,29 @@ fn settings_that_contradict_each_other_stop_a_start_and_put_a_domain_out_of_serv
         assert!(!registry.domains[0].md.is_static());
         assert!(!server.store.exists(Group::Domains, name.as_str(), &Aspect::MdJson));
     }
+}
+
+#[test]
+fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
+    watch_log();
+    let at =
+        |line, address: &str| Some(Contact::of_directive(address, Origin { file: "/contacts.conf".to_owned(), line }));
+    let mut server = TestServer::new(&["c1.test", "c2.test", "c3.test", "c4.test"]);
+    server.declared[0].settings.contact = at(1, "nobody");
+    server.declared[1].settings.contact = at(1, "nobody");
+    server.declared[2].settings.contact = at(2, "good@x.org");
+    server.declared[3].settings.contact = None;
+    server.hosts[2].contact = at(3, "root@localhost");
+    server.hosts[3].admin = Some("webmaster@localhost".to_owned());
+    let registry = server.start(false);
+    let told = |words: &str| logged("MD0070", words);
+    assert_eq!(told("MDContactEmail 'mailto:nobody' in /contacts.conf:1: missing '@' in mail address; a CA may"), 1);
+    assert_eq!(told("MDContactEmail 'mailto:root@localhost' in /contacts.conf:3: an address of this machine only;"), 1);
+    assert_eq!(told("/contacts.conf"), 2);
+    assert!(registry.domains[3].md.contacts.is_empty());
+    let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
+    check(&domains, &server.hosts, &Globals::default()).unwrap();
+    assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
 }
 
 #[test]

@@ -87,7 +87,6 @@ fn retry_after_is_a_date_or_seconds_and_at_most_a_week() {
 #[test]
 fn problems_are_told_and_some_are_permanent() {
     let rows = [
-        (Operation::NewAccount, "invalidContact", Status::BAD_ARGUMENT, true),
         (Operation::NewAccount, "externalAccountRequired", Status::INVALID, true),
         (Operation::Account, "serverInternal", Status::GENERAL, false),
         (Operation::NewOrder, "rejectedIdentifier", Status::BAD_ARGUMENT, true),
@@ -98,7 +97,6 @@ fn problems_are_told_and_some_are_permanent() {
         (Operation::Authorization, "serverInternal", Status::GENERAL, false),
         (Operation::Challenge, "malformed", Status::INVALID, true),
         (Operation::Finalize, "badCSR", Status::INVALID, true),
-        (Operation::Finalize, "orderNotReady", Status::GENERAL, false),
         (Operation::Certificate, "serverInternal", Status::GENERAL, false),
     ];
     for (operation, name, status, permanent) in rows {

@@ -137,6 +137,62 @@ fn an_order_that_stays_ready_is_finalized_once_in_a_run() {
 }
 
 #[test]
+fn a_csr_that_comes_before_the_order_is_ready_is_sent_again() {
+    let not_ready = || problem(403, "orderNotReady", "the order is not ready");
+    let soon = Fault::Answer(not_ready());
+    let later = Fault::Answer(with_header(not_ready(), "Retry-After", "20"));
+    // Whether the order says meanwhile that it is ready; seconds that it takes, at least and at most
+    let pending: fn(&mut Response) =
+        |answer| answer.body = String::from_utf8_lossy(&answer.body).replace(r#""ready""#, r#""pending""#).into_bytes();
+    for (refusal, says_ready, took) in
+        [(&soon, true, 0..3), (&soon, false, 0..5), (&later, true, 60..70), (&later, false, 60..90)]
+    {
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.behave(|ca| ca.authorized = true);
+        scene.ca.fail_times(Operation::Finalize, 3, refusal.clone());
+        if !says_ready {
+            scene.ca.fail_times(Operation::Order, 2, Fault::Alter(pending));
+        }
+        let began = scene.clock.now();
+        scene.succeeds();
+        assert_eq!((scene.ca.ordered().len(), scene.ca.count(Operation::Finalize)), (1, 4), "{says_ready} {refusal:?}");
+        let seconds = scene.clock.now().duration_since(began).as_secs();
+        assert!(took.contains(&seconds), "{says_ready} {refusal:?}: {seconds}");
+    }
+}
+
+#[test]
+fn an_order_that_never_becomes_ready_is_given_five_minutes_and_kept() {
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| ca.csr_refusals = u32::MAX);
+    let began = scene.clock.now();
+    let err = scene.run().unwrap_err();
+    assert_eq!(err.to_string(), "Error waiting for the order to become ready: the CA was not done after 5 minutes");
+    let took = scene.clock.now().duration_since(began).as_secs();
+    assert!((300..=311).contains(&took), "{took}");
+    assert!(scene.ca.count(Operation::Finalize) < 60, "{}", scene.ca.count(Operation::Finalize));
+    // The next run goes on with the same order and the same key.
+    let key = scene.staged().keys["P-256"].to_pem().unwrap();
+    scene.ca.recover();
+    scene.succeeds();
+    assert_eq!((scene.ca.ordered().len(), scene.staged().keys["P-256"].to_pem().unwrap()), (1, key));
+}
+
+#[test]
+fn an_order_that_was_finalized_in_an_earlier_run_is_not_finalized_again() {
+    let scene = busy_world();
+    // The run ends without the answer, and the next one is told at first that the order is ready still.
+    scene.ca.fail(Operation::Finalize, Fault::DropAnswer);
+    scene.run().unwrap_err();
+    let ready: fn(&mut Response) = |answer| {
+        answer.body = String::from_utf8_lossy(&answer.body).replace(r#""processing""#, r#""ready""#).into_bytes();
+    };
+    scene.ca.fail(Operation::Order, Fault::Alter(ready));
+    scene.succeeds();
+    assert_eq!((scene.ca.ordered().len(), scene.ca.count(Operation::Finalize)), (1, 2));
+}
+
+#[test]
 fn a_slow_ca_is_waited_for() {
     let scene = busy_world();
     ALL.into_iter().for_each(|o| scene.ca.fail_times(o, 1, Fault::Slow(SignedDuration::from_secs(60))));
@@ -348,18 +404,70 @@ fn an_order_that_is_refused_as_a_replacement_is_placed_without_it_in_the_same_ru
     scene.ca.behave(|ca| ca.all_replaced = true);
     scene.succeeds();
     assert_eq!(replaced(&scene), [own("key.256"), None, own("key.384"), None]);
-    for refusal in [problem(404, "malformed", "unknown certificate"), answer(400, "text/html", "<html>")] {
+    let later = |refusal| with_header(refusal, "Retry-After", "3600");
+    let broken = || problem(500, "serverInternal", "Error creating new order");
+    for refusal in [
+        problem(404, "malformed", "unknown certificate"),
+        answer(400, "text/html", "<html>"),
+        broken(),
+        later(broken()),
+        answer(500, "text/html", "<html>"),
+        later(answer(500, "text/html", "<html>")),
+    ] {
         let scene = replacing();
         scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
         scene.succeeds();
         assert_eq!(replaced(&scene), [None, own("key.384")]);
     }
     // What is not about the certificate is not tried again at once.
-    let limit = with_header(problem(429, "rateLimited", "slow down"), "Retry-After", "3600");
-    for refusal in [limit, problem(429, "rateLimited", "slow down"), answer(503, "text/html", "")] {
+    for refusal in [
+        later(problem(429, "rateLimited", "slow down")),
+        problem(429, "rateLimited", "slow down"),
+        later(problem(503, "serverInternal", "down")),
+        later(problem(500, "rateLimited", "slow down")),
+        answer(503, "text/html", ""),
+        later(answer(503, "text/html", "")),
+        later(answer(502, "text/html", "")),
+    ] {
         let scene = replacing();
-        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal));
+        scene.ca.fail(Operation::NewOrder, Fault::Answer(refusal.clone()));
         scene.run().unwrap_err();
-        assert!(replaced(&scene).is_empty());
+        assert!(replaced(&scene).is_empty(), "{refusal:?}");
+        assert!(scene.staged().refused_replacements.is_empty(), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_no_order_may_replace_is_not_named_in_the_next_run_either() {
+    let own = |id: &str| Some(id.to_owned());
+    let broken = with_header(problem(500, "serverInternal", "Error creating new order"), "Retry-After", "3600");
+    for refusal in [broken, problem(409, "alreadyReplaced", "no"), problem(404, "malformed", "no such certificate")] {
+        let scene = replacing();
+        scene.ca.behave(|ca| ca.on_replaces = Some(refusal.clone()));
+        // The first order without it fails for another reason, the first one of the second key later.
+        scene.ca.fail(Operation::Finalize, Fault::Answer(problem(429, "rateLimited", "slow down")));
+        scene.run().unwrap_err();
+        assert_eq!(replaced(&scene), [own("key.256"), None]);
+        scene.ca.set_orders("gone");
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [own("key.256"), None, None, own("key.384"), None], "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_refusal_that_the_order_without_it_meets_too_is_not_about_the_replaced_certificate() {
+    let own = |id: &str| Some(id.to_owned());
+    let refusals = [
+        problem(500, "serverInternal", "Error creating new order"),
+        answer(500, "text/html", "<html>"),
+        problem(400, "rejectedIdentifier", "not in our list"),
+    ];
+    for refusal in refusals {
+        let scene = replacing();
+        scene.ca.fail_times(Operation::NewOrder, 2, Fault::Answer(refusal.clone()));
+        scene.run().unwrap_err();
+        assert_eq!(scene.ca.count(Operation::NewOrder), 3);
+        scene.succeeds();
+        assert_eq!(replaced(&scene), [own("key.256"), own("key.384")], "{refusal:?}");
     }
 }

@@ -9,7 +9,7 @@ const SERVICE_UNAVAILABLE: u16 = 503;
 
 /// The domains that a failure holds back, beside the one that has failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum HeldBack {
+pub(crate) enum HeldBack {
     /// No other domain.
     Nobody,
     /// The domains with names that the refusal is about.
@@ -25,7 +25,7 @@ pub(super) enum HeldBack {
 
 /// Decides whom a failure holds back. `has_account` says whether the CA had taken the account before; what it refuses from then on
 /// is about the order, which has these names.
-pub(super) fn held_back(err: &AcmeError, has_account: bool, names: &[DomainName]) -> HeldBack {
+pub(crate) fn held_back(err: &AcmeError, has_account: bool, names: &[DomainName]) -> HeldBack {
     let alike = |kind: &str, texts: &[String]| HeldBack::Alike { kind: kind.to_owned(), names: named(texts, names) };
     match err {
         // The CA's slowness is not the fault of this domain.
@@ -69,7 +69,7 @@ fn named(texts: &[String], own: &[DomainName]) -> Vec<String> {
 }
 
 /// Whether a name is another one, or below it.
-pub(super) fn is_at_or_below(name: &str, other: &str) -> bool {
+pub(crate) fn is_at_or_below(name: &str, other: &str) -> bool {
     name.strip_suffix(other).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 

@@ -6,22 +6,22 @@ use crate::schedule::{self, Validity};
 
 /// The findings of a look at a domain.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// When the renewal is to begin, as far as failures and the CA allow it.
-    pub(super) renew_at: Timestamp,
+    pub(crate) renew_at: Timestamp,
     /// Whether commands have set up something for an earlier renewal that is not taken away.
-    pub(super) has_left_over: bool,
+    pub(crate) has_left_over: bool,
     /// When the CA is to be asked about the renewal; `None` if it is not.
-    pub(super) ask_at: Option<Timestamp>,
+    pub(crate) ask_at: Option<Timestamp>,
     /// When commands are to be warned of the end of the certificates; `None` if they are not.
-    pub(super) warn_at: Option<Timestamp>,
+    pub(crate) warn_at: Option<Timestamp>,
     /// When the domain is looked at again in any case.
-    pub(super) check_at: Timestamp,
+    pub(crate) check_at: Timestamp,
 }
 
 /// The work that a domain is put in line for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(crate) enum Work {
     /// The renewal begins, or goes on.
     Renew,
     /// Commands take away what they have set up for an earlier renewal. Nothing is due.
@@ -32,17 +32,17 @@ pub(super) enum Work {
 
 /// The consequences of a look at a domain.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    pub(super) work: Option<Work>,
+pub(crate) struct Decision {
+    pub(crate) work: Option<Work>,
     /// Whether commands are warned of the end of the certificates.
-    pub(super) warns: bool,
+    pub(crate) warns: bool,
     /// When to look again.
-    pub(super) look_at: Timestamp,
+    pub(crate) look_at: Timestamp,
 }
 
 impl Findings {
     /// Decides what to do now, and when to look again.
-    pub(super) fn decide(self, now: Timestamp) -> Decision {
+    pub(crate) fn decide(self, now: Timestamp) -> Decision {
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         let work = match self.renew_at <= now {
             true => Some(Work::Renew),
@@ -62,13 +62,13 @@ impl Findings {
 /// Returns when a renewal that is due at a moment begins, of certificates that are good until another. They are not all renewed
 /// at the moment at which they come due: servers that were set up or restarted together would come together. `chance` in 0..1 is
 /// the certificate's own.
-pub(super) fn begin_at(due: Timestamp, good_until: Timestamp, interval: SignedDuration, chance: f64) -> Timestamp {
+pub(crate) fn begin_at(due: Timestamp, good_until: Timestamp, interval: SignedDuration, chance: f64) -> Timestamp {
     due + schedule::spread(good_until.duration_since(due), interval, chance)
 }
 
 /// The course of an attempt to begin a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
+pub(crate) enum Course {
     /// No renewal begins: the domain is not due any more.
     NotDue,
     /// The staged renewal is complete: it goes live, commands are notified, the server restarts itself.
@@ -81,7 +81,7 @@ pub(super) enum Course {
 
 /// Decides how to go on with a domain that is due or not, of which a finished renewal is staged or not. `is_live` says whether what is
 /// staged is served already, and `is_complete` whether it has all that is to be renewed; both are asked of a finished renewal only.
-pub(super) fn course(
+pub(crate) fn course(
     is_due: bool,
     is_finished: bool,
     is_live: impl FnOnce() -> bool,
@@ -98,21 +98,23 @@ pub(super) fn course(
 
 /// Returns how long after a renewal the administrator is told of it (`MDActivationDelay`), so that the certificates are activated
 /// later: at most half of what is left of those that are served. Where no complete set is served, that is at once.
-pub(super) fn activation_delay(served: Option<Validity>, configured: SignedDuration, now: Timestamp) -> SignedDuration {
+pub(crate) fn activation_delay(served: Option<Validity>, configured: SignedDuration, now: Timestamp) -> SignedDuration {
     match served {
         Some((_, until)) if until > now => configured.min(until.duration_since(now) / 2).max(SignedDuration::ZERO),
         _ => SignedDuration::ZERO,
     }
 }
 
-/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, or before its count of
-/// failed validations allows it.
-pub(super) fn next_attempt(
+/// Returns the moment of the next attempt: after the delay for failures, and not before the CA wants it, as far as `patience` goes,
+/// or before its count of failed validations allows it.
+pub(crate) fn next_attempt(
     delay: SignedDuration,
     retry_after: Option<Timestamp>,
+    patience: SignedDuration,
     validation_floor: Option<Timestamp>,
     now: Timestamp,
 ) -> Timestamp {
+    let retry_after = retry_after.map(|at| at.min(now + patience));
     [retry_after, validation_floor].into_iter().flatten().fold(now + delay, Timestamp::max)
 }
 
@@ -227,16 +229,23 @@ mod tests {
 
     #[test]
     fn the_next_attempt_waits_for_the_longest_of_all_reasons() {
+        // Seconds of delay, of Retry-After, of patience for that, until the count of failed validations allows one; of the wait
         let rows = [
-            (30, None, None, 30),
-            (30, Some(60), None, 60),
-            (30, Some(10), None, 30),
-            (30, Some(60), Some(90), 90),
-            (100, Some(60), Some(90), 100),
+            (30, None, 1000, None, 30),
+            (30, Some(60), 1000, None, 60),
+            (30, Some(10), 1000, None, 30),
+            (30, Some(60), 1000, Some(90), 90),
+            (100, Some(60), 1000, Some(90), 100),
+            (30, Some(1000), 1000, None, 1000),
+            (30, Some(1001), 1000, None, 1000),
+            (30, Some(5000), 60, None, 60),
+            (100, Some(5000), 60, None, 100),
+            (30, Some(5000), 60, Some(90), 90),
         ];
         for row in rows {
-            let (delay, retry_after, floor, expected) = row;
-            let next = next_attempt(SignedDuration::from_secs(delay), retry_after.map(at), floor.map(at), at(0));
+            let (delay, retry_after, patience, floor, expected) = row;
+            let [delay, patience] = [delay, patience].map(SignedDuration::from_secs);
+            let next = next_attempt(delay, retry_after.map(at), patience, floor.map(at), at(0));
             assert_eq!(next, at(expected), "{row:?}");
         }
     }

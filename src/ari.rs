@@ -1,4 +1,5 @@
 //! Requests renewal information from CAs (ARI, RFC 9773).
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,9 +101,9 @@ mod tests {
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
     use crate::model::{Status, Window};
-    use crate::renewals::queue::Renewals;
+    use crate::renewals::Renewals;
     use crate::store::Store;
-    use crate::testing::ca::{FakeCa, Fault, Operation, answer, with_header};
+    use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
     use crate::testing::{ACCOUNT, TestServer, declared, host, logged, p256, watch_log};
 
     /// Returns renewal information with a window that opens and ends this many hours after the start of the test.
@@ -207,6 +208,33 @@ mod tests {
     }
 
     #[test]
+    fn a_full_start_asks_again_what_was_answered_more_than_a_minute_ago() {
+        let name = "again.ari.test";
+        let server = served(name, after(window(1000, 1010), 6));
+        drop(server.run(true));
+        let asked = || server.ca.asked_about().len();
+        assert_eq!(asked(), 1);
+        // Seconds that pass, whether the restart is graceful, the questions so far
+        for (seconds, is_restart, expected) in
+            [(30, false, 1), (60, true, 1), (1, false, 2), (3600, true, 2), (1, false, 3)]
+        {
+            server.clock.advance(SignedDuration::from_secs(seconds));
+            let renewals = server.run(is_restart);
+            assert_eq!(asked(), expected, "{seconds} {is_restart}");
+            // Another child of the same server asks when the CA wants that.
+            pass(&server, &renewals, 0);
+            assert_eq!(asked(), expected, "{seconds} {is_restart}");
+        }
+        // On a day of mass revocation, an administrator restarts the server.
+        says(&server, window(-10, -5));
+        server.clock.advance(SignedDuration::from_mins(2));
+        let renewals = server.run(false);
+        server.go_on(&renewals);
+        assert!(server.staged_job(name).finished);
+        server.ca.check();
+    }
+
+    #[test]
     fn a_window_in_the_past_renews_now_with_an_order_that_names_the_replaced_certificate() {
         let name = "past.ari.test";
         let server = served(name, window(-10, -5));
@@ -226,6 +254,29 @@ mod tests {
         drop(renewals);
         drop(server.start(true));
         assert_eq!(server.store.list(Group::Staging).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn that_the_ca_refuses_a_replacement_is_known_until_the_renewal_succeeds() {
+        let name = "refused.ari.test";
+        let server = served(name, window(-10, -5));
+        let broken = with_header(problem(500, "serverInternal", "Error creating new order"), "Retry-After", "3600");
+        server.ca.behave(|ca| ca.on_replaces = Some(broken));
+        server.ca.fail(Operation::Finalize, Fault::Drop);
+        let renewals = server.run(true);
+        server.go_on(&renewals);
+        let job = server.staged_job(name);
+        assert_eq!((job.errors, &job.refused_replacements), (1, &server.ca.asked_about()));
+        // Another process makes the next attempt, with an order of its own.
+        drop(renewals);
+        server.ca.set_orders("gone");
+        server.clock.advance(SignedDuration::from_mins(1));
+        drop(server.run(true));
+        let job = server.staged_job(name);
+        assert_eq!((job.finished, job.refused_replacements.len()), (true, 0));
+        let named: Vec<bool> = server.ca.order_requests().iter().map(|order| order["replaces"].is_string()).collect();
+        assert_eq!(named, [false, true, false, false]);
+        server.ca.check();
     }
 
     #[test]
@@ -260,20 +311,38 @@ mod tests {
     }
 
     #[test]
-    fn a_suggested_time_is_waited_for_but_not_beyond_the_configured_window() {
-        let name = "future.ari.test";
-        let server = served(name, window(100, 101));
-        let renewals = server.run(true);
-        pass(&server, &renewals, 99);
-        assert_eq!(server.ca.ordered().len(), 1);
-        pass(&server, &renewals, 3);
-        assert_eq!(server.ca.ordered().len(), 2);
-
-        let server = served("beyond.ari.test", window(24 * 70, 24 * 71));
-        let renewals = server.run(true);
-        pass(&server, &renewals, 24 * 61);
-        assert_eq!(server.ca.ordered().len(), 2);
-        assert_eq!(logged("AH10512", "beyond.ari.test"), 2, "the first certificate, and now");
+    fn a_suggested_time_is_waited_for_until_a_tenth_of_the_life_is_left_or_the_configured_window_opens() {
+        let percent = |percent| Some(Window::Percent(percent));
+        // First hour of the window that is suggested and MDRenewWindow, of a certificate of 90 days; the hour of the renewal, and
+        // whether it is because of the suggestion
+        let rows = [
+            (100, None, 101, true),
+            (100, percent(33), 101, true),
+            (24 * 70, None, 24 * 70 + 1, true),
+            (24 * 70, percent(25), 1620, false),
+            // The default is a value as any other, where it is written.
+            (24 * 70, percent(33), 1447, false),
+            (24 * 85, None, 1944, false),
+            (24 * 85, percent(5), 24 * 85 + 1, true),
+            (24 * 88, percent(5), 2052, false),
+        ];
+        for (number, (open, configured, hour, is_suggested)) in rows.into_iter().enumerate() {
+            let name = format!("row{number}.later.ari.test");
+            let mut server = served(&name, window(open, open + 2));
+            server.declared[0].settings.renew_window = configured;
+            let renewals = server.run(true);
+            let [suggested, usual] = [logged("AH10517", &name), logged("AH10512", &name)];
+            // The beginning of a usual renewal is spread by at most 12 hours.
+            let spread = if is_suggested { 1 } else { 13 };
+            pass(&server, &renewals, hour - 2);
+            assert_eq!(server.ca.ordered().len(), 1, "{open} {configured:?}");
+            for _ in 0..=spread {
+                pass(&server, &renewals, 1);
+            }
+            assert_eq!(server.ca.ordered().len(), 2, "{open} {configured:?}");
+            let why = [logged("AH10517", &name) - suggested, logged("AH10512", &name) - usual];
+            assert_eq!(why, [usize::from(is_suggested), usize::from(!is_suggested)], "{open} {configured:?}");
+        }
     }
 
     #[test]

@@ -1,16 +1,22 @@
-//! The line of domains that wait for a worker, or for their CA.
+//! The line of domains that wait for a worker, or for their CA: what a look at a domain leads to, what a worker does next, and whom a
+//! failure holds back.
+#![forbid(unsafe_code)]
+
+pub(crate) mod decisions;
+mod holds;
+
+pub(crate) use holds::{HeldBack, held_back};
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-
 use url::Url;
 
-use super::decisions::{Decision, Work};
-use super::holds::is_at_or_below;
 use crate::model::{DomainName, Job, JobResult};
 use crate::schedule::CaLimits;
+use decisions::{Decision, Work};
+use holds::is_at_or_below;
 
 /// How long a worker waits before it looks whether it is cancelled. Clocks of tests move when they are looked at.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
@@ -30,73 +36,82 @@ const MOST_LIMITED: usize = 1000;
 const NONCES_LAST: SignedDuration = SignedDuration::from_secs(30);
 
 /// The line of all domains, where `R` is a renewal.
-pub(super) struct State<R> {
+pub(crate) struct State<R> {
     /// Renewals that wait for their time, with the positions of their domains.
-    pub(super) open: BTreeMap<(Timestamp, u64), (usize, R)>,
+    pub(crate) open: BTreeMap<(Timestamp, u64), (usize, R)>,
     /// The CAs by directory URL, with the domains in line there.
-    pub(super) cas: BTreeMap<String, AtCa>,
+    pub(crate) cas: BTreeMap<String, AtCa>,
     /// Domains that are due, open or in the hands of a worker.
-    pub(super) busy: HashSet<usize>,
+    pub(crate) busy: HashSet<usize>,
     /// The CAs that renewals which are open or in the hands of a worker go to, by position.
-    pub(super) begun_at: HashMap<usize, String>,
+    pub(crate) begun_at: HashMap<usize, String>,
     /// Domains that can use dns-01 only, by position.
-    pub(super) dns_only: HashSet<usize>,
+    pub(crate) dns_only: HashSet<usize>,
     /// When to look at a domain again, by position. Empty until the first look: the parent does not look.
-    pub(super) looks: Vec<Timestamp>,
+    pub(crate) looks: Vec<Timestamp>,
     /// Reports on failures in a row to begin a renewal, by position. They may be missing in the store: it is what failed.
-    pub(super) not_begun: HashMap<usize, Job>,
+    pub(crate) not_begun: HashMap<usize, Job>,
     /// Domains that somebody else has renewed, by position, as far as that was told.
-    pub(super) elsewhere: HashSet<usize>,
+    pub(crate) elsewhere: HashSet<usize>,
     /// When it was last looked whether something is due.
-    pub(super) ticked: Timestamp,
+    pub(crate) ticked: Timestamp,
     /// How many certificates were known to be revoked then.
-    pub(super) findings: u32,
+    pub(crate) findings: u32,
     /// Domains whose CA is to be asked when to renew, by position.
-    pub(super) asks: VecDeque<usize>,
+    pub(crate) asks: VecDeque<usize>,
     /// A worker asks, and has no hand for a renewal.
-    pub(super) asking: bool,
+    pub(crate) asking: bool,
     /// Domains whose certificates are near their end, by position. They are not busy: a renewal that comes due goes first.
-    pub(super) warnings: VecDeque<usize>,
+    pub(crate) warnings: VecDeque<usize>,
     /// A worker warns: one at a time, so that commands that hang leave workers for renewals.
-    pub(super) warning: bool,
+    pub(crate) warning: bool,
     /// When to ask again, by position.
-    pub(super) ask_again: HashMap<usize, Timestamp>,
+    pub(crate) ask_again: HashMap<usize, Timestamp>,
     /// Counts renewals that were put back, so that equal times keep their order.
-    pub(super) turn: u64,
+    pub(crate) turn: u64,
     /// Workers that run.
-    pub(super) workers: usize,
+    pub(crate) workers: usize,
     /// Domains, by position, whose renewals are in the hands of workers that do not wait for a command.
-    pub(super) in_hand: HashSet<usize>,
+    pub(crate) in_hand: HashSet<usize>,
     /// Domains, by position, whose renewals begin: their CA is not asked yet.
-    pub(super) beginning: HashSet<usize>,
+    pub(crate) beginning: HashSet<usize>,
     /// Workers that wait for commands, and whose places are free for others.
-    pub(super) away: usize,
+    pub(crate) away: usize,
 }
 
 /// A CA as all renewals see it.
 #[derive(Default)]
-pub(super) struct AtCa {
+pub(crate) struct AtCa {
     /// Host and port of the directory.
     host: String,
-    pub(super) limits: CaLimits,
+    pub(crate) limits: CaLimits,
     /// Why all domains wait, while they do.
-    pub(super) pause: Option<Wait>,
+    pub(crate) pause: Option<Wait>,
     /// Names for which the CA takes no orders for now, and why.
     limited: Vec<(String, Wait)>,
     /// Domains whose renewal is to begin, by position, and those that are to be cleaned up.
-    pub(super) due: VecDeque<(usize, Work)>,
+    pub(crate) due: VecDeque<(usize, Work)>,
     /// Nonces that renewals had left at their end, and when.
-    pub(super) nonces: Vec<(Timestamp, String)>,
+    pub(crate) nonces: Vec<(Timestamp, String)>,
 }
 
 /// Why domains wait for their CA, and until when.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Wait {
-    pub(super) until: Timestamp,
+pub(crate) struct Wait {
+    /// When the CA has refused.
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
     /// Whether the CA has named this moment.
-    pub(super) is_asked: bool,
+    pub(crate) is_asked: bool,
     /// The failure of the domain for which the others wait.
-    pub(super) failure: JobResult,
+    pub(crate) failure: JobResult,
+}
+
+impl Wait {
+    /// Returns the wait of a domain that has so much patience.
+    pub(crate) fn within(&self, patience: SignedDuration) -> Self {
+        Self { until: self.until.min(self.since + patience), ..self.clone() }
+    }
 }
 
 impl AtCa {
@@ -108,14 +123,14 @@ impl AtCa {
     }
 
     /// Notes that the CA takes no orders for these names and the names below them.
-    pub(super) fn limit(&mut self, names: Vec<String>, wait: &Wait, now: Timestamp) {
+    pub(crate) fn limit(&mut self, names: Vec<String>, wait: &Wait, now: Timestamp) {
         self.limited.retain(|(name, known)| known.until > now && !names.contains(name));
         self.limited.extend(names.into_iter().map(|name| (name, wait.clone())));
         self.limited.truncate(MOST_LIMITED);
     }
 
     /// Returns why a domain with these names has to wait, if it has; of several reasons the one that lasts longest.
-    pub(super) fn wait(&self, names: &[DomainName], now: Timestamp) -> Option<&Wait> {
+    pub(crate) fn wait(&self, names: &[DomainName], now: Timestamp) -> Option<&Wait> {
         let concerns = |(name, _): &&(String, Wait)| names.iter().any(|own| is_at_or_below(own.as_str(), name));
         let of_names = self.limited.iter().filter(concerns).map(|(_, wait)| wait);
         let of_all = self.pause.as_ref().filter(|_| self.limits.paused_until(now).is_some());
@@ -123,7 +138,7 @@ impl AtCa {
     }
 
     /// Takes the domains out of the line that have to wait. `names` gives the names of a domain.
-    pub(super) fn take_waiting<'a>(
+    pub(crate) fn take_waiting<'a>(
         &mut self,
         names: impl Fn(usize) -> &'a [DomainName],
         now: Timestamp,
@@ -141,7 +156,7 @@ impl AtCa {
 
 /// The work of a worker on one domain, by position.
 #[derive(Debug, PartialEq)]
-pub(super) enum Task<R> {
+pub(crate) enum Task<R> {
     /// A renewal begins, with a nonce of its CA if there is one.
     Begin(usize, Option<String>),
     /// A renewal goes on.
@@ -153,7 +168,7 @@ pub(super) enum Task<R> {
 
 /// The next step of a worker.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step<R> {
+pub(crate) enum Step<R> {
     Do(Task<R>),
     /// The worker waits, for so long at most.
     Wait(Duration),
@@ -162,7 +177,7 @@ pub(super) enum Step<R> {
 }
 
 impl<R> State<R> {
-    pub(super) fn new(dns_only: HashSet<usize>) -> Self {
+    pub(crate) fn new(dns_only: HashSet<usize>) -> Self {
         Self {
             open: BTreeMap::new(),
             cas: BTreeMap::new(),
@@ -188,12 +203,12 @@ impl<R> State<R> {
     }
 
     /// Returns the CA with this directory URL.
-    pub(super) fn at_ca(&mut self, url: &str) -> &mut AtCa {
+    pub(crate) fn at_ca(&mut self, url: &str) -> &mut AtCa {
         self.cas.entry(url.to_owned()).or_insert_with(|| AtCa::new(url))
     }
 
     /// Puts a domain that was looked at in line, at the CA that its renewal would go to.
-    pub(super) fn put_in_line(&mut self, position: usize, ca: String, Decision { work, warns, look_at }: Decision) {
+    pub(crate) fn put_in_line(&mut self, position: usize, ca: String, Decision { work, warns, look_at }: Decision) {
         if work.is_some() {
             self.busy.insert(position);
         }
@@ -210,7 +225,7 @@ impl<R> State<R> {
 
     /// Counts as running the workers that the work in line needs, `most` for renewals and warnings and one for questions. Returns how
     /// many of them are to be started.
-    pub(super) fn add_workers(&mut self, most: usize) -> usize {
+    pub(crate) fn add_workers(&mut self, most: usize) -> usize {
         let work = self.due() + self.open.len() + usize::from(self.warning || !self.warnings.is_empty());
         let asks = self.asking || !self.asks.is_empty();
         let missing = (work.min(most) + usize::from(asks)).saturating_sub(self.in_place());
@@ -224,12 +239,12 @@ impl<R> State<R> {
     }
 
     /// Whether a worker has to end, as others have taken the places of those that waited for commands.
-    pub(super) fn has_too_many(&self, most: usize) -> bool {
+    pub(crate) fn has_too_many(&self, most: usize) -> bool {
         self.in_place() > most + usize::from(self.asking)
     }
 
     /// Frees the place of a worker that waits for a command for this domain, unless too many wait.
-    pub(super) fn step_aside(&mut self, position: usize) -> bool {
+    pub(crate) fn step_aside(&mut self, position: usize) -> bool {
         if self.away >= MOST_COMMANDS {
             return false;
         }
@@ -242,7 +257,7 @@ impl<R> State<R> {
     }
 
     /// Gives a place back to a worker whose command for this domain has ended.
-    pub(super) fn step_back(&mut self, position: usize) {
+    pub(crate) fn step_back(&mut self, position: usize) {
         self.away = self.away.saturating_sub(1);
         self.in_hand.insert(position);
         if self.beginning.contains(&position) {
@@ -280,7 +295,7 @@ impl<R> State<R> {
     }
 
     /// Returns what a worker is to do. `most` is how many workers there may be for renewals; one more may be there for questions.
-    pub(super) fn next_step(&mut self, most: usize, is_cancelled: bool, now: Timestamp) -> Step<R> {
+    pub(crate) fn next_step(&mut self, most: usize, is_cancelled: bool, now: Timestamp) -> Step<R> {
         let may_ask = !self.asking && !self.asks.is_empty();
         let may_warn = !self.warning && !self.warnings.is_empty();
         if is_cancelled || self.open.is_empty() && self.due() == 0 && !may_ask && !may_warn {
@@ -314,13 +329,13 @@ impl<R> State<R> {
         Step::Wait(ready.map_or(patience, |at| at.duration_since(now).unsigned_abs().min(patience)))
     }
 
-    pub(super) fn ask(&mut self) -> Step<R> {
+    pub(crate) fn ask(&mut self) -> Step<R> {
         self.asking = true;
         self.asks.pop_front().map_or(Step::Wait(Duration::ZERO), |position| Step::Do(Task::Ask(position)))
     }
 
     /// Returns how many domains are in line at CAs.
-    pub(super) fn due(&self) -> usize {
+    pub(crate) fn due(&self) -> usize {
         self.cas.values().map(|ca| ca.due.len()).sum()
     }
 
@@ -355,7 +370,7 @@ impl<R> State<R> {
     }
 
     /// Takes the next domain that commands are warned of and that nobody works on. Others are looked at when that work is done.
-    pub(super) fn take_warning(&mut self) -> Option<usize> {
+    pub(crate) fn take_warning(&mut self) -> Option<usize> {
         while let Some(position) = self.warnings.pop_front() {
             if self.busy.insert(position) {
                 self.warning = true;
@@ -367,7 +382,7 @@ impl<R> State<R> {
 
     /// Notes the CA that a renewal goes to: since it was put in line, another process may have had a try. Returns whether it is the
     /// CA that the domain was in line for.
-    pub(super) fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) -> bool {
+    pub(crate) fn goes_to(&mut self, position: usize, ca: &str, now: Timestamp) -> bool {
         let is_other = self.begun_at.get(&position).is_some_and(|known| known != ca);
         if is_other {
             self.leaves(position);
@@ -378,7 +393,7 @@ impl<R> State<R> {
     }
 
     /// Ends what a domain has at its CA.
-    pub(super) fn leaves(&mut self, position: usize) {
+    pub(crate) fn leaves(&mut self, position: usize) {
         self.beginning.remove(&position);
         if let Some(ca) = self.begun_at.remove(&position).and_then(|url| self.cas.get_mut(&url)) {
             ca.limits.end();
@@ -613,7 +628,7 @@ mod tests {
         let names =
             |names: &[&str]| -> Vec<DomainName> { names.iter().map(|name| DomainName::parse(name).unwrap()).collect() };
         let mut ca = AtCa::new("https://a.test/");
-        let wait = |second| Wait { until: at(second), is_asked: true, failure: JobResult::default() };
+        let wait = |second| Wait { since: at(0), until: at(second), is_asked: true, failure: JobResult::default() };
         ca.limit(vec!["example.org".to_owned()], &wait(100), at(0));
         ca.limit(vec!["www.example.org".to_owned(), "old.test".to_owned()], &wait(200), at(0));
         ca.limit(vec!["example.org".to_owned()], &wait(150), at(0));
