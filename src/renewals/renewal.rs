@@ -255,6 +255,10 @@ impl Renewal {
         }
         job.settings = Some(settings);
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
+        let errors = job.errors;
+        job.last = Some(result.clone());
+        // Who reads of the failure in the log finds it in job.json.
+        journal.save_for_commands();
         // Beside a server it is not this program that makes the next attempt.
         let when = match self.registry.runs_commands {
             true => format!(", next attempt at {}", time::format_gmt(next)),
@@ -267,12 +271,10 @@ impl Renewal {
                 "{name}: the CA wants more time than a third of what is left of the certificate, and is asked earlier"
             );
         }
-        tell_next(job, next, now);
+        tell_next(name.as_str(), errors, next, now);
         if then.url != url {
             report!(MD0016, "{name}: giving up on {url} for now; next attempt with {}", then.url);
         }
-        job.last = Some(result);
-        journal.save_for_commands();
         // That one of them fails too hides neither the reason nor the time of the next attempt.
         let _ = journal.raise(Event::Errored, &domain.served().certificates);
         warn(domain, journal, &self.registry, now);
@@ -281,14 +283,9 @@ impl Renewal {
     }
 }
 
-fn tell_next(job: &Job, next: Timestamp, now: Timestamp) {
-    report!(
-        AH10057,
-        "{}: encountered error for the {}. time, next run in {}",
-        job.name,
-        job.errors,
-        format_human(next.duration_since(now))
-    );
+fn tell_next(name: &str, errors: u32, next: Timestamp, now: Timestamp) {
+    let delay = format_human(next.duration_since(now));
+    report!(AH10057, "{name}: encountered error for the {errors}. time, next run in {delay}");
 }
 
 /// Publishes what is staged, if the server is to use it without a start. What is served stays if that fails, and the next start
@@ -389,7 +386,7 @@ pub(super) fn tell_renewed(
             job.errors = job.errors.saturating_add(1);
             let next = now + schedule::back_off(job.errors, false, registry.globals.retry_delay, 0.5);
             (job.next_run, job.last) = (Some(next), Some(err.to_result()));
-            tell_next(job, next, now);
+            tell_next(&job.name, job.errors, next, now);
         }
     }
 }
