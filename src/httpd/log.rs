@@ -69,11 +69,11 @@ pub fn for_connection(connection: Connection<'_>, record: &Record<'_>) {
     }
 }
 
-/// Returns the line that httpd prints: number, colon, text. A NUL, which would end the line early, becomes a blank.
+/// Returns the line that httpd prints: number, colon, text.
 fn line(record: &Record<'_>) -> CString {
     let text = match record.number {
         Some(number) => format!("{number}: {}", record.text),
         None => record.text.to_string(),
     };
-    CString::new(text.replace('\0', " ")).unwrap_or_default()
+    CString::new(log::line_of_log(&text)).unwrap_or_default()
 }
