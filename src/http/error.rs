@@ -6,6 +6,15 @@ use std::path::PathBuf;
 use super::proxy::DIRECTIVE;
 use crate::model::Status;
 
+/// The part of the configuration of a proxy that is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyFault {
+    /// The proxy's certificate is not trusted.
+    Trust,
+    /// The proxy does not accept the user and password, or the URL has none.
+    Login,
+}
+
 /// Why a request has no complete answer. The text is a sentence for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -54,8 +63,8 @@ pub enum HttpError {
         reason: String,
         /// The system's error; [`Status::GENERAL`] if it is not known.
         status: Status,
-        /// Whether the proxy's certificate is not trusted.
-        untrusted: bool,
+        /// The part of the configuration that is at fault, if it is known.
+        fault: Option<ProxyFault>,
     },
     /// The TLS connection failed for a reason other than the certificate.
     #[error("no TLS connection to {host}: {reason}")]
@@ -168,7 +177,10 @@ impl HttpError {
                 "check that the URL is right and that this machine may connect to it; if that takes a proxy, set \
                  MDHttpProxy",
             ),
-            Self::Proxy { untrusted: true, .. } => {
+            Self::Proxy { fault: Some(ProxyFault::Login), .. } => Some(
+                "the URL has the form http://user:password@host:port, with other characters than letters and digits as %XX",
+            ),
+            Self::Proxy { fault: Some(ProxyFault::Trust), .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
             }
             Self::Proxy { source_name, .. } if *source_name != DIRECTIVE => Some(

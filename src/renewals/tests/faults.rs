@@ -273,7 +273,7 @@ fn failed_requests() {
             Fault::Fail(|| {
                 let proxy = text("proxy.test:3128");
                 let reason = text("Connection refused");
-                HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, status: Status::GENERAL, untrusted: false }
+                HttpError::Proxy { proxy, source_name: "MDHttpProxy", reason, status: Status::GENERAL, fault: None }
             }),
             "{contact}the proxy proxy.test:3128 of MDHttpProxy cannot be used: Connection refused; check that the proxy runs and lets \
              this machine connect to the CA",
