@@ -214,7 +214,7 @@ messages! {
     AH10518 Debug "the CA wants a domain to be renewed now"
     MD0001 Critical "a panic inside the module was caught"
     MD0002 Error "the server passed no pointer where it promises one"
-    MD0003 Warning "threads did not end in time, the child exits without them"
+    MD0003 Info "threads were still at work when a child ended"
     MD0005 Warning "a managed domain has more names than a CA puts into one certificate"
     MD0006 Warning "a managed domain has names for which no public CA issues certificates"
     MD0007 Notice "a host of a managed domain has certificate files of its own"
