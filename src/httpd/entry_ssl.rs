@@ -42,7 +42,7 @@ struct StatusRequests {
 }
 
 /// Tells a TLS module whether a certificate needs no stapling of its own: this module staples it, or it is a placeholder, which
-/// has no issuer and no responder. mod_ssl would log an error for each (AH02217, AH02604).
+/// has no issuer and no responder. mod_ssl would log errors about it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_prime(
     server: *mut sys::server_rec,
