@@ -63,6 +63,7 @@ fn read_pair(response: Response) -> Result<(PrivateKey, Chain), Cause> {
     let body = Zeroizing::new(response.body);
     let key = PrivateKey::from_pem(&body, None).map_err(Cause::Key)?;
     let chain = Chain::from_pem(&body).map_err(Cause::Chain)?;
+    chain.check_length().map_err(Cause::Chain)?;
     if !key.fits(chain.leaf()) {
         return Err(Cause::WrongKey);
     }

@@ -76,3 +76,32 @@ fn a_challenge_with_an_odd_token_is_not_set_up() {
         scene.succeeds();
     }
 }
+
+#[test]
+fn a_chain_that_no_client_takes_is_not_used() {
+    fn longer(answer: &mut Response) {
+        let pem = String::from_utf8(answer.body.clone()).unwrap();
+        answer.body = pem.repeat(6).into_bytes();
+    }
+    fn with_link(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.leaf().to_pem().into_bytes();
+        answer.headers.push(("Link".to_owned(), "</certificate/0/1>;rel=up".to_owned()));
+    }
+    fn of_ten(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.certificates()[1].to_pem().repeat(10).into_bytes();
+    }
+    for (first, second, count) in [(longer as fn(&mut Response), None, 12), (with_link, Some(of_ten), 11)] {
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(Operation::Certificate, Fault::Alter(first));
+        if let Some(second) = second {
+            scene.ca.fail(Operation::Certificate, Fault::Alter(second));
+        }
+        let err = scene.run().unwrap_err();
+        assert!(err.to_string().contains(&format!("cannot be used: it has {count} certificates with")), "{err}");
+        assert_eq!(err.to_result().problem.as_deref(), Some("certificate-unusable"));
+        assert!(scene.staged().chains.is_empty());
+        scene.succeeds();
+    }
+}
