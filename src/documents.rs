@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::note;
-use crate::model::{ManagedDomain, Status};
+use crate::model::{ManagedDomain, Status, outside};
 use crate::store::{Aspect, Group, Store, StoreError};
 
 /// Longest total wait for other processes that work in `staging/`.
@@ -55,7 +55,7 @@ impl Documents {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
-        serde_json::from_slice(&bytes)
+        outside::stored(&bytes)
             .inspect_err(|err| note!(Error, "failed to load JSON file {}: {err}; it is ignored and made anew", file()))
             .ok()
     }

@@ -34,6 +34,14 @@ pub enum ChainError {
     /// The text has no certificate.
     #[error("it contains no certificate")]
     Empty,
+    /// The chain is longer than clients take.
+    #[error("it has {certificates} certificates with {bytes} bytes, which is more than clients take")]
+    TooLong {
+        /// Number of certificates.
+        certificates: usize,
+        /// The bytes of all certificates.
+        bytes: usize,
+    },
     /// A certificate of the text cannot be read.
     #[error("certificate {position} cannot be read: {reason}")]
     Damaged {

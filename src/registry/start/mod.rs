@@ -28,7 +28,7 @@ use crate::live::LiveSlot;
 use crate::log::{note, report};
 use crate::model::{
     Authorities, CaSettings, ContactSource, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings,
-    State, Status, format_human,
+    State, Status, format_human, outside,
 };
 use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
@@ -647,7 +647,7 @@ impl Stored {
 /// Parses the stored form of a domain; `None` if it is damaged, which is reported.
 fn read_stored(md: &ManagedDomain, text: &[u8]) -> Option<ManagedDomain> {
     let name = &md.name;
-    serde_json::from_slice(text)
+    outside::stored(text)
         .inspect_err(|err| {
             note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
         })
