@@ -20,6 +20,12 @@ pub enum CryptoError {
     /// The private key is encrypted and no pass phrase was given.
     #[error("the private key is encrypted and there is no pass phrase for it")]
     PassPhraseMissing,
+    /// The private key is encrypted in a form that is not used in stores, or takes too much work to decrypt.
+    #[error("the private key is not encrypted by PBES2 with AES-CBC and PBKDF2 of at most 100,000 rounds")]
+    OtherEncryption,
+    /// The private key is not encrypted, and whoever wrote it may have chosen it.
+    #[error("the private key is not encrypted with the store's secret, and the file is not root's")]
+    NotEncrypted,
     /// The bytes are not a certificate.
     #[error("the certificate cannot be read: {0}")]
     DamagedCertificate(String),
