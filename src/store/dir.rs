@@ -138,9 +138,17 @@ impl Dir {
 
     /// Returns the content of a file; `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_with_owner(name)?.map(|(content, _)| content))
+    }
+
+    /// Returns the content of a file and its owner, who is not known if the file has another name: whoever gave it that name may
+    /// be somebody else.
+    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<(Vec<u8>, Option<u32>)>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
-        let file = self.open_file(name).map_err(failed)?;
-        file.map(|file| read_all(&file)).transpose().map_err(failed)
+        let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(None) };
+        let content = read_all(&file).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        Ok(Some((content, (metadata.nlink() == 1).then(|| metadata.uid()))))
     }
 
     /// Returns when a file was written. The file is opened for that: network file systems ask their server then.

@@ -31,6 +31,8 @@ const EAB_KEY: &[u8] = b"\"hmac\"";
 pub struct FileStore {
     pub(super) paths: Paths,
     secret: Secret,
+    /// Who opened the store: root, and the children of its process are not.
+    opener: u32,
     /// Group of the server's user, where it is known.
     server_group: OnceLock<u32>,
 }
@@ -92,7 +94,8 @@ impl FileStore {
     /// Opens a store whose `md_store.json` cannot be used, to read what is not encrypted.
     #[must_use]
     pub fn read_only(base: &Path) -> Self {
-        Self { paths: Paths::new(base), secret: Secret::absent(), server_group: OnceLock::new() }
+        let opener = rustix::process::geteuid().as_raw();
+        Self { paths: Paths::new(base), secret: Secret::absent(), opener, server_group: OnceLock::new() }
     }
 
     /// Opens the store without making or changing anything, and returns whether opening it would bring it to the present
@@ -262,6 +265,18 @@ impl Store for FileStore {
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
         let name = checked_file(aspect)?;
         Ok(present(self.item(group, item))?.map(|dir| dir.read(&name)).transpose()?.flatten())
+    }
+
+    fn load_with_owner(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+    ) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+        let name = checked_file(aspect)?;
+        let Some(dir) = present(self.item(group, item))? else { return Ok(None) };
+        let is_trusted = |owner| owner == 0 || owner == self.opener;
+        Ok(dir.read_with_owner(&name)?.map(|(content, owner)| (content, owner.is_some_and(is_trusted))))
     }
 
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
@@ -706,6 +721,25 @@ mod tests {
         let metadata = fs::metadata(&victim).unwrap();
         assert_eq!((metadata.uid(), metadata.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o750));
         assert_eq!(fs::read_to_string(victim.join("md.json")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn the_owner_of_a_file_counts_only_if_it_has_no_other_name() {
+        let (temp, store) = scene();
+        let key = Aspect::PrivateKey(KeySpec::Default);
+        store.save(Group::Staging, "a.org", &key, b"key").unwrap();
+        let file = store.base().join("staging/a.org/privkey.pem");
+        let load = || store.load_with_owner(Group::Staging, "a.org", &key).unwrap().unwrap();
+        assert_eq!(load(), (b"key".to_vec(), true));
+        fs::hard_link(&file, temp.path().join("other")).unwrap();
+        assert_eq!(load(), (b"key".to_vec(), false));
+        fs::remove_file(temp.path().join("other")).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&file, Some(WWW), None).unwrap();
+            assert!(!load().1);
+            let child = FileStore { opener: WWW, ..FileStore::read_only(store.base()) };
+            assert!(child.load_with_owner(Group::Staging, "a.org", &key).unwrap().unwrap().1, "no server of root's");
+        }
     }
 
     #[test]

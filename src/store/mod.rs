@@ -46,6 +46,20 @@ pub trait Store: Send + Sync {
     /// If the file exists but cannot be read.
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Returns the content of a file as [`Store::load`] does, and whether it is from somebody whom the server trusts: root, or who
+    /// opened the store, owns it, and it has no other name. The server's user can give names in the store to files of others.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn load_with_owner(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+    ) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+        Ok(self.load(group, item, aspect)?.map(|content| (content, true)))
+    }
+
     /// Writes or replaces a file. Readers see the old content or the new, also after a crash.
     ///
     /// # Errors
