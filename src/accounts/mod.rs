@@ -149,7 +149,8 @@ impl Accounts {
     }
 
     /// Moves an account from `staging/` to `accounts/`. An account without a key is removed, as it cannot be used. An account
-    /// with a key is removed from `staging/` only after it was saved.
+    /// with a key is removed from `staging/` only after it was saved. No account in `accounts/` gets another key: what is staged
+    /// may come from anything that runs as the server's user.
     fn adopt(&mut self, documents: &Documents, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
         let store = documents.store();
         if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
@@ -157,15 +158,11 @@ impl Accounts {
                 status: Status::INVALID,
                 text: "the key of the account cannot be read".to_owned(),
             })?;
-            let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
-            // A CA that has lost its accounts may give their URLs to others.
+            // A CA has one account for a key. If it has lost its accounts, it may give their URLs to new ones.
             let staged = key.to_pem().ok();
-            let is_same = |id: &String| staged.is_some() && pem(documents, Group::Accounts, id) == staged;
-            if !known.as_ref().is_some_and(is_same) {
-                match known {
-                    Some(id) => self.save(documents, &id, record, &key)?,
-                    None => _ = self.add(documents, record, &key)?,
-                }
+            let is_same = |(id, _)| staged.is_some() && pem(documents, Group::Accounts, id) == staged;
+            if !self.at(&record.ca_url).any(is_same) {
+                self.add(documents, record, &key)?;
             }
         }
         store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
