@@ -18,6 +18,10 @@ use crate::store::{Aspect, Group, Store, StoreError};
 /// Longest total wait for other processes that work in `staging/`.
 pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Longest time that a start spends on what can as well be removed by the next: whatever runs as the server's user could make any
+/// amount of it.
+pub(crate) const CLEANING: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 500 });
+
 /// Typed access to a store, whose secret encrypts keys. A document that cannot be read is logged and counts as absent.
 pub struct Documents(Arc<dyn Store>);
 

@@ -91,7 +91,7 @@ impl PrivateKey {
     pub fn from_pem(pem: &[u8], pass: Option<&[u8]>) -> Result<Self, CryptoError> {
         if let Some(sealed) = sealed::sealed_block(pem) {
             let pass = pass.ok_or(CryptoError::PassPhraseMissing)?;
-            return sealed::unseal(&sealed, pass).map(Self);
+            return sealed::unseal(&sealed, pass, sealed::MOST_ROUNDS).map(Self);
         }
         let asked = Cell::new(false);
         // The only reader of the crate that never asks a terminal. It gets no pass phrase: OpenSSL would work for as long as the text
@@ -108,13 +108,13 @@ impl PrivateKey {
         }
     }
 
-    /// Reads a key from PEM that is encrypted with this pass phrase.
+    /// Reads a key from PEM that is encrypted with this pass phrase, and that somebody else may have written.
     ///
     /// # Errors
-    /// As [`PrivateKey::from_pem`], and if the key is not encrypted.
+    /// As [`PrivateKey::from_pem`], and if the key is not encrypted, or takes more work than one that is written here.
     pub fn from_encrypted_pem(pem: &[u8], pass: &[u8]) -> Result<Self, CryptoError> {
         let sealed = sealed::sealed_block(pem).ok_or(CryptoError::NotEncrypted)?;
-        sealed::unseal(&sealed, pass).map(Self)
+        sealed::unseal(&sealed, pass, sealed::MOST_ROUNDS_UNTRUSTED).map(Self)
     }
 
     /// Whether the certificate was issued for this key.

@@ -28,7 +28,9 @@ const AES_256_CBC: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 0x2a];
 /// OpenSSL's number of rounds. The pass phrase is as good as a key.
 const ROUNDS: u16 = 2048;
 /// The most rounds that are computed: they take about 50 ms.
-const MOST_ROUNDS: u32 = 100_000;
+pub(super) const MOST_ROUNDS: u32 = 100_000;
+/// The most rounds for a key that anything may have written that runs as the server's user: a start reads some for each domain.
+pub(super) const MOST_ROUNDS_UNTRUSTED: u32 = 10_000;
 
 /// The universal tags that are used here (X.690).
 mod tag {
@@ -53,8 +55,9 @@ pub(super) fn sealed_block(pem: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// If it is encrypted in another form than this module and other tools use for a store (PBES2 with PBKDF2 and AES in CBC mode), asks
 /// for too many rounds, or if the pass phrase is wrong.
-pub(super) fn unseal(der: &[u8], pass: &[u8]) -> Result<PKey<Private>, CryptoError> {
-    let info = Sealed::read(der).ok_or(CryptoError::OtherEncryption)?.open(pass)?;
+pub(super) fn unseal(der: &[u8], pass: &[u8], most_rounds: u32) -> Result<PKey<Private>, CryptoError> {
+    let sealed = Sealed::read(der).filter(|sealed| sealed.rounds <= most_rounds);
+    let info = sealed.ok_or(CryptoError::OtherEncryption)?.open(pass)?;
     // OpenSSL reads keys of other types, and those that lack their public half.
     own_key(&info).map_or_else(|| PKey::private_key_from_pkcs8(&info).map_err(CryptoError::DamagedKey), Ok)
 }
@@ -229,7 +232,7 @@ mod tests {
     }
 
     fn opened(pem: &[u8], pass: &[u8]) -> Result<PKey<Private>, CryptoError> {
-        unseal(&sealed_block(pem).unwrap(), pass)
+        unseal(&sealed_block(pem).unwrap(), pass, MOST_ROUNDS)
     }
 
     /// Returns the DER of a sealed key in which these bytes are replaced by others of the same length.
@@ -283,12 +286,17 @@ mod tests {
         for (content, expected) in rows {
             let der = with_rounds(content);
             assert_eq!(Sealed::read(&der).map(|sealed| sealed.rounds), expected, "{content:?}");
-            assert!(unseal(&der, PASS).is_err());
+            assert!(unseal(&der, PASS, MOST_ROUNDS).is_err());
         }
+        let weak = with_rounds(&[0x27, 0x11]);
+        assert!(matches!(unseal(&weak, PASS, MOST_ROUNDS_UNTRUSTED), Err(CryptoError::OtherEncryption)));
         let scrypt = [0x2b, 6, 1, 4, 1, 0xda, 0x47, 4, 0x0b];
         let sha512 = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 0x0b];
         for (from, to) in [(PBKDF2, &scrypt[..]), (HMAC_SHA256, &sha512), (PBES2, &scrypt), (AES_256_CBC, &[0x2a; 9])] {
-            assert!(matches!(unseal(&changed(&pem, from, to), PASS), Err(CryptoError::OtherEncryption)), "{to:?}");
+            assert!(
+                matches!(unseal(&changed(&pem, from, to), PASS, MOST_ROUNDS), Err(CryptoError::OtherEncryption)),
+                "{to:?}"
+            );
         }
     }
 
@@ -296,13 +304,13 @@ mod tests {
     fn damage_is_an_error() {
         let pem = seal(&generated("P-256"), PASS).unwrap().unwrap();
         assert!(matches!(opened(&pem, b"another"), Err(CryptoError::DamagedKey(_))));
-        assert!(sealed_block(b"").is_none() && unseal(b"", PASS).is_err());
+        assert!(sealed_block(b"").is_none() && unseal(b"", PASS, MOST_ROUNDS).is_err());
         let der = sealed_block(&pem).unwrap();
         for at in 0..der.len() {
             let mut damaged = der.clone();
             damaged[at] ^= 0x11;
-            assert!(unseal(&damaged, PASS).ok().is_none_or(|read| read.private_key_to_pkcs8().is_ok()));
-            assert!(unseal(&der[..at], PASS).is_err());
+            assert!(unseal(&damaged, PASS, MOST_ROUNDS).ok().is_none_or(|read| read.private_key_to_pkcs8().is_ok()));
+            assert!(unseal(&der[..at], PASS, MOST_ROUNDS).is_err());
         }
     }
 }
