@@ -20,6 +20,12 @@ pub enum CryptoError {
     /// The private key is encrypted and no pass phrase was given.
     #[error("the private key is encrypted and there is no pass phrase for it")]
     PassPhraseMissing,
+    /// The private key is encrypted in a form that is not used in stores, or takes too much work to decrypt.
+    #[error("the private key is encrypted in another form than the store's, or by too many rounds of PBKDF2")]
+    OtherEncryption,
+    /// The private key is not encrypted, and whoever wrote it may have chosen it.
+    #[error("the private key is not encrypted with the store's secret, and the file is not root's")]
+    NotEncrypted,
     /// The bytes are not a certificate.
     #[error("the certificate cannot be read: {0}")]
     DamagedCertificate(String),

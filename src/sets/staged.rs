@@ -336,7 +336,7 @@ fn leaves_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Opt
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        order::load(&self.documents, self.md.name.as_str())
+        order::load(&self.documents, &self.md)
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {

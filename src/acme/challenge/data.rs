@@ -28,6 +28,12 @@ pub fn txt_value(key_authorization: &str) -> Result<String, CryptoError> {
     Ok(base64url(&sha256(key_authorization.as_bytes())?))
 }
 
+/// Whether a text has the form of what [`txt_value`] returns.
+#[must_use]
+pub fn is_txt_value(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +64,11 @@ mod tests {
         // The token of RFC 8555 section 8.4 with the thumbprint of RFC 7638 section 3.1.
         let sample = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
         assert_eq!(txt_value(sample).unwrap(), "ZTRx1Ckl1-tM05o5zaizTTA0yUy5AGereMgSNWC6Ll8");
+        assert!(is_txt_value(&txt_value(sample).unwrap()));
+        for other in
+            ["", "--evil", "ZTRx1Ckl1-tM05o5zaizTTA0yUy5AGereMgSNWC6Ll8=", &" ".repeat(43), &"é".repeat(22)[..42]]
+        {
+            assert!(!is_txt_value(other), "{other}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Challenge;
 
-pub use data::{check_token, key_authorization, txt_value};
+pub use data::{check_token, is_txt_value, key_authorization, txt_value};
 pub use persist::{Malformed, PersistRecord, account_uri, hashed_uri, issuer_names, names_to_prove};
 
 /// A type of challenge that can be answered.
