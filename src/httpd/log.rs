@@ -10,6 +10,7 @@ use super::c::connection::Connection;
 use super::c::pool::Pool;
 use super::c::request::Request;
 use crate::log::{self, Level, Record, Sink};
+use crate::model::outside;
 
 // The numbers of both scales are the same: a level is passed on as it is.
 const _: () = assert!(Level::Emergency as c_int == sys::APLOG_EMERG);
@@ -65,11 +66,11 @@ pub fn for_connection(connection: Connection<'_>, record: &Record<'_>) {
     unsafe { sys::md_shim_log_connection(connection.as_ptr(), record.level as c_int, record.status.0, text.as_ptr()) }
 }
 
-/// Returns the line that httpd prints: number, colon, text. A NUL, which would end the line early, becomes a blank.
+/// Returns the line that httpd prints: number, colon, text.
 fn line(record: &Record<'_>) -> CString {
     let text = match record.number {
         Some(number) => format!("{number}: {}", record.text),
         None => record.text.to_string(),
     };
-    CString::new(text.replace('\0', " ")).unwrap_or_default()
+    CString::new(outside::line(&text)).unwrap_or_default()
 }
