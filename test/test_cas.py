@@ -53,11 +53,36 @@ def test_the_second_authority_is_asked_after_failures_in_a_row(
 
 
 @pytest.mark.module("ours")
+def test_an_authority_without_tls_is_a_warning_and_its_password_is_shown_nowhere(
+    world: World, lone_httpd: Httpd, sandbox: Sandbox
+) -> None:
+    httpd, ca = lone_httpd, world.recorder().says(500)
+    url = ca.url.replace("http://", "http://user:secret@")
+    httpd.config.add(f"MDCertificateAuthority {url} {ca.url}/other", "MDCertificateAgreement accepted", "MDRetryFailover 9")
+    httpd.config.add(f"MDPortMap http:{httpd.config.http_port}", "LogLevel md:trace2").managed(NAME)
+    httpd.log.expects("AH10056", "MD0080")
+    httpd.start().wait_log("AH10056")
+    shown = url.replace("user:secret", "***")
+    assert len(httpd.log.find(f"the CA at {shown} is asked over http, without TLS")) == 1
+    assert httpd.md_status(NAME)["ca"]["without-tls"] is True
+    told = {
+        "log": "\n".join(line.text for line in httpd.log.lines),
+        "report": json.dumps(sandbox.job(NAME)),
+        "md-status": json.dumps(httpd.md_status(NAME)),
+        "pages": httpd.admin("/server-status?auto").text + httpd.admin("/server-status").text,
+        "a2md": A2md(sandbox).json("list", NAME).out,
+    }
+    for where, text in told.items():
+        assert shown in text and "secret@" not in text, where
+    assert ca.requests[0].headers["Authorization"], "the password is sent"
+
+
+@pytest.mark.module("ours")
 def test_what_one_authority_said_survives_the_failures_of_the_next(world: World, sandbox: Sandbox) -> None:
     second = world.pebble()
     httpd, busy = world.httpd(second), world.recorder().says(503, Retry_After="3600")
     httpd.config.add(f"MDCertificateAuthority {busy.url} {second.directory}", "MDRetryFailover 1").managed(NAME)
-    httpd.log.expects("AH10056", "MD0016")
+    httpd.log.expects("AH10056", "MD0016", "MD0080")
     second.stop()
     httpd.start().wait_log("MD0016", times=2)
     job = httpd.wait(lambda: job if (job := sandbox.job(NAME)).get("errors") == 2 else None, what="two failures")

@@ -494,7 +494,7 @@ def test_renewals_go_through_the_proxy_of_the_domain(httpd: Httpd, world: World)
     httpd.config.add("MDCertificateAuthority http://ca.invalid/dir", f"MDHttpProxy {all_others.url}")
     httpd.config.md_set("own.example.org", f"MDHttpProxy {mine.url}").http("own.example.org")
     httpd.config.md("all.example.org").http("all.example.org")
-    httpd.log.expects("processing own.example.org", "processing all.example.org", optional=True)
+    httpd.log.expects("processing own.example.org", "processing all.example.org", "MD0080", optional=True)
     httpd.start()
     httpd.wait(lambda: mine.requests and all_others.requests, what="requests to both proxies")
 

@@ -202,6 +202,7 @@ def test_a_ca_that_is_not_trusted_or_not_there_is_said_with_the_directive(
     for name, (line, _) in cases.items():
         httpd.config.md_set(name, line).http(name).https(name)
     httpd.log.expects("AH10056")
+    httpd.log.expects("MD0080", optional=True)
     httpd.start()
     for name, (_, says) in cases.items():
         httpd.wait(lambda name=name: httpd.log.find(f"AH10056: processing {name}:"), what=f"the error of {name}")

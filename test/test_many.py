@@ -74,7 +74,7 @@ def test_the_wait_after_failures_grows_to_a_day(world: World, lone_httpd: Httpd,
     httpd.config.add(f"MDCertificateAuthority {world.recorder().says(500).url}", "MDCertificateAgreement accepted")
     httpd.config.add("MDContactEmail admin@example.org", f"MDRetryDelay {base.seconds}s", "MDCheckInterval 1s")
     httpd.config.add(f"MDPortMap http:{httpd.config.http_port}").managed(NAME)
-    httpd.log.expects("AH10056")
+    httpd.log.expects("AH10056", "MD0080")
     clock = world.clock(httpd)
     httpd.start()
 

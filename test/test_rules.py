@@ -36,6 +36,7 @@ def renewing(world: World, httpd: Httpd) -> Httpd:
     """A server that runs, in the middle of a request of a renewal: the answer never comes."""
     silent = world.recorder().hangs()
     httpd.config.add(f"MDCertificateAuthority {silent.url}").managed(NAME)
+    httpd.log.expects("MD0080", optional=True)
     httpd.start().wait(lambda: silent.requests, what="a request")
     return httpd
 

@@ -30,6 +30,7 @@ def dead_domains(httpd: Httpd, world: World, way: str, count: int) -> list[str]:
         command = world.sandbox.write("bin/hang", HANGING, 0o755)
         httpd.config.add(f"MDMessageCmd {command}", "MDCmdTimeout 600s")
     url = world.dead(way).url if way != "hangs" else None
+    httpd.log.expects(*["MD0080"] if url else [])
     for name in names:
         httpd.config.md_set(name, *([f"MDCertificateAuthority {url}"] if url else ["MDRenewMode always"]))
         httpd.config.http(name).https(name)

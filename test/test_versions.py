@@ -30,6 +30,7 @@ def test_requests_to_a_ca_name_this_module_and_not_the_c_module(world: World, lo
     lone_httpd.config.add(f"ServerTokens {tokens}", f"MDCertificateAuthority {ca.url}").managed("a.example.org")
     lone_httpd.config.add(f"MDPortMap http:{lone_httpd.config.http_port} https:-")
     lone_httpd.log.expects("AH10056")
+    lone_httpd.log.expects("MD0080", optional=True)
     lone_httpd.start().wait_log("AH10056")
     assert (ca.requests[0].method, ca.requests[0].path) == ("GET", "/dir")
     for request in ca.requests:

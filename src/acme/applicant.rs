@@ -107,7 +107,7 @@ impl Applicant<'_> {
             external_account_binding: eab.map(|eab| bind(key, &ca.new_account, eab)).transpose()?,
         };
         let response = session.post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;
-        let url = location(&ca.new_account, &response)?;
+        let url = location(ca, &ca.new_account, &response)?;
         let account: Account = json(&url, &response)?;
         Ok(AccountRecord {
             status: account.status.or(Some(AccountStatus::Valid)),

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use url::Url;
 
 use super::AcmeError;
 use super::challenge::issuer_names;
 use super::null::or_nothing;
-use crate::model::outside;
+use crate::model::{is_plain_http, outside, without_passwords};
 
 /// The URLs of a CA's resources, and the requirements for its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Directory {
     /// The `meta` object.
     #[serde(default, deserialize_with = "or_nothing")]
     pub meta: Meta,
+    /// Whether the directory itself was read over http, without TLS.
+    #[serde(skip)]
+    is_plain: bool,
 }
 
 /// The `meta` object of a directory (RFC 8555 section 9.7.6).
@@ -87,14 +91,35 @@ impl Directory {
     /// # Errors
     /// If it is not the directory of an RFC 8555 server.
     pub fn parse(url: &str, body: &[u8]) -> Result<Self, AcmeError> {
-        outside::json(body).map_err(|_| {
+        let directory: Self = outside::json(body).map_err(|_| {
             let version_1 = outside::json::<Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
             if version_1 {
                 AcmeError::Version1 { url: url.to_owned() }
             } else {
                 AcmeError::NotADirectory { url: url.to_owned() }
             }
-        })
+        })?;
+        let directory = Self { is_plain: is_plain_http(url), ..directory };
+        let needed = [&directory.new_nonce, &directory.new_account, &directory.new_order];
+        let offered = [&directory.revoke_cert, &directory.key_change, &directory.renewal_info];
+        needed.into_iter().chain(offered.into_iter().flatten()).try_for_each(|named| directory.check(named))?;
+        Ok(directory)
+    }
+
+    /// Checks a URL that the CA names: nobody may lead requests to another kind of server, off TLS, or with a password. Plain
+    /// http is for a CA whose directory has it.
+    ///
+    /// # Errors
+    /// If the URL may not be asked.
+    pub fn check(&self, url: &str) -> Result<(), AcmeError> {
+        let parsed = Url::parse(url).ok().filter(|_| url.len() < outside::LONGEST && url.is_ascii());
+        let why = match parsed {
+            None => "is not a URL",
+            Some(url) if !url.username().is_empty() || url.password().is_some() => "has a user or a password",
+            Some(url) if url.scheme() == "https" || url.scheme() == "http" && self.is_plain => return Ok(()),
+            Some(_) => "is not of https",
+        };
+        Err(AcmeError::ForeignUrl { url: without_passwords(url).into_owned(), why })
     }
 }
 
@@ -133,7 +158,9 @@ mod tests {
     #[test]
     fn records_name_the_ca_by_its_issuer_names() {
         let parse = |meta: &str| {
-            let body = format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","meta":{meta}}}"#);
+            let body = format!(
+                r#"{{"newNonce":"https://ca/n","newAccount":"https://ca/a","newOrder":"https://ca/o","meta":{meta}}}"#
+            );
             Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
         };
         // draft-ietf-acme-dns-persist-02 section 10.3
@@ -149,16 +176,45 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_names_https_urls_without_users_unless_its_directory_is_http() {
+        let body = |named: &str| format!(r#"{{"newNonce":"{named}","newAccount":"{named}","newOrder":"{named}"}}"#);
+        let rows = [
+            ("https://ca.test/x?y", None, None),
+            ("http://ca.test/x", Some("is not of https"), None),
+            ("https://user:secret@ca.test/x", Some("has a user or a password"), Some("has a user or a password")),
+            ("https://user@ca.test/x", Some("has a user or a password"), Some("has a user or a password")),
+            ("file:///etc/passwd", Some("is not of https"), Some("is not of https")),
+            ("gopher://ca.test/", Some("is not of https"), Some("is not of https")),
+            ("/relative", Some("is not a URL"), Some("is not a URL")),
+            ("", Some("is not a URL"), Some("is not a URL")),
+        ];
+        let longest = format!("https://ca.test/{}", "x".repeat(outside::LONGEST));
+        let rows = rows.into_iter().chain([(&*longest, Some("is not a URL"), Some("is not a URL"))]);
+        for (named, of_https, of_http) in rows {
+            for (url, expected) in [("https://ca.test/dir", of_https), ("http://ca.test/dir", of_http)] {
+                let read = Directory::parse(url, body(named).as_bytes());
+                match (read, expected) {
+                    (Ok(_), None) => {}
+                    (Err(AcmeError::ForeignUrl { url, why }), Some(expected)) if why == expected => {
+                        assert!(!url.contains("secret"), "{url}");
+                    }
+                    (read, _) => panic!("{named} {url}: {read:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn profiles_are_the_names_of_an_object() {
         let parse = |profiles: &str| {
             let body = format!(
-                r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","renewalInfo":"r","meta":{{"profiles":{profiles}}}}}"#
+                r#"{{"newNonce":"https://ca/n","newAccount":"https://ca/a","newOrder":"https://ca/o","renewalInfo":"https://ca/r","meta":{{"profiles":{profiles}}}}}"#
             );
             Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
         };
         let directory = parse(r#"{"classic": "https://ca/docs#classic", "tlsServer": null}"#);
         assert_eq!(directory.meta.profiles, ["classic", "tlsServer"]);
-        assert_eq!(directory.renewal_info.as_deref(), Some("r"));
+        assert_eq!(directory.renewal_info.as_deref(), Some("https://ca/r"));
         for odd in ["null", "[]", "7", r#""classic""#] {
             assert!(parse(odd).meta.profiles.is_empty(), "{odd}");
         }
@@ -167,8 +223,9 @@ mod tests {
     #[test]
     fn a_directory_may_say_nothing_of_itself() {
         let parse = |meta: &str| {
-            let body =
-                format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o","renewalInfo":null,"meta":{meta}}}"#);
+            let body = format!(
+                r#"{{"newNonce":"https://ca/n","newAccount":"https://ca/a","newOrder":"https://ca/o","renewalInfo":null,"meta":{meta}}}"#
+            );
             Directory::parse("https://ca/dir", body.as_bytes()).unwrap()
         };
         let nothing = r#"{"termsOfService": null, "externalAccountRequired": null}"#;

@@ -112,6 +112,14 @@ pub enum AcmeError {
         /// The missing part.
         what: &'static str,
     },
+    /// The CA names a URL that no request may go to.
+    #[error("the CA names the URL <{url}>, which {why}, so it is not asked")]
+    ForeignUrl {
+        /// The URL.
+        url: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// The order has more authorizations than a renewal follows.
     #[error("the CA's order <{url}> has {count} authorizations for {names} names, which is more than one for each")]
     TooManyAuthorizations {
@@ -530,7 +538,8 @@ impl AcmeError {
             Self::NotADirectory { .. } | Self::Version1 { .. } => "ca-directory-invalid",
             Self::BadNonce => "urn:ietf:params:acme:error:badNonce",
             Self::HttpStatus { .. } => "ca-http-status",
-            Self::NotUnderstood { .. } | Self::Lacks { .. } | Self::TooManyAuthorizations { .. } => "ca-answer-invalid",
+            Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
+            Self::TooManyAuthorizations { .. } | Self::ForeignUrl { .. } => "ca-answer-invalid",
             Self::Problem { .. } | Self::ContactRefused { .. } | Self::NoContact { .. } => "ca-problem",
             Self::AccountRefused { why, .. } => why.own_problem(),
             Self::NoAgreement { .. } => "agreement-missing",
@@ -566,7 +575,7 @@ impl AcmeError {
             Self::Unavailable { .. } => Some("the next attempt follows"),
             Self::HttpStatus { http_status: 500.., .. } => Some("the CA has to fix this; the next attempt follows"),
             Self::HttpStatus { .. } | Self::NotUnderstood { .. } | Self::Lacks { .. } => Some(TRIED_AGAIN),
-            Self::Certificate { .. } => Some(TRIED_AGAIN),
+            Self::Certificate { .. } | Self::ForeignUrl { .. } => Some(TRIED_AGAIN),
             Self::NoDirectory { source, .. } | Self::Transport(source) => source.advice(),
             Self::BadNonce => {
                 Some("servers of the CA, or a proxy, may not share their nonces; the next attempt follows")
@@ -694,6 +703,7 @@ mod tests {
             (http_status(Some(Box::new(typed()))), caa),
             (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
             (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
+            (AcmeError::ForeignUrl { url: url(), why: "is not of https" }, "ca-answer-invalid"),
             (AcmeError::TooManyAuthorizations { url: url(), count: 2, names: 1 }, "ca-answer-invalid"),
             (AcmeError::AccountRefused { url: url(), why: Box::new(refused(typed())) }, caa),
             (AcmeError::AccountRefused { url: url(), why: Box::new(http_status(None)) }, "ca-http-status"),

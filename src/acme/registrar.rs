@@ -16,7 +16,7 @@ use super::{
 use crate::clock::Clock;
 use crate::crypto::{Certificate, KeyRef, PrivateKey, base64url, sign_key_change};
 use crate::http::{HttpClient, Response};
-use crate::model::{Identifier, Timestamp};
+use crate::model::{Identifier, Timestamp, without_passwords};
 
 /// Works on accounts at one CA.
 pub struct Registrar {
@@ -62,7 +62,7 @@ impl Registrar {
         };
         let new_account = self.directory.new_account.clone();
         let response = self.post(&new_account, key, KeyRef::Jwk, &payload)?;
-        let record = self.record(location(&new_account, &response)?, agreement);
+        let record = self.record(location(&self.directory, &new_account, &response)?, agreement);
         updated(record, &response)
     }
 
@@ -131,7 +131,7 @@ impl Registrar {
             Err(AcmeError::Problem { problem, .. }) if problem.is("accountDoesNotExist") => return Ok(None),
             result => result?,
         };
-        let record = self.record(location(&new_account, &response)?, None);
+        let record = self.record(location(&self.directory, &new_account, &response)?, None);
         updated(record, &response).map(Some)
     }
 
@@ -227,7 +227,7 @@ impl Registrar {
     }
 
     fn offered<'a>(&self, url: Option<&'a str>, what: &'static str) -> Result<&'a str, AcmeError> {
-        url.ok_or_else(|| AcmeError::Lacks { url: self.ca_url.clone(), what })
+        url.ok_or_else(|| AcmeError::Lacks { url: without_passwords(&self.ca_url).into_owned(), what })
     }
 
     fn record(&self, url: String, agreement: Option<&str>) -> AccountRecord {

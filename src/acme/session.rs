@@ -11,7 +11,7 @@ use super::{AcmeError, Directory};
 use crate::clock::Clock;
 use crate::crypto::{KeyRef, PrivateKey, sign_jws};
 use crate::http::{HttpClient, Request, Response};
-use crate::model::{Problem, outside};
+use crate::model::{Problem, outside, without_passwords};
 
 /// A client of one CA. Renewals do not share it.
 pub struct Session {
@@ -36,14 +36,15 @@ impl Session {
     /// # Errors
     /// If there is no answer, or it is not a directory.
     pub fn directory(&mut self, url: &str) -> Result<Directory, AcmeError> {
+        let shown = without_passwords(url);
         let response = self
             .http
             .send(&Request::get(url))
-            .map_err(|source| AcmeError::NoDirectory { url: url.to_owned(), source })?;
+            .map_err(|source| AcmeError::NoDirectory { url: shown.clone().into_owned(), source })?;
         if !is_success(&response) {
-            return Err(self.unavailable(url, &response));
+            return Err(self.unavailable(&shown, &response));
         }
-        Directory::parse(url, &response.body)
+        Directory::parse(&shown, &response.body)
     }
 
     /// Sends `payload`, signed with the account key, in one attempt: a refused nonce is [`AcmeError::BadNonce`], and the
@@ -86,6 +87,7 @@ impl Session {
         key_ref: KeyRef<'_>,
         payload: &[u8],
     ) -> Result<Response, AcmeError> {
+        directory.check(url)?;
         let nonce = self.take_nonce(directory)?;
         let body = sign_jws(key, url, Some(&nonce), key_ref, payload)?;
         let response = self.http.send(&Request::post(url, "application/jose+json", body))?;
@@ -159,12 +161,12 @@ pub fn json<T: DeserializeOwned>(url: &str, response: &Response) -> Result<T, Ac
 /// Returns the URL of the resource that a request created.
 ///
 /// # Errors
-/// If the answer has no `Location`.
-pub fn location(url: &str, response: &Response) -> Result<String, AcmeError> {
-    response
-        .header("Location")
-        .map(str::to_owned)
-        .ok_or_else(|| AcmeError::Lacks { url: url.to_owned(), what: "a Location" })
+/// If the answer has no `Location`, or the URL may not be asked.
+pub fn location(directory: &Directory, url: &str, response: &Response) -> Result<String, AcmeError> {
+    let location = response.header("Location");
+    let location = location.ok_or_else(|| AcmeError::Lacks { url: url.to_owned(), what: "a Location" })?;
+    directory.check(location)?;
+    Ok(location.to_owned())
 }
 
 /// The payload that tells a CA to look at a challenge (RFC 8555 section 7.5.1).

@@ -26,7 +26,7 @@ pub(crate) fn read_account(
     };
     let lookup = json!({ "onlyReturnExisting": true });
     match session.post(ca, &ca.new_account, key, KeyRef::Jwk, &lookup) {
-        Ok(found) if location(url, &found).is_ok_and(|at| at == url) && !is_valid(&found) => Ok(found),
+        Ok(found) if location(ca, url, &found).is_ok_and(|at| at == url) && !is_valid(&found) => Ok(found),
         Err(err) if err.is("unauthorized") && err.is_account_lost() => Err(err),
         Err(AcmeError::BadNonce) => Err(AcmeError::BadNonce),
         _ => Err(refused),

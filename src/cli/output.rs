@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::crypto::Summary;
 use crate::log::{self, Level, Record, Sink, note};
-use crate::model::{JobResult, ManagedDomain, Status, Timestamp};
+use crate::model::{JobResult, ManagedDomain, Status, Timestamp, outside};
 
 /// Time between two frames of the spinner.
 const TURN: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ impl Terminal for Streams {
 
     /// Errors are ignored, as a reader such as `head` may have closed the pipe.
     fn print(&self, line: &str) {
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(std::io::stdout(), "{}", shown(line));
     }
 
     fn say(&self, line: &str) {
@@ -150,8 +150,14 @@ pub fn domain_line(md: &ManagedDomain) -> String {
 }
 
 /// Writes a line to stderr, above the spinner if there is one.
+/// Returns what is written of a text, which may have several lines: files of the store, and what CAs say, may have characters that
+/// a terminal obeys.
+fn shown(text: &str) -> String {
+    text.split('\n').map(outside::line).collect::<Vec<_>>().join("\n")
+}
+
 fn say(line: &str) {
-    let write = || drop(writeln!(std::io::stderr(), "{}", line.trim_end()));
+    let write = || drop(writeln!(std::io::stderr(), "{}", shown(line.trim_end())));
     match &*spinner() {
         Some(spinner) => spinner.suspend(write),
         None => write(),

@@ -10,6 +10,7 @@ use super::c::connection::Connection;
 use super::c::pool::Pool;
 use super::c::request::Request;
 use crate::log::{self, Level, Record, Sink};
+use crate::model::outside;
 
 // The numbers of both scales are the same: a level is passed on as it is.
 const _: () = assert!(Level::Emergency as c_int == sys::APLOG_EMERG);
@@ -75,5 +76,5 @@ fn line(record: &Record<'_>) -> CString {
         Some(number) => format!("{number}: {}", record.text),
         None => record.text.to_string(),
     };
-    CString::new(log::line_of_log(&text)).unwrap_or_default()
+    CString::new(log::line_of_log(&outside::line(&text))).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::time::gmt;
+use super::without_passwords;
 
 /// The protocol ACME (`MDCertificateProtocol`, RFC 8555).
 pub const ACME: &str = "ACME";
@@ -38,7 +39,7 @@ const TOO_LONG: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct AuthorityRecord {
-    /// Directory URL of the CA.
+    /// Directory URL of the CA, without a password.
     pub url: String,
     /// Failures in a row, in the current turn.
     pub errors: u32,
@@ -77,7 +78,12 @@ impl Authorities {
     /// Makes the record of a single CA: `errors` failures in a row.
     #[must_use]
     pub fn of_one(url: &str, errors: u32, retry_after: Option<Timestamp>) -> Self {
-        Self(vec![AuthorityRecord { url: url.to_owned(), errors, retry_after, ..AuthorityRecord::default() }])
+        Self(vec![AuthorityRecord {
+            url: without_passwords(url).into_owned(),
+            errors,
+            retry_after,
+            ..AuthorityRecord::default()
+        }])
     }
 
     /// Whether there are no records.
@@ -90,7 +96,10 @@ impl Authorities {
     /// more than a day comes after the others.
     #[must_use]
     pub fn next(&self, urls: &[String], failover: u32, now: Timestamp) -> Option<Next> {
-        let known = |url: &String| self.0.iter().find(|record| record.url == *url);
+        let known = |url: &String| {
+            let url = without_passwords(url);
+            self.0.iter().find(|record| record.url == url)
+        };
         let rank = |url: &&String| {
             let record = known(url);
             (record.and_then(|record| record.postponed(now)), record.map_or(0, |record| record.turns))
@@ -114,8 +123,9 @@ impl Authorities {
         failover: u32,
         now: Timestamp,
     ) {
+        let url = without_passwords(url);
         let at = self.0.iter().position(|record| record.url == url).unwrap_or_else(|| {
-            self.0.push(AuthorityRecord { url: url.to_owned(), ..AuthorityRecord::default() });
+            self.0.push(AuthorityRecord { url: url.clone().into_owned(), ..AuthorityRecord::default() });
             self.0.len() - 1
         });
         let record = &mut self.0[at];

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
-use super::{Authorities, ChallengeRecord, Status, Timestamp, problem};
+use super::{Authorities, ChallengeRecord, Status, Timestamp, problem, without_passwords};
 
 /// The report of a renewal. It never decides what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -186,7 +186,7 @@ impl Job {
             when: Some(when),
             kind: kind.to_owned(),
             status: status.map(str::to_owned),
-            detail: detail.map(str::to_owned),
+            detail: detail.map(|detail| without_passwords(detail).into_owned()),
         };
         entries.insert(0, entry);
         entries.truncate(Self::LOG_ENTRIES);
@@ -236,7 +236,7 @@ impl JobResult {
             status,
             status_description: status.text(),
             problem: Some(problem.into()),
-            detail: Some(detail),
+            detail: Some(without_passwords(&detail).into_owned()),
             ..Self::default()
         }
     }

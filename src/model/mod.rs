@@ -21,6 +21,7 @@ mod problem;
 mod settings;
 mod status;
 pub mod time;
+mod url;
 mod window;
 
 pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
@@ -43,6 +44,7 @@ pub use problem::Problem;
 pub use settings::{CmdTimeout, Declared, Globals, MatchNames, Settings};
 pub use status::Status;
 pub use time::Timestamp;
+pub use url::{hide_passwords, is_plain_http, without_passwords};
 pub use window::{Window, WindowError};
 
 /// The version of module, command line and User-Agent.

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use serde::de::{DeserializeOwned, Error};
 use serde_json::{Map, Value};
 
+use super::without_passwords;
+
 /// The most bytes of a text.
 pub const LONGEST: usize = 1 << 10;
 /// The most bytes of the detail of a problem.
@@ -118,10 +120,16 @@ fn shown(text: &str, longest: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{CUT}", printable(&text[..end])))
 }
 
+/// Returns a line for a log or a terminal, whatever its parts are: without control characters, and without the users and passwords
+/// of URLs.
+#[must_use]
+pub fn line(text: &str) -> String {
+    printable(&without_passwords(text)).into_owned()
+}
+
 /// Replaces the characters that are not shown as they are: a blank stands for those that begin a line or move to a column, a
 /// question mark for the others.
-#[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
+fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| replacement(c).is_none()) {
         return Cow::Borrowed(text);
     }
@@ -158,6 +166,12 @@ mod tests {
         }
         let replaced = (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|c| replacement(*c).is_some());
         assert_eq!(replaced.count(), 65 + 2 + 12, "control characters, separators, direction");
+    }
+
+    #[test]
+    fn a_line_is_one_line_without_passwords() {
+        let given = "at https://user:secret@ca.test/\n[error] forged\u{1b}[0m";
+        assert_eq!(line(given), "at https://***@ca.test/ [error] forged?[0m");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::http::HttpClient;
 use crate::issuance::{Driver, Replaces, Wanted};
 use crate::line::decisions::{self, Course};
 use crate::log::report;
-use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, LastRenewal, ManagedDomain};
+use crate::model::{Authorities, DomainName, Globals, Job, KeySpec, LastRenewal, ManagedDomain, without_passwords};
 use crate::registry::{Domain, NextCa, Registry, next_ca};
 use crate::schedule::{self, Why};
 use crate::sets::{Advice, RenewalSettings, StagedJournal, StagedState, served, staged};
@@ -144,7 +144,7 @@ impl<'a> Attempt<'a> {
         let known = next_ca.known;
         // Where it goes without saying, the report is the one that the C module writes.
         let is_said = |url: &String| domain.md.ca.urls.len() > 1 || domain.md.ca.url.as_ref() != Some(url);
-        let ca_url = url.clone().filter(is_said);
+        let ca_url = url.as_ref().filter(|url| is_said(url)).map(|url| without_passwords(url).into_owned());
         let md = url.map_or_else(|| Arc::clone(&domain.md), |url| next_ca::at_ca(&domain.md, &url));
         let StagedState { job, begun, order, advice } = staged;
         let documents = Arc::clone(&registry.documents);

@@ -19,7 +19,7 @@ use crate::issuance::Outcome;
 use crate::line::decisions::{self, Findings};
 use crate::line::{HeldBack, State, Step, Task, Wait, held_back};
 use crate::log::{note, report};
-use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, Status, time};
+use crate::model::{Job, JobResult, ManagedDomain, State as CertificateState, Status, time, without_passwords};
 use crate::registry::{Domain, NextCa, Registry};
 use crate::schedule::{self, CaLimits, Random, Refusal};
 use crate::sets::{Advice, StagedState, staged};
@@ -580,7 +580,7 @@ impl Renewals {
         }
         if wait.is_asked {
             job.retry_after = Some(wait.until);
-            job.ca_url = Some(ca.to_owned());
+            job.ca_url = Some(without_passwords(ca).into_owned());
         }
         if let Err(err) = documents.save_json(Group::Staging, name, &Aspect::JobJson, &job) {
             note!(Debug, err.status; "{name}: the report that its renewal waits cannot be written: {err}");

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary, TlsPair};
-use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, time};
+use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, hide_passwords, is_plain_http, time};
 use crate::registry::{Place, Registry};
 use crate::schedule::Validity;
 use crate::sets::{StagedView, Suggestion, TlsSet, common_validity};
@@ -77,7 +77,9 @@ fn object(view: &View<'_>, with_log: bool) -> Value {
     ];
     let mut members = settings(view);
     members.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    Value::Object(members)
+    let mut object = Value::Object(members);
+    hide_passwords(&mut object);
+    object
 }
 
 /// Returns the settings of a domain as `md.json` has them, without the key of the external account.
@@ -85,6 +87,10 @@ fn settings(view: &View<'_>) -> Map<String, Value> {
     let Ok(Value::Object(mut members)) = serde_json::to_value(view.md) else { return Map::new() };
     if let Some(hmac) = members.get_mut("eab").and_then(|eab| eab.get_mut("hmac")) {
         *hmac = "***".into();
+    }
+    let ca = members.get_mut("ca").and_then(Value::as_object_mut);
+    if let Some(ca) = ca.filter(|_| view.md.ca.urls.iter().any(|url| is_plain_http(url))) {
+        ca.insert("without-tls".to_owned(), true.into());
     }
     if let Some(ca) = members.get_mut("ca").and_then(Value::as_object_mut).filter(|_| view.md.is_static()) {
         // The configured CA has issued none of the served certificates.

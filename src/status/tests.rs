@@ -9,11 +9,11 @@ use super::view::Health;
 use super::*;
 use crate::cancel::Cancel;
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::{ActivationMode, DomainName, time};
+use crate::model::{ActivationMode, DomainName, Timestamp, time};
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group, Store};
-use crate::testing::ca::{FakeCa, Operation};
+use crate::testing::ca::{FakeCa, Fault, Operation};
 use crate::testing::{Call, TestServer, logged, p256, watch_log};
 
 fn hours(hours: i64) -> SignedDuration {
@@ -281,4 +281,31 @@ fn a_renewal_in_progress_tells_its_last_step_and_what_the_ca_has_found_so_far() 
     assert!(known["renewal"]["log"].to_string().contains(activity));
     let page = html::page(&registry);
     assert!(page.contains(" GMT, as it found: &lt;b&gt;no route&lt;/b&gt;"), "{page}");
+}
+
+#[test]
+fn a_ca_without_tls_is_marked_and_the_password_in_its_url_is_shown_nowhere() {
+    watch_log();
+    let name = "secret.status.test";
+    let mut test_server = TestServer::new(&[name]);
+    test_server.declared[0].settings.ca_urls =
+        Some(vec![FakeCa::SECRET_DIRECTORY.to_owned(), FakeCa::DIRECTORY.to_owned()]);
+    test_server.ca.fail(Operation::Directory, Fault::Drop);
+    let (registry, _) = server(&test_server, false);
+    let job = test_server.text(Group::Staging, name, &Aspect::JobJson).unwrap();
+    let status = json::listing(&registry).to_string();
+    let pages = [job, status, section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    for page in &pages {
+        assert!(!page.contains("secret@") && !page.contains("user"), "{page}");
+    }
+    assert!(pages[0].contains(r#""url": "http://***@ca.test/directory""#), "{}", pages[0]);
+    assert_eq!(json::listing(&registry)["managed-domains"][0]["ca"]["without-tls"], true);
+    assert_eq!(logged("MD0080", "the CA at http://***@ca.test/directory is asked over http, without TLS"), 1);
+    // The record of the CA is found again by its URL with the password.
+    let job = test_server.staged_job(name);
+    assert_eq!(job.authorities.next(&registry.domains[0].md.ca.urls, 9, Timestamp::UNIX_EPOCH).unwrap().failures, 1);
+    test_server.clock.advance(hours(1));
+    let (registry, _) = server(&test_server, true);
+    assert!(!json::listing(&registry).to_string().contains("secret@"));
+    assert_eq!(test_server.ca.ordered().len(), 1, "the renewal went on");
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::Summary;
-use crate::model::{ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name};
+use crate::model::{
+    ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name, without_passwords,
+};
 use crate::registry::{Domain, Place, Registry};
 use crate::schedule::Validity;
 use crate::sets::{Advice, CertificateSet, StagedView, StagedViews, TlsSet};
@@ -196,14 +198,14 @@ impl<'a> View<'a> {
     /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are
     /// their issuers, without URLs.
     #[must_use]
-    pub fn authorities(&self) -> Vec<(String, Option<&str>)> {
+    pub fn authorities(&self) -> Vec<(String, Option<Cow<'_, str>>)> {
         if self.md.is_static() {
             return self.issuers().into_iter().map(|name| (name.to_owned(), None)).collect();
         }
         let ca = &self.md.ca;
         let live = self.live.as_ref().and_then(|live| live.ca_url.as_ref());
         let stored = live.or(ca.url.as_ref()).filter(|_| self.state() == State::Complete).map(std::slice::from_ref);
-        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), Some(url.as_str()))).collect()
+        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), Some(without_passwords(url)))).collect()
     }
 
     /// Returns the issuers of the served certificates, each once.
@@ -360,14 +362,14 @@ mod tests {
         drop(test_server.start(false));
         look(&test_server, |view| {
             let urls: Vec<_> =
-                view.authorities().into_iter().map(|(name, url)| (name, url.map(str::to_owned))).collect();
+                view.authorities().into_iter().map(|(name, url)| (name, url.map(Cow::into_owned))).collect();
             let expected = [("ca.test", FakeCa::DIRECTORY), ("other.test", other)];
             assert_eq!(urls, expected.map(|(name, url)| (name.to_owned(), Some(url.to_owned()))));
             assert!(view.issuers().is_empty());
         });
         drop(test_server.run(true));
         look(&test_server, |view| {
-            assert_eq!(view.authorities(), [("ca.test".to_owned(), Some(FakeCa::DIRECTORY))]);
+            assert_eq!(view.authorities(), [("ca.test".to_owned(), Some(FakeCa::DIRECTORY.into()))]);
             assert_eq!(Vec::from_iter(view.issuers()), ["/CN=Fake CA"]);
         });
     }

@@ -265,6 +265,8 @@ impl FakeCa {
     const BASE: &str = "https://ca.test";
     /// URL of the directory.
     pub const DIRECTORY: &str = "https://ca.test/directory";
+    /// URL of the directory without TLS and with a password.
+    pub const SECRET_DIRECTORY: &str = "http://user:secret@ca.test/directory";
 
     /// Makes a CA that looks for challenge data with `find`.
     pub fn new(clock: Arc<SettableClock>, find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Arc<Self> {
@@ -379,7 +381,8 @@ impl FakeCa {
 
 impl HttpClient for FakeCa {
     fn send(&self, request: &Request) -> Result<Response, HttpError> {
-        let path = request.url.strip_prefix(Self::BASE).expect("a URL of this CA").trim_start_matches('/');
+        let url = request.url.replacen("http://user:secret@", "https://", 1);
+        let path = url.strip_prefix(Self::BASE).expect("a URL of this CA").trim_start_matches('/');
         let (kind, id) = path.split_once('/').unwrap_or((path, "0"));
         let operation = match kind {
             "directory" => Operation::Directory,

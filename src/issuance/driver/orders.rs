@@ -2,7 +2,7 @@
 
 use crate::acme::error::offer;
 use crate::acme::session::{json, location};
-use crate::acme::{AccountRecord, AcmeError, Directory, Journal, NewOrder, Order, Publisher};
+use crate::acme::{AccountRecord, AcmeError, Directory, Journal, NewOrder, Order, OrderStatus, Publisher};
 use crate::crypto::KeyRef;
 use crate::issuance::driver::{Driver, directory, no_account};
 use crate::log::{note, report};
@@ -25,7 +25,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             Err(err) => return self.order_refused(err, profile, replaces),
         };
         self.refused_replacement = None;
-        let url = location(&ca.new_order, &response)?;
+        let url = location(ca, &ca.new_order, &response)?;
         let order: Order = json(&url, &response)?;
         let now = self.clock.now();
         self.check_authorizations(&url, 0, &order)?;
@@ -134,17 +134,22 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         }
     }
 
-    pub(super) fn take_over_order(&mut self, order: Order) -> Result<(), AcmeError> {
-        let is_known = |url: &&String| self.facts.authorizations.iter().any(|known| known.url == **url);
-        let others = self.facts.authorizations.len() - order.authorizations.iter().filter(is_known).count();
-        let url = self.facts.record.url.clone().unwrap_or_default();
-        match self.check_authorizations(&url, others, &order) {
-            // The next order may be another.
-            Err(_) if !self.facts.ordered_now => {
-                self.facts.order_gone = true;
-                return Ok(());
+    pub(super) fn take_over_order(&mut self, mut order: Order) -> Result<(), AcmeError> {
+        if matches!(order.status, OrderStatus::Pending | OrderStatus::Invalid) {
+            let is_known = |url: &&String| self.facts.authorizations.iter().any(|known| known.url == **url);
+            let others = self.facts.authorizations.len() - order.authorizations.iter().filter(is_known).count();
+            let url = self.facts.record.url.clone().unwrap_or_default();
+            match self.check_authorizations(&url, others, &order) {
+                // The next order may be another.
+                Err(_) if !self.facts.ordered_now => {
+                    self.facts.order_gone = true;
+                    return Ok(());
+                }
+                checked => checked?,
             }
-            checked => checked?,
+        } else {
+            // No authorization is looked at any more.
+            order.authorizations.clone_from(&self.facts.record.authorizations);
         }
         let before = self.facts.record.status;
         self.facts.observe_order(order, self.clock.now());

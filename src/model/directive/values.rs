@@ -13,6 +13,7 @@ use super::Scope;
 use crate::model::authority::CA_NAMES;
 use crate::model::{
     ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
+    without_passwords,
 };
 
 /// The error of a MAC key. The key itself is a secret.
@@ -40,7 +41,8 @@ pub(super) fn ca_url(arg: &str) -> Result<String, String> {
         _ => {
             let names: Vec<_> = CA_NAMES.iter().map(|(name, _)| *name).collect();
             Err(format!(
-                "The CA name '{arg}' is not known and it is not a URL either. Known CA names are: {}.",
+                "The CA name '{}' is not known and it is not a URL either. Known CA names are: {}.",
+                without_passwords(arg),
                 names.join(", ")
             ))
         }
@@ -51,7 +53,8 @@ pub(super) fn proxy_url(text: &str) -> Result<String, String> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(text.to_owned());
     }
-    let wrong = |what: &str| Err(format!("{what}: '{text}', use a URL like http://proxy.example.org:3128, or 'none'"));
+    let shown = without_passwords(text);
+    let wrong = |what: &str| Err(format!("{what}: '{shown}', use a URL like http://proxy.example.org:3128, or 'none'"));
     if text.is_empty() {
         return wrong("missing uri identifier");
     }

@@ -8,7 +8,7 @@ use crate::log::report;
 use crate::model::contact::contact_flaw;
 use crate::model::{
     ACME, CLOSED_CAS, ContactSource, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode,
-    Settings, TAILSCALE, TAILSCALED, is_same_ca,
+    Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
 use crate::registry::start::hosts::Host;
@@ -222,8 +222,24 @@ fn wrong_contact<'a>(uri: &'a str, source: &'a ContactSource) -> Option<(&'a str
     Some((file, *line, uri, contact_flaw(uri)?))
 }
 
+/// Warns of each CA that is asked over http.
+fn advise_of_plain_http(domains: &[ManagedDomain]) {
+    let urls: BTreeSet<_> = domains.iter().flat_map(|md| &md.ca.urls).filter(|url| is_plain_http(url)).collect();
+    for url in urls {
+        let all: Vec<_> = domains.iter().filter(|md| md.ca.urls.contains(url)).collect();
+        let name = all.first().map_or("", |md| md.name.as_str());
+        report!(
+            MD0080,
+            "MDCertificateAuthority: the CA at {} is asked over http, without TLS, for {name} ({} domains): everybody on the way can \
+             read and change what it says; use its https URL, unless it is a CA for tests",
+            without_passwords(url),
+            all.len()
+        );
+    }
+}
+
 /// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
-/// have closed.
+/// have closed or are asked without TLS.
 pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) {
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
@@ -242,6 +258,7 @@ pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Global
             );
         }
     }
+    advise_of_plain_http(domains);
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
         let names = md.domains.len();
         let most = most_names(md);

@@ -1,12 +1,13 @@
-//! CAs that send more than an order needs, or other things than a challenge has.
+//! CAs that send more than an order needs, odd tokens, or foreign URLs.
 
 use super::*;
 
-/// Gives an order so many authorizations, all of which can be read.
+/// Gives an open order so many authorizations, all of which can be read.
 fn with_authorizations(answer: &mut Response, count: usize) {
     let mut order: Value = serde_json::from_slice(&answer.body).unwrap();
     let urls = (0..count).map(|number| format!("https://ca.test/authorization/0/{number}"));
     order["authorizations"] = urls.collect::<Vec<_>>().into();
+    order["status"] = "pending".into();
     answer.body = order.to_string().into_bytes();
 }
 
@@ -104,4 +105,56 @@ fn a_chain_that_no_client_takes_is_not_used() {
         assert!(scene.staged().chains.is_empty());
         scene.succeeds();
     }
+}
+
+/// Names the resources of the CA without TLS.
+fn without_tls(answer: &mut Response) {
+    answer.body = String::from_utf8_lossy(&answer.body).replace("https:", "http:").into_bytes();
+}
+
+fn finalize_without_tls(answer: &mut Response) {
+    let text = String::from_utf8_lossy(&answer.body).replace("https://ca.test/finalize", "http://ca.test/finalize");
+    answer.body = text.into_bytes();
+}
+
+/// Names them with a password.
+fn with_password(answer: &mut Response) {
+    answer.body = String::from_utf8_lossy(&answer.body).replace("https://", "https://user:secret@").into_bytes();
+}
+
+fn elsewhere(answer: &mut Response) {
+    answer.headers.iter_mut().filter(|(name, _)| name == "Location").for_each(|header| header.1 = "file:///etc".into());
+}
+
+#[test]
+fn urls_that_a_ca_may_not_name_are_not_asked() {
+    use Operation::{Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order};
+    type Row = (Operation, fn(&mut Response), &'static str, Operation);
+    let rows: [Row; 9] = [
+        (Directory, without_tls, "<http://ca.test/nonce>, which is not of https", Nonce),
+        (Directory, with_password, "<https://***@ca.test/nonce>, which has a user or a password", Nonce),
+        (NewAccount, elsewhere, "<file:///etc>, which is not of https", NewOrder),
+        (NewOrder, elsewhere, "<file:///etc>, which is not of https", Authorization),
+        (NewOrder, without_tls, "<http://ca.test/authorization/0>, which is not of https", Authorization),
+        (Authorization, with_password, "<https://***@ca.test/challenge/0>, which has a user or a password", Challenge),
+        (Order, finalize_without_tls, "<http://ca.test/finalize/0>, which is not of https", Finalize),
+        (Finalize, without_tls, "<http://ca.test/certificate/0>, which is not of https", Certificate),
+        (Finalize, with_password, "<https://***@ca.test/certificate/0>, which has a user or a password", Certificate),
+    ];
+    for (named_by, alter, says, not_asked) in rows {
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(named_by, Fault::Alter(alter));
+        let err = scene.run().unwrap_err();
+        assert_eq!(err.to_string(), format!("the CA names the URL {says}, so it is not asked"));
+        assert_eq!((scene.ca.count(not_asked), err.is_permanent()), (0, false), "{named_by:?} {says}");
+        assert_eq!(err.to_result().problem.as_deref(), Some("ca-answer-invalid"));
+        scene.succeeds();
+    }
+}
+
+#[test]
+fn a_ca_whose_directory_is_http_may_name_http_urls() {
+    let mut scene = Scene::new(&["x.org"]);
+    scene.wanted.scope.ca_url = FakeCa::SECRET_DIRECTORY.to_owned();
+    scene.succeeds();
 }
