@@ -110,6 +110,12 @@ impl Dir {
         Ok(self.metadata()?.uid())
     }
 
+    /// Returns owner and mode of an entry, whatever it is; `None` if there is none.
+    pub(super) fn owner_and_mode(&self, name: &str) -> Option<(u32, u32)> {
+        let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_uid, stat.st_mode & 0o7777))
+    }
+
     fn metadata(&self) -> Result<std::fs::Metadata, StoreError> {
         self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
     }
