@@ -35,6 +35,9 @@ pub(super) struct Access {
     pub(super) group: Option<u32>,
 }
 
+/// The content of a file, and its owner if that is known.
+pub(super) type Owned = (Vec<u8>, Option<u32>);
+
 /// Whether symbolic links are followed. Where another user can make them, they could lead root anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
@@ -162,7 +165,7 @@ impl Dir {
 
     /// Returns the content of a file and its owner, who is not known if the file has another name: whoever gave it that name may
     /// be somebody else.
-    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<(Vec<u8>, Option<u32>)>, StoreError> {
+    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<Owned>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(None) };
         let content = read_all(&file, self.links.largest()).map_err(failed)?;
