@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest interop test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -120,6 +120,9 @@ unittest: ## Test the core with cargo; needs no httpd
 
 pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test
+
+planted: deps build ## Test what somebody else has planted in a store; a part of pytest
+	@$(PYTHON) -m pytest $(ARGS) test/test_planted.py
 
 interop: deps build ## Test against the ACME servers of others alone, and say what is skipped; a part of pytest
 	@$(PYTHON) -m pytest -rsx $(ARGS) test/interop

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::boundary::Stop;
 use super::c::pool::Pool;
@@ -11,7 +12,7 @@ use super::c::tree;
 use super::config::{Main, ServerConfig, Starting};
 use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
 use crate::clock::SystemClock;
-use crate::documents::Documents;
+use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::{note, report};
 use crate::model::{Contact, Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
@@ -69,6 +70,8 @@ fn begin(
         hosts: hosts(main)?,
         is_restart: phase::is_restart(),
         read_only,
+        // What is held then is waited for by the start that follows.
+        patience: if phase::is_dry_run() { Duration::ZERO } else { CLAIM_PATIENCE },
     };
     let bytes: Arc<dyn Store> = match &store {
         Some(store) => Arc::clone(store) as _,

@@ -35,6 +35,9 @@ pub(super) struct Access {
     pub(super) group: Option<u32>,
 }
 
+/// The content of a file, and its owner if that is known.
+pub(super) type Owned = (Vec<u8>, Option<u32>);
+
 /// Whether symbolic links are followed. Where another user can make them, they could lead root anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
@@ -110,6 +113,12 @@ impl Dir {
         Ok(self.metadata()?.uid())
     }
 
+    /// Returns owner and mode of an entry, whatever it is; `None` if there is none.
+    pub(super) fn owner_and_mode(&self, name: &str) -> Option<(u32, u32)> {
+        let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_uid, stat.st_mode & 0o7777))
+    }
+
     fn metadata(&self) -> Result<std::fs::Metadata, StoreError> {
         self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
     }
@@ -156,7 +165,7 @@ impl Dir {
 
     /// Returns the content of a file and its owner, who is not known if the file has another name: whoever gave it that name may
     /// be somebody else.
-    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<(Vec<u8>, Option<u32>)>, StoreError> {
+    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<Owned>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(None) };
         let content = read_all(&file, self.links.largest()).map_err(failed)?;

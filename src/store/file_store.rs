@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dir::{Access, Dir, Links, MOST_ENTRIES, Pending, present};
 use super::paths::{Paths, checked, checked_file};
@@ -22,8 +22,9 @@ const FEW: usize = 8;
 /// The number of files that are written side by side; each needs two open descriptors.
 const AT_ONCE: usize = 128;
 
-/// The most files of dead processes in `locks/` that one start removes.
-const MOST_LEFT_LOCKS: usize = 1000;
+/// The longest time that a start spends on each of two things that others may have made many of: files of dead processes in `locks/`,
+/// and items whose files may be readable for too many.
+const TIDYING: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 250 });
 
 const EAB_KEY: &[u8] = b"\"hmac\"";
 
@@ -130,32 +131,47 @@ impl FileStore {
             }
             present(Dir::open(&path, Links::Follow).and_then(|dir| adopt(&dir, group, user)))?;
             if group.is_of_server() {
-                self.list(group)?.iter().try_for_each(|item| {
-                    present(self.item(group, item).and_then(|dir| self.adopt_own(&dir, group, user))).map(|_| ())
-                })?;
+                self.adopt_items(group, user)?;
             }
         }
         let (locks, _) = Dir::open_or_make(&self.paths.locks(), claim::DIR_MODE, Links::Refuse)?;
         locks.set_mode(claim::DIR_MODE)?;
         user.map_or(Ok(()), |user| locks.set_owner(user))?;
         // A dropped claim removes its file. Left files are of dead processes; if root owned them, nobody else could open them.
-        locks.names()?.iter().take(MOST_LEFT_LOCKS).for_each(|name| drop(self.claim(name)));
+        let until = Instant::now() + TIDYING;
+        locks.names()?.iter().take_while(|_| Instant::now() < until).for_each(|name| drop(self.claim(name)));
         archive::recover(self);
-        self.protect_secrets();
+        self.protect_secrets(Instant::now() + TIDYING);
         Ok(())
     }
 
-    /// Sets mode and owner of an item, unless it is of a user who has no business there.
+    /// Sets modes and owners of the items of a group, except for those of users who have no business there.
+    fn adopt_items(&self, group: Group, user: Option<u32>) -> Result<(), StoreError> {
+        let dir = Dir::open(&self.paths.group(group), Links::Follow)?;
+        for item in self.list(group)? {
+            // Few are to be changed, and looking takes less time than opening.
+            let Some((owner, mode)) = dir.owner_and_mode(&item) else { continue };
+            let is_own = owner == self.opener || user.is_none_or(|user| owner == user);
+            let is_right = mode == group.dir_mode() && user.is_none_or(|user| owner == user);
+            if is_own && !is_right {
+                present(self.item(group, &item).and_then(|dir| self.adopt_own(&dir, group, user)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn adopt_own(&self, dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
         let owner = dir.owner()?;
         let is_own = owner == self.opener || user.is_none_or(|user| owner == user);
         if is_own { adopt(dir, group, user) } else { Ok(()) }
     }
 
-    /// Restricts the files with keys of external accounts, which the C module leaves readable for everybody.
-    fn protect_secrets(&self) {
+    /// Restricts the files with keys of external accounts, which the C module leaves readable for everybody. Goes on at the next start
+    /// if there are too many.
+    fn protect_secrets(&self, until: Instant) {
         for (group, aspect) in Aspect::WITH_EAB_KEYS {
-            for item in self.list(group).unwrap_or_default() {
+            let items = self.list(group).unwrap_or_default();
+            for item in items.into_iter().take_while(|_| Instant::now() < until) {
                 let protected = self.item(group, &item).and_then(|dir| {
                     let owner = if group.is_of_server() { dir.owner()? } else { self.opener };
                     dir.protect(&aspect.file_name(), owner, |data| self.access(&dir, group, &aspect, data))

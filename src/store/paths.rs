@@ -211,9 +211,10 @@ impl Paths {
     }
 }
 
-/// Checks that the name of an item can be the name of a directory. Hidden ones would not be listed.
+/// Checks that the name of an item can be the name of a directory, and of a domain or an account. Hidden ones would not be listed, and
+/// names with control characters would reach terminals.
 pub(super) fn checked(name: &str) -> Result<&str, StoreError> {
-    let unfit = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']);
+    let unfit = name.is_empty() || name.starts_with('.') || name.contains(|c: char| c == '/' || c.is_control());
     if unfit { Err(StoreError::Name(name.to_owned())) } else { Ok(name) }
 }
 
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_the_store() {
         let paths = Paths::new(Path::new("/md"));
-        for name in ["", ".", "..", "../x", "a/b", "/etc", "a\0b", ".DS_Store"] {
+        for name in ["", ".", "..", "../x", "a/b", "/etc", "a\0b", "a\nb", "\x1b[2J", ".DS_Store"] {
             assert!(matches!(paths.item(Group::Domains, name), Err(StoreError::Name(_))), "{name:?}");
         }
         let curve = Aspect::PrivateKey(KeySpec::Ec { curve: "../../../etc/x".into() });

@@ -1,9 +1,10 @@
-//! Removes a directory with all that is in it. The server's user may have put anything there: links are not followed, and both depth and
-//! number of entries have a limit.
+//! Removes a directory with all that is in it. The server's user may have put anything there: links are not followed, and depth, number
+//! of entries and time have a limit.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
@@ -11,21 +12,28 @@ use rustix::io::Errno;
 /// The most directories in each other that are removed. The store makes none below an item.
 const DEEPEST: usize = 16;
 
-/// The most entries that one call removes: about a tenth of a second's work.
+/// The most entries that one call removes.
 const MOST: usize = 10_000;
+
+/// The longest time that one call takes: some file systems need a millisecond for each entry.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 500 });
 
 /// Removes an entry of a directory, with all that is in it; an absent one is fine.
 pub(super) fn remove(parent: &File, name: &str) -> io::Result<()> {
-    Removal { left: MOST }.entry(parent, &CString::new(name)?, 0)
+    Removal { left: MOST, until: Instant::now() + PATIENCE }.entry(parent, &CString::new(name)?, 0)
 }
 
 struct Removal {
     left: usize,
+    until: Instant,
 }
 
 impl Removal {
     fn entry(&mut self, parent: &File, name: &CStr, depth: usize) -> io::Result<()> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other("it has too many entries for one time"))?;
+        if self.left == 0 || Instant::now() > self.until {
+            return Err(io::Error::other("it has too many entries for one time"));
+        }
+        self.left -= 1;
         match unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // Linux says the first of a directory, POSIX the second.

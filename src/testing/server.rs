@@ -113,6 +113,7 @@ impl TestServer {
             hosts: self.hosts.clone(),
             is_restart,
             read_only: false,
+            patience: crate::documents::CLAIM_PATIENCE,
         };
         Setup::begin(start, Arc::clone(&self.documents), clock).unwrap()
     }

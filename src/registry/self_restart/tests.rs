@@ -146,6 +146,7 @@ fn would_activate(test_server: &TestServer) -> bool {
         hosts: test_server.hosts.clone(),
         is_restart: false,
         read_only: true,
+        patience: crate::documents::CLAIM_PATIENCE,
     };
     Setup::begin(start, Arc::clone(&test_server.documents), Arc::clone(&test_server.clock) as _)
         .unwrap()

@@ -22,7 +22,7 @@ use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Summary};
-use crate::documents::{CLAIM_PATIENCE, CLEANING, Documents, to_json};
+use crate::documents::{CLEANING, Documents, to_json};
 use crate::events::Events;
 use crate::live::LiveSlot;
 use crate::log::{note, report};
@@ -54,6 +54,8 @@ pub struct Start {
     pub is_restart: bool,
     /// The store can only be read: what is in `domains/` is served and nothing is renewed.
     pub read_only: bool,
+    /// How long to wait, in all, for other processes that work in `staging/`.
+    pub patience: Duration,
 }
 
 /// Why the server cannot start. The reason is in the log.
@@ -71,6 +73,7 @@ pub struct Setup {
     assigned: hosts::Assigned,
     is_restart: bool,
     read_only: bool,
+    patience: Duration,
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
     looked_at: RefCell<HashMap<DomainName, (usize, CertificateSet)>>,
@@ -92,7 +95,7 @@ impl Setup {
     /// # Errors
     /// If the configuration contradicts itself.
     pub fn begin(start: Start, documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
-        let Start { declared, main, globals, hosts, is_restart, read_only } = start;
+        let Start { declared, main, globals, hosts, is_restart, read_only, patience } = start;
         let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
@@ -108,6 +111,7 @@ impl Setup {
             assigned,
             is_restart,
             read_only,
+            patience,
             placeholders: Default::default(),
             looked_at: RefCell::default(),
             stapling_said,
@@ -155,7 +159,7 @@ impl Setup {
     /// Accounts before activation, which tells which account a set was made with. Whoever works in staging is waited for,
     /// but not for long: a worker of the former generation that cannot be interrupted must not keep the server down.
     fn take_over(&self) {
-        let until = Instant::now() + CLAIM_PATIENCE;
+        let until = Instant::now() + self.patience;
         renaming::follow(&self.documents, &self.domains, until);
         let accounts = match Accounts::read(&self.documents) {
             Ok(mut accounts) => {

@@ -275,6 +275,7 @@ fn a_read_only_start_changes_nothing() {
         hosts: server.hosts.clone(),
         is_restart: true,
         read_only: true,
+        patience: crate::documents::CLAIM_PATIENCE,
     };
     let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
     let registry = setup.finish(|_| true, Reachability::default()).unwrap();
@@ -308,6 +309,7 @@ fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
             hosts: server.hosts.clone(),
             is_restart,
             read_only: false,
+            patience: crate::documents::CLAIM_PATIENCE,
         };
         let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
         assert_eq!(setup.domain_of(0).is_some(), ok);
@@ -400,6 +402,7 @@ fn placeholders_are_made_once_and_anew_when_they_expire() {
             hosts: server.hosts.clone(),
             is_restart: true,
             read_only: false,
+            patience: crate::documents::CLAIM_PATIENCE,
         };
         Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap()
     };
