@@ -100,7 +100,7 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
     use crate::http::{HttpError, Response};
-    use crate::model::Window;
+    use crate::model::{Status, Window};
     use crate::renewals::Renewals;
     use crate::store::Store;
     use crate::testing::ca::{FakeCa, Fault, Operation, answer, problem, with_header};
@@ -390,7 +390,7 @@ mod tests {
                 Fault::Fail(|| HttpError::Connect {
                     host: "ca.test".to_owned(),
                     reason: "Refused".to_owned(),
-                    denied: false,
+                    status: Status::REFUSED,
                 }),
                 "no connection to ca.test: Refused",
             ),

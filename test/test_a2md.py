@@ -27,6 +27,13 @@ def failed(done: Done, code: int, *words: str) -> None:
         assert word in done.err
 
 
+def failure(done: Done) -> tuple[int, str]:
+    """Code and description in the document of a failed command, which has a problem and its detail, too."""
+    document = done.document
+    assert set(document) == {"output", "status", "description", "problem", "detail"} and document["detail"], done
+    return document["status"], document["description"]
+
+
 # Options and usage
 
 
@@ -64,7 +71,7 @@ def test_unknown_commands_are_named(cli: A2md, command: str) -> None:
     done = cli(*command.split())
     assert (done.code, done.out, done.err) == (1, "", f"unknown cmd: {name}\n")
     done = cli.json(*command.split())
-    assert (done.code, done.document) == (1, {"output": [], "status": 22, "description": "Invalid argument"})
+    assert (done.code, failure(done)) == (1, (22, "Invalid argument"))
 
 
 @pytest.mark.parametrize("command", ["add", "list", "update", "drive", "status", "check", "store list", "acme newreg"])
@@ -174,7 +181,7 @@ def test_add_without_names_is_refused(cli: A2md) -> None:
 def test_a_domain_is_added_once(cli: A2md) -> None:
     cli("add", "a.org")
     done = cli.json("add", "a.org", "b.org")
-    assert (done.code, done.document) == (1, {"output": [], "status": 17, "description": "File exists"})
+    assert (done.code, failure(done)) == (1, (17, "File exists"))
     assert "[17(File exists)] managed domain exists already: a.org" in done.err
 
 
@@ -196,7 +203,7 @@ def test_list_finds_by_name_of_the_domain_then_by_any_name(cli: A2md) -> None:
     assert (done.code, done.out) == (1, "md: b.org [b.org, www.b.org]\n")
     assert done.err == "managed domain not found: c.org\n"
     failed_list = cli.json("list", "c.org").document
-    assert failed_list == {"output": [], "status": 2, "description": "No such file or directory"}
+    assert (failed_list["status"], failed_list["description"], failed_list["problem"]) == (2, "No such file or directory", "not-found")
 
 
 UPDATES = [
@@ -258,10 +265,11 @@ def test_wrong_updates_change_nothing(cli: A2md, sandbox: Sandbox, aspect: list[
     assert sandbox.md_json("a.org") == before
 
 
-def test_the_description_of_a_failure_is_cut(cli: A2md) -> None:
+def test_a_failure_is_described_by_what_happened(cli: A2md) -> None:
     cli("add", "a.org")
-    description = cli.json("update", "a.org", "frob").document["description"]
-    assert description == "This function has not been impl"
+    says = "unknown setting: frob"
+    document = {"output": [], "status": 70023, "description": says, "problem": "refused", "detail": says}
+    assert cli.json("update", "a.org", "frob").document == document
 
 
 def test_the_acme_server_is_changed_by_the_option_too(cli: A2md, sandbox: Sandbox) -> None:

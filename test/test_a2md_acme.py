@@ -141,7 +141,8 @@ def test_a_ca_that_is_not_there_or_not_trusted_is_told(cli: A2md, sandbox: Sandb
     assert (proxy.code, proxy.document["description"]) == (1, "Connection refused")
     pebble.kill()
     dead = cli.with_options("-t", "accepted").json("acme", "newreg", "a@example.org")
-    assert dead.document == {"output": [], "status": 111, "description": "Connection refused"}
+    assert (dead.document["status"], dead.document["description"], dead.document["problem"]) == (111, "Connection refused", "transport-connect")
+    assert "no connection to localhost" in dead.document["detail"]
     assert "Connection refused" in dead.err
 
 

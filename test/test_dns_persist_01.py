@@ -31,10 +31,10 @@ def test_a_record_that_is_missing_or_stale_is_told_and_then_serves_for_good(
     record = {"name": RECORD, "value": told["value"]}
     assert (told["domain"], told["ca"], {name: told[name] for name in record}) == (NAME, pebble.directory, record)
     assert httpd.md_status(NAME)["txt-records"] == [record]
-    advice = f'set the TXT record {RECORD} to "{told["value"]}"'
+    advice = f"set the TXT record {RECORD} to '{told['value']}'"
     # The report is written after the log.
     httpd.wait(lambda: advice in httpd.md_status(NAME)["renewal"]["last"].get("detail", ""))
-    assert advice in httpd.log.find("AH10056")[0].text and f'{RECORD} "{told["value"]}"' in httpd.log.find("MD0044")[0].text
+    assert advice in httpd.log.find("AH10056")[0].text and f"{RECORD} '{told['value']}'" in httpd.log.find("MD0044")[0].text
     assert f"<code>{RECORD}</code> TXT" in httpd.admin("/server-status").text
 
     # Stale: not for wildcards.

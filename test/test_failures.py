@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -137,21 +138,39 @@ def test_an_order_that_is_not_ready_yet_is_looked_at_again(
 def test_subproblems_are_told_and_a_refused_name_is_tried_again_a_day_later(
     httpd: Httpd, pebble: Pebble, world: World, sandbox: Sandbox
 ) -> None:
-    part = {"type": f"{ACME}rejectedIdentifier", "detail": "not this one", "identifier": {"type": "dns", "value": NAME}}
+    part = {"type": f"{ACME}rejectedIdentifier", "detail": 'not "this" one', "identifier": {"type": "dns", "value": NAME}}
     gate = world.gate(pebble)
-    gate.refuse("/order-plz", 400, {"type": f"{ACME}compound", "detail": "some names", "subproblems": [part]})
+    gate.refuse("/order-plz", 400, {"type": f"{ACME}compound", "detail": 'some "names"', "subproblems": [part]})
     httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}")
     httpd.log.expects("AH10056")
     httpd.start()
     job = _failed(httpd)
     assert _wait_of(job) > timedelta(hours=11)
-    assert job["last"]["subproblems"] == [part]
-    says = f"some names ({NAME}: not this one); take the name out of the domain, or use another CA"
+    assert job["last"]["subproblems"] == [{**part, "detail": "not 'this' one"}]
+    says = f"some 'names' ({NAME}: not 'this' one); take the name out of the domain, or use another CA"
     assert job["last"]["detail"] == says
-    assert sandbox.job(NAME)["last"]["subproblems"] == [part]
+    assert sandbox.job(NAME)["last"] == job["last"]
     (line,) = httpd.log.find("AH10056")
-    assert f"problem[{ACME}compound] detail[{says}] subproblems[{{" in line.text
+    assert f"problem[{ACME}compound] detail[{says}] subproblems[{NAME}: not 'this' one]" in line.text
+    assert '"' not in line.text
     assert line.text.endswith(f", next attempt at {job['next-run']}")
+
+
+def test_a_log_in_json_stays_json_whatever_the_ca_says(httpd: Httpd, pebble: Pebble, world: World) -> None:
+    gate = world.gate(pebble)
+    detail = 'no "quotes", C:\\path, r\u00e9fus\u00e9\n\x1b[1m\x0b' + "x" * 400
+    part = {"type": f'{ACME}"odd"', "detail": detail, "identifier": {"type": "dns", "value": f'"{NAME}"'}}
+    problem = {"type": f"{ACME}malformed", "detail": detail, "subproblems": [part] * 20, "instance": 'https://ca/"'}
+    gate.refuse("/order-plz", 400, problem)
+    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}")
+    members = {"module": "%-m", "level": "%-l", "pid": "%P", "text": "%M"}
+    httpd.config.add("ErrorLogFormat '" + json.dumps(members) + "'")
+    httpd.log.expects("AH10056")
+    httpd.start()
+    _failed(httpd)
+    httpd.stop()
+    lines = [json.loads(line) for line in httpd.log.path.read_text().splitlines()]
+    assert [line for line in lines if line["module"] == "md" and "no 'quotes', C:\\path, r" in line["text"]], lines
 
 
 def test_a_connection_that_the_system_does_not_permit_names_the_switch_of_selinux(

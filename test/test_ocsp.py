@@ -143,6 +143,25 @@ def test_who_staples_is_as_with_the_c_module() -> None:
     Oracle("who_staples").both(_who_staples, {f"{row.main or 'unset'}.{row.name}": MD_ALSO_OFF for row in differ})
 
 
+@pytest.mark.parametrize("ours", ["off", "on"])
+def test_stapling_of_mod_ssl_leaves_placeholders_alone(httpd: Httpd, pebble: Pebble, world: World, ours: str) -> None:
+    """Neither at a start nor in a handshake does mod_ssl log an error about a certificate that nobody can staple."""
+    name, bare = "a.example.org", "b.example.org"
+    cache = f"SSLStaplingCache shmcb:{world.sandbox.run}/staples(64000)"
+    httpd.config.add(cache, "SSLUseStapling on", f"MDStapling {ours}", "MDActivation live", "MDPrivateKeys rsa2048 secp256r1")
+    httpd.config.managed(name).add("MDRenewMode manual")
+    httpd.start()
+    assert httpd.served(name, status=True).staple is None and httpd.get(f"https://{name}/").status == 503
+
+    # A host that gets the placeholder of another domain, as it misses its own by one letter.
+    httpd.config.md("c.example.org").https(bare)
+    httpd.log.expects("MD0055", "AH10045", "AH01909")
+    httpd.graceful()
+    assert httpd.served(bare, status=True).staple is None and httpd.get(f"https://{bare}/").status == 503
+    assert httpd.log.count("AH10116") > 0
+    assert not [line for line in httpd.log.lines if line.module == "ssl" and line.level == "error"]
+
+
 PROVEN = {"good": "good", "no-end": "good", "delegated": "good", "revoked": "revoked"}
 """Hosts whose responders say something that can be stapled, and what."""
 

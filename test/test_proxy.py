@@ -94,6 +94,23 @@ def test_a_proxy_of_the_environment_that_fails_is_told_with_its_variable(httpd: 
 
 
 @pytest.mark.module("ours")
+def test_a_proxy_that_wants_another_password_is_told_without_it(
+    httpd: Httpd, pebble: Pebble, proxy: Proxy, sandbox: Sandbox
+) -> None:
+    proxy.login = "user:s@fe"
+    httpd.config.add("MDRetryDelay 1d", f"MDHttpProxy http://user:secret@127.0.0.1:{proxy.port}").managed(NAME)
+    httpd.log.expects("AH10056")
+    httpd.start().wait_log("AH10056")
+    text = httpd.log.find("AH10056")[0].text
+    assert f"the proxy 127.0.0.1:{proxy.port} of MDHttpProxy cannot be used: it answers 407" in text
+    assert "missing or wrong" in text and "http://user:password@host:port" in text
+    assert "secret" not in sandbox.error_log.read_text() and proxy.tunnels == []
+    httpd.config.clear().add(f"MDHttpProxy http://user:s%40fe@127.0.0.1:{proxy.port}").managed(NAME)
+    httpd.graceful().obtain(NAME)
+    assert httpd.served(NAME, ca=pebble.root).verified and _of_ca(proxy, pebble) > 0
+
+
+@pytest.mark.module("ours")
 @pytest.mark.parametrize("configured", [False, True])
 def test_responders_are_asked_through_the_proxy_unless_that_is_none(world: World, pki: Pki, proxy: Proxy, configured: bool) -> None:
     ca, httpd = pki.ca().intermediate("Issuer"), world.httpd()

@@ -140,7 +140,7 @@ pub enum AcmeError {
     },
     /// The CA's terms were not agreed to.
     #[error(
-        "the CA requires you to accept the terms-of-service as specified in <{terms}>. Please read the document that you find at that URL and, if you agree to the conditions, configure \"MDCertificateAgreement accepted\" in your Apache. Then (graceful) restart the server to activate."
+        "the CA requires you to accept the terms-of-service as specified in <{terms}>. Please read the document that you find at that URL and, if you agree to the conditions, configure 'MDCertificateAgreement accepted' in your Apache. Then (graceful) restart the server to activate."
     )]
     NoAgreement {
         /// URL of the terms.
@@ -312,7 +312,7 @@ fn found(problem: &Option<Box<Problem>>) -> String {
 }
 
 fn set_record(TxtRecord { name, value }: &TxtRecord) -> String {
-    format!("set the TXT record {name} to \"{value}\" and leave it there")
+    format!("set the TXT record {name} to '{value}' and leave it there")
 }
 
 /// Joins what happened and what to do about it.
@@ -714,7 +714,11 @@ mod tests {
             let result = error.to_result();
             assert_eq!(result.problem.as_deref(), Some(problem), "{error:?}");
             assert_ne!(result.status, Status::OK, "{error:?}");
-            assert!(result.status_description.is_some() && result.detail.is_some(), "{error:?}");
+            assert_eq!(
+                (&result.status_description, result.detail.is_some()),
+                (&result.status.text(), true),
+                "{error:?}"
+            );
             let line = result.to_log("x.org");
             assert!(line.contains(&format!("problem[{problem}] detail[")), "{line}");
         }

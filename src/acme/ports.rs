@@ -5,7 +5,7 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::model::{ChallengeRecord, KeySpec, Status, TxtRecord};
 
 /// A failure behind a port, as a sentence that names the file or command.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct PortError {
     /// Result code.

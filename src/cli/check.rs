@@ -182,9 +182,7 @@ fn waiting(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Fin
             finding("keep", name, format!("the staged certificates are not activated yet: {reason}"))
         }
         Activation::Nothing => finding("keep", name, "no certificates are staged that could be activated".to_owned()),
-        Activation::Failed(status) => {
-            finding("keep", name, format!("the staged certificates cannot be read: {status}"))
-        }
+        Activation::Failed(err) => finding("keep", name, format!("the staged certificates cannot be read: {err}")),
     }];
     if let Some(job) = staged_report(documents, md).filter(|job| job.errors > 0) {
         let errors = job.errors;

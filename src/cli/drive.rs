@@ -11,7 +11,7 @@ use crate::ari::Advisor;
 use crate::documents::claimed_elsewhere;
 use crate::issuance::Outcome;
 use crate::log::note;
-use crate::model::{ACME, DomainName, ManagedDomain, State, Status, TAILSCALE, time};
+use crate::model::{ACME, DomainName, JobResult, ManagedDomain, State, Status, TAILSCALE, time};
 use crate::registry::Registry;
 use crate::renewals::{Begun, Ended, Renewal, reset};
 use crate::sets::{Activation, CertificateSet};
@@ -84,8 +84,11 @@ fn one(session: &Session, registry: &Arc<Registry>, position: usize, way: &Way) 
         Activation::Waits(reason) => {
             refused(Status::AGAIN, format!("{}: the new certificates are not activated: {reason}", md.name))
         }
-        Activation::Dropped(_) => Err(CliError::Reported(Status::GENERAL)),
-        Activation::Failed(status) => Err(CliError::Reported(status)),
+        Activation::Dropped(reason) => {
+            let detail = format!("{}: the staged set cannot be used and is dropped: {reason}", md.name);
+            Err(CliError::reported(JobResult::failure(Status::GENERAL, "certificate-unusable", detail)))
+        }
+        Activation::Failed(err) => Err(CliError::reported(CliError::from(err).to_result())),
     }
 }
 
@@ -148,9 +151,10 @@ fn obtain(session: &Session, registry: &Arc<Registry>, position: usize, force: b
         Begun::ClaimedElsewhere => Err(claimed_elsewhere(md).into()),
         Begun::Started(mut renewal) => {
             let result = run(session, &mut renewal, md.name.as_str());
-            let status = result.as_ref().map_or_else(AcmeError::status, |()| Status::OK);
+            let failure = result.as_ref().map_err(AcmeError::to_result);
+            let ended = failure.map_or_else(|failure| Err(CliError::reported(failure)), |()| Ok(true));
             registry.close(renewal, result.map_or_else(Ended::Failed, |()| Ended::Done));
-            if status == Status::OK { Ok(true) } else { Err(CliError::Reported(status)) }
+            ended
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::output::Terminal;
 use crate::acme::{AcmeError, PortError};
 use crate::log::Level;
-use crate::model::Status;
+use crate::model::{JobResult, Status};
 use crate::store::StoreError;
 
 /// A failure of a command.
@@ -57,7 +57,7 @@ pub enum CliError {
     Port(#[from] PortError),
     /// A failure whose reason is printed already.
     #[error("failed")]
-    Reported(Status),
+    Reported(Box<JobResult>),
 }
 
 impl CliError {
@@ -78,11 +78,39 @@ impl CliError {
         match self {
             Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => Status::NOT_FOUND,
             Self::UnknownSetting(_) => Status::UNSUPPORTED,
-            Self::Refused { status, .. } | Self::Reported(status) => *status,
+            Self::Refused { status, .. } => *status,
+            Self::Reported(failure) => failure.status,
             Self::Acme { source, .. } => source.status(),
             Self::Store(err) => err.status(),
             Self::Port(err) => err.status,
             _ => Status::INVALID,
+        }
+    }
+
+    /// Makes the error of an action whose reason is printed already.
+    pub fn reported(failure: JobResult) -> Self {
+        Self::Reported(Box::new(failure))
+    }
+
+    /// Returns the problem type. Programs read these names, so they stay as they are; docs/monitoring.md lists them.
+    fn problem(&self) -> &'static str {
+        match self {
+            Self::UnknownCommand(_) | Self::Usage(_) | Self::NoStore(_) | Self::NoCa(_) => "usage",
+            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => "not-found",
+            Self::Store(_) | Self::Port(_) => PortError::PROBLEM,
+            _ => "refused",
+        }
+    }
+
+    /// Returns the result for the JSON document.
+    #[must_use]
+    pub fn to_result(&self) -> JobResult {
+        match self {
+            Self::Reported(failure) => (**failure).clone(),
+            Self::Acme { what, source } => {
+                JobResult { detail: Some(format!("{what}: {}", source.sentence())), ..source.to_result() }
+            }
+            _ => JobResult::failure(self.status(), self.problem(), self.to_string()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
 use crate::documents::Documents;
 use crate::log::Level;
-use crate::model::{DomainName, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
+use crate::model::{DomainName, JobResult, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
 use crate::sets::CertificateSet;
 use crate::store::{Aspect, Group};
 
@@ -47,7 +47,8 @@ pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
         if let Err(err) = import(session, &folder) {
             let text = format!("{}: not imported: {err}", folder.display());
             session.terminal().message(Level::Error, err.status(), &text);
-            result = result.and(Err(CliError::Reported(err.status())));
+            let failure = JobResult { detail: Some(text), ..err.to_result() };
+            result = result.and(Err(CliError::reported(failure)));
         }
     }
     result

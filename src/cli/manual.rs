@@ -14,7 +14,7 @@ const REST: &str = r#".SH "EXIT STATUS"
 The command succeeded.
 .TP
 1
-The command failed, or an argument is missing. With \fB\-j\fR, the document has the result code as \fBstatus\fR and its text, shortened, as \fBdescription\fR.
+The command failed, or an argument is missing. With \fB\-j\fR, the document has the result code as \fBstatus\fR, a short reason as \fBdescription\fR, the type of the problem as \fBproblem\fR and the whole reason as \fBdetail\fR.
 .TP
 2
 Help was requested, or an option is not known.

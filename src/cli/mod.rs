@@ -28,7 +28,7 @@ use self::args::{Given, given};
 use self::environment::Environment;
 use self::error::CliError;
 use self::session::Session;
-use crate::model::{Status, VERSION};
+use crate::model::VERSION;
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
@@ -108,9 +108,8 @@ fn run_in(environment: Environment, words: impl IntoIterator<Item = OsString>) -
         }),
         Err(unknown) => Err(CliError::UnknownCommand(unknown)).inspect_err(|err| err.print(&*terminal)),
     };
-    let status = result.as_ref().map_or_else(CliError::status, |()| Status::OK);
     if session.json && !matches!(result, Err(CliError::Usage(_))) {
-        session.print_document(status);
+        session.print_document(result.as_ref().err().map(CliError::to_result).as_ref());
     }
     if result.is_ok() { 0 } else { FAILED }
 }
@@ -255,18 +254,23 @@ mod tests {
     #[test]
     fn failures_are_told_in_the_document_too() {
         let shell = Shell::new();
-        for (line, status, description) in [
-            ("frob", 22, "Invalid argument"),
-            ("delreg x", 22, "Invalid argument"),
-            ("list x.org", 2, "No such file or directory"),
-            ("add nodot", 22, "Invalid argument"),
+        shell.succeed("add a.org");
+        for (line, status, description, problem, detail) in [
+            ("frob", 22, "Invalid argument", "usage", "unknown cmd: frob"),
+            ("delreg x", 22, "Invalid argument", "usage", "unknown cmd: delreg"),
+            ("list x.org", 2, "No such file or directory", "not-found", "managed domain not found: x.org"),
+            ("add nodot", 22, "Invalid argument", "refused", "not a domain name: nodot"),
+            ("update a.org frob", 70023, "unknown setting: frob", "refused", "unknown setting: frob"),
         ] {
             let done = shell.run(&format!("-j {line}"));
-            let document = json!({ "output": [], "status": status, "description": description });
+            let document = json!({
+                "output": [], "status": status, "description": description, "problem": problem, "detail": detail
+            });
             assert_eq!((done.code, done.document()), (1, document), "{line}");
         }
         assert_eq!(shell.fail("frob x"), "unknown cmd: frob\n");
         assert_eq!(shell.fail("store frob x"), "unknown cmd: store frob\n");
+        shell.succeed("store remove a.org");
         assert_eq!(shell.run("-j list").out, "{\n  \"output\": [],\n  \"status\": 0\n}\n");
     }
 

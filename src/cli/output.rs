@@ -11,12 +11,8 @@ use serde_json::{Value, json};
 
 use crate::crypto::Summary;
 use crate::log::{self, Level, Record, Sink, note};
-use crate::model::{ManagedDomain, Status, Timestamp};
+use crate::model::{JobResult, ManagedDomain, Status, Timestamp};
 
-/// Length to which the text of a result code is cut in JSON, as by the C module.
-const DESCRIPTION: usize = 31;
-/// Length to which the text of a result code is cut in a message, as by the C module.
-const REASON: usize = 63;
 /// Time between two frames of the spinner.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -91,13 +87,15 @@ impl Sink for Console {
     }
 }
 
-/// Formats a message as scripts know it: `[place][code(text)] message`, and the text alone for `info` without a failure.
+/// Formats a message as scripts know it: `[place][code(text)] message`, without the code if its text tells nothing, and the
+/// text alone for `info` without a failure.
 fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> String {
     let place = format!("{file}:{line} {}", level_name(level));
-    match (status, level) {
-        (Status::OK, Level::Info) => text.to_owned(),
+    match (status, status.text()) {
+        (Status::OK, _) if level == Level::Info => text.to_owned(),
         (Status::OK, _) => format!("[{place}][ok] {text}"),
-        _ => format!("[{place}][{}({})] {text}", status.0, cut(&status_text(status), REASON)),
+        (_, Some(reason)) => format!("[{place}][{}({reason})] {text}", status.0),
+        (_, None) => format!("[{place}] {text}"),
     }
 }
 
@@ -126,30 +124,22 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// Returns the text of a result code: that of the module, or that of the system for an errno.
-fn status_text(status: Status) -> String {
-    let general = Status::GENERAL.text();
-    match status.text() {
-        text if text == general && (1..1000).contains(&status.0) => {
-            let text = std::io::Error::from_raw_os_error(status.0).to_string();
-            text.split(" (os error ").next().unwrap_or(general).to_owned()
-        }
-        text => text.to_owned(),
-    }
-}
-
-fn cut(text: &str, longest: usize) -> &str {
-    text.char_indices().nth(longest).map_or(text, |(at, _)| &text[..at])
-}
-
 /// Makes the JSON document that a command ends with.
 #[must_use]
-pub fn envelope(output: &[Value], status: Status) -> Value {
-    let mut document = json!({ "output": output, "status": status });
-    if status != Status::OK {
-        document["description"] = cut(&status_text(status), DESCRIPTION).into();
+pub fn envelope(output: &[Value], failure: Option<&JobResult>) -> Value {
+    let mut document = json!({ "output": output, "status": failure.map_or(Status::OK, |failure| failure.status) });
+    if let Some(failure) = failure {
+        let detail = failure.detail.as_deref().unwrap_or_default();
+        document["description"] = failure.status_description.as_deref().unwrap_or_else(|| first_part(detail)).into();
+        document["problem"] = failure.problem.as_deref().into();
+        document["detail"] = detail.into();
     }
     document
+}
+
+/// Returns a sentence without the advice after its first semicolon.
+fn first_part(sentence: &str) -> &str {
+    sentence.split("; ").next().unwrap_or_default()
 }
 
 /// Formats a domain as one line.
@@ -226,11 +216,8 @@ mod tests {
             (Level::Notice, Status::OK, "[a.rs:7 notice][ok] hello"),
             (Level::Info, Status::NOT_FOUND, "[a.rs:7 info][2(No such file or directory)] hello"),
             (Level::Error, Status(28), "[a.rs:7 err][28(No space left on device)] hello"),
-            (
-                Level::Warning,
-                Status::GENERAL,
-                "[a.rs:7 warning][20014(Internal error (specific information not available))] hello",
-            ),
+            (Level::Warning, Status::GENERAL, "[a.rs:7 warning] hello"),
+            (Level::Info, Status::BAD_ARGUMENT, "[a.rs:7 info] hello"),
         ];
         for (level, status, expected) in rows {
             assert_eq!(message(level, status, "a.rs", 7, "hello"), expected);
@@ -238,17 +225,21 @@ mod tests {
     }
 
     #[test]
-    fn the_document_says_what_went_wrong_in_31_characters() {
-        assert_eq!(envelope(&[], Status::OK).to_string(), r#"{"output":[],"status":0}"#);
-        let failed = r#"{"output":[],"status":20014,"description":"Internal error (specific inform"}"#;
-        assert_eq!(envelope(&[], Status::GENERAL).to_string(), failed);
-        assert_eq!(envelope(&[], Status::NOT_FOUND)["description"], "No such file or directory");
-        assert_eq!(envelope(&[], Status(70099))["description"], "Internal error (specific inform");
-    }
-
-    #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!((cut("äöü", 2), cut("äöü", 3), cut("", 1)), ("äö", "äöü", ""));
+    fn the_document_says_what_went_wrong_and_cuts_nothing() {
+        assert_eq!(envelope(&[], None).to_string(), r#"{"output":[],"status":0}"#);
+        let detail = "the name of an authority far away cannot be resolved: no such name; check that it is right";
+        let rows = [
+            (Status::GENERAL, "the name of an authority far away cannot be resolved: no such name"),
+            (Status::NOT_FOUND, "No such file or directory"),
+            (Status::TIMED_OUT, "The timeout specified has expired"),
+        ];
+        for (status, description) in rows {
+            let document = envelope(&[], Some(&JobResult::failure(status, "p", detail.to_owned())));
+            let expected = json!({
+                "output": [], "status": status, "description": description, "problem": "p", "detail": detail
+            });
+            assert_eq!(document, expected);
+        }
     }
 
     #[test]
@@ -258,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_have_the_names_of_the_c_module_and_system_errors_their_own_text() {
+    fn levels_have_the_names_of_the_c_module() {
         let levels = [
             (Level::Emergency, "emergency"),
             (Level::Alert, "alert"),
@@ -269,11 +260,6 @@ mod tests {
         ];
         for (level, name) in levels {
             assert_eq!(message(level, Status::OK, "a.rs", 7, "x"), format!("[a.rs:7 {name}][ok] x"));
-        }
-        for (code, text) in
-            [(11, "Resource temporarily unavailable"), (22, "Invalid argument"), (111, "Connection refused")]
-        {
-            assert_eq!(status_text(Status(code)), text);
         }
     }
 

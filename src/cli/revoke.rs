@@ -73,7 +73,7 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
             Err(err) => {
                 let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
                 err.print(session.terminal());
-                result = Err(CliError::Reported(err.status()));
+                result = Err(CliError::reported(err.to_result()));
             }
         }
     }

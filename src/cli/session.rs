@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
-use crate::model::{ManagedDomain, Status, VERSION};
+use crate::model::{JobResult, ManagedDomain, Status, VERSION};
 use crate::registry::Registry;
 use crate::store::Reachability;
 
@@ -149,8 +149,8 @@ impl Session {
     }
 
     /// Prints the document, at the end of the run.
-    pub fn print_document(&self, status: Status) {
-        self.terminal().print(&format!("{:#}", output::envelope(&self.output, status)));
+    pub fn print_document(&self, failure: Option<&JobResult>) {
+        self.terminal().print(&format!("{:#}", output::envelope(&self.output, failure)));
     }
 }
 

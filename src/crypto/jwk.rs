@@ -17,7 +17,7 @@ pub enum JwkError {
     #[error("it is not a JSON Web Key")]
     Form,
     /// The key lacks a member that its type requires.
-    #[error("its member \"{0}\" is missing or not base64url; a private key of this type must have it")]
+    #[error("its member '{0}' is missing or not base64url; a private key of this type must have it")]
     Member(&'static str),
     /// The key is of a type that accounts cannot have here.
     #[error("it is of type {0}; accounts have RSA keys, or keys on P-256, P-384 or P-521")]
@@ -186,9 +186,9 @@ mod tests {
             (with(p256_sample(), "crv", "secp256k1"), "it is of type secp256k1; "),
             (json!({ "kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ" }), "it is of type oct; "),
             (json!({ "keys": [p256_sample()] }), "it is not a JSON Web Key"),
-            (without(p256_sample(), "d"), "its member \"d\" is missing"),
-            (without(rsa_sample(), "p"), "its member \"p\" is missing"),
-            (with(rsa_sample(), "d", ""), "its member \"d\" is missing"),
+            (without(p256_sample(), "d"), "its member 'd' is missing"),
+            (without(rsa_sample(), "p"), "its member 'p' is missing"),
+            (with(rsa_sample(), "d", ""), "its member 'd' is missing"),
             (with(rsa_sample(), "q", p521_sample()["d"].as_str().unwrap()), "halves do not fit"),
             (with(p521_sample(), "y", other_y), "halves do not fit"),
             (with(p256_sample(), "d", "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAI"), "halves do not fit"),

@@ -32,7 +32,7 @@ pub use key::PrivateKey;
 pub use key_match::key_fits;
 pub use ocsp::{OcspAnswer, OcspError, OcspIssuer, Revocation, ocsp_request, read_ocsp_response};
 pub use sct::Sct;
-pub use self_signed::self_signed;
+pub use self_signed::{issuer_of_self_signed, self_signed};
 pub use summary::Summary;
 pub use tls_pair::{TlsPair, TlsPointers};
 

@@ -2,8 +2,8 @@
 
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
-use openssl::x509::X509;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+use openssl::x509::{X509, X509Builder};
 
 use super::csr::{alt_names, subject};
 use super::{Certificate, CryptoError, PrivateKey, random_bytes};
@@ -20,10 +20,32 @@ pub fn self_signed(
     from: Timestamp,
     days: u32,
 ) -> Result<Certificate, CryptoError> {
-    let digest = key.digest()?;
+    let identifiers: Vec<Identifier> = names.iter().map(DomainName::identifier).collect();
+    let mut certificate = begin(key, cn, from, days)?;
+    certificate.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    certificate.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
+    let alt_names = alt_names(&identifiers).build(&certificate.x509v3_context(None, None))?;
+    certificate.append_extension(alt_names)?;
+    sign(certificate, key)
+}
+
+/// Makes a certificate that programs take for the issuer of a [`self_signed`] one with this key and common name. It is no CA's, and
+/// has no names: nothing can be trusted by it.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn issuer_of_self_signed(
+    key: &PrivateKey,
+    cn: &str,
+    from: Timestamp,
+    days: u32,
+) -> Result<Certificate, CryptoError> {
+    sign(begin(key, cn, from, days)?, key)
+}
+
+fn begin(key: &PrivateKey, cn: &str, from: Timestamp, days: u32) -> Result<X509Builder, CryptoError> {
     let from = from.as_second();
     let name = subject(Some(cn))?;
-    let identifiers: Vec<Identifier> = names.iter().map(DomainName::identifier).collect();
     let mut certificate = X509::builder()?;
     certificate.set_version(2)?;
     certificate.set_serial_number(random_serial()?.as_ref())?;
@@ -33,11 +55,11 @@ pub fn self_signed(
     certificate.set_not_before(Asn1Time::from_unix(from)?.as_ref())?;
     certificate.set_not_after(Asn1Time::from_unix(from + i64::from(days) * 86_400)?.as_ref())?;
     certificate.append_extension(BasicConstraints::new().critical().build()?)?;
-    certificate.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
-    certificate.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
-    let alt_names = alt_names(&identifiers).build(&certificate.x509v3_context(None, None))?;
-    certificate.append_extension(alt_names)?;
-    certificate.sign(key.pkey(), digest)?;
+    Ok(certificate)
+}
+
+fn sign(mut certificate: X509Builder, key: &PrivateKey) -> Result<Certificate, CryptoError> {
+    certificate.sign(key.pkey(), key.digest()?)?;
     Certificate::from_der(&certificate.build().to_der()?)
 }
 
@@ -70,7 +92,11 @@ mod tests {
             assert_eq!(certificate.summary().issuer_name(), "/CN=Placeholder");
             assert_eq!(certificate.summary().serial_hex().len(), 40);
             assert!(key.fits(&certificate));
+            let issuer = issuer_of_self_signed(&key, "Placeholder", from, 14).unwrap();
+            let issuer = X509::from_der(issuer.to_der()).unwrap();
             let x509 = X509::from_der(certificate.to_der()).unwrap();
+            assert_eq!(issuer.issued(&x509), openssl::x509::X509VerifyResult::OK);
+            assert!(String::from_utf8(issuer.to_text().unwrap()).unwrap().contains("CA:FALSE"));
             assert!(x509.verify(key.pkey()).unwrap());
             let text = String::from_utf8(x509.to_text().unwrap()).unwrap();
             for part in ["CA:FALSE", "Key Usage: critical\n                Digital Signature\n", "TLS Web Server Auth"]

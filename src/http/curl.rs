@@ -10,13 +10,18 @@ use std::time::Duration;
 use curl::easy::{Easy2, Handler, List, WriteError};
 use url::Url;
 
+use super::error::ProxyFault;
 use super::proxy::{Chosen, DIRECTIVE, Proxy};
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 use crate::log::report;
+use crate::model::Status;
 
 /// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
+
+/// Status of an answer by which a proxy asks for user and password, or refuses them.
+const WANTS_LOGIN: u32 = 407;
 
 /// Longest time for a request through a socket: its server may be silent for as long as it works.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(600);
@@ -164,7 +169,8 @@ impl CurlClient {
     ) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
         let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
-        let denied = easy.os_errno().is_ok_and(|errno| errno == libc::EACCES);
+        let errno = easy.os_errno().ok().filter(|errno| *errno != 0 && error.is_couldnt_connect());
+        let status = errno.map_or(Status::GENERAL, Status);
         match error {
             error if request.socket.is_some() && error.is_couldnt_connect() => HttpError::Socket {
                 path: request.socket.clone().unwrap_or_default(),
@@ -174,13 +180,17 @@ impl CurlClient {
             _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
             error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
             error if proxy.is_some_and(|proxy| is_of_proxy(proxy, easy, error)) => {
-                let untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
+                let is_untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
                 let (proxy, source_name) = proxy.map_or_else(Default::default, |proxy| (proxy.name(), proxy.source));
-                HttpError::Proxy { proxy, source_name, reason, denied, untrusted }
+                if easy.http_connectcode().is_ok_and(|answer| answer == WANTS_LOGIN) {
+                    return refused_login(proxy, source_name);
+                }
+                let fault = is_untrusted.then_some(ProxyFault::Trust);
+                HttpError::Proxy { proxy, source_name, reason, status, fault }
             }
             error if error.is_url_malformed() => HttpError::Url { url: url.to_string(), reason },
             error if error.is_couldnt_resolve_host() => HttpError::Resolve { host, reason },
-            error if error.is_couldnt_connect() => HttpError::Connect { host, reason, denied },
+            error if error.is_couldnt_connect() => HttpError::Connect { host, reason, status },
             error if error.is_operation_timedout() => HttpError::TimedOut { host, reason },
             error if error.is_peer_failed_verification() || error.is_ssl_cacert() => {
                 HttpError::Certificate { host, reason }
@@ -217,7 +227,13 @@ impl HttpClient for CurlClient {
             Err(error) => Err(self.explain(&easy, &url, request, proxy.as_ref(), &error)),
         };
         self.idle().push(easy);
-        response
+        match (response, proxy) {
+            // A request that needs no tunnel gets the proxy's refusal as an answer.
+            (Ok(answer), Some(proxy)) if u32::from(answer.status) == WANTS_LOGIN => {
+                Err(refused_login(proxy.name(), proxy.source))
+            }
+            (response, _) => response,
+        }
     }
 }
 
@@ -267,6 +283,12 @@ fn is_of_proxy(proxy: &Chosen, easy: &Easy2<Answer>, error: &curl::Error) -> boo
         || is_tls && tunnel == 0 && proxy.url.starts_with("https:")
 }
 
+fn refused_login(proxy: String, source_name: &'static str) -> HttpError {
+    let reason =
+        format!("it answers {WANTS_LOGIN}, as user and password in the URL of {source_name} are missing or wrong");
+    HttpError::Proxy { proxy, source_name, reason, status: Status::GENERAL, fault: Some(ProxyFault::Login) }
+}
+
 fn status_of(line: &str) -> u16 {
     line.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
@@ -297,7 +319,6 @@ mod tests {
     use std::thread::{self, JoinHandle};
 
     use super::*;
-    use crate::model::Status;
 
     fn client() -> CurlClient {
         CurlClient::new(CurlSettings::default(), Cancel::default())
@@ -537,6 +558,28 @@ mod tests {
         assert_eq!(server.join().unwrap().0[0], "GET http://ca.invalid/dir HTTP/1.1");
     }
 
+    #[test]
+    fn a_proxy_that_refuses_user_and_password_says_so_with_and_without_a_tunnel() {
+        for (login, url) in
+            [("user:wrong@", "https://ca.invalid/"), ("user:wrong@", "http://ca.invalid/"), ("", "https://ca.invalid/")]
+        {
+            let (refusing, server) = serve(|stream| {
+                respond(&stream, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            });
+            let address = refusing.trim_end_matches("/path?query").trim_start_matches("http://");
+            let error = by_proxy(&format!("http://{login}{address}"), url);
+            let text = error.to_string();
+            let says = "it answers 407, as user and password in the URL of MDHttpProxy are missing or wrong";
+            assert_eq!(text, format!("the proxy {address} of MDHttpProxy cannot be used: {says}"));
+            assert!(
+                error.advice().is_some_and(|advice| advice.contains("http://user:password@host:port")),
+                "{error:?}"
+            );
+            assert_eq!((error.problem(), error.status().text()), ("transport-proxy", None));
+            let _ = server.join().unwrap();
+        }
+    }
+
     /// A request to a CA through this proxy.
     fn by_proxy(proxy: &str, url: &str) -> HttpError {
         let settings = CurlSettings { proxy: Proxy::At(proxy.to_owned()), ..CurlSettings::default() };
@@ -549,20 +592,20 @@ mod tests {
         let nobody = listener.local_addr().unwrap().port();
         drop(listener);
         let (refusing, server) =
-            serve(|stream| respond(&stream, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"));
+            serve(|stream| respond(&stream, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
         let refusing = refusing.trim_end_matches("/path?query").trim_start_matches("http://").to_owned();
         let rows = [
-            ("proxy.invalid:3128".to_owned(), "http://ca.invalid/"),
-            (format!("127.0.0.1:{nobody}"), "https://ca.invalid/"),
-            (refusing, "https://ca.invalid/"),
+            ("proxy.invalid:3128".to_owned(), "http://ca.invalid/", Status::GENERAL),
+            (format!("127.0.0.1:{nobody}"), "https://ca.invalid/", Status::REFUSED),
+            (refusing, "https://ca.invalid/", Status::GENERAL),
         ];
-        for (address, url) in rows {
+        for (address, url, status) in rows {
             let error = by_proxy(&format!("http://user:secret@{address}"), url);
-            assert!(matches!(error, HttpError::Proxy { denied: false, untrusted: false, .. }), "{error:?}");
+            assert!(matches!(error, HttpError::Proxy { fault: None, .. }), "{error:?}");
             let text = error.to_string();
             assert!(text.starts_with(&format!("the proxy {address} of MDHttpProxy")), "{text}");
             assert!(!text.contains("secret"), "{text}");
-            assert_eq!(error.status(), Status::REFUSED);
+            assert_eq!(error.status(), status);
         }
         assert!(server.join().unwrap().0[0].starts_with("CONNECT ca.invalid:443"));
     }
@@ -575,7 +618,7 @@ mod tests {
         server.join().unwrap();
         let (proxy, server) = serve(|mut stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
         let error = by_proxy(&proxy.replace("http:", "https:"), "https://ca.invalid/");
-        assert!(matches!(error, HttpError::Proxy { untrusted: false, .. }), "{error:?}");
+        assert!(matches!(error, HttpError::Proxy { fault: None, .. }), "{error:?}");
         server.join().unwrap().unwrap();
     }
 

@@ -6,6 +6,15 @@ use std::path::PathBuf;
 use super::proxy::DIRECTIVE;
 use crate::model::Status;
 
+/// The part of the configuration of a proxy that is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyFault {
+    /// The proxy's certificate is not trusted.
+    Trust,
+    /// The proxy does not accept the user and password, or the URL has none.
+    Login,
+}
+
 /// Why a request has no complete answer. The text is a sentence for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -32,8 +41,8 @@ pub enum HttpError {
         host: String,
         /// Curl's message.
         reason: String,
-        /// The system does not permit connections.
-        denied: bool,
+        /// The system's error; [`Status::GENERAL`] if it is not known.
+        status: Status,
     },
     /// The connection to a Unix domain socket failed.
     #[error("no connection to the socket {}: {reason}", .path.display())]
@@ -52,10 +61,10 @@ pub enum HttpError {
         source_name: &'static str,
         /// Curl's message.
         reason: String,
-        /// The system does not permit connections.
-        denied: bool,
-        /// Whether the proxy's certificate is not trusted.
-        untrusted: bool,
+        /// The system's error; [`Status::GENERAL`] if it is not known.
+        status: Status,
+        /// The part of the configuration that is at fault, if it is known.
+        fault: Option<ProxyFault>,
     },
     /// The TLS connection failed for a reason other than the certificate.
     #[error("no TLS connection to {host}: {reason}")]
@@ -121,13 +130,16 @@ impl HttpError {
             Self::Url { .. } => Status::INVALID,
             Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::NotFound => Status::NOT_FOUND,
             Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => Status::DENIED,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Socket { .. } | Self::Proxy { .. } => Status::REFUSED,
+            Self::Socket { .. } => Status::REFUSED,
+            Self::Connect { status, .. } | Self::Proxy { status, .. } => *status,
             Self::Tls { .. } => Status::ABORTED,
             Self::TimedOut { .. } => Status::TIMED_OUT,
             Self::Cancelled => Status::AGAIN,
-            Self::Certificate { .. } | Self::CaFile { .. } | Self::TooLarge { .. } | Self::Other { .. } => {
-                Status::GENERAL
-            }
+            Self::Resolve { .. }
+            | Self::Certificate { .. }
+            | Self::CaFile { .. }
+            | Self::TooLarge { .. }
+            | Self::Other { .. } => Status::GENERAL,
         }
     }
 
@@ -153,7 +165,7 @@ impl HttpError {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Connect { denied: true, .. } | Self::Proxy { denied: true, .. } => Some(
+            Self::Connect { status: Status::DENIED, .. } | Self::Proxy { status: Status::DENIED, .. } => Some(
                 "the system does not permit the connection: with SELinux, 'setsebool -P httpd_can_network_connect on' does; without, see \
                  its firewall",
             ),
@@ -165,7 +177,10 @@ impl HttpError {
                 "check that the URL is right and that this machine may connect to it; if that takes a proxy, set \
                  MDHttpProxy",
             ),
-            Self::Proxy { untrusted: true, .. } => {
+            Self::Proxy { fault: Some(ProxyFault::Login), .. } => Some(
+                "the URL has the form http://user:password@host:port, with other characters than letters and digits as %XX",
+            ),
+            Self::Proxy { fault: Some(ProxyFault::Trust), .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
             }
             Self::Proxy { source_name, .. } if *source_name != DIRECTIVE => Some(

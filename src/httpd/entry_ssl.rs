@@ -41,7 +41,8 @@ struct StatusRequests {
     former: sys::md_status_callback,
 }
 
-/// Tells a TLS module whether this module staples a certificate.
+/// Tells a TLS module whether a certificate needs no stapling of its own: this module staples it, or it is a placeholder, which
+/// has no issuer and no responder. mod_ssl would log errors about it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn md_rs_ocsp_prime(
     server: *mut sys::server_rec,
@@ -57,7 +58,8 @@ unsafe extern "C" fn md_rs_ocsp_prime(
         let is_known = unsafe { fingerprint(id, length) }?.is_some();
         // SAFETY: NULL or a C string that lives while the hook runs.
         let pem = unsafe { text(pem) }.unwrap_or_default();
-        Ok(if is_known && stapling::prime(server, pem.as_bytes())? { sys::OK } else { sys::DECLINED })
+        let is_done = server.config()?.host.has_placeholder() || is_known && stapling::prime(server, pem.as_bytes())?;
+        Ok(if is_done { sys::OK } else { sys::DECLINED })
     })
 }
 

@@ -34,7 +34,7 @@ impl Sink for ServerLog {
         let text = line(record);
         let server = SERVER.load(Ordering::Acquire);
         // SAFETY: as in `enabled`; httpd copies the text.
-        unsafe { sys::md_shim_log_server(server, record.level as c_int, record.status.0, text.as_ptr()) }
+        unsafe { sys::md_shim_log_server(server, record.level as c_int, record.status.to_log().0, text.as_ptr()) }
     }
 }
 
@@ -55,21 +55,25 @@ pub(super) fn attach(pconf: Pool<'_>) {
 pub fn for_request(request: Request<'_>, record: &Record<'_>) {
     let text = line(record);
     // SAFETY: a wrapper holds a live request_rec; the text is copied.
-    unsafe { sys::md_shim_log_request(request.as_ptr(), record.level as c_int, record.status.0, text.as_ptr()) }
+    unsafe {
+        sys::md_shim_log_request(request.as_ptr(), record.level as c_int, record.status.to_log().0, text.as_ptr())
+    }
 }
 
 /// Writes to the log of the connection's host, with the client's address.
 pub fn for_connection(connection: Connection<'_>, record: &Record<'_>) {
     let text = line(record);
     // SAFETY: a wrapper holds a live conn_rec; the text is copied.
-    unsafe { sys::md_shim_log_connection(connection.as_ptr(), record.level as c_int, record.status.0, text.as_ptr()) }
+    unsafe {
+        sys::md_shim_log_connection(connection.as_ptr(), record.level as c_int, record.status.to_log().0, text.as_ptr())
+    }
 }
 
-/// Returns the line that httpd prints: number, colon, text. A NUL, which would end the line early, becomes a blank.
+/// Returns the line that httpd prints: number, colon, text.
 fn line(record: &Record<'_>) -> CString {
     let text = match record.number {
         Some(number) => format!("{number}: {}", record.text),
         None => record.text.to_string(),
     };
-    CString::new(text.replace('\0', " ")).unwrap_or_default()
+    CString::new(log::line_of_log(&text)).unwrap_or_default()
 }

@@ -148,9 +148,13 @@ fn end() {
 }
 
 /// Ends the process at the begin of `exit`, whose clean-ups would unload the module and take OpenSSL apart under threads that
-/// still run. The pools of the child are cleared before that.
+/// still run. The pools of the child are cleared before that. A thread cannot be interrupted while it makes an RSA key, or is in
+/// a system call; what it has saved is enough to go on with.
 fn abandon(count: usize) {
-    report!(MD0003, "{count} threads did not end in time, the child exits without them");
+    report!(
+        MD0003,
+        "this child ends while {count} of its threads are at work: another child goes on with that, now or after the next start"
+    );
     extern "C" fn leave() {
         // SAFETY: no conditions; it does not return.
         unsafe { libc::_exit(0) }

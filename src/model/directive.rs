@@ -393,7 +393,7 @@ fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), String> {
     match (&mut scope.target, args) {
         (Target::Domain(declared), words) => declared.add_words(words).map_err(|err| err.to_string()),
         (Target::Server { settings, .. }, [word]) => {
-            let mode = member_mode(word).ok_or(format!("unknown value '{word}', use \"auto|manual\""))?;
+            let mode = member_mode(word).ok_or(format!("unknown value '{word}', use 'auto|manual'"))?;
             settings.members = Some(mode);
             Ok(())
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::time::{gmt, gmt_list};
-use super::{Authorities, ChallengeRecord, Status, Timestamp};
+use super::{Authorities, ChallengeRecord, Status, Timestamp, problem};
 
 /// The report of a renewal. It never decides what is staged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct OcspFailures {
 pub struct JobResult {
     /// Result code.
     pub status: Status,
-    /// The code in words, where it is an error.
+    /// The code in words, where it is an error and its words are true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_description: Option<String>,
     /// Type of the problem.
@@ -234,7 +234,7 @@ impl JobResult {
     pub fn failure(status: Status, problem: impl Into<String>, detail: String) -> Self {
         Self {
             status,
-            status_description: Some(status.text().to_owned()),
+            status_description: status.text(),
             problem: Some(problem.into()),
             detail: Some(detail),
             ..Self::default()
@@ -251,7 +251,7 @@ impl JobResult {
             }
         }
         if !self.subproblems.is_empty() {
-            line += &format!(" subproblems{}", Value::from(self.subproblems.clone()));
+            line += &format!(" subproblems[{}]", problem::told(&self.subproblems));
         }
         line
     }
@@ -292,12 +292,15 @@ mod tests {
         assert_eq!(JobResult::default().to_log("x.org"), "md[x.org]");
         let result = JobResult {
             activity: Some("Creating new order".to_owned()),
-            subproblems: vec![serde_json::json!({ "detail": "no" })],
+            subproblems: vec![
+                serde_json::json!({ "detail": "no x", "identifier": { "value": "a.org" } }),
+                serde_json::json!({ "type": "urn:q" }),
+            ],
             ..JobResult::failure(Status::GENERAL, "urn:p", "d".to_owned())
         };
         assert_eq!(
             result.to_log("x.org"),
-            r#"md[x.org] while[Creating new order] problem[urn:p] detail[d] subproblems[{"detail":"no"}]"#
+            "md[x.org] while[Creating new order] problem[urn:p] detail[d] subproblems[a.org: no x; urn:q]"
         );
     }
 

@@ -14,6 +14,7 @@ mod job;
 mod key_spec;
 mod name;
 mod origin;
+pub mod outside;
 mod pattern;
 mod port_map;
 mod problem;

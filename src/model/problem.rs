@@ -5,9 +5,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Status;
+use super::outside::{plain, plain_value};
 
 /// A problem document of a CA, or of this module in the same form. It is read from any JSON, because a document that explains
-/// a failure must not be another: members of other types count as absent, and texts and lists have a limit.
+/// a failure must not be another: members of other types count as absent, texts are
+/// [`plain`], and texts and lists have a limit.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(from = "Value")]
 pub struct Problem {
@@ -15,7 +17,7 @@ pub struct Problem {
     pub kind: String,
     /// The CA's sentence about this occurrence.
     pub detail: String,
-    /// Problems of single identifiers (RFC 8555 section 6.7.1), as the CA sent them.
+    /// Problems of single identifiers (RFC 8555 section 6.7.1), with the members that the CA sent.
     pub subproblems: Vec<Value>,
     /// URLs with more information for people: the `instance`, and the links of the answer.
     pub see: Box<[String]>,
@@ -210,13 +212,9 @@ impl Problem {
     #[must_use]
     pub fn sentence(&self) -> String {
         let mut text = if self.detail.is_empty() { "the CA does not say why" } else { &self.detail }.to_owned();
-        let mut parts: Vec<String> = self.subproblems.iter().take(Self::MAX_TOLD).filter_map(part).collect();
-        match self.subproblems.len().saturating_sub(Self::MAX_TOLD) {
-            0 => {}
-            more => parts.push(format!("and {more} more")),
-        }
+        let parts = told(&self.subproblems);
         if !parts.is_empty() {
-            text += &format!(" ({})", parts.join("; "));
+            text += &format!(" ({parts})");
         }
         for url in self.see.iter().filter(|url| !self.detail.contains(*url)) {
             text += &format!(", see {url}");
@@ -227,19 +225,31 @@ impl Problem {
 
 impl From<Value> for Problem {
     fn from(value: Value) -> Self {
-        let text =
-            |name: &str| value[name].as_str().unwrap_or_default().chars().take(Self::MAX_TEXT).collect::<String>();
+        let text = |name: &str| {
+            let text = value[name].as_str().unwrap_or_default();
+            plain(&text.chars().take(Self::MAX_TEXT).collect::<String>())
+        };
         let is_part = |part: &&Value| part.is_object() && part.to_string().len() <= Self::MAX_TEXT;
         let parts = value["subproblems"].as_array().into_iter().flatten().filter(is_part);
         let instance = text("instance");
         Self {
             kind: text("type"),
             detail: text("detail"),
-            subproblems: parts.take(Self::MAX_SUBPROBLEMS).cloned().collect(),
+            subproblems: parts.take(Self::MAX_SUBPROBLEMS).map(plain_value).collect(),
             see: Some(instance).into_iter().filter(|url| url.starts_with("http")).collect(),
             http_status: 0,
         }
     }
+}
+
+/// Describes subproblems; after the first ones, their number.
+pub(super) fn told(subproblems: &[Value]) -> String {
+    let mut parts: Vec<String> = subproblems.iter().take(Problem::MAX_TOLD).filter_map(part).collect();
+    match subproblems.len().saturating_sub(Problem::MAX_TOLD) {
+        0 => {}
+        more => parts.push(format!("and {more} more")),
+    }
+    parts.join("; ")
 }
 
 /// Describes a subproblem and its name.
@@ -306,8 +316,8 @@ mod tests {
         assert_eq!(problem.subproblems.len(), 2);
         assert_eq!(
             problem.sentence(),
-            "Some of the identifiers requested were rejected (_example.org: Invalid underscore in DNS name \"_example.org\"; \
-             example.net: This CA will not issue for \"example.net\")"
+            "Some of the identifiers requested were rejected (_example.org: Invalid underscore in DNS name '_example.org'; \
+             example.net: This CA will not issue for 'example.net')"
         );
     }
 

@@ -186,9 +186,10 @@ impl Domain {
         let life = |certificate: &Summary| certificate.validity().1.duration_since(certificate.validity().0);
         let shortest = served.certificates.iter().flatten().map(life).min().filter(|life| *life < SHORT_LIFE)?;
         Some(format!(
-            "certificates are valid for only {}, and new ones wait for a restart; restart the server gracefully every day, \
-             or set MDActivation to live or graceful",
-            format_human(rounded(shortest))
+            "certificates are valid for only {}, and new ones wait for a restart; restart the server gracefully more often than \
+             every {}, or set MDActivation to live or graceful",
+            format_human(rounded(shortest)),
+            interval(shortest / 2)
         ))
     }
 }
@@ -197,6 +198,16 @@ impl Domain {
 fn rounded(time: SignedDuration) -> SignedDuration {
     let hours = SignedDuration::from_hours((time.as_secs() + 1800) / 3600);
     if time < SignedDuration::from_hours(1) { time } else { hours }
+}
+
+/// Describes an interval by the largest unit that it has, rounded down, e.g. `3 days` or `day`.
+fn interval(time: SignedDuration) -> String {
+    let units = [("day", 86400), ("hour", 3600), ("minute", 60)];
+    let fitting = units.into_iter().find(|(_, size)| time.as_secs() >= *size);
+    match fitting.map_or((1, "minute"), |(unit, size)| (time.as_secs() / size, unit)) {
+        (1, unit) => unit.to_owned(),
+        (count, unit) => format!("{count} {unit}s"),
+    }
 }
 
 /// Warns of domains whose certificates may expire before the next restart of the server.

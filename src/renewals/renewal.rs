@@ -257,8 +257,8 @@ impl Renewal {
         job.record(now, "renewal-error", result.problem.as_deref(), Some(&detail));
         let errors = job.errors;
         job.last = Some(result.clone());
-        // Who reads of the failure in the log finds it in job.json.
-        journal.save_for_commands();
+        // Who reads of the failure in the log finds it in job.json. The report is written once more with the errors of commands.
+        let _ = journal.save_job();
         // Beside a server it is not this program that makes the next attempt.
         let when = match self.registry.runs_commands {
             true => format!(", next attempt at {}", time::format_gmt(next)),

@@ -16,7 +16,7 @@ use crate::acme::{AccountScope, PortError};
 use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
-use crate::model::{DomainName, Job, ManagedDomain, State, Status, time};
+use crate::model::{DomainName, Job, ManagedDomain, State, time};
 use crate::schedule;
 use crate::store::{Aspect, Group};
 
@@ -32,7 +32,7 @@ pub enum Activation {
     /// The set cannot be used and is dropped, for this reason.
     Dropped(String),
     /// The store failed; the set stays as it is.
-    Failed(Status),
+    Failed(PortError),
 }
 
 /// Activates what is staged for `md` if it is complete and verifies. A set that is not complete stays for the renewal
@@ -78,7 +78,7 @@ pub fn activate(documents: &Arc<Documents>, md: &ManagedDomain, accounts: &Accou
         }
         Err(Failed::Store(err)) => {
             report!(AH10069, err.status; "{name}: the staged set stays until the next start: {err}");
-            Activation::Failed(err.status)
+            Activation::Failed(err)
         }
     }
 }
@@ -111,7 +111,7 @@ pub fn verdict(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Act
         Err(Failed::NotYet(reason)) => Activation::Waits(reason),
         Err(Failed::TooEarly(from)) => Activation::Waits(too_early(&time::format_gmt(from))),
         Err(Failed::Unusable(reason)) => Activation::Dropped(reason),
-        Err(Failed::Store(err)) => Activation::Failed(err.status),
+        Err(Failed::Store(err)) => Activation::Failed(err),
     }
 }
 

@@ -402,7 +402,7 @@ impl Journal for StagedJournal {
 
     fn needs_records(&mut self, records: &[TxtRecord]) {
         for TxtRecord { name, value } in records.iter().filter(|record| !self.job.txt_records.contains(record)) {
-            report!(MD0044, "{}: needs this TXT record for dns-persist-01: {name} \"{value}\"", self.md.name);
+            report!(MD0044, "{}: needs this TXT record for dns-persist-01: {name} '{value}'", self.md.name);
         }
         self.job.txt_records = records.to_vec();
     }

@@ -31,7 +31,7 @@ pub(crate) fn take_over(documents: &Documents, md: &ManagedDomain, accounts: &Ac
         Ok(settled) => settled,
         Err(err) => {
             report!(AH10069, err.status; "{name}: the set that was live stays in live/ until the next start: {err}");
-            Activation::Failed(err.status)
+            Activation::Failed(err)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::clock::SettableClock;
 use crate::crypto::PrivateKey;
 use crate::http::{HttpClient, HttpError, Request, Response};
-use crate::model::Window;
+use crate::model::{Status, Window};
 use crate::registry::Registry;
 use crate::renewals::Renewals;
 use crate::store::Store;
@@ -76,7 +76,7 @@ fn answer(status: u16, kind: &str, body: &[u8]) -> Response {
 
 fn dead() -> How {
     Box::new(|_, _, _| {
-        Err(HttpError::Connect { host: "ocsp.test".to_owned(), reason: "refused".to_owned(), denied: false })
+        Err(HttpError::Connect { host: "ocsp.test".to_owned(), reason: "refused".to_owned(), status: Status::REFUSED })
     })
 }
 

@@ -339,7 +339,7 @@ impl StaplingWork {
                 activity: Some(ACTIVITY.to_owned()),
                 ..JobResult::failure(err.status(), err.problem(), text.clone())
             });
-            job.record(now, "ocsp-error", Some(err.status().text()), Some(&text));
+            job.record(now, "ocsp-error", err.status().text().as_deref(), Some(&text));
         });
         let meanwhile = match entry.held().validity.filter(|(_, until)| *until > now) {
             Some((_, until)) => format!("the current one is valid until {}", time::format_gmt(until)),

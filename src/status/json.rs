@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(failed["txt-records"], records);
         assert_eq!(failed["renewal"].get("txt-records"), None);
         let detail = failed["renewal"]["last"]["detail"].as_str().unwrap();
-        assert!(detail.ends_with("/account/0\" and leave it there"), "{detail}");
+        assert!(detail.ends_with("/account/0' and leave it there"), "{detail}");
         test_server.declared[0].settings.challenges = None;
         assert_eq!(shown(&test_server.start(true)).get("txt-records"), None);
     }

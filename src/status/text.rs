@@ -176,7 +176,7 @@ mod tests {
         drop(test_server.run(true));
         let told = lines(&test_server.start(true));
         let failed = [
-            "ActivityLastStatus: Internal error (specific information not available)",
+            "ActivityLastStatus: 20014",
             "ActivityLastProblem: urn:ietf:params:acme:error:serverInternal",
             "ActivityFinished: no",
         ];

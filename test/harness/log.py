@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +42,21 @@ class Line:
 
     @classmethod
     def parse(cls, raw: str) -> Line:
+        if raw.startswith("{"):
+            return cls._of_json(raw)
         found = _LINE.match(raw)
         if not found:
             return cls(raw, text=raw)
         return cls(raw, found["module"], found["level"], int(found["pid"]), found["text"])
+
+    @classmethod
+    def _of_json(cls, raw: str) -> Line:
+        """A line of an ErrorLogFormat in JSON; if it is none, it has no module, either."""
+        try:
+            members = json.loads(raw)
+        except ValueError:
+            return cls(raw, text=raw)
+        return cls(raw, members["module"], members["level"], int(members["pid"]), members["text"])
 
     @property
     def is_complaint(self) -> bool:

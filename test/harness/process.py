@@ -80,10 +80,11 @@ def children(pid: int) -> list[Proc]:
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread of a process, with the signals that it blocks as a bit mask (bit 0 is signal 1)."""
+    """A thread of a process, with the signals that it blocks as a bit mask (bit 0 is signal 1), and its processor time in seconds."""
 
     name: str
     blocked: int
+    worked: float
 
 
 def threads(pid: int) -> list[Thread]:
@@ -93,7 +94,8 @@ def threads(pid: int) -> list[Thread]:
         # One that ends meanwhile cannot be read.
         with contextlib.suppress(OSError):
             fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-            found.append(Thread(fields["Name"], int(fields["SigBlk"], 16)))
+            ticks = status.with_name("stat").read_text().rpartition(")")[2].split()[11:13]
+            found.append(Thread(fields["Name"], int(fields["SigBlk"], 16), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")))
     return found
 
 

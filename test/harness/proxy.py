@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
@@ -16,6 +17,8 @@ class Proxy:
         self.port = port
         self.tunnels: list[str] = []
         self.requests: list[str] = []
+        self.login: str | None = None
+        """`user:password` without which nothing is passed on."""
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -30,6 +33,18 @@ class Proxy:
 
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
         class Handler(BaseHTTPRequestHandler):
+            def parse_request(self) -> bool:
+                if not super().parse_request():
+                    return False
+                wanted = proxy.login and "Basic " + base64.b64encode(proxy.login.encode()).decode()
+                if wanted and self.headers.get("Proxy-Authorization") != wanted:
+                    self.send_response(407)
+                    self.send_header("Proxy-Authenticate", 'Basic realm="proxy"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return False
+                return True
+
             def do_CONNECT(self) -> None:  # noqa: N802 - http.server's name
                 proxy.tunnels.append(self.path)
                 with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2]))) as server:

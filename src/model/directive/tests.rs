@@ -149,7 +149,7 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "<MDomainSet", "section must specify a unique domain name"),
         (IN, "<MDomain y.org", "is not allowed inside an '<MDomainSet' context"),
         (IN, "MDomain x.org", "is not allowed inside an '<MDomainSet' context"),
-        (OUT, "MDMember x.org", "unknown value 'x.org', use \"auto|manual\""),
+        (OUT, "MDMember x.org", "unknown value 'x.org', use 'auto|manual'"),
         (OUT, "MDMembers", "is only valid inside a '<MDomainSet' context, not here"),
         (OUT, "MDMembers x.org y.org", "is only valid inside a '<MDomainSet' context, not here"),
         (IN, "MDMember a/b", "cannot be a domain name"),

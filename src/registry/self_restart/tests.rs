@@ -213,10 +213,12 @@ fn short_lived_certificates_that_wait_for_a_restart_are_warned_of() {
         let warning = registry.domains[0].activation_warning();
         assert_eq!((warning.is_some(), logged("MD0039", &name)), (is_warned, usize::from(is_warned)), "{name}");
         if let Some(warning) = warning {
-            assert!(
-                warning.starts_with(&format!("certificates are valid for only {days} days, and new ones wait")),
-                "{warning}"
+            let expected = format!(
+                "certificates are valid for only {days} days, and new ones wait for a restart; restart the server gracefully \
+                 more often than every {} days, ",
+                days / 2
             );
+            assert!(warning.starts_with(&expected), "{warning}");
         }
     }
 }
@@ -229,4 +231,21 @@ fn domains_with_short_lived_certificates_share_one_warning() {
     drop(test_server.run(true));
     drop(test_server.start(true));
     assert_eq!(logged("MD0039", "one.lives.test and 2 more domains: certificates are valid for only 6 days"), 1);
+}
+
+#[test]
+fn a_restart_is_advised_in_half_of_the_life() {
+    for (life, every) in [
+        (SignedDuration::from_hours(9 * 24), "4 days"),
+        (SignedDuration::from_hours(6 * 24), "3 days"),
+        (SignedDuration::from_hours(2 * 24), "day"),
+        (SignedDuration::from_hours(47), "23 hours"),
+        (SignedDuration::from_hours(12), "6 hours"),
+        (SignedDuration::from_hours(2), "hour"),
+        (SignedDuration::from_hours(1), "30 minutes"),
+        (SignedDuration::from_secs(120), "minute"),
+        (SignedDuration::from_secs(20), "minute"),
+    ] {
+        assert_eq!(interval(life / 2), every, "{life}");
+    }
 }

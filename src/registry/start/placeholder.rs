@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::acme::PortError;
-use crate::crypto::{Certificate, CryptoError, PrivateKey, self_signed};
+use crate::crypto::{Certificate, CryptoError, PrivateKey, issuer_of_self_signed, self_signed};
 use crate::documents::{Documents, port_error};
 use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
@@ -14,11 +14,20 @@ use crate::store::{Aspect, Group};
 const COMMON_NAME: &str = "Apache Managed Domain Fallback";
 const DAYS: u32 = 14;
 
+/// The key of all placeholders of one type of key.
+#[derive(Clone)]
+struct SharedKey {
+    key: PrivateKey,
+    /// The certificate, as PEM, that comes after a placeholder: mod_ssl logs an error for each certificate without an issuer, and
+    /// asks who staples it only if there is one.
+    issuer: String,
+}
+
 /// Makes placeholders. All placeholders of a start share their keys, as clients do not trust them anyway, and a server may have
 /// thousands.
 #[derive(Default)]
 pub(crate) struct Placeholders {
-    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+    keys: Mutex<Vec<(KeySpec, SharedKey)>>,
 }
 
 impl Placeholders {
@@ -34,9 +43,11 @@ impl Placeholders {
     }
 
     fn make(&self, documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<(), PortError> {
-        let key = self.key(spec).map_err(crypto)?;
+        let SharedKey { key, issuer } = self.key(spec, now).map_err(crypto)?;
         let certificate = self_signed(&key, COMMON_NAME, &md.domains, now, DAYS).map_err(crypto)?;
-        let pem = Zeroizing::new([&**key.to_pem().map_err(crypto)?, certificate.to_pem().as_bytes()].concat());
+        let pem = Zeroizing::new(
+            [&**key.to_pem().map_err(crypto)?, certificate.to_pem().as_bytes(), issuer.as_bytes()].concat(),
+        );
         let store = documents.store();
         let name = md.name.as_str();
         let aspect = Aspect::Fallback(spec.clone());
@@ -48,14 +59,16 @@ impl Placeholders {
         store.save_lazily(Group::Domains, name, &aspect, &pem).map_err(port_error)
     }
 
-    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, CryptoError> {
+    fn key(&self, spec: &KeySpec, now: Timestamp) -> Result<SharedKey, CryptoError> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
-            return Ok(key.clone());
+        if let Some((_, known)) = keys.iter().find(|(known, _)| known == spec) {
+            return Ok(known.clone());
         }
         let key = PrivateKey::generate(spec)?;
-        keys.push((spec.clone(), key.clone()));
-        Ok(key)
+        let issuer = issuer_of_self_signed(&key, COMMON_NAME, now, DAYS)?.to_pem();
+        let shared = SharedKey { key, issuer };
+        keys.push((spec.clone(), shared.clone()));
+        Ok(shared)
     }
 }
 
