@@ -8,7 +8,9 @@ use openssl::stack::Stack;
 use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
+use x509_parser::asn1_rs::Tag;
 
+use super::der::{inside, is_der, items};
 use super::{Certificate, CryptoError};
 use crate::model::Timestamp;
 
@@ -107,6 +109,9 @@ pub fn read_ocsp_response(
         return Err(OcspError::Refused(refusal(response.status())));
     }
     let basic = response.basic().map_err(|errors| OcspError::Damaged(reason(&errors)))?;
+    if !basic_der(der).is_some_and(|basic| is_der(der) && is_der(basic)) {
+        return Err(OcspError::Damaged("its encoding is not DER, or something follows it".to_owned()));
+    }
     let store = trust(&issuer.x509, now)?;
     let mut known = Stack::new()?;
     known.push(issuer.x509.clone())?;
@@ -123,6 +128,13 @@ pub fn read_ocsp_response(
         next_update: found.next_update().map(moment).transpose()?,
         revoked_at: found.revocation_time.and_then(|at| moment(at).ok()),
     })
+}
+
+/// Returns the BasicOCSPResponse of a successful response (RFC 6960 section 4.2.1).
+fn basic_der(der: &[u8]) -> Option<&[u8]> {
+    let [_status, bytes] = items(inside(der, Tag::Sequence)?)?;
+    let [_kind, basic] = items(inside(bytes.data, Tag::Sequence)?)?;
+    Some(basic.data)
 }
 
 fn id(leaf: &Certificate, issuer: &OcspIssuer) -> Result<OcspCertId, ErrorStack> {
@@ -241,6 +253,22 @@ mod tests {
                 Ok(_) => assert!(is_good, "{name}"),
                 Err(err) => assert!(!is_good && matches!(err, OcspError::Signature(_)), "{name}: {err}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_good_answer_in_another_encoding_is_not_stapled() {
+        let ca = Signatory::ca("CA", now());
+        let leaf = ca.leaf("a.org", None, false, now());
+        let good = ca.answer(&leaf, now(), &Said::default());
+        let read = |der: &[u8]| read_ocsp_response(der, &leaf, &ca.issuer(), now());
+        assert!(read(&good).is_ok());
+        // The tag of the list of responses, after the time of the answer, with the bit for a primitive item: OpenSSL reads it.
+        let at = good.windows(2).position(|pair| pair == b"Z0").unwrap() + 1;
+        let mut primitive = good.clone();
+        primitive[at] = 0x10;
+        for other in [primitive, [&good[..], b"garbage"].concat()] {
+            assert!(matches!(read(&other), Err(OcspError::Damaged(_))));
         }
     }
 

@@ -122,8 +122,8 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, NameError> {
     if text.bytes().all(is_plain) && !has_dot_at_end && (1..=LONGEST).contains(&text.len()) {
         return Ok(Cow::Borrowed(text));
     }
-    let text = without_port(text).trim_end_matches('.');
-    let name = to_ascii(text).ok_or_else(|| NameError::NotIdna(text.to_owned()))?;
+    let text = without_port(text.trim_end_matches('.')).trim_end_matches('.');
+    let name = to_ascii(text).ok_or_else(|| NameError::NotIdna(text.escape_debug().to_string()))?;
     let name = name.trim_end_matches('.');
     // Checked after the conversion: some letters become a '/', a blank or a dot, or nothing.
     if name.starts_with('.') || name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
@@ -262,6 +262,7 @@ mod tests {
             ("\u{3002}", Err(NameError::Empty)),
             ("\u{3002}example.org", Err(NameError::Unusable("\\u{3002}example.org".into()))),
             ("b\u{fffd}cher.example.org", Err(NameError::NotIdna("b\u{fffd}cher.example.org".into()))),
+            ("\u{1b}[2J\u{fffd}.org", Err(NameError::NotIdna("\\u{1b}[2J\u{fffd}.org".into()))),
         ];
         for (text, expected) in rows {
             assert_eq!(DomainName::parse(text).map(String::from), expected.map(str::to_owned), "{text}");
@@ -295,6 +296,7 @@ mod tests {
                     "exam\u{ad}ple.org",
                     "example.org:443",
                     "example.org.:443",
+                    "example.org:443.",
                 ],
             ),
             ("under_score.example.org", &["Under_Score.example.org."]),
