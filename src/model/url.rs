@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use url::Url;
 
-use super::outside;
+/// The most bytes of a URL that a page links to.
+const LONGEST: usize = 1 << 10;
 
 /// Whether requests to this URL go over the network without TLS.
 #[must_use]
@@ -17,9 +18,7 @@ pub fn is_plain_http(url: &str) -> bool {
 #[must_use]
 pub fn is_web_url(url: &str) -> bool {
     let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-    url.len() <= outside::LONGEST
-        && url.bytes().all(|byte| byte.is_ascii_graphic())
-        && Url::parse(url).is_ok_and(is_web)
+    url.len() <= LONGEST && url.bytes().all(|byte| byte.is_ascii_graphic()) && Url::parse(url).is_ok_and(is_web)
 }
 
 /// Returns a text that may be shown: three asterisks stand for the user and the password of each URL in it.
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_link_is_a_short_url_of_http_or_https() {
-        let long = format!("http://ocsp.test/{}", "x".repeat(outside::LONGEST));
+        let long = format!("http://ocsp.test/{}", "x".repeat(LONGEST));
         let rows = [
             ("http://ocsp.test", true),
             ("HTTPS://[2001:db8::1]:80/x", true),
