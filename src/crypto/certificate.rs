@@ -20,7 +20,7 @@ use super::pem::PemBlocks;
 use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
-use crate::model::{DomainName, Identifier, Timestamp};
+use crate::model::{DomainName, Identifier, Timestamp, is_web_url, outside};
 
 /// A parsed certificate. Parsing is cheap, as a server start reads thousands; clones share the data.
 #[derive(Clone, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Certificate {
     pub fn issuer_common_name(&self) -> Option<String> {
         let x509 = self.x509().ok()?;
         let name = x509.issuer_name().entries_by_nid(Nid::COMMONNAME).last()?;
-        name.data().to_string().ok()
+        Some(outside::text(&name.data().to_string().ok()?))
     }
 
     /// Whether the subject of the other certificate signed this one, by its name and by its key.
@@ -240,7 +240,7 @@ impl Facts {
                 let first = |method: &str| {
                     access.iter().find_map(|description| match &description.access_location {
                         GeneralName::URI(uri) if description.access_method.to_id_string() == method => {
-                            Some((*uri).to_owned())
+                            Some((*uri).to_owned()).filter(|uri| is_web_url(uri))
                         }
                         _ => None,
                     })

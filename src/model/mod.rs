@@ -44,7 +44,7 @@ pub use problem::Problem;
 pub use settings::{CmdTimeout, Declared, Globals, MatchNames, Settings};
 pub use status::Status;
 pub use time::Timestamp;
-pub use url::{hide_passwords, is_plain_http, without_passwords};
+pub use url::{hide_passwords, is_plain_http, is_web_url, without_passwords};
 pub use window::{Window, WindowError};
 
 /// The version of module, command line and User-Agent.

@@ -5,10 +5,20 @@ use std::borrow::Cow;
 use serde_json::Value;
 use url::Url;
 
+/// The most bytes of a URL that a page links to.
+const LONGEST: usize = 1 << 10;
+
 /// Whether requests to this URL go over the network without TLS.
 #[must_use]
 pub fn is_plain_http(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.scheme() == "http")
+}
+
+/// Whether this is a URL of http or https of at most a kilobyte, which a page can link to and a request can go to.
+#[must_use]
+pub fn is_web_url(url: &str) -> bool {
+    let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    url.len() <= LONGEST && url.bytes().all(|byte| byte.is_ascii_graphic()) && Url::parse(url).is_ok_and(is_web)
 }
 
 /// Returns a text that may be shown: three asterisks stand for the user and the password of each URL in it.
@@ -68,6 +78,26 @@ mod tests {
         let mut value = json!({ "ca": { "urls": ["https://u:secret@ca.test/"], "n": 7 }, "url": "http://u:secret@a" });
         hide_passwords(&mut value);
         assert_eq!(value, json!({ "ca": { "urls": ["https://***@ca.test/"], "n": 7 }, "url": "http://***@a" }));
+    }
+
+    #[test]
+    fn a_link_is_a_short_url_of_http_or_https() {
+        let long = format!("http://ocsp.test/{}", "x".repeat(LONGEST));
+        let rows = [
+            ("http://ocsp.test", true),
+            ("HTTPS://[2001:db8::1]:80/x", true),
+            ("javascript:alert(1)", false),
+            ("ldap://ldap.test/cn=CA", false),
+            ("http://", false),
+            ("http://ocsp.test/\u{1b}[2J", false),
+            ("http://ocsp.test/\n", false),
+            ("http://ocsp.test/ü", false),
+            (&long, false),
+            ("", false),
+        ];
+        for (url, expected) in rows {
+            assert_eq!(is_web_url(url), expected, "{url:?}");
+        }
     }
 
     #[test]

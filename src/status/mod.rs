@@ -8,13 +8,15 @@ mod stapling;
 mod text;
 mod view;
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 pub use html::{page, section};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;
 pub use view::{View, has_failed};
+
+use crate::model::outside;
 
 /// Lines of text, each with a name, a colon and a value.
 #[derive(Default)]
@@ -27,13 +29,8 @@ struct Lines {
 impl Lines {
     /// Adds a line.
     fn add(&mut self, name: &str, value: impl Display) {
-        let begin = self.text.len();
-        let _ = write!(self.text, "{}{name}: {value}", self.prefix);
-        // A line break in a value would make a second line of it.
-        if self.text[begin..].contains(['\r', '\n']) {
-            let line = self.text.split_off(begin).replace(['\r', '\n'], " ");
-            self.text.push_str(&line);
-        }
+        let line = format!("{}{name}: {value}", self.prefix);
+        self.text += &outside::line(&line);
         self.text.push('\n');
     }
 }

@@ -309,3 +309,27 @@ fn a_ca_without_tls_is_marked_and_the_password_in_its_url_is_shown_nowhere() {
     assert!(!json::listing(&registry).to_string().contains("secret@"));
     assert_eq!(test_server.ca.ordered().len(), 1, "the renewal went on");
 }
+
+#[test]
+fn what_somebody_has_put_into_a_report_is_shown_as_text() {
+    let name = "planted.status.test";
+    let test_server = TestServer::new(&[name]);
+    let evil = "\u{1b}[2J\nManagedDomain[0]Name: forged\r\u{9b}1m\u{202e}end";
+    let job = json!({
+        "name": name, "errors": 3, "next-run": "Thu, 01 Jan 2099 00:00:00 GMT",
+        "last": { "status": 20014, "problem": evil, "detail": evil, "activity": evil },
+        "log": { "entries": [{ "when": "Thu, 01 Jan 2015 00:00:00 GMT", "type": evil, "status": evil, "detail": evil }] },
+    });
+    test_server.put(Group::Staging, name, &Aspect::JobJson, &job.to_string());
+    let registry = test_server.start(true);
+    let status = json::domain(&registry, name).unwrap();
+    let shown = "?[2J ManagedDomain[0]Name: forged ?1m?end";
+    assert_eq!(status["renewal"]["last"]["detail"], shown);
+    assert_eq!(status["renewal"]["log"]["entries"][0]["detail"], shown);
+    let pages = [section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    for page in &pages {
+        let is_raw = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!page.contains(is_raw), "{page:?}");
+        assert!(!page.lines().any(|line| line == "ManagedDomain[0]Name: forged"), "{page}");
+    }
+}

@@ -195,7 +195,7 @@ impl<'a> View<'a> {
         staged.filter(|records| !records.is_empty()).unwrap_or(&self.domain.last_renewal.txt_records)
     }
 
-    /// Returns the CAs as name and URL: the one in use, else all that are configured. For certificates in files these are
+    /// Returns the CAs as name and URL, if a page can link to it: the one in use, else all that are configured. For certificates in files these are
     /// their issuers, without URLs.
     #[must_use]
     pub fn authorities(&self) -> Vec<(String, Option<Cow<'_, str>>)> {
@@ -205,7 +205,7 @@ impl<'a> View<'a> {
         let ca = &self.md.ca;
         let live = self.live.as_ref().and_then(|live| live.ca_url.as_ref());
         let stored = live.or(ca.url.as_ref()).filter(|_| self.state() == State::Complete).map(std::slice::from_ref);
-        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), Some(without_passwords(url)))).collect()
+        stored.unwrap_or(&ca.urls).iter().map(|url| (ca_name(url), link(url))).collect()
     }
 
     /// Returns the issuers of the served certificates, each once.
@@ -303,9 +303,30 @@ pub fn date(at: Timestamp) -> String {
     at.to_string().split('T').next().unwrap_or_default().to_owned()
 }
 
+/// Returns a URL to link to, without a password; `None` for one that a browser would run or open in another program.
+fn link(url: &str) -> Option<Cow<'_, str>> {
+    let is_place = |url: url::Url| matches!(url.scheme(), "http" | "https" | "file");
+    url::Url::parse(url).is_ok_and(is_place).then(|| without_passwords(url))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_links_to_places_only() {
+        let rows = [
+            ("https://user:secret@ca.test/dir", Some("https://***@ca.test/dir")),
+            ("http://ca.test/", Some("http://ca.test/")),
+            ("file://localhost/run/tailscaled.sock", Some("file://localhost/run/tailscaled.sock")),
+            ("javascript:alert(1)", None),
+            ("data:text/html,x", None),
+            ("x", None),
+        ];
+        for (url, expected) in rows {
+            assert_eq!(link(url).as_deref(), expected, "{url}");
+        }
+    }
     use crate::model::DomainName;
     use crate::store::{Aspect, Group};
     use crate::testing::ca::{FakeCa, Fault, Operation, problem};
