@@ -9,6 +9,8 @@ mod shared;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use zeroize::Zeroizing;
+
 use self::shared::id_prefix;
 use crate::acme::{AccountRecord, AccountScope, PortError};
 use crate::crypto::{PrivateKey, sha256};
@@ -86,7 +88,8 @@ impl Accounts {
         if of_scope.is_empty() {
             return;
         }
-        let Some(draft) = digest(documents, Group::Staging, item) else { return };
+        let draft = documents.load_key(Group::Staging, item, &Aspect::AccountKey);
+        let Some(draft) = draft.as_ref().and_then(digest_of) else { return };
         if of_scope.iter().any(|id| self.key_of(documents, id) == Some(draft)) {
             // A failure is repeated at the next start.
             let _ = documents.store().purge(Group::Staging, item);
@@ -179,9 +182,13 @@ impl Accounts {
         store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
     }
 
-    /// Returns the digest of the key of an account in `accounts/`.
+    /// Returns the digest of the key of an account in `accounts/`. Whoever uses the account tells of a key that cannot be read.
     fn key_of(&mut self, documents: &Documents, id: &str) -> Option<[u8; 32]> {
-        *self.keys.entry(id.to_owned()).or_insert_with(|| digest(documents, Group::Accounts, id))
+        *self.keys.entry(id.to_owned()).or_insert_with(|| {
+            let store = documents.store();
+            let pem = Zeroizing::new(store.load(Group::Accounts, id, &Aspect::AccountKey).ok()??);
+            digest_of(&PrivateKey::from_pem(&pem, Some(store.secret().as_bytes())).ok()?)
+        })
     }
 
     /// Finds an id that no account has, and claims it, as another process may be looking for one at the same time.
@@ -200,10 +207,6 @@ impl Accounts {
             text: format!("accounts/ already has 1000 accounts named {prefix}*; remove those that are no longer used"),
         })
     }
-}
-
-fn digest(documents: &Documents, group: Group, item: &str) -> Option<[u8; 32]> {
-    digest_of(&documents.load_key(group, item, &Aspect::AccountKey)?)
 }
 
 fn digest_of(key: &PrivateKey) -> Option<[u8; 32]> {

@@ -235,7 +235,7 @@ impl Candidate<Pair> {
 impl PairDocument {
     fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, PairSetError> {
         let kind = || self.kind.clone();
-        let key = PrivateKey::from_encrypted_pem(self.key.as_bytes(), secret.as_bytes())
+        let key = PrivateKey::from_pem(self.key.as_bytes(), Some(secret.as_bytes()))
             .map_err(|err| PairSetError::Key(kind(), err))?;
         let chain = Chain::from_pem(self.chain.as_bytes()).map_err(|err| PairSetError::Chain(kind(), err))?;
         Ok(Pair { spec, key, chain })

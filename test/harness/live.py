@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 from pathlib import Path
@@ -52,7 +53,8 @@ class LiveSets:
         folder = self._httpd.sandbox.store / "live" / name
         folder.mkdir(exist_ok=True)
         new = folder / "live.json.new"
-        new.write_text(json.dumps({"ca-url": "https://ca.invalid/", "pairs": [self._pair(leaf) for leaf in leaves]}))
+        url, pairs = "https://ca.invalid/", [self._pair(leaf) for leaf in leaves]
+        new.write_text(json.dumps({"ca-url": url, "pairs": pairs, "mac": self._mac(name, url, "", pairs)}))
         new.rename(folder / "live.json")
 
     def count(self, name: str) -> None:
@@ -88,11 +90,25 @@ class LiveSets:
             }
         return self._texts[leaf]
 
+    def _mac(self, name: str, ca_url: str, account_url: str, pairs: list[dict[str, str]]) -> str:
+        """The code that shows that somebody who has the store's secret wrote the set."""
+        parts = [name, ca_url, account_url, *(text for pair in pairs for text in pair.values())]
+        key = _hmac(self._secret, "mod_md live.json")
+        return base64.urlsafe_b64encode(_hmac(key, *parts)).decode().rstrip("=")
+
+    @property
+    def _secret(self) -> bytes:
+        return base64.urlsafe_b64decode(json.loads((self._httpd.sandbox.store / "md_store.json").read_text())["key"])
+
     def _encrypted(self, leaf: Leaf) -> str:
-        key = json.loads((self._httpd.sandbox.store / "md_store.json").read_text())["key"]
-        secret = base64.urlsafe_b64decode(key)
-        form, encryption = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(secret)
+        form, encryption = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(self._secret)
         return leaf.key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
+
+
+def _hmac(key: bytes, *parts: str) -> bytes:
+    """HMAC-SHA256 over parts, each with its length in front."""
+    texts = [part.encode() for part in parts]
+    return hmac.digest(key, b"".join(len(text).to_bytes(8, "big") + text for text in texts), "sha256")
 
 
 def _curve(leaf: Leaf) -> str | None:
