@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::cancel::Cancel;
     use crate::clock::Clock as _;
-    use crate::http::{HttpError, Response};
+    use crate::http::{HttpError, Limit, Response};
     use crate::model::{Status, Window};
     use crate::renewals::Renewals;
     use crate::store::Store;
@@ -403,8 +403,8 @@ mod tests {
                 "timed out",
             ),
             (
-                Fault::Fail(|| HttpError::TooLarge { host: "ca.test".to_owned(), limit: 1 << 20 }),
-                "is longer than 1048576 bytes",
+                Fault::Fail(|| HttpError::TooLarge { host: "ca.test".to_owned(), limit: Limit::Bytes(1 << 20) }),
+                "has more than 1048576 bytes",
             ),
             (
                 Fault::Fail(|| HttpError::Tls { host: "ca.test".to_owned(), reason: "wrong version".to_owned() }),

@@ -98,7 +98,7 @@ impl Challenges {
         let Some(_claim) = documents.store().claim(name).map_err(port_error)? else { return Ok(false) };
         let mut publisher = StoredChallenges::new(Arc::clone(self), Arc::clone(md), cancel);
         let mut journal = StagedJournal::new(Arc::clone(documents), Arc::clone(&self.clock), Arc::clone(md), events);
-        let mut order = order::load(documents, name);
+        let mut order = order::load(documents, md);
         while let Some(at) = order.challenge_setups.iter().rposition(|token| ChallengeSetup::is_of_command(token)) {
             let set_up = ChallengeSetup::parse(&order.challenge_setups[at]);
             if let Some(set_up) = set_up {
@@ -491,11 +491,41 @@ mod tests {
         assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Busy);
     }
 
+    const TXT: &str = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ";
+
+    fn md_of(server: &TestServer) -> ManagedDomain {
+        server.declared[0].complete(&crate::model::Settings::default()).unwrap()
+    }
+
+    #[test]
+    fn names_that_somebody_has_planted_reach_no_command() {
+        watch_log();
+        let directory = tempfile::tempdir().unwrap();
+        let name = "planted.challenges.test";
+        let mut server = TestServer::new(&[name]);
+        server.globals.dns01_command = Some(noting(directory.path()));
+        server.globals.message_command = Some(noting(directory.path()));
+        (server.globals.dns01_version, server.globals.all_events) = (2, true);
+        let planted = ["--evil", "other.test", "challenges.test", "../domains", ""];
+        let own = format!("dns-01:{name} {TXT}");
+        let mut tokens: Vec<_> = planted.iter().map(|name| format!("dns-01:{name} {TXT}")).collect();
+        tokens.extend(["--evil", "", "v"].map(|value| format!("dns-01:{name} {value}")));
+        tokens.extend([format!("dns-01:{name}"), own, format!("dns-01:{name} {TXT} -x")]);
+        let order = serde_json::json!({ "challenge-setups": tokens });
+        server.put(Group::Staging, name, &Aspect::OrderJson, &order.to_string());
+        drop(server.run(true));
+        let asked = calls(directory.path());
+        let expected = format!("teardown {name} {TXT}");
+        assert_eq!(asked.iter().filter(|line| line.starts_with("teardown")).collect::<Vec<_>>(), [&expected]);
+        assert!(asked.iter().all(|line| !line.contains("evil") && !line.contains("other")), "{asked:?}");
+        assert!(logged("MD0027", name) > 0);
+    }
+
     /// Stores an order whose challenges a command has set up.
     fn leave(server: &TestServer, name: &str) {
-        let mut order = order::load(&server.documents, name);
+        let mut order = order::load(&server.documents, &md_of(server));
         order.url = Some("https://ca.test/order/0".to_owned());
-        order.challenge_setups = vec![format!("dns-01:{name} value"), format!("http-01:{name}")];
+        order.challenge_setups = vec![format!("dns-01:{name} {TXT}"), format!("http-01:{name}")];
         order::save(&server.documents, name, &order).unwrap();
     }
 
@@ -510,12 +540,12 @@ mod tests {
         leave(&server, name);
         let renewals = server.renewals(true);
         assert!(server.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
-        assert_eq!(order::load(&server.documents, name).challenge_setups, [format!("dns-01:{name} value")]);
+        assert_eq!(order::load(&server.documents, &md_of(&server)).challenge_setups, [format!("dns-01:{name} {TXT}")]);
         assert!(calls(directory.path()).is_empty(), "no command runs in the parent");
         server.go_on(&renewals);
-        assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
+        assert_eq!(calls(directory.path()), [format!("teardown {name} {TXT}")]);
         assert!(
-            order::left_over(&order::load(&server.documents, name)).is_empty()
+            order::left_over(&order::load(&server.documents, &md_of(&server))).is_empty()
                 && server.store.list(Group::Staging).unwrap().is_empty()
         );
         server.go_on(&renewals);
@@ -534,7 +564,7 @@ mod tests {
         server.documents.save_json(Group::Staging, name, &Aspect::MdJson, &begun).unwrap();
         leave(&server, name);
         drop(server.run(true));
-        assert_eq!(calls(directory.path()), [format!("teardown {name} value")]);
+        assert_eq!(calls(directory.path()), [format!("teardown {name} {TXT}")]);
         assert!(server.staged_job(name).finished);
     }
 }

@@ -12,11 +12,15 @@ use zeroize::Zeroizing;
 use crate::acme::PortError;
 use crate::crypto::PrivateKey;
 use crate::log::note;
-use crate::model::{ManagedDomain, Status};
+use crate::model::{ManagedDomain, Status, outside};
 use crate::store::{Aspect, Group, Store, StoreError};
 
 /// Longest total wait for other processes that work in `staging/`.
 pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest time that a start spends on what can as well be removed by the next: whatever runs as the server's user could make any
+/// amount of it.
+pub(crate) const CLEANING: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 500 });
 
 /// Typed access to a store, whose secret encrypts keys. A document that cannot be read is logged and counts as absent.
 pub struct Documents(Arc<dyn Store>);
@@ -55,7 +59,7 @@ impl Documents {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
-        serde_json::from_slice(&bytes)
+        outside::stored(&bytes)
             .inspect_err(|err| note!(Error, "failed to load JSON file {}: {err}; it is ignored and made anew", file()))
             .ok()
     }
@@ -74,24 +78,30 @@ impl Documents {
         self.0.save(group, item, aspect, &to_json(value)?).map_err(port_error)
     }
 
-    /// Reads a private key, encrypted or not; `None` if it is absent or unusable.
+    /// Reads a private key; `None` if it is absent or unusable. A key that is not encrypted is unusable if the server's user may have
+    /// put it where it is.
     #[must_use]
     pub fn load_key(&self, group: Group, item: &str, aspect: &Aspect) -> Option<PrivateKey> {
-        let pem = self.0.load(group, item, aspect).unwrap_or_else(|err| {
+        let (pem, is_trusted) = self.0.load_with_owner(group, item, aspect).unwrap_or_else(|err| {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         let pem = Zeroizing::new(pem);
-        PrivateKey::from_pem(&pem, Some(self.0.secret().as_bytes()))
-            .inspect_err(|err| {
-                note!(
-                    Error,
-                    "{}/{item}/{} is not a usable private key: {err}; the file is ignored",
-                    group.name(),
-                    aspect.file_name()
-                )
-            })
-            .ok()
+        let secret = self.0.secret().as_bytes();
+        let read = if is_trusted || !group.is_of_server() {
+            PrivateKey::from_pem(&pem, Some(secret))
+        } else {
+            PrivateKey::from_encrypted_pem(&pem, secret)
+        };
+        read.inspect_err(|err| {
+            note!(
+                Error,
+                "{}/{item}/{} is not a usable private key: {err}; the file is ignored",
+                group.name(),
+                aspect.file_name()
+            )
+        })
+        .ok()
     }
 
     /// Writes a private key: encrypted in the groups that the server's user can read, else plain.
@@ -166,6 +176,31 @@ mod tests {
             assert_eq!(pem.contains("ENCRYPTED"), is_encrypted, "{group:?}");
             assert!(server.documents.load_key(group, name, &aspect).unwrap().is_same(&key));
         }
+    }
+
+    #[test]
+    fn a_plain_key_of_the_servers_user_is_not_used() {
+        watch_log();
+        let name = "planted.documents.test";
+        let server = TestServer::new(&[name]);
+        let key = PrivateKey::generate(&p256()).unwrap();
+        let [plain, sealed] =
+            [key.to_pem().unwrap().to_vec(), key.to_encrypted_pem(server.store.secret().as_bytes()).unwrap()];
+        let aspect = Aspect::PrivateKey(p256());
+        for (group, is_planted, pem, is_used) in [
+            (Group::Staging, true, &plain, false),
+            (Group::Staging, true, &sealed, true),
+            (Group::Staging, false, &plain, true),
+            (Group::Domains, false, &plain, true),
+        ] {
+            if is_planted {
+                server.store.plant(group, name, &aspect, pem);
+            } else {
+                server.store.save(group, name, &aspect, pem).unwrap();
+            }
+            assert_eq!(server.documents.load_key(group, name, &aspect).is_some(), is_used, "{group:?} {is_planted}");
+        }
+        assert_eq!(logged("", "is not encrypted with the store's secret"), 1);
     }
 
     #[test]

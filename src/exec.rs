@@ -62,6 +62,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest line of stderr that is logged in one piece.
 const LONGEST_LINE: usize = 4096;
+/// The most bytes of stderr that are logged of one run.
+const MOST_LOGGED: usize = 64 << 10;
 
 /// Installs `prepare`, which is called for every command before it starts.
 ///
@@ -72,7 +74,7 @@ pub fn install(prepare: Option<Prepare>) {
 }
 
 impl Command {
-    /// Runs the command to its end with `stdin` as its input. Its output is discarded, its error output is logged.
+    /// Runs the command to its end with `stdin` as its input. Its output is discarded, its error output is logged, up to 64 KB.
     ///
     /// At the time limit, or on a cancel, the whole process group is asked to end and killed a second later. Otherwise,
     /// processes that
@@ -243,26 +245,40 @@ fn unblock(pipe: &impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?)
 }
 
-/// Joins pieces into lines.
+/// Joins pieces into lines, up to a limit for all of them.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+struct Lines {
+    line: Vec<u8>,
+    /// How many bytes there were in all.
+    seen: usize,
+}
 
 impl Lines {
     fn push(&mut self, bytes: &[u8], log: &mut dyn FnMut(&str)) {
-        for byte in bytes {
-            if *byte == b'\n' || self.0.len() == LONGEST_LINE {
-                self.finish(log);
+        let logged = &bytes[..bytes.len().min(MOST_LOGGED.saturating_sub(self.seen))];
+        self.seen += bytes.len();
+        for byte in logged {
+            if *byte == b'\n' || self.line.len() == LONGEST_LINE {
+                self.end_line(log);
             }
             if *byte != b'\n' {
-                self.0.push(*byte);
+                self.line.push(*byte);
             }
         }
     }
 
+    fn end_line(&mut self, log: &mut dyn FnMut(&str)) {
+        if !self.line.is_empty() {
+            log(String::from_utf8_lossy(&self.line).trim_end());
+            self.line.clear();
+        }
+    }
+
     fn finish(&mut self, log: &mut dyn FnMut(&str)) {
-        if !self.0.is_empty() {
-            log(String::from_utf8_lossy(&self.0).trim_end());
-            self.0.clear();
+        self.end_line(log);
+        let left_out = self.seen.saturating_sub(MOST_LOGGED);
+        if left_out > 0 {
+            log(&format!("({left_out} more bytes are left out)"));
         }
     }
 }
@@ -398,6 +414,17 @@ mod tests {
     #[test]
     fn input_that_nobody_reads_is_no_error() {
         sh("exec <&-; exit 0").run(&[b'x'; 300_000]).unwrap();
+    }
+
+    #[test]
+    fn a_flood_of_errors_is_cut_and_the_rest_is_counted() {
+        let lines = lines_of(&sh("head -c 3000000 /dev/zero | tr '\\0' '\\n' | sed s/^/xxxxxxx/ >&2; echo end >&2"));
+        let logged: usize = lines.iter().map(|line| line.len() + 1).sum();
+        assert!(logged < MOST_LOGGED + 200, "{logged}");
+        assert_eq!(lines.last().unwrap(), "(23934468 more bytes are left out)");
+        let most = "x".repeat(LONGEST_LINE - 1);
+        let exact = lines_of(&sh(&format!("for i in $(seq {}); do echo {most} >&2; done", MOST_LOGGED / LONGEST_LINE)));
+        assert_eq!(exact, vec![most; MOST_LOGGED / LONGEST_LINE]);
     }
 
     #[test]

@@ -252,6 +252,7 @@ messages! {
     MD0061 Warning "a command that is configured cannot be executed"
     MD0062 Notice "requests go through a proxy"
     MD0070 Warning "MDContactEmail is no address that a CA can use"
+    MD0085 Warning "certificates went live that this server has not obtained, and MDStoreLocks does not say that there are others"
 }
 
 #[cfg(test)]

@@ -40,14 +40,17 @@ def test_the_token_asked_for_is_answered_exactly(server: Httpd, sandbox: Sandbox
         assert (answer.status, answer.text) == (200, ANSWER)
         assert answer.headers["Content-Length"] == str(len(ANSWER))
         assert "Transfer-Encoding" not in answer.headers
-        assert "Content-Type" not in answer.headers
+        assert (answer.headers["Content-Type"], answer.headers["X-Content-Type-Options"]) == ("application/octet-stream", "nosniff")
     head = server.get(f"http://A.example.org:80{PREFIX}{TOKEN}", method="HEAD")
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(ANSWER)))
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert server.get(f"http://a.example.org{PREFIX}{TOKEN}", method=method).status == 501, method
     # The name of the request counts, not the virtual host.
-    _publish(sandbox, "empty.example.org", "text of an administrator")
-    assert server.get(f"http://empty.example.org{PREFIX}anything").text == "text of an administrator"
+    _publish(sandbox, "empty.example.org", f"{ANSWER}\n")
+    assert server.get(f"http://empty.example.org{PREFIX}{TOKEN}").text == ANSWER
+    # Nothing but the key authorization for the token is an answer.
+    _publish(sandbox, "empty.example.org", "<script>alert(1)</script>")
+    assert server.get(f"http://empty.example.org{PREFIX}{TOKEN}").status == 404
 
 
 def test_requests_that_are_not_ours_are_passed_on(server: Httpd, sandbox: Sandbox) -> None:

@@ -67,6 +67,7 @@ def test_certificates_of_others_are_served_within_seconds(
     httpd.start()
     assert httpd.get(f"https://{NAME}/").status == 503
 
+    httpd.log.expects("MD0085")
     with served_in_time(httpd, "a2md drive"):
         done = A2md(sandbox, pebble).with_options("-t", "accepted")("drive", "-f", NAME)
         assert done.code == 0, done

@@ -9,11 +9,9 @@ mod shared;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use zeroize::Zeroizing;
-
 use self::shared::id_prefix;
 use crate::acme::{AccountRecord, AccountScope, PortError};
-use crate::crypto::PrivateKey;
+use crate::crypto::{PrivateKey, sha256};
 use crate::documents::{Documents, port_error};
 use crate::log::report;
 use crate::model::Status;
@@ -24,9 +22,16 @@ pub use rollover::{account_key, roll_over};
 pub(crate) use shared::draft_item;
 pub use shared::{SharedAccounts, StoredAccounts};
 
+/// The most places in `staging/` whose accounts one start moves. There are few, unless somebody has planted them.
+const MOST_STAGED: usize = 100;
+
 /// Accounts by id; `None` for an account that cannot be read. Read once per start, as there may be thousands of domains.
 #[derive(Debug, Default)]
-pub struct Accounts(BTreeMap<String, Option<AccountRecord>>);
+pub struct Accounts {
+    records: BTreeMap<String, Option<AccountRecord>>,
+    /// Digests of the keys that were looked at: reading one takes some time.
+    keys: BTreeMap<String, Option<[u8; 32]>>,
+}
 
 impl Accounts {
     /// Reads all accounts in `accounts/`.
@@ -39,7 +44,7 @@ impl Accounts {
             let record = documents.load_json(Group::Accounts, &id, &Aspect::AccountJson);
             (id, record)
         };
-        Ok(Self(ids.into_iter().map(read).collect()))
+        Ok(Self { records: ids.into_iter().map(read).collect(), keys: BTreeMap::new() })
     }
 
     /// Returns the id of the newest usable account of this scope.
@@ -50,7 +55,7 @@ impl Accounts {
 
     fn at(&self, ca_url: &str) -> impl DoubleEndedIterator<Item = (&str, &AccountRecord)> {
         let prefix = id_prefix(ca_url);
-        let readable = self.0.iter().filter_map(|(id, record)| Some((id.as_str(), record.as_ref()?)));
+        let readable = self.records.iter().filter_map(|(id, record)| Some((id.as_str(), record.as_ref()?)));
         readable.filter(move |(id, _)| id.starts_with(&prefix))
     }
 
@@ -58,15 +63,15 @@ impl Accounts {
     /// activated or dropped. An account that cannot be moved, or is still in use by another process at `until`, stays in
     /// `staging/` and is used from there.
     pub fn adopt_staged(&mut self, documents: &Documents, until: Instant) {
-        for domain in documents.store().list(Group::Staging).unwrap_or_default() {
-            let is_draft = domain.starts_with("ACME-");
-            if !is_draft && !documents.store().exists(Group::Staging, &domain, &Aspect::AccountJson) {
-                continue;
-            }
+        let is_draft = |item: &str| item.starts_with("ACME-");
+        let has_account =
+            |item: &String| is_draft(item) || documents.store().exists(Group::Staging, item, &Aspect::AccountJson);
+        let staged = documents.store().list(Group::Staging).unwrap_or_default();
+        for domain in staged.into_iter().filter(has_account).take(MOST_STAGED) {
             let patience = until.saturating_duration_since(Instant::now());
             let Ok(Some(_claim)) = documents.store().claim_within(&domain, patience) else { continue };
             self.adopt_from(documents, &domain);
-            if is_draft {
+            if is_draft(&domain) {
                 self.drop_draft(documents, &domain);
             }
         }
@@ -74,11 +79,15 @@ impl Accounts {
 
     /// Removes the draft key of a registration whose account is in `accounts/`: a crash prevented that earlier. The next
     /// registration must not use this key, as a CA remembers the key of an account that was deactivated.
-    fn drop_draft(&self, documents: &Documents, item: &str) {
-        let Some(draft) = pem(documents, Group::Staging, item) else { return };
-        let known = self.0.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
-        let mut of_scope = known.filter(|(_, record)| draft_item(&record.scope()) == item);
-        if of_scope.any(|(id, _)| pem(documents, Group::Accounts, id).as_ref() == Some(&draft)) {
+    fn drop_draft(&mut self, documents: &Documents, item: &str) {
+        let known = self.records.iter().filter_map(|(id, record)| Some((id, record.as_ref()?)));
+        let of_scope = known.filter(|(_, record)| draft_item(&record.scope()) == item).map(|(id, _)| id.clone());
+        let of_scope: Vec<_> = of_scope.collect();
+        if of_scope.is_empty() {
+            return;
+        }
+        let Some(draft) = digest(documents, Group::Staging, item) else { return };
+        if of_scope.iter().any(|id| self.key_of(documents, id) == Some(draft)) {
             // A failure is repeated at the next start.
             let _ = documents.store().purge(Group::Staging, item);
         }
@@ -144,12 +153,14 @@ impl Accounts {
     ) -> Result<(), PortError> {
         documents.save_key(Group::Accounts, id, &Aspect::AccountKey, key)?;
         documents.save_json(Group::Accounts, id, &Aspect::AccountJson, record)?;
-        self.0.insert(id.to_owned(), Some(record.clone()));
+        self.records.insert(id.to_owned(), Some(record.clone()));
+        self.keys.remove(id);
         Ok(())
     }
 
     /// Moves an account from `staging/` to `accounts/`. An account without a key is removed, as it cannot be used. An account
-    /// with a key is removed from `staging/` only after it was saved.
+    /// with a key is removed from `staging/` only after it was saved. No account in `accounts/` gets another key: what is staged
+    /// may come from anything that runs as the server's user.
     fn adopt(&mut self, documents: &Documents, domain: &str, record: &AccountRecord) -> Result<(), PortError> {
         let store = documents.store();
         if store.exists(Group::Staging, domain, &Aspect::AccountKey) {
@@ -157,19 +168,20 @@ impl Accounts {
                 status: Status::INVALID,
                 text: "the key of the account cannot be read".to_owned(),
             })?;
-            let known = self.at(&record.ca_url).find(|(_, known)| known.url == record.url).map(|(id, _)| id.to_owned());
-            // A CA that has lost its accounts may give their URLs to others.
-            let staged = key.to_pem().ok();
-            let is_same = |id: &String| staged.is_some() && pem(documents, Group::Accounts, id) == staged;
-            if !known.as_ref().is_some_and(is_same) {
-                match known {
-                    Some(id) => self.save(documents, &id, record, &key)?,
-                    None => _ = self.add(documents, record, &key)?,
-                }
+            // A CA has one account for a key. If it has lost its accounts, it may give their URLs to new ones.
+            let staged = digest_of(&key);
+            let known: Vec<_> = self.at(&record.ca_url).map(|(id, _)| id.to_owned()).collect();
+            if !known.iter().any(|id| staged.is_some() && self.key_of(documents, id) == staged) {
+                self.add(documents, record, &key)?;
             }
         }
         store.remove(Group::Staging, domain, &Aspect::AccountJson).map_err(port_error)?;
         store.remove(Group::Staging, domain, &Aspect::AccountKey).map_err(port_error)
+    }
+
+    /// Returns the digest of the key of an account in `accounts/`.
+    fn key_of(&mut self, documents: &Documents, id: &str) -> Option<[u8; 32]> {
+        *self.keys.entry(id.to_owned()).or_insert_with(|| digest(documents, Group::Accounts, id))
     }
 
     /// Finds an id that no account has, and claims it, as another process may be looking for one at the same time.
@@ -177,7 +189,7 @@ impl Accounts {
         let store = documents.store();
         let prefix = id_prefix(ca_url);
         let has = |id: &str, aspect| store.exists(Group::Accounts, id, &aspect);
-        for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.0.contains_key(id)) {
+        for id in (0..1000).map(|n| format!("{prefix}{n:04}")).filter(|id| !self.records.contains_key(id)) {
             let claim = store.claim(&id).map_err(port_error)?;
             if let Some(claim) = claim.filter(|_| !has(&id, Aspect::AccountKey) && !has(&id, Aspect::AccountJson)) {
                 return Ok((id, claim));
@@ -190,6 +202,10 @@ impl Accounts {
     }
 }
 
-fn pem(documents: &Documents, group: Group, item: &str) -> Option<Zeroizing<Vec<u8>>> {
-    documents.load_key(group, item, &Aspect::AccountKey)?.to_pem().ok()
+fn digest(documents: &Documents, group: Group, item: &str) -> Option<[u8; 32]> {
+    digest_of(&documents.load_key(group, item, &Aspect::AccountKey)?)
+}
+
+fn digest_of(key: &PrivateKey) -> Option<[u8; 32]> {
+    sha256(&key.to_pem().ok()?).ok()
 }

@@ -15,6 +15,9 @@ use crate::documents::{Documents, port_error};
 #[derive(Debug, Default)]
 pub struct SharedAccounts(Mutex<Known>);
 
+/// The most accounts in `staging/` that are known. There are few, unless somebody has planted them.
+const MOST_STAGED: usize = 1000;
+
 #[derive(Debug)]
 struct Stored {
     group: Group,
@@ -173,7 +176,8 @@ fn read_all(documents: &Documents) -> Vec<Stored> {
     let list = |group| documents.store().list(group).unwrap_or_default();
     let moved = list(Group::Accounts).into_iter().rev().filter_map(|id| read(Group::Accounts, id));
     let moved = moved.filter(|stored| stored.item.starts_with(&id_prefix(&stored.record.ca_url)));
-    moved.chain(list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name))).collect()
+    let staged = list(Group::Staging).into_iter().filter_map(|name| read(Group::Staging, name));
+    moved.chain(staged.take(MOST_STAGED)).collect()
 }
 
 /// Returns an item of `staging/` that is no domain's, as domain names have no capital letters. Holds the draft key of a

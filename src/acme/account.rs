@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::null::without_nothings;
-use crate::model::Eab;
+use crate::http::Response;
+use crate::model::{Eab, outside};
 
 /// Whether the CA takes requests of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,12 @@ pub(crate) struct NewAccount<'a> {
     pub terms_of_service_agreed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_account_binding: Option<Value>,
+}
+
+/// Returns what is kept of the CA's answer to a registration: all of it, unless it is unusually long.
+pub(crate) fn registration(response: &Response) -> Option<Value> {
+    const LONGEST: usize = 4 << 10;
+    outside::json(&response.body).ok().filter(|_| response.body.len() <= LONGEST)
 }
 
 impl Account {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::account::{Account, NewAccount};
+use super::account::{Account, NewAccount, registration};
 use super::error::LeftOut;
 use super::session::{json, location};
 use super::{AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
@@ -114,7 +114,7 @@ impl Applicant<'_> {
             url,
             ca_url: self.scope.ca_url.clone(),
             contact: account.contact,
-            registration: json(&ca.new_account, &response).ok(),
+            registration: registration(&response),
             agreement: self.agreement.map(str::to_owned),
             orders: account.orders,
             eab: self.scope.eab.clone(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Session;
 use crate::clock::Clock;
 use crate::http::{HttpClient, HttpError, Request};
+use crate::model::outside;
 
 /// The window in which a CA wants a certificate to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl RenewalInfo {
     /// # Errors
     /// If it does not have a window.
     pub fn parse(body: &[u8]) -> Result<Self, AriError> {
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| AriError::Incomplete)?;
+        let answer: Answer = outside::json(body).map_err(|_| AriError::Incomplete)?;
         let moment = |text: &str| text.parse::<Timestamp>().map_err(|_| AriError::Incomplete);
         let start = moment(&answer.suggested_window.start)?;
         let end = moment(&answer.suggested_window.end)?;

@@ -1,11 +1,19 @@
 //! Authorizations and their challenges (RFC 8555 sections 7.1.4 and 8).
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::challenge::{ChallengeType, Malformed, account_uri, issuer_names};
 use super::null::or_nothing;
 use crate::model::{DomainName, Problem};
+
+/// The most challenges of an authorization that are read.
+const MOST_CHALLENGES: usize = 32;
+/// The most characters of an unknown challenge type that are kept.
+const LONGEST_TYPE: usize = 64;
+/// The most subproblems of a challenge that are kept: a challenge is about one name.
+const MOST_SUBPROBLEMS: usize = 10;
 
 /// The state of an authorization (RFC 8555 section 7.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -35,8 +43,8 @@ pub struct Authorization {
     pub status: AuthorizationStatus,
     /// The name or address to prove.
     pub identifier: AuthorizedIdentifier,
-    /// The ways to show control; one suffices.
-    #[serde(deserialize_with = "or_nothing")]
+    /// The ways to show control; one suffices. At most one of each known type, and the names of the other types.
+    #[serde(deserialize_with = "kept")]
     pub challenges: Vec<Challenge>,
     /// Whether the authorization is for a wildcard name.
     #[serde(deserialize_with = "or_nothing")]
@@ -94,6 +102,28 @@ pub struct Challenge {
     /// The account URI for records of dns-persist-01, if the CA gives one.
     #[serde(rename = "accounturi")]
     pub(crate) account_uri: Value,
+}
+
+/// Reads a list of challenges, and keeps what is of use: a CA chooses the length of the list, and a renewal keeps the
+/// authorizations of all its names.
+fn kept<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Challenge>, D::Error> {
+    let mut kept: Vec<Challenge> = Vec::new();
+    for value in or_nothing::<D, Vec<Value>>(from)?.into_iter().take(MOST_CHALLENGES) {
+        let mut challenge = Challenge::deserialize(value).map_err(D::Error::custom)?;
+        if ChallengeType::named(&challenge.kind).is_none() {
+            challenge.kind = challenge.kind.chars().take(LONGEST_TYPE).collect();
+            challenge = Challenge { kind: challenge.kind, ..Challenge::default() };
+        }
+        if let Some(problem) = &mut challenge.error {
+            problem.subproblems.truncate(MOST_SUBPROBLEMS);
+        }
+        match kept.iter_mut().find(|known| known.kind == challenge.kind) {
+            None => kept.push(challenge),
+            Some(known) if known.token.is_empty() && !challenge.token.is_empty() => *known = challenge,
+            Some(_) => {}
+        }
+    }
+    Ok(kept)
 }
 
 impl Challenge {
@@ -173,6 +203,25 @@ mod tests {
         .unwrap();
         assert_eq!(authorization.challenges[0].token, "DGyRejmCefe7v4NfDGDKfA");
         assert!(!authorization.has_failed());
+    }
+
+    #[test]
+    fn of_many_challenges_those_of_use_are_kept() {
+        let read = |challenges: &[Value]| {
+            let text = serde_json::json!({ "challenges": challenges }).to_string();
+            serde_json::from_str::<Authorization>(&text).unwrap().challenges
+        };
+        let challenge = |kind: &str, token: &str| serde_json::json!({ "type": kind, "url": "u", "token": token });
+        let other = challenge(&"x".repeat(100), "t");
+        let late = [&vec![other.clone(); MOST_CHALLENGES][..], &[challenge("http-01", "t")]].concat();
+        let unknown = Challenge { kind: "x".repeat(LONGEST_TYPE), ..Challenge::default() };
+        assert_eq!(read(&late), [unknown]);
+        let first = [challenge("http-01", ""), challenge("http-01", "a"), challenge("http-01", "b"), other];
+        let tokens: Vec<_> = read(&first).into_iter().map(|challenge| challenge.token).collect();
+        assert_eq!(tokens, ["a", ""]);
+        let parts = vec![serde_json::json!({ "detail": "x" }); 50];
+        let failed = serde_json::json!({ "type": "dns-01", "error": { "detail": "no", "subproblems": parts } });
+        assert_eq!(read(&[failed])[0].error.as_ref().unwrap().subproblems.len(), MOST_SUBPROBLEMS);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::AcmeError;
 use super::challenge::issuer_names;
 use super::null::or_nothing;
+use crate::model::outside;
 
 /// The URLs of a CA's resources, and the requirements for its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -64,10 +65,13 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
     Ok(Value::deserialize(deserializer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
 }
 
+/// The most profiles of a CA that are kept; CAs have a handful.
+const MOST_PROFILES: usize = 100;
+
 /// Reads the member names of an object; a value of another type has none.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    Ok(value.as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default())
+    Ok(value.as_object().map(|members| members.keys().take(MOST_PROFILES).cloned().collect()).unwrap_or_default())
 }
 
 impl Directory {
@@ -83,8 +87,8 @@ impl Directory {
     /// # Errors
     /// If it is not the directory of an RFC 8555 server.
     pub fn parse(url: &str, body: &[u8]) -> Result<Self, AcmeError> {
-        serde_json::from_slice(body).map_err(|_| {
-            let version_1 = serde_json::from_slice::<Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
+        outside::json(body).map_err(|_| {
+            let version_1 = outside::json::<Value>(body).is_ok_and(|v| v.get("new-authz").is_some());
             if version_1 {
                 AcmeError::Version1 { url: url.to_owned() }
             } else {

@@ -6,7 +6,7 @@ use super::challenge::{ChallengeType, Malformed};
 use super::{ChainRefused, PortError};
 use crate::crypto::{ChainError, CryptoError};
 use crate::http::HttpError;
-use crate::model::{ContactSource, JobResult, Problem, Status, TxtRecord, time};
+use crate::model::{ContactSource, JobResult, Problem, Status, TxtRecord, outside, time};
 use crate::tailscale::TailscaleError;
 
 /// Words by which CAs say that an account is at an end, where the problem is `unauthorized` (RFC 8555 section 7.3.6): Boulder and
@@ -111,6 +111,16 @@ pub enum AcmeError {
         url: String,
         /// The missing part.
         what: &'static str,
+    },
+    /// The order has more authorizations than a renewal follows.
+    #[error("the CA's order <{url}> has {count} authorizations for {names} names, which is more than one for each")]
+    TooManyAuthorizations {
+        /// The order.
+        url: String,
+        /// Number of authorizations.
+        count: usize,
+        /// Number of names.
+        names: usize,
     },
     /// The CA refuses an account, and does not say that the account is at an end.
     #[error("{}", account_refused(.url, .why))]
@@ -264,7 +274,11 @@ pub enum AcmeError {
 
 /// Describes the profiles that a CA offers, for a sentence.
 pub(crate) fn offer(profiles: &[String]) -> String {
-    if profiles.is_empty() { "no profiles at all".to_owned() } else { format!("only {}", profiles.join(", ")) }
+    if profiles.is_empty() {
+        "no profiles at all".to_owned()
+    } else {
+        format!("only {}", outside::text(&profiles.join(", ")))
+    }
 }
 
 fn profile_refused(profile: &str, says: &str) -> String {
@@ -516,7 +530,7 @@ impl AcmeError {
             Self::NotADirectory { .. } | Self::Version1 { .. } => "ca-directory-invalid",
             Self::BadNonce => "urn:ietf:params:acme:error:badNonce",
             Self::HttpStatus { .. } => "ca-http-status",
-            Self::NotUnderstood { .. } | Self::Lacks { .. } => "ca-answer-invalid",
+            Self::NotUnderstood { .. } | Self::Lacks { .. } | Self::TooManyAuthorizations { .. } => "ca-answer-invalid",
             Self::Problem { .. } | Self::ContactRefused { .. } | Self::NoContact { .. } => "ca-problem",
             Self::AccountRefused { why, .. } => why.own_problem(),
             Self::NoAgreement { .. } => "agreement-missing",
@@ -570,7 +584,9 @@ impl AcmeError {
             ),
             Self::EabKey => Some("copy the key again from the CA's page"),
             Self::NoChallenge { .. } => Some("see MDCAChallenges, MDPortMap, and MDChallengeDns01 for wildcards"),
-            Self::OrderInvalid { .. } => Some("the next attempt places a new order"),
+            Self::OrderInvalid { .. } | Self::TooManyAuthorizations { .. } => {
+                Some("the next attempt places a new order")
+            }
             Self::KeyLost(_) => Some("a new certificate is ordered with a new key"),
             Self::TimedOut { .. } | Self::Postponed { .. } => Some("the next attempt continues the same order"),
             Self::Unfit(_) | Self::WrongKey => Some(
@@ -678,6 +694,7 @@ mod tests {
             (http_status(Some(Box::new(typed()))), caa),
             (AcmeError::NotUnderstood { url: url(), http_status: 200, content_type: text() }, "ca-answer-invalid"),
             (AcmeError::Lacks { url: url(), what: "text" }, "ca-answer-invalid"),
+            (AcmeError::TooManyAuthorizations { url: url(), count: 2, names: 1 }, "ca-answer-invalid"),
             (AcmeError::AccountRefused { url: url(), why: Box::new(refused(typed())) }, caa),
             (AcmeError::AccountRefused { url: url(), why: Box::new(http_status(None)) }, "ca-http-status"),
             (AcmeError::ContactRefused { contacts: text(), from: text(), problem: Box::new(typed()) }, caa),

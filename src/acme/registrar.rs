@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use super::account::{Account, NewAccount};
+use super::account::{Account, NewAccount, registration};
 use super::records::persist_records;
 use super::session::{json, location};
 use super::{
@@ -270,7 +270,7 @@ fn updated(record: AccountRecord, response: &Response) -> Result<AccountRecord, 
     Ok(AccountRecord {
         status: account.status.or(Some(AccountStatus::Valid)),
         contact: account.contact,
-        registration: json(&record.url, response).ok(),
+        registration: registration(response),
         orders: account.orders.or(record.orders.clone()),
         ..record
     })

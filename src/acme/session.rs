@@ -11,7 +11,7 @@ use super::{AcmeError, Directory};
 use crate::clock::Clock;
 use crate::crypto::{KeyRef, PrivateKey, sign_jws};
 use crate::http::{HttpClient, Request, Response};
-use crate::model::Problem;
+use crate::model::{Problem, outside};
 
 /// A client of one CA. Renewals do not share it.
 pub struct Session {
@@ -149,7 +149,7 @@ impl Session {
 /// # Errors
 /// If the body is not JSON of that shape.
 pub fn json<T: DeserializeOwned>(url: &str, response: &Response) -> Result<T, AcmeError> {
-    serde_json::from_slice(&response.body).map_err(|_| AcmeError::NotUnderstood {
+    outside::json(&response.body).map_err(|_| AcmeError::NotUnderstood {
         url: url.to_owned(),
         http_status: response.status,
         content_type: response.content_type().unwrap_or_else(|| "none".to_owned()),
@@ -180,7 +180,7 @@ fn is_problem(response: &Response) -> bool {
 /// Reads the problem document of an answer, whatever the type of the body: servers and proxies get the type wrong, and the
 /// status says already that the answer is an error.
 fn problem(response: &Response) -> Option<Box<Problem>> {
-    let value: Value = serde_json::from_slice(&response.body).ok()?;
+    let value: Value = outside::json(&response.body).ok()?;
     let told = Problem::from(value);
     // RFC 8555 sections 6.6 and 7.3.3.
     let for_people = |(relation, _): &(String, _)| matches!(relation.as_str(), "help" | "terms-of-service");

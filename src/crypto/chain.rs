@@ -8,6 +8,11 @@ use super::{Certificate, ChainError, CryptoError};
 pub struct Chain(Vec<Certificate>);
 
 impl Chain {
+    /// The most certificates in a chain: a handshake sends them all, and clients give up on long ones.
+    pub const MOST: usize = 10;
+    /// The most bytes of all certificates in a chain.
+    const LONGEST: usize = 64 << 10;
+
     /// Parses all certificates of a PEM text; other blocks are passed over.
     ///
     /// # Errors
@@ -45,12 +50,21 @@ impl Chain {
         &self.0
     }
 
-    /// Checks that OpenSSL, and with it the server, can read every certificate and its key. OpenSSL is stricter and much
-    /// slower than our parser, so this is for new chains.
+    /// Checks that the chain is not too long to be sent in handshakes.
     ///
     /// # Errors
-    /// Names the first certificate that OpenSSL cannot read.
+    /// If it has more than ten certificates or 64 KB.
+    pub fn check_length(&self) -> Result<(), ChainError> {
+        check_length(self.0.len(), self.0.iter().map(|certificate| certificate.to_der().len()).sum())
+    }
+
+    /// Checks the length, and that OpenSSL, and with it the server, can read every certificate and its key. OpenSSL is stricter
+    /// and much slower than our parser, so this is for new chains.
+    ///
+    /// # Errors
+    /// If the chain is too long; else names the first certificate that OpenSSL cannot read.
     pub fn check(&self) -> Result<(), ChainError> {
+        self.check_length()?;
         for (index, certificate) in self.0.iter().enumerate() {
             certificate
                 .x509()
@@ -80,6 +94,11 @@ impl Chain {
     }
 }
 
+fn check_length(certificates: usize, bytes: usize) -> Result<(), ChainError> {
+    let fits = certificates <= Chain::MOST && bytes <= Chain::LONGEST;
+    if fits { Ok(()) } else { Err(ChainError::TooLong { certificates, bytes }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +108,16 @@ mod tests {
     fn with_name(name: &str) -> Certificate {
         let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() }).unwrap();
         self_signed(&key, name, &[DomainName::parse(name).unwrap()], Timestamp::UNIX_EPOCH, 1).unwrap()
+    }
+
+    #[test]
+    fn a_chain_has_at_most_ten_certificates_and_64_kb() {
+        let rows = [(1, 1000, true), (10, 1 << 16, true), (11, 1000, false), (2, (1 << 16) + 1, false)];
+        for (certificates, bytes, expected) in rows {
+            assert_eq!(check_length(certificates, bytes).is_ok(), expected, "{certificates} {bytes}");
+        }
+        let name = with_name("a.org");
+        assert!(matches!(Chain(vec![name; 11]).check(), Err(ChainError::TooLong { certificates: 11, .. })));
     }
 
     #[test]

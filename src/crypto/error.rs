@@ -20,6 +20,12 @@ pub enum CryptoError {
     /// The private key is encrypted and no pass phrase was given.
     #[error("the private key is encrypted and there is no pass phrase for it")]
     PassPhraseMissing,
+    /// The private key is encrypted in a form that is not used in stores, or takes too much work to decrypt.
+    #[error("the private key is encrypted in another form than the store's, or by too many rounds of PBKDF2")]
+    OtherEncryption,
+    /// The private key is not encrypted, and whoever wrote it may have chosen it.
+    #[error("the private key is not encrypted with the store's secret, and the file is not root's")]
+    NotEncrypted,
     /// The bytes are not a certificate.
     #[error("the certificate cannot be read: {0}")]
     DamagedCertificate(String),
@@ -34,6 +40,14 @@ pub enum ChainError {
     /// The text has no certificate.
     #[error("it contains no certificate")]
     Empty,
+    /// The chain is longer than clients take.
+    #[error("it has {certificates} certificates with {bytes} bytes, which is more than clients take")]
+    TooLong {
+        /// Number of certificates.
+        certificates: usize,
+        /// The bytes of all certificates.
+        bytes: usize,
+    },
     /// A certificate of the text cannot be read.
     #[error("certificate {position} cannot be read: {reason}")]
     Damaged {

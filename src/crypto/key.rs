@@ -83,27 +83,38 @@ impl PrivateKey {
         sealed.unwrap_or_else(|| Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass)?))
     }
 
-    /// Reads a key from PEM, in PKCS#8 or its traditional form, encrypted or not. A terminal is never asked.
+    /// Reads a key from PEM: in PKCS#8, encrypted or not, or in its traditional form, not encrypted. A terminal is never asked.
     ///
     /// # Errors
-    /// If there is no key, or it is encrypted and `pass` is absent or wrong.
+    /// If there is no key, or it is encrypted and `pass` is absent or wrong, or it is encrypted in another form than
+    /// [`PrivateKey::to_encrypted_pem`] uses.
     pub fn from_pem(pem: &[u8], pass: Option<&[u8]>) -> Result<Self, CryptoError> {
-        if let Some(key) = pass.and_then(|pass| sealed::unseal(pem, pass)) {
-            return Ok(Self(key));
+        if let Some(sealed) = sealed::sealed_block(pem) {
+            let pass = pass.ok_or(CryptoError::PassPhraseMissing)?;
+            return sealed::unseal(&sealed, pass, sealed::MOST_ROUNDS).map(Self);
         }
         let asked = Cell::new(false);
-        // The only reader of the crate that takes a pass phrase with NUL bytes and never asks a terminal.
-        let key = PKey::private_key_from_pem_callback(pem, |buffer| {
+        // The only reader of the crate that never asks a terminal. It gets no pass phrase: OpenSSL would work for as long as the text
+        // says.
+        let key = PKey::private_key_from_pem_callback(pem, |_| {
             asked.set(true);
-            let pass = pass.filter(|pass| pass.len() <= buffer.len()).ok_or_else(ErrorStack::get)?;
-            buffer[..pass.len()].copy_from_slice(pass);
-            Ok(pass.len())
+            Err(ErrorStack::get())
         });
         match key {
             Ok(key) => Ok(Self(key)),
             Err(_) if asked.get() && pass.is_none() => Err(CryptoError::PassPhraseMissing),
+            Err(_) if asked.get() => Err(CryptoError::OtherEncryption),
             Err(errors) => Err(CryptoError::DamagedKey(errors)),
         }
+    }
+
+    /// Reads a key from PEM that is encrypted with this pass phrase, and that somebody else may have written.
+    ///
+    /// # Errors
+    /// As [`PrivateKey::from_pem`], and if the key is not encrypted, or takes more work than one that is written here.
+    pub fn from_encrypted_pem(pem: &[u8], pass: &[u8]) -> Result<Self, CryptoError> {
+        let sealed = sealed::sealed_block(pem).ok_or(CryptoError::NotEncrypted)?;
+        sealed::unseal(&sealed, pass, sealed::MOST_ROUNDS_UNTRUSTED).map(Self)
     }
 
     /// Whether the certificate was issued for this key.
@@ -275,9 +286,9 @@ mod tests {
         let encrypted = key.0.rsa().unwrap().private_key_to_pem_passphrase(Cipher::aes_256_cbc(), PASS).unwrap();
         assert!(plain.starts_with(b"-----BEGIN RSA PRIVATE KEY-----\n"));
         assert!(PrivateKey::from_pem(&plain, None).unwrap().0.public_eq(&key.0));
-        assert!(PrivateKey::from_pem(&encrypted, Some(PASS)).unwrap().0.public_eq(&key.0));
+        assert!(matches!(PrivateKey::from_pem(&encrypted, Some(PASS)), Err(CryptoError::OtherEncryption)));
         assert!(matches!(PrivateKey::from_pem(&encrypted, None), Err(CryptoError::PassPhraseMissing)));
-        assert!(PrivateKey::from_pem(&encrypted, Some(b"other")).is_err());
+        assert!(matches!(PrivateKey::from_encrypted_pem(&plain, PASS), Err(CryptoError::NotEncrypted)));
         let ec_key = PrivateKey::generate(&ec("P-384")).unwrap();
         let pem = ec_key.0.ec_key().unwrap().private_key_to_pem().unwrap();
         assert!(PrivateKey::from_pem(&pem, Some(PASS)).unwrap().0.public_eq(&ec_key.0));

@@ -10,12 +10,13 @@ use std::time::Duration;
 use curl::easy::{Easy2, Handler, List, WriteError};
 use url::Url;
 
+use super::budget::{Budget, Limit};
 use super::error::ProxyFault;
 use super::proxy::{Chosen, DIRECTIVE, Proxy};
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 use crate::log::report;
-use crate::model::Status;
+use crate::model::{Status, outside};
 
 /// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
@@ -57,8 +58,10 @@ pub struct CurlClient {
 /// The parts of an answer received so far.
 struct Answer {
     response: Response,
-    limit: usize,
-    too_large: bool,
+    /// Whether the headers are complete, so that what follows the body are trailers.
+    has_headers: bool,
+    budget: Budget,
+    exceeded: Option<Limit>,
     cancel: Cancel,
 }
 
@@ -168,16 +171,18 @@ impl CurlClient {
         error: &curl::Error,
     ) -> HttpError {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let reason = error.extra_description().unwrap_or_else(|| error.description()).to_owned();
+        let reason = outside::text(error.extra_description().unwrap_or_else(|| error.description()));
         let errno = easy.os_errno().ok().filter(|errno| *errno != 0 && error.is_couldnt_connect());
         let status = errno.map_or(Status::GENERAL, Status);
+        if let Some(limit) = easy.get_ref().exceeded.filter(|_| !self.cancel.is_cancelled()) {
+            return HttpError::TooLarge { host, limit };
+        }
         match error {
             error if request.socket.is_some() && error.is_couldnt_connect() => HttpError::Socket {
                 path: request.socket.clone().unwrap_or_default(),
                 reason: easy.os_errno().map_or_else(|_| io::Error::other(reason), io::Error::from_raw_os_error),
             },
             _ if self.cancel.is_cancelled() => HttpError::Cancelled,
-            _ if easy.get_ref().too_large => HttpError::TooLarge { host, limit: easy.get_ref().limit },
             error if error.is_ssl_cacert_badfile() => self.ca_file_error(host, reason),
             error if proxy.is_some_and(|proxy| is_of_proxy(proxy, easy, error)) => {
                 let is_untrusted = error.is_peer_failed_verification() || error.is_ssl_cacert();
@@ -222,12 +227,11 @@ impl HttpClient for CurlClient {
         let mut easy = self.idle().pop().unwrap_or_else(|| Easy2::new(Answer::new(0, self.cancel.clone())));
         let proxy = self.proxy(&url, request);
         let sent = self.prepare(&mut easy, request, proxy.as_ref()).and_then(|()| easy.perform());
-        let response = match sent {
-            Ok(()) => Ok(std::mem::take(&mut easy.get_mut().response)),
-            Err(error) => Err(self.explain(&easy, &url, request, proxy.as_ref(), &error)),
-        };
+        let sent = sent.map_err(|error| self.explain(&easy, &url, request, proxy.as_ref(), &error));
+        // A connection that waits for the next request keeps nothing of this answer, even if it is not complete.
+        let answer = std::mem::replace(easy.get_mut(), Answer::new(0, self.cancel.clone()));
         self.idle().push(easy);
-        match (response, proxy) {
+        match (sent.map(|()| answer.response), proxy) {
             // A request that needs no tunnel gets the proxy's refusal as an answer.
             (Ok(answer), Some(proxy)) if u32::from(answer.status) == WANTS_LOGIN => {
                 Err(refused_login(proxy.name(), proxy.source))
@@ -239,25 +243,35 @@ impl HttpClient for CurlClient {
 
 impl Answer {
     fn new(limit: usize, cancel: Cancel) -> Self {
-        Self { response: Response::default(), limit, too_large: false, cancel }
+        Self { response: Response::default(), has_headers: false, budget: Budget::new(limit), exceeded: None, cancel }
+    }
+
+    fn read_header(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        if line.starts_with("HTTP/") {
+            // The last of several answers counts: a proxy, or status 100, may come first.
+            self.response = Response { status: status_of(&line), ..Response::default() };
+            self.has_headers = false;
+        } else if let Some((name, value)) = line.split_once(':').filter(|_| !self.has_headers) {
+            self.response.keep_header(name.trim(), value.trim());
+        } else if line.trim().is_empty() {
+            self.has_headers = true;
+        }
     }
 }
 
 impl Handler for Answer {
     fn header(&mut self, line: &[u8]) -> bool {
-        let line = String::from_utf8_lossy(line);
-        if line.starts_with("HTTP/") {
-            // The last of several answers counts: a proxy, or status 100, may come first.
-            self.response = Response { status: status_of(&line), ..Response::default() };
-        } else if let Some((name, value)) = line.split_once(':') {
-            self.response.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        self.exceeded = self.budget.header(line.len()).err();
+        if self.exceeded.is_none() {
+            self.read_header(line);
         }
-        true
+        self.exceeded.is_none()
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        self.too_large = self.response.body.len() + data.len() > self.limit;
-        if self.too_large {
+        self.exceeded = self.budget.body(data.len()).err();
+        if self.exceeded.is_some() {
             return Ok(0);
         }
         self.response.body.extend_from_slice(data);
@@ -430,22 +444,70 @@ mod tests {
         server.join().unwrap();
     }
 
-    #[test]
-    fn a_body_without_end_is_cut_at_the_limit() {
-        let (url, server) = serve(|stream| {
-            respond(&stream, "HTTP/1.1 200 OK\r\n\r\n");
-            while (&stream).write_all(&[b'x'; 4096]).is_ok() {}
+    /// Sends `begin`, then `part` until the client has had enough, and returns the error.
+    fn flooded(limit: usize, begin: &'static str, part: &[u8]) -> HttpError {
+        let part = part.to_vec();
+        let (url, server) = serve(move |stream| {
+            respond(&stream, begin);
+            while (&stream).write_all(&part).is_ok() {}
         });
         let client = client();
-        let error = client.send(&Request { limit: 10_000, ..Request::get(url) }).unwrap_err();
-        assert!(matches!(error, HttpError::TooLarge { limit: 10_000, .. }), "{error}");
+        let error = client.send(&Request { limit, ..Request::get(url) }).unwrap_err();
+        server.join().unwrap();
+        let idle = client.idle();
+        let kept = &idle[0].get_ref().response;
+        assert_eq!((kept.body.capacity(), kept.headers.capacity()), (0, 0), "{error}");
+        error
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut_at_its_budget_and_dropped() {
+        const TRAILERS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n";
+        let line = [&b"Link: "[..], &[b'x'; 2000], b"\r\n"].concat();
+        let chunk = [&b"1000\r\n"[..], &[b'x'; 0x1000], b"\r\n"].concat();
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let rows: [(usize, &'static str, &[u8], Limit); 9] = [
+            (10_000, "HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], Limit::Bytes(10_000)),
+            (10_000, chunked, &chunk, Limit::Bytes(10_000)),
+            (1 << 20, "HTTP/1.1 200 OK\r\n", &line, Limit::HeaderBytes(1 << 16)),
+            (1 << 20, "HTTP/1.1 200 OK\r\n", b"X: y\r\n", Limit::HeaderLines(100)),
+            (1 << 16, "HTTP/1.1 200 OK\r\n", &line, Limit::HeaderBytes(1 << 16)),
+            (1 << 20, "", b"HTTP/1.1 103 Early Hints\r\n\r\n", Limit::HeaderLines(100)),
+            (1 << 20, TRAILERS, &line, Limit::HeaderBytes(1 << 16)),
+            (1 << 20, TRAILERS, b"X: y\r\n", Limit::HeaderLines(100)),
+            (1 << 15, TRAILERS, &line, Limit::Bytes(1 << 15)),
+        ];
+        for (limit, begin, part, expected) in rows {
+            let error = flooded(limit, begin, part);
+            assert!(matches!(error, HttpError::TooLarge { limit, .. } if limit == expected), "{begin:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_headers_of_a_proxy_are_in_the_budget() {
+        let (proxy, server) = serve(|stream| {
+            respond(&stream, "HTTP/1.1 200 Connection established\r\n");
+            while (&stream).write_all(b"X: y\r\n").is_ok() {}
+        });
+        let error = by_proxy(&proxy, "https://ca.invalid/");
+        assert!(matches!(error, HttpError::TooLarge { limit: Limit::HeaderLines(100), .. }), "{error}");
         server.join().unwrap();
     }
 
     #[test]
-    fn a_body_of_just_the_limit_is_fine() {
-        let (url, server) = serve(|stream| respond(&stream, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"));
-        assert_eq!(client().send(&Request { limit: 4, ..Request::get(url) }).unwrap().body, b"body");
+    fn an_answer_of_just_the_budget_is_fine_and_trailers_are_not_headers() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        let (url, server) = serve(move |stream| respond(&stream, &format!("{head}body")));
+        let request = Request { limit: head.len() + 4, ..Request::get(url) };
+        assert_eq!(client().send(&request).unwrap().body, b"body");
+        server.join().unwrap();
+        let (url, server) = serve(|stream| {
+            let text =
+                "HTTP/1.1 200 OK\r\nLink: <a>\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nLink: <b>\r\n\r\n";
+            respond(&stream, text)
+        });
+        let response = client().send(&Request::get(url)).unwrap();
+        assert_eq!(response.headers, [("Link".to_owned(), "<a>".to_owned())]);
         server.join().unwrap();
     }
 
@@ -496,17 +558,6 @@ mod tests {
             assert_eq!(error.status(), Status::GENERAL);
             server.join().unwrap();
         }
-    }
-
-    #[test]
-    fn headers_without_end_are_an_error() {
-        let (url, server) = serve(|stream| {
-            respond(&stream, "HTTP/1.1 200 OK\r\n");
-            while (&stream).write_all(&[&b"X: "[..], &[b'x'; 4096], b"\r\n"].concat()).is_ok() {}
-        });
-        let error = client().send(&Request::get(url)).unwrap_err();
-        assert!(matches!(error, HttpError::Other { .. }), "{error}");
-        server.join().unwrap();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::budget::Limit;
 use super::proxy::DIRECTIVE;
 use crate::model::Status;
 
@@ -101,13 +102,13 @@ pub enum HttpError {
         /// Curl's message.
         reason: String,
     },
-    /// The body of the answer is too long.
-    #[error("the answer from {host} is longer than {limit} bytes")]
+    /// The answer is too long.
+    #[error("the answer from {host} has more than {limit}")]
     TooLarge {
         /// Host of the URL.
         host: String,
-        /// The limit in bytes.
-        limit: usize,
+        /// The limit that the answer exceeds.
+        limit: Limit,
     },
     /// The server cancelled the request.
     #[error("the request was cancelled")]

@@ -2,11 +2,13 @@
 // The one exception is fenced in curl.rs.
 #![deny(unsafe_code)]
 
+mod budget;
 mod curl;
 mod error;
 mod proxy;
 mod requests;
 
+pub use budget::Limit;
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 pub use proxy::Proxy;
@@ -14,8 +16,8 @@ pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
 
 use std::path::PathBuf;
 
-use crate::model::Timestamp;
 use crate::model::time::{SignedDuration, parse_gmt};
+use crate::model::{Timestamp, outside};
 
 /// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body; empty unless the method is POST.
     pub body: Vec<u8>,
-    /// The most bytes of the answer's body.
+    /// The most bytes of the answer: status lines, headers, body and trailers together.
     pub limit: usize,
     /// The Unix domain socket to use instead of the network. Proxies are ignored then, and the server may be silent for as long
     /// as it works.
@@ -49,7 +51,7 @@ pub struct Request {
 pub struct Response {
     /// The status, e.g. 200.
     pub status: u16,
-    /// The headers in the order of the answer.
+    /// The headers that some caller reads, in the order of the answer.
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Vec<u8>,
@@ -65,7 +67,7 @@ pub trait HttpClient: Send + Sync {
 }
 
 impl Request {
-    /// The usual limit of an answer's body, in bytes.
+    /// The usual limit of an answer, in bytes.
     pub const LIMIT: usize = 1 << 20;
 
     /// Makes a GET.
@@ -109,6 +111,17 @@ impl Request {
 }
 
 impl Response {
+    /// The headers that are kept; there is no use for others.
+    const KEPT: [&str; 5] = ["Content-Type", "Link", "Location", "Replay-Nonce", "Retry-After"];
+
+    /// Keeps a header of the answer, unless nobody reads it or it is too long.
+    fn keep_header(&mut self, name: &str, value: &str) {
+        let is_kept = Self::KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name));
+        if is_kept && value.len() <= outside::LONGEST {
+            self.headers.push((name.to_owned(), outside::text(value)));
+        }
+    }
+
     /// Returns the value of the first header of this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -157,5 +170,23 @@ mod tests {
         assert_eq!(response.headers_named("link").collect::<Vec<_>>(), ["<a>", "<b>"]);
         assert_eq!(response.content_type().as_deref(), Some("application/problem+json"));
         assert_eq!(Response::default().content_type(), None);
+    }
+
+    #[test]
+    fn headers_are_kept_if_they_are_read_and_short_and_without_control_characters() {
+        let longest = "x".repeat(outside::LONGEST);
+        let long = format!("{longest}x");
+        let rows = [
+            ("location", "https://ca/1", Some("https://ca/1")),
+            ("Replay-Nonce", &longest, Some(&longest[..])),
+            ("Replay-Nonce", &long, None),
+            ("Content-Type", "text/\u{1b}[2Jhtml", Some("text/?[2Jhtml")),
+            ("Set-Cookie", "a=b", None),
+        ];
+        for (name, value, expected) in rows {
+            let mut response = Response::default();
+            response.keep_header(name, value);
+            assert_eq!(response.header(name), expected, "{name}");
+        }
     }
 }

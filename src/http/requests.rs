@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use url::{Position, Url};
 
 use super::{HttpClient, HttpError, Request, Response};
-use crate::model::Problem;
+use crate::model::{Problem, outside};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Outcome {
     }
 
     fn of_response(response: &Response) -> Self {
-        let is = |name: &str| serde_json::from_slice(&response.body).is_ok_and(|problem: Problem| problem.is(name));
+        let is = |name: &str| outside::json(&response.body).is_ok_and(|problem: Problem| problem.is(name));
         match response.status {
             200..=299 => Self::Success,
             429 => Self::RateLimited,

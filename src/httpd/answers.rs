@@ -35,7 +35,10 @@ pub fn http_01(request: Request<'_>) -> Result<Answer, Null> {
     match http_01::data(registry, &host, token) {
         Ok(None) => Ok(Answer::Declined),
         Ok(Some(_)) if !request.is_get_or_head() => Ok(Answer::Status(501)),
-        Ok(Some(data)) => Ok(request.respond(200, None, &data)),
+        Ok(Some(data)) => {
+            request.set_header(c"X-Content-Type-Options", "nosniff");
+            Ok(request.respond(200, c"application/octet-stream", &data))
+        }
         Err(err) => {
             for_request(
                 request,
@@ -81,7 +84,7 @@ fn send(request: Request<'_>, document: &Document) -> Answer {
     if let Some((name, value)) = document.header {
         request.set_header(name, value);
     }
-    request.respond(document.status, Some(document.content_type), &document.body)
+    request.respond(document.status, document.content_type, &document.body)
 }
 
 /// Writes this module's part of the page of mod_status (`MDServerStatus`).

@@ -112,8 +112,6 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     const MAX_COMMON_NAME: usize = 64;
     /// Profiles whose certificates have no common name.
     const NAMELESS_PROFILES: [&str; 2] = ["tlsserver", "shortlived"];
-    /// The most certificates in a chain.
-    const LONGEST_CHAIN: usize = 10;
 
     /// Starts a run that continues from the journal.
     #[must_use]

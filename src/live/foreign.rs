@@ -120,7 +120,15 @@ impl LiveSets {
         if !self.read(slot, &mut lock(&slot.known), Reading::Change) {
             return Look::Known;
         }
-        report!(MD0036, "{}: certificates that were put into live/ by somebody else are live", slot.md.name);
+        if self.expects_others.get().copied().unwrap_or_default() {
+            report!(MD0036, "{}: certificates that another server has put into live/ are live", slot.md.name);
+        } else {
+            report!(
+                MD0085,
+                "{}: certificates that another server of this store, or a2md, has put into live/ are live",
+                slot.md.name
+            );
+        }
         Look::New
     }
 
@@ -232,12 +240,26 @@ mod tests {
         pass(&server, 3);
         assert_eq!(children.each_ref().map(LiveSets::look_around), [1, 0], "one child looks");
         assert!(serial(&children[0]).is_some() && serial(&children[0]) == serial(&children[1]));
-        assert_eq!((reads(&server), logged("MD0036", name)), (2, 1));
+        assert_eq!((reads(&server), logged("MD0085", name), logged("MD0036", name)), (2, 1, 0));
         for _ in 0..5 {
             pass(&server, 3);
             assert_eq!(children.each_ref().map(LiveSets::look_around), [0, 0]);
         }
-        assert_eq!((reads(&server), logged("MD0036", name)), (2, 1), "once by each child");
+        assert_eq!((reads(&server), logged("MD0085", name)), (2, 1), "once by each child");
+    }
+
+    #[test]
+    fn sets_of_others_are_no_surprise_where_the_store_is_shared() {
+        watch_log();
+        let name = "shared.foreign.test";
+        let mut server = server(&[name]);
+        server.globals.store_locks = Some(Duration::ZERO);
+        let registry = server.start(true);
+        registry.live_sets.open(Some(counters()));
+        write(&server, name);
+        pass(&server, 3);
+        assert_eq!(registry.live_sets.look_around(), 1);
+        assert_eq!((logged("MD0085", name), logged("MD0036", name)), (0, 1));
     }
 
     #[test]

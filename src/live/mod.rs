@@ -45,6 +45,8 @@ pub struct LiveSets {
     /// The function that readies a pair for handshakes.
     share_key: OnceLock<fn(&mut TlsPair) -> bool>,
     counters: OnceLock<&'static [AtomicU32]>,
+    /// Whether other servers use the store, which therefore write sets, too.
+    expects_others: OnceLock<bool>,
     /// The counter of all when this process last looked at all.
     seen: AtomicU32,
     /// There is a set that could not be read.
@@ -100,6 +102,7 @@ impl LiveSets {
             stapling: OnceLock::new(),
             share_key: OnceLock::new(),
             counters: OnceLock::new(),
+            expects_others: OnceLock::new(),
             seen: AtomicU32::new(0),
             failed: AtomicBool::new(false),
             own_words: Default::default(),
@@ -117,6 +120,11 @@ impl LiveSets {
     /// [`LiveSets::open`].
     pub fn share_keys(&self, share: fn(&mut TlsPair) -> bool) {
         let _ = self.share_key.set(share);
+    }
+
+    /// Says whether other servers use the store, by the configuration. Called before [`LiveSets::open`].
+    pub fn expect_others(&self, expected: bool) {
+        let _ = self.expects_others.set(expected);
     }
 
     /// Reads the sets of the store, for this process and those that are forked from it. `counters` are in memory that all

@@ -77,7 +77,7 @@ impl LiveSets {
     ) -> Result<Published, PortError> {
         let name = slot.md.name.as_str();
         let store = self.documents.store();
-        let text = pair_set.to_json(store.secret())?;
+        let text = pair_set.to_json(store.secret(), name)?;
         // What goes out is what is looked at, not what it was made from.
         if let Err(err) = PairSet::from_json(&text, store.secret(), &slot.md, now) {
             return Ok(Published::NotNow(NotNow::Unusable(err.to_string())));

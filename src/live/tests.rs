@@ -74,7 +74,7 @@ pub(crate) fn pair(spec: &KeySpec, names: &[&str], now: Timestamp) -> Pair {
 }
 
 pub(crate) fn put(server: &TestServer, name: &str, pairs: Vec<Pair>) {
-    let text = PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
+    let text = PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret(), name).unwrap();
     server.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
 }
 
@@ -176,18 +176,18 @@ fn a_set_that_does_not_verify_is_never_served_and_replaces_none() {
     let mixed = Pair { key: good().key, ..good() };
     let other = TestServer::new(&["x.test"]);
     let foreign =
-        PairSet { ca_url: None, account_url: None, pairs: vec![good()] }.to_json(other.store.secret()).unwrap();
-    let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
+        PairSet { ca_url: None, account_url: None, pairs: vec![good()] }.to_json(other.store.secret(), name).unwrap();
+    let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret(), name).unwrap();
     let rows: [(&str, Vec<u8>); 9] = [
         ("cannot be read", b"{".to_vec()),
         ("cannot be read", b"".to_vec()),
-        ("there is nothing in it", br#"{"pairs":[]}"#.to_vec()),
+        ("there is nothing in it", json(Vec::new())),
         ("there is nothing in it", json(vec![pair(&KeySpec::Default, &[name], now)])),
         ("certificate(P-256) is there twice", json(vec![good(), good()])),
         ("do not match", json(vec![mixed])),
         ("is not for bad.live.test", json(vec![pair(&p256(), &["other.test"], now)])),
         ("is not valid before", json(vec![pair(&p256(), &[name], now + SignedDuration::from_hours(100))])),
-        ("private key(P-256)", foreign),
+        (PLANTED, foreign),
     ];
     for (number, (words, text)) in rows.into_iter().enumerate() {
         server.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
@@ -204,6 +204,66 @@ fn a_set_that_does_not_verify_is_never_served_and_replaces_none() {
     child.announce(0);
     let served = child.current(0).unwrap();
     assert!(serial(&child) != first && !served.is_whole);
+}
+
+const PLANTED: &str = "it was not written by a server of this store for this domain";
+
+#[test]
+fn a_set_that_somebody_without_the_secret_has_written_or_changed_is_never_served() {
+    watch_log();
+    let name = "planted.live.test";
+    let server = server(&["planted.live.test"]);
+    let now = server.clock.now();
+    let secret = server.store.secret();
+    let own = pair(&p256(), &[name], now);
+    let set = PairSet { ca_url: Some("https://ca.test/".to_owned()), account_url: None, pairs: vec![own.clone()] };
+    let document: serde_json::Value = serde_json::from_slice(&set.to_json(secret, name).unwrap()).unwrap();
+    let with = |member: &str, value: serde_json::Value| {
+        let mut planted = document.clone();
+        *planted.pointer_mut(member).unwrap() = value;
+        serde_json::to_vec(&planted).unwrap()
+    };
+    // Of the same key, which stays encrypted: only the code tells that it is another's.
+    let chain = self_signed(&own.key, "x", &[DomainName::parse(name).unwrap()], now, 3).unwrap().to_pem();
+    let mut without = document.clone();
+    without.as_object_mut().unwrap().remove("mac");
+    let plain = String::from_utf8(own.key.to_pem().unwrap().to_vec()).unwrap();
+    let rows = [
+        with("/pairs/0/chain", chain.into()),
+        with("/pairs/0/private-key", plain.into()),
+        with("/ca-url", "https://other.test/".into()),
+        with("/mac", "".into()),
+        serde_json::to_vec(&without).unwrap(),
+        set.to_json(secret, "other.live.test").unwrap(),
+    ];
+    for (number, text) in rows.into_iter().enumerate() {
+        server.store.save(Group::Live, name, &Aspect::LiveJson, &text).unwrap();
+        assert_eq!(serial(&process(&server, counters())), None, "{number}");
+        assert_eq!(logged("MD0035", PLANTED), number + 1, "{number}");
+        drop(server.start(true));
+        assert!(server.text(Group::Domains, name, &Aspect::Chain(p256())).is_none(), "{number}");
+    }
+    put(&server, name, vec![own]);
+    assert!(serial(&process(&server, counters())).is_some());
+}
+
+#[test]
+fn what_was_live_in_an_earlier_form_is_found_in_staging() {
+    let name = "unbound.live.test";
+    let server = server(&["unbound.live.test"]);
+    drop(server.run(true));
+    let text = server.text(Group::Live, name, &Aspect::LiveJson).unwrap();
+    let mut unbound: serde_json::Value = serde_json::from_str(&text).unwrap();
+    unbound.as_object_mut().unwrap().remove("mac");
+    server.put(Group::Live, name, &Aspect::LiveJson, &unbound.to_string());
+    let registry = server.start(true);
+    let chain = server.text(Group::Domains, name, &Aspect::Chain(p256())).unwrap();
+    assert!(text.contains(&serde_json::to_string(&chain).unwrap()));
+    assert_eq!(
+        (registry.domains[0].at_start.state, server.ca.ordered().len()),
+        (Some(crate::model::State::Complete), 1)
+    );
+    assert!(!server.store.exists(Group::Live, name, &Aspect::LiveJson));
 }
 
 #[test]

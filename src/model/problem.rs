@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Status;
 use super::outside::{plain, plain_value};
+use super::{Status, outside};
 
 /// A problem document of a CA, or of this module in the same form. It is read from any JSON, because a document that explains
 /// a failure must not be another: members of other types count as absent, texts are
@@ -104,8 +104,8 @@ const REFUSALS_OF_ADDRESSES: [&str; 6] =
     ["compound", "invalidProfile", "malformed", "rejectedIdentifier", "unauthorized", "unsupportedIdentifier"];
 
 impl Problem {
-    /// The most characters of a text that are kept.
-    const MAX_TEXT: usize = 2000;
+    /// The longest subproblem that is kept, in bytes.
+    const MAX_PART: usize = 2000;
     /// The most subproblems that are kept: a certificate has a hundred names.
     const MAX_SUBPROBLEMS: usize = 100;
     /// The most subproblems in a sentence.
@@ -225,16 +225,13 @@ impl Problem {
 
 impl From<Value> for Problem {
     fn from(value: Value) -> Self {
-        let text = |name: &str| {
-            let text = value[name].as_str().unwrap_or_default();
-            plain(&text.chars().take(Self::MAX_TEXT).collect::<String>())
-        };
-        let is_part = |part: &&Value| part.is_object() && part.to_string().len() <= Self::MAX_TEXT;
+        let text = |name: &str| plain(&outside::text(value[name].as_str().unwrap_or_default()));
+        let is_part = |part: &&Value| part.is_object() && part.to_string().len() <= Self::MAX_PART;
         let parts = value["subproblems"].as_array().into_iter().flatten().filter(is_part);
         let instance = text("instance");
         Self {
             kind: text("type"),
-            detail: text("detail"),
+            detail: plain(&outside::detail(value["detail"].as_str().unwrap_or_default())),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).map(plain_value).collect(),
             see: Some(instance).into_iter().filter(|url| url.starts_with("http")).collect(),
             http_status: 0,
@@ -388,7 +385,7 @@ mod tests {
         let part = |n: usize| json!({ "detail": "x".repeat(n), "identifier": { "value": format!("n{n}.org") } });
         let parts: Vec<_> = (1..200).chain([5000]).map(part).collect();
         let problem = Problem::from(json!({ "type": "t", "detail": "d".repeat(1 << 20), "subproblems": parts }));
-        assert_eq!((problem.detail.len(), problem.subproblems.len()), (Problem::MAX_TEXT, 100));
+        assert_eq!((problem.detail.len(), problem.subproblems.len()), (outside::LONGEST_DETAIL, 100));
         assert!(problem.sentence().ends_with("; n10.org: xxxxxxxxxx; and 90 more)"));
         assert_eq!(Problem::from(json!({ "subproblems": [part(5000)] })).subproblems, Vec::<Value>::new());
     }

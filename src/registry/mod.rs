@@ -80,9 +80,11 @@ impl Registry {
         stapling: Arc<Stapling>,
     ) -> Self {
         let slots = domains.iter().map(|domain| domain.slot.clone()).collect();
+        let live_sets = LiveSets::new(Arc::clone(&documents), Arc::clone(&clock), slots);
+        live_sets.expect_others(globals.store_locks.is_some());
         Self {
             index: DomainIndex::new(domains.iter().map(|domain| &*domain.md)),
-            live_sets: Arc::new(LiveSets::new(Arc::clone(&documents), Arc::clone(&clock), slots)),
+            live_sets: Arc::new(live_sets),
             challenges: Arc::new(Challenges::new(Arc::clone(&documents), Arc::clone(&clock), &globals)),
             restarts: Requests::default(),
             assigned: hosts::Assigned::default(),

@@ -55,7 +55,7 @@ pub fn reset(documents: &Arc<Documents>, md: &ManagedDomain) -> Result<(), PortE
     let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
     Accounts::read(documents)?.adopt_from(documents, name);
     order::tear_down(documents, name)?;
-    let left = order::load(documents, name);
+    let left = order::load(documents, md);
     documents.store().clear(Group::Staging, name).map_err(port_error)?;
     order::save(documents, name, &left)
 }

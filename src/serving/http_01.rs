@@ -20,7 +20,7 @@ pub fn token(path: &str) -> Option<&str> {
     path.strip_prefix(CHALLENGES).filter(|token| !token.is_empty() && !token.contains('/'))
 }
 
-/// Returns the data for a token that a CA asks for at `host`; `None` if there is none, or it is for another token.
+/// Returns the key authorization for a token that a CA asks for at `host`; `None` if there is none, or one for another token.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -31,7 +31,7 @@ pub fn data(registry: &Registry, host: &DomainName, token: &str) -> Result<Optio
     }
     match registry.documents.store().load(Group::Challenges, host.as_str(), &Aspect::Http01) {
         Err(StoreError::Name(_)) => Ok(None),
-        found => Ok(found?.filter(|data| !is_for_another(data, token))),
+        found => Ok(found?.and_then(|data| key_authorization(data, token))),
     }
 }
 
@@ -40,20 +40,21 @@ fn is_allowed(configured: &[String]) -> bool {
     configured.is_empty() || configured.iter().any(|kind| ChallengeType::parse(kind) == Some(ChallengeType::Http01))
 }
 
-/// Checks whether the data is a key authorization (`token.thumbprint`) for another token. Data of any other form is for every
-/// token.
-fn is_for_another(data: &[u8], token: &str) -> bool {
-    let Some(dot) = data.iter().position(|byte| *byte == b'.') else { return false };
+/// Returns the data, without an end of line, if it is the key authorization for this token: `token.thumbprint` (RFC 8555
+/// section 8.1). Anybody may ask for any token, and whoever writes into the store must not be able to publish anything else.
+fn key_authorization(mut data: Vec<u8>, token: &str) -> Option<Vec<u8>> {
     let is_base64url = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
-    let own = &data[..dot];
-    let thumbprint = &data[dot + 1..];
-    thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(own) && own != token.as_bytes()
+    data.truncate(data.trim_ascii_end().len());
+    let thumbprint = data.strip_prefix(token.as_bytes())?.strip_prefix(b".")?;
+    (thumbprint.len() == 43 && is_base64url(thumbprint) && is_base64url(token.as_bytes())).then_some(data)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::TestServer;
+
+    const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
     #[test]
     fn a_token_is_one_segment_below_the_path_of_challenges() {
@@ -77,18 +78,15 @@ mod tests {
         let mut server = TestServer::new(&["a.test", "b.test"]);
         server.declared[1].settings.challenges = Some(vec!["tls-alpn-01".to_owned()]);
         let registry = server.start(false);
+        let answer = format!("token.{THUMBPRINT}");
         for host in ["a.test", "b.test", "by-another-program.test"] {
-            server.put(Group::Challenges, host, &Aspect::Http01, host);
+            server.put(Group::Challenges, host, &Aspect::Http01, &answer);
         }
-        let rows = [
-            ("a.test", Some("a.test")),
-            ("b.test", None),
-            ("by-another-program.test", Some("by-another-program.test")),
-            ("c.test", None),
-        ];
-        for (host, expected) in rows {
+        for (host, expected) in
+            [("a.test", true), ("b.test", false), ("by-another-program.test", true), ("c.test", false)]
+        {
             let found = data(&registry, &DomainName::parse(host).unwrap(), "token").unwrap();
-            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{host}");
+            assert_eq!(found, expected.then(|| answer.clone().into_bytes()), "{host}");
         }
     }
 
@@ -108,20 +106,27 @@ mod tests {
     }
 
     #[test]
-    fn a_key_authorization_answers_its_own_token_only() {
-        let thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    fn nothing_but_the_key_authorization_for_the_token_is_an_answer() {
+        let own = format!("abc.{THUMBPRINT}");
         let rows = [
-            (format!("abc.{thumbprint}"), false),
-            (format!("abd.{thumbprint}"), true),
-            (format!(".{thumbprint}"), true),
-            (format!("ab/d.{thumbprint}"), false),
-            (format!("abd.{thumbprint}\n"), false),
-            (format!("abd.{}", &thumbprint[1..]), false),
-            ("written by another program".to_owned(), false),
-            (String::new(), false),
+            (own.clone(), "abc", true),
+            (format!("{own}\r\n"), "abc", true),
+            (own.clone(), "ab", false),
+            (own.clone(), "abcd", false),
+            (own.clone(), "", false),
+            (format!("{own}\nmore"), "abc", false),
+            (format!("{own}x"), "abc", false),
+            (format!("abc.{}", &THUMBPRINT[1..]), "abc", false),
+            (format!("abc.{}<", &THUMBPRINT[1..]), "abc", false),
+            (format!("<b>.{THUMBPRINT}"), "<b>", false),
+            ("abc".to_owned(), "abc", false),
+            (format!(".{THUMBPRINT}"), "abc", false),
+            ("<script>alert(1)</script>".to_owned(), "abc", false),
+            (String::new(), "abc", false),
         ];
-        for (data, expected) in rows {
-            assert_eq!(is_for_another(data.as_bytes(), "abc"), expected, "{data:?}");
+        for (data, token, expected) in rows {
+            let found = key_authorization(data.clone().into_bytes(), token);
+            assert_eq!(found, expected.then(|| own.clone().into_bytes()), "{data:?} {token:?}");
         }
     }
 }

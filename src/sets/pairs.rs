@@ -9,7 +9,9 @@ use super::choice::Candidate;
 use super::served::{self, CertificateSet};
 use super::staged;
 use crate::acme::PortError;
-use crate::crypto::{Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair};
+use crate::crypto::{
+    Certificate, Chain, ChainError, CryptoError, PrivateKey, TlsPair, authentication_code, base64url, is_same_code,
+};
 use crate::documents::to_json;
 use crate::model::{KeySpec, ManagedDomain, State, Status};
 use crate::schedule::Validity;
@@ -59,7 +61,13 @@ pub enum PairSetError {
     /// A certificate does not fit its key or the domain.
     #[error("{0}")]
     Unfit(String),
+    /// Whoever wrote the document does not have the secret of the store, or wrote it for another domain or in an earlier form.
+    #[error("it was not written by a server of this store for this domain")]
+    Planted,
 }
+
+/// The use of the key that is derived for the codes of documents.
+const PURPOSE: &str = "mod_md live.json";
 
 /// The form in the store. What is new in it has to be optional.
 #[derive(Serialize, Deserialize)]
@@ -69,6 +77,9 @@ struct Document {
     #[serde(rename = "account-url", default, skip_serializing_if = "Option::is_none")]
     account_url: Option<String>,
     pairs: Vec<PairDocument>,
+    /// Shows that somebody who has the store's secret wrote all of it. The server's user can write the file, too.
+    #[serde(default)]
+    mac: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +89,33 @@ struct PairDocument {
     chain: String,
     #[serde(rename = "private-key")]
     key: String,
+}
+
+impl Document {
+    fn read(text: &[u8], secret: &Secret, name: &str) -> Result<Self, PairSetError> {
+        let document: Self = serde_json::from_slice(text)?;
+        let expected = document.code(secret, name).map_err(|_| PairSetError::Planted)?;
+        let is_own = is_same_code(document.mac.as_bytes(), expected.as_bytes());
+        if is_own { Ok(document) } else { Err(PairSetError::Planted) }
+    }
+
+    fn code(&self, secret: &Secret, name: &str) -> Result<String, CryptoError> {
+        let url = |url: &Option<String>| url.clone().unwrap_or_default();
+        let [ca_url, account_url] = [&self.ca_url, &self.account_url].map(url);
+        let mut parts = vec![name, &ca_url, &account_url];
+        parts.extend(self.pairs.iter().flat_map(|pair| [&*pair.kind, &*pair.chain, &*pair.key]));
+        let parts: Vec<_> = parts.into_iter().map(str::as_bytes).collect();
+        Ok(base64url(&authentication_code(secret.as_bytes(), PURPOSE, &parts)?))
+    }
+
+    fn bound(mut self, secret: &Secret, name: &str) -> Result<Vec<u8>, PortError> {
+        self.mac = self.code(secret, name).map_err(|err| failure(err.to_string()))?;
+        to_json(&self)
+    }
+}
+
+fn failure(text: String) -> PortError {
+    PortError { status: Status::GENERAL, text }
 }
 
 impl PairSet {
@@ -112,7 +150,7 @@ impl PairSet {
     }
 
     fn read(text: &[u8], secret: &Secret, md: &ManagedDomain) -> Result<Self, PairSetError> {
-        let document: Document = serde_json::from_slice(text)?;
+        let document = Document::read(text, secret, md.name.as_str())?;
         let mut pairs = Vec::new();
         for spec in md.key_specs().0 {
             let mut found = document.pairs.iter().filter(|pair| pair.kind.eq_ignore_ascii_case(spec.json_name()));
@@ -125,20 +163,30 @@ impl PairSet {
         Ok(Self { ca_url: document.ca_url, account_url: document.account_url, pairs })
     }
 
-    /// The document, with its keys encrypted.
+    /// Makes the document of one domain from that of another, which has got a new first name.
+    ///
+    /// # Errors
+    /// If the document was not written for the domain of that name.
+    pub fn renamed(text: &[u8], secret: &Secret, former: &str, new: &str) -> Result<Vec<u8>, PortError> {
+        let document = Document::read(text, secret, former);
+        document.map_err(|err| failure(err.to_string()))?.bound(secret, new)
+    }
+
+    /// The document for the domain of this name, with its keys encrypted.
     ///
     /// # Errors
     /// Those of OpenSSL.
-    pub fn to_json(&self, secret: &Secret) -> Result<Vec<u8>, PortError> {
-        let failed = |text: String| PortError { status: Status::GENERAL, text };
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|err| failed(err.to_string()));
+    pub fn to_json(&self, secret: &Secret, name: &str) -> Result<Vec<u8>, PortError> {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|err| failure(err.to_string()));
         let write = |pair: &Pair| {
-            let key = pair.key.to_encrypted_pem(secret.as_bytes()).map_err(|err| failed(err.to_string()))?;
+            let key = pair.key.to_encrypted_pem(secret.as_bytes()).map_err(|err| failure(err.to_string()))?;
             let kind = pair.spec.json_name().to_owned();
             Ok(PairDocument { kind, chain: text(pair.chain.to_pem())?, key: text(key)? })
         };
         let pairs = self.pairs.iter().map(write).collect::<Result<_, PortError>>()?;
-        to_json(&Document { ca_url: self.ca_url.clone(), account_url: self.account_url.clone(), pairs })
+        let document =
+            Document { ca_url: self.ca_url.clone(), account_url: self.account_url.clone(), pairs, mac: String::new() };
+        document.bound(secret, name)
     }
 
     /// The key and the certificate for a type of key.
@@ -187,7 +235,7 @@ impl Candidate<Pair> {
 impl PairDocument {
     fn read(&self, spec: KeySpec, secret: &Secret) -> Result<Pair, PairSetError> {
         let kind = || self.kind.clone();
-        let key = PrivateKey::from_pem(self.key.as_bytes(), Some(secret.as_bytes()))
+        let key = PrivateKey::from_encrypted_pem(self.key.as_bytes(), secret.as_bytes())
             .map_err(|err| PairSetError::Key(kind(), err))?;
         let chain = Chain::from_pem(self.chain.as_bytes()).map_err(|err| PairSetError::Chain(kind(), err))?;
         Ok(Pair { spec, key, chain })

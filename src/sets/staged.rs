@@ -17,7 +17,7 @@ use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
 use crate::documents::{Documents, port_error};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
-use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, time};
+use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, outside, time};
 use crate::store::{Aspect, Group, StoreError, WorkClaim};
 
 /// How long to wait for whoever looks at the domain when a command has ended. Nobody works on it: it is told of as finished.
@@ -201,7 +201,7 @@ impl StagedJournal {
 /// If the file is there and cannot be read: nothing that is staged beside it can be used.
 pub fn begun_as(documents: &Documents, name: &str) -> Result<Option<ManagedDomain>, Unreadable> {
     let Some(text) = documents.store().load(Group::Staging, name, &Aspect::MdJson)? else { return Ok(None) };
-    let begun: ManagedDomain = serde_json::from_slice(&text)?;
+    let begun: ManagedDomain = outside::stored(&text)?;
     Ok(Some(begun).filter(|begun| begun.ca.url.is_some()))
 }
 
@@ -336,7 +336,7 @@ fn leaves_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Opt
 
 impl Journal for StagedJournal {
     fn order(&self) -> OrderRecord {
-        order::load(&self.documents, self.md.name.as_str())
+        order::load(&self.documents, &self.md)
     }
 
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError> {

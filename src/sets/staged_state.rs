@@ -29,7 +29,7 @@ impl StagedState {
         Self {
             job: documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default(),
             begun: documents.load_json(Group::Staging, name, &Aspect::MdJson),
-            order: order::load(documents, name),
+            order: order::load(documents, md),
             advice: Advice::load(documents, md),
         }
     }

@@ -19,12 +19,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, OcspIssuer, Revocation, Summary};
-use crate::documents::Documents;
+use crate::documents::{CLEANING, Documents};
 use crate::log::{note, report};
 use crate::model::{DomainName, Globals, Job, ManagedDomain, Window, time};
 use crate::ocsp::Validity;
@@ -437,11 +438,13 @@ impl Stapling {
         }
         let now = self.clock.now();
         let Ok(before) = now.checked_sub(globals.keep_response.length(WEEK)) else { return };
-        for (item, sha1, _) in responses.iter().filter(|(_, _, written)| *written < before) {
+        let until = Instant::now() + CLEANING;
+        let old = responses.iter().filter(|(_, _, written)| *written < before);
+        for (item, sha1, _) in old.take_while(|_| Instant::now() < until) {
             if self.is_in_use(item, sha1, now) {
                 continue;
             }
-            match self.documents.store().remove(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
+            match self.documents.store().remove_lazily(Group::Ocsp, item, &Aspect::OcspJson(*sha1)) {
                 Ok(()) => note!(Debug, "{item}: an OCSP response from before {} is removed", time::format_gmt(before)),
                 Err(err) => report!(MD0028, err.status(); "{item}: an old OCSP response is not removed: {err}"),
             }

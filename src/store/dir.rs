@@ -6,13 +6,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::StoreError;
 
-/// The largest file that is read: the store never writes larger ones.
-const MAX_SIZE: u64 = 16 << 20;
+/// The most entries of a directory that are looked at: the server's user could make any number.
+pub(super) const MOST_ENTRIES: usize = 100_000;
 
 /// The age of a temporary file at which its writer is taken to be dead.
 const STALE: Duration = Duration::from_secs(10);
@@ -51,10 +51,18 @@ pub(super) struct Dir {
 }
 
 impl Links {
+    /// The size of the largest file that is read: the store never writes larger ones.
+    fn largest(self) -> u64 {
+        match self {
+            Self::Follow => 16 << 20,
+            Self::Refuse => 1 << 20,
+        }
+    }
+
     fn flags(self) -> OFlags {
         match self {
-            Self::Follow => OFlags::CLOEXEC,
-            Self::Refuse => OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Self::Follow => OFlags::CLOEXEC | OFlags::NOCTTY,
+            Self::Refuse => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW,
         }
     }
 }
@@ -64,6 +72,11 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | links.flags();
         let handle = openat(CWD, path, flags, Mode::empty()).map_err(|error| StoreError::io("open", path, error))?;
         Ok(Self { handle: handle.into(), path: path.to_owned(), links })
+    }
+
+    /// Opens the directory of a group, which may be a link of the administrator, although no file in it may be one.
+    pub(super) fn open_group(path: &Path, links: Links) -> Result<Self, StoreError> {
+        Ok(Self { links, ..Self::open(path, Links::Follow)? })
     }
 
     /// Opens a directory, or makes it with exactly this mode, and returns whether it was made.
@@ -138,9 +151,26 @@ impl Dir {
 
     /// Returns the content of a file; `None` if there is no such file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_with_owner(name)?.map(|(content, _)| content))
+    }
+
+    /// Returns the content of a file and its owner, who is not known if the file has another name: whoever gave it that name may
+    /// be somebody else.
+    pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<(Vec<u8>, Option<u32>)>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
-        let file = self.open_file(name).map_err(failed)?;
-        file.map(|file| read_all(&file)).transpose().map_err(failed)
+        let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(None) };
+        let content = read_all(&file, self.links.largest()).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        Ok(Some((content, (metadata.nlink() == 1).then(|| metadata.uid()))))
+    }
+
+    /// Returns when a regular file was written, without opening it; `None` if there is none.
+    pub(super) fn modified(&self, name: &str) -> Option<SystemTime> {
+        let flags = if self.links == Links::Refuse { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+        let stat = statat(&self.handle, name, flags).ok()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let since = Duration::new(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec.try_into().ok()?);
+        is_file.then(|| SystemTime::UNIX_EPOCH + since)
     }
 
     /// Returns when a file was written. The file is opened for that: network file systems ask their server then.
@@ -219,10 +249,15 @@ impl Dir {
 
     /// Removes a file; an absent one is fine.
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        if self.unlink(name)? { self.sync() } else { Ok(()) }
+    }
+
+    /// Removes a file without waiting for the disk; `false` if it is absent.
+    pub(super) fn unlink(&self, name: &str) -> Result<bool, StoreError> {
         match unlinkat(&self.handle, name, AtFlags::empty()) {
-            Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(StoreError::io("remove", self.path.join(name), error)),
-            Ok(()) => self.sync(),
+            Ok(()) => Ok(true),
         }
     }
 
@@ -275,18 +310,19 @@ impl Dir {
         Ok(())
     }
 
-    /// Sets the access to a file by its content, if it exists.
-    pub(super) fn protect(&self, name: &str, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
+    /// Sets the access to a file by its content, if it exists and `owner` owns it under this name only: with another owner or name,
+    /// in a directory of the server's user, it could be any file of root.
+    pub(super) fn protect(&self, name: &str, owner: u32, access: impl Fn(&[u8]) -> Access) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io("protect", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(()) };
-        let data = read_all(&file).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        let access = access(&data);
+        if metadata.uid() != owner || metadata.nlink() != 1 {
+            return Ok(());
+        }
+        let access = access(&read_all(&file, self.links.largest()).map_err(failed)?);
         let is_right =
             metadata.mode() & 0o7777 == access.mode && access.group.is_none_or(|group| group == metadata.gid());
-        // A file of another user is not given away: in a directory of the server's user it could be any file of root.
-        let is_foreign = access.owner.is_some_and(|owner| owner != metadata.uid());
-        if is_right || is_foreign { Ok(()) } else { access.apply(&file).map_err(failed) }
+        if is_right { Ok(()) } else { access.apply(&file).map_err(failed) }
     }
 
     fn fill(&self, temp: &str, access: Access, data: &[u8]) -> io::Result<File> {
@@ -316,7 +352,7 @@ impl Dir {
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error: Errno| StoreError::io("list", &self.path, error);
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
+        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)?.take(MOST_ENTRIES) {
             let name = entry.map_err(failed)?.file_name().to_str().map(str::to_owned);
             names.extend(name.ok().filter(|name| name != "." && name != ".."));
         }
@@ -371,17 +407,17 @@ impl Drop for Pending<'_> {
     }
 }
 
-fn read_all(file: &File) -> io::Result<Vec<u8>> {
+fn read_all(file: &File, largest: u64) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    if metadata.len() > MAX_SIZE {
+    if metadata.len() > largest {
         return Err(io::Error::other("it is too large"));
     }
     // One byte more than the file has: the end is found without growing, which would copy a key in memory.
     let mut data = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
-    file.take(MAX_SIZE).read_to_end(&mut data)?;
+    file.take(largest).read_to_end(&mut data)?;
     Ok(data)
 }
 
@@ -479,7 +515,7 @@ mod tests {
         assert!(dir.read("pipe").unwrap_err().to_string().ends_with("/pipe: it is not a regular file"));
         std::os::unix::fs::symlink("/etc/passwd", temp.path().join("link")).unwrap();
         assert_eq!(dir.read("link").unwrap_err().status().0, 40);
-        File::create(temp.path().join("huge")).unwrap().set_len(MAX_SIZE + 1).unwrap();
+        File::create(temp.path().join("huge")).unwrap().set_len((1 << 20) + 1).unwrap();
         assert!(dir.read("huge").unwrap_err().to_string().ends_with("/huge: it is too large"));
         assert_eq!(dir.read("none").unwrap(), None);
     }

@@ -1,17 +1,17 @@
 //! The store in a directory (`MDStoreDir`), in the layout that releases of the C module share.
 
 use std::fs;
-use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::dir::{Access, Dir, Links, Pending, present};
-use super::paths::{Paths, checked_file};
+use super::dir::{Access, Dir, Links, MOST_ENTRIES, Pending, present};
+use super::paths::{Paths, checked, checked_file};
 use super::secret::{Header, VERSION};
 use super::{
     Aspect, Group, Reachability, Secret, Store, StoreError, WorkClaim, archive, claim, generation, lock, migration,
+    removal,
 };
 use crate::log::{note, report};
 use crate::model::Timestamp;
@@ -22,6 +22,9 @@ const FEW: usize = 8;
 /// The number of files that are written side by side; each needs two open descriptors.
 const AT_ONCE: usize = 128;
 
+/// The most files of dead processes in `locks/` that one start removes.
+const MOST_LEFT_LOCKS: usize = 1000;
+
 const EAB_KEY: &[u8] = b"\"hmac\"";
 
 /// A store below one directory.
@@ -31,6 +34,8 @@ const EAB_KEY: &[u8] = b"\"hmac\"";
 pub struct FileStore {
     pub(super) paths: Paths,
     secret: Secret,
+    /// Who opened the store: root, and the children of its process are not.
+    opener: u32,
     /// Group of the server's user, where it is known.
     server_group: OnceLock<u32>,
 }
@@ -92,7 +97,8 @@ impl FileStore {
     /// Opens a store whose `md_store.json` cannot be used, to read what is not encrypted.
     #[must_use]
     pub fn read_only(base: &Path) -> Self {
-        Self { paths: Paths::new(base), secret: Secret::absent(), server_group: OnceLock::new() }
+        let opener = rustix::process::geteuid().as_raw();
+        Self { paths: Paths::new(base), secret: Secret::absent(), opener, server_group: OnceLock::new() }
     }
 
     /// Opens the store without making or changing anything, and returns whether opening it would bring it to the present
@@ -125,7 +131,7 @@ impl FileStore {
             present(Dir::open(&path, Links::Follow).and_then(|dir| adopt(&dir, group, user)))?;
             if group.is_of_server() {
                 self.list(group)?.iter().try_for_each(|item| {
-                    present(self.item(group, item).and_then(|dir| adopt(&dir, group, user))).map(|_| ())
+                    present(self.item(group, item).and_then(|dir| self.adopt_own(&dir, group, user))).map(|_| ())
                 })?;
             }
         }
@@ -133,19 +139,27 @@ impl FileStore {
         locks.set_mode(claim::DIR_MODE)?;
         user.map_or(Ok(()), |user| locks.set_owner(user))?;
         // A dropped claim removes its file. Left files are of dead processes; if root owned them, nobody else could open them.
-        locks.names()?.iter().for_each(|name| drop(self.claim(name)));
+        locks.names()?.iter().take(MOST_LEFT_LOCKS).for_each(|name| drop(self.claim(name)));
         archive::recover(self);
         self.protect_secrets();
         Ok(())
+    }
+
+    /// Sets mode and owner of an item, unless it is of a user who has no business there.
+    fn adopt_own(&self, dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
+        let owner = dir.owner()?;
+        let is_own = owner == self.opener || user.is_none_or(|user| owner == user);
+        if is_own { adopt(dir, group, user) } else { Ok(()) }
     }
 
     /// Restricts the files with keys of external accounts, which the C module leaves readable for everybody.
     fn protect_secrets(&self) {
         for (group, aspect) in Aspect::WITH_EAB_KEYS {
             for item in self.list(group).unwrap_or_default() {
-                let protected = self
-                    .item(group, &item)
-                    .and_then(|dir| dir.protect(&aspect.file_name(), |data| self.access(&dir, group, &aspect, data)));
+                let protected = self.item(group, &item).and_then(|dir| {
+                    let owner = if group.is_of_server() { dir.owner()? } else { self.opener };
+                    dir.protect(&aspect.file_name(), owner, |data| self.access(&dir, group, &aspect, data))
+                });
                 if let Err(err) = protected {
                     note!(Debug, err.status(); "{err}");
                 }
@@ -264,6 +278,18 @@ impl Store for FileStore {
         Ok(present(self.item(group, item))?.map(|dir| dir.read(&name)).transpose()?.flatten())
     }
 
+    fn load_with_owner(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+    ) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+        let name = checked_file(aspect)?;
+        let Some(dir) = present(self.item(group, item))? else { return Ok(None) };
+        let is_trusted = |owner| owner == 0 || owner == self.opener;
+        Ok(dir.read_with_owner(&name)?.map(|(content, owner)| (content, owner.is_some_and(is_trusted))))
+    }
+
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
         let dir = self.make_item(group, item)?;
@@ -304,13 +330,20 @@ impl Store for FileStore {
         present(self.item(group, item))?.map_or(Ok(()), |dir| dir.remove(&name))
     }
 
+    fn remove_lazily(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
+        let name = checked_file(aspect)?;
+        present(self.item(group, item))?.map_or(Ok(()), |dir| dir.unlink(&name).map(|_| ()))
+    }
+
     fn purge(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        self.purge_lazily(group, item)?;
+        present(Dir::open(&self.paths.group(group), Links::Follow))?.map_or(Ok(()), |group| group.sync())
+    }
+
+    fn purge_lazily(&self, group: Group, item: &str) -> Result<(), StoreError> {
         let path = self.paths.item(group, item)?;
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(StoreError::io("remove", path, error)),
-            Ok(()) => Dir::open(&self.paths.group(group), Links::Follow)?.sync(),
-        }
+        let Some(group) = present(Dir::open(&self.paths.group(group), Links::Follow))? else { return Ok(()) };
+        removal::remove(group.handle(), item).map_err(|error| StoreError::io("remove", path, error))
     }
 
     fn clear(&self, group: Group, item: &str) -> Result<(), StoreError> {
@@ -322,10 +355,11 @@ impl Store for FileStore {
         let failed = |error| StoreError::io("list", &path, error);
         let Some(entries) = present(fs::read_dir(&path).map_err(failed))? else { return Ok(Vec::new()) };
         let mut items = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name().into_string().unwrap_or_default();
+        for entry in entries.take(MOST_ENTRIES) {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().into_string().unwrap_or_default();
             // The root of a file system has a directory of its own.
-            if name != "lost+found" && is_item(&self.paths, group, &name) {
+            if name != "lost+found" && checked(&name).is_ok() && is_directory(&entry, links(group)) {
                 items.push(name);
             }
         }
@@ -345,10 +379,17 @@ impl Store for FileStore {
     }
 
     fn exists(&self, group: Group, item: &str, aspect: &Aspect) -> bool {
+        if links(group) == Links::Refuse {
+            return self.modified(group, item, aspect).is_some();
+        }
         self.paths.file(group, item, aspect).is_ok_and(|path| path.is_file())
     }
 
     fn modified(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
+        if links(group) == Links::Refuse {
+            let name = checked_file(aspect).ok()?;
+            return self.item(group, item).ok()?.modified(&name)?.try_into().ok();
+        }
         let path = self.paths.file(group, item, aspect).ok()?;
         fs::metadata(path).ok()?.modified().ok()?.try_into().ok()
     }
@@ -359,7 +400,7 @@ impl Store for FileStore {
     }
 
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let dir = present(Dir::open(&self.paths.group(Group::Live), Links::Follow))?;
+        let dir = present(Dir::open_group(&self.paths.group(Group::Live), links(Group::Live)))?;
         Ok(dir.map(|dir| generation::read(&dir)).transpose()?.flatten())
     }
 
@@ -424,11 +465,10 @@ fn adopt(dir: &Dir, group: Group, user: Option<u32>) -> Result<(), StoreError> {
     user.filter(|_| group.is_of_server()).map_or(Ok(()), |user| dir.set_owner(user))
 }
 
-fn is_item(paths: &Paths, group: Group, name: &str) -> bool {
-    paths.item(group, name).is_ok_and(|path| match links(group) {
-        Links::Follow => path.is_dir(),
-        Links::Refuse => fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()),
-    })
+fn is_directory(entry: &fs::DirEntry, links: Links) -> bool {
+    entry
+        .file_type()
+        .is_ok_and(|kind| kind.is_dir() || links == Links::Follow && kind.is_symlink() && entry.path().is_dir())
 }
 
 #[cfg(test)]
@@ -706,6 +746,88 @@ mod tests {
         let metadata = fs::metadata(&victim).unwrap();
         assert_eq!((metadata.uid(), metadata.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o750));
         assert_eq!(fs::read_to_string(victim.join("md.json")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn no_link_below_a_group_of_the_server_is_looked_at() {
+        let (temp, store) = scene();
+        store.prepare(Some((WWW, WWW))).unwrap();
+        let outside = temp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("job.json"), "secret").unwrap();
+        symlink(&outside, store.base().join("staging/link.org")).unwrap();
+        put(&store, Group::Staging, "a.org");
+        symlink(outside.join("job.json"), store.base().join("staging/a.org/job.json")).unwrap();
+        symlink(outside.join("job.json"), store.base().join("live/.generation")).unwrap();
+        for item in ["link.org", "a.org"] {
+            assert!(!store.exists(Group::Staging, item, &Aspect::JobJson), "{item}");
+            assert_eq!(store.modified(Group::Staging, item, &Aspect::JobJson), None, "{item}");
+            assert_eq!(store.written(Group::Staging, item, &Aspect::JobJson), None, "{item}");
+        }
+        assert!(store.generation().is_err());
+        let mark = store.bump_generation().unwrap();
+        assert_eq!(store.generation().unwrap(), Some(mark));
+        assert_eq!(fs::read_to_string(outside.join("job.json")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn a_start_changes_no_mode_of_a_file_that_is_not_the_servers_alone() {
+        let (_temp, store) = scene();
+        store.prepare(Some((WWW, WWW))).unwrap();
+        let mode_after = |link: bool, content: &str, owner: u32| {
+            let other = store.base().join("other.json");
+            let planted = store.base().join("staging/a.org/md.json");
+            store.save(Group::Staging, "a.org", &Aspect::MdJson, b"").unwrap();
+            fs::write(&other, content).unwrap();
+            fs::set_permissions(&other, fs::Permissions::from_mode(0o640)).unwrap();
+            if is_root() {
+                std::os::unix::fs::chown(&other, Some(owner), None).unwrap();
+            }
+            fs::remove_file(&planted).unwrap();
+            fs::hard_link(&other, &planted).unwrap();
+            if !link {
+                fs::remove_file(&other).unwrap();
+            }
+            store.prepare(Some((WWW, WWW))).unwrap();
+            let mode = mode(&store, "staging/a.org/md.json");
+            let _ = fs::remove_file(&other);
+            mode
+        };
+        let hmac = r#"{"hmac":"s"}"#;
+        let me = rustix::process::geteuid().as_raw();
+        for content in ["{}", hmac] {
+            assert_eq!(mode_after(true, content, WWW), 0o640, "a hard link: {content}");
+            assert!(!is_root() || mode_after(false, content, me) == 0o640, "a file of root: {content}");
+            assert!(!is_root() || mode_after(false, content, WWW + 1) == 0o640, "another user's: {content}");
+        }
+        assert_eq!((mode_after(false, "{}", WWW), mode_after(false, hmac, WWW)), (0o644, 0o600));
+        if is_root() {
+            let foreign = store.base().join("staging/b.org");
+            put(&store, Group::Staging, "b.org");
+            fs::set_permissions(&foreign, fs::Permissions::from_mode(0o700)).unwrap();
+            std::os::unix::fs::chown(&foreign, Some(WWW + 1), None).unwrap();
+            store.prepare(Some((WWW, WWW))).unwrap();
+            assert_eq!((mode(&store, "staging/b.org"), owner(&store, "staging/b.org")), (0o700, WWW + 1));
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_file_counts_only_if_it_has_no_other_name() {
+        let (temp, store) = scene();
+        let key = Aspect::PrivateKey(KeySpec::Default);
+        store.save(Group::Staging, "a.org", &key, b"key").unwrap();
+        let file = store.base().join("staging/a.org/privkey.pem");
+        let load = || store.load_with_owner(Group::Staging, "a.org", &key).unwrap().unwrap();
+        assert_eq!(load(), (b"key".to_vec(), true));
+        fs::hard_link(&file, temp.path().join("other")).unwrap();
+        assert_eq!(load(), (b"key".to_vec(), false));
+        fs::remove_file(temp.path().join("other")).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&file, Some(WWW), None).unwrap();
+            assert!(!load().1);
+            let child = FileStore { opener: WWW, ..FileStore::read_only(store.base()) };
+            assert!(child.load_with_owner(Group::Staging, "a.org", &key).unwrap().unwrap().1, "no server of root's");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod memory;
 mod migration;
 mod paths;
 mod reachability;
+mod removal;
 mod secret;
 #[cfg(test)]
 mod suite;
@@ -45,6 +46,20 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the file exists but cannot be read.
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Returns the content of a file as [`Store::load`] does, and whether it is from somebody whom the server trusts: root, or who
+    /// opened the store, owns it, and it has no other name. The server's user can give names in the store to files of others.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn load_with_owner(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+    ) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+        Ok(self.load(group, item, aspect)?.map(|content| (content, true)))
+    }
 
     /// Writes or replaces a file. Readers see the old content or the new, also after a crash.
     ///
@@ -86,11 +101,28 @@ pub trait Store: Send + Sync {
     /// If it cannot be removed.
     fn remove(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError>;
 
+    /// Removes a file whose return would do no harm, as [`Store::remove`] but without waiting for the disk.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    fn remove_lazily(&self, group: Group, item: &str, aspect: &Aspect) -> Result<(), StoreError> {
+        self.remove(group, item, aspect)
+    }
+
     /// Removes an item with all its files; an absent one is fine. A claim on it stays.
     ///
     /// # Errors
-    /// If a part cannot be removed; other parts may be gone.
+    /// If a part cannot be removed; other parts may be gone. If it has more directories or entries than the store ever makes, the
+    /// next call goes on.
     fn purge(&self, group: Group, item: &str) -> Result<(), StoreError>;
+
+    /// Removes an item whose return would do no harm, as [`Store::purge`] but without waiting for the disk.
+    ///
+    /// # Errors
+    /// As [`Store::purge`].
+    fn purge_lazily(&self, group: Group, item: &str) -> Result<(), StoreError> {
+        self.purge(group, item)
+    }
 
     /// Removes all files of an item but keeps the item; an absent one is fine.
     ///

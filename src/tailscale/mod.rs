@@ -15,7 +15,7 @@ pub use error::{Cause, TailscaleError};
 
 use crate::crypto::{Chain, PrivateKey};
 use crate::http::{HttpClient, Request, Response};
-use crate::model::KeySpec;
+use crate::model::{KeySpec, outside};
 
 /// The host name in requests: the daemon refuses others, as a browser might be made to send them.
 const HOST: &str = "local-tailscaled.sock";
@@ -63,6 +63,7 @@ fn read_pair(response: Response) -> Result<(PrivateKey, Chain), Cause> {
     let body = Zeroizing::new(response.body);
     let key = PrivateKey::from_pem(&body, None).map_err(Cause::Key)?;
     let chain = Chain::from_pem(&body).map_err(Cause::Chain)?;
+    chain.check_length().map_err(Cause::Chain)?;
     if !key.fits(chain.leaf()) {
         return Err(Cause::WrongKey);
     }
@@ -75,10 +76,9 @@ fn read_pair(response: Response) -> Result<(PrivateKey, Chain), Cause> {
 /// Reads the message of a refusal, a line of text.
 fn refusal(response: &Response, now: Timestamp) -> Cause {
     let text = String::from_utf8_lossy(&response.body);
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
     Cause::Refused {
         status: response.status,
-        says: text.trim().chars().take(LONGEST_WORDS).map(printable).collect(),
+        says: outside::text(text.trim()).chars().take(LONGEST_WORDS).collect(),
         retry_after: response.retry_after(now),
     }
 }

@@ -248,6 +248,11 @@ fn url(path: &str) -> String {
     format!("{}/{path}", FakeCa::BASE)
 }
 
+/// Returns the token of the challenges of an authorization.
+fn token(id: usize) -> String {
+    format!("token-of-authorization-{id}")
+}
+
 fn urls(kind: &str, ids: &[usize]) -> Vec<String> {
     ids.iter().map(|id| url(&format!("{kind}/{id}"))).collect()
 }
@@ -524,7 +529,7 @@ impl State {
         };
         let path = if kind == self.behaviour.kind { format!("{id}") } else { format!("{id}/{kind}") };
         let mut value = json!({
-            "type": kind, "url": url(&format!("challenge/{path}")), "status": status, "token": format!("token-{id}")
+            "type": kind, "url": url(&format!("challenge/{path}")), "status": status, "token": token(id)
         });
         if kind == "dns-persist-01" {
             value["issuer-domain-names"] = self.behaviour.issuers.clone().into();
@@ -685,7 +690,7 @@ impl FakeCa {
         if authorization.status != "pending" {
             return problem(400, "malformed", "the authorization is not pending");
         }
-        let expected = format!("token-{id}.{}", thumbprint_of(key));
+        let expected = format!("{}.{}", token(id), thumbprint_of(key));
         let found = (self.find)(&authorization.name);
         authorization.answered = Some(kind);
         authorization.reads = reads;

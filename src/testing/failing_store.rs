@@ -31,6 +31,8 @@ pub struct FailingStore {
     /// Number of changes before the store crashes.
     left: Mutex<Option<usize>>,
     crashed: AtomicBool,
+    /// Files of the server's user.
+    planted: Mutex<Vec<(Group, String, Aspect)>>,
 }
 
 impl FailingStore {
@@ -48,6 +50,12 @@ impl FailingStore {
     /// Refuses every change after this number of changes, as if the process had crashed there.
     pub fn crash_at(&self, changes: usize) {
         *self.left.lock().unwrap() = Some(changes);
+    }
+
+    /// Writes a file as any program does that runs as the server's user.
+    pub fn plant(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) {
+        self.content.save(group, item, aspect, data).unwrap();
+        self.planted.lock().unwrap().push((group, item.to_owned(), aspect.clone()));
     }
 
     /// Checks whether a change was refused by [`FailingStore::crash_at`].
@@ -89,7 +97,19 @@ impl Store for FailingStore {
         self.see(Call::Load, group, Some(aspect))?.load(group, item, aspect)
     }
 
+    fn load_with_owner(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+    ) -> Result<Option<(Vec<u8>, bool)>, StoreError> {
+        let content = self.load(group, item, aspect)?;
+        let is_planted = self.planted.lock().unwrap().contains(&(group, item.to_owned(), aspect.clone()));
+        Ok(content.map(|content| (content, !is_planted)))
+    }
+
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        self.planted.lock().unwrap().retain(|planted| *planted != (group, item.to_owned(), aspect.clone()));
         self.see(Call::Write, group, Some(aspect))?.save(group, item, aspect, data)
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Challenge;
 
-pub use data::{key_authorization, txt_value};
+pub use data::{check_token, is_txt_value, key_authorization, txt_value};
 pub use persist::{Malformed, PersistRecord, account_uri, hashed_uri, issuer_names, names_to_prove};
 
 /// A type of challenge that can be answered.
@@ -90,6 +90,12 @@ impl ChallengeType {
                 needs_standing_record: true,
             },
         }
+    }
+
+    /// Returns the type of exactly that name, as CAs spell it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// Returns the type of that name, in any case.

@@ -27,9 +27,12 @@ pub struct PersistRecord {
     pub until: Option<Timestamp>,
 }
 
-/// Why a challenge of this type cannot be answered.
+/// Why a challenge cannot be answered.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Malformed {
+    /// The token is not random enough, or has characters that no token has.
+    #[error("the challenge is malformed: the token is not base64url of 22 to 256 characters (RFC 8555 section 8.1)")]
+    Token,
     /// There is no name to write into the record.
     #[error("the challenge is malformed: the CA sent no issuer names")]
     NoIssuers,

@@ -113,7 +113,7 @@ impl<'r> Request<'r> {
     }
 
     /// Writes a whole response with its length. The body of the request is read and dropped first.
-    pub fn respond(self, status: u16, content_type: Option<&'static CStr>, body: &[u8]) -> Answer {
+    pub fn respond(self, status: u16, content_type: &'static CStr, body: &[u8]) -> Answer {
         // SAFETY: live by `from_raw`.
         let drained = unsafe { sys::ap_discard_request_body(self.as_ptr()) };
         if drained != sys::OK {
@@ -121,10 +121,8 @@ impl<'r> Request<'r> {
         }
         // SAFETY: live by `from_raw`.
         unsafe { sys::md_shim_request_set_status(self.as_ptr(), c_int::from(status)) };
-        if let Some(content_type) = content_type {
-            // SAFETY: live by `from_raw`; the string is static.
-            unsafe { sys::ap_set_content_type(self.as_ptr(), content_type.as_ptr()) };
-        }
+        // SAFETY: live by `from_raw`; the string is static.
+        unsafe { sys::ap_set_content_type(self.as_ptr(), content_type.as_ptr()) };
         // SAFETY: live by `from_raw`. A slice is never longer than isize::MAX.
         unsafe { sys::ap_set_content_length(self.as_ptr(), body.len() as sys::apr_off_t) };
         self.write(body);

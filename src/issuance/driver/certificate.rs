@@ -98,7 +98,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         if chain.certificates().len() > 1 {
             return Ok((chain, alternates));
         }
-        while let Some(url) = issuer.filter(|_| chain.certificates().len() < Self::LONGEST_CHAIN) {
+        while let Some(url) = issuer.filter(|_| chain.certificates().len() < Chain::MOST) {
             let (more, response) = match self.read_certificates(&url) {
                 // Some CAs end a chain with a list of certificates, which is not used.
                 Err(AcmeError::Certificate { .. }) => break,
@@ -107,7 +107,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             if more.certificates().iter().any(|certificate| chain.certificates().contains(certificate)) {
                 break;
             }
-            (chain, issuer) = (chain.extended(more), issuer_url(&url, &response));
+            issuer = issuer_url(&url, &response);
+            chain = chain.extended(more);
+            chain.check_length().map_err(|source| AcmeError::Certificate { url, source })?;
         }
         Ok((chain, alternates))
     }
@@ -117,8 +119,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let response = self.session.read(ca, url, key, &account.url)?;
-        let chain = Chain::from_der_or_pem(&response.body)
-            .map_err(|source| AcmeError::Certificate { url: url.to_owned(), source })?;
+        let unusable = |source| AcmeError::Certificate { url: url.to_owned(), source };
+        let chain = Chain::from_der_or_pem(&response.body).map_err(unusable)?;
+        chain.check_length().map_err(unusable)?;
         Ok((chain, response))
     }
 }

@@ -1,6 +1,6 @@
 //! The challenges of an order: set up, answered, and taken away again (RFC 8555 section 7.5).
 
-use crate::acme::challenge::{choose, key_authorization, txt_value};
+use crate::acme::challenge::{check_token, choose, key_authorization, txt_value};
 use crate::acme::session::empty_object;
 use crate::acme::{
     AcmeError, Attempt, Authorization, Challenge, ChallengeSetup, ChallengeType, Journal, OrderRecord, PortError,
@@ -11,7 +11,7 @@ use crate::issuance::driver::failure::no_challenge;
 use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
 use crate::issuance::facts::Refusal;
 use crate::log::note;
-use crate::model::{DomainName, Identifier, time};
+use crate::model::{DomainName, Identifier, Status, outside, time};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
@@ -59,12 +59,18 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (_, key) = self.account.as_ref().ok_or_else(no_account)?;
         let authz = authorization(&self.facts.authorizations[index])?;
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
-        let value = key_authorization(&challenge.token, key)?;
+        let token = challenge.token.clone();
+        let value = key_authorization(&token, key)?;
         let txt = kind.answers_by_txt().then(|| txt_value(&value)).transpose()?;
         let lacks =
             || AcmeError::Lacks { url: self.facts.authorizations[index].url.clone(), what: "a name of the order" };
         let name = self.ordered_name(&authz.identifier.value).ok_or_else(lacks)?;
         let set_up = ChallengeSetup { kind, name, txt };
+        if let Err(malformed) = check_token(&token) {
+            let reason = PortError { status: Status::INVALID, text: malformed.to_string() };
+            self.refuse(index, &set_up, &reason);
+            return Ok(Outcome::Continue);
+        }
         match self.publisher.reserve(&set_up) {
             Ok(Attempt::Done) => {}
             Ok(Attempt::Busy) => return Ok(self.busy()),
@@ -128,7 +134,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         };
         self.journal.progress(&format!("Waiting for the CA to look at '{kind}' of domain {}", authz.identifier.value));
         self.facts.observe_retry_after(self.session.retry_after(&response));
-        self.facts.authorizations[index].answer(kind, serde_json::from_slice(&response.body).unwrap_or_default());
+        self.facts.authorizations[index].answer(kind, outside::json(&response.body).unwrap_or_default());
         self.tell_problem(index)?;
         self.facts.start_poll(self.clock.now());
         Ok(())

@@ -4,7 +4,7 @@ use crate::acme::{AcmeError, Authorization, ChallengeType, Journal, OrderRecord,
 use crate::issuance::driver::{Driver, Wanted, authorization};
 use crate::issuance::facts::{AuthorizationFacts, Refusal};
 use crate::issuance::next::Failure;
-use crate::model::{Problem, Status};
+use crate::model::{Problem, Status, outside};
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Describes the failure. An order that failed for good is forgotten.
@@ -90,7 +90,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 pub(super) fn no_challenge(wanted: &Wanted, authz: &Authorization) -> AcmeError {
     AcmeError::NoChallenge {
         name: authz.identifier.value.clone(),
-        offered: authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" "),
+        offered: outside::text(&authz.challenges.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>().join(" ")),
         wanted: wanted.challenges.iter().flatten().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "),
         reasons: String::new(),
     }

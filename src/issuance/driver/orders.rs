@@ -28,6 +28,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let url = location(&ca.new_order, &response)?;
         let order: Order = json(&url, &response)?;
         let now = self.clock.now();
+        self.check_authorizations(&url, 0, &order)?;
         self.learn();
         self.facts.forget_order(now);
         self.facts.ordered_now = true;
@@ -111,6 +112,16 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         err
     }
 
+    /// Checks that an order has at most as many authorizations as names, with those that the CA listed before: a renewal
+    /// follows each, and keeps it.
+    fn check_authorizations(&self, url: &str, before: usize, order: &Order) -> Result<(), AcmeError> {
+        let names = self.wanted.identifiers.len();
+        match before + order.authorizations.len() {
+            count if count > names => Err(AcmeError::TooManyAuthorizations { url: url.to_owned(), count, names }),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {
         let url = self.facts.record.url.clone().unwrap_or_default();
         match self.read::<Order>(&url) {
@@ -124,6 +135,17 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     pub(super) fn take_over_order(&mut self, order: Order) -> Result<(), AcmeError> {
+        let is_known = |url: &&String| self.facts.authorizations.iter().any(|known| known.url == **url);
+        let others = self.facts.authorizations.len() - order.authorizations.iter().filter(is_known).count();
+        let url = self.facts.record.url.clone().unwrap_or_default();
+        match self.check_authorizations(&url, others, &order) {
+            // The next order may be another.
+            Err(_) if !self.facts.ordered_now => {
+                self.facts.order_gone = true;
+                return Ok(());
+            }
+            checked => checked?,
+        }
         let before = self.facts.record.status;
         self.facts.observe_order(order, self.clock.now());
         if self.facts.record.status == before { Ok(()) } else { Ok(self.journal.save_order(&self.facts.record)?) }

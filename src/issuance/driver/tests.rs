@@ -2,6 +2,7 @@ mod accounts;
 mod certificates;
 mod challenges;
 mod faults;
+mod floods;
 mod orders;
 mod records;
 mod turns;

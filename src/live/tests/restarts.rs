@@ -137,7 +137,7 @@ fn a_foreign_or_damaged_live_set_is_neither_moved_nor_served_nor_removed() {
     let server = served(name, vec![p256()]);
     let before = stored(&server, name, p256());
     let now = server.clock.now();
-    let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret()).unwrap();
+    let json = |pairs| PairSet { ca_url: None, account_url: None, pairs }.to_json(server.store.secret(), name).unwrap();
     let mixed = Pair { key: pair(&p256(), &[name], now).key, ..pair(&p256(), &[name], now) };
     let rows: [(&str, Vec<u8>); 3] = [
         ("is not for foreign.newest.test", json(vec![pair(&p256(), &["other.test"], now)])),

@@ -22,13 +22,13 @@ use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Summary};
-use crate::documents::{CLAIM_PATIENCE, Documents, to_json};
+use crate::documents::{CLAIM_PATIENCE, CLEANING, Documents, to_json};
 use crate::events::Events;
 use crate::live::LiveSlot;
 use crate::log::{note, report};
 use crate::model::{
     Authorities, CaSettings, ContactSource, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings,
-    State, Status, format_human,
+    State, Status, format_human, outside,
 };
 use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, served, take_over_live};
 use crate::stapling::{self, Stapling};
@@ -575,13 +575,16 @@ impl Setup {
         if left.is_empty() {
             return;
         }
+        let until = Instant::now() + CLEANING;
+        let is_time_left = |_: &_| Instant::now() < until;
         let mut unconfigured = self.documents.items(Group::Staging);
         self.domains.iter().for_each(|md| _ = unconfigured.remove(md.name.as_str()));
         let begun = |name: &String| self.documents.load_json(Group::Staging, name, &Aspect::MdJson);
-        let begun: Vec<ManagedDomain> = unconfigured.iter().filter_map(begun).collect();
+        let begun: Vec<ManagedDomain> = unconfigured.iter().take_while(is_time_left).filter_map(begun).collect();
         self.domains.iter().chain(&begun).flat_map(|md| &md.domains).for_each(|name| _ = left.remove(name.as_str()));
-        for name in left {
-            if let Err(err) = self.documents.store().purge(Group::Challenges, &name) {
+        // Where there is no time for all domains, it is not known which names are left over.
+        for name in left.iter().take_while(is_time_left) {
+            if let Err(err) = self.documents.store().purge_lazily(Group::Challenges, name) {
                 report!(MD0028, err.status(); "challenge data for {name} cannot be removed: {err}");
             }
         }
@@ -647,7 +650,7 @@ impl Stored {
 /// Parses the stored form of a domain; `None` if it is damaged, which is reported.
 fn read_stored(md: &ManagedDomain, text: &[u8]) -> Option<ManagedDomain> {
     let name = &md.name;
-    serde_json::from_slice(text)
+    outside::stored(text)
         .inspect_err(|err| {
             note!(Error, "failed to load JSON file domains/{name}/md.json: {err}; it is ignored and made anew")
         })

@@ -4,9 +4,11 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::documents::Documents;
+use crate::acme::PortError;
+use crate::documents::{Documents, port_error};
 use crate::log::note;
 use crate::model::ManagedDomain;
+use crate::sets::PairSet;
 use crate::store::{Aspect, Group, StoreError};
 
 /// Gives the directories of domains that are no longer configured to new domains with the same names. A directory that cannot be
@@ -69,12 +71,20 @@ fn rename(documents: &Documents, former: &str, new: &str, until: Instant) -> Res
             }
         }
     }
-    if store.exists(Group::Live, former, &Aspect::LiveJson) {
-        if let Err(err) = store.rename((Group::Live, former), (Group::Live, new)) {
-            note!(Error, err.status(); "{former}: the set in live/ cannot be moved to {new} and stays there: {err}");
-        }
+    if let Err(err) = rename_live(documents, former, new) {
+        note!(Error, err.status; "{former}: the set in live/ cannot be moved to {new} and stays there: {err}");
     }
     store.rename((Group::Domains, former), (Group::Domains, new))
+}
+
+/// Writes the set in `live/` anew, as it says which domain it is for.
+fn rename_live(documents: &Documents, former: &str, new: &str) -> Result<(), PortError> {
+    let store = documents.store();
+    let text = store.load(Group::Live, former, &Aspect::LiveJson).map_err(port_error)?;
+    let Some(text) = text else { return Ok(()) };
+    let text = PairSet::renamed(&text, store.secret(), former, new)?;
+    store.save(Group::Live, new, &Aspect::LiveJson, &text).map_err(port_error)?;
+    store.purge(Group::Live, former).map_err(port_error)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Tests of accounts that all domains share.
 
 use super::*;
+use crate::accounts::Accounts;
+use crate::acme::AccountScope;
 
 #[test]
 fn fifty_domains_make_one_account() {
@@ -50,17 +52,37 @@ fn accounts_move_to_their_place_once() {
     assert_eq!(md.ca.account.as_deref(), Some(ACCOUNT));
 }
 
-#[test]
-fn an_account_at_the_url_of_a_lost_one_takes_its_place() {
-    let server = TestServer::new(&["again.test"]);
-    let lost: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
-    let key = PrivateKey::generate(&p256()).unwrap();
-    server.documents.save_key(Group::Staging, "again.test", &Aspect::AccountKey, &key).unwrap();
-    server.documents.save_json(Group::Staging, "again.test", &Aspect::AccountJson, &lost).unwrap();
+/// Puts an account with the URL of the one in `accounts/` into `staging/`, and starts the server. Returns the ids after that.
+fn staged_again(server: &TestServer, name: &str, key: &[u8]) -> Vec<String> {
+    let known: AccountRecord = server.documents.load_json(Group::Accounts, ACCOUNT, &Aspect::AccountJson).unwrap();
+    server.store.plant(Group::Staging, name, &Aspect::AccountKey, key);
+    server.documents.save_json(Group::Staging, name, &Aspect::AccountJson, &known).unwrap();
     server.start(true);
-    assert_eq!(server.store.list(Group::Accounts).unwrap(), [ACCOUNT]);
-    let kept = server.documents.load_key(Group::Accounts, ACCOUNT, &Aspect::AccountKey).unwrap();
-    assert_eq!(kept.to_pem().unwrap(), key.to_pem().unwrap());
+    server.store.list(Group::Accounts).unwrap()
+}
+
+#[test]
+fn an_account_never_gets_another_key_from_staging() {
+    watch_log();
+    let name = "again.accounts.test";
+    let server = TestServer::new(&[name]);
+    let pem = |id: &str| server.text(Group::Accounts, id, &Aspect::AccountKey).unwrap();
+    let known = pem(ACCOUNT);
+    let key = PrivateKey::generate(&p256()).unwrap();
+    // Planted by anything that runs as the server's user.
+    assert_eq!(staged_again(&server, name, &key.to_pem().unwrap()), [ACCOUNT]);
+    assert_eq!((pem(ACCOUNT) == known, logged("MD0028", name)), (true, 1));
+    // A key that is known already is nothing new, however the account is called.
+    assert_eq!(staged_again(&server, name, known.as_bytes()), [ACCOUNT]);
+    // A CA that has lost its accounts gives the URL to a new one, which is used first.
+    let sealed = key.to_encrypted_pem(server.store.secret().as_bytes()).unwrap();
+    let ids = staged_again(&server, name, &sealed);
+    assert_eq!((ids.len(), pem(ACCOUNT) == known), (2, true));
+    let added = server.documents.load_key(Group::Accounts, &ids[1], &Aspect::AccountKey).unwrap();
+    assert!(added.is_same(&key));
+    let scope = AccountScope { ca_url: FakeCa::DIRECTORY.to_owned(), eab: None };
+    assert_eq!(Accounts::read(&server.documents).unwrap().id_for(&scope), Some(&*ids[1]));
+    assert!(!server.store.exists(Group::Staging, name, &Aspect::AccountKey));
 }
 
 #[test]

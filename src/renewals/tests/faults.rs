@@ -4,7 +4,7 @@
 use crate::acme::AccountScope;
 use crate::clock::Clock as _;
 use crate::crypto::{PrivateKey, self_signed};
-use crate::http::{HttpError, Response};
+use crate::http::{HttpError, Limit, Response};
 use crate::model::{DomainName, JobResult, Status};
 use crate::renewals::Renewals;
 use crate::store::{Aspect, Group};
@@ -250,8 +250,8 @@ fn failed_requests() {
         ),
         (
             ALL,
-            Fault::Fail(|| HttpError::TooLarge { host: ca(), limit: 1 << 20 }),
-            "{contact}the answer from ca.test is longer than 1048576 bytes; check that the URL is the CA's; the next attempt follows",
+            Fault::Fail(|| HttpError::TooLarge { host: ca(), limit: Limit::Bytes(1 << 20) }),
+            "{contact}the answer from ca.test has more than 1048576 bytes; check that the URL is the CA's; the next attempt follows",
             Soon,
         ),
         (

@@ -366,8 +366,7 @@ fn a_hanging_dns_command_does_not_delay_renewals_without_one() {
         declared.settings.challenges = Some(vec!["dns-01".to_owned()]);
     }
     server.globals.dns01_command = noting(directory.path(), "exec sleep 600");
-    let dns01 =
-        serde_json::json!({"type": "dns-01", "url": "https://ca.test/dns-01", "token": "dns-01", "status": "pending"});
+    let dns01 = serde_json::json!({"type": "dns-01", "url": "https://ca.test/dns-01", "token": "token-of-the-dns-challenge", "status": "pending"});
     server.ca.behave(|ca| ca.others = vec![dns01]);
     let renewals = Arc::new(server.renewals_with(false, server.running_clock(), |_| None));
     let cancel = Cancel::default();

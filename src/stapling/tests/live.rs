@@ -46,7 +46,7 @@ impl Scene {
     /// Writes a live set and announces it.
     fn publish(&self, server: &Server, pair: &Pair) {
         let text = PairSet { ca_url: None, account_url: None, pairs: vec![pair.clone()] }
-            .to_json(self.test_server.store.secret())
+            .to_json(self.test_server.store.secret(), NAME)
             .unwrap();
         self.test_server.store.save(Group::Live, NAME, &Aspect::LiveJson, &text).unwrap();
         server.registry.live_sets.announce(0);

@@ -170,8 +170,7 @@ fn whoever_has_to_wait_for_others_goes_on_after_them() {
 
 #[test]
 fn the_next_type_is_tried_when_one_cannot_be_set_up() {
-    let other =
-        |kind: &str| serde_json::json!({ "type": kind, "url": "https://ca.test/challenge/0", "token": "other" });
+    let other = |kind: &str| serde_json::json!({ "type": kind, "url": "https://ca.test/challenge/0", "token": "token-of-another-type-0" });
     for unsupported in [false, true] {
         let scene = Scene::new(&["x.org"]);
         scene.ca.behave(|ca| ca.others = vec![other("tls-alpn-01")]);

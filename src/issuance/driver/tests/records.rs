@@ -38,7 +38,7 @@ fn a_record_that_is_not_as_it_has_to_be_is_told() {
     assert_eq!(
         detail,
         "x.org: CA considers answer to challenge invalid: no such record; set the TXT record _validation-persist.x.org to \
-         \"ca.test; accounturi=https://ca.test/account/0; policy=wildcard\" and leave it there"
+         'ca.test; accounturi=https://ca.test/account/0; policy=wildcard' and leave it there"
     );
     assert!(err.is_failed_validation() && scene.staged().order.is_empty());
     assert_eq!(scene.staged().records, expected_records());

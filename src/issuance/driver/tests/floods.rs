@@ -1,0 +1,107 @@
+//! CAs that send more than an order needs, or other things than a challenge has.
+
+use super::*;
+
+/// Gives an order so many authorizations, all of which can be read.
+fn with_authorizations(answer: &mut Response, count: usize) {
+    let mut order: Value = serde_json::from_slice(&answer.body).unwrap();
+    let urls = (0..count).map(|number| format!("https://ca.test/authorization/0/{number}"));
+    order["authorizations"] = urls.collect::<Vec<_>>().into();
+    answer.body = order.to_string().into_bytes();
+}
+
+/// Makes an authorization a megabyte long.
+fn with_challenges(answer: &mut Response) {
+    let mut authorization: Value = serde_json::from_slice(&answer.body).unwrap();
+    let challenges = authorization["challenges"].as_array_mut().unwrap();
+    let other = serde_json::json!({ "type": "x".repeat(500), "url": "u", "token": "t".repeat(500) });
+    challenges.extend(std::iter::repeat_n(other, 900));
+    answer.body = authorization.to_string().into_bytes();
+}
+
+#[test]
+fn an_order_has_at_most_one_authorization_for_each_name() {
+    let scene = Scene::new(&["x.org", "y.org"]);
+    scene.ca.fail(Operation::NewOrder, Fault::Alter(|answer| with_authorizations(answer, 10_000)));
+    let err = scene.run().unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "the CA's order <https://ca.test/order/0> has 10000 authorizations for 2 names, which is more than one for each"
+    );
+    assert_eq!((scene.ca.count(Operation::Authorization), scene.staged().order.is_empty()), (0, true));
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 2);
+}
+
+#[test]
+fn authorizations_that_come_later_count_with_the_first() {
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.behave(|ca| ca.pending_reads = 1);
+    scene.ca.fail(Operation::Order, Fault::Alter(|answer| with_authorizations(answer, 1)));
+    let err = scene.run().unwrap_err();
+    assert!(err.to_string().contains("/order/0> has 2 authorizations for 1 names"), "{err}");
+    // The next run reads the order again, and replaces it.
+    scene.ca.fail(Operation::Order, Fault::Alter(|answer| with_authorizations(answer, 2)));
+    scene.succeeds();
+    assert_eq!(scene.ca.ordered().len(), 2);
+}
+
+#[test]
+fn of_a_long_authorization_the_wanted_challenges_are_kept() {
+    let scene = Scene::new(&["x.org"]);
+    scene.ca.fail(Operation::Authorization, Fault::Alter(with_challenges));
+    let mut driver = scene.driver();
+    while driver.facts.authorizations.iter().all(|authz| authz.observed.is_none()) {
+        driver.step().unwrap();
+    }
+    let kept = &driver.facts.authorizations[0].observed.as_ref().unwrap().value.challenges;
+    let kinds: Vec<_> = kept.iter().map(|challenge| challenge.kind.clone()).collect();
+    assert_eq!(kinds, ["http-01".to_owned(), "x".repeat(64)]);
+    scene.succeeds();
+}
+
+#[test]
+fn a_challenge_with_an_odd_token_is_not_set_up() {
+    for token in ["short", "../../../../etc/passwd", "with%2fescapes%2fin%2fit.."] {
+        let scene = Scene::new(&["x.org"]);
+        let odd = serde_json::json!({ "type": "tls-alpn-01", "url": "https://ca.test/challenge/0", "token": token });
+        scene.ca.behave(|ca| (ca.http_01, ca.others) = (false, vec![odd.clone()]));
+        let err = scene.run().unwrap_err();
+        let reason = " 'tls-alpn-01' cannot be set up: the challenge is malformed: the token is not base64url of 22 to 256 \
+                      characters (RFC 8555 section 8.1).";
+        assert!(err.to_string().ends_with(reason), "{err}");
+        assert!(scene.publisher.0.lock().unwrap().data.is_empty());
+        // Another challenge is used.
+        scene.ca.behave(|ca| ca.http_01 = true);
+        scene.succeeds();
+    }
+}
+
+#[test]
+fn a_chain_that_no_client_takes_is_not_used() {
+    fn longer(answer: &mut Response) {
+        let pem = String::from_utf8(answer.body.clone()).unwrap();
+        answer.body = pem.repeat(6).into_bytes();
+    }
+    fn with_link(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.leaf().to_pem().into_bytes();
+        answer.headers.push(("Link".to_owned(), "</certificate/0/1>;rel=up".to_owned()));
+    }
+    fn of_ten(answer: &mut Response) {
+        let chain = Chain::from_pem(&answer.body).unwrap();
+        answer.body = chain.certificates()[1].to_pem().repeat(10).into_bytes();
+    }
+    for (first, second, count) in [(longer as fn(&mut Response), None, 12), (with_link, Some(of_ten), 11)] {
+        let scene = Scene::new(&["x.org"]);
+        scene.ca.fail(Operation::Certificate, Fault::Alter(first));
+        if let Some(second) = second {
+            scene.ca.fail(Operation::Certificate, Fault::Alter(second));
+        }
+        let err = scene.run().unwrap_err();
+        assert!(err.to_string().contains(&format!("cannot be used: it has {count} certificates with")), "{err}");
+        assert_eq!(err.to_result().problem.as_deref(), Some("certificate-unusable"));
+        assert!(scene.staged().chains.is_empty());
+        scene.succeeds();
+    }
+}
