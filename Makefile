@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench fuzz screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -139,6 +139,9 @@ soak: deps ## Restart under load while renewals run; SOAK_RESTARTS=200, SOAK_MPM
 bench: deps ## Measure the C module and ours side by side; BENCH_N=1000, BENCH_RUNS=3 and others in test/README.md
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/bench.py all
+
+fuzz: ## Call what reads the texts of others with inputs that are made up: TARGET, RUNS=100000, SANITIZE=1 for AddressSanitizer
+	@$(TOOLS)/fuzz.sh $(TARGET)
 
 screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state
 	@$(MAKE) --no-print-directory build

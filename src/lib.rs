@@ -56,3 +56,7 @@ pub mod httpd;
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "testing/fuzz.rs"]
+pub mod fuzz;

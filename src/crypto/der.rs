@@ -61,7 +61,7 @@ fn content(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(*first), rest),
-        0x81..=0x84 => {
+        0x81..=0x83 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
             let is_shortest = length >= 0x80 && digits.first() != Some(&0);

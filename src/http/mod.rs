@@ -115,7 +115,7 @@ impl Response {
     const KEPT: [&str; 5] = ["Content-Type", "Link", "Location", "Replay-Nonce", "Retry-After"];
 
     /// Keeps a header of the answer, unless nobody reads it or it is too long.
-    fn keep_header(&mut self, name: &str, value: &str) {
+    pub(crate) fn keep_header(&mut self, name: &str, value: &str) {
         let is_kept = Self::KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name));
         if is_kept && value.len() <= outside::LONGEST {
             self.headers.push((name.to_owned(), outside::text(value)));
