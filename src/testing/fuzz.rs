@@ -242,21 +242,16 @@ fn sessions(data: &[u8]) {
         }
     };
     let directory = session.directory(url).map_err(told).ok();
-    let usual = || Directory {
-        new_nonce: url.to_owned(),
-        new_account: url.to_owned(),
-        new_order: url.to_owned(),
-        revoke_cert: None,
-        key_change: None,
-        renewal_info: None,
-        meta: Default::default(),
+    let usual = || {
+        let named = serde_json::json!({ "newNonce": url, "newAccount": url, "newOrder": url });
+        Directory::parse(url, named.to_string().as_bytes()).expect("a directory")
     };
     let directory = directory.unwrap_or_else(usual);
     session.nonce = None;
     let posted = session.post(&directory, url, &KEY, KeyRef::Kid(url), &serde_json::json!({}));
     if let Ok(response) = posted.map_err(told) {
         let _ = json::<Order>(url, &response).map_err(told);
-        let _ = location(url, &response).map_err(told).inspect(check_text);
+        let _ = location(&directory, url, &response).map_err(told).inspect(check_text);
     }
     if let Some(at) = session.retry_after(&response) {
         assert!(at <= now() + SignedDuration::from_hours(7 * 24), "{at}");
