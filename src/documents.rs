@@ -200,7 +200,7 @@ mod tests {
             }
             assert_eq!(server.documents.load_key(group, name, &aspect).is_some(), is_used, "{group:?} {is_planted}");
         }
-        assert_eq!(logged("", "is not encrypted with the store's secret"), 1);
+        assert_eq!(logged("", &format!("staging/{name}/{} is not a usable private key", aspect.file_name())), 1);
     }
 
     #[test]

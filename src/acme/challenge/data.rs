@@ -28,7 +28,7 @@ pub fn txt_value(key_authorization: &str) -> Result<String, CryptoError> {
     Ok(base64url(&sha256(key_authorization.as_bytes())?))
 }
 
-/// Whether a text has the form of what [`txt_value`] returns.
+/// Whether a text has the form of a TXT record for dns-01.
 #[must_use]
 pub fn is_txt_value(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
