@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench fuzz screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench fuzz hostile memcheck screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -142,6 +142,15 @@ bench: deps ## Measure the C module and ours side by side; BENCH_N=1000, BENCH_R
 
 fuzz: ## Call what reads the texts of others with inputs that are made up: TARGET, RUNS=100000, SANITIZE=1 for AddressSanitizer
 	@$(TOOLS)/fuzz.sh $(TARGET)
+
+hostile: deps ## Answer a server in each of the ways that test/hostile has, which takes minutes; the gate runs a selection
+	@$(MAKE) --no-print-directory build
+	@HOSTILE=all $(PYTHON) -m pytest -q -s test/hostile
+
+memcheck: deps ## Run a server under valgrind, and a selection of the tests with AddressSanitizer; wants valgrind and a gcc with libasan
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/memcheck.py
+	@$(TOOLS)/sanitize.sh
 
 screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state
 	@$(MAKE) --no-print-directory build

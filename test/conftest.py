@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -29,8 +30,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 @pytest.fixture
 def mpm() -> str:
-    """The MPM of `httpd`; tests choose by `@pytest.mark.parametrize("mpm", [...])`."""
-    return "event"
+    """The MPM of `httpd`; tests choose by `@pytest.mark.parametrize("mpm", [...])`, the others take MD_MPM."""
+    return os.environ.get("MD_MPM", "event")
 
 
 @pytest.fixture

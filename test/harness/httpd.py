@@ -61,7 +61,7 @@ class Httpd:
         self.config = Config(sandbox, module, http, https, admin, mpm)
         self.log = Log(sandbox.error_log)
         self.log.expects(*module.usual_warnings, optional=True)
-        self.env: dict[str, str] = {}
+        self.env: dict[str, str] = dict(module.env)
         self.prefix: list[str] = []
         """A command that runs the server, such as strace with its options."""
         self.arguments: list[str] = []

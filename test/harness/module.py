@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ _FILES = {
     "ours": ("mod_md.so", "build"),
     "system": ("oracle/mod_md.so", "deps"),
     "panicking": ("mod_md_panic.so", "build/mod_md_panic.so"),
+    "sanitized": ("mod_md_asan.so", "memcheck"),
 }
 
 
@@ -27,7 +29,8 @@ class Missing(RuntimeError):
 
 @dataclass(frozen=True)
 class Module:
-    """A mod_md.so: `ours`, the C module of the `system`, `panicking`: ours with panics on demand, or `none`: no module."""
+    """A mod_md.so: `ours`, the C module of the `system`, `panicking`: ours with panics on demand,
+    `sanitized`: ours with AddressSanitizer, or `none`: no module."""
 
     name: str
     path: Path
@@ -50,8 +53,8 @@ class Module:
     def under_test(cls) -> Module:
         """The module that the environment variable MD_UNDER_TEST names, by default ours."""
         name = os.environ.get("MD_UNDER_TEST") or "ours"
-        if name not in ("ours", "system"):
-            raise Missing(f"MD_UNDER_TEST={name}: use ours or system")
+        if name not in ("ours", "system", "sanitized"):
+            raise Missing(f"MD_UNDER_TEST={name}: use ours, system or sanitized")
         return cls.named(name)
 
     @property
@@ -60,7 +63,17 @@ class Module:
 
     @property
     def is_ours(self) -> bool:
-        return self.name in ("ours", "panicking")
+        return self.name in ("ours", "panicking", "sanitized")
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables that the server needs for the module: the sanitizer has to be loaded before everything else."""
+        if self.name != "sanitized":
+            return {}
+        found = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+        # httpd and its libraries keep much until they end. A finding ends the process by a signal, which the log tells.
+        options = f"detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0:log_path={BUILD}/asan"
+        return {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": options}
 
     @property
     def usual_warnings(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +17,7 @@ from .certificate import Certificate
 
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "ocsp": ExtendedKeyUsageOID.OCSP_SIGNING}
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,18 @@ class Ca:
     def intermediate(self, name: str) -> Ca:
         return Ca(self._folder, name, self)
 
-    def leaf(
+    def leaf(self, *names: str, key: str = "p256", **how: Any) -> Leaf:
+        """A server certificate for names and addresses, with a new key.
+
+        `key` is `p256`, `p384` or `rsa<bits>`; `how` are the options of `certify`.
+        """
+        private = _new_key(key)
+        return self._save(names[0], self.certify(private.public_key(), *names, **how), private)
+
+    def certify(
         self,
+        public: PublicKey,
         *names: str,
-        key: str = "p256",
         days: float = 90,
         not_before: datetime | None = None,
         ocsp_url: str | None = None,
@@ -63,20 +73,19 @@ class Ca:
         san: bool = True,
         usage: str = "server",
         signed_by: Ca | None = None,
-    ) -> Leaf:
-        """A server certificate for names and addresses.
+    ) -> Certificate:
+        """A certificate for a public key.
 
-        `key` is `p256`, `p384` or `rsa<bits>`; `not_before` defaults to a minute ago; `san=False` leaves the names to
-        the subject; `usage` is `server` or `ocsp` (a delegated responder); `signed_by` makes the signature another
-        authority's: it names this issuer and does not verify.
+        `not_before` defaults to a minute ago; `san=False` leaves the names to the subject; `usage` is `server` or
+        `ocsp` (a delegated responder); `signed_by` makes the signature another authority's: it names this issuer and
+        does not verify.
         """
         start = not_before or _now() - timedelta(minutes=1)
-        private = _new_key(key)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(names[0][:64]))
             .issuer_name(self.certificate.x509.subject)
-            .public_key(private.public_key())
+            .public_key(public)
             .serial_number(serial or x509.random_serial_number())
             .not_valid_before(start)
             .not_valid_after(start + timedelta(days=days))
@@ -91,8 +100,7 @@ class Ca:
             builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
         if must_staple:
             builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
-        cert = Certificate(builder.sign((signed_by or self).key, hashes.SHA256()))
-        return self._save(names[0], cert, private)
+        return Certificate(builder.sign((signed_by or self).key, hashes.SHA256()))
 
     @property
     def chain(self) -> list[Ca]:

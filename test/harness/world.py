@@ -15,6 +15,7 @@ from .crash import Crash
 from .dead import Dead
 from .dns import Dns
 from .gate import Gate
+from .hostile import HostileCa, Row
 from .httpd import Httpd
 from .module import Missing, Module
 from .named import Named
@@ -61,7 +62,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble | Authority] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead | HostileCa] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -155,6 +156,13 @@ class World:
         gate = Gate(pebble, self._tls.leaf("localhost", "127.0.0.1"), Ports.mine().take())
         self._responders.append(gate)
         return gate
+
+    def hostile_ca(self, rows: dict[str, Row]) -> HostileCa:
+        """Start a CA, responder and proxy that misbehave; after the first Pebble, which has the same trust."""
+        assert self._tls
+        hostile = HostileCa(rows, self._tls.leaf("*.ca.localhost"), self.pki.ca("Hostile").intermediate("Hostile issuer"))
+        self._responders.append(hostile)
+        return hostile
 
     def volume(self, kib: int = 2048) -> Volume:
         """Put the store, which is not made yet, on a small file system of its own."""
