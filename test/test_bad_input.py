@@ -18,7 +18,7 @@ REFUSED = [
     ("<MDomain b.example.org\n</MDomain>", "<MDomain: directive missing closing '>'"),
     ("<MDomain b.example.org>\nMDStoreDir x\n</MDomain>", "MDStoreDir is not allowed inside an '<MDomainSet' context"),
     ("<MDomain b.example.org>\nMDomain c.example.org\n</MDomain>", "MDomain is not allowed inside an '<MDomainSet' context"),
-    ("MDMembers sometimes", 'MDMembers: unknown value \'sometimes\', use "auto|manual"'),
+    ("MDMembers sometimes", "MDMembers: unknown value 'sometimes', use 'auto|manual'"),
     ("MDMember b.example.org c.example.org", "MDMember: is only valid inside a '<MDomainSet' context, not here"),
     ("MDCertificateAuthority nobody", "MDCertificateAuthority: The CA name 'nobody' is not known"),
     ("MDCertificateAuthority nobody", "Known CA names are: LetsEncrypt, LetsEncrypt-Test, Buypass, Buypass-Test"),
