@@ -103,7 +103,7 @@ def test_a_proxy_that_wants_another_password_is_told_without_it(
     httpd.start().wait_log("AH10056")
     text = httpd.log.find("AH10056")[0].text
     assert f"the proxy 127.0.0.1:{proxy.port} of MDHttpProxy cannot be used: it answers 407" in text
-    assert "missing or wrong" in text and "http://user:password@host:port" in text
+    assert "missing or wrong" in text and "user:password@host:port" in text
     assert "secret" not in sandbox.error_log.read_text() and proxy.tunnels == []
     httpd.config.clear().add(f"MDHttpProxy http://user:s%40fe@127.0.0.1:{proxy.port}").managed(NAME)
     httpd.graceful().obtain(NAME)

@@ -179,7 +179,7 @@ impl HttpError {
                  MDHttpProxy",
             ),
             Self::Proxy { fault: Some(ProxyFault::Login), .. } => Some(
-                "the URL has the form http://user:password@host:port, with other characters than letters and digits as %XX",
+                "the URL has them before the host, as in user:password@host:port, with other characters than letters and digits as %XX",
             ),
             Self::Proxy { fault: Some(ProxyFault::Trust), .. } => {
                 Some("if it was issued by a CA of your own, name its root certificate in MDHttpProxyCACertificateFile")
