@@ -33,7 +33,7 @@ REFUSED = [
     ("<MDomain b.example.org\n</MDomain>", "directive missing closing '>'"),
     ("MDMember", INSIDE),
     ("MDMember b.example.org c.example.org", INSIDE),
-    ("MDMembers sometimes", "unknown value 'sometimes', use"),
+    ("MDMembers sometimes", "auto|manual"),
     ("MDCertificateAuthority nobody", "The CA name 'nobody' is not known "),
     ("MDCertificateProtocol", "takes one argument"),
     ("MDCertificateProtocol ACME ACME", "takes one argument"),

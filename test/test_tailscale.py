@@ -72,7 +72,7 @@ def test_certificates_of_the_daemon_are_obtained_served_and_renewed_and_its_refu
     daemon.socket.chmod(0o666)
     _fails(httpd, socket, "status 403: cert access denied", f"TS_PERMIT_CERT_UID={USER}")
     daemon.permitted, daemon.name = USER, "other.chicken.ts.net"
-    _fails(httpd, socket, f'500: invalid domain "{NAME}"; must be one of ["other.chicken.ts.net"]', "tailscale status")
+    _fails(httpd, socket, f"500: invalid domain '{NAME}'; must be one of ['other.chicken.ts.net']", "tailscale status")
     daemon.name, daemon.pair = NAME, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"
     _fails(httpd, socket, "the daemon's key cannot be used")
     daemon.pair = None

@@ -19,16 +19,16 @@ const MOST_VALUES: usize = 20_000;
 /// The end of a text that was cut.
 const CUT: &str = "...";
 
-/// Returns a text that can be shown, of at most [`LONGEST`] bytes.
+/// Returns a text that can be shown, of at most [`LONGEST`] bytes, with single quotes.
 #[must_use]
 pub fn text(text: &str) -> String {
-    shown(text, LONGEST).into_owned()
+    plain(&shown(text, LONGEST))
 }
 
-/// Returns the detail of a problem so that it can be shown, with at most [`LONGEST_DETAIL`] bytes.
+/// Returns the detail of a problem so that it can be shown, with at most [`LONGEST_DETAIL`] bytes and with single quotes.
 #[must_use]
 pub fn detail(text: &str) -> String {
-    shown(text, LONGEST_DETAIL).into_owned()
+    plain(&shown(text, LONGEST_DETAIL))
 }
 
 /// Reads a JSON document of an authority. Its texts can be shown, and each has its limit.

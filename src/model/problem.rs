@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::outside::{plain, plain_value};
+use super::outside::plain_value;
 use super::{Status, outside};
 
 /// A problem document of a CA, or of this module in the same form. It is read from any JSON, because a document that explains
@@ -225,13 +225,13 @@ impl Problem {
 
 impl From<Value> for Problem {
     fn from(value: Value) -> Self {
-        let text = |name: &str| plain(&outside::text(value[name].as_str().unwrap_or_default()));
+        let text = |name: &str| outside::text(value[name].as_str().unwrap_or_default());
         let is_part = |part: &&Value| part.is_object() && part.to_string().len() <= Self::MAX_PART;
         let parts = value["subproblems"].as_array().into_iter().flatten().filter(is_part);
         let instance = text("instance");
         Self {
             kind: text("type"),
-            detail: plain(&outside::detail(value["detail"].as_str().unwrap_or_default())),
+            detail: outside::detail(value["detail"].as_str().unwrap_or_default()),
             subproblems: parts.take(Self::MAX_SUBPROBLEMS).map(plain_value).collect(),
             see: Some(instance).into_iter().filter(|url| url.starts_with("http")).collect(),
             http_status: 0,
