@@ -30,7 +30,7 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
     }
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.find(|c: char| c.is_whitespace() || "/?#<>\"".contains(c)).unwrap_or(part.len());
+        let end = part.find(|c: char| c.is_whitespace() || "/?#<>".contains(c) || c == '"').unwrap_or(part.len());
         let host = part[..end].rfind('@');
         shown += "://";
         shown += host.map_or("", |_| "***");
