@@ -118,7 +118,7 @@ impl Response {
     pub(crate) fn keep_header(&mut self, name: &str, value: &str) {
         let is_kept = Self::KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name));
         if is_kept && value.len() <= outside::LONGEST {
-            self.headers.push((name.to_owned(), outside::text(value)));
+            self.headers.push((name.to_owned(), outside::header(value)));
         }
     }
 

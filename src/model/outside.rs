@@ -25,6 +25,12 @@ pub fn text(text: &str) -> String {
     plain(&shown(text, LONGEST))
 }
 
+/// Returns the value of a header, of at most [`LONGEST`] bytes and with its quotes, which stand around parameters (RFC 8288).
+#[must_use]
+pub fn header(value: &str) -> String {
+    shown(value, LONGEST).into_owned()
+}
+
 /// Returns the detail of a problem so that it can be shown, with at most [`LONGEST_DETAIL`] bytes and with single quotes.
 #[must_use]
 pub fn detail(text: &str) -> String {
@@ -229,6 +235,10 @@ mod tests {
     fn text_from_outside_has_no_double_quotes_at_any_depth() {
         for (text, expected) in [("", ""), ("no \"x\"", "no 'x'"), ("it's", "it's"), ("\u{e4}\"", "\u{e4}'")] {
             assert_eq!(plain(text), expected);
+            assert_eq!(
+                (super::text(text), detail(text), header(text)),
+                (expected.into(), expected.into(), text.into())
+            );
         }
         let value = json!({ "a \"b\"": ["\"", 7, { "c": "\"d\"", "e": null }], "f": true });
         assert_eq!(plain_value(&value), json!({ "a 'b'": ["'", 7, { "c": "'d'", "e": null }], "f": true }));
