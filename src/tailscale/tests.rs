@@ -97,7 +97,7 @@ fn each_failure_names_the_socket_and_what_to_do() {
         (
             said(500, "invalid domain \"x\"; must be one of [\"pi.chicken.ts.net\"]"),
             Status::GENERAL,
-            "must be one of [\"pi.chicken.ts.net\"]",
+            "must be one of ['pi.chicken.ts.net']",
             "MDomain and ServerName",
         ),
         (said(500, "no netmap available"), Status::GENERAL, "no netmap", "tailscale up"),
