@@ -1,6 +1,6 @@
 //! Files in one directory, written so that after a crash the old content or the new is on disk, complete.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Dir {
         Some((stat.st_uid, stat.st_mode & 0o7777))
     }
 
-    fn metadata(&self) -> Result<std::fs::Metadata, StoreError> {
+    fn metadata(&self) -> Result<Metadata, StoreError> {
         self.handle.metadata().map_err(|error| StoreError::io("examine", &self.path, error))
     }
 
@@ -168,8 +168,8 @@ impl Dir {
     pub(super) fn read_with_owner(&self, name: &str) -> Result<Option<Owned>, StoreError> {
         let failed = |error: io::Error| StoreError::io("read", self.path.join(name), error);
         let Some(file) = self.open_file(name).map_err(failed)? else { return Ok(None) };
-        let content = read_all(&file, self.links.largest()).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        let content = read_all(&file, &metadata, self.links.largest()).map_err(failed)?;
         Ok(Some((content, (metadata.nlink() == 1).then(|| metadata.uid()))))
     }
 
@@ -328,7 +328,7 @@ impl Dir {
         if metadata.uid() != owner || metadata.nlink() != 1 {
             return Ok(());
         }
-        let access = access(&read_all(&file, self.links.largest()).map_err(failed)?);
+        let access = access(&read_all(&file, &metadata, self.links.largest()).map_err(failed)?);
         let is_right =
             metadata.mode() & 0o7777 == access.mode && access.group.is_none_or(|group| group == metadata.gid());
         if is_right { Ok(()) } else { access.apply(&file).map_err(failed) }
@@ -416,8 +416,7 @@ impl Drop for Pending<'_> {
     }
 }
 
-fn read_all(file: &File, largest: u64) -> io::Result<Vec<u8>> {
-    let metadata = file.metadata()?;
+fn read_all(file: &File, metadata: &Metadata, largest: u64) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -290,8 +290,7 @@ impl FileStore {
 
 impl Store for FileStore {
     fn load(&self, group: Group, item: &str, aspect: &Aspect) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = checked_file(aspect)?;
-        Ok(present(self.item(group, item))?.map(|dir| dir.read(&name)).transpose()?.flatten())
+        Ok(self.load_with_owner(group, item, aspect)?.map(|(content, _)| content))
     }
 
     fn load_with_owner(
