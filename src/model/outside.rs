@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use serde::de::{DeserializeOwned, Error};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::without_passwords;
 
@@ -42,7 +42,8 @@ pub fn detail(text: &str) -> String {
 /// # Errors
 /// If it is not JSON of that type, or has too many values.
 pub fn json<T: DeserializeOwned>(document: &[u8]) -> serde_json::Result<T> {
-    let value = clean(bounded(document)?, LONGEST, LONGEST_DETAIL);
+    let longest = |member: &str| if member == "detail" { LONGEST_DETAIL } else { LONGEST };
+    let value = changed(bounded(document)?, "", &|member, text| shown(text, longest(member)).into_owned());
     serde_json::from_value(value)
 }
 
@@ -57,7 +58,7 @@ pub fn stored<T: DeserializeOwned>(document: &[u8]) -> serde_json::Result<T> {
     {
         return serde_json::from_slice(document);
     }
-    let value = clean(bounded(document)?, LONGEST_STORED, LONGEST_STORED);
+    let value = changed(bounded(document)?, "", &|_, text| shown(text, LONGEST_STORED).into_owned());
     serde_json::from_value(value)
 }
 
@@ -70,11 +71,19 @@ pub fn plain(text: &str) -> String {
 /// Makes all texts in a JSON value from outside [`plain`], names of members too.
 #[must_use]
 pub fn plain_value(value: &Value) -> Value {
+    changed(value.clone(), "", &|_, text| plain(text))
+}
+
+/// Changes all texts in a JSON value, names of members too. `change` gets the name of the member that a text stands in, and the
+/// text.
+fn changed(value: Value, member: &str, change: &impl Fn(&str, &str) -> String) -> Value {
     match value {
-        Value::String(text) => plain(text).into(),
-        Value::Array(items) => items.iter().map(plain_value).collect(),
-        Value::Object(members) => members.iter().map(|(name, value)| (plain(name), plain_value(value))).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        Value::String(text) => change(member, &text).into(),
+        Value::Array(values) => values.into_iter().map(|value| changed(value, member, change)).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (change("", &name), changed(value, &name, change))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
@@ -100,21 +109,6 @@ fn values(document: &[u8]) -> usize {
         }
     }
     count
-}
-
-fn clean(value: Value, longest: usize, longest_detail: usize) -> Value {
-    match value {
-        Value::String(text) => Value::String(shown(&text, longest).into_owned()),
-        Value::Array(values) => values.into_iter().map(|value| clean(value, longest, longest_detail)).collect(),
-        Value::Object(members) => {
-            let cleaned = members.into_iter().map(|(name, value)| {
-                let of_value = if name == "detail" { longest_detail } else { longest };
-                (shown(&name, longest).into_owned(), clean(value, of_value, longest_detail))
-            });
-            Value::Object(cleaned.collect::<Map<_, _>>())
-        }
-        other => other,
-    }
 }
 
 fn shown(text: &str, longest: usize) -> Cow<'_, str> {
