@@ -10,7 +10,7 @@ from .http import request
 from .network import asking
 from .pki import Ca
 from .ports import Ports
-from .process import Service
+from .process import OneService, Service
 from .sandbox import Sandbox
 from .wait import wait
 
@@ -22,7 +22,7 @@ REFUSED_ADDRESS = "127.0.0.99"
 """The address of that name: some refuse addresses."""
 
 
-class Authority:
+class Authority(OneService):
     """An ACME server that keeps its accounts and its root over restarts. It validates at ports 80 and 443, and its DNS
     is at port 53: the test has a network of its own (`network.py`)."""
 
@@ -48,7 +48,6 @@ class Authority:
         self.folder = sandbox.root / self.name
         """The server's own files."""
         self.folder.mkdir()
-        self._service: Service | None = None
 
     @classmethod
     def missing(cls) -> str:
@@ -72,25 +71,12 @@ class Authority:
     def log(self) -> Path:
         return self.sandbox.logs / f"{self.name}.log"
 
-    @property
-    def pid(self) -> int | None:
-        return self._service.pid if self._service else None
-
     def start(self) -> Authority:
         command, env = self.command()
         self._service = Service(asking(self.sandbox, command), self.log, env)
         self._service.start()
         wait(self._serves, 60, what=self.name)
         return self
-
-    def stop(self) -> None:
-        if self._service:
-            self._service.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: from now on connections are refused."""
-        if self._service:
-            self._service.kill()
 
     def _serves(self) -> bool:
         if not (self._service and self._service.running):

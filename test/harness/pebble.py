@@ -20,7 +20,7 @@ from .module import BUILD, REPO, Missing
 from .named import Named
 from .pki import Ca, Issuer, Key
 from .ports import Ports
-from .process import Service
+from .process import OneService, Service
 from .sandbox import Sandbox
 from .wait import wait
 
@@ -50,7 +50,7 @@ class Settings:
     ocsp_url: str = ""
 
 
-class Pebble:
+class Pebble(OneService):
     """An ACME server. Killed or restarted it forgets everything and has a new root.
 
     `http_port` and `tls_port` are where it validates.
@@ -63,7 +63,6 @@ class Pebble:
         self.port, self.management_port = ports.take(), ports.take()
         self._leaf = tls.leaf("localhost", "127.0.0.1")
         self._name = f"pebble-{self.port}"
-        self._service: Service | None = None
         self.trust = tls.cert_file
         """Root of Pebble's own web server: MDCACertificateFile."""
         self.root = sandbox.root / f"{self._name}-root.pem"
@@ -78,10 +77,6 @@ class Pebble:
     def log(self) -> Path:
         return self.sandbox.logs / f"{self._name}.log"
 
-    @property
-    def pid(self) -> int | None:
-        return self._service.pid if self._service else None
-
     def start(self) -> Pebble:
         config = self.sandbox.write(f"conf/{self._name}.json", json.dumps(self._config(), indent=2))
         command = [str(program("pebble")), "-config", str(config), "-dnsserver", self.dns.address]
@@ -91,15 +86,6 @@ class Pebble:
         wait(self._serves, what="Pebble")
         self.root.write_text(self.roots()[0].pem)
         return self
-
-    def stop(self) -> None:
-        if self._service:
-            self._service.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: from now on connections are refused."""
-        if self._service:
-            self._service.kill()
 
     def restart(self, **changes: Any) -> Pebble:
         """Start anew, with changed settings if given: no accounts, no orders, a new root."""

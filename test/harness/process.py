@@ -185,6 +185,25 @@ class Service:
         self.stop(signal.SIGKILL)
 
 
+class OneService:
+    """Something that is one service while it runs."""
+
+    _service: Service | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._service.pid if self._service else None
+
+    def stop(self) -> None:
+        if self._service:
+            self._service.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: from now on connections are refused."""
+        if self._service:
+            self._service.kill()
+
+
 def reap_orphans() -> None:
     """Collect dead processes that were adopted; those that subprocess waits for have been collected before."""
     for proc in every():
