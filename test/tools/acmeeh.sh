@@ -23,7 +23,6 @@ python=$(newest_python) || true
 [ -n "$python" ] || skip "it needs Python 3.12 or newer, and python3 is $(python3 --version | cut -d ' ' -f 2)"
 has apt-get || skip "no apt here, for its PostgreSQL"
 
-download() { (cd "$work" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download "$@"); }
 version() { apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1; }
 [ -n "$(version)" ] || refresh_apt || true
 postgres=$(version)
@@ -31,8 +30,7 @@ postgres=$(version)
 # Libraries that a machine without a PostgreSQL lacks; that of its compiler of queries is not used.
 libraries=$(apt-cache depends "postgresql-$postgres" "postgresql-client-$postgres" | sed -n 's/^ *Depends: \(lib[^ <]*\)$/\1/p' |
     grep -v '^libllvm' | sort -u | while read -r name; do dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -q '^installed' || echo "$name"; done)
-download "postgresql-$postgres" $libraries || { refresh_apt && download "postgresql-$postgres" $libraries; } ||
-    skip "apt-get download postgresql-$postgres failed"
+download "$work" "postgresql-$postgres" $libraries || skip "apt-get download postgresql-$postgres failed"
 
 rm -rf build/acmeeh
 mkdir -p build/acmeeh/debian

@@ -19,8 +19,7 @@ unpack() {
 
 from_release() {
     mkdir "$work/release"
-    download() { (cd "$work/release" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download caddy); }
-    (download || { refresh_apt && download; }) && unpack release
+    download "$work/release" caddy && unpack release
 }
 
 from_unstable() {

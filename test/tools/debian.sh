@@ -10,8 +10,7 @@ trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 
 has apt-get || die "No apt here: Debian's configuration of httpd is needed to replay the documents."
-download() { (cd "$work" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download apache2); }
-download || { refresh_apt && download; } || die "apt-get download apache2 failed."
+download "$work" apache2 || die "apt-get download apache2 failed."
 dpkg-deb --fsys-tarfile "$work"/apache2_*.deb | tar -x --no-same-owner -C "$work" ./etc/apache2 ./usr/sbin ./usr/share/apache2
 rm -rf build/debian
 mkdir -p build/debian

@@ -11,6 +11,14 @@ refresh_apt() {
     DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
 }
 
+# download FOLDER PACKAGE...: packages of this machine's release, as files in FOLDER.
+download() {
+    local folder=$1
+    shift
+    fetch() { (cd "$folder" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download "$@"); }
+    fetch "$@" || { refresh_apt && fetch "$@"; }
+}
+
 apt_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -n 1; }
 
 # Prints the base address of the Debian archive, fails in words when apt knows none.

@@ -13,8 +13,7 @@ mkdir -p build/bind
 has apt-get || die "No apt here: named of Debian's package bind9 is needed to test updates of the DNS."
 # The libraries fit their own version only.
 version=$(dpkg-query -W -f '${Version}' bind9-libs)
-download() { (cd "$work" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download "bind9=$version"); }
-download || { refresh_apt && download; } || die "apt-get download bind9=$version failed."
+download "$work" "bind9=$version" || die "apt-get download bind9=$version failed."
 dpkg-deb --fsys-tarfile "$work"/bind9_*.deb | tar -xO ./usr/sbin/named >"$work/named"
 chmod 755 "$work/named"
 "$work/named" -v >/dev/null 2>&1 || die "This named does not start."

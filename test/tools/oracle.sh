@@ -11,8 +11,7 @@ chmod 755 "$work"
 mkdir -p build/oracle
 
 has apt-get || die "No apt here: Debian's C module is needed to compare with."
-download() { (cd "$work" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download apache2-bin); }
-download || { refresh_apt && download; } || die "apt-get download apache2-bin failed."
+download "$work" apache2-bin || die "apt-get download apache2-bin failed."
 dpkg-deb --fsys-tarfile "$work"/apache2-bin_*.deb | tar -xO ./usr/lib/apache2/modules/mod_md.so >"$work/mod_md.so"
 version=$(grep -aoE '\b2\.[0-9]+\.[0-9]+\b' "$work/mod_md.so" | head -n 1)
 [ -n "$version" ] || die "No version found in Debian's mod_md.so."
