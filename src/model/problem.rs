@@ -8,8 +8,8 @@ use super::outside::plain_value;
 use super::{Status, outside};
 
 /// A problem document of a CA, or of this module in the same form. It is read from any JSON, because a document that explains
-/// a failure must not be another: members of other types count as absent, texts are
-/// [`plain`], and texts and lists have a limit.
+/// a failure must not be another: members of other types count as absent, texts are plain
+/// ([`super::outside`]), and texts and lists have a limit.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(from = "Value")]
 pub struct Problem {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from .config import Config, binary
 from .http import Response, request, request_h2, send
 from .log import Log
 from .module import Module
-from .ports import accepts
+from .ports import accepts, users
 from .process import Proc
 from .sandbox import Sandbox
 from .tls import Client, Served, handshake
@@ -85,8 +86,10 @@ class Httpd:
         done = self._run("-D", "FOREGROUND", stays=True) if self.foreground else self._run("-k", "start")
         if done.ok and self._came_up(mark):
             return self
+        in_use = re.search(r"could not bind to address \S+:(\d+)", done.text)
+        others = users(int(in_use[1])) if in_use else []
         self._end_family()
-        raise StartFailed(f"{done.text}\n{self.log.tail()}")
+        raise StartFailed("\n".join([done.text, *others, self.log.tail()]))
 
     def fails_to_start(self) -> str:
         """Start in the expectation that it fails; returns the terminal's and the log's text."""

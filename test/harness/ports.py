@@ -1,8 +1,10 @@
-"""Ports that nobody else uses: a block per process, each port probed before it is handed out."""
+"""Ports that nobody else uses: a block per process, held for its life, and each port probed before it is handed out."""
 
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 _FIRST, _BLOCK, _BLOCKS = 10_000, 100, 220
 
@@ -10,8 +12,7 @@ _FIRST, _BLOCK, _BLOCKS = 10_000, 100, 220
 class Ports:
     """A block of ports, held for as long as this process lives.
 
-    The blocks lie below the range that the kernel takes for outgoing connections. Ports are handed out
-    round the block, so that one that was just closed is not the next.
+    Ports are handed out round the block, so that one that was just closed is not the next.
     """
 
     _mine: Ports | None = None
@@ -28,6 +29,7 @@ class Ports:
                 continue
             self._lock = lock
             self._first = _FIRST + number * _BLOCK
+            self._held = [_hold(port) for port in self.block]
             self._next = 0
             return
         raise RuntimeError(f"all {_BLOCKS} blocks of ports are taken")
@@ -63,6 +65,21 @@ def is_free(port: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+def users(port: int) -> list[str]:
+    """The TCP sockets of all processes that have this port at their end, as the kernel lists them."""
+    lines = [line for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()[1:]]
+    return [line for line in lines if int(line.split()[1].rpartition(":")[2], 16) == port]
+
+
+def _hold(port: int) -> socket.socket:
+    """A socket with which the kernel gives the port to no outgoing connection, and a server can still listen at it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with suppress(OSError):
+        held.bind(("", port))
+    return held
 
 
 def accepts(port: int) -> bool:

@@ -48,6 +48,8 @@ class World:
     def __init__(self, name: str = "test", module: Module | None = None, own_network: bool = False) -> None:
         if os.geteuid() != 0:
             raise Missing("httpd is started as root, to become www-data: run the tests as root")
+        # The block is marked as taken in the network that all processes of the tests see.
+        ports = Ports.mine()
         self._network = Network() if own_network else None
         process.adopt_orphans()
         self._open.append(self)
@@ -56,7 +58,6 @@ class World:
         self._module = module
         self.keep = False
         """Leave the sandbox for somebody to look at."""
-        ports = Ports.mine()
         self.http_port, self.https_port = (80, 443) if own_network else (ports.take(), ports.take())
         self.sandbox = Sandbox(name)
         self.pki = Pki(self.sandbox.root / "pki")
