@@ -180,6 +180,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.record.url.is_some()
     }
 
+    /// Checks whether the journal has the certificates for all types of key: the CA is needed no more.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.facts.chain && self.current + 1 >= self.wanted.keys.len()
+    }
+
     /// Returns the journal, to close it.
     pub fn journal(&mut self) -> &mut J {
         &mut self.journal

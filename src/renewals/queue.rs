@@ -420,7 +420,7 @@ impl Renewals {
                 return self.hold_back(renewal, &wait);
             }
             match renewal.step() {
-                Ok(Outcome::Continue) if cancel.is_cancelled() => break Ended::Cancelled,
+                Ok(Outcome::Continue) if cancel.is_cancelled() && !renewal.has_all() => break Ended::Cancelled,
                 Ok(Outcome::Continue) => {}
                 Ok(Outcome::Wait(until)) => return self.put_back(renewal, until),
                 Ok(Outcome::Done) => break Ended::Done,
@@ -433,7 +433,7 @@ impl Renewals {
 
     /// Returns why a renewal that has no order yet has to wait: the CA has refused another one since it began.
     fn wait_before_order(&self, renewal: &Renewal) -> Option<Wait> {
-        if renewal.has_order() {
+        if renewal.has_order() || renewal.has_all() {
             return None;
         }
         let now = self.registry.clock.now();
@@ -454,6 +454,11 @@ impl Renewals {
     fn end(&self, mut renewal: Box<Renewal>, ended: Ended) {
         let position = renewal.position();
         let nonce = renewal.take_nonce();
+        // A start uses what is complete, and no process tells of it afterwards.
+        let ended = match ended {
+            Ended::Cancelled if renewal.has_all() => Ended::Done,
+            ended => ended,
+        };
         self.hear(&renewal, &ended, nonce);
         let is_done = matches!(ended, Ended::Done);
         let look = renewal.end(ended, |failures, permanent| self.back_off(failures, permanent));

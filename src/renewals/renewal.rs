@@ -124,6 +124,12 @@ impl Renewal {
         self.work.driver().is_none_or(Driver::has_order)
     }
 
+    /// Checks whether all certificates are staged.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.work.driver().is_some_and(Driver::has_all)
+    }
+
     /// Takes a nonce that is not used.
     pub fn take_nonce(&mut self) -> Option<String> {
         self.work.acme()?.take_nonce()

@@ -311,7 +311,7 @@ impl HttpClient for CancelAt {
     fn send(&self, request: &Request) -> Result<Response, HttpError> {
         let response = self.0.send(request);
         if self.0.count(self.1) > 0 {
-            self.2.cancel();
+            self.2.wind_down();
         }
         response
     }
@@ -335,6 +335,25 @@ fn a_cancelled_renewal_gives_its_claim_back_and_is_continued_later() {
         assert_eq!(server.ca.ordered().len(), 1, "{operation:?}");
         drop(renewals);
     }
+}
+
+#[test]
+fn commands_are_told_of_a_set_whose_last_certificate_comes_while_the_process_stops() {
+    let name = "complete.cancelled.test";
+    let directory = tempfile::tempdir().unwrap();
+    let calls = directory.path().join("calls");
+    let mut server = TestServer::new(&[name]);
+    server.globals.message_command = Some(format!(r#"/bin/sh -c 'echo "$1" >>{}' sh"#, calls.display()));
+    let cancel = Cancel::default();
+    let client = Arc::new(CancelAt(Arc::clone(&server.ca), Operation::Certificate, cancel.clone()));
+    let renewals = server.renewals_with(false, server.moving_clock(), move |_| Some(Arc::clone(&client) as _));
+    assert_eq!(renewals.tick(), 1);
+    renewals.work(&cancel);
+    assert!(server.staged_job(name).finished && server.staged_job(name).notified_renewed);
+    server.start(true);
+    assert!(server.store.list(Group::Staging).unwrap().is_empty());
+    assert!(server.store.exists(Group::Domains, name, &Aspect::Chain(p256())));
+    assert_eq!(std::fs::read_to_string(calls).unwrap().matches("renewed").count(), 1);
 }
 
 /// Lets time pass and workers work until all jobs are finished.
