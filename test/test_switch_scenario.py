@@ -66,6 +66,9 @@ def test_the_whole_switch_and_back(httpd: Httpd, pebble: Pebble, sandbox: Sandbo
         assert cron("drive", SHOP).code == 0
         httpd.graceful()
 
+    # Stopped while it asks for ARI, the C module reports that as a failure.
+    httpd.log.expects("Unsuccessful in contacting ACME server", "setup ACME communications", optional=True)
+
     # With the C module all get their certificates; the file is left in the configuration.
     _configure(httpd, files, str(hook), IDN)
     httpd.use(Module.named("system")).start()

@@ -74,6 +74,9 @@ class Httpd:
 
     def use(self, module: Module) -> Httpd:
         """From the next start on load this module, on the same store."""
+        if not self.module.is_ours:
+            for core in self.sandbox.cores.iterdir():
+                core.unlink()
         self.module = self.config.module = module
         self.log.expects(*module.usual_warnings, optional=True)
         return self
@@ -303,8 +306,8 @@ class Httpd:
         self.parent = None
 
     def crashes(self) -> list[Path]:
-        """Core files of the server."""
-        return sorted(self.sandbox.cores.iterdir())
+        """Core files of the server, as far as they are to be judged: C's crashes are not."""
+        return sorted(self.sandbox.cores.iterdir()) if self.module.is_ours else []
 
 
 def allow_cores() -> None:

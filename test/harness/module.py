@@ -77,11 +77,12 @@ class Module:
 
     @property
     def usual_warnings(self) -> tuple[str, ...]:
-        """Warnings of the server before a domain's first certificate, with this module.
+        """Warnings of the server that are no fault of the test, with this module.
 
-        With C mod_ssl answers for the placeholder, and warns; ours answers itself.
+        With C mod_ssl answers for the placeholder, and warns; ours answers itself. A child of C that ends in the middle of
+        a request to a CA crashes now and then: its thread goes on while OpenSSL is taken down.
         """
-        return () if self.is_ours else ("AH10085",)
+        return () if self.is_ours else ("AH10085", "AH00051", "AH00052")
 
     def assert_placeholder(self, answer: Response) -> None:
         """The answer of an https host before its first certificate: 503, ours with Retry-After."""

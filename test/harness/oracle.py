@@ -46,8 +46,6 @@ class Oracle:
         world = World(f"{self.name}-{side}", Module.named(side))
         try:
             result = neutral(case(world), world)
-            if not world.module.is_ours:
-                _forgive_crashes(world)
             world.finish()
         except Exception as failure:
             world.keep = True
@@ -58,16 +56,6 @@ class Oracle:
             if not world.keep:
                 world.remove()
         return result
-
-
-def _forgive_crashes(world: World) -> None:
-    """A child of the C module that ends while its thread makes a key crashes in the clean-up of OpenSSL, now and then."""
-    for httpd in world.servers:
-        if httpd.running:
-            httpd.stop()
-        httpd.log.expects("AH00051", "AH00052", optional=True)
-        for core in httpd.crashes():
-            core.unlink()
 
 
 def compare(mine: Any, reference: Any, differences: Mapping[str, str], sides: tuple[str, str] = ("ours", "system")) -> None:
