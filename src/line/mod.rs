@@ -339,8 +339,8 @@ impl<R> State<R> {
         self.cas.values().map(|ca| ca.due.len()).sum()
     }
 
-    /// Takes the first in line at a CA where a renewal may begin; of several such CAs the one that has waited longest. With it
-    /// goes a nonce, if that CA has given one too many. What commands have left is taken away without the CA.
+    /// Takes the first in line at a CA where a renewal may begin; of several such CAs the one that has waited longest, and of
+    /// CAs where none has begun yet the one whose domain was configured first. With it goes a nonce, if that CA has given one too many. What commands have left is taken away without the CA.
     fn take_due(&mut self, most: usize, now: Timestamp) -> Option<Task<R>> {
         let of_dns = self.begun_at.keys().filter(|position| self.dns_only.contains(position)).count();
         let is_full_of_dns = of_dns >= MOST_DNS_ONLY;
@@ -353,8 +353,8 @@ impl<R> State<R> {
             ca.due.iter().position(is_next)
         };
         let ready = self.cas.iter().filter_map(|(url, ca)| first(ca).map(|place| (url, ca, place)));
-        let (url, place) =
-            ready.min_by_key(|(_, ca, _)| ca.limits.next()).map(|(url, _, place)| (url.clone(), place))?;
+        let (url, _, place) = ready.min_by_key(|(_, ca, place)| (ca.limits.next(), ca.due[*place].0))?;
+        let url = url.clone();
         let ca = self.cas.get_mut(&url)?;
         let (position, work) = ca.due.remove(place)?;
         if work == Work::CleanUp {
@@ -509,6 +509,16 @@ mod tests {
         put(&mut state, "a", 1, Work::Renew);
         assert_eq!(state.next_step(2, true, at(0)), Step::End(vec!["x"]));
         assert_eq!((state.workers, state.next_step(2, true, at(0))), (0, Step::End(Vec::new())));
+    }
+
+    #[test]
+    fn of_several_cas_where_none_has_begun_the_first_in_the_configuration_is_first() {
+        let mut state = line();
+        [("z", 1), ("a", 2), ("m", 0)]
+            .into_iter()
+            .for_each(|(ca, position)| put(&mut state, ca, position, Work::Renew));
+        let begun = [(); 3].map(|()| state.next_step(2, false, at(0)));
+        assert_eq!(begun, [0, 1, 2].map(|position| Step::Do(Task::Begin(position, None))));
     }
 
     #[test]
