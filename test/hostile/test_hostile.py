@@ -9,6 +9,7 @@ import json
 import os
 import re
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ def _give_accounts(sandbox: Sandbox, ca: HostileCa, rows: dict[str, Row]) -> Non
         if row.place not in ("dir", "nonce", "account", "ocsp", "proxy"):
             url = ca.directory(key)
             account = {"status": "valid", "url": url.replace("/dir", "/account/1"), "ca-url": url, "agreement": "accepted"}
-            sandbox.write(f"md/accounts/ACME-{key}-0000/account.json", json.dumps(account))
-            sandbox.write(f"md/accounts/ACME-{key}-0000/account.pem", pem)
+            item = f"md/accounts/ACME-{urllib.parse.urlsplit(url).hostname[-16:]}-0000"
+            sandbox.write(f"{item}/account.json", json.dumps(account))
+            sandbox.write(f"{item}/account.pem", pem)
 
 
 def _end(httpd: Httpd, key: str, row: Row) -> str | None:
