@@ -10,7 +10,12 @@ use bindgen::{Builder, Formatter};
 const MINIMUM: [u32; 3] = [2, 4, 49];
 
 const FUNCTIONS: &[&str] = &[
+    "CRYPTO_free_ex_index",
+    "CRYPTO_get_ex_new_index",
+    "SSL_CTX_get_ssl_method",
     "SSL_CTX_set_cert_cb",
+    "SSL_CTX_use_cert_and_key",
+    "TLS_client_method",
     "SSL_certs_clear",
     "SSL_set_not_resumable_session_callback",
     "SSL_use_cert_and_key",
@@ -63,6 +68,7 @@ const VARIABLES: &[&str] = &[
     "AP_MPMQ_IS_THREADED",
     "AP_SQ_(CONFIG_GEN|MAIN_STATE|MS_CREATE_PRE_CONFIG|RM_CONFIG_DUMP|RM_CONFIG_TEST|RUN_MODE)",
     "AP_STATUS_SHORT",
+    "CRYPTO_EX_INDEX_SSL_CTX",
     "AP_WATCHDOG_STATE_.*",
     "DECLINED",
     "DEFAULT_ADMIN",

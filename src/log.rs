@@ -254,6 +254,7 @@ messages! {
     MD0070 Warning "MDContactEmail is no address that a CA can use"
     MD0080 Warning "a CA is asked over http, without TLS"
     MD0085 Warning "certificates went live that this server has not obtained, and MDStoreLocks does not say that there are others"
+    MD0090 Error "OpenSSL cannot read a certificate at the first handshake"
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ impl Chain {
     /// The most bytes of all certificates in a chain.
     const LONGEST: usize = 64 << 10;
 
+    /// Makes a chain of these certificates, that of the server first: at least one.
+    #[must_use]
+    pub(crate) fn of(certificates: Vec<Certificate>) -> Self {
+        debug_assert!(!certificates.is_empty());
+        Self(certificates)
+    }
+
     /// Parses all certificates of a PEM text; other blocks are passed over.
     ///
     /// # Errors

@@ -1,38 +1,61 @@
 //! Certificate files of TLS hosts, at the start of the server. [`Offer`] decides which a host gets.
 
-use std::path::PathBuf;
-
-use super::boundary::Stop;
+use super::boundary::{Null, Stop};
 use super::c::server::Server;
-use super::config::{HostState, Starting};
-use super::phase;
+use super::config::{HostState, Lazy, Starting};
+use super::files::{CertificateFiles, FileArrays};
+use super::{birth, phase, stapling};
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain};
 use crate::registry::Setup;
 use crate::serving::offer::{Domain, Offer, TlsHost};
 use crate::serving::own_files::OwnFiles;
+use crate::sets::StoredPair;
 use crate::store::{Aspect, FileStore, Group};
 
-/// A certificate chain and its key, both PEM files that the parent can read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain, the server's certificate first.
-    pub chain: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
+/// The certificates of a host that this module has.
+pub enum Offered {
+    /// None: other modules are asked, and the files that the configuration has for the host are used.
+    Nothing,
+    /// Files that mod_ssl reads now.
+    Files(Vec<CertificateFiles>),
+    /// Files that mod_ssl does not read, as handshakes have their contents.
+    Lazily(Vec<CertificateFiles>),
 }
 
-/// Returns the certificates of a host that uses TLS. Without any, other modules are asked, and the files that the configuration
-/// has for the host are used: `own`.
-pub fn certificate_files(server: Server<'_>, own: &[String]) -> Vec<CertificateFiles> {
-    find(server, own).unwrap_or_default()
+/// Returns the certificates of a host that uses TLS. `own` are the files that the configuration has for the host.
+pub fn certificate_files(server: Server<'_>, own: &[String]) -> Offered {
+    birth::expect(false);
+    match find(server, own) {
+        Err(Stop) => Offered::Nothing,
+        Ok(files) if files.is_empty() => Offered::Nothing,
+        Ok(files) if server.config().is_ok_and(|config| config.host.lazy().is_some()) => Offered::Lazily(files),
+        Ok(files) => Offered::Files(files),
+    }
+}
+
+/// Notes files that mod_ssl gets to know when it has set up all hosts: it compares hosts by the names of their files
+/// (`SSLVHostSNIPolicy`).
+pub fn add_later(server: Server<'_>, arrays: FileArrays, files: Vec<CertificateFiles>) -> Result<(), Null> {
+    let mut starting = server.main()?.config()?.main()?.starting();
+    if let Some(Starting { lazy: Some(lazy), .. }) = &mut *starting {
+        lazy.files.insert(server.config()?.host.position(), (arrays, files));
+    }
+    Ok(())
+}
+
+/// Takes the files of a host that were noted.
+pub fn take_later(server: Server<'_>) -> Result<Option<(FileArrays, Vec<CertificateFiles>)>, Null> {
+    let mut starting = server.main()?.config()?.main()?.starting();
+    let Some(Starting { lazy: Some(lazy), .. }) = &mut *starting else { return Ok(None) };
+    Ok(lazy.files.remove(&server.config()?.host.position()))
 }
 
 fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Stop> {
     let host = &server.config()?.host;
     host.set_tls();
     let mut starting = server.main()?.config()?.main()?.starting();
-    let Some(Starting { setup, store: Some(store), own_files }) = &mut *starting else {
+    let Some(Starting { setup, store: Some(store), own_files, lazy }) = &mut *starting else {
         return Ok(Vec::new());
     };
     let has_own_files = !own.is_empty();
@@ -44,7 +67,7 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
     };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
-    let usable = setup.usable(md);
+    let (usable, pairs) = setup.usable_pairs(md);
     if has_own_files {
         report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
         host.set_own_files();
@@ -62,6 +85,9 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
         }
         Offer::Store => {
             report!(AH10077, "{name}: providing {} certificates of Managed Domain {}", usable.len(), md.name);
+            if let Some(lazy) = lazy.as_mut().filter(|_| !has_own_files) {
+                make_lazy(server, lazy, setup, md, &pairs)?;
+            }
             let specs = md.key_specs().0;
             let specs: Vec<KeySpec> = usable.iter().filter_map(|position| specs.get(*position)).cloned().collect();
             files(store, md, &specs, Aspect::Chain, Aspect::PrivateKey)
@@ -72,6 +98,30 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
         }
         Offer::OwnFiles | Offer::Substitute | Offer::Others => Ok(Vec::new()),
     }
+}
+
+/// Has handshakes of the host decode these pairs of its domain, if that fits the host.
+fn make_lazy(
+    server: Server<'_>,
+    lazy: &mut Lazy,
+    setup: &Setup,
+    md: &ManagedDomain,
+    pairs: &[StoredPair],
+) -> Result<(), Stop> {
+    let host = &server.config()?.host;
+    let configured = stapling::configured(server)?;
+    let is_stapled = setup.staples(host.position(), configured.stapling, configured.others);
+    let needs_files = lazy.tls.needs_files(server.section().as_ref(), is_stapled);
+    let number = if needs_files { None } else { lazy.sets.add(&md.name, pairs) };
+    lazy.hosts[usize::from(number.is_none())] += 1;
+    let Some(number) = number else { return Ok(()) };
+    host.set_lazy(number);
+    birth::expect(true);
+    // mod_ssl has nothing to pass on.
+    for pair in pairs {
+        setup.prime(host.position(), configured.stapling, configured.others, &pair.chain.to_pem());
+    }
+    Ok(())
 }
 
 /// Returns the placeholder of the domain, under which nothing is served. If the store takes none, a running server gets the

@@ -1,5 +1,6 @@
 //! The module's data of one server: its settings, and facts that the start found out.
 
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,12 +9,15 @@ use apache_sys as sys;
 
 use super::boundary::{Null, present};
 use super::c::server::Server;
+use super::files::{CertificateFiles, FileArrays};
 use super::self_restart::SelfRestart;
 use crate::http::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
 use crate::serving::own_files::OwnFiles;
+use crate::serving::tls_hosts::TlsHosts;
+use crate::sets::LazySets;
 use crate::store::FileStore;
 
 /// Settings of the main server or of a virtual host. There are as many as hosts, so parts that few of them need are boxed.
@@ -38,6 +42,8 @@ pub struct Main {
     pub registry: OnceLock<Arc<Registry>>,
     /// Counts of requests to CAs: from the last post_config on, if there are any.
     pub ca_requests: OnceLock<&'static RequestCounts>,
+    /// Sets that handshakes decode: from the last post_config on, if there are any.
+    pub lazy_sets: OnceLock<LazySets>,
     /// Restarts that the server makes by itself: from the last post_config on, if it is to make any.
     pub(super) self_restart: OnceLock<SelfRestart>,
 }
@@ -50,6 +56,20 @@ pub struct Starting {
     pub store: Option<Arc<FileStore>>,
     /// Hosts of domains that have files of their own.
     pub own_files: Vec<OwnFiles>,
+    /// Sets that handshakes decode; `None` if mod_ssl reads all.
+    pub lazy: Option<Lazy>,
+}
+
+/// The way of hosts whose certificates handshakes decode.
+pub struct Lazy {
+    /// The sets.
+    pub sets: LazySets,
+    /// The directives of hosts about TLS.
+    pub tls: TlsHosts,
+    /// Files of hosts that mod_ssl gets to know when it has set up all hosts, by the position of the host.
+    pub files: HashMap<usize, (FileArrays, Vec<CertificateFiles>)>,
+    /// The number of hosts that go this way, and of other hosts with certificates of the store.
+    pub hosts: [usize; 2],
 }
 
 /// Facts that the start found out about one server. Written in post_config by the parent's only thread.
@@ -61,6 +81,8 @@ pub struct HostState {
     stapled: AtomicBool,
     managed: AtomicBool,
     own_files: AtomicBool,
+    /// The number of the set that handshakes decode, plus one.
+    lazy: AtomicU32,
 }
 
 /// Settings made in one server.
@@ -205,6 +227,17 @@ impl HostState {
     #[must_use]
     pub fn is_managed(&self) -> bool {
         self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that handshakes decode the set with this number.
+    pub fn set_lazy(&self, number: usize) {
+        self.lazy.store(number.try_into().map_or(0, |number: u32| number.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// Returns the number of the set that handshakes decode; `None` if mod_ssl has the certificates of the host.
+    #[must_use]
+    pub fn lazy(&self) -> Option<usize> {
+        (self.lazy.load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
     /// Notes that this module staples the certificates of the host.

@@ -4,14 +4,15 @@ use std::ffi::{c_char, c_int, c_void};
 
 use apache_sys as sys;
 
-use super::boundary::{self, Stop, guard, present};
+use super::boundary::{self, Null, Stop, guard, present};
 use super::c::array::{align, paths, push, strings};
 use super::c::connection::Connection;
 use super::c::pool::{Pool, text};
 use super::c::request::{Answer, Request};
 use super::c::server::Server;
-use super::certificates::{CertificateFiles, certificate_files};
+use super::certificates::{self, Offered, certificate_files};
 use super::config::ServerConfig;
+use super::files::{CertificateFiles, FileArrays};
 use super::{alpn, hooks, live, log, phase, process, self_restart, stapling, threads};
 use crate::registry::self_restart::WOULD_NOT_START;
 use crate::serving::alpn::PROTOCOL;
@@ -261,40 +262,44 @@ unsafe extern "C" fn md_rs_add_cert_files(
     certs: *mut sys::apr_array_header_t,
     keys: *mut sys::apr_array_header_t,
 ) -> c_int {
-    // SAFETY: httpd's arguments are passed on.
-    unsafe { add_files("ssl_add_cert_files", server, certs, keys, certificate_files) }
-}
-
-/// Runs a hook that offers certificates. After a panic the host gets none from this module.
-///
-/// # Safety
-/// The pointers are those httpd passes to such a hook.
-unsafe fn add_files(
-    hook: &'static str,
-    server: *mut sys::server_rec,
-    certs: *mut sys::apr_array_header_t,
-    keys: *mut sys::apr_array_header_t,
-    find: fn(Server<'_>, &[String]) -> Vec<CertificateFiles>,
-) -> c_int {
-    guard(hook, sys::DECLINED, || {
+    guard("ssl_add_cert_files", sys::DECLINED, || {
         // SAFETY: a server of the configuration being set up.
         let server = unsafe { Server::from_raw(server) }?;
-        let certs = present(certs, "array of certificates")?.as_ptr();
-        let keys = present(keys, "array of keys")?.as_ptr();
+        let certs = present(certs, "array of certificates")?;
+        let keys = present(keys, "array of keys")?;
         // SAFETY: a live array of C strings, as the hook's documentation says.
-        let files = find(server, &unsafe { paths(certs) });
-        if !files.is_empty() {
-            // SAFETY: as above, for both.
-            unsafe { align(certs, keys) }?;
-        }
-        for pair in &files {
-            // SAFETY: a live array of `const char *`, as the hook's documentation says.
-            unsafe { push(certs, &pair.chain) }?;
-            // SAFETY: as above.
-            unsafe { push(keys, &pair.key) }?;
-        }
-        Ok(if files.is_empty() { sys::DECLINED } else { sys::OK })
+        let own = unsafe { paths(certs.as_ptr()) };
+        let arrays = FileArrays { certs, keys };
+        Ok(match certificate_files(server, &own) {
+            Offered::Nothing => sys::DECLINED,
+            Offered::Files(files) => {
+                // SAFETY: live arrays, as the hook's documentation says.
+                unsafe { add_files(arrays, &files) }?;
+                sys::OK
+            }
+            Offered::Lazily(files) => {
+                certificates::add_later(server, arrays, files)?;
+                sys::DECLINED
+            }
+        })
     })
+}
+
+/// Adds files to those of a host.
+///
+/// # Safety
+/// The arrays are live and have paths of files (`const char *`).
+pub(super) unsafe fn add_files(FileArrays { certs, keys }: FileArrays, files: &[CertificateFiles]) -> Result<(), Null> {
+    let (certs, keys) = (certs.as_ptr(), keys.as_ptr());
+    // SAFETY: the caller's promise, for both.
+    unsafe { align(certs, keys) }?;
+    for pair in files {
+        // SAFETY: the caller's promise.
+        unsafe { push(certs, &pair.chain) }?;
+        // SAFETY: as above.
+        unsafe { push(keys, &pair.key) }?;
+    }
+    Ok(())
 }
 
 /// Proposes the protocol of challenges to a connection that offers it in its handshake.

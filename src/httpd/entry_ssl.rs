@@ -9,6 +9,8 @@ use apache_sys as sys;
 use super::boundary::{Null, guard, present};
 use super::c::pool::{Pool, text};
 use super::c::server::Server;
+use super::certificates;
+use super::entry::add_files;
 use super::live::{self, Certify};
 use super::own_files::{self, Beside};
 use super::ssl::{self, Handshake};
@@ -58,7 +60,10 @@ unsafe extern "C" fn md_rs_ocsp_prime(
         let is_known = unsafe { fingerprint(id, length) }?.is_some();
         // SAFETY: NULL or a C string that lives while the hook runs.
         let pem = unsafe { text(pem) }.unwrap_or_default();
-        let is_done = server.config()?.host.has_placeholder() || is_known && stapling::prime(server, pem.as_bytes())?;
+        let host = &server.config()?.host;
+        // Of a lazy host mod_ssl knows the certificate that no client sees.
+        let is_done =
+            host.has_placeholder() || host.lazy().is_some() || is_known && stapling::prime(server, pem.as_bytes())?;
         Ok(if is_done { sys::OK } else { sys::DECLINED })
     })
 }
@@ -114,6 +119,10 @@ unsafe extern "C" fn md_rs_init_server(
             // SAFETY: the live context of the host, which is gone before the pool and the server.
             unsafe { take_status_requests(raw, pool, context) };
         }
+        if let Some((arrays, files)) = certificates::take_later(server)? {
+            // SAFETY: mod_ssl's arrays, as long as the configuration.
+            unsafe { add_files(arrays, &files) }?;
+        }
         let goes_live = live::init_host(server)?;
         if server.config()?.host.has_own_files() {
             // SAFETY: as above.
@@ -123,7 +132,7 @@ unsafe extern "C" fn md_rs_init_server(
                 // SAFETY: as above; the data lives as long as the context is used.
                 unsafe { ssl::set_certify(context, Some(md_rs_certify_beside), data) };
             }
-        } else if goes_live {
+        } else if goes_live || server.config()?.host.lazy().is_some() {
             // SAFETY: as above; the server is the data of the callback.
             unsafe { ssl::set_certify(context, Some(md_rs_certify), raw.as_ptr().cast()) };
         }
@@ -160,6 +169,15 @@ unsafe extern "C" fn md_rs_certify(ssl: *mut sys::SSL, data: *mut c_void) -> c_i
             Certify::AsStarted => false,
             Certify::Placeholder => true,
             Certify::Set(set) => !use_set(&mut handshake, &set) && live::warn_of_refusal(server, &set)?,
+            Certify::Lazy(at_start, live) => {
+                // The certificate that mod_ssl knows of may be of another type of key.
+                handshake.clear_pairs();
+                use_set(&mut handshake, &at_start);
+                match live {
+                    Some(live) if !use_set(&mut handshake, &live) => live::warn_of_refusal(server, &live)?,
+                    _ => false,
+                }
+            }
         };
         if is_placeholder {
             handshake.forget_session();
@@ -187,6 +205,7 @@ unsafe extern "C" fn md_rs_certify_beside(ssl: *mut sys::SSL, data: *mut c_void)
         }
         let set = match live::certify(server)? {
             Certify::Set(set) => Some(set),
+            // A host with files of its own is never lazy.
             _ if beside.pairs.managed.is_empty() => return Ok(GO_ON),
             _ => None,
         };

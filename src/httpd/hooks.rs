@@ -1,5 +1,6 @@
 //! The phases of the server in safe Rust: the start, a child's begin, and the hooks of requests.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,19 @@ use super::c::pool::Pool;
 use super::c::request::{Answer, Request};
 use super::c::server::{Server, listeners};
 use super::c::tree;
-use super::config::{Main, ServerConfig, Starting};
-use super::{answers, driver, https, live, own_files, phase, process, self_restart, shared, spawned, stapling};
+use super::config::{Lazy, Main, ServerConfig, Starting};
+use super::pages::Pages;
+use super::{
+    answers, birth, driver, https, live, own_files, phase, process, self_restart, shared, spawned, ssl, stapling,
+};
 use crate::clock::SystemClock;
 use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::{note, report};
 use crate::model::{Contact, Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
 use crate::registry::{Host, Setup, Start, check, configured, reachability};
-use crate::serving::tls_hosts::{Place, TlsHosts};
+use crate::serving::tls_hosts::TlsHosts;
+use crate::sets::LazySets;
 use crate::store::{FileStore, MemoryStore, Store, StoreError};
 
 /// Checks the complete configuration, at a start and for `httpd -t`. A restart cannot be refused any more.
@@ -32,7 +37,7 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     if phase::is_config_test() {
         let tls = tls_hosts();
         let mut hosts = hosts(main)?;
-        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(section(server).as_ref()));
+        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(server.section().as_ref()));
         check(&found.domains, &hosts, globals).map_err(|_| Stop)?;
     }
     Ok(())
@@ -52,11 +57,12 @@ pub fn post_config_first(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) ->
     if !(phase::is_dry_run() || read_only) {
         occupy(main.process_pool()?, &store, config.globals.store_locks.is_some());
     }
-    begin(main, declared, Some(store), read_only)
+    begin(pconf, main, declared, Some(store), read_only)
 }
 
 /// Runs the first phase of a start with the declared domains, and the store if there is one.
 fn begin(
+    pconf: Pool<'_>,
     main: Server<'_>,
     declared: Vec<Declared>,
     store: Option<Arc<FileStore>>,
@@ -78,18 +84,34 @@ fn begin(
         None => Arc::new(MemoryStore::new()),
     };
     let setup = Setup::begin(start, Arc::new(Documents::new(bytes)), Arc::new(SystemClock)).map_err(|_| Stop)?;
-    *config.starting() = Some(Starting { setup, store, own_files: Vec::new() });
+    let lazy = (config.globals.lazy_certificates && birth::open(pconf)).then(|| Lazy {
+        sets: LazySets::new(Box::new(Pages::default()), ssl::share_key),
+        tls: tls_hosts(),
+        files: HashMap::new(),
+        hosts: [0; 2],
+    });
+    *config.starting() = Some(Starting { setup, store, own_files: Vec::new(), lazy });
     Ok(())
 }
 
 /// Ends a start, after the TLS modules asked for certificates and before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
+    birth::expect(false);
     let config = main.config()?.main()?;
-    let Some(Starting { setup, store, own_files }) = config.starting().take() else { return Ok(()) };
+    let Some(Starting { setup, store, own_files, lazy }) = config.starting().take() else { return Ok(()) };
     if phase::is_dry_run() {
         return Ok(());
     }
     own_files::log_advice(&own_files);
+    if let Some(Lazy { mut sets, hosts: [lazy, others], .. }) = lazy.filter(|lazy| lazy.hosts != [0; 2]) {
+        note!(
+            Info,
+            "certificates are decoded at the first handshake for {lazy} TLS hosts, and by mod_ssl at the start for {others}"
+        );
+        sets.seal();
+        // Set once, here.
+        let _ = config.lazy_sets.set(sets);
+    }
     let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
@@ -130,7 +152,7 @@ fn rehearse(pconf: Pool<'_>, main: Server<'_>) -> Result<bool, Stop> {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
         Stop
     })?;
-    begin(main, declared(main, ServerConfig::declared), store.map(|(store, _)| Arc::new(store)), true)?;
+    begin(pconf, main, declared(main, ServerConfig::declared), store.map(|(store, _)| Arc::new(store)), true)?;
     if !main.try_tls(pconf) {
         return Err(Stop);
     }
@@ -203,11 +225,6 @@ fn tls_hosts() -> TlsHosts {
         hosts.add(place, directive.name.unwrap_or_default(), directive.value);
     });
     hosts
-}
-
-/// Returns the place of the section that declares a virtual host.
-fn section(server: Server<'_>) -> Option<Place> {
-    server.defined_at().filter(|_| server.is_virtual()).map(|(file, line)| (file.to_owned(), line))
 }
 
 fn hosts(main: Server<'_>) -> Result<Vec<Host>, Stop> {

@@ -40,6 +40,8 @@ pub enum Certify {
     Placeholder,
     /// A set that went live.
     Set(Arc<TlsSet>),
+    /// The set of the start, which mod_ssl does not have, and one that went live.
+    Lazy(Arc<TlsSet>, Option<Arc<TlsSet>>),
 }
 
 /// Checks whether handshakes of a TLS host, which is set up now, are to ask [`certify`].
@@ -52,7 +54,15 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
 /// Returns the certificates that a handshake with this host sends now.
 pub fn certify(server: Server<'_>) -> Result<Certify, Null> {
     let host = &server.config()?.host;
-    Ok(match current(server, host)? {
+    let live = current(server, host)?;
+    if let Some(number) = host.lazy() {
+        return Ok(match (lazy(server, number)?, live) {
+            (Some(at_start), live) => Certify::Lazy(at_start, live),
+            (None, Some(live)) => Certify::Set(live),
+            (None, None) => Certify::Placeholder,
+        });
+    }
+    Ok(match live {
         Some(set) => Certify::Set(set),
         None if host.has_placeholder() => Certify::Placeholder,
         None => Certify::AsStarted,
@@ -82,6 +92,19 @@ pub fn mark_placeholder(connection: Connection<'_>) {
 /// placeholder. A connection that began with the placeholder stays as it is; nobody resumes its session.
 pub fn is_trusted(server: Server<'_>, connection: Connection<'_>) -> Result<bool, Null> {
     Ok(!connection.master().has_note(ON_PLACEHOLDER) && current(server, &server.config()?.host)?.is_some())
+}
+
+/// Returns the set of the start that has this number; `None` if OpenSSL cannot read the set.
+fn lazy(server: Server<'_>, number: usize) -> Result<Option<Arc<TlsSet>>, Null> {
+    let Some(sets) = server.main()?.config()?.main()?.lazy_sets.get() else { return Ok(None) };
+    Ok(sets.get(number).unwrap_or_else(|err| {
+        let name = server.name().unwrap_or_default();
+        report!(
+            MD0090,
+            "{name}: OpenSSL cannot read its certificates, clients get none: {err}; set MDLazyCertificates off"
+        );
+        None
+    }))
 }
 
 fn current(server: Server<'_>, host: &HostState) -> Result<Option<Arc<TlsSet>>, Null> {

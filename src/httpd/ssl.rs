@@ -8,7 +8,7 @@ use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::Id;
-use openssl::ssl::{NameType, SslRef, SslVersion};
+use openssl::ssl::{NameType, SslContext, SslMethod, SslRef, SslVersion};
 use openssl::x509::X509Ref;
 
 use super::boundary::{Null, present};
@@ -119,6 +119,13 @@ impl<'h> Handshake<'h> {
         // For TLS 1.3. OpenSSL does not refuse this.
         let _ = self.0.set_num_tickets(0);
     }
+}
+
+/// Returns the security level of new TLS settings of a server; `None` if they have no certificate.
+pub(super) fn level_with_certificate() -> Option<u32> {
+    let context = SslContext::builder(SslMethod::tls_server()).ok()?.build();
+    context.certificate().filter(|_| context.private_key().is_some())?;
+    Some(context.security_level())
 }
 
 /// Sets the function that OpenSSL calls in each handshake of the host that sends a certificate, before one is chosen.

@@ -44,20 +44,26 @@ pub fn init_host(server: Server<'_>) -> Result<bool, Null> {
 }
 
 /// The two directives about stapling, of a host or else of the main server.
-struct Configured {
-    stapling: Option<bool>,
-    others: Option<bool>,
+pub(super) struct Configured {
+    pub(super) stapling: Option<bool>,
+    pub(super) others: Option<bool>,
 }
 
-/// Asks the start in progress about a host; the answer is `false` if there is none.
-fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Configured) -> bool) -> Result<bool, Null> {
+/// Returns what the configuration says about stapling on a host.
+pub(super) fn configured(server: Server<'_>) -> Result<Configured, Null> {
     let own = server.config()?;
     let main = server.main()?.config()?;
     let value =
         |of: fn(&Settings) -> Option<bool>| own.settings().and_then(of).or_else(|| main.settings().and_then(of));
-    let configured = Configured { stapling: value(|all| all.stapling), others: value(|all| all.staple_others) };
-    let starting = main.main()?.starting();
-    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, own.host.position(), &configured)))
+    Ok(Configured { stapling: value(|all| all.stapling), others: value(|all| all.staple_others) })
+}
+
+/// Asks the start in progress about a host; the answer is `false` if there is none.
+fn ask_setup(server: Server<'_>, question: impl FnOnce(&Setup, usize, &Configured) -> bool) -> Result<bool, Null> {
+    let configured = configured(server)?;
+    let position = server.config()?.host.position();
+    let starting = server.main()?.config()?.main()?.starting();
+    Ok(starting.as_ref().is_some_and(|starting| question(&starting.setup, position, &configured)))
 }
 
 /// Returns the staple to the certificate of this fingerprint on this host.

@@ -95,7 +95,7 @@ const MAX_WORKERS: u8 = 64;
 
 /// All directives.
 #[rustfmt::skip]
-pub static DIRECTIVES: [Directive; 55] = [
+pub static DIRECTIVES: [Directive; 56] = [
     row(c"MDomain", Args::List, Place::Server, c"domain names of a managed domain, with 'auto' or 'manual' for its members", |scope, args| {
         declare(scope, Vec::new(), args)
     }),
@@ -292,6 +292,10 @@ pub static DIRECTIVES: [Directive; 55] = [
     }),
     row(c"MDCertificateCheck", Args::Two, Place::Anywhere, c"name and URL of a site that shows certificates by their fingerprint", certificate_check),
     ours(row(c"MDCertificateMonitor", Args::Two, Place::Anywhere, c"another name of MDCertificateCheck", certificate_check)),
+    ours(row(c"MDLazyCertificates", Args::One, Place::Server, c"whether certificates are decoded when the first handshake asks for them: 'on' or 'off'", |scope, args| {
+        scope.globals.lazy_certificates = on_off(args[0])?;
+        Ok(())
+    })),
     row(c"MDStoreLocks", Args::One, Place::Server, c"whether servers that share a store take turns at a start: 'on', 'off', or how long to wait", |scope, args| {
         scope.globals.store_locks = values::store_locks(args[0])?;
         Ok(())

@@ -124,6 +124,8 @@ pub struct Globals {
     pub match_names: MatchNames,
     /// `MDRenewWorkers`
     pub renew_workers: NonZeroU8,
+    /// `MDLazyCertificates`: whether certificates of the store are decoded when the first handshake asks for them
+    pub lazy_certificates: bool,
     /// `MDStoreLocks`: how long to wait for the store's lock; `None` for no locking
     pub store_locks: Option<Duration>,
 }
@@ -192,6 +194,7 @@ impl Default for Globals {
             base_server: false,
             match_names: MatchNames::All,
             renew_workers: NonZeroU8::new(8).expect("not zero"),
+            lazy_certificates: true,
             store_locks: None,
         }
     }

@@ -10,6 +10,10 @@ pub type Place = (String, u32);
 struct Tls {
     engine: Option<bool>,
     has_certificate: bool,
+    /// `SSLUseStapling`
+    stapling: Option<bool>,
+    /// mod_ssl has to have the certificates when it sets up the host.
+    needs_files: bool,
 }
 
 /// Directives about TLS: those of the main server, and of each virtual host by the place of its section.
@@ -26,7 +30,20 @@ impl TlsHosts {
         if name.eq_ignore_ascii_case("SSLEngine") {
             tls.engine = Some(value.is_some_and(|value| value.trim().eq_ignore_ascii_case("on")));
         }
+        if name.eq_ignore_ascii_case("SSLUseStapling") {
+            tls.stapling = Some(value.is_some_and(|value| value.trim().eq_ignore_ascii_case("on")));
+        }
         tls.has_certificate |= name.eq_ignore_ascii_case("SSLCertificateFile");
+        tls.needs_files |= needs_files(name, value.unwrap_or_default());
+    }
+
+    /// Checks whether mod_ssl has to have the host's certificates when it sets up the host. `is_stapled` says whether this module
+    /// staples them: mod_ssl staples only certificates that it knows from the start.
+    #[must_use]
+    pub fn needs_files(&self, host: Option<&Place>, is_stapled: bool) -> bool {
+        let own = host.and_then(|place| self.hosts.get(place)).copied().unwrap_or_default();
+        let is_stapled_by_others = own.stapling.or(self.main.stapling).unwrap_or(false) && !is_stapled;
+        own.needs_files || self.main.needs_files || is_stapled_by_others
     }
 
     /// Checks whether the host has TLS on and no certificate of its own.
@@ -37,9 +54,50 @@ impl TlsHosts {
     }
 }
 
+/// Checks whether a directive of mod_ssl is about certificates that mod_ssl reads: extensions of a chain, commands of OpenSSL, a
+/// dialog for pass phrases, and a security level that a certificate can fail.
+fn needs_files(name: &str, value: &str) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    is("SSLCertificateChainFile")
+        || is("SSLOpenSSLConfCmd")
+        || is("SSLPassPhraseDialog") && !value.trim().eq_ignore_ascii_case("builtin")
+        || is("SSLCipherSuite") && value.to_ascii_uppercase().contains("@SECLEVEL")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mod_ssl_reads_the_certificates_where_its_directives_are_about_them() {
+        let rows = [
+            ("SSLEngine", "on", [false, false]),
+            ("SSLCipherSuite", "HIGH:!aNULL", [false, false]),
+            ("SSLCipherSuite", "DEFAULT:@seclevel=3", [true, true]),
+            ("sslopensslconfcmd", "Curves P-256", [true, true]),
+            ("SSLCertificateChainFile", "chain.pem", [true, true]),
+            ("SSLPassPhraseDialog", "builtin", [false, false]),
+            ("SSLPassPhraseDialog", "exec:/bin/pass", [true, true]),
+            ("SSLUseStapling", "on", [true, false]),
+            ("SSLUseStapling", "off", [false, false]),
+        ];
+        let place = ("/etc/sites.conf".to_owned(), 7);
+        for (name, value, expected) in rows {
+            for host in [None, Some(place.clone())] {
+                let mut hosts = TlsHosts::default();
+                hosts.add(host.clone(), name, Some(value));
+                assert_eq!(
+                    [false, true].map(|ours| hosts.needs_files(Some(&place), ours)),
+                    expected,
+                    "{name} {value} {host:?}"
+                );
+            }
+        }
+        let mut hosts = TlsHosts::default();
+        hosts.add(None, "SSLUseStapling", Some("on"));
+        hosts.add(Some(place.clone()), "SSLUseStapling", Some("off"));
+        assert_eq!([Some(&place), None].map(|host| hosts.needs_files(host, false)), [false, true]);
+    }
 
     #[test]
     fn a_host_is_bare_with_tls_and_without_a_certificate() {

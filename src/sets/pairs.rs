@@ -277,6 +277,17 @@ impl TlsSet {
         Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
     }
 
+    /// Decodes the set that a start has found for a domain.
+    ///
+    /// # Errors
+    /// As for [`TlsSet::new`].
+    pub fn of_start(pairs: &[Pair]) -> Result<Self, CryptoError> {
+        let pairs = pairs.iter().map(|Pair { spec, key, chain }| Ok((spec.clone(), TlsPair::new(key, chain)?)));
+        let pairs = pairs.collect::<Result<Vec<_>, CryptoError>>()?;
+        let refused = AtomicBool::new(false);
+        Ok(Self { ca_url: None, account_url: None, pairs, is_whole: true, lacks: Vec::new(), since: None, refused })
+    }
+
     /// Notes that OpenSSL does not take one of its certificates. Returns whether that is news in this process.
     pub fn refuse(&self) -> bool {
         !self.refused.swap(true, Ordering::Relaxed)

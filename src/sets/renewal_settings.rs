@@ -105,7 +105,7 @@ impl<'a> RenewalSettings<'a> {
             store_dir: _, port_map: _, notify_command: _, all_events: _, cmd_timeout: _, check_interval: _,
             initial_delay: _, retry_delay: _, retry_failover: _, activation_delay: _, activation_interval: _,
             activation_window: _, keep_response: _, stapling_renew_window: _, server_status: _, certificate_status: _,
-            certificate_check: _, base_server: _, match_names: _, renew_workers: _, store_locks: _,
+            certificate_check: _, base_server: _, match_names: _, renew_workers: _, store_locks: _, lazy_certificates: _,
         } = globals;
         let ca_file = own_ca_file.or(ca_file.as_ref());
         let proxy = own_proxy.or(proxy.as_ref());

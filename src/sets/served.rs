@@ -47,8 +47,28 @@ pub(crate) enum Found {
     Nothing,
     /// A certificate that cannot be read, and why.
     Damaged(String),
-    /// A certificate, and whether the key fits; `None` if the key is missing or cannot be read.
-    Chain(Option<bool>),
+    /// A certificate, and what there is of its key.
+    Chain(Chain, FoundKey),
+}
+
+/// The private key beside a certificate.
+pub(crate) enum FoundKey {
+    /// The key is missing or cannot be read.
+    Nothing,
+    /// The key is that of another certificate.
+    Unfit,
+    /// The key of the certificate, in PEM.
+    Fit(Zeroizing<Vec<u8>>),
+}
+
+/// A private key as it is stored, and its chain.
+pub struct StoredPair {
+    /// The type of the key.
+    pub spec: KeySpec,
+    /// The key in PEM.
+    pub key: Zeroizing<Vec<u8>>,
+    /// The chain.
+    pub chain: Chain,
 }
 
 impl CertificateSet {
@@ -96,9 +116,9 @@ impl CertificateSet {
         for source in sources {
             let (checked, found) = match source.chain(documents.store(), md) {
                 Ok(chain) => {
-                    let fits = source.key_fits(documents, md, &chain);
+                    let key = source.key(documents, md, &chain);
                     set.certificates.push(Some(chain.leaf().summary()));
-                    (check(md, &source, &chain).and_then(|()| check_key(&source, fits)), Found::Chain(fits))
+                    (check(md, &source, &chain).and_then(|()| check_key(&source, &key)), Found::Chain(chain, key))
                 }
                 Err((state, reason)) => {
                     set.certificates.push(None);
@@ -244,18 +264,24 @@ impl Source<'_> {
         }
     }
 
-    /// Whether the key is the one of the chain; `None` if it is missing or cannot be read.
-    fn key_fits(&self, documents: &Documents, md: &ManagedDomain, chain: &Chain) -> Option<bool> {
+    /// Reads the key of the chain.
+    fn key(&self, documents: &Documents, md: &ManagedDomain, chain: &Chain) -> FoundKey {
         let loaded = match self {
             Self::Stored(spec) => {
                 documents.store().load(Group::Domains, md.name.as_str(), &Aspect::PrivateKey((*spec).clone()))
             }
             // It was looked at before it was put into its place.
-            Self::Told(..) => return Some(true),
-            Self::Files(.., key) => read_foreign(Path::new((*key)?)),
+            Self::Told(..) => return FoundKey::Fit(Zeroizing::default()),
+            Self::Files(.., None) => return FoundKey::Nothing,
+            Self::Files(.., Some(key)) => read_foreign(Path::new(key)),
         };
-        let pem = loaded.inspect_err(|err| report!(AH10110, err.status(); "{}: {err}", md.name)).ok()??;
-        key_fits(&Zeroizing::new(pem), Some(documents.store().secret().as_bytes()), chain.leaf())
+        let loaded = loaded.inspect_err(|err| report!(AH10110, err.status(); "{}: {err}", md.name));
+        let Ok(Some(pem)) = loaded.map(|loaded| loaded.map(Zeroizing::new)) else { return FoundKey::Nothing };
+        match key_fits(&pem, Some(documents.store().secret().as_bytes()), chain.leaf()) {
+            None => FoundKey::Nothing,
+            Some(false) => FoundKey::Unfit,
+            Some(true) => FoundKey::Fit(pem),
+        }
     }
 }
 
@@ -306,10 +332,20 @@ pub(crate) fn lack(md: &ManagedDomain, spec: &KeySpec, chain: &Chain) -> Option<
 }
 
 /// A certificate without its key is as good as none. A key of the administrator may have a pass phrase, which mod_ssl asks for.
-fn check_key(source: &Source<'_>, fits: Option<bool>) -> Result<(), (State, String)> {
-    match (fits, source) {
-        (Some(true), _) | (None, Source::Files(..)) => Ok(()),
+fn check_key(source: &Source<'_>, key: &FoundKey) -> Result<(), (State, String)> {
+    match (key, source) {
+        (FoundKey::Fit(_), _) | (FoundKey::Nothing, Source::Files(..)) => Ok(()),
         _ => Err((State::Incomplete, format!("certificate({}) has no private key that fits.", source.name()))),
+    }
+}
+
+/// Returns the pair that was found in the store.
+pub(crate) fn stored_pair(source: &Source<'_>, found: Found) -> Option<StoredPair> {
+    match (source, found) {
+        (Source::Stored(spec), Found::Chain(chain, FoundKey::Fit(key))) => {
+            Some(StoredPair { spec: (*spec).clone(), key, chain })
+        }
+        _ => None,
     }
 }
 
@@ -317,11 +353,13 @@ fn check_key(source: &Source<'_>, fits: Option<bool>) -> Result<(), (State, Stri
 pub(crate) fn is_usable(md: &ManagedDomain, source: &Source<'_>, found: &Found) -> bool {
     let name = source.name();
     match (found, source) {
-        (Found::Chain(Some(true)), _) | (Found::Chain(None), Source::Files(..)) => return true,
-        (Found::Chain(Some(false)), _) => {
+        (Found::Chain(_, FoundKey::Fit(_)), _) | (Found::Chain(_, FoundKey::Nothing), Source::Files(..)) => {
+            return true;
+        }
+        (Found::Chain(_, FoundKey::Unfit), _) => {
             report!(AH10110, "{}: private key({name}) does not fit the certificate", md.name);
         }
-        (Found::Chain(None), _) => {
+        (Found::Chain(_, FoundKey::Nothing), _) => {
             report!(AH10110, "{}: private key({name}) is missing or cannot be read", md.name);
         }
         (Found::Damaged(reason), _) => {

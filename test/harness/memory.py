@@ -13,14 +13,14 @@ from .pki import Key, pem_key
 _PIECE = 16
 
 
-def holds(pid: int, key: Key) -> list[str]:
+def holds(pid: int, key: Key, access: str = "rw") -> list[str]:
     """Where the process has parts of what is secret in the key: what of it, and the address.
 
-    All that it can write to is looked at, as a core file has it: numbers as they are in files and as OpenSSL computes with
+    All that it can write to is looked at, as a core file has it, or with `access` "r" all that it can read: numbers as they are in files and as OpenSSL computes with
     them (the lowest byte first), and lines of PEM. Pieces are enough, as who frees memory overwrites its beginning.
     """
     parts = _parts(key)
-    return [f"{what} at {begin + at:#x}" for begin, data in _areas(pid) for what, part in parts if (at := data.find(part)) >= 0]
+    return [f"{what} at {begin + at:#x}" for begin, data in _areas(pid, access) for what, part in parts if (at := data.find(part)) >= 0]
 
 
 def _parts(key: Key) -> list[tuple[str, bytes]]:
@@ -43,14 +43,14 @@ def _parts(key: Key) -> list[tuple[str, bytes]]:
     return found
 
 
-def _areas(pid: int) -> Iterator[tuple[int, bytes]]:
-    """Address and content of what the process can write to."""
+def _areas(pid: int, wanted: str) -> Iterator[tuple[int, bytes]]:
+    """Address and content of what the process can access in this way."""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             addresses, access = line.split()[:2]
             begin, end = (int(part, 16) for part in addresses.split("-"))
             # What was unmapped meanwhile cannot be read.
             with contextlib.suppress(OSError):
-                if access.startswith("rw"):
+                if access.startswith(wanted):
                     memory.seek(begin)
                     yield begin, memory.read(end - begin)

@@ -107,6 +107,11 @@ impl<'s> Server<'s> {
         self.section_file().map(|file| (file, self.section_line()))
     }
 
+    /// Returns the file and line of the section that declares a virtual host.
+    pub fn section(self) -> Option<(String, u32)> {
+        self.defined_at().filter(|_| self.is_virtual()).map(|(file, line)| (file.to_owned(), line))
+    }
+
     /// Checks whether `Protocols` of this server names `protocol`.
     pub fn allows_protocol(self, protocol: &CStr) -> bool {
         // SAFETY: with a server httpd looks at neither connection nor request.

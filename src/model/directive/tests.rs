@@ -60,7 +60,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 type Row = (&'static str, Args, Place, bool);
 
 #[rustfmt::skip]
-const TABLE: [Row; 55] = {
+const TABLE: [Row; 56] = {
     use Args::*;
     use Place::*;
     [
@@ -91,6 +91,7 @@ const TABLE: [Row; 55] = {
         ("MDHttpProxy", One, Anywhere, true),
         ("MDHttpProxyCACertificateFile", One, Anywhere, true),
         ("MDInitialDelay", One, Server, true),
+        ("MDLazyCertificates", One, Server, false),
         ("MDMatchNames", One, Server, true),
         ("MDMember", List, Anywhere, true),
         ("MDMembers", List, Anywhere, true),
@@ -251,6 +252,8 @@ fn wrong_values_are_refused_in_words() {
         (OUT, "MDMatchNames some", "invalid argument, must be a 'all' or 'servernames'"),
         (OUT, "MDRenewWorkers 0", "must be a number from 1 to 64"),
         (OUT, "MDRenewWorkers 65", "must be a number from 1 to 64"),
+        (OUT, "MDLazyCertificates maybe", on_off),
+        (IN, "MDLazyCertificates on", "is not allowed inside an '<MDomainSet' context"),
         (OUT, "MDStoreLocks maybe", "neither 'on', 'off' or a duration specified"),
         (OUT, "MDStoreLocks -1s", "neither 'on', 'off' or a duration specified"),
         (IN, "MDStoreLocks on", "is not allowed inside an '<MDomainSet' context"),

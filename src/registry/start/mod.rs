@@ -30,7 +30,9 @@ use crate::model::{
     Authorities, CaSettings, ContactSource, Declared, DomainName, Globals, KeySpec, ManagedDomain, RenewMode, Settings,
     State, Status, format_human, outside,
 };
-use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, served, take_over_live};
+use crate::sets::{
+    Activation, Advice, CertificateSet, StagedState, StoredPair, activation, active, served, take_over_live,
+};
 use crate::stapling::{self, Stapling};
 use crate::store::{Aspect, Group, Reachability, WorkClaim};
 
@@ -266,12 +268,19 @@ impl Setup {
     /// that fit each other.
     #[must_use]
     pub fn usable(&self, md: &ManagedDomain) -> Vec<usize> {
+        self.usable_pairs(md).0
+    }
+
+    /// Returns what [`Setup::usable`] does, and those pairs that are in the store.
+    #[must_use]
+    pub fn usable_pairs(&self, md: &ManagedDomain) -> (Vec<usize>, Vec<StoredPair>) {
         let look = || {
-            let mut usable = Vec::new();
+            let mut usable = (Vec::new(), Vec::new());
             let mut position = 0;
             let live = CertificateSet::look(&self.documents, md, |source, found| {
                 if served::is_usable(md, source, &found) {
-                    usable.push(position);
+                    usable.0.push(position);
+                    usable.1.extend(served::stored_pair(source, found));
                 }
                 position += 1;
             });
