@@ -25,6 +25,15 @@ pub(crate) const CLEANING: Duration = Duration::from_millis(if cfg!(test) { 600_
 /// Typed access to a store, whose secret encrypts keys. A document that cannot be read is logged and counts as absent.
 pub struct Documents(Arc<dyn Store>);
 
+/// A private key with the text of its file. As long as the file has that text, the key need not be decrypted again, which takes
+/// longer than to sign a request with it.
+pub struct KnownKey {
+    pem: Zeroizing<Vec<u8>>,
+    /// Whether the key is used only if nobody else can have written its file.
+    needs_trust: bool,
+    key: PrivateKey,
+}
+
 impl Documents {
     /// Gives typed access to the documents and keys of a store.
     #[must_use]
@@ -82,40 +91,59 @@ impl Documents {
     /// put it where it is.
     #[must_use]
     pub fn load_key(&self, group: Group, item: &str, aspect: &Aspect) -> Option<PrivateKey> {
+        self.load_known_key(group, item, aspect, &mut None)
+    }
+
+    /// Reads a private key as [`Documents::load_key`] does, without decrypting it if it is the `known` one; else it becomes that.
+    #[must_use]
+    pub fn load_known_key(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+        known: &mut Option<KnownKey>,
+    ) -> Option<PrivateKey> {
         let (pem, is_trusted) = self.0.load_with_owner(group, item, aspect).unwrap_or_else(|err| {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
         let pem = Zeroizing::new(pem);
+        let is_trusted = is_trusted || !group.is_of_server();
+        if let Some(known) = known.as_ref().filter(|known| known.pem == pem && (is_trusted || !known.needs_trust)) {
+            return Some(known.key.clone());
+        }
         let secret = self.0.secret().as_bytes();
-        let read = if is_trusted || !group.is_of_server() {
+        let read = if is_trusted {
             PrivateKey::from_pem(&pem, Some(secret))
         } else {
             PrivateKey::from_encrypted_pem(&pem, secret)
         };
-        read.inspect_err(|err| {
+        let read = read.inspect_err(|err| {
             note!(
                 Error,
                 "{}/{item}/{} is not a usable private key: {err}; the file is ignored",
                 group.name(),
                 aspect.file_name()
             )
-        })
-        .ok()
+        });
+        let key = read.ok()?;
+        *known = Some(KnownKey { pem, needs_trust: is_trusted, key: key.clone() });
+        Some(key)
     }
 
-    /// Writes a private key: encrypted in the groups that the server's user can read, else plain.
+    /// Writes a private key: encrypted in the groups that the server's user can read, else plain. Returns it as it is known now.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save_key(&self, group: Group, item: &str, aspect: &Aspect, key: &PrivateKey) -> Result<(), PortError> {
-        let crypto = |err: crate::crypto::CryptoError| PortError { status: Status::GENERAL, text: err.to_string() };
-        if group.encrypts_keys() {
-            let pem = key.to_encrypted_pem(self.0.secret().as_bytes()).map_err(crypto)?;
-            self.0.save(group, item, aspect, &pem).map_err(port_error)
-        } else {
-            self.0.save(group, item, aspect, &key.to_pem().map_err(crypto)?).map_err(port_error)
-        }
+    pub fn save_key(&self, group: Group, item: &str, aspect: &Aspect, key: &PrivateKey) -> Result<KnownKey, PortError> {
+        let needs_trust = !group.encrypts_keys();
+        let pem = match needs_trust {
+            true => key.to_pem(),
+            false => key.to_encrypted_pem(self.0.secret().as_bytes()).map(Zeroizing::new),
+        };
+        let pem = pem.map_err(|err| PortError { status: Status::GENERAL, text: err.to_string() })?;
+        self.0.save(group, item, aspect, &pem).map_err(port_error)?;
+        Ok(KnownKey { pem, needs_trust, key: key.clone() })
     }
 }
 
@@ -201,6 +229,28 @@ mod tests {
             assert_eq!(server.documents.load_key(group, name, &aspect).is_some(), is_used, "{group:?} {is_planted}");
         }
         assert_eq!(logged("", &format!("staging/{name}/{} is not a usable private key", aspect.file_name())), 1);
+    }
+
+    #[test]
+    fn a_known_key_is_decrypted_again_only_if_its_file_has_changed() {
+        let name = "known.documents.test";
+        let server = TestServer::new(&[name]);
+        let [first, second] = [(); 2].map(|()| PrivateKey::generate(&p256()).unwrap());
+        let aspect = Aspect::PrivateKey(p256());
+        let load = |known: &mut Option<KnownKey>| server.documents.load_known_key(Group::Staging, name, &aspect, known);
+        let saved = server.documents.save_key(Group::Staging, name, &aspect, &first).unwrap();
+        // Who decrypts the file gets another key than the one that is known here.
+        let mut known = Some(KnownKey { key: second.clone(), ..saved });
+        assert!(load(&mut known).unwrap().is_same(&second));
+        server.documents.save_key(Group::Staging, name, &aspect, &first).unwrap();
+        assert!(load(&mut known).unwrap().is_same(&first), "the salt is another one");
+        server.store.remove(Group::Staging, name, &aspect).unwrap();
+        assert!(load(&mut known).is_none());
+        let plain = first.to_pem().unwrap();
+        server.store.save(Group::Staging, name, &aspect, &plain).unwrap();
+        assert!(load(&mut known).unwrap().is_same(&first));
+        server.store.plant(Group::Staging, name, &aspect, &plain);
+        assert!(load(&mut known).is_none(), "the same text, but of the server's user");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub trait Journal {
     fn save_order(&mut self, order: &OrderRecord) -> Result<(), PortError>;
 
     /// Returns the new private key of that type, if it was made already.
-    fn key(&self, spec: &KeySpec) -> Option<PrivateKey>;
+    fn key(&mut self, spec: &KeySpec) -> Option<PrivateKey>;
 
     /// Saves a new private key.
     ///

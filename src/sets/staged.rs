@@ -14,7 +14,7 @@ use super::served::read_chain;
 use crate::acme::{ChainRefused, ChallengeSetup, Journal, OrderRecord, PortError};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
-use crate::documents::{Documents, port_error};
+use crate::documents::{Documents, KnownKey, port_error};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
 use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, outside, time};
@@ -38,6 +38,8 @@ pub struct StagedJournal {
     /// The report.
     pub job: Job,
     saved: Option<Timestamp>,
+    /// The private key that was used last.
+    known_key: Option<KnownKey>,
     /// Set-ups that a command has just refused: it is not told that they are taken away.
     refused: HashSet<String>,
     /// Whether another renewal, or none, is staged by now: the report is not written.
@@ -84,7 +86,17 @@ impl StagedJournal {
         job: Job,
     ) -> Self {
         let job = Job { name: md.name.to_string(), ..job };
-        Self { documents, clock, md, events, job, saved: None, refused: HashSet::new(), is_gone: false }
+        Self {
+            documents,
+            clock,
+            md,
+            events,
+            job,
+            saved: None,
+            known_key: None,
+            refused: HashSet::new(),
+            is_gone: false,
+        }
     }
 
     /// The domain.
@@ -343,13 +355,17 @@ impl Journal for StagedJournal {
         order::save(&self.documents, self.md.name.as_str(), order)
     }
 
-    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
-        let key = self.documents.load_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()));
+    fn key(&mut self, spec: &KeySpec) -> Option<PrivateKey> {
+        let aspect = Aspect::PrivateKey(spec.clone());
+        let name = self.md.name.as_str();
+        let key = self.documents.load_known_key(Group::Staging, name, &aspect, &mut self.known_key);
         key.filter(|key| key.fits_spec(spec))
     }
 
     fn save_key(&mut self, spec: &KeySpec, key: &PrivateKey) -> Result<(), PortError> {
-        self.documents.save_key(Group::Staging, self.md.name.as_str(), &Aspect::PrivateKey(spec.clone()), key)
+        let aspect = Aspect::PrivateKey(spec.clone());
+        self.known_key = Some(self.documents.save_key(Group::Staging, self.md.name.as_str(), &aspect, key)?);
+        Ok(())
     }
 
     fn has_chain(&self, spec: &KeySpec) -> bool {
@@ -357,12 +373,12 @@ impl Journal for StagedJournal {
     }
 
     fn save_chain(&mut self, spec: &KeySpec, chain: &Chain) -> Result<(), ChainRefused> {
-        let name = self.md.name.as_str();
         let unusable = |reason| ChainRefused::Unfit(format!("the CA's {reason}"));
         let key =
             self.key(spec).ok_or_else(|| unusable(format!("certificate({}) has no key here", spec.json_name())))?;
         verify(&self.md, spec, &key, chain, self.clock.now()).map_err(unusable)?;
         let aspect = Aspect::Chain(spec.clone());
+        let name = self.md.name.as_str();
         Ok(self.documents.store().save(Group::Staging, name, &aspect, &chain.to_pem()).map_err(port_error)?)
     }
 

@@ -92,7 +92,7 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn key(&self, spec: &KeySpec) -> Option<PrivateKey> {
+    fn key(&mut self, spec: &KeySpec) -> Option<PrivateKey> {
         let staged = self.0.lock().unwrap();
         staged.keys.get(spec.json_name()).filter(|_| !staged.loses_keys).cloned()
     }
