@@ -431,6 +431,21 @@ impl AcmeError {
         }
     }
 
+    /// Whether the reason may be that the directory or the account, which were read a while ago, are out of date.
+    #[must_use]
+    pub fn may_be_outdated(&self) -> bool {
+        let is_of_url = |http_status: u16| http_status < 500 && http_status != 429;
+        match self {
+            Self::Transport(source) => !source.is_cancelled(),
+            Self::Unavailable { http_status, .. } | Self::HttpStatus { http_status, .. } => is_of_url(*http_status),
+            Self::Problem { problem, http_status, .. } => {
+                ["accountDoesNotExist", "unauthorized", "malformed"].iter().any(|kind| problem.is(kind))
+                    || matches!(http_status, Some(401 | 404 | 405 | 410))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the CA cannot take the CSR yet, as the order is not ready (RFC 8555 section 7.4).
     #[must_use]
     pub fn is_order_not_ready(&self) -> bool {

@@ -9,6 +9,7 @@ mod authorization;
 pub(crate) mod challenge;
 mod directory;
 pub(crate) mod error;
+mod known;
 mod null;
 mod order;
 mod ports;
@@ -24,6 +25,7 @@ pub use authorization::{Authorization, AuthorizationStatus, Challenge, Challenge
 pub use challenge::{ChallengeSetup, ChallengeType, PersistRecord, is_txt_value};
 pub use directory::Directory;
 pub use error::AcmeError;
+pub use known::{KnownCa, KnownCas};
 pub use order::{Order, OrderRecord, OrderStatus};
 pub use ports::{AccountBook, AccountClaim, Attempt, ChainRefused, GivenUp, Journal, PortError, Publisher};
 pub use registrar::Registrar;

@@ -19,6 +19,8 @@ pub struct Session {
     clock: Arc<dyn Clock>,
     /// An unused nonce; good for one request.
     pub(crate) nonce: Option<String>,
+    /// Whether the CA has answered a signed request, so that what is known of CA and account is not out of date.
+    pub(crate) is_heard: bool,
 }
 
 impl Session {
@@ -28,7 +30,7 @@ impl Session {
     /// Starts a session without a nonce.
     #[must_use]
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        Self { http, clock, nonce: None }
+        Self { http, clock, nonce: None, is_heard: false }
     }
 
     /// Reads the directory (RFC 8555 section 7.1.1).
@@ -92,7 +94,9 @@ impl Session {
         let body = sign_jws(key, url, Some(&nonce), key_ref, payload)?;
         let response = self.http.send(&Request::post(url, "application/jose+json", body))?;
         self.keep_nonce(&response);
-        if is_success(&response) { Ok(response) } else { Err(self.error(url, &response)) }
+        let answer = if is_success(&response) { Ok(response) } else { Err(self.error(url, &response)) };
+        self.is_heard |= !matches!(&answer, Err(err) if matches!(err, AcmeError::BadNonce) || err.may_be_outdated());
+        answer
     }
 
     fn take_nonce(&mut self, directory: &Directory) -> Result<String, AcmeError> {

@@ -16,12 +16,13 @@ use super::{Step, next};
 use crate::acme::session::json;
 use crate::acme::{
     AccountBook, AccountRecord, AccountScope, AcmeError, Attempt, Authorization, ChallengeSetup, ChallengeType,
-    Directory, Journal, OrderRecord, Publisher, Session,
+    Directory, Journal, KnownCa, KnownCas, OrderRecord, Publisher, Session,
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
 use crate::http::HttpClient;
 use crate::issuance::facts::{AuthorizationFacts, Facts};
+use crate::log::note;
 use crate::model::{ContactSource, Identifier, KeySpec, TxtRecord};
 
 /// The certificates that a renewal has to obtain.
@@ -85,6 +86,11 @@ pub struct Driver<J, P> {
     accounts: Arc<dyn AccountBook>,
     clock: Arc<dyn Clock>,
     session: Session,
+    known: KnownCa,
+    /// Whether to use what earlier runs have learnt: until the CA does not answer as expected.
+    trusts_earlier_runs: bool,
+    /// Whether directory or account are from an earlier run.
+    is_from_earlier_run: bool,
     directory: Option<Directory>,
     account: Option<(AccountRecord, PrivateKey)>,
     /// Index of the current key type.
@@ -124,6 +130,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let facts = Facts::new(false, OrderRecord::default(), Vec::new(), clock.now());
+        let known = Arc::<KnownCas>::default().at(&http, &wanted.scope.ca_url);
         let session = Session::new(http, Arc::clone(&clock));
         let mut driver = Self {
             wanted,
@@ -132,6 +139,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             accounts,
             clock,
             session,
+            known,
+            trusts_earlier_runs: true,
+            is_from_earlier_run: false,
             directory: None,
             account: None,
             current: 0,
@@ -144,6 +154,12 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         };
         driver.gather_facts();
         driver
+    }
+
+    /// Has the run use what earlier ones have learnt of the CA, and tell later ones.
+    #[must_use]
+    pub fn with_known(self, known: KnownCa) -> Self {
+        Self { known, ..self }
     }
 
     /// Gives the session a nonce of its CA, which saves asking for one (RFC 8555 section 7.2).
@@ -165,13 +181,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// Checks whether the CA has answered the first request of this run.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.facts.directory
+        self.facts.directory && !self.relies_on_earlier_run()
     }
 
     /// Checks whether the CA has taken the account in this run.
     #[must_use]
     pub fn has_account(&self) -> bool {
-        self.facts.account
+        self.facts.account && !self.relies_on_earlier_run()
     }
 
     /// Checks whether there is an order for the current type of key, of this run or an earlier one.
@@ -199,8 +215,14 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         if let Some(error) = self.failed.take() {
             return self.fail(error);
         }
-        let result = match self.take(next(&self.facts, self.clock.now())) {
+        let now = self.clock.now();
+        let result = match self.take(next(&self.facts, now), now) {
             Err(AcmeError::BadNonce) => self.nonce_refused(),
+            Err(error) if self.relies_on_earlier_run() && error.may_be_outdated() => {
+                note!(Debug, error.status(); "{}: the CA is asked for its directory again: {error}", self.wanted.name);
+                self.ask_anew();
+                Ok(Outcome::Continue)
+            }
             result => {
                 self.refused_nonces = 0;
                 result
@@ -229,9 +251,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Outcome::Wait(self.clock.now() + Self::BUSY)
     }
 
-    fn take(&mut self, step: Step) -> Result<Outcome, AcmeError> {
+    fn take(&mut self, step: Step, now: Timestamp) -> Result<Outcome, AcmeError> {
         match step {
-            Step::Directory => self.read_directory()?,
+            Step::Directory => self.read_directory(now)?,
             Step::Register => {
                 let outcome = self.find_or_register()?;
                 self.note_records();
@@ -297,6 +319,9 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         if self.refused_nonces > Self::MAX_REFUSED_NONCES {
             return Err(AcmeError::BadNonce);
         }
+        if self.refused_nonces == Self::IMMEDIATE_RETRIES && self.relies_on_earlier_run() {
+            self.ask_anew();
+        }
         let Some(pauses) = self.refused_nonces.checked_sub(Self::IMMEDIATE_RETRIES) else {
             return Ok(Outcome::Continue);
         };
@@ -304,14 +329,36 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         Ok(Outcome::Wait(self.clock.now() + pause))
     }
 
-    fn read_directory(&mut self) -> Result<(), AcmeError> {
+    fn read_directory(&mut self, now: Timestamp) -> Result<(), AcmeError> {
         if let Err(reason) = &self.wanted.challenges {
             return Err(AcmeError::NoSuitableChallenge(reason.clone()));
         }
-        self.journal.progress("Contacting ACME server");
-        self.directory = Some(self.session.directory(&self.wanted.scope.ca_url)?);
+        self.directory = self.known.directory(now).filter(|_| self.trusts_earlier_runs);
+        self.is_from_earlier_run = self.directory.is_some();
+        if self.directory.is_none() {
+            self.journal.progress("Contacting ACME server");
+            let directory = self.session.directory(&self.wanted.scope.ca_url)?;
+            self.known.learn_directory(&directory, now);
+            self.directory = Some(directory);
+        }
         self.facts.directory = true;
         Ok(())
+    }
+
+    /// Whether the CA has not yet answered by what an earlier run has learnt of it.
+    fn relies_on_earlier_run(&self) -> bool {
+        self.is_from_earlier_run && !self.session.is_heard
+    }
+
+    /// Forgets what earlier runs have learnt of the CA, which is asked for its directory and for the account next.
+    fn ask_anew(&mut self) {
+        self.known.forget();
+        self.trusts_earlier_runs = false;
+        self.is_from_earlier_run = false;
+        self.directory = None;
+        self.account = None;
+        self.facts.directory = false;
+        self.facts.account = false;
     }
 
     /// Reads a resource of the account, and the `Retry-After` that comes with it.

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use self::self_restart::Requests;
 use self::start::hosts;
 use crate::accounts::SharedAccounts;
+use crate::acme::KnownCas;
 use crate::cancel::Cancel;
 use crate::challenges::Challenges;
 use crate::clock::Clock;
@@ -62,6 +63,7 @@ pub struct Registry {
     assigned: hosts::Assigned,
     staged_views: StagedViews,
     pub(crate) accounts: Arc<SharedAccounts>,
+    pub(crate) known_cas: Arc<KnownCas>,
     pub(crate) challenges: Arc<Challenges>,
     /// Whether commands are run for events.
     pub(crate) runs_commands: bool,
@@ -90,6 +92,7 @@ impl Registry {
             assigned: hosts::Assigned::default(),
             staged_views: StagedViews::default(),
             accounts: Arc::default(),
+            known_cas: Arc::default(),
             runs_commands: false,
             full_start: None,
             documents,

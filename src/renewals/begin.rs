@@ -299,7 +299,9 @@ impl<'a> Attempt<'a> {
             let publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), cancel);
             let documents = Arc::clone(&registry.documents);
             let accounts = StoredAccounts::new(Arc::clone(&registry.accounts), documents, md.name.as_str());
-            Work::Acme(Driver::new(wanted, journal, publisher, Arc::new(accounts), http, clock))
+            let known = registry.known_cas.at(&http, &wanted.scope.ca_url);
+            let driver = Driver::new(wanted, journal, publisher, Arc::new(accounts), http, clock);
+            Work::Acme(driver.with_known(known))
         };
         Ok(Begun::Started(Box::new(Renewal {
             position,

@@ -14,6 +14,11 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     /// registered one. Finding and checking need no claim, or all domains of a CA would wait for each other.
     pub(super) fn find_or_register(&mut self) -> Result<Outcome, AcmeError> {
         if let Some((account, key)) = self.accounts.find(&self.wanted.scope) {
+            if self.trusts_earlier_runs && self.known.takes(&account.url) {
+                self.is_from_earlier_run = true;
+                self.use_account(account, key);
+                return Ok(Outcome::Continue);
+            }
             self.check(account, key)?;
             return Ok(Outcome::Continue);
         }
@@ -22,8 +27,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             self.certificate_key()?;
             return Ok(Outcome::Wait(self.clock.now() + SignedDuration::from_millis(50)));
         };
-        if self.accounts.find(&self.wanted.scope).is_none() {
-            self.register()?;
+        if self.accounts.find(&self.wanted.scope).is_some() {
+            return Ok(Outcome::Continue);
+        }
+        match self.relies_on_earlier_run() {
+            // The CA may have other terms by now.
+            true => self.ask_anew(),
+            false => self.register()?,
         }
         Ok(Outcome::Continue)
     }
@@ -39,6 +49,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         };
         if let Some((account, key)) = confirm(&*self.accounts, account, key, read)? {
             log_in_place_of(&account, &self.accounts.given_up(&self.wanted.scope));
+            self.known.learn_account(&account.url);
             self.use_account(account, key);
         }
         Ok(())
@@ -62,6 +73,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.journal.progress("Registering a new account at the CA");
         let session = &mut self.session;
         let (account, key) = applicant.register_in(&*self.accounts, |key| applicant.register(session, ca, key))?;
+        self.known.learn_account(&account.url);
         self.use_account(account, key);
         Ok(())
     }

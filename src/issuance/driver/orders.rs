@@ -10,6 +10,10 @@ use crate::model::Identifier;
 
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn new_order(&mut self) -> Result<(), AcmeError> {
+        if self.relies_on_earlier_run() && self.lacks_profile()? {
+            self.ask_anew();
+            return Ok(());
+        }
         self.journal.progress("Creating new order");
         let profile = self.profile()?;
         let ca = directory(&self.directory)?;
@@ -22,6 +26,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         };
         let response = match self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload) {
             Ok(response) => response,
+            Err(err) if self.relies_on_earlier_run() => return Err(err),
             Err(err) => return self.order_refused(err, profile, replaces),
         };
         self.refused_replacement = None;
@@ -36,6 +41,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         self.facts.observe_order(order, now);
         self.journal.save_order(&self.facts.record)?;
         Ok(())
+    }
+
+    /// Whether the directory does not offer the profile that is wanted.
+    fn lacks_profile(&self) -> Result<bool, AcmeError> {
+        let offered = &directory(&self.directory)?.meta.profiles;
+        let wanted = self.wanted.profile.as_deref();
+        Ok(wanted.is_some_and(|wanted| !offered.iter().any(|name| name.eq_ignore_ascii_case(wanted))))
     }
 
     /// Returns the profile to order by, as the CA spells it.
@@ -126,7 +138,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let url = self.facts.record.url.clone().unwrap_or_default();
         match self.read::<Order>(&url) {
             Ok(order) => self.take_over_order(order),
-            Err(err) if err.is_gone() && !self.facts.ordered_now => {
+            Err(err) if err.is_gone() && !self.facts.ordered_now && !self.relies_on_earlier_run() => {
                 self.facts.order_gone = true;
                 Ok(())
             }

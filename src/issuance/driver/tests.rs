@@ -3,6 +3,7 @@ mod certificates;
 mod challenges;
 mod faults;
 mod floods;
+mod known;
 mod orders;
 mod records;
 mod turns;
@@ -28,6 +29,8 @@ struct Scene {
     publisher: MemoryPublisher,
     book: MemoryBook,
     wanted: Wanted,
+    /// What runs learn of the CA, if they tell each other.
+    known: Option<Arc<KnownCas>>,
 }
 
 impl Scene {
@@ -53,20 +56,24 @@ impl Scene {
             challenges: Ok(ChallengeType::USUAL.to_vec()),
             one_txt: false,
         };
-        Self { clock, ca, journal: MemoryJournal::default(), publisher, book: MemoryBook::default(), wanted }
+        Self {
+            clock,
+            ca,
+            journal: MemoryJournal::default(),
+            publisher,
+            book: MemoryBook::default(),
+            wanted,
+            known: None,
+        }
     }
 
     fn driver(&self) -> Driver<MemoryJournal, MemoryPublisher> {
-        let ca = Arc::clone(&self.ca);
+        let ca: Arc<dyn HttpClient> = Arc::clone(&self.ca) as _;
         let clock = Arc::clone(&self.clock);
-        Driver::new(
-            self.wanted.clone(),
-            self.journal.clone(),
-            self.publisher.clone(),
-            Arc::new(self.book.clone()),
-            ca,
-            clock,
-        )
+        let known = self.known.clone().unwrap_or_default().at(&ca, FakeCa::DIRECTORY);
+        let book = Arc::new(self.book.clone());
+        let journal = self.journal.clone();
+        Driver::new(self.wanted.clone(), journal, self.publisher.clone(), book, ca, clock).with_known(known)
     }
 
     /// Takes at most so many steps; `None` if that is not the end. Waits take no time.
