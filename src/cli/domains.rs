@@ -89,7 +89,7 @@ fn stored(documents: &Documents) -> Result<Vec<(ManagedDomain, CertificateSet)>,
 
 /// Prints a domain that was just saved.
 fn report_saved(session: &mut Session, md: &ManagedDomain) -> Result<(), CliError> {
-    let registry = session.domains(None)?;
+    let registry = session.domains_of(&[md.name.as_str()])?;
     let position = registry.domains.iter().position(|domain| domain.md.name == md.name);
     session.report_domain(md, position.map(|position| is_due(&registry, position)))
 }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
-use crate::model::{JobResult, ManagedDomain, Status, VERSION};
+use crate::model::{DomainName, JobResult, ManagedDomain, Status, VERSION};
 use crate::registry::Registry;
 use crate::store::Reachability;
 
@@ -99,6 +99,24 @@ impl Session {
         Ok(Arc::new(registry))
     }
 
+    /// Loads the domains of the store that have these names, with the certificates that are live; all domains if there is no name.
+    ///
+    /// # Errors
+    /// If the domains cannot be listed.
+    pub fn domains_of(&self, names: &[&str]) -> Result<Arc<Registry>, CliError> {
+        if names.is_empty() {
+            return self.domains(None);
+        }
+        let mut names: Vec<String> =
+            names.iter().filter_map(|name| DomainName::parse(name).ok()).map(String::from).collect();
+        names.sort_unstable();
+        names.dedup();
+        let (documents, reach) = self.opened();
+        let registry = Registry::stored_of(&names, Arc::clone(documents), Arc::clone(self.clock()), *reach, None);
+        registry.live_sets.open(None);
+        Ok(Arc::new(registry))
+    }
+
     fn opened(&self) -> &(Arc<Documents>, Reachability) {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
@@ -158,7 +176,6 @@ impl Session {
 mod tests {
     use super::super::args;
     use super::*;
-    use crate::model::DomainName;
 
     fn session(line: &str) -> Session {
         let words = std::iter::once("a2md").chain(line.split_whitespace());

@@ -25,7 +25,7 @@ struct Row {
 
 /// Prints the table: `status [name...]`.
 pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
-    let registry = session.domains(None)?;
+    let registry = session.domains_of(&given.args())?;
     let positions = chosen(&registry, &given.args())?;
     if session.json {
         for name in positions.iter().map(|position| registry.domains[*position].md.name.as_str()) {
@@ -148,7 +148,7 @@ mod tests {
     use crate::model::{ActivationMode, JobResult};
     use crate::store::{Aspect, Group, Reachability, Store};
     use crate::testing::ca::{Fault, Operation, problem};
-    use crate::testing::{TestServer, p256};
+    use crate::testing::{Call, TestServer, p256};
 
     fn table(server: &TestServer) -> Vec<String> {
         let registry = Registry::stored(
@@ -236,6 +236,10 @@ mod tests {
         );
         let output = shell.json("status");
         assert_eq!((&output[0]["name"], &output[1]["renew"]), (&"a.status.test".into(), &true.into()));
+        let read = || shell.server.store.count(Call::Load, Group::Domains, Some(&Aspect::MdJson));
+        let before = read();
+        shell.succeed("status B.status.test");
+        assert_eq!(read() - before, 1, "no other domain is read");
         assert_eq!(shell.fail("status x.org"), "Info 2: managed domain not found: x.org\n");
     }
 

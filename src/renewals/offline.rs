@@ -72,13 +72,26 @@ impl Registry {
         only: Option<&str>,
     ) -> Result<Self, StoreError> {
         let names = documents.store().list(Group::Domains)?;
+        Ok(Self::stored_of(&names, documents, clock, reach, only))
+    }
+
+    /// The domains of a store that have these names, as far as there are such and they can be read. `only` is a type of challenge to
+    /// use instead of those that are configured.
+    #[must_use]
+    pub fn stored_of(
+        names: &[String],
+        documents: Arc<Documents>,
+        clock: Arc<dyn Clock>,
+        reach: Reachability,
+        only: Option<&str>,
+    ) -> Self {
         let found: Vec<_> = names.iter().filter_map(|name| stored_domain(&documents, name)).collect();
         let stapling = stapling(&documents, &clock, found.iter().map(|(md, _)| md));
         let domain = |(md, live)| entry(&documents, md, live, reach, only, &stapling);
         let domains: Vec<Domain> = found.into_iter().map(domain).collect();
         // Each run is the first attempt: it is the server that takes turns.
         let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
-        Ok(Self::new(documents, clock, globals, domains, stapling))
+        Self::new(documents, clock, globals, domains, stapling)
     }
 
     /// When the domain at `position` is to be renewed, by the server or by somebody else (`MDRenewMode manual`), at the latest
