@@ -157,13 +157,13 @@ impl StoredChallenges {
 
     fn save_http_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
         let data = key_authorization.as_bytes();
-        self.shared.documents.store().save(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
+        self.shared.documents.store().save_lazily(Group::Challenges, name, &Aspect::Http01, data).map_err(port_error)
     }
 
     /// Saves new challenge certificates, in place of those of an earlier order, which are for another token.
     fn save_tls_alpn_01(&self, name: &str, key_authorization: &str) -> Result<(), PortError> {
         let store = self.shared.documents.store();
-        store.purge(Group::Challenges, name).map_err(port_error)?;
+        store.purge_lazily(Group::Challenges, name).map_err(port_error)?;
         let domain = DomainName::parse(name).map_err(|err| failure(Status::INVALID, err.to_string()))?;
         for spec in tls_alpn_specs(&self.md) {
             let made = self.shared.key(&spec).and_then(|key| {
@@ -176,7 +176,8 @@ impl StoredChallenges {
                     continue;
                 }
             };
-            let save = |aspect, data: &[u8]| store.save(Group::Challenges, name, &aspect, data).map_err(port_error);
+            let save =
+                |aspect, data: &[u8]| store.save_lazily(Group::Challenges, name, &aspect, data).map_err(port_error);
             save(Aspect::TlsAlpn01Key(spec.clone()), &key)?;
             save(Aspect::TlsAlpn01Cert(spec), certificate.to_pem().as_bytes())?;
         }
@@ -277,7 +278,7 @@ impl Publisher for StoredChallenges {
         match set_up.kind {
             ChallengeType::Http01 | ChallengeType::TlsAlpn01 | ChallengeType::DnsPersist01 => {
                 let store = self.shared.documents.store();
-                store.purge(Group::Challenges, &set_up.name).map(|()| Attempt::Done).map_err(port_error)
+                store.purge_lazily(Group::Challenges, &set_up.name).map(|()| Attempt::Done).map_err(port_error)
             }
             ChallengeType::Dns01 => self.withdraw_record(set_up),
         }

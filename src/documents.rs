@@ -87,6 +87,20 @@ impl Documents {
         self.0.save(group, item, aspect, &to_json(value)?).map_err(port_error)
     }
 
+    /// Writes a JSON document that can be made again, without waiting for the disk: a power failure may damage it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save_json_lazily(
+        &self,
+        group: Group,
+        item: &str,
+        aspect: &Aspect,
+        value: &impl Serialize,
+    ) -> Result<(), PortError> {
+        self.0.save_lazily(group, item, aspect, &to_json(value)?).map_err(port_error)
+    }
+
     /// Reads a private key; `None` if it is absent or unusable. A key that is not encrypted is unusable if the server's user may have
     /// put it where it is.
     #[must_use]

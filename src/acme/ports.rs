@@ -31,8 +31,8 @@ pub enum ChainRefused {
     Port(#[from] PortError),
 }
 
-/// The part of a domain's renewal that survives restarts. Saved data is durable when the call returns; unreadable data
-/// counts as absent. Only one driver at a time uses the journal of a domain.
+/// The part of a domain's renewal that survives restarts; unreadable data counts as absent. When a call returns that saves a key, a
+/// chain, or an order whose challenges commands have set up, it outlasts a power failure, too. Only one driver at a time uses the journal of a domain.
 pub trait Journal {
     /// Returns the order that was begun; an empty record if there is none.
     fn order(&self) -> OrderRecord;

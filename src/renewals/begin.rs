@@ -289,7 +289,7 @@ impl<'a> Attempt<'a> {
             journal.job.challenges.clone_from(challenges);
         }
         journal.job.record(now, "starting", None, None);
-        journal.save_job()?;
+        journal.show_job()?;
         let clock = Arc::clone(&registry.clock);
         let work = if md.is_of_tailscale() {
             let known = domain.own_certificates().map(|own| own.sha256_fingerprint()).collect();

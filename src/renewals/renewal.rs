@@ -164,6 +164,7 @@ impl Renewal {
     pub fn end(&mut self, ended: Ended, delay: impl Fn(u32, bool) -> SignedDuration) -> Option<Timestamp> {
         let now = self.registry.clock.now();
         let is_done = matches!(ended, Ended::Done);
+        let is_failed = matches!(ended, Ended::Failed(_));
         let look = match ended {
             Ended::Done => self.succeeded(now),
             Ended::Failed(err) => Some(self.failed(&err, now, delay)),
@@ -172,7 +173,8 @@ impl Renewal {
                 None
             }
         };
-        if let Err(err) = self.work.journal().save_job() {
+        let journal = self.work.journal();
+        if let Err(err) = if is_failed { journal.save_job() } else { journal.show_job() } {
             note!(Error, err.status; "{}: the report of the renewal cannot be written: {err}", self.md.name);
         }
         if is_done {
@@ -264,7 +266,7 @@ impl Renewal {
         let errors = job.errors;
         job.last = Some(result.clone());
         // Who reads of the failure in the log finds it in job.json. The report is written once more with the errors of commands.
-        let _ = journal.save_job();
+        let _ = journal.show_job();
         // Beside a server it is not this program that makes the next attempt.
         let when = match self.registry.runs_commands {
             true => format!(", next attempt at {}", time::format_gmt(next)),
@@ -309,7 +311,7 @@ pub(super) fn go_live(
     }
     let name = journal.domain().name.clone();
     // It tells that the renewal has ended.
-    if let Err(err) = journal.save_job() {
+    if let Err(err) = journal.show_job() {
         report!(MD0035, err.status; "{name}: goes live at the next start only: {err}");
         return None;
     }

@@ -117,6 +117,44 @@ fn a_renewal_is_staged_and_reported() {
 }
 
 #[test]
+fn a_renewal_waits_for_the_disk_for_what_cannot_be_had_again() {
+    let name = "disk.test";
+    let mut server = TestServer::new(&[name]);
+    let saved =
+        |names: &[Aspect]| -> Vec<_> { names.iter().map(|aspect| (Group::Staging, aspect.file_name())).collect() };
+    let renewals = server.renewals_with(false, server.moving_clock(), |_| None);
+    server.store.waited_for();
+    server.go_on(&renewals);
+    assert_eq!(server.store.waited_for(), saved(&[Aspect::MdJson, key(), chain()]));
+    // Of a failure, the time of the next attempt lasts.
+    drop(renewals);
+    server.declared = vec![declared(&["other.disk.test"])];
+    server.hosts = vec![host("other.disk.test")];
+    server.ca.fail(Operation::NewOrder, Fault::Drop);
+    let renewals = server.renewals_with(false, server.moving_clock(), |_| None);
+    server.store.waited_for();
+    server.go_on(&renewals);
+    let waited_for = server.store.waited_for();
+    assert_eq!(waited_for[..2], saved(&[Aspect::MdJson, Aspect::JobJson]), "{waited_for:?}");
+}
+
+#[test]
+fn a_report_that_a_power_failure_has_damaged_costs_no_order() {
+    let name = "powerless.test";
+    let server = TestServer::new(&[name]);
+    let renewals = server.run(false);
+    for text in ["", "{\"name\": "] {
+        server.put(Group::Staging, name, &Aspect::JobJson, text);
+        server.clock.advance(hours(24));
+        server.go_on(&renewals);
+        assert!(server.staged_job(name).finished);
+        assert_eq!(server.ca.ordered().len(), 1);
+    }
+    drop(server.run(true));
+    assert!(server.store.exists(Group::Domains, name, &chain()), "a start activates it in any case");
+}
+
+#[test]
 fn the_report_is_finished_only_when_everything_is_staged() {
     let mut server = TestServer::new(&["two.test"]);
     server.declared[0].settings.keys =

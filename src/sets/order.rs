@@ -43,15 +43,19 @@ fn is_of(md: &ManagedDomain, set_up: &ChallengeSetup) -> bool {
     is_own && has_value
 }
 
-/// Saves the order, or forgets it when it is empty.
+/// Saves the order, or forgets it when it is empty. Only what commands have set up outlasts a power failure for sure: nobody else could
+/// take it away. Of another order, the next run at worst makes a new one.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn save(documents: &Documents, name: &str, order: &OrderRecord) -> Result<(), PortError> {
     if order.is_empty() {
-        return documents.store().remove(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
+        return documents.store().remove_lazily(Group::Staging, name, &Aspect::OrderJson).map_err(port_error);
     }
-    documents.save_json(Group::Staging, name, &Aspect::OrderJson, order)
+    match order.challenge_setups.iter().any(|token| ChallengeSetup::is_of_command(token)) {
+        true => documents.save_json(Group::Staging, name, &Aspect::OrderJson, order),
+        false => documents.save_json_lazily(Group::Staging, name, &Aspect::OrderJson, order),
+    }
 }
 
 /// Takes away challenge data that is in files.

@@ -14,7 +14,7 @@ use super::served::read_chain;
 use crate::acme::{ChainRefused, ChallengeSetup, Journal, OrderRecord, PortError};
 use crate::clock::Clock;
 use crate::crypto::{Certificate, Chain, PrivateKey, Summary};
-use crate::documents::{Documents, KnownKey, port_error};
+use crate::documents::{Documents, KnownKey, port_error, to_json};
 use crate::events::{About, Event, EventFailure, Events};
 use crate::log::{note, report};
 use crate::model::{ChallengeRecord, Job, KeySpec, ManagedDomain, TxtRecord, outside, time};
@@ -127,7 +127,7 @@ impl StagedJournal {
         self.job.telling = Timestamp::from_second(lease.as_second()).ok();
         if !self.events.has_commands()
             || Event::Renewed.paused_until(&self.job, now).is_some()
-            || self.save_job().is_err()
+            || self.show_job().is_err()
         {
             self.job.telling = None;
             return self.raise(Event::Renewed, &certificates);
@@ -157,11 +157,11 @@ impl StagedJournal {
     pub fn save_for_commands(&mut self) {
         if self.events.has_commands() {
             // It is written once more after them, with its errors.
-            let _ = self.save_job();
+            let _ = self.show_job();
         }
     }
 
-    /// Writes the report.
+    /// Writes the report so that it outlasts a power failure, as a plan for the next attempt has to.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -171,6 +171,18 @@ impl StagedJournal {
         }
         self.saved = Some(self.clock.now());
         self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
+    }
+
+    /// Writes the report without waiting for the disk. If a power failure damages it, the renewal goes on from what is staged.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn show_job(&mut self) -> Result<(), PortError> {
+        if self.is_gone {
+            return Ok(());
+        }
+        self.saved = Some(self.clock.now());
+        self.documents.save_json_lazily(Group::Staging, self.md.name.as_str(), &Aspect::JobJson, &self.job)
     }
 
     /// Goes on with what is staged if that was `begun` for the same settings, or starts anew. An account that waits here for the
@@ -202,8 +214,11 @@ impl StagedJournal {
         self.save_md()
     }
 
+    /// Saves the domain. Saving the private key makes it last.
     fn save_md(&self) -> Result<(), PortError> {
-        self.documents.save_json(Group::Staging, self.md.name.as_str(), &Aspect::MdJson, &*self.md)
+        let name = self.md.name.as_str();
+        let text = to_json(&*self.md)?;
+        self.documents.store().save_unsettled(Group::Staging, name, &Aspect::MdJson, &text).map_err(port_error)
     }
 }
 
@@ -391,7 +406,7 @@ impl Journal for StagedJournal {
         refused.retain(|own| own != certificate);
         refused.extend((!may).then(|| certificate.to_owned()));
         // The next attempt asks the CA once more if this is lost.
-        let _ = self.save_job();
+        let _ = self.show_job();
     }
 
     fn challenge_record(&self) -> ChallengeRecord {
@@ -407,7 +422,7 @@ impl Journal for StagedJournal {
         self.job.proceed(now, activity);
         if self.saved.is_none_or(|saved| now.duration_since(saved) >= PROGRESS_INTERVAL) {
             // The report is for those who watch; a renewal does not fail for it.
-            let _ = self.save_job();
+            let _ = self.show_job();
         }
     }
 

@@ -84,6 +84,16 @@ impl Dir {
 
     /// Opens a directory, or makes it with exactly this mode, and returns whether it was made.
     pub(super) fn open_or_make(path: &Path, mode: u32, links: Links) -> Result<(Self, bool), StoreError> {
+        let (dir, made) = Self::open_or_make_lazily(path, mode, links)?;
+        if made {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Self::open(parent, Links::Follow)?.sync()?;
+        }
+        Ok((dir, made))
+    }
+
+    /// Opens or makes a directory, as [`Dir::open_or_make`] but without waiting for the disk.
+    pub(super) fn open_or_make_lazily(path: &Path, mode: u32, links: Links) -> Result<(Self, bool), StoreError> {
         match Self::open(path, links) {
             Err(error) if error.is_absent() => {}
             opened => return Ok((opened?, false)),
@@ -95,8 +105,6 @@ impl Dir {
         let dir = Self::open(path, links)?;
         if made {
             dir.set_mode(mode)?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Self::open(parent, Links::Follow)?.sync()?;
         }
         Ok((dir, made))
     }

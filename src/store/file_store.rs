@@ -26,6 +26,9 @@ const AT_ONCE: usize = 128;
 /// and items whose files may be readable for too many.
 const TIDYING: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 250 });
 
+/// Opens or makes a directory, waiting for the disk or not.
+type OpenOrMake = fn(&Path, u32, Links) -> Result<(Dir, bool), StoreError>;
+
 const EAB_KEY: &[u8] = b"\"hmac\"";
 
 /// A store below one directory.
@@ -257,9 +260,13 @@ impl FileStore {
     }
 
     fn make_item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
+        self.make_item_by(Dir::open_or_make, group, item)
+    }
+
+    fn make_item_by(&self, open_or_make: OpenOrMake, group: Group, item: &str) -> Result<Dir, StoreError> {
         let path = self.paths.item(group, item)?;
-        let (parent, _) = Dir::open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
-        let (dir, made) = Dir::open_or_make(&path, group.dir_mode(), links(group))?;
+        let (parent, _) = open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        let (dir, made) = open_or_make(&path, group.dir_mode(), links(group))?;
         if made {
             adopt(&dir, group, Some(parent.owner()?).filter(|_| is_root()))?;
         }
@@ -322,9 +329,17 @@ impl Store for FileStore {
         files.chunks(AT_ONCE).flat_map(save).collect()
     }
 
-    fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+    fn save_unsettled(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
         let dir = self.make_item(group, item)?;
+        let pending = dir.prepare(&name, self.access(&dir, group, aspect, data), data)?;
+        pending.sync()?;
+        pending.replace()
+    }
+
+    fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        let name = checked_file(aspect)?;
+        let dir = self.make_item_by(Dir::open_or_make_lazily, group, item)?;
         dir.prepare(&name, self.access(&dir, group, aspect, data), data)?.replace()
     }
 

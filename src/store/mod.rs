@@ -37,7 +37,8 @@ const CLAIM_POLL: Duration = Duration::from_millis(10);
 
 /// A store for the files of accounts and domains.
 ///
-/// Several processes may use one store at a time. Every call stands for itself and blocks until the data is on disk. Items
+/// Several processes may use one store at a time. Every call stands for itself and, unless said otherwise, blocks until the data is on
+/// disk. Items
 /// come into being with their first file. A name that could lead out of the store is [`StoreError::Name`] in every call;
 /// otherwise a call fails only if the medium does.
 pub trait Store: Send + Sync {
@@ -71,6 +72,15 @@ pub trait Store: Send + Sync {
     /// the files.
     fn save_each(&self, group: Group, aspect: &Aspect, files: &[(&str, Vec<u8>)]) -> Vec<Result<(), StoreError>> {
         files.iter().map(|(item, data)| self.save(group, item, aspect, data)).collect()
+    }
+
+    /// Saves a file as [`Store::save`] does, but a power failure may bring the old content back. The next [`Store::save`] in the same
+    /// item makes both files last, so that the disk is waited for once less.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    fn save_unsettled(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        self.save(group, item, aspect, data)
     }
 
     /// Saves a file that can be made again, as [`Store::save`] but without waiting for the disk: a power failure may damage it.

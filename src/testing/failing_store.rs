@@ -31,6 +31,8 @@ pub struct FailingStore {
     /// Number of changes before the store crashes.
     left: Mutex<Option<usize>>,
     crashed: AtomicBool,
+    /// Files of whose saving the disk was waited for.
+    waited_for: Mutex<Vec<(Group, String)>>,
     /// Files of the server's user.
     planted: Mutex<Vec<(Group, String, Aspect)>>,
 }
@@ -82,6 +84,11 @@ impl FailingStore {
         self.asked.lock().unwrap().iter().filter(same).count()
     }
 
+    /// Returns the files that were saved for good since the last call, by group and name.
+    pub fn waited_for(&self) -> Vec<(Group, String)> {
+        std::mem::take(&mut self.waited_for.lock().unwrap())
+    }
+
     fn see(&self, call: Call, group: Group, aspect: Option<&Aspect>) -> Result<&MemoryStore, StoreError> {
         self.asked.lock().unwrap().push((call, group, aspect.cloned()));
         if self.is_dead(call) || self.refused.lock().unwrap().contains(&(call, group)) {
@@ -109,6 +116,11 @@ impl Store for FailingStore {
     }
 
     fn save(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
+        self.waited_for.lock().unwrap().push((group, aspect.file_name()));
+        self.save_lazily(group, item, aspect, data)
+    }
+
+    fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         self.planted.lock().unwrap().retain(|planted| *planted != (group, item.to_owned(), aspect.clone()));
         self.see(Call::Write, group, Some(aspect))?.save(group, item, aspect, data)
     }
