@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::acme::challenge::{ChallengeSetup, ChallengeType, choose};
-use crate::acme::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderRecord};
+use crate::acme::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderRecord, OrderStatus};
 use crate::issuance::poll::Poll;
 use crate::model::{ChallengeRecord, Problem, Status, TxtRecord};
 
@@ -301,6 +301,20 @@ impl Facts {
     /// Takes over a `Retry-After` of the CA. The latest moment counts, whichever resource it came with.
     pub fn observe_retry_after(&mut self, floor: Option<Timestamp>) {
         self.retry_after = self.retry_after.max(floor);
+    }
+
+    /// Whether the order is still known as pending, but all of its authorizations as valid, and the CA has not had the CSR.
+    #[must_use]
+    pub fn may_finalize_unread(&self) -> bool {
+        let is_valid = |authz: &AuthorizationFacts| {
+            authz.observed.as_ref().is_some_and(|observed| observed.value.status == AuthorizationStatus::Valid)
+        };
+        let order = self.order.as_ref().map(|observed| &observed.value);
+        order.is_some_and(|order| order.status == OrderStatus::Pending && order.finalize.is_some())
+            && !self.authorizations.is_empty()
+            && self.authorizations.iter().all(is_valid)
+            && !self.finalized
+            && self.not_ready.is_none()
     }
 
     /// Whether the CA has refused the CSR, as the order is not ready, since it described the order.

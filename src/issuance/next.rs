@@ -149,6 +149,8 @@ fn authorize(facts: &Facts, now: Timestamp) -> Step {
     match stale {
         Some(index) => when_due(facts, now, Step::Refresh(index), CHALLENGES),
         None if open => wait(facts, now, CHALLENGES),
+        // The order is ready now (RFC 8555 section 7.1.6); a CA that needs longer says so.
+        None if facts.may_finalize_unread() => Step::Finalize,
         None => wait_for_order(facts, now, READY),
     }
 }

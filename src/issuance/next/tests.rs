@@ -137,6 +137,12 @@ fn the_status_of_the_order_decides() {
         ("ready again after the refusal", not_ready(OrderStatus::Ready, -1), Step::Finalize),
         ("processing after all", not_ready(OrderStatus::Processing, 0), soon()),
         ("pending after all", with(not_ready(OrderStatus::Pending, 0), vec![valid()]), soon()),
+        (
+            "pending, as it was not read since it is authorized",
+            with(ordered(OrderStatus::Pending), vec![valid()]),
+            Step::Finalize,
+        ),
+        ("pending, and finalized", with(finalized(OrderStatus::Pending), vec![valid()]), soon()),
         ("ready at once", ordered(OrderStatus::Ready), Step::Finalize),
         ("ready, from before", earlier(OrderStatus::Ready), Step::Finalize),
         ("ready, with open authorizations", with(ordered(OrderStatus::Ready), vec![unread()]), Step::Finalize),
@@ -205,7 +211,7 @@ fn authorizations_are_met_one_after_the_other() {
             Facts { challenges: Vec::new(), ..order(vec![pending()]) },
             Step::GiveUp(Failure::NoChallenge(0)),
         ),
-        ("all valid already", order(vec![valid(), valid()]), soon()),
+        ("all valid already", order(vec![valid(), valid()]), Step::Finalize),
     ]);
 }
 
@@ -351,7 +357,7 @@ fn a_name_and_its_wildcard_have_their_records_together_or_one_after_the_other() 
         ("one: the first is done", one(vec![valid(answered()), dns()]), Step::Withdraw(0)),
         ("one: the second", one(vec![valid(dns()), dns()]), Step::ChallengeSetup(1, DNS)),
         ("one: another name does not wait", one(vec![answered(), other(dns())]), Step::ChallengeSetup(1, DNS)),
-        ("one: nothing has to give way", one(vec![valid(answered()), valid(dns())]), soon()),
+        ("one: nothing has to give way", one(vec![valid(answered()), valid(dns())]), Step::Finalize),
     ]);
 }
 
@@ -454,11 +460,14 @@ fn every_open_authorization_is_asked_once_per_round() {
 }
 
 #[test]
-fn the_order_is_asked_as_soon_as_the_last_authorization_is_valid() {
+fn the_csr_is_sent_as_soon_as_the_last_authorization_is_valid_and_if_that_is_too_early_the_order_is_asked() {
     let mut facts = with(ordered(OrderStatus::Pending), vec![valid(), valid()]);
     facts.authorizations[1].observed.as_mut().unwrap().at = after(150);
     facts.poll = Poll::start(start()).again(after(140));
-    assert_eq!(next(&facts, after(150)), Step::RefreshOrder);
+    assert_eq!(next(&facts, after(150)), Step::Finalize);
+    facts.not_ready = Some(after(150));
+    facts.authorizations[1].observed.as_mut().unwrap().at = after(250);
+    assert_eq!(next(&facts, after(250)), Step::RefreshOrder);
 }
 
 #[test]

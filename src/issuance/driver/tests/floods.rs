@@ -37,7 +37,8 @@ fn an_order_has_at_most_one_authorization_for_each_name() {
 #[test]
 fn authorizations_that_come_later_count_with_the_first() {
     let scene = Scene::new(&["x.org"]);
-    scene.ca.behave(|ca| ca.pending_reads = 1);
+    // The order is read if the CSR comes too early.
+    scene.ca.behave(|ca| (ca.pending_reads, ca.csr_refusals) = (1, 1));
     scene.ca.fail(Operation::Order, Fault::Alter(|answer| with_authorizations(answer, 1)));
     let err = scene.run().unwrap_err();
     assert!(err.to_string().contains("/order/0> has 2 authorizations for 1 names"), "{err}");
@@ -128,7 +129,7 @@ fn elsewhere(answer: &mut Response) {
 
 #[test]
 fn urls_that_a_ca_may_not_name_are_not_asked() {
-    use Operation::{Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce, Order};
+    use Operation::{Authorization, Certificate, Challenge, Directory, Finalize, NewAccount, NewOrder, Nonce};
     type Row = (Operation, fn(&mut Response), &'static str, Operation);
     let rows: [Row; 9] = [
         (Directory, without_tls, "<http://ca.test/nonce>, which is not of https", Nonce),
@@ -137,7 +138,7 @@ fn urls_that_a_ca_may_not_name_are_not_asked() {
         (NewOrder, elsewhere, "<file:///etc>, which is not of https", Authorization),
         (NewOrder, without_tls, "<http://ca.test/authorization/0>, which is not of https", Authorization),
         (Authorization, with_password, "<https://***@ca.test/challenge/0>, which has a user or a password", Challenge),
-        (Order, finalize_without_tls, "<http://ca.test/finalize/0>, which is not of https", Finalize),
+        (NewOrder, finalize_without_tls, "<http://ca.test/finalize/0>, which is not of https", Finalize),
         (Finalize, without_tls, "<http://ca.test/certificate/0>, which is not of https", Certificate),
         (Finalize, with_password, "<https://***@ca.test/certificate/0>, which has a user or a password", Certificate),
     ];
