@@ -176,7 +176,7 @@ class Site:
             f"LoadModule md_module {self.module}",
             "LogLevel md:info",
             # No certificate is due where there is no CA.
-            f"MDCertificateAuthority {pebble.directory if pebble else 'http://127.0.0.1:1/dir'}",
+            f"MDCertificateAuthority {pebble.directory if pebble else 'https://127.0.0.1:1/dir'}",
             *([f"MDCACertificateFile {pebble.trust}"] if pebble else []),
             "MDCertificateAgreement accepted",
             "MDContactEmail admin@bench.test",

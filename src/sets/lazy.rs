@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Pair, StoredPair, TlsSet};
-use crate::crypto::{Certificate, Chain, CryptoError, PrivateKey, TlsPair, sha256};
+use crate::crypto::{Certificate, Chain, CryptoError, PrivateKey, TlsPair};
 use crate::model::{DomainName, KeySpec};
 
 /// The number of decoded sets that a process keeps, some 15 KB each. The one that no handshake used for the longest time goes
@@ -42,8 +42,8 @@ pub struct LazySets {
     bytes: Box<dyn SharedBytes>,
     sets: Vec<LazySet>,
     numbers: HashMap<DomainName, usize>,
-    /// Issuers that several chains have in common, by their digest.
-    issuers: HashMap<[u8; 32], Place>,
+    /// Issuers that several chains have in common, in DER.
+    issuers: HashMap<Vec<u8>, Place>,
     /// Readies a pair for handshakes.
     share_key: fn(&mut TlsPair) -> bool,
     /// Moves with each set that is decoded: handshakes with decoded sets only read it.
@@ -103,12 +103,12 @@ impl LazySets {
         let key = self.bytes.keep(&pair.key)?;
         let mut chain = vec![self.bytes.keep(leaf.to_der())?];
         for issuer in issuers {
-            let digest = sha256(issuer.to_der()).ok()?;
-            let place = match self.issuers.get(&digest) {
-                Some(known) => *known,
-                None => self.bytes.keep(issuer.to_der())?,
-            };
-            self.issuers.insert(digest, place);
+            let der = issuer.to_der();
+            let known = self.issuers.get(der).copied();
+            let place = if known.is_some() { known } else { self.bytes.keep(der) }?;
+            if known.is_none() {
+                self.issuers.insert(der.to_vec(), place);
+            }
             chain.push(place);
         }
         Some(LazyPair { spec: pair.spec.clone(), key, chain })
