@@ -81,7 +81,7 @@ def test_the_problem_stays_while_the_next_attempt_runs(httpd: Httpd, pebble: Peb
     gate = world.gate(pebble)
     problem = {"type": f"{ACME}serverInternal", "detail": "try again"}
     gate.refuse("/order-plz", 500, problem, count=1)
-    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}", "MDRetryDelay 1s")
+    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}", "MDRetryDelay 1s", "MDServerStatus on")
     httpd.log.expects("AH10056")
     httpd.start().wait_log("AH10056")
     hold = gate.hold("/finalize-order/", answer=False, count=1)
