@@ -71,6 +71,8 @@ def test_the_problem_is_in_the_report_the_status_and_the_log(httpd: Httpd, sandb
     job = _failed(httpd)
     assert (job["last"]["status"], job["last"]["problem"]) == (22, "challenge-mismatch")
     assert sandbox.job(NAME)["last"] == job["last"]
+    # The log comes after the report.
+    httpd.wait_log("AH10056")
     (line,) = httpd.log.find("AH10056")
     assert f"processing {NAME}: md[{NAME}] problem[challenge-mismatch] detail[None of the ACME" in line.text
     assert [entry["status"] for entry in job["log"]["entries"] if entry["type"] == "renewal-error"] == ["challenge-mismatch"]
