@@ -3,15 +3,16 @@
 use std::fs;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::dir::{Access, Dir, Links, MOST_ENTRIES, Pending, present};
 use super::paths::{Paths, checked, checked_file};
 use super::secret::{Header, VERSION};
+use super::watch::Inotify;
 use super::{
-    Aspect, Group, Reachability, Secret, Store, StoreError, WorkClaim, archive, claim, generation, lock, migration,
-    removal,
+    Aspect, Group, Reachability, Secret, Store, StoreError, Watch, WorkClaim, archive, claim, generation, lock,
+    migration, removal,
 };
 use crate::log::{note, report};
 use crate::model::Timestamp;
@@ -412,6 +413,10 @@ impl Store for FileStore {
     fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         let name = checked_file(aspect).ok()?;
         self.item(group, item).ok()?.written(&name)?.try_into().ok()
+    }
+
+    fn watch(&self, group: Group) -> Option<Arc<dyn Watch>> {
+        Some(Arc::new(Inotify::begin(&self.paths.group(group))?))
     }
 
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {
