@@ -96,7 +96,10 @@ impl LiveSets {
         let items = self.documents.store().list(Group::Live);
         let items = items.inspect_err(|err| note!(Debug, err.status(); "{err}")).ok();
         if !items.iter().flatten().fold(items.is_some(), |is_good, item| watch.add(item) && is_good) {
-            note!(Info, "live/ cannot be watched by inotify: new sets of others are looked for every few seconds");
+            note!(
+                Info,
+                "some sets in live/ cannot be watched by inotify: those of others are looked for every few seconds"
+            );
             self.words()[BLIND].store(1, Ordering::Relaxed);
         }
         items.map(|items| items.into_iter().collect())

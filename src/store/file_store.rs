@@ -416,7 +416,18 @@ impl Store for FileStore {
     }
 
     fn watch(&self, group: Group) -> Option<Arc<dyn Watch>> {
-        Some(Arc::new(Inotify::begin(&self.paths.group(group))?))
+        let path = self.paths.group(group);
+        let reason = match Inotify::begin(&path) {
+            Ok(Some(watch)) => return Some(Arc::new(watch)),
+            Ok(None) => "its file system is not known to be changed by this machine only".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        note!(
+            Info,
+            "{}: cannot be watched by inotify, so that files of others are looked for every few seconds: {reason}",
+            path.display()
+        );
+        None
     }
 
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -67,23 +67,26 @@ struct Known {
 }
 
 impl Inotify {
-    /// Begins to watch a directory; `None` where not every change would be told.
-    pub(super) fn begin(path: &Path) -> Option<Self> {
+    /// Begins to watch a directory; `None` where its file system may be changed by other machines.
+    ///
+    /// # Errors
+    /// If inotify cannot watch it.
+    pub(super) fn begin(path: &Path) -> Result<Option<Self>, Errno> {
         // Signed and narrower on some machines.
-        let kind = statfs(path).ok()?.f_type as u64 & 0xFFFF_FFFF;
+        let kind = statfs(path)?.f_type as u64 & 0xFFFF_FFFF;
         if !LOCAL.contains(&kind) {
-            return None;
+            return Ok(None);
         }
-        let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
-        let group = inotify::add_watch(&queue, path, changes()).ok()?;
+        let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let group = inotify::add_watch(&queue, path, changes())?;
         let device = device(path, OFlags::empty())?.0;
-        Some(Self { queue, path: path.to_owned(), device, group, known: Mutex::default() })
+        Ok(Some(Self { queue, path: path.to_owned(), device, group, known: Mutex::default() }))
     }
 
     /// Checks whether the item is a directory of this file system, with files that are no links: a change where a link leads to
     /// would not be told.
     fn is_plain(&self, path: &Path) -> bool {
-        let Some((device, handle)) = device(path, OFlags::NOFOLLOW) else { return false };
+        let Ok((device, handle)) = device(path, OFlags::NOFOLLOW) else { return false };
         let Ok(entries) = rustix::fs::Dir::read_from(&handle) else { return false };
         let mut files = 0;
         let is_plain = |kind| matches!(kind, FileType::RegularFile | FileType::Directory);
@@ -183,10 +186,10 @@ fn changes() -> WatchFlags {
 }
 
 /// Opens a directory. Returns the number of its file system, too.
-fn device(path: &Path, flags: OFlags) -> Option<(u64, OwnedFd)> {
+fn device(path: &Path, flags: OFlags) -> Result<(u64, OwnedFd), Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let handle = openat(rustix::fs::CWD, path, flags, Mode::empty()).ok()?;
-    Some((fstat(&handle).ok()?.st_dev, handle))
+    let handle = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+    Ok((fstat(&handle)?.st_dev, handle))
 }
 
 #[cfg(test)]
@@ -206,7 +209,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = FileStore::open(&temp.path().join("md")).unwrap();
         store.prepare(None).unwrap();
-        let watch = Inotify::begin(&temp.path().join("md/live")).expect("a local file system with inotify");
+        let watch = Inotify::begin(&temp.path().join("md/live")).unwrap().expect("a local file system");
         (temp, store, watch)
     }
 
@@ -281,7 +284,8 @@ mod tests {
         assert_eq!(watch.take(), News::Everywhere);
         assert!(watch.has_news() && !watch.add("a.test"), "for good");
         assert_eq!(watch.take(), News::Everywhere);
-        assert!(Inotify::begin(Path::new("/proc")).is_none() && Inotify::begin(&live.join("absent")).is_none());
+        assert!(Inotify::begin(Path::new("/proc")).unwrap().is_none());
+        assert_eq!(Inotify::begin(&live.join("absent")).err(), Some(Errno::NOENT));
     }
 
     #[test]
