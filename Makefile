@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench fuzz hostile memcheck screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -116,7 +116,7 @@ advisories: ## Ask the RustSec database whether a dependency has a known weaknes
 	@$(TOOLS)/deny.sh advisories
 
 unittest: ## Test the core with cargo; needs no httpd
-	@$(CARGO) test --locked --no-fail-fast
+	@$(CARGO) test --locked --no-fail-fast --profile quick
 
 pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test
@@ -139,6 +139,10 @@ soak: deps ## Restart under load while renewals run; SOAK_RESTARTS=200, SOAK_MPM
 bench: deps ## Measure the C module and ours side by side; BENCH_N=1000, BENCH_RUNS=3 and others in test/README.md
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/bench.py all
+
+bench-gate: deps ## Count what a domain costs beside httpd without the module, and fail above a limit; wants valgrind and strace
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) test/bench_gate.py
 
 fuzz: ## Call what reads the texts of others with inputs that are made up: TARGET, RUNS=100000, SANITIZE=1 for AddressSanitizer
 	@$(TOOLS)/fuzz.sh $(TARGET)

@@ -217,6 +217,24 @@ FIELD(apr_table_t *, request_headers_in, request_rec, it->headers_in)
 FIELD(apr_table_t *, request_headers_out, request_rec, it->headers_out)
 FIELD(apr_table_t *, request_error_headers_out, request_rec, it->err_headers_out)
 
+const char *md_shim_request_location(request_rec *request, const char *handler)
+{
+    const core_server_config *core = ap_get_core_module_config(request->server->module_config);
+    int i;
+
+    for (i = 0; i < core->sec_url->nelts; ++i) {
+        const core_dir_config *section = ap_get_core_module_config(APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *));
+        const char *error = NULL, *name;
+
+        if (!section->expr_handler || !section->d || section->r || section->d_is_fnmatch)
+            continue;
+        name = ap_expr_str_exec(request, section->expr_handler, &error);
+        if (!error && name && !strcmp(name, handler))
+            return section->d;
+    }
+    return NULL;
+}
+
 void md_shim_request_set_status(request_rec *request, int status)
 {
     request->status = status;

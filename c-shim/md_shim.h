@@ -177,6 +177,8 @@ const char *md_shim_request_query(const request_rec *request);
 apr_table_t *md_shim_request_headers_in(const request_rec *request);
 apr_table_t *md_shim_request_headers_out(const request_rec *request);
 apr_table_t *md_shim_request_error_headers_out(const request_rec *request);
+/* The path of the first <Location> with this SetHandler, of the request's server or the main one; NULL if there is none. */
+const char *md_shim_request_location(request_rec *request, const char *handler);
 void md_shim_request_set_status(request_rec *request, int status);
 
 /* Output filters. */

@@ -57,7 +57,7 @@ STATUS_REQUESTS = 11
 
 
 def domain_names(count: int) -> list[str]:
-    return [f"d{number:05d}.bench.test" for number in range(count)]
+    return [f"d{number:05d}.bench.example.org" for number in range(count)]
 
 
 class Stores:
@@ -160,7 +160,7 @@ class Site:
             *(f"LoadModule {name}_module {apxs('LIBEXECDIR')}/mod_{name}.so" for name in HTTPD_MODULES),
             f"User {USER}",
             f"Group {USER}",
-            "ServerName bench.test",
+            "ServerName bench.example.org",
             "StartServers 2",
             "MaxKeepAliveRequests 0",
             "SSLSessionCache none",
@@ -176,10 +176,10 @@ class Site:
             f"LoadModule md_module {self.module}",
             "LogLevel md:info",
             # No certificate is due where there is no CA.
-            f"MDCertificateAuthority {pebble.directory if pebble else 'http://127.0.0.1:1/dir'}",
+            f"MDCertificateAuthority {pebble.directory if pebble else 'https://127.0.0.1:1/dir'}",
             *([f"MDCACertificateFile {pebble.trust}"] if pebble else []),
             "MDCertificateAgreement accepted",
-            "MDContactEmail admin@bench.test",
+            "MDContactEmail admin@bench.example.org",
             "MDCAChallenges http-01",
             "MDPrivateKeys secp256r1",
             "MDRetryDelay 1s",

@@ -36,7 +36,7 @@ class Gallery:
         self._staged: dict[str, tuple[dict[str, Any], list[Leaf]]] = {}
         # Nothing is to be renewed while somebody looks, and nothing ever to leave the machine.
         self.httpd.config.add(
-            "MDInitialDelay 1h", "MDHttpProxy http://127.0.0.1:1", "MDCertificateAgreement accepted", "MDPrivateKeys secp256r1", "MDContactEmail admin@example.org",
+            "MDServerStatus on", "MDInitialDelay 1h", "MDHttpProxy http://127.0.0.1:1", "MDCertificateAgreement accepted", "MDPrivateKeys secp256r1", "MDContactEmail admin@example.org",
             f"MDCertificateAuthority {LETS_ENCRYPT}", f"MDPortMap http:{world.http_port} https:{world.https_port}",
         )
         self.httpd.config.http("page.example.net", *self.PAGE)

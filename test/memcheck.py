@@ -60,6 +60,7 @@ def _live(httpd: Httpd) -> None:
             httpd.md_status(name)
         httpd.admin("/md-metrics")
         httpd.admin("/server-status?auto")
+        httpd.admin("/server-status")
         httpd.graceful()
         print(f"    restart {round_ + 1}", flush=True)
     httpd.stop()

@@ -59,7 +59,7 @@ def test_an_authority_without_tls_is_a_warning_and_its_password_is_shown_nowhere
     httpd, ca = lone_httpd, world.recorder().says(500)
     url = ca.url.replace("http://", "http://user:secret@")
     httpd.config.add(f"MDCertificateAuthority {url} {ca.url}/other", "MDCertificateAgreement accepted", "MDRetryFailover 9")
-    httpd.config.add(f"MDPortMap http:{httpd.config.http_port}", "LogLevel md:trace2").managed(NAME)
+    httpd.config.add(f"MDPortMap http:{httpd.config.http_port}", "LogLevel md:trace2", "MDServerStatus on").managed(NAME)
     httpd.log.expects("AH10056", "MD0080")
     httpd.start().wait_log("AH10056")
     shown = url.replace("user:secret", "***")

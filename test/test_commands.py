@@ -189,7 +189,7 @@ def test_all_events_are_told_if_the_configuration_says_so_but_for_what_was_refus
 
 @pytest.mark.module("ours")
 def test_a_denial_is_in_the_report_and_is_no_error(httpd: Httpd, sandbox: Sandbox) -> None:
-    httpd.config.add("MDMessageCmd /nonexistent/message").managed(NAME)
+    httpd.config.add("MDMessageCmd /nonexistent/message", "MDServerStatus on").managed(NAME)
     httpd.log.expects("AH10109", "MD0061")
     assert "MD0061" in httpd.configtest().text
     httpd.start().wait_log("AH10060")

@@ -21,7 +21,8 @@ def test_a_record_that_is_missing_or_stale_is_told_and_then_serves_for_good(
     httpd: Httpd, pebble: Pebble, sandbox: Sandbox, dns: Dns
 ) -> None:
     cli = A2md(sandbox, pebble)
-    httpd.config.add("MDCAChallenges dns-persist-01", "MDRetryDelay 1d").md(NAME, f"*.{NAME}").https(NAME, aliases=[f"*.{NAME}"])
+    httpd.config.add("MDCAChallenges dns-persist-01", "MDRetryDelay 1d", "MDServerStatus on")
+    httpd.config.md(NAME, f"*.{NAME}").https(NAME, aliases=[f"*.{NAME}"])
     httpd.log.expects("AH10056")
     httpd.start().wait_log("AH10056")
 

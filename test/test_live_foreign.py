@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ NAME = "a.example.org"
 WITHIN = 10.0
 BUSY = 20.0
 """So long a machine that is busy with other tests may take for what it has to do in that time."""
+
+
+def watches(pid: int) -> list[int]:
+    """The number of watches in each of inotify's queues that a process has."""
+    queues = [fd.name for fd in Path(f"/proc/{pid}/fd").iterdir() if os.readlink(fd) == "anon_inode:inotify"]
+    return sorted(Path(f"/proc/{pid}/fdinfo/{number}").read_text().count("inotify wd:") for number in queues)
 
 
 @contextmanager
@@ -97,3 +104,28 @@ def test_certificates_of_others_are_served_within_seconds(
     with served_in_time(httpd, "a copy in live/"):
         rename_to(sandbox.store / "live" / NAME / "live.json", second / "live" / NAME / "live.json", age=3600)
     assert httpd.served(NAME, ca=pebble.root).verified
+
+
+def test_changes_in_the_store_are_told_by_the_kernel_and_those_in_domains_to_the_parent_only(httpd: Httpd, sandbox: Sandbox) -> None:
+    names = [f"n{number}.example.org" for number in range(5)]
+    # A child that ends is replaced.
+    httpd.config.add("MDActivation live", "MDInitialDelay 1h", "MinSpareThreads 16")
+    for name in names:
+        httpd.config.managed(name)
+    for start in (httpd.start, httpd.graceful, httpd.graceful):
+        start()
+        assert httpd.parent
+        parent = httpd.parent.pid
+        # One for the directory and one for each domain in it; none for sets in live/, where there are none.
+        httpd.wait(lambda: watches(parent) == [1, 1 + len(names)], what="the parent's watches")
+        assert [watches(proc.pid) for proc in httpd.children()] == [[1]] * len(httpd.children())
+
+    # Children that come later inherit the watches of live/ only.
+    former = {proc.pid for proc in httpd.children()}
+    httpd.children()[0].signal(signal.SIGKILL)
+    httpd.wait(lambda: {proc.pid for proc in httpd.children()} - former, what="another child")
+    httpd.wait(lambda: all(watches(proc.pid) == [1] for proc in httpd.children()), what="watches of each child")
+
+    # A set that comes into live/ is watched from then on.
+    (sandbox.store / "live" / names[0]).mkdir()
+    httpd.wait(lambda: all(watches(proc.pid) == [2] for proc in httpd.children()), what="the watch of a new set")

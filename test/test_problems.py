@@ -71,6 +71,8 @@ def test_the_problem_is_in_the_report_the_status_and_the_log(httpd: Httpd, sandb
     job = _failed(httpd)
     assert (job["last"]["status"], job["last"]["problem"]) == (22, "challenge-mismatch")
     assert sandbox.job(NAME)["last"] == job["last"]
+    # The log comes after the report.
+    httpd.wait_log("AH10056")
     (line,) = httpd.log.find("AH10056")
     assert f"processing {NAME}: md[{NAME}] problem[challenge-mismatch] detail[None of the ACME" in line.text
     assert [entry["status"] for entry in job["log"]["entries"] if entry["type"] == "renewal-error"] == ["challenge-mismatch"]
@@ -81,7 +83,7 @@ def test_the_problem_stays_while_the_next_attempt_runs(httpd: Httpd, pebble: Peb
     gate = world.gate(pebble)
     problem = {"type": f"{ACME}serverInternal", "detail": "try again"}
     gate.refuse("/order-plz", 500, problem, count=1)
-    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}", "MDRetryDelay 1s")
+    httpd.config.managed(NAME).add(f"MDCertificateAuthority {gate.directory}", "MDRetryDelay 1s", "MDServerStatus on")
     httpd.log.expects("AH10056")
     httpd.start().wait_log("AH10056")
     hold = gate.hold("/finalize-order/", answer=False, count=1)

@@ -105,9 +105,15 @@ def test_what_programs_read_is_that_of_the_c_module() -> None:
         config.clear().add("MDServerStatus on")
         httpd.graceful()
         look("empty")
-        config.add("MDServerStatus off")
+        for moment, lines in (("off", ["MDServerStatus off"]), ("not set", [])):
+            config.clear().add("MDInitialDelay 1h", *lines).managed(NAME)
+            httpd.graceful()
+            found[moment] = _about(_auto(httpd))
+            assert not found[moment]
+        # A host may set it for the server.
+        config.clear().add("MDInitialDelay 1h").managed(NAME).http("other.example.org", "MDServerStatus on")
         httpd.graceful()
-        found["off"] = _about(_auto(httpd))
+        assert _auto(httpd)["ManagedDomain[0]Domain"] == NAME
         return found
 
     Oracle().both(case, DIFFERENT)
@@ -189,6 +195,9 @@ def test_the_page_for_people_shows_all_and_escapes_everything(httpd: Httpd, worl
     httpd.wait(lambda: httpd.md_status("new.example.org").get("renewal", {}).get("errors"))
     page = httpd.get("http://page.example.org/page")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    httpd.config.add("MDServerStatus on")
+    httpd.graceful()
+    httpd.wait(lambda: httpd.md_status("new.example.org").get("renewal", {}).get("errors"))
     section = httpd.admin("/server-status").text
     for text in (page.text, section):
         assert "<script" not in text and "&lt;script&gt;" in text
@@ -200,6 +209,47 @@ def test_the_page_for_people_shows_all_and_escapes_everything(httpd: Httpd, worl
     headings = re.findall(r'<th class="(\w+)">(\w+)</th>', section)
     assert headings == [(name, name) for name in ("Domain", "Names", "Status", "Valid", "CA", "Stapling", "CheckAt", "Activity")]
     assert httpd.get("http://page.example.org/page", method="POST").status == 501
+
+
+@pytest.mark.module("ours")
+def test_server_status_is_short_unless_it_is_to_show_all(lone_httpd: Httpd, world: World) -> None:
+    httpd, ca = lone_httpd, world.pki.ca()
+    httpd.config.add("MDCertificateAuthority https://ca.invalid/dir", "MDInitialDelay 1h")
+    for name, days in (("early", 50), ("late", 60)):
+        leaf = ca.leaf(f"{name}.example.org", days=days)
+        files = (f"MDCertificateFile {leaf.cert_file}", f"MDCertificateKeyFile {leaf.key_file}")
+        httpd.config.md_set(f"{name}.example.org", *files).https(f"{name}.example.org")
+    for number in range(8):
+        httpd.config.md_set(f"n{number}.example.org", "MDRenewMode manual")
+    httpd.log.expects("AH10045")
+
+    def summary(host: str = "page.example.org") -> str:
+        text = httpd.get(f"http://{host}/status").text
+        assert "md_life" not in text and "<table class=\"md_" not in text and "ca.invalid" not in text
+        return text[text.index("<h3>Managed") :]
+
+    def status(path: str, handler: str) -> tuple[str, ...]:
+        return (f"<Location {path}>", f"SetHandler {handler}", "</Location>")
+
+    httpd.config.http("page.example.org", *status("/status", "server-status"), *status("/all/page", "md-page"))
+    httpd.config.http("json.example.org", *status("/status", "server-status"), *status("/json", "md-status"))
+    httpd.config.http("none.example.org", *status("/status", "server-status"), *status("/what?ever", "md-page"))
+    httpd.start()
+    text = summary()
+    assert "<dt>Managed domains: 10, with problems: 8</dt>" in text
+    assert "<dt>8 without a valid certificate: <a href=\"/all/page#md-n0.example.org\">n0.example.org</a>, " in text
+    assert "n5.example.org</a> and 2 more</dt>" in text
+    assert "<dt>2 good</dt>" in text
+    assert re.search(r"Next expiry: <a href=./all/page#md-early.example.org.>early.example.org</a>, 20\S+ \(\d+ days left\)", text)
+    assert "All domains: <a href=\"/all/page\">/all/page</a>" in text and "Stapled" not in text
+    assert "<a href=\"/json/n0.example.org\">" in (text := summary("json.example.org")) and "<a href=\"/json\">/json</a>" in text
+    assert "<a " not in (text := summary("none.example.org")) and "<code>MDServerStatus on</code>" in text
+    for path in ("/all/page", "/json/n0.example.org"):
+        assert httpd.get(f"http://{'page' if 'page' in path else 'json'}.example.org{path}").status == 200
+
+    httpd.config.add("MDServerStatus off")
+    httpd.graceful()
+    assert "Managed" not in httpd.get("http://page.example.org/status").text
 
 
 @pytest.mark.module("ours")

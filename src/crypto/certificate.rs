@@ -271,7 +271,7 @@ fn damaged(reason: &dyn fmt::Display) -> CryptoError {
 
 fn identifier(name: &GeneralName<'_>) -> Option<Identifier> {
     match name {
-        GeneralName::DNSName(name) => Some(Identifier::Dns(name.to_ascii_lowercase())),
+        GeneralName::DNSName(name) => Some(Identifier::Dns(outside::text(&name.to_ascii_lowercase()))),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
             let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
@@ -403,6 +403,12 @@ mod tests {
             let summary = certificate.summary();
             assert_eq!((summary.issuer_uri(), certificate.ocsp_uri(), summary.ari_cert_id()), (None, None, None));
         }
+    }
+
+    #[test]
+    fn names_have_no_control_characters() {
+        let certificate = issue(&[1], &[Identifier::Dns("*.b\u{1b}[2Jtest.org".to_owned())], Vec::new());
+        assert_eq!(certificate.names(), ["*.b?[2jtest.org"]);
     }
 
     #[test]

@@ -6,9 +6,8 @@ use super::live;
 use super::log::for_request;
 use crate::log::{AH10081, Record};
 use crate::registry::Registry;
-use crate::serving::documents::{Asked, CERTIFICATE_STATUS, Document, Handler};
+use crate::serving::documents::{self, Asked, CERTIFICATE_STATUS, Document, Handler};
 use crate::serving::http_01::{self, is_challenge, token};
-use crate::status;
 
 /// Seconds after which a client may find a certificate in place of the placeholder.
 const RETRY_AFTER: &str = "30";
@@ -89,10 +88,9 @@ fn send(request: Request<'_>, document: &Document) -> Answer {
 
 /// Writes this module's part of the page of mod_status (`MDServerStatus`).
 pub fn server_status(request: Request<'_>, for_programs: bool) -> Result<(), Null> {
-    if let Some(registry) = registry(request)?.filter(|registry| registry.globals.server_status) {
-        let text = if for_programs { status::auto(registry) } else { status::section(registry) };
-        request.write(text.as_bytes());
-    }
+    let Some(registry) = registry(request)? else { return Ok(()) };
+    let text = documents::server_status(registry, for_programs, |handler| request.location_of(handler));
+    request.write(text.as_bytes());
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use super::boundary::{Null, Stop};
 use super::c::server::Server;
 use super::config::{HostState, Lazy, Starting};
 use super::files::{CertificateFiles, FileArrays};
-use super::{birth, phase, stapling};
+use super::stapling::{self, Configured};
+use super::{birth, phase};
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain};
 use crate::registry::Setup;
@@ -67,6 +68,15 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
     };
     let name = server.name().unwrap_or_default();
     report!(AH10113, "{name}: asked for the certificates of Managed Domain {}", md.name);
+    let is_another_to_follow = phase::is_dry_run() && !phase::is_config_test();
+    if let Some(lazy) = lazy.as_ref().filter(|_| is_another_to_follow && !has_own_files && !md.is_static()) {
+        // The pass that follows looks at the certificates, which mod_ssl does not need.
+        if !needs_files(server, lazy, setup)? {
+            host.set_lazy(0);
+            birth::expect(true);
+            return Ok(Vec::new());
+        }
+    }
     let (usable, pairs) = setup.usable_pairs(md);
     if has_own_files {
         report!(AH10084, "{name}: has other certificates configured, beside those of Managed Domain {}", md.name);
@@ -109,19 +119,26 @@ fn make_lazy(
     pairs: &[StoredPair],
 ) -> Result<(), Stop> {
     let host = &server.config()?.host;
-    let configured = stapling::configured(server)?;
-    let is_stapled = setup.staples(host.position(), configured.stapling, configured.others);
-    let needs_files = lazy.tls.needs_files(server.section().as_ref(), is_stapled);
-    let number = if needs_files { None } else { lazy.sets.add(&md.name, pairs) };
+    let number = if needs_files(server, lazy, setup)? { None } else { lazy.sets.add(&md.name, pairs) };
     lazy.hosts[usize::from(number.is_none())] += 1;
     let Some(number) = number else { return Ok(()) };
     host.set_lazy(number);
     birth::expect(true);
     // mod_ssl has nothing to pass on.
-    for pair in pairs {
-        setup.prime(host.position(), configured.stapling, configured.others, &pair.chain.to_pem());
+    let Configured { stapling, others } = stapling::configured(server)?;
+    if md.must_staple || setup.staples(host.position(), stapling, others) {
+        for pair in pairs {
+            setup.prime(host.position(), stapling, others, &pair.chain.to_pem());
+        }
     }
     Ok(())
+}
+
+/// Checks whether mod_ssl has to read the certificates of the host, as its directives are about files.
+fn needs_files(server: Server<'_>, lazy: &Lazy, setup: &Setup) -> Result<bool, Stop> {
+    let Configured { stapling, others } = stapling::configured(server)?;
+    let is_stapled = setup.staples(server.config()?.host.position(), stapling, others);
+    Ok(lazy.tls.needs_files(server.section().as_ref(), is_stapled))
 }
 
 /// Returns the placeholder of the domain, under which nothing is served. If the store takes none, a running server gets the

@@ -136,6 +136,9 @@ pub fn child_init(main: Server<'_>) -> Result<(), Null> {
     let Some(registry) = registry(main)?.filter(|registry| !registry.live_sets.is_empty()) else { return Ok(()) };
     let registry = Arc::clone(registry);
     let is_alone = OPENED_BY.load(Ordering::Relaxed) == std::process::id();
+    if !is_alone {
+        registry.live_sets.leave_search();
+    }
     let mut turns = (0..MONITOR_TICKS).cycle();
     let repeated = threads::repeat("md-live", TICK, move || {
         registry.live_sets.refresh();

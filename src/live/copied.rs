@@ -2,13 +2,15 @@
 //!
 //! Children cannot read them there. Who can publishes what verifies, as the worker does with what is staged, so that is served
 //! which the next start would serve: what was issued later goes before what was live. A pair of which one half has not come
-//! yet is looked at again each time.
+//! yet is looked at again each time. Other domains are left alone while the watch of `domains/` tells of no change in them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
+use super::foreign::ANYWAY;
 use super::publish::{NotNow, Published};
 use super::{LiveSets, LiveSlot, lock};
 use crate::acme::PortError;
@@ -18,7 +20,7 @@ use crate::model::{KeySpec, ManagedDomain, State};
 use crate::sets::choice::{Candidate, Choice, Found, Staged, choose};
 use crate::sets::served::read_chain;
 use crate::sets::{CertificateSet, Pair, PairSet, staged};
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Group, News, Watch};
 
 /// So many files are looked at in one call.
 const SLICE: usize = 300;
@@ -37,6 +39,30 @@ pub(super) struct Copied {
     chains: Option<Times>,
     /// The problem that was reported, which is reported once.
     said: Option<String>,
+    need: Need,
+}
+
+/// Whether the files of a domain are to be looked at.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Need {
+    /// Nobody tells whether they have changed, or they are not all there.
+    #[default]
+    Look,
+    /// Their times are to be compared, although the watch has told nothing.
+    Compare,
+    /// The watch tells when they change.
+    Nothing,
+}
+
+/// The state of the search through `domains/`.
+#[derive(Default)]
+pub(super) struct Round {
+    /// The domain that comes next.
+    next: usize,
+    /// The watch, once it was asked for; `None` in it where there is none.
+    watch: Option<Option<Arc<dyn Watch>>>,
+    /// When all domains were last looked at although the watch told nothing.
+    checked: Timestamp,
 }
 
 /// The findings of a start for one domain.
@@ -49,32 +75,76 @@ pub struct AtStart<'a> {
 
 impl LiveSets {
     /// Publishes sets that were put into `domains/` since the start or the last call. For a process that may read them, every
-    /// ten seconds; one call looks at some domains, the next goes on from there. `at_start` tells what the
+    /// ten seconds; one call looks at some domains, the next goes on from there. Domains that the watch knows about are passed over
+    /// until it tells of a change. `at_start` tells what the
     /// start has found for each of `count` domains. Returns how many it has published.
     pub fn follow<'a>(&self, count: usize, at_start: impl Fn(usize) -> AtStart<'a>) -> usize {
         let begun = Instant::now();
         let mut looks = 0;
         let mut published = 0;
-        let mut next = lock(&self.next_copied);
+        let mut round = lock(&self.round);
+        let watch = self.heed_changes(&mut round);
         for _ in 0..count {
             if looks >= SLICE || begun.elapsed() > PATIENCE {
                 break;
             }
-            let position = *next % count;
-            *next = position + 1;
+            let position = round.next % count;
+            round.next = position + 1;
             let Some(slot) = self.slot(position) else { continue };
+            let mut copied = lock(&slot.copied);
+            if copied.need == Need::Compare && copied.chains.as_ref() == Some(&self.times_here(slot)) {
+                looks += 1;
+                copied.need = Need::Nothing;
+            }
+            if copied.need == Need::Nothing {
+                continue;
+            }
+            // Watched before it is looked at, so that no change comes in between.
+            let is_watched = watch.as_ref().is_some_and(|watch| watch.add(slot.md.name.as_str()));
             let chains = self.times(slot, Aspect::Chain);
             looks += chains.len();
-            let mut copied = lock(&slot.copied);
             let started = at_start(position);
             if copied.chains.is_none() && self.is_of_start(started.activated, &chains) {
                 copied.chains = Some(chains.clone());
             }
-            if chains.iter().any(Option::is_some) && copied.chains.as_ref() != Some(&chains) {
+            let is_absent = chains.iter().all(Option::is_none);
+            if !is_absent && copied.chains.as_ref() != Some(&chains) {
                 published += usize::from(self.take(position, slot, &mut copied, chains, started.set));
             }
+            let is_final = is_absent || copied.chains.as_ref().is_some_and(|chains| !chains.is_empty());
+            copied.need = if is_watched && is_final { Need::Nothing } else { Need::Look };
         }
         published
+    }
+
+    /// Ends the search in a process that inherited its watch from another one.
+    pub fn leave_search(&self) {
+        lock(&self.round).watch = None;
+    }
+
+    /// Notes which domains are to be looked at by what the watch tells, and returns the watch.
+    fn heed_changes(&self, round: &mut Round) -> Option<Arc<dyn Watch>> {
+        let now = self.clock.now();
+        let begin = || self.documents.store().watch(Group::Domains);
+        let watch = round.watch.get_or_insert_with(begin).clone()?;
+        let demand = |need: Need, is_meant: &dyn Fn(&str) -> bool| {
+            let meant = self.slots.iter().flatten().filter(|slot| is_meant(slot.md.name.as_str()));
+            meant.for_each(|slot| {
+                let mut copied = lock(&slot.copied);
+                copied.need = if copied.need == Need::Look { Need::Look } else { need };
+            });
+        };
+        if watch.has_news() {
+            match watch.take() {
+                News::Of(names) => demand(Need::Look, &|name| names.contains(name)),
+                News::Everywhere => demand(Need::Look, &|_| true),
+            }
+        }
+        if now.duration_since(round.checked) >= SignedDuration::from_secs(ANYWAY.into()) {
+            round.checked = now;
+            demand(Need::Compare, &|_| true);
+        }
+        Some(watch)
     }
 
     /// Makes all processes serve what is in `domains/` for the domain at `position`, if it verifies and is new. `started` is what the
@@ -238,6 +308,13 @@ impl LiveSets {
                 .is_none_or(|last| self.opened.get().is_some_and(|opened| opened.duration_since(*last).abs() > START))
     }
 
+    /// Returns the times of the chains, on a file system that only this machine writes.
+    fn times_here(&self, slot: &LiveSlot) -> Times {
+        let modified =
+            |spec| self.documents.store().modified(Group::Domains, slot.md.name.as_str(), &Aspect::Chain(spec));
+        slot.md.key_specs().0.into_iter().map(modified).collect()
+    }
+
     fn times(&self, slot: &LiveSlot, aspect: fn(KeySpec) -> Aspect) -> Times {
         let written = |spec| self.documents.store().written(Group::Domains, slot.md.name.as_str(), &aspect(spec));
         slot.md.key_specs().0.into_iter().map(written).collect()
@@ -389,6 +466,54 @@ mod tests {
         let registry = start(&server);
         copy(&server, &new(&server, name, 0));
         assert_eq!((follow(&registry), follow(&registry), logged("MD0041", name)), (0, 0, 1));
+    }
+
+    #[test]
+    fn where_the_watch_tells_of_changes_only_those_domains_are_looked_at() {
+        watch_log();
+        let names: Vec<String> = (0..400).map(|number| format!("n{number}.watched.test")).collect();
+        let server = server(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        server.store.let_watch();
+        names.iter().take(3).for_each(|name| copy(&server, &new(&server, name, 0)));
+        let registry = start(&server);
+        server.clock.advance(SignedDuration::from_mins(2));
+        let call = || {
+            let looks = || server.store.count(Call::Look, Group::Domains, None);
+            let before = looks();
+            server.clock.advance(SignedDuration::from_secs(10));
+            (follow(&registry), looks() - before)
+        };
+        // Each is looked at once.
+        assert_eq!([call().1, call().1, call().1, call().1], [300, 100, 0, 0]);
+        copy(&server, &new(&server, &names[399], 0));
+        assert_eq!((call(), call()), ((1, 1), (0, 0)));
+        // What is not whole is looked at until it is.
+        let next = new(&server, &names[7], 1);
+        save(&server, &chain(), &next);
+        for _ in 0..3 {
+            assert_eq!(call().0, 0);
+        }
+        assert_eq!(logged("MD0041", &names[7]), 1, "without a change");
+        save(&server, &Aspect::PrivateKey(p256()), &next);
+        server.clock.advance(SignedDuration::from_hours(1));
+        assert_eq!((call().0, call().1), (1, 0));
+
+        // What the watch does not tell is found in time, by looks that open nothing.
+        let watch = server.store.watch_of(Group::Domains);
+        watch.deafen();
+        copy(&server, &new(&server, &names[9], 0));
+        let calls: Vec<_> = (0..120).map(|_| call()).collect();
+        let sums = (calls.iter().map(|call| call.0).sum::<usize>(), calls.iter().map(|call| call.1).sum::<usize>());
+        assert_eq!(sums, (1, 1));
+        // Domains that cannot be watched are looked at each time.
+        watch.refuse();
+        copy(&server, &new(&server, &names[10], 1));
+        let found: usize = (0..90).map(|_| call().0).sum();
+        assert_eq!((found, call().1 > 0), (1, true));
+        copy(&server, &new(&server, &names[10], 2));
+        assert_eq!(call().0, 0, "of the future");
+        server.clock.advance(SignedDuration::from_hours(3));
+        assert_eq!(call().0, 1);
     }
 
     #[test]

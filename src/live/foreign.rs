@@ -1,10 +1,12 @@
 //! Sets in `live/` that no process of this server wrote: another node that uses the store did, or `a2md`, or they were copied
 //! there from elsewhere.
 //!
-//! The children of a server take turns, so that one of them looks every few seconds. It looks at the store's mark, which tells
-//! that there is something to look for, and at the files of some domains in any case: a copy may come without the mark, or
-//! after it. What it finds is announced as by those who write.
+//! The children of a server take turns, so that one of them asks every few seconds whether the watch of `live/` has news. With
+//! news, and now and then without, all sets are looked at. Where there is no watch, a child looks at the store's mark, which
+//! tells that there is something to look for, and at the files of some domains in any case: a copy may come without the mark,
+//! or after it. What a child finds is announced as by those who write.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{DOMAINS, LiveSets, LiveSlot, Reading, lock};
 use crate::crypto::sha256;
 use crate::log::{note, report};
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Group, Watch};
 
 /// How many words the children of a server have in common to take turns.
-pub(super) const WORDS: usize = 4;
+pub(super) const WORDS: usize = 6;
 
 /// When one of them looked, in seconds.
 const LOOKED: usize = 0;
@@ -26,6 +28,14 @@ const MARK: usize = 1;
 const NEXT: usize = 2;
 /// How many domains are still to be looked at since the mark has changed.
 const LEFT: usize = 3;
+
+/// When all domains were last looked at although the watch told nothing, in seconds.
+const CHECKED: usize = 4;
+/// Whether the watch may miss changes.
+const BLIND: usize = 5;
+
+/// Seconds between two looks at all domains although the watch tells nothing: there may be file systems that inotify misreports.
+pub(super) const ANYWAY: u32 = 600;
 
 /// Seconds between two looks.
 const PERIOD: u32 = 3;
@@ -51,14 +61,62 @@ impl LiveSets {
         }
         let words = self.words();
         let everything = self.slots.len() as u32;
-        self.heed_mark(everything);
+        let watch = self.watch.get().filter(|_| words[BLIND].load(Ordering::Relaxed) == 0);
+        if let Some(watch) = watch {
+            self.heed_watch(&**watch, everything, now);
+            if words[LEFT].load(Ordering::Relaxed) == 0 {
+                return 0;
+            }
+        } else {
+            self.heed_mark(everything);
+        }
+        // Watched before they are looked at, so that no change comes in between.
+        let present = watch.and_then(|watch| self.watch_all(&**watch));
         let most = if words[LEFT].load(Ordering::Relaxed) > 0 { usize::MAX } else { SLICE };
         let first = words[NEXT].load(Ordering::Relaxed) as usize;
-        let walk = self.walk(first, most, now);
+        let walk = self.walk(first, most, now, present.as_ref());
         words[NEXT].store(((first + walk.passed) % self.slots.len().max(1)) as u32, Ordering::Relaxed);
         let left = |left: u32| Some(if walk.again { everything } else { left.saturating_sub(walk.passed as u32) });
         let _ = words[LEFT].fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         walk.found
+    }
+
+    /// Begins to watch `live/`, for this process and those that are forked from it.
+    pub(super) fn begin_watch(&self) {
+        let words = self.words();
+        let Some(watch) = self.documents.store().watch(Group::Live) else { return };
+        words[BLIND].store(0, Ordering::Relaxed);
+        words[CHECKED].store(self.clock.now().as_second() as u32, Ordering::Relaxed);
+        self.watch_all(&*watch);
+        let _ = self.watch.set(watch);
+    }
+
+    /// Watches all sets that are in the store, and returns their names; `None` if they are not known.
+    fn watch_all(&self, watch: &dyn Watch) -> Option<HashSet<String>> {
+        let items = self.documents.store().list(Group::Live);
+        let items = items.inspect_err(|err| note!(Debug, err.status(); "{err}")).ok();
+        if !items.iter().flatten().fold(items.is_some(), |is_good, item| watch.add(item) && is_good) {
+            note!(
+                Info,
+                "some sets in live/ cannot be watched by inotify: those of others are looked for every few seconds"
+            );
+            self.words()[BLIND].store(1, Ordering::Relaxed);
+        }
+        items.map(|items| items.into_iter().collect())
+    }
+
+    /// If there is news, all domains are to be looked at, and now and then without any.
+    fn heed_watch(&self, watch: &dyn Watch, everything: u32, now: Timestamp) {
+        let words = self.words();
+        let now = now.as_second() as u32;
+        let is_due = now.wrapping_sub(words[CHECKED].load(Ordering::Relaxed)) >= ANYWAY;
+        if watch.has_news() || is_due {
+            // Before the news is taken: should this child end, another one looks.
+            words[LEFT].store(everything, Ordering::Relaxed);
+            words[CHECKED].store(now, Ordering::Relaxed);
+            words[MARK].store(self.mark(), Ordering::Relaxed);
+            watch.take();
+        }
     }
 
     /// If the mark has changed, all domains are to be looked at.
@@ -71,8 +129,8 @@ impl LiveSets {
         }
     }
 
-    /// Looks at domains from one on, at so many files at most.
-    fn walk(&self, first: usize, most: usize, now: Timestamp) -> Walk {
+    /// Looks at domains from one on, at so many files at most, and only at those that are present, if that is known.
+    fn walk(&self, first: usize, most: usize, now: Timestamp, present: Option<&HashSet<String>>) -> Walk {
         let begun = Instant::now();
         let mut looks = 0;
         let mut walk = Walk::default();
@@ -80,6 +138,9 @@ impl LiveSets {
             let position = (first + walk.passed) % self.slots.len();
             walk.passed += 1;
             let Some(slot) = self.slot(position) else { continue };
+            if present.is_some_and(|present| !present.contains(slot.md.name.as_str())) {
+                continue;
+            }
             looks += 1;
             match self.look_at(position, slot, now) {
                 Look::New => walk.found += 1,
@@ -312,6 +373,81 @@ mod tests {
         worker.look_for(7);
         worker.bump();
         assert_eq!(look(&child).1, SLICE + 1);
+    }
+
+    /// Returns what the next look finds, and how many files it looks at.
+    fn look(server: &TestServer, child: &LiveSets, seconds: i64) -> (usize, usize) {
+        let before = looks(server);
+        pass(server, seconds);
+        let found = child.look_around();
+        (found, looks(server) - before)
+    }
+
+    #[test]
+    fn where_the_watch_tells_of_changes_nobody_looks_for_them() {
+        let names = ["a.watched.test", "b.watched.test", "c.watched.test"];
+        let server = server(&names);
+        server.store.let_watch();
+        write(&server, names[0]);
+        let child = process(&server, counters());
+        for _ in 0..100 {
+            assert_eq!(look(&server, &child, 3), (0, 0), "the start has read it");
+        }
+        // With a mark or without.
+        write(&server, names[1]);
+        let (found, files) = look(&server, &child, 3);
+        assert_eq!((found, files > 0, serial(&child).is_some()), (1, true, true));
+        write(&server, names[1]);
+        assert_eq!(look(&server, &child, 3).0, 1, "again");
+        assert_eq!(look(&server, &child, 3), (0, 0));
+        // What is younger than a moment comes at the next second.
+        let now = server.clock.now();
+        write(&server, names[2]);
+        let written = server.store.written(Group::Live, names[2], &Aspect::LiveJson).unwrap();
+        server.clock.advance(written.duration_since(now));
+        assert_eq!(child.look_around(), 0);
+        assert_eq!(look(&server, &child, 1).0 + look(&server, &child, 1).0, 1);
+    }
+
+    #[test]
+    fn what_the_watch_does_not_tell_is_found_in_ten_minutes_and_in_seconds_if_it_says_so() {
+        let names = ["a.missed.test", "b.missed.test"];
+        let server = server(&names);
+        server.store.let_watch();
+        let child = process(&server, counters());
+        let watch = server.store.watch_of(Group::Live);
+        watch.deafen();
+        write(&server, names[0]);
+        for _ in 0..199 {
+            assert_eq!(look(&server, &child, 3), (0, 0));
+        }
+        assert_eq!(look(&server, &child, 3).0, 1);
+        assert_eq!(look(&server, &child, 3), (0, 0));
+
+        watch.refuse();
+        write(&server, names[0]);
+        assert_eq!(look(&server, &child, 600).0, 1);
+        write(&server, names[1]);
+        assert_eq!(look(&server, &child, 3).0, 1, "as without a watch");
+        // Children that come later have been told, too; the next start tries again.
+        assert!(look(&server, &child, 3).1 > 0);
+        let next = process(&server, child.counters.get().unwrap());
+        assert_eq!(look(&server, &next, 3), (0, 0));
+    }
+
+    #[test]
+    fn a_child_that_ends_while_it_looks_leaves_the_rest_to_the_next() {
+        let name = "ends.watched.test";
+        let server = server(&[name]);
+        server.store.let_watch();
+        let shared = counters();
+        let child = process(&server, shared);
+        write(&server, name);
+        pass(&server, 3);
+        let watch = child.watch.get().unwrap();
+        child.heed_watch(&**watch, 1, server.clock.now());
+        assert!(!watch.has_news(), "it has taken the news, and is gone");
+        assert_eq!(look(&server, &child, 3).0, 1);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::model::{KeySpec, ManagedDomain, Status};
 use crate::schedule::Validity;
 use crate::sets::{CertificateSet, PairSet, TlsSet, choice};
 use crate::stapling::Stapling;
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Group, Watch};
 
 pub use copied::AtStart;
 pub use publish::{NotNow, Published, Renewed};
@@ -55,8 +55,9 @@ pub struct LiveSets {
     own_words: [AtomicU32; foreign::WORDS],
     /// When the sets of the store were read.
     opened: OnceLock<Timestamp>,
-    /// The domain whose files in `domains/` are to be looked at next.
-    next_copied: Mutex<usize>,
+    /// The watch of `live/`, whose news all children of this start share.
+    watch: OnceLock<Arc<dyn Watch>>,
+    round: Mutex<copied::Round>,
 }
 
 /// The set of one domain.
@@ -107,7 +108,8 @@ impl LiveSets {
             failed: AtomicBool::new(false),
             own_words: Default::default(),
             opened: OnceLock::new(),
-            next_copied: Mutex::default(),
+            watch: OnceLock::new(),
+            round: Mutex::default(),
         }
     }
 
@@ -137,6 +139,7 @@ impl LiveSets {
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
         let _ = self.opened.set(self.clock.now());
+        self.begin_watch();
         let listed = self.documents.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
         let listed =
             listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));

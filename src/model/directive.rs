@@ -283,7 +283,7 @@ pub static DIRECTIVES: [Directive; 56] = [
         Ok(())
     })),
     row(c"MDServerStatus", Args::One, Place::Anywhere, c"whether server-status shows managed domains: 'on' or 'off'", |scope, args| {
-        scope.globals.server_status = on_off(args[0])?;
+        scope.globals.server_status = Some(on_off(args[0])?);
         Ok(())
     }),
     row(c"MDCertificateStatus", Args::One, Place::Anywhere, c"whether /.httpd/certificate-status is answered: 'on' or 'off'", |scope, args| {

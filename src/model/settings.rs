@@ -112,8 +112,8 @@ pub struct Globals {
     pub keep_response: Window,
     /// `MDStaplingRenewWindow`
     pub stapling_renew_window: Window,
-    /// `MDServerStatus`
-    pub server_status: bool,
+    /// `MDServerStatus`; `None` if it is not set, where server-status has a summary
+    pub server_status: Option<bool>,
     /// `MDCertificateStatus`
     pub certificate_status: bool,
     /// `MDCertificateCheck`: a name, and a URL that a fingerprint is put behind
@@ -188,7 +188,7 @@ impl Default for Globals {
             activation_window: None,
             keep_response: Window::Length(SignedDuration::from_hours(7 * 24)),
             stapling_renew_window: Window::Percent(33),
-            server_status: true,
+            server_status: None,
             certificate_status: true,
             certificate_check: ("crt.sh".to_owned(), "https://crt.sh?q=".to_owned()),
             base_server: false,

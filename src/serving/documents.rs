@@ -8,7 +8,7 @@ use crate::documents::to_json;
 use crate::http::RequestCounts;
 use crate::model::DomainName;
 use crate::registry::Registry;
-use crate::status::{self, MetricsFormat};
+use crate::status::{self, MetricsFormat, PageLink};
 
 /// The path of the document for `MDCertificateStatus`.
 pub const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
@@ -101,6 +101,29 @@ impl Document {
     }
 }
 
+/// Returns the part of server-status that is about domains: all of them if `MDServerStatus` is on, and a summary for people if it
+/// is not set. `location` returns the path at which the server has a handler of this name.
+#[must_use]
+pub fn server_status<'s>(
+    registry: &Registry,
+    for_programs: bool,
+    location: impl Fn(&CStr) -> Option<&'s str>,
+) -> String {
+    match (registry.globals.server_status, for_programs) {
+        (Some(false), _) | (None, true) => String::new(),
+        (Some(true), true) => status::auto(registry),
+        (Some(true), false) => status::section(registry),
+        (None, false) => {
+            let page = location(c"md-page").map(PageLink::Page);
+            let link = page.or_else(|| location(c"md-status").map(PageLink::Status));
+            // Elsewhere `%`, `?` and others would need escapes.
+            let is_plain =
+                |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte));
+            status::summary(registry, link.filter(|link| is_plain(link.path())))
+        }
+    }
+}
+
 fn domain(registry: &Registry, name: &str) -> Document {
     match status::domain(registry, name) {
         Some(document) => Document::json(200, &document),
@@ -148,6 +171,41 @@ mod tests {
             assert_eq!((document.status, document.content_type), (status, c"application/json"), "{path_info:?}");
             let value: Value = serde_json::from_slice(&document.body).unwrap();
             assert!(member.is_some_and(|member| value.get(member).is_some()), "{path_info:?}: {value}");
+        }
+    }
+
+    #[test]
+    fn server_status_has_all_domains_if_told_so_and_else_a_summary_for_people() {
+        let mut server = TestServer::new(&["a.test"]);
+        let rows = [
+            (None, true, [false, false]),
+            (None, false, [true, false]),
+            (Some(true), true, [true, true]),
+            (Some(true), false, [true, true]),
+            (Some(false), true, [false, false]),
+            (Some(false), false, [false, false]),
+        ];
+        for (setting, for_programs, expected) in rows {
+            server.globals.server_status = setting;
+            let text = server_status(&server.start(false), for_programs, |_| None);
+            let found = ["a.test", "ca.test"].map(|part| text.contains(part));
+            assert_eq!(found, expected, "{setting:?} {for_programs}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_summary_leads_to_the_page_of_all_domains_if_its_path_needs_no_escapes() {
+        let registry = TestServer::new(&["a.test"]).start(false);
+        for (page, status, expected) in [
+            (Some("/a-b/page"), Some("/json"), Some("<a href=\"/a-b/page#md-a.test\">a.test</a>")),
+            (None, Some("/json/"), Some("<a href=\"/json/a.test\">a.test</a>")),
+            (Some("/100%"), None, None),
+            (None, None, None),
+        ] {
+            let location = |handler: &CStr| if handler == c"md-page" { page } else { status };
+            let text = server_status(&registry, false, location);
+            assert!(expected.is_none_or(|link| text.contains(link)), "{text}");
+            assert_eq!(text.contains("<a "), expected.is_some(), "{text}");
         }
     }
 

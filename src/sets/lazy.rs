@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Pair, StoredPair, TlsSet};
-use crate::crypto::{Certificate, Chain, CryptoError, PrivateKey, TlsPair, sha256};
+use crate::crypto::{Certificate, Chain, CryptoError, PrivateKey, TlsPair};
 use crate::model::{DomainName, KeySpec};
 
 /// The number of decoded sets that a process keeps, some 15 KB each. The one that no handshake used for the longest time goes
@@ -42,8 +42,8 @@ pub struct LazySets {
     bytes: Box<dyn SharedBytes>,
     sets: Vec<LazySet>,
     numbers: HashMap<DomainName, usize>,
-    /// Issuers that several chains have in common, by their digest.
-    issuers: HashMap<[u8; 32], Place>,
+    /// Issuers that several chains have in common, in DER.
+    issuers: HashMap<Vec<u8>, Place>,
     /// Readies a pair for handshakes.
     share_key: fn(&mut TlsPair) -> bool,
     /// Moves with each set that is decoded: handshakes with decoded sets only read it.
@@ -103,12 +103,12 @@ impl LazySets {
         let key = self.bytes.keep(&pair.key)?;
         let mut chain = vec![self.bytes.keep(leaf.to_der())?];
         for issuer in issuers {
-            let digest = sha256(issuer.to_der()).ok()?;
-            let place = match self.issuers.get(&digest) {
-                Some(known) => *known,
-                None => self.bytes.keep(issuer.to_der())?,
-            };
-            self.issuers.insert(digest, place);
+            let der = issuer.to_der();
+            let known = self.issuers.get(der).copied();
+            let place = if known.is_some() { known } else { self.bytes.keep(der) }?;
+            if known.is_none() {
+                self.issuers.insert(der.to_vec(), place);
+            }
             chain.push(place);
         }
         Some(LazyPair { spec: pair.spec.clone(), key, chain })
@@ -140,7 +140,7 @@ impl LazySets {
     /// Those of OpenSSL.
     pub fn get(&self, number: usize) -> Result<Option<Arc<TlsSet>>, CryptoError> {
         let Some(set) = self.sets.get(number) else { return Ok(None) };
-        set.used.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        set.used.store(self.now(), Ordering::Relaxed);
         if let Some(known) = &*set.decoded.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Some(Arc::clone(known)));
         }
@@ -159,6 +159,11 @@ impl LazySets {
         Ok(Some(new))
     }
 
+    /// Returns the moment of uses since a set was last decoded.
+    fn now(&self) -> u32 {
+        self.clock.load(Ordering::Relaxed).wrapping_add(1)
+    }
+
     fn decode(&self, set: &LazySet) -> Result<TlsSet, CryptoError> {
         let decode = |pair: &LazyPair| {
             let certificates = pair.chain.iter().map(|place| Certificate::from_der(self.bytes.get(*place)));
@@ -174,7 +179,7 @@ impl LazySets {
 
     /// Drops the decoded set that no handshake used for the longest time. Handshakes that have it keep it.
     fn drop_oldest(&self, new: usize) {
-        let now = self.clock.load(Ordering::Relaxed);
+        let now = self.now();
         let is_decoded = |set: &LazySet| set.decoded.read().is_ok_and(|decoded| decoded.is_some());
         let others = self.sets.iter().enumerate().filter(|(number, set)| *number != new && is_decoded(set));
         let oldest = others.max_by_key(|(_, set)| now.wrapping_sub(set.used.load(Ordering::Relaxed)));
@@ -244,13 +249,12 @@ mod tests {
         sets.most = 2;
         let get = |number| sets.get(number).unwrap().unwrap();
         let [first, second] = [0, 1].map(get);
-        assert!(Arc::ptr_eq(&first, &get(0)) && Arc::ptr_eq(&second, &get(1)));
+        assert!(Arc::ptr_eq(&first, &get(0)), "used since the second was decoded");
         assert_eq!(first.pairs[0].1.sha1(), &pairs[0].chain.leaf().sha1());
         assert!(first.is_whole && first.lacks.is_empty());
         get(2);
-        get(1);
-        assert!(!Arc::ptr_eq(&first, &get(0)), "it made room for the third");
-        assert!(Arc::ptr_eq(&second, &get(1)), "used since");
+        assert!(Arc::ptr_eq(&first, &get(0)));
+        assert!(!Arc::ptr_eq(&second, &get(1)), "it made room for the third");
         assert!(sets.decoded.load(Ordering::Relaxed) <= 2);
         assert!(sets.get(4).unwrap().is_none());
     }

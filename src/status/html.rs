@@ -49,12 +49,75 @@ pub fn section(registry: &Registry) -> String {
     .into_string()
 }
 
+/// A page of this server that shows all domains, with its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageLink<'s> {
+    /// The handler md-page.
+    Page(&'s str),
+    /// The handler md-status.
+    Status(&'s str),
+}
+
+impl<'s> PageLink<'s> {
+    /// Returns the path of the page.
+    #[must_use]
+    pub fn path(self) -> &'s str {
+        match self {
+            Self::Page(path) | Self::Status(path) => path,
+        }
+    }
+
+    /// Returns the place of one domain.
+    fn to(self, view: &View<'_>) -> String {
+        match self {
+            Self::Page(path) => format!("{path}#{}", anchor(view)),
+            Self::Status(path) => format!("{}/{}", path.trim_end_matches('/'), view.md.name),
+        }
+    }
+}
+
+/// Returns a few lines for server-status, however many domains there are: how many are in which state, which of them need
+/// attention, what expires next, and where all of them are shown. Empty without domains and stapled certificates.
+#[must_use]
+pub fn summary(registry: &Registry, link: Option<PageLink<'_>>) -> String {
+    let views = view::all(registry);
+    let staplings = stapling::all(registry);
+    if views.is_empty() && staplings.is_empty() {
+        return String::new();
+    }
+    let place = |view: &View<'_>| link.map(|link| link.to(view));
+    let expires = |view: &View<'_>| view.validity().map(|(_, until)| until).filter(|until| *until > view.now);
+    let next = views.iter().filter_map(|view| Some((expires(view)?, view))).min_by_key(|(until, _)| *until);
+    html! {
+        hr;
+        h3 { "Managed Certificates" }
+        dl {
+            dt { "Managed domains: " (views.len()) ", with problems: " (troubled(&views)) }
+            @for (health, what, some) in kinds(&views) {
+                dt { (some.len()) " " (what) (names(health, &some, place)) }
+            }
+            @if let Some((until, view)) = next {
+                dt { "Next expiry: " (name(view, place)) ", " (date(until)) " (" (left(until, view.now)) ")" }
+            }
+            @if !staplings.is_empty() { dt { (stapling::counts(&staplings)) } }
+            dt {
+                @if let Some(link) = link {
+                    "All domains: " a href=(link.path()) { (link.path()) }
+                } @else {
+                    "A page with " code { "SetHandler md-page" } " shows all domains, and so does this page with " code { "MDServerStatus on" } "."
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
 /// Returns the page of the md-page handler.
 #[must_use]
 pub fn page(registry: &Registry) -> String {
     let views = view::all(registry);
     let staplings = stapling::all(registry);
-    let troubled = views.iter().filter(|view| matches!(view.health(), Health::Bad | Health::Failing)).count();
+    let troubled = troubled(&views);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -85,7 +148,7 @@ pub fn page(registry: &Registry) -> String {
 
 fn domains(registry: &Registry, views: &[View<'_>]) -> Markup {
     html! {
-        (summary(views))
+        (overview(views))
         table.md_status {
             thead { tr { @for column in COLUMNS { th class=(column) { (column) } } } }
             tbody {
@@ -104,25 +167,44 @@ fn domains(registry: &Registry, views: &[View<'_>]) -> Markup {
 }
 
 /// Counts the domains of each kind, and names them, except good ones.
-fn summary(views: &[View<'_>]) -> Markup {
+fn overview(views: &[View<'_>]) -> Markup {
+    let place = |view: &View<'_>| Some(format!("#{}", anchor(view)));
     html! {
         ul.md_summary {
-            @for (health, _, _, what) in KINDS {
-                @let some: Vec<&View<'_>> = views.iter().filter(|view| view.health() == health).collect();
-                @if !some.is_empty() {
-                    li { (dot(health)) b { (some.len()) " " (what) } @if health != Health::Good { (names(&some)) } }
-                }
+            @for (health, what, some) in kinds(views) {
+                li { (dot(health)) b { (some.len()) " " (what) } (names(health, &some, place)) }
             }
         }
     }
 }
 
-fn names(views: &[&View<'_>]) -> Markup {
+/// Returns the domains of each kind that has any, with the text behind their number.
+fn kinds<'v, 'a>(views: &'v [View<'a>]) -> Vec<(Health, &'static str, Vec<&'v View<'a>>)> {
+    let healths: Vec<Health> = views.iter().map(View::health).collect();
+    let of = |kind: Health| views.iter().zip(&healths).filter(move |(_, own)| **own == kind).map(|(view, _)| view);
+    let all = KINDS.into_iter().map(|(health, _, _, what)| (health, what, of(health).collect::<Vec<_>>()));
+    all.filter(|(.., some)| !some.is_empty()).collect()
+}
+
+fn troubled(views: &[View<'_>]) -> usize {
+    views.iter().filter(|view| matches!(view.health(), Health::Bad | Health::Failing)).count()
+}
+
+/// Names the first domains of a kind, except good ones. `place` returns where more is said of one.
+fn names(health: Health, views: &[&View<'_>], place: impl Fn(&View<'_>) -> Option<String>) -> Markup {
     html! {
-        @for (index, view) in views.iter().take(NAMED).enumerate() {
-            (if index == 0 { ": " } else { ", " }) a href={ "#" (anchor(view)) } { (view.md.name) }
+        @if health != Health::Good {
+            @for (index, view) in views.iter().take(NAMED).enumerate() {
+                (if index == 0 { ": " } else { ", " }) (name(view, &place))
+            }
+            @if views.len() > NAMED { " and " (views.len() - NAMED) " more" }
         }
-        @if views.len() > NAMED { " and " (views.len() - NAMED) " more" }
+    }
+}
+
+fn name(view: &View<'_>, place: impl Fn(&View<'_>) -> Option<String>) -> Markup {
+    html! {
+        @if let Some(place) = place(view) { a href=(place) { (view.md.name) } } @else { (view.md.name) }
     }
 }
 

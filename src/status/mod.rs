@@ -10,7 +10,7 @@ mod view;
 
 use std::fmt::Display;
 
-pub use html::{page, section};
+pub use html::{PageLink, page, section, summary};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use text::auto;

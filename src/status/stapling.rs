@@ -78,6 +78,13 @@ impl Stapled {
     }
 }
 
+/// Returns how many certificates have a good response, and how many others there are, in words.
+pub fn counts(all: &[Stapled]) -> String {
+    let count = |revocation| all.iter().filter(|stapled| stapled.is(revocation)).count();
+    let [good, revoked, unknown] = [Revocation::Good, Revocation::Revoked, Revocation::Unknown].map(count);
+    format!("Stapled certificates: {}, good: {good}, revoked: {revoked}, without a response: {unknown}", all.len())
+}
+
 /// Adds the lines for server-status?auto: counts, then one certificate after the other.
 pub fn lines(lines: &mut Lines, all: &[Stapled]) {
     let count = |revocation| all.iter().filter(|stapled| stapled.is(revocation)).count();

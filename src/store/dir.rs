@@ -17,7 +17,8 @@ pub(super) const MOST_ENTRIES: usize = 100_000;
 /// The age of a temporary file at which its writer is taken to be dead.
 const STALE: Duration = Duration::from_secs(10);
 
-const TEMP_SUFFIX: &str = ".tmp";
+/// The end of the names of files that are not complete yet.
+pub(super) const TEMP_SUFFIX: &str = ".tmp";
 
 /// A complete file under a temporary name. It is removed when this is dropped, unless it got its name.
 pub(super) struct Pending<'d> {

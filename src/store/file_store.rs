@@ -3,15 +3,16 @@
 use std::fs;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::dir::{Access, Dir, Links, MOST_ENTRIES, Pending, present};
 use super::paths::{Paths, checked, checked_file};
 use super::secret::{Header, VERSION};
+use super::watch::Inotify;
 use super::{
-    Aspect, Group, Reachability, Secret, Store, StoreError, WorkClaim, archive, claim, generation, lock, migration,
-    removal,
+    Aspect, Group, Reachability, Secret, Store, StoreError, Watch, WorkClaim, archive, claim, generation, lock,
+    migration, removal,
 };
 use crate::log::{note, report};
 use crate::model::Timestamp;
@@ -427,6 +428,21 @@ impl Store for FileStore {
     fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         let name = checked_file(aspect).ok()?;
         self.item(group, item).ok()?.written(&name)?.try_into().ok()
+    }
+
+    fn watch(&self, group: Group) -> Option<Arc<dyn Watch>> {
+        let path = self.paths.group(group);
+        let reason = match Inotify::begin(&path) {
+            Ok(Some(watch)) => return Some(Arc::new(watch)),
+            Ok(None) => "its file system is not known to be changed by this machine only".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        note!(
+            Info,
+            "{}: cannot be watched by inotify, so that files of others are looked for every few seconds: {reason}",
+            path.display()
+        );
+        None
     }
 
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {

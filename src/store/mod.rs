@@ -18,6 +18,7 @@ mod removal;
 mod secret;
 #[cfg(test)]
 mod suite;
+mod watch;
 
 pub use claim::WorkClaim;
 pub use error::StoreError;
@@ -27,7 +28,9 @@ pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
 pub use reachability::Reachability;
 pub use secret::Secret;
+pub use watch::{News, Watch};
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::Timestamp;
@@ -163,6 +166,12 @@ pub trait Store: Send + Sync {
     /// file system.
     fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         self.modified(group, item, aspect)
+    }
+
+    /// Begins to watch a group, in which no item is watched yet. `None` where not every change would be told: on network file
+    /// systems, and where the system has no watches left.
+    fn watch(&self, _group: Group) -> Option<Arc<dyn Watch>> {
+        None
     }
 
     /// Returns the mark that [`Store::bump_generation`] changes; `None` if it never did.

@@ -1,12 +1,13 @@
 //! A store in memory, for tests, that counts calls and refuses some as a test demands.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::store::{Aspect, Group, MemoryStore, Secret, Store, StoreError, WorkClaim};
+use crate::store::{Aspect, Group, MemoryStore, News, Secret, Store, StoreError, Watch, WorkClaim};
 
 /// Kinds of calls that are counted and can be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,65 @@ pub struct FailingStore {
     waited_for: Mutex<Vec<(Group, String)>>,
     /// Files of the server's user.
     planted: Mutex<Vec<(Group, String, Aspect)>>,
+    is_watchable: AtomicBool,
+    watches: Mutex<Vec<(Group, Arc<MemoryWatch>)>>,
+}
+
+/// A watch that tells of all that is saved in a group, whether an item was added or not.
+#[derive(Default)]
+pub struct MemoryWatch {
+    changed: Mutex<BTreeSet<String>>,
+    is_refused: AtomicBool,
+    is_deaf: AtomicBool,
+}
+
+impl MemoryWatch {
+    /// Watches no more items from now on.
+    pub fn refuse(&self) {
+        self.is_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells of no more changes from now on.
+    pub fn deafen(&self) {
+        self.is_deaf.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Watch for MemoryWatch {
+    fn add(&self, _item: &str) -> bool {
+        !self.is_refused.load(Ordering::Relaxed)
+    }
+
+    fn has_news(&self) -> bool {
+        !self.changed.lock().unwrap().is_empty()
+    }
+
+    fn take(&self) -> News {
+        News::Of(std::mem::take(&mut self.changed.lock().unwrap()))
+    }
 }
 
 impl FailingStore {
+    /// Lets groups be watched from now on.
+    pub fn let_watch(&self) {
+        self.is_watchable.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the newest watch of a group.
+    pub fn watch_of(&self, group: Group) -> Arc<MemoryWatch> {
+        let watches = self.watches.lock().unwrap();
+        let newest = watches.iter().rev().find(|(own, _)| *own == group);
+        Arc::clone(&newest.expect("it is watched").1)
+    }
+
+    fn tell(&self, group: Group, item: &str) {
+        for (_, watch) in self.watches.lock().unwrap().iter().filter(|(own, _)| *own == group) {
+            if !watch.is_deaf.load(Ordering::Relaxed) {
+                watch.changed.lock().unwrap().insert(item.to_owned());
+            }
+        }
+    }
+
     /// Refuses calls of this kind from now on.
     pub fn refuse(&self, call: Call, group: Group) {
         self.refused.lock().unwrap().push((call, group));
@@ -122,7 +179,9 @@ impl Store for FailingStore {
 
     fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         self.planted.lock().unwrap().retain(|planted| *planted != (group, item.to_owned(), aspect.clone()));
-        self.see(Call::Write, group, Some(aspect))?.save(group, item, aspect, data)
+        self.see(Call::Write, group, Some(aspect))?.save(group, item, aspect, data)?;
+        self.tell(group, item);
+        Ok(())
     }
 
     fn create(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<bool, StoreError> {
@@ -159,6 +218,12 @@ impl Store for FailingStore {
 
     fn written(&self, group: Group, item: &str, aspect: &Aspect) -> Option<Timestamp> {
         self.see(Call::Look, group, Some(aspect)).ok()?.written(group, item, aspect)
+    }
+
+    fn watch(&self, group: Group) -> Option<Arc<dyn Watch>> {
+        let watch = self.is_watchable.load(Ordering::Relaxed).then(Arc::<MemoryWatch>::default)?;
+        self.watches.lock().unwrap().push((group, Arc::clone(&watch)));
+        Some(watch)
     }
 
     fn generation(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -65,6 +65,14 @@ impl<'r> Request<'r> {
         method_number: raw<c_int> = md_shim_request_method_number;
     }
 
+    /// Returns the path of a `<Location>` of the request's server, or the main one, with `SetHandler` and this name.
+    pub fn location_of(self, handler: &CStr) -> Option<&'r str> {
+        // SAFETY: live by `from_raw`; httpd's core has a configuration for every server, and for every section of it.
+        let path = unsafe { sys::md_shim_request_location(self.as_ptr(), handler.as_ptr()) };
+        // SAFETY: NULL or a string in the configuration's pool, which outlives the request.
+        unsafe { text(path) }
+    }
+
     /// Checks whether the method is GET or HEAD, to which httpd gives the number of GET.
     pub fn is_get_or_head(self) -> bool {
         self.method_number() == sys::M_GET

@@ -322,7 +322,7 @@ fn what_a_server_says_once_is_set_from_anywhere_and_the_last_one_counts() {
         all_events: true,
         keep_response: Window::Percent(200),
         stapling_renew_window: Window::Length(SignedDuration::from_hours(48)),
-        server_status: false,
+        server_status: Some(false),
         certificate_status: false,
         certificate_check: ("b".to_owned(), "https://b?".to_owned()),
         ..Globals::default()

@@ -1,6 +1,6 @@
 //! The domains of the configuration: errors for settings that contradict each other, and warnings.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use crate::exec;
@@ -222,19 +222,43 @@ fn wrong_contact<'a>(uri: &'a str, source: &'a ContactSource) -> Option<(&'a str
     Some((file, *line, uri, contact_flaw(uri)?))
 }
 
+/// The domains that ask a CA, by its directory URL, in the order of the configuration.
+type ByCa<'a> = BTreeMap<&'a str, Vec<&'a ManagedDomain>>;
+
+fn by_ca<'a>(domains: impl Iterator<Item = &'a ManagedDomain>) -> ByCa<'a> {
+    let mut found = ByCa::new();
+    domains.for_each(|md| md.ca.urls.iter().for_each(|url| found.entry(url).or_default().push(md)));
+    found
+}
+
 /// Warns of each CA that is asked over http.
 fn advise_of_plain_http(domains: &[ManagedDomain]) {
-    let urls: BTreeSet<_> = domains.iter().flat_map(|md| &md.ca.urls).filter(|url| is_plain_http(url)).collect();
-    for url in urls {
-        let all: Vec<_> = domains.iter().filter(|md| md.ca.urls.contains(url)).collect();
-        let name = all.first().map_or("", |md| md.name.as_str());
+    for (url, all) in by_ca(domains.iter()).into_iter().filter(|(url, _)| is_plain_http(url)) {
         report!(
             MD0080,
-            "MDCertificateAuthority: the CA at {} is asked over http, without TLS, for {name} ({} domains): everybody on the way can \
+            "MDCertificateAuthority: the CA at {} is asked over http, without TLS, for {} ({} domains): everybody on the way can \
              read and change what it says; use its https URL, unless it is a CA for tests",
             without_passwords(url),
+            all[0].name,
             all.len()
         );
+    }
+}
+
+/// Warns of each CA that has closed.
+fn advise_of_closed_cas(domains: &[ManagedDomain]) {
+    let asking = by_ca(domains.iter().filter(|md| md.renew_mode != RenewMode::Manual));
+    for (url, year) in CLOSED_CAS {
+        let spellings = asking.iter().filter(|(used, _)| is_same_ca(used, url)).map(|(_, all)| all);
+        let all: BTreeSet<_> = spellings.flatten().map(|md| md.name.as_str()).collect();
+        if let Some(first) = all.first() {
+            report!(
+                MD0017,
+                "MDCertificateAuthority: the CA at {url} closed in {year}; configure another one, such as LetsEncrypt, \
+                 for {first} ({} domains)",
+                all.len()
+            );
+        }
     }
 }
 
@@ -243,21 +267,7 @@ fn advise_of_plain_http(domains: &[ManagedDomain]) {
 pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) {
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
-    for (url, year) in CLOSED_CAS {
-        let asks = |md: &&ManagedDomain| {
-            md.renew_mode != RenewMode::Manual && md.ca.urls.iter().any(|used| is_same_ca(used, url))
-        };
-        let all: Vec<_> = domains.iter().filter(asks).collect();
-        if let Some(first) = all.first() {
-            report!(
-                MD0017,
-                "MDCertificateAuthority: the CA at {url} closed in {year}; configure another one, such as LetsEncrypt, \
-                 for {} ({} domains)",
-                first.name,
-                all.len()
-            );
-        }
-    }
+    advise_of_closed_cas(domains);
     advise_of_plain_http(domains);
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
         let names = md.domains.len();
