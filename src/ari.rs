@@ -72,6 +72,7 @@ impl Advisor {
         if let Err(err) = registry.documents.save_json(Group::Staging, name, &Aspect::AriJson, &advice) {
             note!(Debug, err.status; "{name}: the renewal information of the CA cannot be stored: {err}");
         }
+        advice.tell_news(name, &before);
         drop(claim);
         again
     }

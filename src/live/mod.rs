@@ -136,10 +136,10 @@ impl LiveSets {
         if let Some(counters) = counters {
             // The first stay: others may have been forked with them.
             let _ = self.counters.set(counters);
+            self.begin_watch();
         }
         self.seen.store(self.count(0), Ordering::Relaxed);
         let _ = self.opened.set(self.clock.now());
-        self.begin_watch();
         let listed = self.documents.store().list(Group::Live).map(|items| items.into_iter().collect::<HashSet<_>>());
         let listed =
             listed.inspect_err(|err| report!(MD0035, err.status(); "what is live has to be looked for: {err}"));

@@ -92,11 +92,7 @@ impl Advice {
                 let drawn = before.filter(|own| (own.start, own.end) == (info.start, info.end));
                 let renew_at = drawn.as_ref().map_or_else(|| info.moment(random), |own| own.renew_at);
                 let RenewalInfo { start, end, explanation_url } = info;
-                let suggestion = Suggestion { start, end, renew_at, explanation_url };
-                if drawn.is_none() {
-                    suggestion.tell(name);
-                }
-                Some(suggestion)
+                Some(Suggestion { start, end, renew_at, explanation_url })
             }
             Err(err @ (AriError::Incomplete | AriError::NoWindow(..))) => {
                 report!(MD0021, "{name}: what the CA suggests about renewal is ignored: {err}");
@@ -109,6 +105,13 @@ impl Advice {
             }
         };
         self.certificates.extend(suggestion.map(|suggestion| (id, suggestion)));
+    }
+
+    /// Reports the moments that were drawn since `before`. Who reads of them in the log finds them in the store.
+    pub fn tell_news(&self, name: &str, before: &Self) {
+        let window = |own: &Suggestion| (own.start, own.end);
+        let is_known = |id: &String, own: &Suggestion| before.certificates.get(id).map(window) == Some(window(own));
+        self.certificates.iter().filter(|(id, own)| !is_known(id, own)).for_each(|(_, own)| own.tell(name));
     }
 }
 
