@@ -43,9 +43,9 @@ class Limit:
 # An OpenSSL before 3.2 takes far longer to decode a key, which a start leaves out.
 _IS_SLOW = ssl.OPENSSL_VERSION_INFO < (3, 2)
 _LIMITS = {
-    "a start": Limit(0.25 if _IS_SLOW else 0.55),
-    "a reload": Limit(0.3 if _IS_SLOW else 0.6),
-    "a handshake": Limit(1.02),
+    "a start": Limit(0.2 if _IS_SLOW else 0.65),
+    "a reload": Limit(0.2 if _IS_SLOW else 0.7),
+    "a handshake": Limit(1.03),
     "a renewal's requests": Limit(8.5, "requests"),
     # One of them is the start's, which writes a new domain.
     "a renewal's fsyncs": Limit(7, "calls"),
