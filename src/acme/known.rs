@@ -1,4 +1,4 @@
-//! What renewals have learnt of CAs, for those that follow: the directory, and the accounts that the CA takes.
+//! Facts about CAs that a renewal has learnt, for those that follow: the directory, and the accounts that the CA takes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

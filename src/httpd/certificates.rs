@@ -16,7 +16,7 @@ use crate::store::{Aspect, FileStore, Group};
 
 /// The certificates of a host that this module has.
 pub enum Offered {
-    /// None: other modules are asked, and the files that the configuration has for the host are used.
+    /// No certificates: other modules are asked, and the files that the configuration has for the host are used.
     Nothing,
     /// Files that mod_ssl reads now.
     Files(Vec<CertificateFiles>),

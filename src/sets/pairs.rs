@@ -267,14 +267,14 @@ impl TlsSet {
     /// # Errors
     /// If OpenSSL cannot read what we can.
     pub fn new(pair_set: &PairSet, md: &ManagedDomain) -> Result<Self, CryptoError> {
-        let decode = |Pair { spec, key, chain }: &Pair| Ok((spec.clone(), TlsPair::new(key, chain)?));
-        let pairs = pair_set.pairs.iter().map(decode).collect::<Result<Vec<_>, CryptoError>>()?;
-        let is_whole = pairs.len() == md.key_specs().0.len();
         let lack = |Pair { spec, chain, .. }: &Pair| Some((spec.clone(), served::lack(md, spec, chain)?));
-        let lacks = pair_set.pairs.iter().filter_map(lack).collect();
-        let ca_url = pair_set.ca_url.clone();
-        let account_url = pair_set.account_url.clone();
-        Ok(Self { ca_url, account_url, pairs, is_whole, lacks, since: None, refused: AtomicBool::new(false) })
+        Ok(Self {
+            ca_url: pair_set.ca_url.clone(),
+            account_url: pair_set.account_url.clone(),
+            is_whole: pair_set.pairs.len() == md.key_specs().0.len(),
+            lacks: pair_set.pairs.iter().filter_map(lack).collect(),
+            ..Self::of_start(&pair_set.pairs)?
+        })
     }
 
     /// Decodes the set that a start has found for a domain.
