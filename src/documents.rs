@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::acme::PortError;
-use crate::crypto::PrivateKey;
+use crate::crypto::{Chain, ChainError, Issuers, PrivateKey};
 use crate::log::note;
 use crate::model::{ManagedDomain, Status, outside};
 use crate::store::{Aspect, Group, Store, StoreError};
@@ -23,7 +23,10 @@ pub const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const CLEANING: Duration = Duration::from_millis(if cfg!(test) { 600_000 } else { 500 });
 
 /// Typed access to a store, whose secret encrypts keys. A document that cannot be read is logged and counts as absent.
-pub struct Documents(Arc<dyn Store>);
+pub struct Documents {
+    store: Arc<dyn Store>,
+    issuers: Mutex<Issuers>,
+}
 
 /// A private key with the text of its file. As long as the file has that text, the key need not be decrypted again, which takes
 /// longer than to sign a request with it.
@@ -38,33 +41,33 @@ impl Documents {
     /// Gives typed access to the documents and keys of a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self(store)
+        Self { store, issuers: Mutex::default() }
     }
 
     /// Returns the store that holds these documents.
     #[must_use]
     pub fn store(&self) -> &dyn Store {
-        &*self.0
+        &*self.store
     }
 
     /// Returns the names of all items in a group; an empty set if the group cannot be listed.
     #[must_use]
     pub fn items(&self, group: Group) -> HashSet<String> {
-        let listed = self.0.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
+        let listed = self.store.list(group).inspect_err(|err| note!(Error, err.status(); "{err}"));
         listed.unwrap_or_default().into_iter().collect()
     }
 
     /// Returns the names of all items in a group for a caller that lists it again soon: a failure to list it is not logged.
     #[must_use]
     pub fn items_if_listed(&self, group: Group) -> HashSet<String> {
-        self.0.list(group).unwrap_or_default().into_iter().collect()
+        self.store.list(group).unwrap_or_default().into_iter().collect()
     }
 
     /// Reads a JSON document; `None` if it is absent or damaged.
     #[must_use]
     pub fn load_json<T: DeserializeOwned>(&self, group: Group, item: &str, aspect: &Aspect) -> Option<T> {
         let file = || format!("{}/{item}/{}", group.name(), aspect.file_name());
-        let bytes = self.0.load(group, item, aspect).unwrap_or_else(|err| {
+        let bytes = self.store.load(group, item, aspect).unwrap_or_else(|err| {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
@@ -84,7 +87,7 @@ impl Documents {
         aspect: &Aspect,
         value: &impl Serialize,
     ) -> Result<(), PortError> {
-        self.0.save(group, item, aspect, &to_json(value)?).map_err(port_error)
+        self.store.save(group, item, aspect, &to_json(value)?).map_err(port_error)
     }
 
     /// Writes a JSON document that can be made again, without waiting for the disk: a power failure may damage it.
@@ -98,7 +101,15 @@ impl Documents {
         aspect: &Aspect,
         value: &impl Serialize,
     ) -> Result<(), PortError> {
-        self.0.save_lazily(group, item, aspect, &to_json(value)?).map_err(port_error)
+        self.store.save_lazily(group, item, aspect, &to_json(value)?).map_err(port_error)
+    }
+
+    /// Parses the chain of a file. Issuers that other chains have, too, are decoded once.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn chain(&self, pem: &[u8]) -> Result<Chain, ChainError> {
+        Chain::from_pem_with(pem, &mut self.issuers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads a private key; `None` if it is absent or unusable. A key that is not encrypted is unusable if the server's user may have
@@ -117,7 +128,7 @@ impl Documents {
         aspect: &Aspect,
         known: &mut Option<KnownKey>,
     ) -> Option<PrivateKey> {
-        let (pem, is_trusted) = self.0.load_with_owner(group, item, aspect).unwrap_or_else(|err| {
+        let (pem, is_trusted) = self.store.load_with_owner(group, item, aspect).unwrap_or_else(|err| {
             note!(Error, err.status(); "{err}; the file is ignored");
             None
         })?;
@@ -126,7 +137,7 @@ impl Documents {
         if let Some(known) = known.as_ref().filter(|known| known.pem == pem && (is_trusted || !known.needs_trust)) {
             return Some(known.key.clone());
         }
-        let secret = self.0.secret().as_bytes();
+        let secret = self.store.secret().as_bytes();
         let read = if is_trusted {
             PrivateKey::from_pem(&pem, Some(secret))
         } else {
@@ -153,10 +164,10 @@ impl Documents {
         let needs_trust = !group.encrypts_keys();
         let pem = match needs_trust {
             true => key.to_pem(),
-            false => key.to_encrypted_pem(self.0.secret().as_bytes()).map(Zeroizing::new),
+            false => key.to_encrypted_pem(self.store.secret().as_bytes()).map(Zeroizing::new),
         };
         let pem = pem.map_err(|err| PortError { status: Status::GENERAL, text: err.to_string() })?;
-        self.0.save(group, item, aspect, &pem).map_err(port_error)?;
+        self.store.save(group, item, aspect, &pem).map_err(port_error)?;
         Ok(KnownKey { pem, needs_trust, key: key.clone() })
     }
 }

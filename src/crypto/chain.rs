@@ -1,11 +1,31 @@
 //! Chains of certificates, and their PEM text.
 
-use super::pem::PemBlocks;
+use std::collections::VecDeque;
+
+use super::pem::{PemBlocks, decoded};
 use super::{Certificate, ChainError, CryptoError};
 
 /// A certificate and its issuers up to a root: never empty, the leaf first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain(Vec<Certificate>);
+
+/// Issuers that were decoded lately: the chains of thousands of domains have few different ones.
+#[derive(Default)]
+pub struct Issuers(VecDeque<(Vec<u8>, Certificate)>);
+
+impl Issuers {
+    /// The most that are kept. The oldest goes first.
+    const MOST: usize = 8;
+
+    fn get(&self, body: &[u8]) -> Option<Certificate> {
+        self.0.iter().find(|(known, _)| known == body).map(|(_, issuer)| issuer.clone())
+    }
+
+    fn keep(&mut self, body: &[u8], issuer: &Certificate) {
+        self.0.truncate(Self::MOST - 1);
+        self.0.push_front((body.to_vec(), issuer.clone()));
+    }
+}
 
 impl Chain {
     /// The most certificates in a chain: a handshake sends them all, and clients give up on long ones.
@@ -25,13 +45,30 @@ impl Chain {
     /// # Errors
     /// See [`ChainError`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, ChainError> {
-        let read = |(index, der): (usize, Result<Vec<u8>, &str>)| {
+        Self::from_pem_with(pem, &mut Issuers::default())
+    }
+
+    /// Parses a PEM text as [`Chain::from_pem`] does, but no issuer that is known. Keeps what it decodes of issuers.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn from_pem_with(pem: &[u8], issuers: &mut Issuers) -> Result<Self, ChainError> {
+        let read = |(index, body): (usize, Result<&[u8], &str>)| {
             let damaged = |reason| ChainError::Damaged { position: index + 1, reason };
-            let der = der.map_err(|reason| damaged(reason.to_owned()))?;
-            Certificate::from_der(&der).map_err(|error| match error {
+            let body = body.map_err(|reason| damaged(reason.to_owned()))?;
+            let is_issuer = index > 0;
+            if let Some(known) = is_issuer.then(|| issuers.get(body)).flatten() {
+                return Ok(known);
+            }
+            let der = decoded(body).map_err(|reason| damaged(reason.to_owned()))?;
+            let certificate = Certificate::from_der(&der).map_err(|error| match error {
                 CryptoError::DamagedCertificate(reason) => damaged(reason),
                 other => damaged(other.to_string()),
-            })
+            })?;
+            if is_issuer {
+                issuers.keep(body, &certificate);
+            }
+            Ok(certificate)
         };
         let certificates = PemBlocks(pem).enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
         if certificates.is_empty() { Err(ChainError::Empty) } else { Ok(Self(certificates)) }
@@ -125,6 +162,28 @@ mod tests {
         }
         let name = with_name("a.org");
         assert!(matches!(Chain(vec![name; 11]).check(), Err(ChainError::TooLong { certificates: 11, .. })));
+    }
+
+    #[test]
+    fn issuers_that_are_known_are_not_decoded_again_and_few_are_kept() {
+        let mut issuers = Issuers::default();
+        let pems: Vec<_> = (0..=Issuers::MOST).map(|number| with_name(&format!("ca{number}")).to_pem()).collect();
+        let chain = |issuers: &mut Issuers, leaf: &str, issuer: &str| {
+            Chain::from_pem_with(format!("{}{issuer}", with_name(leaf).to_pem()).as_bytes(), issuers)
+        };
+        let [first, second] = ["a.org", "b.org"].map(|leaf| chain(&mut issuers, leaf, &pems[0]).unwrap());
+        assert!(std::ptr::eq(first.certificates()[1].to_der(), second.certificates()[1].to_der()));
+        assert_ne!(first.leaf(), second.leaf());
+        assert_eq!(issuers.0.len(), 1, "no leaf is kept");
+        pems.iter().for_each(|issuer| _ = chain(&mut issuers, "c.org", issuer).unwrap());
+        assert_eq!(issuers.0.len(), Issuers::MOST);
+        let again = chain(&mut issuers, "a.org", &pems[0]).unwrap();
+        assert_eq!(again.certificates()[1], first.certificates()[1]);
+        let damaged = pems[1].replacen("MII", "NII", 1);
+        for _ in 0..2 {
+            let error = chain(&mut issuers, "a.org", &damaged).unwrap_err();
+            assert!(matches!(error, ChainError::Damaged { position: 2, .. }), "{error}");
+        }
     }
 
     #[test]

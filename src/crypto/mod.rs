@@ -24,7 +24,7 @@ mod tls_pair;
 pub use alpn::alpn_certificate;
 pub use base64::{base64url, base64url_decode};
 pub use certificate::Certificate;
-pub use chain::Chain;
+pub use chain::{Chain, Issuers};
 pub use csr::csr_der;
 pub use error::{ChainError, CryptoError};
 pub use jwk::{JwkError, account_key};

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-/// The certificates of a PEM text as DER. OpenSSL's reader would ask a terminal for the pass phrase of blocks that say they
-/// are encrypted.
+/// The certificates of a PEM text, each as its base64 text. OpenSSL's reader would ask a terminal for the pass phrase of blocks that
+/// say they are encrypted.
 pub(super) struct PemBlocks<'a>(pub(super) &'a [u8]);
 
 /// Returns the content of the first block of PEM with one of these labels; `None` if there is none or it is not base64.
@@ -18,6 +18,14 @@ pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
     }
 }
 
+/// Decodes the text of a block.
+///
+/// # Errors
+/// The reason, if it is not base64.
+pub(super) fn decoded(body: &[u8]) -> Result<Vec<u8>, &'static str> {
+    decode(body).ok_or("it is not base64")
+}
+
 fn decode(body: &[u8]) -> Option<Vec<u8>> {
     // The block may be a key: a growing buffer would leave copies of it in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
@@ -25,8 +33,8 @@ fn decode(body: &[u8]) -> Option<Vec<u8>> {
     std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok())
 }
 
-impl Iterator for PemBlocks<'_> {
-    type Item = Result<Vec<u8>, &'static str>;
+impl<'a> Iterator for PemBlocks<'a> {
+    type Item = Result<&'a [u8], &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {
         const LABELS: [&[u8]; 2] = [b"CERTIFICATE-----", b"X509 CERTIFICATE-----"];
@@ -38,7 +46,7 @@ impl Iterator for PemBlocks<'_> {
                 return self.end("its end is missing");
             };
             self.0 = rest;
-            return Some(decode(body).ok_or("it is not base64"));
+            return Some(Ok(body));
         }
     }
 }

@@ -284,7 +284,7 @@ impl LiveSets {
     fn copied(&self, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, String> {
         let store = self.documents.store();
         let name = md.name.as_str();
-        let chain = read_chain(store, Group::Domains, md, spec).map_err(|(_, reason)| reason)?;
+        let chain = read_chain(&self.documents, Group::Domains, md, spec).map_err(|(_, reason)| reason)?;
         let kind = spec.json_name();
         let pem = store.load(Group::Domains, name, &Aspect::PrivateKey(spec.clone())).map_err(|err| err.to_string())?;
         let pem = Zeroizing::new(pem.ok_or_else(|| format!("private key({kind}) is missing"))?);

@@ -91,7 +91,7 @@ pub(crate) fn stored_candidate(documents: &Documents, md: &ManagedDomain, spec: 
 
 /// The key and the chain in `domains/` for a type of key, if they fit each other.
 pub(crate) fn stored(documents: &Documents, md: &ManagedDomain, spec: &KeySpec) -> Option<Pair> {
-    let chain = read_chain(documents.store(), Group::Domains, md, spec).ok()?;
+    let chain = read_chain(documents, Group::Domains, md, spec).ok()?;
     let key = documents.load_key(Group::Domains, md.name.as_str(), &Aspect::PrivateKey(spec.clone()))?;
     key.fits(chain.leaf()).then(|| Pair { spec: spec.clone(), key, chain })
 }

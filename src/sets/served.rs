@@ -13,7 +13,7 @@ use crate::documents::Documents;
 use crate::log::report;
 use crate::model::{Job, KeySpec, LastRenewal, ManagedDomain, RenewMode, State, Window};
 use crate::schedule::{self, Plan, Validity};
-use crate::store::{Aspect, Group, Store, StoreError, read_foreign};
+use crate::store::{Aspect, Group, StoreError, read_foreign};
 
 /// Shorter files without a certificate count as missing; longer ones as damaged.
 const DAMAGED_FROM: usize = 1024;
@@ -114,7 +114,7 @@ impl CertificateSet {
         let certificates = Vec::with_capacity(sources.size_hint().0);
         let mut set = Self { state: Some(State::Complete), certificates, ..Self::default() };
         for source in sources {
-            let (checked, found) = match source.chain(documents.store(), md) {
+            let (checked, found) = match source.chain(documents, md) {
                 Ok(chain) => {
                     let key = source.key(documents, md, &chain);
                     set.certificates.push(Some(chain.leaf().summary()));
@@ -256,11 +256,11 @@ impl Source<'_> {
         }
     }
 
-    fn chain(&self, store: &dyn Store, md: &ManagedDomain) -> Result<Chain, (State, String)> {
+    fn chain(&self, documents: &Documents, md: &ManagedDomain) -> Result<Chain, (State, String)> {
         match self {
-            Self::Stored(spec) => read_chain(store, Group::Domains, md, spec),
-            Self::Told(_, pem) => parse_chain(Ok(pem.map(|pem| pem.as_bytes().to_vec())), &self.name()),
-            Self::Files(_, chain, _) => parse_chain(read_foreign(Path::new(chain)), &self.name()),
+            Self::Stored(spec) => read_chain(documents, Group::Domains, md, spec),
+            Self::Told(_, pem) => parse_chain(documents, Ok(pem.map(|pem| pem.as_bytes().to_vec())), &self.name()),
+            Self::Files(_, chain, _) => parse_chain(documents, read_foreign(Path::new(chain)), &self.name()),
         }
     }
 
@@ -287,21 +287,26 @@ impl Source<'_> {
 
 /// Reads a chain; the error says what that makes of the domain.
 pub(crate) fn read_chain(
-    store: &dyn Store,
+    documents: &Documents,
     group: Group,
     md: &ManagedDomain,
     spec: &KeySpec,
 ) -> Result<Chain, (State, String)> {
-    parse_chain(store.load(group, md.name.as_str(), &Aspect::Chain(spec.clone())), spec.json_name())
+    let pem = documents.store().load(group, md.name.as_str(), &Aspect::Chain(spec.clone()));
+    parse_chain(documents, pem, spec.json_name())
 }
 
-fn parse_chain(pem: Result<Option<Vec<u8>>, StoreError>, name: &str) -> Result<Chain, (State, String)> {
+fn parse_chain(
+    documents: &Documents,
+    pem: Result<Option<Vec<u8>>, StoreError>,
+    name: &str,
+) -> Result<Chain, (State, String)> {
     let missing = || (State::Incomplete, format!("certificate({name}) is missing"));
     let pem = match pem {
         Ok(pem) => pem.ok_or_else(missing)?,
         Err(err) => return Err((State::Error, err.to_string())),
     };
-    match Chain::from_pem(&pem) {
+    match documents.chain(&pem) {
         Ok(chain) if chain.leaf().names().is_empty() => Err(missing()),
         Ok(chain) => Ok(chain),
         Err(ChainError::Empty) if pem.len() < DAMAGED_FROM => Err(missing()),

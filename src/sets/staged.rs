@@ -274,7 +274,7 @@ fn is_whole(documents: &Documents, md: &ManagedDomain) -> bool {
 /// # Errors
 /// What is missing or wrong.
 pub fn verified(documents: &Documents, md: &ManagedDomain, spec: &KeySpec, now: Timestamp) -> Result<Pair, Unusable> {
-    let chain = match read_chain(documents.store(), Group::Staging, md, spec) {
+    let chain = match read_chain(documents, Group::Staging, md, spec) {
         Ok(chain) => chain,
         Err((crate::model::State::Incomplete, reason)) => return Err(Unusable::Incomplete(reason)),
         Err((_, reason)) => return Err(Unusable::Damaged(reason)),
@@ -357,7 +357,7 @@ pub fn leaves(documents: &Documents, md: &ManagedDomain) -> Vec<Option<Certifica
 }
 
 fn leaves_in(documents: &Documents, group: Group, md: &ManagedDomain) -> Vec<Option<Certificate>> {
-    let read = |spec: &KeySpec| read_chain(documents.store(), group, md, spec).ok().map(|chain| chain.leaf().clone());
+    let read = |spec: &KeySpec| read_chain(documents, group, md, spec).ok().map(|chain| chain.leaf().clone());
     md.key_specs().0.iter().map(read).collect()
 }
 
