@@ -28,8 +28,20 @@ struct Birth {
     pair: TlsPair,
     /// The index of OpenSSL's data by which `born` is called.
     index: c_int,
-    /// Whether the next TLS settings get the certificate.
-    is_expected: bool,
+    /// What the next TLS settings get.
+    expected: Expected,
+}
+
+/// What the next TLS settings of a host have from birth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Nothing,
+    /// The certificate.
+    Leaf,
+    /// The certificate and its issuer: mod_ssl asks who staples a certificate only if the issuer is there, too, and complains of one
+    /// that it is to staple without.
+    Chain,
 }
 
 static BIRTH: Mutex<Option<Birth>> = Mutex::new(None);
@@ -42,7 +54,7 @@ pub fn open(pool: Pool<'_>) -> bool {
         let index = unsafe {
             sys::CRYPTO_get_ex_new_index(sys::CRYPTO_EX_INDEX_SSL_CTX, 0, ptr::null_mut(), Some(born), None, None)
         };
-        *birth() = Some(Birth { pair, index, is_expected: false });
+        *birth() = Some(Birth { pair, index, expected: Expected::Nothing });
     });
     pool.before_cleanup(close);
     let works = opened.is_ok_and(|()| works());
@@ -56,25 +68,27 @@ pub fn open(pool: Pool<'_>) -> bool {
     works
 }
 
-/// Gives the next TLS settings of a host a certificate, or not.
-pub fn expect(is_expected: bool) {
+/// Says what the next TLS settings of a host get.
+pub fn expect(expected: Expected) {
     if let Some(birth) = &mut *birth() {
-        birth.is_expected = is_expected;
+        birth.expected = expected;
     }
 }
 
 fn make() -> Result<TlsPair, CryptoError> {
     let key = PrivateKey::generate(&KeySpec::Ec { curve: "P-256".to_owned() })?;
     let certificate = issuer_of_self_signed(&key, NAME, SystemClock.now(), DAYS)?;
-    // mod_ssl asks who staples a certificate only if its issuer is there, too.
-    TlsPair::new(&key, &Chain::of(vec![certificate.clone(), certificate]))
+    let mut pair = TlsPair::new(&key, &Chain::of(vec![certificate.clone(), certificate]))?;
+    // Settings are made by the thousand, and OpenSSL compares key and certificate twice for each.
+    pair.share_key(ssl::share_key)?;
+    Ok(pair)
 }
 
 /// Checks on new TLS settings that they get the certificate, and that OpenSSL's policy is the usual one.
 fn works() -> bool {
-    expect(true);
+    expect(Expected::Chain);
     let level = ssl::level_with_certificate();
-    expect(false);
+    expect(Expected::Nothing);
     level.is_some_and(|level| level <= USUAL_LEVEL)
 }
 
@@ -103,13 +117,14 @@ unsafe extern "C" fn born(
         // SAFETY: no conditions.
         let is_client = ptr::eq(method, unsafe { sys::TLS_client_method() });
         let mut birth = birth();
-        let Some(birth) = birth.as_mut().filter(|birth| birth.is_expected && !is_client) else {
+        let Some(birth) = birth.as_mut().filter(|birth| birth.expected != Expected::Nothing && !is_client) else {
             return Ok::<_, Null>(());
         };
-        birth.is_expected = false;
+        let expected = std::mem::replace(&mut birth.expected, Expected::Nothing);
         let pair = birth.pair.pointers();
+        let issuers = if expected == Expected::Chain { pair.issuers } else { ptr::null_mut() };
         // SAFETY: as above, and live objects, of which OpenSSL takes references.
-        unsafe { sys::SSL_CTX_use_cert_and_key(context, pair.leaf.cast(), pair.key.cast(), pair.issuers.cast(), 1) };
+        unsafe { sys::SSL_CTX_use_cert_and_key(context, pair.leaf.cast(), pair.key.cast(), issuers.cast(), 1) };
         Ok(())
     });
 }

@@ -1,11 +1,12 @@
 //! Certificate files of TLS hosts, at the start of the server. [`Offer`] decides which a host gets.
 
+use super::birth::{self, Expected};
 use super::boundary::{Null, Stop};
 use super::c::server::Server;
 use super::config::{HostState, Lazy, Starting};
 use super::files::{CertificateFiles, FileArrays};
+use super::phase;
 use super::stapling::{self, Configured};
-use super::{birth, phase};
 use crate::log::report;
 use crate::model::{KeySpec, ManagedDomain};
 use crate::registry::Setup;
@@ -26,7 +27,7 @@ pub enum Offered {
 
 /// Returns the certificates of a host that uses TLS. `own` are the files that the configuration has for the host.
 pub fn certificate_files(server: Server<'_>, own: &[String]) -> Offered {
-    birth::expect(false);
+    birth::expect(Expected::Nothing);
     match find(server, own) {
         Err(Stop) => Offered::Nothing,
         Ok(files) if files.is_empty() => Offered::Nothing,
@@ -73,7 +74,7 @@ fn find(server: Server<'_>, own: &[String]) -> Result<Vec<CertificateFiles>, Sto
         // The pass that follows looks at the certificates, which mod_ssl does not need.
         if !needs_files(server, lazy, setup)? {
             host.set_lazy(0);
-            birth::expect(true);
+            birth::expect(at_birth(server, lazy));
             return Ok(Vec::new());
         }
     }
@@ -123,7 +124,7 @@ fn make_lazy(
     lazy.hosts[usize::from(number.is_none())] += 1;
     let Some(number) = number else { return Ok(()) };
     host.set_lazy(number);
-    birth::expect(true);
+    birth::expect(at_birth(server, lazy));
     // mod_ssl has nothing to pass on.
     let Configured { stapling, others } = stapling::configured(server)?;
     if md.must_staple || setup.staples(host.position(), stapling, others) {
@@ -139,6 +140,11 @@ fn needs_files(server: Server<'_>, lazy: &Lazy, setup: &Setup) -> Result<bool, S
     let Configured { stapling, others } = stapling::configured(server)?;
     let is_stapled = setup.staples(server.config()?.host.position(), stapling, others);
     Ok(lazy.tls.needs_files(server.section().as_ref(), is_stapled))
+}
+
+/// Returns what the host's TLS settings need from birth.
+fn at_birth(server: Server<'_>, lazy: &Lazy) -> Expected {
+    if lazy.tls.wants_staples(server.section().as_ref()) { Expected::Chain } else { Expected::Leaf }
 }
 
 /// Returns the placeholder of the domain, under which nothing is served. If the store takes none, a running server gets the

@@ -96,7 +96,7 @@ fn begin(
 
 /// Ends a start, after the TLS modules asked for certificates and before mod_watchdog starts.
 pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
-    birth::expect(false);
+    birth::expect(birth::Expected::Nothing);
     let config = main.config()?.main()?;
     let Some(Starting { setup, store, own_files, lazy }) = config.starting().take() else { return Ok(()) };
     if phase::is_dry_run() {
@@ -219,10 +219,15 @@ fn main_settings(main: Server<'_>) -> Result<crate::model::Settings, Stop> {
 fn tls_hosts() -> TlsHosts {
     let mut hosts = TlsHosts::default();
     let is_host = |name: &str| name.eq_ignore_ascii_case("<VirtualHost");
+    let is_of_mod_ssl = |begin: &[u8]| begin.eq_ignore_ascii_case(b"SSL");
     tree::walk(|directive, sections| {
+        // Of the thousands of directives few are mod_ssl's.
+        let Some(name) = directive.name.filter(|name| name.as_bytes().get(..3).is_some_and(is_of_mod_ssl)) else {
+            return;
+        };
         let host = sections.iter().rfind(|section| section.name.is_some_and(is_host));
         let place = host.map(|section| (section.file.unwrap_or_default().to_owned(), section.line));
-        hosts.add(place, directive.name.unwrap_or_default(), directive.value);
+        hosts.add(place, name, directive.value);
     });
     hosts
 }

@@ -41,15 +41,24 @@ impl TlsHosts {
     /// staples them: mod_ssl staples only certificates that it knows from the start.
     #[must_use]
     pub fn needs_files(&self, host: Option<&Place>, is_stapled: bool) -> bool {
-        let own = host.and_then(|place| self.hosts.get(place)).copied().unwrap_or_default();
-        let is_stapled_by_others = own.stapling.or(self.main.stapling).unwrap_or(false) && !is_stapled;
-        own.needs_files || self.main.needs_files || is_stapled_by_others
+        let is_stapled_by_others = self.wants_staples(host) && !is_stapled;
+        self.of(host).needs_files || self.main.needs_files || is_stapled_by_others
+    }
+
+    /// Checks whether mod_ssl staples certificates of the host that nobody else staples (`SSLUseStapling`).
+    #[must_use]
+    pub fn wants_staples(&self, host: Option<&Place>) -> bool {
+        self.of(host).stapling.or(self.main.stapling).unwrap_or(false)
+    }
+
+    fn of(&self, host: Option<&Place>) -> Tls {
+        host.and_then(|place| self.hosts.get(place)).copied().unwrap_or_default()
     }
 
     /// Checks whether the host has TLS on and no certificate of its own.
     #[must_use]
     pub fn is_bare(&self, host: Option<&Place>) -> bool {
-        let own = host.and_then(|place| self.hosts.get(place)).copied().unwrap_or_default();
+        let own = self.of(host);
         own.engine.or(self.main.engine).unwrap_or(false) && !own.has_certificate && !self.main.has_certificate
     }
 }
@@ -97,6 +106,7 @@ mod tests {
         hosts.add(None, "SSLUseStapling", Some("on"));
         hosts.add(Some(place.clone()), "SSLUseStapling", Some("off"));
         assert_eq!([Some(&place), None].map(|host| hosts.needs_files(host, false)), [false, true]);
+        assert_eq!([Some(&place), None].map(|host| hosts.wants_staples(host)), [false, true]);
     }
 
     #[test]
