@@ -60,7 +60,7 @@ class Counted(Site):
         box = self.world.sandbox
         box.error_log.unlink(missing_ok=True)
         command = [*tool, binary(), "-d", str(box.root), "-f", str(box.conf), "-D", "FOREGROUND"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as server:
             parent = 0
             try:
                 for turn in range(1 + reloads):

@@ -109,7 +109,8 @@ def test_certificates_of_others_are_served_within_seconds(
 def test_changes_in_the_store_are_told_by_the_kernel_and_those_in_domains_to_the_parent_only(httpd: Httpd, sandbox: Sandbox) -> None:
     names = [f"n{number}.example.org" for number in range(5)]
     # A child that ends is replaced.
-    httpd.config.add("MDActivation live", "MDInitialDelay 1h", "MinSpareThreads 16")
+    httpd.config.add("MDActivation live", "MDInitialDelay 1h")
+    httpd.config.add(f"MinSpare{'Servers 4' if httpd.config.mpm == 'prefork' else 'Threads 16'}")
     for name in names:
         httpd.config.managed(name)
     for start in (httpd.start, httpd.graceful, httpd.graceful):

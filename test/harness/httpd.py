@@ -238,6 +238,8 @@ class Httpd:
                 stderr=out,
                 env=process.environment(**self.env),
                 preexec_fn=allow_cores,
+                # prefork ends its process group when it stops, which in the foreground would be that of the tests.
+                start_new_session=stays,
             )
         if stays:
             self._started = httpd
