@@ -43,8 +43,8 @@ class Limit:
 # An OpenSSL before 3.2 takes far longer to decode a key, which a start leaves out.
 _IS_SLOW = ssl.OPENSSL_VERSION_INFO < (3, 2)
 _LIMITS = {
-    "a start": Limit(0.2 if _IS_SLOW else 0.65),
-    "a reload": Limit(0.2 if _IS_SLOW else 0.7),
+    "a start": Limit(0.17 if _IS_SLOW else 0.6),
+    "a reload": Limit(0.17 if _IS_SLOW else 0.63),
     "a handshake": Limit(1.03),
     "a renewal's requests": Limit(8.5, "requests"),
     # One of them is the start's, which writes a new domain.
