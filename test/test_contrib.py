@@ -20,7 +20,7 @@ NAME = "a.example.org"
 @pytest.fixture
 def contrib(sandbox: Sandbox) -> Path:
     """The scripts, where the server's user can run them."""
-    for script in (REPO / "contrib").iterdir():
+    for script in (path for path in (REPO / "contrib").iterdir() if path.is_file()):
         sandbox.write(f"contrib/{script.name}", script.read_text(), 0o755)
     return sandbox.root / "contrib"
 
@@ -32,7 +32,7 @@ def _noting(sandbox: Sandbox, name: str) -> tuple[Path, Path]:
 
 
 def test_every_script_is_listed_and_can_be_run() -> None:
-    scripts = sorted(path.name for path in (REPO / "contrib").iterdir() if path.suffix != ".md")
+    scripts = sorted(path.name for path in (REPO / "contrib").iterdir() if path.is_file() and path.suffix != ".md")
     listed = (REPO / "contrib" / "README.md").read_text()
     for script in scripts:
         assert f"]({script})" in listed and (REPO / "contrib" / script).stat().st_mode & 0o111
