@@ -19,7 +19,7 @@ export APXS PREFIX DESTDIR
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -159,6 +159,12 @@ memcheck: deps ## Run a server under valgrind, and a selection of the tests with
 screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/screenshots.py
+
+rpm: dist ## Build the package for Fedora and others from the files of a release, and check it; wants rpm and rpmlint
+	@$(TOOLS)/rpm.sh
+
+image-layout: deps ## Build the container image on an httpd of the official image's layout, and run it; wants buildah and debootstrap
+	@$(TOOLS)/image.sh
 
 fresh: ## Run the demo and the gate in a new Debian below build/fresh: SUITE=trixie or bookworm
 	@$(TOOLS)/fresh.sh

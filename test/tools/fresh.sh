@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command (default: build and install, the demo, the gate) on the last commit in a Debian of its own, below build/fresh: SUITE=trixie, with
 # that distribution's Rust, or SUITE=bookworm, whose Rust is too old, with this machine's. The Debian is made by debootstrap, has
-# nothing but what the scripts themselves install, and is new each time unless KEEP=1; so is the checkout in it.
+# nothing but what the scripts themselves install, and is new each time unless KEEP=1; so is the checkout in it. NAME is the name of its
+# folder, for another one of the same suite.
 #
 # It all happens in a mount and process namespace: what is mounted or started there ends with this script, however it ends.
 set -eu
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/../.."
 . test/tools/lib.sh
 
 SUITE=${SUITE:-trixie}
-root=$PWD/build/fresh/$SUITE
+root=$PWD/build/fresh/${NAME:-$SUITE}
 checkout=/srv/mod_md
 
 if [ "${1:-}" != --inside ]; then
