@@ -245,6 +245,13 @@ impl Dir {
         self.settle()
     }
 
+    /// Replaces the content of a file without waiting for the disk: a power failure may leave it empty.
+    pub(super) fn write_lazily(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<(), StoreError> {
+        self.prepare(name, access, data)?.replace()?;
+        self.sweep();
+        Ok(())
+    }
+
     /// Writes a file that must not exist; `false` if it does.
     pub(super) fn create(&self, name: &str, access: impl Into<Access>, data: &[u8]) -> Result<bool, StoreError> {
         let pending = self.prepare(name, access, data)?;

@@ -13,10 +13,10 @@ pub(super) fn read(group: &Dir) -> Result<Option<Vec<u8>>, StoreError> {
     group.read(NAME)
 }
 
-/// Draws a new mark. Readers see the old one or the new.
+/// Draws a new mark. Readers see the old one or the new; any other, such as what a power failure leaves, has them look as well.
 pub(super) fn bump(group: &Dir, mode: u32) -> Result<Vec<u8>, StoreError> {
     let mark = unique().map_err(|error| StoreError::io("write", group.path().join(NAME), error))?;
     let mark = format!("{mark:016x}\n").into_bytes();
-    group.write(NAME, mode, &mark)?;
+    group.write_lazily(NAME, mode, &mark)?;
     Ok(mark)
 }
