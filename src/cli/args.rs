@@ -27,9 +27,9 @@ fn program_options() -> [Arg; 9] {
         value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' save it in the domain"),
         value("cafile", 'C', "file").help("PEM file with the root certificates to trust for connections to the ACME server"),
         value("dir", 'd', "dir").help(
-            "Directory of the store; created if it does not exist. There is no default: give the value of MDStoreDir, or \
-             without that directive /etc/apache2/md on Debian, /var/lib/httpd/md on Fedora and RHEL, md in ServerRoot \
-             elsewhere",
+            "Directory of the store, as MDStoreDir names it. The default is A2MD_DIR of the environment, else the store in \
+             /etc/apache2/md, /var/lib/apache2/md, /var/lib/httpd/md, /usr/local/apache2/md or /etc/httpd/md. Only 'add', \
+             'import', 'store add', 'acme newreg' and 'acme import' create a store",
         ),
         flag("json", 'j').help("Print one JSON document instead of lines"),
         value("proxy", 'p', "url").help(

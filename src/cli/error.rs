@@ -15,8 +15,11 @@ pub enum CliError {
     /// Too few or too many arguments.
     #[error("{0}")]
     Usage(&'static str),
-    /// A missing `-d`.
-    #[error("need store directory for command: {0}")]
+    /// A missing `-d`, and no store where it usually is.
+    #[error("need store directory for command: {0}; name it by -d or in A2MD_DIR: it is the value of MDStoreDir")]
+    NoDirectory(String),
+    /// A directory without a store.
+    #[error("no store in {0}; -d has to name the directory that MDStoreDir names")]
     NoStore(String),
     /// A missing `-a`.
     #[error("need ACME server url (-a) for command: {0}")]
@@ -76,7 +79,7 @@ impl CliError {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => Status::NOT_FOUND,
+            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore(_) => Status::NOT_FOUND,
             Self::UnknownSetting(_) => Status::UNSUPPORTED,
             Self::Refused { status, .. } => *status,
             Self::Reported(failure) => failure.status,
@@ -95,8 +98,8 @@ impl CliError {
     /// Returns the problem type. Programs read these names, so they stay as they are; docs/monitoring.md lists them.
     fn problem(&self) -> &'static str {
         match self {
-            Self::UnknownCommand(_) | Self::Usage(_) | Self::NoStore(_) | Self::NoCa(_) => "usage",
-            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) => "not-found",
+            Self::UnknownCommand(_) | Self::Usage(_) | Self::NoDirectory(_) | Self::NoCa(_) => "usage",
+            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore(_) => "not-found",
             Self::Store(_) | Self::Port(_) => PortError::PROBLEM,
             _ => "refused",
         }

@@ -18,23 +18,27 @@ The command failed, or an argument is missing. With \fB\-j\fR, the document has 
 .TP
 2
 Help was requested, or an option is not known.
+.SH ENVIRONMENT
+.TP
+\fBA2MD_DIR\fR
+The directory of the store, where \fB\-d\fR does not name it.
 .SH FILES
 The store is a directory owned by root. Each of its groups has an entry for every domain or account: \fBdomains\fR the settings and certificates that the server uses, \fBlive\fR certificates that the server uses without a restart (\fBMDActivation live\fR), \fBstaging\fR renewals in progress, \fBarchive\fR former certificates, \fBaccounts\fR accounts at ACME servers, \fBchallenges\fR the responses to challenges. A server with mod_md sends the responses in \fBchallenges\fR for any host name, even if no \fBMDomain\fR is configured.
 .SH EXAMPLES
 Obtain a certificate for a running server that has an http host of that name:
 .PP
 .nf
-a2md \-d /etc/apache2/md \-a https://acme\-v02.api.letsencrypt.org/directory add www.example.org
-a2md \-d /etc/apache2/md update www.example.org contacts admin@example.org
-a2md \-d /etc/apache2/md update www.example.org agreement accepted
-a2md \-d /etc/apache2/md drive www.example.org
+a2md \-a https://acme\-v02.api.letsencrypt.org/directory add www.example.org
+a2md update www.example.org contacts admin@example.org
+a2md update www.example.org agreement accepted
+a2md drive www.example.org
 .fi
 .PP
 Import the certificates of certbot, and show the result:
 .PP
 .nf
-a2md \-d /etc/apache2/md import certbot /etc/letsencrypt
-a2md \-d /etc/apache2/md status
+a2md import certbot /etc/letsencrypt
+a2md status
 .fi
 .SH NOTES
 A server serves a domain only if an \fBMDomain\fR in its configuration names it; from the next start on, that configuration also determines the settings of the domain. Certificates that \fBdrive\fR obtains are served after the next (graceful) restart, or within seconds with \fBMDActivation live\fR. An imported certificate with an elliptic curve key is renewed with such a key only if \fBMDPrivateKeys\fR lists the curve.

@@ -74,6 +74,9 @@ const COMMANDS: [(&str, Needs, Run); 21] = [
     ("acme delreg",    Needs::Store,     accounts::delreg),
 ];
 
+/// Commands that make a store where there is none. With all others a directory without a store is a slip of the keyboard.
+const MAKERS: [&str; 5] = ["add", "import certbot", "store add", "acme newreg", "acme import"];
+
 /// Runs the program with these arguments, the first of which is its own name, and returns the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     run_in(Environment::of_process(), words)
@@ -120,14 +123,12 @@ fn perform(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     }
     let row = COMMANDS.iter().find(|(path, _, _)| *path == given.path);
     let (path, needs, run) = row.ok_or_else(|| CliError::UnknownCommand(given.path.clone()))?;
-    if session.dir.is_none() {
-        return Err(CliError::NoStore((*path).to_owned()));
-    }
+    let dir = session.find().ok_or_else(|| CliError::NoDirectory((*path).to_owned()))?;
     if *needs == Needs::Ca && session.acme.is_none() {
         return Err(CliError::NoCa((*path).to_owned()));
     }
     if *needs != Needs::Directory {
-        session.open()?;
+        session.open(&dir, MAKERS.contains(path))?;
     }
     run(session, given)
 }
@@ -243,12 +244,29 @@ mod tests {
         for (path, needs, _) in COMMANDS {
             let done = shell.run_without_store(&format!("{path} x.org"));
             assert_eq!((done.code, done.out.as_str()), (1, ""), "{path}");
-            assert_eq!(done.err, format!("need store directory for command: {path}\n"));
+            assert!(done.err.starts_with(&format!("need store directory for command: {path}; ")), "{}", done.err);
             if needs == Needs::Ca {
                 let err = shell.fail(&format!("{path} x"));
                 assert_eq!(err, format!("need ACME server url (-a) for command: {path}\n"));
             }
         }
+    }
+
+    #[test]
+    fn a_store_is_found_and_only_commands_that_begin_one_make_it() {
+        let shell = Shell::on_files();
+        let absent = format!("no store in {}; ", shell.dir().display());
+        for (path, _, _) in COMMANDS.iter().filter(|(path, ..)| !MAKERS.contains(path) && *path != "check") {
+            let err = shell.fail(&format!("-a https://ca.test/directory {path} a.org"));
+            assert!(err.starts_with(&absent), "{path}: {err}");
+        }
+        let done = shell.run_without_store("list");
+        assert!(done.code == 1 && done.err.starts_with("need store directory for command: list; "), "{done:?}");
+        assert!(!shell.dir().exists());
+        shell.succeed("add a.org");
+        let done = shell.run_without_store("list");
+        assert_eq!((done.code, done.err), (0, format!("the store is {} (the usual place)\n", shell.dir().display())));
+        assert!(done.out.contains("a.org"));
     }
 
     #[test]
@@ -277,8 +295,7 @@ mod tests {
     #[test]
     fn a_store_that_cannot_be_used_fails_the_command() {
         let shell = Shell::on_files();
-        shell.succeed("list");
-        assert!(shell.dir().join("md_store.json").exists(), "the store is made where it is missing");
+        shell.succeed("add a.org");
         std::fs::write(shell.dir().join("md_store.json"), "{}").unwrap();
         let done = shell.run("-j list");
         assert_eq!((done.code, &done.document()["status"]), (1, &json!(22)));

@@ -1,13 +1,13 @@
 //! The state that all commands share: the options of the program, the open store, the connection to a CA, the output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
 use serde_json::Value;
 
-use super::environment::Environment;
+use super::environment::{DIR_VARIABLE, Environment, has_store};
 use super::error::CliError;
 use super::output::{self, Terminal};
 use crate::clock::Clock;
@@ -53,13 +53,26 @@ impl Session {
         }
     }
 
-    /// Opens the store, and creates it if it does not exist.
+    /// Returns the directory of the store: that of the option `-d`, else of the environment, else one of the usual directories that
+    /// has a store. `None` if there is none.
+    pub fn find(&mut self) -> Option<PathBuf> {
+        if self.dir.is_none() {
+            let named = self.environment.dir.clone().map(|dir| (dir, DIR_VARIABLE));
+            let usual = || Some((self.environment.usual.iter().find(|dir| has_store(dir))?.clone(), "the usual place"));
+            let (dir, reason) = named.or_else(usual)?;
+            self.inform(&format!("the store is {} ({reason})", dir.display()));
+            self.dir = Some(dir);
+        }
+        self.dir.clone()
+    }
+
+    /// Opens the store in a directory. `makes` says whether the store is made if there is none.
     ///
     /// # Errors
-    /// If the store cannot be used.
-    pub fn open(&mut self) -> Result<(), CliError> {
-        let open = &self.environment.open;
-        let (store, reach) = open(self.dir.as_deref().unwrap_or_else(|| "".as_ref()))?;
+    /// If there is no store, or it cannot be used.
+    pub fn open(&mut self, dir: &Path, makes: bool) -> Result<(), CliError> {
+        let opened = (self.environment.open)(dir, makes)?;
+        let (store, reach) = opened.ok_or_else(|| CliError::NoStore(dir.display().to_string()))?;
         self.store = Some((Arc::new(Documents::new(store)), reach));
         Ok(())
     }

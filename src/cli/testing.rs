@@ -109,9 +109,11 @@ impl Shell {
         let environment = Environment {
             terminal: Arc::clone(&recorder) as _,
             clock: self.server.moving_clock(),
+            dir: None,
+            usual: self.files.iter().map(|_| self.dir()).collect(),
             open: match self.files {
                 Some(_) => Box::new(open_files),
-                None => Box::new(move |_: &Path| Ok((Arc::clone(&store) as _, reach))),
+                None => Box::new(move |_: &Path, _| Ok(Some((Arc::clone(&store) as _, reach)))),
             },
             connect: Box::new(move |_| Arc::clone(&ca) as _),
             sleep: Box::new(move |time| clock.advance(SignedDuration::try_from(time).unwrap())),

@@ -29,7 +29,11 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A directory cannot be given to the server's user.
-    #[error("cannot give {} to user {user}: {}", path.display(), reason(source))]
+    #[error(
+        "cannot give {} to user {user}: {}; start httpd with the capability CAP_CHOWN, or not as root",
+        path.display(),
+        reason(source)
+    )]
     Owner {
         /// The directory.
         path: PathBuf,
