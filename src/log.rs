@@ -226,7 +226,7 @@ messages! {
     MD0019 Warning "a CA wants fewer requests, renewals wait"
     MD0020 Warning "the CA does not offer the configured profile, and orders are placed without it"
     MD0021 Warning "a CA's renewal information cannot be used"
-    MD0023 Warning "a new account was registered, or another one is used in place of one that was given up"
+    MD0023 Warning "an account takes the place of one that was given up"
     MD0027 Warning "the record that a command set up for a challenge may still be there"
     MD0028 Warning "a file of the store cannot be written, moved or removed, and nothing depends on it now"
     MD0030 Warning "a certificate is revoked"
@@ -255,6 +255,10 @@ messages! {
     MD0080 Warning "a CA is asked over http, without TLS"
     MD0085 Warning "certificates went live that this server has not obtained, and MDStoreLocks does not say that there are others"
     MD0090 Error "OpenSSL cannot read a certificate at the first handshake"
+    MD0091 Notice "an account was registered"
+    MD0092 Warning "the terms of a CA are not agreed to"
+    MD0093 Warning "MDCAChallenges has a type of challenges that is not known"
+    MD0094 Warning "a file of certificates to trust does not exist"
 }
 
 #[cfg(test)]

@@ -100,14 +100,14 @@ def test_a_wrong_key_of_an_external_account_is_said_by_the_ca(httpd: Httpd, sand
     assert sandbox.account_ids() == []
 
 
-def test_a_new_account_is_said_as_a_warning_with_its_url(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+def test_a_first_account_is_said_with_its_ca_and_its_url(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
     httpd.config.managed(NAME).managed("b.example.org")
     httpd.start().obtain(NAME, "b.example.org")
-    [line] = httpd.log.find("MD0023")
+    [line] = httpd.log.find("MD0091")
     [account] = sandbox.account_ids()
     url = json.loads((sandbox.accounts(account) / "account.json").read_text())["url"]
-    assert line.level == "warn"
-    assert f"registered new account {url}:" in line.text
+    assert line.level == "notice"
+    assert f"registered an account at {pebble.directory}: {url}" in line.text
     assert pebble.new_accounts == 1
 
 
@@ -141,9 +141,9 @@ def test_a_server_admin_whom_the_ca_refuses_is_left_out(
     httpd.config.add(f"MDCertificateAuthority {gate.directory}", "ServerAdmin admin@intranet").managed(NAME)
     httpd.start().obtain(NAME)
     assert httpd.served(NAME, ca=pebble.root).verified
-    [line] = httpd.log.find("MD0023")
+    [line] = httpd.log.find("MD0091")
     says = f"(no mail gets there <{ACME}invalidContact>)"
-    assert f" without the contact 'mailto:admin@intranet' of ServerAdmin, which the CA refuses {says}: " in line.text
+    assert f" without the contact 'mailto:admin@intranet' of ServerAdmin, which the CA refuses {says}" in line.text
     assert (refusal.given, pebble.new_accounts, _account(sandbox).get("contact", [])) == (1, 1, [])
     assert (httpd.md_status(NAME)["contacts"], httpd.md_status(NAME)["contacts-from"]) == (["mailto:admin@intranet"], "ServerAdmin")
 
@@ -191,7 +191,7 @@ def test_an_account_that_the_ca_refuses_for_now_is_kept_and_one_that_has_ended_i
     httpd.graceful().wait_staged(NAME)
     [line] = httpd.log.find("AH10056")
     assert f"the CA refuses requests of account {url}: JWS verification error; the account stays in use" in line.text
-    assert (httpd.log.count("MD0023"), pebble.new_accounts, _account(sandbox)["url"]) == (1, 1, url)
+    assert (httpd.log.count("MD0091"), pebble.new_accounts, _account(sandbox)["url"]) == (1, 1, url)
 
     httpd.stop()
     [account] = sandbox.account_ids()
@@ -202,6 +202,7 @@ def test_an_account_that_the_ca_refuses_for_now_is_kept_and_one_that_has_ended_i
     sandbox.write(f"md/accounts/{account}/account.json", record)
     httpd.config.managed("b.example.org")
     httpd.start().wait_staged("b.example.org")
+    httpd.log.expects("MD0023")
     line = httpd.log.find("MD0023")[-1]
     assert f" in place of {url}, which is given up (the CA says '" in line.text
     assert "deactivated" in line.text

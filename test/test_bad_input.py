@@ -31,8 +31,8 @@ REFUSED = [
     ("MDPrivateKeys RSA rsa4096", "two keys of type 'RSA' are not possible."),
     ("MDPrivateKeys P-256 p-256", "two keys of type 'p-256' are not possible."),
     ("MDPrivateKeys Default RSA", "'Default' allows no other parameter"),
-    ("MDRenewMode never", "MDRenewMode: unknown MDDriveMode never"),
-    ("MDDriveMode never", "MDDriveMode: unknown MDDriveMode never"),
+    ("MDRenewMode never", "MDRenewMode: unknown mode 'never'"),
+    ("MDDriveMode never", "MDDriveMode: unknown mode 'never'"),
     ("MDRenewWindow soon", "MDRenewWindow: has unrecognized format"),
     ("MDRenewWindow 100%", "a length of 100% or more is not allowed."),
     ("MDPortMap 80", "MDPortMap: no ':' after first port number"),
@@ -49,6 +49,22 @@ REFUSED = [
     ("MDRenewWorkers many", "MDRenewWorkers: must be a number from 1 to 64: 'many'"),
     ("<Location />\nMDRenewMode auto\n</Location>", "MDRenewMode not allowed in <Location> context"),
 ]
+
+
+def test_what_keeps_renewals_from_success_is_said_before_an_authority_is_asked(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    """By `httpd -t` as by a start: terms, words, files and ports. A command is in test_commands, a contact in test_accounts."""
+    lone_httpd.config.add("MDPortMap http:- https:-", "MDCACertificateFile /nowhere/ca.pem", "MDRenewMode always")
+    lone_httpd.config.md("a.example.org").md_set("b.example.org", "MDCAChallenges http-02 http-01")
+    said = ("MD0092: MDCertificateAgreement is missing for a.example.org (2 domains)", "MD0093: MDCAChallenges: 'http-02' is no type")
+    said += ("MD0094: MDCACertificateFile /nowhere/ca.pem", "AH10173: a.example.org: cannot be renewed: ")
+    checked = lone_httpd.configtest()
+    assert checked.ok and all(words in checked.text for words in said), checked.text
+    # Who has an account has agreed.
+    sandbox.write("md/md_store.json", '{"store": {"version": 3.0}, "key": "' + "A" * 64 + '"}')
+    account = '{"status": "valid", "url": "https://ca/1", "ca-url": "%s"}'
+    url = "https://acme-v02.api.letsencrypt.org/directory"
+    sandbox.write("md/accounts/ACME-acme-v02.api.letsencrypt.org-0000/account.json", account % url)
+    assert "MD0092" not in lone_httpd.configtest().text
 
 
 @pytest.mark.parametrize(("lines", "phrase"), REFUSED, ids=[lines.replace("\n", " ") for lines, _ in REFUSED])
@@ -69,7 +85,7 @@ def test_a_running_server_is_spared_what_the_check_of_the_configuration_refuses(
     lone_httpd.config.add("MDRenewMode never")
     checked = lone_httpd.configtest()
     assert not checked.ok
-    assert "MDRenewMode: unknown MDDriveMode never" in checked.text
+    assert "MDRenewMode: unknown mode 'never'" in checked.text
     assert lone_httpd.get("http://a.example.org/").status == 200
 
 

@@ -146,7 +146,7 @@ def test_the_main_server_belongs_to_a_domain_only_with_base_server_on(base: str)
 def test_without_a_usable_challenge_the_start_says_so_and_nobody_is_asked(httpd: Httpd, pebble: Pebble) -> None:
     httpd.config.add("MDPortMap http:- https:-").managed("a.example.org")
     httpd.config.md_set("b.example.org", "MDCAChallenges foo-99 bar").http("b.example.org")
-    httpd.log.expects("AH10173", "processing a.example.org", "processing b.example.org")
+    httpd.log.expects("AH10173", "MD0093", "processing a.example.org", "processing b.example.org")
     httpd.start()
     said = {line.text.split()[1]: line.text for line in httpd.log.find("AH10173")}
     assert "reachable on port 80 (see MDPortMap and Listen)" in said["a.example.org:"]

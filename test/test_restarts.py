@@ -173,7 +173,7 @@ def test_a_thread_that_makes_a_key_delays_no_end_and_is_no_warning(httpd: Httpd,
     # OpenSSL is at work on that for many minutes. Without a TLS host no placeholder needs such a key.
     httpd.config.add("MDPrivateKeys rsa32768").md(name).http(name)
     # The key of the account is made before that.
-    httpd.start().wait_log("MD0023")
+    httpd.start().wait_log("MD0091")
 
     def worked() -> float:
         of_all = [thread for child in httpd.children() for thread in process.threads(child.pid)]

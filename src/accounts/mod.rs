@@ -55,6 +55,12 @@ impl Accounts {
         self.at(&scope.ca_url).rev().find(|(_, record)| record.is_for(scope)).map(|(id, _)| id)
     }
 
+    /// Checks whether there is an account at this CA.
+    #[must_use]
+    pub fn has_any_at(&self, ca_url: &str) -> bool {
+        self.at(ca_url).next().is_some()
+    }
+
     fn at(&self, ca_url: &str) -> impl DoubleEndedIterator<Item = (&str, &AccountRecord)> {
         let prefix = id_prefix(ca_url);
         let readable = self.records.iter().filter_map(|(id, record)| Some((id.as_str(), record.as_ref()?)));

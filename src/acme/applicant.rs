@@ -131,7 +131,11 @@ impl Registered {
             format!(" without the contact {contacts} of ServerAdmin, which the CA refuses ({why})")
         };
         let without = self.left_out.as_ref().map(without).unwrap_or_default();
-        report!(MD0023, "registered new account {url}{before}{without}: {RECORDS}");
+        if given_up.is_empty() {
+            report!(MD0091, "registered an account at {}: {url}{without}", self.account.ca_url);
+        } else {
+            report!(MD0023, "registered new account {url}{before}{without}: {RECORDS}");
+        }
     }
 }
 

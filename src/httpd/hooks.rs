@@ -15,6 +15,7 @@ use super::pages::Pages;
 use super::{
     answers, birth, driver, https, live, own_files, phase, process, self_restart, shared, spawned, ssl, stapling,
 };
+use crate::accounts::Accounts;
 use crate::clock::SystemClock;
 use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::{note, report};
@@ -26,7 +27,7 @@ use crate::sets::LazySets;
 use crate::store::{FileStore, MemoryStore, Store, StoreError};
 
 /// Checks the complete configuration, at a start and for `httpd -t`. A restart cannot be refused any more.
-pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
+pub fn check_config(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
     if phase::is_restart() {
         return Ok(());
     }
@@ -37,10 +38,23 @@ pub fn check_config(_pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Res
     if phase::is_config_test() {
         let tls = tls_hosts();
         let mut hosts = hosts(main)?;
-        main.all().zip(&mut hosts).for_each(|(server, host)| host.is_bare = tls.is_bare(server.section().as_ref()));
-        check(&found.domains, &hosts, globals).map_err(|_| Stop)?;
+        for (server, host) in main.all().zip(&mut hosts) {
+            let section = server.section();
+            host.is_bare = tls.is_bare(section.as_ref());
+            host.tls = tls.is_on(section.as_ref());
+        }
+        let reach = reachability(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+        check(found.domains, &hosts, globals, stored_accounts(pconf, main).as_ref(), reach).map_err(|_| Stop)?;
     }
     Ok(())
+}
+
+/// Returns the accounts of the store, or of one that is not there yet; `None` if they cannot be read.
+fn stored_accounts(pconf: Pool<'_>, main: Server<'_>) -> Option<Accounts> {
+    match FileStore::look(&store_dir(pconf, main.config().ok()?.main().ok()?).ok()?).ok()? {
+        Some((store, _)) => Accounts::read(&Documents::new(Arc::new(store))).ok(),
+        None => Some(Accounts::default()),
+    }
 }
 
 /// Begins a start, before the TLS modules ask for certificates; also in the pass that only tries the configuration.

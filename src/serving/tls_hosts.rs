@@ -55,11 +55,17 @@ impl TlsHosts {
         host.and_then(|place| self.hosts.get(place)).copied().unwrap_or_default()
     }
 
+    /// Checks whether the host has TLS on.
+    #[must_use]
+    pub fn is_on(&self, host: Option<&Place>) -> bool {
+        self.of(host).engine.or(self.main.engine).unwrap_or(false)
+    }
+
     /// Checks whether the host has TLS on and no certificate of its own.
     #[must_use]
     pub fn is_bare(&self, host: Option<&Place>) -> bool {
         let own = self.of(host);
-        own.engine.or(self.main.engine).unwrap_or(false) && !own.has_certificate && !self.main.has_certificate
+        self.is_on(host) && !own.has_certificate && !self.main.has_certificate
     }
 }
 

@@ -11,7 +11,7 @@ _LINE = re.compile(
     r"^\[[^]]+\] \[(?P<module>\w+):(?P<level>\w+)\] \[pid (?P<pid>\d+)[^]]*\] (?P<text>.*)$", re.S
 )
 _WATCHED = {"md", "ssl", "core", "watchdog"}
-_USUAL = ("MD0023", "and new ones wait for a restart")
+_USUAL = ("MD0092", "and new ones wait for a restart")
 # Lines of mod_ssl and the core that tell of the machine, not of this module. The MPMs' lines are not watched at all.
 _MACHINE = {
     "AH00112": "a DocumentRoot is missing",
@@ -86,7 +86,7 @@ class Log:
     """The error log of one server, over all its restarts."""
 
     path: Path
-    # Warnings of what is usual in tests: a new account, and certificates of a few hours.
+    # Warnings of what is usual in tests: nobody has agreed to the terms of a CA that is not asked, and certificates of a few hours.
     _announced: list[Announcement] = field(default_factory=lambda: [Announcement(what, optional=True) for what in _USUAL])
     _console: list[Line] = field(default_factory=list)
     _read: list[Line] = field(default_factory=list)

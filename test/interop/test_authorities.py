@@ -310,4 +310,4 @@ def test_an_order_goes_on_after_a_restart_of_the_ca(httpd: Httpd, authority: Aut
     (folder / "go").write_text("\n")
     httpd.obtain(NAME)
     assert _leaf(httpd, authority).names == [NAME]
-    assert httpd.log.count("MD0023") == 1 and [call[0] for call in dns.calls()] == ["setup", "teardown"]
+    assert httpd.log.count("MD0091") == 1 and [call[0] for call in dns.calls()] == ["setup", "teardown"]

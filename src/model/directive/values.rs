@@ -152,7 +152,7 @@ pub(super) fn renew_mode(text: &str) -> Result<RenewMode, String> {
         "auto" | "automatic" => Ok(RenewMode::Auto),
         "always" => Ok(RenewMode::Always),
         "manual" | "stick" => Ok(RenewMode::Manual),
-        other => Err(format!("unknown MDDriveMode {other}, use 'auto', 'always' or 'manual'")),
+        other => Err(format!("unknown mode '{other}', use 'auto', 'always' or 'manual'")),
     }
 }
 

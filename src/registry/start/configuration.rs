@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use crate::accounts::Accounts;
+use crate::acme::ChallengeType;
 use crate::exec;
 use crate::log::report;
 use crate::model::contact::contact_flaw;
@@ -11,9 +13,13 @@ use crate::model::{
     Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
+use crate::registry::start::challenge_types::challenges;
 use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
-use crate::store::read_foreign;
+use crate::store::{Reachability, read_foreign};
+
+const CA_FILE: &str = "MDCACertificateFile";
+const PROXY_FILE: &str = "MDHttpProxyCACertificateFile";
 
 /// Most names in a certificate of most CAs.
 const MOST_NAMES: usize = 100;
@@ -159,20 +165,38 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
     (!rest.domains.is_empty()).then_some(rest)
 }
 
-/// Logs the errors and warnings of `httpd -t`: those that are known without a store, and before hosts say whether they use TLS.
+/// Logs the errors and warnings of `httpd -t`: those that are known before mod_ssl has set up the hosts. `accounts` are those of the
+/// store; `None` if it cannot be read.
 ///
 /// # Errors
 /// If mod_ssl could not start with it.
-pub fn check(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) -> Result<(), CannotStart> {
-    advise(domains, hosts, globals);
-    let assigned = hosts::assign(domains, hosts, globals.match_names, globals.base_server);
+pub fn check(
+    mut domains: Vec<ManagedDomain>,
+    hosts: &[Host],
+    globals: &Globals,
+    accounts: Option<&Accounts>,
+    reach: Reachability,
+) -> Result<(), CannotStart> {
+    advise(&domains, hosts, globals, accounts);
+    let assigned = hosts::assign(&domains, hosts, globals.match_names, globals.base_server);
+    hosts::find_protocols(&mut domains, hosts, &assigned, globals.base_server, reach.https);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
-    hosts::report_not_found(domains, hosts, &assigned);
+    hosts::report_not_found(&domains, hosts, &assigned);
+    for (_, md) in domains.iter().enumerate().filter(|(at, md)| is_renewed(md, used.contains(at))) {
+        if let Err(reason) = challenges(md, reach, globals.dns01_command.is_some()) {
+            report!(AH10173, "{}: cannot be renewed: {reason}", md.name);
+        }
+    }
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
-    let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, domains, &assigned)).count();
+    let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, &domains, &assigned)).count();
     if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
+}
+
+/// Checks whether the server renews a domain, which is `used` by a host or not.
+pub(crate) fn is_renewed(md: &ManagedDomain, used: bool) -> bool {
+    md.renew_mode != RenewMode::Manual && (used || md.renew_mode != RenewMode::Auto)
 }
 
 /// Logs `MDCertificateFile` and `MDCertificateKeyFile` that do not exist. Files that cannot be read are not reported, as
@@ -262,13 +286,69 @@ fn advise_of_closed_cas(domains: &[ManagedDomain]) {
     }
 }
 
+/// The domains of each finding, in order of the findings.
+type Found<'a, T> = BTreeMap<T, Vec<&'a ManagedDomain>>;
+
+/// Warns of types of challenges that are not known.
+fn advise_of_challenges(domains: &[ManagedDomain]) {
+    let mut unknown: Found<'_, &str> = BTreeMap::new();
+    for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
+        let words = md.ca.challenges.iter().filter(|word| ChallengeType::parse(word).is_none());
+        words.for_each(|word| unknown.entry(word).or_default().push(md));
+    }
+    for (word, all) in unknown {
+        let known: Vec<_> = ChallengeType::ALL.iter().map(ChallengeType::to_string).collect();
+        report!(
+            MD0093,
+            "MDCAChallenges: '{word}' is no type of challenges and is passed over, for {} ({} domains); known are {}",
+            all[0].name,
+            all.len(),
+            known.join(", ")
+        );
+    }
+}
+
+/// Warns of files of certificates to trust that do not exist: no request succeeds then.
+fn advise_of_trust(globals: &Globals, domains: &[ManagedDomain]) {
+    let of_domains = domains.iter().flat_map(|md| [(CA_FILE, &md.ca_certs), (PROXY_FILE, &md.proxy_ca_certs)]);
+    let of_domains = of_domains.filter_map(|(directive, file)| Some((directive, file.as_deref()?.as_str())));
+    let of_all = [(CA_FILE, &globals.ca_file), (PROXY_FILE, &globals.proxy_ca_file)];
+    let of_all = of_all.into_iter().filter_map(|(directive, file)| Some((directive, file.as_deref()?)));
+    let files: BTreeSet<_> = of_all.chain(of_domains).collect();
+    for (directive, file) in files.into_iter().filter(|(_, file)| !file.eq_ignore_ascii_case("none")) {
+        if matches!(read_foreign(Path::new(file)), Ok(None)) {
+            report!(MD0094, "{directive} {file}: the file does not exist; no renewal succeeds until it does");
+        }
+    }
+}
+
+/// Warns of each CA whose terms nobody has agreed to, and at which there is no account yet.
+fn advise_of_terms(domains: &[ManagedDomain], accounts: &Accounts) {
+    let is_silent =
+        |md: &&ManagedDomain| md.renew_mode != RenewMode::Manual && !md.is_of_tailscale() && md.ca.agreement.is_none();
+    let asked = by_ca(domains.iter().filter(is_silent));
+    for (url, all) in asked.into_iter().filter(|(url, _)| !accounts.has_any_at(url)) {
+        report!(
+            MD0092,
+            "MDCertificateAgreement is missing for {} ({} domains): the CA at {} registers no account before its terms are \
+             agreed to; read them, and add 'MDCertificateAgreement accepted'",
+            all[0].name,
+            all.len(),
+            without_passwords(url)
+        );
+    }
+}
+
 /// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
-/// have closed or are asked without TLS.
-pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals) {
+/// have closed or are asked without TLS. `accounts` are those of the store; `None` if it cannot be read.
+pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals, accounts: Option<&Accounts>) {
+    accounts.into_iter().for_each(|accounts| advise_of_terms(domains, accounts));
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
     advise_of_closed_cas(domains);
     advise_of_plain_http(domains);
+    advise_of_challenges(domains);
+    advise_of_trust(globals, domains);
     for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
         let names = md.domains.len();
         let most = most_names(md);

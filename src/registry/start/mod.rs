@@ -389,7 +389,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configuration::advise(&self.domains, &self.hosts, &self.globals);
+        configuration::advise(&self.domains, &self.hosts, &self.globals, Accounts::read(&self.documents).ok().as_ref());
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
@@ -504,7 +504,7 @@ impl Setup {
         let stored = Stored::compare(text.as_deref(), &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
         let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
-        let renewable = watched && md.renew_mode != RenewMode::Manual;
+        let renewable = in_service && configuration::is_renewed(&md, used);
         if renewable && next_ca::is_ca_gone(&md) {
             let former = md.ca_url().unwrap_or_default();
             let present = md.ca.urls.join(" ");

@@ -1,6 +1,7 @@
 //! Tests of starts: what is activated, merged, refused and cleaned up.
 
 use super::*;
+use crate::accounts::Accounts;
 
 #[test]
 fn a_retry_after_counts_at_every_start_and_a_back_off_at_a_graceful_one() {
@@ -550,8 +551,52 @@ fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
     assert_eq!(told("/contacts.conf"), 2);
     assert!(registry.domains[3].md.contacts.is_empty());
     let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
-    check(&domains, &server.hosts, &Globals::default()).unwrap();
+    check(domains, &server.hosts, &Globals::default(), None, Reachability { http: true, https: true }).unwrap();
     assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
+}
+
+#[test]
+fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_configuration() {
+    watch_log();
+    let names = ["terms.keeps.test", "type.keeps.test", "ports.keeps.test", "manual.keeps.test"];
+    let mut server = TestServer::new(&names);
+    let says = |url: &str| Some(vec![format!("https://{url}.keeps.test/dir")]);
+    for (declared, ca) in server.declared.iter_mut().zip(["one", "one", "two", "three"]) {
+        declared.settings.ca_urls = says(ca);
+        declared.settings.agreement = None;
+    }
+    server.declared[0].settings.ca_file = Some("/keeps/ca.pem".to_owned());
+    server.declared[1].settings.challenges = Some(vec!["http-02".to_owned(), "http-01".to_owned()]);
+    server.declared[2].settings.agreement = Some("accepted".to_owned());
+    server.declared[3].settings.renew_mode = Some(RenewMode::Manual);
+    let rows = [
+        (
+            "MD0092",
+            "MDCertificateAgreement is missing for terms.keeps.test (2 domains): the CA at https://one.keeps.test/dir ",
+        ),
+        (
+            "MD0093",
+            "MDCAChallenges: 'http-02' is no type of challenges and is passed over, for type.keeps.test (1 domains); known are tls",
+        ),
+        ("MD0094", "MDCACertificateFile /keeps/ca.pem: the file does not exist"),
+        ("AH10173", "ports.keeps.test: cannot be renewed: "),
+    ];
+    let domains = || configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
+    let check = |accounts: Option<&Accounts>, http| {
+        check(domains(), &server.hosts, &Globals::default(), accounts, Reachability { http, https: false }).unwrap();
+    };
+    check(Some(&Accounts::default()), false);
+    for (number, words) in rows {
+        assert_eq!(logged(number, words), 1, "{number}");
+    }
+    assert!(rows.iter().all(|(number, _)| logged(number, "manual.keeps.test") == 0));
+    check(None, true);
+    let again = rows.map(|(number, words)| logged(number, words));
+    assert_eq!(again, [1, 2, 2, 1], "accounts are not known, and port 80 is open");
+    let account = r#"{"status":"valid","url":"https://one.keeps.test/1","ca-url":"https://one.keeps.test/dir"}"#;
+    server.put(Group::Accounts, "ACME-one.keeps.test-0000", &Aspect::AccountJson, account);
+    check(Some(&Accounts::read(&server.documents).unwrap()), true);
+    assert_eq!(logged("MD0092", ""), 1, "who has an account has agreed");
 }
 
 #[test]
