@@ -8,8 +8,10 @@ PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
 CHECKS    := fmt clippy doc layers rooms plain symbols coverage deny
-LINT      := $(CARGO) clippy --locked --all-targets
-DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+# Where the crates of a release are unpacked, cargo uses these and no network.
+LOCKED    := $(if $(wildcard vendor/config.toml),--config vendor/config.toml --frozen,--locked)
+LINT      := $(CARGO) clippy $(LOCKED) --all-targets
+DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 4
 
@@ -116,7 +118,7 @@ advisories: ## Ask the RustSec database whether a dependency has a known weaknes
 	@$(TOOLS)/deny.sh advisories
 
 unittest: ## Test the core with cargo; needs no httpd
-	@$(CARGO) test --locked --no-fail-fast --profile quick
+	@$(CARGO) test $(LOCKED) --no-fail-fast --profile quick
 
 pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test

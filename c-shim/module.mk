@@ -7,15 +7,25 @@ APXS ?= apxs
 CARGO ?= cargo
 # Cargo's profile: `quick` is for the demo and for work on the module, and never installed.
 PROFILE ?= release
+# Whether crates come from the network; the Makefile decides.
+LOCKED ?= --locked
+# A packager who takes the debug information out himself sets this to nothing. CPPFLAGS, CFLAGS and LDFLAGS are obeyed.
+STRIP ?= -Wl,--strip-debug
 export APXS
 
 # $(call md_archive,<cargo flags>,<archive>): compiles; the libraries to link are left beside the archive.
-md_archive = $(CARGO) rustc --lib --crate-type staticlib $(1) -- --print native-static-libs=$(abspath $(2)).libs
+md_archive = $(CARGO) rustc $(LOCKED) --lib --crate-type staticlib $(1) -- --print native-static-libs=$(abspath $(2)).libs
+
+# What is installed has no path of the machine that built it: the checkout, cargo's folder and Rust's get names of their own.
+# `quick` keeps the paths, as cargo would compile all crates once more for `make unittest`, which has no such flags.
+md_remap = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
+	--remap-path-prefix=$$($${RUSTC:-rustc} --print sysroot)=/rust
+md_rustflags = $(if $(filter release,$(PROFILE)),RUSTFLAGS="$$RUSTFLAGS $(md_remap)")
 
 # $(call md_link,<archive>,<what makes it a module or a program>): -z defs is absent on purpose, the server's own symbols are
 # found when it loads the module.
-md_link = $$($(APXS) -q CC) -o $@.new $(2) $(1) $$(cat $(1).libs) \
-	-Wl,--gc-sections -Wl,--strip-debug -Wl,--as-needed -Wl,-z,relro,-z,now && mv $@.new $@
+md_link = $$($(APXS) -q CC) -o $@.new $(CPPFLAGS) $(CFLAGS) $(2) $(1) $$(cat $(1).libs) \
+	-Wl,--gc-sections $(STRIP) -Wl,--as-needed -Wl,-z,relro,-z,now $(LDFLAGS) && mv $@.new $@
 md_module = -shared -Wl,-u,md_module -Wl,--version-script=c-shim/md_module.map
 
 build/mod_md.so: target/$(PROFILE)/libmod_md.a c-shim/md_module.map build/profile
@@ -36,7 +46,7 @@ build/profile: FORCE
 	@[ "$$(cat $@ 2>/dev/null)" = $(PROFILE) ] || echo $(PROFILE) >$@
 
 target/$(PROFILE)/libmod_md.a: FORCE
-	$(call md_archive,--profile $(PROFILE) --features httpd,$@)
+	$(md_rustflags) $(call md_archive,--profile $(PROFILE) --features httpd,$@)
 
 # Cargo gives archives of all features one name.
 target/quick/libmod_md_panic.a: FORCE

@@ -36,3 +36,9 @@ def test_sees_symbols_of_a_real_library(tmp_path):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "m.so", tmp_path / "m.c"], check=True)
     assert "ap_f" in symbols.symbols(tmp_path / "m.so", "--undefined-only")
     assert symbols.symbols(tmp_path / "m.so", "--defined-only") >= {"md_module", "other"}
+
+
+def test_finds_folders_of_the_builder_in_a_module():
+    binary = b"\x7fELF\0/home/me/.cargo/registry/src/x.rs\0/usr/lib/home/me.rs\0/srv/work/src/lib.rs:1\0./src/lib.rs\0"
+    assert symbols.names_of({"/home/me", "/srv/work"}, binary) == ["/home/me/.cargo/registry/src/x.rs", "/srv/work/src/lib.rs:1"]
+    assert symbols.names_of(set(), binary) == []
