@@ -15,13 +15,13 @@ DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --docum
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 4
 
-export APXS PREFIX DESTDIR
+export CARGO APXS PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -170,6 +170,9 @@ image-layout: deps ## Build the container image on an httpd of the official imag
 
 fresh: ## Run the demo and the gate in a new Debian below build/fresh: SUITE=trixie or bookworm
 	@$(TOOLS)/fresh.sh
+
+dist: ## Make the files of a release in build/dist from the last commit: the sources, and the crates for a build without network
+	@$(TOOLS)/dist.sh
 
 clean: ## Remove what the build left; downloads and the Debian of fresh stay
 	$(CARGO) clean

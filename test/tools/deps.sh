@@ -39,6 +39,7 @@ openssl                    | has openssl                   | openssl
 curl                       | has curl                      | curl
 Python 3                   | has python3                   | python3
 venv of Python             | python3 -c "import ensurepip" | python3-venv
+git                        | has git                       | git
 strace                     | has strace                    | strace
 faketime                   | has faketime                  | faketime
 wrk                        | has wrk                       | wrk
