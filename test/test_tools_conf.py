@@ -51,10 +51,17 @@ def test_example_loads(configtest, example, tmp_path):
     assert configtest(text) == (0, "Syntax OK\n")
 
 
-def test_md_rs_conf_loads_also_with_all_its_lines_switched_on(configtest):
-    text = (CONF / "md_rs.conf").read_text()
+def test_md_rs_conf_loads_also_with_all_its_lines_switched_on(configtest, tmp_path):
+    text = (CONF / "md_rs.conf").read_text().replace("/var/www/html", str(tmp_path))
     assert configtest(text) == (0, "Syntax OK\n")
-    assert configtest(re.sub(r"^#(?=MD)", "", text, flags=re.M)) == (0, "Syntax OK\n")
+    assert configtest(re.sub(r"^#(?=MD|Define)", "", text, flags=re.M)) == (0, "Syntax OK\n")
+
+
+def test_md_rs_conf_leaves_activation_as_it_is_for_whoever_switches_from_the_c_module(configtest):
+    """Only the three lines of a new installation bring `MDActivation live`, so that the file is complete with them."""
+    text = (CONF / "md_rs.conf").read_text()
+    assert len(re.findall(r"^#(?:MDCert|MDContact|Define)", text, re.M)) == 3
+    assert "MDActivation" not in re.sub(r"^<IfDefine MD_FIRST_DOMAIN>.*?^</IfDefine>", "", text, flags=re.M | re.S)
 
 
 def test_a_wrong_directive_is_found_this_way(configtest):
