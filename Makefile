@@ -4,6 +4,7 @@ CARGO     ?= cargo
 APXS      ?= apxs
 PREFIX    ?= /usr/local
 DESTDIR   ?=
+LAYOUT    ?=
 PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
@@ -15,7 +16,7 @@ DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --docum
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 4
 
-export CARGO APXS PREFIX DESTDIR
+export CARGO APXS PREFIX DESTDIR LAYOUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -73,7 +74,7 @@ deps: build-deps test-deps ## Install both
 build: build/mod_md.so build/a2md ## Build the module and a2md: build/mod_md.so, build/a2md
 
 # What is optimised is installed as it is: root, by sudo, has no cargo as a rule.
-install: $(if $(filter release,$(shell cat build/profile 2>/dev/null)),,build) ## Install both; DESTDIR and PREFIX are obeyed, files of packages are never touched
+install: $(if $(filter release,$(shell cat build/profile 2>/dev/null)),,build) ## Install both; DESTDIR, PREFIX and LAYOUT=debian|fedora|plain are obeyed, files of packages never touched
 	@$(TOOLS)/install.sh install
 
 uninstall: ## Remove what install put there

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
-MODULE = "usr/lib/apache2/modules/mod_md_rs.so"
 A2MD, MAN = "usr/local/bin/a2md", "usr/local/share/man/man8/a2md.8"
-LOAD, CONF = "etc/apache2/mods-available/md_rs.load", "etc/apache2/mods-available/md_rs.conf"
+# What each layout has, and what goes there: module, what switches it on, settings.
+LAYOUTS = {
+    "debian": ("/usr/lib/apache2/modules", "/etc/apache2", "mods-available", "mods-available/md_rs.load", "mods-available/md_rs.conf"),
+    "fedora": ("/usr/lib64/httpd/modules", "/etc/httpd/conf", "../conf.modules.d", "../conf.modules.d/00-md_rs.conf", "../conf.d/md_rs.conf"),
+    "plain": ("/usr/local/apache2/modules", "/usr/local/apache2/conf", ".", None, "extra/md_rs.conf"),
+}
 
-# An apxs of a Debian, whatever this system is; what it copies, the real one copies.
+# An apxs of that layout; it installs nothing, as apxs -i needs more of a server than headers.
 APXS = """#!/bin/sh
 case "$*" in
-    "-q LIBEXECDIR") echo /usr/lib/apache2/modules ;;
+    "-q LIBEXECDIR") echo {modules} ;;
     "-q SYSCONFDIR") echo {etc} ;;
-    *) exec {apxs} "$@" ;;
+    "-q htdocsdir") echo /usr/local/apache2/htdocs ;;
+    *) echo "apxs $*: not expected" >&2; exit 1 ;;
 esac
 """
 
@@ -23,67 +28,111 @@ esac
 class Target:
     """A DESTDIR and the tools in PATH that decide what goes there."""
 
-    def __init__(self, tmp_path):
+    def __init__(self, tmp_path, layout):
         self.root, self.bin = tmp_path / "root", tmp_path / "bin"
         self.bin.mkdir()
-        self.etc = tmp_path / "etc/apache2"
-        (self.etc / "mods-available").mkdir(parents=True)
-        real = subprocess.run(["which", "apxs"], check=True, capture_output=True, text=True).stdout.strip()
-        self.tool("apxs", APXS.format(etc=self.etc, apxs=real))
+        modules, self.etc, self.sign, load, conf = LAYOUTS[layout]
+        self.module = f"{modules[1:]}/mod_md_rs.so"
+        self.load, self.conf = (name and os.path.normpath(f"{self.etc}/{name}")[1:] for name in (load, conf))
+        self.tool("apxs", APXS.format(modules=modules, etc=self.etc))
+
+    @property
+    def all(self):
+        return {self.module, A2MD, MAN, self.conf} | ({self.load} if self.load else set())
+
+    def has_a_server(self):
+        self.path(f"{self.etc[1:]}/{self.sign}").mkdir(parents=True)
 
     def tool(self, name, text):
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def run(self, verb):
-        env = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}", "DESTDIR": str(self.root), "PREFIX": "/usr/local", "APXS": "apxs"}
-        return subprocess.run([TOP / "test/tools/install.sh", verb], env=env, capture_output=True, text=True)
+    def run(self, verb, **settings):
+        env = {name: value for name, value in os.environ.items() if name != "LAYOUT"}
+        env |= {"PATH": f"{self.bin}:{os.environ['PATH']}", "DESTDIR": str(self.root), "PREFIX": "/usr/local", "APXS": "apxs"}
+        return subprocess.run([TOP / "test/tools/install.sh", verb], env=env | settings, capture_output=True, text=True)
 
     def files(self):
-        return {str(path.relative_to(self.root)).replace(f"{self.etc}"[1:], "etc/apache2") for path in self.root.rglob("*") if path.is_file()}
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()}
 
     def path(self, name):
-        return self.root / name.replace("etc/apache2", f"{self.etc}"[1:])
+        return Path(os.path.normpath(self.root / name))
 
 
 @pytest.fixture
 def target(tmp_path):
-    return Target(tmp_path)
+    """A Debian with a server."""
+    target = Target(tmp_path, "debian")
+    target.has_a_server()
+    return target
 
 
-def test_installs_its_files_under_names_of_its_own_and_removes_them(target):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_installs_its_files_where_the_server_of_the_target_has_them_and_removes_them(tmp_path, layout):
+    target = Target(tmp_path, layout)
+    target.has_a_server()
     done = target.run("install")
     assert done.returncode == 0, done.stderr
-    assert target.files() == {MODULE, A2MD, MAN, LOAD, CONF}
-    assert target.path(MODULE).read_bytes() == (TOP / "build/mod_md.so").read_bytes()
-    assert target.path(MODULE).stat().st_mode & 0o777 == 0o644
+    assert target.files() == target.all
+    assert target.path(target.module).read_bytes() == (TOP / "build/mod_md.so").read_bytes()
+    assert target.path(target.module).stat().st_mode & 0o777 == 0o644
     assert target.path(A2MD).stat().st_mode & 0o777 == 0o755
     assert target.path(MAN).read_bytes() == (TOP / "docs/a2md.8").read_bytes()
-    assert "LoadModule md_module" in target.path(LOAD).read_text()
-    assert "a2dismod md; a2enmod md_rs" in done.stdout
+    if target.load:
+        assert f"LoadModule md_module /{target.module}\n" in target.path(target.load).read_text()
     assert target.run("uninstall").returncode == 0
     assert target.files() == set()
+
+
+def test_the_layout_can_be_chosen_for_a_package_that_is_built_where_there_is_no_server(tmp_path):
+    target = Target(tmp_path, "debian")
+    done = target.run("install", LAYOUT="debian")
+    assert target.files() == target.all, done.stderr
+    assert target.run("install", LAYOUT="gentoo").stderr == "LAYOUT=gentoo: use debian, fedora or plain\n"
+
+
+def test_the_server_of_the_machine_that_builds_does_not_matter(tmp_path):
+    """The target has nothing, whatever there is below / here."""
+    target = Target(tmp_path, "debian")
+    done = target.run("install")
+    assert target.load not in target.files(), done.stderr
+
+
+@pytest.mark.parametrize(("layout", "says"), [
+    ("debian", "To switch it on: a2dismod md; a2enmod md_rs; then restart the server.\n"),
+    ("fedora", "The next restart of the server switches it on, in place of the C module.\n"),
+    ("plain", "  LoadModule md_module /usr/local/apache2/modules/mod_md_rs.so\n  Include /usr/local/apache2/conf/extra/md_rs.conf\n"),
+])
+def test_tells_how_to_switch_it_on(tmp_path, layout, says):
+    assert Target(tmp_path, layout).run("install", LAYOUT=layout).stdout.endswith(says)
+
+
+def test_the_first_domain_has_the_documents_of_that_server(tmp_path):
+    target = Target(tmp_path, "plain")
+    target.run("install")
+    assert "DocumentRoot /usr/local/apache2/htdocs\n" in target.path(target.conf).read_text()
 
 
 def test_installs_over_itself(target):
     assert target.run("install").returncode == 0
     assert target.run("install").returncode == 0
-    assert target.files() == {MODULE, A2MD, MAN, LOAD, CONF}
+    assert target.files() == target.all
 
 
 def test_leaves_an_edited_configuration_alone(target):
     target.run("install")
-    target.path(CONF).write_text("MDContactEmail me@example.org\n")
+    target.path(target.conf).write_text("MDContactEmail me@example.org\n")
     assert "kept" in target.run("install").stdout
-    assert target.path(CONF).read_text() == "MDContactEmail me@example.org\n"
+    assert target.path(target.conf).read_text() == "MDContactEmail me@example.org\n"
     assert "kept" in target.run("uninstall").stdout
-    assert target.files() == {CONF}
+    assert target.files() == {target.conf}
 
 
-@pytest.mark.parametrize("owned", [MODULE, A2MD, MAN, LOAD, CONF])
+@pytest.mark.parametrize("owned", ["module", "load", "conf", A2MD, MAN])
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
 def test_changes_nothing_where_a_package_owns_a_file(target, owned, verb):
-    target.path(owned).parent.mkdir(parents=True)
+    owned = getattr(target, owned, owned)
+    target.path(owned).parent.mkdir(parents=True, exist_ok=True)
     target.path(owned).write_text("the package's")
     target.tool("dpkg-query", f'#!/bin/sh\n[ "$2" = {target.path(owned)} ] && echo "some-package: $2"\n')
     done = target.run(verb)
@@ -95,17 +144,10 @@ def test_changes_nothing_where_a_package_owns_a_file(target, owned, verb):
 
 def test_does_not_uninstall_what_is_switched_on(target):
     target.run("install")
-    enabled = Path(str(target.path(LOAD)).replace("mods-available", "mods-enabled"))
+    enabled = Path(str(target.path(target.load)).replace("mods-available", "mods-enabled"))
     enabled.parent.mkdir()
-    enabled.symlink_to(target.path(LOAD))
+    enabled.symlink_to(target.path(target.load))
     done = target.run("uninstall")
     assert done.returncode == 1
     assert "a2dismod md_rs" in done.stderr
-    assert target.path(MODULE).exists()
-
-
-def test_tells_the_line_to_write_where_there_is_no_mods_available(target):
-    (target.etc / "mods-available").rmdir()
-    done = target.run("install")
-    assert "LoadModule md_module /usr/lib/apache2/modules/mod_md_rs.so" in done.stdout
-    assert target.files() == {MODULE, A2MD, MAN}
+    assert target.path(target.module).exists()
