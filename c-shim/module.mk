@@ -16,10 +16,11 @@ export APXS
 # $(call md_archive,<cargo flags>,<archive>): compiles; the libraries to link are left beside the archive.
 md_archive = $(CARGO) rustc $(LOCKED) --lib --crate-type staticlib $(1) -- --print native-static-libs=$(abspath $(2)).libs
 
-# What is installed has no path of the machine that built it: the checkout, cargo's folder and Rust's get names of their own.
+# What is installed has no path of the machine that built it: the checkout, cargo's folder and Rust's sources get names of
+# their own.
 # `quick` keeps the paths, as cargo would compile all crates once more for `make unittest`, which has no such flags.
 md_remap = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
-	--remap-path-prefix=$$($${RUSTC:-rustc} --print sysroot)=/rust
+	--remap-path-prefix=$$($${RUSTC:-rustc} --print sysroot)/lib/rustlib/src/rust=/rust
 md_rustflags = $(if $(filter release,$(PROFILE)),RUSTFLAGS="$$RUSTFLAGS $(md_remap)")
 
 # $(call md_link,<archive>,<what makes it a module or a program>): -z defs is absent on purpose, the server's own symbols are
