@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ else:
 '''
 
 
+def _address_flag(program: Path) -> str:
+    """The flag for the address: older releases, as the one in Debian 13, have another name for it."""
+    known = subprocess.run([program, "-h"], capture_output=True, text=True).stderr
+    return "-dnsserver" if "-dnsserver " in known else "-dns01"
+
+
 class Dns:
     """A DNS server with records that a test sets."""
 
@@ -40,7 +47,7 @@ class Dns:
         off = [arg for flag in ("-http01", "-https01", "-tlsalpn01", "-doh") for arg in (flag, "")]
         address = [f"127.0.0.1:{port}", "-management", f"127.0.0.1:{management}"]
         # No AAAA record: the servers under test listen on IPv4 only.
-        command = [str(program), *off, "-defaultIPv6", "", "-dnsserver", *address]
+        command = [str(program), *off, "-defaultIPv6", "", _address_flag(program), *address]
         self._service = Service(command, sandbox.logs / "dns.log")
 
     @property

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 BUILD = REPO / "build"
 SYSTEM_VERSION = b"2.6.10"
-# The file below build/, and the verb that makes it.
+# The file below build/, or that of Debian's package, and the verb that makes it.
 _FILES = {
     "ours": ("mod_md.so", "build"),
     "system": ("oracle/mod_md.so", "deps"),
     "panicking": ("mod_md_panic.so", "build/mod_md_panic.so"),
     "sanitized": ("mod_md_asan.so", "memcheck"),
+    "installed": ("/usr/lib/apache2/modules/mod_md_rs.so", "install"),
 }
 
 
@@ -30,7 +31,7 @@ class Missing(RuntimeError):
 @dataclass(frozen=True)
 class Module:
     """A mod_md.so: `ours`, the C module of the `system`, `panicking`: ours with panics on demand,
-    `sanitized`: ours with AddressSanitizer, or `none`: no module."""
+    `sanitized`: ours with AddressSanitizer, `installed`: ours of a package, or `none`: no module."""
 
     name: str
     path: Path
@@ -53,8 +54,8 @@ class Module:
     def under_test(cls) -> Module:
         """The module that the environment variable MD_UNDER_TEST names, by default ours."""
         name = os.environ.get("MD_UNDER_TEST") or "ours"
-        if name not in ("ours", "system", "sanitized"):
-            raise Missing(f"MD_UNDER_TEST={name}: use ours, system or sanitized")
+        if name not in ("ours", "system", "sanitized", "installed"):
+            raise Missing(f"MD_UNDER_TEST={name}: use ours, system, sanitized or installed")
         return cls.named(name)
 
     @property
@@ -63,7 +64,7 @@ class Module:
 
     @property
     def is_ours(self) -> bool:
-        return self.name in ("ours", "panicking", "sanitized")
+        return self.name in ("ours", "panicking", "sanitized", "installed")
 
     @property
     def env(self) -> dict[str, str]:
