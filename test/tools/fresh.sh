@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command (default: build and install, the demo, the gate) on the last commit in a Debian of its own, below build/fresh: SUITE=trixie, with
 # that distribution's Rust, or SUITE=bookworm, whose Rust is too old, with this machine's. The Debian is made by debootstrap, has
-# nothing but what the scripts themselves install, and is new each time unless KEEP=1; so is the checkout in it. NAME is the name of its
-# folder, for another one of the same suite.
+# nothing but what the scripts themselves install, and is new each time unless KEEP=1; so is the checkout in it. NAME gives it
+# another folder, HAND shares one with it, and OWN_RUST=1 lends it no toolchain.
 #
 # It all happens in a mount and process namespace: what is mounted or started there ends with this script, however it ends.
 set -eu
@@ -12,6 +12,8 @@ cd "$(dirname "$0")/../.."
 SUITE=${SUITE:-trixie}
 root=$PWD/build/fresh/${NAME:-$SUITE}
 checkout=/srv/mod_md
+# A folder here that commands see as /srv/hand, to get files in and out.
+HAND=${HAND:-}
 
 if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || die "This needs root, for chroot. Run: sudo make fresh"
@@ -87,9 +89,10 @@ inside() {
 # The root of a system is a mount point, without which there is no mount namespace for a test.
 mount --bind "$root" "$root"
 pass_on_network
-[ "$SUITE" != bookworm ] || lend_rust
+[ "$SUITE" != bookworm ] || [ -n "${OWN_RUST:-}" ] || lend_rust
 mount_system
 new_checkout
+[ -z "$HAND" ] || { mkdir -p "$root/srv/hand" && mount --bind "$HAND" "$root/srv/hand"; }
 inside 'command -v make >/dev/null || { apt-get -q update && apt-get -qy install --no-install-recommends make; }'
 say "== Debian $(cat "$root/etc/debian_version"), commit $(git rev-parse --short HEAD)"
 inside "${*:-make build-deps && make build && make install DESTDIR=/tmp/installed && make demo && bash .ci/run}"
