@@ -22,10 +22,10 @@ export CARGO APXS PREFIX DESTDIR LAYOUT
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist deb deb-check
 
 help: ## List these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 include c-shim/module.mk
 
@@ -174,6 +174,12 @@ fresh: ## Run the demo and the gate in a new Debian below build/fresh: SUITE=tri
 
 dist: ## Make the files of a release in build/dist from the last commit: the sources, and the crates for a build without network
 	@$(TOOLS)/dist.sh
+
+deb: ## Build Debian's packages of the last commit in build/deb; DEB_ARGS go to dpkg-buildpackage
+	@$(TOOLS)/deb.sh $(DEB_ARGS)
+
+deb-check: ## Build Debian's packages in a new Debian and try them in another: SUITE=trixie or bookworm
+	@$(TOOLS)/deb_check.sh
 
 clean: ## Remove what the build left; downloads and the Debian of fresh stay
 	$(CARGO) clean

@@ -87,6 +87,11 @@ def test_no_message_has_the_number_of_another_in_its_text():
     assert not found
 
 
+def test_debians_changelog_opens_with_the_version_that_is_built():
+    version = tomllib.loads((TOP / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    assert re.match(r"mod-md-rs \((.*)-\d+\)", (TOP / "debian/changelog").read_text())[1] == version
+
+
 def test_changelog_opens_with_the_version_that_is_built():
     version = tomllib.loads((TOP / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(), re.M)[0] == version
