@@ -22,7 +22,7 @@ export CARGO APXS PREFIX DESTDIR LAYOUT
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist deb deb-check
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist deb deb-check release-check
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -180,6 +180,9 @@ deb: ## Build Debian's packages of the last commit in build/deb; DEB_ARGS go to 
 
 deb-check: ## Build Debian's packages in a new Debian and try them in another: SUITE=trixie or bookworm
 	@$(TOOLS)/deb_check.sh
+
+release-check: ## Check the last commit for a release, as RELEASING.md lists it, which takes hours; STEPS=sources for one step
+	@$(TOOLS)/release.sh $(STEPS)
 
 clean: ## Remove what the build left; downloads and the Debian of fresh stay
 	$(CARGO) clean
