@@ -18,7 +18,11 @@ upgrade() {
     say "== upgrade"
     alone dpkg -i "${packages[@]}"
     pidof apache2 >/dev/null || die "The server does not run after an upgrade."
-    [ -z "$(grep -sl 'mod_md_rs.so (deleted)' /proc/[0-9]*/maps)" ] || die "These processes have the module that was replaced."
+    local end=$((SECONDS + 60))
+    while grep -sq 'mod_md_rs.so (deleted)' /proc/[0-9]*/maps; do
+        [ $SECONDS -lt $end ] || die "A process still has the module that was replaced."
+        sleep 0.1
+    done
 }
 
 # Lines of tests and what they depend on beside the packages.
