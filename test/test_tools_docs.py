@@ -12,8 +12,8 @@ DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("test/*
 
 
 def common():
-    """README's table of directives as pairs: name, and whether it may stand in the section of a domain."""
-    table = (TOP / "README.md").read_text().split("## Directives")[1].split("\n## ")[0]
+    """The table of common directives as pairs: name, and whether it may stand in the section of a domain."""
+    table = (TOP / "docs/start.md").read_text().split("## The common directives")[1].split("\n## ")[0]
     for line in table.splitlines():
         if line.startswith(("| `MD", "| `<MD")):
             cell = line.replace("\\|", "/").split("|")[1].strip()
@@ -37,7 +37,7 @@ def anchors(text):
     return found
 
 
-def test_readme_lists_directives_as_they_are_described():
+def test_the_common_directives_are_listed_as_they_are_described():
     listed = set(common())
     assert listed
     assert listed <= described()
@@ -186,7 +186,7 @@ def test_each_event_is_raised_and_has_its_rows():
 
 
 def test_events_that_the_c_module_does_not_have_are_told_in_each_document():
-    directives, readme = (TOP / "docs/directives.md").read_text(), (TOP / "README.md").read_text()
+    directives, differences = (TOP / "docs/directives.md").read_text(), (TOP / "docs/differences.md").read_text()
     names = names_of_events()
     [function] = re.findall(r"fn is_compatible\(.*?^    }$", source_of("events.rs"), re.M | re.S)
     [arm] = re.findall(r"^ +(Self::.*?) => false", function, re.M)
@@ -199,7 +199,7 @@ def test_events_that_the_c_module_does_not_have_are_told_in_each_document():
     assert not_compatible < ours
     changelog = (TOP / "CHANGELOG.md").read_text()
     assert [name for name in sorted(ours) if f"`{name}`" not in changelog] == []
-    assert ours - set(re.findall(r"^\| `([^`]+)` \|", readme.split("## Differences from the C module")[1], re.M)) == set()
+    assert ours - set(re.findall(r"^\| `([^`]+)` \|", differences, re.M)) == set()
 
 
 def test_challenge_types_are_described():
@@ -247,3 +247,49 @@ def source_of(name):
     """The text of the one file in src with this name."""
     [path] = (TOP / "src").rglob(name)
     return path.read_text()
+
+
+def test_each_message_is_in_the_page_of_messages_with_its_level():
+    """And no other number, so that a search for what the log says finds a row."""
+    words = {"Critical": "crit", "Warning": "warn"}
+    known = re.findall(r"^    ((?:AH|MD)\d+) (\w+) \"", (TOP / "src/log.rs").read_text(), re.M)
+    levels = {number: words.get(level, level.lower()) for number, level in known}
+    to_act_on, closer = (TOP / "docs/messages.md").read_text().split("## Messages to act on")[1].split("## Messages for a closer look")
+    rows = [re.findall(r"^\| ((?:AH|MD)\d+) \| (\w+) \|", part, re.M) for part in (to_act_on, closer)]
+    assert dict(rows[0] + rows[1]) == levels
+    for part in rows:
+        assert part == sorted(set(part))
+    assert {level for _, level in rows[0]} == {"crit", "error", "warn", "notice"}
+
+
+# Words in the tables of docs/troubleshooting.md that are the system's or httpd's.
+OF_OTHERS = {": Permission denied", "No space left on device", "Invalid command 'MDomain'", "Invalid command 'MDActivation'",
+             "AH02572: Failed to configure at least one certificate and key", "No TXT record found at _acme-challenge",
+             "NXDOMAIN looking up TXT", "Incorrect TXT record", "too many failed authorizations"}
+
+
+def test_words_of_the_log_in_the_troubleshooting_page_are_those_of_the_sources():
+    """The first column of tables with the heading "In the log"; dots stand for what differs from case to case."""
+    tables = re.findall(r"^\| In the log.*?\n(.*?)(?:\n\n|\Z)", (TOP / "docs/troubleshooting.md").read_text(), re.M | re.S)
+    cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()[1:]]
+    quoted = {part.strip(" ") for cell in cells for words in re.findall(r"`([^`]+)`", cell) for part in words.split("…")}
+    text = "".join(path.read_text() for path in (TOP / "src").rglob("*.rs"))
+    text = re.sub(r"\\\n\s*", "", text)
+    assert len(quoted) > 40
+    assert sorted(part for part in quoted - OF_OTHERS if part not in text) == []
+
+
+def test_the_page_of_the_store_has_each_directory_and_file():
+    """With the modes and owners of `Group` and `Aspect` in src/store/paths.rs."""
+    text, page = (TOP / "src/store/paths.rs").read_text(), (TOP / "docs/store.md").read_text()
+    owner = {"true": "server", "false": "root"}
+    rules = re.findall(r'Self::\w+ +=> \("(\w+)", +0o(\d+), 0o(\d+), (true|false)\)', text)
+    rows = re.findall(r"^\| `(\w+)/` \| (\w+) \| (\d+), (\d+) \|", page, re.M)
+    assert len(rules) > 8
+    assert sorted(rows) == sorted((name, owner[of_server], f"0{of_dir}", f"0{of_file}") for name, of_dir, of_file, of_server in rules)
+    [function] = re.findall(r"pub fn file_name\(.*?^    }$", text, re.M | re.S)
+    files = set(re.findall(r'=> "([^"]+)"\.to_owned', function)) | {f"{name}.pem" for name in re.findall(r'pem\("([\w-]+)"', function)}
+    table = page.split("## Files")[1].split("\n## ")[0]
+    listed = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`([^`]+)`", row)}
+    assert listed - files == {"md_store.json", "httpd.json", "store.lock", "change.lock", "server.lock", ".generation", "ocsp-….json"}
+    assert files - listed == set()
