@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import jsonschema
+import pytest
+
+from gallery import Gallery, awkward, every_state
 from harness.httpd import Httpd
+from harness.module import REPO
 from harness.oracle import Oracle
 from harness.pebble import Pebble
 from harness.world import World
@@ -123,3 +130,59 @@ def test_an_unknown_name_is_404_and_other_methods_are_501(lone_httpd: Httpd) -> 
 def test_without_domains_there_is_a_version_only(lone_httpd: Httpd) -> None:
     assert lone_httpd.start().md_status() == {"version": VERSION}
     assert not lone_httpd.sandbox.store.exists()
+
+
+SCHEMA = json.loads((REPO / "docs/md-status.schema.json").read_text())
+
+
+def _complaints(document: Any, part: str = "") -> list[str]:
+    """What the schema, or one of its definitions, says against a document."""
+    schema = SCHEMA | {"oneOf": [], "$ref": f"#/$defs/{part}"} if part else SCHEMA
+    schema = {name: value for name, value in schema.items() if value != []}
+    found = jsonschema.Draft202012Validator(schema).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+@pytest.mark.module("ours")
+def test_documents_of_every_state_are_as_the_schema_says(world: World) -> None:
+    gallery = awkward(every_state(Gallery(world)))
+    gallery.httpd.log.expects("AH10173")
+    httpd = gallery.open()
+    listed = httpd.md_status()
+    assert len(listed["managed-domains"]) > 10
+    assert _complaints(listed, "listing") == []
+    for md in listed["managed-domains"]:
+        assert _complaints(httpd.md_status(md["name"]), "domain") == []
+
+
+@pytest.mark.module("ours")
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
+def test_documents_of_a_renewal_are_as_the_schema_says(httpd: Httpd, pebble: Pebble) -> None:
+    httpd.config.md_set("a.example.org", "MDActivation live", "MDRequireHttps temporary", "MDExternalAccountBinding none")
+    httpd.config.http("a.example.org").https("a.example.org").managed("b.example.org").managed("c.example.org")
+    httpd.config.md_set("d.example.org", "MDCAChallenges dns-persist-01").https("d.example.org")
+    httpd.log.expects("AH10056", "MD0044", "CA considers answer", optional=True)
+    httpd.start().wait_staged("b.example.org")
+    httpd.wait(lambda: "live" in httpd.md_status("a.example.org"), what="a live certificate")
+    httpd.wait(lambda: httpd.md_status("d.example.org").get("renewal", {}).get("errors"), what="a failure")
+    for name in "abcd":
+        assert _complaints(httpd.md_status(f"{name}.example.org"), "domain") == []
+    assert _complaints(httpd.md_status(), "listing") == []
+    assert _complaints(httpd.admin("/md-status/unknown.example.org").json(), "error") == []
+    status = httpd.get("http://b.example.org/.httpd/certificate-status").json()
+    assert _complaints(status, "certificate-status") == []
+    assert "renewal" in status
+
+
+def test_the_page_describes_each_member_of_the_schema() -> None:
+    page = (REPO / "docs/md-status.md").read_text()
+
+    def members(schema: Any) -> set[str]:
+        inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+        own = set(schema["properties"]) if isinstance(schema, dict) and isinstance(schema.get("properties"), dict) else set()
+        return own.union(*map(members, inner))
+
+    described = set(re.findall(r"`([\w/-]+)`", page))
+    assert members(SCHEMA) - described == set()
+    listed = {name for row in re.findall(r"^\| (`.*?) \|", page, re.M) for name in re.findall(r"`([^`]+)`", row)}
+    assert listed - members(SCHEMA) == set()
