@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import lexicon
 import pytest
 
+from harness import network
 from harness.certificate import Certificate
 from harness.httpd import Httpd
-from harness.module import REPO
+from harness.module import REPO, Missing
+from harness.named import Named
 from harness.pebble import Pebble
-from harness.sandbox import Access, Sandbox
+from harness.sandbox import USER, Access, Sandbox
 from harness.world import World
 
 pytestmark = pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
@@ -64,6 +70,69 @@ def test_a_name_server_that_refuses_is_an_error_that_says_so(world: World, contr
     httpd.log.expects("AH10056", "dns-01 teardown command failed")
     httpd.start().wait_log("AH10056")
     assert "update failed" in "\n".join(map(str, httpd.log.find("stderr:")))
+
+
+@pytest.fixture
+def alone() -> Iterator[World]:
+    """A world where port 53, which lexicon asks, is free."""
+    try:
+        world = World("lexicon", own_network=True)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield world
+    world.finish()
+    world.close()
+    world.remove()
+
+
+def _with_lexicon(world: World, zone: str) -> tuple[Httpd, Named, Path]:
+    """A server whose commands have lexicon and ask a BIND for everything, and the file with the provider's options."""
+    named = world.named(zone)
+    sandbox, pebble = world.sandbox, world.pebble(nonce_reject=0, authz_reuse=0)
+    httpd = world.httpd(pebble)
+    # The server's user need not be able to read the directory of these tests.
+    shutil.copytree(Path(lexicon.__file__).parent.parent, sandbox.root / "lexicon", ignore=shutil.ignore_patterns("__pycache__", "pip"))
+    main = "import sys; sys.argv[0] = 'lexicon'; from lexicon._private.cli import main; main()"
+    program = f'#!/bin/sh\nPYTHONPATH={sandbox.root}/lexicon exec /usr/bin/python3 -c "{main}" "$@"\n'
+    httpd.env |= {"LEXICON": str(sandbox.write("bin/lexicon", program, 0o755)), "DNS_WAIT": "20"}
+    httpd.prefix = network.asking(sandbox, [])
+    [secret] = re.findall('secret "(.*?)"', named.key.read_text())
+    options = sandbox.writable("secrets") / "ddns.env"
+    options.write_text(f"LEXICON_DDNS_AUTH_TOKEN=hmac-sha256:updates:{secret}\nLEXICON_DDNS_DDNS_SERVER=127.0.0.1\n")
+    options.chmod(0o640)
+    shutil.chown(options, group=USER)
+    script = sandbox.write("contrib/dns-01-lexicon", (REPO / "contrib/dns-01-lexicon").read_text(), 0o755)
+    httpd.config.add("MDCAChallenges dns-01", "MDChallengeDns01Version 2", f"MDChallengeDns01 {script} {options} ddns")
+    return httpd, named, options
+
+
+def test_records_are_made_and_removed_by_lexicon_and_others_stay(alone: World) -> None:
+    httpd, named, _ = _with_lexicon(alone, "example.org")
+    named.add(f"_acme-challenge.{NAME}", "TXT", "of-another-server")
+    httpd.config.md(NAME, f"*.{NAME}").https(NAME, aliases=[f"*.{NAME}"])
+    httpd.start().obtain(NAME)
+    assert httpd.served(f"www.{NAME}", ca=alone.pebbles[0].root).verified
+    log = named.log.read_text().replace("'", "")
+    assert log.count(f"adding an RR at _acme-challenge.{NAME} TXT") == 3, log
+    assert named.ask(f"_acme-challenge.{NAME}", "TXT") == ['"of-another-server"']
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [("readable", "everybody can read"), ("refused", "PeerBadKey"), ("lost", "does not have the record")],
+)
+def test_lexicon_with_a_wrong_file_or_a_record_that_does_not_come_is_an_error(alone: World, case: str, told: str) -> None:
+    httpd, _, options = _with_lexicon(alone, "example.org")
+    if case == "readable":
+        options.chmod(0o644)
+    elif case == "refused":
+        options.write_text(options.read_text().replace(":updates:", ":others:"))
+    else:
+        httpd.env |= {"LEXICON": "/bin/true", "DNS_WAIT": "1"}
+    httpd.config.add("MDRetryDelay 1d").md(NAME).https(NAME)
+    httpd.log.expects("AH10056", "dns-01 setup command failed", "dns-01 teardown command failed", optional=True)
+    httpd.start().wait_log("AH10056")
+    assert told in "\n".join(map(str, httpd.log.find("stderr:")))
 
 
 def test_chosen_events_are_mailed(httpd: Httpd, pebble: Pebble, sandbox: Sandbox, contrib: Path) -> None:

@@ -25,7 +25,7 @@ zone "{zone}" {{ type primary; file "zone"; update-policy {{ grant updates wildc
 # Every name of the zone is on loopback, where the servers under test listen.
 _ZONE = """$TTL 60
 @ SOA localhost. root.localhost. 1 60 60 60 1
-@ NS localhost.
+@ NS ns
 @ A 127.0.0.1
 * A 127.0.0.1
 """
@@ -67,6 +67,11 @@ class Named:
 
     def stop(self) -> None:
         self._service.stop()
+
+    def add(self, name: str, kind: str, value: str) -> None:
+        """Adds a record by a signed update."""
+        update = f"server 127.0.0.1 {self.port}\nupdate add {name}. 60 {kind} {value}\nsend\n"
+        subprocess.run(["nsupdate", "-k", str(self.key)], input=update, text=True, check=True, timeout=30)
 
     def ask(self, name: str, kind: str) -> list[str]:
         """The records of a name."""

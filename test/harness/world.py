@@ -88,7 +88,7 @@ class World:
     def named(self, zone: str) -> Named:
         """Start a BIND for one zone, which the CAs of this world ask; before the first of them."""
         assert self._dns is None
-        named = Named(self.sandbox, Ports.mine().take(), zone)
+        named = Named(self.sandbox, 53 if self._network else Ports.mine().take(), zone)
         self._dns = named
         named.start()
         return named
