@@ -22,7 +22,7 @@ export CARGO APXS PREFIX DESTDIR LAYOUT
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist deb deb-check release-check
+.PHONY: help build-deps test-packages test-deps deps build install uninstall demo check $(CHECKS) advisories unittest pytest planted interop test soak bench bench-gate fuzz hostile memcheck screenshots rpm image-layout fresh clean dist deb deb-check release-check manual
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -168,6 +168,9 @@ rpm: dist ## Build the package for Fedora and others from the files of a release
 
 image-layout: deps ## Build the container image on an httpd of the official image's layout, and run it; wants buildah and debootstrap
 	@$(TOOLS)/image.sh
+
+manual: deps ## Make build/manual of docs/directives.md: XML in the form of httpd's manual, and HTML
+	@$(PYTHON) $(TOOLS)/manual.py
 
 fresh: ## Run the demo and the gate in a new Debian below build/fresh: SUITE=trixie or bookworm
 	@$(TOOLS)/fresh.sh

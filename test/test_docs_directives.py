@@ -39,7 +39,7 @@ class Section:
 
     @property
     def items(self) -> dict[str, str]:
-        """The list at its top: Syntax, Default, Context, Scope."""
+        """The list at its top."""
         return dict(re.findall(r"^- (\w+): (.+)$", self.text, re.M))
 
     @property
@@ -68,10 +68,15 @@ SECTIONS = [Section(name, text) for name, text in re.findall(r"^### `([^`]+)`\n(
 BY_NAME = {section.name: section for section in SECTIONS}
 
 
+def _listed(httpd: Httpd) -> dict[str, tuple[str, str]]:
+    """Description of the module's directives, and where they are allowed, by `httpd -L`."""
+    found = re.findall(r"^(<?MD\w+) \(mod_md\.c\)\n\t(.*)\n((?:\t.*\n?)+)", httpd.directives(), re.M)
+    return {f"{name}>" if name.startswith("<") else name: (description, " ".join(allowed.split())) for name, description, allowed in found}
+
+
 def _registered(httpd: Httpd) -> dict[str, str]:
     """Places where the module's directives are allowed, by `httpd -L`."""
-    found = re.findall(r"^(<?MD\w+) \(mod_md\.c\)\n\t.*\n((?:\t.*\n?)+)", httpd.directives(), re.M)
-    return {f"{name}>" if name.startswith("<") else name: " ".join(allowed.split()) for name, allowed in found}
+    return {name: allowed for name, (_, allowed) in _listed(httpd).items()}
 
 
 def _refused(httpd: Httpd, *lines: str) -> str:
@@ -89,6 +94,13 @@ def test_each_directive_of_the_module_has_one_section_and_the_others_none(lone_h
     assert sorted(names) == sorted(_registered(lone_httpd))
 
 
+def test_descriptions_are_those_of_httpd_and_compatibility_tells_what_the_c_module_lacks(lone_httpd: Httpd) -> None:
+    told = {name: description for name, (description, _) in _listed(lone_httpd).items()}
+    assert {section.name: section.items["Description"] for section in SECTIONS} == told
+    ours = {name for name in re.findall(r'ours\(row\(c"(<?\w+)', (REPO / "src/model/directive.rs").read_text())}
+    assert {section.name for section in SECTIONS if section.items["Compatibility"].startswith("not")} == ours
+
+
 def test_the_contents_at_the_top_name_each_section_once() -> None:
     contents = TEXT.partition("\n## ")[0]
     assert sorted(re.findall(r"\[`?([^]`]+)`?\]\(#", contents)) == sorted(BY_NAME)
@@ -96,12 +108,13 @@ def test_the_contents_at_the_top_name_each_section_once() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
 def test_a_section_is_complete(section: Section) -> None:
-    assert list(section.items) == ["Syntax", "Default", "Context", "Scope"]
+    assert list(section.items) == ["Description", "Syntax", "Default", "Context", "Scope", "Compatibility"]
     assert section.items["Syntax"].startswith(f"`{section.name.rstrip('>')} ")
     assert section.items["Default"] == "none" or section.items["Default"].startswith(f"`{section.name} ")
     assert section.contexts <= (PLACES | BY_OVERRIDE if section.override else PLACES).keys()
     assert section.examples
-    assert len(section.text.splitlines()) <= 40, "too long"
+    assert len(section.text.splitlines()) <= 42, "too long"
+    assert re.fullmatch(r"not in the C module|in the C module(, undocumented| since httpd 2\.4\.\d\d)", section.items["Compatibility"])
     assert section.use
 
 
