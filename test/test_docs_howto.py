@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from harness.a2md import A2md, program
+from harness.certificate import Certificate
 from harness.httpd import Httpd
 from harness.module import REPO
 from harness.pebble import Pebble
 from harness.pki import Pki
+from harness.sandbox import Sandbox
 
 pytestmark = [pytest.mark.module("ours"), pytest.mark.pebble(nonce_reject=0, authz_reuse=0)]
 
@@ -86,7 +91,11 @@ def _longer(text: str) -> str:
 def _here(httpd: Httpd, block: str) -> str:
     """The configuration with the ports of the test, its authority, and no protocols that need another module."""
     block = re.sub(r"^MDCertificateAuthority .*\n", "", _longer(block), flags=re.M)
-    return block.replace("*:443", f"*:{httpd.config.https_port}").replace("*:80>", f"*:{httpd.config.http_port}>").replace("Protocols h2 ", "Protocols ")
+    return _ports(httpd, block).replace("Protocols h2 ", "Protocols ")
+
+
+def _ports(httpd: Httpd, block: str) -> str:
+    return block.replace("*:443", f"*:{httpd.config.https_port}").replace("*:80>", f"*:{httpd.config.http_port}>")
 
 
 @pytest.mark.parametrize(("page", "title", "names"), CARRIED_OUT, ids=[title for _, title, _ in CARRIED_OUT])
@@ -102,3 +111,57 @@ def test_a_recipe_is_carried_out(httpd: Httpd, pebble: Pebble, page: str, title:
     for name in names:
         served = httpd.served(name, ca=pebble.root)
         assert served.verified and name in served.leaf.names
+
+
+def test_a_certificate_that_no_host_uses_is_obtained(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    [block] = BLOCKS["recipes-hosts.md", "A certificate that no host uses"]
+    httpd.config.add(*_here(httpd, block).splitlines())
+    httpd.log.expects("AH10045", optional=True)
+    httpd.start().obtain("mail.site.example.org")
+    chain = Certificate.chain(sandbox.domains("mail.site.example.org") / "pubcert.pem")
+    assert chain[0].names == ["mail.site.example.org"]
+
+
+def _commands(page: str, chapter: str) -> list[str]:
+    """The blocks of commands in a chapter."""
+    text = (REPO / "docs" / page).read_text().split(f"## {chapter}\n")[1].split("\n## ")[0]
+    return [textwrap.dedent(block) for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.M | re.S)]
+
+
+def _run(commands: str, sandbox: Sandbox, **places: Path) -> None:
+    """Carry out commands of a page, with this sandbox in place of the system; the server is stopped and started by the test."""
+    text = re.sub(r"^systemctl .*\n", "", commands, flags=re.M).replace("a2md ", f"{program()} ")
+    for path, here in {"/etc/apache2/md": sandbox.store, "/etc/apache2": sandbox.store.parent, "/root": sandbox.root / "root"}.items():
+        text = re.sub(rf"{path}(?=[/ \n])", str(here), text)
+    for path, here in places.items():
+        text = text.replace(f"/path/to/{path}", str(here))
+    subprocess.run(["sh", "-euc", text], check=True, capture_output=True, text=True, timeout=120)
+
+
+def test_a_certificate_of_another_server_is_served_from_the_first_start_on(lone_httpd: Httpd, pki: Pki, sandbox: Sandbox) -> None:
+    leaf = pki.ca("Former CA").leaf("example.org", key="rsa2048")
+    [commands] = _commands("recipes-operation.md", "Come from Caddy or another server")
+    _run(commands, sandbox, **{"example.org.key": leaf.key_file, "example.org.crt": leaf.chain_file})
+    [block] = BLOCKS["recipes-operation.md", "Come from Caddy or another server"]
+    ports = f"MDPortMap http:{lone_httpd.config.http_port} https:{lone_httpd.config.https_port}"
+    lone_httpd.config.add(ports, "MDCertificateAuthority https://localhost:1/dir", *_ports(lone_httpd, block).splitlines())
+    served = lone_httpd.start().served("example.org")
+    assert served.leaf.serial == leaf.certificate.serial
+    assert "renewal" not in lone_httpd.md_status("example.org")
+
+
+def test_a_backup_is_checked_and_restored_without_a_new_order(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    (sandbox.root / "root").mkdir()
+    httpd.config.managed("a.example.org")
+    httpd.start().obtain("a.example.org")
+    serial, orders = httpd.served("a.example.org").leaf.serial, pebble.new_orders
+    for commands in _commands("backup.md", "Backup"):
+        _run(commands, sandbox)
+    httpd.stop()
+    (sandbox.store / "md_store.json").write_text("{")
+    [commands] = _commands("backup.md", "Restore")
+    _run(commands, sandbox)
+    httpd.start()
+    assert httpd.served("a.example.org", ca=pebble.root).leaf.serial == serial
+    assert A2md(sandbox, pebble)("acme", "validate", *sandbox.account_ids()).code == 0
+    assert pebble.new_orders == orders
