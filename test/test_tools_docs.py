@@ -293,3 +293,15 @@ def test_the_page_of_the_store_has_each_directory_and_file():
     listed = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`([^`]+)`", row)}
     assert listed - files == {"md_store.json", "httpd.json", "store.lock", "change.lock", "server.lock", ".generation", "ocsp-….json"}
     assert files - listed == set()
+
+
+def test_every_page_is_reached_from_the_readme():
+    """By links from page to page."""
+    reached, open_pages = set(), [TOP / "README.md"]
+    while open_pages:
+        page = open_pages.pop()
+        if page not in reached:
+            reached.add(page)
+            links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
+            open_pages += [(page.parent / link).resolve() for link in links if not re.match(r"\w+:", link)]
+    assert {page.resolve() for page in TOP.glob("docs/*.md")} - reached == set()
