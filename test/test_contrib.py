@@ -21,6 +21,8 @@ from harness.world import World
 
 pytestmark = pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
 NAME = "a.example.org"
+# Large packages of the tests that lexicon does not use.
+NOT_OF_LEXICON = ("pip", "setuptools", "_pytest", "pygments", "cryptography")
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def _with_lexicon(world: World, zone: str) -> tuple[Httpd, Named, Path]:
     sandbox, pebble = world.sandbox, world.pebble(nonce_reject=0, authz_reuse=0)
     httpd = world.httpd(pebble)
     # The server's user need not be able to read the directory of these tests.
-    shutil.copytree(Path(lexicon.__file__).parent.parent, sandbox.root / "lexicon", ignore=shutil.ignore_patterns("__pycache__", "pip"))
+    shutil.copytree(Path(lexicon.__file__).parent.parent, sandbox.root / "lexicon", ignore=shutil.ignore_patterns("__pycache__", *NOT_OF_LEXICON))
     main = "import sys; sys.argv[0] = 'lexicon'; from lexicon._private.cli import main; main()"
     program = f'#!/bin/sh\nPYTHONPATH={sandbox.root}/lexicon exec /usr/bin/python3 -c "{main}" "$@"\n'
     httpd.env |= {"LEXICON": str(sandbox.write("bin/lexicon", program, 0o755)), "DNS_WAIT": "20"}
