@@ -12,6 +12,7 @@ import pytest
 
 from harness.a2md import A2md, program
 from harness.certificate import Certificate
+from harness.dns import Dns
 from harness.httpd import Httpd
 from harness.module import REPO
 from harness.pebble import Pebble
@@ -111,6 +112,20 @@ def test_a_recipe_is_carried_out(httpd: Httpd, pebble: Pebble, page: str, title:
     for name in names:
         served = httpd.served(name, ca=pebble.root)
         assert served.verified and name in served.leaf.names
+
+
+@pytest.mark.parametrize(
+    ("title", "others"),
+    [("A wildcard by a command of your own", []), ("A wildcard, and hosts with certificates of their own", ["shop.site.example.org"])],
+)
+def test_a_recipe_for_a_wildcard_is_carried_out(httpd: Httpd, pebble: Pebble, dns: Dns, title: str, others: list[str]) -> None:
+    [block] = BLOCKS["recipes-proof.md", title]
+    httpd.config.add(*_here(httpd, block).replace("/opt/md/dns-01", str(dns.command())).splitlines())
+    httpd.start().obtain("site.example.org", *others)
+    for name in ["site.example.org", "any.site.example.org", *others]:
+        served = httpd.served(name, ca=pebble.root)
+        assert served.verified
+        assert sorted(served.leaf.names) == ([name] if name in others else ["*.site.example.org", "site.example.org"])
 
 
 def test_a_certificate_that_no_host_uses_is_obtained(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
