@@ -13,6 +13,8 @@ CHECKS    := fmt clippy doc layers rooms plain symbols coverage deny
 LOCKED    := $(if $(wildcard vendor/config.toml),--config vendor/config.toml --frozen,--locked)
 LINT      := $(CARGO) clippy $(LOCKED) --all-targets
 DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+# How cargo runs programs of tests.
+RUNNER    := ["env", "LD_PRELOAD=$(CURDIR)/build/rsa_keys.so", "RSA_KEYS=$(CURDIR)/build/rsa_keys.used"]
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
 ARGS      ?= -n 4
 
@@ -118,8 +120,14 @@ deny:
 advisories: ## Ask the RustSec database whether a dependency has a known weakness; needs the network
 	@$(TOOLS)/deny.sh advisories
 
-unittest: ## Test the core with cargo; needs no httpd
-	@$(CARGO) test $(LOCKED) --no-fail-fast --profile quick
+# The RSA keys of the tests need no search for primes: test/native/rsa_keys.c.
+build/rsa_keys.so: test/native/rsa_keys.c test/native/rsa_primes.h
+	@mkdir -p build
+	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -lcrypto
+
+unittest: build/rsa_keys.so ## Test the core with cargo; needs no httpd
+	@head -c 4 /dev/zero >build/rsa_keys.used
+	@$(CARGO) test $(LOCKED) --no-fail-fast --profile quick --config 'target."cfg(unix)".runner = $(RUNNER)'
 
 pytest: deps build build/mod_md_panic.so ## Test against httpd and Pebble; ARGS go to pytest
 	@$(PYTHON) -m pytest $(ARGS) test

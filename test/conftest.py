@@ -10,10 +10,17 @@ import pytest
 from harness.dns import Dns
 from harness.httpd import Httpd
 from harness.module import Missing, Module
+from harness.native import quick_rsa_keys
 from harness.pebble import Pebble
 from harness.pki import Pki
 from harness.sandbox import Sandbox
 from harness.world import World
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_rsa_keys() -> Iterator[None]:
+    with quick_rsa_keys():
+        yield
 
 
 @pytest.fixture

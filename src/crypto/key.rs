@@ -248,6 +248,9 @@ mod tests {
         assert!(key.fits_spec(&KeySpec::Rsa { bits: 2048 }) && key.fits_spec(&KeySpec::Default));
         assert!(!key.fits_spec(&KeySpec::Rsa { bits: 3072 }) && !key.fits_spec(&ec("P-256")));
         assert!(PrivateKey::generate_account().unwrap().fits_spec(&KeySpec::Rsa { bits: 3072 }));
+        // `make unittest` has primes at hand for the sizes above.
+        let odd = KeySpec::Rsa { bits: 2304 };
+        assert!(PrivateKey::generate(&odd).unwrap().fits_spec(&odd));
     }
 
     #[test]

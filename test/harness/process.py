@@ -16,7 +16,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def environment(**own: str) -> dict[str, str]:
-    """The environment with these variables, and without the proxies of this machine: a server would use them."""
+    """The environment with these variables, and without the proxies of this machine: a server would use them.
+
+    A library to be preloaded comes before those of the environment.
+    """
+    if also := "LD_PRELOAD" in own and os.environ.get("LD_PRELOAD"):
+        own["LD_PRELOAD"] += f" {also}"
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | own
 
 
