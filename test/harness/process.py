@@ -47,8 +47,10 @@ class Proc:
     @classmethod
     def of(cls, pid: int) -> Proc | None:
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            with open(f"/proc/{pid}/stat") as file:
+                stat = file.read()
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                command = file.read().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return None
         name, rest = stat[stat.index("(") + 1 :].rsplit(")", 1)
@@ -72,15 +74,26 @@ class Proc:
         return f"{self.pid} {self.command}"
 
 
-def every() -> list[Proc]:
-    """All processes of the machine."""
-    found = (Proc.of(int(entry)) for entry in os.listdir("/proc") if entry.isdigit())
+def _parents() -> dict[int, int]:
+    """All processes of the machine, each with its parent. A wait asks this again and again, so no more is read than that."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            # One that ends meanwhile cannot be read.
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb", buffering=0) as stat:
+                found[int(entry)] = int(stat.read().rpartition(b")")[2].split(maxsplit=2)[1])
+    return found
+
+
+def _below(parents: set[int], table: dict[int, int]) -> list[Proc]:
+    """The children of these processes, dead ones too."""
+    found = (Proc.of(pid) for pid, parent in table.items() if parent in parents)
     return [proc for proc in found if proc]
 
 
 def children(pid: int) -> list[Proc]:
     """The living children of a process."""
-    return [proc for proc in every() if proc.parent == pid and not proc.zombie]
+    return [proc for proc in _below({pid}, _parents()) if not proc.zombie]
 
 
 @dataclass(frozen=True)
@@ -115,10 +128,10 @@ def sleeps(pid: int) -> bool:
 
 def descendants(pid: int | None = None) -> list[Proc]:
     """All living processes below `pid`, by default below this one; parents first."""
-    procs = every()
+    table = _parents()
     found, parents = [], {pid or os.getpid()}
     while parents:
-        level = [proc for proc in procs if proc.parent in parents]
+        level = _below(parents, table)
         found += level
         parents = {proc.pid for proc in level}
     return [proc for proc in found if not proc.zombie]
@@ -211,6 +224,6 @@ class OneService:
 
 def reap_orphans() -> None:
     """Collect dead processes that were adopted; those that subprocess waits for have been collected before."""
-    for proc in every():
-        if proc.zombie and proc.parent == os.getpid():
+    for proc in _below({os.getpid()}, _parents()):
+        if proc.zombie:
             reap(proc.pid)
