@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <openssl/bn.h>
+#include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -66,4 +67,37 @@ int RSA_generate_key_ex(RSA *rsa, int bits, BIGNUM *e, BN_GENCB *progress)
     int (*generate)(RSA *, int, BIGNUM *, BN_GENCB *);
     *(void **)&generate = dlsym(RTLD_NEXT, "RSA_generate_key_ex");
     return generate ? generate(rsa, bits, e, progress) : 0;
+}
+
+/* The C module generates by a context, which does not tell the size that it was given. */
+static _Thread_local struct {
+    EVP_PKEY_CTX *ctx;
+    int bits;
+} wanted;
+
+int EVP_PKEY_CTX_set_rsa_keygen_bits(EVP_PKEY_CTX *ctx, int bits)
+{
+    int (*set)(EVP_PKEY_CTX *, int);
+    *(void **)&set = dlsym(RTLD_NEXT, "EVP_PKEY_CTX_set_rsa_keygen_bits");
+    wanted.ctx = ctx;
+    wanted.bits = bits;
+    return set ? set(ctx, bits) : 0;
+}
+
+int EVP_PKEY_keygen(EVP_PKEY_CTX *ctx, EVP_PKEY **key)
+{
+    if (!used || wanted.ctx != ctx || *key) {
+        int (*generate)(EVP_PKEY_CTX *, EVP_PKEY **);
+        *(void **)&generate = dlsym(RTLD_NEXT, "EVP_PKEY_keygen");
+        return generate ? generate(ctx, key) : 0;
+    }
+    wanted.ctx = NULL;
+    RSA *rsa = RSA_new();
+    BIGNUM *e = BN_new();
+    EVP_PKEY *made = EVP_PKEY_new();
+    int ok = rsa && e && made && BN_set_word(e, RSA_F4) && RSA_generate_key_ex(rsa, wanted.bits, e, NULL) && EVP_PKEY_assign_RSA(made, rsa);
+    BN_free(e);
+    if (ok)
+        *key = made;
+    return ok;
 }
