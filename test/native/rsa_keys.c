@@ -20,7 +20,8 @@
 #include "rsa_primes.h"
 
 #define PRIMES 64u
-#define PAIRS (PRIMES * (PRIMES / 2 - 1))
+#define ROUNDS (PRIMES - 1)
+#define PAIRS (ROUNDS * PRIMES / 2)
 
 static atomic_uint *used;
 
@@ -36,10 +37,11 @@ __attribute__((constructor)) static void open_counter(void)
         used = page;
 }
 
-/* No two pairs are the same: the distance of the two in the circle of primes is less than half of it. */
+/* The pairs are those of a tournament, in which each plays each once: keys of a round have no prime in common. */
 static int compose(RSA *rsa, const char *const *primes, unsigned int pair, const BIGNUM *e)
 {
-    unsigned int first = pair % PRIMES, second = (first + 1 + pair / PRIMES) % PRIMES;
+    unsigned int round = pair / (PRIMES / 2), game = pair % (PRIMES / 2);
+    unsigned int first = (round + game) % ROUNDS, second = game ? (round + ROUNDS - game) % ROUNDS : ROUNDS;
     BN_CTX *ctx = BN_CTX_new();
     BIGNUM *p = NULL, *q = NULL, *n = BN_new(), *d = BN_new(), *dp = BN_new(), *dq = BN_new(), *qinv = BN_new();
     BIGNUM *p1 = BN_new(), *q1 = BN_new(), *phi = BN_new();
