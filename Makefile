@@ -16,7 +16,7 @@ DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --docum
 # How cargo runs programs of tests.
 RUNNER    := ["env", "LD_PRELOAD=$(CURDIR)/build/rsa_keys.so", "RSA_KEYS=$(CURDIR)/build/rsa_keys.used"]
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
-ARGS      ?= -n 4
+ARGS      ?= -n 8 --dist worksteal
 
 export CARGO APXS PREFIX DESTDIR LAYOUT
 
