@@ -8,7 +8,8 @@ LAYOUT    ?=
 PYTHON    := build/venv/bin/python
 TOOLS     := test/tools
 # What `make check` consists of; each counts as one test in `make test`.
-CHECKS    := fmt clippy doc layers rooms plain symbols coverage deny
+# Those that compile come last: pytest begins beside them, and asks cargo whether its module is new.
+CHECKS    := fmt layers rooms plain coverage deny symbols doc clippy
 # Where the crates of a release are unpacked, cargo uses these and no network.
 LOCKED    := $(if $(wildcard vendor/config.toml),--config vendor/config.toml --frozen,--locked)
 LINT      := $(CARGO) clippy $(LOCKED) --all-targets
@@ -139,7 +140,7 @@ interop: deps build ## Test against the ACME servers of others alone, and say wh
 	@$(PYTHON) -m pytest -rsx $(ARGS) test/interop
 
 # run.py needs a Python before it can count; what else is missing is its first step.
-test: $(if $(shell command -v python3),,test-packages) ## The gate: deps, build, check, unittest, pytest; the last line counts what passed and failed
+test: $(if $(shell command -v python3),,test-packages) ## The gate: deps, build, check and unittest beside pytest; the last line counts what passed and failed
 	@python3 $(TOOLS)/run.py $(CHECKS)
 
 # Not a part of test: these take minutes, and their figures want a machine that does nothing else.
