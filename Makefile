@@ -12,8 +12,9 @@ TOOLS     := test/tools
 CHECKS    := fmt layers rooms plain coverage deny symbols doc clippy
 # Where the crates of a release are unpacked, cargo uses these and no network.
 LOCKED    := $(if $(wildcard vendor/config.toml),--config vendor/config.toml --frozen,--locked)
-LINT      := $(CARGO) clippy $(LOCKED) --all-targets
-DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+# The profile of the tests: what runs at build time is compiled once for all.
+LINT      := $(CARGO) clippy $(LOCKED) --profile quick --all-targets
+DOC       := RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --profile quick --no-deps --document-private-items
 # How cargo runs programs of tests.
 RUNNER    := ["env", "LD_PRELOAD=$(CURDIR)/build/rsa_keys.so", "RSA_KEYS=$(CURDIR)/build/rsa_keys.used"]
 # pytest's own arguments, as in `make pytest ARGS='-k renewal -x'`.
