@@ -43,6 +43,12 @@ def test_refuses_a_rust_that_is_too_old_here_and_in_the_distribution(deps, user)
     assert "apt-get install" not in done.stderr
 
 
+def test_takes_the_newer_rust_among_the_updates_of_a_distribution(deps):
+    policy = """case $2 in rustc) echo '  Candidate: 1.63.0+dfsg1-2' ;; rustc-web) echo '  Candidate: 1.96.0+dfsg1-1' ;; esac"""
+    done = deps(rustc="echo rustc 1.63.0", apt_cache=policy, apt_get="exit 0", id="echo 1000")
+    assert done.stderr.endswith("apt-get install --no-install-recommends cargo-web rustc-web\n")
+
+
 def test_does_not_judge_a_distribution_whose_lists_were_never_fetched(deps):
     done = deps(rustc="echo rustc 1.63.0", apt_cache="exit 0", apt_get="exit 0", id="echo 1000")
     assert done.stderr.endswith("apt-get install --no-install-recommends cargo rustc\n")

@@ -63,13 +63,20 @@ look() {
     done <<<"$needed"
 }
 
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/ *Candidate: //p'; }
+
 # A distribution's Rust may be too old: then it is not worth installing.
 check_rust_candidate() {
     have_rust && return
     local candidate
-    candidate=$(apt-cache policy rustc 2>/dev/null | sed -n 's/ *Candidate: //p')
+    candidate=$(candidate rustc)
     # Lists that were never fetched say nothing, and only root can fetch them.
     [ -n "$candidate" ] || [ "$(id -u)" = 0 ] || return 0
+    # Debian 12 has a newer Rust among its security updates, for browsers.
+    if ! at_least "${candidate:-0}" "$MIN_RUST" && at_least "$(candidate rustc-web)" "$MIN_RUST"; then
+        packages=($(printf '%s\n' "${packages[@]}" | sed -E 's/^(cargo|rustc)$/\1-web/'))
+        return
+    fi
     at_least "${candidate:-0}" "$MIN_RUST" || die "Rust $MIN_RUST or newer is missing, and this distribution has ${candidate:-none}." \
         "Install it with rustup (see the Rust project's site) and put cargo into PATH."
 }
