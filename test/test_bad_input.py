@@ -57,13 +57,16 @@ def test_what_keeps_renewals_from_success_is_said_before_an_authority_is_asked(l
     lone_httpd.config.md("a.example.org").md_set("b.example.org", "MDCAChallenges http-02 http-01")
     said = ("MD0092: MDCertificateAgreement is missing for a.example.org (2 domains)", "MD0093: MDCAChallenges: 'http-02' is no type")
     said += ("MD0094: MDCACertificateFile /nowhere/ca.pem", "AH10173: a.example.org: cannot be renewed: ")
+    lone_httpd.log.expects("MD0093", "MD0094", "AH10173")
     checked = lone_httpd.configtest()
     assert checked.ok and all(words in checked.text for words in said), checked.text
     # Who has an account has agreed.
     sandbox.write("md/md_store.json", '{"store": {"version": 3.0}, "key": "' + "A" * 64 + '"}')
     account = '{"status": "valid", "url": "https://ca/1", "ca-url": "%s"}'
     url = "https://acme-v02.api.letsencrypt.org/directory"
-    sandbox.write("md/accounts/ACME-acme-v02.api.letsencrypt.org-0000/account.json", account % url)
+    sandbox.write("md/accounts/ACME-.letsencrypt.org-0000/account.json", account % url.replace("v02", "staging-v02"))
+    assert "MD0092" in lone_httpd.configtest().text
+    sandbox.write("md/accounts/ACME-.letsencrypt.org-0000/account.json", account % url)
     assert "MD0092" not in lone_httpd.configtest().text
 
 

@@ -119,8 +119,8 @@ def test_a_section_is_complete(section: Section) -> None:
 
 
 def test_contexts_are_what_httpd_tells_and_does(lone_httpd: Httpd) -> None:
-    # A certificate file without its key, and the other way round.
-    lone_httpd.log.expects("AH10170", "AH10171")
+    # A certificate file without its key, and the other way round; files of roots that do not exist, and ports that nobody listens at.
+    lone_httpd.log.expects("AH10170", "AH10171", "MD0094", "AH10173")
     wrong = []
     for name, allowed in _registered(lone_httpd).items():
         section = BY_NAME[name]

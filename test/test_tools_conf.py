@@ -11,7 +11,10 @@ SERVER = """ServerRoot {root}
 ServerName localhost
 PidFile {root}/httpd.pid
 ErrorLog {root}/error.log
-Listen 127.0.0.1:1
+Listen 80
+Listen 443
+Listen 8080
+Listen 8443
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule authz_host_module {modules}/mod_authz_host.so
