@@ -21,7 +21,6 @@ advisories() {
 
 # The build from the files of the release has no network, no crates of this user's, and leaves no path of this machine.
 sources() {
-    local work
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     verb dist
