@@ -39,6 +39,8 @@ new-machines() {
 packages() {
     verb deb-check
     verb deb-check SUITE=bookworm
+    verb rpm
+    verb image-layout
 }
 
 endurance() {
