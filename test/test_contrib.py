@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +119,16 @@ def test_records_are_made_and_removed_by_lexicon_and_others_stay(alone: World) -
     log = named.log.read_text().replace("'", "")
     assert log.count(f"adding an RR at _acme-challenge.{NAME} TXT") == 3, log
     assert named.ask(f"_acme-challenge.{NAME}", "TXT") == ['"of-another-server"']
+
+
+def test_lexicon_takes_a_value_that_looks_like_an_option(alone: World) -> None:
+    """One in 64 values does."""
+    httpd, named, options = _with_lexicon(alone, "example.org")
+    script = alone.sandbox.root / "contrib/dns-01-lexicon"
+    for step, expected in (("setup", ['"-value"']), ("teardown", [])):
+        words = [str(script), str(options), "ddns", step, NAME, "-value"]
+        subprocess.run(network.asking(alone.sandbox, words), env={**os.environ, **httpd.env}, check=True)
+        assert named.ask(f"_acme-challenge.{NAME}", "TXT") == expected
 
 
 @pytest.mark.parametrize(
