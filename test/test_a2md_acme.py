@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from harness.a2md import A2md
+from harness.a2md import A2md, begin
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.sandbox import Sandbox
@@ -115,6 +115,7 @@ def test_accounts_are_validated_agreed_and_removed(cli: A2md, sandbox: Sandbox, 
 
 @pytest.mark.parametrize("command", ["validate", "agree"])
 def test_accounts_that_cannot_be_used_are_told(cli: A2md, pebble: Pebble, command: str) -> None:
+    begin(cli)
     done = cli("acme", command, "ACME-localhost-0000")
     assert (done.code, done.err) == (1, "unknown account: ACME-localhost-0000\n")
     assert cli.json("acme", command, "x").document["status"] == 2

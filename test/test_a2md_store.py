@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.a2md import A2md
+from harness.a2md import A2md, begin
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.pki import Leaf, Pki
@@ -59,6 +59,7 @@ def test_status_tells_what_failed_and_why(cli: A2md, httpd: Httpd, pebble: Pebbl
 
 
 def test_status_of_an_empty_store_is_an_empty_table(cli: A2md) -> None:
+    begin(cli)
     assert len(cli("status").out.splitlines()) == 1
     assert cli.json("status").output == []
 
@@ -106,7 +107,7 @@ def test_check_makes_and_migrates_nothing(cli: A2md, sandbox: Sandbox) -> None:
     done = cli.json("check")
     assert (done.code, done.document["status"]) == (1, 2)
     assert not sandbox.store.exists()
-    cli("list")
+    begin(cli)
     file = sandbox.store / "md_store.json"
     old = json.dumps(json.loads(file.read_text()) | {"store": {"version": 2.0}})
     file.write_text(old)

@@ -171,7 +171,8 @@ DAMAGED = {
 def test_a_damaged_md_store_json_stops_a_start_and_a_restart_serves_on(
     httpd: Httpd, pebble: Pebble, sandbox: Sandbox
 ) -> None:
-    httpd.config.managed("a.example.org")
+    # The CA is asked for its suggestion at any time.
+    httpd.config.add("MDRenewViaARI off").managed("a.example.org")
     httpd.start().obtain("a.example.org")
     served = httpd.served("a.example.org").leaf
     secret = sandbox.store / "md_store.json"

@@ -140,7 +140,7 @@ def test_an_authority_that_has_closed_is_taken_with_a_warning(lone_httpd: Httpd)
     httpd = lone_httpd
     httpd.config.add("MDCertificateAuthority Buypass-Test buypass LetsEncrypt", "MDCertificateAgreement accepted")
     httpd.config.md(NAME).http(NAME).md("b.example.org").http("b.example.org")
-    httpd.log.expects("MD0017")
+    httpd.log.expects("MD0017", "AH10173")
     checked = httpd.configtest()
     assert checked.ok, checked
     for host in ("api.buypass.com", "api.test4.buypass.no"):

@@ -55,7 +55,7 @@ def test_httpd_tells_why_a_configuration_is_refused(lone_httpd: Httpd) -> None:
     assert httpd.configtest().ok
     httpd.config.add("MDRenewMode sometimes")
     checked = httpd.configtest()
-    assert not checked.ok and "MDDriveMode sometimes" in checked.text.replace("MDRenewMode", "MDDriveMode")
+    assert not checked.ok and "sometimes" in checked.text
     assert "sometimes" in httpd.fails_to_start()
     assert not httpd.running
     httpd.config.clear()

@@ -27,6 +27,8 @@ def test_a_server_with_the_rights_of_the_drop_in_renews(httpd: Httpd, pebble: Pe
     assert service["ProtectSystem"] == "strict"
     rights = "".join(f",+{right.removeprefix('CAP_').lower()}" for right in service["CapabilityBoundingSet"].split())
     httpd.foreground = True
+    # The pool of keys of the tests wants to write.
+    httpd.env["RSA_KEYS"] = ""
     limited = ["setpriv", "--no-new-privs", "--bounding-set", f"-all{rights}"]
     httpd.prefix = ["unshare", "--mount", "sh", "-c", _PROTECTED, str(sandbox.root), *limited]
     httpd.config.add("MDActivation live").managed(NAME)

@@ -178,7 +178,7 @@ def test_without_any_type_that_can_work_the_start_says_why(httpd: Httpd) -> None
 def test_the_next_listed_type_is_used_where_the_first_cannot_be_set_up(httpd: Httpd, sandbox: Sandbox) -> None:
     httpd.config.md_set("a.example.org", "MDCAChallenges dns-01 tls-alpn-01 http-01").http("a.example.org").https("a.example.org")
     httpd.config.md_set("b.example.org", "MDCAChallenges foo-99 dns-01").https("b.example.org")
-    httpd.log.expects("AH10056")
+    httpd.log.expects("AH10056", "MD0093")
     httpd.start().wait_staged("a.example.org").wait_log("AH10056")
     assert _setups(sandbox, "a.example.org") == ["http-01:a.example.org"]
     assert httpd.log.find("AH10056")[0].has("problem[challenge-mismatch]")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,3 +102,9 @@ class A2md:
     @property
     def json(self) -> A2md:
         return self.with_options("-j")
+
+
+def begin(cli: A2md) -> None:
+    """Make a store without domains."""
+    assert cli("store", "add", "begin.example.org").code == 0
+    shutil.rmtree(cli.sandbox.store / "domains")
