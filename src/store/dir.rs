@@ -6,7 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, linkat, mkdirat, openat, renameat, renameat_with, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
 use super::StoreError;
@@ -108,6 +111,26 @@ impl Dir {
             dir.set_mode(mode)?;
         }
         Ok((dir, made))
+    }
+
+    /// Makes a directory in this one for another user, so that nobody sees it before it belongs to that user. `false` if it was not
+    /// made, as there is one of that name, or the file system cannot do that.
+    pub(super) fn make_for(&self, user: u32, name: &str, mode: u32) -> bool {
+        let Ok(unique) = unique() else { return false };
+        let temp = format!(".{name}.{unique:016x}{TEMP_SUFFIX}");
+        if mkdirat(&self.handle, &temp, Mode::RWXU).is_err() {
+            return false;
+        }
+        let given = Self::open(&self.path.join(&temp), Links::Refuse).and_then(|dir| {
+            dir.set_mode(mode)?;
+            dir.set_owner(user)
+        });
+        let rename = || renameat_with(&self.handle, &temp, &self.handle, name, RenameFlags::NOREPLACE);
+        let made = given.is_ok() && rename().is_ok();
+        if !made {
+            let _ = unlinkat(&self.handle, &temp, AtFlags::REMOVEDIR);
+        }
+        made
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -261,12 +261,23 @@ impl FileStore {
     }
 
     fn make_item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
-        self.make_item_by(Dir::open_or_make, group, item)
+        self.make_item_by(Dir::open_or_make, group, item, false)
     }
 
-    fn make_item_by(&self, open_or_make: OpenOrMake, group: Group, item: &str) -> Result<Dir, StoreError> {
+    fn make_item_by(
+        &self,
+        open_or_make: OpenOrMake,
+        group: Group,
+        item: &str,
+        is_lazy: bool,
+    ) -> Result<Dir, StoreError> {
         let path = self.paths.item(group, item)?;
         let (parent, _) = open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        // A running server, which is another user, looks at it at any time.
+        let is_new = is_root() && group.is_of_server() && parent.owner_and_mode(item).is_none();
+        if is_new && parent.make_for(parent.owner()?, item, group.dir_mode()) && !is_lazy {
+            parent.sync()?;
+        }
         let (dir, made) = open_or_make(&path, group.dir_mode(), links(group))?;
         if made {
             adopt(&dir, group, Some(parent.owner()?).filter(|_| is_root()))?;
@@ -340,7 +351,7 @@ impl Store for FileStore {
 
     fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
-        let dir = self.make_item_by(Dir::open_or_make_lazily, group, item)?;
+        let dir = self.make_item_by(Dir::open_or_make_lazily, group, item, true)?;
         dir.prepare(&name, self.access(&dir, group, aspect, data), data)?.replace()
     }
 
@@ -543,6 +554,29 @@ mod tests {
 
     fn put(store: &FileStore, group: Group, item: &str) {
         store.save(group, item, &Aspect::MdJson, item.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_for_another_user_is_never_seen_as_roots() {
+        let (temp, _store) = scene();
+        let parent = Dir::open(temp.path(), Links::Follow).unwrap();
+        if is_root() {
+            assert!(parent.make_for(WWW, "a.org", 0o700));
+            let found = fs::metadata(temp.path().join("a.org")).unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o7777), (WWW, 0o700));
+            fs::write(temp.path().join("a.org/kept"), "").unwrap();
+        } else {
+            fs::create_dir(temp.path().join("a.org")).unwrap();
+            fs::write(temp.path().join("a.org/kept"), "").unwrap();
+        }
+        let user = parent.owner().unwrap();
+        assert!(!parent.make_for(user, "a.org", 0o700), "there is one");
+        assert!(!parent.make_for(user, &"n".repeat(250), 0o700), "a temporary name would be too long");
+        assert!(temp.path().join("a.org/kept").exists());
+        let hidden = fs::read_dir(temp.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+        assert_eq!(hidden.count(), 0);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Known {
         if event.wd() == group {
             let name = event.file_name().and_then(|name| name.to_str().ok());
             self.is_lost |= name.is_none();
-            changed.extend(name.map(str::to_owned));
+            changed.extend(name.filter(|name| !name.ends_with(TEMP_SUFFIX)).map(str::to_owned));
             return !self.is_lost;
         }
         let Some(item) = self.items.get(&event.wd()) else {
