@@ -44,7 +44,7 @@ pub fn check_config(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Resu
             host.tls = tls.is_on(section.as_ref());
         }
         let reach = reachability(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
-        check(found.domains, &hosts, globals, stored_accounts(pconf, main).as_ref(), reach).map_err(|_| Stop)?;
+        check(found.domains, &hosts, globals, || stored_accounts(pconf, main), reach).map_err(|_| Stop)?;
     }
     Ok(())
 }

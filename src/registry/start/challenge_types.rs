@@ -1,6 +1,7 @@
 //! Challenge types that a domain can use, by its configuration and the ports on which the server can be reached.
 
 use crate::acme::ChallengeType;
+use crate::log::report;
 use crate::model::{DomainName, ManagedDomain, PortMap};
 use crate::store::Reachability;
 
@@ -58,6 +59,13 @@ pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Resul
     let other_types = "needs the challenge type 'http-01' or 'tls-alpn-01', as the DNS cannot validate IP addresses";
     reasons.extend(address.map(|ip| format!("The address '{ip}' {other_types}.")));
     Err(format!("None of the ACME challenge methods configured for this domain are suitable. {}", reasons.join(" ")))
+}
+
+/// Reports why a domain that is to be renewed has no challenge types, if it has none.
+pub fn report_unproven(md: &ManagedDomain, challenges: &Result<Vec<ChallengeType>, String>) {
+    if let Err(reason) = challenges {
+        report!(AH10173, "{}: cannot be renewed: {reason}", md.name);
+    }
 }
 
 /// Returns the requirement of a challenge type that is not met, if any.

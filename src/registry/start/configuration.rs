@@ -13,7 +13,7 @@ use crate::model::{
     Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
-use crate::registry::start::challenge_types::challenges;
+use crate::registry::start::challenge_types::{challenges, report_unproven};
 use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
 use crate::store::{Reachability, read_foreign};
@@ -165,8 +165,8 @@ fn without(md: &ManagedDomain, other: &ManagedDomain, by_server_name: bool) -> O
     (!rest.domains.is_empty()).then_some(rest)
 }
 
-/// Logs the errors and warnings of `httpd -t`: those that are known before mod_ssl has set up the hosts. `accounts` are those of the
-/// store; `None` if it cannot be read.
+/// Logs the errors and warnings of `httpd -t`: those that are known before mod_ssl has set up the hosts. `accounts` reads those of
+/// the store; `None` if it cannot be read.
 ///
 /// # Errors
 /// If mod_ssl could not start with it.
@@ -174,7 +174,7 @@ pub fn check(
     mut domains: Vec<ManagedDomain>,
     hosts: &[Host],
     globals: &Globals,
-    accounts: Option<&Accounts>,
+    accounts: impl FnOnce() -> Option<Accounts>,
     reach: Reachability,
 ) -> Result<(), CannotStart> {
     advise(&domains, hosts, globals, accounts);
@@ -183,10 +183,9 @@ pub fn check(
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
     hosts::report_not_found(&domains, hosts, &assigned);
-    for (_, md) in domains.iter().enumerate().filter(|(at, md)| is_renewed(md, used.contains(at))) {
-        if let Err(reason) = challenges(md, reach, globals.dns01_command.is_some()) {
-            report!(AH10173, "{}: cannot be renewed: {reason}", md.name);
-        }
+    let watched = domains.iter().enumerate().filter(|(at, md)| is_watched(md, used.contains(at))).map(|(_, md)| md);
+    for md in watched.filter(|md| md.renew_mode != RenewMode::Manual) {
+        report_unproven(md, &challenges(md, reach, globals.dns01_command.is_some()));
     }
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
@@ -194,9 +193,9 @@ pub fn check(
     if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
-/// Checks whether the server renews a domain, which is `used` by a host or not.
-pub(crate) fn is_renewed(md: &ManagedDomain, used: bool) -> bool {
-    md.renew_mode != RenewMode::Manual && (used || md.renew_mode != RenewMode::Auto)
+/// Checks whether the server watches a domain, which is `used` by a host or not.
+pub(crate) fn is_watched(md: &ManagedDomain, used: bool) -> bool {
+    used || md.renew_mode != RenewMode::Auto
 }
 
 /// Logs `MDCertificateFile` and `MDCertificateKeyFile` that do not exist. Files that cannot be read are not reported, as
@@ -246,13 +245,25 @@ fn wrong_contact<'a>(uri: &'a str, source: &'a ContactSource) -> Option<(&'a str
     Some((file, *line, uri, contact_flaw(uri)?))
 }
 
-/// The domains that ask a CA, by its directory URL, in the order of the configuration.
-type ByCa<'a> = BTreeMap<&'a str, Vec<&'a ManagedDomain>>;
+/// Domains by a word that they have, such as the URL of a CA, each list in the order of the configuration.
+type ByWord<'a> = BTreeMap<&'a str, Vec<&'a ManagedDomain>>;
 
-fn by_ca<'a>(domains: impl Iterator<Item = &'a ManagedDomain>) -> ByCa<'a> {
-    let mut found = ByCa::new();
-    domains.for_each(|md| md.ca.urls.iter().for_each(|url| found.entry(url).or_default().push(md)));
+fn by_word<'a>(
+    domains: impl Iterator<Item = &'a ManagedDomain>,
+    words: fn(&'a ManagedDomain) -> &'a [String],
+) -> ByWord<'a> {
+    let mut found = ByWord::new();
+    domains.for_each(|md| words(md).iter().for_each(|word| found.entry(word).or_default().push(md)));
     found
+}
+
+fn by_ca<'a>(domains: impl Iterator<Item = &'a ManagedDomain>) -> ByWord<'a> {
+    by_word(domains, |md| &md.ca.urls)
+}
+
+/// Returns the domains for which a CA may be asked.
+fn asking(domains: &[ManagedDomain]) -> impl Iterator<Item = &ManagedDomain> {
+    domains.iter().filter(|md| md.renew_mode != RenewMode::Manual)
 }
 
 /// Warns of each CA that is asked over http.
@@ -271,7 +282,7 @@ fn advise_of_plain_http(domains: &[ManagedDomain]) {
 
 /// Warns of each CA that has closed.
 fn advise_of_closed_cas(domains: &[ManagedDomain]) {
-    let asking = by_ca(domains.iter().filter(|md| md.renew_mode != RenewMode::Manual));
+    let asking = by_ca(asking(domains));
     for (url, year) in CLOSED_CAS {
         let spellings = asking.iter().filter(|(used, _)| is_same_ca(used, url)).map(|(_, all)| all);
         let all: BTreeSet<_> = spellings.flatten().map(|md| md.name.as_str()).collect();
@@ -286,17 +297,10 @@ fn advise_of_closed_cas(domains: &[ManagedDomain]) {
     }
 }
 
-/// The domains of each finding, in order of the findings.
-type Found<'a, T> = BTreeMap<T, Vec<&'a ManagedDomain>>;
-
 /// Warns of types of challenges that are not known.
 fn advise_of_challenges(domains: &[ManagedDomain]) {
-    let mut unknown: Found<'_, &str> = BTreeMap::new();
-    for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
-        let words = md.ca.challenges.iter().filter(|word| ChallengeType::parse(word).is_none());
-        words.for_each(|word| unknown.entry(word).or_default().push(md));
-    }
-    for (word, all) in unknown {
+    let words = by_word(asking(domains), |md| &md.ca.challenges);
+    for (word, all) in words.into_iter().filter(|(word, _)| ChallengeType::parse(word).is_none()) {
         let known: Vec<_> = ChallengeType::ALL.iter().map(ChallengeType::to_string).collect();
         report!(
             MD0093,
@@ -322,11 +326,11 @@ fn advise_of_trust(globals: &Globals, domains: &[ManagedDomain]) {
     }
 }
 
-/// Warns of each CA whose terms nobody has agreed to, and at which there is no account yet.
-fn advise_of_terms(domains: &[ManagedDomain], accounts: &Accounts) {
-    let is_silent =
-        |md: &&ManagedDomain| md.renew_mode != RenewMode::Manual && !md.is_of_tailscale() && md.ca.agreement.is_none();
-    let asked = by_ca(domains.iter().filter(is_silent));
+/// Warns of each CA whose terms nobody has agreed to, and at which there is no account yet. `accounts` is called only if nobody
+/// has agreed to some terms.
+fn advise_of_terms(domains: &[ManagedDomain], accounts: impl FnOnce() -> Option<Accounts>) {
+    let asked = by_ca(asking(domains).filter(|md| !md.is_of_tailscale() && md.ca.agreement.is_none()));
+    let Some(accounts) = (if asked.is_empty() { None } else { accounts() }) else { return };
     for (url, all) in asked.into_iter().filter(|(url, _)| !accounts.has_any_at(url)) {
         report!(
             MD0092,
@@ -340,16 +344,21 @@ fn advise_of_terms(domains: &[ManagedDomain], accounts: &Accounts) {
 }
 
 /// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
-/// have closed or are asked without TLS. `accounts` are those of the store; `None` if it cannot be read.
-pub(crate) fn advise(domains: &[ManagedDomain], hosts: &[Host], globals: &Globals, accounts: Option<&Accounts>) {
-    accounts.into_iter().for_each(|accounts| advise_of_terms(domains, accounts));
+/// have closed or are asked without TLS. `accounts` reads those of the store; `None` if it cannot be read.
+pub(crate) fn advise(
+    domains: &[ManagedDomain],
+    hosts: &[Host],
+    globals: &Globals,
+    accounts: impl FnOnce() -> Option<Accounts>,
+) {
+    advise_of_terms(domains, accounts);
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
     advise_of_closed_cas(domains);
     advise_of_plain_http(domains);
     advise_of_challenges(domains);
     advise_of_trust(globals, domains);
-    for md in domains.iter().filter(|md| md.renew_mode != RenewMode::Manual) {
+    for md in asking(domains) {
         let names = md.domains.len();
         let most = most_names(md);
         if names > most {

@@ -389,7 +389,7 @@ impl Setup {
         if !self.read_only {
             self.clean_up_challenges();
         }
-        configuration::advise(&self.domains, &self.hosts, &self.globals, Accounts::read(&self.documents).ok().as_ref());
+        configuration::advise(&self.domains, &self.hosts, &self.globals, || Accounts::read(&self.documents).ok());
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
@@ -503,8 +503,8 @@ impl Setup {
         md.state_descr.clone_from(&at_start.state_descr);
         let stored = Stored::compare(text.as_deref(), &md);
         let in_service = !self.read_only && !self.out_of_service.contains(&md.name);
-        let watched = in_service && (used || md.renew_mode != RenewMode::Auto);
-        let renewable = in_service && configuration::is_renewed(&md, used);
+        let watched = in_service && configuration::is_watched(&md, used);
+        let renewable = watched && md.renew_mode != RenewMode::Manual;
         if renewable && next_ca::is_ca_gone(&md) {
             let former = md.ca_url().unwrap_or_default();
             let present = md.ca.urls.join(" ");
@@ -572,8 +572,8 @@ impl Setup {
         other: Option<&Domain>,
     ) -> Arc<Result<Vec<ChallengeType>, String>> {
         let challenges = challenge_types::challenges(md, reach, self.globals.dns01_command.is_some());
-        if let (true, Err(reason)) = (renewable, &challenges) {
-            report!(AH10173, "{}: cannot be renewed: {reason}", md.name);
+        if renewable {
+            challenge_types::report_unproven(md, &challenges);
         }
         match other.map(|other| &other.challenges) {
             Some(others) if **others == challenges => Arc::clone(others),

@@ -551,7 +551,7 @@ fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
     assert_eq!(told("/contacts.conf"), 2);
     assert!(registry.domains[3].md.contacts.is_empty());
     let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
-    check(domains, &server.hosts, &Globals::default(), None, Reachability { http: true, https: true }).unwrap();
+    check(domains, &server.hosts, &Globals::default(), || None, Reachability { http: true, https: true }).unwrap();
     assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
 }
 
@@ -582,10 +582,10 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
         ("AH10173", "ports.keeps.test: cannot be renewed: "),
     ];
     let domains = || configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
-    let check = |accounts: Option<&Accounts>, http| {
-        check(domains(), &server.hosts, &Globals::default(), accounts, Reachability { http, https: false }).unwrap();
+    let check = |accounts: Option<Accounts>, http| {
+        check(domains(), &server.hosts, &Globals::default(), || accounts, Reachability { http, https: false }).unwrap();
     };
-    check(Some(&Accounts::default()), false);
+    check(Some(Accounts::default()), false);
     for (number, words) in rows {
         assert_eq!(logged(number, words), 1, "{number}");
     }
@@ -595,7 +595,7 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
     assert_eq!(again, [1, 2, 2, 1], "accounts are not known, and port 80 is open");
     let account = r#"{"status":"valid","url":"https://one.keeps.test/1","ca-url":"https://one.keeps.test/dir"}"#;
     server.put(Group::Accounts, "ACME-one.keeps.test-0000", &Aspect::AccountJson, account);
-    check(Some(&Accounts::read(&server.documents).unwrap()), true);
+    check(Some(Accounts::read(&server.documents).unwrap()), true);
     assert_eq!(logged("MD0092", ""), 1, "who has an account has agreed");
 }
 
