@@ -261,21 +261,20 @@ impl FileStore {
     }
 
     fn make_item(&self, group: Group, item: &str) -> Result<Dir, StoreError> {
-        self.make_item_by(Dir::open_or_make, group, item, false)
+        self.make_item_waiting(true, group, item)
     }
 
-    fn make_item_by(
-        &self,
-        open_or_make: OpenOrMake,
-        group: Group,
-        item: &str,
-        is_lazy: bool,
-    ) -> Result<Dir, StoreError> {
+    /// Opens or makes the directory of an item, and waits for the disk or not.
+    fn make_item_waiting(&self, waits: bool, group: Group, item: &str) -> Result<Dir, StoreError> {
+        let open_or_make: OpenOrMake = if waits { Dir::open_or_make } else { Dir::open_or_make_lazily };
         let path = self.paths.item(group, item)?;
         let (parent, _) = open_or_make(&self.paths.group(group), group.dir_mode(), Links::Follow)?;
+        if let Some(dir) = present(Dir::open(&path, links(group)))? {
+            return Ok(dir);
+        }
         // A running server, which is another user, looks at it at any time.
-        let is_new = is_root() && group.is_of_server() && parent.owner_and_mode(item).is_none();
-        if is_new && parent.make_for(parent.owner()?, item, group.dir_mode()) && !is_lazy {
+        let is_given = is_root() && group.is_of_server();
+        if is_given && parent.make_for(parent.owner()?, item, group.dir_mode()) && waits {
             parent.sync()?;
         }
         let (dir, made) = open_or_make(&path, group.dir_mode(), links(group))?;
@@ -351,7 +350,7 @@ impl Store for FileStore {
 
     fn save_lazily(&self, group: Group, item: &str, aspect: &Aspect, data: &[u8]) -> Result<(), StoreError> {
         let name = checked_file(aspect)?;
-        let dir = self.make_item_by(Dir::open_or_make_lazily, group, item, true)?;
+        let dir = self.make_item_waiting(false, group, item)?;
         dir.prepare(&name, self.access(&dir, group, aspect, data), data)?.replace()
     }
 

@@ -158,17 +158,18 @@ impl Known {
         if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
             return false;
         }
+        let is_temporary = event.file_name().is_some_and(|name| name.to_bytes().ends_with(TEMP_SUFFIX.as_bytes()));
         if event.wd() == group {
             let name = event.file_name().and_then(|name| name.to_str().ok());
             self.is_lost |= name.is_none();
-            changed.extend(name.filter(|name| !name.ends_with(TEMP_SUFFIX)).map(str::to_owned));
+            changed.extend(name.filter(|_| !is_temporary).map(str::to_owned));
             return !self.is_lost;
         }
         let Some(item) = self.items.get(&event.wd()) else {
             // Of a directory that is watched no more, or that another process has added.
             return is_gone;
         };
-        if !event.file_name().is_some_and(|name| name.to_bytes().ends_with(TEMP_SUFFIX.as_bytes())) {
+        if !is_temporary {
             changed.insert(item.clone());
         }
         if is_gone {
