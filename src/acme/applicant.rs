@@ -126,7 +126,6 @@ impl Registered {
     /// Logs the account, once it is saved, with the accounts that it takes the place of.
     fn log(&self, given_up: &[GivenUp]) {
         let url = &self.account.url;
-        let before = in_place_of(given_up);
         let without = |LeftOut { contacts, why }: &LeftOut| {
             format!(" without the contact {contacts} of ServerAdmin, which the CA refuses ({why})")
         };
@@ -134,7 +133,7 @@ impl Registered {
         if given_up.is_empty() {
             report!(MD0091, "registered an account at {}: {url}{without}", self.account.ca_url);
         } else {
-            report!(MD0023, "registered new account {url}{before}{without}: {RECORDS}");
+            report!(MD0023, "registered new account {url}{}{without}: {RECORDS}", in_place_of(given_up));
         }
     }
 }
@@ -148,7 +147,7 @@ pub(crate) fn log_in_place_of(account: &AccountRecord, given_up: &[GivenUp]) {
 
 fn in_place_of(given_up: &[GivenUp]) -> String {
     let all: Vec<_> = given_up.iter().map(|GivenUp { url, why }| format!("{url}, which is given up ({why})")).collect();
-    if all.is_empty() { String::new() } else { format!(" in place of {}", all.join(" and ")) }
+    format!(" in place of {}", all.join(" and "))
 }
 
 fn quoted(contacts: &[String]) -> String {

@@ -16,7 +16,7 @@ use x509_parser::nom::Parser;
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Name};
 
 use super::der::comparable;
-use super::pem::{PemBlocks, decoded};
+use super::pem::{PemBlocks, decode};
 use super::sct::{SCT_LIST, Sct};
 use super::summary::{Issuer, Summary};
 use super::{ChainError, CryptoError, hex};
@@ -68,7 +68,7 @@ impl Certificate {
     /// If there is none, or it cannot be parsed.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
         let body = PemBlocks(pem).next().ok_or_else(|| damaged(&ChainError::Empty))?;
-        Self::from_der(&body.and_then(decoded).map_err(|reason| damaged(&reason))?)
+        Self::from_der(&body.and_then(decode).map_err(|reason| damaged(&reason))?)
     }
 
     /// The certificate as PEM.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::pem::{PemBlocks, decoded};
+use super::pem::{PemBlocks, decode};
 use super::{Certificate, ChainError, CryptoError};
 
 /// A certificate and its issuers up to a root: never empty, the leaf first.
@@ -60,7 +60,7 @@ impl Chain {
             if let Some(known) = is_issuer.then(|| issuers.get(body)).flatten() {
                 return Ok(known);
             }
-            let der = decoded(body).map_err(|reason| damaged(reason.to_owned()))?;
+            let der = decode(body).map_err(|reason| damaged(reason.to_owned()))?;
             let certificate = Certificate::from_der(&der).map_err(|error| match error {
                 CryptoError::DamagedCertificate(reason) => damaged(reason),
                 other => damaged(other.to_string()),

@@ -13,7 +13,7 @@ pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
         (_, text) = split_once(text, b"-----BEGIN ")?;
         if let Some(label) = labels.iter().find(|label| text.starts_with(label)) {
             let (body, _) = split_once(&text[label.len()..], b"-----END ")?;
-            return decode(body);
+            return decode(body).ok();
         }
     }
 }
@@ -22,15 +22,11 @@ pub(super) fn pem_block(text: &[u8], labels: &[&[u8]]) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// The reason, if it is not base64.
-pub(super) fn decoded(body: &[u8]) -> Result<Vec<u8>, &'static str> {
-    decode(body).ok_or("it is not base64")
-}
-
-fn decode(body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decode(body: &[u8]) -> Result<Vec<u8>, &'static str> {
     // The block may be a key: a growing buffer would leave copies of it in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(body.len()));
     body.split(u8::is_ascii_whitespace).for_each(|line| text.extend_from_slice(line));
-    std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok())
+    std::str::from_utf8(&text).ok().and_then(|text| openssl::base64::decode_block(text).ok()).ok_or("it is not base64")
 }
 
 impl<'a> Iterator for PemBlocks<'a> {

@@ -28,11 +28,11 @@ struct Birth {
     pair: TlsPair,
     /// The index of OpenSSL's data by which `born` is called.
     index: c_int,
-    /// What the next TLS settings get.
+    /// The part of the pair that the next TLS settings get.
     expected: Expected,
 }
 
-/// What the next TLS settings of a host have from birth.
+/// The part of the pair that TLS settings of a host have from birth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// Nothing.
