@@ -109,7 +109,7 @@ rooms:
 plain:
 	@python3 $(TOOLS)/plain.py
 
-symbols: build/mod_md.so
+symbols: build/mod_md.so build/a2md
 	@python3 $(TOOLS)/symbols.py build/mod_md.so
 
 coverage:
