@@ -252,8 +252,7 @@ class Httpd:
 
     def _came_up(self, mark: int) -> bool:
         def outcome() -> str | None:
-            # A process has no command line for a moment while it becomes another program.
-            if not self._family() and (self._started is None or self._started.poll() is not None):
+            if not self._maybe_family() and (self._started is None or self._started.poll() is not None):
                 return "dead"
             # A server of one process does not say that it runs, and has a number before it serves.
             pid = self.sandbox.run / "httpd.pid"
@@ -300,6 +299,10 @@ class Httpd:
     def _family(self) -> list[Proc]:
         """All processes below this test run that were started with this server's configuration."""
         return [proc for proc in process.descendants() if str(self.sandbox.conf) in proc.command]
+
+    def _maybe_family(self) -> list[Proc]:
+        """As `_family`, with processes that have no command line: they become another program, or end."""
+        return [proc for proc in process.descendants() if proc.nameless or str(self.sandbox.conf) in proc.command]
 
     def _end_family(self) -> None:
         process.end(self._family(), grace=0)

@@ -42,6 +42,7 @@ class Proc:
     started: int
     parent: int
     zombie: bool
+    nameless: bool
     command: str
 
     @classmethod
@@ -57,7 +58,7 @@ class Proc:
         fields = rest.split()
         # A dead main thread shows as a zombie while other threads still hold the sockets.
         zombie = fields[0] in "ZX" and int(fields[17]) <= 1
-        return cls(pid, int(fields[19]), int(fields[1]), zombie, command.strip() or name)
+        return cls(pid, int(fields[19]), int(fields[1]), zombie, not command, command.strip() or name)
 
     @property
     def alive(self) -> bool:
