@@ -127,7 +127,9 @@ fn ask(server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Data>, DnsError
     }
     let packet = Packet::parse(&bytes).ok().filter(|_| is_answer(&bytes)).ok_or(DnsError::Invalid(server))?;
     match packet.rcode() {
-        RCODE::NoError | RCODE::NameError => Ok(packet.answers.iter().filter_map(|record| data(&record.rdata)).collect()),
+        RCODE::NoError | RCODE::NameError => {
+            Ok(packet.answers.iter().filter_map(|record| data(&record.rdata)).collect())
+        }
         RCODE::ServerFailure => Err(DnsError::Failed(server, "SERVFAIL, which also tells of wrong DNSSEC signatures")),
         RCODE::Refused => Err(DnsError::Failed(server, "REFUSED")),
         _ => Err(DnsError::Failed(server, "an error")),
@@ -135,7 +137,12 @@ fn ask(server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Data>, DnsError
 }
 
 /// Reads datagrams until one is the answer: anybody can send others.
-fn over_udp(server: SocketAddr, query: &[u8], until: Instant, is_answer: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+fn over_udp(
+    server: SocketAddr,
+    query: &[u8],
+    until: Instant,
+    is_answer: impl Fn(&[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
     let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((own, 0))?;
     socket.connect(server)?;
@@ -177,6 +184,7 @@ fn data(record: &RData<'_>) -> Option<Data> {
 }
 
 /// A connection that ends at a moment, however slowly the other side sends.
+#[derive(Debug)]
 pub struct TimedStream {
     stream: TcpStream,
     until: Instant,
@@ -231,7 +239,8 @@ mod tests {
         packet.set_flags(PacketFlag::RESPONSE | flags);
         *packet.rcode_mut() = rcode;
         let name = Name::new_unchecked("a.test");
-        packet.answers = records.into_iter().map(|data| ResourceRecord::new(name.clone(), CLASS::IN, 1, data)).collect();
+        packet.answers =
+            records.into_iter().map(|data| ResourceRecord::new(name.clone(), CLASS::IN, 1, data)).collect();
         packet.build_bytes_vec().unwrap()
     }
 
