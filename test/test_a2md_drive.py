@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -129,6 +130,34 @@ def test_a_server_without_any_domain_answers_what_a2md_is_asked(
     assert done.code == 0, done
     assert sandbox.domains(NAME).joinpath("pubcert.pem").exists()
     assert pebble.new_orders == 1
+
+
+def test_domains_are_renewed_side_by_side_and_one_that_fails_stops_no_other(
+    httpd: Httpd, cli: A2md, sandbox: Sandbox, pebble: Pebble
+) -> None:
+    names = [f"{letter}.side.example.org" for letter in "abcdef"]
+    httpd.start()
+    for name in names:
+        add(cli, pebble, name)
+    cli("update", names[2], "agreement")
+    md = sandbox.md_json(names[2])
+    md["ca"]["challenges"] = ["foo-01"]
+    sandbox.write(f"md/domains/{names[2]}/md.json", json.dumps(md))
+    done = cli("drive")
+    assert (done.code, done.out) == (1, ""), done
+    assert done.err.splitlines()[-1] == f"5 renewed, 1 failed: {names[2]}"
+    assert (pebble.new_accounts, pebble.new_orders) == (1, 5)
+    assert sandbox.account_ids() == ["ACME-localhost-0000"]
+    assert {sandbox.md_json(name)["ca"].get("account") for name in names if name != names[2]} == {"ACME-localhost-0000"}
+
+    done = cli.json("drive", "--jobs", "1")
+    assert (done.code, done.document["output"]) == (1, []) and done.document["detail"], done
+    assert done.err.splitlines()[-1] == f"1 failed: {names[2]}, 5 not due"
+
+    shown = cli.on_a_terminal("drive", "-f", *names[:2])
+    assert shown.code == 0
+    for words in (f"{names[0]}: Creating new order", f"{names[1]}: Creating new order", "0 of 2 domains", "2 renewed"):
+        assert words in shown.err, shown.err
 
 
 def test_a_restart_leaves_what_a2md_is_at_work_on(httpd: Httpd, cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:

@@ -4,6 +4,8 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::drive::{JOBS, MOST_JOBS};
+
 /// Id of the positional arguments of every command.
 const REST: &str = "args";
 
@@ -69,8 +71,9 @@ fn drive_command() -> Command {
             "Renew certificates that are due, and activate them, also with MDRenewMode manual. A domain is due if a \
              certificate is missing or incomplete, if its renew window has opened, or if the ACME server asks for a \
              renewal. The command reports the serial numbers of the new certificates; the server uses these after its \
-             next (graceful) restart, or at once with MDActivation live. The command ends at the first failure. Naming a \
-             domain that serves MDCertificateFile is a failure; naming a domain that is not due is not.",
+             next (graceful) restart, or at once with MDActivation live. A failure does not stop the renewals of other \
+             domains; where there are several domains, the last line counts them and names those that failed. If an ACME \
+             server has too much to do, the domains that remain are not tried there. Naming a domain that serves MDCertificateFile is a failure; naming a domain that is not due is not.",
         )
         .args([
             value("challenge", 'c', "type").help("Use only this challenge type, e.g. http-01"),
@@ -78,6 +81,10 @@ fn drive_command() -> Command {
                 "Renew certificates of all key types even if they are not due; if new certificates are staged already and \
                  not served yet, these are activated instead",
             ),
+            Arg::new("jobs")
+                .long("jobs")
+                .value_name("number")
+                .help(format!("Renew so many domains side by side, at most {MOST_JOBS}; the default is {JOBS}")),
             flag("reset", 'r').help("Discard what an earlier renewal has left in staging"),
         ])
 }

@@ -16,7 +16,7 @@ use crate::documents::Documents;
 use crate::model::{ManagedDomain, State, Timestamp, time};
 use crate::renewals::{activation_verdict, stored_domain};
 use crate::sets::{Activation, PairSet, staged_report, staged_summaries};
-use crate::store::{Aspect, FileStore, Group, Store};
+use crate::store::{Aspect, FileStore, Group, STORE_FILE, Store};
 
 /// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     };
     let mut findings = Vec::new();
     if is_old {
-        findings.push(finding("repair", "md_store.json", "the store is migrated to the current layout".to_owned()));
+        findings.push(finding("repair", STORE_FILE, "the store is migrated to the current layout".to_owned()));
     }
     findings.extend(modes(&dir));
     let documents = Documents::new(Arc::new(store));

@@ -85,7 +85,9 @@ fn leaves(path: &str, command: &Command, page: &mut String) {
 
 fn usage(arg: &Arg) -> String {
     let value = if arg.get_action().takes_values() { format!(" \\fI{}\\fR", value_name(arg)) } else { String::new() };
-    format!(" [\\-{}{value}]", arg.get_short().unwrap())
+    let word =
+        arg.get_short().map_or_else(|| format!("\\-\\-{}", arg.get_long().unwrap()), |short| format!("\\-{short}"));
+    format!(" [{word}{value}]")
 }
 
 fn option(arg: &Arg) -> String {
@@ -95,6 +97,7 @@ fn option(arg: &Arg) -> String {
             format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR \\fI{value}\\fR")
         }
         (Some(short), Some(long)) => format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR"),
+        (None, Some(long)) => format!("\\fB\\-\\-{long}\\fR \\fI{value}\\fR"),
         _ => format!("\\fI{value}\\fR"),
     };
     format!(".TP\n{head}\n{}", paragraph(&arg.get_help().unwrap().to_string()))

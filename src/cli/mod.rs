@@ -13,6 +13,7 @@ mod import;
 mod manual;
 mod output;
 mod persist;
+mod progress;
 mod revoke;
 mod session;
 mod status;

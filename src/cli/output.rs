@@ -3,18 +3,13 @@
 use std::io::{IsTerminal, Write};
 use std::panic::Location;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::progress;
 use crate::crypto::Summary;
-use crate::log::{self, Level, Record, Sink, note};
+use crate::log::{self, Level, Record, Sink};
 use crate::model::{JobResult, ManagedDomain, Status, Timestamp, outside};
-
-/// Time between two frames of the spinner.
-const TURN: Duration = Duration::from_millis(100);
 
 /// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
 const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
@@ -25,10 +20,9 @@ struct Console;
 static CONSOLE: Console = Console;
 /// The least severe level that is printed.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
-static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Receives the output of a run.
-pub trait Terminal {
+pub trait Terminal: Send + Sync {
     /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
     fn listen(&self, more: i32);
     /// Prints a line of the result.
@@ -37,7 +31,7 @@ pub trait Terminal {
     fn say(&self, line: &str);
     /// Prints a message with its level and result code.
     fn message(&self, level: Level, status: Status, text: &str);
-    /// Returns whether a spinner can be shown.
+    /// Returns whether the progress of renewals can be shown.
     fn has_spinner(&self) -> bool;
 }
 
@@ -149,65 +143,15 @@ pub fn domain_line(md: &ManagedDomain) -> String {
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// Writes a line to stderr, above the spinner if there is one.
 /// Returns what is written of a text, which may have several lines: files of the store, and what CAs say, may have characters that
 /// a terminal obeys.
 fn shown(text: &str) -> String {
     text.split('\n').map(outside::line).collect::<Vec<_>>().join("\n")
 }
 
+/// Writes a line to stderr, above the progress of renewals if that is shown.
 fn say(line: &str) {
-    let write = || drop(writeln!(std::io::stderr(), "{}", shown(line.trim_end())));
-    match &*spinner() {
-        Some(spinner) => spinner.suspend(write),
-        None => write(),
-    }
-}
-
-fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
-    SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The progress of a renewal: a spinner on a terminal, else a line for each step.
-pub struct Progress {
-    name: String,
-    shown: String,
-}
-
-impl Progress {
-    /// Shows the spinner, if the terminal has one.
-    #[must_use]
-    pub fn begin(terminal: &dyn Terminal, name: &str) -> Self {
-        if terminal.has_spinner() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.set_prefix(name.to_owned());
-            bar.enable_steady_tick(TURN);
-            *spinner() = Some(bar);
-        }
-        Self { name: name.to_owned(), shown: String::new() }
-    }
-
-    /// Shows the activity, unless it is the one before.
-    pub fn step(&mut self, activity: &str) {
-        if activity == self.shown {
-            return;
-        }
-        activity.clone_into(&mut self.shown);
-        let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
-        if !is_shown {
-            note!(Info, "{}: {activity}", self.name);
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(spinner) = spinner().take() {
-            spinner.finish_and_clear();
-        }
-    }
+    progress::above(|| drop(writeln!(std::io::stderr(), "{}", shown(line.trim_end()))));
 }
 
 #[cfg(test)]
