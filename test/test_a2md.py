@@ -37,8 +37,32 @@ def failure(done: Done) -> tuple[int, str]:
 # Options and usage
 
 
-@pytest.mark.parametrize("line", ["-h", "--help", "-x", "--nothing", "-d", "add -x", "-h list", "drive -h", "store -h", "list -j"])
-def test_help_and_wrong_options_show_the_usage(line: str) -> None:
+@pytest.mark.parametrize("line", ["-h", "--help", "help", "-h list", "drive -h", "help drive", "store -h"])
+def test_help_is_printed(line: str) -> None:
+    done = a2md(*line.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: a2md" in done.stdout
+    assert max(len(row) for row in done.stdout.splitlines()) <= 100
+    narrow = a2md(*line.split(), COLUMNS="60").stdout
+    assert len(narrow.splitlines()) > len(done.stdout.splitlines())
+
+
+def test_options_stand_where_people_write_them(cli: A2md, sandbox: Sandbox) -> None:
+    cli("add", "a.example.org")
+    document = cli.json("list", "a.example.org").out
+    for words in (["list", "-j", "a.example.org"], ["list", "a.example.org", "--json"]):
+        assert a2md(*words, "-d", sandbox.store).stdout == document
+
+
+def test_words_that_are_nearly_right_lead_to_those_that_are(cli: A2md) -> None:
+    cli("add", "a.example.org")
+    assert cli("stauts").err == "unknown cmd: stauts; did you mean status?\n"
+    assert cli("status", "a.exmple.org").err.endswith("; did you mean a.example.org?\n")
+    assert "a similar argument exists: '--force'" in cli("drive", "--forse").err
+
+
+@pytest.mark.parametrize("line", ["-x", "--nothing", "-d", "add -x"])
+def test_wrong_options_show_the_usage(line: str) -> None:
     done = a2md(*line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: a2md" in done.stderr or "a value is required for '--dir <dir>'" in done.stderr
@@ -65,7 +89,7 @@ def test_missing_words_are_complained_about_with_the_usage_and_no_document(cli: 
     assert done.err.startswith(complaint)
 
 
-@pytest.mark.parametrize("command", ["frob", "delreg x", "acme authz", "store frob x"])
+@pytest.mark.parametrize("command", ["frob", "acme authz", "store frob x"])
 def test_unknown_commands_are_named(cli: A2md, command: str) -> None:
     name = command.removesuffix(" x")
     done = cli(*command.split())
@@ -158,7 +182,7 @@ def test_a_domain_is_added_with_its_defaults(cli: A2md, sandbox: Sandbox) -> Non
 @pytest.mark.parametrize("name", ["localhost", "a..org", ".a.org", "a b.org", "ä.org", "a_b.org", "*.org", "a.*.org", "a/b.org", "-x.org/"])
 def test_wrong_names_are_refused(cli: A2md, sandbox: Sandbox, name: str) -> None:
     failed(cli("add", "--", name), 1, REFUSED, "not a domain name")
-    failed(cli("add", "good.org", name), 1, REFUSED, "not a domain name")
+    failed(cli("add", "--", "good.org", name), 1, REFUSED, "not a domain name")
     assert not sandbox.domains().exists()
 
 

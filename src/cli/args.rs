@@ -1,13 +1,14 @@
 //! The definitions of all commands, options and arguments, from which the help and the man page are made.
 //!
-//! Options belong to one level and end at its first argument, as scripts expect of `a2md`.
+//! The options of the program stand anywhere, the options of a command anywhere behind it.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, Command};
 
+use super::commands::makers;
 use super::drive::{JOBS, MOST_JOBS};
-
-/// Id of the positional arguments of every command.
-const REST: &str = "args";
+use super::environment::{DIR_VARIABLE, USUAL};
+use super::examples;
+use super::given::REST;
 
 /// The whole command line.
 #[must_use]
@@ -18,21 +19,30 @@ pub fn command() -> Command {
              changes managed domains, registers accounts at a certificate authority, obtains and revokes certificates, \
              and shows what the server will do with the contents of the store.",
         )
+        .after_help(examples::of(""))
         .args(program_options())
         .subcommands(domain_commands())
         .subcommands([drive_command(), revoke_command(), status_command(), check_command(), persist_record_command()])
         .subcommands([import_commands(), store_commands(), acme_commands()])
+        .subcommands([
+            leaf("help", "[command...]", "Print help", "Words of a command; the default is the help of a2md"),
+            leaf("version", "", "Print the version", ""),
+        ])
 }
 
-fn program_options() -> [Arg; 9] {
-    [
+fn program_options() -> impl Iterator<Item = Arg> {
+    let (last, others) = USUAL.split_last().expect("some places are usual");
+    let dir = format!(
+        "Directory of the store, as MDStoreDir names it. The default is {DIR_VARIABLE} of the environment, else the store in {} \
+         or {last}. Only {} create a store",
+        others.join(", "),
+        makers()
+    );
+    let options = [
         value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' save it in the domain"),
-        value("cafile", 'C', "file").help("PEM file with the root certificates to trust for connections to the ACME server"),
-        value("dir", 'd', "dir").help(
-            "Directory of the store, as MDStoreDir names it. The default is A2MD_DIR of the environment, else the store in \
-             /etc/apache2/md, /var/lib/apache2/md, /var/lib/httpd/md, /usr/local/apache2/md or /etc/httpd/md. Only 'add', \
-             'import', 'store add', 'acme newreg' and 'acme import' create a store",
-        ),
+        value("cafile", 'C', "file")
+            .help("PEM file with the root certificates to trust for connections to the ACME server"),
+        value("dir", 'd', "dir").help(dir),
         flag("json", 'j').help("Print one JSON document instead of lines"),
         value("proxy", 'p', "url").help(
             "URL of the HTTP proxy, or none; the default is the proxy of the domain (MDHttpProxy), else that of the \
@@ -42,8 +52,9 @@ fn program_options() -> [Arg; 9] {
         value("terms", 't', "url|accepted")
             .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
         counted("verbose", 'v').help("Print more messages; may be repeated"),
-        flag("version", 'V').help("Print the version"),
-    ]
+    ];
+    let global = options.map(|option| option.global(true).help_heading("Options of all commands"));
+    global.into_iter().chain([flag("version", 'V').help("Print the version")])
 }
 
 fn domain_commands() -> [Command; 3] {
@@ -55,7 +66,7 @@ fn domain_commands() -> [Command; 3] {
             "Change a managed domain",
             "Name of the managed domain, then the setting to change, as listed below",
         )
-        .after_help(UPDATE),
+        .after_help(format!("{UPDATE}\n\n{}", examples::of("update"))),
         leaf(
             "list",
             "[name...]",
@@ -67,6 +78,7 @@ fn domain_commands() -> [Command; 3] {
 
 fn drive_command() -> Command {
     leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS)
+        .visible_alias("renew")
         .long_about(
             "Renew certificates that are due, and activate them, also with MDRenewMode manual. A domain is due if a \
              certificate is missing or incomplete, if its renew window has opened, or if the ACME server asks for a \
@@ -94,7 +106,8 @@ fn revoke_command() -> Command {
         "Reason, by name or number: keyCompromise (1), affiliationChanged (3), superseded (4), cessationOfOperation (5); \
          the default is unspecified (0)",
     );
-    mixed(leaf("revoke", "name", "Revoke the certificates of a managed domain", "Name of the managed domain").arg(reason))
+    leaf("revoke", "name", "Revoke the certificates of a managed domain", "Name of the managed domain")
+        .arg(reason)
         .long_about(
             "Revoke the certificates that a managed domain serves, of all key types. The requests are signed by the \
              account that ordered the certificates, or by the key of each certificate if that account is gone or refused. \
@@ -104,7 +117,8 @@ fn revoke_command() -> Command {
 }
 
 fn status_command() -> Command {
-    leaf("status", "[name...]", "Show the certificates and renewals of managed domains", MANAGED_DOMAINS).long_about(
+    let status = leaf("status", "[name...]", "Show the certificates and renewals of managed domains", MANAGED_DOMAINS);
+    status.visible_alias("certificates").long_about(
         "Show until when certificates are valid, when they will be renewed, and which renewals failed and why; with \
          MDActivation live or graceful also which certificates are live, and which the server will use after a restart.",
     )
@@ -195,11 +209,9 @@ fn acme_commands() -> Command {
             "Import the account of a key that another program has created, from the server that -a names. No account is \
              registered.",
         ),
-        mixed(
-            leaf("acme deactivate", "account...", "Deactivate accounts for good", ACCOUNTS)
-                .arg(flag("yes", 'y').help("Confirm the deactivation; without this option nothing is done")),
-        )
-        .long_about(
+        leaf("acme deactivate", "account...", "Deactivate accounts for good", ACCOUNTS)
+            .arg(flag("yes", 'y').help("Confirm the deactivation; without this option nothing is done"))
+            .long_about(
             "Deactivate accounts at the ACME server. This cannot be undone. Certificates of the accounts stay valid, and \
              the store keeps the accounts, marked as deactivated. Domains that use such an account register a new one at \
              their next renewal.",
@@ -221,62 +233,12 @@ Settings:
   contacts <contact>...     where the ACME server can reach you
   agreement [url|accepted]  the agreement to the terms of service; without a value, none";
 
-/// The command that the arguments name, with its own options.
-pub struct Given<'a> {
-    /// The words of the command, e.g. `store add`; empty if no command was given.
-    pub path: String,
-    /// The options and arguments of the command.
-    pub matches: &'a ArgMatches,
-    /// True for a group such as `store` without a command of the group.
-    pub is_incomplete: bool,
-}
-
-/// Finds the command in parsed arguments.
-///
-/// # Errors
-/// The words of a command that is not defined.
-pub fn given<'a>(definition: &Command, matches: &'a ArgMatches) -> Result<Given<'a>, String> {
-    let mut path = Vec::new();
-    let mut definition = definition;
-    let mut matches = matches;
-    while let Some((name, below)) = matches.subcommand().filter(|_| !matches.get_flag("help")) {
-        definition = definition.find_subcommand(name).ok_or_else(|| [&path[..], &[name]].concat().join(" "))?;
-        matches = below;
-        path.push(name);
-    }
-    Ok(Given { path: path.join(" "), matches, is_incomplete: definition.has_subcommands() })
-}
-
 /// Returns the definition of the command with these words, e.g. `store add`.
 #[must_use]
-pub fn find(path: &str) -> Command {
-    let mut found = command();
-    found.build();
-    for name in path.split_whitespace() {
-        found = found.find_subcommand(name).cloned().unwrap_or(found);
-    }
-    found
-}
-
-impl Given<'_> {
-    /// Returns the positional arguments.
-    #[must_use]
-    pub fn args(&self) -> Vec<&str> {
-        let rest = self.matches.try_get_many::<String>(REST).ok().flatten();
-        rest.into_iter().flatten().map(String::as_str).collect()
-    }
-
-    /// Returns whether an option without a value was given; false for options that the command does not have.
-    #[must_use]
-    pub fn flag(&self, name: &str) -> bool {
-        self.matches.try_get_one(name).ok().flatten().copied().unwrap_or(false)
-    }
-
-    /// Returns the value of an option.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
-    }
+pub fn find(path: &str) -> Option<Command> {
+    let mut program = command();
+    program.build();
+    path.split_whitespace().try_fold(&program, |found, name| found.find_subcommand(name)).cloned()
 }
 
 /// Defines a group of commands, or the common part of a command.
@@ -295,15 +257,11 @@ fn level(name: &'static str, about: &'static str) -> Command {
 fn leaf(path: &'static str, words: &'static str, about: &'static str, help: &'static str) -> Command {
     let name = path.rsplit(' ').next().unwrap_or(path);
     let first = words.split(' ').next().unwrap_or_default().trim_matches(['[', ']', '.']);
-    let rest = Arg::new(REST).num_args(0..).trailing_var_arg(true).action(ArgAction::Append);
+    let rest = Arg::new(REST).num_args(0..).action(ArgAction::Append);
     let rest = if words.is_empty() { rest.hide(true) } else { rest.value_name(first).help(help) };
     let usage = format!("a2md [options] {path} [options] {words}");
-    level(name, about).allow_external_subcommands(false).arg(rest).override_usage(usage.trim_end().to_owned())
-}
-
-/// Allows options behind the arguments of a command.
-fn mixed(command: Command) -> Command {
-    command.mut_arg(REST, |rest| rest.trailing_var_arg(false))
+    let command = level(name, about).allow_external_subcommands(false).arg(rest).after_help(examples::of(path));
+    command.override_usage(usage.trim_end().to_owned())
 }
 
 fn flag(name: &'static str, short: char) -> Arg {

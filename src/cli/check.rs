@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::Given;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::acme::AccountRecord;
 use crate::documents::Documents;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::args::Given;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use super::syntax;
+use super::unknown::Unknown;
 use crate::documents::{Documents, to_json};
 use crate::model::{CaSettings, ContactSource, DomainName, ManagedDomain, MemberMode, State, Status, Window};
 use crate::registry::Registry;
@@ -15,6 +16,8 @@ use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.
 const PROTO: &str = "ACME";
+/// What `update` changes.
+const SETTINGS: [&str; 5] = ["domains", "ca", "account", "contacts", "agreement"];
 
 /// Adds a domain: `add domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
@@ -47,7 +50,7 @@ pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<Managed
 /// Loads the domain that an argument names.
 pub(super) fn named(documents: &Documents, name: &str) -> Result<ManagedDomain, CliError> {
     let found = DomainName::parse(name).ok().and_then(|name| stored_domain(documents, name.as_str()));
-    found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain(name.to_owned()))
+    found.map(|(md, _)| md).ok_or_else(|| CliError::no_domain(documents, name))
 }
 
 /// Saves a domain that must not exist yet.
@@ -141,7 +144,7 @@ fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), 
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;
         }
-        other => return Err(CliError::UnknownSetting(other.to_owned())),
+        other => return Err(CliError::UnknownSetting(Unknown::among(other, SETTINGS))),
     }
     Ok(())
 }
@@ -165,8 +168,13 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
             let called = registry.domains.iter().position(|domain| domain.md.name == name);
             called.or_else(|| registry.index.covering(&name))
         });
-        report(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
+        report(session, &registry, found.ok_or_else(|| not_listed(&registry, name))?)
     })
+}
+
+fn not_listed(registry: &Registry, name: &str) -> CliError {
+    let known = registry.domains.iter().flat_map(|domain| &domain.md.domains).map(DomainName::as_str);
+    CliError::NotListed(Unknown::among(name, known))
 }
 
 /// Prints the domain as it is stored, with the state of its certificates.

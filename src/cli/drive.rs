@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::args::Given;
 use super::error::CliError;
+use super::given::Given;
 use super::output;
 use super::progress::Board;
 use super::session::Session;
@@ -91,7 +91,7 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
     let find = |name: &&str| {
         let wanted = DomainName::parse(name).ok();
         let position = registry.domains.iter().position(|domain| Some(&domain.md.name) == wanted.as_ref());
-        position.ok_or_else(|| CliError::NoDomain((*name).to_owned()))
+        position.ok_or_else(|| CliError::no_domain(&registry.documents, name))
     };
     names.iter().map(find).collect()
 }

@@ -19,7 +19,7 @@ pub type Opened = Result<Option<(Arc<dyn Store>, Reachability)>, StoreError>;
 /// The variable that names the directory of the store.
 pub const DIR_VARIABLE: &str = "A2MD_DIR";
 /// The directories in which servers of distributions have a store if `MDStoreDir` says nothing, and those that are usual with it.
-const USUAL: [&str; 5] =
+pub const USUAL: [&str; 5] =
     ["/etc/apache2/md", "/var/lib/apache2/md", "/var/lib/httpd/md", "/usr/local/apache2/md", "/etc/httpd/md"];
 
 /// The outside server of a run.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::args::Given;
 use super::domains::{create, new, refuse_overlap};
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};

@@ -17,7 +17,7 @@ The command succeeded.
 The command failed, or an argument is missing. With \fB\-j\fR, the document has the result code as \fBstatus\fR, a short reason as \fBdescription\fR, the type of the problem as \fBproblem\fR and the whole reason as \fBdetail\fR.
 .TP
 2
-Help was requested, or an option is not known.
+An option is not known.
 .SH ENVIRONMENT
 .TP
 \fBA2MD_DIR\fR
@@ -53,7 +53,7 @@ fn page() -> String {
     let mut page = format!(".TH a2md 8 \"\" \"a2md {VERSION}\" mod_md\n.SH NAME\na2md \\- {about}\n");
     page += ".SH SYNOPSIS\n\\fBa2md\\fR [\\fIoptions\\fR] \\fIcommand\\fR [\\fIcommand options\\fR] [\\fIarguments\\fR]\n.SH DESCRIPTION\n";
     page += &paragraph(&command.get_long_about().unwrap().to_string());
-    page += ".PP\nOptions of the program stand before the command, options of the command before its arguments.\n.SH OPTIONS\n";
+    page += ".PP\nThe options of all commands stand before or after the command, and options after \\fB\\-\\-\\fR are arguments.\n.SH OPTIONS\n";
     command.get_arguments().for_each(|arg| page += &option(arg));
     page += ".SH COMMANDS\n";
     leaves("", &command, &mut page);
@@ -69,18 +69,20 @@ fn leaves(path: &str, command: &Command, page: &mut String) {
         }
         let words = &below.clone().render_usage().to_string();
         let options = below.get_arguments();
-        let options: String = options.filter(|arg| !arg.is_positional() && arg.get_id() != "help").map(usage).collect();
+        let options: String = options.filter(|arg| is_own(arg) && !arg.is_positional()).map(usage).collect();
         let words = words.rsplit_once("[options]").map_or("", |(_, words)| words);
         *page += &format!(".SS \\fB{}\\fR{options}\\fI{}\\fR\n", escaped(path.trim()), escaped(words));
         *page += &paragraph(&below.get_long_about().or(below.get_about()).unwrap().to_string());
-        below
-            .get_arguments()
-            .filter(|arg| !arg.is_hide_set() && arg.get_id() != "help")
-            .for_each(|arg| *page += &option(arg));
+        below.get_arguments().filter(|arg| !arg.is_hide_set() && is_own(arg)).for_each(|arg| *page += &option(arg));
         if let Some(more) = below.get_after_help() {
             *page += &format!(".PP\n.nf\n{}\n.fi\n", escaped(&more.to_string()));
         }
     }
+}
+
+/// Whether an option is one of its command only.
+fn is_own(arg: &Arg) -> bool {
+    !arg.is_global_set() && arg.get_id() != "help"
 }
 
 fn usage(arg: &Arg) -> String {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::Given;
 use super::domains::named;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};

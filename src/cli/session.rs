@@ -28,6 +28,8 @@ pub struct Session {
     pub terms: Option<String>,
     /// Print one JSON document instead of lines.
     pub json: bool,
+    /// The option or the variable that names the directory of the store.
+    named_by: &'static str,
     environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
@@ -45,6 +47,7 @@ impl Session {
             dir: value("dir").map(PathBuf::from),
             terms: value("terms"),
             json: matches.get_flag("json"),
+            named_by: "-d",
             environment,
             ca_file: value("cafile"),
             proxy: value("proxy"),
@@ -60,6 +63,7 @@ impl Session {
             let named = self.environment.dir.clone().map(|dir| (dir, DIR_VARIABLE));
             let usual = || Some((self.environment.usual.iter().find(|dir| has_store(dir))?.clone(), "the usual place"));
             let (dir, reason) = named.or_else(usual)?;
+            self.named_by = reason;
             self.inform(&format!("the store is {} ({reason})", dir.display()));
             self.dir = Some(dir);
         }
@@ -72,7 +76,8 @@ impl Session {
     /// If there is no store, or it cannot be used.
     pub fn open(&mut self, dir: &Path, makes: bool) -> Result<(), CliError> {
         let opened = (self.environment.open)(dir, makes)?;
-        let (store, reach) = opened.ok_or_else(|| CliError::NoStore(dir.display().to_string()))?;
+        let (store, reach) =
+            opened.ok_or_else(|| CliError::NoStore { dir: dir.display().to_string(), option: self.named_by })?;
         self.store = Some((Arc::new(Documents::new(store)), reach));
         Ok(())
     }

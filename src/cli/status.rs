@@ -1,8 +1,8 @@
 //! The command `status`: a table of the domains with validity, next renewal, and the reason of a failure.
 
-use super::args::Given;
 use super::drive::chosen;
 use super::error::CliError;
+use super::given::Given;
 use super::output::{self, show};
 use super::session::Session;
 use crate::crypto::Summary;

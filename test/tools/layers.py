@@ -57,6 +57,7 @@ RESERVED = {
     "curl_sys": ({"http"}, "only http talks to curl"),
     "prometheus_client": ({"status"}, "only status writes metrics"),
     "clap": ({"cli"}, "only a2md has a command line"),
+    "strsim": ({"cli"}, "only a2md guesses what was meant"),
     "indicatif": ({"cli"}, "only a2md has a terminal"),
     "rustix": ({"exec", "store", "httpd", "cli"}, "system calls are for exec and store"),
     "libc": ({"exec", "store", "http", "httpd", "cli"}, "system calls are for exec and store"),

@@ -1,0 +1,53 @@
+//! The command that was given, with its options and arguments.
+
+use clap::{ArgMatches, Command};
+
+/// Id of the positional arguments of every command.
+pub const REST: &str = "args";
+
+/// The command that the arguments name, with its own options.
+pub struct Given<'a> {
+    /// The words of the command, e.g. `store add`; empty if no command was given.
+    pub path: String,
+    /// The options and arguments of the command.
+    pub matches: &'a ArgMatches,
+    /// True for a group such as `store` without a command of the group.
+    pub is_incomplete: bool,
+}
+
+/// Finds the command in parsed arguments.
+///
+/// # Errors
+/// The words of a command that is not defined.
+pub fn given<'a>(definition: &Command, matches: &'a ArgMatches) -> Result<Given<'a>, String> {
+    let mut path = Vec::new();
+    let mut definition = definition;
+    let mut matches = matches;
+    while let Some((name, below)) = matches.subcommand().filter(|_| !matches.get_flag("help")) {
+        definition = definition.find_subcommand(name).ok_or_else(|| [&path[..], &[name]].concat().join(" "))?;
+        matches = below;
+        path.push(name);
+    }
+    Ok(Given { path: path.join(" "), matches, is_incomplete: definition.has_subcommands() })
+}
+
+impl Given<'_> {
+    /// Returns the positional arguments.
+    #[must_use]
+    pub fn args(&self) -> Vec<&str> {
+        let rest = self.matches.try_get_many::<String>(REST).ok().flatten();
+        rest.into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Returns whether an option without a value was given; false for options that the command does not have.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.matches.try_get_one(name).ok().flatten().copied().unwrap_or(false)
+    }
+
+    /// Returns the value of an option.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+    }
+}
