@@ -113,6 +113,19 @@ def test_the_environment_names_the_store(cli: A2md, sandbox: Sandbox) -> None:
     assert done.stderr == f"the store is {sandbox.store} (A2MD_DIR)\n"
 
 
+def test_a_person_at_a_terminal_gets_sentences(cli: A2md) -> None:
+    cli("add", "a.example.org")
+    at_terminal = lambda *words: cli.on_a_terminal(*words).err.replace("\r", "")  # noqa: E731
+    assert at_terminal("status", "x.org") == "Error: there is no managed domain x.org; 'a2md list' shows all\n"
+    assert at_terminal("add", "nodot") == "Error: not a domain name: nodot\n"
+    assert "[2(No such file or directory)] managed domain not found: x.org" in at_terminal("-v", "status", "x.org")
+    # The option is named, not the directive that would do the same.
+    wrong = cli.with_options("-a", "https://localhost:1/dir", "-p", "http://localhost:1/", "-t", "accepted")
+    said = wrong.on_a_terminal("acme", "newreg").err.replace("\r", "")
+    assert said.splitlines()[-1].startswith("Error: failed to register new account: "), said
+    assert "MDHttpProxy" not in said and "MDCertificateAuthority" not in said and "-p" in said, said
+
+
 def test_a_command_that_asks_a_ca_needs_its_url(cli: A2md) -> None:
     failed(cli("acme", "newreg", "a@x.org"), 1, "need ACME server url (-a) for command: acme newreg")
 

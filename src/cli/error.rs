@@ -132,8 +132,38 @@ impl CliError {
         }
     }
 
-    /// Prints the error: as a line that scripts know, or as a message of the log.
+    /// Returns a sentence for a person, with the remedy.
+    fn sentence(&self) -> String {
+        let or = |unknown: &Unknown, remedy: &str| match unknown.near {
+            Some(_) => unknown.to_string(),
+            None => format!("{unknown}{remedy}"),
+        };
+        match self {
+            Self::UnknownCommand(name) => format!("there is no command {}", or(name, "; 'a2md help' lists all")),
+            Self::NotListed(name) | Self::NoDomain(name) => {
+                format!("there is no managed domain {}", or(name, "; 'a2md list' shows all"))
+            }
+            Self::UnknownSetting(name) => {
+                format!("there is no setting {}", or(name, "; 'a2md help update' lists all"))
+            }
+            Self::UnknownAccount(id) => format!("there is no account {}", or(id, " in the store")),
+            Self::NoCa(command) => {
+                format!("'a2md {command}' needs the URL of an ACME server; name it by -a")
+            }
+            Self::NoDirectory(_) => {
+                "there is no store where one usually is; name its directory, the value of MDStoreDir, by -d or in A2MD_DIR"
+                    .to_owned()
+            }
+            Self::Acme { what, source } => format!("{what}: {}", source.sentence()),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Prints the error: for a person as one sentence, else as a line that scripts know, or as a message of the log.
     pub fn print(&self, terminal: &dyn Terminal) {
+        if terminal.is_plain() && !matches!(self, Self::Reported(_)) {
+            return terminal.message(Level::Error, self.status(), &self.sentence());
+        }
         let message = |level, text: String| terminal.message(level, self.status(), &text);
         match self {
             Self::Reported(_) => {}

@@ -5,6 +5,14 @@ use clap::{ArgMatches, Command};
 /// Id of the positional arguments of every command.
 pub const REST: &str = "args";
 
+/// Options by their ids, with the directive in whose place each of them is, and the option.
+const INSTEAD: [(&str, &str, &str); 4] = [
+    ("acme", "MDCertificateAuthority", "-a"),
+    ("challenge", "MDCAChallenges", "-c"),
+    ("proxy", "MDHttpProxy", "-p"),
+    ("terms", "MDCertificateAgreement", "-t"),
+];
+
 /// The command that the arguments name, with its own options.
 pub struct Given<'a> {
     /// The words of the command, e.g. `store add`; empty if no command was given.
@@ -32,6 +40,18 @@ pub fn given<'a>(definition: &Command, matches: &'a ArgMatches) -> Result<Given<
 }
 
 impl Given<'_> {
+    /// Returns the directives in whose place options were given, with these options. What a command for accounts lacks is an option in
+    /// any case; `drive` goes to the CA of the domain, whatever option is given.
+    pub fn options(&self) -> Vec<(&'static str, &'static str)> {
+        let is_of_accounts = self.path.starts_with("acme ");
+        let is_given = |(id, ..): &&(&str, &str, &str)| match *id {
+            "terms" => is_of_accounts,
+            "acme" if self.path == "drive" => false,
+            id => self.value(id).is_some(),
+        };
+        INSTEAD.iter().filter(is_given).map(|(_, directive, option)| (*directive, *option)).collect()
+    }
+
     /// Returns the positional arguments.
     #[must_use]
     pub fn args(&self) -> Vec<&str> {

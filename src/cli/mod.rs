@@ -55,10 +55,12 @@ fn run_in(environment: Environment, words: impl IntoIterator<Item = OsString>) -
             return USAGE;
         }
     };
-    terminal.listen(i32::from(matches.get_count("verbose")) - i32::from(matches.get_count("quiet")));
-    let mut session = Session::new(environment, &matches);
     let definition = args::command();
-    let result = match given(&definition, &matches) {
+    let given = given(&definition, &matches);
+    let options = given.as_ref().map(Given::options).unwrap_or_default();
+    terminal.listen(i32::from(matches.get_count("verbose")) - i32::from(matches.get_count("quiet")), options);
+    let mut session = Session::new(environment, &matches);
+    let result = match given {
         Ok(given) => match answer(&given) {
             Some(Ok(text)) => {
                 terminal.print(text.trim_end());
@@ -105,6 +107,7 @@ mod tests {
     use super::examples::EXAMPLES;
     use super::testing::Shell;
     use super::*;
+    use crate::testing::ca::{Fault, Operation, problem};
 
     fn parse(line: &str) -> Result<(String, Vec<String>), String> {
         let definition = args::command();
@@ -224,6 +227,30 @@ mod tests {
         ] {
             assert_eq!(shell.fail(line), err, "{line}");
         }
+    }
+
+    #[test]
+    fn a_person_gets_one_sentence_with_the_remedy() {
+        let shell = Shell::new();
+        shell.succeed("add a.example.org");
+        for (line, said) in [
+            ("frob", "there is no command frob; 'a2md help' lists all"),
+            ("stauts", "there is no command stauts; did you mean status?"),
+            ("status x.org", "there is no managed domain x.org; 'a2md list' shows all"),
+            ("list a.exmple.org", "there is no managed domain a.exmple.org; did you mean a.example.org?"),
+            ("update a.example.org frob", "there is no setting frob; 'a2md help update' lists all"),
+            ("acme validate x", "'a2md acme validate' needs the URL of an ACME server; name it by -a"),
+            ("-a https://ca.test/directory acme agree x", "there is no account x in the store"),
+            ("add nodot", "not a domain name: nodot"),
+        ] {
+            let err = shell.said_to_a_person(line);
+            assert!(err.starts_with("Error ") && err.ends_with(&format!(": {said}\n")), "{line}: {err}");
+            assert_eq!(err.lines().count(), 1, "{line}: {err}");
+        }
+        shell.server.ca.fail(Operation::NewAccount, Fault::Answer(problem(400, "malformed", "no JSON")));
+        let err = shell.said_to_a_person("-a https://ca.test/directory -t accepted acme newreg");
+        assert!(err.starts_with("Error 22: failed to register new account: ") && err.contains("no JSON"), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
     }
 
     #[test]

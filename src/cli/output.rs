@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use serde_json::{Value, json};
@@ -20,11 +21,14 @@ struct Console;
 static CONSOLE: Console = Console;
 /// The least severe level that is printed.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
+/// Directives whose part an option of this run has, with the option.
+static OPTIONS: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
 
 /// Receives the output of a run.
 pub trait Terminal: Send + Sync {
-    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
-    fn listen(&self, more: i32);
+    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below. Where one names a directive in
+    /// `options`, the option beside it is named instead.
+    fn listen(&self, more: i32, options: Vec<(&'static str, &'static str)>);
     /// Prints a line of the result.
     fn print(&self, line: &str);
     /// Prints a line for the person who runs the command.
@@ -33,13 +37,16 @@ pub trait Terminal: Send + Sync {
     fn message(&self, level: Level, status: Status, text: &str);
     /// Returns whether the progress of renewals can be shown.
     fn has_spinner(&self) -> bool;
+    /// Returns whether a person reads the messages, who wants sentences without codes.
+    fn is_plain(&self) -> bool;
 }
 
 /// The streams of the process.
 pub struct Streams;
 
 impl Terminal for Streams {
-    fn listen(&self, more: i32) {
+    fn listen(&self, more: i32, options: Vec<(&'static str, &'static str)>) {
+        let _ = OPTIONS.set(options);
         THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
         log::install(Some(&CONSOLE));
     }
@@ -60,6 +67,10 @@ impl Terminal for Streams {
     fn has_spinner(&self) -> bool {
         std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info)
     }
+
+    fn is_plain(&self) -> bool {
+        std::io::stderr().is_terminal() && !CONSOLE.enabled(Level::Debug)
+    }
 }
 
 impl Sink for Console {
@@ -76,8 +87,12 @@ impl Sink for Console {
         if record.number.is_some_and(|number| OF_THE_SERVER.contains(&number)) {
             return;
         }
+        let text = by_options(&record.text.to_string(), OPTIONS.get().map_or(&[], Vec::as_slice));
+        if Streams.is_plain() {
+            return say(&plain(record.level, &text));
+        }
         let file = place.file().trim_start_matches("src/");
-        say(&message(record.level, record.status, file, place.line(), &record.text.to_string()));
+        say(&message(record.level, record.status, file, place.line(), &text));
     }
 }
 
@@ -91,6 +106,30 @@ fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> S
         (_, Some(reason)) => format!("[{place}][{}({reason})] {text}", status.0),
         (_, None) => format!("[{place}] {text}"),
     }
+}
+
+/// Formats a message for a person.
+fn plain(level: Level, text: &str) -> String {
+    match level {
+        Level::Emergency | Level::Alert | Level::Critical | Level::Error => format!("Error: {text}"),
+        Level::Warning => format!("Warning: {text}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Names the options of a run in place of the directives that would do the same.
+fn by_options(text: &str, options: &[(&str, &str)]) -> String {
+    options.iter().fold(text.to_owned(), |text, (directive, option)| {
+        let mut parts = text.split(directive);
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // `MDHttpProxyCACertificateFile` begins like `MDHttpProxy`.
+            let is_longer = part.starts_with(|next: char| next.is_ascii_alphanumeric());
+            named.push_str(if is_longer { directive } else { option });
+            named.push_str(part);
+        }
+        named
+    })
 }
 
 /// Formats a certificate, e.g. `P-256 serial 0A1B, valid until 2027-01-31 12:00`.
@@ -171,6 +210,22 @@ mod tests {
         ];
         for (level, status, expected) in rows {
             assert_eq!(message(level, status, "a.rs", 7, "hello"), expected);
+        }
+    }
+
+    #[test]
+    fn people_get_sentences_that_name_their_options() {
+        assert_eq!(plain(Level::Error, "no disk"), "Error: no disk");
+        assert_eq!(plain(Level::Warning, "no disk"), "Warning: no disk");
+        assert_eq!(plain(Level::Notice, "no disk"), "no disk");
+        let options = [("MDHttpProxy", "-p"), ("MDCertificateAuthority", "-a")];
+        for (text, expected) in [
+            ("check MDCertificateAuthority", "check -a"),
+            ("'MDHttpProxy none' and MDHttpProxy, and MDCAChallenges", "'-p none' and -p, and MDCAChallenges"),
+            ("see MDHttpProxyCACertificateFile", "see MDHttpProxyCACertificateFile"),
+            ("", ""),
+        ] {
+            assert_eq!(by_options(text, &options), expected);
         }
     }
 
