@@ -25,6 +25,7 @@ mod syntax;
 #[cfg(test)]
 mod testing;
 mod unknown;
+mod words;
 
 use std::ffi::OsString;
 use std::sync::Arc;

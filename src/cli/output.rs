@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use serde_json::{Value, json};
 
 use super::progress;
+use super::words::Colour;
 use crate::crypto::Summary;
 use crate::log::{self, Level, Record, Sink};
 use crate::model::{JobResult, ManagedDomain, Status, Timestamp, outside};
 
 /// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
 const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
+
+/// Ends a colour on a terminal.
+const PLAIN: &str = "\x1b[0m";
 
 /// The sink for messages, which writes to stderr.
 struct Console;
@@ -31,6 +35,8 @@ pub trait Terminal: Send + Sync {
     fn listen(&self, more: i32, options: Vec<(&'static str, &'static str)>);
     /// Prints a line of the result.
     fn print(&self, line: &str);
+    /// Prints a line of the result with a word in colour, if the terminal shows colours.
+    fn print_coloured(&self, before: &str, colour: Colour, word: &str, after: &str);
     /// Prints a line for the person who runs the command.
     fn say(&self, line: &str);
     /// Prints a message with its level and result code.
@@ -54,6 +60,16 @@ impl Terminal for Streams {
     /// Errors are ignored, as a reader such as `head` may have closed the pipe.
     fn print(&self, line: &str) {
         let _ = writeln!(std::io::stdout(), "{}", shown(line));
+    }
+
+    fn print_coloured(&self, before: &str, colour: Colour, word: &str, after: &str) {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if is_set("NO_COLOR") || is_dumb || !std::io::stdout().is_terminal() {
+            return self.print(&format!("{before}{word}{after}"));
+        }
+        let (before, word, after) = (shown(before), shown(word), shown(after));
+        let _ = writeln!(std::io::stdout(), "{before}{}{word}{PLAIN}{after}", colour.code());
     }
 
     fn say(&self, line: &str) {

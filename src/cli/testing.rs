@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::environment::{Environment, open_files};
 use super::output::Terminal;
 use super::run_in;
+use super::words::Colour;
 use crate::log::Level;
 use crate::model::Status;
 use crate::store::{Aspect, Group};
@@ -50,6 +51,10 @@ impl Terminal for Recorder {
 
     fn print(&self, line: &str) {
         add(&self.out, line);
+    }
+
+    fn print_coloured(&self, before: &str, _colour: Colour, word: &str, after: &str) {
+        self.print(&format!("{before}{word}{after}"));
     }
 
     fn say(&self, line: &str) {
