@@ -160,6 +160,14 @@ def test_domains_are_renewed_side_by_side_and_one_that_fails_stops_no_other(
         assert words in shown.err, shown.err
 
 
+def test_a_first_certificate_takes_one_command(httpd: Httpd, cli: A2md, pebble: Pebble) -> None:
+    httpd.start()
+    done = cli("add", "--now", "-a", pebble.directory, "-t", "accepted", "-c", "admin@example.org", NAME, OTHER)
+    assert (done.code, done.out) == (0, f"md: {NAME} [{NAME}, {OTHER}]\n"), done
+    assert f"{NAME}: the new certificates are active" in done.err
+    assert f"{NAME}  good  " in cli("status").out
+
+
 def test_a_restart_leaves_what_a2md_is_at_work_on(httpd: Httpd, cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:
     httpd.config.managed(OTHER)
     httpd.start().obtain(OTHER)

@@ -153,14 +153,20 @@ def test_a_certificate_of_certbot_is_served_at_once(
     folder = lineage(sandbox, NAME, leaf)
     before = {path: path.read_bytes() for path in folder.rglob("*.pem")}
     done = cli("import", "certbot", folder)
-    assert (done.code, done.out, done.err) == (0, f"md: {NAME} [{NAME}, www.example.org]\n", "")
+    assert (done.code, done.out) == (0, f"md: {NAME} [{NAME}, www.example.org]\n")
+    needed, *lines = done.err.splitlines()
+    assert needed == "The configuration of the server needs these lines, and a restart:"
     assert {path: path.read_bytes() for path in folder.rglob("*.pem")} == before
     assert sandbox.md_json(NAME)["state"] == 2
     tree = sandbox.tree()
     assert {str(tree[path]) for path in tree if path.startswith(f"domains/{NAME}/")} == {"0600 root"}
     assert cli.json("list").md["renew"] is False
 
-    lone_httpd.config.managed(NAME, "www.example.org").add("MDRenewMode manual")
+    again = cli("import", "certbot", folder)
+    assert (again.code, again.out) == (0, "") and again.err.startswith(f"{NAME}: is there already, valid until "), again
+    assert again.err.splitlines()[1:] == [needed, *lines]
+
+    lone_httpd.config.add(*lines, "MDRenewMode manual").http(NAME).https(NAME, aliases=["www.example.org"])
     lone_httpd.start()
     served = lone_httpd.served(NAME, ca=root.cert_file)
     assert served.verified

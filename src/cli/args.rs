@@ -39,7 +39,8 @@ fn program_options() -> impl Iterator<Item = Arg> {
         makers()
     );
     let options = [
-        value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' save it in the domain"),
+        value("acme", 'a', "url").help("Directory URL of the ACME server, or its name in MDCertificateAuthority, e.g. letsencrypt-test; 'add' and 'update' \
+             save it in the domain"),
         value("cafile", 'C', "file")
             .help("PEM file with the root certificates to trust for connections to the ACME server"),
         value("dir", 'd', "dir").help(dir),
@@ -50,7 +51,7 @@ fn program_options() -> impl Iterator<Item = Arg> {
         ),
         counted("quiet", 'q').help("Print fewer messages; may be repeated"),
         value("terms", 't', "url|accepted")
-            .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
+            .help("Agreement to the terms of service, for 'add', 'acme newreg', 'acme agree' and 'acme update'"),
         counted("verbose", 'v').help("Print more messages; may be repeated"),
     ];
     let global = options.map(|option| option.global(true).help_heading("Options of all commands"));
@@ -59,7 +60,7 @@ fn program_options() -> impl Iterator<Item = Arg> {
 
 fn domain_commands() -> [Command; 3] {
     [
-        leaf("add", "domain...", "Add a managed domain", DNS_NAMES),
+        add_command(),
         leaf(
             "update",
             "name [setting [value...]]",
@@ -74,6 +75,19 @@ fn domain_commands() -> [Command; 3] {
             "Name of a managed domain, or any DNS name in one; the default is all managed domains",
         ),
     ]
+}
+
+fn add_command() -> Command {
+    let contact = value("contact", 'c', "address")
+        .action(ArgAction::Append)
+        .help("Where the ACME server can reach you, e.g. a mail address; may be repeated");
+    let now = Arg::new("now").long("now").action(ArgAction::SetTrue);
+    leaf("add", "domain...", "Add a managed domain", DNS_NAMES)
+        .long_about(
+            "Add a managed domain. With --now, its certificate is obtained at once, as by 'drive': a running server with mod_md \
+             has to answer on port 80 of the names. If that fails, the domain stays, and 'drive' tries again.",
+        )
+        .args([contact, now.help("Obtain the certificate at once")])
 }
 
 fn drive_command() -> Command {
@@ -157,8 +171,8 @@ fn import_commands() -> Command {
         )
         .long_about(
             "Create a managed domain for each certificate of certbot, from live/<name>/fullchain.pem and privkey.pem in its \
-             directory. Domains that exist in the store stay as they are, and the files of certbot are not changed. \
-             Accounts are not imported.",
+             directory, and print the lines that the configuration of the server needs for them. Domains that exist in the store \
+             stay as they are, and the files of certbot are not changed. Accounts are not imported.",
         ),
     )
 }

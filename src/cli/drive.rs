@@ -59,20 +59,23 @@ pub fn drive(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     positions.sort_unstable();
     positions.dedup();
     let drive = Drive {
-        session,
-        registry,
         force: given.flag("force"),
         reset: given.flag("reset"),
         named: !names.is_empty(),
-        advisor: Advisor::default(),
-        board: Board::begin(session.terminal(), positions.len()),
-        refusing: Mutex::default(),
-        activating: Mutex::default(),
+        ..Drive::new(session, registry, positions.len())
     };
     match positions[..] {
         [position] => drive.one(position).map(|_| ()),
         _ => drive.all(&positions, jobs),
     }
+}
+
+/// Obtains the certificates of one domain, as `drive name` does.
+pub(super) fn only(session: &Session, name: &str) -> Result<(), CliError> {
+    let registry = session.domains_of(&[name])?;
+    let positions = chosen(&registry, &[name])?;
+    let drive = Drive::new(session, registry, positions.len());
+    positions.into_iter().try_for_each(|position| drive.one(position).map(|_| ()))
 }
 
 /// Parses how many domains are renewed side by side.
@@ -96,7 +99,21 @@ pub(super) fn chosen(registry: &Registry, names: &[&str]) -> Result<Vec<usize>, 
     names.iter().map(find).collect()
 }
 
-impl Drive<'_> {
+impl<'a> Drive<'a> {
+    fn new(session: &'a Session, registry: Arc<Registry>, domains: usize) -> Self {
+        Self {
+            session,
+            registry,
+            force: false,
+            reset: false,
+            named: true,
+            advisor: Advisor::default(),
+            board: Board::begin(session.terminal(), domains),
+            refusing: Mutex::default(),
+            activating: Mutex::default(),
+        }
+    }
+
     /// Renews domains on so many threads. A failure does not stop the others; the first one is returned.
     fn all(&self, positions: &[usize], jobs: usize) -> Result<(), CliError> {
         let next = AtomicUsize::new(0);

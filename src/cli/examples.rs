@@ -1,10 +1,15 @@
 //! Examples of each command, for its help and its page of the manual.
 
 /// Command lines with the words of their command, and what each is for.
-pub const EXAMPLES: [(&str, &str, &str); 33] = [
+pub const EXAMPLES: [(&str, &str, &str); 34] = [
     ("", "a2md status", "Show all certificates in the store of this server"),
     ("", "a2md drive", "Renew what is due"),
     ("", "a2md help drive", "Show the options of a command"),
+    (
+        "add",
+        "a2md add --now -a letsencrypt-test -t accepted www.example.org",
+        "Obtain a first certificate, from an ACME server for tests",
+    ),
     ("add", "a2md add www.example.org example.org", "Add a domain with two names"),
     ("add", "a2md add -a https://ca.example.org/directory shop.example.org", "Add a domain with an ACME server"),
     ("update", "a2md update www.example.org contacts admin@example.org", "Set a mail address"),

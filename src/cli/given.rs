@@ -55,8 +55,14 @@ impl Given<'_> {
     /// Returns the positional arguments.
     #[must_use]
     pub fn args(&self) -> Vec<&str> {
-        let rest = self.matches.try_get_many::<String>(REST).ok().flatten();
-        rest.into_iter().flatten().map(String::as_str).collect()
+        self.values(REST)
+    }
+
+    /// Returns all values of an option that may be repeated.
+    #[must_use]
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let values = self.matches.try_get_many::<String>(name).ok().flatten();
+        values.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// Returns whether an option without a value was given; false for options that the command does not have.

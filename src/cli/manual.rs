@@ -28,10 +28,7 @@ The store is a directory owned by root. Each of its groups has an entry for ever
 Obtain a certificate for a running server that has an http host of that name:
 .PP
 .nf
-a2md \-a https://acme\-v02.api.letsencrypt.org/directory add www.example.org
-a2md update www.example.org contacts admin@example.org
-a2md update www.example.org agreement accepted
-a2md drive www.example.org
+a2md add \-\-now \-a letsencrypt \-t accepted www.example.org
 .fi
 .PP
 Import the certificates of certbot, and show the result:
@@ -99,7 +96,8 @@ fn option(arg: &Arg) -> String {
             format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR \\fI{value}\\fR")
         }
         (Some(short), Some(long)) => format!("\\fB\\-{short}\\fR, \\fB\\-\\-{long}\\fR"),
-        (None, Some(long)) => format!("\\fB\\-\\-{long}\\fR \\fI{value}\\fR"),
+        (None, Some(long)) if arg.get_action().takes_values() => format!("\\fB\\-\\-{long}\\fR \\fI{value}\\fR"),
+        (None, Some(long)) => format!("\\fB\\-\\-{long}\\fR"),
         _ => format!("\\fI{value}\\fR"),
     };
     format!(".TP\n{head}\n{}", paragraph(&arg.get_help().unwrap().to_string()))

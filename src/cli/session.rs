@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::environment::{DIR_VARIABLE, Environment, has_store};
 use super::error::CliError;
 use super::output::{self, Terminal};
+use super::syntax;
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
@@ -43,7 +44,7 @@ impl Session {
     pub fn new(environment: Environment, matches: &ArgMatches) -> Self {
         let value = |name| matches.get_one::<String>(name).cloned();
         Self {
-            acme: value("acme"),
+            acme: value("acme").as_deref().map(syntax::ca_url),
             dir: value("dir").map(PathBuf::from),
             terms: value("terms"),
             json: matches.get_flag("json"),
