@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::given::Given;
 use super::session::Session;
 use super::unknown::Unknown;
-use super::{accounts, check, domains, drive, import, persist, revoke, status, store};
+use super::{accounts, check, domains, drive, import, persist, preflight, revoke, status, store};
 
 /// Precondition of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 type Row = (&'static str, Needs, Absent, Run);
 
 #[rustfmt::skip]
-pub const COMMANDS: [Row; 21] = [
+pub const COMMANDS: [Row; 22] = [
     ("add",             Needs::Store,     Absent::Made,    domains::add),
     ("update",          Needs::Store,     Absent::Failure, domains::update),
     ("list",            Needs::Store,     Absent::Failure, domains::list),
@@ -39,6 +39,7 @@ pub const COMMANDS: [Row; 21] = [
     ("revoke",          Needs::Store,     Absent::Failure, revoke::revoke),
     ("status",          Needs::Store,     Absent::Failure, status::status),
     ("check",           Needs::Directory, Absent::Failure, check::check),
+    ("preflight",       Needs::Store,     Absent::Failure, preflight::preflight),
     ("persist-record",  Needs::Store,     Absent::Failure, persist::record),
     ("import certbot",  Needs::Store,     Absent::Made,    import::certbot),
     ("store add",       Needs::Store,     Absent::Made,    store::add),

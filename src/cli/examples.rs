@@ -1,7 +1,7 @@
 //! Examples of each command, for its help and its page of the manual.
 
 /// Command lines with the words of their command, and what each is for.
-pub const EXAMPLES: [(&str, &str, &str); 34] = [
+pub const EXAMPLES: [(&str, &str, &str); 36] = [
     ("", "a2md status", "Show all certificates in the store of this server"),
     ("", "a2md drive", "Renew what is due"),
     ("", "a2md help drive", "Show the options of a command"),
@@ -23,6 +23,8 @@ pub const EXAMPLES: [(&str, &str, &str); 34] = [
     ("status", "a2md status", "Show all domains"),
     ("status", "a2md status -j www.example.org", "Show a domain as JSON"),
     ("check", "a2md check", "Before a restart"),
+    ("preflight", "a2md preflight", "Look at all domains as a CA does"),
+    ("preflight", "a2md preflight -j www.example.org", "Look at one domain, for a script"),
     ("persist-record", "a2md persist-record www.example.org", "Show which records to set"),
     ("import certbot", "a2md import certbot /etc/letsencrypt", "Take over all certificates of certbot"),
     ("store add", "a2md store add intern.example.org", "Add a domain"),

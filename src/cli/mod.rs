@@ -16,6 +16,7 @@ mod import;
 mod manual;
 mod output;
 mod persist;
+mod preflight;
 mod progress;
 mod revoke;
 mod session;
