@@ -2,7 +2,7 @@
 //!
 //! The options of the program stand anywhere, the options of a command anywhere behind it.
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::commands::makers;
 use super::drive::{JOBS, MOST_JOBS};
@@ -42,9 +42,9 @@ fn program_options() -> impl Iterator<Item = Arg> {
     let options = [
         value("acme", 'a', "url").help("Directory URL of the ACME server, or its name in MDCertificateAuthority, e.g. letsencrypt-test; 'add' and 'update' \
              save it in the domain"),
-        value("cafile", 'C', "file")
+        value("cafile", 'C', "file").value_hint(ValueHint::FilePath)
             .help("PEM file with the root certificates to trust for connections to the ACME server"),
-        value("dir", 'd', "dir").help(dir),
+        value("dir", 'd', "dir").value_hint(ValueHint::DirPath).help(dir),
         flag("json", 'j').help("Print one JSON document instead of lines"),
         value("proxy", 'p', "url").help(
             "URL of the HTTP proxy, or none; the default is the proxy of the domain (MDHttpProxy), else that of the \
