@@ -214,7 +214,7 @@ def test_the_recipe_for_a_stolen_key(httpd: Httpd, pebble: Pebble, sandbox: Sand
         if words[0] == "apachectl":
             httpd.graceful()
         else:
-            done = cli(*words[3:])
+            done = cli(*words[1:])
             assert done.code == 0, done
         if "drive" in words:
             told = serials(done)
