@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::Given;
 use super::check::modes;
 use super::domains::named;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::accounts::StoredAccounts;
 use crate::acme::{

@@ -60,6 +60,7 @@ RESERVED = {
     "curl_sys": ({"http"}, "only http talks to curl"),
     "prometheus_client": ({"status"}, "only status writes metrics"),
     "clap": ({"cli"}, "only a2md has a command line"),
+    "strsim": ({"cli"}, "only a2md guesses what was meant"),
     "indicatif": ({"cli"}, "only a2md has a terminal"),
     "simple_dns": ({"dns"}, "only dns reads messages of the DNS"),
     "resolv_conf": ({"dns"}, "only dns knows name servers"),
