@@ -252,7 +252,9 @@ class Httpd:
 
     def _came_up(self, mark: int) -> bool:
         def outcome() -> str | None:
-            if not self._maybe_family() and (self._started is None or self._started.poll() is not None):
+            # A process has no command line for a moment while it becomes another program, or ends.
+            is_gone = not self._family() and not any(proc.nameless for proc in process.descendants())
+            if is_gone and (self._started is None or self._started.poll() is not None):
                 return "dead"
             # A server of one process does not say that it runs, and has a number before it serves.
             pid = self.sandbox.run / "httpd.pid"
@@ -299,10 +301,6 @@ class Httpd:
     def _family(self) -> list[Proc]:
         """All processes below this test run that were started with this server's configuration."""
         return [proc for proc in process.descendants() if str(self.sandbox.conf) in proc.command]
-
-    def _maybe_family(self) -> list[Proc]:
-        """As `_family`, with processes that have no command line: they become another program, or end."""
-        return [proc for proc in process.descendants() if proc.nameless or str(self.sandbox.conf) in proc.command]
 
     def _end_family(self) -> None:
         process.end(self._family(), grace=0)
