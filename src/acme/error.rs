@@ -223,6 +223,8 @@ pub enum AcmeError {
         name: String,
         /// The problem document.
         problem: Box<Problem>,
+        /// Whether a TXT record that a command has made was the answer.
+        by_txt: bool,
         /// The record that the administrator has to make for the challenge to be met.
         record: Option<TxtRecord>,
         /// The type of the challenge, and the one that the next attempt uses in its place, if one is left untried.
@@ -600,7 +602,7 @@ impl AcmeError {
             Self::ContactRefused { problem, .. } => problem.advice(),
             Self::NoContact { .. } => Some("if the CA wants a contact, set MDContactEmail"),
             Self::ChallengeFailed { record: Some(_), .. } => None,
-            Self::ChallengeFailed { problem, .. } => problem.advice_on_challenge(),
+            Self::ChallengeFailed { problem, by_txt, .. } => problem.advice_on_challenge(*by_txt),
             Self::Tailscale(source) => source.advice(),
             Self::AccountRefused { .. } => Some(
                 "the account stays in use, and the next attempt follows; if the CA will not take it again, 'a2md acme delreg' and \
@@ -699,8 +701,13 @@ mod tests {
             retry_after: None,
         };
         let refused = |problem| AcmeError::Problem { problem, http_status: None, retry_after: None, of_address: false };
-        let failed =
-            |problem| AcmeError::ChallengeFailed { name: text(), problem: Box::new(problem), record: None, turn: None };
+        let failed = |problem| AcmeError::ChallengeFailed {
+            name: text(),
+            problem: Box::new(problem),
+            by_txt: false,
+            record: None,
+            turn: None,
+        };
         let no_profile = |problem| AcmeError::ProfileRefused { profile: text(), problem };
         let caa = "urn:ietf:params:acme:error:caa";
         let tailscale = |cause| AcmeError::Tailscale(TailscaleError { socket: "/run/tailscaled.sock".into(), cause });

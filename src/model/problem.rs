@@ -45,6 +45,8 @@ const fn permanent(name: &'static str, status: Status, advice: &'static str) -> 
 
 const ADDRESSES: &str =
     "check that all addresses of the name, IPv6 too, lead to this server and that nothing else answers there";
+const RECORDS: &str =
+    "check that the command of MDChallengeDns01 ends only when all name servers of the zone have the record";
 const KEY_OF_ACCOUNT: &str = "the CA does not take this kind of account key";
 const NAME: &str = "take the name out of the domain, or use another CA";
 
@@ -191,10 +193,16 @@ impl Problem {
         if self.is("compound") { parts.filter_map(advice).next() } else { advice(&self.kind) }
     }
 
-    /// Returns advice on the problem of a challenge, where `unauthorized` means that another server answered.
+    /// Returns advice on the problem of a challenge, where `unauthorized` means that another server answered, or that a TXT record
+    /// was not seen. `by_txt` says which of them it can be.
     #[must_use]
-    pub fn advice_on_challenge(&self) -> Option<&'static str> {
-        if self.is("unauthorized") || self.is_wrong_answer() { Some(ADDRESSES) } else { self.advice() }
+    pub fn advice_on_challenge(&self, by_txt: bool) -> Option<&'static str> {
+        let is_unseen = self.is("unauthorized") || self.is_wrong_answer() || self.is("incorrectResponse");
+        match (is_unseen, by_txt) {
+            (true, true) => Some(RECORDS),
+            (true, false) => Some(ADDRESSES),
+            (false, _) => self.advice(),
+        }
     }
 
     /// Whether the CA will say the same again of a challenge that it looks at.
@@ -360,7 +368,7 @@ mod tests {
         for (name, permanent, advice) in rows {
             let problem = of_type(&format!("urn:ietf:params:acme:error:{name}"));
             assert_eq!(
-                (problem.is_permanent_of_challenge(), problem.advice_on_challenge()),
+                (problem.is_permanent_of_challenge(), problem.advice_on_challenge(false)),
                 (permanent, advice),
                 "{name}"
             );

@@ -64,7 +64,8 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     ) -> AcmeError {
         let facts = &self.facts.authorizations[index];
         let name = authorization(facts).map_or_else(|_| String::new(), |authz| authz.identifier.value.clone());
-        AcmeError::ChallengeFailed { name, problem: Box::new(problem), record: facts.record.clone(), turn }
+        let by_txt = facts.failed_type().is_some_and(ChallengeType::answers_by_txt);
+        AcmeError::ChallengeFailed { name, problem: Box::new(problem), by_txt, record: facts.record.clone(), turn }
     }
 
     /// Describes why no challenge could be used. The last wanted type decides which error it is; all refusals are listed.
