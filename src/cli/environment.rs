@@ -8,13 +8,13 @@ use super::output::{Streams, Terminal};
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock};
 use crate::http::{CurlClient, CurlSettings, HttpClient};
-use crate::store::{FileStore, Reachability, STORE_FILE, Store, StoreError};
+use crate::store::{FileStore, STORE_FILE, ServerFacts, Store, StoreError};
 
 /// Opens the store in a directory. The flag says whether a store is made if there is none. The result tells how a CA reaches the
 /// server, too.
 pub type Opener = Box<dyn Fn(&Path, bool) -> Opened + Send + Sync>;
 /// An open store, `None` if there is none and none is to be made, or the reason why it cannot be opened.
-pub type Opened = Result<Option<(Arc<dyn Store>, Reachability)>, StoreError>;
+pub type Opened = Result<Option<(Arc<dyn Store>, ServerFacts)>, StoreError>;
 
 /// The variable that names the directory of the store.
 pub const DIR_VARIABLE: &str = "A2MD_DIR";
@@ -62,8 +62,8 @@ pub fn open_files(dir: &Path, makes: bool) -> Opened {
         return Ok(None);
     }
     let store = FileStore::open(dir)?;
-    let reach = store.load_reachability();
-    Ok(Some((Arc::new(store), reach)))
+    let facts = store.load_facts();
+    Ok(Some((Arc::new(store), facts)))
 }
 
 /// Checks whether there is a store in a directory, also one that may not be read.

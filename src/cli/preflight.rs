@@ -47,10 +47,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The difference to the clock of the CA that is told, in seconds.
 const CLOCK_DRIFT: i64 = 60;
 
-/// The server does not tell other programs what MDChallengeDns01 is outside of `<MDomainSet>`.
-const REMEDY_FOR_TYPES: &str =
-    "change MDCAChallenges; this command knows MDChallengeDns01 only where it is inside of <MDomainSet>";
-
 /// How a finding is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
@@ -194,7 +190,7 @@ impl Preflight<'_> {
                 self.tell(
                     md.name.as_str(),
                     "challenges",
-                    &Finding::error(why.trim_end_matches('.').to_owned(), REMEDY_FOR_TYPES),
+                    &Finding::error(why.trim_end_matches('.').to_owned(), "change MDCAChallenges"),
                 );
                 return Ok(());
             }

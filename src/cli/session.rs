@@ -17,7 +17,7 @@ use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
 use crate::model::{DomainName, JobResult, ManagedDomain, Status, VERSION};
 use crate::registry::Registry;
-use crate::store::Reachability;
+use crate::store::{ServerFacts, ServerWide};
 
 /// A run of the program.
 pub struct Session {
@@ -34,7 +34,7 @@ pub struct Session {
     environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
-    store: Option<(Arc<Documents>, Reachability)>,
+    store: Option<(Arc<Documents>, ServerFacts)>,
     output: Vec<Value>,
 }
 
@@ -77,9 +77,9 @@ impl Session {
     /// If there is no store, or it cannot be used.
     pub fn open(&mut self, dir: &Path, makes: bool) -> Result<(), CliError> {
         let opened = (self.environment.open)(dir, makes)?;
-        let (store, reach) =
+        let (store, facts) =
             opened.ok_or_else(|| CliError::NoStore { dir: dir.display().to_string(), option: self.named_by })?;
-        self.store = Some((Arc::new(Documents::new(store)), reach));
+        self.store = Some((Arc::new(Documents::new(store)), facts));
         Ok(())
     }
 
@@ -112,8 +112,8 @@ impl Session {
     /// # Errors
     /// If the domains cannot be listed.
     pub fn domains(&self, only: Option<&str>) -> Result<Arc<Registry>, CliError> {
-        let (documents, reach) = self.opened();
-        let registry = Registry::stored(Arc::clone(documents), Arc::clone(self.clock()), *reach, only)?;
+        let (documents, facts) = self.opened();
+        let registry = Registry::stored(Arc::clone(documents), Arc::clone(self.clock()), facts, only)?;
         registry.live_sets.open(None);
         Ok(Arc::new(registry))
     }
@@ -130,13 +130,13 @@ impl Session {
             names.iter().filter_map(|name| DomainName::parse(name).ok()).map(String::from).collect();
         names.sort_unstable();
         names.dedup();
-        let (documents, reach) = self.opened();
-        let registry = Registry::stored_of(&names, Arc::clone(documents), Arc::clone(self.clock()), *reach, None);
+        let (documents, facts) = self.opened();
+        let registry = Registry::stored_of(&names, Arc::clone(documents), Arc::clone(self.clock()), facts, None);
         registry.live_sets.open(None);
         Ok(Arc::new(registry))
     }
 
-    fn opened(&self) -> &(Arc<Documents>, Reachability) {
+    fn opened(&self) -> &(Arc<Documents>, ServerFacts) {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 
@@ -161,13 +161,22 @@ impl Session {
     }
 
     fn settings(&self, md: Option<&ManagedDomain>) -> CurlSettings {
-        let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
-        let ca_file = self.ca_file.clone().or_else(|| file(md?.ca_certs.as_deref()));
+        let usual = ServerWide::default();
+        let server = self.store.as_ref().map_or(&usual, |(_, facts)| &facts.server);
+        let file = |own: Option<&Arc<String>>, all: Option<&String>| {
+            let own = own.map(|own| &**own).or(all);
+            own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
+        };
+        let of_md = |own: fn(&ManagedDomain) -> Option<&Arc<String>>| md.and_then(own);
+        let ca_file = file(of_md(|md| md.ca_certs.as_ref()), server.ca_certs.as_ref());
+        let own_proxy = of_md(|md| md.proxy_url.as_ref()).map(|own| &**own);
+        let proxy = self.proxy.as_ref().or(own_proxy).or(server.proxy_url.as_ref());
         CurlSettings {
             user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
-            ca_file: ca_file.map(PathBuf::from),
-            proxy: Proxy::configured(self.proxy.as_ref().or_else(|| md?.proxy_url.as_deref()).map(String::as_str)),
-            proxy_ca_file: file(md.and_then(|md| md.proxy_ca_certs.as_deref())).map(PathBuf::from),
+            ca_file: self.ca_file.clone().or(ca_file).map(PathBuf::from),
+            proxy: Proxy::configured(proxy.map(String::as_str)),
+            proxy_ca_file: file(of_md(|md| md.proxy_ca_certs.as_ref()), server.proxy_ca_certs.as_ref())
+                .map(PathBuf::from),
             ..CurlSettings::default()
         }
     }

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, JobResult};
-    use crate::store::{Reachability, Store};
+    use crate::store::{ServerFacts, Store};
     use crate::testing::ca::{Fault, Operation, problem};
     use crate::testing::{Call, TestServer, p256};
 
@@ -194,7 +194,7 @@ mod tests {
         let registry = Registry::stored(
             Arc::clone(&server.documents),
             Arc::clone(&server.clock) as _,
-            Reachability::default(),
+            &ServerFacts::default(),
             None,
         )
         .unwrap();

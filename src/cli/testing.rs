@@ -12,7 +12,7 @@ use super::run_in;
 use super::words::Colour;
 use crate::log::Level;
 use crate::model::Status;
-use crate::store::{Aspect, Group};
+use crate::store::{Aspect, Group, ServerFacts};
 use crate::testing::ca::FakeCa;
 use crate::testing::{TestServer, watch_log};
 
@@ -124,7 +124,7 @@ impl Shell {
         let ca = Arc::clone(&self.server.ca);
         let clock = Arc::clone(&self.server.clock);
         let store = Arc::clone(&self.server.store);
-        let reach = self.server.reach;
+        let facts = ServerFacts { reach: self.server.reach, ..ServerFacts::default() };
         let environment = Environment {
             terminal: Arc::clone(&recorder) as _,
             clock: self.server.moving_clock(),
@@ -132,7 +132,7 @@ impl Shell {
             usual: self.files.iter().map(|_| self.dir()).collect(),
             open: match self.files {
                 Some(_) => Box::new(open_files),
-                None => Box::new(move |_: &Path, _| Ok(Some((Arc::clone(&store) as _, reach)))),
+                None => Box::new(move |_: &Path, _| Ok(Some((Arc::clone(&store) as _, facts.clone())))),
             },
             connect: Box::new(move |_| Arc::clone(&ca) as _),
             sleep: Box::new(move |time| clock.advance(SignedDuration::try_from(time).unwrap())),

@@ -24,7 +24,7 @@ use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_
 use crate::registry::{Host, Setup, Start, check, configured, reachability};
 use crate::serving::tls_hosts::TlsHosts;
 use crate::sets::LazySets;
-use crate::store::{FileStore, MemoryStore, Store, StoreError};
+use crate::store::{FileStore, MemoryStore, ServerFacts, ServerWide, Store, StoreError};
 
 /// Checks the complete configuration, at a start and for `httpd -t`. A restart cannot be refused any more.
 pub fn check_config(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Result<(), Stop> {
@@ -129,7 +129,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
-        if let Err(err) = store.save_reachability(reach) {
+        if let Err(err) = store.save_facts(&ServerFacts { reach, server: ServerWide::of(&config.globals) }) {
             report!(MD0028, err.status(); "{err}");
         }
     }

@@ -24,7 +24,7 @@ use crate::registry::{Domain, NextCa, Registry, change, next_ca};
 use crate::schedule;
 use crate::sets::{Activation, Advice, CertificateSet, StagedState, activation, active, order, served};
 use crate::stapling::{Collector, Stapling};
-use crate::store::{Aspect, Group, Reachability, StoreError, read_foreign};
+use crate::store::{Aspect, Group, Reachability, ServerFacts, StoreError, read_foreign};
 
 /// The domain that the store has under `name`, with the state that its certificates have now; `None` if there is none
 /// that can be read.
@@ -68,11 +68,11 @@ impl Registry {
     pub fn stored(
         documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
-        reach: Reachability,
+        facts: &ServerFacts,
         only: Option<&str>,
     ) -> Result<Self, StoreError> {
         let names = documents.store().list(Group::Domains)?;
-        Ok(Self::stored_of(&names, documents, clock, reach, only))
+        Ok(Self::stored_of(&names, documents, clock, facts, only))
     }
 
     /// The domains of a store that have these names, as far as there are such and they can be read. `only` is a type of challenge to
@@ -82,15 +82,22 @@ impl Registry {
         names: &[String],
         documents: Arc<Documents>,
         clock: Arc<dyn Clock>,
-        reach: Reachability,
+        facts: &ServerFacts,
         only: Option<&str>,
     ) -> Self {
         let found: Vec<_> = names.iter().filter_map(|name| stored_domain(&documents, name)).collect();
         let stapling = stapling(&documents, &clock, found.iter().map(|(md, _)| md));
-        let domain = |(md, live)| entry(&documents, md, live, reach, only, &stapling);
+        let has_dns01 = facts.server.cmd_dns_01.is_some();
+        let domain = |(md, live)| entry(&documents, md, live, (facts.reach, has_dns01), only, &stapling);
         let domains: Vec<Domain> = found.into_iter().map(domain).collect();
         // Each run is the first attempt: it is the server that takes turns.
-        let globals = Globals { retry_failover: u32::MAX, ..Globals::default() };
+        let usual = Globals::default();
+        let globals = Globals {
+            retry_failover: u32::MAX,
+            dns01_command: facts.server.cmd_dns_01.clone(),
+            dns01_version: facts.server.cmd_dns_01_version.unwrap_or(usual.dns01_version),
+            ..usual
+        };
         Self::new(documents, clock, globals, domains, stapling)
     }
 
@@ -185,7 +192,7 @@ fn entry(
     documents: &Documents,
     mut md: ManagedDomain,
     live: CertificateSet,
-    reach: Reachability,
+    (reach, has_dns01): (Reachability, bool),
     only: Option<&str>,
     stapling: &Arc<Stapling>,
 ) -> Domain {
@@ -196,9 +203,9 @@ fn entry(
     let challenges = match only {
         Some(kind) => {
             let ca = CaSettings { challenges: vec![kind.to_owned()], ..(*md.ca).clone() };
-            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, false)
+            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, has_dns01)
         }
-        None => challenge_types::challenges(&md, reach, false),
+        None => challenge_types::challenges(&md, reach, has_dns01),
     };
     let standby = CertificateSet::standby(documents, &md);
     let last_renewal = served::last_renewal(documents, &md, &challenges);
@@ -255,7 +262,7 @@ mod tests {
     fn registry(server: &TestServer, only: Option<&str>) -> Arc<Registry> {
         let documents = Arc::clone(&server.documents);
         let clock = server.moving_clock();
-        Arc::new(Registry::stored(documents, clock, Reachability::default(), only).unwrap())
+        Arc::new(Registry::stored(documents, clock, &ServerFacts::default(), only).unwrap())
     }
 
     fn renew(server: &TestServer, registry: &Arc<Registry>) -> Result<(), crate::acme::AcmeError> {

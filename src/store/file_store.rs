@@ -11,7 +11,7 @@ use super::paths::{Paths, checked, checked_file};
 use super::secret::{Header, VERSION};
 use super::watch::Inotify;
 use super::{
-    Aspect, Group, Reachability, Secret, Store, StoreError, Watch, WorkClaim, archive, claim, generation, lock,
+    Aspect, Group, Secret, ServerFacts, Store, StoreError, Watch, WorkClaim, archive, claim, generation, lock,
     migration, removal,
 };
 use crate::log::{note, report};
@@ -233,17 +233,17 @@ impl FileStore {
         self.paths.file(group, item, aspect)
     }
 
-    /// Returns how clients reach the server, as its last start found out. An unreadable file is removed.
+    /// Returns what the last start of the server has left for others. An unreadable file is removed.
     #[must_use]
-    pub fn load_reachability(&self) -> Reachability {
-        Dir::open(self.base(), Links::Follow).map(|dir| Reachability::load(&dir)).unwrap_or_default()
+    pub fn load_facts(&self) -> ServerFacts {
+        Dir::open(self.base(), Links::Follow).map(|dir| ServerFacts::load(&dir)).unwrap_or_default()
     }
 
-    /// Saves how clients reach the server, if that has changed.
+    /// Saves what a start of the server leaves for others, if that has changed.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save_reachability(&self, found: Reachability) -> Result<(), StoreError> {
+    pub fn save_facts(&self, found: &ServerFacts) -> Result<(), StoreError> {
         found.save(&Dir::open(self.base(), Links::Follow)?)
     }
 
@@ -681,7 +681,8 @@ mod tests {
             store.save(Group::Challenges, "a.org", &Aspect::TlsAlpn01Key(KeySpec::Default), b"").unwrap();
             store.save(Group::Challenges, "a.org", &Aspect::Http01, b"").unwrap();
             store.save(Group::Live, "a.org", &Aspect::LiveJson, b"").unwrap();
-            store.save_reachability(Reachability { http: false, https: true }).unwrap();
+            let reach = super::super::Reachability { http: false, https: true };
+            store.save_facts(&ServerFacts { reach, ..ServerFacts::default() }).unwrap();
             rustix::process::umask(umask);
             let rows = [
                 ("", 0o755),

@@ -26,7 +26,7 @@ pub use file_store::FileStore;
 pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
-pub use reachability::Reachability;
+pub use reachability::{Reachability, ServerFacts, ServerWide};
 pub use secret::{FILE as STORE_FILE, Secret};
 pub use watch::{News, Watch};
 

@@ -1,11 +1,11 @@
-//! `httpd.json`: the ports on which clients reach the server, for processes that do not see its configuration.
+//! `httpd.json`: facts about the server and settings of its whole, for processes that do not see its configuration.
 
 use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
 use super::{StoreError, secret};
 use crate::log::note;
-use crate::model::Status;
+use crate::model::{Globals, Status};
 
 const FILE: &str = "httpd.json";
 
@@ -18,9 +18,36 @@ pub struct Reachability {
     pub https: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Document {
-    proto: Reachability,
+/// Settings outside of `<MDomainSet>`, which `md.json` does not have, under the names of its members.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ServerWide {
+    /// `MDCACertificateFile`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_certs: Option<String>,
+    /// `MDHttpProxy`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<String>,
+    /// `MDHttpProxyCACertificateFile`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_ca_certs: Option<String>,
+    /// `MDChallengeDns01`, as written
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd_dns_01: Option<String>,
+    /// `MDChallengeDns01Version`, if it is not the usual one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd_dns_01_version: Option<u8>,
+}
+
+/// What a start of the server leaves for others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// How a CA reaches the server.
+    #[serde(rename = "proto")]
+    pub reach: Reachability,
+    /// Settings of the whole server.
+    #[serde(default, skip_serializing_if = "ServerWide::is_usual")]
+    pub server: ServerWide,
 }
 
 /// Both ports are assumed to be reachable until a start finds out.
@@ -30,15 +57,34 @@ impl Default for Reachability {
     }
 }
 
-impl Reachability {
+impl ServerWide {
+    /// Takes the settings that programs beside the server need.
+    #[must_use]
+    pub fn of(globals: &Globals) -> Self {
+        let version = Some(globals.dns01_version).filter(|version| *version != Globals::default().dns01_version);
+        Self {
+            ca_certs: globals.ca_file.clone(),
+            proxy_url: globals.proxy.clone(),
+            proxy_ca_certs: globals.proxy_ca_file.clone(),
+            cmd_dns_01: globals.dns01_command.clone(),
+            cmd_dns_01_version: version,
+        }
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ServerFacts {
     /// Reads the file. An unreadable one is removed: the next start writes it again.
     pub(super) fn load(dir: &Dir) -> Self {
         let parsed = match dir.read(FILE) {
             Ok(None) => return Self::default(),
-            Ok(Some(data)) => serde_json::from_slice::<Document>(&data).map_err(|error| error.to_string()),
+            Ok(Some(data)) => serde_json::from_slice(&data).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        parsed.map(|document| document.proto).unwrap_or_else(|error| {
+        parsed.unwrap_or_else(|error| {
             let path = dir.path().join(FILE);
             note!(Info, Status::INVALID; "{}: unreadable, removed, written again when needed: {error}", path.display());
             let _ = dir.remove(FILE);
@@ -47,11 +93,11 @@ impl Reachability {
     }
 
     /// Writes the file, if its content changes.
-    pub(super) fn save(self, dir: &Dir) -> Result<(), StoreError> {
-        if Self::load(dir) == self {
+    pub(super) fn save(&self, dir: &Dir) -> Result<(), StoreError> {
+        if Self::load(dir) == *self {
             return Ok(());
         }
-        dir.write(FILE, 0o600, &secret::pretty(&Document { proto: self }))
+        dir.write(FILE, 0o600, &secret::pretty(self))
     }
 }
 
@@ -65,16 +111,24 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::open(temp.path(), Links::Follow).unwrap();
         let file = temp.path().join(FILE);
-        let https_only = Reachability { http: false, https: true };
-        Reachability::default().save(&dir).unwrap();
+        let reach = Reachability { http: false, https: true };
+        let https_only = ServerFacts { reach, ..ServerFacts::default() };
+        ServerFacts::default().save(&dir).unwrap();
         assert!(!file.exists());
         https_only.save(&dir).unwrap();
-        assert_eq!(Reachability::load(&dir), https_only);
+        assert_eq!(ServerFacts::load(&dir), https_only);
         let text = "{\n  \"proto\": {\n    \"http\": false,\n    \"https\": true\n  }\n}";
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        let globals = Globals { dns01_command: Some("/dns".to_owned()), dns01_version: 2, ..Globals::default() };
+        let with_settings = ServerFacts { server: ServerWide::of(&globals), ..https_only.clone() };
+        with_settings.save(&dir).unwrap();
+        assert_eq!(ServerFacts::load(&dir), with_settings);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(r#""cmd-dns-01": "/dns""#) && text.contains(r#""cmd-dns-01-version": 2"#), "{text}");
+        assert!(!text.contains("proxy"), "{text}");
         for damage in ["", "{}", r#"{"proto":{"http":1}}"#] {
             std::fs::write(&file, damage).unwrap();
-            assert_eq!(Reachability::load(&dir), Reachability::default());
+            assert_eq!(ServerFacts::load(&dir), ServerFacts::default());
             assert!(!file.exists());
         }
     }
