@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DOMAINS, LiveSets, LiveSlot, Reading, lock};
-use crate::crypto::sha256;
+use crate::crypto::{Chain, sha256};
 use crate::log::{note, report};
+use crate::sets::Active;
 use crate::store::{Aspect, Group, Watch};
 
 /// How many words the children of a server have in common to take turns.
@@ -166,6 +167,15 @@ impl LiveSets {
         }
     }
 
+    /// Returns whether root has activated what is served: `active/`, where the server's user cannot write, tells of it.
+    fn is_activated(&self, slot: &LiveSlot) -> bool {
+        let name = slot.md.name.as_str();
+        let active: Option<Active> = self.documents.load_json(Group::Active, name, &Aspect::ActiveJson);
+        let (Some(active), Some(served)) = (active, slot.served()) else { return false };
+        let activated = |spec| active.chain(spec).and_then(|pem| Chain::from_pem(pem.as_bytes()).ok());
+        served.pairs.iter().all(|(spec, pair)| activated(spec).is_some_and(|chain| chain.leaf().sha1() == *pair.sha1()))
+    }
+
     fn look_at(&self, position: usize, slot: &LiveSlot, now: Timestamp) -> Look {
         let written = self.written(slot);
         let known = slot.written.load(Ordering::Relaxed);
@@ -181,14 +191,12 @@ impl LiveSets {
         if !self.read(slot, &mut lock(&slot.known), Reading::Change) {
             return Look::Known;
         }
-        if self.expects_others.get().copied().unwrap_or_default() {
+        if self.is_activated(slot) {
+            report!(MD0036, "{}: certificates that a2md has activated are live", slot.md.name);
+        } else if self.expects_others.get().copied().unwrap_or_default() {
             report!(MD0036, "{}: certificates that another server has put into live/ are live", slot.md.name);
         } else {
-            report!(
-                MD0085,
-                "{}: certificates that another server of this store, or a2md, has put into live/ are live",
-                slot.md.name
-            );
+            report!(MD0085, "{}: certificates that another process has put into live/ are live", slot.md.name);
         }
         Look::New
     }

@@ -173,6 +173,7 @@ impl Registry {
         let now = self.clock.now();
         let activation = activation::activate(&self.documents, md, &accounts, now);
         if activation == Activation::Activated {
+            activation::leave_untold(&self.documents, md.name.as_str(), now);
             match self.live_sets.publish_copied(position, live, now) {
                 Ok(Published::NotNow(NotNow::Incomplete(reason) | NotNow::Unusable(reason))) => {
                     report!(MD0041, "{}: a running server does not serve it before its next start: {reason}", md.name);

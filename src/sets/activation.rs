@@ -83,6 +83,28 @@ pub fn activate(documents: &Arc<Documents>, md: &ManagedDomain, accounts: &Accou
     }
 }
 
+/// The entry in the log of a report for a set of which commands are to be notified at the next start.
+const UNTOLD: &str = "activated";
+/// The entry of the event `installed`.
+const TOLD: &str = "message-installed";
+
+/// Leaves to the next start of the server to notify commands of a set that another program has activated.
+pub fn leave_untold(documents: &Documents, name: &str, now: Timestamp) {
+    let job: Option<Job> = documents.load_json(Group::Domains, name, &Aspect::JobJson);
+    let mut job = job.unwrap_or_else(|| Job::new(name));
+    job.record(now, UNTOLD, None, Some("by a2md; commands are told at the next start of the server"));
+    if let Err(err) = documents.save_json(Group::Domains, name, &Aspect::JobJson, &job) {
+        note!(Warning, err.status; "{name}: commands will not be told of the new certificates: {err}");
+    }
+}
+
+/// Returns whether commands are yet to be notified of what another program has activated.
+pub fn is_untold(documents: &Documents, name: &str) -> bool {
+    let job: Option<Job> = documents.load_json(Group::Domains, name, &Aspect::JobJson);
+    let entries = job.and_then(|job| job.log).map(|log| log.entries).unwrap_or_default();
+    entries.iter().find(|entry| [UNTOLD, TOLD].contains(&entry.kind.as_str())).is_some_and(|entry| entry.kind == UNTOLD)
+}
+
 /// Notifies commands of a set that is served from now on, and notes that in the report that came with it.
 pub fn tell_installed(
     documents: &Documents,

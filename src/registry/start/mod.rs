@@ -195,7 +195,7 @@ impl Setup {
             }
         }
         self.take_over_live(accounts, &mut activated, until);
-        self.tell_installed(&activated);
+        self.tell_installed(&mut activated);
     }
 
     /// Moves sets that were live to their places, except for the domains in `activated`, for which something newer was staged. A
@@ -221,10 +221,17 @@ impl Setup {
     }
 
     /// A command that hangs keeps the server down once, not for each domain.
-    fn tell_installed(&self, activated: &[&ManagedDomain]) {
+    fn tell_installed<'a>(&'a self, activated: &mut Vec<&'a ManagedDomain>) {
         let cancel = Cancel::default();
         let events = Events::new(&self.globals, &cancel);
-        for md in activated {
+        if events.has_commands() {
+            let is_left = |md: &&ManagedDomain| {
+                !activated.contains(md) && activation::is_untold(&self.documents, md.name.as_str())
+            };
+            let left: Vec<_> = self.domains.iter().filter(is_left).collect();
+            activated.extend(left);
+        }
+        for md in activated.iter().copied() {
             match activation::tell_installed(&self.documents, md, &events, self.clock.now()) {
                 Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
                 Err(err) if err.is_cancelled() => {
