@@ -64,3 +64,19 @@ def test_what_a_name_server_does_not_show_is_told_as_such(httpd: Httpd, pebble: 
     httpd.start().wait_log("AH10056")
     (told,) = httpd.log.find("AH10056")
     assert told.has("only when all name servers of the zone have the record") and not told.has("lead to this server")
+
+
+def test_domains_that_the_server_does_not_renew_are_told_as_such(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    httpd.config.managed(NAME).managed("gone.example.org").md("unused.example.org")
+    httpd.log.expects("AH10045")
+    httpd.start().obtain(NAME, "gone.example.org")
+    cli = A2md(sandbox, pebble)
+    assert "does not renew it: no host of the server has its names (AH10045)" in cli("status", "unused.example.org").out
+    looked = [each for each in cli.json("preflight", "-r", pebble.dns.address, "unused.example.org").document["output"]]
+    assert [each["result"] for each in looked if each["check"] == "server"] == ["warning"]
+    assert "does not renew it" not in cli("status", NAME).out
+
+    httpd.config.clear().managed(NAME)
+    httpd.graceful()
+    said = cli("status").out
+    assert said.count("the server does not renew it: no MDomain in the configuration of the server has this name") == 2

@@ -173,6 +173,14 @@ impl Preflight<'_> {
             let remedy = format!("set MDCertificateAuthority, or use 'a2md update {} ca <url>'", md.name);
             self.tell(md.name.as_str(), "CA", &Finding::error("no CA is configured", remedy));
         }
+        if let Some(reason) = self.session.idle(md.name.as_str()).cloned() {
+            let remedy = "add it, or renew by 'a2md drive'";
+            self.tell(
+                md.name.as_str(),
+                "server",
+                &Finding::warning(format!("the server does not renew it: {reason}"), remedy),
+            );
+        }
         let mut addresses = BTreeMap::new();
         for name in md.order_names() {
             let found = self.addresses(name);

@@ -140,6 +140,12 @@ impl Session {
         self.store.as_ref().expect("`perform` opens the store before every command that uses it")
     }
 
+    /// Returns why the server does not renew a domain, as its last start found out.
+    #[must_use]
+    pub fn idle(&self, name: &str) -> Option<&String> {
+        self.opened().1.idle.get(name)
+    }
+
     /// Returns a client for requests to a CA, with the settings of `md` where no option replaces them.
     #[must_use]
     pub fn client(&self, md: Option<&ManagedDomain>) -> Arc<dyn HttpClient> {

@@ -44,7 +44,10 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         return Ok(());
     }
     let now = registry.clock.now();
-    let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
+    let mut rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
+    for row in &mut rows {
+        row.notes.extend(session.idle(&row.cells[0]).map(|reason| format!("the server does not renew it: {reason}")));
+    }
     for Line { before, state, after } in lines(&rows) {
         match state {
             Some(state) => session.terminal().print_coloured(&before, state.colour(), state.word(), &after),

@@ -128,14 +128,16 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     }
     let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
-    if let Some(store) = store.filter(|_| !setup.is_read_only()) {
-        if let Err(err) = store.save_facts(&ServerFacts { reach, server: ServerWide::of(&config.globals) }) {
-            report!(MD0028, err.status(); "{err}");
-        }
-    }
+    let store = store.filter(|_| !setup.is_read_only());
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
+    if let Some(store) = store {
+        let facts = ServerFacts { reach, server: ServerWide::of(&config.globals), idle: registry.idle_domains() };
+        if let Err(err) = store.save_facts(&facts) {
+            report!(MD0028, err.status(); "{err}");
+        }
+    }
     let ca_requests = shared::ca_requests(main.process_pool()?);
     live::open(main, &registry)?;
     self_restart::open(main, &registry)?;

@@ -12,6 +12,7 @@ mod renewed_elsewhere;
 pub mod self_restart;
 pub(crate) mod start;
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -26,10 +27,11 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::events::Events;
 use crate::live::{AtStart, LiveSets};
-use crate::model::{Globals, ManagedDomain};
+use crate::model::{Globals, ManagedDomain, RenewMode};
 use crate::schedule::Random;
 use crate::sets::{Advice, StagedView, StagedViews};
 use crate::stapling::{OcspClient, Stapling, StaplingWork};
+use crate::store::Group;
 
 pub use after_restart::Place;
 pub use domain::Domain;
@@ -109,6 +111,20 @@ impl Registry {
         self.live_sets.staple_by(&self.stapling);
         let full_start = (!is_restart).then(|| self.clock.now());
         Self { assigned, runs_commands: true, full_start, ..self }
+    }
+
+    /// Returns the domains of the store that the server does not renew although nothing in `md.json` says so, with the reason.
+    #[must_use]
+    pub fn idle_domains(&self) -> BTreeMap<String, String> {
+        const MOST: usize = 1000;
+        let configured: HashSet<&str> = self.domains.iter().map(|domain| domain.md.name.as_str()).collect();
+        let stored = self.documents.store().list(Group::Domains).unwrap_or_default();
+        let unknown = stored.into_iter().filter(|name| !configured.contains(name.as_str()));
+        let unknown = unknown.map(|name| (name, "no MDomain in the configuration of the server has this name"));
+        let is_unused = |domain: &&Domain| domain.md.renew_mode == RenewMode::Auto && !domain.watched;
+        let unused = self.domains.iter().filter(is_unused);
+        let unused = unused.map(|domain| (domain.md.name.to_string(), "no host of the server has its names (AH10045)"));
+        unknown.chain(unused).take(MOST).map(|(name, reason)| (name, reason.to_owned())).collect()
     }
 
     /// Returns the position of the domain whose certificates the host at that position gets.

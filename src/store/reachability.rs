@@ -1,5 +1,7 @@
 //! `httpd.json`: facts about the server and settings of its whole, for processes that do not see its configuration.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
@@ -48,6 +50,9 @@ pub struct ServerFacts {
     /// Settings of the whole server.
     #[serde(default, skip_serializing_if = "ServerWide::is_usual")]
     pub server: ServerWide,
+    /// Domains of the store that the server does not renew, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub idle: BTreeMap<String, String>,
 }
 
 /// Both ports are assumed to be reachable until a start finds out.
