@@ -70,7 +70,6 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
         return Ok(Answer::Status(501));
     }
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
     let server = request.server_name();
     let asked = Asked {
         path: request.path(),
@@ -80,7 +79,7 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
         server: server.as_ref().map(AsRef::as_ref),
         accept: request.header(c"Accept"),
     };
-    Ok(send(request, &handler.document(asked, registry, requests)))
+    Ok(send(request, &handler.document(asked, registry)))
 }
 
 /// Sends a document, with 501 for methods that do more than read.

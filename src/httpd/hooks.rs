@@ -92,6 +92,7 @@ fn begin(
         read_only,
         // What is held then is waited for by the start that follows.
         patience: if phase::is_dry_run() { Duration::ZERO } else { CLAIM_PATIENCE },
+        counts: shared::counts(main.process_pool()?),
     };
     let bytes: Arc<dyn Store> = match &store {
         Some(store) => Arc::clone(store) as _,
@@ -136,14 +137,11 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
     let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
-    let ca_requests = shared::ca_requests(main.process_pool()?);
     live::open(main, &registry)?;
     self_restart::open(main, &registry)?;
-    let registered =
-        driver::register(pconf, &registry, ca_requests).and_then(|()| stapling::register(pconf, main, &registry));
+    let registered = driver::register(pconf, &registry).and_then(|()| stapling::register(pconf, main, &registry));
     // Set once, here.
     let _ = config.registry.set(registry);
-    let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
 }

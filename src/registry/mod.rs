@@ -23,6 +23,7 @@ use crate::acme::KnownCas;
 use crate::cancel::Cancel;
 use crate::challenges::Challenges;
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::documents::Documents;
 use crate::events::Events;
 use crate::live::{AtStart, LiveSets};
@@ -69,6 +70,8 @@ pub struct Registry {
     pub(crate) runs_commands: bool,
     /// When the server was started, if that was not a graceful restart.
     pub(crate) full_start: Option<Timestamp>,
+    /// Counts of what the server has done; `None` where nothing is counted.
+    pub counts: Option<&'static Counts>,
 }
 
 impl Registry {
@@ -95,6 +98,7 @@ impl Registry {
             known_cas: Arc::default(),
             runs_commands: false,
             full_start: None,
+            counts: None,
             documents,
             clock,
             globals: Arc::new(globals),
@@ -105,10 +109,10 @@ impl Registry {
 
     /// Completes the registry of a server: domains apply to hosts as `assigned` says, commands are run for events, and live
     /// sets are stapled.
-    fn of_server(self, assigned: hosts::Assigned, is_restart: bool) -> Self {
+    fn of_server(self, assigned: hosts::Assigned, is_restart: bool, counts: Option<&'static Counts>) -> Self {
         self.live_sets.staple_by(&self.stapling);
         let full_start = (!is_restart).then(|| self.clock.now());
-        Self { assigned, runs_commands: true, full_start, ..self }
+        Self { assigned, runs_commands: true, full_start, counts, ..self }
     }
 
     /// Returns the position of the domain whose certificates the host at that position gets.
@@ -132,7 +136,7 @@ impl Registry {
     #[must_use]
     pub fn stapling_work(&self, client: OcspClient, random: Random) -> StaplingWork {
         let stapling = Arc::clone(&self.stapling);
-        StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random)
+        StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random).counted(self.counts)
     }
 
     /// Publishes sets that were put into `domains/` since the start or the last call; see [`LiveSets::follow`].
@@ -145,7 +149,7 @@ impl Registry {
 
     /// Returns the events of this process, whose commands are ended when `cancel` is set.
     pub(crate) fn events(&self, cancel: &Cancel) -> Events {
-        if self.runs_commands { Events::new(&self.globals, cancel) } else { Events::silent() }
+        if self.runs_commands { Events::new(&self.globals, cancel).counted(self.counts) } else { Events::silent() }
     }
 
     /// Returns the staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read

@@ -6,7 +6,6 @@ use std::ffi::CStr;
 use serde_json::{Value, json};
 
 use crate::documents::to_json;
-use crate::http::RequestCounts;
 use crate::model::DomainName;
 use crate::registry::Registry;
 use crate::status::{self, MetricsFormat, PageLink, PageRequest};
@@ -67,9 +66,9 @@ impl Handler {
         }
     }
 
-    /// Makes the document, with the counts of requests to CAs if there are any.
+    /// Makes the document.
     #[must_use]
-    pub fn document(self, asked: Asked<'_>, registry: &Registry, requests: Option<&RequestCounts>) -> Document {
+    pub fn document(self, asked: Asked<'_>, registry: &Registry) -> Document {
         match self {
             Self::Status => match asked.path_info.and_then(|path| path.rsplit('/').next()).unwrap_or_default() {
                 "" => Document::json(200, &status::listing(registry)),
@@ -82,7 +81,7 @@ impl Handler {
                     MetricsFormat::OpenMetrics => c"application/openmetrics-text; version=1.0.0; charset=utf-8",
                     MetricsFormat::Text => c"text/plain; version=0.0.4; charset=utf-8",
                 };
-                let body = status::metrics(registry, requests, format).into();
+                let body = status::metrics(registry, format, asked.query.unwrap_or_default()).into();
                 Document { status: 200, content_type, headers: vec![(c"Vary", "Accept".into())], body }
             }
         }
@@ -192,7 +191,7 @@ mod tests {
             (Some("/c.test"), 404, Some("error")),
         ];
         for (path_info, status, member) in rows {
-            let document = Handler::Status.document(Asked { path_info, ..Asked::default() }, &registry, None);
+            let document = Handler::Status.document(Asked { path_info, ..Asked::default() }, &registry);
             assert_eq!((document.status, document.content_type), (status, c"application/json"), "{path_info:?}");
             let value: Value = serde_json::from_slice(&document.body).unwrap();
             assert!(member.is_some_and(|member| value.get(member).is_some()), "{path_info:?}: {value}");
@@ -237,7 +236,7 @@ mod tests {
     #[test]
     fn a_page_runs_no_scripts() {
         let registry = TestServer::new(&["a.test"]).start(false);
-        let document = Handler::Page.document(Asked::default(), &registry, None);
+        let document = Handler::Page.document(Asked::default(), &registry);
         assert_eq!((document.status, document.content_type), (200, c"text/html; charset=utf-8"));
         let (header, policy) = &document.headers[0];
         assert_eq!(*header, c"Content-Security-Policy");
@@ -254,7 +253,7 @@ mod tests {
             (Some("application/openmetrics-text"), c"application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ];
         for (accept, content_type) in rows {
-            let document = Handler::Metrics.document(Asked { accept, ..Asked::default() }, &registry, None);
+            let document = Handler::Metrics.document(Asked { accept, ..Asked::default() }, &registry);
             assert_eq!((document.status, document.content_type), (200, content_type), "{accept:?}");
             assert_eq!(document.headers, [(c"Vary", "Accept".into())]);
         }

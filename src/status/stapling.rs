@@ -327,7 +327,7 @@ mod tests {
             assert!(section[at..].contains(words), "{words}: {section}");
         }
 
-        let text = status::metrics(&registry, None, MetricsFormat::Text);
+        let text = status::metrics(&registry, MetricsFormat::Text, "");
         for line in [
             format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="unknown"}} 1"#),
             format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="good"}} 0"#),
@@ -367,7 +367,7 @@ mod tests {
         let registry = test_server.start(false);
         assert!(status::auto(&registry).contains("ManagedStaplingsTotal: 0\nManagedStaplingsOK: 0\n"));
         assert!(!list(&registry).contains("Stapl"));
-        assert!(!status::metrics(&registry, None, MetricsFormat::Text).contains("mod_md_ocsp"));
+        assert!(!status::metrics(&registry, MetricsFormat::Text, "").contains("mod_md_ocsp"));
         assert!(!status::listing(&registry).to_string().contains("ocsp"));
     }
 }

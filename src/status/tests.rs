@@ -49,7 +49,7 @@ fn health(registry: &Registry) -> Health {
 
 /// Returns the samples of a metric without its name.
 fn values(registry: &Registry, name: &str) -> Vec<String> {
-    let text = metrics(registry, None, MetricsFormat::Text);
+    let text = metrics(registry, MetricsFormat::Text, "");
     let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
     values.map(str::to_owned).collect()
 }
@@ -125,7 +125,7 @@ fn what_is_live_is_told_without_a_look_at_the_store() {
             calls.into_iter().map(|call| test_server.store.count(call, group, None)).sum::<usize>()
         };
         let before = Group::ALL.map(count);
-        drop((listing(&registry), list(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)));
+        drop((listing(&registry), list(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")));
         registry.live_sets.announce(0);
         drop((domain(&registry, "quiet.live.test"), certificate_status(&registry, 0)));
         let calls = Group::ALL.map(count).into_iter().zip(before).map(|(after, before)| after - before);
@@ -297,7 +297,7 @@ fn a_ca_without_tls_is_marked_and_the_password_in_its_url_is_shown_nowhere() {
     let (registry, _) = server(&test_server, false);
     let job = test_server.text(Group::Staging, name, &Aspect::JobJson).unwrap();
     let status = json::listing(&registry).to_string();
-    let pages = [job, status, section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    let pages = [job, status, section(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")];
     for page in &pages {
         assert!(!page.contains("secret@") && !page.contains("user"), "{page}");
     }
@@ -329,7 +329,7 @@ fn what_somebody_has_put_into_a_report_is_shown_as_text() {
     let shown = "?[2J ManagedDomain[0]Name: forged ?1m?end";
     assert_eq!(status["renewal"]["last"]["detail"], shown);
     assert_eq!(status["renewal"]["log"]["entries"][0]["detail"], shown);
-    let pages = [section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    let pages = [section(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")];
     for page in &pages {
         let is_raw = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
         assert!(!page.contains(is_raw), "{page:?}");
