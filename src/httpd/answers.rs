@@ -70,13 +70,14 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
         return Ok(Answer::Status(501));
     }
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    let server = request.server_name();
+    // What the administrator calls it, whatever the client did.
+    let server = request.server()?.name_as_written();
     let asked = Asked {
         path: request.path(),
         path_info: request.path_info(),
         location: request.location_of(c"md-page"),
         query: request.query(),
-        server: server.as_ref().map(AsRef::as_ref),
+        server: server.as_deref(),
         accept: request.header(c"Accept"),
     };
     Ok(send(request, &handler.document(asked, registry)))

@@ -3,17 +3,16 @@
 use maud::{Markup, html};
 
 use super::html::{left, life, moment};
-use super::page::{activity, authorities, head, legend, names, word};
+use super::parts::{activity, authorities, head, legend, names, word};
 use super::stapling::{self, Stapled};
 use super::view::{View, check_url, date, key_names};
-use super::words::State;
 use crate::crypto::Summary;
 use crate::model::{RenewMode, time};
 use crate::registry::Registry;
 
 /// Returns the content of the page of one domain.
 pub fn content(registry: &Registry, view: &View<'_>) -> Markup {
-    let state = State::of(view);
+    let state = view.in_a_word();
     let staplings: Vec<Stapled> = stapling::all(registry);
     let own: Vec<&Stapled> = staplings.iter().filter(|stapled| stapled.view.owner == view.md.name.as_str()).collect();
     html! {

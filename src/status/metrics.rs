@@ -356,7 +356,7 @@ impl Family {
 
     /// Counts domains by state; nothing if there are none.
     fn of_states(views: &[View<'_>]) -> Option<Self> {
-        let states: Vec<State> = views.iter().map(State::of).collect();
+        let states: Vec<State> = views.iter().map(View::in_a_word).collect();
         let count = |state: State| states.iter().filter(|own| **own == state).count();
         let sample = |state: State| Sample::count(vec![("state", state.key().into())], count(state));
         let samples = State::ALL.into_iter().map(sample).collect();

@@ -6,6 +6,7 @@ mod html;
 mod json;
 mod metrics;
 mod page;
+mod parts;
 mod query;
 mod stapling;
 mod text;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::Lines;
-use super::page::head;
+use super::parts::head;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};

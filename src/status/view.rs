@@ -173,10 +173,32 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Returns the state in one word: what clients get, and what becomes of it.
+    #[must_use]
+    pub fn in_a_word(&self) -> words::State {
+        let is_due = self.renew_at <= self.now;
+        match self.state() {
+            State::Complete if self.domain.is_revoked() => words::State::Revoked,
+            State::Complete if self.validity().is_none_or(|(_, until)| until <= self.now) => words::State::Expired,
+            State::Complete => match self.renewal() {
+                _ if self.is_failing() => words::State::Failing,
+                Some(job) if job.finished && self.domain.slot.is_none() => words::State::Waiting,
+                _ if self.unsuitable().is_some() => words::State::Failing,
+                Some(_) => words::State::Renewing,
+                None if is_due && self.is_manual() => words::State::ByHand,
+                None if is_due && self.domain.renewable() => words::State::Due,
+                None => words::State::Good,
+            },
+            State::Incomplete if self.certificates().next().is_none() => words::State::NoCertificate,
+            State::Incomplete => words::State::Incomplete,
+            State::Error | State::MissingInformation | State::Unknown => words::State::Unusable,
+        }
+    }
+
     /// Returns the health of the domain.
     #[must_use]
     pub fn health(&self) -> Health {
-        match words::State::of(self) {
+        match self.in_a_word() {
             words::State::Revoked | words::State::Expired | words::State::Unusable => Health::Bad,
             words::State::NoCertificate | words::State::Incomplete => Health::Bad,
             words::State::Failing => Health::Failing,

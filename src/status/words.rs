@@ -1,8 +1,5 @@
 //! States of a domain in the words of people, for md-page and metrics; the most urgent comes first.
 
-use super::view::View;
-use crate::model;
-
 /// The state of a domain: what clients get, and what becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -69,28 +66,6 @@ impl State {
         Self::Renewing,
         Self::Good,
     ];
-
-    /// Returns the state of a domain.
-    #[must_use]
-    pub fn of(view: &View<'_>) -> Self {
-        let is_due = view.renew_at <= view.now;
-        match view.state() {
-            model::State::Complete if view.domain.is_revoked() => Self::Revoked,
-            model::State::Complete if view.validity().is_none_or(|(_, until)| until <= view.now) => Self::Expired,
-            model::State::Complete => match view.renewal() {
-                _ if view.is_failing() => Self::Failing,
-                Some(job) if job.finished && view.domain.slot.is_none() => Self::Waiting,
-                _ if view.unsuitable().is_some() => Self::Failing,
-                Some(_) => Self::Renewing,
-                None if is_due && view.is_manual() => Self::ByHand,
-                None if is_due && view.domain.renewable() => Self::Due,
-                None => Self::Good,
-            },
-            model::State::Incomplete if view.certificates().next().is_none() => Self::NoCertificate,
-            model::State::Incomplete => Self::Incomplete,
-            model::State::Error | model::State::MissingInformation | model::State::Unknown => Self::Unusable,
-        }
-    }
 
     /// Returns the state that is called so in queries.
     #[must_use]
