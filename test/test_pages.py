@@ -13,6 +13,8 @@ from harness.world import World
 
 pytestmark = pytest.mark.module("ours")
 
+SMALLEST = 320
+"""CSS pixels at which nobody has to scroll sideways (WCAG 2.2, 1.4.10)."""
 VIEWS = [View(width, *how) for width in (PHONE, TABLET, DESKTOP) for how in ((False, False), (True, False), (False, True))]
 
 
@@ -37,9 +39,9 @@ def test_people_read_what_is_wrong_and_what_comes_next(world: World) -> None:
     none = gallery.page()
     browser = Browser(world.sandbox.root / "browser")
     seen, tablet, desktop, status, empty, last = browser.look(
-        (page, PHONE), (page, TABLET), (page, DESKTOP), (section, DESKTOP), (none, PHONE), (sections, PHONE)
+        (page, PHONE), (page, TABLET), (page, DESKTOP), (section, DESKTOP), (none, SMALLEST), (sections, SMALLEST)
     )
-    for each, width in ((seen, PHONE), (tablet, TABLET), (desktop, DESKTOP), (empty, PHONE)):
+    for each, width in ((seen, PHONE), (tablet, TABLET), (desktop, DESKTOP), (empty, SMALLEST), (last, SMALLEST)):
         assert (each.width, each.needed, each.out) == (width, width, [])
     for line in (
         "1 expired: expired.example.org",
@@ -119,10 +121,15 @@ def test_everybody_can_use_the_pages(world: World) -> None:
         pytest.skip((AXE.parent / "missing").read_text())
     gallery = many(awkward(every_state(Gallery(world))), 36)
     gallery.httpd.log.expects("AH10173")
+    # Nobody asks about this certificate.
+    leaf = world.pki.ca("Issuer").leaf("c.example.org", ocsp_url="http://127.0.0.1:1/")
+    files = (f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}")
+    gallery.httpd.config.add("MDStapling on").https("c.example.org", *files)
     gallery.open()
     browser = Browser(world.sandbox.root / "browser")
-    for path in ("?state=failing&sort=x", "?page=2", "/failing.example.org", "/many.example.org"):
+    for path in ("?state=failing&sort=x", "?page=2", "?list=staplings", "/failing.example.org", "/many.example.org"):
         assert browser.judge(gallery.page(path), *VIEWS) == {}, path
+    assert "The request begins soon" in gallery.page("?list=staplings") and "Certificates without a good response" in gallery.page()
     # All rows, which takes longer.
     assert browser.judge(gallery.page(), *VIEWS[:3]) == {}
     spoiled = gallery.page().replace("--muted: #59626d", "--muted: #c9d2dd").replace('<html lang="en">', "<html>")
