@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! model  clock  cancel  log         values, time, messages: no I/O
-//! crypto  http  exec  store         one outside thing each
+//! crypto  http  dns  exec  store    one outside thing each
 //! tailscale                         certificates of tailscaled, on crypto and http
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! issuance                          one certificate, step by step, on acme
@@ -25,6 +25,7 @@ pub mod log;
 pub mod model;
 
 pub mod crypto;
+pub mod dns;
 pub mod exec;
 pub mod http;
 pub mod store;

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
+from harness.a2md import A2md
 from harness.certificate import Certificate
 from harness.dns import Dns
 from harness.http import request
 from harness.httpd import Httpd
 from harness.pebble import Pebble
 from harness.pki import Pki
+from harness.sandbox import Sandbox
 from harness.world import World
 
 
@@ -64,6 +66,15 @@ def test_pebble_knows_what_it_issued(pebble: Pebble, httpd: Httpd, pki: Pki) -> 
     ari = request(f"{directory['renewalInfo']}/{_ari_id(leaf)}", pebble.port, ca=pebble.trust).json()
     assert ari["explanationURL"] == "https://ari.example.org/"
     assert datetime.fromisoformat(ari["suggestedWindow"]["end"]) == now + timedelta(days=2)
+
+
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0, always_valid=True)
+def test_pebble_reuses_no_authorization_if_told_so(pebble: Pebble, httpd: Httpd, sandbox: Sandbox) -> None:
+    httpd.config.managed("a.example.org")
+    httpd.start().obtain("a.example.org").stop()
+    for _ in range(9):
+        assert A2md(sandbox, pebble)("drive", "-f", "a.example.org").code == 0
+    assert len(pebble.requests("/chalZ/")) == pebble.new_orders == 10
 
 
 def _ari_id(leaf: Certificate) -> str:

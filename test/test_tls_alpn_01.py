@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from harness.a2md import A2md
 from harness.certificate import Certificate
 from harness.httpd import Httpd
 from harness.pebble import Pebble
@@ -116,6 +117,16 @@ def test_a_certificate_that_an_earlier_run_left_is_replaced(httpd: Httpd, pebble
     again.release()
     httpd.obtain("a.example.org")
     assert httpd.served("a.example.org", ca=pebble.root).verified
+
+
+@pytest.mark.module("ours")
+@pytest.mark.pebble(nonce_reject=0, authz_reuse=0)
+def test_a_running_server_answers_challenges_of_a2md(httpd: Httpd, pebble: Pebble, sandbox: Sandbox) -> None:
+    httpd.config.add("MDRenewMode manual", ONLY).md("a.example.org").https("a.example.org", PROTOCOLS)
+    httpd.start()
+    # The program is root's, and the children that answer are not.
+    done = A2md(sandbox, pebble)("drive", "a.example.org")
+    assert (done.code, pebble.new_orders) == (0, 1), done
 
 
 @pytest.mark.pebble(nonce_reject=0, authz_reuse=0)

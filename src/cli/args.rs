@@ -18,7 +18,8 @@ pub fn command() -> Command {
         )
         .args(program_options())
         .subcommands(domain_commands())
-        .subcommands([drive_command(), revoke_command(), status_command(), check_command(), persist_record_command()])
+        .subcommands([drive_command(), revoke_command(), status_command(), check_command()])
+        .subcommands([preflight_command(), persist_record_command()])
         .subcommands([import_commands(), store_commands(), acme_commands()])
 }
 
@@ -108,6 +109,23 @@ fn check_command() -> Command {
         "Show what the next start of the server would activate, discard or repair, and change nothing. The command assumes \
          that all domains of the store are still configured. A store that would keep the server from starting is a failure.",
     )
+}
+
+fn preflight_command() -> Command {
+    leaf("preflight", "[name...]", "Find out what would keep a CA from issuing certificates", MANAGED_DOMAINS)
+        .long_about(
+            "Find out what would keep a CA from issuing certificates, without ordering any. For each name: the addresses in \
+             the DNS; CAA records; for each challenge type that may be used, whether a test challenge is answered as a CA \
+             will look for it (by the running server, through each address of the name), or its TXT record is seen. For each \
+             CA: whether its directory answers, through which proxy, and whether the clocks agree. Run it on the server, \
+             while httpd runs. Each line ends in ok, warning or error. A challenge type that fails is an error where no other \
+             works. The command is advice: it never holds a renewal back. The exit code is 1 if there are errors.",
+        )
+        .args([
+            value("resolver", 'r', "address").help("Name server to ask, e.g. 192.0.2.53 or 192.0.2.53:5353; the default is those of /etc/resolv.conf"),
+            value("http-port", 'P', "port").help("Port at which the CA looks for http-01; the default is 80"),
+            value("https-port", 'S', "port").help("Port at which the CA looks for tls-alpn-01; the default is 443"),
+        ])
 }
 
 fn persist_record_command() -> Command {

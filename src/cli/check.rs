@@ -20,13 +20,13 @@ use crate::store::{Aspect, FileStore, Group, Store};
 
 /// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
-struct Finding {
+pub(super) struct Finding {
     /// `activate`, `keep`, `discard`, `repair` or `renew`.
     action: &'static str,
     /// The domain, or a path in the store.
-    item: String,
+    pub(super) item: String,
     /// The reason for the action, or the change that it makes.
-    detail: String,
+    pub(super) detail: String,
 }
 
 /// Prints all findings: `check`.
@@ -58,7 +58,7 @@ fn finding(action: &'static str, item: &str, detail: String) -> Finding {
 }
 
 /// Checks the modes of the directories of the store.
-fn modes(dir: &Path) -> Vec<Finding> {
+pub(super) fn modes(dir: &Path) -> Vec<Finding> {
     let wrong = |group: Group| {
         let mode = std::fs::metadata(dir.join(group.name())).ok()?.permissions().mode() & 0o7777;
         let detail = format!("its mode changes from {mode:04o} to {:04o}", group.dir_mode());

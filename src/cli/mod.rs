@@ -13,6 +13,7 @@ mod import;
 mod manual;
 mod output;
 mod persist;
+mod preflight;
 mod revoke;
 mod session;
 mod status;
@@ -50,7 +51,7 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 
 /// The code of every command, by its words.
 #[rustfmt::skip]
-const COMMANDS: [(&str, Needs, Run); 21] = [
+const COMMANDS: [(&str, Needs, Run); 22] = [
     ("add",            Needs::Store,     domains::add),
     ("update",         Needs::Store,     domains::update),
     ("list",           Needs::Store,     domains::list),
@@ -58,6 +59,7 @@ const COMMANDS: [(&str, Needs, Run); 21] = [
     ("revoke",         Needs::Store,     revoke::revoke),
     ("status",         Needs::Store,     status::status),
     ("check",          Needs::Directory, check::check),
+    ("preflight",      Needs::Store,     preflight::preflight),
     ("persist-record", Needs::Store,     persist::record),
     ("import certbot", Needs::Store,     import::certbot),
     ("store add",      Needs::Store,     store::add),

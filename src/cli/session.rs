@@ -140,6 +140,20 @@ impl Session {
         (self.environment.connect)(self.settings(md))
     }
 
+    /// Returns a client for requests to this server, which never go through a proxy.
+    #[must_use]
+    pub fn direct_client(&self) -> Arc<dyn HttpClient> {
+        (self.environment.connect)(CurlSettings { proxy: Proxy::Never, ca_file: None, ..self.settings(None) })
+    }
+
+    /// Returns host and port of the proxy for a request of `md` to this URL.
+    #[must_use]
+    pub fn proxy_to(&self, md: &ManagedDomain, url: &str) -> Option<String> {
+        let url = url.parse().ok()?;
+        let variable = |name: &str| std::env::var(name).ok();
+        self.settings(Some(md)).proxy.choose(&url, variable).map(|proxy| proxy.name())
+    }
+
     fn settings(&self, md: Option<&ManagedDomain>) -> CurlSettings {
         let file = |own: Option<&String>| own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned();
         let ca_file = self.ca_file.clone().or_else(|| file(md?.ca_certs.as_deref()));

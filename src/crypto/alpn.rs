@@ -1,6 +1,9 @@
 //! The certificate that answers a tls-alpn-01 challenge (RFC 8737 section 3).
 
+use std::io::{Read, Write};
+
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::extension::BasicConstraints;
 use openssl::x509::{X509, X509Extension};
 
@@ -45,10 +48,53 @@ pub fn alpn_certificate(
 
 /// Makes the critical extension: an OCTET STRING of 32 bytes.
 fn acme_identifier(key_authorization: &str) -> Result<X509Extension, CryptoError> {
-    let digest = sha256(key_authorization.as_bytes())?;
-    let value = [&[0x04, 0x20], digest.as_slice()].concat();
+    let value = digest_in_der(key_authorization)?;
     let id = Asn1Object::from_str(ACME_IDENTIFIER)?;
     Ok(X509Extension::new_from_der(&id, true, Asn1OctetString::new_from_bytes(&value)?.as_ref())?)
+}
+
+fn digest_in_der(key_authorization: &str) -> Result<Vec<u8>, CryptoError> {
+    Ok([&[0x04, 0x20], sha256(key_authorization.as_bytes())?.as_slice()].concat())
+}
+
+/// The answer to a handshake for `acme-tls/1`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AlpnAnswer {
+    /// The certificate that answers the challenge.
+    Right,
+    /// The protocol with another certificate.
+    OtherCertificate,
+    /// Another protocol, or none, as any TLS server speaks.
+    OtherProtocol,
+}
+
+/// Asks for `acme-tls/1` as a CA does (RFC 8737 section 3), and returns what a server answers to the key authorization.
+///
+/// # Errors
+/// A sentence on the handshake that failed.
+pub fn ask_alpn<S: Read + Write + std::fmt::Debug>(
+    stream: S,
+    server_name: &str,
+    key_authorization: &str,
+) -> Result<AlpnAnswer, String> {
+    let make = || -> Result<_, CryptoError> {
+        let mut connector = SslConnector::builder(SslMethod::tls_client())?;
+        connector.set_verify(SslVerifyMode::NONE);
+        connector.set_alpn_protos(b"\x0aacme-tls/1")?;
+        Ok((connector.build().configure()?.verify_hostname(false), digest_in_der(key_authorization)?))
+    };
+    let (connector, digest) = make().map_err(|err| err.to_string())?;
+    let stream = connector.connect(server_name, stream).map_err(|err| match err {
+        HandshakeError::Failure(stream) | HandshakeError::WouldBlock(stream) => stream.error().to_string(),
+        HandshakeError::SetupFailure(err) => err.to_string(),
+    })?;
+    let ssl = stream.ssl();
+    if ssl.selected_alpn_protocol() != Some(b"acme-tls/1") {
+        return Ok(AlpnAnswer::OtherProtocol);
+    }
+    let has_digest = |der: Vec<u8>| der.windows(digest.len()).any(|part| part == digest);
+    let is_right = ssl.peer_certificate().and_then(|leaf| leaf.to_der().ok()).is_some_and(has_digest);
+    Ok(if is_right { AlpnAnswer::Right } else { AlpnAnswer::OtherCertificate })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod self_signed;
 mod summary;
 mod tls_pair;
 
-pub use alpn::alpn_certificate;
+pub use alpn::{AlpnAnswer, alpn_certificate, ask_alpn};
 pub use base64::{base64url, base64url_decode};
 pub use certificate::Certificate;
 pub use chain::{Chain, Issuers};

@@ -122,7 +122,7 @@ impl Request {
 
 impl Response {
     /// The headers that are kept; there is no use for others.
-    const KEPT: [&str; 5] = ["Content-Type", "Link", "Location", "Replay-Nonce", "Retry-After"];
+    const KEPT: [&str; 6] = ["Content-Type", "Date", "Link", "Location", "Replay-Nonce", "Retry-After"];
 
     /// Keeps a header of the answer, unless nobody reads it or it is too long.
     pub(crate) fn keep_header(&mut self, name: &str, value: &str) {

@@ -187,10 +187,12 @@ impl FileStore {
         }
     }
 
-    /// Returns the access to a file of that content. A file with the key of an external account is for the server's user
-    /// only, who
-    /// reads root's files through the group.
+    /// Returns the access to a file of that content. The server's user, who answers challenges, owns their keys whoever makes
+    /// them. A file with the key of an external account is for the server's user only, who reads root's files through the group.
     fn access(&self, dir: &Dir, group: Group, aspect: &Aspect, data: &[u8]) -> Access {
+        if group == Group::Challenges && matches!(aspect, Aspect::TlsAlpn01Key(_)) {
+            return Access { owner: dir.owner().ok().filter(|_| is_root()), ..group.file_mode(aspect).into() };
+        }
         if !(Aspect::WITH_EAB_KEYS.contains(&(group, aspect.clone())) && holds_eab_key(data)) {
             return group.file_mode(aspect).into();
         }

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 VALUES = {"model", "clock", "cancel", "log"}
-EDGES = VALUES | {"crypto", "http", "exec", "store"}
+EDGES = VALUES | {"crypto", "http", "dns", "exec", "store"}
 PROTOCOLS = EDGES | {"acme", "issuance", "ocsp", "tailscale"}
 
 
@@ -28,6 +28,7 @@ MAY_USE = {
     "log": VALUES,
     "crypto": VALUES,
     "http": VALUES,
+    "dns": VALUES,
     "exec": VALUES,
     "store": VALUES,
     "tailscale": VALUES | {"crypto", "http"},
@@ -58,11 +59,13 @@ RESERVED = {
     "prometheus_client": ({"status"}, "only status writes metrics"),
     "clap": ({"cli"}, "only a2md has a command line"),
     "indicatif": ({"cli"}, "only a2md has a terminal"),
-    "rustix": ({"exec", "store", "httpd", "cli"}, "system calls are for exec and store"),
+    "simple_dns": ({"dns"}, "only dns reads messages of the DNS"),
+    "resolv_conf": ({"dns"}, "only dns knows name servers"),
+    "rustix": ({"dns", "exec", "store", "httpd", "cli"}, "system calls are for exec and store"),
     "libc": ({"exec", "store", "http", "httpd", "cli"}, "system calls are for exec and store"),
-    "std::fs": ({"exec", "http", "store", "httpd", "cli"}, "files are the store's, and http's to say what is wrong with a CA file"),
+    "std::fs": ({"dns", "exec", "http", "store", "httpd", "cli"}, "files are the store's, and http's to say what is wrong with a CA file"),
     "std::process": ({"exec", "store", "httpd", "cli", "a2md"}, "processes are exec's"),
-    "std::net": ({"http", "httpd", "cli"}, "the network is http's"),
+    "std::net": ({"dns", "http", "httpd", "cli"}, "the network is http's"),
     "std::time::SystemTime::now": ({"clock", "store"}, "time is a parameter, or comes from a Clock"),
     "jiff::Timestamp::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
     "jiff::Zoned::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
