@@ -302,7 +302,7 @@ class Httpd:
 
     def _maybe_family(self) -> list[Proc]:
         """As `_family`, with processes that have no command line: they become another program, or end."""
-        return [proc for proc in process.descendants() if proc.nameless or str(self.sandbox.conf) in proc.command]
+        return self._family() + [proc for proc in process.descendants() if proc.nameless]
 
     def _end_family(self) -> None:
         process.end(self._family(), grace=0)
