@@ -366,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_without_a_host_is_not_said_to_be_renewed() {
+        let mut server = TestServer::new(&["a.test"]);
+        let words = "It is not renewed, as no host uses the domain";
+        assert!(!list(&server.start(false)).contains(words));
+        server.hosts.clear();
+        assert!(list(&server.start(false)).contains(words));
+    }
+
+    #[test]
     fn what_is_in_a_query_or_a_path_is_text() {
         let registry = TestServer::new(&["a.test"]).start(false);
         let page_of = |query, name| page(&registry, &PageRequest { path: "/\"<p>", name, query, server: None });

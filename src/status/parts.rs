@@ -111,6 +111,8 @@ fn renewal(view: &View<'_>, most: usize) -> Markup {
                     @else { "You renew it: MDRenewMode is manual" }
                     @if view.renew_at <= view.now { ". Do it now." }
                 }
+            } @else if !view.domain.watched {
+                p { "It is not renewed, as no host uses the domain" }
             } @else if view.renew_at > view.now {
                 p { "Renewal due " (moment(view.renew_at, view.now)) }
             } @else if view.unsuitable().is_none() {

@@ -108,7 +108,7 @@ impl State {
             Self::Revoked => (
                 "revoked",
                 "revoked",
-                "Its authority has revoked a certificate: clients may refuse it. It is renewed at once, with a new key.",
+                "The authority has revoked a certificate: clients may refuse it.",
                 Urgency::Broken,
             ),
             Self::Expired => {
@@ -123,13 +123,13 @@ impl State {
             Self::NoCertificate => (
                 "no_certificate",
                 "no certificate yet",
-                "Clients get a placeholder that they do not trust, and the answer 503.",
+                "Hosts that have no certificate of their own answer 503 until there is one.",
                 Urgency::Broken,
             ),
             Self::Incomplete => (
                 "incomplete",
                 "incomplete",
-                "The certificates lack a name or a key type of the domain. New ones are requested.",
+                "The certificates lack a name or a key type of the domain.",
                 Urgency::Broken,
             ),
             Self::Failing => (
