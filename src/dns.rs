@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, Question, RCODE, TYPE};
+
+use crate::cancel::Cancel;
+use crate::net::{Deadline, TimedStream};
 
 /// The port of name servers.
 const PORT: u16 = 53;
@@ -120,10 +123,10 @@ fn ask(server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Data>, DnsError
             packet.id() == id && packet.has_flags(PacketFlag::RESPONSE) && packet.opcode() == OPCODE::StandardQuery
         })
     };
-    let until = Instant::now() + PATIENCE;
-    let mut bytes = over_udp(server, &query, until, is_answer).map_err(failed)?;
+    let deadline = Deadline::after(PATIENCE);
+    let mut bytes = over_udp(server, &query, &deadline, is_answer).map_err(failed)?;
     if simple_dns::header_buffer::has_flags(&bytes, PacketFlag::TRUNCATION).unwrap_or(false) {
-        bytes = over_tcp(server, &query, until).map_err(failed)?;
+        bytes = over_tcp(server, &query, deadline).map_err(failed)?;
     }
     let packet = Packet::parse(&bytes).ok().filter(|_| is_answer(&bytes)).ok_or(DnsError::Invalid(server))?;
     match packet.rcode() {
@@ -140,7 +143,7 @@ fn ask(server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Data>, DnsError
 fn over_udp(
     server: SocketAddr,
     query: &[u8],
-    until: Instant,
+    deadline: &Deadline,
     is_answer: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Vec<u8>> {
     let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -149,7 +152,7 @@ fn over_udp(
     socket.send(query)?;
     let mut bytes = vec![0; LARGEST_DATAGRAM];
     loop {
-        socket.set_read_timeout(Some(left(until)?))?;
+        socket.set_read_timeout(Some(deadline.left()?))?;
         let length = socket.recv(&mut bytes)?;
         if is_answer(&bytes[..length]) {
             bytes.truncate(length);
@@ -158,8 +161,8 @@ fn over_udp(
     }
 }
 
-fn over_tcp(server: SocketAddr, query: &[u8], until: Instant) -> io::Result<Vec<u8>> {
-    let mut stream = TimedStream::connect(server, until)?;
+fn over_tcp(server: SocketAddr, query: &[u8], deadline: Deadline) -> io::Result<Vec<u8>> {
+    let mut stream = TimedStream::connect(server, deadline, Cancel::default())?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), query].concat())?;
     let mut length = [0; 2];
@@ -181,46 +184,6 @@ fn data(record: &RData<'_>) -> Option<Data> {
         }
         _ => None,
     }
-}
-
-/// A connection that ends at a moment, however slowly the other side sends.
-#[derive(Debug)]
-pub struct TimedStream {
-    stream: TcpStream,
-    until: Instant,
-}
-
-impl TimedStream {
-    /// Connects.
-    ///
-    /// # Errors
-    /// Those of the network, and that the time is over.
-    pub fn connect(to: SocketAddr, until: Instant) -> io::Result<Self> {
-        Ok(Self { stream: TcpStream::connect_timeout(&to, left(until)?)?, until })
-    }
-}
-
-impl Read for TimedStream {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(left(self.until)?))?;
-        self.stream.read(bytes)
-    }
-}
-
-impl Write for TimedStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(left(self.until)?))?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! model  clock  cancel  log         values, time, messages: no I/O
-//! crypto  http  dns  exec  store    one outside thing each
+//! crypto  http  net  exec  store    one outside thing each
+//! dns  fleet                        name servers, and the meeting point of several nodes, on net
 //! tailscale                         certificates of tailscaled, on crypto and http
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! issuance                          one certificate, step by step, on acme
@@ -27,7 +28,9 @@ pub mod model;
 pub mod crypto;
 pub mod dns;
 pub mod exec;
+pub mod fleet;
 pub mod http;
+pub mod net;
 pub mod store;
 
 pub mod acme;

@@ -37,8 +37,32 @@ def failure(done: Done) -> tuple[int, str]:
 # Options and usage
 
 
-@pytest.mark.parametrize("line", ["-h", "--help", "-x", "--nothing", "-d", "add -x", "-h list", "drive -h", "store -h", "list -j"])
-def test_help_and_wrong_options_show_the_usage(line: str) -> None:
+@pytest.mark.parametrize("line", ["-h", "--help", "help", "-h list", "drive -h", "help drive", "store -h"])
+def test_help_is_printed(line: str) -> None:
+    done = a2md(*line.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: a2md" in done.stdout
+    assert max(len(row) for row in done.stdout.splitlines()) <= 100
+    narrow = a2md(*line.split(), COLUMNS="60").stdout
+    assert len(narrow.splitlines()) > len(done.stdout.splitlines())
+
+
+def test_options_stand_where_people_write_them(cli: A2md, sandbox: Sandbox) -> None:
+    cli("add", "a.example.org")
+    document = cli.json("list", "a.example.org").out
+    for words in (["list", "-j", "a.example.org"], ["list", "a.example.org", "--json"]):
+        assert a2md(*words, "-d", sandbox.store).stdout == document
+
+
+def test_words_that_are_nearly_right_lead_to_those_that_are(cli: A2md) -> None:
+    cli("add", "a.example.org")
+    assert cli("stauts").err == "unknown cmd: stauts; did you mean status?\n"
+    assert cli("status", "a.exmple.org").err.endswith("; did you mean a.example.org?\n")
+    assert "a similar argument exists: '--force'" in cli("drive", "--forse").err
+
+
+@pytest.mark.parametrize("line", ["-x", "--nothing", "-d", "add -x"])
+def test_wrong_options_show_the_usage(line: str) -> None:
     done = a2md(*line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: a2md" in done.stderr or "a value is required for '--dir <dir>'" in done.stderr
@@ -65,7 +89,7 @@ def test_missing_words_are_complained_about_with_the_usage_and_no_document(cli: 
     assert done.err.startswith(complaint)
 
 
-@pytest.mark.parametrize("command", ["frob", "delreg x", "acme authz", "store frob x"])
+@pytest.mark.parametrize("command", ["frob", "acme authz", "store frob x"])
 def test_unknown_commands_are_named(cli: A2md, command: str) -> None:
     name = command.removesuffix(" x")
     done = cli(*command.split())
@@ -87,6 +111,19 @@ def test_the_environment_names_the_store(cli: A2md, sandbox: Sandbox) -> None:
     done = a2md("list", A2MD_DIR=str(sandbox.store))
     assert done.returncode == 0 and "a.example.org" in done.stdout
     assert done.stderr == f"the store is {sandbox.store} (A2MD_DIR)\n"
+
+
+def test_a_person_at_a_terminal_gets_sentences(cli: A2md) -> None:
+    cli("add", "a.example.org")
+    at_terminal = lambda *words: cli.on_a_terminal(*words).err.replace("\r", "")  # noqa: E731
+    assert at_terminal("status", "x.org") == "Error: there is no managed domain x.org; 'a2md list' shows all\n"
+    assert at_terminal("add", "nodot") == "Error: not a domain name: nodot\n"
+    assert "[2(No such file or directory)] managed domain not found: x.org" in at_terminal("-v", "status", "x.org")
+    # The option is named, not the directive that would do the same.
+    wrong = cli.with_options("-a", "https://localhost:1/dir", "-p", "http://localhost:1/", "-t", "accepted")
+    said = wrong.on_a_terminal("acme", "newreg").err.replace("\r", "")
+    assert said.splitlines()[-1].startswith("Error: failed to register new account: "), said
+    assert "MDHttpProxy" not in said and "MDCertificateAuthority" not in said and "-p" in said, said
 
 
 def test_a_command_that_asks_a_ca_needs_its_url(cli: A2md) -> None:
@@ -158,7 +195,7 @@ def test_a_domain_is_added_with_its_defaults(cli: A2md, sandbox: Sandbox) -> Non
 @pytest.mark.parametrize("name", ["localhost", "a..org", ".a.org", "a b.org", "ä.org", "a_b.org", "*.org", "a.*.org", "a/b.org", "-x.org/"])
 def test_wrong_names_are_refused(cli: A2md, sandbox: Sandbox, name: str) -> None:
     failed(cli("add", "--", name), 1, REFUSED, "not a domain name")
-    failed(cli("add", "good.org", name), 1, REFUSED, "not a domain name")
+    failed(cli("add", "--", "good.org", name), 1, REFUSED, "not a domain name")
     assert not sandbox.domains().exists()
 
 

@@ -82,6 +82,7 @@ def test_an_account_is_changed_gets_a_new_key_revokes_ends_and_comes_back(
     assert done.code == 0, done
     assert sorted(done.out.splitlines()) == sorted(f"revoked: {NAME} {leaf.serial}" for leaf in served)
     assert f"'a2md drive -f {NAME}' obtains a new certificate with a new key now" in done.err
+    assert f"{NAME}  revoked  " in cli("status").out
     states = [pebble.cert_status(leaf) for leaf in served]
     assert [(state["Status"], state["Reason"]) for state in states] == [("Revoked", 4)] * 2
     assert [each["by"] for each in beside.json("revoke", NAME).output] == ["others"] * 2

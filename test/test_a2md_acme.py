@@ -290,15 +290,6 @@ def test_a_drive_without_what_it_needs_says_so(cli: A2md, answering: Httpd, sand
     drive_fails(cli, "Unsuccessful in contacting ACME server", "Connection refused")
 
 
-def test_a_drive_stops_at_the_first_failure(cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:
-    for name in ("b.example.org", "c.example.org"):
-        cli("add", name)
-    done = cli.json("drive")
-    assert done.document["status"] != 0
-    assert "b.example.org" in done.err
-    assert "c.example.org" not in done.err
-
-
 def test_one_challenge_type_can_be_chosen_for_a_drive(cli: A2md, answering: Httpd, sandbox: Sandbox) -> None:
     prepare(cli)
     done = cli("drive", "-f", "-c", "http-01", NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -131,6 +132,42 @@ def test_a_server_without_any_domain_answers_what_a2md_is_asked(
     assert pebble.new_orders == 1
 
 
+def test_domains_are_renewed_side_by_side_and_one_that_fails_stops_no_other(
+    httpd: Httpd, cli: A2md, sandbox: Sandbox, pebble: Pebble
+) -> None:
+    names = [f"{letter}.side.example.org" for letter in "abcdef"]
+    httpd.start()
+    for name in names:
+        add(cli, pebble, name)
+    cli("update", names[2], "agreement")
+    md = sandbox.md_json(names[2])
+    md["ca"]["challenges"] = ["foo-01"]
+    sandbox.write(f"md/domains/{names[2]}/md.json", json.dumps(md))
+    done = cli("drive")
+    assert (done.code, done.out) == (1, ""), done
+    assert done.err.splitlines()[-1] == f"5 renewed, 1 failed: {names[2]}"
+    assert (pebble.new_accounts, pebble.new_orders) == (1, 5)
+    assert sandbox.account_ids() == ["ACME-localhost-0000"]
+    assert {sandbox.md_json(name)["ca"].get("account") for name in names if name != names[2]} == {"ACME-localhost-0000"}
+
+    done = cli.json("drive", "--jobs", "1")
+    assert (done.code, done.document["output"]) == (1, []) and done.document["detail"], done
+    assert done.err.splitlines()[-1] == f"1 failed: {names[2]}, 5 not due"
+
+    shown = cli.on_a_terminal("drive", "-f", *names[:2])
+    assert shown.code == 0
+    for words in (f"{names[0]}: Creating new order", f"{names[1]}: Creating new order", "0 of 2 domains", "2 renewed"):
+        assert words in shown.err, shown.err
+
+
+def test_a_first_certificate_takes_one_command(httpd: Httpd, cli: A2md, pebble: Pebble) -> None:
+    httpd.start()
+    done = cli("add", "--now", "-a", pebble.directory, "-t", "accepted", "-c", "admin@example.org", NAME, OTHER)
+    assert (done.code, done.out) == (0, f"md: {NAME} [{NAME}, {OTHER}]\n"), done
+    assert f"{NAME}: the new certificates are active" in done.err
+    assert f"{NAME}  good  " in cli("status").out
+
+
 def test_a_restart_leaves_what_a2md_is_at_work_on(httpd: Httpd, cli: A2md, sandbox: Sandbox, pebble: Pebble) -> None:
     httpd.config.managed(OTHER)
     httpd.start().obtain(OTHER)
@@ -177,7 +214,7 @@ def test_the_recipe_for_a_stolen_key(httpd: Httpd, pebble: Pebble, sandbox: Sand
         if words[0] == "apachectl":
             httpd.graceful()
         else:
-            done = cli(*words[3:])
+            done = cli(*words[1:])
             assert done.code == 0, done
         if "drive" in words:
             told = serials(done)

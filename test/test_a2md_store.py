@@ -31,12 +31,12 @@ def test_status_is_a_table(cli: A2md, httpd: Httpd, sandbox: Sandbox) -> None:
     httpd.config.managed(NAME).managed("b.example.org")
     httpd.start().wait_staged(NAME, "b.example.org")
     lines = cli("status").out.splitlines()
-    assert re.fullmatch(r"DOMAIN +STATE +VALID UNTIL \(UTC\) +DUE \(UTC\)", lines[0])
-    assert re.fullmatch(rf"{NAME} +incomplete +- +new certificate waits for a restart", lines[1])
-    assert lines[2] == "    certificate(rsa) is missing"
+    assert re.fullmatch(r"DOMAIN +STATE +VALID UNTIL \(UTC\) +DAYS +NEXT \(UTC\)", lines[0])
+    assert re.fullmatch(rf"{NAME} +waiting for a restart +- +- +new certificate waits for a restart", lines[1])
+    assert len(lines) == 3
     httpd.graceful()
     rows = cli("status").out.splitlines()[1:]
-    pattern = r" +complete +\d{4}-\d\d-\d\d \d\d:\d\d +renewal \d{4}-\d\d-\d\d \d\d:\d\d"
+    pattern = r" +good +\d{4}-\d\d-\d\d \d\d:\d\d +\d+ +renewal \d{4}-\d\d-\d\d \d\d:\d\d"
     assert [bool(re.fullmatch(name + pattern, row)) for name, row in zip((NAME, "b.example.org"), rows, strict=True)] == [True] * 2
     assert len(cli("status", "b.example.org").out.splitlines()) == 2
 
@@ -45,6 +45,15 @@ def test_status_is_a_table(cli: A2md, httpd: Httpd, sandbox: Sandbox) -> None:
 
     # The CA may suggest another moment between the two looks.
     httpd.wait(lambda: shown(cli.json("status", NAME).md) == shown(httpd.md_status(NAME)), what="the status of the server")
+
+
+def test_states_are_coloured_on_a_terminal_only(cli: A2md) -> None:
+    cli("add", NAME)
+    assert "\x1b" not in cli("status").out
+    shown = cli.on_a_terminal("status", out=True)
+    assert f"{NAME}  \x1b[33mno certificate yet\x1b[0m  " in shown.out
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b" not in cli.with_env(**env).on_a_terminal("status", out=True).out
 
 
 def test_status_tells_what_failed_and_why(cli: A2md, httpd: Httpd, pebble: Pebble) -> None:
@@ -74,10 +83,12 @@ def test_check_tells_what_the_next_start_then_does(cli: A2md, httpd: Httpd, sand
     before = {path: path.stat().st_mtime_ns for path in sandbox.store.rglob("*")}
     done = cli("check")
     assert done.code == 0
+    assert "renew: " not in done.out, done.out
     assert re.search(rf"^activate: {NAME}: the staged certificates, valid until .* GMT$", done.out, re.M)
     assert re.search(rf"^activate: staging/{NAME}: the account https\S+ moves to accounts/$", done.out, re.M)
     assert {path: path.stat().st_mtime_ns for path in sandbox.store.rglob("*")} == before, "check changed the store"
     httpd.start()
+    assert cli("check").out == "nothing to do: the next start changes nothing\n"
     assert cli.json("check").document == {"output": [], "status": 0}
     assert httpd.md_status(NAME)["state"] == 2
 
@@ -142,14 +153,20 @@ def test_a_certificate_of_certbot_is_served_at_once(
     folder = lineage(sandbox, NAME, leaf)
     before = {path: path.read_bytes() for path in folder.rglob("*.pem")}
     done = cli("import", "certbot", folder)
-    assert (done.code, done.out, done.err) == (0, f"md: {NAME} [{NAME}, www.example.org]\n", "")
+    assert (done.code, done.out) == (0, f"md: {NAME} [{NAME}, www.example.org]\n")
+    needed, *lines = done.err.splitlines()
+    assert needed == "The configuration of the server needs these lines, and a restart:"
     assert {path: path.read_bytes() for path in folder.rglob("*.pem")} == before
     assert sandbox.md_json(NAME)["state"] == 2
     tree = sandbox.tree()
     assert {str(tree[path]) for path in tree if path.startswith(f"domains/{NAME}/")} == {"0600 root"}
     assert cli.json("list").md["renew"] is False
 
-    lone_httpd.config.managed(NAME, "www.example.org").add("MDRenewMode manual")
+    again = cli("import", "certbot", folder)
+    assert (again.code, again.out) == (0, "") and again.err.startswith(f"{NAME}: is there already, valid until "), again
+    assert again.err.splitlines()[1:] == [needed, *lines]
+
+    lone_httpd.config.add(*lines, "MDRenewMode manual").http(NAME).https(NAME, aliases=["www.example.org"])
     lone_httpd.start()
     served = lone_httpd.served(NAME, ca=root.cert_file)
     assert served.verified

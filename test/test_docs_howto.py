@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -150,7 +151,8 @@ def _run(commands: str, sandbox: Sandbox, **places: Path) -> None:
         text = re.sub(rf"{path}(?=[/ \n])", str(here), text)
     for path, here in places.items():
         text = text.replace(f"/path/to/{path}", str(here))
-    subprocess.run(["sh", "-euc", text], check=True, capture_output=True, text=True, timeout=120)
+    env = os.environ | {"A2MD_DIR": str(sandbox.store)}
+    subprocess.run(["sh", "-euc", text], check=True, capture_output=True, text=True, timeout=120, env=env)
 
 
 def test_a_certificate_of_another_server_is_served_from_the_first_start_on(lone_httpd: Httpd, pki: Pki, sandbox: Sandbox) -> None:

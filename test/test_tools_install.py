@@ -7,6 +7,11 @@ import pytest
 
 TOP = Path(__file__).resolve().parent.parent
 A2MD, MAN = "usr/local/bin/a2md", "usr/local/share/man/man8/a2md.8"
+OF_COMMANDS = {f"usr/local/share/man/man8/{page.name}" for page in (TOP / "docs/man").iterdir()}
+COMPLETIONS = {
+    f"usr/local/share/{path}"
+    for path in ("bash-completion/completions/a2md", "zsh/site-functions/_a2md", "fish/vendor_completions.d/a2md.fish")
+}
 # What each layout has, and what goes there: module, what switches it on, settings.
 LAYOUTS = {
     "debian": ("/usr/lib/apache2/modules", "/etc/apache2", "mods-available", "mods-available/md_rs.load", "mods-available/md_rs.conf"),
@@ -38,7 +43,7 @@ class Target:
 
     @property
     def all(self):
-        return {self.module, A2MD, MAN, self.conf} | ({self.load} if self.load else set())
+        return {self.module, A2MD, MAN, self.conf} | OF_COMMANDS | COMPLETIONS | ({self.load} if self.load else set())
 
     def has_a_server(self):
         self.path(f"{self.etc[1:]}/{self.sign}").mkdir(parents=True)
@@ -65,6 +70,19 @@ def target(tmp_path):
     target = Target(tmp_path, "debian")
     target.has_a_server()
     return target
+
+
+@pytest.mark.parametrize(("words", "found"), [
+    ("dri", {"drive"}),
+    ("store rem", {"remove"}),
+    ("drive --f", {"--force"}),
+    ("status --js", {"--json"}),
+])
+def test_bash_completes_commands_and_options(words, found):
+    last = words.split()[-1]
+    complete = f"COMP_WORDS=(a2md {words}); COMP_CWORD={len(words.split())}; _a2md a2md {last} x; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", f". {TOP}/completions/a2md.bash; {complete}"], capture_output=True, text=True)
+    assert set(done.stdout.split()) == found, done
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -113,6 +113,22 @@ impl Accounts {
         }
     }
 
+    /// Moves the account of a scope to `accounts/`, if there is none yet and the renewal of any domain has left one in `staging/`.
+    /// That renewal may still run, and has the account in memory. The caller keeps others from changing the store.
+    pub(crate) fn adopt_for(&mut self, documents: &Documents, scope: &AccountScope) {
+        if self.id_for(scope).is_some() {
+            return;
+        }
+        let has_account = |item: &String| {
+            let record = documents.load_json::<AccountRecord>(Group::Staging, item, &Aspect::AccountJson);
+            record.is_some_and(|record| record.is_for(scope))
+        };
+        let staged = documents.store().list(Group::Staging).unwrap_or_default();
+        if let Some(item) = staged.iter().take(MOST_STAGED).find(|item| has_account(item)) {
+            self.adopt_from(documents, item);
+        }
+    }
+
     /// Adds a new account to `accounts/` and returns its id.
     ///
     /// # Errors

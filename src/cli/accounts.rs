@@ -3,10 +3,11 @@
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::args::Given;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use super::syntax;
+use super::unknown::Unknown;
 use crate::accounts::{Accounts, account_key, roll_over};
 use crate::acme::{AccountRecord, AccountStatus, AcmeError, Registrar};
 use crate::crypto::{self, PrivateKey};
@@ -263,7 +264,10 @@ fn named_accounts<'a>(given: &'a Given<'_>) -> Result<Vec<&'a str>, CliError> {
 
 /// Loads an account that has a key. With `-a`, the account has to be at that CA.
 fn load(session: &Session, id: &str) -> Result<AccountRecord, CliError> {
-    let unknown = || CliError::UnknownAccount(id.to_owned());
+    let unknown = || {
+        let known = session.documents().store().list(Group::Accounts).unwrap_or_default();
+        CliError::UnknownAccount(Unknown::among(id, known.iter().map(String::as_str)))
+    };
     let record: AccountRecord =
         session.documents().load_json(Group::Accounts, id, &Aspect::AccountJson).ok_or_else(unknown)?;
     session.documents().load_key(Group::Accounts, id, &Aspect::AccountKey).ok_or_else(unknown)?;

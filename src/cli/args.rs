@@ -1,11 +1,14 @@
 //! The definitions of all commands, options and arguments, from which the help and the man page are made.
 //!
-//! Options belong to one level and end at its first argument, as scripts expect of `a2md`.
+//! The options of the program stand anywhere, the options of a command anywhere behind it.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
-/// Id of the positional arguments of every command.
-const REST: &str = "args";
+use super::commands::makers;
+use super::drive::{JOBS, MOST_JOBS};
+use super::environment::{DIR_VARIABLE, USUAL};
+use super::examples;
+use super::given::REST;
 
 /// The whole command line.
 #[must_use]
@@ -16,22 +19,32 @@ pub fn command() -> Command {
              changes managed domains, registers accounts at a certificate authority, obtains and revokes certificates, \
              and shows what the server will do with the contents of the store.",
         )
+        .after_help(examples::of(""))
         .args(program_options())
         .subcommands(domain_commands())
         .subcommands([drive_command(), revoke_command(), status_command(), check_command()])
         .subcommands([preflight_command(), persist_record_command()])
         .subcommands([import_commands(), store_commands(), acme_commands()])
+        .subcommands([
+            leaf("help", "[command...]", "Print help", "Words of a command; the default is the help of a2md"),
+            leaf("version", "", "Print the version", ""),
+        ])
 }
 
-fn program_options() -> [Arg; 9] {
-    [
-        value("acme", 'a', "url").help("Directory URL of the ACME server; 'add' and 'update' save it in the domain"),
-        value("cafile", 'C', "file").help("PEM file with the root certificates to trust for connections to the ACME server"),
-        value("dir", 'd', "dir").help(
-            "Directory of the store, as MDStoreDir names it. The default is A2MD_DIR of the environment, else the store in \
-             /etc/apache2/md, /var/lib/apache2/md, /var/lib/httpd/md, /usr/local/apache2/md or /etc/httpd/md. Only 'add', \
-             'import', 'store add', 'acme newreg' and 'acme import' create a store",
-        ),
+fn program_options() -> impl Iterator<Item = Arg> {
+    let (last, others) = USUAL.split_last().expect("some places are usual");
+    let dir = format!(
+        "Directory of the store, as MDStoreDir names it. The default is {DIR_VARIABLE} of the environment, else the store in {} \
+         or {last}. Only {} create a store",
+        others.join(", "),
+        makers()
+    );
+    let options = [
+        value("acme", 'a', "url").help("Directory URL of the ACME server, or its name in MDCertificateAuthority, e.g. letsencrypt-test; 'add' and 'update' \
+             save it in the domain"),
+        value("cafile", 'C', "file").value_hint(ValueHint::FilePath)
+            .help("PEM file with the root certificates to trust for connections to the ACME server"),
+        value("dir", 'd', "dir").value_hint(ValueHint::DirPath).help(dir),
         flag("json", 'j').help("Print one JSON document instead of lines"),
         value("proxy", 'p', "url").help(
             "URL of the HTTP proxy, or none; the default is the proxy of the domain (MDHttpProxy), else that of the \
@@ -39,22 +52,23 @@ fn program_options() -> [Arg; 9] {
         ),
         counted("quiet", 'q').help("Print fewer messages; may be repeated"),
         value("terms", 't', "url|accepted")
-            .help("Agreement to the terms of service, for 'acme newreg', 'acme agree' and 'acme update'"),
+            .help("Agreement to the terms of service, for 'add', 'acme newreg', 'acme agree' and 'acme update'"),
         counted("verbose", 'v').help("Print more messages; may be repeated"),
-        flag("version", 'V').help("Print the version"),
-    ]
+    ];
+    let global = options.map(|option| option.global(true).help_heading("Options of all commands"));
+    global.into_iter().chain([flag("version", 'V').help("Print the version")])
 }
 
 fn domain_commands() -> [Command; 3] {
     [
-        leaf("add", "domain...", "Add a managed domain", DNS_NAMES),
+        add_command(),
         leaf(
             "update",
             "name [setting [value...]]",
             "Change a managed domain",
             "Name of the managed domain, then the setting to change, as listed below",
         )
-        .after_help(UPDATE),
+        .after_help(format!("{UPDATE}\n\n{}", examples::of("update"))),
         leaf(
             "list",
             "[name...]",
@@ -64,14 +78,29 @@ fn domain_commands() -> [Command; 3] {
     ]
 }
 
+fn add_command() -> Command {
+    let contact = value("contact", 'c', "address")
+        .action(ArgAction::Append)
+        .help("Where the ACME server can reach you, e.g. a mail address; may be repeated");
+    let now = Arg::new("now").long("now").action(ArgAction::SetTrue);
+    leaf("add", "domain...", "Add a managed domain", DNS_NAMES)
+        .long_about(
+            "Add a managed domain. With --now, its certificate is obtained at once, as by 'drive': a running server with mod_md \
+             has to answer on port 80 of the names. If that fails, the domain stays, and 'drive' tries again.",
+        )
+        .args([contact, now.help("Obtain the certificate at once")])
+}
+
 fn drive_command() -> Command {
     leaf("drive", "[name...]", "Renew certificates that are due, and activate them", MANAGED_DOMAINS)
+        .visible_alias("renew")
         .long_about(
             "Renew certificates that are due, and activate them, also with MDRenewMode manual. A domain is due if a \
              certificate is missing or incomplete, if its renew window has opened, or if the ACME server asks for a \
              renewal. The command reports the serial numbers of the new certificates; the server uses these after its \
-             next (graceful) restart, or at once with MDActivation live. The command ends at the first failure. Naming a \
-             domain that serves MDCertificateFile is a failure; naming a domain that is not due is not.",
+             next (graceful) restart, or at once with MDActivation live. A failure does not stop the renewals of other \
+             domains; where there are several domains, the last line counts them and names those that failed. If an ACME \
+             server has too much to do, the domains that remain are not tried there. Naming a domain that serves MDCertificateFile is a failure; naming a domain that is not due is not.",
         )
         .args([
             value("challenge", 'c', "type").help("Use only this challenge type, e.g. http-01"),
@@ -79,6 +108,10 @@ fn drive_command() -> Command {
                 "Renew certificates of all key types even if they are not due; if new certificates are staged already and \
                  not served yet, these are activated instead",
             ),
+            Arg::new("jobs")
+                .long("jobs")
+                .value_name("number")
+                .help(format!("Renew so many domains side by side, at most {MOST_JOBS}; the default is {JOBS}")),
             flag("reset", 'r').help("Discard what an earlier renewal has left in staging"),
         ])
 }
@@ -88,7 +121,8 @@ fn revoke_command() -> Command {
         "Reason, by name or number: keyCompromise (1), affiliationChanged (3), superseded (4), cessationOfOperation (5); \
          the default is unspecified (0)",
     );
-    mixed(leaf("revoke", "name", "Revoke the certificates of a managed domain", "Name of the managed domain").arg(reason))
+    leaf("revoke", "name", "Revoke the certificates of a managed domain", "Name of the managed domain")
+        .arg(reason)
         .long_about(
             "Revoke the certificates that a managed domain serves, of all key types. The requests are signed by the \
              account that ordered the certificates, or by the key of each certificate if that account is gone or refused. \
@@ -98,7 +132,8 @@ fn revoke_command() -> Command {
 }
 
 fn status_command() -> Command {
-    leaf("status", "[name...]", "Show the certificates and renewals of managed domains", MANAGED_DOMAINS).long_about(
+    let status = leaf("status", "[name...]", "Show the certificates and renewals of managed domains", MANAGED_DOMAINS);
+    status.visible_alias("certificates").long_about(
         "Show until when certificates are valid, when they will be renewed, and which renewals failed and why; with \
          MDActivation live or graceful also which certificates are live, and which the server will use after a restart.",
     )
@@ -154,8 +189,8 @@ fn import_commands() -> Command {
         )
         .long_about(
             "Create a managed domain for each certificate of certbot, from live/<name>/fullchain.pem and privkey.pem in its \
-             directory. Domains that exist in the store stay as they are, and the files of certbot are not changed. \
-             Accounts are not imported.",
+             directory, and print the lines that the configuration of the server needs for them. Domains that exist in the store \
+             stay as they are, and the files of certbot are not changed. Accounts are not imported.",
         ),
     )
 }
@@ -206,11 +241,9 @@ fn acme_commands() -> Command {
             "Import the account of a key that another program has created, from the server that -a names. No account is \
              registered.",
         ),
-        mixed(
-            leaf("acme deactivate", "account...", "Deactivate accounts for good", ACCOUNTS)
-                .arg(flag("yes", 'y').help("Confirm the deactivation; without this option nothing is done")),
-        )
-        .long_about(
+        leaf("acme deactivate", "account...", "Deactivate accounts for good", ACCOUNTS)
+            .arg(flag("yes", 'y').help("Confirm the deactivation; without this option nothing is done"))
+            .long_about(
             "Deactivate accounts at the ACME server. This cannot be undone. Certificates of the accounts stay valid, and \
              the store keeps the accounts, marked as deactivated. Domains that use such an account register a new one at \
              their next renewal.",
@@ -232,62 +265,12 @@ Settings:
   contacts <contact>...     where the ACME server can reach you
   agreement [url|accepted]  the agreement to the terms of service; without a value, none";
 
-/// The command that the arguments name, with its own options.
-pub struct Given<'a> {
-    /// The words of the command, e.g. `store add`; empty if no command was given.
-    pub path: String,
-    /// The options and arguments of the command.
-    pub matches: &'a ArgMatches,
-    /// True for a group such as `store` without a command of the group.
-    pub is_incomplete: bool,
-}
-
-/// Finds the command in parsed arguments.
-///
-/// # Errors
-/// The words of a command that is not defined.
-pub fn given<'a>(definition: &Command, matches: &'a ArgMatches) -> Result<Given<'a>, String> {
-    let mut path = Vec::new();
-    let mut definition = definition;
-    let mut matches = matches;
-    while let Some((name, below)) = matches.subcommand().filter(|_| !matches.get_flag("help")) {
-        definition = definition.find_subcommand(name).ok_or_else(|| [&path[..], &[name]].concat().join(" "))?;
-        matches = below;
-        path.push(name);
-    }
-    Ok(Given { path: path.join(" "), matches, is_incomplete: definition.has_subcommands() })
-}
-
 /// Returns the definition of the command with these words, e.g. `store add`.
 #[must_use]
-pub fn find(path: &str) -> Command {
-    let mut found = command();
-    found.build();
-    for name in path.split_whitespace() {
-        found = found.find_subcommand(name).cloned().unwrap_or(found);
-    }
-    found
-}
-
-impl Given<'_> {
-    /// Returns the positional arguments.
-    #[must_use]
-    pub fn args(&self) -> Vec<&str> {
-        let rest = self.matches.try_get_many::<String>(REST).ok().flatten();
-        rest.into_iter().flatten().map(String::as_str).collect()
-    }
-
-    /// Returns whether an option without a value was given; false for options that the command does not have.
-    #[must_use]
-    pub fn flag(&self, name: &str) -> bool {
-        self.matches.try_get_one(name).ok().flatten().copied().unwrap_or(false)
-    }
-
-    /// Returns the value of an option.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
-    }
+pub fn find(path: &str) -> Option<Command> {
+    let mut program = command();
+    program.build();
+    path.split_whitespace().try_fold(&program, |found, name| found.find_subcommand(name)).cloned()
 }
 
 /// Defines a group of commands, or the common part of a command.
@@ -306,15 +289,11 @@ fn level(name: &'static str, about: &'static str) -> Command {
 fn leaf(path: &'static str, words: &'static str, about: &'static str, help: &'static str) -> Command {
     let name = path.rsplit(' ').next().unwrap_or(path);
     let first = words.split(' ').next().unwrap_or_default().trim_matches(['[', ']', '.']);
-    let rest = Arg::new(REST).num_args(0..).trailing_var_arg(true).action(ArgAction::Append);
+    let rest = Arg::new(REST).num_args(0..).action(ArgAction::Append);
     let rest = if words.is_empty() { rest.hide(true) } else { rest.value_name(first).help(help) };
     let usage = format!("a2md [options] {path} [options] {words}");
-    level(name, about).allow_external_subcommands(false).arg(rest).override_usage(usage.trim_end().to_owned())
-}
-
-/// Allows options behind the arguments of a command.
-fn mixed(command: Command) -> Command {
-    command.mut_arg(REST, |rest| rest.trailing_var_arg(false))
+    let command = level(name, about).allow_external_subcommands(false).arg(rest).after_help(examples::of(path));
+    command.override_usage(usage.trim_end().to_owned())
 }
 
 fn flag(name: &'static str, short: char) -> Arg {

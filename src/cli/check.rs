@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::Given;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::acme::AccountRecord;
 use crate::documents::Documents;
 use crate::model::{ManagedDomain, State, Timestamp, time};
 use crate::renewals::{activation_verdict, stored_domain};
 use crate::sets::{Activation, PairSet, staged_report, staged_summaries};
-use crate::store::{Aspect, FileStore, Group, Store};
+use crate::store::{Aspect, FileStore, Group, STORE_FILE, Store};
 
 /// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,12 +38,15 @@ pub fn check(session: &mut Session, _: &Given<'_>) -> Result<(), CliError> {
     };
     let mut findings = Vec::new();
     if is_old {
-        findings.push(finding("repair", "md_store.json", "the store is migrated to the current layout".to_owned()));
+        findings.push(finding("repair", STORE_FILE, "the store is migrated to the current layout".to_owned()));
     }
     findings.extend(modes(&dir));
     let documents = Documents::new(Arc::new(store));
     let now = session.clock().now();
     findings.extend(content(&documents, now)?);
+    if findings.is_empty() && !session.json {
+        session.terminal().print("nothing to do: the next start changes nothing");
+    }
     for Finding { action, item, detail } in findings {
         session.report(
             &format!("{action}: {item}: {detail}"),
@@ -108,6 +111,10 @@ fn content(documents: &Documents, now: Timestamp) -> Result<Vec<Finding>, CliErr
             finding("discard", &format!("challenges/{name}"), "no managed domain has this name".to_owned())
         }),
     );
+    // What a start activates, it does not renew.
+    let is_activated = |item: &str| findings.iter().any(|other| other.action == "activate" && other.item == item);
+    let activated: Vec<String> = domains.into_iter().filter(|name| is_activated(name)).collect();
+    findings.retain(|finding| finding.action != "renew" || !activated.contains(&finding.item));
     Ok(findings)
 }
 
@@ -173,7 +180,7 @@ fn waiting(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Fin
     let name = md.name.as_str();
     let until = || staged_summaries(documents, md).iter().flatten().map(|facts| facts.validity().1).min();
     let until = || until().map_or_else(String::new, |until| format!(", valid until {}", time::format_gmt(until)));
-    let mut findings = vec![match activation_verdict(documents, md, now) {
+    let found = match activation_verdict(documents, md, now) {
         Activation::Activated => finding("activate", name, format!("the staged certificates{}", until())),
         Activation::Dropped(reason) => {
             finding("discard", name, format!("the staged certificates cannot be used: {reason}"))
@@ -181,15 +188,18 @@ fn waiting(documents: &Documents, md: &ManagedDomain, now: Timestamp) -> Vec<Fin
         Activation::Waits(reason) => {
             finding("keep", name, format!("the staged certificates are not activated yet: {reason}"))
         }
-        Activation::Nothing => finding("keep", name, "no certificates are staged that could be activated".to_owned()),
+        // What is left of a failure, and is used by the next renewal.
+        Activation::Nothing => return failures(documents, md),
         Activation::Failed(err) => finding("keep", name, format!("the staged certificates cannot be read: {err}")),
-    }];
-    if let Some(job) = staged_report(documents, md).filter(|job| job.errors > 0) {
-        let errors = job.errors;
-        let detail = format!("failed renewals: {errors}; a full start counts from 0 again and retries at once");
-        findings.push(finding("renew", name, detail));
-    }
-    findings
+    };
+    std::iter::once(found).chain(failures(documents, md)).collect()
+}
+
+/// Counts the renewals that failed.
+fn failures(documents: &Documents, md: &ManagedDomain) -> Vec<Finding> {
+    let job = staged_report(documents, md).filter(|job| job.errors > 0);
+    let detail = |errors| format!("failed renewals: {errors}; a full start counts from 0 again and retries at once");
+    job.into_iter().map(|job| finding("renew", md.name.as_str(), detail(job.errors))).collect()
 }
 
 #[cfg(test)]
@@ -218,7 +228,6 @@ mod tests {
         begins(&lines(&server), &["renew: a.check.test: certificate(P-256) is missing"]);
         drop(server.run(false));
         let expected = [
-            "renew: a.check.test",
             "activate: staging/a.check.test: the account ",
             "activate: a.check.test: the staged certificates, valid until ",
         ];
@@ -237,12 +246,7 @@ mod tests {
         server.declared[0].settings.activation = Some(crate::model::ActivationMode::Live);
         drop(server.run(false));
         server.store.clear(Group::Staging, "h.check.test").unwrap();
-        let expected = [
-            "renew: h.check.test",
-            "keep: h.check.test",
-            "activate: h.check.test: the live certificates move to domains/",
-        ];
-        begins(&lines(&server), &expected);
+        begins(&lines(&server), &["activate: h.check.test: the live certificates move to domains/"]);
         server.put(Group::Live, "h.check.test", &Aspect::LiveJson, "{");
         assert!(
             lines(&server)

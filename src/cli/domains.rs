@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::args::Given;
+use super::drive;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use super::syntax;
+use super::unknown::Unknown;
 use crate::documents::{Documents, to_json};
 use crate::model::{CaSettings, ContactSource, DomainName, ManagedDomain, MemberMode, State, Status, Window};
 use crate::registry::Registry;
@@ -15,13 +17,23 @@ use crate::store::{Aspect, Group};
 
 /// Protocol of a new domain.
 const PROTO: &str = "ACME";
+/// What `update` changes.
+const SETTINGS: [&str; 5] = ["domains", "ca", "account", "contacts", "agreement"];
 
-/// Adds a domain: `add domain...`.
+/// Adds a domain: `add [-c address...] [--now] domain...`.
 pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let names = syntax::domain_names(&given.args())?;
     let url = session.acme.clone();
     url.as_deref().map_or(Ok(()), syntax::check_uri)?;
     let mut md = new(names, url)?;
+    let contacts = given.values("contact");
+    if !contacts.is_empty() {
+        set_contacts(&mut md, &contacts)?;
+    }
+    if let Some(terms) = session.terms.as_deref() {
+        syntax::check_agreement(terms)?;
+        Arc::make_mut(&mut md.ca).agreement = Some(terms.to_owned());
+    }
     let documents = session.documents();
     refuse_known(documents, &md)?;
     refuse_overlap(documents, &md)?;
@@ -32,7 +44,19 @@ pub fn add(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     md.state = live.state.unwrap_or(State::Incomplete);
     md.state_descr.clone_from(&live.state_descr);
     create(documents, &md)?;
-    report_saved(session, &md)
+    if !given.flag("now") {
+        return report_saved(session, &md);
+    }
+    let obtained = drive::only(session, md.name.as_str());
+    let md = named(session.documents(), md.name.as_str())?;
+    report_saved(session, &md)?;
+    obtained
+}
+
+fn set_contacts(md: &mut ManagedDomain, addresses: &[&str]) -> Result<(), CliError> {
+    md.contacts = Arc::new(syntax::contacts(addresses)?);
+    md.contact_source = Arc::new(ContactSource::Store);
+    Ok(())
 }
 
 /// Makes a domain with names and a CA, and no other settings.
@@ -47,7 +71,7 @@ pub(super) fn new(names: Vec<DomainName>, url: Option<String>) -> Result<Managed
 /// Loads the domain that an argument names.
 pub(super) fn named(documents: &Documents, name: &str) -> Result<ManagedDomain, CliError> {
     let found = DomainName::parse(name).ok().and_then(|name| stored_domain(documents, name.as_str()));
-    found.map(|(md, _)| md).ok_or_else(|| CliError::NoDomain(name.to_owned()))
+    found.map(|(md, _)| md).ok_or_else(|| CliError::no_domain(documents, name))
 }
 
 /// Saves a domain that must not exist yet.
@@ -133,23 +157,21 @@ fn change(md: &mut ManagedDomain, setting: &str, values: &[&str]) -> Result<(), 
             Arc::make_mut(&mut md.ca).proto = Some(proto.to_owned());
         }
         "account" => Arc::make_mut(&mut md.ca).account = first,
-        "contacts" => {
-            md.contacts = Arc::new(syntax::contacts(values)?);
-            md.contact_source = Arc::new(ContactSource::Store);
-        }
+        "contacts" => set_contacts(md, values)?,
         "agreement" => {
             first.as_deref().map_or(Ok(()), syntax::check_agreement)?;
             Arc::make_mut(&mut md.ca).agreement = first;
         }
-        other => return Err(CliError::UnknownSetting(other.to_owned())),
+        other => return Err(CliError::UnknownSetting(Unknown::among(other, SETTINGS))),
     }
     Ok(())
 }
 
 /// Sets the CA of a domain. A domain with certificates of another CA is due.
-pub(super) fn set_ca(md: &mut ManagedDomain, url: &str) -> Result<(), CliError> {
-    syntax::check_uri(url)?;
-    Arc::make_mut(&mut md.ca).urls = vec![url.to_owned()];
+pub(super) fn set_ca(md: &mut ManagedDomain, ca: &str) -> Result<(), CliError> {
+    let url = syntax::ca_url(ca);
+    syntax::check_uri(&url)?;
+    Arc::make_mut(&mut md.ca).urls = vec![url];
     Ok(())
 }
 
@@ -165,8 +187,13 @@ pub fn list(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
             let called = registry.domains.iter().position(|domain| domain.md.name == name);
             called.or_else(|| registry.index.covering(&name))
         });
-        report(session, &registry, found.ok_or_else(|| CliError::NotListed((*name).to_owned()))?)
+        report(session, &registry, found.ok_or_else(|| not_listed(&registry, name))?)
     })
+}
+
+fn not_listed(registry: &Registry, name: &str) -> CliError {
+    let known = registry.domains.iter().flat_map(|domain| &domain.md.domains).map(DomainName::as_str);
+    CliError::NotListed(Unknown::among(name, known))
 }
 
 /// Prints the domain as it is stored, with the state of its certificates.
@@ -221,6 +248,33 @@ mod tests {
         assert_eq!(output, json!([printed]));
         let line = "md: test.example.org [test.example.org, www.example.org, *.x.example.org]\n";
         assert_eq!(shell.succeed("list"), line);
+    }
+
+    #[test]
+    fn a_first_certificate_takes_one_command() {
+        let shell = Shell::without_account();
+        let name = "now.domains.test";
+        let line = format!("add --now -a {} -t accepted -c admin@x.org {name}", FakeCa::DIRECTORY);
+        let md = &shell.json(&line)[0];
+        assert_eq!(
+            (&md["state"], &md["renew"], &md["ca"]["account"]),
+            (&2.into(), &false.into(), &"ACME-ca.test-0000".into())
+        );
+        assert_eq!((&md["contacts"][0], &md["ca"]["agreement"]), (&"mailto:admin@x.org".into(), &"accepted".into()));
+        assert_eq!(shell.server.ca.ordered().len(), 1);
+        // Without a CA the domain is there all the same.
+        let done = shell.run("add --now b.domains.test");
+        assert_eq!((done.code, done.out.as_str()), (1, "md: b.domains.test [b.domains.test]\n"));
+        assert!(done.err.contains("'a2md update b.domains.test ca <url>' sets it"), "{}", done.err);
+    }
+
+    #[test]
+    fn authorities_have_the_names_of_the_directive() {
+        let shell = Shell::new();
+        let test = "https://acme-staging-v02.api.letsencrypt.org/directory";
+        assert_eq!(shell.json("add -a letsencrypt-test a.org")[0]["ca"]["urls"][0], test);
+        assert_eq!(shell.json("-a https://x.org/ update a.org")[0]["ca"]["urls"][0], "https://x.org/");
+        assert_eq!(shell.json("update a.org ca LetsEncrypt-Test")[0]["ca"]["urls"][0], test);
     }
 
     #[test]

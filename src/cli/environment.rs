@@ -8,18 +8,18 @@ use super::output::{Streams, Terminal};
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock};
 use crate::http::{CurlClient, CurlSettings, HttpClient};
-use crate::store::{FileStore, Reachability, Store, StoreError};
+use crate::store::{FileStore, Reachability, STORE_FILE, Store, StoreError};
 
 /// Opens the store in a directory. The flag says whether a store is made if there is none. The result tells how a CA reaches the
 /// server, too.
-pub type Opener = Box<dyn Fn(&Path, bool) -> Opened>;
+pub type Opener = Box<dyn Fn(&Path, bool) -> Opened + Send + Sync>;
 /// An open store, `None` if there is none and none is to be made, or the reason why it cannot be opened.
 pub type Opened = Result<Option<(Arc<dyn Store>, Reachability)>, StoreError>;
 
 /// The variable that names the directory of the store.
 pub const DIR_VARIABLE: &str = "A2MD_DIR";
 /// The directories in which servers of distributions have a store if `MDStoreDir` says nothing, and those that are usual with it.
-const USUAL: [&str; 5] =
+pub const USUAL: [&str; 5] =
     ["/etc/apache2/md", "/var/lib/apache2/md", "/var/lib/httpd/md", "/usr/local/apache2/md", "/etc/httpd/md"];
 
 /// The outside server of a run.
@@ -35,9 +35,9 @@ pub struct Environment {
     /// Opens stores.
     pub open: Opener,
     /// Makes clients for requests to a CA.
-    pub connect: Box<dyn Fn(CurlSettings) -> Arc<dyn HttpClient>>,
+    pub connect: Box<dyn Fn(CurlSettings) -> Arc<dyn HttpClient> + Send + Sync>,
     /// Waits while a CA is busy.
-    pub sleep: Box<dyn Fn(Duration)>,
+    pub sleep: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl Environment {
@@ -68,5 +68,5 @@ pub fn open_files(dir: &Path, makes: bool) -> Opened {
 
 /// Checks whether there is a store in a directory, also one that may not be read.
 pub fn has_store(dir: &Path) -> bool {
-    dir.join("md_store.json").try_exists().unwrap_or(true)
+    dir.join(STORE_FILE).try_exists().unwrap_or(true)
 }

@@ -1,17 +1,19 @@
 //! The failures of commands, with their result codes and messages.
 
 use super::output::Terminal;
+use super::unknown::Unknown;
 use crate::acme::{AcmeError, PortError};
+use crate::documents::Documents;
 use crate::log::Level;
 use crate::model::{JobResult, Status};
-use crate::store::StoreError;
+use crate::store::{Group, StoreError};
 
 /// A failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// An unknown command.
     #[error("unknown cmd: {0}")]
-    UnknownCommand(String),
+    UnknownCommand(Unknown),
     /// Too few or too many arguments.
     #[error("{0}")]
     Usage(&'static str),
@@ -19,23 +21,28 @@ pub enum CliError {
     #[error("need store directory for command: {0}; name it by -d or in A2MD_DIR: it is the value of MDStoreDir")]
     NoDirectory(String),
     /// A directory without a store.
-    #[error("no store in {0}; -d has to name the directory that MDStoreDir names")]
-    NoStore(String),
+    #[error("no store in {dir}; {option} has to name the directory that MDStoreDir names")]
+    NoStore {
+        /// The directory.
+        dir: String,
+        /// The option or the variable that names it.
+        option: &'static str,
+    },
     /// A missing `-a`.
     #[error("need ACME server url (-a) for command: {0}")]
     NoCa(String),
     /// A name to list that no domain has.
     #[error("managed domain not found: {0}")]
-    NotListed(String),
+    NotListed(Unknown),
     /// A domain to change or renew that does not exist.
     #[error("managed domain not found: {0}")]
-    NoDomain(String),
+    NoDomain(Unknown),
     /// An account that the store does not have.
     #[error("unknown account: {0}")]
-    UnknownAccount(String),
+    UnknownAccount(Unknown),
     /// A setting that `update` does not know.
     #[error("unknown setting: {0}")]
-    UnknownSetting(String),
+    UnknownSetting(Unknown),
     /// A wrong value, or a request that is refused.
     #[error("{text}")]
     Refused {
@@ -64,6 +71,12 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Makes the error for a name that no domain of the store has.
+    pub fn no_domain(documents: &Documents, name: &str) -> Self {
+        let known = documents.store().list(Group::Domains).unwrap_or_default();
+        Self::NoDomain(Unknown::among(name, known.iter().map(String::as_str)))
+    }
+
     /// Makes the error for a wrong value.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Refused { status: Status::INVALID, text: text.into() }
@@ -79,7 +92,9 @@ impl CliError {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore(_) => Status::NOT_FOUND,
+            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore { .. } => {
+                Status::NOT_FOUND
+            }
             Self::UnknownSetting(_) => Status::UNSUPPORTED,
             Self::Refused { status, .. } => *status,
             Self::Reported(failure) => failure.status,
@@ -99,7 +114,7 @@ impl CliError {
     fn problem(&self) -> &'static str {
         match self {
             Self::UnknownCommand(_) | Self::Usage(_) | Self::NoDirectory(_) | Self::NoCa(_) => "usage",
-            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore(_) => "not-found",
+            Self::NotListed(_) | Self::NoDomain(_) | Self::UnknownAccount(_) | Self::NoStore { .. } => "not-found",
             Self::Store(_) | Self::Port(_) => PortError::PROBLEM,
             _ => "refused",
         }
@@ -117,8 +132,38 @@ impl CliError {
         }
     }
 
-    /// Prints the error: as a line that scripts know, or as a message of the log.
+    /// Returns a sentence for a person, with the remedy.
+    fn sentence(&self) -> String {
+        let or = |unknown: &Unknown, remedy: &str| match unknown.near {
+            Some(_) => unknown.to_string(),
+            None => format!("{unknown}{remedy}"),
+        };
+        match self {
+            Self::UnknownCommand(name) => format!("there is no command {}", or(name, "; 'a2md help' lists all")),
+            Self::NotListed(name) | Self::NoDomain(name) => {
+                format!("there is no managed domain {}", or(name, "; 'a2md list' shows all"))
+            }
+            Self::UnknownSetting(name) => {
+                format!("there is no setting {}", or(name, "; 'a2md help update' lists all"))
+            }
+            Self::UnknownAccount(id) => format!("there is no account {}", or(id, " in the store")),
+            Self::NoCa(command) => {
+                format!("'a2md {command}' needs the URL of an ACME server; name it by -a")
+            }
+            Self::NoDirectory(_) => {
+                "there is no store where one usually is; name its directory, the value of MDStoreDir, by -d or in A2MD_DIR"
+                    .to_owned()
+            }
+            Self::Acme { what, source } => format!("{what}: {}", source.sentence()),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Prints the error: for a person as one sentence, else as a line that scripts know, or as a message of the log.
     pub fn print(&self, terminal: &dyn Terminal) {
+        if terminal.is_plain() && !matches!(self, Self::Reported(_)) {
+            return terminal.message(Level::Error, self.status(), &self.sentence());
+        }
         let message = |level, text: String| terminal.message(level, self.status(), &text);
         match self {
             Self::Reported(_) => {}

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::args::Given;
 use super::domains::{create, new, refuse_overlap};
 use super::error::CliError;
+use super::given::Given;
+use super::output::show;
 use super::session::Session;
 use super::syntax;
 use crate::crypto::{Chain, PrivateKey};
 use crate::documents::Documents;
 use crate::log::Level;
 use crate::model::{DomainName, JobResult, KeySpec, KeySpecs, ManagedDomain, State, Status, Window};
+use crate::renewals::stored_domain;
 use crate::sets::CertificateSet;
 use crate::store::{Aspect, Group};
 
@@ -43,18 +45,49 @@ pub fn certbot(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
         return Err(CliError::Refused { status: Status::NOT_FOUND, text });
     }
     let mut result = Ok(());
+    let mut all = Vec::new();
     for folder in folders {
-        if let Err(err) = import(session, &folder) {
-            let text = format!("{}: not imported: {err}", folder.display());
-            session.terminal().message(Level::Error, err.status(), &text);
-            let failure = JobResult { detail: Some(text), ..err.to_result() };
-            result = result.and(Err(CliError::reported(failure)));
+        match import(session, &folder) {
+            Ok(md) => all.push(md),
+            Err(err) => {
+                let text = format!("{}: not imported: {err}", folder.display());
+                session.terminal().message(Level::Error, err.status(), &text);
+                let failure = JobResult { detail: Some(text), ..err.to_result() };
+                result = result.and(Err(CliError::reported(failure)));
+            }
         }
+    }
+    if !(all.is_empty() || session.json) {
+        session.inform("The configuration of the server needs these lines, and a restart:");
+        configuration(&all).iter().for_each(|line| session.inform(line));
     }
     result
 }
 
-fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
+/// Returns the lines of the configuration for these domains.
+fn configuration(all: &[ManagedDomain]) -> Vec<String> {
+    let mut lines = vec!["MDCertificateAgreement accepted".to_owned()];
+    for md in all {
+        let names = md.domains.iter().map(DomainName::as_str).collect::<Vec<_>>().join(" ");
+        let keys = md.keys.iter().flat_map(|keys| &keys.0).map(|spec| match spec {
+            KeySpec::Rsa { bits } => format!("rsa{bits}"),
+            spec => spec.json_name().to_owned(),
+        });
+        let keys = keys.map(|key| format!("    MDPrivateKeys {key}"));
+        let settings: Vec<_> = keys.chain(md.must_staple.then(|| "    MDMustStaple on".to_owned())).collect();
+        if settings.is_empty() {
+            lines.push(format!("MDomain {names}"));
+        } else {
+            lines.push(format!("<MDomainSet {names}>"));
+            lines.extend(settings);
+            lines.push("</MDomainSet>".to_owned());
+        }
+    }
+    lines
+}
+
+/// Imports a certificate, unless the store has certificates of the domain already. Returns the domain.
+fn import(session: &mut Session, folder: &Path) -> Result<ManagedDomain, CliError> {
     let chain = Chain::from_pem(&read(folder, "fullchain.pem")?);
     let chain = chain
         .and_then(|chain| chain.check().map(|()| chain))
@@ -74,8 +107,19 @@ fn import(session: &mut Session, folder: &Path) -> Result<(), CliError> {
     md.must_staple = chain.leaf().must_staple();
     md.renew_window = Some(Window::RENEW);
     md.warn_window = Some(Window::WARN);
+    if let Some((known, live)) = stored_domain(session.documents(), md.name.as_str()) {
+        if let Some((_, until)) = live.common_validity() {
+            session.inform(&format!(
+                "{}: is there already, valid until {}, and is not changed",
+                known.name,
+                show(until)
+            ));
+            return Ok(known);
+        }
+    }
     save(session.documents(), &mut md, &spec, &key, &chain)?;
-    session.report_domain(&md, None)
+    session.report_domain(&md, None)?;
+    Ok(md)
 }
 
 fn read(folder: &Path, file: &str) -> Result<Vec<u8>, CliError> {
@@ -181,18 +225,27 @@ mod tests {
 
     #[test]
     fn certificates_become_domains_that_a_server_can_serve() {
-        for (spec, privkey) in [
-            (KeySpec::Default, None),
-            (KeySpec::Rsa { bits: 3072 }, Some(r#"{"type":"RSA","bits":3072}"#)),
-            (ec("P-256"), Some(r#"{"type":"EC","curve":"secp256r1"}"#)),
-            (ec(P384), Some(r#"{"type":"EC","curve":"secp384r1"}"#)),
+        for (spec, words, privkey) in [
+            (KeySpec::Default, "", None),
+            (KeySpec::Rsa { bits: 3072 }, "rsa3072", Some(r#"{"type":"RSA","bits":3072}"#)),
+            (ec("P-256"), "secp256r1", Some(r#"{"type":"EC","curve":"secp256r1"}"#)),
+            (ec(P384), "secp384r1", Some(r#"{"type":"EC","curve":"secp384r1"}"#)),
         ] {
             let shell = Shell::new();
             let certbot = Certbot::new();
             let (leaf, key) = certbot.add(&shell, "a.import.test", &spec, &["www.import.test", "a.import.test"]);
             let done = shell.run(&certbot.command());
             let line = "md: a.import.test [a.import.test, www.import.test]\n";
-            assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, line, ""), "{spec:?}");
+            assert_eq!((done.code, done.out.as_str()), (0, line), "{spec:?}");
+            let configuration = |name: &str| match name {
+                "" => "MDomain a.import.test www.import.test\n".to_owned(),
+                name => {
+                    format!("<MDomainSet a.import.test www.import.test>\n    MDPrivateKeys {name}\n</MDomainSet>\n")
+                }
+            };
+            let needs =
+                "The configuration of the server needs these lines, and a restart:\nMDCertificateAgreement accepted\n";
+            assert_eq!(done.err, format!("{needs}{}", configuration(words)));
             let listed = &shell.json("list")[0];
             assert_eq!((&listed["state"], &listed["renew"]), (&2.into(), &false.into()), "{spec:?}");
             assert_eq!(listed.get("privkey").map(ToString::to_string).as_deref(), privkey);
@@ -241,7 +294,16 @@ mod tests {
                 certbot.file(folder, "").display().to_string().trim_end_matches('/')
             )
         });
-        assert_eq!(done.err, said.concat());
+        assert!(done.err.starts_with(&said.concat()), "{}", done.err);
+        // What was imported is no error.
+        let again = shell.run(&certbot.command());
+        let there = "b.import.test: is there already, valid until 2024-02-12 22:13, and is not changed\n";
+        assert!(again.code == 1 && again.err.contains(there), "{again:?}");
+        assert!(
+            again.err.ends_with("<MDomainSet b.import.test>\n    MDPrivateKeys secp256r1\n</MDomainSet>\n"),
+            "{}",
+            again.err
+        );
         assert_eq!(shell.md("a.import.test"), before);
         assert!(!shell.server.store.exists(Group::Domains, "a.import.test", &Aspect::PrivateKey(ec("secp256r1"))));
     }

@@ -2,22 +2,22 @@
 
 use std::io::{IsTerminal, Write};
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::progress;
+use super::words::Colour;
 use crate::crypto::Summary;
-use crate::log::{self, Level, Record, Sink, note};
+use crate::log::{self, Level, Record, Sink};
 use crate::model::{JobResult, ManagedDomain, Status, Timestamp, outside};
-
-/// Time between two frames of the spinner.
-const TURN: Duration = Duration::from_millis(100);
 
 /// Messages of a renewal that are wrong here: the server will retry (AH10057), a restart activates (AH10059).
 const OF_THE_SERVER: [&str; 2] = ["AH10057", "AH10059"];
+
+/// Ends a colour on a terminal.
+const PLAIN: &str = "\x1b[0m";
 
 /// The sink for messages, which writes to stderr.
 struct Console;
@@ -25,27 +25,34 @@ struct Console;
 static CONSOLE: Console = Console;
 /// The least severe level that is printed.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Info as i32);
-static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// Directives whose part an option of this run has, with the option.
+static OPTIONS: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
 
 /// Receives the output of a run.
-pub trait Terminal {
-    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below.
-    fn listen(&self, more: i32);
+pub trait Terminal: Send + Sync {
+    /// Begins to print messages of the log: `info` and more severe ones, and `more` levels below. Where one names a directive in
+    /// `options`, the option beside it is named instead.
+    fn listen(&self, more: i32, options: Vec<(&'static str, &'static str)>);
     /// Prints a line of the result.
     fn print(&self, line: &str);
+    /// Prints a line of the result with a word in colour, if the terminal shows colours.
+    fn print_coloured(&self, before: &str, colour: Colour, word: &str, after: &str);
     /// Prints a line for the person who runs the command.
     fn say(&self, line: &str);
     /// Prints a message with its level and result code.
     fn message(&self, level: Level, status: Status, text: &str);
-    /// Returns whether a spinner can be shown.
+    /// Returns whether the progress of renewals can be shown.
     fn has_spinner(&self) -> bool;
+    /// Returns whether a person reads the messages, who wants sentences without codes.
+    fn is_plain(&self) -> bool;
 }
 
 /// The streams of the process.
 pub struct Streams;
 
 impl Terminal for Streams {
-    fn listen(&self, more: i32) {
+    fn listen(&self, more: i32, options: Vec<(&'static str, &'static str)>) {
+        let _ = OPTIONS.set(options);
         THRESHOLD.store(Level::Info as i32 + more, Ordering::Relaxed);
         log::install(Some(&CONSOLE));
     }
@@ -53,6 +60,16 @@ impl Terminal for Streams {
     /// Errors are ignored, as a reader such as `head` may have closed the pipe.
     fn print(&self, line: &str) {
         let _ = writeln!(std::io::stdout(), "{}", shown(line));
+    }
+
+    fn print_coloured(&self, before: &str, colour: Colour, word: &str, after: &str) {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if is_set("NO_COLOR") || is_dumb || !std::io::stdout().is_terminal() {
+            return self.print(&format!("{before}{word}{after}"));
+        }
+        let (before, word, after) = (shown(before), shown(word), shown(after));
+        let _ = writeln!(std::io::stdout(), "{before}{}{word}{PLAIN}{after}", colour.code());
     }
 
     fn say(&self, line: &str) {
@@ -65,6 +82,10 @@ impl Terminal for Streams {
 
     fn has_spinner(&self) -> bool {
         std::io::stderr().is_terminal() && CONSOLE.enabled(Level::Info)
+    }
+
+    fn is_plain(&self) -> bool {
+        std::io::stderr().is_terminal() && !CONSOLE.enabled(Level::Debug)
     }
 }
 
@@ -82,8 +103,12 @@ impl Sink for Console {
         if record.number.is_some_and(|number| OF_THE_SERVER.contains(&number)) {
             return;
         }
+        let text = by_options(&record.text.to_string(), OPTIONS.get().map_or(&[], Vec::as_slice));
+        if Streams.is_plain() {
+            return say(&plain(record.level, &text));
+        }
         let file = place.file().trim_start_matches("src/");
-        say(&message(record.level, record.status, file, place.line(), &record.text.to_string()));
+        say(&message(record.level, record.status, file, place.line(), &text));
     }
 }
 
@@ -97,6 +122,30 @@ fn message(level: Level, status: Status, file: &str, line: u32, text: &str) -> S
         (_, Some(reason)) => format!("[{place}][{}({reason})] {text}", status.0),
         (_, None) => format!("[{place}] {text}"),
     }
+}
+
+/// Formats a message for a person.
+fn plain(level: Level, text: &str) -> String {
+    match level {
+        Level::Emergency | Level::Alert | Level::Critical | Level::Error => format!("Error: {text}"),
+        Level::Warning => format!("Warning: {text}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Names the options of a run in place of the directives that would do the same.
+fn by_options(text: &str, options: &[(&str, &str)]) -> String {
+    options.iter().fold(text.to_owned(), |text, (directive, option)| {
+        let mut parts = text.split(directive);
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // `MDHttpProxyCACertificateFile` begins like `MDHttpProxy`.
+            let is_longer = part.starts_with(|next: char| next.is_ascii_alphanumeric());
+            named.push_str(if is_longer { directive } else { option });
+            named.push_str(part);
+        }
+        named
+    })
 }
 
 /// Formats a certificate, e.g. `P-256 serial 0A1B, valid until 2027-01-31 12:00`.
@@ -149,65 +198,15 @@ pub fn domain_line(md: &ManagedDomain) -> String {
     format!("md: {} [{}]", md.name, names.join(", "))
 }
 
-/// Writes a line to stderr, above the spinner if there is one.
 /// Returns what is written of a text, which may have several lines: files of the store, and what CAs say, may have characters that
 /// a terminal obeys.
 fn shown(text: &str) -> String {
     text.split('\n').map(outside::line).collect::<Vec<_>>().join("\n")
 }
 
+/// Writes a line to stderr, above the progress of renewals if that is shown.
 fn say(line: &str) {
-    let write = || drop(writeln!(std::io::stderr(), "{}", shown(line.trim_end())));
-    match &*spinner() {
-        Some(spinner) => spinner.suspend(write),
-        None => write(),
-    }
-}
-
-fn spinner() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
-    SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The progress of a renewal: a spinner on a terminal, else a line for each step.
-pub struct Progress {
-    name: String,
-    shown: String,
-}
-
-impl Progress {
-    /// Shows the spinner, if the terminal has one.
-    #[must_use]
-    pub fn begin(terminal: &dyn Terminal, name: &str) -> Self {
-        if terminal.has_spinner() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.set_prefix(name.to_owned());
-            bar.enable_steady_tick(TURN);
-            *spinner() = Some(bar);
-        }
-        Self { name: name.to_owned(), shown: String::new() }
-    }
-
-    /// Shows the activity, unless it is the one before.
-    pub fn step(&mut self, activity: &str) {
-        if activity == self.shown {
-            return;
-        }
-        activity.clone_into(&mut self.shown);
-        let is_shown = spinner().as_ref().map(|spinner| spinner.set_message(activity.to_owned())).is_some();
-        if !is_shown {
-            note!(Info, "{}: {activity}", self.name);
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(spinner) = spinner().take() {
-            spinner.finish_and_clear();
-        }
-    }
+    progress::above(|| drop(writeln!(std::io::stderr(), "{}", shown(line.trim_end()))));
 }
 
 #[cfg(test)]
@@ -227,6 +226,22 @@ mod tests {
         ];
         for (level, status, expected) in rows {
             assert_eq!(message(level, status, "a.rs", 7, "hello"), expected);
+        }
+    }
+
+    #[test]
+    fn people_get_sentences_that_name_their_options() {
+        assert_eq!(plain(Level::Error, "no disk"), "Error: no disk");
+        assert_eq!(plain(Level::Warning, "no disk"), "Warning: no disk");
+        assert_eq!(plain(Level::Notice, "no disk"), "no disk");
+        let options = [("MDHttpProxy", "-p"), ("MDCertificateAuthority", "-a")];
+        for (text, expected) in [
+            ("check MDCertificateAuthority", "check -a"),
+            ("'MDHttpProxy none' and MDHttpProxy, and MDCAChallenges", "'-p none' and -p, and MDCAChallenges"),
+            ("see MDHttpProxyCACertificateFile", "see MDHttpProxyCACertificateFile"),
+            ("", ""),
+        ] {
+            assert_eq!(by_options(text, &options), expected);
         }
     }
 

@@ -4,9 +4,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::args::Given;
 use super::domains::named;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::accounts::find_or_register;
 use crate::acme::{AccountScope, Applicant, ChallengeType, PersistRecord, Registrar};

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::Given;
 use super::check::modes;
 use super::domains::named;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::accounts::StoredAccounts;
 use crate::acme::{
@@ -23,12 +23,13 @@ use crate::acme::{
 };
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
-use crate::crypto::{AlpnAnswer, ask_alpn, base64url};
-use crate::dns::{Data, Kind, NameServers, TimedStream};
+use crate::crypto::{AlpnAnswer, ask_alpn, base64url, random_bytes};
+use crate::dns::{Data, Kind, NameServers};
 use crate::documents::port_error;
 use crate::http::Request;
 use crate::model::time::parse_gmt;
 use crate::model::{DomainName, Identifier, ManagedDomain, Status, reverse_name, url_host, without_passwords};
+use crate::net::{Deadline, TimedStream};
 use crate::registry::Registry;
 
 /// The path below which a CA asks for http-01 (RFC 8555 section 8.3).
@@ -339,12 +340,9 @@ impl Preflight<'_> {
         name: &DomainName,
         at: &[IpAddr],
     ) -> Vec<Finding> {
-        let random = || {
-            let mut bytes = [0; 32];
-            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map(|_| base64url(&bytes))
-        };
+        let random = || random_bytes::<32>().map(|bytes| base64url(&bytes));
         let (Ok(token), Ok(thumbprint)) = (random(), random()) else {
-            return vec![Finding::error("the system has no random numbers", "look at getrandom(2)")];
+            return vec![Finding::error("the system has no random numbers", "look at OpenSSL")];
         };
         let key_authorization = format!("{token}.{thumbprint}");
         let bare = name.as_str().trim_start_matches("*.");
@@ -399,7 +397,7 @@ impl Preflight<'_> {
     fn tls_alpn_01(&self, ip: IpAddr, name: &DomainName, key_authorization: &str) -> Finding {
         let at = SocketAddr::new(ip, self.https_port);
         let server_name = name.address().map_or_else(|| name.as_str().to_owned(), reverse_name);
-        let stream = match TimedStream::connect(at, Instant::now() + PATIENCE) {
+        let stream = match TimedStream::connect(at, Deadline::after(PATIENCE), Cancel::default()) {
             Ok(stream) => stream,
             Err(err) => {
                 return Finding::error(

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::Given;
 use super::domains::named;
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use crate::accounts::{Accounts, account_key};
 use crate::acme::{AccountRecord, AccountScope, AcmeError, Registrar};
 use crate::crypto::{KeyRef, PrivateKey};
+use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::note;
-use crate::model::{ManagedDomain, Status};
+use crate::model::{Job, ManagedDomain, Status};
 use crate::sets::{Pair, served_pairs};
 use crate::store::{Aspect, Group};
 
@@ -65,11 +66,15 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     let mut ca = Registrar::connect(session.client(Some(&md)), session.clock().clone(), &url).map_err(failed)?;
     let account = account(session, &mut ca, &md, &url);
     let mut result = Ok(());
+    let mut revoked = Vec::new();
     for pair in &pairs {
-        let revoked = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
+        let done = revoke_one(&mut ca, account.as_ref(), pair, reason.filter(|(_, number)| *number > 0));
         let serial = pair.chain.leaf().summary().serial_hex();
-        match revoked {
-            Ok(by) => report(session, &md, &serial, by, reason),
+        match done {
+            Ok(by) => {
+                report(session, &md, &serial, by, reason);
+                revoked.push(serial);
+            }
             Err(err) => {
                 let err = CliError::acme(format!("{}: cannot revoke certificate {serial}", md.name))(err);
                 err.print(session.terminal());
@@ -77,11 +82,28 @@ pub fn revoke(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
             }
         }
     }
+    remember(&documents, &md, revoked);
     if result.is_ok() {
         let has_responder = pairs.iter().any(|pair| pair.chain.leaf().ocsp_uri().is_some());
         report_next_steps(session, &md, reason, has_responder);
     }
     result
+}
+
+/// Notes in the report on the certificates that are served that these are revoked, for `status`.
+fn remember(documents: &Documents, md: &ManagedDomain, serials: Vec<String>) {
+    let name = md.name.as_str();
+    // Whoever activates a set replaces the report.
+    let claim = documents.store().claim_within(name, CLAIM_PATIENCE);
+    let stored: Option<Job> = documents.load_json(Group::Domains, name, &Aspect::JobJson);
+    let mut job = stored.unwrap_or_else(|| Job::new(name));
+    job.revoked.extend(serials);
+    job.revoked.sort_unstable();
+    job.revoked.dedup();
+    if let Err(err) = documents.save_json(Group::Domains, name, &Aspect::JobJson, &job) {
+        note!(Warning, err.status; "{name}: 'a2md status' will not tell that the certificates are revoked: {err}");
+    }
+    drop(claim);
 }
 
 type Reason = (&'static str, u8);
@@ -305,6 +327,11 @@ mod tests {
             let again = shell.json(&format!("revoke {name}"));
             assert_eq!(again, json!([{ "name": name, "serial": serial, "by": "others", "reason": null }]));
             assert_eq!(shell.succeed(&format!("revoke {name}")), format!("already revoked: {name} {serial}\n"));
+            let row =
+                format!("{name}  revoked  2024-02-12 22:13     89  'a2md drive -f {name}' obtains a new certificate\n");
+            assert!(shell.succeed("status").contains(&row), "{}", shell.succeed("status"));
+            shell.succeed(&format!("drive -f {name}"));
+            assert!(shell.succeed("status").contains(&format!("{name}  good ")), "{}", shell.succeed("status"));
         }
     }
 

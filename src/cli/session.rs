@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::environment::{DIR_VARIABLE, Environment, has_store};
 use super::error::CliError;
 use super::output::{self, Terminal};
+use super::syntax;
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
@@ -28,6 +29,8 @@ pub struct Session {
     pub terms: Option<String>,
     /// Print one JSON document instead of lines.
     pub json: bool,
+    /// The option or the variable that names the directory of the store.
+    named_by: &'static str,
     environment: Environment,
     ca_file: Option<String>,
     proxy: Option<String>,
@@ -41,10 +44,11 @@ impl Session {
     pub fn new(environment: Environment, matches: &ArgMatches) -> Self {
         let value = |name| matches.get_one::<String>(name).cloned();
         Self {
-            acme: value("acme"),
+            acme: value("acme").as_deref().map(syntax::ca_url),
             dir: value("dir").map(PathBuf::from),
             terms: value("terms"),
             json: matches.get_flag("json"),
+            named_by: "-d",
             environment,
             ca_file: value("cafile"),
             proxy: value("proxy"),
@@ -60,6 +64,7 @@ impl Session {
             let named = self.environment.dir.clone().map(|dir| (dir, DIR_VARIABLE));
             let usual = || Some((self.environment.usual.iter().find(|dir| has_store(dir))?.clone(), "the usual place"));
             let (dir, reason) = named.or_else(usual)?;
+            self.named_by = reason;
             self.inform(&format!("the store is {} ({reason})", dir.display()));
             self.dir = Some(dir);
         }
@@ -72,7 +77,8 @@ impl Session {
     /// If there is no store, or it cannot be used.
     pub fn open(&mut self, dir: &Path, makes: bool) -> Result<(), CliError> {
         let opened = (self.environment.open)(dir, makes)?;
-        let (store, reach) = opened.ok_or_else(|| CliError::NoStore(dir.display().to_string()))?;
+        let (store, reach) =
+            opened.ok_or_else(|| CliError::NoStore { dir: dir.display().to_string(), option: self.named_by })?;
         self.store = Some((Arc::new(Documents::new(store)), reach));
         Ok(())
     }

@@ -1,26 +1,36 @@
 //! The command `status`: a table of the domains with validity, next renewal, and the reason of a failure.
 
-use super::args::Given;
 use super::drive::chosen;
 use super::error::CliError;
+use super::given::Given;
 use super::output::{self, show};
 use super::session::Session;
+use super::words::{Facts, State};
 use crate::crypto::Summary;
-use crate::model::{Job, RenewMode, State, Timestamp};
+use crate::model::{Job, RenewMode, Timestamp};
 use crate::registry::{Place, Registry};
 use crate::renewals::activation_verdict;
 use crate::sets::Activation;
 use crate::status::{View, has_failed};
+use crate::store::{Aspect, Group};
 
-const TITLES: [&str; 4] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DUE (UTC)"];
+const TITLES: [&str; 5] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DAYS", "NEXT (UTC)"];
 
 /// Note for a domain that the server does not renew.
 const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server does not";
 
 /// The row of a domain in the table, and the notes below it.
 struct Row {
-    cells: [String; 4],
+    state: State,
+    cells: [String; 5],
     notes: Vec<String>,
+}
+
+/// A line of the table. The word of the state, if there is one, stands between two texts.
+struct Line {
+    before: String,
+    state: Option<State>,
+    after: String,
 }
 
 /// Prints the table: `status [name...]`.
@@ -35,7 +45,12 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     }
     let now = registry.clock.now();
     let rows: Vec<Row> = positions.iter().map(|position| row(&registry, *position, now)).collect();
-    lines(&rows).iter().for_each(|line| session.terminal().print(line));
+    for Line { before, state, after } in lines(&rows) {
+        match state {
+            Some(state) => session.terminal().print_coloured(&before, state.colour(), state.word(), &after),
+            None => session.terminal().print(&before),
+        }
+    }
     Ok(())
 }
 
@@ -45,22 +60,41 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let job = registry.job(position);
     let view = View::new(registry, domain, true);
     let until = view.served.common_validity().map(|(_, until)| until);
-    let state = match (view.state(), until) {
-        (State::Complete, Some(until)) if until <= now => "expired",
-        (State::Complete, _) => "complete",
-        (State::Incomplete, _) => "incomplete",
-        (State::Error | State::MissingInformation, _) => "error",
-        (State::Unknown, _) => "unknown",
-    };
     let is_new = !view.is_staged_live() && activation_verdict(&registry.documents, md, now) == Activation::Activated;
-    let due = if is_new { next_use(&view, now) } else { due(registry.due_at(position, now), job.as_ref(), now) };
-    let mut notes: Vec<String> = view.served.state_descr.iter().cloned().collect();
+    let due_at = registry.due_at(position, now);
+    let state = State::of(
+        &Facts {
+            stored: view.state(),
+            until,
+            is_revoked: is_revoked(registry, &view),
+            waits: is_new && domain.slot.is_none(),
+            has_failed: job.as_ref().is_some_and(has_failed),
+            is_due: due_at.is_some_and(|at| at <= now),
+        },
+        now,
+    );
+    let next = match state {
+        _ if is_new => next_use(&view, now),
+        State::Revoked => format!("'a2md drive -f {}' obtains a new certificate", md.name),
+        _ => due(due_at, job.as_ref(), now),
+    };
+    let says_all = view.served.certificates.iter().all(Option::is_none) && state != State::Error;
+    let mut notes: Vec<String> = view.served.state_descr.iter().filter(|_| !says_all).cloned().collect();
     notes.extend(job.filter(has_failed).map(|job| failure(&job)));
     notes.extend(view.last_step().map(|step| format!("last step: {step}")));
     notes.extend(view.domain.activation_warning());
     notes.extend(activation(&view));
     notes.extend((md.renew_mode == RenewMode::Manual && !md.is_static()).then(|| BY_DRIVE.to_owned()));
-    Row { cells: [md.name.to_string(), state.to_owned(), until.map_or_else(|| "-".to_owned(), show), due], notes }
+    let days = until.map(|until| (until.duration_since(now).as_hours() / 24).max(0).to_string());
+    let [until, days] = [until.map(show), days].map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+    Row { state, cells: [md.name.to_string(), state.word().to_owned(), until, days, next], notes }
+}
+
+/// Whether one of the certificates that are served is revoked: by what the CA says, or by the report of `a2md revoke`.
+fn is_revoked(registry: &Registry, view: &View<'_>) -> bool {
+    let job: Option<Job> = registry.documents.load_json(Group::Domains, view.md.name.as_str(), &Aspect::JobJson);
+    let revoked = job.map(|job| job.revoked).unwrap_or_default();
+    view.domain.is_revoked() || view.certificates().any(|(_, own)| revoked.contains(&own.serial_hex()))
 }
 
 /// Describes when a new certificate gets into use.
@@ -118,20 +152,26 @@ fn failure(job: &Job) -> String {
 }
 
 /// Formats the table; columns are as wide as their widest cells.
-fn lines(rows: &[Row]) -> Vec<String> {
+fn lines(rows: &[Row]) -> Vec<Line> {
     let wide = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
         cells.chain([TITLES[column].len()]).max().unwrap_or_default()
     };
-    let widths = [0, 1, 2, 3].map(wide);
-    let line = |cells: &[&str]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    let [name_width, state_width, until_width, days_width, _] = [0, 1, 2, 3, 4].map(wide);
+    let line = |state: Option<State>, [name, word, until, days, next]: [&str; 5]| {
+        let before = format!("{name:name_width$}  ");
+        let gap = state_width - word.chars().count();
+        let after = format!("{:gap$}  {until:until_width$}  {days:>days_width$}  {next}", "");
+        match state {
+            Some(_) => Line { before, state, after },
+            None => Line { before: format!("{before}{word}{after}"), state, after: String::new() },
+        }
     };
-    let mut lines = vec![line(&TITLES)];
+    let note = |note: &String| Line { before: format!("    {note}"), state: None, after: String::new() };
+    let mut lines = vec![line(None, TITLES)];
     for row in rows {
-        lines.push(line(&row.cells.each_ref().map(String::as_str)));
-        lines.extend(row.notes.iter().map(|note| format!("    {note}")));
+        lines.push(line(Some(row.state), row.cells.each_ref().map(String::as_str)));
+        lines.extend(row.notes.iter().map(note));
     }
     lines
 }
@@ -146,7 +186,7 @@ mod tests {
     use super::*;
     use crate::crypto::Certificate;
     use crate::model::{ActivationMode, JobResult};
-    use crate::store::{Aspect, Group, Reachability, Store};
+    use crate::store::{Reachability, Store};
     use crate::testing::ca::{Fault, Operation, problem};
     use crate::testing::{Call, TestServer, p256};
 
@@ -162,7 +202,8 @@ mod tests {
         let rows: Vec<Row> = (0..registry.domains.len())
             .map(|at| row(&registry, at, crate::clock::Clock::now(&*server.clock)))
             .collect();
-        lines(&rows)
+        let text = |line: Line| line.before + line.state.map_or("", State::word) + &line.after;
+        lines(&rows).into_iter().map(text).collect()
     }
 
     #[test]
@@ -172,11 +213,9 @@ mod tests {
         assert_eq!(
             table(&server),
             [
-                "DOMAIN                 STATE       VALID UNTIL (UTC)  DUE (UTC)",
-                "a.status.test          incomplete  -                  renewal now",
-                "    certificate(P-256) is missing",
-                "long-name.status.test  incomplete  -                  renewal now",
-                "    certificate(P-256) is missing",
+                "DOMAIN                 STATE               VALID UNTIL (UTC)  DAYS  NEXT (UTC)",
+                "a.status.test          no certificate yet  -                     -  renewal now",
+                "long-name.status.test  no certificate yet  -                     -  renewal now",
             ]
         );
         server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no disk")));
@@ -187,7 +226,11 @@ mod tests {
         assert!(lines.iter().any(|line| line.contains("renewal now, next attempt 2023-11-14 22:1")), "{lines:?}");
         assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
         drop(server.start(true));
-        assert!(table(&server).iter().any(|line| line.contains("complete    2024-02-12")), "{:?}", table(&server));
+        assert!(
+            table(&server).iter().any(|line| line.contains("good     2024-02-12 22:13     89  renewal 2024-01-1")),
+            "{:?}",
+            table(&server)
+        );
     }
 
     #[test]
@@ -204,9 +247,9 @@ mod tests {
         let first = staged(&server);
         let since = show(server.store.modified(Group::Live, name, &Aspect::LiveJson).unwrap());
         let lines = table(&server);
-        assert!(lines[1].contains("complete  2024-02-12") && lines[1].contains("renewal 2024-"), "{lines:?}");
+        assert!(lines[1].contains("good   2024-02-12") && lines[1].contains("renewal 2024-"), "{lines:?}");
         let certificate = |serial: &str, until: &str| format!("P-256 serial {serial}, valid until {until}");
-        let until = &lines[1][28..44];
+        let until = &lines[1][lines[1].find("2024-02-12").unwrap()..][..16];
         let live = format!("    live since {since}: {}", certificate(&first, until));
         assert_eq!(
             lines[2..],
@@ -225,14 +268,14 @@ mod tests {
     #[test]
     fn the_command_shows_all_domains_or_those_that_are_named() {
         let shell = Shell::new();
-        assert_eq!(shell.succeed("status"), "DOMAIN  STATE  VALID UNTIL (UTC)  DUE (UTC)\n");
+        assert_eq!(shell.succeed("status"), "DOMAIN  STATE  VALID UNTIL (UTC)  DAYS  NEXT (UTC)\n");
         assert_eq!(shell.json("status"), serde_json::json!([]));
         shell.succeed("add a.status.test");
         shell.succeed("add b.status.test");
-        let row = "b.status.test  incomplete  -                  renewal now\n    certificate(rsa) is missing\n";
+        let row = "b.status.test  no certificate yet  -                     -  renewal now\n";
         assert_eq!(
             shell.succeed("status b.status.test"),
-            format!("DOMAIN         STATE       VALID UNTIL (UTC)  DUE (UTC)\n{row}")
+            format!("DOMAIN         STATE               VALID UNTIL (UTC)  DAYS  NEXT (UTC)\n{row}")
         );
         let output = shell.json("status");
         assert_eq!((&output[0]["name"], &output[1]["renew"]), (&"a.status.test".into(), &true.into()));

@@ -1,10 +1,11 @@
 //! The commands `store ...`: domains in the store, without checks.
 
-use super::args::Given;
 use super::domains::{create, new, set_ca};
 use super::error::CliError;
+use super::given::Given;
 use super::session::Session;
 use super::syntax;
+use super::unknown::Unknown;
 use crate::model::{DomainName, ManagedDomain, Status};
 use crate::store::{Aspect, Group};
 
@@ -29,7 +30,9 @@ pub fn remove(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
         let name = DomainName::parse(name).ok().filter(|_| !is_there).map_or((*name).to_owned(), String::from);
         let name = name.as_str();
         if !force && !store.exists(Group::Domains, name, &Aspect::MdJson) {
-            let text = format!("managed domain not found: {name}");
+            let known = store.list(Group::Domains).unwrap_or_default();
+            let unknown = Unknown::among(name, known.iter().map(String::as_str));
+            let text = format!("managed domain not found: {unknown}");
             return Err(CliError::Refused { status: Status::NOT_FOUND, text });
         }
         Ok(store.remove(Group::Domains, name, &Aspect::MdJson)?)
@@ -51,7 +54,7 @@ fn load(session: &Session, name: &str) -> Option<ManagedDomain> {
 pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> {
     let args = given.args();
     let (name, setting) = args.split_first().ok_or(CliError::Usage("missing argument: name of a managed domain"))?;
-    let unknown = || CliError::NoDomain((*name).to_owned());
+    let unknown = || CliError::no_domain(session.documents(), name);
     let name = DomainName::parse(name).map_err(|_| unknown())?;
     let stored = load(session, name.as_str()).ok_or_else(unknown)?;
     let mut md = stored.clone();
@@ -61,7 +64,7 @@ pub fn update(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     match setting.split_first() {
         None => {}
         Some((&"domains", names)) => md.domains = syntax::names(names)?,
-        Some((other, _)) => return Err(CliError::UnknownSetting((*other).to_owned())),
+        Some((other, _)) => return Err(CliError::UnknownSetting(Unknown::among(other, ["domains"]))),
     }
     if md != stored {
         session.documents().save_json(Group::Domains, name.as_str(), &Aspect::MdJson, &md)?;

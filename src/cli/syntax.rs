@@ -4,8 +4,8 @@
 use url::{Host, ParseError, Url};
 
 use super::error::CliError;
-use crate::model::DomainName;
 use crate::model::contact::{check_mail, contact_uri, is_host};
+use crate::model::{DomainName, known_ca};
 
 /// Parses the names of a domain and drops duplicates.
 ///
@@ -45,6 +45,11 @@ pub fn contacts(texts: &[&str]) -> Result<Vec<String>, CliError> {
     let uris: Vec<String> = texts.iter().map(|text| contact_uri(text)).collect();
     uris.iter().try_for_each(|uri| check_uri(uri))?;
     if uris.is_empty() { Err(CliError::invalid("at least one contact is needed")) } else { Ok(uris) }
+}
+
+/// Returns the URL of a CA for its URL, or for the name that `MDCertificateAuthority` has for it.
+pub fn ca_url(text: &str) -> String {
+    known_ca(text).unwrap_or(text).to_owned()
 }
 
 /// Checks that an agreement is `accepted`, or the URL of the terms of service.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::environment::{Environment, open_files};
 use super::output::Terminal;
 use super::run_in;
+use super::words::Colour;
 use crate::log::Level;
 use crate::model::Status;
 use crate::store::{Aspect, Group};
@@ -34,6 +35,7 @@ pub struct Done {
 struct Recorder {
     out: Mutex<String>,
     err: Mutex<String>,
+    is_plain: bool,
 }
 
 fn add(text: &Mutex<String>, line: &str) {
@@ -43,12 +45,16 @@ fn add(text: &Mutex<String>, line: &str) {
 }
 
 impl Terminal for Recorder {
-    fn listen(&self, _more: i32) {
+    fn listen(&self, _more: i32, _options: Vec<(&'static str, &'static str)>) {
         watch_log();
     }
 
     fn print(&self, line: &str) {
         add(&self.out, line);
+    }
+
+    fn print_coloured(&self, before: &str, _colour: Colour, word: &str, after: &str) {
+        self.print(&format!("{before}{word}{after}"));
     }
 
     fn say(&self, line: &str) {
@@ -64,6 +70,10 @@ impl Terminal for Recorder {
 
     fn has_spinner(&self) -> bool {
         false
+    }
+
+    fn is_plain(&self) -> bool {
+        self.is_plain
     }
 }
 
@@ -101,7 +111,16 @@ impl Shell {
 
     /// Runs a2md with nothing but the options and arguments in `line`.
     pub fn run_without_store(&self, line: &str) -> Done {
-        let recorder = Arc::new(Recorder::default());
+        self.run_on(Recorder::default(), line)
+    }
+
+    /// Runs a2md as [`Shell::run`] for a person at a terminal, and returns the messages.
+    pub fn said_to_a_person(&self, line: &str) -> String {
+        self.run_on(Recorder { is_plain: true, ..Recorder::default() }, &format!("-d /md {line}")).err
+    }
+
+    fn run_on(&self, recorder: Recorder, line: &str) -> Done {
+        let recorder = Arc::new(recorder);
         let ca = Arc::clone(&self.server.ca);
         let clock = Arc::clone(&self.server.clock);
         let store = Arc::clone(&self.server.store);

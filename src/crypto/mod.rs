@@ -8,6 +8,7 @@ mod chain;
 mod csr;
 mod der;
 mod error;
+mod gcm;
 mod jwk;
 mod jws;
 mod key;
@@ -19,6 +20,7 @@ pub(crate) mod sct;
 mod sealed;
 mod self_signed;
 mod summary;
+mod tls_client;
 mod tls_pair;
 
 pub use alpn::{AlpnAnswer, alpn_certificate, ask_alpn};
@@ -27,6 +29,7 @@ pub use certificate::Certificate;
 pub use chain::{Chain, Issuers};
 pub use csr::csr_der;
 pub use error::{ChainError, CryptoError};
+pub use gcm::{gcm_open, gcm_seal};
 pub use jwk::{JwkError, account_key};
 pub use jws::{KeyRef, jwk, sign_eab, sign_jws, sign_key_change, thumbprint};
 pub use key::PrivateKey;
@@ -36,6 +39,7 @@ pub use ocsp::{OcspAnswer, OcspError, OcspIssuer, Revocation, ocsp_request, read
 pub use sct::Sct;
 pub use self_signed::{issuer_of_self_signed, self_signed};
 pub use summary::Summary;
+pub use tls_client::{Stream, TlsClient};
 pub use tls_pair::{TlsPair, TlsPointers};
 
 use openssl::asn1::Asn1Object;

@@ -167,6 +167,12 @@ pub fn is_same_ca(a: &str, b: &str) -> bool {
     a == b || normal(a).trim_end_matches('/') == normal(b).trim_end_matches('/')
 }
 
+/// Returns the directory URL of a CA by its name in `MDCertificateAuthority`, in any case.
+#[must_use]
+pub fn known_ca(name: &str) -> Option<&'static str> {
+    CA_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, url)| *url)
+}
+
 /// Returns the name of the CA at a directory URL: its name in `MDCertificateAuthority`, else the host.
 #[must_use]
 pub fn ca_name(url: &str) -> String {

@@ -70,6 +70,9 @@ pub struct Job {
     /// The challenge types that have failed.
     #[serde(skip_serializing_if = "ChallengeRecord::is_empty")]
     pub challenges: ChallengeRecord,
+    /// Serial numbers, in hexadecimal, of certificates in `domains/` or `live/` that a2md has revoked.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
 /// The part of the report of a renewal that matters to the next one of the domain.

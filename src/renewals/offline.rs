@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::begin::{Begun, Reason};
 use super::renewal::{Ended, Renewal};
 use crate::accounts::Accounts;
-use crate::acme::PortError;
+use crate::acme::{AccountScope, PortError};
 use crate::ari::Advisor;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::documents::{CLAIM_PATIENCE, Documents, claimed_elsewhere, port_error}
 use crate::http::HttpClient;
 use crate::live::{LiveSlot, NotNow, Published};
 use crate::log::report;
-use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, State};
+use crate::model::{CaSettings, DomainName, Globals, Job, ManagedDomain, Next, State};
 use crate::registry::start::challenge_types;
 use crate::registry::{Domain, NextCa, Registry, change, next_ca};
 use crate::schedule;
@@ -119,12 +119,12 @@ impl Registry {
         self.documents.load_json(Group::Staging, self.domains[position].md.name.as_str(), &Aspect::JobJson)
     }
 
-    /// When the CA that is to be asked for the domain at `position` wants to be asked; `None` if that is not said, or past.
+    /// The CA that is to be asked for the domain at `position`, and when it wants to be asked, if that is to come.
     #[must_use]
-    pub fn retry_after(&self, position: usize, now: Timestamp) -> Option<Timestamp> {
+    pub fn next_ca(&self, position: usize, now: Timestamp) -> Option<Next> {
         let md = &self.domains[position].md;
         let staged = StagedState::read(&self.documents, md);
-        NextCa::of(&staged).next(md, self.globals.retry_failover, now)?.retry_after
+        NextCa::of(&staged).next(md, self.globals.retry_failover, now)
     }
 
     /// Begins to renew the domain at `position` if it is due, or with `force` in any case, or goes on with what is staged. The rest
@@ -160,6 +160,9 @@ impl Registry {
         let _claim = claim.ok_or_else(|| claimed_elsewhere(md))?;
         let mut accounts = Accounts::read(&self.documents)?;
         accounts.adopt_from(&self.documents, md.name.as_str());
+        for ca_url in md.ca.urls.iter().cloned() {
+            accounts.adopt_for(&self.documents, &AccountScope { ca_url, eab: md.eab.as_deref().cloned() });
+        }
         let now = self.clock.now();
         let activation = activation::activate(&self.documents, md, &accounts, now);
         if activation == Activation::Activated {

@@ -27,7 +27,7 @@ pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
 pub use reachability::Reachability;
-pub use secret::Secret;
+pub use secret::{FILE as STORE_FILE, Secret};
 pub use watch::{News, Watch};
 
 use std::sync::Arc;

@@ -10,7 +10,8 @@ use super::dir::Dir;
 /// The version of the layout that is written.
 pub(super) const VERSION: f64 = 3.0;
 
-const FILE: &str = "md_store.json";
+/// Name of the file with the version and the secret of a store, by which a store is known.
+pub const FILE: &str = "md_store.json";
 const SIZE: usize = 48;
 
 /// The pass phrase of all private keys that are stored encrypted: raw bytes, of any value. Has no printable form and is

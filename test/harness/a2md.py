@@ -71,12 +71,14 @@ class A2md:
         done = a2md(*self._words(*args), **dict(self.env))
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def on_a_terminal(self, *args: str | Path) -> Done:
-        """Runs a command with a terminal as stderr; `.err` is the output there, with control characters."""
+    def on_a_terminal(self, *args: str | Path, out: bool = False) -> Done:
+        """Runs a command with a terminal as stderr; `.err` is the output there, with control characters. With `out`, stdout is the
+        terminal, too, and `.out` has all."""
         terminal, end = pty.openpty()
         command = [program(), *self._words(*args)]
-        env = environment(TERM="xterm", **dict(self.env))
-        ran = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=env, text=True)
+        env = environment(**{"TERM": "xterm"} | dict(self.env))
+        to = end if out else subprocess.PIPE
+        ran = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=end, env=env, text=True)
         os.close(end)
         shown = b""
         # The last to hold the terminal closes it, and reading fails.
@@ -84,8 +86,8 @@ class A2md:
             while data := os.read(terminal, 4096):
                 shown += data
         os.close(terminal)
-        out, _ = ran.communicate(timeout=120)
-        return Done(ran.returncode, out, shown.decode())
+        printed, _ = ran.communicate(timeout=120)
+        return Done(ran.returncode, shown.decode() if out else printed, shown.decode())
 
     def _words(self, *args: str | Path) -> list[str | Path]:
         ca = ("-a", self.pebble.directory, "-C", self.pebble.trust) if self.pebble else ()

@@ -44,7 +44,7 @@ list() {
     echo "644 build/mod_md.so $modules/mod_md_rs.so"
     echo "755 build/a2md $PREFIX/bin/a2md"
     local page
-    for page in docs/*.[1-8]; do
+    for page in docs/*.[1-8] docs/man/*.[1-8]; do
         echo "644 $page $PREFIX/share/man/man${page##*.}/${page##*/}"
     done
     [ ! -e completions/a2md.bash ] || echo "644 completions/a2md.bash $PREFIX/share/bash-completion/completions/a2md"

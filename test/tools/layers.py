@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 VALUES = {"model", "clock", "cancel", "log"}
-EDGES = VALUES | {"crypto", "http", "dns", "exec", "store"}
+EDGES = VALUES | {"crypto", "http", "net", "dns", "fleet", "exec", "store"}
 PROTOCOLS = EDGES | {"acme", "issuance", "ocsp", "tailscale"}
 
 
@@ -28,7 +28,9 @@ MAY_USE = {
     "log": VALUES,
     "crypto": VALUES,
     "http": VALUES,
-    "dns": VALUES,
+    "net": VALUES,
+    "dns": VALUES | {"net"},
+    "fleet": VALUES | {"crypto", "net"},
     "exec": VALUES,
     "store": VALUES,
     "tailscale": VALUES | {"crypto", "http"},
@@ -58,6 +60,7 @@ RESERVED = {
     "curl_sys": ({"http"}, "only http talks to curl"),
     "prometheus_client": ({"status"}, "only status writes metrics"),
     "clap": ({"cli"}, "only a2md has a command line"),
+    "strsim": ({"cli"}, "only a2md guesses what was meant"),
     "indicatif": ({"cli"}, "only a2md has a terminal"),
     "simple_dns": ({"dns"}, "only dns reads messages of the DNS"),
     "resolv_conf": ({"dns"}, "only dns knows name servers"),
@@ -65,7 +68,8 @@ RESERVED = {
     "libc": ({"exec", "store", "http", "httpd", "cli"}, "system calls are for exec and store"),
     "std::fs": ({"dns", "exec", "http", "store", "httpd", "cli"}, "files are the store's, and http's to say what is wrong with a CA file"),
     "std::process": ({"exec", "store", "httpd", "cli", "a2md"}, "processes are exec's"),
-    "std::net": ({"dns", "http", "httpd", "cli"}, "the network is http's"),
+    "redis": ({"fleet"}, "only fleet speaks the protocol of Redis"),
+    "std::net": ({"dns", "http", "net", "httpd", "cli"}, "the network is for http, net and dns"),
     "std::time::SystemTime::now": ({"clock", "store"}, "time is a parameter, or comes from a Clock"),
     "jiff::Timestamp::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
     "jiff::Zoned::now": ({"clock"}, "time is a parameter, or comes from a Clock"),
@@ -73,7 +77,7 @@ RESERVED = {
     "std::thread::sleep": (EDGES - {"model", "crypto"} | {"httpd", "cli"}, "a worker never sleeps"),
 }
 # Values that live in a reserved module, but touch nothing.
-HARMLESS = {"std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr", "std::net::AddrParseError"}
+HARMLESS = {"std::net::SocketAddr", "std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr", "std::net::AddrParseError"}
 # Tests of a layer may have files, a fake server or a real command.
 FREE_IN_TESTS = {"std::fs", "std::process", "std::net", "std::thread::sleep", "std::time::SystemTime::now", "std::time::Instant::now",
                  "rustix", "libc"}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::{ParseError, Url};
 
 use super::Scope;
-use crate::model::authority::CA_NAMES;
+use crate::model::authority::{CA_NAMES, known_ca};
 use crate::model::{
     ActivationMode, DailyWindow, Eab, MatchNames, RenewMode, RequireHttps, SHORTEST_CHAIN, Unit, parse_duration,
     without_passwords,
@@ -28,8 +28,8 @@ pub(super) fn preferred_chain(arg: &str) -> Arc<str> {
 }
 
 pub(super) fn ca_url(arg: &str) -> Result<String, String> {
-    if let Some((_, url)) = CA_NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(arg)) {
-        return Ok((*url).to_owned());
+    if let Some(url) = known_ca(arg) {
+        return Ok(url.to_owned());
     }
     match Url::parse(arg) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(arg.to_owned()),
