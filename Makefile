@@ -56,6 +56,10 @@ build/prometheus/promtool: $(TOOLS)/promtool.sh | test-packages
 	@$(TOOLS)/promtool.sh
 	@touch $@
 
+# Without npm the pages are not judged, which is said each time.
+build/axe/installed: $(TOOLS)/axe.sh
+	@$(TOOLS)/axe.sh
+
 build/venv/installed: test/requirements.txt $(TOOLS)/requirements.txt | test-packages
 	@$(TOOLS)/venv.sh
 
@@ -70,7 +74,7 @@ build/acmeeh/installed: test/interop/acmeeh.txt $(TOOLS)/acmeeh.sh | test-packag
 	@$(TOOLS)/acmeeh.sh
 
 AUTHORITIES := caddy/installed authorities/installed acmeeh/installed
-DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool venv/installed $(AUTHORITIES)
+DOWNLOADS := pebble/bin/pebble oracle/mod_md.so debian/usr/share/apache2/ask-for-passphrase bind/named prometheus/promtool axe/installed venv/installed $(AUTHORITIES)
 test-deps: test-packages $(addprefix build/,$(DOWNLOADS)) ## Install what the tests and the demo need, below build/ where possible
 
 deps: build-deps test-deps ## Install both
@@ -169,7 +173,7 @@ memcheck: deps ## Run a server under valgrind, and a selection of the tests with
 	@$(PYTHON) test/memcheck.py
 	@$(TOOLS)/sanitize.sh
 
-screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state
+screenshots: deps ## Make the pictures in docs/images anew, of a server with a domain in each state, and of all its pages in build/screenshots
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) test/screenshots.py
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::acme::{ChallengeSetup, PortError};
 use crate::cancel::Cancel;
+use crate::counts::{CommandOutcome, Counts};
 use crate::crypto::Summary;
 use crate::exec::{Command, split_command_line};
 use crate::log::{self, AH10108, AH10109, Message, Record, report};
@@ -47,6 +48,21 @@ pub enum Event<'a> {
     OcspRevoked,
 }
 
+/// The names of all events, without the challenge that one is about.
+pub const EVENTS: [&str; Counts::EVENTS] = [
+    "renewing",
+    "challenge-setup",
+    "challenge-teardown",
+    "renewed",
+    "installed",
+    "activated",
+    "expiring",
+    "errored",
+    "ocsp-renewed",
+    "ocsp-errored",
+    "ocsp-revoked",
+];
+
 /// The domain and the certificates that an event is about.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
@@ -68,6 +84,8 @@ pub struct Events {
     cancel: Cancel,
     /// Whether no command is run and nothing is recorded.
     silent: bool,
+    /// Where commands are counted.
+    counts: Option<&'static Counts>,
 }
 
 /// A command that is run for events.
@@ -83,6 +101,8 @@ struct Hook {
 
 /// Input of a command for an event.
 struct Call<'a> {
+    /// Position of the event in [`EVENTS`].
+    event: usize,
     arguments: &'a [&'a str],
     payload: &'a [u8],
     reason: &'a str,
@@ -128,18 +148,29 @@ impl Event<'_> {
     /// Name of the event, as commands get it.
     #[must_use]
     pub fn reason(&self) -> Cow<'static, str> {
+        let name = EVENTS[self.position()];
         match self {
-            Self::Renewing => "renewing".into(),
-            Self::ChallengeSetUp(set_up) => format!("challenge-setup:{}:{}", set_up.kind, set_up.name).into(),
-            Self::ChallengeTearDown(set_up) => format!("challenge-teardown:{}:{}", set_up.kind, set_up.name).into(),
-            Self::Renewed => "renewed".into(),
-            Self::Installed => "installed".into(),
-            Self::Activated => "activated".into(),
-            Self::Expiring => "expiring".into(),
-            Self::Errored => "errored".into(),
-            Self::OcspRenewed => "ocsp-renewed".into(),
-            Self::OcspErrored => "ocsp-errored".into(),
-            Self::OcspRevoked => "ocsp-revoked".into(),
+            Self::ChallengeSetUp(set_up) | Self::ChallengeTearDown(set_up) => {
+                format!("{name}:{}:{}", set_up.kind, set_up.name).into()
+            }
+            _ => name.into(),
+        }
+    }
+
+    /// Position of the event in [`EVENTS`].
+    fn position(&self) -> usize {
+        match self {
+            Self::Renewing => 0,
+            Self::ChallengeSetUp(_) => 1,
+            Self::ChallengeTearDown(_) => 2,
+            Self::Renewed => 3,
+            Self::Installed => 4,
+            Self::Activated => 5,
+            Self::Expiring => 6,
+            Self::Errored => 7,
+            Self::OcspRenewed => 8,
+            Self::OcspErrored => 9,
+            Self::OcspRevoked => 10,
         }
     }
 
@@ -213,13 +244,20 @@ impl Events {
             all: globals.all_events,
             cancel: cancel.clone(),
             silent: false,
+            counts: None,
         }
+    }
+
+    /// Counts the commands that are run.
+    #[must_use]
+    pub fn counted(self, counts: Option<&'static Counts>) -> Self {
+        Self { counts, ..self }
     }
 
     /// Makes events for a program that runs no commands.
     #[must_use]
     pub fn silent() -> Self {
-        Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true }
+        Self { notify: None, message: None, all: false, cancel: Cancel::default(), silent: true, counts: None }
     }
 
     /// Checks whether a command is configured.
@@ -262,7 +300,8 @@ impl Events {
         }
         let payload = if self.has_commands() { &*payload(event, about, job, now) } else { &[] };
         if matches!(event, Event::Renewed) {
-            self.run(self.notify.as_ref(), &Call { arguments: &[name], payload, reason }, job, now)?;
+            let call = Call { event: event.position(), arguments: &[name], payload, reason };
+            self.run(self.notify.as_ref(), &call, job, now)?;
             // For a domain that goes live, MD0036 or MD0035 was logged instead.
             if !about.md.goes_live() {
                 report!(
@@ -271,7 +310,8 @@ impl Events {
                 );
             }
         }
-        self.run(self.message.as_ref(), &Call { arguments: &[reason, name], payload, reason }, job, now)?;
+        let call = Call { event: event.position(), arguments: &[reason, name], payload, reason };
+        self.run(self.message.as_ref(), &call, job, now)?;
         job.record(now, &format!("message-{reason}"), None, None);
         Ok(())
     }
@@ -280,8 +320,12 @@ impl Events {
         let Some(hook) = hook else { return Ok(()) };
         let reason = call.reason;
         let held = self.cancel.hold();
-        let Err(mut failure) = hook.run(call, &self.cancel.patient()) else { return Ok(()) };
+        let result = hook.run(call, &self.cancel.patient());
         drop(held);
+        if let Some(counts) = self.counts {
+            counts.add_command(call.event, outcome(&result));
+        }
+        let Err(mut failure) = result else { return Ok(()) };
         if failure.is_cancelled() {
             report!(
                 MD0060,
@@ -314,6 +358,15 @@ impl Hook {
             problem: format!("urn:org:apache:httpd:log:{}:", self.number.number),
             text: format!("{} {} {err}.", self.directive, self.line),
         })
+    }
+}
+
+fn outcome(result: &Result<(), EventFailure>) -> CommandOutcome {
+    match result {
+        Ok(()) => CommandOutcome::Success,
+        Err(failure) if failure.is_cancelled() => CommandOutcome::Interrupted,
+        Err(failure) if failure.status == Status::TIMED_OUT => CommandOutcome::Timeout,
+        Err(_) => CommandOutcome::Failure,
     }
 }
 

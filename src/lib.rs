@@ -10,6 +10,7 @@
 //! acme  ocsp                        RFC 8555, and RFC 6960, on crypto and http
 //! issuance                          one certificate, step by step, on acme
 //!                                   how domains are kept, each room on those above it:
+//! counts                            what renewals, commands and requests have come to
 //! schedule  documents  events       when something is due; documents of the store; commands that hear of events
 //! accounts  sets  challenges        accounts at CAs; keys and certificates; challenge data
 //! stapling  live                    OCSP responses; sets that are served without a restart
@@ -40,6 +41,7 @@ pub mod tailscale;
 pub mod accounts;
 pub mod ari;
 pub mod challenges;
+pub mod counts;
 pub mod documents;
 pub mod events;
 mod line;

@@ -69,10 +69,10 @@ class Gallery:
             _give(folder)
         return self.httpd
 
-    def page(self) -> str:
-        """The page of the md-page handler."""
-        answer = self.httpd.get("http://page.example.net/page")
-        assert answer.status == 200, answer
+    def page(self, behind: str = "") -> str:
+        """The page of the md-page handler, or what is behind its path."""
+        answer = self.httpd.get(f"http://page.example.net/page{behind}")
+        assert answer.status in (200, 404), answer
         return answer.text
 
     def section(self) -> str:

@@ -24,8 +24,8 @@ DOCUMENT = (REPO / "docs/monitoring.md").read_text()
 class Scrape:
     """An answer of md-metrics."""
 
-    def __init__(self, httpd: Httpd) -> None:
-        self.text = httpd.admin("/md-metrics").text
+    def __init__(self, httpd: Httpd, query: str = "") -> None:
+        self.text = httpd.admin(f"/md-metrics{query}").text
         self.samples = {name: int(value) for name, value in re.findall(r"^(mod_md_\S+?(?:\{.*\})?) (-?\d+)$", self.text, re.M)}
 
     def of(self, name: str, **labels: str) -> int | None:
@@ -35,8 +35,18 @@ class Scrape:
 
     def requests(self, ca: str = ".*", outcome: str = ".*") -> int:
         """Requests to CAs, all if not said otherwise."""
-        pattern = re.compile(rf'mod_md_ca_requests_total\{{ca="{ca}",outcome="{outcome}"\}}')
-        return sum(value for name, value in self.samples.items() if pattern.fullmatch(name))
+        return self._sum(rf'ca_requests_total\{{ca="{ca}",outcome="{outcome}"\}}')
+
+    def kinds(self, kind: str = ".*", status: str = ".*") -> int:
+        """The same requests, by resource and HTTP status."""
+        return self._sum(rf'ca_requests_by_kind_total\{{kind="(?:{kind})",status="{status}"\}}')
+
+    def values(self, name: str, label: str) -> set[str]:
+        """All values of a label of `mod_md_<name>`."""
+        return {value for sample in self.samples if sample.startswith(f"mod_md_{name}{{") for value in re.findall(rf'\b{label}="([^"]*)"', sample)}
+
+    def _sum(self, pattern: str) -> int:
+        return sum(value for name, value in self.samples.items() if re.fullmatch(f"mod_md_{pattern}", name))
 
 
 def test_values_are_those_of_the_served_certificates(httpd: Httpd, pebble: Pebble) -> None:
@@ -111,12 +121,17 @@ def test_all_children_tell_the_same_counts_and_a_graceful_restart_keeps_them(htt
     first = Scrape(httpd)
     assert first.requests(ca[1], "success") > 15
     assert first.requests(ca[1], "bad_nonce") > 0
-    assert first.requests() == first.requests(ca[1])
+    assert first.requests() == first.requests(ca[1]) == first.kinds()
+    assert first.kinds("order", "2xx") >= 3 and first.kinds("finalize", "2xx") == 3 == first.kinds("certificate", "2xx")
+    assert first.kinds("nonce|directory|account|authorization|challenge", "2xx") >= 10 and first.kinds("other") == 0
+    assert first.kinds(status="4xx") >= first.requests(ca[1], "bad_nonce")
+    assert (first.of("renewals_total", outcome="success"), first.of("renewals_total", outcome="failure")) == (3, 0)
     for _ in range(30):
         assert Scrape(httpd).requests() == first.requests()
 
     httpd.graceful()
     assert Scrape(httpd).requests() == first.requests()
+    assert Scrape(httpd).of("renewals_total", outcome="success") == 3
     httpd.config.managed("b.example.org")
     httpd.graceful().wait_staged("b.example.org")
     assert Scrape(httpd).requests(ca[1], "success") > first.requests(ca[1], "success")
@@ -154,7 +169,7 @@ def test_the_document_has_each_metric_with_its_labels_and_no_other(httpd: Httpd,
     responder = world.responder(ca)
     leaf = ca.leaf("c.example.org", ocsp_url=responder.url)
     responder.says(leaf)
-    httpd.config.add("MDRetryDelay 1h", "MDStapling on").managed(NAME)
+    httpd.config.add("MDRetryDelay 1h", "MDStapling on", "MDMessageCmd /bin/true").managed(NAME)
     httpd.config.https("c.example.org", f"SSLCertificateFile {leaf.chain_file}", f"SSLCertificateKeyFile {leaf.key_file}")
     httpd.config.md_set("b.example.org", "MDCertificateAuthority https://localhost:1/dir").http("b.example.org").https("b.example.org")
     httpd.log.expects("AH10056")
@@ -165,16 +180,49 @@ def test_the_document_has_each_metric_with_its_labels_and_no_other(httpd: Httpd,
     httpd.wait(lambda: Scrape(httpd).of("renewal_errors", domain="b.example.org"))
     httpd.wait(lambda: "mod_md_ocsp_next_update" in Scrape(httpd).text)
     told: dict[str, set[str]] = {}
-    for name, labels in re.findall(r"^(mod_md_\w+)\{(.*)\} ", Scrape(httpd).text, re.M):
+    scrape = Scrape(httpd)
+    for name, labels in re.findall(r"^(mod_md_\w+)\{(.*)\} ", scrape.text, re.M):
         told.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     rows = re.findall(r"^\| `(mod_md_\w+)` \| (.*?) \|", DOCUMENT, re.M)
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == told
-    table = DOCUMENT.split("| `outcome` |")[1].split("\n\n")[0]
-    outcomes = set(re.findall(r'outcome="(\w+)"', Scrape(httpd).text))
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == outcomes
-    states = set(re.findall(r'state="([\w ]+)"', Scrape(httpd).text))
-    [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| `mod_md_domain_state`")]
-    assert set(re.findall(r"`([\w ]+)`", row.split("|")[3])) == states
+    table = DOCUMENT.split("| `outcome` | What it means |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == scrape.values("ca_requests_total", "outcome")
+    for name, label, extra in (
+        ("domain_state", "state", set()),
+        ("stapled_certificates", "status", set()),
+        ("renewals_total", "outcome", {"renewing"}),
+        ("commands_total", "outcome", {"MDMessageCmd", "MDNotifyCmd", "challenge-setup"}),
+    ):
+        [row] = [line for line in DOCUMENT.splitlines() if line.startswith(f"| `mod_md_{name}`")]
+        assert set(re.findall(r"`([\w -]+)`", row.split("|")[3])) - extra == scrape.values(name, label)
+    [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| `mod_md_ca_requests_by_kind_total`")]
+    of_kinds = scrape.values("ca_requests_by_kind_total", "kind") | scrape.values("ca_requests_by_kind_total", "status")
+    assert set(re.findall(r"`(\w+)`", row.split("|")[3])) - {"kind", "status"} == of_kinds
+    states = DOCUMENT.split("| State | Key |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| [^|]+ \| `(\w+)` \|", states, re.M)) == scrape.values("domains", "state")
+    assert not [sample for sample in scrape.samples if " " in sample], "no value of a label has a blank"
+
+
+def test_without_domains_there_are_sums_and_as_many_series_as_the_document_says(httpd: Httpd) -> None:
+    httpd.config.add("MDRetryDelay 1h", "MDMessageCmd /bin/true").managed(NAME)
+    httpd.config.md_set("b.example.org", "MDCertificateAuthority https://localhost:1/dir").http("b.example.org").https("b.example.org")
+    httpd.log.expects("AH10056")
+    httpd.start().obtain(NAME)
+    httpd.wait(lambda: "ari" in httpd.md_status(NAME))
+    httpd.wait(lambda: Scrape(httpd).of("renewal_errors", domain="b.example.org"))
+    httpd.wait(lambda: not httpd.renewing())
+    sums, all_of_them = Scrape(httpd, "?domains=off"), Scrape(httpd)
+    assert 'domain="' not in sums.text and promtool.check_metrics(sums.text) == ""
+    assert (sums.of("domains", state="good"), sums.of("domains", state="no_certificate")) == (1, 1)
+    assert sums.of("renewals_total", outcome="failure") == 1
+    assert (sums.of("commands_total", event="renewed", outcome="success"), sums.of("commands_total", event="errored", outcome="success")) == (1, 1)
+    # The counts of these may change in between.
+    assert set(sums.samples) < set(all_of_them.samples)
+    [of_domain] = re.findall(r"^\| domain with one certificate \| (\d+), and (\d+) with a window", DOCUMENT, re.M)
+    [of_server] = re.findall(r"^\| server \| (\d+), and (\d+) with `MDMessageCmd`", DOCUMENT, re.M)
+    [of_ca] = re.findall(r"^\| authority \| (\d+) \|", DOCUMENT, re.M)
+    assert len([sample for sample in all_of_them.samples if f'domain="{NAME}"' in sample]) == sum(map(int, of_domain))
+    assert len(sums.samples) == sum(map(int, of_server)) + 2 * int(of_ca)
 
 
 def _known() -> set[str]:

@@ -199,11 +199,17 @@ def test_the_page_for_people_shows_all_and_escapes_everything(httpd: Httpd, worl
     httpd.graceful()
     httpd.wait(lambda: httpd.md_status("new.example.org").get("renewal", {}).get("errors"))
     section = httpd.admin("/server-status").text
-    for text in (page.text, section):
-        assert "<script" not in text and "&lt;script&gt;" in text
-        for part in (NAME, "good", "incomplete: certificate(rsa) is missing", "crt.sh[rsa]", "Next run", "Error[Connection refused]"):
+    common = (NAME, "good", "&lt;script&gt;")
+    for text, parts in (
+        (page.text, (*common, "no certificate yet", "Next attempt", "The last attempt failed: ")),
+        (section, (*common, "incomplete: certificate(rsa) is missing", "crt.sh[rsa]", "Next run", "Error[Connection refused]")),
+        (httpd.get("http://page.example.org/page/new.example.org").text, ("no certificate yet", "transport-connect", "Error: Connection refused.")),
+        (httpd.get(f"http://page.example.org/page/{NAME}").text, (NAME, "good", "crt.sh (rsa)", "md_life")),
+    ):
+        assert "<script" not in text
+        for part in parts:
             assert part in text, part
-        assert text.count("md_life") > 2
+    assert page.text.count("md_life") > 2 and section.count("md_life") > 2
     assert "<h3>Managed Certificates</h3>" in section
     assert re.search(r"<table class=.md_status.>", section)
     headings = re.findall(r'<th class="(\w+)">(\w+)</th>', section)
@@ -237,14 +243,14 @@ def test_server_status_is_short_unless_it_is_to_show_all(lone_httpd: Httpd, worl
     httpd.start()
     text = summary()
     assert "<dt>Managed domains: 10, with problems: 8</dt>" in text
-    assert "<dt>8 without a valid certificate: <a href=\"/all/page#md-n0.example.org\">n0.example.org</a>, " in text
+    assert "<dt>8 without a valid certificate: <a href=\"/all/page/n0.example.org\">n0.example.org</a>, " in text
     assert "n5.example.org</a> and 2 more</dt>" in text
     assert "<dt>2 good</dt>" in text
-    assert re.search(r"Next expiry: <a href=./all/page#md-early.example.org.>early.example.org</a>, 20\S+ \(\d+ days left\)", text)
+    assert re.search(r"Next expiry: <a href=./all/page/early.example.org.>early.example.org</a>, 20\S+ \(\d+ days left\)", text)
     assert "All domains: <a href=\"/all/page\">/all/page</a>" in text and "Stapled" not in text
     assert "<a href=\"/json/n0.example.org\">" in (text := summary("json.example.org")) and "<a href=\"/json\">/json</a>" in text
     assert "<a " not in (text := summary("none.example.org")) and "<code>MDServerStatus on</code>" in text
-    for path in ("/all/page", "/json/n0.example.org"):
+    for path in ("/all/page", "/all/page/n0.example.org", "/json/n0.example.org"):
         assert httpd.get(f"http://{'page' if 'page' in path else 'json'}.example.org{path}").status == 200
 
     httpd.config.add("MDServerStatus off")
@@ -265,6 +271,7 @@ def test_of_certificates_in_files_it_is_shown_who_issued_them(lone_httpd: Httpd,
     assert (ca["issuers"], "url" in ca) == ([issuer], False)
     lines = _auto(httpd)
     assert (lines["ManagedDomain[0]CAName"], "ManagedDomain[0]CAURL" in lines) == (issuer, False)
-    for page in (httpd.get("http://page.example.org/page").text, httpd.admin("/server-status").text):
-        assert f'<td class="CA">{issuer.replace("&", "&amp;")} </td>' in page
+    cells = ('<td role="cell" data-label="Authority">', '<td class="CA">')
+    for page, cell in zip((httpd.get("http://page.example.org/page").text, httpd.admin("/server-status").text), cells, strict=True):
+        assert f'{cell}{issuer.replace("&", "&amp;")} </td>' in page
         assert "ca.invalid" not in page

@@ -152,8 +152,7 @@ def test_each_word_of_the_glossary_has_its_place():
 
 
 def test_events_are_described():
-    [function] = re.findall(r"fn reason\(.*?^    }$", source_of("events.rs"), re.M | re.S)
-    names = {name.partition(":")[0] for name in re.findall(r'"([^"]+)"', function)}
+    names = set(names_of_events().values())
     table = (TOP / "docs/directives.md").read_text().split("### `MDMessageCmd`")[1].split("\n### ")[0]
     described = {name.partition(":")[0] for name in re.findall(r"^\| `([^`]+)`", table, re.M)}
     assert len(names) > 10
@@ -165,9 +164,13 @@ EVENTS_OF_C = {"renewing", "challenge-setup", "renewed", "installed", "expiring"
 
 
 def names_of_events():
-    """The name of each variant of `Event`, as `reason` has it."""
-    [function] = re.findall(r"fn reason\(.*?^    }$", source_of("events.rs"), re.M | re.S)
-    return dict(re.findall(r'Self::(\w+)(?:\(\w+\))? => (?:format!\()?"([\w-]+)', function))
+    """The name of each variant of `Event`, as `EVENTS` has it."""
+    [names] = re.findall(r"const EVENTS: .*?^];$", source_of("events.rs"), re.M | re.S)
+    [function] = re.findall(r"fn position\(.*?^    }$", source_of("events.rs"), re.M | re.S)
+    names = re.findall(r'"([\w-]+)"', names)
+    positions = re.findall(r"Self::(\w+)(?:\(_\))? => (\d+)", function)
+    assert sorted(int(position) for _, position in positions) == list(range(len(names)))
+    return {variant: names[int(position)] for variant, position in positions}
 
 
 def test_each_event_is_raised_and_has_its_rows():

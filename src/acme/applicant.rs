@@ -7,6 +7,7 @@ use super::error::LeftOut;
 use super::session::{json, location};
 use super::{AccountBook, AccountRecord, AccountScope, AccountStatus, AcmeError, Directory, GivenUp, Session};
 use crate::crypto::{KeyRef, PrivateKey, sign_eab};
+use crate::http::RequestKind;
 use crate::log::report;
 use crate::model::{ContactSource, Eab};
 
@@ -106,7 +107,7 @@ impl Applicant<'_> {
             terms_of_service_agreed: self.agreement.is_some(),
             external_account_binding: eab.map(|eab| bind(key, &ca.new_account, eab)).transpose()?,
         };
-        let response = session.post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;
+        let response = session.about(RequestKind::Account).post(ca, &ca.new_account, key, KeyRef::Jwk, &payload)?;
         let url = location(ca, &ca.new_account, &response)?;
         let account: Account = json(&url, &response)?;
         Ok(AccountRecord {

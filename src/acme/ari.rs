@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Session;
 use crate::clock::Clock;
-use crate::http::{HttpClient, HttpError, Request};
+use crate::http::{HttpClient, HttpError, Request, RequestKind};
 use crate::model::outside;
 
 /// The window in which a CA wants a certificate to be renewed.
@@ -72,7 +72,8 @@ struct SuggestedWindow {
 /// Asks at `endpoint`, the `renewalInfo` of a directory, about the certificate with this identifier (RFC 9773
 /// section 4.1). The request is not signed.
 pub fn ask(http: &Arc<dyn HttpClient>, clock: &Arc<dyn Clock>, endpoint: &str, id: &str) -> Asked {
-    let response = http.send(&Request::get(format!("{}/{id}", endpoint.trim_end_matches('/'))));
+    let response =
+        http.send(&Request::get(format!("{}/{id}", endpoint.trim_end_matches('/'))).about(RequestKind::RenewalInfo));
     let now = clock.now();
     match response {
         Err(err) => (Err(err.into()), again_at(None, now)),

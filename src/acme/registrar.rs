@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::crypto::{Certificate, KeyRef, PrivateKey, base64url, sign_key_change};
-use crate::http::{HttpClient, Response};
+use crate::http::{HttpClient, RequestKind, Response};
 use crate::model::{Identifier, Timestamp, without_passwords};
 
 /// Works on accounts at one CA.
@@ -250,7 +250,7 @@ impl Registrar {
         key_ref: KeyRef<'_>,
         payload: &impl Serialize,
     ) -> Result<Response, AcmeError> {
-        self.retried(|session, ca| session.post(ca, url, key, key_ref, payload))
+        self.retried(|session, ca| session.about(RequestKind::Account).post(ca, url, key, key_ref, payload))
     }
 
     fn retried<T>(&mut self, send: impl Fn(&mut Session, &Directory) -> Result<T, AcmeError>) -> Result<T, AcmeError> {

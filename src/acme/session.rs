@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{AcmeError, Directory};
 use crate::clock::Clock;
 use crate::crypto::{KeyRef, PrivateKey, sign_jws};
-use crate::http::{HttpClient, Request, Response};
+use crate::http::{HttpClient, Request, RequestKind, Response};
 use crate::model::{Problem, outside, without_passwords};
 
 /// A client of one CA. Renewals do not share it.
@@ -21,6 +21,8 @@ pub struct Session {
     pub(crate) nonce: Option<String>,
     /// Whether the CA has answered a signed request, so that what is known of CA and account is not out of date.
     pub(crate) is_heard: bool,
+    /// The resource that signed requests are about, for the counts.
+    kind: RequestKind,
 }
 
 impl Session {
@@ -30,7 +32,13 @@ impl Session {
     /// Starts a session without a nonce.
     #[must_use]
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
-        Self { http, clock, nonce: None, is_heard: false }
+        Self { http, clock, nonce: None, is_heard: false, kind: RequestKind::Other }
+    }
+
+    /// Says which resource the signed requests from now on are about.
+    pub fn about(&mut self, kind: RequestKind) -> &mut Self {
+        self.kind = kind;
+        self
     }
 
     /// Reads the directory (RFC 8555 section 7.1.1).
@@ -41,7 +49,7 @@ impl Session {
         let shown = without_passwords(url);
         let response = self
             .http
-            .send(&Request::get(url))
+            .send(&Request::get(url).about(RequestKind::Directory))
             .map_err(|source| AcmeError::NoDirectory { url: shown.clone().into_owned(), source })?;
         if !is_success(&response) {
             return Err(self.unavailable(&shown, &response));
@@ -92,7 +100,7 @@ impl Session {
         directory.check(url)?;
         let nonce = self.take_nonce(directory)?;
         let body = sign_jws(key, url, Some(&nonce), key_ref, payload)?;
-        let response = self.http.send(&Request::post(url, "application/jose+json", body))?;
+        let response = self.http.send(&Request::post(url, "application/jose+json", body).about(self.kind))?;
         self.keep_nonce(&response);
         let answer = if is_success(&response) { Ok(response) } else { Err(self.error(url, &response)) };
         self.is_heard |= !matches!(&answer, Err(err) if matches!(err, AcmeError::BadNonce) || err.may_be_outdated());
@@ -102,7 +110,7 @@ impl Session {
     fn take_nonce(&mut self, directory: &Directory) -> Result<String, AcmeError> {
         if self.nonce.is_none() {
             let url = &directory.new_nonce;
-            let response = self.http.send(&Request::head(url))?;
+            let response = self.http.send(&Request::head(url).about(RequestKind::Nonce))?;
             if !is_success(&response) {
                 // A failed HEAD says nothing about the account, whatever its status.
                 return Err(self.unavailable(url, &response));

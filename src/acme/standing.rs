@@ -6,7 +6,7 @@ use serde_json::json;
 use super::session::{json, location};
 use super::{Account, AccountBook, AccountRecord, AccountStatus, AcmeError, Directory, Session};
 use crate::crypto::{KeyRef, PrivateKey};
-use crate::http::Response;
+use crate::http::{RequestKind, Response};
 use crate::log::{note, report};
 
 /// Reads an account (RFC 8555 section 7.3.1). Where the CA refuses that without naming the state of the account, the account
@@ -20,7 +20,7 @@ pub(crate) fn read_account(
     url: &str,
     key: &PrivateKey,
 ) -> Result<Response, AcmeError> {
-    let refused = match session.read(ca, url, key, url) {
+    let refused = match session.about(RequestKind::Account).read(ca, url, key, url) {
         Err(err) if err.is("unauthorized") && !err.is_account_lost() => err,
         result => return result,
     };

@@ -503,7 +503,7 @@ mod tests {
         server.join().unwrap();
         let (url, server) = serve(|stream| {
             let text =
-                "HTTP/1.1 200 OK\r\nLink: <a>\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nLink: <b>\r\n\r\n";
+                "HTTP/1.1 200 OK\r\nLink: <a>\r\nAge: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nLink: <b>\r\n\r\n";
             respond(&stream, text)
         });
         let response = client().send(&Request::get(url)).unwrap();

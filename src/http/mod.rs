@@ -12,7 +12,7 @@ pub use budget::Limit;
 pub use curl::{CurlClient, CurlSettings};
 pub use error::HttpError;
 pub use proxy::Proxy;
-pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts};
+pub use requests::{Counted, Outcome as RequestOutcome, RequestCounts, RequestKind, StatusClass};
 
 use std::path::PathBuf;
 
@@ -44,6 +44,8 @@ pub struct Request {
     /// The Unix domain socket to use instead of the network. Proxies are ignored then, and the server may be silent for as long
     /// as it works.
     pub socket: Option<PathBuf>,
+    /// The resource that it is about, for the counts.
+    pub kind: RequestKind,
 }
 
 /// An answer, with any status.
@@ -80,6 +82,7 @@ impl Request {
             body: Vec::new(),
             limit: Self::LIMIT,
             socket: None,
+            kind: RequestKind::Other,
         }
     }
 
@@ -93,6 +96,13 @@ impl Request {
     #[must_use]
     pub fn post(url: impl Into<String>, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { method: Method::Post, body: body.into(), ..Self::get(url) }.header("Content-Type", content_type)
+    }
+
+    /// Says which resource the request is about.
+    #[must_use]
+    pub fn about(mut self, kind: RequestKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Sends the request through this Unix domain socket.

@@ -1,4 +1,4 @@
-//! Counts of requests to each CA and their outcomes, in memory that several processes may share.
+//! Counts of requests to each CA and their outcomes, and of requests of each kind and their statuses, in memory that several processes may share.
 //!
 //! Only the child that renews sends requests, while any child may report them, and the counts outlive both. So they are plain
 //! atomics without pointers: all bytes zero is a table without counts.
@@ -63,12 +63,95 @@ impl Outcome {
     }
 }
 
+/// The resource of a CA that a request is about (RFC 8555 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RequestKind {
+    /// The directory.
+    Directory,
+    /// A new nonce.
+    Nonce,
+    /// The account: registered, read or changed.
+    Account,
+    /// An order: made or read.
+    Order,
+    /// The authorization of a name.
+    Authorization,
+    /// A challenge.
+    Challenge,
+    /// The end of an order, with the CSR.
+    Finalize,
+    /// A certificate.
+    Certificate,
+    /// When to renew (RFC 9773).
+    RenewalInfo,
+    /// Something else.
+    #[default]
+    Other,
+}
+
+impl RequestKind {
+    /// All kinds with their names in metrics, each at its position.
+    pub const ALL: [(Self, &str); 10] = [
+        (Self::Directory, "directory"),
+        (Self::Nonce, "nonce"),
+        (Self::Account, "account"),
+        (Self::Order, "order"),
+        (Self::Authorization, "authorization"),
+        (Self::Challenge, "challenge"),
+        (Self::Finalize, "finalize"),
+        (Self::Certificate, "certificate"),
+        (Self::RenewalInfo, "renewal_info"),
+        (Self::Other, "other"),
+    ];
+}
+
+/// The class of the HTTP status of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusClass {
+    /// 200 to 299.
+    Success,
+    /// 300 to 399.
+    Redirection,
+    /// 400 to 499 without 429.
+    ClientError,
+    /// 429.
+    TooMany,
+    /// 500 and more.
+    ServerError,
+    /// There was no complete answer.
+    None,
+}
+
+impl StatusClass {
+    /// All classes with their names in metrics, each at its position.
+    pub const ALL: [(Self, &str); 6] = [
+        (Self::Success, "2xx"),
+        (Self::Redirection, "3xx"),
+        (Self::ClientError, "4xx"),
+        (Self::TooMany, "429"),
+        (Self::ServerError, "5xx"),
+        (Self::None, "none"),
+    ];
+
+    fn of(result: &Result<Response, HttpError>) -> Self {
+        match result.as_ref().map_or(0, |response| response.status) {
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirection,
+            429 => Self::TooMany,
+            400..=499 => Self::ClientError,
+            500.. => Self::ServerError,
+            _ => Self::None,
+        }
+    }
+}
+
 /// Counts by host. A count never decreases while the memory lives.
 #[repr(C)]
 pub struct RequestCounts {
     hosts: [HostCounts; Self::HOSTS],
     /// Counts of hosts that have no place.
     others: [AtomicU64; Outcome::ALL.len()],
+    kinds: [[AtomicU64; StatusClass::ALL.len()]; RequestKind::ALL.len()],
 }
 
 #[repr(C)]
@@ -97,6 +180,17 @@ impl RequestCounts {
         let host = host(url);
         let counts = self.place(&host).map_or(&self.others, |place| &place.counts);
         counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_kind(&self, kind: RequestKind, status: StatusClass) {
+        self.kinds[kind as usize][status as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests of each kind with each status, in the order of [`RequestKind::ALL`] and
+    /// [`StatusClass::ALL`].
+    #[must_use]
+    pub fn kinds(&self) -> [[u64; StatusClass::ALL.len()]; RequestKind::ALL.len()] {
+        self.kinds.each_ref().map(|counts| counts.each_ref().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Returns all counts, by host and with its port unless that is the default; in the order of [`Outcome::ALL`].
@@ -128,7 +222,7 @@ impl Default for RequestCounts {
         let zeros = || [const { AtomicU64::new(0) }; Outcome::ALL.len()];
         let place =
             |_| HostCounts { state: AtomicU32::new(FREE), name: [const { AtomicU8::new(0) }; 256], counts: zeros() };
-        Self { hosts: std::array::from_fn(place), others: zeros() }
+        Self { hosts: std::array::from_fn(place), others: zeros(), kinds: Default::default() }
     }
 }
 
@@ -187,6 +281,7 @@ impl HttpClient for Counted {
         let result = self.client.send(request);
         if let Some(outcome) = Outcome::of(&result) {
             self.counts.add(&request.url, outcome);
+            self.counts.add_kind(request.kind, StatusClass::of(&result));
         }
         result
     }
@@ -222,6 +317,17 @@ mod tests {
         for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, position);
         }
+        assert!(RequestKind::ALL.into_iter().enumerate().all(|(position, (kind, _))| kind as usize == position));
+    }
+
+    #[test]
+    fn statuses_are_told_by_class() {
+        let rows = [(204, "2xx"), (302, "3xx"), (400, "4xx"), (428, "4xx"), (429, "429"), (500, "5xx"), (599, "5xx")];
+        for (status, name) in rows {
+            let class = StatusClass::of(&Ok(Response { status, ..Response::default() }));
+            assert_eq!(StatusClass::ALL[class as usize], (class, name), "{status}");
+        }
+        assert_eq!(StatusClass::of(&Err(HttpError::Cancelled)), StatusClass::None);
     }
 
     #[test]

@@ -70,9 +70,17 @@ pub fn document(request: Request<'_>) -> Result<Answer, Null> {
         return Ok(Answer::Status(501));
     }
     let Some(registry) = registry(request)? else { return Ok(Answer::Declined) };
-    let requests = request.server()?.main()?.config()?.main()?.ca_requests.get().copied();
-    let asked = Asked { path_info: request.path_info(), accept: request.header(c"Accept") };
-    Ok(send(request, &handler.document(asked, registry, requests)))
+    // What the administrator calls it, whatever the client did.
+    let server = request.server()?.name_as_written();
+    let asked = Asked {
+        path: request.path(),
+        path_info: request.path_info(),
+        location: request.location_of(c"md-page"),
+        query: request.query(),
+        server: server.as_deref(),
+        accept: request.header(c"Accept"),
+    };
+    Ok(send(request, &handler.document(asked, registry)))
 }
 
 /// Sends a document, with 501 for methods that do more than read.
@@ -80,9 +88,7 @@ fn send(request: Request<'_>, document: &Document) -> Answer {
     if !request.is_get_or_head() {
         return Answer::Status(501);
     }
-    if let Some((name, value)) = document.header {
-        request.set_header(name, value);
-    }
+    document.headers.iter().for_each(|(name, value)| request.set_header(name, value));
     request.respond(document.status, document.content_type, &document.body)
 }
 

@@ -11,7 +11,6 @@ use super::boundary::{Null, present};
 use super::c::server::Server;
 use super::files::{CertificateFiles, FileArrays};
 use super::self_restart::SelfRestart;
-use crate::http::RequestCounts;
 use crate::model::directive::Target;
 use crate::model::{Declared, Globals, Settings};
 use crate::registry::{Registry, Setup};
@@ -40,8 +39,6 @@ pub struct Main {
     starting: Mutex<Option<Starting>>,
     /// All domains: from the last post_config on.
     pub registry: OnceLock<Arc<Registry>>,
-    /// Counts of requests to CAs: from the last post_config on, if there are any.
-    pub ca_requests: OnceLock<&'static RequestCounts>,
     /// Sets that handshakes decode: from the last post_config on, if there are any.
     pub lazy_sets: OnceLock<LazySets>,
     /// Restarts that the server makes by itself: from the last post_config on, if it is to make any.

@@ -9,7 +9,6 @@ use super::watchdog::{self, Failures, Occasion};
 use super::{process, threads};
 use crate::cancel::Cancel;
 use crate::crypto::random_fraction;
-use crate::http::RequestCounts;
 use crate::log::{AH10061, AH10066, AH10067, note, report};
 use crate::model::ManagedDomain;
 use crate::registry::Registry;
@@ -20,17 +19,12 @@ use crate::serving::clients::CaClients;
 const TICK: Duration = Duration::from_secs(1);
 
 /// Starts renewals for this configuration if there are domains to renew.
-///
-/// Requests to CAs are counted in `requests`.
-pub fn register(
-    pconf: Pool<'_>,
-    registry: &Arc<Registry>,
-    requests: Option<&'static RequestCounts>,
-) -> Result<(), Stop> {
+pub fn register(pconf: Pool<'_>, registry: &Arc<Registry>) -> Result<(), Stop> {
     if !registry.domains.iter().any(|domain| domain.watched) {
         return Ok(());
     }
     let initial_delay = registry.globals.initial_delay.unsigned_abs();
+    let requests = registry.counts.map(|counts| &counts.requests);
     let clients = CaClients::new(&registry.globals, process::base_version().to_string(), requests);
     let clients = move |md: &ManagedDomain, cancel: &Cancel| clients.of(md, cancel);
     let renewals = Arc::new(Renewals::new(Arc::clone(registry), Box::new(clients), random_fraction));

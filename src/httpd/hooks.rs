@@ -92,6 +92,7 @@ fn begin(
         read_only,
         // What is held then is waited for by the start that follows.
         patience: if phase::is_dry_run() { Duration::ZERO } else { CLAIM_PATIENCE },
+        counts: shared::counts(main.process_pool()?),
     };
     let bytes: Arc<dyn Store> = match &store {
         Some(store) => Arc::clone(store) as _,
@@ -138,14 +139,11 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
             report!(MD0028, err.status(); "{err}");
         }
     }
-    let ca_requests = shared::ca_requests(main.process_pool()?);
     live::open(main, &registry)?;
     self_restart::open(main, &registry)?;
-    let registered =
-        driver::register(pconf, &registry, ca_requests).and_then(|()| stapling::register(pconf, main, &registry));
+    let registered = driver::register(pconf, &registry).and_then(|()| stapling::register(pconf, main, &registry));
     // Set once, here.
     let _ = config.registry.set(registry);
-    let _ = ca_requests.map(|counts| config.ca_requests.set(counts));
     process::trim_memory();
     registered
 }

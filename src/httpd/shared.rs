@@ -1,4 +1,4 @@
-//! Memory that all processes of the server share, and that outlives restarts: counts of requests to CAs, signals.
+//! Memory that all processes of the server share, and that outlives restarts: counts, signals.
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
@@ -6,13 +6,13 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::c::pool::Pool;
-use crate::http::RequestCounts;
+use crate::counts::Counts;
 use crate::log::note;
 
-/// Returns the counts of requests to CAs, made by the first start. `None` if there is no memory: nothing is counted then.
-pub fn ca_requests(process: Pool<'_>) -> Option<&'static RequestCounts> {
+/// Returns the counts of what the server does, made by the first start. `None` if there is no memory: nothing is counted then.
+pub fn counts(process: Pool<'_>) -> Option<&'static Counts> {
     // After a restart another release of the module may find the memory: under the name and size that it uses itself, or not.
-    let counts = kept(process, "ca_requests", size_of::<RequestCounts>())?.cast::<RequestCounts>();
+    let counts = kept(process, "counts", size_of::<Counts>())?.cast::<Counts>();
     // SAFETY: pages are aligned for anything, have that size, and stay. It is made of atomics, for which all zeros are good
     // values.
     Some(unsafe { counts.as_ref() })

@@ -20,7 +20,7 @@ use crate::acme::{
 };
 use crate::clock::Clock;
 use crate::crypto::PrivateKey;
-use crate::http::HttpClient;
+use crate::http::{HttpClient, RequestKind};
 use crate::issuance::facts::{AuthorizationFacts, Facts};
 use crate::log::note;
 use crate::model::{ContactSource, Identifier, KeySpec, TxtRecord};
@@ -362,10 +362,10 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     }
 
     /// Reads a resource of the account, and the `Retry-After` that comes with it.
-    fn read<T: serde::de::DeserializeOwned>(&mut self, url: &str) -> Result<T, AcmeError> {
+    fn read<T: serde::de::DeserializeOwned>(&mut self, kind: RequestKind, url: &str) -> Result<T, AcmeError> {
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
-        let response = self.session.read(ca, url, key, &account.url)?;
+        let response = self.session.about(kind).read(ca, url, key, &account.url)?;
         self.facts.observe_retry_after(self.session.retry_after(&response));
         json(url, &response)
     }

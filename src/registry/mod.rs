@@ -24,6 +24,7 @@ use crate::acme::KnownCas;
 use crate::cancel::Cancel;
 use crate::challenges::Challenges;
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::documents::Documents;
 use crate::events::Events;
 use crate::live::{AtStart, LiveSets};
@@ -71,6 +72,8 @@ pub struct Registry {
     pub(crate) runs_commands: bool,
     /// When the server was started, if that was not a graceful restart.
     pub(crate) full_start: Option<Timestamp>,
+    /// Counts of what the server has done; `None` where nothing is counted.
+    pub counts: Option<&'static Counts>,
 }
 
 impl Registry {
@@ -97,6 +100,7 @@ impl Registry {
             known_cas: Arc::default(),
             runs_commands: false,
             full_start: None,
+            counts: None,
             documents,
             clock,
             globals: Arc::new(globals),
@@ -107,10 +111,10 @@ impl Registry {
 
     /// Completes the registry of a server: domains apply to hosts as `assigned` says, commands are run for events, and live
     /// sets are stapled.
-    fn of_server(self, assigned: hosts::Assigned, is_restart: bool) -> Self {
+    fn of_server(self, assigned: hosts::Assigned, is_restart: bool, counts: Option<&'static Counts>) -> Self {
         self.live_sets.staple_by(&self.stapling);
         let full_start = (!is_restart).then(|| self.clock.now());
-        Self { assigned, runs_commands: true, full_start, ..self }
+        Self { assigned, runs_commands: true, full_start, counts, ..self }
     }
 
     /// Returns the domains of the store that the server does not renew although nothing in `md.json` says so, with the reason.
@@ -148,7 +152,7 @@ impl Registry {
     #[must_use]
     pub fn stapling_work(&self, client: OcspClient, random: Random) -> StaplingWork {
         let stapling = Arc::clone(&self.stapling);
-        StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random)
+        StaplingWork::new(stapling, Arc::clone(&self.globals), self.domains(), client, random).counted(self.counts)
     }
 
     /// Publishes sets that were put into `domains/` since the start or the last call; see [`LiveSets::follow`].
@@ -161,7 +165,7 @@ impl Registry {
 
     /// Returns the events of this process, whose commands are ended when `cancel` is set.
     pub(crate) fn events(&self, cancel: &Cancel) -> Events {
-        if self.runs_commands { Events::new(&self.globals, cancel) } else { Events::silent() }
+        if self.runs_commands { Events::new(&self.globals, cancel).counted(self.counts) } else { Events::silent() }
     }
 
     /// Returns the staged set of a domain, if a renewal is under way, and the CA's advice about its certificates. Files are read

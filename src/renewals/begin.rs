@@ -10,6 +10,7 @@ use crate::accounts::StoredAccounts;
 use crate::acme::{AccountRecord, AccountScope, OrderRecord, PortError};
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
+use crate::counts::RenewalOutcome;
 use crate::documents::port_error;
 use crate::events::Event;
 use crate::http::HttpClient;
@@ -258,6 +259,9 @@ impl<'a> Attempt<'a> {
             return Ok(false);
         };
         if !denial.is_cancelled() {
+            if let Some(counts) = self.registry.counts {
+                counts.add_renewal(RenewalOutcome::Denied);
+            }
             report!(AH10060, "{}: the renewal is denied and not tried now: {}", self.md.name, denial.text);
             self.journal.job.last = Some(denial.to_result());
             warn(self.domain, &mut self.journal, self.registry, self.now);

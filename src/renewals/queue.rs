@@ -13,6 +13,7 @@ use super::renewal::{self, Ended, Renewal};
 use crate::acme::PortError;
 use crate::ari::Advisor;
 use crate::cancel::{Cancel, Place};
+use crate::counts::RenewalOutcome;
 use crate::events::{About, Event};
 use crate::http::HttpClient;
 use crate::issuance::Outcome;
@@ -322,6 +323,9 @@ impl Renewals {
         let stored = || documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
+        if let Some(counts) = self.registry.counts {
+            counts.add_renewal(RenewalOutcome::Failure);
+        }
         let next = now
             + domain.delay_for_short_life(
                 self.back_off(job.errors, false),

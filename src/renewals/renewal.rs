@@ -8,6 +8,7 @@ use super::tailscale::Tailnet;
 use crate::acme::{AcmeError, PortError};
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
+use crate::counts::RenewalOutcome;
 use crate::crypto::Summary;
 use crate::events::Event;
 use crate::issuance::{Driver, Outcome};
@@ -165,6 +166,13 @@ impl Renewal {
         let now = self.registry.clock.now();
         let is_done = matches!(ended, Ended::Done);
         let is_failed = matches!(ended, Ended::Failed(_));
+        if let Some(counts) = self.registry.counts {
+            counts.add_renewal(match &ended {
+                Ended::Done => RenewalOutcome::Success,
+                Ended::Failed(_) => RenewalOutcome::Failure,
+                Ended::Cancelled => RenewalOutcome::Interrupted,
+            });
+        }
         let look = match ended {
             Ended::Done => self.succeeded(now),
             Ended::Failed(err) => Some(self.failed(&err, now, delay)),

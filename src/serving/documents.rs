@@ -1,14 +1,14 @@
 //! Documents about Managed Domains: status in JSON, as a page and as metrics.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 use serde_json::{Value, json};
 
 use crate::documents::to_json;
-use crate::http::RequestCounts;
 use crate::model::DomainName;
 use crate::registry::Registry;
-use crate::status::{self, MetricsFormat, PageLink};
+use crate::status::{self, MetricsFormat, PageLink, PageRequest};
 
 /// The path of the document for `MDCertificateStatus`.
 pub const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
@@ -27,8 +27,16 @@ pub enum Handler {
 /// The part of a request that a document depends on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'r> {
+    /// The path, percent-encoded.
+    pub path: Option<&'r str>,
     /// The path behind that of the handler; its last part names a domain.
     pub path_info: Option<&'r str>,
+    /// The path at which the server has the handler, if that is known.
+    pub location: Option<&'r str>,
+    /// The part of the URL that follows `?`.
+    pub query: Option<&'r str>,
+    /// The name of the server.
+    pub server: Option<&'r str>,
     /// The header `Accept`.
     pub accept: Option<&'r str>,
 }
@@ -40,8 +48,8 @@ pub struct Document {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: &'static CStr,
-    /// Another header.
-    pub header: Option<(&'static CStr, &'static str)>,
+    /// Other headers.
+    pub headers: Vec<(&'static CStr, Cow<'static, str>)>,
     /// The content.
     pub body: Vec<u8>,
 }
@@ -58,29 +66,23 @@ impl Handler {
         }
     }
 
-    /// Makes the document, with the counts of requests to CAs if there are any.
+    /// Makes the document.
     #[must_use]
-    pub fn document(self, asked: Asked<'_>, registry: &Registry, requests: Option<&RequestCounts>) -> Document {
+    pub fn document(self, asked: Asked<'_>, registry: &Registry) -> Document {
         match self {
             Self::Status => match asked.path_info.and_then(|path| path.rsplit('/').next()).unwrap_or_default() {
                 "" => Document::json(200, &status::listing(registry)),
                 name => domain(registry, name),
             },
-            Self::Page => Document {
-                status: 200,
-                content_type: c"text/html; charset=utf-8",
-                // Some of the text comes from CAs: should a script get past the escapes, no browser runs it.
-                header: Some((c"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")),
-                body: status::page(registry).into(),
-            },
+            Self::Page => Document::page(asked, registry),
             Self::Metrics => {
                 let format = MetricsFormat::wanted(asked.accept.unwrap_or_default());
                 let content_type = match format {
                     MetricsFormat::OpenMetrics => c"application/openmetrics-text; version=1.0.0; charset=utf-8",
                     MetricsFormat::Text => c"text/plain; version=0.0.4; charset=utf-8",
                 };
-                let body = status::metrics(registry, requests, format).into();
-                Document { status: 200, content_type, header: Some((c"Vary", "Accept")), body }
+                let body = status::metrics(registry, format, asked.query.unwrap_or_default()).into();
+                Document { status: 200, content_type, headers: vec![(c"Vary", "Accept".into())], body }
             }
         }
     }
@@ -95,9 +97,31 @@ impl Document {
         Some(Self::json(200, &status::certificate_status(registry, position).unwrap_or_default()))
     }
 
+    /// Makes the page of all domains, or of the one that is named behind its path.
+    fn page(asked: Asked<'_>, registry: &Registry) -> Self {
+        let path = asked.path.unwrap_or_default();
+        let last = asked.path_info.and_then(|path| path.rsplit('/').next()).filter(|last| !last.is_empty());
+        // The path behind a handler of unknown place, or in a folder that does not exist, may be the handler's own.
+        let rest = asked.location.and_then(|location| path.strip_prefix(location.trim_end_matches('/')));
+        let is_behind = rest.map(|rest| !rest.trim_matches('/').is_empty());
+        let is_known = |name: &str| DomainName::parse(name).is_ok_and(|name| registry.index.covering(&name).is_some());
+        let is_name = |name: &&str| is_behind.unwrap_or_else(|| is_known(name));
+        let name = last.filter(is_name);
+        let request = PageRequest { path, name, query: asked.query.unwrap_or_default(), server: asked.server };
+        let page = status::page(registry, &request);
+        let mut headers: Vec<(&'static CStr, Cow<'static, str>)> = vec![
+            // Some of the text comes from CAs: should a script get past the escapes, no browser runs it.
+            (c"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'".into()),
+            (c"Cache-Control", "no-store".into()),
+        ];
+        headers.extend(page.refresh.map(|seconds| (c"Refresh", seconds.to_string().into())));
+        let status = if page.is_found { 200 } else { 404 };
+        Self { status, content_type: c"text/html; charset=utf-8", headers, body: page.html.into() }
+    }
+
     fn json(status: u16, value: &impl serde::Serialize) -> Self {
         let body = to_json(value).unwrap_or_default();
-        Self { status, content_type: c"application/json", header: None, body }
+        Self { status, content_type: c"application/json", headers: Vec::new(), body }
     }
 }
 
@@ -167,7 +191,7 @@ mod tests {
             (Some("/c.test"), 404, Some("error")),
         ];
         for (path_info, status, member) in rows {
-            let document = Handler::Status.document(Asked { path_info, accept: None }, &registry, None);
+            let document = Handler::Status.document(Asked { path_info, ..Asked::default() }, &registry);
             assert_eq!((document.status, document.content_type), (status, c"application/json"), "{path_info:?}");
             let value: Value = serde_json::from_slice(&document.body).unwrap();
             assert!(member.is_some_and(|member| value.get(member).is_some()), "{path_info:?}: {value}");
@@ -197,7 +221,7 @@ mod tests {
     fn a_summary_leads_to_the_page_of_all_domains_if_its_path_needs_no_escapes() {
         let registry = TestServer::new(&["a.test"]).start(false);
         for (page, status, expected) in [
-            (Some("/a-b/page"), Some("/json"), Some("<a href=\"/a-b/page#md-a.test\">a.test</a>")),
+            (Some("/a-b/page"), Some("/json"), Some("<a href=\"/a-b/page/a.test\">a.test</a>")),
             (None, Some("/json/"), Some("<a href=\"/json/a.test\">a.test</a>")),
             (Some("/100%"), None, None),
             (None, None, None),
@@ -212,10 +236,10 @@ mod tests {
     #[test]
     fn a_page_runs_no_scripts() {
         let registry = TestServer::new(&["a.test"]).start(false);
-        let document = Handler::Page.document(Asked::default(), &registry, None);
+        let document = Handler::Page.document(Asked::default(), &registry);
         assert_eq!((document.status, document.content_type), (200, c"text/html; charset=utf-8"));
-        let (header, policy) = document.header.unwrap();
-        assert_eq!(header, c"Content-Security-Policy");
+        let (header, policy) = &document.headers[0];
+        assert_eq!(*header, c"Content-Security-Policy");
         assert!(policy.starts_with("default-src 'none';") && !policy.contains("script"));
         assert!(String::from_utf8(document.body).unwrap().contains("a.test"));
     }
@@ -229,9 +253,9 @@ mod tests {
             (Some("application/openmetrics-text"), c"application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ];
         for (accept, content_type) in rows {
-            let document = Handler::Metrics.document(Asked { path_info: None, accept }, &registry, None);
+            let document = Handler::Metrics.document(Asked { accept, ..Asked::default() }, &registry);
             assert_eq!((document.status, document.content_type), (200, content_type), "{accept:?}");
-            assert_eq!(document.header, Some((c"Vary", "Accept")));
+            assert_eq!(document.headers, [(c"Vary", "Accept".into())]);
         }
     }
 

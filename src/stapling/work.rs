@@ -13,6 +13,7 @@ use super::stored::{self, Found, revocation_name};
 use super::table::Table;
 use super::{OTHER, StapledCertificate, Stapling, report_revoked};
 use crate::cancel::Cancel;
+use crate::counts::Counts;
 use crate::crypto::Revocation;
 use crate::events::{About, Event, Events};
 use crate::http::HttpClient;
@@ -33,6 +34,7 @@ pub struct StaplingWork {
     domains: Vec<Arc<ManagedDomain>>,
     client: OcspClient,
     random: Random,
+    counts: Option<&'static Counts>,
     state: Mutex<State>,
     changed: Condvar,
     /// Held while a job is written, so that an older one never replaces a newer one.
@@ -89,7 +91,13 @@ impl StaplingWork {
         let state = Mutex::default();
         let changed = Condvar::new();
         let saving = Mutex::default();
-        Self { stapling, globals, domains, client, random, state, changed, saving }
+        Self { stapling, globals, domains, client, random, counts: None, state, changed, saving }
+    }
+
+    /// Counts the commands that are run for events.
+    #[must_use]
+    pub fn counted(self, counts: Option<&'static Counts>) -> Self {
+        Self { counts, ..self }
     }
 
     fn stapling(&self) -> &Stapling {
@@ -225,7 +233,7 @@ impl StaplingWork {
     pub fn work(&self, cancel: &Cancel) {
         let _worker = Worker(self);
         let http = (self.client)(cancel);
-        let events = Events::new(&self.globals, cancel);
+        let events = Events::new(&self.globals, cancel).counted(self.counts);
         while let Some(entry) = self.next_task(cancel) {
             let guard = PutBackOnPanic { work: self, entry: &entry };
             self.fetch(&entry, &*http, &events);

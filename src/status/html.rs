@@ -1,12 +1,12 @@
-//! The status as HTML: a section of server-status, and a page of its own.
+//! The status as HTML in the page of mod_status: a section with all domains, or a summary.
 
 use jiff::Timestamp;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::stapling;
 use super::view::{self, Health, View, check_url, date, roughly};
 use crate::crypto::Summary;
-use crate::model::{Status, TxtRecord, VERSION, time};
+use crate::model::{Status, TxtRecord, time};
 use crate::registry::Registry;
 use crate::sets::TlsSet;
 
@@ -69,10 +69,7 @@ impl<'s> PageLink<'s> {
 
     /// Returns the place of one domain.
     fn to(self, view: &View<'_>) -> String {
-        match self {
-            Self::Page(path) => format!("{path}#{}", anchor(view)),
-            Self::Status(path) => format!("{}/{}", path.trim_end_matches('/'), view.md.name),
-        }
+        format!("{}/{}", self.path().trim_end_matches('/'), view.md.name)
     }
 }
 
@@ -106,40 +103,6 @@ pub fn summary(registry: &Registry, link: Option<PageLink<'_>>) -> String {
                 } @else {
                     "A page with " code { "SetHandler md-page" } " shows all domains, and so does this page with " code { "MDServerStatus on" } "."
                 }
-            }
-        }
-    }
-    .into_string()
-}
-
-/// Returns the page of the md-page handler.
-#[must_use]
-pub fn page(registry: &Registry) -> String {
-    let views = view::all(registry);
-    let staplings = stapling::all(registry);
-    let troubled = troubled(&views);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { @if troubled > 0 { "(" (troubled) ") " } "Managed Certificates" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body.md_page {
-                h1 { "Managed Certificates" }
-                @if views.is_empty() {
-                    p { "There are no managed domains. Add one with a directive such as " code { "MDomain www.example.org" } "." }
-                } @else {
-                    (domains(registry, &views))
-                }
-                @if !staplings.is_empty() {
-                    h2 { "Managed Staplings" }
-                    (stapling::table(&staplings))
-                }
-                p.md_small { "mod_md " (VERSION) ", " (time::format_gmt(registry.clock.now())) }
             }
         }
     }
@@ -282,7 +245,7 @@ fn valid(view: &View<'_>) -> Markup {
 }
 
 /// Shows the lifetime of a certificate as a bar: the part that has passed is filled, the renewal window is marked.
-fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
+pub(super) fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
     let (from, until) = certificate.validity();
     let whole = until.duration_since(from).as_secs_f64().max(1.0);
     let part = |at: Timestamp| (at.duration_since(from).as_secs_f64() / whole * 100.0).clamp(0.0, 100.0);
@@ -304,7 +267,7 @@ fn life(view: &View<'_>, kind: &str, certificate: &Summary) -> Markup {
 }
 
 /// Describes the remaining lifetime: `68 days left`, or `expired 9 days ago`.
-fn left(until: Timestamp, now: Timestamp) -> String {
+pub(super) fn left(until: Timestamp, now: Timestamp) -> String {
     let left = until.duration_since(now);
     match left.as_hours() / 24 {
         days if days > 1 => format!("{days} days left"),
@@ -314,7 +277,7 @@ fn left(until: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn moment(at: Timestamp, now: Timestamp) -> Markup {
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> Markup {
     html! { span title=(time::format_gmt(at)) { (roughly(at, now)) } }
 }
 
@@ -384,7 +347,7 @@ fn next_step(view: &View<'_>) -> Markup {
 }
 
 /// Describes when the server uses the staged certificates.
-fn next_use(view: &View<'_>) -> Markup {
+pub(super) fn next_use(view: &View<'_>) -> Markup {
     let later = view.ready_at().filter(|at| *at > view.now);
     html! {
         @match (view.domain.slot.is_some(), later) {
@@ -442,7 +405,7 @@ mod tests {
         drop(test_server.run(true));
         let registry = test_server.start(true);
         assert_eq!(healths(&registry), [Health::Failing]);
-        let page = page(&registry);
+        let page = crate::status::page::list(&registry);
         assert!(
             page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("<title>(1) Managed Certificates</title>"),
             "{page}"

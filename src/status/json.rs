@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::stapling;
 use super::view::{self, View, key_names, served_names};
 use crate::crypto::{Sct, Summary, TlsPair};
-use crate::model::{DomainName, KeySpec, ManagedDomain, Timestamp, VERSION, hide_passwords, is_plain_http, time};
+use crate::model::{KeySpec, ManagedDomain, Timestamp, VERSION, hide_passwords, is_plain_http, time};
 use crate::registry::{Place, Registry};
 use crate::schedule::Validity;
 use crate::sets::{StagedView, Suggestion, TlsSet, common_validity};
@@ -25,11 +25,7 @@ pub fn listing(registry: &Registry) -> Value {
 /// Returns the managed domain `name`, or the one with this DNS name, with the log of its renewal.
 #[must_use]
 pub fn domain(registry: &Registry, name: &str) -> Option<Value> {
-    let name = DomainName::parse(name).ok()?;
-    let called = registry.domains.iter().find(|domain| domain.md.name == name);
-    let domain = called.or_else(|| registry.domains.get(registry.index.covering(&name)?))?;
-    registry.live_sets.refresh();
-    Some(object(&View::new(registry, domain, true), true))
+    Some(object(&view::of(registry, name)?, true))
 }
 
 /// Returns the public document about the certificates of the domain at `position` (`MDCertificateStatus`).
@@ -430,7 +426,7 @@ mod tests {
         let registry = test_server.start(true);
         let renewed = shown(&registry);
         assert_eq!((&renewed["txt-records"], renewed.get("renewal")), (&records, None), "after the activation");
-        assert!(super::super::html::page(&registry).contains("<code>_validation-persist.x.test</code> TXT"));
+        assert!(super::super::page::list(&registry).contains("<code>_validation-persist.x.test</code> TXT"));
         test_server.clock.advance(SignedDuration::from_hours(24 * 61));
         test_server.ca.behave(|ca| ca.finds = Some("no such record"));
         drop(test_server.run(true));

@@ -1,4 +1,4 @@
-//! The status as metrics: of domains, OCSP responses, and requests to CAs.
+//! The status as metrics: of domains, OCSP responses, and what the server has done.
 //!
 //! The library writes OpenMetrics. The older text format 0.0.4 has no units and no type `info`, and its names of families
 //! include the suffix of the samples; the samples of both formats are the same.
@@ -10,11 +10,15 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry as Families, Unit};
+use url::form_urlencoded;
 
 use super::stapling::{self, Stapled};
 use super::view::{self, View};
+use super::words::State;
+use crate::counts::{CommandOutcome, Counts, RenewalOutcome};
 use crate::crypto::{Revocation, Summary};
-use crate::http::{RequestCounts, RequestOutcome};
+use crate::events::EVENTS;
+use crate::http::{RequestCounts, RequestKind, RequestOutcome, StatusClass};
 use crate::model::{Timestamp, VERSION};
 use crate::registry::Registry;
 use crate::schedule::Validity;
@@ -64,13 +68,26 @@ fn media_range(range: &str) -> (String, f32) {
     (kind, quality)
 }
 
-/// Returns all metrics. Without `requests` there are no counts of requests.
+/// Returns all metrics, or with `domains=off` in the query only those of the whole server. Where nothing is counted there are no
+/// counts.
 #[must_use]
-pub fn metrics(registry: &Registry, requests: Option<&RequestCounts>, format: MetricsFormat) -> String {
+pub fn metrics(registry: &Registry, format: MetricsFormat, query: &str) -> String {
     let views = view::all(registry);
-    let mut families: Vec<Family> = OF_DOMAINS.iter().map(|metric| Family::of_domains(metric, &views)).collect();
-    families.extend(Family::of_staplings(&stapling::all(registry)));
-    families.extend(requests.map(Family::of_requests));
+    let staplings = stapling::all(registry);
+    let mut families = Vec::new();
+    if !form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "domains" && value == "off") {
+        families.extend(OF_DOMAINS.iter().map(|metric| Family::of_domains(metric, &views)));
+        families.extend(Family::of_staplings(&staplings));
+    }
+    families.extend(Family::of_states(&views));
+    families.extend(Family::of_ocsp_states(&staplings));
+    if let Some(counts) = registry.counts.filter(|_| !views.is_empty()) {
+        families.push(Family::of_renewals(counts));
+        families.push(Family::of_requests(&counts.requests));
+        families.push(Family::of_request_kinds(&counts.requests));
+    }
+    let has_commands = registry.globals.notify_command.is_some() || registry.globals.message_command.is_some();
+    families.extend(registry.counts.filter(|_| has_commands).map(Family::of_commands));
     families.push(Family::of_build());
     let mut collected = Families::default();
     let mut encoded = String::new();
@@ -100,8 +117,8 @@ enum Kind {
     Info,
 }
 
-/// The states of `mod_md_domain_state`, named as on the status page.
-const STATES: [&str; 6] = ["good", "expired", "incomplete", "error", "missing information", "unknown"];
+/// The states of `mod_md_domain_state`, named as in server-status, without blanks.
+const STATES: [&str; 6] = ["good", "expired", "incomplete", "error", "missing_information", "unknown"];
 
 const OF_DOMAINS: &[OfDomains] = &[
     OfDomains {
@@ -110,7 +127,7 @@ const OF_DOMAINS: &[OfDomains] = &[
         help: "1 if the domain is in this state, else 0",
         values: |view| {
             let status = view.status();
-            let word = status.split(':').next().unwrap_or_default();
+            let word = status.split(':').next().unwrap_or_default().replace(' ', "_");
             STATES.iter().map(|state| Sample::of(view, i64::from(word == *state)).with("state", *state)).collect()
         },
     },
@@ -190,7 +207,9 @@ const OF_DOMAINS: &[OfDomains] = &[
         values: |view| {
             let last = view.staged.as_ref().and_then(|staged| staged.job.last.as_ref());
             let problem = last.and_then(|last| last.problem.clone());
-            problem.map(|problem| Sample::of(view, 1).with("problem", problem)).into_iter().collect()
+            // Problems of CAs are URIs, if they keep to RFC 8555.
+            let word = |problem: String| problem.split_whitespace().collect::<Vec<_>>().join("_");
+            problem.map(|problem| Sample::of(view, 1).with("problem", word(problem))).into_iter().collect()
         },
     },
     OfDomains {
@@ -246,6 +265,10 @@ struct Sample {
 impl Sample {
     fn of(view: &View<'_>, value: i64) -> Self {
         Self { labels: vec![("domain", view.md.name.to_string().into())], value }
+    }
+
+    fn count(labels: Vec<(&'static str, Cow<'static, str>)>, count: impl TryInto<i64>) -> Self {
+        Self { labels, value: count.try_into().unwrap_or(i64::MAX) }
     }
 
     fn with(mut self, label: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
@@ -324,18 +347,69 @@ impl Family {
     fn of_requests(requests: &RequestCounts) -> Self {
         let mut samples = Vec::new();
         for (ca, counts) in requests.all() {
-            samples.extend(RequestOutcome::ALL.into_iter().zip(counts).map(|(outcome, count)| Sample {
-                labels: vec![("ca", ca.clone().into()), ("outcome", outcome.name().into())],
-                value: i64::try_from(count).unwrap_or(i64::MAX),
+            samples.extend(RequestOutcome::ALL.into_iter().zip(counts).map(|(outcome, count)| {
+                Sample::count(vec![("ca", ca.clone().into()), ("outcome", outcome.name().into())], count)
             }));
         }
-        Self {
-            name: "mod_md_ca_requests",
+        Self::counter("mod_md_ca_requests", "Requests to the CA by outcome", samples)
+    }
+
+    /// Counts domains by state; nothing if there are none.
+    fn of_states(views: &[View<'_>]) -> Option<Self> {
+        let states: Vec<State> = views.iter().map(View::in_a_word).collect();
+        let count = |state: State| states.iter().filter(|own| **own == state).count();
+        let sample = |state: State| Sample::count(vec![("state", state.key().into())], count(state));
+        let samples = State::ALL.into_iter().map(sample).collect();
+        let help = "Domains in this state, each in one";
+        (!views.is_empty()).then_some(Self {
+            name: "mod_md_domains",
             unit: None,
-            help: "Requests to the CA by outcome",
-            kind: MetricType::Counter,
+            help,
+            kind: MetricType::Gauge,
             samples,
+        })
+    }
+
+    /// Counts stapled certificates by OCSP status; nothing if there are none.
+    fn of_ocsp_states(all: &[Stapled]) -> Option<Self> {
+        let count = |state| all.iter().filter(|stapled| stapled.view.revocation == state).count();
+        let sample = |state| Sample::count(vec![("status", revocation_name(state).into())], count(state));
+        let samples = [Revocation::Good, Revocation::Revoked, Revocation::Unknown].map(sample).into();
+        let help = "Stapled certificates with this status by OCSP";
+        let name = "mod_md_stapled_certificates";
+        (!all.is_empty()).then_some(Self { name, unit: None, help, kind: MetricType::Gauge, samples })
+    }
+
+    fn counter(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self { name, unit: None, help, kind: MetricType::Counter, samples }
+    }
+
+    fn of_renewals(counts: &Counts) -> Self {
+        let outcomes = RenewalOutcome::ALL.into_iter().zip(counts.renewals());
+        let samples = outcomes.map(|((_, name), count)| Sample::count(vec![("outcome", name.into())], count)).collect();
+        Self::counter("mod_md_renewals", "Attempts at renewals by outcome", samples)
+    }
+
+    fn of_commands(counts: &Counts) -> Self {
+        let mut samples = Vec::new();
+        for (event, counts) in EVENTS.into_iter().zip(counts.commands()) {
+            let outcomes = CommandOutcome::ALL.into_iter().zip(counts);
+            samples.extend(outcomes.map(|((_, outcome), count)| {
+                Sample::count(vec![("event", event.into()), ("outcome", outcome.into())], count)
+            }));
         }
+        Self::counter("mod_md_commands", "Commands that were run for events, by outcome", samples)
+    }
+
+    fn of_request_kinds(requests: &RequestCounts) -> Self {
+        let mut samples = Vec::new();
+        for ((_, kind), counts) in RequestKind::ALL.into_iter().zip(requests.kinds()) {
+            let statuses = StatusClass::ALL.into_iter().zip(counts);
+            samples.extend(statuses.map(|((_, status), count)| {
+                Sample::count(vec![("kind", kind.into()), ("status", status.into())], count)
+            }));
+        }
+        Self::counter("mod_md_ca_requests_by_kind", "Requests to CAs by resource and HTTP status", samples)
     }
 
     fn of_build() -> Self {
@@ -428,12 +502,14 @@ mod tests {
 
     #[test]
     fn both_formats_have_the_same_samples_and_their_own_descriptions() {
-        let test_server = TestServer::new(&["a.test", "b.test"]);
+        let mut test_server = TestServer::new(&["a.test", "b.test"]);
         drop(test_server.run(false));
+        let unknown = test_server.start(true);
+        let counts: &'static Counts = Box::leak(Box::default());
+        test_server.counts = Some(counts);
         let registry = test_server.start(true);
-        let requests = RequestCounts::default();
-        requests.add("https://ca.test/", RequestOutcome::RateLimited);
-        let [open, text] = [OpenMetrics, Text].map(|format| metrics(&registry, Some(&requests), format));
+        counts.requests.add("https://ca.test/", RequestOutcome::RateLimited);
+        let [open, text] = [OpenMetrics, Text].map(|format| metrics(&registry, format, ""));
         let samples =
             |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(samples(&open), samples(&text));
@@ -457,7 +533,7 @@ mod tests {
         assert!(open.ends_with("\n# EOF\n") && text.ends_with("\n") && !text.contains("# EOF"));
         assert_eq!(value(&text, r#"mod_md_ca_requests_total{ca="ca.test",outcome="rate_limited"}"#), Some(1));
         assert_eq!(value(&text, r#"mod_md_ca_requests_total{ca="ca.test",outcome="success"}"#), Some(0));
-        assert!(!metrics(&registry, None, Text).contains("mod_md_ca_requests"), "not known is not none");
+        assert!(!metrics(&unknown, Text, "").contains("mod_md_ca_requests"), "not known is not none");
     }
 
     #[test]
@@ -465,7 +541,7 @@ mod tests {
         let test_server = TestServer::new(&["c.test"]);
         let registry = test_server.start(false);
         let now = test_server.clock.now().as_second();
-        let text = || metrics(&registry, None, Text);
+        let text = || metrics(&registry, Text, "");
         let told = |name: &str| value(&text(), &format!(r#"mod_md_{name}{{domain="c.test"}}"#));
         let state = |state: &str| value(&text(), &format!(r#"mod_md_domain_state{{domain="c.test",state="{state}"}}"#));
         assert_eq!(STATES.map(state), STATES.map(|word| Some(i64::from(word == "incomplete"))));
@@ -488,11 +564,40 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_has_done_is_counted_and_sums_need_no_domains() {
+        let mut server = TestServer::new(&["e.test", "f.test"]);
+        let counts: &'static Counts = Box::leak(Box::default());
+        server.counts = Some(counts);
+        server.globals.message_command = Some("/bin/false".to_owned());
+        let registry = server.start(false);
+        let sums = || metrics(&registry, Text, "x=y&domains=off");
+        let all = metrics(&registry, Text, "domains=on");
+        assert_eq!(value(&all, "mod_md_domains{state=\"no_certificate\"}"), Some(2));
+        assert_eq!(all.matches("\nmod_md_domains{").count(), 11);
+        assert!(all.contains("e.test") && !sums().contains(".test"), "{}", sums());
+        drop(server.run(false));
+        let of = |name: &str| value(&sums(), &format!("mod_md_{name}\"}}"));
+        assert_eq!(of("commands_total{event=\"renewing\",outcome=\"failure"), Some(2));
+        assert_eq!(of("renewals_total{outcome=\"denied"), Some(2));
+        server.globals.message_command = None;
+        server.ca.fail(Operation::NewOrder, Fault::Answer(problem(500, "serverInternal", "no")));
+        server.clock.advance(jiff::SignedDuration::from_hours(2));
+        drop(server.run(true));
+        assert_eq!(
+            (of("renewals_total{outcome=\"failure"), of("renewals_total{outcome=\"success")),
+            (Some(1), Some(1))
+        );
+        assert!(!metrics(&server.start(true), Text, "").contains("mod_md_commands"), "there are none");
+        let blank = sums().lines().filter(|line| !line.starts_with('#')).any(|line| line.matches(' ').count() > 1);
+        assert!(!blank, "{}", sums());
+    }
+
+    #[test]
     fn the_lives_of_what_is_served_are_told() {
         let mut test_server = TestServer::new(&["d.test"]);
         drop(test_server.run(false));
         let registry = test_server.start(true);
-        let text = metrics(&registry, None, Text);
+        let text = metrics(&registry, Text, "");
         let (from, until) = registry.domains[0].own_certificates().next().unwrap().validity();
         let of = |name: &str| {
             value(&text, &format!(r#"mod_md_certificate_{name}_timestamp_seconds{{domain="d.test",key="P-256"}}"#))
@@ -500,7 +605,7 @@ mod tests {
         assert_eq!((of("not_before"), of("not_after")), (Some(from.as_second()), Some(until.as_second())));
         assert!(value(&text, r#"mod_md_renewal_last_success_timestamp_seconds{domain="d.test"}"#).is_some());
         test_server.declared[0].settings.renew_mode = Some(crate::model::RenewMode::Manual);
-        let text = metrics(&test_server.start(true), None, Text);
+        let text = metrics(&test_server.start(true), Text, "");
         assert!(!text.contains(r#"mod_md_renewal_due_timestamp_seconds{"#), "it never is");
     }
 

@@ -1,18 +1,24 @@
 //! The status of all domains, as JSON, HTML, lines of text and metrics.
 #![forbid(unsafe_code)]
 
+mod domain_page;
 mod html;
 mod json;
 mod metrics;
+mod page;
+mod parts;
+mod query;
 mod stapling;
 mod text;
 mod view;
+mod words;
 
 use std::fmt::Display;
 
-pub use html::{PageLink, page, section, summary};
+pub use html::{PageLink, section, summary};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
+pub use page::{Page, PageRequest, page};
 pub use text::auto;
 pub use view::{View, has_failed};
 

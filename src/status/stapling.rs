@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::Lines;
+use super::parts::head;
 use super::view::{date, roughly, seconds};
 use crate::crypto::{Revocation, Summary};
 use crate::model::{Job, Status, ca_name, time};
@@ -58,6 +59,12 @@ impl Stapled {
     #[must_use]
     pub fn id(&self) -> String {
         self.view.sha1.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Checks whether the certificate has no good response.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        !self.is(Revocation::Good)
     }
 
     fn is(&self, revocation: Revocation) -> bool {
@@ -142,6 +149,49 @@ pub fn table(all: &[Stapled]) -> Markup {
     }
 }
 
+/// Returns the table of md-page.
+pub fn table_of_page(some: &[&Stapled], caption: &Markup) -> Markup {
+    html! {
+        table role="table" {
+            caption { (caption) }
+            (head(&["Domain", "Certificate", "Response", "Valid", "Responder", "What happens"]))
+            tbody role="rowgroup" { @for stapled in some { (row_of_page(stapled)) } }
+        }
+    }
+}
+
+fn row_of_page(stapled: &Stapled) -> Markup {
+    let view = &stapled.view;
+    let now = stapled.now;
+    let state = match view.revocation {
+        Revocation::Good => "good",
+        Revocation::Revoked => "revoked",
+        Revocation::Unknown => "none yet",
+    };
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { (view.owner) }
+            td role="cell" data-label="Certificate" { code { (stapled.id()) } }
+            td role="cell" data-label="Response" { span class=(if stapled.is_troubled() { "bad" } else { "good" }) { (state) } }
+            td role="cell" data-label="Valid" {
+                @if let Some((from, until)) = view.validity {
+                    @if from > now { "from " (date(from)) " " }
+                    "until " (moment(until, now))
+                }
+            }
+            td role="cell" data-label="Responder" { (ca_name(&view.responder)) }
+            td role="cell" data-label="What happens" {
+                @if let Some(last) = stapled.failure() {
+                    p.bad { "The last request failed" @if let Some(detail) = &last.detail { ": " (detail) } }
+                }
+                @if let Some(at) = stapled.next_run() { p { "Next request " (moment(at, now)) } }
+                @else if let Some(at) = view.refresh_at.filter(|at| *at > now) { p { "Refreshed " (moment(at, now)) } }
+                @else { p { "The request begins soon" } }
+            }
+        }
+    }
+}
+
 fn row(stapled: &Stapled) -> Markup {
     let view = &stapled.view;
     let now = stapled.now;
@@ -180,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::{Certificate, PrivateKey, base64url};
+    use crate::status::page::list;
     use crate::status::{self, MetricsFormat};
     use crate::store::{Aspect, Group};
     use crate::testing::responder::{Said, Signatory};
@@ -259,16 +310,24 @@ mod tests {
         let staplings: Vec<&str> = lines.lines().filter(|line| line.starts_with("ManagedStapling")).collect();
         assert_eq!(staplings, expected);
 
-        for page in [status::section(&registry), status::page(&registry)] {
-            let at = page.find("<table class=\"md_ocsp_status md_status\">").expect("a table");
-            for words in
-                [&id, "good", "until ", "in ~1 day", ">ocsp.test</a>", "Refresh ", "Error[", "no &lt;conn", "Next"]
-            {
-                assert!(page[at..].contains(words), "{words}: {page}");
+        let shown = |query| {
+            let request = status::PageRequest { query, ..Default::default() };
+            status::page(&registry, &request).html
+        };
+        for page in [shown(""), shown("list=staplings")] {
+            for words in [&id, "none yet", "The last request failed: no &lt;conn", "Next request"] {
+                assert!(page.contains(words), "{words}: {page}");
             }
         }
+        assert!(shown("list=staplings").contains(">s.test</th>") && !shown("").contains(">s.test</th>"));
+        let section = status::section(&registry);
+        let at = section.find("<table class=\"md_ocsp_status md_status\">").expect("a table");
+        for words in [&id, "good", "until ", "in ~1 day", ">ocsp.test</a>", "Refresh ", "Error[", "no &lt;conn", "Next"]
+        {
+            assert!(section[at..].contains(words), "{words}: {section}");
+        }
 
-        let text = status::metrics(&registry, None, MetricsFormat::Text);
+        let text = status::metrics(&registry, MetricsFormat::Text, "");
         for line in [
             format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="unknown"}} 1"#),
             format!(r#"mod_md_ocsp_status{{domain="other",certificate="{id}",status="good"}} 0"#),
@@ -298,7 +357,7 @@ mod tests {
         assert_eq!(md["renew"], true);
         let listed = &status::listing(&registry)["managed-domains"][0]["cert"]["P-256"]["ocsp"]["renewal"];
         assert_eq!((&listed["name"], listed.get("log")), (&"s.test".into(), None));
-        assert!(status::page(&registry).contains("1 without a valid certificate"));
+        assert!(list(&registry).contains("<b>1</b> revoked"));
         assert!(status::auto(&registry).contains("ManagedStaplingsRenew: 1\n"));
     }
 
@@ -307,8 +366,8 @@ mod tests {
         let test_server = TestServer::new(&["n.test"]);
         let registry = test_server.start(false);
         assert!(status::auto(&registry).contains("ManagedStaplingsTotal: 0\nManagedStaplingsOK: 0\n"));
-        assert!(!status::page(&registry).contains("Staplings"));
-        assert!(!status::metrics(&registry, None, MetricsFormat::Text).contains("mod_md_ocsp"));
+        assert!(!list(&registry).contains("Stapl"));
+        assert!(!status::metrics(&registry, MetricsFormat::Text, "").contains("mod_md_ocsp"));
         assert!(!status::listing(&registry).to_string().contains("ocsp"));
     }
 }

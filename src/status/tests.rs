@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::page::list;
 use super::view::Health;
 use super::*;
 use crate::cancel::Cancel;
@@ -48,7 +49,7 @@ fn health(registry: &Registry) -> Health {
 
 /// Returns the samples of a metric without its name.
 fn values(registry: &Registry, name: &str) -> Vec<String> {
-    let text = metrics(registry, None, MetricsFormat::Text);
+    let text = metrics(registry, MetricsFormat::Text, "");
     let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
     values.map(str::to_owned).collect()
 }
@@ -84,9 +85,11 @@ fn a_domain_that_is_live_tells_what_is_served_and_waits_for_nobody() {
     assert_eq!(anybody["P-256"]["serial"], serial.as_str());
 
     assert_eq!(health(&registry), Health::Good);
-    let page = page(&registry);
-    assert!(page.contains(">live</span>") && page.contains(&format!("serial: P-256 {serial}")), "{page}");
-    assert!(page.contains("Live since") && !page.contains("restart</"), "{page}");
+    let page = list(&registry);
+    assert!(page.contains(">good</span>") && page.contains("Live since"), "{page}");
+    assert!(!page.contains("restart</p>") && !page.contains("restart</b>"), "{page}");
+    let section = section(&registry);
+    assert!(section.contains(">live</span>") && section.contains(&format!("serial: P-256 {serial}")), "{section}");
     for line in ["ManagedCertificatesOK: 1", "ManagedCertificatesRenew: 0", "ManagedCertificatesReady: 0"] {
         assert!(auto(&registry).lines().any(|told| told == line), "{line}");
     }
@@ -122,7 +125,7 @@ fn what_is_live_is_told_without_a_look_at_the_store() {
             calls.into_iter().map(|call| test_server.store.count(call, group, None)).sum::<usize>()
         };
         let before = Group::ALL.map(count);
-        drop((listing(&registry), page(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)));
+        drop((listing(&registry), list(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")));
         registry.live_sets.announce(0);
         drop((domain(&registry, "quiet.live.test"), certificate_status(&registry, 0)));
         let calls = Group::ALL.map(count).into_iter().zip(before).map(|(after, before)| after - before);
@@ -154,8 +157,8 @@ fn a_renewal_that_has_to_wait_is_told_beside_what_is_live() {
     assert_eq!(serials(&md), [&*first, &*first, &*second, &*second]);
     assert_eq!((&md["renew"], &md["after-restart"]["cert"]["P-256"]["from"]), (&true.into(), &"staging".into()));
     assert_eq!(health(&registry), Health::Busy);
-    let page = super::page(&registry);
-    let waits = ["finished, 1 new certificate staged.", "Live <span", "in ~9 hours", ">good</span>"];
+    let page = list(&registry);
+    let waits = ["A new certificate is there", "Live <span", "in ~9 hours", ">being renewed</span>"];
     assert!(waits.iter().all(|words| page.contains(words)), "{page}");
     assert!(has_line(&registry, "ActivityNewStaged: 1") && has_line(&registry, "AfterRestartFrom: staging"));
     assert_eq!(values(&registry, "mod_md_staged_certificates"), [format!(r#"domain="{name}"}} 1"#)]);
@@ -199,7 +202,7 @@ fn nothing_is_added_where_a_restart_is_waited_for() {
         assert_eq!(md.get(member), None, "{member}");
     }
     assert_eq!((&md["cert"], &md["renew"], health(&registry)), (&json!({}), &true.into(), Health::Bad));
-    assert!(page(&registry).contains("In use after the next graceful restart"));
+    assert!(list(&registry).contains("In use after the next graceful restart"));
     assert!(!auto(&registry).contains("Restart") && !auto(&registry).contains("Activation"));
     assert_eq!(values(&registry, "mod_md_activation_info"), [format!(r#"domain="{name}",mode="restart"}} 1"#)]);
     assert_eq!(values(&registry, "mod_md_live_since_timestamp_seconds"), [""; 0]);
@@ -216,7 +219,7 @@ fn the_server_is_said_to_restart_itself_where_it_does() {
     let md = domain(&registry, name).unwrap();
     assert_eq!((&md["activation"], md.get("live")), (&"graceful".into(), None));
     assert_eq!(md["after-restart"]["cert"]["P-256"]["from"], "staging");
-    assert!(page(&registry).contains("which the server performs itself"));
+    assert!(list(&registry).contains("which the server performs itself"));
     assert!(has_line(&registry, "Activation: graceful"));
     drop(registry);
     assert_eq!(health(&test_server.start(true)), Health::Good);
@@ -240,7 +243,7 @@ fn short_lives_that_wait_for_restarts_are_warned_of() {
         let words = words.unwrap_or_else(|| "wait for a restart".to_owned());
         let told = domain(&registry, name).unwrap().get("activation-warning").cloned();
         assert_eq!(told, warned.then(|| words.as_str().into()), "{mode:?} {days}");
-        assert_eq!(page(&registry).contains(&words), warned, "{mode:?} {days}");
+        assert_eq!(list(&registry).contains(&words), warned, "{mode:?} {days}");
         assert_eq!(has_line(&registry, &format!("ActivationWarning: {words}")), warned, "{mode:?} {days}");
     }
 }
@@ -279,7 +282,7 @@ fn a_renewal_in_progress_tells_its_last_step_and_what_the_ca_has_found_so_far() 
     assert!(activity.starts_with(&step), "{activity}");
     assert!(activity.ends_with(" GMT, as it found: <b>no route</b>"), "{activity}");
     assert!(known["renewal"]["log"].to_string().contains(activity));
-    let page = html::page(&registry);
+    let page = list(&registry);
     assert!(page.contains(" GMT, as it found: &lt;b&gt;no route&lt;/b&gt;"), "{page}");
 }
 
@@ -294,7 +297,7 @@ fn a_ca_without_tls_is_marked_and_the_password_in_its_url_is_shown_nowhere() {
     let (registry, _) = server(&test_server, false);
     let job = test_server.text(Group::Staging, name, &Aspect::JobJson).unwrap();
     let status = json::listing(&registry).to_string();
-    let pages = [job, status, section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    let pages = [job, status, section(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")];
     for page in &pages {
         assert!(!page.contains("secret@") && !page.contains("user"), "{page}");
     }
@@ -326,7 +329,7 @@ fn what_somebody_has_put_into_a_report_is_shown_as_text() {
     let shown = "?[2J ManagedDomain[0]Name: forged ?1m?end";
     assert_eq!(status["renewal"]["last"]["detail"], shown);
     assert_eq!(status["renewal"]["log"]["entries"][0]["detail"], shown);
-    let pages = [section(&registry), auto(&registry), metrics(&registry, None, MetricsFormat::Text)];
+    let pages = [section(&registry), auto(&registry), metrics(&registry, MetricsFormat::Text, "")];
     for page in &pages {
         let is_raw = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
         assert!(!page.contains(is_raw), "{page:?}");

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::words;
 use crate::crypto::Summary;
 use crate::model::{
-    ActivationMode, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name, without_passwords,
+    ActivationMode, DomainName, Globals, Job, ManagedDomain, RenewMode, State, Status, TxtRecord, ca_name,
+    without_passwords,
 };
 use crate::registry::{Domain, Place, Registry};
 use crate::schedule::Validity;
@@ -62,6 +64,16 @@ pub fn all(registry: &Registry) -> Vec<View<'_>> {
         .into_iter()
         .map(|domain| View::new(registry, domain, candidates.contains(domain.md.name.as_str())))
         .collect()
+}
+
+/// Returns the domain that is called so, or else the one that has this name.
+#[must_use]
+pub fn of<'a>(registry: &'a Registry, name: &str) -> Option<View<'a>> {
+    let name = DomainName::parse(name).ok()?;
+    let called = registry.domains.iter().find(|domain| domain.md.name == name);
+    let domain = called.or_else(|| registry.domains.get(registry.index.covering(&name)?))?;
+    registry.live_sets.refresh();
+    Some(View::new(registry, domain, true))
 }
 
 impl<'a> View<'a> {
@@ -161,22 +173,47 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Returns the state in one word: what clients get, and what becomes of it.
+    #[must_use]
+    pub fn in_a_word(&self) -> words::State {
+        let is_due = self.renew_at <= self.now;
+        match self.state() {
+            State::Complete if self.domain.is_revoked() => words::State::Revoked,
+            State::Complete if self.validity().is_none_or(|(_, until)| until <= self.now) => words::State::Expired,
+            State::Complete => match self.renewal() {
+                _ if self.is_failing() => words::State::Failing,
+                Some(job) if job.finished && self.domain.slot.is_none() => words::State::Waiting,
+                _ if self.unsuitable().is_some() => words::State::Failing,
+                Some(_) => words::State::Renewing,
+                None if is_due && self.is_manual() => words::State::ByHand,
+                None if is_due && self.domain.renewable() => words::State::Due,
+                None => words::State::Good,
+            },
+            State::Incomplete if self.certificates().next().is_none() => words::State::NoCertificate,
+            State::Incomplete => words::State::Incomplete,
+            State::Error | State::MissingInformation | State::Unknown => words::State::Unusable,
+        }
+    }
+
     /// Returns the health of the domain.
     #[must_use]
     pub fn health(&self) -> Health {
-        let is_valid = self.validity().is_some_and(|(_, until)| until > self.now);
-        let serves = self.state() == State::Complete && is_valid && !self.domain.is_revoked();
-        let is_due = self.renew_at <= self.now;
-        match self.renewal() {
-            _ if !serves => Health::Bad,
-            Some(job) if job.last.as_ref().is_some_and(|last| last.status != Status::OK) => Health::Failing,
-            Some(job) if job.finished && self.domain.slot.is_none() => Health::Ready,
-            _ if self.unsuitable().is_some() => Health::Failing,
-            Some(_) => Health::Busy,
-            None if is_due && self.is_manual() => Health::ByHand,
-            None if is_due && self.domain.renewable() => Health::Busy,
-            None => Health::Good,
+        match self.in_a_word() {
+            words::State::Revoked | words::State::Expired | words::State::Unusable => Health::Bad,
+            words::State::NoCertificate | words::State::Incomplete => Health::Bad,
+            words::State::Failing => Health::Failing,
+            words::State::ByHand => Health::ByHand,
+            words::State::Waiting => Health::Ready,
+            words::State::Due | words::State::Renewing => Health::Busy,
+            words::State::Good => Health::Good,
         }
+    }
+
+    /// Returns whether the last attempt to renew failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let last = self.renewal().and_then(|job| job.last.as_ref());
+        last.is_some_and(|last| last.status != Status::OK)
     }
 
     /// Returns the reason why the domain cannot be renewed, if there is one.

@@ -31,6 +31,8 @@ pub struct TestServer {
     pub hosts: Vec<Host>,
     pub globals: Globals,
     pub reach: Reachability,
+    /// Where the server counts what it does.
+    pub counts: Option<&'static crate::counts::Counts>,
 }
 
 /// A clock that advances whenever it is read, so that waits end by themselves.
@@ -102,6 +104,7 @@ impl TestServer {
             hosts: names.iter().map(|name| host(name)).collect(),
             globals: Globals::default(),
             reach: Reachability::default(),
+            counts: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl TestServer {
             is_restart,
             read_only: false,
             patience: crate::documents::CLAIM_PATIENCE,
+            counts: self.counts,
         };
         Setup::begin(start, Arc::clone(&self.documents), clock).unwrap()
     }

@@ -17,7 +17,7 @@ def tower(*rooms):
     return {room: PROTOCOLS | set(rooms[:height]) for height, room in enumerate(rooms)}
 
 
-DOMAINS = tower("schedule", "documents", "events", "accounts", "sets", "challenges", "stapling", "live", "registry", "ari", "line", "renewals")
+DOMAINS = tower("counts", "schedule", "documents", "events", "accounts", "sets", "challenges", "stapling", "live", "registry", "ari", "line", "renewals")
 CORE = PROTOCOLS | set(DOMAINS)
 
 # Layer -> the layers it may use beside itself. Tests of the rooms of domains may use all of these. A layer is a module of the library, or the program a2md, which is all in cli.

@@ -3,7 +3,7 @@
 use crate::acme::session::json;
 use crate::acme::{AcmeError, ChallengeSetup, Journal, OrderRecord, Publisher};
 use crate::crypto::{Chain, KeyRef, PrivateKey, base64url, csr_der};
-use crate::http::Response;
+use crate::http::{RequestKind, Response};
 use crate::issuance::driver::{Driver, directory, no_account};
 use crate::log::note;
 use crate::model::Identifier;
@@ -19,14 +19,15 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
         let payload = serde_json::json!({ "csr": base64url(&csr) });
-        let response = match self.session.post(ca, &url, key, KeyRef::Kid(&account.url), &payload) {
-            Err(err) if err.is_order_not_ready() => {
-                note!(Debug, err.status(); "{}: the CSR is sent again later: {err}", self.wanted.name);
-                self.facts.observe_not_ready(err.retry_after(), self.clock.now());
-                return Ok(());
-            }
-            answered => answered?,
-        };
+        let response =
+            match self.session.about(RequestKind::Finalize).post(ca, &url, key, KeyRef::Kid(&account.url), &payload) {
+                Err(err) if err.is_order_not_ready() => {
+                    note!(Debug, err.status(); "{}: the CSR is sent again later: {err}", self.wanted.name);
+                    self.facts.observe_not_ready(err.retry_after(), self.clock.now());
+                    return Ok(());
+                }
+                answered => answered?,
+            };
         self.facts.finalized = true;
         self.facts.observe_retry_after(self.session.retry_after(&response));
         self.facts.start_poll(self.clock.now());
@@ -118,7 +119,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
     fn read_certificates(&mut self, url: &str) -> Result<(Chain, Response), AcmeError> {
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
-        let response = self.session.read(ca, url, key, &account.url)?;
+        let response = self.session.about(RequestKind::Certificate).read(ca, url, key, &account.url)?;
         let unusable = |source| AcmeError::Certificate { url: url.to_owned(), source };
         let chain = Chain::from_der_or_pem(&response.body).map_err(unusable)?;
         chain.check_length().map_err(unusable)?;

@@ -7,6 +7,7 @@ use crate::acme::{
     Publisher,
 };
 use crate::crypto::KeyRef;
+use crate::http::RequestKind;
 use crate::issuance::driver::failure::no_challenge;
 use crate::issuance::driver::{Driver, Outcome, authorization, directory, no_account};
 use crate::issuance::facts::Refusal;
@@ -16,7 +17,7 @@ use crate::model::{DomainName, Identifier, Status, outside, time};
 impl<J: Journal, P: Publisher> Driver<J, P> {
     pub(super) fn refresh(&mut self, index: usize) -> Result<(), AcmeError> {
         let url = self.facts.authorizations[index].url.clone();
-        let value = match self.read::<Authorization>(&url) {
+        let value = match self.read::<Authorization>(RequestKind::Authorization, &url) {
             Ok(value) => value,
             Err(err) if err.is_gone() && !self.facts.ordered_now => {
                 self.facts.order_gone = true;
@@ -39,7 +40,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let problem = problem.clone();
         let url = challenge.url.clone();
         let what = format!("'{}' of domain {}", challenge.kind, authorization(authz)?.identifier.value);
-        match self.read::<Challenge>(&url) {
+        match self.read::<Challenge>(RequestKind::Challenge, &url) {
             Err(err) if err.is_cancelled() => return Err(err),
             // The moment is a courtesy.
             Err(err) => note!(Debug, err.status(); "{}: {what} cannot be read: {err}", self.wanted.name),
@@ -128,7 +129,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
         let (_, challenge) = choose([kind], &authz.challenges).ok_or_else(|| no_challenge(&self.wanted, authz))?;
         let ca = directory(&self.directory)?;
         let (account, key) = self.account.as_ref().ok_or_else(no_account)?;
-        let response = match self.session.post(ca, &challenge.url, key, KeyRef::Kid(&account.url), &empty_object()) {
+        let response = match self.session.about(RequestKind::Challenge).post(
+            ca,
+            &challenge.url,
+            key,
+            KeyRef::Kid(&account.url),
+            &empty_object(),
+        ) {
             Ok(response) => response,
             Err(err) => return self.answer_refused(index, kind, err),
         };

@@ -4,6 +4,7 @@ use crate::acme::error::offer;
 use crate::acme::session::{json, location};
 use crate::acme::{AccountRecord, AcmeError, Directory, Journal, NewOrder, Order, OrderStatus, Publisher};
 use crate::crypto::KeyRef;
+use crate::http::RequestKind;
 use crate::issuance::driver::{Driver, directory, no_account};
 use crate::log::{note, report};
 use crate::model::Identifier;
@@ -24,7 +25,13 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
             profile: profile.as_deref(),
             replaces: replaces.as_deref(),
         };
-        let response = match self.session.post(ca, &ca.new_order, key, KeyRef::Kid(&account.url), &payload) {
+        let response = match self.session.about(RequestKind::Order).post(
+            ca,
+            &ca.new_order,
+            key,
+            KeyRef::Kid(&account.url),
+            &payload,
+        ) {
             Ok(response) => response,
             Err(err) if self.relies_on_earlier_run() => return Err(err),
             Err(err) => return self.order_refused(err, profile, replaces),
@@ -136,7 +143,7 @@ impl<J: Journal, P: Publisher> Driver<J, P> {
 
     pub(super) fn refresh_order(&mut self) -> Result<(), AcmeError> {
         let url = self.facts.record.url.clone().unwrap_or_default();
-        match self.read::<Order>(&url) {
+        match self.read::<Order>(RequestKind::Order, &url) {
             Ok(order) => self.take_over_order(order),
             Err(err) if err.is_gone() && !self.facts.ordered_now && !self.relies_on_earlier_run() => {
                 self.facts.order_gone = true;

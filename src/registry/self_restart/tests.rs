@@ -147,6 +147,7 @@ fn would_activate(test_server: &TestServer) -> bool {
         is_restart: false,
         read_only: true,
         patience: crate::documents::CLAIM_PATIENCE,
+        counts: None,
     };
     Setup::begin(start, Arc::clone(&test_server.documents), Arc::clone(&test_server.clock) as _)
         .unwrap()

@@ -21,6 +21,7 @@ use crate::accounts::Accounts;
 use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::crypto::{Certificate, Summary};
 use crate::documents::{CLEANING, Documents, to_json};
 use crate::events::Events;
@@ -58,6 +59,8 @@ pub struct Start {
     pub read_only: bool,
     /// How long to wait, in all, for other processes that work in `staging/`.
     pub patience: Duration,
+    /// Where the server counts what it does.
+    pub counts: Option<&'static Counts>,
 }
 
 /// Why the server cannot start. The reason is in the log.
@@ -75,6 +78,7 @@ pub struct Setup {
     assigned: hosts::Assigned,
     is_restart: bool,
     read_only: bool,
+    counts: Option<&'static Counts>,
     patience: Duration,
     placeholders: placeholder::Placeholders,
     /// Certificates that were offered, and for how many names: reading them takes most of a start's time.
@@ -97,7 +101,7 @@ impl Setup {
     /// # Errors
     /// If the configuration contradicts itself.
     pub fn begin(start: Start, documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, CannotStart> {
-        let Start { declared, main, globals, hosts, is_restart, read_only, patience } = start;
+        let Start { declared, main, globals, hosts, is_restart, read_only, patience, counts } = start;
         let Configured { domains, out_of_service } = configured(&declared, &main, &globals, is_restart)?;
         let assigned = hosts::assign(&domains, &hosts, globals.match_names, globals.base_server);
         let said = |one: &Declared| Some((one.names.first()?.clone(), one.settings.stapling?));
@@ -114,6 +118,7 @@ impl Setup {
             is_restart,
             read_only,
             patience,
+            counts,
             placeholders: Default::default(),
             looked_at: RefCell::default(),
             stapling_said,
@@ -223,7 +228,7 @@ impl Setup {
     /// A command that hangs keeps the server down once, not for each domain.
     fn tell_installed<'a>(&'a self, activated: &mut Vec<&'a ManagedDomain>) {
         let cancel = Cancel::default();
-        let events = Events::new(&self.globals, &cancel);
+        let events = Events::new(&self.globals, &cancel).counted(self.counts);
         if events.has_commands() {
             let is_left = |md: &&ManagedDomain| {
                 !activated.contains(md) && activation::is_untold(&self.documents, md.name.as_str())
@@ -422,8 +427,8 @@ impl Setup {
         } else {
             report!(AH10075, "no managed domains to supervise");
         }
-        let Self { documents, clock, globals, assigned, is_restart, .. } = self;
-        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned, is_restart))
+        let Self { documents, clock, globals, assigned, is_restart, counts, .. } = self;
+        Ok(Registry::new(documents, clock, globals, domains, stapling).of_server(assigned, is_restart, counts))
     }
 
     fn stapling(&mut self) -> Arc<Stapling> {

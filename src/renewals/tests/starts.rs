@@ -277,6 +277,7 @@ fn a_read_only_start_changes_nothing() {
         is_restart: true,
         read_only: true,
         patience: crate::documents::CLAIM_PATIENCE,
+        counts: None,
     };
     let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
     let registry = setup.finish(|_| true, Reachability::default()).unwrap();
@@ -311,6 +312,7 @@ fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
             is_restart,
             read_only: false,
             patience: crate::documents::CLAIM_PATIENCE,
+            counts: None,
         };
         let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
         assert_eq!(setup.domain_of(0).is_some(), ok);
@@ -404,6 +406,7 @@ fn placeholders_are_made_once_and_anew_when_they_expire() {
             is_restart: true,
             read_only: false,
             patience: crate::documents::CLAIM_PATIENCE,
+            counts: None,
         };
         Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap()
     };
