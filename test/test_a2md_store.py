@@ -51,7 +51,7 @@ def test_states_are_coloured_on_a_terminal_only(cli: A2md) -> None:
     cli("add", NAME)
     assert "\x1b" not in cli("status").out
     shown = cli.on_a_terminal("status", out=True)
-    assert f"{NAME}  \x1b[33mno certificate yet\x1b[0m  " in shown.out
+    assert f"{NAME}  \x1b[31mno certificate yet\x1b[0m  " in shown.out
     for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         assert "\x1b" not in cli.with_env(**env).on_a_terminal("status", out=True).out
 

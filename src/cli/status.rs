@@ -5,13 +5,13 @@ use super::error::CliError;
 use super::given::Given;
 use super::output::{self, show};
 use super::session::Session;
-use super::words::{Facts, State};
+use super::words::Colour;
 use crate::crypto::Summary;
 use crate::model::{Job, RenewMode, Timestamp};
 use crate::registry::{Place, Registry};
 use crate::renewals::activation_verdict;
 use crate::sets::Activation;
-use crate::status::{View, has_failed};
+use crate::status::{StateWord, View, has_failed};
 use crate::store::{Aspect, Group};
 
 const TITLES: [&str; 5] = ["DOMAIN", "STATE", "VALID UNTIL (UTC)", "DAYS", "NEXT (UTC)"];
@@ -21,7 +21,7 @@ const BY_DRIVE: &str = "MDRenewMode manual: 'a2md drive' renews it, the server d
 
 /// The row of a domain in the table, and the notes below it.
 struct Row {
-    state: State,
+    state: StateWord,
     cells: [String; 5],
     notes: Vec<String>,
 }
@@ -29,7 +29,7 @@ struct Row {
 /// A line of the table. The word of the state, if there is one, stands between two texts.
 struct Line {
     before: String,
-    state: Option<State>,
+    state: Option<StateWord>,
     after: String,
 }
 
@@ -50,7 +50,9 @@ pub fn status(session: &mut Session, given: &Given<'_>) -> Result<(), CliError> 
     }
     for Line { before, state, after } in lines(&rows) {
         match state {
-            Some(state) => session.terminal().print_coloured(&before, state.colour(), state.word(), &after),
+            Some(state) => {
+                session.terminal().print_coloured(&before, Colour::of(state.urgency()), state.word(), &after)
+            }
             None => session.terminal().print(&before),
         }
     }
@@ -65,23 +67,18 @@ fn row(registry: &Registry, position: usize, now: Timestamp) -> Row {
     let until = view.served.common_validity().map(|(_, until)| until);
     let is_new = !view.is_staged_live() && activation_verdict(&registry.documents, md, now) == Activation::Activated;
     let due_at = registry.due_at(position, now);
-    let state = State::of(
-        &Facts {
-            stored: view.state(),
-            until,
-            is_revoked: is_revoked(registry, &view),
-            waits: is_new && domain.slot.is_none(),
-            has_failed: job.as_ref().is_some_and(has_failed),
-            is_due: due_at.is_some_and(|at| at <= now),
-        },
-        now,
-    );
+    let state = match view.in_a_word() {
+        StateWord::Unusable => StateWord::Unusable,
+        _ if is_revoked(registry, &view) => StateWord::Revoked,
+        _ if is_new && domain.slot.is_none() => StateWord::Waiting,
+        word => word,
+    };
     let next = match state {
         _ if is_new => next_use(&view, now),
-        State::Revoked => format!("'a2md drive -f {}' obtains a new certificate", md.name),
+        StateWord::Revoked => format!("'a2md drive -f {}' obtains a new certificate", md.name),
         _ => due(due_at, job.as_ref(), now),
     };
-    let says_all = view.served.certificates.iter().all(Option::is_none) && state != State::Error;
+    let says_all = view.served.certificates.iter().all(Option::is_none) && state != StateWord::Unusable;
     let mut notes: Vec<String> = view.served.state_descr.iter().filter(|_| !says_all).cloned().collect();
     notes.extend(job.filter(has_failed).map(|job| failure(&job)));
     notes.extend(view.last_step().map(|step| format!("last step: {step}")));
@@ -161,7 +158,7 @@ fn lines(rows: &[Row]) -> Vec<Line> {
         cells.chain([TITLES[column].len()]).max().unwrap_or_default()
     };
     let [name_width, state_width, until_width, days_width, _] = [0, 1, 2, 3, 4].map(wide);
-    let line = |state: Option<State>, [name, word, until, days, next]: [&str; 5]| {
+    let line = |state: Option<StateWord>, [name, word, until, days, next]: [&str; 5]| {
         let before = format!("{name:name_width$}  ");
         let gap = state_width - word.chars().count();
         let after = format!("{:gap$}  {until:until_width$}  {days:>days_width$}  {next}", "");
@@ -205,7 +202,7 @@ mod tests {
         let rows: Vec<Row> = (0..registry.domains.len())
             .map(|at| row(&registry, at, crate::clock::Clock::now(&*server.clock)))
             .collect();
-        let text = |line: Line| line.before + line.state.map_or("", State::word) + &line.after;
+        let text = |line: Line| line.before + line.state.map_or("", StateWord::word) + &line.after;
         lines(&rows).into_iter().map(text).collect()
     }
 
@@ -230,7 +227,9 @@ mod tests {
         assert!(lines.iter().any(|line| line.ends_with("new certificate waits for a restart")), "{lines:?}");
         drop(server.start(true));
         assert!(
-            table(&server).iter().any(|line| line.contains("good     2024-02-12 22:13     89  renewal 2024-01-1")),
+            table(&server)
+                .iter()
+                .any(|line| line.contains(" good ") && line.contains("22:13     89  renewal 2024-01-1")),
             "{:?}",
             table(&server)
         );
@@ -354,6 +353,6 @@ mod tests {
         server.clock.advance(SignedDuration::from_hours(24 * 91));
         assert!(table(&server)[1].contains("  expired  2024-02-12 "), "{:?}", table(&server));
         server.put(Group::Domains, "who.status.test", &Aspect::Chain(p256()), &"x".repeat(2000));
-        assert!(table(&server)[1].contains("  error "), "{:?}", table(&server));
+        assert!(table(&server)[1].contains("  unusable "), "{:?}", table(&server));
     }
 }

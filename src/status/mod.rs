@@ -21,6 +21,7 @@ pub use metrics::{MetricsFormat, metrics};
 pub use page::{Page, PageRequest, page};
 pub use text::auto;
 pub use view::{View, has_failed};
+pub use words::{State as StateWord, Urgency};
 
 use crate::model::outside;
 
