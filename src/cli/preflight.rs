@@ -165,61 +165,63 @@ impl Preflight<'_> {
         }
     }
 
+    /// Looks at a domain: its CA, its names in the DNS, and its challenges.
     fn domain(&mut self, registry: &Registry, position: usize) -> Result<(), CliError> {
         let md = Arc::clone(&registry.domains[position].md);
+        let own = md.name.as_str();
         let url = self.session.acme.clone().or_else(|| md.ca_url().map(str::to_owned));
         let directory = url.as_ref().and_then(|url| self.authority(&md, url));
         if url.is_none() {
-            let remedy = format!("set MDCertificateAuthority, or use 'a2md update {} ca <url>'", md.name);
-            self.tell(md.name.as_str(), "CA", &Finding::error("no CA is configured", remedy));
+            let remedy = format!("set MDCertificateAuthority, or use 'a2md update {own} ca <url>'");
+            self.tell(own, "CA", &Finding::error("no CA is configured", remedy));
         }
-        if let Some(reason) = self.session.idle(md.name.as_str()).cloned() {
-            let remedy = "add it, or renew by 'a2md drive'";
-            self.tell(
-                md.name.as_str(),
-                "server",
-                &Finding::warning(format!("the server does not renew it: {reason}"), remedy),
-            );
+        if let Some(reason) = self.session.idle(own).map(|reason| format!("the server does not renew it: {reason}")) {
+            self.tell(own, "server", &Finding::warning(reason, "add it, or renew by 'a2md drive'"));
         }
-        let mut addresses = BTreeMap::new();
-        for name in md.order_names() {
-            let found = self.addresses(name);
-            addresses.insert(name.as_str().to_owned(), found);
-            if let Identifier::Dns(text) = name.identifier() {
-                let identities = directory.as_ref().map(|directory| directory.meta.caa_identities.as_slice());
-                let finding =
-                    policy::caa(&text, identities.unwrap_or_default(), |name| self.servers.ask(name, Kind::Caa));
-                self.tell(&text, "CAA", &finding);
-            }
-        }
-        let kinds = match &*registry.domains[position].challenges {
-            Ok(kinds) => kinds.clone(),
+        let identities = directory.map(|directory| directory.meta.caa_identities).unwrap_or_default();
+        let addresses = md.order_names().into_iter().map(|name| (name, self.name(name, &identities))).collect();
+        match &*registry.domains[position].challenges {
+            Ok(kinds) => self.challenges(registry, &md, url.as_deref(), kinds, addresses),
             Err(why) => {
-                self.tell(
-                    md.name.as_str(),
-                    "challenges",
-                    &Finding::error(why.trim_end_matches('.').to_owned(), "change MDCAChallenges"),
-                );
-                return Ok(());
+                let finding = Finding::error(why.trim_end_matches('.'), "change MDCAChallenges");
+                self.tell(own, "challenges", &finding);
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// Looks at a name in the DNS, and returns its addresses.
+    fn name(&mut self, name: &DomainName, identities: &[String]) -> Vec<IpAddr> {
+        let found = self.addresses(name);
+        if let Identifier::Dns(text) = name.identifier() {
+            let finding = policy::caa(&text, identities, |name| self.servers.ask(name, Kind::Caa));
+            self.tell(&text, "CAA", &finding);
+        }
+        found
+    }
+
+    /// Tries the challenge types with each name, unless the domain is being renewed.
+    fn challenges(
+        &mut self,
+        registry: &Registry,
+        md: &Arc<ManagedDomain>,
+        url: Option<&str>,
+        kinds: &[ChallengeType],
+        addresses: Vec<(&DomainName, Vec<IpAddr>)>,
+    ) -> Result<(), CliError> {
         let Some(_claim) = registry.documents.store().claim(md.name.as_str()).map_err(port_error)? else {
             let detail = "the domain is being renewed, so its challenges are left alone";
-            self.tell(
-                md.name.as_str(),
-                "challenges",
-                &Finding::warning(detail, "try again when the renewal has ended"),
-            );
+            let finding = Finding::warning(detail, "try again when the renewal has ended");
+            self.tell(md.name.as_str(), "challenges", &finding);
             return Ok(());
         };
         let cancel = Cancel::default();
-        let mut publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(&md), &cancel);
-        for name in md.order_names() {
-            let at = addresses.remove(name.as_str()).unwrap_or_default();
+        let mut publisher = StoredChallenges::new(Arc::clone(&registry.challenges), Arc::clone(md), &cancel);
+        for (name, at) in addresses {
             let mut found = Vec::new();
             for kind in kinds.iter().copied().filter(|kind| proves(*kind, name)) {
                 let findings = match kind {
-                    ChallengeType::DnsPersist01 => vec![self.standing_record(registry, &md, url.as_deref(), name)],
+                    ChallengeType::DnsPersist01 => vec![self.standing_record(registry, md, url, name)],
                     _ => self.challenge(&mut publisher, kind, name, &at),
                 };
                 found.extend(findings.into_iter().map(|finding| (kind, finding)));

@@ -127,7 +127,7 @@ impl Registry {
         let unknown = unknown.map(|name| (name, "no MDomain in the configuration of the server has this name"));
         let is_unused = |domain: &&Domain| domain.md.renew_mode == RenewMode::Auto && !domain.watched;
         let unused = self.domains.iter().filter(is_unused);
-        let unused = unused.map(|domain| (domain.md.name.to_string(), "no host of the server has its names (AH10045)"));
+        let unused = unused.map(|domain| (domain.md.name.to_string(), "no host of the server has its names"));
         unknown.chain(unused).take(MOST).map(|(name, reason)| (name, reason.to_owned())).collect()
     }
 
