@@ -48,6 +48,7 @@ complete -c a2md -n "__fish_a2md_needs_command" -f -a "persist-record" -d 'Print
 complete -c a2md -n "__fish_a2md_needs_command" -f -a "import" -d 'Import certificates of other programs'
 complete -c a2md -n "__fish_a2md_needs_command" -f -a "store" -d 'Change the store without checks'
 complete -c a2md -n "__fish_a2md_needs_command" -f -a "acme" -d 'Manage accounts at an ACME server'
+complete -c a2md -n "__fish_a2md_needs_command" -f -a "fleet" -d 'Prepare an engine by which several servers will share certificates'
 complete -c a2md -n "__fish_a2md_needs_command" -f -a "help" -d 'Print help'
 complete -c a2md -n "__fish_a2md_needs_command" -f -a "version" -d 'Print the version'
 complete -c a2md -n "__fish_a2md_using_subcommand add" -s c -l contact -d 'Where the ACME server can reach you' -r
@@ -323,6 +324,39 @@ complete -c a2md -n "__fish_a2md_using_subcommand acme; and __fish_seen_subcomma
 complete -c a2md -n "__fish_a2md_using_subcommand acme; and __fish_seen_subcommand_from delreg" -s j -l json -d 'Print one JSON document instead of lines'
 complete -c a2md -n "__fish_a2md_using_subcommand acme; and __fish_seen_subcommand_from delreg" -s q -l quiet -d 'Print fewer messages'
 complete -c a2md -n "__fish_a2md_using_subcommand acme; and __fish_seen_subcommand_from delreg" -s v -l verbose -d 'Print more messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s a -l acme -d 'Directory URL of the ACME server' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s C -l cafile -d 'PEM file with the root certificates to trust for connections to the ACME server' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s d -l dir -d 'Directory of the store' -r -f -a "(__fish_complete_directories)"
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s p -l proxy -d 'URL of the HTTP proxy' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s t -l terms -d 'Agreement to the terms of service' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s h -l help -d 'Print help'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s j -l json -d 'Print one JSON document instead of lines'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s q -l quiet -d 'Print fewer messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -s v -l verbose -d 'Print more messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -f -a "keygen" -d 'Print a new key for the records of a fleet'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and not __fish_seen_subcommand_from keygen check" -f -a "check" -d 'Find out whether a Redis or Valkey can be the meeting point of a fleet'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s a -l acme -d 'Directory URL of the ACME server' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s C -l cafile -d 'PEM file with the root certificates to trust for connections to the ACME server' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s d -l dir -d 'Directory of the store' -r -f -a "(__fish_complete_directories)"
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s p -l proxy -d 'URL of the HTTP proxy' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s t -l terms -d 'Agreement to the terms of service' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s h -l help -d 'Print help'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s j -l json -d 'Print one JSON document instead of lines'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s q -l quiet -d 'Print fewer messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from keygen" -s v -l verbose -d 'Print more messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s l -l login -d 'File with the user' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s k -l key -d 'File with the keys of the fleet' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s R -l roots -d 'PEM file with the certificates to trust' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s a -l acme -d 'Directory URL of the ACME server' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s C -l cafile -d 'PEM file with the root certificates to trust for connections to the ACME server' -r -F
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s d -l dir -d 'Directory of the store' -r -f -a "(__fish_complete_directories)"
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s p -l proxy -d 'URL of the HTTP proxy' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s t -l terms -d 'Agreement to the terms of service' -r
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s s -l suite -d 'Try all that a fleet needs of the engine'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s j -l json -d 'Print one JSON document instead of lines'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print fewer messages'
+complete -c a2md -n "__fish_a2md_using_subcommand fleet; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Print more messages'
 complete -c a2md -n "__fish_a2md_using_subcommand help" -s a -l acme -d 'Directory URL of the ACME server' -r
 complete -c a2md -n "__fish_a2md_using_subcommand help" -s C -l cafile -d 'PEM file with the root certificates to trust for connections to the ACME server' -r -F
 complete -c a2md -n "__fish_a2md_using_subcommand help" -s d -l dir -d 'Directory of the store' -r -f -a "(__fish_complete_directories)"

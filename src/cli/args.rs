@@ -24,7 +24,7 @@ pub fn command() -> Command {
         .subcommands(domain_commands())
         .subcommands([drive_command(), revoke_command(), status_command(), check_command()])
         .subcommands([preflight_command(), persist_record_command()])
-        .subcommands([import_commands(), store_commands(), acme_commands()])
+        .subcommands([import_commands(), store_commands(), acme_commands(), fleet_commands()])
         .subcommands([
             leaf("help", "[command...]", "Print help", "Words of a command; the default is the help of a2md"),
             leaf("version", "", "Print the version", ""),
@@ -193,6 +193,31 @@ fn import_commands() -> Command {
              stay as they are, and the files of certbot are not changed. Accounts are not imported.",
         ),
     )
+}
+
+fn fleet_commands() -> Command {
+    level("fleet", "Prepare an engine by which several servers will share certificates").subcommands([
+        leaf("fleet keygen", "", "Print a new key for the records of a fleet", ""),
+        leaf(
+            "fleet check",
+            "url [name]",
+            "Find out whether a Redis or Valkey can be the meeting point of a fleet",
+            "URL such as redis://cache.example.net/, or rediss:// for TLS, then the name of the fleet, by default md",
+        )
+        .long_about(
+            "Find out whether a Redis 6.2 or newer, or a Valkey, can be the meeting point of a fleet: whether it answers, \
+             takes the login, verifies, keeps its records, and has the right time. With --suite, all that a fleet needs of \
+             it is tried, under names of the command's own.",
+        )
+        .args([
+            value("login", 'l', "file").value_hint(ValueHint::FilePath)
+                .help("File with the user, which may be empty, in its first line, and the password in its second"),
+            value("key", 'k', "file").value_hint(ValueHint::FilePath).help("File with the keys of the fleet, to check it"),
+            value("roots", 'R', "file").value_hint(ValueHint::FilePath)
+                .help("PEM file with the certificates to trust; the default is those of the system"),
+            flag("suite", 's').help("Try all that a fleet needs of the engine"),
+        ]),
+    ])
 }
 
 fn store_commands() -> Command {

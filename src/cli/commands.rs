@@ -4,11 +4,13 @@ use super::error::CliError;
 use super::given::Given;
 use super::session::Session;
 use super::unknown::Unknown;
-use super::{accounts, check, domains, drive, import, persist, preflight, revoke, status, store};
+use super::{accounts, check, domains, drive, fleet, import, persist, preflight, revoke, status, store};
 
 /// Precondition of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// Nothing.
+    Nothing,
     /// The directory of the store, which the command opens by itself.
     Directory,
     /// An open store.
@@ -31,7 +33,7 @@ type Run = fn(&mut Session, &Given<'_>) -> Result<(), CliError>;
 type Row = (&'static str, Needs, Absent, Run);
 
 #[rustfmt::skip]
-pub const COMMANDS: [Row; 22] = [
+pub const COMMANDS: [Row; 24] = [
     ("add",             Needs::Store,     Absent::Made,    domains::add),
     ("update",          Needs::Store,     Absent::Failure, domains::update),
     ("list",            Needs::Store,     Absent::Failure, domains::list),
@@ -54,6 +56,8 @@ pub const COMMANDS: [Row; 22] = [
     ("acme import",     Needs::Ca,        Absent::Made,    accounts::import),
     ("acme deactivate", Needs::Store,     Absent::Failure, accounts::deactivate),
     ("acme delreg",     Needs::Store,     Absent::Failure, accounts::delreg),
+    ("fleet keygen",    Needs::Nothing,   Absent::Failure, fleet::keygen),
+    ("fleet check",     Needs::Nothing,   Absent::Failure, fleet::check),
 ];
 
 /// Names the commands that make a store, for a sentence.
@@ -81,6 +85,9 @@ pub fn perform(session: &mut Session, given: &Given<'_>) -> Result<(), CliError>
     }
     let row = COMMANDS.iter().find(|(path, ..)| *path == given.path);
     let (path, needs, absent, run) = row.ok_or_else(|| unknown(&given.path))?;
+    if *needs == Needs::Nothing {
+        return run(session, given);
+    }
     let dir = session.find().ok_or_else(|| CliError::NoDirectory((*path).to_owned()))?;
     if *needs == Needs::Ca && session.acme.is_none() {
         return Err(CliError::NoCa((*path).to_owned()));

@@ -1,7 +1,7 @@
 //! Examples of each command, for its help and its page of the manual.
 
 /// Command lines with the words of their command, and what each is for.
-pub const EXAMPLES: [(&str, &str, &str); 36] = [
+pub const EXAMPLES: [(&str, &str, &str); 38] = [
     ("", "a2md status", "Show all certificates in the store of this server"),
     ("", "a2md drive", "Renew what is due"),
     ("", "a2md help drive", "Show the options of a command"),
@@ -27,6 +27,8 @@ pub const EXAMPLES: [(&str, &str, &str); 36] = [
     ("preflight", "a2md preflight -j www.example.org", "Look at one domain, for a script"),
     ("persist-record", "a2md persist-record www.example.org", "Show which records to set"),
     ("import certbot", "a2md import certbot /etc/letsencrypt", "Take over all certificates of certbot"),
+    ("fleet keygen", "a2md fleet keygen >/etc/apache2/md-fleet.key", "Make the key of a fleet"),
+    ("fleet check", "a2md fleet check rediss://cache.example.net/", "Look at an engine"),
     ("store add", "a2md store add intern.example.org", "Add a domain"),
     ("store remove", "a2md store remove old.example.org", "Remove a domain that the server does not have any more"),
     ("store list", "a2md store list", "Show all domains"),

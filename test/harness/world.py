@@ -14,6 +14,7 @@ from .clock import Clock
 from .crash import Crash
 from .dead import Dead
 from .dns import Dns
+from .engine import Engine
 from .gate import Gate
 from .hostile import HostileCa, Row
 from .httpd import Httpd
@@ -22,7 +23,7 @@ from .named import Named
 from .network import Network
 from .ocsp import Responder
 from .pebble import Pebble, Settings, program
-from .pki import Ca, Pki
+from .pki import Ca, Leaf, Pki
 from .ports import Ports
 from .process import Proc
 from .proxy import Proxy
@@ -63,7 +64,7 @@ class World:
         self.pki = Pki(self.sandbox.root / "pki")
         self.servers: list[Httpd] = []
         self.pebbles: list[Pebble | Authority] = []
-        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead | HostileCa] = []
+        self._responders: list[Responder | Recorder | Gate | Proxy | Balancer | Dead | HostileCa | Engine] = []
         self._volumes: list[Volume] = []
         self._crashes: list[Crash] = []
         self._dns: Dns | Named | None = None
@@ -134,6 +135,12 @@ class World:
         dead = Dead(Ports.mine().take(), way)
         self._responders.append(dead)
         return dead
+
+    def engine(self, *options: str, tls: Leaf | None = None) -> Engine:
+        """Start an engine for a fleet; `options` are lines of its configuration."""
+        engine = Engine(self.sandbox, Ports.mine().take(), *options, tls=tls).start()
+        self._responders.append(engine)
+        return engine
 
     def proxy(self) -> Proxy:
         """Start an HTTP proxy that counts."""
@@ -226,7 +233,7 @@ class World:
         return found + [each.pid for each in (*self.pebbles, self._dns) if each and each.pid]
 
     def _stop_services(self) -> None:
-        parts: list[Crash | Responder | Recorder | Gate | Balancer | Dead | Pebble | Authority] = [*self._crashes, *self._responders, *self.pebbles]
+        parts: list[Crash | Responder | Recorder | Gate | Balancer | Dead | Engine | Pebble | Authority] = [*self._crashes, *self._responders, *self.pebbles]
         for part in parts:
             part.stop()
         self._responders.clear()

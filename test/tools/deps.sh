@@ -17,6 +17,8 @@ have_libclang() {
         compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p 2>/dev/null | grep -q libclang
 }
 have_clang_headers() { compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null; }
+# Its tools have the server in them; the package of the server would start one.
+have_engine() { has redis-server || has valkey-server || has redis-check-rdb || has valkey-check-rdb; }
 have_chromium() { has chromium || has chromium-browser; }
 have_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
 
@@ -44,6 +46,7 @@ strace                     | has strace                    | strace
 faketime                   | has faketime                  | faketime
 wrk                        | has wrk                       | wrk
 Chromium                   | have_chromium                 | chromium fonts-dejavu-core
+Redis or Valkey            | have_engine                   | redis-tools
 nsupdate                   | has nsupdate                  | bind9-dnsutils libcap2
 '
 case $purpose in
