@@ -19,6 +19,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const MOST_SERVERS: usize = 3;
 /// Time for the answer of one server.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most records of an answer that are looked at.
+const MOST_RECORDS: usize = 500;
 /// Size of the largest answer over UDP. Longer ones come over TCP.
 const LARGEST_DATAGRAM: usize = 4096;
 
@@ -128,15 +130,21 @@ fn ask(server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Data>, DnsError
     if simple_dns::header_buffer::has_flags(&bytes, PacketFlag::TRUNCATION).unwrap_or(false) {
         bytes = over_tcp(server, &query, deadline).map_err(failed)?;
     }
-    let packet = Packet::parse(&bytes).ok().filter(|_| is_answer(&bytes)).ok_or(DnsError::Invalid(server))?;
-    match packet.rcode() {
+    let answer = records(&bytes).filter(|_| is_answer(&bytes)).ok_or(DnsError::Invalid(server))?;
+    answer.map_err(|word| DnsError::Failed(server, word))
+}
+
+/// Reads an answer: its records, or the word for why there are none. `None` if it is no message of the DNS.
+pub(crate) fn records(message: &[u8]) -> Option<Result<Vec<Data>, &'static str>> {
+    let packet = Packet::parse(message).ok()?;
+    Some(match packet.rcode() {
         RCODE::NoError | RCODE::NameError => {
-            Ok(packet.answers.iter().filter_map(|record| data(&record.rdata)).collect())
+            Ok(packet.answers.iter().take(MOST_RECORDS).filter_map(|record| data(&record.rdata)).collect())
         }
-        RCODE::ServerFailure => Err(DnsError::Failed(server, "SERVFAIL, which also tells of wrong DNSSEC signatures")),
-        RCODE::Refused => Err(DnsError::Failed(server, "REFUSED")),
-        _ => Err(DnsError::Failed(server, "an error")),
-    }
+        RCODE::ServerFailure => Err("SERVFAIL, which also tells of wrong DNSSEC signatures"),
+        RCODE::Refused => Err("REFUSED"),
+        _ => Err("an error"),
+    })
 }
 
 /// Reads datagrams until one is the answer: anybody can send others.

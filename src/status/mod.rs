@@ -19,6 +19,7 @@ pub use html::{PageLink, section, summary};
 pub use json::{certificate_status, domain, listing};
 pub use metrics::{MetricsFormat, metrics};
 pub use page::{Page, PageRequest, page};
+pub use query::Query;
 pub use text::auto;
 pub use view::{View, has_failed};
 pub use words::{State as StateWord, Urgency};

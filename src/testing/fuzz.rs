@@ -17,6 +17,7 @@ use crate::clock::{Clock, SettableClock};
 use crate::crypto::{
     Certificate, Chain, KeyRef, OcspIssuer, PrivateKey, account_key, base64url, base64url_decode, read_ocsp_response,
 };
+use crate::dns;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::model::contact::{check_mail, contact_flaw, contact_uri};
 use crate::model::directive::{Args, DIRECTIVES, Scope};
@@ -28,12 +29,13 @@ use crate::model::{
 use crate::model::{directive, outside};
 use crate::ocsp;
 use crate::sets::{Active, Advice};
+use crate::status::Query;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// The targets with their names, which are those of the folders of inputs.
-pub static TARGETS: [(&str, Target); 9] = [
+pub static TARGETS: [(&str, Target); 11] = [
     ("directives", directives),
     ("documents", documents),
     ("problems", problems),
@@ -43,6 +45,8 @@ pub static TARGETS: [(&str, Target); 9] = [
     ("ocsp", ocsp_responses),
     ("keys", keys),
     ("values", values),
+    ("names", names),
+    ("queries", queries),
 ];
 
 /// The most bytes of a sentence about an answer: a problem with its subproblems is the longest.
@@ -55,6 +59,25 @@ const MOST_ROUNDS: u64 = 100_000;
 const CHEAP_ROUNDS: u64 = 200;
 /// The object identifier of PBKDF2 (RFC 8018) in DER.
 const PBKDF2: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c];
+
+/// Answers of name servers.
+fn names(bytes: &[u8]) {
+    if let Some(Ok(records)) = dns::records(bytes) {
+        assert!(records.len() <= 500, "{} records", records.len());
+    }
+}
+
+/// The part of a URL of md-page behind `?`.
+fn queries(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let query = Query::read(&text);
+    // A link has what was understood, and leads to the same list.
+    let link = query.on_page(query.page);
+    assert!(link.len() <= 4096 && link.is_ascii(), "{link:?}");
+    let again = Query::read(link.trim_start_matches('?'));
+    assert_eq!(again.on_page(again.page), link, "{text:?}");
+    query.notes.iter().for_each(check_text);
+}
 
 /// A moment in the validity of the certificates of this module.
 fn now() -> Timestamp {

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::acme::PersistRecord;
 use crate::dns::{Data, DnsError};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, outside};
 
 /// Checks whether CAA lets the CA issue for a name (RFC 8659). `identities` are the names of the CA; `ask` returns the CAA
 /// records of one name.
@@ -43,7 +43,7 @@ fn of_set(at: &str, records: &[(bool, &str, &str)], identities: &[String], is_wi
     const KNOWN: [&str; 6] = ["issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail"];
     if let Some((_, tag, _)) = records.iter().find(|(critical, tag, _)| *critical && !KNOWN.contains(tag)) {
         return Finding::warning(
-            format!("{at} has a critical CAA property {tag}, which a CA may not know"),
+            format!("{at} has a critical CAA property {}, which a CA may not know", outside::text(tag)),
             "remove it if it is a mistake",
         );
     }
@@ -57,7 +57,7 @@ fn of_set(at: &str, records: &[(bool, &str, &str)], identities: &[String], is_wi
     }
     let issuer = |value: &&str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let listed: Vec<String> = allowed.iter().map(issuer).filter(|name| !name.is_empty()).collect();
-    let shown = if listed.is_empty() { "no CA".to_owned() } else { listed.join(", ") };
+    let shown = if listed.is_empty() { "no CA".to_owned() } else { outside::text(&listed.join(", ")) };
     if identities.is_empty() {
         return Finding::warning(
             format!("the CAA records of {at} allow {shown}, and the CA does not say which name it has"),
@@ -72,7 +72,7 @@ fn of_set(at: &str, records: &[(bool, &str, &str)], identities: &[String], is_wi
         ),
         Some(value) if fitting.len() == 1 && value.contains(';') => {
             let rest = value.split_once(';').map(|(_, rest)| rest.trim()).unwrap_or_default();
-            Finding::ok(format!("the CAA records of {at} allow the CA, with {rest}"))
+            Finding::ok(format!("the CAA records of {at} allow the CA, with {}", outside::text(rest)))
         }
         Some(_) => Finding::ok(format!("the CAA records of {at} allow the CA")),
     }
