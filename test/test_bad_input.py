@@ -349,8 +349,11 @@ def test_a_tls_host_with_two_domains_stops_a_start_and_leaves_a_running_server_w
     assert httpd.served("a.example.org").names == ["a.example.org"]
     assert httpd.get("https://a.example.org/").status == 503
     httpd.stop()
-    said = httpd.fails_to_start()
-    assert "AH10238" in said
+    names = ("a.example.org and b.example.org", str(httpd.sandbox.conf))
+    checked = httpd.configtest()
+    assert not checked.ok and all(part in checked.text.partition("AH10042")[2] for part in names), checked.text
+    said = [line for line in httpd.fails_to_start().splitlines() if "AH10238" in line][-1]
+    assert all(part in said for part in names), said
 
     # Without TLS a host may belong to several.
     httpd.config.clear().md("a.example.org").md("b.example.org").http("a.example.org", aliases=["b.example.org"])

@@ -190,7 +190,8 @@ pub fn check(
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
     let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, &domains, &assigned)).count();
-    if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
+    let conflicts = hosts::report_conflicts(&domains, hosts, &assigned);
+    if missing + reported + conflicts == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
 /// Checks whether the server watches a domain, which is `used` by a host or not.

@@ -290,7 +290,26 @@ pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned:
     }
 }
 
-fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Item = (&'a Host, &'a [usize])> {
+/// Logs TLS hosts that have several domains, and returns how many there are.
+pub fn report_conflicts(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) -> usize {
+    let several = |(host, positions): (_, &[usize])| match positions {
+        [first, second, ..] => Some((host, [*first, *second])),
+        _ => None,
+    };
+    let conflicts = tls_hosts(hosts, assigned).filter_map(several);
+    let report = |(host, positions): &(&Host, [usize; 2])| {
+        let [one, other] = positions.map(|at| &domains[at].name);
+        report!(
+            AH10042,
+            "the virtual host {} matches the Managed Domains {one} and {other}, but a TLS host can have only one",
+            host.origin
+        );
+    };
+    conflicts.inspect(report).count()
+}
+
+/// Returns the hosts with TLS, each with the positions of its domains.
+pub fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Item = (&'a Host, &'a [usize])> {
     hosts.iter().zip(assigned.iter()).filter(|(host, _)| host.tls)
 }
 

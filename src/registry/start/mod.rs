@@ -242,9 +242,15 @@ impl Setup {
         match self.assigned.of(position) {
             [] => None,
             [only] => self.domains.get(*only),
-            [first, ..] => {
+            [first, second, ..] => {
                 let host = &self.hosts[position];
-                report!(AH10238, "conflicting MDs for the TLS host {} ask for certificates", host.origin);
+                let [one, other] = [first, second].map(|at| &self.domains[*at].name);
+                report!(
+                    AH10238,
+                    "conflicting MDs for the TLS host {} ask for certificates: {one} and {other}; give the names of the host to \
+                     one of them, or divide the host",
+                    host.origin
+                );
                 self.domains.get(*first).filter(|_| self.is_restart)
             }
         }
@@ -435,8 +441,7 @@ impl Setup {
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
-        let mut result = Ok(());
-        for (host, positions) in self.hosts.iter().zip(self.assigned.iter()).filter(|(host, _)| host.tls) {
+        for (host, positions) in hosts::tls_hosts(&self.hosts, &self.assigned) {
             for position in positions {
                 report!(
                     AH10041,
@@ -445,18 +450,9 @@ impl Setup {
                     host.origin
                 );
             }
-            if let [first, second, ..] = positions {
-                report!(
-                    AH10042,
-                    "the virtual host {} matches the Managed Domains {} and {}, but a TLS host can have only one",
-                    host.origin,
-                    self.domains[*first].name,
-                    self.domains[*second].name
-                );
-                result = if self.is_restart { result } else { Err(CannotStart) };
-            }
         }
-        result
+        let conflicts = hosts::report_conflicts(&self.domains, &self.hosts, &self.assigned);
+        if conflicts == 0 || self.is_restart { Ok(()) } else { Err(CannotStart) }
     }
 
     /// New files do not wait for the disk: there is nothing in them that the next start would not write again.
