@@ -21,7 +21,7 @@ use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::{note, report};
 use crate::model::{Contact, Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
-use crate::registry::{Host, Setup, Start, check, configured, reachability};
+use crate::registry::{Host, Ports, Setup, Start, check, configured};
 use crate::serving::tls_hosts::TlsHosts;
 use crate::sets::LazySets;
 use crate::store::{FileStore, MemoryStore, Store, StoreError};
@@ -43,8 +43,8 @@ pub fn check_config(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Resu
             host.is_bare = tls.is_bare(section.as_ref());
             host.tls = tls.is_on(section.as_ref());
         }
-        let reach = reachability(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
-        check(found.domains, &hosts, globals, || stored_accounts(pconf, main), reach).map_err(|_| Stop)?;
+        let ports = Ports::find(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+        check(found.domains, &hosts, globals, || stored_accounts(pconf, main), &ports).map_err(|_| Stop)?;
     }
     Ok(())
 }
@@ -126,7 +126,8 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
         // Set once, here.
         let _ = config.lazy_sets.set(sets);
     }
-    let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let ports = Ports::find(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let reach = ports.reach;
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     if let Some(store) = store.filter(|_| !setup.is_read_only()) {
         if let Err(err) = store.save_reachability(reach) {
@@ -135,7 +136,7 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
     }
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
-    let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
+    let registry = Arc::new(setup.finish(tls, &ports).map_err(|_| Stop)?);
     let ca_requests = shared::ca_requests(main.process_pool()?);
     live::open(main, &registry)?;
     self_restart::open(main, &registry)?;

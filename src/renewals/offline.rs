@@ -193,9 +193,9 @@ fn entry(
     let challenges = match only {
         Some(kind) => {
             let ca = CaSettings { challenges: vec![kind.to_owned()], ..(*md.ca).clone() };
-            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, false)
+            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, &reach.into(), false)
         }
-        None => challenge_types::challenges(&md, reach, false),
+        None => challenge_types::challenges(&md, &reach.into(), false),
     };
     let standby = CertificateSet::standby(documents, &md);
     let last_renewal = served::last_renewal(documents, &md, &challenges);

@@ -13,10 +13,10 @@ use crate::model::{
     Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
-use crate::registry::start::challenge_types::{challenges, report_unproven};
+use crate::registry::start::challenge_types::{Ports, challenges, report_unproven};
 use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
-use crate::store::{Reachability, read_foreign};
+use crate::store::read_foreign;
 
 const CA_FILE: &str = "MDCACertificateFile";
 const PROXY_FILE: &str = "MDHttpProxyCACertificateFile";
@@ -175,17 +175,17 @@ pub fn check(
     hosts: &[Host],
     globals: &Globals,
     accounts: impl FnOnce() -> Option<Accounts>,
-    reach: Reachability,
+    ports: &Ports,
 ) -> Result<(), CannotStart> {
     advise(&domains, hosts, globals, accounts);
     let assigned = hosts::assign(&domains, hosts, globals.match_names, globals.base_server);
-    hosts::find_protocols(&mut domains, hosts, &assigned, globals.base_server, reach.https);
+    hosts::find_protocols(&mut domains, hosts, &assigned, globals.base_server, ports.reach.https);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
     hosts::report_not_found(&domains, hosts, &assigned);
     let watched = domains.iter().enumerate().filter(|(at, md)| is_watched(md, used.contains(at))).map(|(_, md)| md);
     for md in watched.filter(|md| md.renew_mode != RenewMode::Manual) {
-        report_unproven(md, &challenges(md, reach, globals.dns01_command.is_some()));
+        report_unproven(md, &challenges(md, ports, globals.dns01_command.is_some()));
     }
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::accounts::Accounts;
+use crate::registry::Ports;
 
 #[test]
 fn a_retry_after_counts_at_every_start_and_a_back_off_at_a_graceful_one() {
@@ -279,7 +280,7 @@ fn a_read_only_start_changes_nothing() {
         patience: crate::documents::CLAIM_PATIENCE,
     };
     let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
-    let registry = setup.finish(|_| true, Reachability::default()).unwrap();
+    let registry = setup.finish(|_| true, &Ports::default()).unwrap();
     assert!(!registry.domains[0].watched);
     assert!(server.staged_job("readonly.test").finished);
     assert!(!server.store.exists(Group::Domains, "readonly.test", &chain()));
@@ -314,7 +315,7 @@ fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
         };
         let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
         assert_eq!(setup.domain_of(0).is_some(), ok);
-        assert_eq!(setup.finish(|_| true, Reachability::default()).is_ok(), ok);
+        assert_eq!(setup.finish(|_| true, &Ports::default()).is_ok(), ok);
     }
 }
 
@@ -551,7 +552,7 @@ fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
     assert_eq!(told("/contacts.conf"), 2);
     assert!(registry.domains[3].md.contacts.is_empty());
     let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
-    check(domains, &server.hosts, &Globals::default(), || None, Reachability { http: true, https: true }).unwrap();
+    check(domains, &server.hosts, &Globals::default(), || None, &Ports::default()).unwrap();
     assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
 }
 
@@ -583,7 +584,8 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
     ];
     let domains = || configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
     let check = |accounts: Option<Accounts>, http| {
-        check(domains(), &server.hosts, &Globals::default(), || accounts, Reachability { http, https: false }).unwrap();
+        check(domains(), &server.hosts, &Globals::default(), || accounts, &Reachability { http, https: false }.into())
+            .unwrap();
     };
     check(Some(Accounts::default()), false);
     for (number, words) in rows {
