@@ -259,6 +259,7 @@ messages! {
     MD0092 Warning "the terms of a CA are not agreed to"
     MD0093 Warning "MDCAChallenges has a type of challenges that is not known"
     MD0094 Warning "a file of certificates to trust does not exist"
+    MD0100 Warning "MDCertificateAgreement is neither 'accepted' nor a URL"
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::store::read_foreign;
 const CA_FILE: &str = "MDCACertificateFile";
 const PROXY_FILE: &str = "MDHttpProxyCACertificateFile";
 
+/// The word by which the administrator agrees to the terms of a CA.
+const ACCEPTED: &str = "accepted";
+
 /// Most names in a certificate of most CAs.
 const MOST_NAMES: usize = 100;
 /// Most names in a certificate, by profiles of Let's Encrypt.
@@ -344,6 +347,21 @@ fn advise_of_terms(domains: &[ManagedDomain], accounts: impl FnOnce() -> Option<
     }
 }
 
+/// Warns of words in MDCertificateAgreement that the manual does not have. They are taken as agreement, as the C module takes them.
+fn advise_of_agreements(domains: &[ManagedDomain]) {
+    let words = by_word(asking(domains), |md| md.ca.agreement.as_slice());
+    let is_usual = |word: &str| word == ACCEPTED || word.starts_with("https://") || word.starts_with("http://");
+    for (word, all) in words.into_iter().filter(|(word, _)| !is_usual(word)) {
+        report!(
+            MD0100,
+            "MDCertificateAgreement: '{word}' is neither '{ACCEPTED}' nor a URL, and counts as agreement to the terms of the CA all \
+             the same, for {} ({} domains); write '{ACCEPTED}' if you agree, or else remove the directive",
+            all[0].name,
+            all.len()
+        );
+    }
+}
+
 /// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
 /// have closed or are asked without TLS. `accounts` reads those of the store; `None` if it cannot be read.
 pub(crate) fn advise(
@@ -353,6 +371,7 @@ pub(crate) fn advise(
     accounts: impl FnOnce() -> Option<Accounts>,
 ) {
     advise_of_terms(domains, accounts);
+    advise_of_agreements(domains);
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
     advise_of_closed_cas(domains);

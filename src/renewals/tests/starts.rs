@@ -602,6 +602,22 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
 }
 
 #[test]
+fn an_agreement_in_other_words_counts_and_is_warned_of_once() {
+    watch_log();
+    let mut server = TestServer::new(&["a.agree.test", "b.agree.test", "c.agree.test", "d.agree.test", "e.agree.test"]);
+    let words = ["agree-yes", "agree-yes", "Accepted", "accepted", "https://agree.test/terms"];
+    for (declared, word) in server.declared.iter_mut().zip(words) {
+        declared.settings.agreement = Some(word.to_owned());
+    }
+    drop(server.run(false));
+    assert!(server.staged_job("a.agree.test").finished, "it counts, as with the C module");
+    assert_eq!(logged("MD0100", "'agree-yes' is neither 'accepted' nor a URL"), 1);
+    assert_eq!(logged("MD0100", "for a.agree.test (2 domains)"), 1);
+    assert_eq!(logged("MD0100", "'Accepted' is neither"), 1);
+    assert_eq!(logged("MD0100", ""), 2);
+}
+
+#[test]
 fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
