@@ -260,6 +260,8 @@ messages! {
     MD0093 Warning "MDCAChallenges has a type of challenges that is not known"
     MD0094 Warning "a file of certificates to trust does not exist"
     MD0100 Warning "MDCertificateAgreement is neither 'accepted' nor a URL"
+    MD0101 Warning "what holds private keys belongs to another user than root"
+    MD0102 Warning "the server's user may not enter the store"
 }
 
 #[cfg(test)]

@@ -310,7 +310,12 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
         })
     });
     match prepared {
-        Ok(store) => Ok((Arc::new(store), false)),
+        Ok(store) => {
+            if !phase::is_dry_run() {
+                store.report_flaws(process::worker_ids());
+            }
+            Ok((Arc::new(store), false))
+        }
         Err(()) => {
             if !phase::is_restart() {
                 return Err(Stop);
