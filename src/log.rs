@@ -262,6 +262,7 @@ messages! {
     MD0100 Warning "MDCertificateAgreement is neither 'accepted' nor a URL"
     MD0101 Warning "what holds private keys belongs to another user than root"
     MD0102 Warning "the server's user may not enter the store"
+    MD0103 Notice "a new store was made"
 }
 
 #[cfg(test)]

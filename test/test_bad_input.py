@@ -398,6 +398,21 @@ def test_owners_and_modes_of_the_store_are_repaired_or_said(lone_httpd: Httpd, s
     assert httpd.log.count("MD0101") == 1
 
 
+def test_a_new_store_is_said_with_its_place(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org")
+    httpd.start().stop()
+    [line] = httpd.log.find("MD0103")
+    assert f"MDStoreDir {sandbox.store}: a new store was made; " in line.text
+    httpd.start().stop()
+    assert httpd.log.count("MD0103") == 1
+    mistyped = sandbox.root / "nowhere" / "md"
+    httpd.config.add(f"MDStoreDir {mistyped}")
+    httpd.start()
+    line = httpd.log.find("MD0103")[1]
+    assert f"MDStoreDir {mistyped}: a new store was made, with the directory above it, which did not exist; " in line.text
+
+
 def test_a_store_that_the_servers_user_cannot_enter_is_said_once(lone_httpd: Httpd, sandbox: Sandbox) -> None:
     httpd = _offline(lone_httpd)
     httpd.config.managed("a.example.org")

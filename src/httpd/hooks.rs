@@ -299,6 +299,8 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
     if unused {
         return Ok((Arc::new(FileStore::read_only(&dir)), true));
     }
+    let is_new = !dir.exists();
+    let lacks_parent = dir.parent().is_some_and(|parent| !parent.exists());
     let opened = FileStore::open(&dir).map_err(|err| {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });
@@ -311,6 +313,14 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
     });
     match prepared {
         Ok(store) => {
+            if is_new {
+                report!(
+                    MD0103,
+                    "MDStoreDir {}: a new store was made{}; what another directory has of accounts and certificates is not used",
+                    dir.display(),
+                    if lacks_parent { ", with the directory above it, which did not exist" } else { "" }
+                );
+            }
             if !phase::is_dry_run() {
                 store.report_flaws(process::worker_ids());
             }
