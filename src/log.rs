@@ -263,6 +263,7 @@ messages! {
     MD0101 Warning "what holds private keys belongs to another user than root"
     MD0102 Warning "the server's user may not enter the store"
     MD0103 Notice "a new store was made"
+    MD0104 Warning "a managed domain has names that no name of a host can be"
 }
 
 #[cfg(test)]

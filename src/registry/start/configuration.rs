@@ -10,7 +10,7 @@ use crate::log::report;
 use crate::model::contact::contact_flaw;
 use crate::model::{
     ACME, CLOSED_CAS, ContactSource, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode,
-    Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
+    Settings, TAILSCALE, TAILSCALED, is_plain_http, is_public_ca, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
 use crate::registry::start::challenge_types::{Ports, challenges, report_unproven};
@@ -388,9 +388,22 @@ pub(crate) fn advise(
                 md.name
             );
         }
-        let unfit = |name: &DomainName| Some(format!("{name} ({})", name.not_public()?));
-        let unfit: Vec<String> = md.domains.iter().filter_map(unfit).collect();
-        if !unfit.is_empty() {
+        let listed = |why: fn(&DomainName) -> Option<&'static str>| {
+            let with_reason = |name: &DomainName| Some(format!("{name} ({})", why(name)?));
+            md.domains.iter().filter_map(with_reason).collect::<Vec<_>>()
+        };
+        let wrong = listed(DomainName::not_a_name);
+        if !wrong.is_empty() {
+            report!(
+                MD0104,
+                "{}: no CA issues a certificate, as these are no domain names: {}; correct or remove them",
+                md.name,
+                wrong.join(", ")
+            );
+        }
+        let is_public = md.ca.urls.is_empty() || md.ca.urls.iter().any(|url| is_public_ca(url));
+        let unfit = listed(|name| name.not_public().filter(|_| name.not_a_name().is_none()));
+        if is_public && !unfit.is_empty() {
             report!(MD0006, "{}: has names for which no public CA issues certificates: {}", md.name, unfit.join(", "));
         }
     }

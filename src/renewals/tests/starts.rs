@@ -626,6 +626,9 @@ fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     server.declared.push(declared(&["ok.example.com", "private.local", "10.1.2.3"]));
     server.declared.push(declared(&["nobody-asks.local"]));
     server.declared[3].settings.renew_mode = Some(RenewMode::Manual);
+    server.declared[2].settings.ca_urls = Some(vec![crate::model::DEFAULT_CA.to_owned()]);
+    server.declared.push(declared(&["private-ca.local", "a_b.local"]));
+    server.declared.push(declared(&["www..wrong.test", "a!b.wrong.test", "a.*.wrong.test", "*.right.test"]));
     server.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
     server.start(false);
     assert_eq!(logged("MD0005", "n0.many.example.org: has 101 names"), 1);
@@ -637,6 +640,11 @@ fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
         1
     );
     assert_eq!(logged("MD0006", "nobody-asks"), 0);
+    assert_eq!(logged("MD0006", "private-ca.local"), 0, "a CA of one's own certifies them");
+    let wrong = "www..wrong.test (two dots in a row), a!b.wrong.test (other characters than letters, digits and hyphens), \
+                 a.*.wrong.test (a '*' that is not the whole first part); correct";
+    assert_eq!(logged("MD0104", wrong), 1);
+    assert_eq!(logged("MD0104", ""), 1);
     assert_eq!(logged("AH10105", "ok.example.com"), 1);
 }
 
