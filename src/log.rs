@@ -264,6 +264,7 @@ messages! {
     MD0102 Warning "the server's user may not enter the store"
     MD0103 Notice "a new store was made"
     MD0104 Warning "a managed domain has names that no name of a host can be"
+    MD0105 Warning "a managed domain has a host at the port for https, but none with TLS"
 }
 
 #[cfg(test)]

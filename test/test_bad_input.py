@@ -398,6 +398,21 @@ def test_owners_and_modes_of_the_store_are_repaired_or_said(lone_httpd: Httpd, s
     assert httpd.log.count("MD0101") == 1
 
 
+def test_a_host_at_the_port_for_https_without_tls_is_said(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.add(f"MDPortMap http:- https:{httpd.config.https_port}")
+    httpd.config.md("a.example.org").http("a.example.org").https("a.example.org", "SSLEngine off")
+    httpd.config.managed("b.example.org").md("soon.example.org").http("soon.example.org")
+    httpd.log.expects("MD0105")
+    checked = httpd.configtest()
+    said = "MD0105: a.example.org: no host of this Managed Domain has 'SSLEngine on'"
+    assert checked.ok and said in checked.text and checked.text.count("MD0105") == 1, checked.text
+    httpd.start()
+    assert httpd.log.count("MD0105") == 2
+    line = httpd.log.find("MD0105")[-1]
+    assert said in line.text and str(httpd.sandbox.conf) in line.text
+
+
 def test_a_new_store_is_said_with_its_place(lone_httpd: Httpd, sandbox: Sandbox) -> None:
     httpd = _offline(lone_httpd)
     httpd.config.managed("a.example.org")

@@ -186,6 +186,7 @@ pub fn check(
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
     hosts::report_not_found(&domains, hosts, &assigned);
+    hosts::report_without_tls(&domains, hosts, &assigned);
     let watched = domains.iter().enumerate().filter(|(at, md)| is_watched(md, used.contains(at))).map(|(_, md)| md);
     for md in watched.filter(|md| md.renew_mode != RenewMode::Manual) {
         report_unproven(md, &challenges(md, ports, globals.dns01_command.is_some()));

@@ -397,6 +397,7 @@ impl Setup {
         }
         configuration::advise(&self.domains, &self.hosts, &self.globals, || Accounts::read(&self.documents).ok());
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
+        hosts::report_without_tls(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
         hosts::find_protocols(
             &mut self.domains,
