@@ -259,6 +259,12 @@ messages! {
     MD0092 Warning "the terms of a CA are not agreed to"
     MD0093 Warning "MDCAChallenges has a type of challenges that is not known"
     MD0094 Warning "a file of certificates to trust does not exist"
+    MD0100 Warning "MDCertificateAgreement is neither 'accepted' nor a URL"
+    MD0101 Warning "what holds private keys belongs to another user than root"
+    MD0102 Warning "the server's user may not enter the store"
+    MD0103 Notice "a new store was made"
+    MD0104 Warning "a managed domain has names that no name of a host can be"
+    MD0105 Warning "a managed domain has a host at the port for https, but none with TLS"
 }
 
 #[cfg(test)]

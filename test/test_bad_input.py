@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
+from harness.a2md import A2md
 from harness.crash import Fault
 from harness.httpd import Httpd
 from harness.pebble import Pebble
@@ -349,13 +353,95 @@ def test_a_tls_host_with_two_domains_stops_a_start_and_leaves_a_running_server_w
     assert httpd.served("a.example.org").names == ["a.example.org"]
     assert httpd.get("https://a.example.org/").status == 503
     httpd.stop()
-    said = httpd.fails_to_start()
-    assert "AH10238" in said
+    names = ("a.example.org and b.example.org", str(httpd.sandbox.conf))
+    checked = httpd.configtest()
+    assert not checked.ok and all(part in checked.text.partition("AH10042")[2] for part in names), checked.text
+    said = [line for line in httpd.fails_to_start().splitlines() if "AH10238" in line][-1]
+    assert all(part in said for part in names), said
 
     # Without TLS a host may belong to several.
     httpd.config.clear().md("a.example.org").md("b.example.org").http("a.example.org", aliases=["b.example.org"])
     httpd.start()
     assert httpd.get("http://b.example.org/").status == 200
+
+
+def test_owners_and_modes_of_the_store_are_repaired_or_said(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    cli = A2md(sandbox)
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org")
+    httpd.start().stop()
+    secret = sandbox.store / "md_store.json"
+    secret.chmod(0o644)
+    assert "repair: md_store.json: its mode changes from 0644 to 0600" in cli("check").out
+    httpd.start().stop()
+    assert secret.stat().st_mode & 0o777 == 0o600 and httpd.log.count("MD0101") == 0
+
+    # A link, and a file that has another name too, could be any file of root.
+    other = sandbox.root / "other"
+    other.hardlink_to(secret)
+    secret.chmod(0o644)
+    httpd.start().stop()
+    assert other.stat().st_mode & 0o777 == 0o644
+    other.unlink()
+
+    for path in (sandbox.store / "domains", sandbox.store / "challenges", secret):
+        shutil.chown(path, "www-data")
+    httpd.log.expects("MD0101")
+    httpd.start()
+    [line] = httpd.log.find("MD0101")
+    command = f"chown -h root {secret}; chown -hR root {sandbox.store}/domains"
+    assert line.text.endswith(f"repair that by: {command}") and "md_store.json (user " in line.text
+    assert f"keep: domains: it belongs to user {secret.stat().st_uid} and not to root" in cli("check").out
+    httpd.stop()
+    subprocess.run(command, shell=True, check=True)
+    httpd.start()
+    assert httpd.log.count("MD0101") == 1
+
+
+def test_a_host_at_the_port_for_https_without_tls_is_said(lone_httpd: Httpd) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.add(f"MDPortMap http:- https:{httpd.config.https_port}")
+    httpd.config.md("a.example.org").http("a.example.org").https("a.example.org", "SSLEngine off")
+    httpd.config.managed("b.example.org").md("soon.example.org").http("soon.example.org")
+    httpd.log.expects("MD0105")
+    checked = httpd.configtest()
+    said = "MD0105: a.example.org: no host of this Managed Domain has 'SSLEngine on'"
+    assert checked.ok and said in checked.text and checked.text.count("MD0105") == 1, checked.text
+    httpd.start()
+    assert httpd.log.count("MD0105") == 2
+    line = httpd.log.find("MD0105")[-1]
+    assert said in line.text and str(httpd.sandbox.conf) in line.text
+
+
+def test_a_new_store_is_said_with_its_place(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org")
+    httpd.start().stop()
+    [line] = httpd.log.find("MD0103")
+    assert f"MDStoreDir {sandbox.store}: a new store was made; " in line.text
+    httpd.start().stop()
+    assert httpd.log.count("MD0103") == 1
+    mistyped = sandbox.root / "nowhere" / "md"
+    httpd.config.add(f"MDStoreDir {mistyped}")
+    httpd.start()
+    line = httpd.log.find("MD0103")[1]
+    assert f"MDStoreDir {mistyped}: a new store was made, with the directory above it, which did not exist; " in line.text
+
+
+def test_a_store_that_the_servers_user_cannot_enter_is_said_once(lone_httpd: Httpd, sandbox: Sandbox) -> None:
+    httpd = _offline(lone_httpd)
+    httpd.config.managed("a.example.org")
+    httpd.start().stop()
+    sandbox.store.chmod(0o700)
+    httpd.log.expects("MD0102")
+    httpd.log.expects("AH10081", "locks", optional=True)
+    httpd.start()
+    [line] = httpd.log.find("MD0102")
+    assert line.text.endswith(f"chmod a+x {sandbox.store}")
+    httpd.stop()
+    sandbox.store.chmod(0o711)
+    httpd.start()
+    assert httpd.log.count("MD0102") == 1
 
 
 def test_a_domain_without_a_host_is_said_and_not_watched(lone_httpd: Httpd) -> None:

@@ -16,7 +16,7 @@ use crate::documents::Documents;
 use crate::model::{ManagedDomain, State, Timestamp, time};
 use crate::renewals::{activation_verdict, stored_domain};
 use crate::sets::{Activation, PairSet, staged_report, staged_summaries};
-use crate::store::{Aspect, FileStore, Group, STORE_FILE, Store};
+use crate::store::{Aspect, FileStore, Group, STORE_FILE, STORE_MODE, Store, giving_to_root, of_others};
 
 /// An action of the next start.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,14 +60,27 @@ fn finding(action: &'static str, item: &str, detail: String) -> Finding {
     Finding { action, item: item.to_owned(), detail }
 }
 
-/// Checks the modes of the directories of the store.
+/// Checks modes and owners of the directories of the store, and of its secret.
 pub(super) fn modes(dir: &Path) -> Vec<Finding> {
     let wrong = |group: Group| {
         let mode = std::fs::metadata(dir.join(group.name())).ok()?.permissions().mode() & 0o7777;
         let detail = format!("its mode changes from {mode:04o} to {:04o}", group.dir_mode());
         (mode != group.dir_mode()).then(|| finding("repair", group.name(), detail))
     };
-    Group::ALL.into_iter().filter_map(wrong).collect()
+    let mut findings: Vec<_> = Group::ALL.into_iter().filter_map(wrong).collect();
+    let is_root = rustix::process::geteuid().is_root();
+    let secret = std::fs::symlink_metadata(dir.join(STORE_FILE)).ok().filter(std::fs::Metadata::is_file);
+    let mode = secret.map(|found| found.permissions().mode() & 0o7777).filter(|mode| *mode != STORE_MODE);
+    findings.extend(
+        mode.map(|mode| finding("repair", STORE_FILE, format!("its mode changes from {mode:04o} to {STORE_MODE:04o}"))),
+    );
+    for found in of_others(dir).into_iter().filter(|_| is_root) {
+        let (name, owner) = found;
+        let detail =
+            format!("it belongs to user {owner} and not to root; repair that by: {}", giving_to_root(dir, &[found]));
+        findings.push(finding("keep", if name.is_empty() { "." } else { name }, detail));
+    }
+    findings
 }
 
 /// Checks the content of the store.

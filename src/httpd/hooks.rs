@@ -21,7 +21,7 @@ use crate::documents::{CLAIM_PATIENCE, Documents};
 use crate::log::{note, report};
 use crate::model::{Contact, Declared, VERSION};
 use crate::registry::self_restart::{WOULD_ACTIVATE, WOULD_DO_NOTHING, WOULD_NOT_START};
-use crate::registry::{Host, Setup, Start, check, configured, reachability};
+use crate::registry::{Host, Ports, Setup, Start, check, configured};
 use crate::serving::tls_hosts::TlsHosts;
 use crate::sets::LazySets;
 use crate::store::{FileStore, MemoryStore, ServerFacts, ServerWide, Store, StoreError};
@@ -43,8 +43,8 @@ pub fn check_config(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> Resu
             host.is_bare = tls.is_bare(section.as_ref());
             host.tls = tls.is_on(section.as_ref());
         }
-        let reach = reachability(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
-        check(found.domains, &hosts, globals, || stored_accounts(pconf, main), reach).map_err(|_| Stop)?;
+        let ports = Ports::find(globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+        check(found.domains, &hosts, globals, || stored_accounts(pconf, main), &ports).map_err(|_| Stop)?;
     }
     Ok(())
 }
@@ -127,12 +127,13 @@ pub fn post_config_last(pconf: Pool<'_>, _ptemp: Pool<'_>, main: Server<'_>) -> 
         // Set once, here.
         let _ = config.lazy_sets.set(sets);
     }
-    let reach = reachability(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let ports = Ports::find(config.globals.port_map, listeners(main).map(|at| (at.port, at.protocol)));
+    let reach = ports.reach;
     report!(AH10037, "server seems reachable via http: {}, https: {}", reach.http, reach.https);
     let store = store.filter(|_| !setup.is_read_only());
     let servers: Vec<Server<'_>> = main.all().collect();
     let tls = |position: usize| servers[position].config().is_ok_and(|config| config.host.is_tls());
-    let registry = Arc::new(setup.finish(tls, reach).map_err(|_| Stop)?);
+    let registry = Arc::new(setup.finish(tls, &ports).map_err(|_| Stop)?);
     if let Some(store) = store {
         let facts = ServerFacts { reach, server: ServerWide::of(&config.globals), idle: registry.idle_domains() };
         if let Err(err) = store.save_facts(&facts) {
@@ -298,6 +299,8 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
     if unused {
         return Ok((Arc::new(FileStore::read_only(&dir)), true));
     }
+    let is_new = !dir.exists();
+    let lacks_parent = dir.parent().is_some_and(|parent| !parent.exists());
     let opened = FileStore::open(&dir).map_err(|err| {
         report!(AH10046, err.status(); "MDStoreDir: the store cannot be used: {err}");
     });
@@ -309,7 +312,20 @@ fn open_store(pconf: Pool<'_>, config: &Main, unused: bool) -> Result<(Arc<FileS
         })
     });
     match prepared {
-        Ok(store) => Ok((Arc::new(store), false)),
+        Ok(store) => {
+            if is_new {
+                report!(
+                    MD0103,
+                    "MDStoreDir {}: a new store was made{}; what another directory has of accounts and certificates is not used",
+                    dir.display(),
+                    if lacks_parent { ", with the directory above it, which did not exist" } else { "" }
+                );
+            }
+            if !phase::is_dry_run() {
+                store.report_flaws(process::worker_ids());
+            }
+            Ok((Arc::new(store), false))
+        }
         Err(()) => {
             if !phase::is_restart() {
                 return Err(Stop);

@@ -173,6 +173,18 @@ pub fn known_ca(name: &str) -> Option<&'static str> {
     CA_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, url)| *url)
 }
 
+/// The ends of the hosts of public CAs, which issue certificates for public names only.
+const PUBLIC_HOSTS: [&str; 8] =
+    ["letsencrypt.org", "buypass.com", "buypass.no", "zerossl.com", "pki.goog", "sectigo.com", "ssl.com", "harica.gr"];
+
+/// Whether the CA at a directory URL is known to be a public one.
+#[must_use]
+pub fn is_public_ca(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_lowercase)).unwrap_or_default();
+    let is_below = |end: &&str| host.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    PUBLIC_HOSTS.iter().any(is_below)
+}
+
 /// Returns the name of the CA at a directory URL: its name in `MDCertificateAuthority`, else the host.
 #[must_use]
 pub fn ca_name(url: &str) -> String {
@@ -326,6 +338,17 @@ mod tests {
         let text = r#"[{"url":"https://ca/dir","errors":2,"turns":1,"retry-after":"Thu, 29 Aug 2019 16:06:35 GMT"},{"url":"b","errors":0,"turns":0}]"#;
         let records: Authorities = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&records).unwrap(), text);
+    }
+
+    #[test]
+    fn public_cas_are_known_by_their_hosts() {
+        assert!(CA_NAMES.iter().all(|(_, url)| is_public_ca(url)));
+        for url in ["https://dv.acme-v02.api.pki.goog/directory", "https://ACME.SSL.com/sslcom-dv-rsa"] {
+            assert!(is_public_ca(url), "{url}");
+        }
+        for url in ["https://ca.corp.test/dir", "https://notssl.com/dir", TAILSCALED, "no url"] {
+            assert!(!is_public_ca(url), "{url}");
+        }
     }
 
     #[test]

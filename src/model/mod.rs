@@ -27,8 +27,8 @@ mod window;
 pub use activation::{ActivationMode, DailyWindow, DailyWindowError};
 pub use address::{address_of_reverse_name, reverse_name, url_host};
 pub use authority::{
-    ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_same_ca,
-    known_ca,
+    ACME, Authorities, AuthorityRecord, CLOSED_CAS, DEFAULT_CA, Next, TAILSCALE, TAILSCALED, ca_name, is_public_ca,
+    is_same_ca, known_ca,
 };
 pub use base64::base64_decode;
 pub use challenge_record::ChallengeRecord;

@@ -99,6 +99,26 @@ impl DomainName {
         }
     }
 
+    /// Returns why no CA at all, public or private, issues certificates for this name, as it is none; `None` if it is one. An underscore
+    /// may be in names of private networks.
+    #[must_use]
+    pub fn not_a_name(&self) -> Option<&'static str> {
+        if self.address().is_some() {
+            return None;
+        }
+        let labels = || self.0.strip_prefix("*.").unwrap_or(&self.0).split('.');
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        match () {
+            () if labels().any(str::is_empty) => Some("two dots in a row"),
+            () if labels().any(|label| label.len() > 63) => Some("more than 63 characters between dots"),
+            () if labels().any(|label| label.contains('*')) => Some("a '*' that is not the whole first part"),
+            () if !labels().all(|label| label.bytes().all(is_known)) => {
+                Some("other characters than letters, digits and hyphens")
+            }
+            () => None,
+        }
+    }
+
     /// Returns the name with the characters that its A-labels stand for.
     #[must_use]
     pub fn to_unicode(&self) -> String {

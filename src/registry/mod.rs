@@ -38,7 +38,7 @@ pub use after_restart::Place;
 pub use domain::Domain;
 pub use index::DomainIndex;
 pub use next_ca::{NextCa, is_ca_gone};
-pub use start::challenge_types::reachability;
+pub use start::challenge_types::Ports;
 pub(crate) use start::change;
 pub use start::configuration::{check, configured};
 pub use start::hosts::Host;

@@ -204,9 +204,9 @@ fn entry(
     let challenges = match only {
         Some(kind) => {
             let ca = CaSettings { challenges: vec![kind.to_owned()], ..(*md.ca).clone() };
-            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, reach, has_dns01)
+            challenge_types::challenges(&ManagedDomain { ca: Arc::new(ca), ..md.clone() }, &reach.into(), has_dns01)
         }
-        None => challenge_types::challenges(&md, reach, has_dns01),
+        None => challenge_types::challenges(&md, &reach.into(), has_dns01),
     };
     let standby = CertificateSet::standby(documents, &md);
     let last_renewal = served::last_renewal(documents, &md, &challenges);

@@ -11,8 +11,8 @@ use super::paths::{Paths, checked, checked_file};
 use super::secret::{Header, VERSION};
 use super::watch::Inotify;
 use super::{
-    Aspect, Group, Secret, ServerFacts, Store, StoreError, Watch, WorkClaim, archive, claim, generation, lock,
-    migration, removal,
+    Aspect, Group, Secret, ServerFacts, Store, StoreError, Watch, WorkClaim, access, archive, claim, generation, lock,
+    migration, removal, secret,
 };
 use crate::log::{note, report};
 use crate::model::Timestamp;
@@ -145,6 +145,7 @@ impl FileStore {
         let until = Instant::now() + TIDYING;
         locks.names()?.iter().take_while(|_| Instant::now() < until).for_each(|name| drop(self.claim(name)));
         archive::recover(self);
+        self.protect_secret();
         self.protect_secrets(Instant::now() + TIDYING);
         Ok(())
     }
@@ -168,6 +169,21 @@ impl FileStore {
         let owner = dir.owner()?;
         let is_own = owner == self.opener || user.is_none_or(|user| owner == user);
         if is_own { adopt(dir, group, user) } else { Ok(()) }
+    }
+
+    /// Restricts the file with the secret. A link, or a file that has another name or another owner, stays as it is.
+    fn protect_secret(&self) {
+        let dir = Dir::open_group(self.base(), Links::Refuse);
+        if let Err(err) = dir.and_then(|dir| dir.protect(secret::FILE, self.opener, |_| secret::MODE.into())) {
+            note!(Debug, err.status(); "{err}");
+        }
+    }
+
+    /// Warns of owners and modes that keep the server's user out, or let others in, and that no start repairs. Only root can tell.
+    pub fn report_flaws(&self, server: (u32, u32)) {
+        if is_root() {
+            access::report_flaws(self.base(), server);
+        }
     }
 
     /// Restricts the files with keys of external accounts, which the C module leaves readable for everybody. Goes on at the next start

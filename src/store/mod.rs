@@ -1,6 +1,7 @@
 //! The store: bytes by group, item and aspect. It knows names, modes and owners, but not what the bytes mean.
 #![forbid(unsafe_code)]
 
+mod access;
 mod archive;
 mod claim;
 mod dir;
@@ -20,6 +21,7 @@ mod secret;
 mod suite;
 mod watch;
 
+pub use access::{giving_to_root, of_others};
 pub use claim::WorkClaim;
 pub use error::StoreError;
 pub use file_store::FileStore;
@@ -27,7 +29,7 @@ pub use foreign::read_foreign;
 pub use memory::MemoryStore;
 pub use paths::{Aspect, Group};
 pub use reachability::{Reachability, ServerFacts, ServerWide};
-pub use secret::{FILE as STORE_FILE, Secret};
+pub use secret::{FILE as STORE_FILE, MODE as STORE_MODE, Secret};
 pub use watch::{News, Watch};
 
 use std::sync::Arc;

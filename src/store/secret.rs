@@ -12,6 +12,8 @@ pub(super) const VERSION: f64 = 3.0;
 
 /// Name of the file with the version and the secret of a store, by which a store is known.
 pub const FILE: &str = "md_store.json";
+/// The mode of the file: who reads it can decrypt the keys of the store.
+pub const MODE: u32 = 0o600;
 const SIZE: usize = 48;
 
 /// The pass phrase of all private keys that are stored encrypted: raw bytes, of any value. Has no printable form and is
@@ -70,7 +72,7 @@ impl Header {
             let key = BASE64URL_NOPAD.encode(secret.as_bytes());
             let document = json!({ "store": { "version": VERSION }, "key": key });
             // Another process may open the same new store: the first secret wins.
-            is_new = dir.create(FILE, 0o600, &pretty(&document))?;
+            is_new = dir.create(FILE, MODE, &pretty(&document))?;
         }
     }
 

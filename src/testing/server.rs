@@ -125,7 +125,7 @@ impl TestServer {
     /// Starts the server. All hosts use TLS and can be reached.
     pub fn start(&self, is_restart: bool) -> Arc<Registry> {
         let setup = self.setup(is_restart, Arc::clone(&self.clock) as _);
-        Arc::new(setup.finish(|_| true, self.reach).unwrap())
+        Arc::new(setup.finish(|_| true, &self.reach.into()).unwrap())
     }
 
     /// Starts the server with certificates that `prime` adds for stapling.
@@ -141,7 +141,7 @@ impl TestServer {
     fn start_at(&self, is_restart: bool, clock: Arc<dyn Clock>, prime: impl FnOnce(&Setup)) -> Arc<Registry> {
         let setup = self.setup(is_restart, clock);
         prime(&setup);
-        Arc::new(setup.finish(|_| true, self.reach).unwrap())
+        Arc::new(setup.finish(|_| true, &self.reach.into()).unwrap())
     }
 
     /// Starts the server and returns its renewals. Their delays are not random.
@@ -158,7 +158,7 @@ impl TestServer {
         client: impl Fn(&str) -> Option<Arc<dyn HttpClient>> + Send + Sync + 'static,
     ) -> Renewals {
         let setup = self.setup(is_restart, clock);
-        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
+        let registry = Arc::new(setup.finish(|_| true, &self.reach.into()).unwrap());
         let ca = Arc::clone(&self.ca);
         let clients = move |md: &crate::model::ManagedDomain, _: &Cancel| {
             client(md.name.as_str()).unwrap_or_else(|| Arc::clone(&ca) as Arc<dyn HttpClient>)
@@ -169,7 +169,7 @@ impl TestServer {
     /// Starts the server with other random numbers, and with a clock by which waits end by themselves. Returns its renewals.
     pub fn renewals_with_chance(&self, is_restart: bool, chance: fn() -> f64) -> Renewals {
         let setup = self.setup(is_restart, self.moving_clock());
-        let registry = Arc::new(setup.finish(|_| true, self.reach).unwrap());
+        let registry = Arc::new(setup.finish(|_| true, &self.reach.into()).unwrap());
         let ca = Arc::clone(&self.ca);
         Renewals::new(registry, Box::new(move |_, _| Arc::clone(&ca) as _), chance)
     }

@@ -1,20 +1,62 @@
 //! Challenge types that a domain can use, by its configuration and the ports on which the server can be reached.
 
+use std::collections::BTreeSet;
+
 use crate::acme::ChallengeType;
 use crate::log::report;
 use crate::model::{DomainName, ManagedDomain, PortMap};
 use crate::store::Reachability;
 
-/// Finds out whether the server can be reached on ports 80 and 443: whether a `Listen` with http(s) has the local port that
-/// `MDPortMap` gives. Listeners are given as port and protocol.
-#[must_use]
-pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Option<&'a str>)>) -> Reachability {
-    let mut found = Reachability { http: false, https: false };
-    for (port, _) in listeners.filter(|(_, protocol)| protocol.is_none_or(|protocol| protocol.starts_with("http"))) {
-        found.http |= map.http == Some(port);
-        found.https |= map.https == Some(port);
+/// How CAs reach the server, and what was seen of that.
+#[derive(Debug, Clone, Default)]
+pub struct Ports {
+    /// Whether ports 80 and 443 lead to this server.
+    pub reach: Reachability,
+    /// Why port 80 does not, if that is known.
+    http: Option<String>,
+    /// Why port 443 does not, if that is known.
+    https: Option<String>,
+}
+
+impl From<Reachability> for Ports {
+    fn from(reach: Reachability) -> Self {
+        Self { reach, ..Self::default() }
     }
-    found
+}
+
+impl Ports {
+    /// Finds out whether the server can be reached on ports 80 and 443: whether a `Listen` with http(s) has the local port that
+    /// `MDPortMap` gives. Listeners are given as port and protocol.
+    #[must_use]
+    pub fn find<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Option<&'a str>)>) -> Self {
+        let all: Vec<_> = listeners.collect();
+        let is_http = |protocol: Option<&str>| protocol.is_none_or(|protocol| protocol.starts_with("http"));
+        let leads = |local| all.iter().any(|(port, protocol)| local == Some(*port) && is_http(*protocol));
+        let listed = all.iter().map(|(port, protocol)| match protocol {
+            Some(protocol) if !is_http(Some(protocol)) => format!("{port} {protocol}"),
+            _ => port.to_string(),
+        });
+        let listed: BTreeSet<String> = listed.collect();
+        let listed = listed.into_iter().collect::<Vec<_>>().join(", ");
+        let obstacle = |public: u16, local: Option<u16>| match local {
+            local if leads(local) => None,
+            None => Some(format!("MDPortMap says that port {public} does not lead to this server")),
+            Some(local) if local == public => {
+                Some(format!("nothing listens for http or https at port {public} (Listen: {listed})"))
+            }
+            Some(local) => Some(format!(
+                "MDPortMap leads port {public} to {local}, where nothing listens for http or https (Listen: {listed})"
+            )),
+        };
+        let (http, https) = (obstacle(80, map.http), obstacle(443, map.https));
+        Self { reach: Reachability { http: http.is_none(), https: https.is_none() }, http, https }
+    }
+
+    /// Returns a sentence's end about a port that cannot be reached.
+    fn lack(port: u16, seen: Option<&String>) -> String {
+        let seen = seen.map(|seen| format!(": {seen}")).unwrap_or_default();
+        format!("the server to be reachable on port {port} (see MDPortMap and Listen){seen}")
+    }
 }
 
 /// Returns the challenge types for `md` in order of preference: those of `MDCAChallenges`, or all that can work. `dns01` says
@@ -22,16 +64,17 @@ pub fn reachability<'a>(map: PortMap, listeners: impl Iterator<Item = (u16, Opti
 ///
 /// # Errors
 /// The reasons as sentences, if no type can be used or some name cannot be validated.
-pub fn challenges(md: &ManagedDomain, reach: Reachability, dns01: bool) -> Result<Vec<ChallengeType>, String> {
+pub fn challenges(md: &ManagedDomain, ports: &Ports, dns01: bool) -> Result<Vec<ChallengeType>, String> {
     if md.is_of_tailscale() {
         return Ok(Vec::new());
     }
     let mut reasons = Vec::new();
     let types: Vec<_> = if md.ca.challenges.is_empty() {
         let works = |kind: &ChallengeType| {
-            let obstacle = obstacle(*kind, md, reach, dns01);
+            let obstacle = obstacle(*kind, md, ports, dns01);
+            let works = obstacle.is_none();
             reasons.extend(obstacle.map(|reason| format!("The challenge type '{kind}' needs {reason}.")));
-            obstacle.is_none()
+            works
         };
         ChallengeType::USUAL.into_iter().filter(works).collect()
     } else {
@@ -69,18 +112,16 @@ pub fn report_unproven(md: &ManagedDomain, challenges: &Result<Vec<ChallengeType
 }
 
 /// Returns the requirement of a challenge type that is not met, if any.
-fn obstacle(kind: ChallengeType, md: &ManagedDomain, reach: Reachability, dns01: bool) -> Option<&'static str> {
+fn obstacle(kind: ChallengeType, md: &ManagedDomain, ports: &Ports, dns01: bool) -> Option<String> {
     match kind {
-        ChallengeType::TlsAlpn01 if !reach.https => {
-            Some("the server to be reachable on port 443 (see MDPortMap and Listen)")
-        }
+        ChallengeType::TlsAlpn01 if !ports.reach.https => Some(Ports::lack(443, ports.https.as_ref())),
         ChallengeType::TlsAlpn01 if md.proto.acme_tls_1.is_empty() => {
-            Some("'acme-tls/1' among the Protocols of the domain's TLS host")
+            Some("'acme-tls/1' among the Protocols of the domain's TLS host".to_owned())
         }
-        ChallengeType::Http01 if !reach.http => {
-            Some("the server to be reachable on port 80 (see MDPortMap and Listen)")
+        ChallengeType::Http01 if !ports.reach.http => Some(Ports::lack(80, ports.http.as_ref())),
+        ChallengeType::Dns01 if !dns01 && md.cmd_dns_01.is_none() => {
+            Some("a command (see MDChallengeDns01)".to_owned())
         }
-        ChallengeType::Dns01 if !dns01 && md.cmd_dns_01.is_none() => Some("a command (see MDChallengeDns01)"),
         ChallengeType::TlsAlpn01 | ChallengeType::Http01 | ChallengeType::Dns01 | ChallengeType::DnsPersist01 => None,
     }
 }
@@ -95,11 +136,36 @@ mod tests {
     fn listeners_behind_the_mapped_ports_count() {
         let map = PortMap { http: Some(8080), https: None };
         let reach = |listeners: &[(u16, Option<&'static str>)]| {
-            let found = reachability(map, listeners.iter().copied());
+            let found = Ports::find(map, listeners.iter().copied()).reach;
             (found.http, found.https)
         };
         assert_eq!(reach(&[(8080, None), (443, Some("https"))]), (true, false));
         assert_eq!(reach(&[(8080, Some("ftp")), (80, None)]), (false, false));
+    }
+
+    #[test]
+    fn the_reason_says_what_was_seen_of_the_ports() {
+        let listeners = [(18080, None), (18443, Some("https")), (21, Some("ftp")), (18080, None)];
+        let rows = [
+            (
+                PortMap { http: Some(18081), https: None },
+                "on port 80 (see MDPortMap and Listen): MDPortMap leads port 80 to 18081, where nothing listens for http or https \
+                 (Listen: 18080, 18443, 21 ftp).",
+            ),
+            (
+                PortMap { http: Some(18081), https: None },
+                "on port 443 (see MDPortMap and Listen): MDPortMap says that port 443 does not lead to this server.",
+            ),
+            (
+                PortMap { http: Some(80), https: Some(443) },
+                "on port 80 (see MDPortMap and Listen): nothing listens for http or https at port 80 (Listen: 18080, ",
+            ),
+        ];
+        for (map, words) in rows {
+            let ports = Ports::find(map, listeners.iter().copied());
+            let reason = challenges(&md(&["x.org"], &[]), &ports, false).unwrap_err();
+            assert!(reason.contains(words), "{reason}");
+        }
     }
 
     fn md(names: &[&str], listed: &[&str]) -> ManagedDomain {
@@ -111,7 +177,7 @@ mod tests {
 
     /// Checks the types that are found, or that the error contains these words.
     fn check(md: &ManagedDomain, reach: (bool, bool), dns01: bool, expected: Result<&[ChallengeType], &[&str]>) {
-        let found = challenges(md, Reachability { http: reach.0, https: reach.1 }, dns01);
+        let found = challenges(md, &Reachability { http: reach.0, https: reach.1 }.into(), dns01);
         match (found, expected) {
             (Ok(types), Ok(expected)) => assert_eq!(types, expected),
             (Err(reason), Err(words)) => {
@@ -163,8 +229,8 @@ mod tests {
 
     #[test]
     fn the_reason_names_each_type_that_would_do() {
-        let none = Reachability { http: false, https: false };
-        let reason = |name: &str| challenges(&md(&[name], &["foo-99"]), none, false).unwrap_err();
+        let none = Reachability { http: false, https: false }.into();
+        let reason = |name: &str| challenges(&md(&[name], &["foo-99"]), &none, false).unwrap_err();
         let wildcard = reason("*.x.org");
         let address = reason("192.0.2.1");
         for kind in ChallengeType::ALL {

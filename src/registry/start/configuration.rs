@@ -10,16 +10,19 @@ use crate::log::report;
 use crate::model::contact::contact_flaw;
 use crate::model::{
     ACME, CLOSED_CAS, ContactSource, Declared, DomainName, Globals, ManagedDomain, MatchNames, Origin, RenewMode,
-    Settings, TAILSCALE, TAILSCALED, is_plain_http, is_same_ca, without_passwords,
+    Settings, TAILSCALE, TAILSCALED, is_plain_http, is_public_ca, is_same_ca, without_passwords,
 };
 use crate::registry::index::{self, Overlap};
-use crate::registry::start::challenge_types::{challenges, report_unproven};
+use crate::registry::start::challenge_types::{Ports, challenges, report_unproven};
 use crate::registry::start::hosts::Host;
 use crate::registry::start::{CannotStart, hosts};
-use crate::store::{Reachability, read_foreign};
+use crate::store::read_foreign;
 
 const CA_FILE: &str = "MDCACertificateFile";
 const PROXY_FILE: &str = "MDHttpProxyCACertificateFile";
+
+/// The word by which the administrator agrees to the terms of a CA.
+const ACCEPTED: &str = "accepted";
 
 /// Most names in a certificate of most CAs.
 const MOST_NAMES: usize = 100;
@@ -175,22 +178,24 @@ pub fn check(
     hosts: &[Host],
     globals: &Globals,
     accounts: impl FnOnce() -> Option<Accounts>,
-    reach: Reachability,
+    ports: &Ports,
 ) -> Result<(), CannotStart> {
     advise(&domains, hosts, globals, accounts);
     let assigned = hosts::assign(&domains, hosts, globals.match_names, globals.base_server);
-    hosts::find_protocols(&mut domains, hosts, &assigned, globals.base_server, reach.https);
+    hosts::find_protocols(&mut domains, hosts, &assigned, globals.base_server, ports.reach.https);
     let used: HashSet<usize> = assigned.iter().flatten().copied().collect();
     domains.iter().enumerate().filter(|(at, _)| !used.contains(at)).for_each(|(_, md)| hosts::report_unused(md));
     hosts::report_not_found(&domains, hosts, &assigned);
+    hosts::report_without_tls(&domains, hosts, &assigned);
     let watched = domains.iter().enumerate().filter(|(at, md)| is_watched(md, used.contains(at))).map(|(_, md)| md);
     for md in watched.filter(|md| md.renew_mode != RenewMode::Manual) {
-        report_unproven(md, &challenges(md, reach, globals.dns01_command.is_some()));
+        report_unproven(md, &challenges(md, ports, globals.dns01_command.is_some()));
     }
     let missing = domains.iter().filter(|md| lacks_files(md)).count();
     let bare = hosts.iter().zip(assigned.iter()).filter(|(host, positions)| host.is_bare && positions.is_empty());
     let reported = bare.filter_map(|(host, _)| hosts::report_bare(host, &domains, &assigned)).count();
-    if missing + reported == 0 { Ok(()) } else { Err(CannotStart) }
+    let conflicts = hosts::report_conflicts(&domains, hosts, &assigned);
+    if missing + reported + conflicts == 0 { Ok(()) } else { Err(CannotStart) }
 }
 
 /// Checks whether the server watches a domain, which is `used` by a host or not.
@@ -343,6 +348,21 @@ fn advise_of_terms(domains: &[ManagedDomain], accounts: impl FnOnce() -> Option<
     }
 }
 
+/// Warns of words in MDCertificateAgreement that the manual does not have. They are taken as agreement, as the C module takes them.
+fn advise_of_agreements(domains: &[ManagedDomain]) {
+    let words = by_word(asking(domains), |md| md.ca.agreement.as_slice());
+    let is_usual = |word: &str| word == ACCEPTED || word.starts_with("https://") || word.starts_with("http://");
+    for (word, all) in words.into_iter().filter(|(word, _)| !is_usual(word)) {
+        report!(
+            MD0100,
+            "MDCertificateAgreement: '{word}' is neither '{ACCEPTED}' nor a URL, and counts as agreement to the terms of the CA all \
+             the same, for {} ({} domains); write '{ACCEPTED}' if you agree, or else remove the directive",
+            all[0].name,
+            all.len()
+        );
+    }
+}
+
 /// Warns of commands that cannot be executed, of contacts that no CA can use, of names for which every order fails, and of CAs that
 /// have closed or are asked without TLS. `accounts` reads those of the store; `None` if it cannot be read.
 pub(crate) fn advise(
@@ -352,6 +372,7 @@ pub(crate) fn advise(
     accounts: impl FnOnce() -> Option<Accounts>,
 ) {
     advise_of_terms(domains, accounts);
+    advise_of_agreements(domains);
     advise_of_commands(globals, domains);
     advise_of_contacts(domains, hosts);
     advise_of_closed_cas(domains);
@@ -368,9 +389,22 @@ pub(crate) fn advise(
                 md.name
             );
         }
-        let unfit = |name: &DomainName| Some(format!("{name} ({})", name.not_public()?));
-        let unfit: Vec<String> = md.domains.iter().filter_map(unfit).collect();
-        if !unfit.is_empty() {
+        let listed = |why: fn(&DomainName) -> Option<&'static str>| {
+            let with_reason = |name: &DomainName| Some(format!("{name} ({})", why(name)?));
+            md.domains.iter().filter_map(with_reason).collect::<Vec<_>>()
+        };
+        let wrong = listed(DomainName::not_a_name);
+        if !wrong.is_empty() {
+            report!(
+                MD0104,
+                "{}: no CA issues a certificate, as these are no domain names: {}; correct or remove them",
+                md.name,
+                wrong.join(", ")
+            );
+        }
+        let is_public = md.ca.urls.is_empty() || md.ca.urls.iter().any(|url| is_public_ca(url));
+        let unfit = listed(|name| name.not_public().filter(|_| name.not_a_name().is_none()));
+        if is_public && !unfit.is_empty() {
             report!(MD0006, "{}: has names for which no public CA issues certificates: {}", md.name, unfit.join(", "));
         }
     }

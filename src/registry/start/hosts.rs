@@ -290,7 +290,45 @@ pub fn check_required_https(domains: &[ManagedDomain], hosts: &[Host], assigned:
     }
 }
 
-fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Item = (&'a Host, &'a [usize])> {
+/// Warns of domains that have a host at the port for https, but none with TLS. Domains with hosts at other ports only, as where https
+/// is still to come or the certificate is for another program, are not meant.
+pub fn report_without_tls(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) {
+    let with_tls: HashSet<usize> = tls_hosts(hosts, assigned).flat_map(|(_, positions)| positions).copied().collect();
+    let mut reported = HashSet::new();
+    let at_port = hosts.iter().zip(assigned.iter()).filter(|(host, _)| host.is_at_https_port && !host.is_main);
+    for (host, position) in at_port.flat_map(|(host, positions)| positions.iter().map(move |at| (host, *at))) {
+        if !with_tls.contains(&position) && reported.insert(position) {
+            report!(
+                MD0105,
+                "{}: no host of this Managed Domain has 'SSLEngine on', so nobody serves its certificate; add it to {}, which is at \
+                 the port for https",
+                domains[position].name,
+                host.origin
+            );
+        }
+    }
+}
+
+/// Logs TLS hosts that have several domains, and returns how many there are.
+pub fn report_conflicts(domains: &[ManagedDomain], hosts: &[Host], assigned: &Assigned) -> usize {
+    let several = |(host, positions): (_, &[usize])| match positions {
+        [first, second, ..] => Some((host, [*first, *second])),
+        _ => None,
+    };
+    let conflicts = tls_hosts(hosts, assigned).filter_map(several);
+    let report = |(host, positions): &(&Host, [usize; 2])| {
+        let [one, other] = positions.map(|at| &domains[at].name);
+        report!(
+            AH10042,
+            "the virtual host {} matches the Managed Domains {one} and {other}, but a TLS host can have only one",
+            host.origin
+        );
+    };
+    conflicts.inspect(report).count()
+}
+
+/// Returns the hosts with TLS, each with the positions of its domains.
+pub fn tls_hosts<'a>(hosts: &'a [Host], assigned: &'a Assigned) -> impl Iterator<Item = (&'a Host, &'a [usize])> {
     hosts.iter().zip(assigned.iter()).filter(|(host, _)| host.tls)
 }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use self::configuration::{Configured, configured};
 use super::domain::Domain;
 use super::next_ca::{self, NextCa};
-use super::{Host, Registry, self_restart};
+use super::{Host, Ports, Registry, self_restart};
 use crate::accounts::Accounts;
 use crate::acme::ChallengeType;
 use crate::cancel::Cancel;
@@ -35,7 +35,7 @@ use crate::sets::{
     Activation, Advice, CertificateSet, StagedState, StoredPair, activation, active, served, take_over_live,
 };
 use crate::stapling::{self, Stapling};
-use crate::store::{Aspect, Group, Reachability, WorkClaim};
+use crate::store::{Aspect, Group, WorkClaim};
 
 /// How long a start without the lock of the store waits, in all, for those who work on domains that are not complete.
 const KEPT_OUT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
@@ -254,9 +254,15 @@ impl Setup {
         match self.assigned.of(position) {
             [] => None,
             [only] => self.domains.get(*only),
-            [first, ..] => {
+            [first, second, ..] => {
                 let host = &self.hosts[position];
-                report!(AH10238, "conflicting MDs for the TLS host {} ask for certificates", host.origin);
+                let [one, other] = [first, second].map(|at| &self.domains[*at].name);
+                report!(
+                    AH10238,
+                    "conflicting MDs for the TLS host {} ask for certificates: {one} and {other}; give the names of the host to \
+                     one of them, or divide the host",
+                    host.origin
+                );
                 self.domains.get(*first).filter(|_| self.is_restart)
             }
         }
@@ -391,7 +397,7 @@ impl Setup {
     /// # Errors
     /// If a TLS host has several domains (AH10042) or a domain cannot be saved (AH10172); at a restart such a domain
     /// goes on as it can.
-    pub fn finish(mut self, tls: impl Fn(usize) -> bool, reach: Reachability) -> Result<Registry, CannotStart> {
+    pub fn finish(mut self, tls: impl Fn(usize) -> bool, ports: &Ports) -> Result<Registry, CannotStart> {
         for (position, host) in self.hosts.iter_mut().enumerate() {
             host.tls = tls(position);
         }
@@ -403,14 +409,21 @@ impl Setup {
         }
         configuration::advise(&self.domains, &self.hosts, &self.globals, || Accounts::read(&self.documents).ok());
         hosts::report_not_found(&self.domains, &self.hosts, &self.assigned);
+        hosts::report_without_tls(&self.domains, &self.hosts, &self.assigned);
         hosts::check_required_https(&self.domains, &self.hosts, &self.assigned);
-        hosts::find_protocols(&mut self.domains, &self.hosts, &self.assigned, self.globals.base_server, reach.https);
+        hosts::find_protocols(
+            &mut self.domains,
+            &self.hosts,
+            &self.assigned,
+            self.globals.base_server,
+            ports.reach.https,
+        );
         let stapling = self.stapling();
         let used: HashSet<usize> = self.assigned.iter().flatten().copied().collect();
         let mut domains = Vec::with_capacity(self.domains.len());
         let mut changed = Vec::new();
         for (position, md) in std::mem::take(&mut self.domains).into_iter().enumerate() {
-            let (domain, stored) = self.complete(md, used.contains(&position), reach, domains.last(), &stapling);
+            let (domain, stored) = self.complete(md, used.contains(&position), ports, domains.last(), &stapling);
             if stored != Stored::Same && !self.read_only && !self.out_of_service.contains(&domain.md.name) {
                 changed.push((position, stored));
             }
@@ -447,8 +460,7 @@ impl Setup {
     }
 
     fn check_hosts(&self) -> Result<(), CannotStart> {
-        let mut result = Ok(());
-        for (host, positions) in self.hosts.iter().zip(self.assigned.iter()).filter(|(host, _)| host.tls) {
+        for (host, positions) in hosts::tls_hosts(&self.hosts, &self.assigned) {
             for position in positions {
                 report!(
                     AH10041,
@@ -457,18 +469,9 @@ impl Setup {
                     host.origin
                 );
             }
-            if let [first, second, ..] = positions {
-                report!(
-                    AH10042,
-                    "the virtual host {} matches the Managed Domains {} and {}, but a TLS host can have only one",
-                    host.origin,
-                    self.domains[*first].name,
-                    self.domains[*second].name
-                );
-                result = if self.is_restart { result } else { Err(CannotStart) };
-            }
         }
-        result
+        let conflicts = hosts::report_conflicts(&self.domains, &self.hosts, &self.assigned);
+        if conflicts == 0 || self.is_restart { Ok(()) } else { Err(CannotStart) }
     }
 
     /// New files do not wait for the disk: there is nothing in them that the next start would not write again.
@@ -496,7 +499,7 @@ impl Setup {
         &self,
         mut md: ManagedDomain,
         used: bool,
-        reach: Reachability,
+        ports: &Ports,
         other: Option<&Domain>,
         stapling: &Arc<Stapling>,
     ) -> (Domain, Stored) {
@@ -526,7 +529,7 @@ impl Setup {
                 md.name
             );
         }
-        let challenges = self.challenges_of(&md, reach, renewable, other);
+        let challenges = self.challenges_of(&md, ports, renewable, other);
         report!(AH10039, "Completed MD[{}, CA={:?}, state={:?}]", md.name, md.ca.urls, md.state);
         let activated = served::activated(&self.documents, &md);
         let md = Arc::new(md);
@@ -579,11 +582,11 @@ impl Setup {
     fn challenges_of(
         &self,
         md: &ManagedDomain,
-        reach: Reachability,
+        ports: &Ports,
         renewable: bool,
         other: Option<&Domain>,
     ) -> Arc<Result<Vec<ChallengeType>, String>> {
-        let challenges = challenge_types::challenges(md, reach, self.globals.dns01_command.is_some());
+        let challenges = challenge_types::challenges(md, ports, self.globals.dns01_command.is_some());
         if renewable {
             challenge_types::report_unproven(md, &challenges);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::accounts::Accounts;
+use crate::registry::Ports;
 
 #[test]
 fn a_retry_after_counts_at_every_start_and_a_back_off_at_a_graceful_one() {
@@ -280,7 +281,7 @@ fn a_read_only_start_changes_nothing() {
         counts: None,
     };
     let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
-    let registry = setup.finish(|_| true, Reachability::default()).unwrap();
+    let registry = setup.finish(|_| true, &Ports::default()).unwrap();
     assert!(!registry.domains[0].watched);
     assert!(server.staged_job("readonly.test").finished);
     assert!(!server.store.exists(Group::Domains, "readonly.test", &chain()));
@@ -316,7 +317,7 @@ fn a_tls_host_with_two_domains_stops_a_start_but_not_a_restart() {
         };
         let setup = Setup::begin(start, Arc::clone(&server.documents), Arc::clone(&server.clock) as _).unwrap();
         assert_eq!(setup.domain_of(0).is_some(), ok);
-        assert_eq!(setup.finish(|_| true, Reachability::default()).is_ok(), ok);
+        assert_eq!(setup.finish(|_| true, &Ports::default()).is_ok(), ok);
     }
 }
 
@@ -554,7 +555,7 @@ fn contacts_that_no_ca_can_use_are_warned_of_once_per_directive() {
     assert_eq!(told("/contacts.conf"), 2);
     assert!(registry.domains[3].md.contacts.is_empty());
     let domains = configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
-    check(domains, &server.hosts, &Globals::default(), || None, Reachability { http: true, https: true }).unwrap();
+    check(domains, &server.hosts, &Globals::default(), || None, &Ports::default()).unwrap();
     assert_eq!(told("/contacts.conf"), 4, "httpd -t says the same");
 }
 
@@ -586,7 +587,8 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
     ];
     let domains = || configured(&server.declared, &Settings::default(), &Globals::default(), false).unwrap().domains;
     let check = |accounts: Option<Accounts>, http| {
-        check(domains(), &server.hosts, &Globals::default(), || accounts, Reachability { http, https: false }).unwrap();
+        check(domains(), &server.hosts, &Globals::default(), || accounts, &Reachability { http, https: false }.into())
+            .unwrap();
     };
     check(Some(Accounts::default()), false);
     for (number, words) in rows {
@@ -603,6 +605,22 @@ fn what_keeps_each_renewal_from_success_is_said_by_a_start_and_by_a_test_of_the_
 }
 
 #[test]
+fn an_agreement_in_other_words_counts_and_is_warned_of_once() {
+    watch_log();
+    let mut server = TestServer::new(&["a.agree.test", "b.agree.test", "c.agree.test", "d.agree.test", "e.agree.test"]);
+    let words = ["agree-yes", "agree-yes", "Accepted", "accepted", "https://agree.test/terms"];
+    for (declared, word) in server.declared.iter_mut().zip(words) {
+        declared.settings.agreement = Some(word.to_owned());
+    }
+    drop(server.run(false));
+    assert!(server.staged_job("a.agree.test").finished, "it counts, as with the C module");
+    assert_eq!(logged("MD0100", "'agree-yes' is neither 'accepted' nor a URL"), 1);
+    assert_eq!(logged("MD0100", "for a.agree.test (2 domains)"), 1);
+    assert_eq!(logged("MD0100", "'Accepted' is neither"), 1);
+    assert_eq!(logged("MD0100", ""), 2);
+}
+
+#[test]
 fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     watch_log();
     let names: Vec<String> = (0..101).map(|number| format!("n{number}.many.example.org")).collect();
@@ -611,6 +629,9 @@ fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
     server.declared.push(declared(&["ok.example.com", "private.local", "10.1.2.3"]));
     server.declared.push(declared(&["nobody-asks.local"]));
     server.declared[3].settings.renew_mode = Some(RenewMode::Manual);
+    server.declared[2].settings.ca_urls = Some(vec![crate::model::DEFAULT_CA.to_owned()]);
+    server.declared.push(declared(&["private-ca.local", "a_b.local"]));
+    server.declared.push(declared(&["www..wrong.test", "a!b.wrong.test", "a.*.wrong.test", "*.right.test"]));
     server.declared[2].settings.require_https = Some(Some(crate::model::RequireHttps::Permanent));
     server.start(false);
     assert_eq!(logged("MD0005", "n0.many.example.org: has 101 names"), 1);
@@ -622,6 +643,11 @@ fn names_that_make_orders_fail_are_warned_of_once_per_domain() {
         1
     );
     assert_eq!(logged("MD0006", "nobody-asks"), 0);
+    assert_eq!(logged("MD0006", "private-ca.local"), 0, "a CA of one's own certifies them");
+    let wrong = "www..wrong.test (two dots in a row), a!b.wrong.test (other characters than letters, digits and hyphens), \
+                 a.*.wrong.test (a '*' that is not the whole first part); correct";
+    assert_eq!(logged("MD0104", wrong), 1);
+    assert_eq!(logged("MD0104", ""), 1);
     assert_eq!(logged("AH10105", "ok.example.com"), 1);
 }
 
