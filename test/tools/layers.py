@@ -46,7 +46,7 @@ MAY_USE = {
     "a2md": {"cli"},
     "lib": set(),
     # Tests of every layer may use it, which the compiler knows as well.
-    "testing": CORE,
+    "testing": CORE | {"status"},
 }
 
 # What belongs to few: path prefix -> the layers (or folders of one) that may name it, and why it is so.
