@@ -58,6 +58,8 @@ struct Dns01 {
     version: u8,
     timeout: Duration,
     cancel: Cancel,
+    /// Names for which the command could not even begin, so that nothing is to be removed.
+    not_begun: HashSet<String>,
 }
 
 impl Challenges {
@@ -128,6 +130,7 @@ impl StoredChallenges {
             version: shared.version,
             timeout: shared.timeout,
             cancel: cancel.clone(),
+            not_begun: HashSet::new(),
         };
         Self { md, shared, dns01, has_names: false, has_command: false }
     }
@@ -207,12 +210,15 @@ impl Dns01 {
         Command { argv, timeout: self.timeout, cancel: self.cancel.clone() }.run(b"")
     }
 
-    fn set_up(&self, name: &str, txt: &str) -> Result<(), PortError> {
+    fn set_up(&mut self, name: &str, txt: &str) -> Result<(), PortError> {
         self.run(&["setup", name, txt]).map_err(|err| {
             let status = err.status();
+            if err.is_not_begun() {
+                self.not_begun.insert(name.to_owned());
+            }
             let program = self.program();
             if status == Status::INCOMPLETE_PATH {
-                note!(Warning, status; "{name}: dns-01 setup command failed to execute: {program} {err}");
+                report!(MD0106, status; "{name}: dns-01 setup command failed to execute: {program} {err}");
             }
             // Every error counts as a failure of the command, even a command that cannot be executed.
             failure(Status::GENERAL, format!("the dns-01 command {program} {err}"))
@@ -221,7 +227,10 @@ impl Dns01 {
 
     /// Runs the command that removes a record. A failure is only logged, as a record that stays does no harm. `Err` if the
     /// command was interrupted because the server stops.
-    fn tear_down(&self, name: &str, txt: &str) -> Result<(), PortError> {
+    fn tear_down(&mut self, name: &str, txt: &str) -> Result<(), PortError> {
+        if self.not_begun.remove(name) {
+            return Ok(());
+        }
         let arguments = ["teardown", name, txt];
         let arguments = if self.version == 1 { &arguments[..2] } else { &arguments };
         let Err(err) = self.run(arguments) else { return Ok(()) };
@@ -452,8 +461,9 @@ mod tests {
             assert!(err.text.contains(words), "{err}");
             assert_eq!(publisher.withdraw(&set_up).unwrap(), Attempt::Done);
         }
-        assert_eq!(logged("", "failing.challenges.test: dns-01 setup command failed to execute"), 1);
-        assert_eq!(logged("", "failing.challenges.test: dns-01 teardown command failed"), 2);
+        assert_eq!(logged("MD0106", "failing.challenges.test: dns-01 setup command failed to execute"), 1);
+        // What has not begun has left nothing.
+        assert_eq!(logged("MD0027", "failing.challenges.test: dns-01 teardown command failed"), 1);
     }
 
     #[test]

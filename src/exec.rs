@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cancel::Cancel;
 use crate::log::note;
-use crate::model::Status;
+use crate::model::{Status, outside};
 
 /// A command to run.
 #[derive(Debug, Clone)]
@@ -38,8 +38,13 @@ pub enum ExecError {
     #[error("cannot be executed: {0}")]
     NotExecutable(io::Error),
     /// The command ended with an exit code other than zero.
-    #[error("failed with exit code {0}")]
-    Exit(i32),
+    #[error("failed with exit code {code}{}", .said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
+    Exit {
+        /// The exit code.
+        code: i32,
+        /// The last line of its error output.
+        said: Option<String>,
+    },
     /// The command was killed by a signal from elsewhere.
     #[error("was killed by signal {0}")]
     Signal(i32),
@@ -95,6 +100,11 @@ impl Command {
         let _aside = self.cancel.step_aside();
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut last = None;
+        let log = &mut |line: &str| {
+            last = Some(outside::text(line));
+            log(line);
+        };
         let result = loop {
             running.exchange(log);
             match running.child.try_wait() {
@@ -116,7 +126,10 @@ impl Command {
         };
         running.exchange(log);
         running.stderr.finish(log);
-        result
+        result.map_err(|err| match err {
+            ExecError::Exit { code, .. } => ExecError::Exit { code, said: last },
+            other => other,
+        })
     }
 }
 
@@ -125,11 +138,17 @@ impl ExecError {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Exit(1..=127) => Status::GENERAL,
-            Self::NotExecutable(_) | Self::Exit(_) | Self::Signal(_) => Status::INCOMPLETE_PATH,
+            Self::Exit { code: 1..=127, .. } => Status::GENERAL,
+            Self::NotExecutable(_) | Self::Exit { .. } | Self::Signal(_) => Status::INCOMPLETE_PATH,
             Self::TimedOut(_) => Status::TIMED_OUT,
             Self::Cancelled => Status::AGAIN,
         }
+    }
+
+    /// Whether the command has not even begun.
+    #[must_use]
+    pub fn is_not_begun(&self) -> bool {
+        matches!(self, Self::NotExecutable(_))
     }
 
     /// Whether the server stopped the command, which does not count as a failure.
@@ -142,7 +161,7 @@ impl ExecError {
 fn judge(status: ExitStatus) -> Result<(), ExecError> {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(ExecError::Exit(code)),
+        (Some(code), _) => Err(ExecError::Exit { code, said: None }),
         (None, signal) => Err(ExecError::Signal(signal.unwrap_or_default())),
     }
 }

@@ -265,6 +265,7 @@ messages! {
     MD0103 Notice "a new store was made"
     MD0104 Warning "a managed domain has names that no name of a host can be"
     MD0105 Warning "a managed domain has a host at the port for https, but none with TLS"
+    MD0106 Warning "the command for dns-01 cannot be run"
 }
 
 #[cfg(test)]

@@ -483,6 +483,8 @@ def test_names_with_tls_alpn_01_are_found_as_by_the_c_module() -> None:
                 httpd.config.md_set(domain, f"MDMember www.{domain}", *filter(None, [challenges]))
                 httpd.config.https(domain, f"Protocols {protocols}", aliases=[f"www.{domain}"])
             httpd.config.md("plain.example.org").http("plain.example.org", "Protocols http/1.1 acme-tls/1")
+            # Where http and https have one port, ours sees a host there without TLS.
+            httpd.log.expects("MD0105", optional=True)
             found[mapped] = {name: md["proto"]["acme-tls/1"] for name, md in _stored(httpd).items()}
             httpd.stop()
         return found

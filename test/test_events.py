@@ -73,7 +73,7 @@ def test_a_command_that_fails_is_one_error_and_the_ca_is_not_told(httpd: Httpd, 
     httpd.wait(lambda: httpd.md_status(NAME)["renewal"].get("last", {}).get("problem"))
     job = sandbox.job(NAME)
     assert (job["errors"], job["last"]["problem"], job["last"]["status"]) == (1, "challenge-setup-failure", 20014)
-    sentence = f"MDMessageCmd {command} failed with exit code 7."
+    sentence = f"MDMessageCmd {command} failed with exit code 7: cannot."
     [line] = httpd.log.find("AH10109")
     assert f"md[{NAME}]" in line.text and f"problem[urn:org:apache:httpd:log:AH10109:] detail[{sentence}]" in line.text
     assert f"cmd({command}) stderr: cannot" in "\n".join(map(str, httpd.log.lines))

@@ -141,6 +141,7 @@ def test_a_store_of_somebody_else_is_used_all_the_same(httpd: Httpd, pebble: Peb
     for path in (sandbox.store, *sandbox.store.rglob("*")):
         _chown(path, "nobody")
     httpd.config.add(ALWAYS_DUE)
+    httpd.log.expects("MD0101")
     httpd.start().obtain(NAME)
     assert httpd.served(NAME, ca=pebble.root).verified
     assert pebble.new_accounts == 1
