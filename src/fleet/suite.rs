@@ -123,6 +123,10 @@ fn records(a: &mut dyn Meeting, b: &mut dyn Meeting, one: &Session) -> Result<()
     a.wait(second, Duration::from_secs(2), &Cancel::default())?;
     let expected = vec![(x.clone(), second, false), (y.clone(), third, false)];
     hold(b.changes(&epoch, pulse.revision)? == Changes::Keys(expected), "changes are listed once, in their order")?;
+    let Changes::Keys(all) = b.changes(&epoch, Revision(0))? else {
+        return Err(Failed::Point("from the first revision on, everything is listed"));
+    };
+    hold(all.iter().any(|(key, ..)| *key == y), "from the first revision on, everything is listed")?;
     hold(b.changes("other", Revision(0))? == Changes::Everything, "of another memory nothing is known")?;
     b.remove(&x, None)?;
     b.remove(&x, None)?;
