@@ -100,11 +100,6 @@ impl Command {
         let _aside = self.cancel.step_aside();
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
-        let mut last = None;
-        let log = &mut |line: &str| {
-            last = Some(outside::text(line));
-            log(line);
-        };
         let result = loop {
             running.exchange(log);
             match running.child.try_wait() {
@@ -127,7 +122,7 @@ impl Command {
         running.exchange(log);
         running.stderr.finish(log);
         result.map_err(|err| match err {
-            ExecError::Exit { code, .. } => ExecError::Exit { code, said: last },
+            ExecError::Exit { code, .. } => ExecError::Exit { code, said: running.stderr.last() },
             other => other,
         })
     }
@@ -268,6 +263,8 @@ fn unblock(pipe: &impl AsFd) -> io::Result<()> {
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
+    /// The last line that was complete.
+    last: Vec<u8>,
     /// How many bytes there were in all.
     seen: usize,
 }
@@ -289,8 +286,14 @@ impl Lines {
     fn end_line(&mut self, log: &mut dyn FnMut(&str)) {
         if !self.line.is_empty() {
             log(String::from_utf8_lossy(&self.line).trim_end());
+            std::mem::swap(&mut self.line, &mut self.last);
             self.line.clear();
         }
+    }
+
+    /// Returns the last line that was logged, for a sentence.
+    fn last(&self) -> Option<String> {
+        (!self.last.is_empty()).then(|| outside::text(String::from_utf8_lossy(&self.last).trim_end()))
     }
 
     fn finish(&mut self, log: &mut dyn FnMut(&str)) {

@@ -22,7 +22,7 @@ pub use account::{AccountRecord, AccountScope, AccountStatus};
 pub use applicant::{Applicant, Registered};
 pub use ari::{AriError, RenewalInfo, again_at, ask as ask_renewal_info};
 pub use authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
-pub use challenge::{ChallengeSetup, ChallengeType, PersistRecord, is_txt_value, txt_value};
+pub use challenge::{ChallengeSetup, ChallengeType, HTTP_01_PATH, PersistRecord, is_txt_value, txt_value};
 pub use directory::Directory;
 pub use error::AcmeError;
 pub use known::{KnownCa, KnownCas};

@@ -19,7 +19,8 @@ use super::given::Given;
 use super::session::Session;
 use crate::accounts::StoredAccounts;
 use crate::acme::{
-    AccountBook, AccountScope, Attempt, ChallengeSetup, ChallengeType, Directory, Publisher, Registrar, txt_value,
+    AccountBook, AccountScope, Attempt, ChallengeSetup, ChallengeType, Directory, HTTP_01_PATH, Publisher, Registrar,
+    txt_value,
 };
 use crate::cancel::Cancel;
 use crate::challenges::StoredChallenges;
@@ -32,8 +33,6 @@ use crate::model::{DomainName, Identifier, ManagedDomain, Status, reverse_name, 
 use crate::net::{Deadline, TimedStream};
 use crate::registry::Registry;
 
-/// The path below which a CA asks for http-01 (RFC 8555 section 8.3).
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// Time for one connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Size of the largest answer to a challenge.
@@ -382,7 +381,7 @@ impl Preflight<'_> {
     fn http_01(&self, ip: IpAddr, name: &DomainName, token: &str, key_authorization: &str) -> Finding {
         let at = SocketAddr::new(ip, self.http_port);
         let mut request =
-            Request::get(format!("http://{at}{CHALLENGES}{token}")).header("Host", &url_host(name.as_str()));
+            Request::get(format!("http://{at}{HTTP_01_PATH}{token}")).header("Host", &url_host(name.as_str()));
         request.limit = LARGEST_ANSWER;
         let other = "see that requests for /.well-known/acme-challenge/ reach this server: another server, a proxy or a load balancer may answer";
         match self.session.direct_client().send(&request) {

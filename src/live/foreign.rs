@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DOMAINS, LiveSets, LiveSlot, Reading, lock};
-use crate::crypto::{Chain, sha256};
+use crate::crypto::sha256;
 use crate::log::{note, report};
-use crate::sets::Active;
+use crate::sets::{Active, CertificateSet};
 use crate::store::{Aspect, Group, Watch};
 
 /// How many words the children of a server have in common to take turns.
@@ -172,8 +172,8 @@ impl LiveSets {
         let name = slot.md.name.as_str();
         let active: Option<Active> = self.documents.load_json(Group::Active, name, &Aspect::ActiveJson);
         let (Some(active), Some(served)) = (active, slot.served()) else { return false };
-        let activated = |spec| active.chain(spec).and_then(|pem| Chain::from_pem(pem.as_bytes()).ok());
-        served.pairs.iter().all(|(spec, pair)| activated(spec).is_some_and(|chain| chain.leaf().sha1() == *pair.sha1()))
+        let activated = CertificateSet::told(&self.documents, &slot.md, &active).certificates;
+        served.pairs.iter().all(|(_, pair)| activated.iter().flatten().any(|own| own == pair.summary()))
     }
 
     fn look_at(&self, position: usize, slot: &LiveSlot, now: Timestamp) -> Look {

@@ -24,7 +24,7 @@ use crate::acme::KnownCas;
 use crate::cancel::Cancel;
 use crate::challenges::Challenges;
 use crate::clock::Clock;
-use crate::counts::Counts;
+use crate::counts::{Counts, RenewalOutcome};
 use crate::documents::Documents;
 use crate::events::Events;
 use crate::live::{AtStart, LiveSets};
@@ -122,13 +122,20 @@ impl Registry {
     pub fn idle_domains(&self) -> BTreeMap<String, String> {
         const MOST: usize = 1000;
         let configured: HashSet<&str> = self.domains.iter().map(|domain| domain.md.name.as_str()).collect();
-        let stored = self.documents.store().list(Group::Domains).unwrap_or_default();
-        let unknown = stored.into_iter().filter(|name| !configured.contains(name.as_str()));
+        let unknown =
+            self.documents.items(Group::Domains).into_iter().filter(|name| !configured.contains(name.as_str()));
         let unknown = unknown.map(|name| (name, "no MDomain in the configuration of the server has this name"));
         let is_unused = |domain: &&Domain| domain.md.renew_mode == RenewMode::Auto && !domain.watched;
         let unused = self.domains.iter().filter(is_unused);
         let unused = unused.map(|domain| (domain.md.name.to_string(), "no host of the server has its names"));
         unknown.chain(unused).take(MOST).map(|(name, reason)| (name, reason.to_owned())).collect()
+    }
+
+    /// Counts the end of a renewal, where something counts.
+    pub(crate) fn count_renewal(&self, outcome: RenewalOutcome) {
+        if let Some(counts) = self.counts {
+            counts.add_renewal(outcome);
+        }
     }
 
     /// Returns the position of the domain whose certificates the host at that position gets.

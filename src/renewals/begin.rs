@@ -259,9 +259,7 @@ impl<'a> Attempt<'a> {
             return Ok(false);
         };
         if !denial.is_cancelled() {
-            if let Some(counts) = self.registry.counts {
-                counts.add_renewal(RenewalOutcome::Denied);
-            }
+            self.registry.count_renewal(RenewalOutcome::Denied);
             report!(AH10060, "{}: the renewal is denied and not tried now: {}", self.md.name, denial.text);
             self.journal.job.last = Some(denial.to_result());
             warn(self.domain, &mut self.journal, self.registry, self.now);

@@ -323,9 +323,7 @@ impl Renewals {
         let stored = || documents.load_json(Group::Staging, name, &Aspect::JobJson).unwrap_or_default();
         let mut job = Job { name: name.to_owned(), ..known.unwrap_or_else(stored) };
         job.errors = job.errors.saturating_add(1);
-        if let Some(counts) = self.registry.counts {
-            counts.add_renewal(RenewalOutcome::Failure);
-        }
+        self.registry.count_renewal(RenewalOutcome::Failure);
         let next = now
             + domain.delay_for_short_life(
                 self.back_off(job.errors, false),

@@ -166,13 +166,11 @@ impl Renewal {
         let now = self.registry.clock.now();
         let is_done = matches!(ended, Ended::Done);
         let is_failed = matches!(ended, Ended::Failed(_));
-        if let Some(counts) = self.registry.counts {
-            counts.add_renewal(match &ended {
-                Ended::Done => RenewalOutcome::Success,
-                Ended::Failed(_) => RenewalOutcome::Failure,
-                Ended::Cancelled => RenewalOutcome::Interrupted,
-            });
-        }
+        self.registry.count_renewal(match &ended {
+            Ended::Done => RenewalOutcome::Success,
+            Ended::Failed(_) => RenewalOutcome::Failure,
+            Ended::Cancelled => RenewalOutcome::Interrupted,
+        });
         let look = match ended {
             Ended::Done => self.succeeded(now),
             Ended::Failed(err) => Some(self.failed(&err, now, delay)),

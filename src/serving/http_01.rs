@@ -1,23 +1,20 @@
 //! Requests for the data of http-01 challenges (RFC 8555 section 8.3).
 
-use crate::acme::ChallengeType;
+use crate::acme::{ChallengeType, HTTP_01_PATH};
 use crate::model::DomainName;
 use crate::registry::Registry;
 use crate::store::{Aspect, Group, StoreError};
 
-/// The path below which CAs ask for the data.
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
-
 /// Checks whether a request is for the data of a challenge, of this module or of another program.
 #[must_use]
 pub fn is_challenge(path: Option<&str>) -> bool {
-    path.is_some_and(|path| path.starts_with(CHALLENGES))
+    path.is_some_and(|path| path.starts_with(HTTP_01_PATH))
 }
 
 /// Returns the token that a CA asks for.
 #[must_use]
 pub fn token(path: &str) -> Option<&str> {
-    path.strip_prefix(CHALLENGES).filter(|token| !token.is_empty() && !token.contains('/'))
+    path.strip_prefix(HTTP_01_PATH).filter(|token| !token.is_empty() && !token.contains('/'))
 }
 
 /// Returns the key authorization for a token that a CA asks for at `host`; `None` if there is none, or one for another token.

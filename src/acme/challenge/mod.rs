@@ -10,6 +10,9 @@ use super::Challenge;
 pub use data::{check_token, is_txt_value, key_authorization, txt_value};
 pub use persist::{Malformed, PersistRecord, account_uri, hashed_uri, issuer_names, names_to_prove};
 
+/// The path below which CAs ask for the data of http-01 (RFC 8555 section 8.3).
+pub const HTTP_01_PATH: &str = "/.well-known/acme-challenge/";
+
 /// A type of challenge that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChallengeType {

@@ -200,7 +200,7 @@ impl Setup {
             }
         }
         self.take_over_live(accounts, &mut activated, until);
-        self.tell_installed(&mut activated);
+        self.tell_installed(activated);
     }
 
     /// Moves sets that were live to their places, except for the domains in `activated`, for which something newer was staged. A
@@ -226,7 +226,7 @@ impl Setup {
     }
 
     /// A command that hangs keeps the server down once, not for each domain.
-    fn tell_installed<'a>(&'a self, activated: &mut Vec<&'a ManagedDomain>) {
+    fn tell_installed<'a>(&'a self, mut activated: Vec<&'a ManagedDomain>) {
         let cancel = Cancel::default();
         let events = Events::new(&self.globals, &cancel).counted(self.counts);
         if events.has_commands() {
@@ -236,7 +236,7 @@ impl Setup {
             let left: Vec<_> = self.domains.iter().filter(is_left).collect();
             activated.extend(left);
         }
-        for md in activated.iter().copied() {
+        for md in activated {
             match activation::tell_installed(&self.documents, md, &events, self.clock.now()) {
                 Err(err) if err.status == Status::TIMED_OUT => cancel.cancel(),
                 Err(err) if err.is_cancelled() => {
