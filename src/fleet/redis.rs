@@ -18,10 +18,10 @@ use crate::crypto::{base64url, random_bytes};
 
 const BEAT: &str = include_str!("redis/beat.lua");
 const LEAVE: &str = include_str!("redis/leave.lua");
-const CLAIM: &str = include_str!("redis/claim.lua");
+const CLAIM: &str = concat!(include_str!("redis/common.lua"), include_str!("redis/claim.lua"));
 const FREE: &str = include_str!("redis/free.lua");
-const PUT: &str = include_str!("redis/put.lua");
-const REMOVE: &str = include_str!("redis/remove.lua");
+const PUT: &str = concat!(include_str!("redis/common.lua"), include_str!("redis/put.lua"));
+const REMOVE: &str = concat!(include_str!("redis/common.lua"), include_str!("redis/remove.lua"));
 const CHANGES: &str = include_str!("redis/changes.lua");
 
 /// For how long a removal is listed.

@@ -9,9 +9,7 @@ local by = redis.call('HGET', claim, 'session')
 if by and by ~= ARGV[3] and redis.call('EXISTS', p .. 's:' .. by) == 1 then
   return ''
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local fence = string.format('%.0f', math.max(tonumber(redis.call('GET', p .. 'fence') or '0') + 1, now))
+local fence = string.format('%.0f', math.max(tonumber(redis.call('GET', p .. 'fence') or '0') + 1, now()))
 redis.call('SET', p .. 'fence', fence)
 redis.call('HSET', claim, 'session', ARGV[3], 'fence', fence)
 return fence

@@ -1,11 +1,8 @@
 -- Writes a record. ARGV: prefix, key, the revision that it replaces or '', key of the claim or '', its session, its number, life in
 -- ms or '0', content. Returns the revision; '' if another record is there; 'lost' if the claim is.
 local p = ARGV[1]
-if ARGV[4] ~= '' then
-  local claim = redis.call('HMGET', p .. 'c:' .. ARGV[4], 'session', 'fence')
-  if claim[1] ~= ARGV[5] or claim[2] ~= ARGV[6] or redis.call('EXISTS', p .. 's:' .. ARGV[5]) == 0 then
-    return 'lost'
-  end
+if is_lost(p, ARGV[4], ARGV[5], ARGV[6]) then
+  return 'lost'
 end
 local record = p .. 'd:' .. ARGV[2]
 if ARGV[3] ~= '' and ARGV[3] ~= (redis.call('HGET', record, 'rev') or '0') then
