@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::http::{CurlSettings, HttpClient, Proxy};
 use crate::log::Level;
-use crate::model::{DomainName, JobResult, ManagedDomain, Status, VERSION};
+use crate::model::{DomainName, JobResult, ManagedDomain, Route, Status, VERSION};
 use crate::registry::Registry;
-use crate::store::{ServerFacts, ServerWide};
+use crate::store::ServerFacts;
 
 /// A run of the program.
 pub struct Session {
@@ -167,24 +167,15 @@ impl Session {
     }
 
     fn settings(&self, md: Option<&ManagedDomain>) -> CurlSettings {
-        let usual = ServerWide::default();
-        let server = self.store.as_ref().map_or(&usual, |(_, facts)| &facts.server);
-        let file = |own: Option<&Arc<String>>, all: Option<&String>| {
-            let own = own.map(|own| &**own).or(all);
-            own.filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
+        let all = self.store.as_ref().map(|(_, facts)| facts.server.route.clone()).unwrap_or_default();
+        let of_md = all.of(md);
+        let route = Route {
+            ca_file: self.ca_file.clone().or(of_md.ca_file),
+            proxy: self.proxy.clone().or(of_md.proxy),
+            proxy_ca_file: of_md.proxy_ca_file,
         };
-        let of_md = |own: fn(&ManagedDomain) -> Option<&Arc<String>>| md.and_then(own);
-        let ca_file = file(of_md(|md| md.ca_certs.as_ref()), server.ca_certs.as_ref());
-        let own_proxy = of_md(|md| md.proxy_url.as_ref()).map(|own| &**own);
-        let proxy = self.proxy.as_ref().or(own_proxy).or(server.proxy_url.as_ref());
-        CurlSettings {
-            user_agent: format!("apachemd/{VERSION} mod_md_rs/{VERSION}"),
-            ca_file: self.ca_file.clone().or(ca_file).map(PathBuf::from),
-            proxy: Proxy::configured(proxy.map(String::as_str)),
-            proxy_ca_file: file(of_md(|md| md.proxy_ca_certs.as_ref()), server.proxy_ca_certs.as_ref())
-                .map(PathBuf::from),
-            ..CurlSettings::default()
-        }
+        let user_agent = format!("apachemd/{VERSION} mod_md_rs/{VERSION}");
+        CurlSettings { user_agent, ..CurlSettings::default() }.by(&route)
     }
 
     /// Prints a message for the person who runs the command.

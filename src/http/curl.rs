@@ -16,7 +16,7 @@ use super::proxy::{Chosen, DIRECTIVE, Proxy};
 use super::{HttpClient, HttpError, Method, Request, Response};
 use crate::cancel::Cancel;
 use crate::log::report;
-use crate::model::{Status, outside};
+use crate::model::{Route, Status, outside};
 
 /// Error codes of curl about a proxy, for which the curl crate has no names.
 const CURLE_PROXY: curl_sys::CURLcode = 97;
@@ -75,6 +75,19 @@ impl Default for CurlSettings {
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
             stall: (10, Duration::from_secs(30)),
+        }
+    }
+}
+
+impl CurlSettings {
+    /// Takes trust and proxies from a route.
+    #[must_use]
+    pub fn by(self, route: &Route) -> Self {
+        Self {
+            ca_file: route.ca_file.as_ref().map(Into::into),
+            proxy: Proxy::configured(route.proxy.as_deref()),
+            proxy_ca_file: route.proxy_ca_file.as_ref().map(Into::into),
+            ..self
         }
     }
 }

@@ -5,51 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
-use crate::http::{Counted, CurlClient, CurlSettings, HttpClient, Proxy, RequestCounts};
-use crate::model::{Globals, ManagedDomain, VERSION};
+use crate::http::{Counted, CurlClient, CurlSettings, HttpClient, RequestCounts};
+use crate::model::{Globals, ManagedDomain, Route, VERSION};
 
-/// A way to reach and trust a CA or a responder. Each `None` stands for the usual: the roots of the system, the proxy of the
-/// environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Route {
-    ca_file: Option<String>,
-    proxy: Option<String>,
-    proxy_ca_file: Option<String>,
+/// Returns the settings of a client; `server` is what httpd calls itself.
+fn settings(route: &Route, server: &str, limits: CurlSettings) -> CurlSettings {
+    CurlSettings { user_agent: format!("{server} mod_md_rs/{VERSION}"), ..limits.by(route) }
 }
 
-impl Route {
-    /// The route of all domains that configure none.
-    fn of_all(globals: &Globals) -> Self {
-        let Globals { ca_file, proxy, proxy_ca_file, .. } = globals.clone();
-        Self { ca_file, proxy, proxy_ca_file }
-    }
-
-    /// The route to OCSP responders, which are trusted for what they sign.
-    fn to_responders(globals: &Globals) -> Self {
-        Self { ca_file: None, ..Self::of_all(globals) }
-    }
-
-    /// The route of a domain, whose own settings go first; `none` is no file, whatever all others have.
-    fn of(&self, md: &ManagedDomain) -> Self {
-        let file = |own: &Option<Arc<String>>, all: &Option<String>| {
-            own.as_deref().or(all.as_ref()).filter(|file| !file.eq_ignore_ascii_case("none")).cloned()
-        };
-        Self {
-            ca_file: file(&md.ca_certs, &self.ca_file),
-            proxy: md.proxy_url.as_deref().or(self.proxy.as_ref()).cloned(),
-            proxy_ca_file: file(&md.proxy_ca_certs, &self.proxy_ca_file),
-        }
-    }
-
-    fn settings(&self, server: &str, limits: CurlSettings) -> CurlSettings {
-        CurlSettings {
-            user_agent: format!("{server} mod_md_rs/{VERSION}"),
-            ca_file: self.ca_file.as_ref().map(Into::into),
-            proxy: Proxy::configured(self.proxy.as_deref()),
-            proxy_ca_file: self.proxy_ca_file.as_ref().map(Into::into),
-            ..limits
-        }
-    }
+/// Returns the route to OCSP responders, which are trusted for what they sign.
+fn to_responders(globals: &Globals) -> Route {
+    Route { ca_file: None, ..Route::of_all(globals) }
 }
 
 /// Clients for CAs, one for each route, so that renewals share connections.
@@ -71,8 +37,8 @@ impl CaClients {
     /// Returns the client for the CAs of a domain. Its requests end soon after the `cancel` of whoever asked for it first.
     pub fn of(&self, md: &ManagedDomain, cancel: &Cancel) -> Arc<dyn HttpClient> {
         let mut known = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = |route: &Route| self.counted(route.settings(&self.server, CurlSettings::default()), cancel);
-        Arc::clone(known.entry(self.defaults.of(md)).or_insert_with_key(new))
+        let new = |route: &Route| self.counted(settings(route, &self.server, CurlSettings::default()), cancel);
+        Arc::clone(known.entry(self.defaults.of(Some(md))).or_insert_with_key(new))
     }
 
     fn counted(&self, settings: CurlSettings, cancel: &Cancel) -> Arc<dyn HttpClient> {
@@ -95,20 +61,21 @@ impl Responders {
     /// Takes the settings of all domains; `server` is what httpd calls itself.
     #[must_use]
     pub fn new(globals: &Globals, server: String) -> Self {
-        Self { server, route: Route::to_responders(globals) }
+        Self { server, route: to_responders(globals) }
     }
 
     /// Makes a client with these limits, whose requests end soon after `cancel`.
     #[must_use]
     pub fn client(&self, connect_timeout: Duration, timeout: Duration, cancel: &Cancel) -> Arc<dyn HttpClient> {
         let limits = CurlSettings { connect_timeout, timeout, ..CurlSettings::default() };
-        Arc::new(CurlClient::new(self.route.settings(&self.server, limits), cancel.clone()))
+        Arc::new(CurlClient::new(settings(&self.route, &self.server, limits), cancel.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Proxy;
     use crate::model::DomainName;
 
     fn globals(settings: [&str; 3]) -> Globals {
@@ -133,7 +100,7 @@ mod tests {
             (["none", "none", "none"], ["", "", ""], ["", "none", ""]),
         ];
         for (all, own, expected) in rows {
-            let found = Route::of_all(&globals(all)).of(&domain(own));
+            let found = Route::of_all(&globals(all)).of(Some(&domain(own)));
             assert_eq!(found, Route::of_all(&globals(expected)), "{all:?} {own:?}");
         }
     }
@@ -149,7 +116,7 @@ mod tests {
     #[test]
     fn a_responder_is_reached_through_the_proxy_and_trusted_for_its_signature() {
         let responders = Responders::new(&globals(["ca.pem", "none", "proxy.pem"]), "Apache/2.4".to_owned());
-        let settings = responders.route.settings(&responders.server, CurlSettings::default());
+        let settings = settings(&responders.route, &responders.server, CurlSettings::default());
         assert_eq!(settings.user_agent, format!("Apache/2.4 mod_md_rs/{VERSION}"));
         assert_eq!((settings.ca_file, settings.proxy), (None, Proxy::Never));
         assert_eq!(settings.proxy_ca_file.as_deref(), Some("proxy.pem".as_ref()));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::dir::Dir;
 use super::{StoreError, secret};
 use crate::log::note;
-use crate::model::{Globals, Status};
+use crate::model::{Globals, Route, Status};
 
 const FILE: &str = "httpd.json";
 
@@ -24,15 +24,9 @@ pub struct Reachability {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct ServerWide {
-    /// `MDCACertificateFile`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_certs: Option<String>,
-    /// `MDHttpProxy`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_url: Option<String>,
-    /// `MDHttpProxyCACertificateFile`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_ca_certs: Option<String>,
+    /// The way to CAs.
+    #[serde(flatten)]
+    pub route: Route,
     /// `MDChallengeDns01`, as written
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd_dns_01: Option<String>,
@@ -67,13 +61,7 @@ impl ServerWide {
     #[must_use]
     pub fn of(globals: &Globals) -> Self {
         let version = Some(globals.dns01_version).filter(|version| *version != Globals::default().dns01_version);
-        Self {
-            ca_certs: globals.ca_file.clone(),
-            proxy_url: globals.proxy.clone(),
-            proxy_ca_certs: globals.proxy_ca_file.clone(),
-            cmd_dns_01: globals.dns01_command.clone(),
-            cmd_dns_01_version: version,
-        }
+        Self { route: Route::of_all(globals), cmd_dns_01: globals.dns01_command.clone(), cmd_dns_01_version: version }
     }
 
     fn is_usual(&self) -> bool {
